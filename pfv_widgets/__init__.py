@@ -1,0 +1,1 @@
+"""See, live in a notebook, what a convolutional network has learned."""

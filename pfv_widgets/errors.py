@@ -1,0 +1,19 @@
+"""The errors that a user can cause: each names the argument, the value and the fix."""
+
+from __future__ import annotations
+
+
+class PFVError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class PFVValueError(PFVError, ValueError):
+    """An argument has the right type and a value that cannot be used."""
+
+
+class PFVTypeError(PFVError, TypeError):
+    """An argument has a type that cannot be used."""
+
+
+class PFVWarning(UserWarning):
+    """Something was left out or replaced, and the result says what."""

@@ -1,0 +1,148 @@
+"""One declaration per knob: default, range, label and help, beside the field that it belongs to.
+
+A frozen dataclass declares its fields with :func:`slider`, :func:`choice` and :func:`toggle`.
+From that one declaration come the validation (:func:`validate`), the control in a notebook
+(``pfv_widgets.widgets.controls``) and the option of the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+_KEY = "parameter"
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A number between ``minimum`` and ``maximum``; whole where ``step`` is an ``int``."""
+
+    minimum: float
+    maximum: float
+    step: float
+    label: str
+    help: str
+
+    def check(self, name: str, value: object) -> float:
+        """Return the value as ``int`` or ``float``, or raise a named error."""
+        whole = isinstance(self.step, int)
+        kind = "a whole number" if whole else "a number"
+        legal = f"{kind} from {self.minimum:g} to {self.maximum:g}"
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise PFVTypeError(f"{name}={value!r}: expected {legal}, got {type(value).__name__}.")
+        number = float(value)
+        if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
+            raise PFVValueError(f"{name}={value!r} is out of range: choose {legal}.")
+        if whole and number != int(number):
+            raise PFVValueError(f"{name}={value!r}: expected {legal}.")
+        return int(number) if whole else number
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few names, given as a collection that may grow, such as a registry."""
+
+    choices: Collection[str]
+    label: str
+    help: str
+
+    def check(self, name: str, value: object) -> str:
+        """Return the value, or raise an error with the legal names, the nearest first."""
+        if not isinstance(value, str):
+            raise PFVTypeError(f"{name}={value!r}: expected one of {listed(self.choices)}.")
+        if value not in self.choices:
+            raise PFVValueError(f"{name}={value!r} is unknown. {suggestion(value, self.choices)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Toggle:
+    """On or off."""
+
+    label: str
+    help: str
+
+    def check(self, name: str, value: object) -> bool:
+        """Return the value, or raise a named error."""
+        if not isinstance(value, bool):
+            raise PFVTypeError(f"{name}={value!r}: expected True or False.")
+        return value
+
+
+Parameter = Slider | Choice | Toggle
+
+
+def slider(
+    default: float,
+    minimum: float,
+    maximum: float,
+    step: float,
+    *,
+    label: str,
+    help: str,  # noqa: A002 - the field's word
+) -> Any:
+    """Declare a numeric field; an ``int`` step makes it whole."""
+    return _field(default, Slider(minimum, maximum, step, label, help))
+
+
+def choice(default: str, choices: Collection[str], *, label: str, help: str) -> Any:  # noqa: A002 - the field's word
+    """Declare a field that takes one of ``choices``."""
+    return _field(default, Choice(choices, label, help))
+
+
+def toggle(default: bool, *, label: str, help: str) -> Any:  # noqa: A002 - the field's word
+    """Declare a field that is on or off."""
+    return _field(default, Toggle(label, help))
+
+
+def parameters_of(owner: type | object) -> dict[str, Parameter]:
+    """Name → declaration of each field of a dataclass that has one, in order."""
+    if not dataclasses.is_dataclass(owner):
+        raise PFVTypeError(f"owner={owner!r}: expected a dataclass.")
+    return {f.name: f.metadata[_KEY] for f in dataclasses.fields(owner) if _KEY in f.metadata}
+
+
+def validate(instance: object) -> None:
+    """Check every declared field of a frozen dataclass and store the clean values.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the field, its value and the legal values.
+    """
+    for name, parameter in parameters_of(instance).items():
+        object.__setattr__(instance, name, parameter.check(name, getattr(instance, name)))
+
+
+def suggestion(value: str, choices: Iterable[str]) -> str:
+    """Return «Did you mean 'a'? Choose one of 'a', 'b'.» for an unknown name.
+
+    >>> suggestion("flatt", ["flat", "none"])
+    "Did you mean 'flat'? Choose one of 'flat', 'none'."
+    """
+    names = list(choices)
+    near = difflib.get_close_matches(value, names, n=3, cutoff=0.4)
+    hint = f"Did you mean {listed(near, ' or ')}? " if near else ""
+    return f"{hint}Choose one of {listed(names)}."
+
+
+def listed(names: Iterable[str], joint: str = ", ", most: int = 20) -> str:
+    """Quote and join names; a long list is cut and its length told.
+
+    >>> listed(["a", "b"])
+    "'a', 'b'"
+    """
+    quoted = [repr(name) for name in names]
+    more = f" … ({len(quoted)} in all)" if len(quoted) > most else ""
+    return joint.join(quoted[:most]) + more
+
+
+def _field(default: object, parameter: Parameter) -> Any:
+    return dataclasses.field(default=default, metadata={_KEY: parameter})

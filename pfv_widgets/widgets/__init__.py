@@ -1,0 +1,1 @@
+"""The only GUI code."""
