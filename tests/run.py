@@ -1,0 +1,256 @@
+"""Set everything up on a fresh machine and run all tests: `python3 tests/run.py`.
+
+Standard library only. Extra arguments go to pytest, for example `tests/run.py -k basis`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv-test"
+STAMP = VENV / "installed.txt"
+
+COMMANDS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "microsoft-edge",
+)
+MACOS_APPS = (
+    "Google Chrome.app/Contents/MacOS/Google Chrome",
+    "Chromium.app/Contents/MacOS/Chromium",
+    "Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+)
+WINDOWS_PROGRAMS = (
+    "Google/Chrome/Application/chrome.exe",
+    "Chromium/Application/chrome.exe",
+    "Microsoft/Edge/Application/msedge.exe",
+)
+NO_BROWSER = """\
+No Chrome or Chromium was found or could be installed: the browser tests cannot run.
+Install one (Debian: `apt-get install chromium`; macOS and Windows: Google Chrome), or run
+`python -m playwright install --with-deps chromium`, or set PFV_CHROMIUM to an executable."""
+
+
+def say(text: str) -> None:
+    print(f"[tests/run.py] {text}", flush=True)
+
+
+def venv_python(venv: Path) -> Path:
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def run_limited(command: Sequence[str], seconds: float) -> bool:
+    """Run a command and end it with all its children after a time: did it succeed?"""
+    say(" ".join(command))
+    posix = os.name == "posix"
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, env=environment, start_new_session=posix
+        )
+    except OSError as error:
+        say(f"could not be started: {error}")
+        return False
+    try:
+        return process.wait(timeout=seconds) == 0
+    except subprocess.TimeoutExpired:
+        say(f"not finished after {seconds:.0f} s: given up")
+        return False
+    finally:
+        if process.poll() is None:
+            if posix:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+
+
+# ---------------------------------------------------------------------------------- Python
+
+
+def fingerprint(root: Path, version: str) -> str:
+    """Whatever makes an existing environment out of date changes this text."""
+    project = hashlib.sha256((root / "pyproject.toml").read_bytes()).hexdigest()
+    return f"{root}\n{version}\n{project}\n"
+
+
+def install() -> Path:
+    """Create or reuse the test environment; return its Python."""
+    python = venv_python(VENV)
+    wanted = fingerprint(ROOT, sys.version)
+    if python.exists() and STAMP.exists() and STAMP.read_text("utf-8") == wanted:
+        say(f"using {VENV.name} (pyproject.toml is unchanged)")
+        return python
+    start = time.monotonic()
+    create_venv()
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+    if subprocess.call([*pip, "-q", "-e", ".[test]"], cwd=ROOT, stdin=subprocess.DEVNULL):
+        sys.exit("Installing the package failed: see pip's message above.")
+    STAMP.write_text(wanted, "utf-8")
+    say(f"installed into {VENV.name} in {time.monotonic() - start:.0f} s")
+    return python
+
+
+def create_venv() -> None:
+    say(f"creating {VENV.name} and installing the package with its test tools (minutes)")
+    try:
+        import ensurepip  # noqa: F401  # Debian and Ubuntu ship it separately
+        import venv
+    except ImportError:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        sys.exit(
+            f"Python {version} here cannot create virtual environments. On Debian or Ubuntu:\n"
+            f"  apt-get install python{version}-venv"
+        )
+    venv.create(VENV, with_pip=True, clear=VENV.exists())
+
+
+# --------------------------------------------------------------------------------- browser
+
+
+def is_snap(path: Path) -> bool:
+    """Tell whether this is a snap or its stub: confined, it cannot open a profile in /tmp."""
+    if path.parts[:2] == ("/", "snap"):
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(2048)
+    except OSError:
+        return False
+    return head.startswith(b"#!") and b"/snap/" in head
+
+
+def installed_browsers(environment: Mapping[str, str], platform: str, home: Path) -> Iterator[Path]:
+    """Yield the Chrome-like browsers of this machine, in the order of preference."""
+    for command in COMMANDS:
+        found = shutil.which(command, path=environment.get("PATH", ""))
+        if found and not is_snap(Path(found)):
+            yield Path(found)
+    candidates: list[Path] = []
+    if platform == "darwin":
+        folders = [Path("/Applications"), home / "Applications"]
+        candidates = [folder / app for folder in folders for app in MACOS_APPS]
+    elif platform == "win32":
+        names = ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")
+        folders = [Path(environment[name]) for name in names if name in environment]
+        candidates = [folder / program for folder in folders for program in WINDOWS_PROGRAMS]
+    yield from (path for path in candidates if path.exists())
+
+
+def starts(browser: Path) -> bool:
+    """Tell whether it opens an empty page without a window: a stub or missing library fails."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [str(browser), "--headless", "--no-sandbox", "--disable-gpu"]
+        command += [f"--user-data-dir={profile}", "--dump-dom", "about:blank"]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+    return done.returncode == 0 and b"<html>" in done.stdout
+
+
+def playwright_browser(python: Path) -> Path | None:
+    """Return the browser that Playwright has downloaded, if it has."""
+    code = (
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as p: print(p.chromium.executable_path)"
+    )
+    done = subprocess.run(
+        [str(python), "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    path = Path(done.stdout.strip() or "missing")
+    return path if done.returncode == 0 and path.exists() else None
+
+
+def find_browser(python: Path = Path(sys.executable)) -> Path | None:
+    """Return a browser that is here and starts; PFV_CHROMIUM is taken as it is."""
+    if chosen := os.environ.get("PFV_CHROMIUM"):
+        return Path(chosen)
+    for path in installed_browsers(os.environ, sys.platform, Path.home()):
+        if starts(path):
+            return path
+        say(f"{path} does not start: looking further")
+    path = playwright_browser(python)
+    return path if path and starts(path) else None
+
+
+def distribution(text: str) -> str:
+    """Return the ID in the text of /etc/os-release."""
+    lines = (line.partition("=") for line in text.splitlines())
+    return next((value.strip('"') for key, _, value in lines if key == "ID"), "")
+
+
+def install_commands(python: Path, system: str, is_root: bool) -> list[tuple[list[str], float]]:
+    """Return ways to get a browser, in order, each with its limit in seconds.
+
+    Only root on Debian has a second way, and so waits briefly for the first; Ubuntu's
+    `chromium` package is a stub of the snap, but Playwright can install the libraries there.
+    """
+    playwright = [str(python), "-m", "playwright", "install"]
+    if is_root and system == "ubuntu":
+        return [([*playwright, "--with-deps", "chromium"], 600)]
+    if is_root and system == "debian":
+        system_package = ["sh", "-c", "apt-get update -q && apt-get install -qy chromium"]
+        return [([*playwright, "chromium"], 90), (system_package, 600)]
+    return [([*playwright, "chromium"], 600)]
+
+
+def provide_browser(python: Path) -> Path | None:
+    """Return a browser that is here, or else install one."""
+    if found := find_browser(python):
+        return found
+    release = Path("/etc/os-release")
+    system = distribution(release.read_text("utf-8")) if release.exists() else ""
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    for command, seconds in install_commands(python, system, is_root):
+        if not run_limited(command, seconds):
+            say("that did not work")
+        elif found := find_browser(python):
+            return found
+        else:
+            say("that worked, and yet no browser starts")
+    return None
+
+
+# ------------------------------------------------------------------------------------ main
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--no-install", action="store_true", help="use this Python as it is")
+    parser.add_argument("--check-browser", action="store_true", help="print the browser and exit")
+    options, for_pytest = parser.parse_known_args(arguments)
+    python = Path(sys.executable) if options.no_install else install()
+    browser = find_browser(python) if options.no_install else provide_browser(python)
+    say(f"browser: {browser}" if browser else NO_BROWSER)
+    if options.check_browser:
+        return 0 if browser else 1
+    environment = {**os.environ, **({"PFV_CHROMIUM": str(browser)} if browser else {})}
+    command = [str(python), "-m", "pytest", *for_pytest]
+    return subprocess.call(command, cwd=ROOT, env=environment)
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036  # an older Python shall say so clearly
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+    sys.exit(main(sys.argv[1:]))
