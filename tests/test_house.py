@@ -1,0 +1,87 @@
+"""The rules of the house: lint, format, types, imports, and what may lie in the repository."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pfv_widgets
+
+ROOT = Path(__file__).resolve().parents[1]
+LARGEST_FILE = int(1.6 * 2**20)  # bytes; the embedded network is the largest
+LONGEST_FILE = 300  # lines
+MACHINE_PATH = re.compile(rb"(?<![\w.])/" + rb"(?:work|farm)/")
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    """The files that git tracks, as far as they are there."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not in a git checkout: there is no list of tracked files")
+    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    paths = [ROOT / name for name in done.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["ruff", "check", "."], id="ruff check"),
+        pytest.param(["ruff", "format", "--check", "--diff", "."], id="ruff format"),
+        pytest.param(["mypy"], id="mypy"),
+        pytest.param(["lint-imports"], id="lint-imports"),
+    ],
+)
+def test_checker_has_no_complaint(arguments: list[str]) -> None:
+    tool = shutil.which(arguments[0], path=str(Path(sys.executable).parent))
+    assert tool, f"{arguments[0]} is not installed beside {sys.executable}"
+    done = subprocess.run(
+        [tool, *arguments[1:]],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"{' '.join(arguments)}:\n{done.stdout}", pytrace=False)
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    public = pfv_widgets.__all__
+    assert public == sorted(public)
+    assert [name for name in public if not hasattr(pfv_widgets, name)] == []
+
+
+def test_no_tracked_file_names_a_path_of_one_machine(tracked: list[Path]) -> None:
+    contents = {path: path.read_bytes() for path in tracked}
+    texts = {path: content for path, content in contents.items() if b"\0" not in content}
+    assert names([path for path, text in texts.items() if MACHINE_PATH.search(text)]) == []
+
+
+@pytest.mark.parametrize("text", ["see {}/shared", "'{}/x'", "PATH={}/bin", "(file://{}/a)"])
+def test_machine_path_is_recognised(text: str) -> None:
+    assert MACHINE_PATH.search(text.format("/" + "work").encode())
+    assert not MACHINE_PATH.search(b"frame" + b"work/ or net" + b"/" + b"workers/ or a.b/work")
+
+
+def test_no_tracked_file_is_too_large(tracked: list[Path]) -> None:
+    assert names([path for path in tracked if path.stat().st_size > LARGEST_FILE]) == []
+
+
+def test_files_of_the_package_are_short() -> None:
+    package = sorted((ROOT / "pfv_widgets").rglob("*.py"))
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in package}
+    assert package
+    assert names([path for path, length in lengths.items() if length > LONGEST_FILE]) == []
