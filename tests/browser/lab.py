@@ -1,0 +1,105 @@
+"""A notebook in JupyterLab, opened and run through Lab's own application object."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+
+from tests.browser.server import JupyterServer
+from tests.browser.widget_page import WidgetPage
+
+OPEN = """async (path) => {
+  const app = window.jupyterapp;
+  await app.restored;
+  const panel = await app.commands.execute("docmanager:open", { path, factory: "Notebook" });
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.content.fullyRendered;
+  window.testPanel = panel;
+}"""
+
+IS_IDLE = """() => window.testPanel?.sessionContext.session?.kernel?.status === "idle" """
+
+RUN_ALL = """async () => {
+  await window.jupyterapp.commands.execute("notebook:run-all-cells");
+  const cells = window.testPanel.content.widgets.filter((cell) => cell.model.type === "code");
+  const outputs = cells.flatMap((cell) => cell.model.outputs.toJSON());
+  return outputs
+    .filter((output) => output.output_type === "error")
+    .map((output) => output.traceback.join("\\n"));
+}"""
+
+RUN_CODE = """async (code) => {
+  const { kernel } = window.testPanel.sessionContext.session;
+  const future = kernel.requestExecute({ code, store_history: false, stop_on_error: false });
+  let text = "";
+  future.onIOPub = ({ header, content }) => {
+    if (header.msg_type === "stream") text += content.text;
+    if (header.msg_type === "execute_result") text += content.data["text/plain"];
+    if (header.msg_type === "error") text += content.traceback.join("\\n");
+  };
+  const reply = await future.done;
+  return { status: reply.content.status, text };
+}"""
+
+SAVE = """() => window.jupyterapp.commands.execute("docmanager:save")"""
+
+NEW_VIEW = """async (index) => {
+  window.testPanel.content.activeCellIndex = index;
+  await window.jupyterapp.commands.execute("notebook:create-output-view");
+}"""
+
+
+class LabPage(WidgetPage):
+    """One page of JupyterLab, in a workspace of its own, with one notebook."""
+
+    def __init__(self, page: Page, server: JupyterServer, name: str) -> None:
+        super().__init__(page)
+        self._server = server
+        self._name = name
+
+    def open(self, workspace: str) -> None:
+        """Open Lab with the notebook and wait for its kernel."""
+        self.page.goto(self._server.url(f"lab/workspaces/{workspace}"))
+        self._open_notebook()
+
+    def run_all(self, timeout: float = 120) -> None:
+        """Run all cells; raise with the traceback where one fails."""
+        self.page.set_default_timeout(1000 * timeout)
+        errors = self.page.evaluate(RUN_ALL)
+        assert not errors, "\n".join(errors)
+        self.wait_until_idle(timeout)
+
+    def run(self, code: str) -> str:
+        """Run code in the notebook's kernel, beside its cells; return what it prints."""
+        result = self.page.evaluate(RUN_CODE, code)
+        assert result["status"] == "ok", result["text"]
+        return str(result["text"]).strip()
+
+    def wait_until_idle(self, timeout: float = 60) -> None:
+        self.wait_for(IS_IDLE, timeout=timeout)
+
+    def save(self) -> None:
+        self.page.evaluate(SAVE)
+
+    def reload(self) -> None:
+        """Save, reload the page and open the notebook again; the kernel lives on."""
+        self.save()
+        self.page.reload()
+        self._open_notebook()
+
+    def second_view(self, cell: int = -1) -> None:
+        """Show the output of a cell once more, beside the notebook; the last cell by default."""
+        count = self.page.evaluate("() => window.testPanel.content.widgets.length")
+        self.page.evaluate(NEW_VIEW, cell % count)
+
+    def second_page(self) -> LabPage:
+        """Open the same notebook, on the same kernel, in another tab of the browser."""
+        self.save()
+        other = LabPage(self.page.context.new_page(), self._server, self._name)
+        other.open(f"{self._name.removesuffix('.ipynb')}-second")
+        return other
+
+    def _open_notebook(self) -> None:
+        self.wait_for("() => window.jupyterapp !== undefined", timeout=60)
+        self.page.evaluate(OPEN, self._name)
+        self.wait_until_idle()

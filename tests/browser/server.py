@@ -1,0 +1,128 @@
+"""A JupyterLab server of its own for the tests: free port, token, none of the user's settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+START_LIMIT = 90.0  # seconds; a cold start on a busy machine takes about 10
+
+
+class JupyterServer:
+    """JupyterLab, and Voila under `/voila/render/`, on the loopback address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.notebooks = folder / "notebooks"
+        self.log = folder / "server.log"
+        self.token = secrets.token_hex(16)
+        self.notebooks.mkdir(parents=True)
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                cwd=self.notebooks,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + START_LIMIT
+        while not self._answers():
+            if self._ended_within(0.1) or time.monotonic() > deadline:
+                text = self.log.read_text("utf-8", errors="replace")
+                self.stop()
+                raise RuntimeError(f"JupyterLab did not start; its output:\n{text}")
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        if not self._ended_within(20):
+            self._process.kill()
+            self._process.wait()
+
+    def url(self, path: str) -> str:
+        separator = "&" if "?" in path else "?"
+        return f"http://127.0.0.1:{self._port}/{path}{separator}token={self.token}"
+
+    def kernels(self) -> list[str]:
+        return [kernel["id"] for kernel in json.loads(self._request("GET", "api/kernels"))]
+
+    def end_kernels(self) -> None:
+        """End what a test has left running: each kernel holds torch in memory."""
+        for session in json.loads(self._request("GET", "api/sessions")):
+            self._request("DELETE", f"api/sessions/{session['id']}")
+        for kernel in self.kernels():
+            self._request("DELETE", f"api/kernels/{kernel}")
+
+    def _request(self, method: str, path: str) -> bytes:
+        headers = {"Authorization": f"token {self.token}"}
+        url = f"http://127.0.0.1:{self._port}/{path}"
+        request = urllib.request.Request(url, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            if method == "DELETE" and error.code == 404:  # Voila's page has ended it meanwhile
+                return b""
+            raise
+
+    def _answers(self) -> bool:
+        try:
+            self._request("GET", "api/status")
+        except OSError:
+            return False
+        return True
+
+    def _ended_within(self, seconds: float) -> bool:
+        assert self._process is not None
+        try:
+            self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            f"--ServerApp.port={self._port}",
+            "--ServerApp.port_retries=0",
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.root_dir={self.notebooks}",
+            f"--IdentityProvider.token={self.token}",
+            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.extension_manager=readonly",  # the other kind asks the network for a list
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_"))}
+        config = self._folder / "config"
+        (config / "labconfig").mkdir(parents=True)
+        announcements = {"@jupyterlab/apputils-extension:announcements": True}
+        page = json.dumps({"disabledExtensions": announcements})
+        (config / "labconfig" / "page_config.json").write_text(page, "utf-8")
+        return {
+            **kept,
+            "JUPYTER_CONFIG_DIR": str(config),
+            "JUPYTER_DATA_DIR": str(self._folder / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self._folder / "runtime"),
+            "IPYTHONDIR": str(self._folder / "ipython"),
+        }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

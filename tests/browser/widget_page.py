@@ -1,0 +1,78 @@
+"""A browser page with widgets, as a test sees it: canvases, pixels, sliders."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from playwright.sync_api import Locator, Page
+
+READ_PIXELS = """(canvas, [x, y, width, height]) => {
+  const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
+  let text = "";
+  for (let start = 0; start < data.length; start += 8192)
+    text += String.fromCharCode(...data.subarray(start, start + 8192));
+  return btoa(text);
+}"""
+
+HAS_COLOUR = """([selector, index, x, y, colour, tolerance]) => {
+  const canvas = document.querySelectorAll(selector)[index];
+  if (!canvas || !canvas.width) return false;
+  const pixel = canvas.getContext("2d").getImageData(x, y, 1, 1).data;
+  return pixel[3] == 255 && colour.every((v, i) => Math.abs(v - pixel[i]) <= tolerance);
+}"""
+
+
+class WidgetPage:
+    """What Lab and Voila pages have in common."""
+
+    CANVASES = ".jupyter-widgets canvas, canvas.jupyter-widgets"
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def canvas(self, index: int = 0) -> Locator:
+        """Return a displayed ipycanvas canvas, in the order of the page."""
+        return self.page.locator(self.CANVASES).nth(index)
+
+    def pixels(
+        self, x: int, y: int, width: int = 1, height: int = 1, index: int = 0
+    ) -> npt.NDArray[np.uint8]:
+        """Return what is painted: (height, width, 4) RGBA, in canvas pixels."""
+        text = self.canvas(index).evaluate(READ_PIXELS, [x, y, width, height])
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+
+    def wait_for(self, predicate: str, argument: object = None, timeout: float = 20) -> None:
+        """Wait until a JavaScript function of the page returns something true; seconds."""
+        self.page.wait_for_function(predicate, arg=argument, timeout=1000 * timeout)
+
+    def wait_for_colour(
+        self,
+        x: int,
+        y: int,
+        colour: tuple[int, int, int],
+        *,
+        index: int = 0,
+        tolerance: int = 6,
+        timeout: float = 20,
+    ) -> None:
+        """Wait until a canvas pixel has a colour, give or take what a JPEG changes."""
+        argument = [self.CANVASES, index, x, y, list(colour), tolerance]
+        self.wait_for(HAS_COLOUR, argument, timeout)
+
+    def slider(self, label: str) -> Locator:
+        """Return the handle of the slider with this description."""
+        described = self.page.locator(
+            ".widget-slider, .widget-inline-hbox", has=self.page.get_by_text(label, exact=True)
+        )
+        return described.locator("[role=slider]").first
+
+    def press(self, control: Locator, key: str, times: int = 1) -> None:
+        """Press a key on a control, as often as is said."""
+        for _ in range(times):
+            control.press(key)
+
+    def screenshot(self, path: Path) -> None:
+        self.page.screenshot(path=path)
