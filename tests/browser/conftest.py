@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from tests.browser.lab import LabPage
 from tests.browser.server import JupyterServer
@@ -30,8 +30,10 @@ FLAGS = (
 )
 numbers = count(1)
 console_key = pytest.StashKey[list[str]]()
+context_key = pytest.StashKey[BrowserContext]()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
@@ -44,8 +46,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep what the browser showed when a test fails, and say where."""
     report = yield
-    context = getattr(item, "funcargs", {}).get("browser_context")
-    if report.when == "call" and report.failed and context is not None:
+    context = item.stash.get(context_key, None)
+    if report.when != "teardown" and report.failed and context is not None:
         folder = keep_evidence(item, context)
         report.sections.append(("browser", f"screenshots and console log: {folder}"))
     return report
@@ -57,9 +59,13 @@ def keep_evidence(item: pytest.Item, context: BrowserContext) -> Path:
     if base:
         Path(base).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
+    lines = item.stash[console_key]
     for number, page in enumerate(context.pages):
-        page.screenshot(path=folder / f"page-{number}.png")
-    (folder / "console.log").write_text("\n".join(item.stash.get(console_key, [])), "utf-8")
+        try:
+            page.screenshot(path=folder / f"page-{number}.png", timeout=10_000)
+        except Error as error:
+            lines.append(f"no screenshot of page {number}: {error}")
+    (folder / "console.log").write_text("\n".join(lines), "utf-8")
     return folder
 
 
@@ -91,6 +97,7 @@ def browser_context(browser: Browser, request: pytest.FixtureRequest) -> Iterato
     """The tabs of one test; what their consoles say is kept for a failure."""
     lines = request.node.stash.setdefault(console_key, [])
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    request.node.stash[context_key] = context
     context.set_default_timeout(60_000)
     context.on("console", lambda message: lines.append(f"{message.type}: {message.text}"))
     context.on("weberror", lambda error: lines.append(f"uncaught: {error.error}"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Page
 
 from tests.browser.server import JupyterServer
@@ -44,9 +46,17 @@ RUN_CODE = """async (code) => {
 SAVE = """() => window.jupyterapp.commands.execute("docmanager:save")"""
 
 NEW_VIEW = """async (index) => {
-  window.testPanel.content.activeCellIndex = index;
+  const { content } = window.testPanel;
+  content.activeCellIndex = index < 0 ? content.widgets.length + index : index;
   await window.jupyterapp.commands.execute("notebook:create-output-view");
 }"""
+
+
+WITHIN = """([argument, seconds]) => Promise.race([
+  (FUNCTION)(argument),
+  new Promise((_, reject) => setTimeout(
+    () => reject(new Error(`not finished after ${seconds} s`)), 1000 * seconds)),
+])"""
 
 
 class LabPage(WidgetPage):
@@ -64,14 +74,13 @@ class LabPage(WidgetPage):
 
     def run_all(self, timeout: float = 120) -> None:
         """Run all cells; raise with the traceback where one fails."""
-        self.page.set_default_timeout(1000 * timeout)
-        errors = self.page.evaluate(RUN_ALL)
+        errors = self._call(RUN_ALL, timeout=timeout)
         assert not errors, "\n".join(errors)
         self.wait_until_idle(timeout)
 
-    def run(self, code: str) -> str:
+    def run(self, code: str, timeout: float = 60) -> str:
         """Run code in the notebook's kernel, beside its cells; return what it prints."""
-        result = self.page.evaluate(RUN_CODE, code)
+        result = self._call(RUN_CODE, code, timeout)
         assert result["status"] == "ok", result["text"]
         return str(result["text"]).strip()
 
@@ -79,7 +88,7 @@ class LabPage(WidgetPage):
         self.wait_for(IS_IDLE, timeout=timeout)
 
     def save(self) -> None:
-        self.page.evaluate(SAVE)
+        self._call(SAVE)
 
     def reload(self) -> None:
         """Save, reload the page and open the notebook again; the kernel lives on."""
@@ -89,8 +98,7 @@ class LabPage(WidgetPage):
 
     def second_view(self, cell: int = -1) -> None:
         """Show the output of a cell once more, beside the notebook; the last cell by default."""
-        count = self.page.evaluate("() => window.testPanel.content.widgets.length")
-        self.page.evaluate(NEW_VIEW, cell % count)
+        self._call(NEW_VIEW, cell)
 
     def second_page(self) -> LabPage:
         """Open the same notebook, on the same kernel, in another tab of the browser."""
@@ -101,5 +109,10 @@ class LabPage(WidgetPage):
 
     def _open_notebook(self) -> None:
         self.wait_for("() => window.jupyterapp !== undefined", timeout=60)
-        self.page.evaluate(OPEN, self._name)
+        self._call(OPEN, self._name)
         self.wait_until_idle()
+
+    def _call(self, function: str, argument: object = None, timeout: float = 60) -> Any:
+        """Call a JavaScript function of the page; raise where its promise stays open."""
+        within = WITHIN.replace("FUNCTION", function)
+        return self.page.evaluate(within, [argument, timeout])

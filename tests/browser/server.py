@@ -111,8 +111,8 @@ class JupyterServer:
         config = self._folder / "config"
         (config / "labconfig").mkdir(parents=True)
         announcements = {"@jupyterlab/apputils-extension:announcements": True}
-        page = json.dumps({"disabledExtensions": announcements})
-        (config / "labconfig" / "page_config.json").write_text(page, "utf-8")
+        page = {"disabledExtensions": announcements, "buildCheck": False, "buildAvailable": False}
+        (config / "labconfig" / "page_config.json").write_text(json.dumps(page), "utf-8")
         return {
             **kept,
             "JUPYTER_CONFIG_DIR": str(config),

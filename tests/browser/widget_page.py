@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 READ_PIXELS = """(canvas, [x, y, width, height]) => {
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
@@ -60,7 +61,13 @@ class WidgetPage:
     ) -> None:
         """Wait until a canvas pixel has a colour, give or take what a JPEG changes."""
         argument = [self.CANVASES, index, x, y, list(colour), tolerance]
-        self.wait_for(HAS_COLOUR, argument, timeout)
+        try:
+            self.wait_for(HAS_COLOUR, argument, timeout)
+        except PlaywrightTimeout as error:
+            count = self.page.locator(self.CANVASES).count()
+            found = self.pixels(x, y, index=index)[0, 0] if index < count else "not there"
+            message = f"pixel ({x}, {y}) of canvas {index} is {found}, not {colour}"
+            raise AssertionError(f"{message}, after {timeout} s") from error
 
     def slider(self, label: str) -> Locator:
         """Return the handle of the slider with this description."""
