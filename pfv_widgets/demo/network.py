@@ -1,0 +1,91 @@
+"""The demo network: a small convolutional classifier, and its weights on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.demo.things import CLASSES
+
+WEIGHTS = Path(__file__).with_name("weights.npz")
+_MEASURED = "measured."
+
+# the statistics of ImageNet, which the weights expect because every loader here applies them
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    ]
+
+
+class DemoNet(nn.Module):
+    """Say which of the things are in a scene: four stages, each at half the last resolution.
+
+    The receptive field at the end is 62 pixels, about a part of a thing, and the last map of a
+    128-pixel scene has 16×16 cells: enough to see parts apart.
+    """
+
+    def __init__(self, classes: int = len(CLASSES)) -> None:
+        super().__init__()
+        self.stage1 = nn.Sequential(*_convolution(3, 8))
+        self.stage2 = nn.Sequential(nn.MaxPool2d(2), *_convolution(8, 16))
+        self.stage3 = nn.Sequential(nn.MaxPool2d(2), *_convolution(16, 32), *_convolution(32, 32))
+        self.stage4 = nn.Sequential(nn.MaxPool2d(2), *_convolution(32, 64), *_convolution(64, 96))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(96, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, classes), above 0 where a thing is seen, of images (N, 3, H, W)."""
+        maps = self.stage4(self.stage3(self.stage2(self.stage1(images))))
+        logits: Tensor = self.head(self.pool(maps).flatten(1))
+        return logits
+
+
+def normalise(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """Return the network's input (N, 3, H, W), float32, of pictures (N, H, W, 3)."""
+    scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0
+    return (scaled - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
+
+
+def save_weights(model: nn.Module, path: Path, measured: dict[str, float] | None = None) -> None:
+    """Write the weights as float16 arrays, with the figures measured on fresh scenes."""
+    arrays = {
+        name: value.detach().numpy().astype(np.float16)
+        for name, value in model.state_dict().items()
+        if value.is_floating_point()
+    }
+    figures = {_MEASURED + name: np.array(value) for name, value in (measured or {}).items()}
+    with path.open("wb") as file:
+        # NumPy's stub takes any keyword for its own flag `allow_pickle`
+        np.savez_compressed(file, **arrays, **figures)  # type: ignore[arg-type]
+
+
+def load_weights(path: Path = WEIGHTS) -> DemoNet:
+    """Return the network in eval mode with the weights of a file; nothing is unpickled."""
+    model = DemoNet()
+    with np.load(path, allow_pickle=False) as arrays:
+        state = {
+            name: torch.from_numpy(arrays[name].astype(np.float32))
+            for name in arrays.files
+            if not name.startswith(_MEASURED)
+        }
+    # BatchNorm's step counters are not shipped: they matter only to training
+    counters = {name for name in model.state_dict() if name.endswith("num_batches_tracked")}
+    model.load_state_dict(state | {name: torch.tensor(0) for name in counters})
+    return model.eval()
+
+
+def measured(path: Path = WEIGHTS) -> dict[str, float]:
+    """Return the figures, each in 0…1, that the shipped weights reached on fresh scenes."""
+    with np.load(path, allow_pickle=False) as arrays:
+        names = [name for name in arrays.files if name.startswith(_MEASURED)]
+        return {name.removeprefix(_MEASURED): float(arrays[name]) for name in names}

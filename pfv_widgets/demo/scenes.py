@@ -1,0 +1,138 @@
+"""Scenes: several things on a textured ground, with the visible pixels of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pfv_widgets.demo import geometry as geo
+from pfv_widgets.demo.backgrounds import BACKGROUNDS
+from pfv_widgets.demo.geometry import Field
+from pfv_widgets.demo.paint import INK, Dice, Patch
+from pfv_widgets.demo.things import CLASSES, THINGS
+
+SIZE = 128
+"""Height and width of a scene in pixels."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A drawn scene, the main thing first."""
+
+    pixels: npt.NDArray[np.uint8]
+    """Picture (H, W, 3)."""
+    masks: npt.NDArray[np.bool_]
+    """Visible pixels of each thing (T, H, W), disjoint."""
+    things: tuple[str, ...]
+    """Class name of each thing, T different ones."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a thing stands: centre and radius in pixels."""
+
+    x: float
+    y: float
+    radius: float
+
+
+def draw_scene(seed: int, main: str | None = None) -> Scene:
+    """Draw a scene of two to four things; the same seed gives the same bits everywhere.
+
+    Parameters
+    ----------
+    seed
+        0…2³²−1.
+    main
+        Class of the largest thing, one of ``CLASSES``; drawn by lot when None.
+    """
+    dice = Dice(seed)
+    order = [CLASSES[index] for index in dice.shuffle(len(CLASSES))]
+    if main is not None:
+        order = [main, *(name for name in order if name != main)]
+    places = _places(dice)
+    x, y = _pixel_grid(0, 0, SIZE, SIZE)
+    kinds = tuple(BACKGROUNDS)
+    picture = BACKGROUNDS[kinds[dice.pick(len(kinds))]](x, y, dice)
+    things = tuple(order[: len(places)])
+    masks = np.zeros((len(things), SIZE, SIZE), dtype=bool)
+    # the main thing is painted last, so that nothing hides it
+    for index in reversed(range(len(things))):
+        seen = _paint(picture, things[index], places[index], dice)
+        masks &= ~seen
+        masks[index] = seen
+    grain = (dice.field(SIZE, SIZE) - 0.5) * 0.02
+    pixels = np.floor(np.clip(picture + grain, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    return Scene(np.ascontiguousarray(pixels.transpose(1, 2, 0)), masks, things)
+
+
+def _pixel_grid(top: int, left: int, bottom: int, right: int) -> tuple[Field, Field]:
+    """Return x and y (h, w) of the centres of the pixels."""
+    rows = np.arange(top, bottom, dtype=np.float64)[:, None]
+    columns = np.arange(left, right, dtype=np.float64)[None, :]
+    zero = np.zeros((bottom - top, right - left))
+    return zero + columns + 0.5, zero + rows + 0.5
+
+
+def _places(dice: Dice) -> list[_Place]:
+    """Return two to four places, the largest first, that hardly overlap."""
+    wanted = 2 + dice.pick(3)
+    places = [_inside(dice.uniform(31.0, 40.0), dice)]
+    for _ in range(200):
+        if len(places) == wanted:
+            break
+        new = _inside(dice.uniform(16.0, 25.0), dice)
+        if all(_apart(new, old) for old in places):
+            places.append(new)
+    return places
+
+
+def _inside(radius: float, dice: Dice) -> _Place:
+    margin = radius * 1.06 + 1.0
+    x, y = dice.uniform(margin, SIZE - margin), dice.uniform(margin, SIZE - margin)
+    return _Place(x, y, radius)
+
+
+def _apart(first: _Place, second: _Place) -> bool:
+    dx, dy = first.x - second.x, first.y - second.y
+    reach = 0.95 * (first.radius + second.radius)
+    return dx * dx + dy * dy > reach * reach
+
+
+def _paint(picture: Field, name: str, place: _Place, dice: Dice) -> npt.NDArray[np.bool_]:
+    """Paint one thing with its shadow into the picture (3, H, W); return its pixels (H, W)."""
+    reach = place.radius * 1.12 + 4.0
+    top, left = max(int(place.y - reach), 0), max(int(place.x - reach), 0)
+    bottom, right = min(int(place.y + reach) + 1, SIZE), min(int(place.x + reach) + 1, SIZE)
+    patch = _patch(*_pixel_grid(top, left, bottom, right), place, dice)
+    THINGS[name](patch, dice)
+    window = picture[:, top:bottom, left:right]
+    window += (INK - window) * (_shadow(patch.alpha) * 0.3)
+    window *= 1.0 - patch.alpha
+    window += patch.colour
+    seen = np.zeros((SIZE, SIZE), dtype=bool)
+    seen[top:bottom, left:right] = patch.alpha > 0.5
+    return seen
+
+
+def _patch(x: Field, y: Field, place: _Place, dice: Dice) -> Patch:
+    """Return an empty patch in the thing's own axes: slightly turned, perhaps mirrored."""
+    tilt = dice.uniform(-0.28, 0.28)
+    norm = float(np.sqrt(1.0 + tilt * tilt))
+    dx, dy = (x - place.x) / place.radius, (y - place.y) / place.radius
+    u, v = geo.turn(dx, dy, 1.0 / norm, tilt / norm)
+    if dice.chance(0.5):
+        u = -u
+    light = 1.04 - dx * 0.07 - dy * 0.12
+    return Patch(u, v, 1.0 / place.radius, light)
+
+
+def _shadow(alpha: Field) -> Field:
+    """Return the soft shadow that falls down to the right."""
+    soft = np.zeros((alpha.shape[0] + 6, alpha.shape[1] + 6))
+    for dy in (1, 2, 3, 4):
+        for dx in (0, 1, 2, 3):
+            soft[dy + 2 : dy + 2 + alpha.shape[0], dx + 2 : dx + 2 + alpha.shape[1]] += alpha
+    return soft[2 : 2 + alpha.shape[0], 2 : 2 + alpha.shape[1]] * 0.0625

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pfv_widgets.demo import demo_model
+from pfv_widgets.demo.evaluation import evaluate, scores
+from pfv_widgets.demo.network import WEIGHTS, DemoNet, load_weights, measured, normalise
+from pfv_widgets.demo.things import CLASSES
+from pfv_widgets.demo.train import FRESH_SEEDS, draw_scenes, main
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    # none of those on which the shipped figures were measured, and none of training
+    return draw_scenes(300, FRESH_SEEDS + 500_000)
+
+
+def test_shipped_network_names_the_things_in_fresh_scenes(fresh):
+    assert evaluate(demo_model(), fresh)["accuracy"] >= 0.90
+
+
+def test_untrained_network_does_not(fresh):
+    torch.manual_seed(0)
+    assert evaluate(DemoNet(), fresh[:100])["accuracy"] < 0.65
+
+
+def test_figures_shipped_are_those_of_the_shipped_network(fresh):
+    figures = measured()
+    assert set(figures) == {"accuracy", "exact", "mean_average_precision"}
+    assert evaluate(demo_model(), fresh)["accuracy"] == pytest.approx(figures["accuracy"], abs=0.03)
+
+
+def test_weights_are_small_and_need_no_pickle():
+    assert WEIGHTS.stat().st_size < 1_500_000
+    with np.load(WEIGHTS, allow_pickle=False) as arrays:
+        kinds = {arrays[name].dtype for name in arrays.files}
+    assert kinds == {np.dtype(np.float16), np.dtype(np.float64)}
+
+
+def test_demo_model_is_in_eval_mode_and_new_each_time():
+    first, second = demo_model(), demo_model()
+    assert not any(module.training for module in first.modules())
+    assert first is not second
+    image = torch.rand(2, 3, 128, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(first(image), second(image))
+
+
+def test_stages_halve_the_map_down_to_sixteen_cells():
+    model, sizes = DemoNet(), []
+    image = torch.zeros(1, 3, 128, 128)
+    for stage in (model.stage1, model.stage2, model.stage3, model.stage4):
+        image = stage(image)
+        sizes.append(tuple(image.shape[1:]))
+    assert [size[1] for size in sizes] == [128, 64, 32, 16]
+    assert sizes[-1] == (96, 16, 16)
+
+
+def test_logits_are_one_per_class_at_any_image_size():
+    assert DemoNet()(torch.zeros(3, 3, 96, 160)).shape == (3, len(CLASSES))
+
+
+def test_normalise_applies_the_statistics_of_imagenet():
+    white = normalise(np.full((1, 4, 4, 3), 255, np.uint8))
+    expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert white[0, :, 0, 0].tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_scores_of_known_answers():
+    truth = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    perfect = scores(truth * 2 - 1, truth)
+    assert perfect == {"accuracy": 1.0, "exact": 1.0, "mean_average_precision": 1.0}
+    always = scores(torch.ones_like(truth), truth)
+    assert always["accuracy"] == 0.5
+    assert always["exact"] == 0.25
+    one_miss = scores(torch.tensor([[3.0, -1.0], [-2.0, 1.0], [-1.0, 2.0], [-3.0, -2.0]]), truth)
+    assert one_miss["accuracy"] == pytest.approx((0.75 + 1.0) / 2)
+    ranked = scores(torch.tensor([[3.0], [1.0], [2.0], [0.0]]), truth[:, :1])
+    assert ranked["mean_average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_evaluate_leaves_the_training_flag():
+    model = DemoNet().train()
+    evaluate(model, draw_scenes(2, 0))
+    assert model.training
+
+
+def test_training_runs_from_scenes_to_a_file(tmp_path):
+    out = tmp_path / "weights.npz"
+    options = ["--scenes", "8", "--fresh", "4", "--epochs", "2", "--workers", "1"]
+    main([*options, "--out", str(out)])
+    first = load_weights(out).state_dict()
+    main([*options, "--out", str(out)])
+    second = load_weights(out).state_dict()
+    torch.testing.assert_close(first, second)
+    assert 0 <= measured(out)["accuracy"] <= 1
+    torch.manual_seed(0)
+    start = DemoNet().stage4[1].weight
+    assert not torch.allclose(first["stage4.1.weight"], start.detach(), atol=1e-3)
