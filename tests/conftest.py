@@ -32,8 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not has_gpu():
         pytest.skip("needs a CUDA or MPS device; this machine has none")
-    if item.get_closest_marker("assets") and not assets_path().is_dir():
-        pytest.skip(f"needs the real network and photos; {assets_path()} is no folder: PFV_ASSETS")
+    if item.get_closest_marker("assets"):
+        assets_or_skip()
 
 
 def has_gpu() -> bool:
@@ -42,17 +42,17 @@ def has_gpu() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
-def assets_path() -> Path:
-    return Path(os.environ.get("PFV_ASSETS") or ROOT.parent / "shared" / "assets")
+def assets_or_skip() -> Path:
+    path = Path(os.environ.get("PFV_ASSETS") or ROOT.parent / "shared" / "assets")
+    if not path.is_dir():
+        pytest.skip(f"needs the real network and photos; {path} is no folder: set PFV_ASSETS")
+    return path
 
 
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """The folder of real data; tests that use it skip where it is absent."""
-    path = assets_path()
-    if not path.is_dir():
-        pytest.skip(f"needs the real network and photos; {path} is no folder: set PFV_ASSETS")
-    return path
+    return assets_or_skip()
 
 
 @pytest.fixture
