@@ -1,0 +1,188 @@
+"""From weighted score maps to colours.
+
+The rule for k components shown: 1 is a diverging map; 2 and 3 are the red, green and blue
+channels, as in the paper (a missing blue channel stands at the score zero); from 4 on each has
+a hue of its own, evenly spaced at equal lightness, that shows where the component is high,
+on a neutral grey where none is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+NORMALISATIONS = ("global", "component")
+NEUTRAL_GREY = 0.46
+
+
+def normalise(
+    maps: Tensor, weights: Tensor, sigma: float, normalisation: str = "global"
+) -> tuple[Tensor, Tensor]:
+    """Clip to mean ± ``sigma`` standard deviations and scale the range to [0, 1].
+
+    Parameters
+    ----------
+    maps
+        Weighted scores, ``(N, k, H, W)``.
+    weights
+        ``(N,)`` ≥ 0, not all zero. Statistics are those of the images with a weight;
+        the others are painted in the same scale.
+    sigma
+        Half-width in standard deviations (population).
+    normalisation
+        ``"global"``: one mean, deviation and range over images, components and pixels, as in
+        the paper. ``"component"``: one for each component.
+
+    Returns
+    -------
+    values
+        ``(N, k, H, W)`` in [0, 1]. A constant map stands at 0.5.
+    neutral
+        ``(k,)``: the value that a score of zero takes.
+    """
+    used = weights > 0
+    chosen = maps if bool(used.all()) else maps[used]
+    amounts = weights[used].double().cpu()
+    mean, deviation = _statistics(chosen, amounts / amounts.sum())
+    low, high = (edge.double().cpu() for edge in torch.aminmax(chosen.flatten(2), dim=2))
+    low, high = low.amin(0), high.amax(0)
+    if normalisation == "global":
+        mean, deviation = _pooled(mean, deviation)
+        low, high = low.amin().expand_as(low), high.amax().expand_as(high)
+    low = torch.maximum(low, mean - sigma * deviation)
+    high = torch.minimum(high, mean + sigma * deviation)
+    constant = ~(high - low > 1e-12 * torch.maximum(high.abs(), low.abs()))
+    scale = torch.where(constant, 0.0, 1 / torch.where(constant, 1.0, high - low))
+    shift = torch.where(constant, 0.5, -low * scale)
+    column = (1, -1, 1, 1)
+    values = torch.addcmul(shift.to(maps).view(column), maps, scale.to(maps).view(column)).clamp_(
+        0, 1
+    )
+    return values, shift.clamp(0, 1).to(maps)
+
+
+def _statistics(maps: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and population standard deviation of each component, ``(k,)`` each."""
+    flat = maps.flatten(2)
+    mean = flat.mean(dim=2).double().cpu()
+    square = (torch.linalg.vector_norm(flat, dim=2).double() ** 2).cpu() / flat.shape[2]
+    variance = square - mean**2
+    if bool((variance < 1e-4 * square).any()):  # cancellation: take the slow two-pass form
+        variance = torch.var(flat, dim=2, correction=0).double().cpu()
+    centre = shares @ mean
+    spread = shares @ (variance + (mean - centre) ** 2)
+    return centre, spread.clamp_min(0).sqrt()
+
+
+def _pooled(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    centre = mean.mean()
+    spread = (deviation**2 + (mean - centre) ** 2).mean().sqrt()
+    return centre.expand_as(mean), spread.expand_as(deviation)
+
+
+ColourMap = Callable[[Tensor, Tensor], Tensor]
+
+
+def rgb(values: Tensor, neutral: Tensor) -> Tensor:
+    """Red, green and blue as in the paper; one component diverges, four and more have hues."""
+    if values.shape[1] == 1:
+        return diverging(values, neutral)
+    if values.shape[1] == 3:
+        return values
+    if values.shape[1] == 2:
+        zero = neutral.mean().expand_as(values[:, :1])
+        return torch.cat([values, zero], dim=1)
+    return hues(values, neutral)
+
+
+def hues(values: Tensor, neutral: Tensor) -> Tensor:
+    """One hue for each component, at equal lightness, mixed by how far each is above zero."""
+    number = values.shape[1]
+    return _mixed(
+        values, neutral, [oklch(0.74, 0.125, 25 + 360 * i / number) for i in range(number)]
+    )
+
+
+def safe(values: Tensor, neutral: Tensor) -> Tensor:
+    """Colours that the common colour vision deficiencies leave apart.
+
+    The first component runs from blue to orange, the second from dark to light; the third, for
+    which such an eye has no axis left, turns green to purple. Four and more take hues at
+    three lightnesses.
+    """
+    number = values.shape[1]
+    if number == 1:
+        return diverging(values, neutral)
+    if number <= 3:
+        away = [(values[:, i] - neutral[i])[:, None] for i in range(number)]
+        axes = [(0.42, 0.06, -0.58), (0.46, 0.46, 0.46), (0.16, -0.2, 0.16)]
+        colours = torch.stack([_row(axis, values) for axis in axes[:number]])
+        picture = torch.einsum("nkhw,kc->nchw", torch.cat(away, dim=1), colours)
+        return (picture + 0.5).clamp(0, 1)
+    tones = [(0.80, 0.13), (0.48, 0.13), (0.64, 0.15)]
+    wheel = [oklch(*tones[i % 3], 40 + 360 * i / number) for i in range(number)]
+    return _mixed(values, neutral, wheel)
+
+
+def diverging(values: Tensor, neutral: Tensor) -> Tensor:
+    """One component ``(N, 1, H, W)``: blue below zero, pale at zero, orange above."""
+    away = values - neutral.view(1, -1, 1, 1)
+    reach = torch.where(away < 0, neutral.view(1, -1, 1, 1), 1 - neutral.view(1, -1, 1, 1))
+    strength = (away.abs() / reach.clamp_min(1e-6)).clamp(0, 1)
+    ends = [
+        _column(c, values) for c in ((0.93, 0.93, 0.90), (0.11, 0.32, 0.66), (0.86, 0.36, 0.05))
+    ]
+    end = torch.where(away < 0, ends[1], ends[2])
+    return ends[0] + strength * (end - ends[0])
+
+
+COLOUR_MAPS: dict[str, ColourMap] = {"rgb": rgb, "safe": safe, "hues": hues}
+
+
+def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:
+    """Colour ramps ``(k, steps, 3)`` in [0, 1]: one component runs, the others stand at zero."""
+    neutral = torch.full((number,), 0.5)
+    ramps = neutral.view(1, number, 1, 1).repeat(number, 1, 1, steps)
+    for index in range(number):
+        ramps[index, index, 0] = torch.linspace(0, 1, steps)
+    return COLOUR_MAPS[colour_map](ramps, neutral)[:, :, 0].transpose(1, 2)
+
+
+def oklch(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
+    """SRGB in [0, 1] of a colour in OKLCH (Ottosson 2020), hue in degrees, clipped to the gamut."""
+    a, b = (chroma * f(math.radians(hue)) for f in (math.cos, math.sin))
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = (
+        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+    )
+    red, green, blue = (_gamma(min(max(value, 0.0), 1.0)) for value in linear)
+    return red, green, blue
+
+
+def _gamma(value: float) -> float:
+    return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
+
+
+def _mixed(values: Tensor, neutral: Tensor, wheel: Sequence[tuple[float, float, float]]) -> Tensor:
+    """Grey, moved to each colour of the wheel by its component's height above zero."""
+    level = neutral.view(1, -1, 1, 1)
+    shares = ((values - level) / (1 - level).clamp_min(1e-6)).clamp(0, 1)
+    strongest = shares.amax(dim=1, keepdim=True)
+    shares = shares**2 / shares.square().sum(dim=1, keepdim=True).clamp_min(1e-6) * strongest
+    away = torch.stack([_row(colour, values) for colour in wheel]) - NEUTRAL_GREY
+    return (torch.einsum("nkhw,kc->nchw", shares, away) + NEUTRAL_GREY).clamp(0, 1)
+
+
+def _row(colour: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(colour, dtype=like.dtype, device=like.device)
+
+
+def _column(colour: tuple[float, ...], like: Tensor) -> Tensor:
+    return _row(colour, like).view(1, 3, 1, 1)

@@ -1,0 +1,181 @@
+"""The model is a guest: it is checked, run without gradients, and given back as it came."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+_WRAPPERS = ("module", "_orig_mod")
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the network inside ``DataParallel`` and ``torch.compile`` wrappers.
+
+    Raises
+    ------
+    PFVTypeError
+        For anything but an eager ``nn.Module``: hooks do not run inside a traced or
+        scripted network.
+    PFVValueError
+        For parameters on the meta device, which hold no numbers.
+    """
+    while isinstance(model, nn.Module) and _is_wrapper(model):
+        model = next(getattr(model, name) for name in _WRAPPERS if hasattr(model, name))
+    if isinstance(model, torch.jit.ScriptModule):
+        raise PFVTypeError(
+            f"model={type(model).__name__}: a traced or scripted network ignores hooks inside it, "
+            "so its feature maps cannot be read. Pass the eager nn.Module that it was made from."
+        )
+    if not isinstance(model, nn.Module):
+        raise PFVTypeError(
+            f"model={model!r:.80}: expected a torch.nn.Module, got {type(model).__name__}."
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise PFVValueError(
+                f"model: parameter {name!r} is on the meta device and holds no numbers. "
+                "Load the weights first, for example with load_state_dict(..., assign=True)."
+            )
+    return model
+
+
+def clean_name(name: str) -> str:
+    """Drop the parts that wrappers add to a layer's name.
+
+    >>> clean_name("module._orig_mod.features.3")
+    'features.3'
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod").removeprefix("module.")
+
+
+def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torch.device:
+    """Return where to run: ``"auto"`` keeps a model that is on an accelerator, else takes the best.
+
+    Raises
+    ------
+    PFVValueError
+        If the device is unknown or absent, naming those that are there.
+    """
+    if str(device) == "auto":
+        return _automatic_device(model)
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise PFVValueError(
+            f"device={device!r} cannot be used ({str(error).splitlines()[0]}). "
+            f"Choose one of {', '.join(repr(name) for name in available_devices())}."
+        ) from error
+    if chosen.type == "meta":
+        raise PFVValueError("device='meta' holds no numbers. Choose 'cpu', 'cuda' or 'mps'.")
+    return chosen
+
+
+def available_devices() -> tuple[str, ...]:
+    """Names that ``device`` takes on this machine, ``"auto"`` first."""
+    found = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        found.append("cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return tuple(found)
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model on ``device``: itself where it is there already, else a copy.
+
+    The user's own module never moves.
+    """
+    here = {parameter.device for parameter in model.parameters()}
+    if len(here) != 1 or _same_device(next(iter(here)), device):
+        return model
+    try:
+        return copy.deepcopy(model).to(device)
+    except (RuntimeError, TypeError) as error:
+        raise PFVValueError(
+            f"model: it could not be copied to {device} ({str(error).splitlines()[0]}). "
+            f"Move it there yourself with model.to({str(device)!r}), or pass device='cpu'."
+        ) from error
+
+
+def floating_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the model's first floating parameter or buffer, else float32."""
+    for values in (*model.parameters(), *model.buffers()):
+        if values.is_floating_point():
+            return values.dtype
+    return torch.float32
+
+
+@contextmanager
+def guest(model: nn.Module) -> Iterator[nn.Module]:
+    """Run a model in eval mode without gradients, and give it back as it came.
+
+    The training flag of every module and the content of every buffer are restored, also
+    after an exception. Compiled parts run eagerly meanwhile, so that hooks see them.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    versions = [buffer._version for buffer, _ in buffers]
+    try:
+        for module, _ in modes:
+            module.training = False
+        with torch.no_grad(), _eager():
+            yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for (buffer, kept), version in zip(buffers, versions, strict=True):
+            if buffer._version != version:
+                with torch.no_grad():
+                    buffer.copy_(kept)
+
+
+def run(model: nn.Module, batch: Tensor) -> object:
+    """Call the model, and say what to do if the images do not fit it.
+
+    Raises
+    ------
+    PFVValueError
+        If the forward pass fails or memory runs out; the original error is the cause.
+    """
+    try:
+        return model(batch)
+    except torch.OutOfMemoryError as error:
+        raise PFVValueError(
+            f"images: {len(batch)} images at a time do not fit into the memory of {batch.device}. "
+            "Pass a smaller chunk_size, smaller images, or device='cpu'."
+        ) from error
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise PFVValueError(
+            f"images: the model failed on a batch of shape {tuple(batch.shape)}: {reason[0]:.300} "
+            "- load the images at the size and with the channels that the model was made for, "
+            "load_images(..., size=...)."
+        ) from error
+
+
+def _is_wrapper(model: nn.Module) -> bool:
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    return isinstance(model, parallel) or isinstance(getattr(model, "_orig_mod", None), nn.Module)
+
+
+def _automatic_device(model: nn.Module) -> torch.device:
+    for parameter in model.parameters():
+        if parameter.device.type != "cpu":
+            return parameter.device
+    return torch.device(available_devices()[-1] if len(available_devices()) > 2 else "cpu")
+
+
+def _same_device(here: torch.device, there: torch.device) -> bool:
+    return here.type == there.type and there.index in (None, here.index)
+
+
+def _eager() -> AbstractContextManager[object]:
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    return set_stance("force_eager") if set_stance else nullcontext()

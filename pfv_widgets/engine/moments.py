@@ -1,0 +1,66 @@
+"""Count, mean and scatter of feature vectors: what a basis needs, additive over images.
+
+The scatter is kept about each image's own mean and merged pairwise (Chan, Golub and LeVeque,
+1979), so that float32 stays exact where the mean is large beside the spread; a sum of raw
+outer products does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """First and second moments of N groups of feature vectors, one group an image.
+
+    Attributes
+    ----------
+    count
+        Number of places of each group, ``(N,)``; weights included, so not always whole.
+    mean
+        Mean feature vector of each group, ``(N, C)``.
+    scatter
+        Sum of outer products of the deviations from that mean, ``(N, C, C)``.
+    """
+
+    count: Tensor
+    mean: Tensor
+    scatter: Tensor
+
+    @classmethod
+    def of_maps(cls, maps: Tensor) -> Moments:
+        """Moments of each image of ``(N, C, h, w)``, in at least float32."""
+        vectors = maps.flatten(2).to(torch.promote_types(maps.dtype, torch.float32))
+        mean = vectors.mean(dim=2)
+        centred = vectors - mean[:, :, None]
+        count = torch.full_like(mean[:, 0], vectors.shape[2])
+        return cls(count, mean, centred @ centred.transpose(1, 2))
+
+    def pooled(self, weights: Tensor | None = None) -> Moments:
+        """Merge the groups into one, each counted ``weights`` ``(N,)`` ≥ 0 times."""
+        weights = torch.ones_like(self.count) if weights is None else weights.to(self.count)
+        amounts = weights * self.count
+        total = amounts.sum()
+        centre = (amounts / total) @ self.mean
+        apart = (self.mean - centre) * amounts.sqrt()[:, None]
+        within = (weights @ self.scatter.flatten(1)).view(self.scatter.shape[1:])
+        pooled = torch.addmm(within, apart.T, apart)
+        used = weights > 0
+        if not bool(torch.isfinite(pooled).all()) and not bool(used.all()):
+            # zero times NaN is NaN: leave the groups without a weight out altogether
+            return Moments(self.count[used], self.mean[used], self.scatter[used]).pooled(
+                weights[used]
+            )
+        return Moments(total[None], centre[None], pooled[None])
+
+    def merged(self, other: Moments) -> Moments:
+        """Merge with the groups of another batch into one."""
+        return Moments(
+            torch.cat([self.count, other.count]),
+            torch.cat([self.mean, other.mean]),
+            torch.cat([self.scatter, other.scatter]),
+        ).pooled()

@@ -1,0 +1,174 @@
+"""Every knob of a picture, in one frozen dataclass."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pfv_widgets.engine.colour import COLOUR_MAPS, NORMALISATIONS
+from pfv_widgets.engine.weighting import WEIGHTINGS
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
+
+VIEWS = ("overlay", "heatmap", "photo")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to paint and how; edit with ``dataclasses.replace``.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the field, its value and the legal values.
+    """
+
+    layer: str | None = None
+    """Name of the layer whose feature map is decomposed; None: the last before the read-out."""
+
+    components: int = slider(
+        3, 1, 12, 1, label="Components", help="How many principal components are computed."
+    )
+
+    channels: tuple[int, ...] | None = None
+    """Which components are painted, in order, counted from 0; None: all of them."""
+
+    images: tuple[float, ...] | None = None
+    """Weight ≥ 0 of each image in the basis; 0 shows it in the basis of the others; None: all 1."""
+
+    weighting: str = choice(
+        "flat",
+        WEIGHTINGS,
+        label="Weighting",
+        help="How earlier layers sharpen the picture: where they are active, colours are strong.",
+    )
+
+    sigma: float = slider(
+        1.0,
+        0.25,
+        4.0,
+        0.05,
+        label="Contrast σ",
+        help="Scores are clipped at this many standard deviations: smaller means more contrast.",
+    )
+
+    normalisation: str = choice(
+        "global",
+        NORMALISATIONS,
+        label="Normalise",
+        help="One scale for all components, as in the paper, or one each, which shows weak ones.",
+    )
+
+    colour_map: str = choice(
+        "rgb",
+        COLOUR_MAPS,
+        label="Colours",
+        help="rgb as in the paper; safe for colour-blind eyes; hues: one hue a component.",
+    )
+
+    opacity: float = slider(
+        0.65, 0.0, 1.0, 0.01, label="Opacity", help="Of the heatmap over the photo."
+    )
+
+    view: str = choice("overlay", VIEWS, label="View", help="What each tile shows.")
+
+    stable_colours: bool = toggle(
+        True,
+        label="Stable colours",
+        help="Keep each component's colour and sign from one picture to the next.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise PFVTypeError(f"layer={self.layer!r}: expected a name from pfv.layers, or None.")
+        validate(self)
+        if self.channels is not None:
+            object.__setattr__(self, "channels", _channels(self.channels, self.components))
+        if self.images is not None:
+            object.__setattr__(self, "images", _weights(self.images))
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Indices of the components that are painted, in order."""
+        return tuple(range(self.components)) if self.channels is None else self.channels
+
+    def weights(self, number: int) -> tuple[float, ...]:
+        """Weights of ``number`` images.
+
+        Raises
+        ------
+        PFVValueError
+            If ``images`` has another length, or leaves no image in.
+        """
+        if self.images is None:
+            return (1.0,) * number
+        if len(self.images) != number:
+            raise PFVValueError(
+                f"images has {len(self.images)} weights for a batch of {number} images. "
+                "Give one weight for each image, or None for all ones."
+            )
+        if not any(self.images):
+            raise PFVValueError(
+                "images: every weight is 0, so no image is left to make a basis from. "
+                "Give at least one image a weight above 0."
+            )
+        return self.images
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults."""
+        plain = Settings()
+        return {k: v for k, v in asdict(self).items() if v != getattr(plain, k)}
+
+
+def settings_of(settings: Settings | None, changes: dict[str, Any]) -> Settings:
+    """Merge ``settings`` (None: the defaults) with keyword ``changes``.
+
+    Raises
+    ------
+    PFVTypeError
+        For an unknown keyword, with the nearest ones, or if ``settings`` is none.
+    """
+    if settings is not None and not isinstance(settings, Settings):
+        raise PFVTypeError(f"settings={settings!r}: expected a Settings, or keywords.")
+    known = [field.name for field in fields(Settings)]
+    for name in changes:
+        if name not in known:
+            raise PFVTypeError(f"{name!r} is no setting. {suggestion(name, known)}")
+    kept = {name: getattr(settings, name) for name in known} if settings else {}
+    return Settings(**(kept | changes))
+
+
+def _channels(channels: Iterable[int], components: int) -> tuple[int, ...]:
+    legal = f"distinct indices from 0 to {components - 1} (components={components})"
+    try:
+        chosen = tuple(channels)
+    except TypeError:
+        raise PFVTypeError(
+            f"channels={channels!r}: expected a tuple of {legal}, or None."
+        ) from None
+    if any(isinstance(c, bool) or not isinstance(c, numbers.Integral) for c in chosen):
+        raise PFVTypeError(f"channels={channels!r}: expected a tuple of {legal}, or None.")
+    numbers_ = tuple(int(c) for c in chosen)
+    inside = all(0 <= c < components for c in numbers_)
+    if not numbers_ or len(set(numbers_)) != len(numbers_) or not inside:
+        raise PFVValueError(f"channels={numbers_}: choose at least one of {legal}.")
+    return numbers_
+
+
+def _weights(images: Iterable[float]) -> tuple[float, ...]:
+    try:
+        weights = tuple(float(weight) for weight in images)
+    except (TypeError, ValueError):
+        raise PFVTypeError(
+            f"images={images!r}: expected one weight ≥ 0 for each image, or None."
+        ) from None
+    for index, weight in enumerate(weights):
+        if not math.isfinite(weight) or weight < 0:
+            raise PFVValueError(
+                f"images[{index}]={weight}: a weight must be a finite number ≥ 0 "
+                "(0 leaves the image out of the basis)."
+            )
+    return weights

@@ -1,0 +1,211 @@
+"""The steps from activations to heatmaps, as functions of their inputs alone."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.basis import PrincipalBasis, fit_maps, fit_moments
+from pfv_widgets.engine.colour import COLOUR_MAPS, normalise
+from pfv_widgets.engine.frame import Frame
+from pfv_widgets.engine.moments import Moments
+from pfv_widgets.engine.settings import Settings, settings_of
+from pfv_widgets.engine.weighting import WEIGHTINGS, Level, channel_sum, enlarge, weighted
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+Weights = tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Feature maps ``(N, C, h, w)`` in float32, and the images in which they are not finite."""
+
+    maps: Tensor
+    broken: tuple[int, ...]
+
+
+def features_of(maps: Tensor) -> Features:
+    """Take maps as float32 and note the images with a NaN or an infinite value."""
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    finite = torch.isfinite(maps.flatten(1).sum(dim=1))
+    if not bool(finite.all()):  # a sum may overflow where no value is infinite
+        finite = torch.isfinite(maps).flatten(1).all(dim=1)
+    return Features(maps, tuple((~finite).nonzero()[:, 0].tolist()))
+
+
+def fit(
+    features: Features,
+    moments: Moments | None,
+    weights: Weights,
+    number: int,
+    *,
+    start: Tensor | None = None,
+    layer: str = "",
+) -> PrincipalBasis:
+    """Fit the first ``number`` components to the images with a weight.
+
+    Raises
+    ------
+    PFVValueError
+        If the maps are not finite, constant, or smaller than ``number`` components need.
+    """
+    count, channels, height, width = features.maps.shape
+    used = [index for index, weight in enumerate(weights) if weight > 0]
+    broken = [index for index in features.broken if index in used]
+    where = f"layer={layer!r}" if layer else "activations"
+    if broken:
+        raise PFVValueError(
+            f"{where} is NaN or infinite in image {few(broken)} (counted from 0). Give "
+            f"{'it' if len(broken) == 1 else 'them'} weight 0 in images=..., choose an earlier "
+            "layer, or run the network in float32."
+        )
+    most = min(channels, len(used) * height * width - 1)
+    if number > most:
+        raise PFVValueError(
+            f"components={number}, but {where} has {channels} channels and "
+            f"{len(used) * height * width} places in {len(used)} images: choose at most "
+            f"{max(most, 1)}, another layer, or more images."
+        )
+    amounts = torch.tensor(weights, dtype=features.maps.dtype, device=features.maps.device)
+    if moments is None and len(used) * height * width < channels:
+        basis = fit_maps(features.maps, amounts, number, layer=layer)
+    else:
+        moments = moments or _moments_in_chunks(features.maps, amounts)
+        pooled = moments.pooled(amounts if len(moments.count) == count else None)
+        basis = fit_moments(pooled, number, start=start, layer=layer)
+    size = float((basis.mean.double() ** 2).sum())
+    if not basis.total_variance > 1e-13 * size:
+        raise PFVValueError(
+            f"{where} has the same activations at every place (variance "
+            f"{basis.total_variance:.3g}): there is no component to show. Choose another layer, "
+            "or check that the network has weights."
+        )
+    return basis
+
+
+def _moments_in_chunks(maps: Tensor, weights: Tensor) -> Moments:
+    """Pooled moments without the Gram matrix of every single image at once."""
+    pooled: Moments | None = None
+    for index in weights.nonzero()[:, 0].tolist():
+        one = Moments.of_maps(maps[index : index + 1]).pooled(weights[index : index + 1])
+        pooled = one if pooled is None else pooled.merged(one)
+    assert pooled is not None  # at least one weight is above zero
+    return pooled
+
+
+def paint(
+    scores: Tensor,
+    factors: Sequence[Tensor],
+    weights: Weights,
+    settings: Settings,
+    size: tuple[int, int],
+) -> Tensor:
+    """Weight, enlarge, normalise and colour scores ``(N, k, h, w)``; heatmaps ``(N, H, W, 3)``."""
+    shown = scores if settings.channels is None else scores[:, list(settings.channels)]
+    maps = weighted(shown, factors, size)
+    amounts = torch.tensor(weights, device=maps.device)
+    values, neutral = normalise(maps, amounts, settings.sigma, settings.normalisation)
+    picture = COLOUR_MAPS[settings.colour_map](values, neutral)
+    return enlarge(picture, size).permute(0, 2, 3, 1)
+
+
+def heatmaps_from_activations(
+    activations: Sequence[Tensor],
+    settings: Settings | None = None,
+    size: tuple[int, int] | None = None,
+) -> Frame:
+    """Paint heatmaps from feature maps that were computed elsewhere; no model is needed.
+
+    Parameters
+    ----------
+    activations
+        One ``(N, C, h, w)`` for each layer, in forward order; the last is decomposed, the
+        others weight it.
+    settings
+        What to paint (None: the defaults); ``layer`` is ignored.
+    size
+        Height and width of the heatmaps in pixels; None: those of the first activations.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the entry, what it is and what is expected.
+    """
+    maps = checked_activations(activations)
+    settings = settings_of(settings, {})
+    size = checked_size(size) or (maps[0].shape[2], maps[0].shape[3])
+    weights = settings.weights(len(maps[-1]))
+    with torch.no_grad():
+        features = features_of(maps[-1])
+        moments = Moments.of_maps(features.maps)
+        basis = fit(features, moments, weights, settings.components)
+        scores = basis.project(features.maps)
+        if features.broken:
+            scores = torch.nan_to_num(scores, 0.0, 0.0, 0.0)
+        levels = [Level.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
+        factors = WEIGHTINGS[settings.weighting](levels, None, size)
+        heatmaps = paint(scores, factors, weights, settings, size)
+    names = [f"activations[{index}]" for index in range(len(levels))]
+    warnings = weighting_warnings(levels, names, settings.weighting)
+    return Frame(heatmaps, scores, basis, settings, weights, warnings=warnings)
+
+
+def weighting_warnings(
+    levels: Sequence[Level], names: Sequence[str], weighting: str
+) -> tuple[str, ...]:
+    """Say where a weighting had to leave something out."""
+    if weighting == "none":
+        return ()
+    if not levels and weighting != "gradual":
+        return (f"No earlier layer has another resolution: weighting {weighting!r} does nothing.",)
+    return tuple(
+        f"{name} is NaN or infinite in image {few(level.broken)}: it weights nothing there."
+        for name, level in zip(names, levels, strict=True)
+        if level.broken
+    )
+
+
+def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
+    """Return the activations as a list, or raise an error that names the entry."""
+    if isinstance(activations, Tensor):
+        raise PFVTypeError(
+            "activations: got one tensor, expected a list of (N, C, h, w) tensors, "
+            "the one to decompose last."
+        )
+    maps = list(activations)
+    if not maps:
+        raise PFVValueError("activations is empty: give at least one (N, C, h, w) tensor.")
+    for index, one in enumerate(maps):
+        if not isinstance(one, Tensor) or not one.is_floating_point():
+            kind = one.dtype if isinstance(one, Tensor) else type(one).__name__
+            raise PFVTypeError(f"activations[{index}] is {kind}: expected a float tensor.")
+        if one.ndim != 4 or 0 in one.shape or len(one) != len(maps[-1]):
+            raise PFVValueError(
+                f"activations[{index}] has shape {tuple(one.shape)}: expected (N, C, h, w) with "
+                "no empty side, and the same N for each."
+            )
+    return [one.detach() for one in maps]
+
+
+def checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the size as two whole numbers ≥ 1, or raise an error."""
+    if size is None:
+        return None
+    legal = "expected (height, width) in pixels, whole numbers from 1 to 8192"
+    try:
+        height, width = (operator.index(side) for side in size)
+    except (TypeError, ValueError):
+        raise PFVTypeError(f"size={size!r}: {legal}.") from None
+    if not (1 <= height <= 8192 and 1 <= width <= 8192):
+        raise PFVValueError(f"size={size!r}: {legal}.")
+    return height, width
+
+
+def few(indices: Sequence[int]) -> str:
+    """Write a few indices out and count the rest."""
+    text = ", ".join(str(index) for index in indices[:6])
+    return text if len(indices) <= 6 else f"{text} and {len(indices) - 6} more"

@@ -1,0 +1,115 @@
+"""Activation maps of earlier layers, by which score maps are sharpened on their way up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """How active one earlier layer is at each place.
+
+    Attributes
+    ----------
+    total
+        Sum over the channels, ``(N, h, w)``, float32; zero where it is not finite.
+    channels
+        Number of channels summed.
+    broken
+        Images in which a sum is NaN or infinite.
+    """
+
+    total: Tensor
+    channels: int
+    broken: tuple[int, ...] = ()
+
+    @classmethod
+    def of_sums(cls, sums: Tensor, channels: int) -> Level:
+        """Take channel sums ``(N, h, w)``; one bad place spoils neither image nor batch."""
+        finite = torch.isfinite(sums)
+        if bool(finite.all()):
+            return cls(sums, channels)
+        broken = (~finite.flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
+        return cls(torch.where(finite, sums, 0.0), channels, tuple(broken))
+
+
+def channel_sum(maps: Tensor) -> Tensor:
+    """Sum ``(N, C, h, w)`` over the channels, in at least float32."""
+    return maps.sum(dim=1, dtype=torch.promote_types(maps.dtype, torch.float32))
+
+
+Brightness = Callable[[tuple[int, int]], Tensor]
+Weighting = Callable[[Sequence[Level], Brightness | None, tuple[int, int]], list[Tensor]]
+
+
+def none(_: Sequence[Level], __: Brightness | None, ___: tuple[int, int]) -> list[Tensor]:
+    """No weighting: scores are enlarged as they are."""
+    return []
+
+
+def flat(levels: Sequence[Level], _: Brightness | None, size: tuple[int, int]) -> list[Tensor]:
+    """Sum over the earlier layers of their enlarged channel sums (Bakken et al. 2020)."""
+    if not levels:
+        return []
+    total = enlarge(levels[0].total[:, None], size).clone()
+    for level in levels[1:]:
+        total += enlarge(level.total[:, None], size)
+    return [total]
+
+
+def hierarchical(
+    levels: Sequence[Level], _: Brightness | None, __: tuple[int, int]
+) -> list[Tensor]:
+    """Channel sums over their largest magnitude, coarse to fine (Bakken et al. 2020)."""
+    return [factor for level in reversed(levels) for factor in _scaled(level.total)]
+
+
+def gradual(
+    levels: Sequence[Level], brightness: Brightness | None, size: tuple[int, int]
+) -> list[Tensor]:
+    """Channel means, coarse to fine, ending in the image itself (TorchPRISM, Szandala).
+
+    The image counts by its brightness as shown, in [0, 1], so that dark pixels weigh little
+    instead of turning the sign. Without an image it ends at the first level.
+    """
+    means = [level.total / level.channels for level in reversed(levels)]
+    factors = [factor for mean in means for factor in _scaled(mean)]
+    return factors + ([brightness(size)] if brightness else [])
+
+
+WEIGHTINGS: dict[str, Weighting] = {
+    "none": none,
+    "flat": flat,
+    "hierarchical": hierarchical,
+    "gradual": gradual,
+}
+
+
+def weighted(scores: Tensor, factors: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Enlarge ``(N, k, h, w)`` from factor to factor ``(N, 1, h, w)``, multiplying by each.
+
+    Ends at the size of the last factor, or at ``size`` where there is none.
+    """
+    if not factors:
+        return enlarge(scores, size)
+    for factor in factors:
+        scores = enlarge(scores, (factor.shape[2], factor.shape[3])) * factor
+    return scores
+
+
+def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize ``(N, k, h, w)`` bilinearly, corners not aligned."""
+    if (maps.shape[2], maps.shape[3]) == size:
+        return maps
+    return interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def _scaled(total: Tensor) -> list[Tensor]:
+    """Divide by the largest magnitude, which keeps every sign; a silent layer is left out."""
+    largest = float(total.abs().max())
+    return [(total / largest)[:, None]] if largest > 0 else []
