@@ -54,8 +54,9 @@ def test_checker_has_no_complaint(arguments: list[str]) -> None:
         text=True,
         check=False,
     )
+    print(done.stdout)  # pytest shows it where the test fails
     if done.returncode:
-        pytest.fail(f"{' '.join(arguments)}:\n{done.stdout}", pytrace=False)
+        pytest.fail(f"`{' '.join(arguments)}` complains: its output is below", pytrace=False)
 
 
 def test_public_names_are_sorted_and_there() -> None:
