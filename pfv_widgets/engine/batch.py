@@ -1,0 +1,111 @@
+"""Pictures of one size: pixels to show, a tensor to run, names and labels."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageBatch:
+    """Pictures of one size, as shown and as run.
+
+    Parameters
+    ----------
+    pixels
+        uint8 (N,H,W,3), RGB: what a person sees.
+    tensor
+        float32 (N,3,H,W) on the CPU, normalised: what the network is given.
+    names, labels
+        One text per picture; ``labels`` is None where there are no classes.
+    skipped
+        ``"name: reason"`` of each file that was left out.
+    """
+
+    pixels: np.ndarray
+    tensor: Tensor
+    names: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        count, height, width, _ = self.pixels.shape
+        if tuple(self.tensor.shape) != (count, 3, height, width):
+            raise PFVValueError(
+                f"tensor of shape {tuple(self.tensor.shape)} for pixels of shape "
+                f"{self.pixels.shape}: expected {(count, 3, height, width)}."
+            )
+        for field in ("names", "labels"):
+            entries = getattr(self, field)
+            if entries is not None and len(entries) != count:
+                raise PFVValueError(f"{field}: {len(entries)} entries for {count} images.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self)} images of {self.size[0]} by {self.size[1]} pixels"]
+        parts += [f"{len(self.classes)} classes"] if self.classes else []
+        parts += [f"{len(self.skipped)} files skipped"] if self.skipped else []
+        return f"ImageBatch({', '.join(parts)})"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The distinct labels in order of appearance; empty without labels."""
+        return tuple(dict.fromkeys(self.labels or ()))
+
+    def subset(self, indices: Iterable[int]) -> ImageBatch:
+        """Return the images at ``indices``, in that order, as a batch of their own.
+
+        Raises
+        ------
+        PFVValueError
+            Where there is no index, or one lies outside of the batch.
+        """
+        chosen = [int(index) for index in indices]
+        outside = [index for index in chosen if not -len(self) <= index < len(self)]
+        if outside or not chosen:
+            raise PFVValueError(f"indices={chosen}: expected some of 0 … {len(self) - 1}.")
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            tensor=self.tensor[chosen],
+            names=tuple(self.names[i] for i in chosen),
+            labels=None if self.labels is None else tuple(self.labels[i] for i in chosen),
+        )
+
+
+def checked_labels(
+    labels: Iterable[object] | None, count: int, known: Sequence[str | None]
+) -> tuple[str, ...] | None:
+    """Return one text per picture, or None where neither the user nor every folder gives one.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Where ``labels`` are not ``count`` texts or whole numbers.
+    """
+    if labels is None:
+        found = tuple(label for label in known if label is not None)
+        return found if len(found) == count else None
+    legal = f"expected one text or whole number for each of the {count} pictures"
+    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
+        raise PFVTypeError(f"labels={labels!r}: {legal}, in a list.")
+    entries = [entry.item() if hasattr(entry, "item") else entry for entry in labels]
+    if len(entries) != count:
+        raise PFVValueError(f"labels has {len(entries)} entries: {legal}, unreadable ones too.")
+    for entry in entries:
+        if isinstance(entry, bool) or not isinstance(entry, str | numbers.Integral):
+            raise PFVTypeError(f"labels has the entry {entry!r}: {legal}.")
+    return tuple(str(entry) for entry in entries)
