@@ -1,16 +1,23 @@
 """The embedded default: drawn scenes with masks, and a small network trained on them."""
 
-from pfv_widgets.demo.gallery import demo_images, demo_masks, demo_model
-from pfv_widgets.demo.network import DemoNet
-from pfv_widgets.demo.scenes import Scene, draw_scene
-from pfv_widgets.demo.things import CLASSES
+from __future__ import annotations
 
-__all__ = [
-    "CLASSES",
-    "DemoNet",
-    "Scene",
-    "demo_images",
-    "demo_masks",
-    "demo_model",
-    "draw_scene",
-]
+import importlib
+from typing import Any
+
+# the command line imports this package and must start quickly
+_HOMES = {
+    "CLASSES": "things",
+    "DemoNet": "network",
+    "Scene": "scenes",
+    "demo_images": "gallery",
+    "demo_masks": "gallery",
+    "demo_model": "gallery",
+    "draw_scene": "scenes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

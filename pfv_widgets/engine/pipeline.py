@@ -111,6 +111,11 @@ class PFV:
         """
         return self._survey[self.default_layer if name is None else clean_name(name)]
 
+    def is_ready(self, name: str | None) -> bool:
+        """Whether a layer's feature maps are kept, so that it needs no forward pass."""
+        layer = self.layer(name)
+        return ("captured", layer.same_as or layer.name) in self.cache
+
     def render(
         self,
         settings: Settings | None = None,

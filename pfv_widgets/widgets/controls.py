@@ -1,0 +1,72 @@
+"""Controls from a parameter dataclass, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import ipywidgets as w
+
+from pfv_widgets.parameters import Choice, Parameter, Slider, parameters_of
+
+_WIDE = {"width": "100%", "margin": "1px 0"}
+_STYLE = {"description_width": "84px"}
+
+
+def control_for(parameter: Parameter, value: Any) -> w.ValueWidget:
+    """Build the control that a declaration asks for, set to ``value``."""
+    common = {
+        "description": parameter.label,
+        "tooltip": parameter.help,
+        "layout": w.Layout(**_WIDE),
+        "style": _STYLE,
+        "value": value,
+    }
+    if isinstance(parameter, Slider):
+        whole = isinstance(parameter.step, int)
+        kind = w.IntSlider if whole else w.FloatSlider
+        span = {"min": parameter.minimum, "max": parameter.maximum, "step": parameter.step}
+        return kind(**common, **span, readout_format="d" if whole else ".2f")
+    if isinstance(parameter, Choice):
+        return w.Dropdown(**common, options=list(parameter.choices))
+    return w.Checkbox(**common, indent=False)
+
+
+class Controls:
+    """Controls for some fields of a frozen dataclass.
+
+    Parameters
+    ----------
+    state
+        The dataclass whose declarations are read, with the values to start from.
+    names
+        Fields to show, in order.
+    changed
+        Called as ``changed(name, value)`` when a person moves a control.
+    """
+
+    def __init__(
+        self, state: Any, names: Iterable[str], changed: Callable[[str, Any], None]
+    ) -> None:
+        declared = parameters_of(state)
+        self.by_name = {name: control_for(declared[name], getattr(state, name)) for name in names}
+        self._changed = changed
+        self._showing = False
+        for name, control in self.by_name.items():
+            control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
+
+    def __getitem__(self, name: str) -> w.ValueWidget:
+        return self.by_name[name]
+
+    def show(self, state: Any) -> None:
+        """Set every control to the values of ``state`` without calling back."""
+        self._showing = True
+        try:
+            for name, control in self.by_name.items():
+                control.value = getattr(state, name)
+        finally:
+            self._showing = False
+
+    def _moved(self, name: str, value: Any) -> None:
+        if not self._showing:
+            self._changed(name, value)

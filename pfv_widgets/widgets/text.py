@@ -1,0 +1,97 @@
+"""Texts and small panels as HTML in which nothing foreign comes alive."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from pfv_widgets.engine.colour import legend
+
+_MUTED = "opacity:.72"
+_RAMP_STEPS = 9
+
+
+def plain(text: object, most: int = 40) -> str:
+    """Return one line of text for a label: no LaTeX, no control characters, cut to ``most``.
+
+    >>> plain("a $x$ b")
+    'a ＄x＄ b'
+    """
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    line = " ".join(line.split()).replace("$", "＄").replace("\\", "＼")
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def safe(text: object, most: int = 400) -> str:
+    """Return text for an HTML widget, escaped."""
+    return html.escape(plain(text, most))
+
+
+def status(text: str, *, kind: str = "ok") -> str:
+    """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
+    colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#d98a00", "error": "#d93025"}
+    dot = f'<span aria-hidden="true" style="color:{colours[kind]}">●</span>'
+    role = "alert" if kind == "error" else "status"
+    return (
+        f'<div role="{role}" aria-live="polite" style="line-height:1.35;min-height:1.4em">'
+        f"{dot} {safe(text)}</div>"
+    )
+
+
+def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
+    """Return what the chosen layer is: its name, class and shape."""
+    channels, height, width = shape
+    return (
+        f'<div style="line-height:1.3"><b>{safe(name, 60)}</b><br>'
+        f'<span style="{_MUTED}">{safe(kind)} · {channels} channels · {height} × {width} places'
+        "</span></div>"
+    )
+
+
+def hint(text: str) -> str:
+    """Return a quiet line of explanation."""
+    return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
+
+
+def heading(text: str) -> str:
+    """Return the title of a group of controls."""
+    return f'<div style="font-weight:600;margin-top:4px">{safe(text)}</div>'
+
+
+def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: str) -> str:
+    """Return a row for each component shown: its colours and its share of the variance.
+
+    Parameters
+    ----------
+    ratios
+        Explained variance ratio of each component computed, in [0, 1].
+    shown
+        Indices of those that are painted, in order.
+    colour_map
+        Key of ``COLOUR_MAPS``.
+    """
+    ramps = (255 * legend(colour_map, len(shown), _RAMP_STEPS)).round().int().tolist()
+    largest = max((ratios[index] for index in shown), default=1) or 1
+    rows = [
+        _variance_row(index, ratios[index], largest, ramp)
+        for index, ramp in zip(shown, ramps, strict=True)
+    ]
+    total = sum(ratios[index] for index in shown)
+    return (
+        '<table role="table" aria-label="Explained variance" '
+        'style="border-spacing:0 3px;width:100%;line-height:1.1">'
+        f"{''.join(rows)}</table>"
+        f'<div style="{_MUTED}">{100 * total:.1f} % of the variance in all</div>'
+    )
+
+
+def _variance_row(index: int, ratio: float, largest: float, ramp: list[list[int]]) -> str:
+    stops = ",".join(f"rgb({r},{g},{b})" for r, g, b in ramp)
+    bar = f"width:{100 * ratio / largest:.0f}%;height:8px;background:currentColor;opacity:.35"
+    return (
+        f'<tr><td style="width:1.6em;text-align:right;padding-right:6px">{index + 1}</td>'
+        f'<td style="width:76px"><div title="low to high" style="height:14px;border-radius:3px;'
+        f'background:linear-gradient(to right,{stops})"></div></td>'
+        f'<td style="padding-left:8px"><div style="{bar}"></div></td>'
+        f'<td style="width:3.6em;text-align:right">{100 * ratio:.1f} %</td></tr>'
+    )
