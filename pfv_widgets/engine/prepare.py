@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
@@ -72,11 +71,11 @@ def centre_window(height: int, width: int, size: tuple[int, int]) -> Box:
 
 def resized_tensor(tensor: Tensor, size: tuple[int, int]) -> Tensor:
     """Do to a normalised (N,3,H,W) tensor what :func:`resized` does to a picture."""
-    left, top, right, bottom = map(round, centre_window(tensor.shape[2], tensor.shape[3], size))
-    window = tensor[:, :, top : max(bottom, top + 1), left : max(right, left + 1)]
-    return functional.interpolate(
-        window, size, mode="bilinear", antialias=True, align_corners=False
-    )
+    box = centre_window(tensor.shape[2], tensor.shape[3], size)
+    flat = tensor.reshape(-1, *tensor.shape[2:]).numpy()
+    how = Image.Resampling.BILINEAR
+    maps = [np.array(Image.fromarray(m).resize(size[::-1], how, box=box)) for m in flat]
+    return torch.from_numpy(np.stack(maps)).reshape(*tensor.shape[:2], *size)
 
 
 def normalised(pixels: np.ndarray, by: Normalisation) -> Tensor:
