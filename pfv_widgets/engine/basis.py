@@ -132,12 +132,25 @@ class PrincipalBasis:
                     torch.from_numpy(file[key]) for key in ("mean", "components", "variances")
                 )
                 total, count = float(file["total_variance"]), float(file["count"])
-                return cls(mean, components, variances, total, count, str(file["layer"]))
+                layer = str(file["layer"])
+            _check_arrays(mean, components, variances)
+            return cls(mean, components, variances, total, count, layer)
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
             raise PFVValueError(
                 f"path={str(path)!r} holds no basis ({str(error).splitlines()[0]:.120}). "
                 "Give a file that PrincipalBasis.save wrote."
             ) from error
+
+
+def _check_arrays(mean: Tensor, components: Tensor, variances: Tensor) -> None:
+    """Raise ``ValueError`` unless the arrays of a file fit together as a basis."""
+    shape = (len(variances.flatten()), len(mean.flatten()))
+    if mean.ndim != 1 or variances.ndim != 1 or tuple(components.shape) != shape:
+        shapes = ", ".join(str(tuple(one.shape)) for one in (mean, components, variances))
+        raise ValueError(f"shapes {shapes} of mean, components, variances")
+    for one in (mean, components, variances):
+        if not one.is_floating_point() or not bool(torch.isfinite(one).all()):
+            raise ValueError("numbers that are not finite, or no floats")
 
 
 def fit_moments(
