@@ -1,0 +1,101 @@
+"""Small networks and batches on which the engine's behaviour shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.batch import ImageBatch
+from pfv_widgets.engine.images import load_images
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(count: int, height: int = 32, width: int | None = None, seed: int = 0) -> ImageBatch:
+    """Smooth colour blobs, another in each image."""
+    coarse = torch.randn(count, 3, 5, 5, generator=seeded(seed))
+    size = (height, width or height)
+    return load_images(nn.functional.interpolate(coarse, size=size, mode="bicubic"))
+
+
+def tiny(seed: int = 0, channels: int = 8, inplace: bool = True) -> nn.Sequential:
+    """Conv, BatchNorm and ReLU at three resolutions, then a classifier."""
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    before = 3
+    for _ in range(3):
+        layers += [nn.Conv2d(before, channels, 3, padding=1), nn.BatchNorm2d(channels)]
+        layers += [nn.ReLU(inplace=inplace), nn.MaxPool2d(2)]
+        before = channels
+    layers[-1] = nn.Identity()
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+class Through(nn.Module):
+    """A convolution, then any function of its map as a layer of its own, then a read-out."""
+
+    def __init__(self, change: Callable[[Tensor], object], channels: int = 6) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 3, padding=1)
+        self.pool = nn.AvgPool2d(2)
+        self.change = Function(change)
+        self.head = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.pool(self.stem(images))
+        changed = self.change(maps)
+        return self.head(changed if isinstance(changed, Tensor) and changed.ndim == 4 else maps)
+
+
+class Function(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, value: Tensor) -> object:
+        return self.function(value)
+
+
+class Tokens(nn.Module):
+    """Patches as tokens (N, T, C) behind class and register tokens, as in a vision transformer."""
+
+    def __init__(self, channels: int = 8, patch: int = 4, extra: int = 5) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, channels, patch, patch)
+        self.extra = nn.Parameter(100 + torch.randn(1, extra, channels))
+        self.norm = nn.LayerNorm(channels)
+        self.block = nn.Linear(channels, channels)
+        self.head = nn.Linear(channels, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        places = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.extra.expand(len(places), -1, -1), places], dim=1)
+        return self.head(self.block(self.norm(tokens))[:, 0])
+
+
+@contextmanager
+def counted(*modules: nn.Module) -> Iterator[list[nn.Module]]:
+    """List the modules in the order in which they start to run inside the block."""
+    ran: list[nn.Module] = []
+
+    def note(module: nn.Module, _: object) -> None:
+        ran.append(module)
+
+    handles = [module.register_forward_pre_hook(note) for module in modules]
+    try:
+        yield ran
+    finally:
+        for handle in handles:
+            handle.remove()
