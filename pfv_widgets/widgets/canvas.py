@@ -16,6 +16,7 @@ from ipycanvas.canvas import COMMANDS
 from PIL import Image
 
 GAP = 8  # pixels of the canvas between tiles
+_SMALLEST = 192  # pixels of the canvas for a tile where there is room: small photos are enlarged
 _WIDE = 1200  # pixels of the canvas for a full row: crisp at twice the pixel density
 _FADE = ("#808080", 0.72)
 _sending = threading.Lock()  # ipycanvas keeps one queue for all canvases of a process
@@ -44,7 +45,7 @@ class Grid:
         """Arrange ``number`` images of ``size`` (height, width) as near to a square as it gets."""
         height, width = size
         columns = min(number, max(1, math.ceil(math.sqrt(number * height / width))))
-        across = min(max(width, 128), (_WIDE - GAP * (columns - 1)) // columns, 512)
+        across = min(max(width, _SMALLEST), (_WIDE - GAP * (columns - 1)) // columns, 512)
         across = max(16, across // 2 * 2)
         return cls(number, columns, (max(2, round(across * height / width / 2) * 2), across))
 
@@ -109,7 +110,7 @@ class ImageGrid:
         self._photo_file = _encode(self.grid.atlas(_resized(pixels, self.grid.tile)))
         self._heat_file: bytes | None = None
         self._scale = 1
-        self._look = Look()
+        self.look = Look()
 
     def paint(self, tiles: np.ndarray | None, look: Look) -> int:
         """Show new heatmaps, uint8 ``(N, h, w, 3)`` (None: the last ones); return bytes sent.
@@ -119,7 +120,7 @@ class ImageGrid:
         if tiles is not None:
             self._scale = self.grid.tile[1] // tiles.shape[2]
             self._heat_file = _encode(self.grid.atlas(tiles))
-        self._look = look
+        self.look = look
         with _held():
             if tiles is not None:
                 _put(self._heat, self._heat_file)
@@ -172,7 +173,7 @@ class ImageGrid:
             canvas.close()
 
     def _compose(self) -> None:
-        canvas, look = self.canvas, self._look
+        canvas, look = self.canvas, self.look
         canvas.save()
         canvas.begin_path()
         for index in range(self.grid.number):

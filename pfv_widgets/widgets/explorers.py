@@ -60,6 +60,8 @@ class PFVExplorer(w.VBox):
         settings = replace(settings, layer=pfv.layer(settings.layer).name)
         self.pfv = pfv
         self._painted: Settings | None = None
+        self._stale = False  # the page shows something else than what was painted last
+        self._warnings: tuple[str, ...] = ()
         self._cursor: int | None = None
         self._new_page = threading.Event()
         self._grid = ImageGrid(pfv.images.pixels)
@@ -125,7 +127,8 @@ class PFVExplorer(w.VBox):
             if self._new_page.is_set():
                 self._new_page.clear()
                 self._grid.repaint()
-            self._paint(settings)
+            if self._stale or settings != self._painted or self._cursor != self._grid.look.cursor:
+                self._paint(settings)
         except PFVError as error:
             self._fail(settings, str(error))
         except Exception as error:
@@ -135,7 +138,6 @@ class PFVExplorer(w.VBox):
 
     def _paint(self, settings: Settings) -> None:
         begin = time.perf_counter()
-        warnings: tuple[str, ...] = ()
         if self._differs_in_look_alone(settings):
             self._grid.paint(None, self._look(settings))
         else:
@@ -144,11 +146,10 @@ class PFVExplorer(w.VBox):
             frame = self.pfv.render(settings, size=self._tile_size(settings))
             self._grid.paint(_bytes(frame), self._look(settings))
             self._panel.show_frame(frame)
-            warnings = frame.warnings
-        self._painted = settings
-        milliseconds = 1000 * (time.perf_counter() - begin)
-        done = f"Updated in {milliseconds:.0f} ms"
-        self._tell(" ".join((f"{done}.", *warnings)), "warning" if warnings else "ok")
+            self._warnings = frame.warnings
+        self._painted, self._stale = settings, False
+        done = f"Updated in {1000 * (time.perf_counter() - begin):.0f} ms."
+        self._tell(" ".join((done, *self._warnings)), "warning" if self._warnings else "ok")
 
     def _differs_in_look_alone(self, settings: Settings) -> bool:
         last = self._painted
@@ -169,6 +170,7 @@ class PFVExplorer(w.VBox):
         return height // 2, width // 2
 
     def _fail(self, settings: Settings, message: str) -> None:
+        self._stale = True
         self._tell(message, "error")
         if len(settings.images or ()) in (0, len(self.pfv.images)):
             self._grid.paint(None, self._look(settings))

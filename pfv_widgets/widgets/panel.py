@@ -85,7 +85,7 @@ class Panel:
             description="Layer",
             tooltip="Feature map that is decomposed, from the first layer to the last.",
             readout=False,
-            layout=w.Layout(width="100%"),
+            layout=w.Layout(width="97%"),
             style={"description_width": "84px"},
         )
         slider.observe(self._layer_moved, "value")
