@@ -14,73 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-NORMALISATIONS = ("global", "component")
 NEUTRAL_GREY = 0.46
-
-
-def normalise(
-    maps: Tensor, weights: Tensor, sigma: float, normalisation: str = "global"
-) -> tuple[Tensor, Tensor]:
-    """Clip to mean ± ``sigma`` standard deviations and scale the range to [0, 1].
-
-    Parameters
-    ----------
-    maps
-        Weighted scores, ``(N, k, H, W)``.
-    weights
-        ``(N,)`` ≥ 0, not all zero. Statistics are those of the images with a weight;
-        the others are painted in the same scale.
-    sigma
-        Half-width in standard deviations (population).
-    normalisation
-        ``"global"``: one mean, deviation and range over images, components and pixels, as in
-        the paper. ``"component"``: one for each component.
-
-    Returns
-    -------
-    values
-        ``(N, k, H, W)`` in [0, 1]. A constant map stands at 0.5.
-    neutral
-        ``(k,)``: the value that a score of zero takes.
-    """
-    used = weights > 0
-    chosen = maps if bool(used.all()) else maps[used]
-    amounts = weights[used].double().cpu()
-    mean, deviation = _statistics(chosen, amounts / amounts.sum())
-    low, high = (edge.double().cpu() for edge in torch.aminmax(chosen.flatten(2), dim=2))
-    low, high = low.amin(0), high.amax(0)
-    if normalisation == "global":
-        mean, deviation = _pooled(mean, deviation)
-        low, high = low.amin().expand_as(low), high.amax().expand_as(high)
-    low = torch.maximum(low, mean - sigma * deviation)
-    high = torch.minimum(high, mean + sigma * deviation)
-    constant = ~(high - low > 1e-12 * torch.maximum(high.abs(), low.abs()))
-    scale = torch.where(constant, 0.0, 1 / torch.where(constant, 1.0, high - low))
-    shift = torch.where(constant, 0.5, -low * scale)
-    column = (1, -1, 1, 1)
-    values = torch.addcmul(shift.to(maps).view(column), maps, scale.to(maps).view(column)).clamp_(
-        0, 1
-    )
-    return values, shift.clamp(0, 1).to(maps)
-
-
-def _statistics(maps: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and population standard deviation of each component, ``(k,)`` each."""
-    flat = maps.flatten(2)
-    mean = flat.mean(dim=2).double().cpu()
-    square = (torch.linalg.vector_norm(flat, dim=2).double() ** 2).cpu() / flat.shape[2]
-    variance = square - mean**2
-    if bool((variance < 1e-4 * square).any()):  # cancellation: take the slow two-pass form
-        variance = torch.var(flat, dim=2, correction=0).double().cpu()
-    centre = shares @ mean
-    spread = shares @ (variance + (mean - centre) ** 2)
-    return centre, spread.clamp_min(0).sqrt()
-
-
-def _pooled(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
-    centre = mean.mean()
-    spread = (deviation**2 + (mean - centre) ** 2).mean().sqrt()
-    return centre.expand_as(mean), spread.expand_as(deviation)
 
 
 ColourMap = Callable[[Tensor, Tensor], Tensor]
@@ -117,11 +51,10 @@ def safe(values: Tensor, neutral: Tensor) -> Tensor:
     if number == 1:
         return diverging(values, neutral)
     if number <= 3:
-        away = [(values[:, i] - neutral[i])[:, None] for i in range(number)]
         axes = [(0.42, 0.06, -0.58), (0.46, 0.46, 0.46), (0.16, -0.2, 0.16)]
         colours = torch.stack([_row(axis, values) for axis in axes[:number]])
-        picture = torch.einsum("nkhw,kc->nchw", torch.cat(away, dim=1), colours)
-        return (picture + 0.5).clamp(0, 1)
+        away = values - neutral.view(1, -1, 1, 1)
+        return _combined(away, colours).add_(0.5).clamp_(0, 1)
     tones = [(0.80, 0.13), (0.48, 0.13), (0.64, 0.15)]
     wheel = [oklch(*tones[i % 3], 40 + 360 * i / number) for i in range(number)]
     return _mixed(values, neutral, wheel)
@@ -177,7 +110,12 @@ def _mixed(values: Tensor, neutral: Tensor, wheel: Sequence[tuple[float, float, 
     strongest = shares.amax(dim=1, keepdim=True)
     shares = shares**2 / shares.square().sum(dim=1, keepdim=True).clamp_min(1e-6) * strongest
     away = torch.stack([_row(colour, values) for colour in wheel]) - NEUTRAL_GREY
-    return (torch.einsum("nkhw,kc->nchw", shares, away) + NEUTRAL_GREY).clamp(0, 1)
+    return _combined(shares, away).add_(NEUTRAL_GREY).clamp_(0, 1)
+
+
+def _combined(shares: Tensor, colours: Tensor) -> Tensor:
+    """Sum of colours ``(k, 3)`` by shares ``(N, k, H, W)``; ``(N, 3, H, W)``."""
+    return (colours.T @ shares.flatten(2)).view(len(shares), 3, *shares.shape[2:])
 
 
 def _row(colour: tuple[float, ...], like: Tensor) -> Tensor:

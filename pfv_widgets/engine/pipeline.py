@@ -199,9 +199,7 @@ class PFV:
     def scores(self, layer: str, weights: Weights, arrangement: tuple[int, ...]) -> Tensor:
         """Projections ``(N, k, h, w)`` on the components of an arrangement."""
         features = self.captured(layer)[0]
-        basis = self.basis(layer, weights, len(arrangement)).arranged(arrangement)
-        scores = basis.project(features.maps)
-        return torch.nan_to_num(scores, 0.0, 0.0, 0.0) if features.broken else scores
+        return features.scores(self.basis(layer, weights, len(arrangement)).arranged(arrangement))
 
     def close(self) -> None:
         """Free everything that is kept; the next picture computes anew."""

@@ -4,37 +4,62 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pfv_widgets.engine.basis import PrincipalBasis, fit_maps, fit_moments
-from pfv_widgets.engine.colour import COLOUR_MAPS, normalise
+from pfv_widgets.engine.colour import COLOUR_MAPS
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.moments import Moments
+from pfv_widgets.engine.normalisation import Spread, scaled, scaling
 from pfv_widgets.engine.settings import Settings, settings_of
 from pfv_widgets.engine.weighting import WEIGHTINGS, Level, channel_sum, enlarge, weighted
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 Weights = tuple[float, ...]
+_CACHED = 300_000  # numbers that stay in the cache of a core while they are worked on
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Feature maps ``(N, C, h, w)`` in float32, and the images in which they are not finite."""
+    """Feature maps of a layer, held about their mean so that float32 keeps its digits.
+
+    Attributes
+    ----------
+    maps
+        Activations minus ``offset``, ``(N, C, h, w)``, at least float32.
+    offset
+        Mean of each channel over the images that are finite, ``(C,)``.
+    broken
+        Images with a NaN or an infinite value.
+    """
 
     maps: Tensor
+    offset: Tensor
     broken: tuple[int, ...]
 
+    def scores(self, basis: PrincipalBasis) -> Tensor:
+        """Projections ``(N, k, h, w)``; zero where the activations are not finite."""
+        vectors = self.maps.flatten(2)
+        shift = basis.components @ (self.offset - basis.mean)
+        scores = (basis.components @ vectors + shift[:, None]).view(
+            len(vectors), -1, *self.maps.shape[2:]
+        )
+        return torch.nan_to_num(scores, 0.0, 0.0, 0.0) if self.broken else scores
 
-def features_of(maps: Tensor) -> Features:
-    """Take maps as float32 and note the images with a NaN or an infinite value."""
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    finite = torch.isfinite(maps.flatten(1).sum(dim=1))
-    if not bool(finite.all()):  # a sum may overflow where no value is infinite
+
+def features_of(activations: Tensor) -> Features:
+    """Centre activations ``(N, C, h, w)`` and note the images that are not finite."""
+    maps = activations.to(torch.promote_types(activations.dtype, torch.float32))
+    means = maps.mean(dim=(2, 3))
+    finite = torch.isfinite(means).all(dim=1)
+    if not bool(finite.all()):  # a mean may overflow where no value is infinite
         finite = torch.isfinite(maps).flatten(1).all(dim=1)
-    return Features(maps, tuple((~finite).nonzero()[:, 0].tolist()))
+    offset = means[finite].mean(dim=0) if bool(finite.any()) else torch.zeros_like(means[0])
+    broken = tuple((~finite).nonzero()[:, 0].tolist())
+    return Features(maps - offset[:, None, None], offset, broken)
 
 
 def fit(
@@ -77,6 +102,7 @@ def fit(
         moments = moments or _moments_in_chunks(features.maps, amounts)
         pooled = moments.pooled(amounts if len(moments.count) == count else None)
         basis = fit_moments(pooled, number, start=start, layer=layer)
+    basis = replace(basis, mean=basis.mean + features.offset)
     size = float((basis.mean.double() ** 2).sum())
     if not basis.total_variance > 1e-13 * size:
         raise PFVValueError(
@@ -106,11 +132,24 @@ def paint(
 ) -> Tensor:
     """Weight, enlarge, normalise and colour scores ``(N, k, h, w)``; heatmaps ``(N, H, W, 3)``."""
     shown = scores if settings.channels is None else scores[:, list(settings.channels)]
-    maps = weighted(shown, factors, size)
-    amounts = torch.tensor(weights, device=maps.device)
-    values, neutral = normalise(maps, amounts, settings.sigma, settings.normalisation)
-    picture = COLOUR_MAPS[settings.colour_map](values, neutral)
-    return enlarge(picture, size).permute(0, 2, 3, 1)
+    parts = _parts(shown, size)
+    maps = [weighted(shown[part], [one[part] for one in factors], size) for part in parts]
+    spread = Spread.joined([Spread.of_maps(one) for one in maps])
+    scale, shift = scaling(spread, weights, settings.sigma, settings.normalisation)
+    neutral = shift.clamp(0, 1).to(scores)
+    heatmaps = scores.new_empty(len(scores), 3, *size)
+    for part, one in zip(parts, maps, strict=True):
+        picture = COLOUR_MAPS[settings.colour_map](scaled(one, scale, shift), neutral)
+        heatmaps[part] = enlarge(picture, size)
+    return heatmaps.permute(0, 2, 3, 1)
+
+
+def _parts(maps: Tensor, size: tuple[int, int]) -> list[slice]:
+    """Split the images so that a part stays in a processor's cache; an accelerator takes all."""
+    step = len(maps)
+    if maps.device.type == "cpu":
+        step = max(1, _CACHED // (maps.shape[1] * size[0] * size[1]))
+    return [slice(start, start + step) for start in range(0, len(maps), step)]
 
 
 def heatmaps_from_activations(
@@ -143,9 +182,7 @@ def heatmaps_from_activations(
         features = features_of(maps[-1])
         moments = Moments.of_maps(features.maps)
         basis = fit(features, moments, weights, settings.components)
-        scores = basis.project(features.maps)
-        if features.broken:
-            scores = torch.nan_to_num(scores, 0.0, 0.0, 0.0)
+        scores = features.scores(basis)
         levels = [Level.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
         factors = WEIGHTINGS[settings.weighting](levels, None, size)
         heatmaps = paint(scores, factors, weights, settings, size)

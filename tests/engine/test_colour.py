@@ -10,12 +10,11 @@ from torch import Tensor
 from pfv_widgets.engine.colour import (
     COLOUR_MAPS,
     NEUTRAL_GREY,
-    NORMALISATIONS,
     diverging,
     legend,
-    normalise,
     oklch,
 )
+from pfv_widgets.engine.normalisation import NORMALISATIONS, normalise
 from tests import reference
 from tests.networks import seeded
 

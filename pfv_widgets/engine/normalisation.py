@@ -1,0 +1,104 @@
+"""One scale for all images, so that the same colour means the same score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NORMALISATIONS = ("global", "component")
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """How values of score maps are spread, for each image and component.
+
+    Attributes
+    ----------
+    mean, variance, low, high
+        ``(N, k)``, float64 on the CPU; the variance is the population's.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of_maps(cls, maps: Tensor) -> Spread:
+        """Measure weighted scores ``(N, k, H, W)``."""
+        flat = maps.flatten(2)
+        norm = torch.linalg.vector_norm(flat, dim=2)
+        measured = torch.stack([flat.mean(dim=2), norm, *torch.aminmax(flat, dim=2)])
+        mean, norm, low, high = measured.cpu().double()  # which MPS does not have
+        square = norm**2 / flat.shape[2]
+        variance = square - mean**2
+        if bool((variance < 1e-4 * square).any()):  # cancellation: take the slow two-pass form
+            variance = torch.var(flat, dim=2, correction=0).cpu().double()
+        return cls(mean, variance, low, high)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Spread]) -> Spread:
+        """Put the images of several parts one after another."""
+        fields = ("mean", "variance", "low", "high")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+
+
+def scaling(
+    spread: Spread, weights: Sequence[float] | Tensor, sigma: float, normalisation: str = "global"
+) -> tuple[Tensor, Tensor]:
+    """Scale and shift ``(k,)`` that take mean ± ``sigma`` deviations, or the range, to [0, 1].
+
+    Parameters
+    ----------
+    spread
+        Of the weighted scores of N images.
+    weights
+        N numbers ≥ 0, not all zero. Statistics are those of the images with a weight; the
+        others are painted in the same scale.
+    sigma
+        Half-width in standard deviations (population).
+    normalisation
+        ``"global"``: one mean, deviation and range over images, components and pixels, as in
+        the paper. ``"component"``: one for each component.
+
+    Notes
+    -----
+    A constant map gets the scale 0 and stands at 0.5. The shift is the value of a score of
+    zero.
+    """
+    shares = torch.as_tensor(weights, dtype=torch.float64, device="cpu")
+    used, shares = shares > 0, shares / shares.sum()
+    each = shares @ torch.where(used[:, None], spread.mean, 0.0)
+    centre = each.mean().expand_as(each) if normalisation == "global" else each
+    about = spread.variance + (spread.mean - centre) ** 2
+    variance = shares @ torch.where(used[:, None], about, 0.0)
+    low, high = spread.low[used].amin(0), spread.high[used].amax(0)
+    if normalisation == "global":
+        variance = variance.mean().expand_as(each)
+        low, high = low.amin().expand_as(low), high.amax().expand_as(high)
+    reach = sigma * variance.clamp_min(0).sqrt()
+    low, high = torch.maximum(low, centre - reach), torch.minimum(high, centre + reach)
+    constant = ~(high - low > 1e-12 * torch.maximum(high.abs(), low.abs()))
+    scale = torch.where(constant, 0.0, 1 / torch.where(constant, 1.0, high - low))
+    return scale, torch.where(constant, 0.5, -low * scale)
+
+
+def normalise(
+    maps: Tensor, weights: Sequence[float] | Tensor, sigma: float, normalisation: str = "global"
+) -> tuple[Tensor, Tensor]:
+    """Clip and scale maps ``(N, k, H, W)`` to [0, 1]; see :func:`scaling`.
+
+    Returns the values and the value ``(k,)`` in [0, 1] of a score of zero.
+    """
+    scale, shift = scaling(Spread.of_maps(maps), weights, sigma, normalisation)
+    return scaled(maps, scale, shift), shift.clamp(0, 1).to(maps)
+
+
+def scaled(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Apply a scale and a shift ``(k,)`` to ``(N, k, H, W)`` and clip to [0, 1]."""
+    column = (1, -1, 1, 1)
+    moved = torch.addcmul(shift.to(maps).view(column), maps, scale.to(maps).view(column))
+    return moved.clamp_(0, 1)
