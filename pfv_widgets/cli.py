@@ -1,0 +1,52 @@
+"""The command line: ``pfv-widgets demo | heatmaps | doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from pfv_widgets import __version__
+from pfv_widgets.errors import PFVError
+
+COMMANDS = {
+    "demo": "open the demo notebook in JupyterLab, or as a web page",
+    "heatmaps": "paint what a network sees in your photos into PNG files",
+    "doctor": "tell versions and devices, and whether widgets can be shown",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0 fine, 1 an error that the message on stderr explains, 2 wrong usage, 130 Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _parser(given).parse_args(given)
+        return int(importlib.import_module(_module(options.command)).run(options))
+    except (PFVError, OSError) as error:
+        # OSError: a file of the user's that cannot be read or written; its text names it
+        print(f"pfv-widgets: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pfv-widgets", description="See what a convolutional network has learned."
+    )
+    parser.add_argument("--version", action="version", version=f"pfv-widgets {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in given if not word.startswith("-")), None)
+    for command, purpose in COMMANDS.items():
+        sub = subparsers.add_parser(command, help=purpose, description=purpose)
+        if command == chosen:  # the options of `heatmaps` come from Settings, which needs torch
+            importlib.import_module(_module(command)).add_options(sub)
+    return parser
+
+
+def _module(command: str) -> str:
+    return f"pfv_widgets.commands.{command}"

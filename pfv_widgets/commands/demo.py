@@ -1,0 +1,152 @@
+"""``pfv-widgets demo``: a copy of the demo notebook, served by a JupyterLab of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+from urllib.parse import quote
+
+import pfv_widgets
+from pfv_widgets.commands.server import Server
+from pfv_widgets.errors import PFVValueError
+
+NOTEBOOK = "demo.ipynb"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``demo``."""
+    parser.add_argument("--voila", action="store_true", help="serve it as a web page, with Voila")
+    parser.add_argument("--port", type=_port, default=8888, help="wanted port; a free one if taken")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument(
+        "--notebook-dir",
+        type=Path,
+        metavar="DIR",
+        help="where the copy goes, and is used again if it is there (default: a fresh folder)",
+    )
+    parser.add_argument(
+        "--allow-root",
+        action="store_true",
+        default=_is_root(),
+        help="let the server run as root, as in a container (default where you are root)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C, SIGTERM or a shutdown from the page; 0 after the last."""
+    _require("voila" if options.voila else "jupyterlab")
+    with _folder(options.notebook_dir) as folder, _stopped_by_signals():
+        notebook = copied_notebook(folder)
+        server = Server(folder, options.port, voila=options.voila, allow_root=options.allow_root)
+        with server:
+            page = "voila/render" if options.voila else "lab/tree"
+            address = server.address(f"{page}/{quote(notebook.name)}")
+            sys.stdout.write(f"{address}\n")
+            sys.stdout.flush()
+            if not options.no_browser:
+                _open(address, server.private)
+            server.wait()
+    return 0
+
+
+def copied_notebook(folder: Path) -> Path:
+    """Copy the demo notebook into ``folder``; one that is there is the user's and stays."""
+    target = folder / NOTEBOOK
+    if target.exists():
+        sys.stderr.write(f"pfv-widgets: {target} is there already and is used as it is\n")
+    else:
+        target.write_bytes(shipped_notebook())
+    return target
+
+
+def shipped_notebook() -> bytes:
+    """Return the notebook of the installed wheel, or of the checkout that this runs from."""
+    packed = resources.files("pfv_widgets.demo") / NOTEBOOK
+    if packed.is_file():
+        return packed.read_bytes()
+    checkout = Path(pfv_widgets.__file__).parents[1] / "notebooks" / NOTEBOOK
+    if checkout.is_file():
+        return checkout.read_bytes()
+    raise PFVValueError(
+        f"the demo notebook is neither in the package nor at {checkout}; "
+        "install the package anew: pip install --force-reinstall pfv-widgets"
+    )
+
+
+def _require(package: str) -> None:
+    for name in (package, "ipykernel"):
+        if find_spec(name) is None:
+            raise PFVValueError(f"{name} is not installed; run: pip install 'pfv-widgets[lab]'")
+
+
+@contextmanager
+def _folder(wanted: Path | None) -> Iterator[Path]:
+    """Give the user's folder, or a fresh one that goes away unless the user saved into it."""
+    if wanted is not None:
+        folder = wanted.expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    folder = Path(tempfile.mkdtemp(prefix="pfv-demo-"))
+    try:
+        yield folder
+    finally:
+        if _untouched(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            sys.stderr.write(f"pfv-widgets: your notebook is kept in {folder}\n")
+
+
+def _untouched(folder: Path) -> bool:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    ours = folder / NOTEBOOK
+    return all(".ipynb_checkpoints" in path.parts or path == ours for path in files) and (
+        not ours.exists() or ours.read_bytes() == shipped_notebook()
+    )
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Turn SIGTERM and a closed terminal into an exit that takes the server along."""
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), leave) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _open(address: str, private: Path) -> None:
+    """Open the browser on a file that leads on: the process list must not show the token."""
+    path = private / "open.html"
+    path.write_text(f'<meta http-equiv="refresh" content="0;url={escape(address)}">', "utf-8")
+    webbrowser.open(path.as_uri())
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is no port: expected 0 (any free one) to 65535")
+    return port
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0

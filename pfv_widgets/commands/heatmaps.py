@@ -1,0 +1,158 @@
+"""``pfv-widgets heatmaps``: photos in, one PNG each, an overview and a record of what was done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from pfv_widgets import __version__
+from pfv_widgets.commands.outputs import RECORD, Outputs
+from pfv_widgets.engine.frame import Frame
+from pfv_widgets.engine.images import ImageBatch, load_images
+from pfv_widgets.engine.pipeline import PFV
+from pfv_widgets.engine.settings import Settings
+from pfv_widgets.errors import PFVWarning
+from pfv_widgets.parameters import Choice, Slider, parameters_of
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``heatmaps``: its own, and one for each knob of ``Settings``."""
+    parser.add_argument("photos", nargs="+", help="files, folders, globs such as 'photos/**/*.jpg'")
+    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
+    parser.add_argument("--weights", help="default, random, or the path of a state dict")
+    parser.add_argument("--layer", help="whose feature map is shown (default: the last)")
+    parser.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--out", type=Path, default=Path("heatmaps"), metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace the results of a former run")
+    parser.add_argument("--json-only", action="store_true", help=f"write {RECORD} and no pictures")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    knobs = parser.add_argument_group("knobs")
+    for name, parameter in parameters_of(Settings).items():
+        flag, default = f"--{name.replace('_', '-')}", getattr(Settings, name)
+        told = f"{parameter.help.replace('%', '%%')} (default: {default})"
+        if isinstance(parameter, Slider):
+            kind = int if isinstance(parameter.step, int) else float
+            span = f"{parameter.minimum:g}…{parameter.maximum:g}"
+            knobs.add_argument(flag, type=kind, default=default, metavar=span, help=told)
+        elif isinstance(parameter, Choice):
+            names = list(parameter.choices)
+            knobs.add_argument(flag, choices=names, default=default, help=told)
+        else:
+            action = argparse.BooleanOptionalAction
+            knobs.add_argument(flag, action=action, default=default, help=parameter.help)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load, compute, write; 0 where at least one photo could be painted."""
+    from pfv_widgets.engine.checkpoints import load_model
+
+    start = time.perf_counter()
+    knobs = {name: getattr(options, name) for name in parameters_of(Settings)}
+    settings = Settings(layer=options.layer, **knobs)
+    outputs = Outputs.planned(options.out, force=options.force)
+    with _Progress(options.quiet) as progress:
+        progress.step("loading the network")
+        model = load_model(options.model, options.weights)
+        progress.step("loading photos")
+        images = _photos(options)
+        progress.step("computing")
+        pfv = PFV(model, images, device=options.device)
+        frame = pfv.render(settings)
+        progress.step("writing")
+        files = [] if options.json_only else _written(frame, outputs, progress)
+        record = _record(options, pfv, frame, files) | {
+            "seconds": round(time.perf_counter() - start, 3)
+        }
+        outputs.write_record(record, files)
+    _tell(options, images, frame, len(files))
+    return 0
+
+
+def _photos(options: argparse.Namespace) -> ImageBatch:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PFVWarning)  # what is skipped is told at the end
+        return load_images(options.photos, size=options.size)
+
+
+def _written(frame: Frame, outputs: Outputs, progress: _Progress) -> list[str]:
+    """Write one PNG for each photo and the overview; return the names of the PNGs."""
+    files = outputs.names_for(frame.names)
+    outputs.folder.mkdir(parents=True, exist_ok=True)
+    for file, tile in zip(progress.over(files), frame.composite(), strict=True):
+        Image.fromarray(tile).save(outputs.folder / file)
+    frame.save(outputs.overview)
+    return files
+
+
+def _record(
+    options: argparse.Namespace, pfv: PFV, frame: Frame, files: list[str]
+) -> dict[str, Any]:
+    """Everything that it takes to make the same pictures again."""
+    layer = pfv.layer(frame.layer)
+    knobs = {name: getattr(frame.settings, name) for name in parameters_of(Settings)}
+    images = pfv.images
+    written: list[str | None] = [*files] or [None] * len(images)
+    return {
+        "pfv_widgets": __version__,
+        "torch": version("torch"),
+        "torchvision": version("torchvision"),
+        "model": options.model,
+        "weights": options.weights or "default",
+        "device": str(pfv.device),
+        "layer": {"name": layer.name, "kind": layer.kind, "shape": list(layer.shape)},
+        "settings": knobs,
+        "size": list(images.size),
+        "photos": [_plain(photo) for photo in options.photos],
+        "explained_variance_ratio": frame.basis.explained_variance_ratio.tolist(),
+        "files": [
+            {"photo": name, "heatmap": file}
+            for name, file in zip(images.names, written, strict=True)
+        ],
+        "skipped": list(images.skipped),
+        "warnings": list(frame.warnings),
+    }
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _tell(options: argparse.Namespace, images: ImageBatch, frame: Frame, written: int) -> None:
+    for text in (*(f"left out {entry}" for entry in images.skipped), *frame.warnings):
+        sys.stderr.write(f"pfv-widgets: warning: {text}\n")
+    if not options.quiet:
+        what = f"{written} pictures and {RECORD}" if written else RECORD
+        sys.stdout.write(f"Wrote {what} to {options.out}\n")
+
+
+class _Progress:
+    """A bar on stderr: the steps before the first picture, then one step for each picture."""
+
+    def __init__(self, quiet: bool) -> None:
+        # None: tqdm shows nothing where stderr is no terminal
+        self._bar = tqdm(total=4, disable=True if quiet else None, file=sys.stderr, leave=False)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def step(self, what: str) -> None:
+        self._bar.set_description(what)
+        self._bar.update()
+
+    def over(self, files: list[str]) -> Any:
+        self._bar.total = 4 + len(files)
+        for file in files:
+            yield file
+            self._bar.update()

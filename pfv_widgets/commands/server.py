@@ -1,0 +1,140 @@
+"""A Jupyter server of its own on the loopback address, with a token, ended with its owner."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+
+from pfv_widgets.errors import PFVError
+
+START_LIMIT = 120.0
+"""Seconds; a cold start from a slow disk takes its time."""
+STOP_LIMIT = 15.0
+"""Seconds for the kernels to end before the server is killed."""
+
+
+class Server:
+    """JupyterLab, or Voila within a Jupyter server, serving ``folder`` as long as ``with`` lasts.
+
+    ``private`` is a folder that only the user can read, gone with the server.
+    """
+
+    def __init__(self, folder: Path, port: int, *, voila: bool, allow_root: bool) -> None:
+        self.port = free_port(port)
+        self.private = Path(tempfile.mkdtemp(prefix="pfv-server-"))
+        self._token = secrets.token_hex(24)
+        self._command = self._arguments(folder, voila, allow_root)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def address(self, page: str) -> str:
+        """Return the address of a page with the token that it asks for."""
+        return f"http://127.0.0.1:{self.port}/{page}?token={self._token}"
+
+    def wait(self) -> None:
+        """Wait until the server ends by itself, as after a shutdown from its page."""
+        if self._process is not None and self._process.wait() != 0:
+            raise PFVError(f"the server ended unexpectedly:\n{self._log()}")
+
+    def __enter__(self) -> Server:
+        try:
+            self._start()
+        except BaseException:  # Ctrl-C while it starts must leave nothing behind either
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        # the environment, unlike the arguments, is not shown to other users; the virtual
+        # environment's kernel goes before one of that name in the user's home
+        environment = os.environ | {"JUPYTER_TOKEN": self._token, "JUPYTER_PREFER_ENV_PATH": "1"}
+        with (self.private / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for this process, which ends the server
+            )
+        deadline = time.monotonic() + START_LIMIT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise PFVError(f"the server did not start; its last lines:\n{self._log()}")
+            time.sleep(0.1)
+
+    def _stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.private, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/status",
+            headers={"Authorization": f"token {self._token}"},
+        )
+        # no proxy of the environment stands between this process and the loopback address
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                raise PFVError(
+                    "the server does not take its token: a setting of your Jupyter "
+                    "configuration is in the way (see `jupyter --paths`)."
+                ) from None
+            return False
+        except OSError:  # not there yet
+            return False
+
+    def _log(self) -> str:
+        lines = (self.private / "server.log").read_text("utf-8", "replace").splitlines()
+        return "\n".join(lines[-15:]).replace(self._token, "…")
+
+    def _arguments(self, folder: Path, voila: bool, allow_root: bool) -> list[str]:
+        arguments = [sys.executable, "-m", "jupyter_server" if voila else "jupyterlab"]
+        arguments += [
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={self.port}",
+            "--ServerApp.port_retries=0",
+            "--ServerApp.open_browser=False",
+            f"--ServerApp.root_dir={folder}",
+            "--ServerApp.base_url=/",
+        ]
+        arguments += ["--ServerApp.jpserver_extensions=voila.server_extension=True"] * voila
+        return arguments + ["--ServerApp.allow_root=True"] * allow_root
+
+
+def free_port(wanted: int) -> int:
+    """Return ``wanted`` where it is free on the loopback address, else another that is."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise PFVError("no free port on 127.0.0.1.")

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pfv_widgets
+from pfv_widgets.cli import COMMANDS, main
+from pfv_widgets.commands import doctor
+from pfv_widgets.commands.outputs import Outputs
+from pfv_widgets.engine.settings import Settings
+from pfv_widgets.parameters import parameters_of
+
+
+@pytest.fixture
+def photos(tmp_path: Path, rng: np.random.Generator) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b", "<img src=x>"):
+        pixels = rng.integers(0, 256, (64, 80, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+def test_module_runs_and_starts_without_torch() -> None:
+    code = "import sys; sys.argv = ['pfv-widgets', '--version']\ntry:\n    import runpy\n"
+    code += "    runpy.run_module('pfv_widgets', run_name='__main__')\n"
+    code += "finally:\n    print('torch' in sys.modules, 'ipywidgets' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"pfv-widgets {pfv_widgets.__version__}", "False False"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--port", "70000"], ["heatmaps"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert COMMANDS[command] in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_knob_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["heatmaps", "--help"])
+    out = capsys.readouterr().out
+    missing = [n for n in parameters_of(Settings) if f"--{n.replace('_', '-')}" not in out]
+    assert missing == []
+
+
+def test_heatmaps_writes_pictures_overview_and_record(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "broken.jpg").write_bytes(b"text")
+    out = tmp_path / "deep" / "out"
+    knobs = ["--components", "4", "--colour-map", "hues", "--size", "48", "--no-stable-colours"]
+    assert main(["heatmaps", str(photos), "--out", str(out), "--device", "cpu", *knobs]) == 0
+    record = json.loads((out / "heatmaps.json").read_text("utf-8"))
+    files = {entry["photo"]: entry["heatmap"] for entry in record["files"]}
+    assert files == {"<img src=x>.png": "img_src_x.png", "a.png": "a.png", "b.png": "b.png"}
+    assert {p.name for p in out.iterdir()} == {*files.values(), "overview.png", "heatmaps.json"}
+    with Image.open(out / "a.png") as picture:
+        assert picture.size == (48, 48)
+    assert record["settings"]["components"] == len(record["explained_variance_ratio"]) == 4
+    assert (record["settings"]["colour_map"], record["settings"]["stable_colours"]) == (
+        "hues",
+        False,
+    )
+    assert record["layer"]["name"]
+    assert record["seconds"] > 0
+    assert [entry.split(":")[0] for entry in record["skipped"]] == ["broken.jpg"]
+    streams = capsys.readouterr()
+    assert "warning: left out broken.jpg" in streams.err
+    assert streams.out == f"Wrote 3 pictures and heatmaps.json to {out}\n"
+
+
+def test_pictures_are_what_the_library_paints(photos: Path, tmp_path: Path) -> None:
+    arguments = ["--view", "heatmap", "--size", "64", "--device", "cpu", "--out", str(tmp_path)]
+    assert main(["heatmaps", str(photos / "[ab].png"), *arguments]) == 0
+    images = pfv_widgets.load_images(str(photos / "[ab].png"), size=64)
+    frame = pfv_widgets.PFV(pfv_widgets.demo_model(), images, device="cpu").render(view="heatmap")
+    with Image.open(tmp_path / "b.png") as picture:
+        difference = np.asarray(picture).astype(int) - frame.composite()[1]
+    assert np.abs(difference).max() <= 1
+
+
+def test_former_results_are_replaced_only_by_force(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run = ["heatmaps", "--out", str(out), "--size", "32", "--quiet", "--device", "cpu"]
+    assert main([*run, str(photos / "a.png"), str(photos / "b.png")]) == 0
+    (out / "mine.png").write_bytes(b"mine")
+    assert main([*run, str(photos / "a.png")]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main([*run, "--force", str(photos / "a.png")]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"a.png", "mine.png", "overview.png", "heatmaps.json"}
+    assert (out / "mine.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_photos_are_never_replaced(photos: Path, force: list[str]) -> None:
+    before = {path.name: path.read_bytes() for path in photos.iterdir()}
+    arguments = ["--out", str(photos), "--size", "32", "--quiet", "--device", "cpu", *force]
+    assert main(["heatmaps", str(photos), *arguments]) == 0
+    assert {name: (photos / name).read_bytes() for name in before} == before
+    assert (photos / "a-2.png").is_file()
+
+
+def test_json_only_writes_no_picture(photos: Path, tmp_path: Path) -> None:
+    arguments = ["--json-only", "--out", str(tmp_path / "o"), "--size", "32", "--device", "cpu"]
+    assert main(["heatmaps", str(photos), *arguments]) == 0
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["heatmaps.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere/x.png"], "does not exist"),
+        (["{photos}", "--model", "resnett18"], "Did you mean 'resnet18'"),
+        (["{photos}", "--weights", "none.pth"], "no such file"),
+        (["{photos}", "--layer", "no.layer"], "layer"),
+        (["{photos}", "--components", "99"], "components=99"),
+        (["{photos}", "--size", "0"], "size=0"),
+        (["{photos}", "--device", "abacus"], "abacus"),
+        (["{photos}", "--out", "{photos}/a.png"], "it is a file"),
+    ],
+)
+def test_error_is_one_line_without_a_traceback(
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    given = [argument.format(photos=photos) for argument in arguments]
+    assert main(["heatmaps", "--quiet", *given]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("pfv-widgets: error: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert not (photos.parent / "heatmaps").exists()
+
+
+def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run", interrupted)
+    assert main(["doctor"]) == 130
+
+
+def test_names_of_pictures_are_safe_and_unique(tmp_path: Path) -> None:
+    (tmp_path / "taken.png").touch()
+    hostile = [
+        "../../etc/x.jpg",
+        "A.jpg",
+        "a.jpg",
+        ".jpg",
+        "$x$\n.png",
+        "overview.jpg",
+        "taken.gif",
+    ]
+    names = Outputs(tmp_path).names_for(hostile)
+    assert names == [
+        *("etc-x.png", "A.png", "a-2.png", "jpg.png", "x.png", "overview-2.png", "taken-2.png"),
+    ]
+
+
+def test_former_record_cannot_name_files_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine.png").touch()
+    entries = [{"heatmap": "../mine.png"}, {"heatmap": "notes.txt"}, {"heatmap": "a.png"}]
+    (tmp_path / "out" / "heatmaps.json").write_text(json.dumps({"files": entries}))
+    outputs = Outputs.planned(tmp_path / "out", force=True)
+    assert outputs.former == {"a.png"}
+
+
+def test_doctor_tells_versions_devices_and_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert {"torch", "ipycanvas", "jupyterlab", "voila"} <= set(report)
+    assert "threads" in report["devices"]["cpu"]
+    assert status == (0 if report["widgets"] else 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "verdict"),
+    [("/somewhere", 0, "yes"), (None, 1, "no – run: pip install")],
+)
+def test_doctor_ends_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: str | None,
+    status: int,
+    verdict: str,
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda _: "1.0")
+    monkeypatch.setattr(doctor, "_extension", lambda _: found)
+    assert main(["doctor"]) == status
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"Widgets can be shown in JupyterLab: {verdict}")
