@@ -37,9 +37,12 @@ class Slider:
         legal = f"{kind} from {self.minimum:g} to {self.maximum:g}"
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise PFVTypeError(f"{name}={value!r}: expected {legal}, got {type(value).__name__}.")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond 1e308
+            number = math.inf
         if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
-            raise PFVValueError(f"{name}={value!r} is out of range: choose {legal}.")
+            raise PFVValueError(f"{name}={value!r:.60} is out of range: choose {legal}.")
         if whole and number != int(number):
             raise PFVValueError(f"{name}={value!r}: expected {legal}.")
         return int(number) if whole else number

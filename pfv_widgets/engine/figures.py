@@ -31,7 +31,7 @@ def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=heights, squeeze=False).flat
     title = f"{frame.layer or 'activations'} · {frame.settings.weighting} weighting"
-    upper.suptitle(title, size=10)
+    upper.suptitle(title, size=10, parse_math=False)
     _draw_tiles(upper.subplots(rows, columns, squeeze=False).flat, tiles, frame.names)
     _draw_legend(lower.subplots(lines, ramps, squeeze=False).flat, frame)
     return figure
@@ -43,7 +43,8 @@ def _draw_tiles(axes: Iterable[Axes], tiles: np.ndarray, names: Sequence[str]) -
         if index < len(tiles):
             axis.imshow(tiles[index])
             if names:
-                axis.set_title(_plain(names[index]), size=6, y=-0.14, va="top", pad=0)
+                name = _short(names[index])
+                axis.set_title(name, size=6, y=-0.14, va="top", pad=0, parse_math=False)
 
 
 def _draw_legend(axes: Iterable[Axes], frame: Frame) -> None:
@@ -62,7 +63,7 @@ def _draw_legend(axes: Iterable[Axes], frame: Frame) -> None:
         axis.set_title(f"−  component {shown[place] + 1} ({share:.1f} %)  +", size=7, pad=2)
 
 
-def _plain(name: str) -> str:
-    """Return a name in which no mathematics comes alive, cut to what fits."""
-    line = " ".join(name.split()).replace("$", r"\$")
+def _short(name: str) -> str:
+    """Return a name as one line, cut to what fits."""
+    line = " ".join(name.split())
     return line if len(line) <= _MOST_NAME else line[: _MOST_NAME - 1] + "…"

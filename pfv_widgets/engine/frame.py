@@ -96,10 +96,11 @@ class Frame:
         path = Path(path)
         if not path.parent.is_dir():
             raise PFVValueError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}.")
-        if path.suffix == ".npz":
+        suffix = path.suffix.lower()
+        if suffix == ".npz":
             with path.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **self._arrays())
-        elif path.suffix in (".png", ".pdf", ".svg", ".jpg"):
+                np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type] # arrays
+        elif suffix in (".png", ".pdf", ".svg", ".jpg"):
             self.figure().savefig(path, dpi=150)
         else:
             raise PFVValueError(

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pfv_widgets.engine.colour import COLOUR_MAPS, NORMALISATIONS
+from pfv_widgets.engine.colour import COLOUR_MAPS
+from pfv_widgets.engine.normalisation import NORMALISATIONS
 from pfv_widgets.engine.weighting import WEIGHTINGS
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
@@ -160,6 +161,8 @@ def _channels(channels: Iterable[int], components: int) -> tuple[int, ...]:
 
 def _weights(images: Iterable[float]) -> tuple[float, ...]:
     try:
+        if isinstance(images, str):
+            raise TypeError("a text is no list of numbers")
         weights = tuple(float(weight) for weight in images)
     except (TypeError, ValueError):
         raise PFVTypeError(
