@@ -6,13 +6,15 @@ import threading
 
 import ipywidgets as w
 
+from pfv_widgets.widgets.controls import close_all
+
 
 class Acknowledgement:
     """A number that travels to the page and back behind the frames.
 
     ipycanvas queues every frame that it is given; waiting for the number keeps the picture
     with the hand. Without a page nobody answers: then waiting stops at the time limit, and
-    is not tried again until a page says that it is ready.
+    is not tried again until a page says that it is ready, or answers late.
     """
 
     def __init__(self) -> None:
@@ -28,14 +30,16 @@ class Acknowledgement:
         self._number += 1
         self._arrived.clear()
         self._out.value = self._number
-        self.answered = self._arrived.wait(seconds)
+        self.answered = False
+        self._arrived.wait(seconds)
         return self.answered
 
     def close(self) -> None:
         """Remove the hidden widgets from every page."""
         for widget in (self._link, self._out, self._back):
-            widget.close()
+            close_all(widget)
 
     def _came(self, change: dict[str, int]) -> None:
         if change["new"] >= self._number:
+            self.answered = True
             self._arrived.set()

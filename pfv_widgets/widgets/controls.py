@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ import ipywidgets as w
 from pfv_widgets.parameters import Choice, Parameter, Slider, parameters_of
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
+_PARTS = ("layout", "style")
 _STYLE = {"description_width": "84px"}
 
 
@@ -32,6 +34,29 @@ def control_for(parameter: Parameter, value: Any) -> w.ValueWidget:
     return w.Checkbox(**common, indent=False)
 
 
+class Showing(threading.local):
+    """Whether this thread is setting controls to what is so: that is no wish of a person.
+
+    A person's moves may come in another thread at the same time, and count.
+    """
+
+    now = False
+
+    def __enter__(self) -> None:
+        self.now = True
+
+    def __exit__(self, *_: object) -> None:
+        self.now = False
+
+
+def close_all(widget: w.Widget) -> None:
+    """Close a widget with all that is in it: ipywidgets keeps whatever is open in memory."""
+    for part in (*getattr(widget, "children", ()), *(getattr(widget, a, None) for a in _PARTS)):
+        if isinstance(part, w.Widget):
+            close_all(part)
+    widget.close()
+
+
 class Controls:
     """Controls for some fields of a frozen dataclass.
 
@@ -51,7 +76,7 @@ class Controls:
         declared = parameters_of(state)
         self.by_name = {name: control_for(declared[name], getattr(state, name)) for name in names}
         self._changed = changed
-        self._showing = False
+        self._showing = Showing()
         for name, control in self.by_name.items():
             control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
 
@@ -60,13 +85,10 @@ class Controls:
 
     def show(self, state: Any) -> None:
         """Set every control to the values of ``state`` without calling back."""
-        self._showing = True
-        try:
+        with self._showing:
             for name, control in self.by_name.items():
                 control.value = getattr(state, name)
-        finally:
-            self._showing = False
 
     def _moved(self, name: str, value: Any) -> None:
-        if not self._showing:
+        if not self._showing.now:
             self._changed(name, value)

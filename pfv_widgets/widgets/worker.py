@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -13,7 +14,8 @@ class LatestWins(Generic[T]):
     """Run ``work(wish)`` in one thread; a wish that is not begun is replaced by a newer one.
 
     Needs no event loop, so that it also works while a cell runs. The thread is started by the
-    first wish, and is a daemon: it never keeps a process alive.
+    first wish, and is a daemon: it never keeps a process alive. An error in the work is given
+    to ``threading.excepthook``, and the next wish is worked on as ever.
     """
 
     def __init__(self, work: Callable[[T], None]) -> None:
@@ -58,6 +60,10 @@ class LatestWins(Generic[T]):
                 wish, self._busy = self._wishes.pop(), True
             try:
                 self._work(wish)
+            except Exception:
+                threading.excepthook(
+                    threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                )
             finally:
                 with self._condition:
                     self._busy = False

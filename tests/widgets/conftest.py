@@ -1,0 +1,52 @@
+"""Fixtures of the widget tests: a page without a browser, and explorers on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import comm
+import pytest
+from ipycanvas import Canvas
+
+import pfv_widgets as pw
+from pfv_widgets.widgets.explorers import PFVExplorer
+from tests.widgets.recorded_page import RecordedPage, RecordingComm
+
+Open = Callable[..., PFVExplorer]
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordedPage]:
+    """Record what widgets send from here on; afterwards ipycanvas's own comm is back."""
+    page = RecordedPage()
+    kind = type("Comm", (RecordingComm,), {"page": page})
+    monkeypatch.setattr(comm, "create_comm", kind)
+    manager = Canvas._canvas_manager.default_value
+    before = manager.comm
+    manager.comm = kind(target_name="jupyter.widget", comm_id=manager.model_id)
+    page.messages.clear()
+    yield page
+    manager.comm = before
+
+
+@pytest.fixture
+def opened(recorded: RecordedPage) -> Iterator[Open]:
+    """Open explorers, of the demo where nothing else is given; close them after the test."""
+    explorers: list[PFVExplorer] = []
+
+    def open_(count: int = 4, *, model: Any = None, images: Any = None, **settings: Any) -> Any:
+        images = pw.demo_images(count) if images is None else images
+        explorer = pw.explore(model or pw.demo_model(), images, device="cpu", **settings)
+        explorers.append(explorer)
+        return explorer
+
+    yield open_
+    for explorer in explorers:
+        explorer.close()
+
+
+@pytest.fixture
+def explorer(opened: Open) -> PFVExplorer:
+    """The demo network on four labelled scenes."""
+    return opened()
