@@ -7,6 +7,11 @@ from collections.abc import Sequence
 Weights = tuple[float, ...]
 
 
+def weights_of(images: Weights | None, number: int) -> Weights:
+    """Return one weight for each of ``number`` images; all 1 where ``images`` do not fit."""
+    return images if images and len(images) == number else (1.0,) * number
+
+
 def toggled(weights: Weights, index: int, labels: Sequence[str] | None) -> Weights:
     """Take image ``index`` out, or in again with the weight of its class."""
     if weights[index] > 0:

@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.acknowledge import Acknowledgement
 from pfv_widgets.widgets.canvas import ImageGrid, Look
-from pfv_widgets.widgets.composition import toggled
+from pfv_widgets.widgets.composition import toggled, weights_of
+from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.panel import Panel
 from pfv_widgets.widgets.worker import LatestWins
 
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
+_FAREWELL = 10.0  # seconds that closing waits for the picture in work
 _LOOK = ("opacity", "view")  # settings that the browser applies by itself
 _FINE = ("gradual",)  # weightings whose heatmaps are as fine as the photo
 _SMALL = 160  # pixels; half of a tile that is not wider would be coarse
@@ -63,6 +66,7 @@ class PFVExplorer(w.VBox):
         self._stale = False  # the page shows something else than what was painted last
         self._warnings: tuple[str, ...] = ()
         self._cursor: int | None = None
+        self._editing = threading.RLock()
         self._new_page = threading.Event()
         self._grid = ImageGrid(pfv.images.pixels)
         self._acknowledgement = Acknowledgement()
@@ -97,9 +101,12 @@ class PFVExplorer(w.VBox):
     def close(self) -> None:
         """Remove the widget from every page and free the memory that the engine keeps."""
         self._worker.close()
+        self._worker.wait(_FAREWELL)  # a page that draws on a canvas which is gone draws no more
         self._acknowledgement.close()
         self._grid.close()
         self.pfv.close()
+        for child in self.children:
+            close_all(child)
         super().close()
 
     def _listen(self) -> None:
@@ -111,15 +118,21 @@ class PFVExplorer(w.VBox):
 
     def _edit(self, change: Callable[[Settings], Settings]) -> None:
         """Apply a person's change; a value that is not legal is told and goes back."""
-        try:
-            self.settings = change(self.settings)
-        except PFVError as error:
-            self._tell(str(error), "error")
-            self._panel.show(self.settings)
+        with self._editing:  # sliders and clicks may come in different threads
+            try:
+                self.settings = change(self.settings)
+            except PFVError as error:
+                self._tell(str(error), "error")
+                self._show()
 
     def _changed(self) -> None:
-        self._panel.show(self.settings)
-        self._worker.submit(self.settings)
+        with self._editing:
+            self._show()
+            self._worker.submit(self.settings)
+
+    def _show(self) -> None:
+        with suppress(PFVError):  # painting will meet the same error, and tells it
+            self._panel.show(self.settings)
 
     def _work(self, settings: Settings) -> None:
         """Paint in the background; no error ends the thread."""
@@ -142,7 +155,7 @@ class PFVExplorer(w.VBox):
             self._grid.paint(None, self._look(settings))
         else:
             if not self.pfv.is_ready(settings.layer):
-                self._tell(f"Computing {settings.layer} …", "busy")
+                self._tell(f"Computing {self.pfv.layer(settings.layer).name} …", "busy")
             frame = self.pfv.render(settings, size=self._tile_size(settings))
             self._grid.paint(_bytes(frame), self._look(settings))
             self._panel.show_frame(frame)
@@ -189,7 +202,7 @@ class PFVExplorer(w.VBox):
         self._edit(lambda old: replace(old, images=toggled(self._weights(old), index, labels)))
 
     def _weights(self, settings: Settings) -> tuple[float, ...]:
-        return settings.images or (1.0,) * len(self.pfv.images)
+        return weights_of(settings.images, len(self.pfv.images))
 
     def _point_at(self, index: int | None) -> None:
         self._hint.value = text.hint(_HOW_TO if index is None else self._about(index))

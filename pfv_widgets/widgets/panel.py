@@ -12,8 +12,8 @@ from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.widgets import text
-from pfv_widgets.widgets.composition import class_weight, inverted, with_class_weight
-from pfv_widgets.widgets.controls import Controls
+from pfv_widgets.widgets.composition import class_weight, inverted, weights_of, with_class_weight
+from pfv_widgets.widgets.controls import Controls, Showing
 
 KNOBS = ("components", "opacity", "sigma", "weighting", "view", "colour_map", "normalisation")
 _HEAVIEST = 2.0  # weight at the right end of a class slider
@@ -37,7 +37,7 @@ class Panel:
     def __init__(self, pfv: PFV, settings: Settings, edit: Edit) -> None:
         self._pfv = pfv
         self._edit = edit
-        self._showing = False
+        self._showing = Showing()
         self._layers = [layer for layer in pfv.layers if layer.same_as is None]
         self.layer = self._layer_slider()
         self._layer_line = w.HTML()
@@ -54,20 +54,23 @@ class Panel:
         self.show(settings)
 
     def show(self, settings: Settings) -> None:
-        """Set every control to what ``settings`` say, without calling back."""
-        self._showing = True
-        try:
-            layer = self._pfv.layer(settings.layer)
-            self.layer.value = layer.same_as or layer.name
-            self._layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
+        """Set every control to what ``settings`` say, without calling back.
+
+        Raises
+        ------
+        PFVValueError
+            For a layer that cannot be shown; all else is set then.
+        """
+        with self._showing:
             self.knobs.show(settings)
             weights = self._weights(settings)
             for label, slider in self.classes.items():
                 slider.value = min(class_weight(weights, self._pfv.images.labels, label), _HEAVIEST)
             inside = sum(weight > 0 for weight in weights)
             self._summary.value = text.hint(f"{inside} of {len(weights)} images make the basis.")
-        finally:
-            self._showing = False
+            layer = self._pfv.layer(settings.layer)
+            self.layer.value = layer.same_as or layer.name
+            self._layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
 
     def show_frame(self, frame: Frame) -> None:
         """Show what a frame found: the variance that its components explain."""
@@ -77,7 +80,7 @@ class Panel:
         )
 
     def _weights(self, settings: Settings) -> tuple[float, ...]:
-        return settings.images or (1.0,) * len(self._pfv.images)
+        return weights_of(settings.images, len(self._pfv.images))
 
     def _layer_slider(self) -> w.SelectionSlider:
         slider = w.SelectionSlider(
@@ -92,7 +95,7 @@ class Panel:
         return slider
 
     def _layer_moved(self, change: dict[str, Any]) -> None:
-        if not self._showing:
+        if not self._showing.now:
             self._edit(lambda old: replace(old, layer=change["new"]))
 
     def _button(self, name: str) -> w.Button:
@@ -133,7 +136,7 @@ class Panel:
         return slider
 
     def _class_moved(self, label: str, weight: float) -> None:
-        if not self._showing:
+        if not self._showing.now:
             labels = self._pfv.images.labels or ()
             self._edit(
                 lambda old: replace(
@@ -141,14 +144,12 @@ class Panel:
                 )
             )
 
+    def _class_box(self) -> list[w.Widget]:
+        layout = w.Layout(max_height="190px", overflow="hidden auto", flex="0 0 auto")
+        sliders = w.VBox(list(self.classes.values()), layout=layout)
+        return [w.HTML(text.hint("Weight of each class")), sliders]
+
     def _laid_out(self) -> w.VBox:
-        classes = [
-            w.HTML(text.hint("Weight of each class")),
-            w.VBox(
-                list(self.classes.values()),
-                layout=w.Layout(max_height="190px", overflow="hidden auto", flex="0 0 auto"),
-            ),
-        ]
         return w.VBox(
             [
                 self.layer,
@@ -160,7 +161,7 @@ class Panel:
                 w.HTML(text.heading("Batch composition")),
                 self._summary,
                 w.HBox(list(self.buttons.values())),
-                *(classes if self.classes else []),
+                *(self._class_box() if self.classes else []),
             ],
             layout=w.Layout(flex="0 1 290px", min_width="260px", padding="0 0 0 12px"),
         )
