@@ -15,9 +15,12 @@ from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
 from PIL import Image
 
+from pfv_widgets.widgets.controls import close_all
+
 GAP = 8  # pixels of the canvas between tiles
 _SMALLEST = 192  # pixels of the canvas for a tile where there is room: small photos are enlarged
 _WIDE = 1200  # pixels of the canvas for a full row: crisp at twice the pixel density
+_TALL = 4096  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _FADE = ("#808080", 0.72)
 _sending = threading.Lock()  # ipycanvas keeps one queue for all canvases of a process
 
@@ -47,7 +50,8 @@ class Grid:
         columns = min(number, max(1, math.ceil(math.sqrt(number * height / width))))
         across = min(max(width, _SMALLEST), (_WIDE - GAP * (columns - 1)) // columns, 512)
         across = max(16, across // 2 * 2)
-        return cls(number, columns, (max(2, round(across * height / width / 2) * 2), across))
+        down = max(2, round(across * height / width / 2) * 2)
+        return cls(number, columns, (min(down, _TALL), across))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -170,7 +174,7 @@ class ImageGrid:
     def close(self) -> None:
         """Remove the canvases from every page."""
         for canvas in (self.canvas, self._photos, self._heat):
-            canvas.close()
+            close_all(canvas)
 
     def _compose(self) -> None:
         canvas, look = self.canvas, self.look
@@ -216,14 +220,15 @@ def _held() -> Iterator[None]:
     """
     with _sending:
         manager: Any = Canvas._canvas_manager.default_value
-        before = manager._caching
-        manager._caching, manager._current_canvas = True, None
+        before = manager._caching, manager._commands_cache, manager._buffers_cache
+        manager._caching, manager._commands_cache, manager._buffers_cache = True, [], []
+        manager._current_canvas = None
         try:
             yield
             manager.flush()
         finally:
-            manager._commands_cache, manager._buffers_cache = [], []
-            manager._caching, manager._current_canvas = before, None
+            manager._caching, manager._commands_cache, manager._buffers_cache = before
+            manager._current_canvas = None
 
 
 def _put(canvas: Canvas, file: bytes | None) -> None:
