@@ -74,9 +74,9 @@ def test_cmyk_jpeg_of_adobe_is_not_inverted(tmp_path: Path) -> None:
 
 
 def test_16_bit_png_is_scaled_by_its_true_range(tmp_path: Path) -> None:
-    values = np.array([[0, 257, 25700, 65535]], dtype=np.uint16)
+    values = np.array([[0, 257, 33000, 65535]], dtype=np.uint16)
     shown = saved(Image.fromarray(values), tmp_path / "deep.png")
-    assert np.asarray(shown)[0, :, 0].tolist() == [0, 1, 100, 255]
+    assert np.asarray(shown)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 @pytest.mark.parametrize(
