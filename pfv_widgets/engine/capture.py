@@ -99,4 +99,7 @@ def hooked(
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     """Dotted name → module, without the parts that ``torch.compile`` adds to names."""
-    return {name.replace("_orig_mod.", ""): module for name, module in model.named_modules()}
+    return {
+        ".".join(part for part in name.split(".") if part != "_orig_mod"): module
+        for name, module in model.named_modules()
+    }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 _WRAPPERS = ("module", "_orig_mod")
+# Modes, buffers and hooks belong to the network, which several threads may hold.
+_IN_USE = threading.RLock()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -23,7 +27,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         For anything but an eager ``nn.Module``: hooks do not run inside a traced or
         scripted network.
     PFVValueError
-        For parameters on the meta device, which hold no numbers.
+        For parameters on the meta device or not initialised yet, which hold no numbers.
     """
     while isinstance(model, nn.Module) and _is_wrapper(model):
         model = next(getattr(model, name) for name in _WRAPPERS if hasattr(model, name))
@@ -37,6 +41,11 @@ def unwrap(model: nn.Module) -> nn.Module:
             f"model={model!r:.80}: expected a torch.nn.Module, got {type(model).__name__}."
         )
     for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise PFVValueError(
+                f"model: parameter {name!r} is not initialised yet. Run the model once on images "
+                "of the right size first."
+            )
         if parameter.is_meta:
             raise PFVValueError(
                 f"model: parameter {name!r} is on the meta device and holds no numbers. "
@@ -116,24 +125,29 @@ def floating_dtype(model: nn.Module) -> torch.dtype:
 def guest(model: nn.Module) -> Iterator[nn.Module]:
     """Run a model in eval mode without gradients, and give it back as it came.
 
-    The training flag of every module and the content of every buffer are restored, also
-    after an exception. Compiled parts run eagerly meanwhile, so that hooks see them.
+    The training flag of every module and every buffer are restored, also after an exception.
+    Compiled parts run eagerly meanwhile, so that hooks see them. One thread at a time.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    versions = [buffer._version for buffer, _ in buffers]
-    try:
-        for module, _ in modes:
-            module.training = False
-        with torch.no_grad(), _eager():
+    with _IN_USE, torch.inference_mode(False), torch.no_grad(), _eager():
+        modes = [(module, module.training) for module in model.modules()]
+        buffers = [
+            (module, name, buffer, buffer.detach().clone())
+            for module, _ in modes
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
+        try:
+            for module, _ in modes:
+                module.training = False
             yield model
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for (buffer, kept), version in zip(buffers, versions, strict=True):
-            if buffer._version != version:
-                with torch.no_grad():
-                    buffer.copy_(kept)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for module, name, buffer, kept in buffers:
+                module._buffers[name] = buffer
+                with torch.inference_mode(buffer.is_inference()):
+                    if not _identical(buffer, kept):
+                        buffer.copy_(kept)
 
 
 def run(model: nn.Module, batch: Tensor) -> object:
@@ -158,6 +172,10 @@ def run(model: nn.Module, batch: Tensor) -> object:
             "- load the images at the size and with the channels that the model was made for, "
             "load_images(..., size=...)."
         ) from error
+
+
+def _identical(first: Tensor, second: Tensor) -> bool:
+    return bool(torch.eq(first, second).logical_or(first.isnan() & second.isnan()).all())
 
 
 def _is_wrapper(model: nn.Module) -> bool:

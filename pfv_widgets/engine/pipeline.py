@@ -89,7 +89,8 @@ class PFV:
         self._lock = threading.RLock()
         self._last: dict[str, PrincipalBasis] = {}
         with guest(self.model) as network:
-            self._survey: Survey = survey(network, self._batch(0, 1), run)
+            # twice the same: what does not follow the number of images is no map of them
+            self._survey: Survey = survey(network, self._batch(0, 1).repeat(2, 1, 1, 1), run)
 
     @property
     def layers(self) -> list[Layer]:
@@ -109,7 +110,10 @@ class PFV:
         PFVValueError
             Naming why it cannot be shown, or the nearest names.
         """
-        return self._survey[self.default_layer if name is None else clean_name(name)]
+        if name is None:
+            return self._survey[self.default_layer]
+        known = any(layer.name == name for layer in self._survey.layers)
+        return self._survey[name if known else clean_name(name)]
 
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are kept, so that it needs no forward pass."""

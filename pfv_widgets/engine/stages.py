@@ -95,14 +95,15 @@ def fit(
             f"{len(used) * height * width} places in {len(used)} images: choose at most "
             f"{max(most, 1)}, another layer, or more images."
         )
-    amounts = torch.tensor(weights, dtype=features.maps.dtype, device=features.maps.device)
+    largest = max(weights)  # divided out: 1e30 would overflow in float32
+    amounts = torch.tensor([weight / largest for weight in weights]).to(features.maps)
     if moments is None and len(used) * height * width < channels:
         basis = fit_maps(features.maps, amounts, number, layer=layer)
     else:
         moments = moments or _moments_in_chunks(features.maps, amounts)
         pooled = moments.pooled(amounts if len(moments.count) == count else None)
         basis = fit_moments(pooled, number, start=start, layer=layer)
-    basis = replace(basis, mean=basis.mean + features.offset)
+    basis = replace(basis, mean=basis.mean + features.offset, count=basis.count * largest)
     size = float((basis.mean.double() ** 2).sum())
     if not basis.total_variance > 1e-13 * size:
         raise PFVValueError(

@@ -107,7 +107,7 @@ class _Call:
 
 
 def survey(model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor], object]) -> Survey:
-    """Run ``example`` ``(1, 3, H, W)`` once and list every spatial feature map.
+    """Run ``example`` ``(n, 3, H, W)`` once and list every spatial feature map.
 
     The model must already be in the mode in which it will be captured.
 
