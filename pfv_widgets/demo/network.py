@@ -30,7 +30,7 @@ def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
 class DemoNet(nn.Module):
     """Say which of the things are in a scene: four stages, each at half the last resolution.
 
-    The receptive field at the end is 62 pixels, about a part of a thing, and the last map of a
+    The receptive field at the end is 46 pixels, about a part of a thing, and the last map of a
     128-pixel scene has 16×16 cells: enough to see parts apart.
     """
 
@@ -38,14 +38,22 @@ class DemoNet(nn.Module):
         super().__init__()
         self.stage1 = nn.Sequential(*_convolution(3, 8))
         self.stage2 = nn.Sequential(nn.MaxPool2d(2), *_convolution(8, 16))
-        self.stage3 = nn.Sequential(nn.MaxPool2d(2), *_convolution(16, 32), *_convolution(32, 32))
-        self.stage4 = nn.Sequential(nn.MaxPool2d(2), *_convolution(32, 64), *_convolution(64, 96))
+        self.stage3 = nn.Sequential(nn.MaxPool2d(2), *_convolution(16, 32), *_convolution(32, 48))
+        self.stage4 = nn.Sequential(nn.MaxPool2d(2), *_convolution(48, 96))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(96, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes), above 0 where a thing is seen, of images (N, 3, H, W)."""
-        maps = self.stage4(self.stage3(self.stage2(self.stage1(images))))
+        return self.classify(self.maps(images))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the last feature maps (N, 96, H/8, W/8)."""
+        maps: Tensor = self.stage4(self.stage3(self.stage2(self.stage1(images))))
+        return maps
+
+    def classify(self, maps: Tensor) -> Tensor:
+        """Return the logits (N, classes) of the last feature maps."""
         logits: Tensor = self.head(self.pool(maps).flatten(1))
         return logits
 

@@ -8,7 +8,7 @@ from pfv_widgets.demo import demo_model
 from pfv_widgets.demo.evaluation import evaluate, scores
 from pfv_widgets.demo.network import WEIGHTS, DemoNet, load_weights, measured, normalise
 from pfv_widgets.demo.things import CLASSES
-from pfv_widgets.demo.train import FRESH_SEEDS, draw_scenes, main
+from pfv_widgets.demo.train import FRESH_SEEDS, augment, cell_targets, draw_scenes, main
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,46 @@ def test_scores_of_known_answers():
     assert one_miss["accuracy"] == pytest.approx((0.75 + 1.0) / 2)
     ranked = scores(torch.tensor([[3.0], [1.0], [2.0], [0.0]]), truth[:, :1])
     assert ranked["mean_average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_cell_targets_are_the_covered_shares():
+    scenes = draw_scenes(3, 0)
+    cells = cell_targets(scenes)
+    for row, scene in zip(cells, scenes, strict=True):
+        for name, mask in zip(scene.things, scene.masks, strict=True):
+            cell = row[CLASSES.index(name)]
+            assert float(cell[5, 9]) == pytest.approx(mask[40:48, 72:80].mean())
+            assert float(cell.mean()) == pytest.approx(mask.mean(), rel=1e-5)
+        assert int((row.sum((1, 2)) > 0).sum()) == len(scene.things)
+
+
+def test_augmented_cells_stay_with_their_pixels():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.zeros(1, 3, 128, 128)
+    images[..., :64] = 100.0
+    cells = images[:, :1, ::8, ::8]
+    mirrored = 0
+    for _ in range(20):
+        tinted, moved = augment(images, cells, generator)
+        torch.testing.assert_close((tinted[:, :1, ::8, ::8] > 50).float() * 100, moved)
+        mirrored += int(moved[0, 0, 0, 0] == 0)
+    assert 0 < mirrored < 20
+
+
+def test_last_map_stands_out_on_things_more_than_in_an_untrained_network(fresh):
+    scenes = fresh[:40]
+    torch.manual_seed(0)
+    assert _contrast(demo_model(), scenes) > 2.2
+    assert _contrast(DemoNet().eval(), scenes) < 1.8
+
+
+def _contrast(model, scenes):
+    """Return how much stronger the centred last map is in cells of things than elsewhere."""
+    with torch.no_grad():
+        maps = model.maps(normalise(np.stack([scene.pixels for scene in scenes])))
+    inside = (cell_targets(scenes).sum(1) > 0.5).flatten()
+    strength = (maps - maps.mean((0, 2, 3), keepdim=True)).norm(dim=1).flatten()
+    return float(strength[inside].mean() / strength[~inside].mean())
 
 
 def test_evaluate_leaves_the_training_flag():
