@@ -15,10 +15,10 @@ import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the pl
 if TYPE_CHECKING:
     from pfv_widgets.demo.gallery import demo_images, demo_model
     from pfv_widgets.engine.basis import PrincipalBasis
-    from pfv_widgets.engine.batch import ImageBatch
     from pfv_widgets.engine.dataset import fit_basis
     from pfv_widgets.engine.frame import Frame
     from pfv_widgets.engine.images import load_images
+    from pfv_widgets.engine.loading.batch import ImageBatch
     from pfv_widgets.engine.pipeline import PFV
     from pfv_widgets.engine.settings import Settings
     from pfv_widgets.engine.stages import heatmaps_from_activations
@@ -35,7 +35,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 # torch and Jupyter take seconds to import: each name is fetched when it is first used
 _HOMES = {
     "Frame": "engine.frame",
-    "ImageBatch": "engine.batch",
+    "ImageBatch": "engine.loading.batch",
     "Layer": "engine.survey",
     "PFV": "engine.pipeline",
     "PFVError": "errors",

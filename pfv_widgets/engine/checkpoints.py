@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pfv_widgets.engine.statedict import load_weights
+from pfv_widgets.engine.loading.statedict import load_weights
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import suggestion
 

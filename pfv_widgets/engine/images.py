@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pfv_widgets.engine.batch import ImageBatch, checked_labels
-from pfv_widgets.engine.decode import UnreadableError, as_rgb, image_from_array, read_photo
-from pfv_widgets.engine.prepare import (
+from pfv_widgets.engine.loading.batch import ImageBatch, checked_labels
+from pfv_widgets.engine.loading.decode import UnreadableError, as_rgb, image_from_array, read_photo
+from pfv_widgets.engine.loading.prepare import (
     checked_size,
     imagenet,
     normalisation_of,
@@ -26,8 +26,14 @@ from pfv_widgets.engine.prepare import (
     resized_tensor,
     shown,
 )
-from pfv_widgets.engine.sources import Picture, pictures_of
-from pfv_widgets.engine.tensors import Transform, applied, checked_tensor, of_one_shape, stacked
+from pfv_widgets.engine.loading.sources import Picture, pictures_of
+from pfv_widgets.engine.loading.tensors import (
+    Transform,
+    applied,
+    checked_tensor,
+    of_one_shape,
+    stacked,
+)
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
 
 __all__ = ["ImageBatch", "load_images"]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.basis import PrincipalBasis
-from pfv_widgets.engine.batch import ImageBatch
 from pfv_widgets.engine.cache import ByteBoundedCache, stage
 from pfv_widgets.engine.capture import Reduce, capture, run_captured
 from pfv_widgets.engine.frame import Frame
@@ -26,6 +25,7 @@ from pfv_widgets.engine.guest import (
     unwrap,
 )
 from pfv_widgets.engine.images import load_images
+from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.moments import Moments
 from pfv_widgets.engine.settings import Settings, settings_of
 from pfv_widgets.engine.stages import (

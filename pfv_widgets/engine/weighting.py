@@ -43,6 +43,9 @@ def channel_sum(maps: Tensor) -> Tensor:
     return maps.sum(dim=1, dtype=torch.promote_types(maps.dtype, torch.float32))
 
 
+# On a processor two small matrix products enlarge such maps several times faster than
+# interpolate() does.
+_SMALL = 48
 Brightness = Callable[[tuple[int, int]], Tensor]
 Weighting = Callable[[Sequence[Level], Brightness | None, tuple[int, int]], list[Tensor]]
 
@@ -106,7 +109,23 @@ def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize ``(N, k, h, w)`` bilinearly, corners not aligned."""
     if (maps.shape[2], maps.shape[3]) == size:
         return maps
-    return interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    if maps.device.type != "cpu" or max(maps.shape[2:]) > _SMALL:
+        return interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    rows = bilinear_matrix(maps.shape[2], size[0]).to(maps)
+    columns = bilinear_matrix(maps.shape[3], size[1]).to(maps)
+    return rows @ maps @ columns.T
+
+
+def bilinear_matrix(length: int, target: int) -> Tensor:
+    """Weights ``(target, length)`` of bilinear resizing along one side, corners not aligned.
+
+    >>> bilinear_matrix(2, 4).tolist()
+    [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
+    """
+    at = (torch.arange(target, dtype=torch.float64) + 0.5) * (length / target) - 0.5
+    at = at.clamp(0, length - 1)
+    distance = (at[:, None] - torch.arange(length, dtype=torch.float64)).abs()
+    return (1 - distance).clamp_min(0)
 
 
 def _scaled(total: Tensor) -> list[Tensor]:

@@ -93,7 +93,8 @@ def changes(images: pw.ImageBatch, device: torch.device, layer: str) -> dict[str
     }
     figures = {}
     for name, change in knobs.items():
-        times = [seconds(lambda c=change(k): pfv.render(**state, **c), device) for k in range(24)]
+        steps = [state | change(step) for step in range(24)]
+        times = [seconds(lambda s=step: pfv.render(**s), device) for step in steps]
         figures[f"{name}_ms"] = 1e3 * statistics.median(times[4:])
 
     def basis_alone(step: int) -> None:

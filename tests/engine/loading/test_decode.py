@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pfv_widgets.engine import decode
-from pfv_widgets.engine.decode import UnreadableError, as_rgb, image_from_array, read_photo
+from pfv_widgets.engine.loading import decode
+from pfv_widgets.engine.loading.decode import UnreadableError, as_rgb, image_from_array, read_photo
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 RED = (200, 30, 40)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pfv_widgets.engine.sources import pictures_of
+from pfv_widgets.engine.loading.sources import pictures_of
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 

@@ -1,0 +1,1 @@
+"""Photos and weights as they come from disk, made ready for the engine."""
