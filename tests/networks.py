@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.batch import ImageBatch
 from pfv_widgets.engine.images import load_images
+from pfv_widgets.engine.loading.batch import ImageBatch
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -54,7 +54,8 @@ class Through(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         maps = self.pool(self.stem(images))
         changed = self.change(maps)
-        return self.head(changed if isinstance(changed, Tensor) and changed.ndim == 4 else maps)
+        usable = isinstance(changed, Tensor) and changed.is_floating_point()
+        return self.head(changed if usable and changed.shape == maps.shape else maps)
 
 
 class Function(nn.Module):
