@@ -9,12 +9,17 @@ from torch import nn
 
 from pfv_widgets.demo.gallery import demo_images, demo_model
 from pfv_widgets.engine.pipeline import PFV
-from pfv_widgets.engine.settings import settings_of
+from pfv_widgets.engine.settings import Settings, settings_of
 from pfv_widgets.widgets.explorers import PFVExplorer
 
 
 def explore(
-    model: nn.Module, images: Any, *, device: str | torch.device = "auto", **settings: Any
+    model: nn.Module,
+    images: Any,
+    *,
+    settings: Settings | None = None,
+    device: str | torch.device = "auto",
+    **changes: Any,
 ) -> PFVExplorer:
     """Open an explorer on a network and a batch.
 
@@ -24,17 +29,20 @@ def explore(
         Any ``nn.Module`` that takes the images; it is given back as it came.
     images
         An ``ImageBatch``, or whatever ``load_images`` takes: a folder, paths, arrays, tensors.
+    settings
+        What to show first (None: the defaults). Weights of the images in the basis are given
+        here, as ``pw.Settings(images=…)``.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-    **settings
-        Fields of ``Settings`` to start from, such as ``layer="features.12"``.
+    **changes
+        Fields of ``Settings`` that are merged into it, such as ``layer="features.12"``.
 
     Raises
     ------
     PFVError
         Naming the argument, its value and what to do.
     """
-    start = settings_of(None, settings)
+    start = settings_of(settings, changes)
     return PFVExplorer(PFV(model, images, device), start)
 
 

@@ -57,6 +57,7 @@ class PFVExplorer(w.VBox):
     """
 
     settings = traitlets.Instance(Settings)
+    _parts: w.HBox | None = None
 
     def __init__(self, pfv: PFV, settings: Settings | None = None) -> None:
         settings = settings or Settings()
@@ -73,8 +74,13 @@ class PFVExplorer(w.VBox):
         self._worker = LatestWins(self._work)
         self._panel = Panel(pfv, settings, self._edit)
         self._status, self._hint = w.HTML(), w.HTML(text.hint(_HOW_TO))
-        self._paint(settings)
-        super().__init__([self._laid_out()], layout=w.Layout(width="100%"), settings=settings)
+        self._parts = self._laid_out()
+        try:
+            self._paint(settings)
+        except BaseException:
+            self.close()
+            raise
+        super().__init__([self._parts], layout=w.Layout(width="100%"), settings=settings)
         self.add_class("pfv-explorer")
         self._listen()
 
@@ -91,8 +97,10 @@ class PFVExplorer(w.VBox):
     def snippet(self) -> str:
         """Lines of code that bring this view back."""
         changes = self.settings.changed()
-        arguments = "".join(f", {name}={value!r}" for name, value in changes.items())
-        return f"import pfv_widgets as pw\n\nexplorer = pw.explore(model, images{arguments})\n"
+        fields = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+        settings = f"settings = pw.Settings({fields})"
+        explorer = "explorer = pw.explore(model, images, settings=settings)"
+        return f"import pfv_widgets as pw\n\n{settings}\n{explorer}\n"
 
     def save(self, path: str | Path) -> None:
         """Write the picture on show: see :meth:`Frame.save`."""
@@ -100,13 +108,16 @@ class PFVExplorer(w.VBox):
 
     def close(self) -> None:
         """Remove the widget from every page and free the memory that the engine keeps."""
+        if self._parts is None:  # an error came before there was anything to close
+            return
         self._worker.close()
         self._worker.wait(_FAREWELL)  # a page that draws on a canvas which is gone draws no more
         self._acknowledgement.close()
         self._grid.close()
         self.pfv.close()
-        for child in self.children:
-            close_all(child)
+        close_all(self._parts)
+        if self.comm is not None:
+            self.layout.close()
         super().close()
 
     def _listen(self) -> None:
@@ -143,9 +154,10 @@ class PFVExplorer(w.VBox):
             if self._stale or settings != self._painted or self._cursor != self._grid.look.cursor:
                 self._paint(settings)
         except PFVError as error:
-            self._fail(settings, str(error))
+            self._fail(str(error))
+            self._grid.paint(None, self._look(settings))
         except Exception as error:
-            self._fail(settings, f"{type(error).__name__}: {error} – the last picture stays.")
+            self._fail(f"{type(error).__name__}: {error} – the last picture stays.")
         if self._acknowledgement.answered:
             self._acknowledgement.wait(_PATIENCE)
 
@@ -171,7 +183,7 @@ class PFVExplorer(w.VBox):
         )
 
     def _look(self, settings: Settings) -> Look:
-        weights = settings.images or ()
+        weights = self._weights(settings)
         out = tuple(index for index, weight in enumerate(weights) if weight == 0)
         return Look(settings.opacity, settings.view, out, self._cursor)
 
@@ -182,11 +194,9 @@ class PFVExplorer(w.VBox):
             return height, width
         return height // 2, width // 2
 
-    def _fail(self, settings: Settings, message: str) -> None:
+    def _fail(self, message: str) -> None:
         self._stale = True
         self._tell(message, "error")
-        if len(settings.images or ()) in (0, len(self.pfv.images)):
-            self._grid.paint(None, self._look(settings))
 
     def _tell(self, message: str, kind: str) -> None:
         self._status.value = text.status(message, kind=kind)
@@ -200,6 +210,7 @@ class PFVExplorer(w.VBox):
         self._cursor = index
         labels = self.pfv.images.labels
         self._edit(lambda old: replace(old, images=toggled(self._weights(old), index, labels)))
+        self._point_at(index)
 
     def _weights(self, settings: Settings) -> tuple[float, ...]:
         return weights_of(settings.images, len(self.pfv.images))

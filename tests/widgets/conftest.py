@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import comm
@@ -13,6 +14,7 @@ import pfv_widgets as pw
 from pfv_widgets.widgets.explorers import PFVExplorer
 from tests.widgets.recorded_page import RecordedPage, RecordingComm
 
+scenes = cache(pw.demo_images)
 Open = Callable[..., PFVExplorer]
 
 
@@ -35,9 +37,10 @@ def opened(recorded: RecordedPage) -> Iterator[Open]:
     """Open explorers, of the demo where nothing else is given; close them after the test."""
     explorers: list[PFVExplorer] = []
 
-    def open_(count: int = 4, *, model: Any = None, images: Any = None, **settings: Any) -> Any:
-        images = pw.demo_images(count) if images is None else images
-        explorer = pw.explore(model or pw.demo_model(), images, device="cpu", **settings)
+    def open_(count: int = 4, *, model: Any = None, batch: Any = None, **settings: Any) -> Any:
+        images = scenes(count) if batch is None else batch
+        start = pw.Settings(**settings)
+        explorer = pw.explore(model or pw.demo_model(), images, device="cpu", settings=start)
         explorers.append(explorer)
         return explorer
 

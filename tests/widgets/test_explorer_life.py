@@ -1,0 +1,194 @@
+"""From the first page to the last: pages, floods, saving, closing."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import io
+import threading
+import time
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pfv_widgets as pw
+from pfv_widgets.engine.frame import Frame
+from pfv_widgets.widgets.explorers import PFVExplorer
+from tests.networks import blobs, tiny
+from tests.widgets.conftest import Open, scenes
+from tests.widgets.reading import is_error, shows_its_frame
+from tests.widgets.recorded_page import RecordedPage, move
+
+
+def test_page_that_is_loaded_anew_is_painted_again(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    grid = explorer._grid
+    recorded.load_anew(grid.canvas)
+    explorer.settings = replace(explorer.settings, opacity=0.3, images=(1, 0, 1, 1))
+    assert shows_its_frame(recorded, explorer)
+    before = recorded.picture(grid.canvas).copy()
+    for _ in range(3):
+        recorded.load_anew(grid.canvas, grid._photos, grid._heat)
+        assert explorer.wait(60)
+        assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
+
+
+def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    answer_each_frame(explorer)
+    recorded.drawings.clear()
+    for step in range(300):
+        explorer.settings = replace(explorer.settings, sigma=1 + step / 299)
+    assert explorer.wait(60)
+    assert explorer.settings.sigma == explorer.frame.settings.sigma == 2
+    assert len(recorded.drawings) < 100
+    assert shows_its_frame(recorded, explorer)
+    assert explorer._acknowledgement.answered
+
+
+def answer_each_frame(explorer: PFVExplorer, late: float = 0.01) -> None:
+    """Answer as a page does that takes a while to draw."""
+    acknowledgement = explorer._acknowledgement
+    acknowledgement.answered = True
+
+    def answer(number: int) -> None:
+        time.sleep(late)
+        move(acknowledgement._back, value=number)
+
+    def sent(change: dict[str, int]) -> None:
+        threading.Thread(target=answer, args=(change["new"],)).start()
+
+    acknowledgement._out.observe(sent, "value")
+
+
+def test_changes_from_two_threads_are_all_kept(explorer: PFVExplorer) -> None:
+    """Sliders and clicks come in different threads with ipykernel 7."""
+
+    def click() -> None:
+        for _ in range(51):
+            explorer._toggle(2)
+
+    clicking = threading.Thread(target=click)
+    clicking.start()
+    for step in range(50):
+        move(explorer._panel.knobs["sigma"], value=0.5 + step / 50)
+        move(explorer._panel.knobs["components"], value=1 + step % 5)
+    clicking.join()
+    assert explorer.settings.images == (1, 1, 0, 1)
+    assert explorer.settings.sigma == 1.48
+    assert explorer.settings.components == 5
+    assert explorer.frame.settings == explorer.settings
+    assert explorer._panel.knobs["sigma"].value == 1.48
+
+
+def test_snippet_brings_the_view_back(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(
+        explorer.settings, components=4, channels=(3, 0), images=(1, 0, 0.5, 1), sigma=1.5
+    )
+    space = {"model": pw.demo_model(), "images": scenes(4)}
+    exec(explorer.snippet(), space)
+    again = space["explorer"]
+    assert again.settings == explorer.settings
+    products = again.frame.basis.components @ explorer.frame.basis.components.T
+    assert (products.abs().amax(dim=1) > 0.999).all()  # order and signs come from earlier ones
+    again.close()
+
+
+def test_save_writes_the_picture_and_the_arrays(explorer: PFVExplorer, tmp_path: Path) -> None:
+    explorer.settings = replace(explorer.settings, components=2)
+    explorer.save(tmp_path / "view.png")
+    explorer.save(str(tmp_path / "view.npz"))
+    with Image.open(tmp_path / "view.png") as picture:
+        assert picture.width > 300
+    with np.load(tmp_path / "view.npz") as arrays:
+        assert arrays["scores"].shape[:2] == (4, 2)
+    with pytest.raises(pw.PFVValueError, match="no folder"):
+        explorer.save(tmp_path / "missing" / "view.png")
+
+
+def test_place_without_widgets_gets_a_picture(explorer: PFVExplorer) -> None:
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
+        assert picture.format == "PNG"
+        assert picture.width >= 300
+        assert np.asarray(picture.convert("RGB")).std() > 20
+
+
+def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
+    recorded: RecordedPage, opened: Open
+) -> None:
+    explorer = opened()
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    thread = explorer._worker._thread
+    assert thread is not None
+    explorer.close()
+    assert len(explorer.pfv.cache) == 0
+    thread.join(10)
+    assert not thread.is_alive()
+    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+    assert opened_ids <= recorded.closed
+    explorer.close()
+
+
+def test_closed_explorer_paints_no_more_and_does_not_fail(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    explorer.close()
+    recorded.drawings.clear()
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    explorer._page_ready()
+    assert explorer.wait(5)
+    assert recorded.drawings == []
+    assert explorer.frame.settings.sigma == 1.0
+
+
+def test_close_waits_for_the_frame_in_work(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    render = explorer.pfv.render
+
+    def slow(*args: object, **kwargs: object) -> Frame:
+        begun.set()
+        assert go.wait(10)
+        return render(*args, **kwargs)
+
+    monkeypatch.setattr(explorer.pfv, "render", slow)
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    assert begun.wait(10)
+    threading.Timer(0.1, go.set).start()
+    explorer.close()
+    assert len(explorer.pfv.cache) == 0
+    last = recorded.messages[-1]
+    assert last[0] == "comm_close"
+    assert not is_error(explorer)
+
+
+def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
+    explorer = pw.explore(tiny(), blobs(2), device="cpu")
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    assert explorer.wait(60)
+    memory = weakref.ref(explorer.pfv)
+    explorer.close()
+    thread = explorer._worker._thread
+    assert thread is not None
+    thread.join(10)
+    del explorer, thread
+    gc.collect()
+    assert memory() is None
+
+
+def test_explorer_that_fails_to_open_leaves_no_widget(recorded: RecordedPage) -> None:
+    with pytest.raises(pw.PFVError, match="every weight is 0"):
+        pw.explore(tiny(), blobs(2), settings=pw.Settings(images=(0, 0)))
+    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+    assert opened_ids <= recorded.closed
