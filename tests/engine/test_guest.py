@@ -220,11 +220,16 @@ def compiled_in_place(network: nn.Sequential) -> nn.Module:
         lambda network: compiled(nn.DataParallel(network)),
     ],
 )
+@pytest.mark.parametrize("warm", [False, True])
 def test_wrapped_network_gives_the_same_picture_under_the_same_names(
-    wrap: Callable[[nn.Module], nn.Module],
+    wrap: Callable[[nn.Module], nn.Module], warm: bool
 ) -> None:
     plain = PFV(tiny(), blobs(2), device="cpu")
-    wrapped = PFV(wrap(tiny()), blobs(2), device="cpu")
+    network = wrap(tiny())
+    if warm:  # what is compiled already asks for no hooks
+        with torch.no_grad():
+            network(blobs(2).tensor)
+    wrapped = PFV(network, blobs(2), device="cpu")
     assert [layer.name for layer in wrapped.layers] == [layer.name for layer in plain.layers]
     for name in ("4", "module.4", "_orig_mod.4", "module._orig_mod.4"):
         found = wrapped.render(layer=name)
