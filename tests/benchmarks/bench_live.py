@@ -1,0 +1,194 @@
+"""Measure the explorer in JupyterLab: from a control to changed pixels, in a real browser.
+
+    python tests/benchmarks/bench_live.py --out live.json
+
+Prints a Markdown table: milliseconds from the event in the page to the first changed pixel of
+the gallery (median and 95th percentile), kB that the server sends for it, and how long the
+picture goes on changing after the last key of a flood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.browser.explorer_page import HELPERS, ExplorerPage
+from tests.browser.lab import LabPage
+from tests.browser.server import JupyterServer
+from tests.run import find_browser
+
+# One row of pixels through the first tiles is read until it changes, then until it rests.
+PROBE = """
+const canvas = document.querySelector(".pfv-explorer canvas");
+const context = canvas.getContext("2d");
+const look = () => context.getImageData(0, 40, canvas.width, 1).data;
+const differ = (a, b) => { for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return true; };
+const tick = () => new Promise((resolve) => setTimeout(resolve, 0));
+const move = (control, key) => {
+  if (control.tagName === "SELECT") {
+    control.selectedIndex = key === "ArrowRight" ? 1 : 0;
+    control.dispatchEvent(new Event("change", { bubbles: true }));
+  } else control.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+};
+const rest = async (quiet) => {
+  let last = look(), changed = performance.now();
+  while (performance.now() - changed < quiet) {
+    await tick();
+    const now = look();
+    if (differ(last, now)) { last = now; changed = performance.now(); }
+  }
+  return changed;
+};
+"""
+ONE_MOVE = f"""async (control, key) => {{ {PROBE}
+  const before = look(), begin = performance.now();
+  move(control, key);
+  while (!differ(before, look())) {{
+    if (performance.now() - begin > 10000) throw new Error("no pixel changed in 10 s");
+    await tick();
+  }}
+  const took = performance.now() - begin;
+  await rest(200);
+  return took;
+}}"""
+FLOOD = f"""async (control, seconds) => {{ {PROBE}
+  const begin = performance.now();
+  let count = 0, last = begin;
+  while (last - begin < 1000 * seconds) {{
+    move(control, Math.floor(count++ / 20) % 2 ? "ArrowLeft" : "ArrowRight");
+    last = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }}
+  return Math.max(0, (await rest(2000)) - last);
+}}"""
+
+
+class Traffic:
+    """Bytes that the page has received."""
+
+    def __init__(self, page: Page) -> None:
+        self.count = 0
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framereceived", self._add)
+
+    def _add(self, payload: str | bytes) -> None:
+        self.count += len(payload)
+
+
+def opened(
+    server: JupyterServer, context: BrowserContext, tiles: int
+) -> tuple[ExplorerPage, Traffic]:
+    name = f"bench-{tiles}.ipynb"
+    code = [HELPERS, f"explorer = pw.demo({tiles})\nexplorer"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(book, server.notebooks / name)
+    page = context.new_page()
+    traffic = Traffic(page)
+    lab = LabPage(page, server, name)
+    lab.open(f"bench-{tiles}")
+    lab.run_all()
+    explorer = ExplorerPage(lab)
+    explorer.wait_for_frame(0)
+    return explorer, traffic
+
+
+def measured(explorer: ExplorerPage, traffic: Traffic, moves: int) -> list[dict[str, Any]]:
+    label = explorer.run("print(explorer.pfv.images.labels[0])")
+    controls = {
+        "opacity": explorer.slider("Opacity"),
+        "sigma": explorer.slider("Contrast σ"),
+        "components": explorer.slider("Components"),
+        "class weight": explorer.slider(label),
+        "weighting": explorer.choice("Weighting"),
+    }
+    rows = []
+    for name, control in controls.items():
+        handle = control.element_handle()
+        for key in ("ArrowLeft", "ArrowRight"):  # the first visit fills the caches
+            handle.evaluate(ONE_MOVE, key)
+        before = traffic.count
+        keys = (("ArrowLeft", "ArrowRight")[number % 2] for number in range(moves))
+        times = [handle.evaluate(ONE_MOVE, key) for key in keys]
+        rows.append(
+            {
+                "control": name,
+                "median_ms": float(np.median(times)),
+                "p95_ms": float(np.percentile(times, 95)),
+                "kB": (traffic.count - before) / moves / 1000,
+            }
+        )
+    return rows
+
+
+def flooded(explorer: ExplorerPage, seconds: float) -> dict[str, float]:
+    controls = {"sigma": "Contrast σ", "components": "Components"}
+    return {
+        name: explorer.slider(label).element_handle().evaluate(FLOOD, seconds)
+        for name, label in controls.items()
+    }
+
+
+def bench(browser: Browser, server: JupyterServer, options: argparse.Namespace) -> list[Any]:
+    results = []
+    for tiles in options.tiles:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(120_000)
+        explorer, traffic = opened(server, context, tiles)
+        rows = measured(explorer, traffic, options.moves)
+        results.append({"tiles": tiles, "moves": rows, "lag_ms": flooded(explorer, options.flood)})
+        context.close()
+        server.end_kernels()
+    return results
+
+
+def table(results: list[Any]) -> str:
+    lines = ["| tiles | control | median ms | p95 ms | kB | lag after a flood, ms |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for result in results:
+        for row in result["moves"]:
+            lag = result["lag_ms"].get(row["control"])
+            cells = (
+                result["tiles"], row["control"], f"{row['median_ms']:.0f}", f"{row['p95_ms']:.0f}",
+                f"{row['kB']:.1f}", "" if lag is None else f"{lag:.0f}",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where the figures go as JSON")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--moves", type=int, default=40, help="of each control")
+    parser.add_argument("--flood", type=float, default=10.0, help="seconds")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        server = JupyterServer(Path(folder))
+        server.start()
+        flags = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=flags)
+        try:
+            results = bench(browser, server, options)
+        finally:
+            browser.close()
+            server.stop()
+    print(table(results))
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=1), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
