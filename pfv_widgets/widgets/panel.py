@@ -145,7 +145,7 @@ class Panel:
             )
 
     def _class_box(self) -> list[w.Widget]:
-        layout = w.Layout(max_height="190px", overflow="hidden auto", flex="0 0 auto")
+        layout = w.Layout(max_height="210px", overflow="hidden auto", flex="0 0 auto")
         sliders = w.VBox(list(self.classes.values()), layout=layout)
         return [w.HTML(text.hint("Weight of each class")), sliders]
 

@@ -92,6 +92,6 @@ def _variance_row(index: int, ratio: float, largest: float, ramp: list[list[int]
         f'<tr><td style="width:1.6em;text-align:right;padding-right:6px">{index + 1}</td>'
         f'<td style="width:76px"><div title="low to high" style="height:14px;border-radius:3px;'
         f'background:linear-gradient(to right,{stops})"></div></td>'
-        f'<td style="padding-left:8px"><div style="{bar}"></div></td>'
+        f'<td style="padding:0 6px 0 8px"><div style="{bar}"></div></td>'
         f'<td style="width:3.6em;text-align:right">{100 * ratio:.1f} %</td></tr>'
     )
