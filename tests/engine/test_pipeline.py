@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from typing import Any
 
@@ -170,54 +169,6 @@ def test_ready_is_a_layer_whose_maps_are_kept(pfv: PFV) -> None:
     assert not pfv.is_ready("4")
 
 
-def test_image_without_a_weight_is_painted_in_the_basis_of_the_others(
-    network: nn.Sequential, pfv: PFV
-) -> None:
-    frame = pfv.render(images=(1, 1, 1, 0))
-    alone = PFV(network, blobs(4).subset([0, 1, 2]), device="cpu").render()
-    assert float((frame.heatmaps[:3] - alone.heatmaps).abs().max()) < 1e-4
-    torch.testing.assert_close(frame.basis.mean, alone.basis.mean)
-    assert float(frame.heatmaps[3].std()) > 0.05
-    assert frame.weights == (1, 1, 1, 0)
-
-
-def test_weight_of_two_is_the_image_twice(network: nn.Sequential, pfv: PFV) -> None:
-    weighted = pfv.render(images=(2, 1, 0, 0.0))
-    twice = PFV(network, blobs(4).subset([0, 0, 1]), device="cpu").render()
-    torch.testing.assert_close(weighted.basis.variances, twice.basis.variances)
-    torch.testing.assert_close(weighted.basis.components, twice.basis.components, rtol=0, atol=1e-4)
-    assert float((weighted.heatmaps[:2] - twice.heatmaps[1:]).abs().max()) < 1e-4
-
-
-@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6, 1e30, 1e300])
-def test_common_scale_of_the_weights_does_not_matter(network: nn.Sequential, scale: float) -> None:
-    plain = PFV(network, blobs(3), device="cpu").render(images=(2, 1, 0))
-    scaled = PFV(network, blobs(3), device="cpu").render(images=(2 * scale, scale, 0))
-    same(scaled, plain, 1e-4)
-
-
-def test_colours_hold_still_while_images_are_toggled(pfv: PFV) -> None:
-    start = pfv.render()
-    for left_out in range(4):
-        weights = tuple(float(index != left_out) for index in range(4))
-        before, after = start.basis.components, pfv.render(images=weights).basis.components
-        assert float((before * after).sum(dim=1).min()) > 0
-        same(pfv.render(), start)
-
-
-def test_stable_colours_can_be_switched_off(pfv: PFV) -> None:
-    pfv.render()
-    turned = pfv._last[pfv.default_layer].arranged((2, -1, -3))
-    for stable, expected in ((True, turned.components), (False, None)):
-        pfv._last[pfv.default_layer] = turned
-        found = pfv.render(stable_colours=stable).basis
-        if expected is None:
-            assert bool((found.variances.diff() <= 0).all())
-            assert not torch.equal(found.components, turned.components)
-        else:
-            assert torch.equal(found.components, expected)
-
-
 def test_size_is_that_of_the_heatmaps_alone(pfv: PFV) -> None:
     frame = pfv.render(size=(20, 50))
     assert frame.heatmaps.shape == (4, 20, 50, 3)
@@ -294,41 +245,3 @@ def test_constant_layer_is_an_error_that_says_so(value: float) -> None:
 def test_images_are_loaded_where_no_batch_is_given(network: nn.Sequential) -> None:
     arrays = (np.random.default_rng(0).random((2, 40, 40, 3)) * 255).astype(np.uint8)
     assert PFV(network, arrays, device="cpu").render().heatmaps.shape == (2, 224, 224, 3)
-
-
-def test_two_threads_get_the_pictures_that_they_would_get_alone(network: nn.Sequential) -> None:
-    changes = [{"layer": "4", "sigma": 2.0}, {"components": 5, "weighting": "none"}]
-    alone = [PFV(network, blobs(4), device="cpu").render(**one) for one in changes]
-    shared = PFV(network, blobs(4), device="cpu", memory=30_000)
-    check_in_threads([shared, shared], changes, alone)
-
-
-def test_two_pictures_of_one_network_in_two_threads_do_not_meet(network: nn.Sequential) -> None:
-    network[1].train()
-    modes = [module.training for module in network.modules()]
-    changes = [{"layer": "4"}, {"layer": "8"}]
-    alone = [PFV(network, blobs(4), device="cpu").render(**one) for one in changes]
-    check_in_threads([PFV(network, blobs(4), device="cpu") for _ in "ab"], changes, alone)
-    assert [module.training for module in network.modules()] == modes
-
-
-def check_in_threads(
-    painters: list[PFV], changes: list[dict[str, Any]], alone: list[Frame]
-) -> None:
-    wrong: list[object] = []
-
-    def work(index: int) -> None:
-        try:
-            for _ in range(15):
-                if painters[0] is not painters[1]:
-                    painters[index].close()
-                same(painters[index].render(**changes[index], stable_colours=False), alone[index])
-        except BaseException as error:  # a thread's failure would go unseen
-            wrong.append(error)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    assert wrong == []
