@@ -36,6 +36,9 @@ def leading_eigenvectors(
     Chebyshev-filtered subspace iteration (Zhou, Saad, Tiago and Chelikowsky, 2006) until each
     residual is below 2·10⁻⁶ of the largest eigenvalue; the dense solver where that fails.
     """
+    if matrix.device.type == "mps":  # which has neither QR nor a symmetric eigensolver
+        values, vectors = leading_eigenvectors(matrix.cpu(), number, start)
+        return values.to(matrix.device), vectors.to(matrix.device)
     size = matrix.shape[0]
     if size > max(_DENSE, 3 * (number + _GUARD)):
         found = _iterated(matrix, number, _starting_block(size, number, start, matrix))
@@ -45,10 +48,8 @@ def leading_eigenvectors(
 
 
 def _dense(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    on_cpu = matrix.device.type == "mps"  # which has no symmetric eigensolver
-    values, vectors = torch.linalg.eigh(matrix.cpu() if on_cpu else matrix)
-    values = values.flip(0)[:number].clamp_min(0).to(matrix.device)
-    return values, vectors.flip(1)[:, :number].T.contiguous().to(matrix.device)
+    values, vectors = torch.linalg.eigh(matrix)
+    return values.flip(0)[:number].clamp_min(0), vectors.flip(1)[:, :number].T.contiguous()
 
 
 def _iterated(matrix: Tensor, number: int, block: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -101,6 +101,6 @@ def normalise(
 
 def scaled(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Apply a scale and a shift ``(k,)`` to ``(N, k, H, W)`` and clip to [0, 1]."""
-    column = (1, -1, 1, 1)
-    moved = torch.addcmul(shift.to(maps).view(column), maps, scale.to(maps).view(column))
-    return moved.clamp_(0, 1)
+    # the dtype first: not every accelerator takes float64
+    shift, scale = (one.to(maps.dtype).to(maps.device).view(1, -1, 1, 1) for one in (shift, scale))
+    return torch.addcmul(shift, maps, scale).clamp_(0, 1)

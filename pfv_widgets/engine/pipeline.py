@@ -178,9 +178,8 @@ class PFV:
     @stage
     def brightness(self, size: tuple[int, int]) -> Tensor:
         """Channel mean of the photos as shown, ``(N, 1, H, W)`` in [0, 1]."""
-        pixels = torch.from_numpy(self.images.pixels).to(self.device)
-        mean = pixels.float().mean(dim=3)[:, None] / 255
-        return interpolate(mean, size=size, mode="bilinear", antialias=True)
+        mean = torch.from_numpy(self.images.pixels).float().mean(dim=3)[:, None] / 255
+        return interpolate(mean, size=size, mode="bilinear", antialias=True).to(self.device)
 
     @stage
     def moments(self, layer: str) -> Moments | None:

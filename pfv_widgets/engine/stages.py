@@ -104,7 +104,7 @@ def fit(
         pooled = moments.pooled(amounts if len(moments.count) == count else None)
         basis = fit_moments(pooled, number, start=start, layer=layer)
     basis = replace(basis, mean=basis.mean + features.offset, count=basis.count * largest)
-    size = float((basis.mean.double() ** 2).sum())
+    size = float((basis.mean.cpu().double() ** 2).sum())
     if not basis.total_variance > 1e-13 * size:
         raise PFVValueError(
             f"{where} has the same activations at every place (variance "
@@ -137,7 +137,7 @@ def paint(
     maps = [weighted(shown[part], [one[part] for one in factors], size) for part in parts]
     spread = Spread.joined([Spread.of_maps(one) for one in maps])
     scale, shift = scaling(spread, weights, settings.sigma, settings.normalisation)
-    neutral = shift.clamp(0, 1).to(scores)
+    neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
     heatmaps = scores.new_empty(len(scores), 3, *size)
     for part, one in zip(parts, maps, strict=True):
         picture = COLOUR_MAPS[settings.colour_map](scaled(one, scale, shift), neutral)

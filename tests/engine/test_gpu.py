@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pfv_widgets.engine.colour import COLOUR_MAPS
+from pfv_widgets.engine.dataset import fit_basis
+from pfv_widgets.engine.pipeline import PFV
+from pfv_widgets.engine.weighting import WEIGHTINGS
+from tests.networks import blobs, tiny
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "mps")
+
+
+def signs_between(one: torch.Tensor, other: torch.Tensor) -> tuple[int, ...]:
+    """Signed numbers, as `PrincipalBasis.arranged` takes them, that turn `one` to `other`."""
+    signs = (one * other).sum(dim=(0, 2, 3)).sign()
+    return tuple(int(sign) * (index + 1) for index, sign in enumerate(signs))
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_an_accelerator_paints_what_the_processor_paints(
+    weighting: str, device: torch.device
+) -> None:
+    images, network = blobs(6), tiny()
+    expected = PFV(network, images, "cpu").render(weighting=weighting)
+    frame = PFV(network, images, device).render(weighting=weighting)
+    assert frame.heatmaps.device.type == device.type
+    torch.testing.assert_close(frame.scores.cpu(), expected.scores, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(frame.heatmaps.cpu(), expected.heatmaps, atol=2e-3, rtol=0)
+    assert signs_between(frame.scores.cpu(), expected.scores) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("colour_map", COLOUR_MAPS)
+def test_every_colour_map_paints_on_an_accelerator(colour_map: str, device: torch.device) -> None:
+    pfv = PFV(tiny(), blobs(4), device)
+    for components in (1, 2, 5):
+        heatmaps = pfv.render(colour_map=colour_map, components=components).heatmaps
+        assert bool(torch.isfinite(heatmaps).all())
+
+
+def test_auto_takes_the_accelerator_and_leaves_the_users_model_where_it_is() -> None:
+    network = tiny()
+    pfv = PFV(network, blobs(3))
+    assert pfv.device.type in ("cuda", "mps")
+    assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_networks_have_sums_in_float32(
+    dtype: torch.dtype, device: torch.device
+) -> None:
+    frame = PFV(tiny().to(device, dtype), blobs(4), device).render()
+    assert frame.scores.dtype == torch.float32
+    assert bool(torch.isfinite(frame.heatmaps).all())
+
+
+def test_a_basis_is_fitted_on_an_accelerator(device: torch.device) -> None:
+    batches = [blobs(4, seed=seed).tensor for seed in range(3)]
+    basis = fit_basis(tiny(), batches, "9", device=device, progress=False)
+    expected = fit_basis(tiny(), batches, "9", device="cpu", progress=False)
+    torch.testing.assert_close(
+        basis.explained_variance_ratio.cpu(), expected.explained_variance_ratio, atol=1e-4, rtol=0
+    )
