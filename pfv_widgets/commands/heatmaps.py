@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         progress.step("loading photos")
         images = _photos(options)
         progress.step("computing")
-        pfv = PFV(model, images, device=options.device)
+        pfv = PFV(model, images, device=options.device, progress=progress.part)
         frame = pfv.render(settings)
         progress.step("writing")
         files = [] if options.json_only else _written(frame, outputs, progress)
@@ -150,6 +150,9 @@ class _Progress:
     def step(self, what: str) -> None:
         self._bar.set_description(what)
         self._bar.update()
+
+    def part(self, done: int, of: int) -> None:
+        self._bar.set_description(f"computing {done}/{of} photos")
 
     def over(self, files: list[str]) -> Any:
         self._bar.total = 4 + len(files)

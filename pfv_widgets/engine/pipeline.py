@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -61,6 +62,8 @@ class PFV:
         Images in one forward pass.
     memory
         Bound in bytes for results that are kept.
+    progress
+        Called as ``progress(done, all)`` with numbers of images while a layer is computed.
 
     Raises
     ------
@@ -76,6 +79,7 @@ class PFV:
         *,
         chunk_size: int = 16,
         memory: int = 2 << 30,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
             raise PFVValueError(f"chunk_size={chunk_size!r}: expected a whole number ≥ 1.")
@@ -84,6 +88,7 @@ class PFV:
         self.device = choose_device(network, device)
         self.model = place(network, self.device)
         self.chunk_size = chunk_size
+        self.progress = progress
         self.cache = ByteBoundedCache(memory)
         self._dtype = floating_dtype(self.model)
         self._lock = threading.RLock()
@@ -223,6 +228,8 @@ class PFV:
                 run_captured(partial(run, network, batch))
                 for name in wanted:
                     chunks[name].append(caught[name])
+                if self.progress is not None:
+                    self.progress(min(start + self.chunk_size, len(self.images)), len(self.images))
         return {name: torch.cat(parts) for name, parts in chunks.items()}
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
