@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -56,11 +56,15 @@ class Survey:
         Name of the last spatial feature map before the read-out.
     refused
         Module name → why it cannot be chosen, for those that are not in ``layers``.
+    maps
+        Name → ``(n, C, h, w)`` of the default layer and its chain for the images that ran;
+        a layer is missing where a later operation rewrote its output.
     """
 
     layers: tuple[Layer, ...]
     default: str
     refused: Mapping[str, str]
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Layer:
         """Return the layer of that name.
@@ -136,7 +140,16 @@ def survey(model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor],
             "model: none of its layers gives a spatial feature map (N, C, h, w) with more than "
             "one place for these images. Load larger images, or take another network."
         )
-    return Survey(_mark_same(found), _default(found, calls), refused)
+    seen = Survey(_mark_same(found), _default(found, calls), refused)
+    outputs = {layer.name: call for layer, call in found.items()}
+    kept = [seen[seen.default], *seen.chain(seen.default)]
+    return replace(seen, maps=dict(_unchanged((layer, outputs[layer.name]) for layer in kept)))
+
+
+def _unchanged(seen: Iterable[tuple[Layer, _Call]]) -> Iterator[tuple[str, Tensor]]:
+    for layer, call in seen:
+        if isinstance(call.output, Tensor) and _identity(call.output) == call.identity:
+            yield layer.name, layer.layout.maps(call.output.detach())
 
 
 def _identity(output: object) -> tuple[object, ...]:
