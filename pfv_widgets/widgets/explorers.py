@@ -233,8 +233,8 @@ class PFVExplorer(w.VBox):
             "ArrowUp": -self._grid.grid.columns,
             "ArrowDown": self._grid.grid.columns,
         }
-        if key == "Tab":
-            self._panel.layer.focus()
+        if key == "Tab":  # the canvas swallows the key: the next one goes on from here
+            self._grid.canvas.blur()
         elif key == "Escape":
             self._move_cursor(None)
             self._grid.canvas.blur()
@@ -250,9 +250,10 @@ class PFVExplorer(w.VBox):
         self._worker.submit(self.settings)
 
     def _laid_out(self) -> w.HBox:
+        canvas = self._grid.canvas
         gallery = w.VBox(
-            [self._grid.canvas, self._hint, self._status],
-            layout=w.Layout(flex="1 1 420px", min_width="260px"),
+            [canvas, self._hint, self._status],
+            layout=w.Layout(flex="1 1 420px", min_width="260px", max_width=canvas.layout.max_width),
         )
         return w.HBox(
             [gallery, self._panel.widget], layout=w.Layout(width="100%", flex_flow="row wrap")

@@ -154,12 +154,11 @@ def test_space_and_enter_toggle_the_tile_of_the_cursor(explorer: PFVExplorer, ke
     assert inside(explorer) == [0, 1, 2, 3]
 
 
-def test_tab_goes_on_to_the_first_control_and_escape_leaves(
-    recorded: RecordedPage, explorer: PFVExplorer
+@pytest.mark.parametrize("key", ["Tab", "Escape"])
+def test_tab_and_escape_leave_the_canvas(
+    recorded: RecordedPage, explorer: PFVExplorer, key: str
 ) -> None:
     recorded.messages.clear()
-    press(explorer, "Tab")
-    press(explorer, "Escape")
+    press(explorer, key)
     sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
-    assert (explorer._panel.layer.model_id, {"do": "focus"}) in sent
     assert (explorer._grid.canvas.model_id, {"do": "blur"}) in sent

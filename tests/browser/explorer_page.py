@@ -1,0 +1,114 @@
+"""An explorer in a browser, as a test sees it: tiles, controls, status line."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import numpy.typing as npt
+from playwright.sync_api import Locator
+
+from tests.browser.lab import LabPage
+from tests.browser.widget_page import WidgetPage
+
+SIDE = 12  # blocks along a tile that are compared
+
+# Runs in the kernel: what a tile should show, as the mean colours of its blocks.
+HELPERS = f"""
+import json
+import numpy as np
+import pfv_widgets as pw
+from dataclasses import replace
+from PIL import Image
+
+def expected(explorer, index, side={SIDE}):
+    assert explorer.wait(30)
+    tile, corner = explorer._grid.grid.tile, explorer._grid.grid.corner(index)
+    one = Image.fromarray(explorer.frame.composite()[index]).resize(tile[::-1], 3)
+    means = np.asarray(one.resize((side, side), Image.Resampling.BOX)).ravel().tolist()
+    print(json.dumps([*corner, tile[1], tile[0], means]))
+"""
+
+# Whether the blocks of a tile have these mean colours, give or take a tolerance.
+MATCHES = """([selector, index, [x, y, width, height, means], side, tolerance]) => {
+  const canvas = document.querySelectorAll(selector)[index];
+  if (!canvas || !canvas.width) return false;
+  const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
+  const sums = new Float64Array(3 * side * side);
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const from = 4 * (row * width + column);
+      if (data[from + 3] != 255) return false;
+      const block = Math.floor(row * side / height) * side + Math.floor(column * side / width);
+      for (let k = 0; k < 3; k++) sums[3 * block + k] += data[from + k];
+    }
+  const each = width * height / (side * side);
+  const off = means.map((mean, i) => Math.abs(sums[i] / each - mean));
+  return Math.max(...off) <= tolerance;
+}"""
+
+
+class ExplorerPage:
+    """One explorer on a page; ``name`` is its variable in the kernel.
+
+    In Lab the expected picture comes from the kernel; Voila has none to ask.
+    """
+
+    def __init__(self, page: WidgetPage, name: str = "explorer", canvas: int = 0) -> None:
+        self.page = page
+        self._name = name
+        self._canvas = canvas
+        self.box = page.page.locator(".pfv-explorer").nth(canvas)
+
+    def run(self, code: str) -> str:
+        assert isinstance(self.page, LabPage)
+        return self.page.run(code.replace("explorer", self._name))
+
+    def wait_until(self, expression: str, wanted: str, timeout: float = 30) -> None:
+        """Wait until an expression in the kernel is printed as ``wanted``."""
+        deadline = time.monotonic() + timeout
+        while (found := self.run(f"print({expression})")) != wanted:
+            assert time.monotonic() < deadline, f"{expression} is {found}, not {wanted}"
+
+    def wait_for_frame(self, *tiles: int, tolerance: float = 12) -> None:
+        """Wait until tiles look as the engine says."""
+        for index in tiles or (0, 3):
+            wanted = json.loads(self.run(f"expected(explorer, {index})"))
+            argument = [self.page.CANVASES, self._canvas, wanted, SIDE, tolerance]
+            self.page.wait_for(MATCHES, argument)
+
+    def pixels(self) -> npt.NDArray[np.int16]:
+        """All pixels of the gallery, RGBA, signed so that differences come out right."""
+        canvas = self.page.canvas(self._canvas)
+        width, height = (int(canvas.get_attribute(side) or 0) for side in ("width", "height"))
+        return self.page.pixels(0, 0, width, height, self._canvas).astype(np.int16)
+
+    def click(self, x: int, y: int) -> None:
+        """Click a point in pixels of the canvas, whatever its size on the screen."""
+        canvas = self.page.canvas(self._canvas)
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        scale = box["width"] / int(canvas.get_attribute("width") or 1)
+        canvas.click(position={"x": x * scale, "y": y * scale})
+
+    def slider(self, label: str) -> Locator:
+        described = self.box.locator(
+            ".widget-slider", has=self.page.page.get_by_text(label, exact=True)
+        )
+        return described.locator("[role=slider]").first
+
+    def choice(self, label: str) -> Locator:
+        described = self.box.locator(
+            ".widget-dropdown", has=self.page.page.get_by_text(label, exact=True)
+        )
+        return described.locator("select")
+
+    def button(self, name: str) -> Locator:
+        return self.box.get_by_role("button", name=name, exact=True)
+
+    @property
+    def status(self) -> Locator:
+        """The status line of the picture: an error has the role of an alert."""
+        return self.box.locator("[role=status], [role=alert]").first

@@ -1,0 +1,97 @@
+"""The demo notebook as a web page, in Lab, and as a saved document."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+
+import nbformat
+import numpy as np
+import pytest
+from nbconvert import HTMLExporter, MarkdownExporter
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.explorer_page import ExplorerPage
+from tests.browser.lab import LabPage
+from tests.browser.server import JupyterServer
+from tests.browser.widget_page import WidgetPage
+from tests.conftest import ROOT
+
+NOTEBOOK = ROOT / "notebooks" / "demo.ipynb"
+PAINTED = """([selector, index]) => {
+  const canvas = document.querySelectorAll(selector)[index];
+  if (!canvas || !canvas.width) return false;
+  const context = canvas.getContext("2d");
+  const corners = [[20, 20], [canvas.width - 20, canvas.height - 20]];
+  return corners.every(([x, y]) => context.getImageData(x, y, 1, 1).data[3] == 255);
+}"""
+
+DIFFERS = """([selector, x, y, colour]) => {
+  const context = document.querySelector(selector).getContext("2d");
+  const pixel = context.getImageData(x, y, 1, 1).data;
+  return pixel[3] == 255 && colour.some((value, i) => Math.abs(value - pixel[i]) > 12);
+}"""
+
+
+@pytest.fixture
+def cells() -> list[str]:
+    """The code of the demo notebook."""
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    return [cell.source for cell in book.cells if cell.cell_type == "code"]
+
+
+def painted(page: WidgetPage) -> ExplorerPage:
+    page.wait_for(PAINTED, [page.CANVASES, 0], timeout=60)
+    explorer = ExplorerPage(page)
+    expect(explorer.status).to_contain_text("Updated in")
+    return explorer
+
+
+def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
+    voila: Callable[[list[str]], WidgetPage], cells: list[str]
+) -> None:
+    explorer = painted(voila(cells))
+    before = explorer.pixels()
+    page = explorer.page
+    page.press(explorer.slider("Opacity"), "Home")
+    changed = [page.CANVASES, 30, 30, before[30, 30, :3].tolist()]
+    page.wait_for(DIFFERS, changed)
+    expect(explorer.slider("Opacity")).to_have_attribute("aria-valuenow", "0.0")
+    explorer.click(30, 30)
+    expect(explorer.box.get_by_text("15 of 16 images make the basis.")).to_be_visible()
+    page.page.reload()
+    again = painted(page)
+    assert np.abs(again.pixels() - before).mean() < 2
+    page.press(again.slider("Components"), "Home")
+    page.wait_for(DIFFERS, changed)
+
+
+def test_demo_notebook_runs_in_lab_and_is_saved_with_a_picture(
+    lab: Callable[[list[str]], LabPage], jupyter: JupyterServer, cells: list[str]
+) -> None:
+    page = lab(cells)
+    painted(page)
+    page.run("assert explorer.wait(30)")
+    page.save()
+    newest = max(jupyter.notebooks.glob("test-*.ipynb"), key=lambda path: path.stat().st_mtime)
+    book = nbformat.read(newest, as_version=4)
+    book.metadata.pop("widgets", None)
+    pictures = [
+        output.data["image/png"]
+        for cell in book.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == 1
+    with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as picture:
+        assert np.asarray(picture.convert("RGB")).std() > 20
+        assert picture.width > 300
+
+    html, _ = HTMLExporter().from_notebook_node(book)
+    assert "data:image/png;base64," + pictures[0].strip()[:60] in html.replace("\n", "")
+    markdown, resources = MarkdownExporter().from_notebook_node(book)
+    (name,) = (name for name in resources["outputs"] if name.endswith(".png"))
+    assert f"]({name})" in markdown
+    assert resources["outputs"][name] == base64.b64decode(pictures[0])
