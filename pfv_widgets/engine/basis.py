@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,17 @@ class PrincipalBasis:
             self.total_variance,
             self.count,
             self.layer,
+        )
+
+    def followed_by(self, other: PrincipalBasis) -> PrincipalBasis:
+        """Add the components of a longer basis, so that their places are remembered."""
+        number = len(self.components)
+        if len(other.components) <= number:
+            return self
+        return replace(
+            self,
+            components=torch.cat([self.components, other.components[number:]]),
+            variances=torch.cat([self.variances, other.variances[number:]]),
         )
 
     def matching(self, previous: PrincipalBasis | None, number: int) -> tuple[int, ...]:

@@ -165,12 +165,12 @@ def run(model: nn.Module, batch: Tensor) -> object:
             f"images: {len(batch)} images at a time do not fit into the memory of {batch.device}. "
             "Pass a smaller chunk_size, smaller images, or device='cpu'."
         ) from error
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
         raise PFVValueError(
-            f"images: the model failed on a batch of shape {tuple(batch.shape)}: {reason[0]:.300} "
-            "- load the images at the size and with the channels that the model was made for, "
-            "load_images(..., size=...)."
+            f"images: the model failed on a batch of shape {tuple(batch.shape)} "
+            f"({type(error).__name__}: {reason:.300}). Load the images at the size and with the "
+            "channels that it was made for: load_images(..., size=...)."
         ) from error
 
 

@@ -158,7 +158,7 @@ class PFV:
             last = self._last.get(name) if settings.stable_colours else None
             arrangement = basis.matching(last, settings.components)
             shown = basis.arranged(arrangement)
-            self._last[name] = shown
+            self._last[name] = shown if last is None else shown.followed_by(last)
             scores = self.scores(name, weights, arrangement)
             size = checked_size(size) or self.images.size
             factors = self.factors(name, settings.weighting, size)

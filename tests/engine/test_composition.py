@@ -61,6 +61,14 @@ def test_colours_hold_still_while_images_are_toggled(pfv: PFV) -> None:
         same(pfv.render(), start)
 
 
+def test_colours_come_back_after_fewer_components_were_shown(pfv: PFV) -> None:
+    pfv.render()
+    turned = pfv._last[pfv.default_layer].arranged((1, -2, -3))
+    pfv._last[pfv.default_layer] = turned
+    pfv.render(components=1)
+    torch.testing.assert_close(pfv.render().basis.components, turned.components)
+
+
 def test_stable_colours_can_be_switched_off(pfv: PFV) -> None:
     pfv.render()
     turned = pfv._last[pfv.default_layer].arranged((2, -1, -3))

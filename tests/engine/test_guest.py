@@ -97,7 +97,7 @@ def test_model_comes_back_as_it_came(changes: dict[str, Any]) -> None:
     ("error", "seen"),
     [
         (RuntimeError("it broke"), PFVValueError),
-        (KeyError("it broke"), KeyError),
+        (KeyError("it broke"), PFVValueError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
