@@ -83,6 +83,7 @@ class PFVExplorer(w.VBox):
         super().__init__([self._parts], layout=w.Layout(width="100%"), settings=settings)
         self.add_class("pfv-explorer")
         self._listen()
+        pfv.progress = pfv.progress or self._progressed
 
     @property
     def frame(self) -> Frame:
@@ -198,8 +199,12 @@ class PFVExplorer(w.VBox):
         self._stale = True
         self._tell(message, "error")
 
+    def _progressed(self, done: int, of: int) -> None:
+        self._tell(f"Computing: {done} of {of} images.", "busy")
+
     def _tell(self, message: str, kind: str) -> None:
         self._status.value = text.status(message, kind=kind)
+        self._hint.layout.display = "none" if kind == "error" else None
 
     def _page_ready(self) -> None:
         self._acknowledgement.answered = True
@@ -251,8 +256,10 @@ class PFVExplorer(w.VBox):
 
     def _laid_out(self) -> w.HBox:
         canvas = self._grid.canvas
+        # of one height, so that no message moves the pictures; an error takes the hint's place
+        head = w.VBox([self._status, self._hint], layout=w.Layout(height="62px", overflow="auto"))
         gallery = w.VBox(
-            [canvas, self._hint, self._status],
+            [head, canvas],
             layout=w.Layout(flex="1 1 420px", min_width="260px", max_width=canvas.layout.max_width),
         )
         return w.HBox(
