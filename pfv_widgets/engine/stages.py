@@ -19,7 +19,7 @@ from pfv_widgets.engine.weighting import WEIGHTINGS, Level, channel_sum, enlarge
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 Weights = tuple[float, ...]
-_CACHED = 300_000  # numbers that stay in the cache of a core while they are worked on
+_CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +134,20 @@ def paint(
     """Weight, enlarge, normalise and colour scores ``(N, k, h, w)``; heatmaps ``(N, H, W, 3)``."""
     shown = scores if settings.channels is None else scores[:, list(settings.channels)]
     parts = _parts(shown, size)
-    maps = [weighted(shown[part], [one[part] for one in factors], size) for part in parts]
-    spread = Spread.joined([Spread.of_maps(one) for one in maps])
-    scale, shift = scaling(spread, weights, settings.sigma, settings.normalisation)
+    end = factors[-1].shape[2:] if factors else size
+    maps = scores.new_empty(*shown.shape[:2], *end)
+    spreads = []
+    for part in parts:
+        one = weighted(shown[part], [factor[part] for factor in factors], size)
+        spreads.append(Spread.of_maps(one))
+        maps[part] = one
+    scale, shift = scaling(Spread.joined(spreads), weights, settings.sigma, settings.normalisation)
     neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
-    heatmaps = scores.new_empty(len(scores), 3, *size)
-    for part, one in zip(parts, maps, strict=True):
-        picture = COLOUR_MAPS[settings.colour_map](scaled(one, scale, shift), neutral)
+    # fresh memory costs more than the arithmetic: where it fits, the picture replaces the maps
+    fits = maps.shape[1:] == (3, *size)
+    heatmaps = maps if fits else scores.new_empty(len(scores), 3, *size)
+    for part in parts:
+        picture = COLOUR_MAPS[settings.colour_map](scaled(maps[part], scale, shift), neutral)
         heatmaps[part] = enlarge(picture, size)
     return heatmaps.permute(0, 2, 3, 1)
 
