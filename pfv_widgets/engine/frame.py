@@ -17,7 +17,7 @@ from pfv_widgets.errors import PFVValueError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DIMMED = 0.75  # how far an image that is left out of the basis fades to white
+FADED = 0.72  # how far an image that is left out of the basis fades to grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +62,14 @@ class Frame:
         return self.settings.layer or ""
 
     def composite(self) -> np.ndarray:
-        """Return the tiles as the view shows them, uint8 ``(N, H, W, 3)``; images left out fade."""
+        """Return the tiles of the view, uint8 ``(N, H, W, 3)``; images left out fade to grey."""
         tiles = self.heatmaps.detach().float().cpu().numpy()
         settings = self.settings
         if self.pixels is not None and settings.view != "heatmap":
             opacity = 0.0 if settings.view == "photo" else settings.opacity
             tiles = (1 - opacity) * (self.pixels / np.float32(255)) + opacity * tiles
         shown = np.array([weight > 0 for weight in self.weights])[:, None, None, None]
-        tiles = np.where(shown, tiles, (1 - DIMMED) * tiles + DIMMED)
+        tiles = np.where(shown, tiles, (1 - FADED) * tiles + FADED * 0.5)
         painted: np.ndarray = np.rint(np.clip(tiles, 0, 1) * 255).astype(np.uint8)
         return painted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import traitlets
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
+from pfv_widgets.engine.still import still
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.acknowledge import Acknowledgement
@@ -270,9 +270,7 @@ class PFVExplorer(w.VBox):
         """Add a picture for places where no widget can run."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle:
-            buffer = io.BytesIO()
-            self.frame.figure().savefig(buffer, format="png", dpi=100)
-            bundle["image/png"] = base64.b64encode(buffer.getvalue()).decode()
+            bundle["image/png"] = base64.b64encode(still(self.frame)).decode()
         return bundle
 
 

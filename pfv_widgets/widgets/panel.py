@@ -44,7 +44,7 @@ class Panel:
         self.knobs = Controls(
             settings,
             (*KNOBS, "stable_colours"),
-            lambda name, value: edit(lambda old: replace(old, **{name: value})),
+            lambda name, value: edit(lambda old: _with_knob(old, name, value)),
         )
         self._variance = w.HTML()
         self.buttons = {name: self._button(name) for name in ("All", "None", "Invert")}
@@ -165,3 +165,12 @@ class Panel:
             ],
             layout=w.Layout(flex="0 1 290px", min_width="260px", padding="0 0 0 12px"),
         )
+
+
+def _with_knob(settings: Settings, name: str, value: Any) -> Settings:
+    """Change one knob; fewer components leave out the channels that are gone."""
+    changes = {name: value}
+    if name == "components" and settings.channels is not None:
+        kept = tuple(channel for channel in settings.channels if channel < value)
+        changes["channels"] = kept or None
+    return replace(settings, **changes)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pfv_widgets.engine.basis import PrincipalBasis
-from pfv_widgets.engine.frame import DIMMED, Frame
+from pfv_widgets.engine.frame import FADED, Frame
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.stages import heatmaps_from_activations
 from pfv_widgets.errors import PFVValueError
@@ -58,7 +58,7 @@ def test_images_left_out_of_the_basis_fade_towards_white(frame: Frame, view: str
     plain = viewed(frame, view=view)
     partly = viewed(replace(frame, weights=(1.0, 0, 2, 1, 1, 0.1)), view=view)
     assert np.array_equal(np.delete(partly, 1, 0), np.delete(plain, 1, 0))
-    faded = 255 * DIMMED + (1 - DIMMED) * plain[1].astype(float)
+    faded = 127.5 * FADED + (1 - FADED) * plain[1].astype(float)
     assert np.abs(partly[1] - faded).max() <= 1
 
 
