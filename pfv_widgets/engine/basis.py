@@ -16,6 +16,11 @@ from pfv_widgets.errors import PFVValueError
 
 # Two unit vectors with a cosine above this have no other partner that near.
 _RECOGNISED = 0.5**0.5
+_FIELDS = ("mean", "components", "variances", "total_variance", "count", "layer")
+
+
+class _NoBasisError(ValueError):
+    """Why a file holds no basis, in words for the user."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,32 +97,57 @@ class PrincipalBasis:
             variances=torch.cat([self.variances, other.variances[number:]]),
         )
 
-    def matching(self, previous: PrincipalBasis | None, number: int) -> tuple[int, ...]:
+    def matching(
+        self, previous: PrincipalBasis | None, number: int, anchor: PrincipalBasis | None = None
+    ) -> tuple[int, ...]:
         """Return the arrangement of the first ``number`` components that keeps colours still.
 
-        A component that is recognisably one of ``previous`` (cosine above 0.71) takes its
-        place and sign; the others keep their order of variance, and the sign that is nearer
-        to what was in their place. Without a previous basis: order of variance.
+        A component that is recognisably one of ``anchor`` (cosine above 0.71), else one of
+        ``previous``, takes its place and sign. The others keep their order of variance, and
+        the sign that is nearer to what was in their place. The anchor keeps colours from
+        drifting along a long way of small changes. Without either: order of variance.
         """
-        if previous is None or previous.mean.shape != self.mean.shape:
-            return tuple(range(1, number + 1))
-        cosines = (previous.components[:number].to(self.components) @ self.components.T).cpu()
+        known = [self._cosines(one, number) for one in (anchor, previous) if self._fits(one)]
         places: dict[int, int] = {}
-        for place, row in enumerate(cosines[:, :number]):
-            best = int(row.abs().argmax())
-            if abs(float(row[best])) > _RECOGNISED:
-                places[place] = best
+        for cosines in known:
+            for place, row in enumerate(cosines):
+                best = int(row.abs().argmax())
+                taken = place in places or best in places.values()
+                if not taken and abs(float(row[best])) > _RECOGNISED:
+                    places[place] = best
         free = [index for index in range(number) if index not in places.values()]
         arrangement = []
         for place in range(number):
             index = places[place] if place in places else free.pop(0)
-            known = place < len(cosines) and float(cosines[place, index]) < 0
-            arrangement.append(-(index + 1) if known else index + 1)
+            near = [float(one[place, index]) for one in known if place < len(one)]
+            sure = [cosine for cosine in near if abs(cosine) > _RECOGNISED] or near[-1:]
+            arrangement.append(-(index + 1) if sure and sure[0] < 0 else index + 1)
         return tuple(arrangement)
 
+    def _fits(self, other: PrincipalBasis | None) -> bool:
+        return other is not None and other.mean.shape == self.mean.shape
+
+    def _cosines(self, other: PrincipalBasis | None, number: int) -> Tensor:
+        assert other is not None  # it fits
+        rows = other.components[:number].to(self.components)
+        return (rows @ self.components[:number].T).cpu()
+
     def save(self, path: str | Path) -> None:
-        """Write a ``.npz`` file that :meth:`load` reads, without pickle."""
-        with Path(path).open("wb") as file:
+        """Write a ``.npz`` file that :meth:`load` reads, without pickle.
+
+        Raises
+        ------
+        PFVValueError
+            If there is no such folder, or it cannot be written to.
+        """
+        try:
+            file = Path(path).open("wb")  # noqa: SIM115 - closed below
+        except (OSError, TypeError, ValueError) as error:
+            raise PFVValueError(
+                f"path={path!r} cannot be written ({type(error).__name__}). Give the path of a "
+                "file in a folder that exists."
+            ) from error
+        with file:
             np.savez(
                 file,
                 mean=self.mean.cpu().numpy(),
@@ -137,31 +167,40 @@ class PrincipalBasis:
         PFVValueError
             If the file is absent or holds no basis.
         """
+        where = Path(path)
         try:
-            with np.load(Path(path), allow_pickle=False) as file:
-                mean, components, variances = (
-                    torch.from_numpy(file[key]) for key in ("mean", "components", "variances")
-                )
+            if not where.is_file():
+                raise _NoBasisError("there is no such file")
+            if not zipfile.is_zipfile(where):
+                raise _NoBasisError("it is no .npz file")
+            with np.load(where, allow_pickle=False) as file:
+                kinds = {name: file[name].dtype.kind for name in file.files}
+                missing = [name for name in _FIELDS if kinds.get(name) not in ("f", "U")]
+                if missing:
+                    raise _NoBasisError(f"it has no numbers {missing[0]!r}")
+                arrays = [torch.from_numpy(file[name]) for name in _FIELDS[:3]]
                 total, count = float(file["total_variance"]), float(file["count"])
                 layer = str(file["layer"])
-            _check_arrays(mean, components, variances)
-            return cls(mean, components, variances, total, count, layer)
+            _check_arrays(*arrays)
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
+            # numpy's own words would advise to unpickle
+            reason = str(error) if isinstance(error, _NoBasisError) else "it is damaged"
             raise PFVValueError(
-                f"path={str(path)!r} holds no basis ({str(error).splitlines()[0]:.120}). "
+                f"path={str(path)!r} holds no basis: {reason}. "
                 "Give a file that PrincipalBasis.save wrote."
             ) from error
+        return cls(arrays[0], arrays[1], arrays[2], total, count, layer)
 
 
 def _check_arrays(mean: Tensor, components: Tensor, variances: Tensor) -> None:
-    """Raise ``ValueError`` unless the arrays of a file fit together as a basis."""
+    """Raise unless the arrays of a file fit together as a basis."""
     shape = (len(variances.flatten()), len(mean.flatten()))
     if mean.ndim != 1 or variances.ndim != 1 or tuple(components.shape) != shape:
         shapes = ", ".join(str(tuple(one.shape)) for one in (mean, components, variances))
-        raise ValueError(f"shapes {shapes} of mean, components, variances")
+        raise _NoBasisError(f"shapes {shapes} of mean, components, variances")
     for one in (mean, components, variances):
         if not one.is_floating_point() or not bool(torch.isfinite(one).all()):
-            raise ValueError("numbers that are not finite, or no floats")
+            raise _NoBasisError("numbers that are not finite, or no floats")
 
 
 def fit_moments(

@@ -59,6 +59,13 @@ def fit_basis(
     PFVValueError, PFVTypeError
         Naming the batch or argument, and what is expected.
     """
+    whole = isinstance(components, int) and not isinstance(components, bool)
+    if not whole or components < 1:
+        raise PFVValueError(f"components={components!r}: expected a whole number ≥ 1.")
+    if not isinstance(dataloader, Iterable):
+        raise PFVTypeError(
+            f"dataloader={dataloader!r}: expected batches (N, 3, H, W), such as a DataLoader gives."
+        )
     network = unwrap(model)
     where = choose_device(network, device)
     network, dtype = place(network, where), floating_dtype(network)
@@ -76,7 +83,7 @@ def fit_basis(
     if pooled is None or found is None:
         raise PFVValueError("dataloader gave no batch: give at least one (N, 3, H, W) tensor.")
     most = min(found.shape[0], int(pooled.count[0]) - 1)
-    if isinstance(components, bool) or not 1 <= components <= most:
+    if components > most:
         raise PFVValueError(
             f"components={components!r}: layer {found.name!r} and this data allow 1 to {most}."
         )

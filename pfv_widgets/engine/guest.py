@@ -160,7 +160,7 @@ def run(model: nn.Module, batch: Tensor) -> object:
     """
     try:
         return model(batch)
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise PFVValueError(
             f"images: {len(batch)} images at a time do not fit into the memory of {batch.device}. "
             "Pass a smaller chunk_size, smaller images, or device='cpu'."

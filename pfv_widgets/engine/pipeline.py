@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -40,10 +41,11 @@ from pfv_widgets.engine.stages import (
 )
 from pfv_widgets.engine.survey import Layer, Survey, survey
 from pfv_widgets.engine.weighting import WEIGHTINGS, Level, channel_sum
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 # Above this number of channels the Gram matrices of all images outweigh their feature maps.
 _MOST_CHANNELS_FOR_MOMENTS = 1024
+_MOST_COMPONENTS = 12  # that Settings allows
 
 
 class PFV:
@@ -83,6 +85,10 @@ class PFV:
     ) -> None:
         if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
             raise PFVValueError(f"chunk_size={chunk_size!r}: expected a whole number ≥ 1.")
+        if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
+            raise PFVValueError(f"memory={memory!r}: expected a whole number of bytes ≥ 0.")
+        if progress is not None and not callable(progress):
+            raise PFVTypeError(f"progress={progress!r}: expected a function of (done, all).")
         network = unwrap(model)
         self.images: ImageBatch = images if isinstance(images, ImageBatch) else load_images(images)
         self.device = choose_device(network, device)
@@ -93,12 +99,13 @@ class PFV:
         self._dtype = floating_dtype(self.model)
         self._lock = threading.RLock()
         self._last: dict[str, PrincipalBasis] = {}
+        self._anchors: dict[str, PrincipalBasis] = {}
         with guest(self.model) as network:
             # two images: what does not follow the number of images is no map of them
             example = self._batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             self._survey: Survey = survey(network, example, run)
-        self._surveyed = _versions(self.model)
+        self._surveyed = self._computed_with = _versions(self.model)
 
     @property
     def layers(self) -> list[Layer]:
@@ -152,22 +159,41 @@ class PFV:
         settings = settings_of(settings, changes)
         weights = settings.weights(len(self.images))
         with self._lock, torch.no_grad():
+            self._forget_if_changed()
             layer = self.layer(settings.layer)
             name = layer.same_as or layer.name
             basis = self.basis(name, weights, settings.components)
-            last = self._last.get(name) if settings.stable_colours else None
-            arrangement = basis.matching(last, settings.components)
+            last = anchor = None
+            if settings.stable_colours:
+                last, anchor = self._last.get(name), self._anchors.get(name)
+            arrangement = basis.matching(last, settings.components, anchor)
             shown = basis.arranged(arrangement)
             self._last[name] = shown if last is None else shown.followed_by(last)
+            self._anchors[name] = shown if anchor is None else anchor.followed_by(shown)
             scores = self.scores(name, weights, arrangement)
             size = checked_size(size) or self.images.size
             factors = self.factors(name, settings.weighting, size)
             heatmaps = paint(scores, factors, weights, settings, size)
+            own = replace(shown, mean=shown.mean.clone(), layer=layer.name)
             return Frame(
-                heatmaps, scores, replace(shown, layer=layer.name),
+                heatmaps, scores.clone(), own,  # copies: what is kept stays as it is
                 replace(settings, layer=layer.name), weights, self.images.pixels,
                 self.images.names, self._warnings(name, settings.weighting),
             )  # fmt: skip
+
+    def anchor(self, name: str | None = None) -> None:
+        """Let the colours of a layer refer to the basis of all images, before one is shown.
+
+        Otherwise they refer to the first basis that is shown. Nothing happens for a layer that
+        has a reference, or whose basis of all images does not exist.
+        """
+        with self._lock, torch.no_grad(), suppress(PFVValueError):
+            layer = self.layer(name)
+            name = layer.same_as or layer.name
+            if name not in self._anchors:
+                places = len(self.images) * layer.shape[1] * layer.shape[2]
+                number = min(layer.shape[0], places - 1, _MOST_COMPONENTS)
+                self._anchors[name] = self.basis(name, (1.0,) * len(self.images), number)
 
     @stage
     def captured(self, layer: str) -> tuple[Features, list[Level]]:
@@ -217,6 +243,14 @@ class PFV:
         with self._lock:
             self.cache.clear()
             self._last.clear()
+            self._anchors.clear()
+
+    def _forget_if_changed(self) -> None:
+        """Drop what was computed with other weights than the network has now."""
+        now = _versions(self.model)
+        if now != self._computed_with:
+            self.close()
+            self._computed_with = now
 
     def _batch(self, start: int, stop: int) -> Tensor:
         return self.images.tensor[start:stop].to(self.device, self._dtype)
@@ -250,7 +284,11 @@ class PFV:
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
         names = [one.name for one in self._survey.chain(layer)]
-        return weighting_warnings(self.captured(layer)[1], names, weighting)
+        closed = tuple(
+            f"{name} is traced or scripted: the layers inside it cannot be seen."
+            for name in self._survey.closed
+        )
+        return closed + weighting_warnings(self.captured(layer)[1], names, weighting)
 
 
 def _versions(model: nn.Module) -> list[tuple[int, int]] | None:

@@ -78,15 +78,16 @@ def fit(
     PFVValueError
         If the maps are not finite, constant, or smaller than ``number`` components need.
     """
-    count, channels, height, width = features.maps.shape
+    _, channels, height, width = features.maps.shape
     used = [index for index, weight in enumerate(weights) if weight > 0]
     broken = [index for index in features.broken if index in used]
     where = f"layer={layer!r}" if layer else "activations"
     if broken:
+        leave_out = f"give {'it' if len(broken) == 1 else 'them'} weight 0 in images=..., "
+        advice = "" if len(broken) == len(used) else leave_out
         raise PFVValueError(
-            f"{where} is NaN or infinite in image {few(broken)} (counted from 0). Give "
-            f"{'it' if len(broken) == 1 else 'them'} weight 0 in images=..., choose an earlier "
-            "layer, or run the network in float32."
+            f"{where} is NaN or infinite in image {few(broken)} (counted from 0): {advice}choose "
+            "an earlier layer, run the network in float32, or check its weights."
         )
     most = min(channels, len(used) * height * width - 1)
     if number > most:
@@ -97,21 +98,40 @@ def fit(
         )
     largest = max(weights)  # divided out: 1e30 would overflow in float32
     amounts = torch.tensor([weight / largest for weight in weights]).to(features.maps)
-    if moments is None and len(used) * height * width < channels:
-        basis = fit_maps(features.maps, amounts, number, layer=layer)
-    else:
-        moments = moments or _moments_in_chunks(features.maps, amounts)
-        pooled = moments.pooled(amounts if len(moments.count) == count else None)
-        basis = fit_moments(pooled, number, start=start, layer=layer)
-    basis = replace(basis, mean=basis.mean + features.offset, count=basis.count * largest)
+    try:
+        basis = _fitted(features, moments, amounts, number, start=start)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # documented
+        raise PFVValueError(
+            f"{where} is too large for sums in float32 (largest magnitude "
+            f"{float(features.maps.abs().max()):.3g}). Choose an earlier layer, or scale it down."
+        ) from error
+    basis = replace(
+        basis, mean=basis.mean + features.offset, count=basis.count * largest, layer=layer
+    )
     size = float((basis.mean.cpu().double() ** 2).sum())
     if not basis.total_variance > 1e-13 * size:
         raise PFVValueError(
             f"{where} has the same activations at every place (variance "
-            f"{basis.total_variance:.3g}): there is no component to show. Choose another layer, "
-            "or check that the network has weights."
+            f"{basis.total_variance:.3g}): there is no component to show, or its differences "
+            "are too small for float32. Choose another layer, or check the network's weights."
         )
     return basis
+
+
+def _fitted(
+    features: Features,
+    moments: Moments | None,
+    amounts: Tensor,
+    number: int,
+    *,
+    start: Tensor | None,
+) -> PrincipalBasis:
+    count, channels, height, width = features.maps.shape
+    if moments is None and int((amounts > 0).sum()) * height * width < channels:
+        return fit_maps(features.maps, amounts, number)
+    moments = moments or _moments_in_chunks(features.maps, amounts)
+    pooled = moments.pooled(amounts if len(moments.count) == count else None)
+    return fit_moments(pooled, number, start=start)
 
 
 def _moments_in_chunks(maps: Tensor, weights: Tensor) -> Moments:
@@ -149,7 +169,7 @@ def paint(
     for part in parts:
         picture = COLOUR_MAPS[settings.colour_map](scaled(maps[part], scale, shift), neutral)
         heatmaps[part] = enlarge(picture, size)
-    return heatmaps.permute(0, 2, 3, 1)
+    return heatmaps.permute(0, 2, 3, 1).to(torch.float32)
 
 
 def _parts(maps: Tensor, size: tuple[int, int]) -> list[slice]:
@@ -207,11 +227,15 @@ def weighting_warnings(
         return ()
     if not levels and weighting != "gradual":
         return (f"No earlier layer has another resolution: weighting {weighting!r} does nothing.",)
-    return tuple(
-        f"{name} is NaN or infinite in image {few(level.broken)}: it weights nothing there."
-        for name, level in zip(names, levels, strict=True)
-        if level.broken
-    )
+    told = []
+    for name, level in zip(names, levels, strict=True):
+        if level.silent:
+            told.append(f"{name} is zero everywhere: it weights nothing.")
+        if level.broken:
+            told.append(
+                f"{name} is NaN or infinite in image {few(level.broken)}: it weights nothing there."
+            )
+    return tuple(told)
 
 
 def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
@@ -221,10 +245,16 @@ def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
             "activations: got one tensor, expected a list of (N, C, h, w) tensors, "
             "the one to decompose last."
         )
+    if not isinstance(activations, Sequence):
+        raise PFVTypeError(
+            f"activations={activations!r:.80}: expected a list of (N, C, h, w) tensors."
+        )
     maps = list(activations)
     if not maps:
         raise PFVValueError("activations is empty: give at least one (N, C, h, w) tensor.")
     for index, one in enumerate(maps):
+        if isinstance(one, Tensor) and one.is_meta:
+            raise PFVValueError(f"activations[{index}] is on the meta device: it holds no numbers.")
         if not isinstance(one, Tensor) or not one.is_floating_point():
             kind = one.dtype if isinstance(one, Tensor) else type(one).__name__
             raise PFVTypeError(f"activations[{index}] is {kind}: expected a float tensor.")

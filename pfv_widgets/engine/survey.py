@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.capture import hooked, modules_by_name
@@ -59,12 +60,15 @@ class Survey:
     maps
         Name → ``(n, C, h, w)`` of the default layer and its chain for the images that ran;
         a layer is missing where a later operation rewrote its output.
+    closed
+        Names of traced and scripted parts, which ignore hooks inside them.
     """
 
     layers: tuple[Layer, ...]
     default: str
     refused: Mapping[str, str]
     maps: Mapping[str, Tensor] = field(default_factory=dict)
+    closed: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Layer:
         """Return the layer of that name.
@@ -130,10 +134,12 @@ def survey(model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor],
         run(model, example)
     found, refused = _sort_out(calls, example)
     ran = {call.base for call in calls}
+    closed, inside = _closed(modules)
+    refused |= inside
     refused |= {
         name: "did not run in the forward pass. Choose one of pfv.layers."
         for name in modules
-        if name not in ran
+        if name not in ran and name not in refused
     }
     if not found:
         raise PFVValueError(
@@ -143,7 +149,22 @@ def survey(model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor],
     seen = Survey(_mark_same(found), _default(found, calls), refused)
     outputs = {layer.name: call for layer, call in found.items()}
     kept = [seen[seen.default], *seen.chain(seen.default)]
-    return replace(seen, maps=dict(_unchanged((layer, outputs[layer.name]) for layer in kept)))
+    maps = dict(_unchanged((layer, outputs[layer.name]) for layer in kept))
+    return replace(seen, maps=maps, closed=closed)
+
+
+def _closed(modules: Mapping[str, nn.Module]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Name the traced and scripted parts, and say for each module inside that it is closed."""
+    scripted = [name for name, one in modules.items() if isinstance(one, torch.jit.ScriptModule)]
+    outer = [n for n in scripted if not any(n.startswith(f"{one}.") for one in scripted)]
+    inside = {
+        name: f"lies inside {one!r}, which is traced or scripted: hooks in it are ignored. "
+        "Use the eager module that it was made from."
+        for name in modules
+        for one in outer
+        if name.startswith(f"{one}.")
+    }
+    return tuple(outer), inside
 
 
 def _unchanged(seen: Iterable[tuple[Layer, _Call]]) -> Iterator[tuple[str, Tensor]]:

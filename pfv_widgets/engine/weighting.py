@@ -22,20 +22,24 @@ class Level:
         Number of channels summed.
     broken
         Images in which a sum is NaN or infinite.
+    silent
+        Whether every sum is zero.
     """
 
     total: Tensor
     channels: int
     broken: tuple[int, ...] = ()
+    silent: bool = False
 
     @classmethod
     def of_sums(cls, sums: Tensor, channels: int) -> Level:
         """Take channel sums ``(N, h, w)``; one bad place spoils neither image nor batch."""
         finite = torch.isfinite(sums)
         if bool(finite.all()):
-            return cls(sums, channels)
+            return cls(sums, channels, silent=not bool(sums.any()))
         broken = (~finite.flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
-        return cls(torch.where(finite, sums, 0.0), channels, tuple(broken))
+        sums = torch.where(finite, sums, 0.0)
+        return cls(sums, channels, tuple(broken), not bool(sums.any()))
 
 
 def channel_sum(maps: Tensor) -> Tensor:
@@ -57,6 +61,7 @@ def none(_: Sequence[Level], __: Brightness | None, ___: tuple[int, int]) -> lis
 
 def flat(levels: Sequence[Level], _: Brightness | None, size: tuple[int, int]) -> list[Tensor]:
     """Sum over the earlier layers of their enlarged channel sums (Bakken et al. 2020)."""
+    levels = [level for level in levels if not level.silent]
     if not levels:
         return []
     total = enlarge(levels[0].total[:, None], size).clone()

@@ -96,7 +96,11 @@ class PFVExplorer(w.VBox):
         return self._worker.wait(timeout)
 
     def snippet(self) -> str:
-        """Lines of code that bring this view back."""
+        """Lines of code that bring this view back.
+
+        A component that is recognisable in the basis of all images has its colour again;
+        another one may differ in sign or place, which follow what was shown before.
+        """
         changes = self.settings.changed()
         fields = ", ".join(f"{name}={value!r}" for name, value in changes.items())
         settings = f"settings = pw.Settings({fields})"
@@ -169,6 +173,7 @@ class PFVExplorer(w.VBox):
         else:
             if not self.pfv.is_ready(settings.layer):
                 self._tell(f"Computing {self.pfv.layer(settings.layer).name} …", "busy")
+            self.pfv.anchor(settings.layer)
             frame = self.pfv.render(settings, size=self._tile_size(settings))
             self._grid.paint(_bytes(frame), self._look(settings))
             self._panel.show_frame(frame)

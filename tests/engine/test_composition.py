@@ -63,17 +63,40 @@ def test_colours_hold_still_while_images_are_toggled(pfv: PFV) -> None:
 
 def test_colours_come_back_after_fewer_components_were_shown(pfv: PFV) -> None:
     pfv.render()
-    turned = pfv._last[pfv.default_layer].arranged((1, -2, -3))
-    pfv._last[pfv.default_layer] = turned
+    turned = remember(pfv, (1, -2, -3))
     pfv.render(components=1)
-    torch.testing.assert_close(pfv.render().basis.components, turned.components)
+    torch.testing.assert_close(pfv.render().basis.components, turned)
+
+
+def test_long_way_of_small_changes_ends_in_the_first_colours(pfv: PFV) -> None:
+    start = pfv.render()
+    for left_out in (0, 1, 2, 3, 2, 0):
+        pfv.render(images=tuple(float(index != left_out) for index in range(4)))
+        pfv.render(images=tuple(float(index == left_out) for index in range(4)))
+    same(pfv.render(), start)
+
+
+def test_anchor_is_the_basis_of_all_images_whatever_is_shown_first(network: nn.Sequential) -> None:
+    some = (1.0, 0.0, 1.0, 1.0)
+    plain = PFV(network, blobs(4), device="cpu")
+    plain.render()
+    anchored = PFV(network, blobs(4), device="cpu")
+    anchored.anchor()
+    same(anchored.render(images=some), plain.render(images=some))
+
+
+def remember(pfv: PFV, arrangement: tuple[int, ...]) -> torch.Tensor:
+    """Let the engine have shown its components in another arrangement."""
+    turned = pfv._last[pfv.default_layer].arranged(arrangement)
+    pfv._last[pfv.default_layer] = pfv._anchors[pfv.default_layer] = turned
+    return turned.components
 
 
 def test_stable_colours_can_be_switched_off(pfv: PFV) -> None:
     pfv.render()
     turned = pfv._last[pfv.default_layer].arranged((2, -1, -3))
     for stable, expected in ((True, turned.components), (False, None)):
-        pfv._last[pfv.default_layer] = turned
+        pfv._last[pfv.default_layer] = pfv._anchors[pfv.default_layer] = turned
         found = pfv.render(stable_colours=stable).basis
         if expected is None:
             assert bool((found.variances.diff() <= 0).all())
