@@ -6,8 +6,10 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pfv_widgets import __version__
+from pfv_widgets.commands.terminal import printable
 from pfv_widgets.errors import PFVError
 
 COMMANDS = {
@@ -15,6 +17,11 @@ COMMANDS = {
     "heatmaps": "paint what a network sees in your photos into PNG files",
     "doctor": "tell versions and devices, and whether widgets can be shown",
 }
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(_module(options.command)).run(options))
     except (PFVError, OSError) as error:
         # OSError: a file of the user's that cannot be read or written; its text names it
-        print(f"pfv-widgets: error: {error}", file=sys.stderr)
+        print(f"pfv-widgets: error: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pfv-widgets", description="See what a convolutional network has learned."
     )
     parser.add_argument("--version", action="version", version=f"pfv-widgets {__version__}")

@@ -131,8 +131,10 @@ def test_json_only_writes_no_picture(photos: Path, tmp_path: Path) -> None:
         (["{photos}", "--model", "resnett18"], "Did you mean 'resnet18'"),
         (["{photos}", "--weights", "none.pth"], "no such file"),
         (["{photos}", "--layer", "no.layer"], "layer"),
-        (["{photos}", "--components", "99"], "components=99"),
-        (["{photos}", "--size", "0"], "size=0"),
+        (["{photos}", "--components", "99"], "error: --components=99"),
+        (["{photos}", "--size", "0"], "error: --size=0"),
+        (["{photos}", "--model", "nosuchnet"], "error: --model='nosuchnet'"),
+        (["nowhere/x.png"], "error: PHOTOS="),
         (["{photos}", "--device", "abacus"], "abacus"),
         (["{photos}", "--out", "{photos}/a.png"], "it is a file"),
     ],
@@ -152,6 +154,22 @@ def test_error_is_one_line_without_a_traceback(
     assert message in err
     assert "Traceback" not in err
     assert not (photos.parent / "heatmaps").exists()
+
+
+def test_names_cannot_steer_the_terminal(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;pwn\x07\u202e.jpg"
+    (photos / evil).write_bytes(b"text")
+    run = ["heatmaps", "--size", "32", "--device", "cpu", "--out", str(tmp_path / "o\x1b")]
+    assert main([*run, str(photos)]) == 0
+    streams = capsys.readouterr()
+    assert r"left out \x1b]0;pwn\x07\u202e.jpg" in streams.err
+    assert main([*run, "--force", str(photos / f"{evil}.none")]) == 1
+    with pytest.raises(SystemExit):
+        main([*run, str(photos), "--\x1b]0;pwn"])
+    for text in (*streams, *capsys.readouterr()):
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
 
 
 def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 import warnings
@@ -15,12 +16,17 @@ from tqdm import tqdm
 
 from pfv_widgets import __version__
 from pfv_widgets.commands.outputs import RECORD, Outputs
+from pfv_widgets.commands.terminal import printable
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.images import ImageBatch, load_images
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
-from pfv_widgets.errors import PFVWarning
+from pfv_widgets.errors import PFVError, PFVWarning
 from pfv_widgets.parameters import Choice, Slider, parameters_of
+
+OPTIONS = {"name": "--model", "source": "PHOTOS", "weights": "--weights", "layer": "--layer"}
+OPTIONS |= {name: f"--{name}" for name in ("size", "device")}
+OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in parameters_of(Settings)}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +59,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, compute, write; 0 where at least one photo could be painted."""
+    try:
+        return _run(options)
+    except PFVError as error:
+        raise type(error)(_in_options(str(error))) from error
+
+
+def _in_options(message: str) -> str:
+    """Begin a message with the option rather than with the argument of the library.
+
+    >>> _in_options("name='resnett': …")
+    "--model='resnett': …"
+    """
+    message = message.replace("give weights='random'", "give --weights random")
+    begun = re.match(r"(\w+)(?=[=:\[])", message)
+    if begun is None or begun[1] not in OPTIONS:
+        return message
+    return OPTIONS[begun[1]] + message[begun.end() :]
+
+
+def _run(options: argparse.Namespace) -> int:
     from pfv_widgets.engine.checkpoints import load_model
 
     start = time.perf_counter()
@@ -128,10 +154,10 @@ def _plain(text: str) -> str:
 
 def _tell(options: argparse.Namespace, images: ImageBatch, frame: Frame, written: int) -> None:
     for text in (*(f"left out {entry}" for entry in images.skipped), *frame.warnings):
-        sys.stderr.write(f"pfv-widgets: warning: {text}\n")
+        sys.stderr.write(f"pfv-widgets: warning: {printable(text)}\n")
     if not options.quiet:
         what = f"{written} pictures and {RECORD}" if written else RECORD
-        sys.stdout.write(f"Wrote {what} to {options.out}\n")
+        sys.stdout.write(f"Wrote {what} to {printable(str(options.out))}\n")
 
 
 class _Progress:

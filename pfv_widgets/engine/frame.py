@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +13,16 @@ from torch import Tensor
 
 from pfv_widgets.engine.basis import PrincipalBasis
 from pfv_widgets.engine.settings import Settings
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 FADED = 0.72  # how far an image that is left out of the basis fades to grey
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """Heatmaps of a batch and where they come from.
 
@@ -56,6 +58,14 @@ class Frame:
     def __len__(self) -> int:
         return len(self.heatmaps)
 
+    def __repr__(self) -> str:
+        height, width = self.heatmaps.shape[1:3]
+        shown = ", ".join(str(component + 1) for component in self.settings.shown)
+        return (
+            f"<Frame: {len(self)} image{'s' * (len(self) != 1)} of {width} × {height} pixels, "
+            f"layer {self.settings.layer!r}, component{'s' * (',' in shown)} {shown}>"
+        )
+
     @property
     def layer(self) -> str:
         """Name of the layer that was decomposed."""
@@ -79,7 +89,12 @@ class Frame:
         Parameters
         ----------
         columns
-            Tiles in a row; None: as square as it gets.
+            Tiles in a row, from 1; None: as square as it gets.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For ``columns`` that are no whole number from 1.
         """
         from pfv_widgets.engine.figures import draw_frame
 
@@ -90,23 +105,18 @@ class Frame:
 
         Raises
         ------
-        PFVValueError
-            For another suffix, or a folder that is not there.
+        PFVValueError, PFVTypeError
+            For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise PFVValueError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}.")
-        suffix = path.suffix.lower()
-        if suffix == ".npz":
-            with path.open("wb") as file:
-                np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type] # arrays
-        elif suffix in (".png", ".pdf", ".svg", ".jpg"):
-            self.figure().savefig(path, dpi=150)
-        else:
-            raise PFVValueError(
-                f"path={str(path)!r}: choose a name that ends in .png, .pdf, .svg or .jpg for "
-                "the figure, or .npz for the arrays."
-            )
+        path = _checked(path)
+        try:
+            if path.suffix.lower() == ".npz":
+                with path.open("wb") as file:
+                    np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type] # arrays
+            else:
+                self.figure().savefig(path, dpi=150)
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     def _arrays(self) -> dict[str, np.ndarray]:
         ratio = self.basis.explained_variance_ratio
@@ -119,3 +129,34 @@ class Frame:
         }
         arrays = {key: torch.Tensor.cpu(value).numpy() for key, value in tensors.items()}
         return arrays | {"names": np.array(self.names), "weights": np.array(self.weights)}
+
+
+def _checked(path: object) -> Path:
+    """Return where to write, or raise with what is wrong about it."""
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise PFVTypeError(f"path={path!r}: expected the name of a file, as a text or a Path.")
+    place = Path(path)
+    named = f"path={str(path)!r}"
+    if "\0" in str(place):
+        raise PFVValueError(f"{named}: a name cannot hold the character \\0; leave it out.")
+    if place.suffix.lower() not in (*_FIGURES, ".npz"):
+        raise PFVValueError(
+            f"{named}: choose a name that ends in .png, .pdf, .svg, .jpg or .jpeg for the figure, "
+            "or .npz for the arrays."
+        )
+    try:
+        if place.is_dir():
+            raise PFVValueError(f"{named}: it is a folder; give the name of a file in it.")
+        if not place.parent.is_dir():
+            raise PFVValueError(f"{named}: there is no folder {str(place.parent)!r}; make it.")
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    return place
+
+
+def _unwritable(path: Path, error: OSError) -> PFVValueError:
+    reason = error.strerror or str(error)
+    return PFVValueError(
+        f"path={str(path)!r} cannot be written ({reason}); give a file in a folder of yours, "
+        "with a shorter name if this is too long."
+    )

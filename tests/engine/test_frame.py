@@ -2,22 +2,33 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from pfv_widgets.engine.basis import PrincipalBasis
 from pfv_widgets.engine.frame import FADED, Frame
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.stages import heatmaps_from_activations
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from tests.networks import seeded
 
-HOSTILE = ("$x$", "<img src=x onerror=alert(1)>", "two\nlines\there", r"\frac{1}{0} $", "犬 🐕", "")
+HOSTILE = (
+    "$x$",
+    "<img src=x onerror=alert(1)>",
+    "two\nlines\there",
+    r"\frac{1}{0} $",
+    "犬 🐕",
+    "a\x1b\u202e\0b",
+)
 
 
 @pytest.fixture
@@ -94,17 +105,112 @@ def test_legend_names_the_components_that_are_shown(frame: Frame) -> None:
     assert [title.split()[2] for title in legend] == ["3", "1"]
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # of letters that the font lacks
+def drawn(figure: Figure, dpi: int = 150) -> FigureCanvasAgg:
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return canvas
+
+
+def names_below(frame: Frame) -> list[str]:
+    return [text.get_text() for axis in frame.figure().axes for text in axis.texts]
+
+
 def test_hostile_names_are_drawn_as_plain_text(frame: Frame, tmp_path: Path) -> None:
     hostile = replace(frame, names=HOSTILE)
-    figure = hostile.figure()
-    figure.savefig(tmp_path / "drawn.svg")  # mathematics would be parsed, and fail, here
-    for axis, name in zip(figure.axes, HOSTILE, strict=False):
-        text = axis.title
-        shown, is_math = text._preprocess_math(text.get_text())
-        assert is_math is False
-        assert "\n" not in shown
-        assert shown.rstrip("…") in " ".join(name.split())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of letters that the font lacks
+        hostile.save(tmp_path / "drawn.svg")  # mathematics would be parsed, and fail, here
+    ElementTree.parse(tmp_path / "drawn.svg")
+    below = names_below(hostile)
+    assert below == [*HOSTILE[:2], "two lines here", HOSTILE[3], "□ □", "ab"]
+    texts = [text for axis in hostile.figure().axes for text in axis.texts]
+    assert not any(text._preprocess_math(text.get_text())[1] for text in texts)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 6])
+@pytest.mark.parametrize("size", [(12, 10), (40, 10), (10, 40)])
+@pytest.mark.parametrize("letter", ["W", "x", "."])
+def test_each_name_stays_below_its_own_tile(
+    columns: int, size: tuple[int, int], letter: str
+) -> None:
+    maps = torch.randn(6, 7, 5, 4, generator=seeded())
+    frame = heatmaps_from_activations([maps], Settings(weighting="none"), size=size)
+    figure = replace(frame, names=(letter * 300,) * 6).figure(columns)
+    renderer = drawn(figure).get_renderer()
+    tiles = [axis for axis in figure.axes if axis.texts]
+    boxes = [axis.texts[0].get_window_extent(renderer) for axis in tiles]
+    for index, (box, axis) in enumerate(zip(boxes, tiles, strict=True)):
+        tile = axis.get_window_extent()
+        assert 0 <= tile.y0 - box.y1 < 0.1 * figure.dpi
+        assert abs(box.x0 + box.x1 - tile.x0 - tile.x1) < 4
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+        assert not box.overlaps(tile)
+        others = [*boxes[:index], *boxes[index + 1 :]]
+        others += [other.get_tightbbox(renderer) for other in figure.axes if other is not axis]
+        assert not any(box.overlaps(other) for other in others)
+
+
+def test_wider_tiles_show_more_of_a_name(frame: Frame) -> None:
+    long = replace(frame, names=("n" * 300,) * 6)
+    few, many = (long.figure(columns).axes[0].texts[0].get_text() for columns in (3, 6))
+    assert len(few) > len(many) > 10
+    assert few.endswith("…")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_few_images_fill_the_sheet(number: int) -> None:
+    maps = torch.randn(number, 7, 5, 5, generator=seeded())
+    figure = heatmaps_from_activations([maps]).figure()
+    inches = figure.axes[0].get_position().width * figure.get_figwidth()
+    assert number * inches > 0.8 * figure.get_figwidth()
+
+
+def test_long_layer_name_is_cut_in_the_middle(frame: Frame) -> None:
+    layer = "start." + "long." * 60 + "end"
+    figure = replace(frame, settings=replace(frame.settings, layer=layer)).figure()
+    drawn(figure)
+    title = figure._suptitle
+    assert title.get_text().startswith("start.long.")
+    assert title.get_text().endswith("long.end · none weighting")
+    box = title.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+
+
+def test_ramp_of_the_legend_is_smooth() -> None:
+    maps = torch.randn(2, 7, 5, 5, generator=seeded())
+    figure = heatmaps_from_activations([maps], Settings(components=1)).figure()
+    canvas = drawn(figure, dpi=300)
+    box = figure.axes[-1].get_window_extent()
+    pixels = np.asarray(canvas.buffer_rgba())
+    middle = pixels[pixels.shape[0] - int((box.y0 + box.y1) / 2), int(box.x0) + 5 : int(box.x1) - 5]
+    assert len(np.unique(middle, axis=0)) > 150
+
+
+@pytest.mark.parametrize(
+    ("columns", "error"),
+    [
+        (-1, PFVValueError),
+        (0, PFVValueError),
+        (2.5, PFVTypeError),
+        ("a", PFVTypeError),
+        (True, PFVTypeError),
+    ],
+)
+def test_wrong_columns_are_named_with_what_is_legal(
+    frame: Frame, columns: object, error: type[PFVError]
+) -> None:
+    with pytest.raises(error) as caught:
+        frame.figure(columns)
+    assert f"columns={columns!r}: expected a whole number from 1" in str(caught.value)
+
+
+def test_frame_is_one_line_in_a_console(frame: Frame) -> None:
+    named = replace(frame, settings=replace(frame.settings, layer="deep\nlayer", channels=(2, 0)))
+    expected = "<Frame: 6 images of 10 × 12 pixels, layer 'deep\\nlayer', components 3, 1>"
+    assert repr(named) == expected
 
 
 @pytest.mark.parametrize("layer", ["plain.layer", "$x$", r"odd$\frac"])
@@ -114,7 +220,7 @@ def test_hostile_layer_names_are_drawn_as_plain_text(
     named = replace(frame, settings=replace(frame.settings, layer=layer))
     figure = named.figure()
     figure.savefig(tmp_path / "drawn.svg")
-    title = figure.subfigs[0]._suptitle
+    title = figure._suptitle
     assert title._preprocess_math(title.get_text()) == (f"{layer} · none weighting", False)
     assert named.layer == layer
 
@@ -137,7 +243,7 @@ def test_figure_is_drawn_without_pyplot(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".PNG"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".PNG"])
 def test_picture_is_saved_as_a_readable_file(frame: Frame, tmp_path: Path, suffix: str) -> None:
     frame.save(str(tmp_path / f"picture{suffix}"))
     with Image.open(tmp_path / f"picture{suffix}") as picture:
@@ -174,6 +280,46 @@ def test_file_that_cannot_be_written_is_named(frame: Frame, tmp_path: Path, name
         frame.save(tmp_path / name)
     assert name.rpartition("/")[2] in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [None, 3, b"drawn.png"])
+def test_path_of_another_type_is_named(frame: Frame, path: object) -> None:
+    with pytest.raises(PFVTypeError, match=r"path=.*: expected the name of a file"):
+        frame.save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("folder.png", "name of a file in it"),
+        ("folder.npz", "name of a file in it"),
+        ("nul\0.png", "leave it out"),
+        ("n" * 300 + ".png", "shorter name"),
+        ("n" * 300 + ".npz", "shorter name"),
+        ("n" * 300 + "/a.npz", "n"),
+    ],
+)
+def test_place_that_cannot_be_written_is_named_with_the_fix(
+    frame: Frame, tmp_path: Path, name: str, fix: str
+) -> None:
+    if name.startswith("folder"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(PFVValueError, match=fix) as caught:
+        frame.save(tmp_path / name)
+    assert str(caught.value).startswith("path=")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".npz"])
+def test_refusal_of_the_system_is_told_as_an_error_of_ours(
+    frame: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", refused)
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(PFVValueError, match=r"path=.*Permission denied.*folder of yours"):
+        frame.save(tmp_path / f"drawn{suffix}")
 
 
 def test_basis_behind_a_frame_can_be_saved(frame: Frame, tmp_path: Path) -> None:
