@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -49,9 +50,12 @@ def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, SIGTERM or a shutdown from the page; 0 after the last."""
     _require("voila" if options.voila else "jupyterlab")
     with _folder(options.notebook_dir) as folder, _stopped_by_signals():
+        own = (folder / NOTEBOOK).exists()
         notebook = copied_notebook(folder)
         server = Server(folder, options.port, voila=options.voila, allow_root=options.allow_root)
         with server:
+            if not (options.voila or own):
+                _make_live(server, notebook)
             page = "voila/render" if options.voila else "lab/tree"
             address = server.address(f"{page}/{quote(notebook.name)}")
             sys.stdout.write(f"{address}\n")
@@ -60,6 +64,19 @@ def run(options: argparse.Namespace) -> int:
                 _open(address, server.private)
             server.wait()
     return 0
+
+
+def _make_live(server: Server, notebook: Path) -> None:
+    """Run the notebook; where that fails a person can still run its cells."""
+    from pfv_widgets.commands.live import run_notebook
+
+    try:
+        run_notebook(server, notebook)
+    except Exception as error:
+        sys.stderr.write(
+            f"pfv-widgets: the cells did not run by themselves ({type(error).__name__}: {error}); "
+            "choose Run > Run All Cells\n"
+        )
 
 
 def copied_notebook(folder: Path) -> Path:
@@ -114,8 +131,16 @@ def _untouched(folder: Path) -> bool:
     files = [path for path in folder.rglob("*") if path.is_file()]
     ours = folder / NOTEBOOK
     return all(".ipynb_checkpoints" in path.parts or path == ours for path in files) and (
-        not ours.exists() or ours.read_bytes() == shipped_notebook()
+        not ours.exists() or _sources(ours.read_bytes()) == _sources(shipped_notebook())
     )
+
+
+def _sources(notebook: bytes) -> object:
+    """Return what a person wrote: outputs come and go by themselves."""
+    try:
+        return ["".join(cell["source"]) for cell in json.loads(notebook)["cells"]]
+    except (ValueError, KeyError, TypeError):
+        return notebook
 
 
 @contextmanager

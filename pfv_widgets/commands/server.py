@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pfv_widgets.errors import PFVError
 
@@ -39,6 +41,17 @@ class Server:
     def address(self, page: str) -> str:
         """Return the address of a page with the token that it asks for."""
         return f"http://127.0.0.1:{self.port}/{page}?token={self._token}"
+
+    def request(self, path: str, body: dict[str, object]) -> Any:
+        """Post JSON to the server's API and return its answer."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/{path}",
+            data=json.dumps(body).encode(),
+            headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as answer:
+            return json.load(answer)
 
     def wait(self) -> None:
         """Wait until the server ends by itself, as after a shutdown from its page."""
