@@ -1,0 +1,210 @@
+"""A canvas on the page, with stores that the browser keeps; the only place that knows ipycanvas."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from ipycanvas import Canvas
+from ipycanvas.canvas import COMMANDS
+from PIL import Image
+
+from pfv_widgets.widgets.controls import close_all
+
+Box = tuple[float, float, float, float]  # left, top, width, height in pixels of a canvas
+Pointer = Callable[[float, float], None]
+_sending = threading.Lock()  # ipycanvas remembers one current canvas for a whole process
+
+
+class Pen:
+    """Commands for the canvases of one surface, gathered and sent as one message.
+
+    They are written as ipycanvas sends them: its own methods take 20 µs for each, its
+    ``hold_canvas`` holds the canvases of the whole process, and its ``put_image_data`` encodes
+    anew, coarsely.
+    """
+
+    def __init__(self, canvas: Canvas) -> None:
+        self._commands: list[list[Any]] = []
+        self._files: list[bytes] = []
+        self.on(canvas)
+
+    def on(self, canvas: Canvas) -> None:
+        """Go on drawing on this canvas."""
+        self._add("switchCanvas", f"IPY_MODEL_{canvas.model_id}")
+
+    def put(self, file: bytes, left: float = 0, top: float = 0) -> None:
+        """Draw an encoded picture (JPEG or PNG, with its transparency)."""
+        if file:  # an empty one would stop every canvas of the page
+            self._commands.append([COMMANDS["putImageData"], [left, top], 1])
+            self._files.append(file)
+
+    def image(self, store: Canvas, box: Box) -> None:
+        """Draw all of a store into a box."""
+        self._add("drawImage", f"IPY_MODEL_{store.model_id}", *box)
+
+    def fill(self, colour: str, *boxes: Box) -> None:
+        """Fill boxes with a colour."""
+        self._set(fill_style=colour)
+        for box in boxes:
+            self._add("fillRect", *box)
+
+    def stroke(self, colour: str, width: float, *boxes: Box) -> None:
+        """Draw the edges of boxes."""
+        self._set(stroke_style=colour, line_width=width)
+        for box in boxes:
+            self._add("strokeRect", *box)
+
+    def ring(self, colour: str, width: float, x: float, y: float, radius: float) -> None:
+        """Draw a circle."""
+        self._set(stroke_style=colour, line_width=width)
+        self._add("strokeCircle", x, y, radius)
+
+    def disc(self, colour: str, x: float, y: float, radius: float) -> None:
+        """Fill a circle."""
+        self._set(fill_style=colour)
+        self._add("fillCircle", x, y, radius)
+
+    def line(self, colour: str, width: float, *points: float) -> None:
+        """Draw a line ``x1, y1, x2, y2``."""
+        self._set(stroke_style=colour, line_width=width)
+        self._add("strokeLine", *points)
+
+    def clear(self, *boxes: Box) -> None:
+        """Make boxes transparent; without any, the whole canvas."""
+        for box in boxes:
+            self._add("clearRect", *box)
+        if not boxes:
+            self._add("clear")
+
+    def alpha(self, value: float) -> None:
+        """Draw with this opacity from here on."""
+        self._set(global_alpha=value)
+
+    def blend(self, mode: str) -> None:
+        """Choose how what is drawn meets what is there, such as ``"multiply"``."""
+        self._set(global_composite_operation=mode)
+
+    @contextmanager
+    def inside(self, boxes: Iterable[Box]) -> Iterator[None]:
+        """Draw nowhere but in these boxes; opacity and blending come back afterwards."""
+        self._add("save")
+        self._add("beginPath")
+        for box in boxes:
+            self._add("rect", *box)
+        self._add("clip")
+        yield
+        self._add("restore")
+
+    def send(self) -> int:
+        """Send all that was drawn; return the number of bytes of its pictures."""
+        manager: Any = Canvas._canvas_manager.default_value
+        with _sending:
+            manager._current_canvas = None  # a page that is loaded anew knows of none
+            manager._send_custom(self._commands, self._files)
+        return sum(map(len, self._files))
+
+    def _set(self, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            self._add("set", Canvas.ATTRS[name], value)
+
+    def _add(self, name: str, *arguments: Any) -> None:
+        self._commands.append([COMMANDS[name], list(arguments), 0])
+
+
+class Surface:
+    """A canvas that a person sees and points at, with stores of pictures behind it.
+
+    Parameters
+    ----------
+    size
+        Height and width in pixels of the canvas.
+    stores
+        Number of undisplayed canvases.
+    """
+
+    def __init__(self, size: tuple[int, int], stores: int = 0) -> None:
+        self.canvas = Canvas(width=size[1], height=size[0])
+        self.stores = tuple(Canvas(width=size[1], height=size[0]) for _ in range(stores))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels of the canvas."""
+        return self.canvas.height, self.canvas.width
+
+    def resize(self, size: tuple[int, int], canvas: Canvas | None = None) -> None:
+        """Give the displayed canvas, or a store, another size; it is blank afterwards."""
+        canvas = canvas or self.canvas
+        if (canvas.height, canvas.width) != size:
+            with canvas.hold_sync():
+                canvas.height, canvas.width = size
+
+    def pen(self) -> Pen:
+        """Begin a message that draws on the displayed canvas, and on others as it says."""
+        return Pen(self.canvas)
+
+    def on_ready(self, callback: Callable[[], None]) -> None:
+        """Call back when a page is ready to draw; it shows nothing yet."""
+        for canvas in (self.canvas, *self.stores):
+            canvas.on_client_ready(callback)
+
+    def on_pointer(
+        self,
+        *,
+        down: Pointer | None = None,
+        move: Pointer | None = None,
+        up: Pointer | None = None,
+        out: Callable[[], None] | None = None,
+    ) -> None:
+        """Call back with ``x, y`` in pixels of the canvas, for a mouse or one finger.
+
+        Moves come as often as the page sees them, about 60 a second: whoever takes long about
+        one must let the last win.
+        """
+        canvas, finger = self.canvas, _Finger()
+        for callback, mouse, touch in (
+            (down, canvas.on_mouse_down, canvas.on_touch_start),
+            (move, canvas.on_mouse_move, canvas.on_touch_move),
+            (up, canvas.on_mouse_up, canvas.on_touch_end),
+        ):
+            if callback is not None:
+                mouse(callback)
+                touch(finger.calling(callback))
+        if out is not None:
+            canvas.on_mouse_out(lambda *_: out())
+            canvas.on_touch_cancel(lambda *_: out())
+
+    def on_key(self, callback: Callable[[str, bool], None]) -> None:
+        """Call back with the name of a key and whether Control (or Command) is held."""
+        canvas = self.canvas
+        canvas.on_key_down(lambda key, shift, ctrl, meta: callback(key, bool(ctrl or meta)))
+
+    def close(self) -> None:
+        """Remove the canvases from every page."""
+        for canvas in (self.canvas, *self.stores):
+            close_all(canvas)
+
+
+def encode(picture: np.ndarray, quality: int = 90) -> bytes:
+    """JPEG at full colour resolution: of what keeps 40 dB on heatmaps, the smallest and fastest."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+class _Finger:
+    """Where the first finger is; lifting it comes without a place."""
+
+    def __init__(self) -> None:
+        self._last = (0.0, 0.0)
+
+    def calling(self, callback: Pointer) -> Callable[[list[tuple[float, float]]], None]:
+        def touched(touches: list[tuple[float, float]]) -> None:
+            self._last = touches[0] if touches else self._last
+            callback(*self._last)
+
+        return touched
