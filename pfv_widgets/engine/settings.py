@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pfv_widgets.engine.checks import Pin, checked_channels, checked_pins, checked_weights
 from pfv_widgets.engine.colour import COLOUR_MAPS
 from pfv_widgets.engine.normalisation import NORMALISATIONS
 from pfv_widgets.engine.weighting import WEIGHTINGS
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
 
-VIEWS = ("overlay", "heatmap", "photo")
+VIEWS = ("overlay", "heatmap", "photo", "side by side", "split", "rgb split")
+SHARINGS = ("all", "inclusive", "exclusive")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,30 @@ class Settings:
         0.65, 0.0, 1.0, 0.01, label="Opacity", help="Of the heatmap over the photo."
     )
 
-    view: str = choice("overlay", VIEWS, label="View", help="What each tile shows.")
+    view: str = choice(
+        "overlay",
+        VIEWS,
+        label="View",
+        help="What each tile shows: photo and heatmap together or apart, or the heatmap's red, "
+        "green and blue each alone.",
+    )
+
+    split: float = slider(
+        0.5,
+        0.0,
+        1.0,
+        0.01,
+        label="Divider",
+        help="In the split view: where the photo on the left ends and the heatmap begins.",
+    )
+
+    sharing: str = choice(
+        "all",
+        SHARINGS,
+        label="Colours of",
+        help="Paint all places, or inclusive: colours that all images share, or exclusive: "
+        "colours that only some have.",
+    )
 
     stable_colours: bool = toggle(
         True,
@@ -82,14 +104,24 @@ class Settings:
         help="Keep each component's colour and sign from one picture to the next.",
     )
 
+    pins: tuple[Pin, ...] = ()
+    """Places to compare with: ``(image, x, y)``, x and y as fractions of width and height."""
+
+    similarity: bool = toggle(
+        True,
+        label="Similarity to pins",
+        help="With pins set: paint how similar each place is to them, instead of components.",
+    )
+
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise PFVTypeError(f"layer={self.layer!r}: expected a name from pfv.layers, or None.")
         validate(self)
         if self.channels is not None:
-            object.__setattr__(self, "channels", _channels(self.channels, self.components))
+            object.__setattr__(self, "channels", checked_channels(self.channels, self.components))
         if self.images is not None:
-            object.__setattr__(self, "images", _weights(self.images))
+            object.__setattr__(self, "images", checked_weights(self.images))
+        object.__setattr__(self, "pins", checked_pins(self.pins))
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -140,38 +172,3 @@ def settings_of(settings: Settings | None, changes: dict[str, Any]) -> Settings:
             raise PFVTypeError(f"{name!r} is no setting. {suggestion(name, known)}")
     kept = {name: getattr(settings, name) for name in known} if settings else {}
     return Settings(**(kept | changes))
-
-
-def _channels(channels: Iterable[int], components: int) -> tuple[int, ...]:
-    legal = f"distinct indices from 0 to {components - 1} (components={components})"
-    try:
-        chosen = tuple(channels)
-    except TypeError:
-        raise PFVTypeError(
-            f"channels={channels!r}: expected a tuple of {legal}, or None."
-        ) from None
-    if any(isinstance(c, bool) or not isinstance(c, numbers.Integral) for c in chosen):
-        raise PFVTypeError(f"channels={channels!r}: expected a tuple of {legal}, or None.")
-    numbers_ = tuple(int(c) for c in chosen)
-    inside = all(0 <= c < components for c in numbers_)
-    if not numbers_ or len(set(numbers_)) != len(numbers_) or not inside:
-        raise PFVValueError(f"channels={numbers_}: choose at least one of {legal}.")
-    return numbers_
-
-
-def _weights(images: Iterable[float]) -> tuple[float, ...]:
-    try:
-        if isinstance(images, str):
-            raise TypeError("a text is no list of numbers")
-        weights = tuple(float(weight) for weight in images)
-    except (TypeError, ValueError):
-        raise PFVTypeError(
-            f"images={images!r}: expected one weight ≥ 0 for each image, or None."
-        ) from None
-    for index, weight in enumerate(weights):
-        if not math.isfinite(weight) or weight < 0:
-            raise PFVValueError(
-                f"images[{index}]={weight}: a weight must be a finite number ≥ 0 "
-                "(0 leaves the image out of the basis)."
-            )
-    return weights

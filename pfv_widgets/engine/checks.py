@@ -1,0 +1,82 @@
+"""What the settings that hold several values may hold."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+MOST_PINS = 8  # as many colours as an eye tells apart
+
+Pin = tuple[int, float, float]
+
+
+def checked_channels(channels: Iterable[int], components: int) -> tuple[int, ...]:
+    """Return the components to paint as whole numbers, or raise an error."""
+    legal = f"distinct indices from 0 to {components - 1} (components={components})"
+    try:
+        chosen = tuple(channels)
+    except TypeError:
+        raise PFVTypeError(
+            f"channels={channels!r}: expected a tuple of {legal}, or None."
+        ) from None
+    if any(isinstance(c, bool) or not isinstance(c, numbers.Integral) for c in chosen):
+        raise PFVTypeError(f"channels={channels!r}: expected a tuple of {legal}, or None.")
+    numbers_ = tuple(int(c) for c in chosen)
+    inside = all(0 <= c < components for c in numbers_)
+    if not numbers_ or len(set(numbers_)) != len(numbers_) or not inside:
+        raise PFVValueError(f"channels={numbers_}: choose at least one of {legal}.")
+    return numbers_
+
+
+def checked_weights(images: Iterable[float]) -> tuple[float, ...]:
+    """Return the weights of the images as finite numbers ≥ 0, or raise an error."""
+    try:
+        if isinstance(images, str):
+            raise TypeError("a text is no list of numbers")
+        weights = tuple(float(weight) for weight in images)
+    except (TypeError, ValueError):
+        raise PFVTypeError(
+            f"images={images!r}: expected one weight ≥ 0 for each image, or None."
+        ) from None
+    for index, weight in enumerate(weights):
+        if not math.isfinite(weight) or weight < 0:
+            raise PFVValueError(
+                f"images[{index}]={weight}: a weight must be a finite number ≥ 0 "
+                "(0 leaves the image out of the basis)."
+            )
+    return weights
+
+
+def checked_pins(pins: Iterable[Iterable[float]] | None) -> tuple[Pin, ...]:
+    """Return pins as ``(image, x, y)``, or raise an error that names the one that is wrong."""
+    if pins is None:
+        return ()
+    if isinstance(pins, str) or not isinstance(pins, Iterable):
+        raise PFVTypeError(f"pins={pins!r}: expected a tuple of (image, x, y), or None.")
+    checked = tuple(_checked_pin(index, pin) for index, pin in enumerate(pins))
+    if len(checked) > MOST_PINS:
+        raise PFVValueError(f"pins: got {len(checked)}, choose at most {MOST_PINS} of them.")
+    return checked
+
+
+def _checked_pin(index: int, pin: Iterable[float]) -> Pin:
+    named = f"pins[{index}]={pin!r:.80}"
+    legal = (
+        "expected (image, x, y): the image's index, a whole number from 0, and the place as "
+        "fractions of its width and height, from 0 to 1"
+    )
+    if isinstance(pin, str) or not isinstance(pin, Iterable):
+        raise PFVTypeError(f"{named}: {legal}.")
+    values = tuple(pin)
+    if any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in values):
+        raise PFVTypeError(f"{named}: {legal}.")
+    if len(values) != 3:
+        raise PFVValueError(f"{named}: {legal}.")
+    image, x, y = values
+    # comparisons that NaN does not pass
+    if not (0 <= image < math.inf and image == int(image) and 0 <= x <= 1 and 0 <= y <= 1):
+        raise PFVValueError(f"{named}: {legal}.")
+    return int(image), float(x), float(y)
