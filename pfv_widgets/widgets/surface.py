@@ -178,10 +178,11 @@ class Surface:
             canvas.on_mouse_out(lambda *_: out())
             canvas.on_touch_cancel(lambda *_: out())
 
-    def on_key(self, callback: Callable[[str, bool], None]) -> None:
-        """Call back with the name of a key and whether Control (or Command) is held."""
-        canvas = self.canvas
-        canvas.on_key_down(lambda key, shift, ctrl, meta: callback(key, bool(ctrl or meta)))
+    def on_key(self, callback: Callable[[str, bool, bool], None]) -> None:
+        """Call back with the name of a key and whether Shift and Control (or Command) are held."""
+        self.canvas.on_key_down(
+            lambda key, shift, ctrl, meta: callback(key, bool(shift), bool(ctrl or meta))
+        )
 
     def close(self) -> None:
         """Remove the canvases from every page."""
