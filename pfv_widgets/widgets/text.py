@@ -53,6 +53,40 @@ def hint(text: str) -> str:
     return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
 
 
+def place_line(
+    index: int,
+    name: str,
+    label: str | None,
+    weight: float,
+    values: Sequence[float],
+    shown: Sequence[int],
+) -> str:
+    """Return what is known about an image, and the component values of a place in it.
+
+    Parameters
+    ----------
+    index, name, label, weight
+        Of the image; the label may be None.
+    values
+        Score of each component at the place; none where no place is pointed at.
+    shown
+        Indices of the components that are painted, which stand out.
+    """
+    parts = [f"{index}: {plain(name)}"]
+    parts += [plain(label)] if label else []
+    parts.append(f"weight {weight:g} in the basis" if weight > 0 else "not in the basis")
+    numbers = " ".join(_value(number, value, number in shown) for number, value in enumerate(values))
+    line = html.escape(" · ".join(parts))
+    values_line = f"<br>Components {numbers}" if numbers else ""
+    return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{line}{values_line}</div>'
+
+
+def _value(number: int, value: float, painted: bool) -> str:
+    figure = f"{value:+.2f}".replace("-", "−")
+    style = "white-space:nowrap" + ("" if painted else f";{_MUTED}")
+    return f'<span style="{style}">{number + 1}:&#8239;<b>{figure}</b></span>'
+
+
 def heading(text: str) -> str:
     """Return the title of a group of controls."""
     return f'<div style="font-weight:600;margin-top:4px">{safe(text)}</div>'
