@@ -8,6 +8,7 @@ from typing import Any
 from pfv_widgets.engine.checks import Pin, checked_channels, checked_pins, checked_weights
 from pfv_widgets.engine.colour import COLOUR_MAPS
 from pfv_widgets.engine.normalisation import NORMALISATIONS
+from pfv_widgets.engine.settings_json import read, written
 from pfv_widgets.engine.weighting import WEIGHTINGS
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
@@ -149,6 +150,35 @@ class Settings:
                 "Give at least one image a weight above 0."
             )
         return self.images
+
+    def to_json(self) -> str:
+        """Write all fields as JSON, for :meth:`from_json` of this or another version."""
+        return written(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Read what :meth:`to_json` wrote; what cannot be used is left out.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        return cls.read_json(text)[0]
+
+    @classmethod
+    def read_json(cls, text: str) -> tuple[Settings, tuple[str, ...]]:
+        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
+
+        Fields of another version are left out, a field that is missing or has an illegal value
+        keeps its default.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        return read(cls(), text)
 
     def changed(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""

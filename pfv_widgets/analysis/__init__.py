@@ -1,0 +1,1 @@
+"""Questions that one asks of a basis; torch only, no widget."""

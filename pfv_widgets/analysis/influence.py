@@ -1,0 +1,194 @@
+"""Leave one out: the images on which a basis hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.basis import PrincipalBasis
+from pfv_widgets.engine.moments import Moments
+from pfv_widgets.engine.pipeline import PFV
+from pfv_widgets.engine.settings import Settings
+from pfv_widgets.engine.stages import Features, Weights, fit
+from pfv_widgets.errors import PFVValueError
+
+Angles = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+# With more than this share of the scatter in one image, the rest of a subtraction has lost digits.
+_TOO_MUCH = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """How far a basis turns without each of its images.
+
+    Attributes
+    ----------
+    settings
+        What it was computed for: layer, images and components count.
+    angles
+        Largest principal angle between the subspace of all images and the one without image i,
+        in degrees from 0 to 90, ``(N,)``; NaN where there is none. At 90 a direction that was
+        in the picture is gone.
+    mean_angles
+        Root mean square of the principal angles, in degrees, ``(N,)``.
+    reasons
+        Why an image has no angle.
+    """
+
+    settings: Settings
+    angles: Angles
+    mean_angles: Angles
+    reasons: Mapping[int, str]
+
+    def most(self) -> tuple[int, ...]:
+        """Return the images that have an angle, by falling influence."""
+        order = np.argsort(-self.angles, kind="stable")
+        return tuple(int(index) for index in order if np.isfinite(self.angles[index]))
+
+
+def leave_one_out(
+    pfv: PFV,
+    settings: Settings,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Influence:
+    """Fit the basis without each image in turn, and measure how far its subspace turns.
+
+    From the moments that are kept, so that a layer on show needs no forward pass. Colours
+    that hold still, and the results that are kept, stay as they are.
+
+    Parameters
+    ----------
+    pfv
+        Network and images.
+    settings
+        Layer, number of components, and weights of the images.
+    progress
+        Called as ``progress(done, all)`` with numbers of images.
+    cancelled
+        Asked before each image; where it says yes, the images that are left have no angle.
+
+    Raises
+    ------
+    PFVValueError
+        If there is no basis of all the images with a weight.
+    """
+    number = len(pfv.images)
+    weights = settings.weights(number)
+    angles, means = np.full((2, number), np.nan)
+    reasons: dict[int, str] = {}
+    with torch.no_grad():
+        sweep = _Sweep.of(pfv, settings, weights)
+        for index in range(number):
+            if cancelled is not None and cancelled():
+                reasons |= dict.fromkeys(range(index, number), "stopped before its turn")
+                break
+            try:
+                turns = subspace_angles(sweep.basis.components, sweep.without(index).components)
+                angles[index], means[index] = turns[-1], np.sqrt((turns**2).mean())
+            except PFVValueError as error:
+                reasons[index] = str(error)
+            if progress is not None:
+                progress(index + 1, number)
+    return Influence(settings, angles, means, reasons)
+
+
+def subspace_angles(first: Tensor, second: Tensor) -> Angles:
+    """Principal angles between the spans of rows ``(k, C)``, in degrees, rising, ``(k,)``.
+
+    Cosines tell large angles and sines small ones (Björck and Golub, 1973): either alone loses
+    half of its digits at one end.
+    """
+    one, other = (torch.linalg.qr(rows.cpu().double().T).Q for rows in (first, second))
+    overlap = one.T @ other
+    cosines = torch.linalg.svdvals(overlap).clamp(max=1)
+    sines = torch.linalg.svdvals(other - one @ overlap).clamp(max=1).flip(0)
+    exact = torch.where(cosines**2 < 0.5, torch.arccos(cosines), torch.arcsin(sines))
+    return np.asarray(torch.rad2deg(exact).numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """The basis of all images, and what is needed to fit those without one of them."""
+
+    features: Features
+    moments: Moments | None  # of each image
+    pooled: Moments | None  # of all that have a weight; None where the places are few
+    weights: Weights
+    basis: PrincipalBasis
+
+    @classmethod
+    def of(cls, pfv: PFV, settings: Settings, weights: Weights) -> _Sweep:
+        layer = pfv.layer(settings.layer)
+        name = layer.same_as or layer.name
+        with pfv._lock:  # what is kept may be asked for by another thread
+            basis = pfv.basis(name, weights, settings.components)
+            features, moments = pfv.captured(name)[0], pfv.moments(name)
+        pooled = _pooled(features, moments, weights)
+        return cls(features, moments, pooled, weights, basis)
+
+    def without(self, index: int) -> PrincipalBasis:
+        """Return the basis of the other images; PFVValueError where there is none."""
+        if self.weights[index] == 0:
+            raise PFVValueError("it is not in the basis")
+        rest = (*self.weights[:index], 0.0, *self.weights[index + 1 :])
+        if not any(rest):
+            raise PFVValueError("it is the only image in the basis")
+        moments = self.moments
+        if self.pooled is not None:
+            weight = self.weights[index] / max(self.weights)
+            # one group that is not weighted any more: `fit` takes it as it is
+            moments = _taken_out(self.pooled, self._moments_of(index), weight) or moments
+        return fit(
+            self.features,
+            moments,
+            rest,
+            len(self.basis.components),
+            start=self.basis.components,
+            layer=self.basis.layer,
+        )
+
+    def _moments_of(self, index: int) -> Moments:
+        if self.moments is None:
+            return Moments.of_maps(self.features.maps[index : index + 1])
+        one = slice(index, index + 1)
+        return Moments(self.moments.count[one], self.moments.mean[one], self.moments.scatter[one])
+
+
+def _pooled(features: Features, moments: Moments | None, weights: Weights) -> Moments | None:
+    """Moments of all images, with weights up to 1; None where `fit` has a smaller problem."""
+    amounts = torch.tensor([weight / max(weights) for weight in weights]).to(features.maps)
+    if moments is not None:
+        return moments.pooled(amounts)
+    _, channels, height, width = features.maps.shape
+    used = amounts.nonzero()[:, 0].tolist()
+    if len(used) * height * width < channels:
+        return None
+    pooled: Moments | None = None
+    for index in used:
+        one = slice(index, index + 1)
+        more = Moments.of_maps(features.maps[one]).pooled(amounts[one])
+        pooled = more if pooled is None else pooled.merged(more)
+    return pooled
+
+
+def _taken_out(pooled: Moments, one: Moments, weight: float) -> Moments | None:
+    """Take a group out of a sum: the reverse of the pairwise merge of Chan, Golub and LeVeque.
+
+    None where so little is left that it would be rounding.
+    """
+    total, own = pooled.count[0], weight * one.count[0]
+    rest = total - own
+    apart = pooled.mean[0] - one.mean[0]
+    removed = weight * one.scatter[0] + (own * total / rest) * torch.outer(apart, apart)
+    if not removed.trace() <= _TOO_MUCH * pooled.scatter[0].trace() or rest < _TOO_MUCH * total:
+        return None
+    mean = pooled.mean[0] + (own / rest) * apart
+    return Moments(rest[None], mean[None], (pooled.scatter[0] - removed)[None])

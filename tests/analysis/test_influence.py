@@ -1,0 +1,163 @@
+"""How far a basis turns without each image, against an SVD for each and SciPy's angles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from pfv_widgets.analysis.influence import leave_one_out, subspace_angles
+from pfv_widgets.engine import pipeline
+from pfv_widgets.engine.pipeline import PFV
+from pfv_widgets.engine.settings import Settings
+from pfv_widgets.errors import PFVValueError
+from tests.networks import blobs, counted, seeded, tiny
+from tests.reference import principal_components
+
+LAYER = "6"  # 16 channels on 16 × 16 places
+UNEVEN = (1.0, 0.0, 0.3, 2.0, 1.0, 0.05)
+
+
+@pytest.fixture
+def pfv() -> PFV:
+    return PFV(tiny(channels=16), blobs(6), device="cpu")
+
+
+def maps_of(pfv: PFV, layer: str = LAYER) -> Tensor:
+    features = pfv.captured(layer)[0]
+    return features.maps + features.offset[:, None, None]
+
+
+def slow(maps: Tensor, number: int, weights: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Principal angles (N, k) in degrees, falling; NaN for what has no weight."""
+    own = principal_components(maps, number, weights)[1]
+    angles = np.full((len(maps), number), np.nan)
+    for index, weight in enumerate(weights):
+        rest = [0 if other == index else w for other, w in enumerate(weights)]
+        if weight and any(rest):
+            without = principal_components(maps, number, rest)[1]
+            angles[index] = np.rad2deg(scipy.linalg.subspace_angles(own.T, without.T))
+    return angles
+
+
+@pytest.mark.parametrize("weights", [None, UNEVEN, (1.0, 0, 0, 0, 0, 1.0), (1e30,) * 6])
+@pytest.mark.parametrize("components", [1, 3, 5])
+def test_angles_are_those_of_a_basis_fitted_anew_without_each_image(
+    pfv: PFV, components: int, weights: tuple[float, ...] | None
+) -> None:
+    settings = Settings(layer=LAYER, components=components, images=weights)
+    found = leave_one_out(pfv, settings)
+    wanted = slow(maps_of(pfv), components, weights or (1.0,) * 6)
+    np.testing.assert_allclose(found.angles, wanted[:, 0], atol=0.02)
+    np.testing.assert_allclose(found.mean_angles, np.sqrt((wanted**2).mean(axis=1)), atol=0.02)
+    assert found.settings == settings
+
+
+@pytest.mark.parametrize("layer", ["3", "6"])  # by moments in chunks, and by few places
+def test_angles_are_the_same_where_no_moments_are_kept(
+    pfv: PFV, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_MOST_CHANNELS_FOR_MOMENTS", 4)
+    images = blobs(5, 32 if layer == "3" else 8)
+    few = PFV(tiny(channels=128 if layer == "6" else 16), images, device="cpu")
+    settings = Settings(layer=layer, components=2, images=(1, 0.5, 1, 0, 1))
+    found = leave_one_out(few, settings)
+    assert few.moments(layer) is None
+    wanted = slow(maps_of(few, layer), 2, (1, 0.5, 1, 0, 1))
+    np.testing.assert_allclose(found.angles, wanted[:, 0], atol=0.02)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.001])
+def test_angle_of_an_image_that_holds_nearly_all_variance_keeps_its_digits(weight: float) -> None:
+    batch = blobs(5)
+    batch.tensor[2] *= 3000
+    pfv = PFV(tiny(channels=16), batch, device="cpu")
+    images = (weight, weight, 1.0, weight, weight)
+    found = leave_one_out(pfv, Settings(layer="0", components=2, images=images))
+    wanted = slow(maps_of(pfv, "0"), 2, images)
+    np.testing.assert_allclose(found.angles[2], wanted[2, 0], atol=0.05)
+    assert found.most()[0] == 2
+
+
+def test_image_of_its_own_kind_turns_the_basis_most() -> None:
+    batch = blobs(1).subset([0] * 8)
+    batch.tensor[5] = torch.randn(3, 32, 32, generator=seeded(3))
+    found = leave_one_out(PFV(tiny(channels=16), batch, device="cpu"), Settings(layer=LAYER))
+    assert found.most()[0] == 5
+    assert found.angles[5] > 4 * np.delete(found.angles, 5).max()
+
+
+def test_images_without_an_angle_say_why(pfv: PFV) -> None:
+    found = leave_one_out(pfv, Settings(layer=LAYER, images=(0, 0, 1, 0, 0, 0)))
+    assert np.isnan(found.angles).all()
+    assert found.most() == ()
+    assert found.reasons[0] == "it is not in the basis"
+    assert found.reasons[2] == "it is the only image in the basis"
+
+
+def test_components_that_the_rest_cannot_give_are_a_reason() -> None:
+    pfv = PFV(tiny(channels=16), blobs(2, 8), device="cpu")  # 2 × 2 places in each image
+    found = leave_one_out(pfv, Settings(layer="10", components=5))
+    assert "choose at most 3" in found.reasons[0]
+    assert np.isnan(found.angles).all()
+
+
+def test_image_that_is_not_finite_and_has_no_weight_spoils_nothing(pfv: PFV) -> None:
+    healthy = leave_one_out(pfv, Settings(layer=LAYER, images=(1, 1, 0, 1, 1, 1)))
+    batch = blobs(6)
+    batch.tensor[2] = torch.nan
+    broken = PFV(pfv.model, batch, device="cpu")
+    found = leave_one_out(broken, Settings(layer=LAYER, images=(1, 1, 0, 1, 1, 1)))
+    np.testing.assert_allclose(found.angles, healthy.angles, atol=0.01)
+    with pytest.raises(PFVValueError, match="image 2"):
+        leave_one_out(broken, Settings(layer=LAYER))
+
+
+def test_all_channels_together_never_turn(pfv: PFV) -> None:
+    pfv = PFV(tiny(channels=4), blobs(3), device="cpu")
+    found = leave_one_out(pfv, Settings(layer=LAYER, components=4))
+    np.testing.assert_allclose(found.angles, 0, atol=1e-3)
+
+
+def test_neither_network_nor_colours_nor_cache_are_touched(pfv: PFV) -> None:
+    settings = Settings(layer=LAYER)
+    before = pfv.render(settings)
+    kept, held = len(pfv.cache), pfv.cache.nbytes
+    colours = {name: basis.components.clone() for name, basis in pfv._last.items()}
+    with counted(*pfv.model.modules()) as ran:
+        leave_one_out(pfv, settings)
+    assert ran == []
+    assert (len(pfv.cache), pfv.cache.nbytes) == (kept, held)
+    torch.testing.assert_close(pfv._last[LAYER].components, colours[LAYER], rtol=0, atol=0)
+    torch.testing.assert_close(pfv.render(settings).heatmaps, before.heatmaps, rtol=0, atol=0)
+
+
+def test_progress_counts_the_images(pfv: PFV) -> None:
+    told: list[tuple[int, int]] = []
+    leave_one_out(pfv, Settings(layer=LAYER), lambda done, of: told.append((done, of)))
+    assert told == [(done, 6) for done in range(1, 7)]
+
+
+def test_cancelling_keeps_what_is_known(pfv: PFV) -> None:
+    told: list[int] = []
+    found = leave_one_out(
+        pfv, Settings(layer=LAYER), lambda done, _: told.append(done), lambda: len(told) == 2
+    )
+    assert np.isfinite(found.angles).tolist() == [True, True, False, False, False, False]
+    assert set(found.reasons) == {2, 3, 4, 5}
+    assert sorted(found.most()) == [0, 1]
+
+
+@pytest.mark.parametrize("turn", [1e-6, 1e-3, 0.3, 1.2, np.pi / 2])
+def test_angle_between_subspaces_is_exact_where_small_and_where_large(turn: float) -> None:
+    first = torch.eye(6, dtype=torch.float64)[:3]
+    second = first.clone()
+    second[1] = torch.tensor([0, np.cos(turn), 0, 0, np.sin(turn), 0])
+    mixed = torch.linalg.qr(torch.randn(3, 3, generator=seeded(), dtype=torch.float64)).Q
+    found = subspace_angles(mixed @ first, -second)
+    np.testing.assert_allclose(np.deg2rad(found), [0, 0, turn], rtol=1e-9, atol=1e-12)
