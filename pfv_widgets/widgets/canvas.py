@@ -85,7 +85,7 @@ class ImageGrid:
         return self.indices(self.page)
 
     def indices(self, page: Page) -> range:
-        """Indices of the images of a page."""
+        """Return which images are on a page."""
         return page.indices(len(self._pixels), self.image_size)
 
     def tile_size(self, page: Page, wanted: float) -> tuple[int, int]:
@@ -242,7 +242,7 @@ class ImageGrid:
         if look.view == "split":
             for left, top, _, height in self._right_parts():
                 pen.fill("#ffffff", (left - 2, top, 4, height))
-        if look.cursor in shown and len(shown) > 1:
+        if look.cursor is not None and look.cursor in shown and len(shown) > 1:
             box = self.grid.box(look.cursor - shown.start)
             for colour, line in (("#ffffff", 10), ("#1a73e8", 6)):
                 pen.stroke(colour, line, box)

@@ -207,7 +207,9 @@ class PFVExplorer(w.VBox):
         label = images.labels[index] if images.labels else None
         values = () if spot is None else frame.at(index, spot.x, spot.y).tolist()
         self._gallery.point(
-            text.place_line(index, images.names[index], label, weight, values, settings.shown)
+            text.place_line(
+                index, images.names[index], label, weight, values=values, shown=settings.shown
+            )
         )
 
     def _progressed(self, done: int, of: int) -> None:

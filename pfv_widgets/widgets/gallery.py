@@ -169,7 +169,7 @@ class Gallery:
 
     def _place(self, spot: Spot | None) -> tuple[int, int, int] | None:
         rows, columns = self._host.places()
-        return spot and (spot.image, int(spot.y * rows), int(spot.x * columns))
+        return None if spot is None else (spot.image, int(spot.y * rows), int(spot.x * columns))
 
     def _twice(self, spot: Spot) -> None:
         self.unpin(-1)  # that the first of the two clicks has set
@@ -229,7 +229,10 @@ class Gallery:
 
     def _laid_out(self) -> w.VBox:
         # of one height, so that no message moves the pictures
-        head = w.VBox([self.status, self.hint], layout=w.Layout(height="62px", overflow="auto"))
+        style = w.HTML(text.STYLE, layout=w.Layout(display="none"))
+        head = w.VBox(
+            [self.status, self.hint, style], layout=w.Layout(height="62px", overflow="auto")
+        )
         parts: list[Any] = [head, self.toolbar.widget, self._grid.canvas, self.pins.widget]
         return w.VBox(parts, layout=w.Layout(flex="1 1 420px", min_width="260px"))
 

@@ -118,14 +118,13 @@ class Painter:
     def _work(self, scene: Scene) -> None:
         """Paint in the background; no error ends the thread."""
         try:
-            before = self.scene
             self.draw(scene)
         except Exception as error:
             self._fail(scene, error)
         else:
-            self._settle(scene, before)
+            self._settle(scene)
 
-    def _settle(self, scene: Scene, before: Scene | None) -> None:
+    def _settle(self, scene: Scene) -> None:
         """Wait for the page, then read the numbers and paint finely, unless a hand moves on."""
         if self._acknowledgement.answered:
             self._acknowledgement.wait(_PATIENCE)

@@ -15,7 +15,19 @@ from pfv_widgets.widgets import text
 from pfv_widgets.widgets.composition import class_weight, inverted, weights_of, with_class_weight
 from pfv_widgets.widgets.controls import Controls, Showing
 
-KNOBS = ("components", "opacity", "sigma", "weighting", "view", "colour_map", "normalisation")
+KNOBS = (
+    "components",
+    "opacity",
+    "sigma",
+    "weighting",
+    "view",
+    "split",
+    "colour_map",
+    "sharing",
+    "normalisation",
+    "stable_colours",
+    "similarity",
+)
 _HEAVIEST = 2.0  # weight at the right end of a class slider
 
 Edit = Callable[[Callable[[Settings], Settings]], None]
@@ -43,7 +55,7 @@ class Panel:
         self._layer_line = w.HTML()
         self.knobs = Controls(
             settings,
-            (*KNOBS, "stable_colours"),
+            KNOBS,
             lambda name, value: edit(lambda old: _with_knob(old, name, value)),
         )
         self._variance = w.HTML()
@@ -63,6 +75,8 @@ class Panel:
         """
         with self._showing:
             self.knobs.show(settings)
+            self.knobs["split"].disabled = settings.view != "split"
+            self.knobs["similarity"].disabled = not settings.pins
             weights = self._weights(settings)
             for label, slider in self.classes.items():
                 slider.value = min(class_weight(weights, self._pfv.images.labels, label), _HEAVIEST)
@@ -150,18 +164,25 @@ class Panel:
         return [w.HTML(text.hint("Weight of each class")), sliders]
 
     def _laid_out(self) -> w.VBox:
+        pages = {
+            "Picture": w.VBox([self.knobs[name] for name in KNOBS]),
+            "Batch": w.VBox(
+                [
+                    self._summary,
+                    w.HBox(list(self.buttons.values())),
+                    *(self._class_box() if self.classes else []),
+                ]
+            ),
+        }
+        self.tabs = w.Tab(list(pages.values()), titles=list(pages))
+        self.tabs.layout.margin = "6px 0 0 0"
         return w.VBox(
             [
                 self.layer,
                 self._layer_line,
-                *(self.knobs[name] for name in KNOBS),
-                self.knobs["stable_colours"],
+                self.tabs,
                 w.HTML(text.heading("Explained variance")),
                 self._variance,
-                w.HTML(text.heading("Batch composition")),
-                self._summary,
-                w.HBox(list(self.buttons.values())),
-                *(self._class_box() if self.classes else []),
             ],
             layout=w.Layout(flex="0 1 290px", min_width="260px", padding="0 0 0 12px"),
         )

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from pfv_widgets.engine.colour import PIN_COLOURS
-from pfv_widgets.engine.settings import MOST_PINS, Pin
+from pfv_widgets.engine.checks import MOST_PINS, Pin
+from pfv_widgets.engine.colour import PIN_COLOURS, pin_colours
 from pfv_widgets.widgets import text
 
+_INK = {True: "#ffffff", False: "#111111"}
 _HOW_TO = "Click a place to pin it: every place of the batch is painted by how alike it is."
 
 
@@ -54,7 +55,7 @@ class PinRow:
         chip = w.Button(
             tooltip="Remove this pin",
             layout=w.Layout(width="auto", display="none", margin="2px"),
-            style={"button_color": PIN_COLOURS[number], "text_color": "#111111"},
+            style={"button_color": PIN_COLOURS[number], "text_color": _INK[_dark(number)]},
         )
         chip.on_click(lambda _: remove(number))
         return chip
@@ -62,3 +63,9 @@ class PinRow:
 
 def _show(widget: w.DOMWidget, shown: bool) -> None:
     widget.layout.display = None if shown else "none"
+
+
+def _dark(number: int) -> bool:
+    """Whether the colour of a pin asks for white letters (relative luminance of WCAG)."""
+    red, green, blue = (pin_colours(number + 1)[number] ** 2.2).tolist()
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18

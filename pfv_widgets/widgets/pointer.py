@@ -23,7 +23,7 @@ class Meanings:
     click
         With the spot that was clicked.
     double_click
-        With the spot, after ``click`` was called for it too.
+        With the spot of the second click; ``click`` was called for the first.
     drag
         With where the drag began and where it is now, both in the image that it began in.
     dropped
@@ -95,8 +95,7 @@ class Pointer:
     def out(self) -> None:
         """Leave the canvas: a drag ends where it was."""
         if self._pressed is not None and self._dragging:
-            x, y, start = self._pressed
-            self._meanings.dropped(start, self._last)
+            self._meanings.dropped(self._pressed[2], self._last)
         self._pressed, self._dragging = None, False
         self._meanings.hover(None)
 
@@ -104,9 +103,7 @@ class Pointer:
         now = self._clock()
         again = now - self._clicked[0] < _TWICE and spot.image == self._clicked[1]
         self._clicked = (float("-inf"), -1) if again else (now, spot.image)
-        self._meanings.click(spot)
-        if again:
-            self._meanings.double_click(spot)
+        (self._meanings.double_click if again else self._meanings.click)(spot)
 
     def _towards(self, x: float, y: float) -> Spot:
         """Point in the image where the press began, held within it."""

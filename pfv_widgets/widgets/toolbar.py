@@ -39,15 +39,17 @@ class Toolbar:
         self.buttons = {
             "back": _button("◀", "The images before", pressed, "back"),
             "forward": _button("▶", "The next images", pressed, "forward"),
-            "undo": _button("↶ Undo", "Take the last change of a setting back", pressed, "undo"),
-            "redo": _button("↷ Redo", "Make the change again", pressed, "redo"),
+            "undo": _button("↶", "Undo: take the last change of a setting back", pressed, "undo"),
+            "redo": _button("↷", "Redo: make the change again", pressed, "redo"),
         }
-        self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="84px"))
+        self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="76px"))
         self.size = self._size_slider(columns)
         self.toggles = {
-            "zoom": self._toggle("Zoom", "One image at a time, large; arrow keys walk", toggled),
+            "zoom": self._toggle(
+                "zoom", "Zoom", "One image at a time, large; arrow keys walk", toggled
+            ),
             "safe": self._toggle(
-                "Safe colours", "Colours that colour-blind eyes can tell apart", toggled
+                "safe", "Safe colours", "Colours that colour-blind eyes tell apart", toggled
             ),
         }
         self.widget = w.HBox(
@@ -64,9 +66,7 @@ class Toolbar:
         )
         self.widget.add_class("pfv-toolbar")
 
-    def show(
-        self, shown: range, columns: int, *, safe: bool, undo: bool, redo: bool
-    ) -> None:
+    def show(self, shown: range, columns: int, *, safe: bool, undo: bool, redo: bool) -> None:
         """Show which images are on the page, and what can be done."""
         with self._showing:
             self.size.value = min(self._choices, key=lambda one: abs(one - columns))
@@ -87,7 +87,7 @@ class Toolbar:
             options=[(f"{one} a row", one) for one in self._choices],
             description="Tiles",
             tooltip="Size of the tiles: how many stand in a row",
-            layout=w.Layout(width="190px", visibility="visible" if most > 1 else "hidden"),
+            layout=w.Layout(width="168px", visibility="visible" if most > 1 else "hidden"),
             style={"description_width": "32px"},
         )
 
@@ -99,9 +99,8 @@ class Toolbar:
         return slider
 
     def _toggle(
-        self, label: str, tooltip: str, toggled: Callable[[str, bool], None]
+        self, name: str, label: str, tooltip: str, toggled: Callable[[str, bool], None]
     ) -> w.ToggleButton:
-        name = label.split()[0].lower()
         button = w.ToggleButton(
             description=label, tooltip=tooltip, layout=w.Layout(width="auto", margin="2px")
         )
