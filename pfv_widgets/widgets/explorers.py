@@ -14,17 +14,20 @@ from typing import Any
 import ipywidgets as w
 import traitlets
 
+from pfv_widgets.analysis.influence import leave_one_out
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.still import still
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets import text
+from pfv_widgets.widgets.batch import BatchTab
 from pfv_widgets.widgets.canvas import ImageGrid
 from pfv_widgets.widgets.composition import weights_of
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.gallery import Gallery
 from pfv_widgets.widgets.history import History
+from pfv_widgets.widgets.jobs import Jobs
 from pfv_widgets.widgets.painter import Painter
 from pfv_widgets.widgets.panel import Panel
 from pfv_widgets.widgets.scene import Scene
@@ -64,7 +67,9 @@ class PFVExplorer(w.VBox):
         self._history = History(settings)
         self._grid = ImageGrid(pfv.images.pixels)
         self._scene = Scene(settings, self._grid.page)
-        self._panel = Panel(pfv, settings, self.edit)
+        self._jobs = Jobs()
+        self._batch = BatchTab(pfv.images, self.edit, self._sweep, self._gesture)
+        self._panel = Panel(pfv, settings, self.edit, {"Batch": self._batch.widget})
         self._gallery = Gallery(self._grid, pfv.images, self, self._scene)
         self._painter = Painter(pfv, self._grid, self._gallery.tell, self._seen, self._pointed)
         self._parts = w.HBox(
@@ -123,7 +128,9 @@ class PFVExplorer(w.VBox):
         """Remove the widget from every page and free the memory that the engine keeps."""
         if self._parts is None:  # an error came before there was anything to close
             return
+        self._jobs.close()
         self._painter.close(_FAREWELL)
+        self._batch.close()
         self._grid.close()
         self.pfv.close()
         close_all(self._parts)
@@ -188,6 +195,7 @@ class PFVExplorer(w.VBox):
         """Set all controls to what is asked for."""
         scene = self._scene
         with suppress(PFVError):  # painting meets the same error, and tells it
+            self._batch.show(scene.settings)
             self._panel.show(scene.settings)
         self._gallery.show(scene, undo=self._history.can_undo, redo=self._history.can_redo)
 
@@ -212,12 +220,25 @@ class PFVExplorer(w.VBox):
             )
         )
 
+    def _gesture(self, begins: bool) -> None:
+        """Make one step of the history of what a hand does in one go."""
+        with self._editing:
+            (self._history.begin if begins else self._history.end)()
+
+    def _sweep(self) -> None:
+        """Leave each image out in turn, in the background."""
+        settings, tab = self.settings, self._batch
+
+        def job(cancelled: Callable[[], bool]) -> None:
+            tab.show_influence(leave_one_out(self.pfv, settings, tab.show_progress, cancelled))
+
+        self._jobs.run(job, lambda error: tab.show_problem(named(error)))
+
     def _progressed(self, done: int, of: int) -> None:
         self._gallery.tell(f"Computing: {done} of {of} images.", "busy")
 
     def _complain(self, error: Exception) -> None:
-        named = str(error) if isinstance(error, PFVError) else f"{type(error).__name__}: {error}"
-        self._gallery.tell(named, "error")
+        self._gallery.tell(named(error), "error")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Add a picture for places where no widget can run."""
@@ -225,3 +246,8 @@ class PFVExplorer(w.VBox):
         if bundle:
             bundle["image/png"] = base64.b64encode(still(self.frame)).decode()
         return bundle
+
+
+def named(error: Exception) -> str:
+    """Return an error in words; a foreign one with its kind."""
+    return str(error) if isinstance(error, PFVError) else f"{type(error).__name__}: {error}"
