@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,7 +80,7 @@ class Thumbnails:
                 self._weights = weights
                 self._paint()
 
-    def show_influence(self, angles: Sequence[float] | None) -> None:
+    def show_influence(self, angles: Iterable[float] | None) -> None:
         """Show angles in degrees (NaN: none) instead of weights, the largest one outlined."""
         with self._lock:
             self._angles = None if angles is None else tuple(float(angle) for angle in angles)
@@ -89,11 +89,7 @@ class Thumbnails:
     def repaint(self) -> None:
         """Send everything: a page that has just appeared shows nothing yet."""
         with self._lock:
-            pen = self.surface.pen()
-            pen.on(self.surface.stores[0])
-            pen.put(self._photos)
-            pen.on(self.surface.canvas)
-            self._paint(pen)
+            self._paint(photos=True)
 
     def close(self) -> None:
         """Remove the thumbnails from every page."""
@@ -101,11 +97,16 @@ class Thumbnails:
             self._closed = True
             self.surface.close()
 
-    def _paint(self, pen: Pen | None = None) -> None:
-        if not self._closed:  # a page that draws on a canvas which is gone draws no more
-            pen = pen or self.surface.pen()
-            self._draw(pen)
-            pen.send()
+    def _paint(self, *, photos: bool = False) -> None:
+        if self._closed:  # a page that draws on a canvas which is gone draws no more
+            return
+        pen = self.surface.pen()
+        if photos:
+            pen.on(self.surface.stores[0])
+            pen.put(self._photos)
+            pen.on(self.surface.canvas)
+        self._draw(pen)
+        pen.send()
 
     def _draw(self, pen: Pen) -> None:
         sheet, store = self.sheet, self.surface.stores[0]

@@ -69,6 +69,10 @@ class RecordedPage:
             size = state["height"], state["width"], 3
             self._canvases[comm.comm_id] = np.zeros(size, np.float32)
             self._states[comm.comm_id] = [State()]
+        elif comm.comm_id in self._canvases and state.keys() & {"width", "height"}:
+            height, width, _ = self._canvases[comm.comm_id].shape  # another size is blank
+            size = state.get("height", height), state.get("width", width), 3
+            self._canvases[comm.comm_id] = np.zeros(size, np.float32)
         elif kind == "comm_close":
             self.closed.add(comm.comm_id)
         elif (data or {}).get("method") == "custom" and buffers:
@@ -112,6 +116,10 @@ class RecordedPage:
             left, top, width, height = arguments
             colour = _colour(states[-1].values["fill_style"])
             self._blend(np.full((height, width, 3), colour, np.float32), left, top)
+        elif name in ("clear", "clearRect"):
+            left, top, width, height = np.array(arguments or [0, 0, 10**6, 10**6], int)
+            canvas = self._canvases[self._current]
+            canvas[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)] = 0
         else:
             assert name == "strokeRect", f"a page of this test cannot {name}"
 
@@ -119,7 +127,8 @@ class RecordedPage:
         assert self._current is not None
         mask = np.zeros(self._canvases[self._current].shape[:2], bool)
         for left, top, width, height in np.array(rectangles, int):
-            mask[top : top + height, left : left + width] = True
+            bottom, right = max(0, top + height), max(0, left + width)
+            mask[max(0, top) : bottom, max(0, left) : right] = True
         return mask
 
     def _blend(self, picture: Picture, left: int, top: int) -> None:
