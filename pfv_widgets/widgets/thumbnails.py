@@ -64,13 +64,14 @@ class Thumbnails:
         self._cursor: int | None = None
         self._by_key = False  # only then the cursor is drawn
         self._closed = False
+        self._pointer = (-1.0, -1.0)
         self._pointed: int | None = None
         self._stroke: _Stroke | None = None
         self._gripped = False
         self.surface.on_ready(self.repaint)
         self.surface.on_pointer(down=self._down, move=self._moved, up=self._up, out=self._left)
         self.surface.on_key(self._pressed)
-        self.widget.on_mouse_wheel(lambda _, down: self._scroll(2 * down))
+        self.widget.on_mouse_wheel(lambda _, down: self._wheel(2 * down))
         self.repaint()
 
     def show(self, weights: Weights) -> None:
@@ -164,8 +165,9 @@ class Thumbnails:
         seen, whole = self.sheet.seen, self.sheet.size[0]
         return WIDTH - TRACK + 8, round(top * seen / whole), 10, round(seen * seen / whole)
 
-    def _scroll(self, distance: float) -> None:
+    def _wheel(self, distance: float) -> None:
         self._scroll_to(self._top + distance)
+        self._point_at(self._index(*self._pointer))
 
     def _scroll_to(self, top: float) -> None:
         with self._lock:
@@ -199,6 +201,7 @@ class Thumbnails:
         self._point_at(index)
 
     def _moved(self, x: float, y: float) -> None:
+        self._pointer = (x, y)
         if self._gripped:
             self._scroll_to_handle(y)
             return

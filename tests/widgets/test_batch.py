@@ -134,7 +134,7 @@ def test_class_slider_weighs_its_class(holder: Holder) -> None:
 def test_every_preset_can_be_chosen_again_and_again(holder: Holder) -> None:
     for name in ("Only cat", "First half", "Only cat", "Only cat"):
         holder.choose(name)
-        assert holder.tab.preset.value is None
+        assert holder.tab.preset.index == 0
     images = [entry for entry in holder.history if isinstance(entry, tuple)]
     cats, half = (1, 0, 1, 0, 1, 0), (1, 1, 1, 0, 0, 0)
     assert images == [cats, half, cats, cats]
@@ -169,6 +169,10 @@ def test_hint_tells_about_the_image_that_is_pointed_at(holder: Holder) -> None:
     assert holder.hint == "2: photo_2 · cat · weight 1 · 41° without it"
     happen(holder.tab.thumbnails.widget, "mouse_out", x=-1, y=0)
     assert holder.hint == how_to
+
+
+def test_page_says_what_a_sweep_will_show(holder: Holder) -> None:
+    assert "how far the basis turns" in holder.result
 
 
 def test_result_names_the_three_images_that_turn_the_basis_most(holder: Holder) -> None:

@@ -267,6 +267,13 @@ def test_wheel_scrolls_many_rows_and_stops_at_the_ends(opened: Open) -> None:
     np.testing.assert_allclose(hand.colour(199, below), GREEN, atol=6)
 
 
+def test_wheel_brings_another_thumbnail_under_the_pointer(opened: Open) -> None:
+    hand = opened(200)
+    hand.event("mouse_move", 4)
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.sheet.row / 2)
+    assert hand.pointed == [4, 14]
+
+
 def test_cursor_stays_in_view(opened: Open) -> None:
     hand = opened(200)
     hand.key("ArrowRight")
