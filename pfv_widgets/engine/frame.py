@@ -44,6 +44,9 @@ class Frame:
         One for each image.
     warnings
         What was replaced or left out on the way, in words.
+    indices
+        Which images of the batch these are: all arrays hold these alone, in this order, while
+        the basis, ``settings.images`` and the pins are those of the whole batch.
     """
 
     heatmaps: Tensor
@@ -54,6 +57,11 @@ class Frame:
     pixels: np.ndarray | None = None
     names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    indices: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.indices:
+            object.__setattr__(self, "indices", tuple(range(len(self.heatmaps))))
 
     def __len__(self) -> int:
         return len(self.heatmaps)
