@@ -247,7 +247,7 @@ class BatchTab:
 
     def _laid_out(self) -> w.VBox:
         self._hint.layout = w.Layout(height="42px", overflow="hidden")  # no text moves the rest
-        self.result.layout = w.Layout(min_height="64px")
+        self.result.layout = w.Layout(min_height="92px")
         return w.VBox(
             [
                 self._summary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,6 +136,21 @@ def test_neither_network_nor_colours_nor_cache_are_touched(pfv: PFV) -> None:
     assert (len(pfv.cache), pfv.cache.nbytes) == (kept, held)
     torch.testing.assert_close(pfv._last[LAYER].components, colours[LAYER], rtol=0, atol=0)
     torch.testing.assert_close(pfv.render(settings).heatmaps, before.heatmaps, rtol=0, atol=0)
+
+
+def test_what_is_kept_is_not_asked_for_while_another_thread_paints(pfv: PFV) -> None:
+    done = threading.Event()
+
+    def sweep() -> None:
+        leave_one_out(pfv, Settings(layer=LAYER))
+        done.set()
+
+    with pfv._lock:
+        thread = threading.Thread(target=sweep)
+        thread.start()
+        assert not done.wait(0.3)
+    assert done.wait(30)
+    thread.join()
 
 
 def test_progress_counts_the_images(pfv: PFV) -> None:

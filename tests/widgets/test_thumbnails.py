@@ -192,6 +192,14 @@ def test_fast_drag_leaves_no_gap(hand: Hand) -> None:
     assert hand.out() == [6, 7, 8, 9, 10, 11]
 
 
+def test_change_that_is_refused_is_asked_for_once_in_a_drag(hand: Hand) -> None:
+    hand.show = lambda: None  # type: ignore[method-assign] # the weights that are shown stay
+    hand.event("mouse_down", 0)
+    for index in (1, 0, 1, 1):
+        hand.event("mouse_move", index)
+    assert hand.calls == [((0,), False), ((1,), False)]
+
+
 def test_leaving_the_canvas_ends_the_drag(hand: Hand) -> None:
     hand.event("mouse_down", 0)
     happen(hand.thumbs.widget, "mouse_out", x=-1, y=0)
