@@ -39,7 +39,9 @@ def checked_place(path: object, suffixes: Collection[str], content: str) -> Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a file beside ``path`` that takes its place at the end; an error leaves no trace.
+    """Hand out a file beside ``path`` that takes its place at the end, unless it was removed.
+
+    An error leaves no trace.
 
     Raises
     ------
@@ -52,8 +54,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         part = Path(name)
         yield part
-        part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
-        part.replace(path)
+        if part.exists():
+            part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
+            part.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
