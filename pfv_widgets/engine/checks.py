@@ -50,8 +50,13 @@ def checked_weights(images: Iterable[float]) -> tuple[float, ...]:
     return weights
 
 
-def checked_pins(pins: Iterable[Iterable[float]] | None) -> tuple[Pin, ...]:
-    """Return pins as ``(image, x, y)``, or raise an error that names the one that is wrong."""
+def checked_pins(
+    pins: Iterable[Iterable[float]] | None, number: int | None = None
+) -> tuple[Pin, ...]:
+    """Return pins as ``(image, x, y)``, or raise an error that names the one that is wrong.
+
+    Their images are in a batch of ``number`` images, where that is known.
+    """
     if pins is None:
         return ()
     if isinstance(pins, str) or not isinstance(pins, Iterable):
@@ -59,7 +64,28 @@ def checked_pins(pins: Iterable[Iterable[float]] | None) -> tuple[Pin, ...]:
     checked = tuple(_checked_pin(index, pin) for index, pin in enumerate(pins))
     if len(checked) > MOST_PINS:
         raise PFVValueError(f"pins: got {len(checked)}, choose at most {MOST_PINS} of them.")
+    for index, pin in enumerate(checked):
+        if number is not None and pin[0] >= number:
+            raise PFVValueError(
+                f"pins[{index}]={pin}: the batch has {number} images, counted from 0. Choose an "
+                f"image from 0 to {number - 1}, or take the pin away."
+            )
     return checked
+
+
+def checked_images(only: Iterable[int] | None, number: int) -> tuple[int, ...] | None:
+    """Return indices of some of ``number`` images, or raise an error; None stands for all."""
+    if only is None:
+        return None
+    legal = f"expected indices of images, whole numbers from 0 to {number - 1}, or None for all"
+    if isinstance(only, str) or not isinstance(only, Iterable):
+        raise PFVTypeError(f"only={only!r}: {legal}.")
+    chosen = tuple(only)
+    if any(isinstance(i, bool) or not isinstance(i, numbers.Integral) for i in chosen):
+        raise PFVTypeError(f"only={chosen!r:.80}: {legal}.")
+    if not chosen or not all(0 <= index < number for index in chosen):
+        raise PFVValueError(f"only={chosen!r:.80}: {legal}.")
+    return tuple(int(index) for index in chosen)
 
 
 def _checked_pin(index: int, pin: Iterable[float]) -> Pin:

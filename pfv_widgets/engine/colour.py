@@ -16,6 +16,12 @@ from torch import Tensor
 
 NEUTRAL_GREY = 0.46
 
+# Of the pins, for rings, chips and the similarity to them. Okabe and Ito's colours, which the
+# common colour vision deficiencies leave apart, with wine in the place of black.
+PIN_COLOURS = (
+    "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#882255",
+)  # fmt: skip
+PIN_NEUTRAL = 0.46  # grey of a place that is like no pin
 
 ColourMap = Callable[[Tensor, Tensor], Tensor]
 
@@ -82,6 +88,18 @@ def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:
     for index in range(number):
         ramps[index, index, 0] = torch.linspace(0, 1, steps)
     return COLOUR_MAPS[colour_map](ramps, neutral)[:, :, 0].transpose(1, 2)
+
+
+def pin_colours(number: int) -> Tensor:
+    """Colours ``(number, 3)`` in [0, 1] of the first pins."""
+    parts = [[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in PIN_COLOURS]
+    return torch.tensor(parts[:number])
+
+
+def pin_legend(number: int, steps: int = 64) -> Tensor:
+    """Colour ramps ``(number, steps, 3)`` in [0, 1]: from no similarity to a pin to the pin."""
+    strength = torch.linspace(0, 1, steps)[None, :, None]
+    return PIN_NEUTRAL + strength * (pin_colours(number)[:, None] - PIN_NEUTRAL)
 
 
 def oklch(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:

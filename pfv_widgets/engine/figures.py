@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 
-from pfv_widgets.engine.colour import legend
+from pfv_widgets.engine.colour import PIN_COLOURS
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pfv_widgets.engine.frame import Frame
+    from pfv_widgets.engine.settings import Settings
 
 # in inches
 _SMALLEST, _LARGEST = 1.6, 4.0  # longer side of a tile
@@ -59,16 +62,24 @@ def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
     PFVValueError, PFVTypeError
         Unless ``columns`` is a whole number from 1, or None.
     """
-    sheet = _planned(frame, _checked(columns))
+    tiles = frame.composite()
+    sheet = _planned(frame, tiles.shape, _checked(columns))
     figure = Figure(figsize=(sheet.width, sheet.height))
-    rest = f" · {frame.settings.weighting} weighting"
+    rest = f" · {_what(frame.settings)}"
     room = 72 * (sheet.width - 2 * _EDGE) - _points(rest, _TITLE_SIZE)
     title = _fitting(frame.layer or "activations", room, _TITLE_SIZE, middle=True) + rest
     above = 1 - _EDGE / sheet.height
     figure.suptitle(title, size=_TITLE_SIZE, y=above, va="top", parse_math=False)
-    _draw_tiles(figure, sheet, frame)
+    _draw_tiles(figure, sheet, frame, tiles)
     _draw_legend(figure, sheet, frame)
     return figure
+
+
+def _what(settings: Settings) -> str:
+    if settings.paints_similarity:
+        return "similarity to pins"
+    shared = "" if settings.sharing == "all" else f", {settings.sharing} colours"
+    return f"{settings.weighting} weighting{shared}"
 
 
 def _checked(columns: object) -> int | None:
@@ -82,29 +93,41 @@ def _checked(columns: object) -> int | None:
     return int(columns)
 
 
-def _planned(frame: Frame, columns: int | None) -> _Sheet:
+def _planned(frame: Frame, tiles: tuple[int, ...], columns: int | None) -> _Sheet:
     number, high, wide = frame.heatmaps.shape[:3]
-    columns = min(columns or math.ceil(math.sqrt(number)), number)
+    abreast = tiles[2] / wide  # pictures on a tile
+    columns = min(columns or math.ceil(math.sqrt(number / abreast)), number)
     rows = math.ceil(number / columns)
-    side = min(_LARGEST, max(_SMALLEST, _ABREAST / max(columns, rows)))
-    tile = side * min(1, wide / high), side * min(1, high / wide)
+    side = min(_LARGEST, max(_SMALLEST, _ABREAST / max(columns * abreast, rows)))
+    tile = abreast * side * min(1, wide / high), side * min(1, high / wide)
     cell = max(tile[0], _SMALLEST / 2), tile[1] + (_NAME if frame.names else 0)
     width = max(columns * (cell[0] + _GAP) - _GAP + 2 * _EDGE, 4.6)
-    shown = len(frame.settings.shown)
+    shown = len(frame.legend())
     ramps = min(shown, int(width // 1.5))
     return _Sheet(columns, rows, tile, cell, width, ramps, math.ceil(shown / ramps))
 
 
-def _draw_tiles(figure: Figure, sheet: _Sheet, frame: Frame) -> None:
+def _draw_tiles(figure: Figure, sheet: _Sheet, frame: Frame, tiles: np.ndarray) -> None:
     (width, height), (pitch, below) = sheet.tile, (part + _GAP for part in sheet.cell)
     first = (sheet.width - sheet.columns * pitch + _GAP + sheet.cell[0] - width) / 2
-    for index, tile in enumerate(frame.composite()):
+    rings = frame.rings()
+    for index, tile in enumerate(tiles):
         row, column = divmod(index, sheet.columns)
         axis = sheet.axes(figure, first + column * pitch, _HEAD + row * below, width, height)
         axis.set_axis_off()
         axis.imshow(tile, aspect="auto")
+        for number, _, x, y in (ring for ring in rings if ring[1] == index):
+            _draw_ring(axis, x, 1 - y, PIN_COLOURS[number])
         if frame.names:
             _draw_name(axis, _fitting(frame.names[index], 72 * sheet.cell[0], _NAME_SIZE))
+
+
+def _draw_ring(axis: Axes, x: float, y: float, colour: str) -> None:
+    for edge, width in (("black", 3.2), ("white", 2.4), (colour, 1.6)):
+        axis.plot(
+            x, y, "o", transform=axis.transAxes, ms=7, mfc="none", mec=edge, mew=width,
+            clip_on=False,
+        )  # fmt: skip
 
 
 def _draw_name(axis: Axes, name: str) -> None:
@@ -123,21 +146,16 @@ def _draw_name(axis: Axes, name: str) -> None:
 
 
 def _draw_legend(figure: Figure, sheet: _Sheet, frame: Frame) -> None:
-    shown = frame.settings.shown
-    ramps = legend(frame.settings.colour_map, len(shown)).numpy()
-    ratios = frame.basis.explained_variance_ratio.tolist()
     pitch = (sheet.width - 2 * _EDGE + _GAP) / sheet.ramps
-    for place, component in enumerate(shown):
+    for place, (label, ramp) in enumerate(frame.legend()):
         line, column = divmod(place, sheet.ramps)
         left, top = _EDGE + column * pitch, sheet.below + line * _LINE
         axis = sheet.axes(figure, left, top + 0.18, pitch - _GAP, _LINE - 0.25)
-        axis.imshow(
-            ramps[place][None], aspect="auto", extent=(0, 1, 0, 1), interpolation="bilinear"
-        )
+        axis.imshow(ramp[None], aspect="auto", extent=(0, 1, 0, 1), interpolation="bilinear")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        share = 100 * ratios[component]
-        axis.set_title(f"−  component {component + 1} ({share:.1f} %)  +", size=7, pad=2)
+        ends = ("0", "1") if frame.settings.paints_similarity else ("−", "+")
+        axis.set_title(f"{ends[0]}  {label}  {ends[1]}", size=7, pad=2)
 
 
 def _fitting(text: str, room: float, size: float, *, middle: bool = False) -> str:

@@ -12,14 +12,19 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.basis import PrincipalBasis
+from pfv_widgets.engine.checks import checked_pins
+from pfv_widgets.engine.colour import legend, pin_legend
+from pfv_widgets.engine.inputs import few
 from pfv_widgets.engine.settings import Settings
+from pfv_widgets.engine.similarity import cell_of
+from pfv_widgets.engine.views import compose, spots
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 FADED = 0.72  # how far an image that is left out of the basis fades to grey
+_FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,6 +49,9 @@ class Frame:
         One for each image.
     warnings
         What was replaced or left out on the way, in words.
+    indices
+        Which images of the batch these are: all arrays hold these alone, in this order, while
+        the basis, ``settings.images`` and the pins are those of the whole batch.
     """
 
     heatmaps: Tensor
@@ -54,6 +62,11 @@ class Frame:
     pixels: np.ndarray | None = None
     names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    indices: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.indices:
+            object.__setattr__(self, "indices", tuple(range(len(self.heatmaps))))
 
     def __len__(self) -> int:
         return len(self.heatmaps)
@@ -71,17 +84,63 @@ class Frame:
         """Name of the layer that was decomposed."""
         return self.settings.layer or ""
 
+    def at(self, image: int, x: float, y: float) -> Tensor:
+        """Scores ``(k,)`` of the components at a place, on the CPU.
+
+        Parameters
+        ----------
+        image
+            Index in the batch, one of ``indices``.
+        x, y
+            Fractions of the image's width and height, in [0, 1].
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            Naming the place, and which images there are.
+        """
+        ((image, x, y),) = checked_pins([(image, x, y)])
+        if image not in self.indices:
+            raise PFVValueError(f"image={image}: this frame holds the images {few(self.indices)}.")
+        row, column = cell_of(x, y, self.scores.shape)
+        return self.scores[self.indices.index(image), :, row, column].cpu()
+
     def composite(self) -> np.ndarray:
-        """Return the tiles of the view, uint8 ``(N, H, W, 3)``; images left out fade to grey."""
-        tiles = self.heatmaps.detach().float().cpu().numpy()
-        settings = self.settings
-        if self.pixels is not None and settings.view != "heatmap":
-            opacity = 0.0 if settings.view == "photo" else settings.opacity
-            tiles = (1 - opacity) * (self.pixels / np.float32(255)) + opacity * tiles
+        """Return the tiles of the view, uint8 ``(N, H, W, 3)``; images left out fade to grey.
+
+        Photo and heatmap side by side make tiles ``(N, H, 2W, 3)``.
+        """
+        heat, settings = self.heatmaps.detach().float().cpu().numpy(), self.settings
+        tiles = compose(heat, self.pixels, settings.view, settings.opacity, settings.split)
         shown = np.array([weight > 0 for weight in self.weights])[:, None, None, None]
         tiles = np.where(shown, tiles, (1 - FADED) * tiles + FADED * 0.5)
         painted: np.ndarray = np.rint(np.clip(tiles, 0, 1) * 255).astype(np.uint8)
         return painted
+
+    def rings(self) -> list[tuple[int, int, float, float]]:
+        """Where pins are seen: number of the pin, of the tile, x and y as fractions of the tile."""
+        view, photos = self.settings.view, self.pixels is not None
+        return [
+            (number, self.indices.index(image), *spot)
+            for number, (image, x, y) in enumerate(self.settings.pins)
+            if image in self.indices
+            for spot in spots(view, x, y, photos=photos)
+        ]
+
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        """Label and colour ramp ``(64, 3)`` in [0, 1] of each component or pin that is painted."""
+        settings = self.settings
+        if settings.paints_similarity:
+            ramps = pin_legend(len(settings.pins))
+            labels = [
+                f"pin {number} (image {image})"
+                for number, (image, _, _) in enumerate(settings.pins, start=1)
+            ]
+        else:
+            ramps = legend(settings.colour_map, len(settings.shown))
+            ratios = self.basis.explained_variance_ratio.tolist()
+            labels = [f"component {i + 1} ({100 * ratios[i]:.1f} %)" for i in settings.shown]
+        return list(zip(labels, ramps.numpy(), strict=True))
 
     def figure(self, columns: int | None = None) -> Figure:
         """Draw the tiles with a legend of the components on a matplotlib figure.

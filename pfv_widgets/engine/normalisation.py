@@ -47,6 +47,11 @@ class Spread:
         fields = ("mean", "variance", "low", "high")
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
 
+    def of(self, components: Sequence[int]) -> Spread:
+        """Pick components, in that order."""
+        fields = (self.mean, self.variance, self.low, self.high)
+        return Spread(*(field[:, list(components)] for field in fields))
+
 
 def scaling(
     spread: Spread, weights: Sequence[float] | Tensor, sigma: float, normalisation: str = "global"

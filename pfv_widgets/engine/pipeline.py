@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.basis import PrincipalBasis
-from pfv_widgets.engine.cache import ByteBoundedCache, stage
-from pfv_widgets.engine.capture import Reduce, capture, run_captured
+from pfv_widgets.engine.checks import Pin, checked_images, checked_pins
+from pfv_widgets.engine.forward import Forward
 from pfv_widgets.engine.frame import Frame
-from pfv_widgets.engine.guest import (
-    choose_device,
-    clean_name,
-    floating_dtype,
-    guest,
-    place,
-    run,
-    unwrap,
-)
+from pfv_widgets.engine.guest import choose_device, place, unwrap
 from pfv_widgets.engine.images import load_images
+from pfv_widgets.engine.inputs import checked_size
+from pfv_widgets.engine.kept import Images, Kept, Size
 from pfv_widgets.engine.loading.batch import ImageBatch
-from pfv_widgets.engine.moments import Moments
+from pfv_widgets.engine.painting import paint
 from pfv_widgets.engine.settings import Settings, settings_of
-from pfv_widgets.engine.stages import (
-    Features,
-    Weights,
-    checked_size,
-    features_of,
-    fit,
-    paint,
-    weighting_warnings,
-)
-from pfv_widgets.engine.survey import Layer, Survey, survey
-from pfv_widgets.engine.weighting import WEIGHTINGS, Level, channel_sum
+from pfv_widgets.engine.similarity import Place, cell_of, nearest_places, paint_similarity
+from pfv_widgets.engine.stages import Weights, weighting_warnings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.parameters import Slider, parameters_of
 
-# Above this number of channels the Gram matrices of all images outweigh their feature maps.
-_MOST_CHANNELS_FOR_MOMENTS = 1024
-_MOST_COMPONENTS = 12  # that Settings allows
+_MOST_COMPONENTS = int(cast(Slider, parameters_of(Settings)["components"]).maximum)
+# what has no say in which colours a picture has
+_LOOK: dict[str, Any] = {"layer": None, "images": None, "opacity": 1.0, "view": "heatmap"} | {
+    "split": 0.5, "stable_colours": True, "pins": (), "similarity": True
+}  # fmt: skip
 
 
-class PFV:
+class PFV(Kept):
     """Principal Feature Visualisation of one network on one batch (Bakken et al. 2020).
 
     Parameters
@@ -90,66 +76,36 @@ class PFV:
         if progress is not None and not callable(progress):
             raise PFVTypeError(f"progress={progress!r}: expected a function of (done, all).")
         network = unwrap(model)
-        self.images: ImageBatch = images if isinstance(images, ImageBatch) else load_images(images)
-        self.device = choose_device(network, device)
-        self.model = place(network, self.device)
-        self.chunk_size = chunk_size
+        batch = images if isinstance(images, ImageBatch) else load_images(images)
+        target = choose_device(network, device)
+        super().__init__(
+            Forward(place(network, target), batch.tensor, target), batch, chunk_size, memory
+        )
         self.progress = progress
-        self.cache = ByteBoundedCache(memory)
-        self._dtype = floating_dtype(self.model)
         self._lock = threading.RLock()
-        self._last: dict[str, PrincipalBasis] = {}
         self._anchors: dict[str, PrincipalBasis] = {}
-        with guest(self.model) as network:
-            # two images: what does not follow the number of images is no map of them
-            example = self._batch(0, 2)
-            example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
-            self._survey: Survey = survey(network, example, run)
-        self._surveyed = self._computed_with = _versions(self.model)
-
-    @property
-    def layers(self) -> list[Layer]:
-        """All spatial feature maps in forward order: what can be chosen."""
-        return list(self._survey.layers)
-
-    @property
-    def default_layer(self) -> str:
-        """Name of the last spatial feature map before the read-out."""
-        return self._survey.default
-
-    def layer(self, name: str | None = None) -> Layer:
-        """Return the layer of that name (None: the default).
-
-        Raises
-        ------
-        PFVValueError
-            Naming why it cannot be shown, or the nearest names.
-        """
-        if name is None:
-            return self._survey[self.default_layer]
-        known = any(layer.name == name for layer in self._survey.layers)
-        return self._survey[name if known else clean_name(name)]
-
-    def is_ready(self, name: str | None) -> bool:
-        """Whether a layer's feature maps are kept, so that it needs no forward pass."""
-        layer = self.layer(name)
-        return ("captured", layer.same_as or layer.name) in self.cache
+        self._computed_with = self._surveyed
 
     def render(
         self,
         settings: Settings | None = None,
         *,
         size: tuple[int, int] | None = None,
+        only: Iterable[int] | None = None,
         **changes: Any,
     ) -> Frame:
-        """Paint the batch.
+        """Paint the batch, or some images of it.
 
         Parameters
         ----------
         settings
             What to paint (None: the defaults); ``changes`` are merged into it.
         size
-            Height and width of the heatmaps in pixels; None: those of the images.
+            Height and width of the heatmaps in pixels; None: those of the images. Above that,
+            colours are those of the pictures at the size of the images.
+        only
+            Indices of the images to paint, in order; None: all. Basis and colours are those of
+            the whole batch. The frame holds these images alone, also of scores and weights.
 
         Raises
         ------
@@ -157,29 +113,90 @@ class PFV:
             Naming the setting, its value and what to do; nothing that was kept is lost.
         """
         settings = settings_of(settings, changes)
-        weights = settings.weights(len(self.images))
+        number = len(self.images)
+        weights, pins = settings.weights(number), settings.pinned(number)
+        chosen, size = checked_images(only, number), checked_size(size) or self.images.size
         with self._lock, torch.no_grad():
             self._forget_if_changed()
             layer = self.layer(settings.layer)
             name = layer.same_as or layer.name
-            basis = self.basis(name, weights, settings.components)
-            last = anchor = None
-            if settings.stable_colours:
-                last, anchor = self._last.get(name), self._anchors.get(name)
-            arrangement = basis.matching(last, settings.components, anchor)
-            shown = basis.arranged(arrangement)
-            self._last[name] = shown if last is None else shown.followed_by(last)
-            self._anchors[name] = shown if anchor is None else anchor.followed_by(shown)
-            scores = self.scores(name, weights, arrangement)
-            size = checked_size(size) or self.images.size
-            factors = self.factors(name, settings.weighting, size)
-            heatmaps = paint(scores, factors, weights, settings, size)
-            own = replace(shown, mean=shown.mean.clone(), layer=layer.name)
+            arrangement, basis = self._arranged(name, weights, settings)
+            view = name, weights, arrangement
+            told = self._warnings(name, settings.weighting)
+            if pins:
+                alike = self.similarity(pins, name).transpose(0, 1)
+                heatmaps = paint_similarity(_some(alike, chosen), size)
+            else:
+                heatmaps, more = self._painted(view, settings, size, chosen)
+                told += more
+            indices = chosen or tuple(range(number))
             return Frame(
-                heatmaps, scores.clone(), own,  # copies: what is kept stays as it is
-                replace(settings, layer=layer.name), weights, self.images.pixels,
-                self.images.names, self._warnings(name, settings.weighting),
-            )  # fmt: skip
+                heatmaps,
+                _some(self.scores(*view), chosen).clone(),  # copies: what is kept stays as it is
+                replace(basis, mean=basis.mean.clone(), layer=layer.name),
+                replace(settings, layer=layer.name),
+                tuple(weights[index] for index in indices),
+                self.images.pixels if chosen is None else self.images.pixels[list(chosen)],
+                tuple(self.images.names[index] for index in indices),
+                told,
+                indices,
+            )
+
+    def similarity(self, pins: Iterable[Pin], layer: str | None = None) -> Tensor:
+        """How similar every place is to each pinned place, as a layer sees them.
+
+        The cosine of their feature vectors about the mean of the batch, of all images alike.
+
+        Parameters
+        ----------
+        pins
+            ``(image, x, y)`` each, x and y as fractions of width and height.
+        layer
+            Name of a layer; None: the default.
+
+        Returns
+        -------
+        Tensor
+            ``(P, N, h, w)`` in [-1, 1]; 0 in images with a value that is not finite.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            Naming the pin or the layer, and what to do.
+        """
+        pins = checked_pins(pins, len(self.images))
+        if not pins:
+            raise PFVValueError("pins is empty: give at least one (image, x, y).")
+        with self._lock, torch.no_grad():
+            self._forget_if_changed()
+            known = self.layer(layer)
+            name = known.same_as or known.name
+            cells = [(image, cell_of(x, y, known.shape)) for image, x, y in pins]
+            return torch.stack([self.likeness(name, image, cell) for image, cell in cells])
+
+    def nearest(
+        self, image: int, x: float, y: float, *, number: int = 5, layer: str | None = None
+    ) -> tuple[Place, ...]:
+        """Find the most similar place in each other image, best first.
+
+        Parameters
+        ----------
+        image, x, y
+            The place to compare with; x and y as fractions of width and height.
+        number
+            How many places to return at most, from 1. Images in which nothing is similar
+            are left out.
+        layer
+            Name of a layer; None: the default.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            Naming the place or the layer, and what to do.
+        """
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise PFVValueError(f"number={number!r}: expected a whole number ≥ 1.")
+        return nearest_places(self.similarity([(image, x, y)], layer)[0], image, number)
 
     def anchor(self, name: str | None = None) -> None:
         """Let the colours of a layer refer to the basis of all images, before one is shown.
@@ -195,49 +212,6 @@ class PFV:
                 number = min(layer.shape[0], places - 1, _MOST_COMPONENTS)
                 self._anchors[name] = self.basis(name, (1.0,) * len(self.images), number)
 
-    @stage
-    def captured(self, layer: str) -> tuple[Features, list[Level]]:
-        """Feature maps of a layer and how active its chain is, from one forward pass."""
-        chain = self._survey.chain(layer)
-        wanted: dict[str, Reduce | None] = {one.name: channel_sum for one in chain}
-        caught = self._run(wanted | {layer: None}, self._known())
-        levels = [Level.of_sums(caught[one.name], one.shape[0]) for one in chain]
-        return features_of(caught[layer]), levels
-
-    @stage
-    def factors(self, layer: str, weighting: str, size: tuple[int, int]) -> list[Tensor]:
-        """Return the maps ``(N, 1, h, w)`` that the scores are multiplied by, coarse to fine."""
-        return WEIGHTINGS[weighting](self.captured(layer)[1], self.brightness, size)
-
-    @stage
-    def brightness(self, size: tuple[int, int]) -> Tensor:
-        """Channel mean of the photos as shown, ``(N, 1, H, W)`` in [0, 1]."""
-        mean = torch.from_numpy(self.images.pixels).float().mean(dim=3)[:, None] / 255
-        return interpolate(mean, size=size, mode="bilinear", antialias=True).to(self.device)
-
-    @stage
-    def moments(self, layer: str) -> Moments | None:
-        """Moments of each image; None where the channels are too many to keep them."""
-        maps = self.captured(layer)[0].maps
-        if maps.shape[1] > _MOST_CHANNELS_FOR_MOMENTS:
-            return None
-        return Moments.of_maps(maps)
-
-    @stage
-    def basis(self, layer: str, weights: Weights, number: int) -> PrincipalBasis:
-        """Principal components of the images with a weight, by falling variance."""
-        last = self._last.get(layer)
-        start = None if last is None else last.components
-        return fit(
-            self.captured(layer)[0], self.moments(layer), weights, number, start=start, layer=layer
-        )
-
-    @stage
-    def scores(self, layer: str, weights: Weights, arrangement: tuple[int, ...]) -> Tensor:
-        """Projections ``(N, k, h, w)`` on the components of an arrangement."""
-        features = self.captured(layer)[0]
-        return features.scores(self.basis(layer, weights, len(arrangement)).arranged(arrangement))
-
     def close(self) -> None:
         """Free everything that is kept; the next picture computes anew."""
         with self._lock:
@@ -245,42 +219,49 @@ class PFV:
             self._last.clear()
             self._anchors.clear()
 
+    def _arranged(
+        self, layer: str, weights: Weights, settings: Settings
+    ) -> tuple[tuple[int, ...], PrincipalBasis]:
+        """Fit a basis and bring it into the order and signs in which its colours hold still."""
+        basis = self.basis(layer, weights, settings.components)
+        last = anchor = None
+        if settings.stable_colours:
+            last, anchor = self._last.get(layer), self._anchors.get(layer)
+        arrangement = basis.matching(last, settings.components, anchor)
+        shown = basis.arranged(arrangement)
+        self._last[layer] = shown if last is None else shown.followed_by(last)
+        self._anchors[layer] = shown if anchor is None else anchor.followed_by(shown)
+        return arrangement, shown
+
+    def _painted(
+        self,
+        view: tuple[str, Weights, tuple[int, ...]],
+        settings: Settings,
+        size: Size,
+        only: Images,
+    ) -> tuple[Tensor, tuple[str, ...]]:
+        """Paint the components of ``view`` (layer, weights, arrangement), with warnings."""
+        layer, weights, _ = view
+        scores = _some(self.scores(*view), only)
+        colours: Tensor | None = None
+        told: tuple[str, ...] = ()
+        if settings.sharing != "all":
+            shared = self.shared(*view, replace(settings, **_LOOK))
+            colours, told = shared.shown, shared.warnings
+        height, width = (min(pair) for pair in zip(size, self.images.size, strict=True))
+        spread = None
+        if only is not None or (height, width) != size:
+            spread = self.spread(*view, settings.weighting, (height, width))
+        factors = self.factors(layer, settings.weighting, size, only)
+        heatmaps = paint(scores, factors, weights, settings, size, spread=spread, colours=colours)
+        return heatmaps, told
+
     def _forget_if_changed(self) -> None:
         """Drop what was computed with other weights than the network has now."""
-        now = _versions(self.model)
+        now = self._forward.versions()
         if now != self._computed_with:
             self.close()
             self._computed_with = now
-
-    def _batch(self, start: int, stop: int) -> Tensor:
-        return self.images.tensor[start:stop].to(self.device, self._dtype)
-
-    def _known(self) -> dict[str, Tensor]:
-        """Hand out the maps that the survey saw, once, if the network is still the same."""
-        maps, self._survey = self._survey.maps, replace(self._survey, maps={})
-        same = self._surveyed is not None and self._surveyed == _versions(self.model)
-        return {name: one[: len(self.images)] for name, one in maps.items()} if same else {}
-
-    def _run(self, wanted: dict[str, Reduce | None], known: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Run the batch in chunks and return what was caught, ``(N, …)`` by layer name.
-
-        ``known`` may hold the maps of the first images.
-        """
-        layouts = {name: (self.layer(name).layout, reduce) for name, reduce in wanted.items()}
-        complete = known.keys() >= wanted.keys()
-        chunks: dict[str, list[Tensor]] = {name: [] for name in wanted}
-        for name, reduce in wanted.items() if complete else ():
-            chunks[name].append(known[name] if reduce is None else reduce(known[name]))
-        first = len(next(iter(known.values()))) if complete else 0
-        with guest(self.model) as network, capture(network, layouts) as caught:
-            for start in range(first, len(self.images), self.chunk_size):
-                batch = self._batch(start, start + self.chunk_size)
-                run_captured(partial(run, network, batch))
-                for name in wanted:
-                    chunks[name].append(caught[name])
-                if self.progress is not None:
-                    self.progress(min(start + self.chunk_size, len(self.images)), len(self.images))
-        return {name: torch.cat(parts) for name, parts in chunks.items()}
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
         names = [one.name for one in self._survey.chain(layer)]
@@ -291,9 +272,5 @@ class PFV:
         return closed + weighting_warnings(self.captured(layer)[1], names, weighting)
 
 
-def _versions(model: nn.Module) -> list[tuple[int, int]] | None:
-    """Tell apart the states of a network's numbers; None where nobody counts the changes."""
-    values = [*model.parameters(), *model.buffers()]
-    if any(value.is_inference() for value in values):
-        return None
-    return [(value.data_ptr(), value._version) for value in values]
+def _some(values: Tensor, images: Images) -> Tensor:
+    return values if images is None else values[list(images)]

@@ -151,6 +151,22 @@ class Settings:
             )
         return self.images
 
+    @property
+    def paints_similarity(self) -> bool:
+        """Whether the similarity to pins is painted, instead of components."""
+        return self.similarity and bool(self.pins)
+
+    def pinned(self, number: int) -> tuple[Pin, ...]:
+        """Pins to paint the similarity to, in a batch of ``number`` images; none where it is off.
+
+        Raises
+        ------
+        PFVValueError
+            If a pin is in an image beyond the batch.
+        """
+        pins = checked_pins(self.pins, number)
+        return pins if self.similarity else ()
+
     def to_json(self) -> str:
         """Write all fields as JSON, for :meth:`from_json` of this or another version."""
         return written(self)

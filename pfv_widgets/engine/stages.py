@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,16 +9,18 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.basis import PrincipalBasis, fit_maps, fit_moments
-from pfv_widgets.engine.colour import COLOUR_MAPS
+from pfv_widgets.engine.checks import Pin
 from pfv_widgets.engine.frame import Frame
+from pfv_widgets.engine.inputs import checked_activations, checked_size, few
 from pfv_widgets.engine.moments import Moments
-from pfv_widgets.engine.normalisation import Spread, scaled, scaling
+from pfv_widgets.engine.painting import paint, shared_colours
 from pfv_widgets.engine.settings import Settings, settings_of
-from pfv_widgets.engine.weighting import WEIGHTINGS, Level, channel_sum, enlarge, weighted
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.engine.sharing import counting_size
+from pfv_widgets.engine.similarity import cell_of, lengths_of, likeness, paint_similarity
+from pfv_widgets.engine.weighting import WEIGHTINGS, Level, channel_sum
+from pfv_widgets.errors import PFVValueError
 
 Weights = tuple[float, ...]
-_CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,42 +145,6 @@ def _moments_in_chunks(maps: Tensor, weights: Tensor) -> Moments:
     return pooled
 
 
-def paint(
-    scores: Tensor,
-    factors: Sequence[Tensor],
-    weights: Weights,
-    settings: Settings,
-    size: tuple[int, int],
-) -> Tensor:
-    """Weight, enlarge, normalise and colour scores ``(N, k, h, w)``; heatmaps ``(N, H, W, 3)``."""
-    shown = scores if settings.channels is None else scores[:, list(settings.channels)]
-    parts = _parts(shown, size)
-    end = factors[-1].shape[2:] if factors else size
-    maps = scores.new_empty(*shown.shape[:2], *end)
-    spreads = []
-    for part in parts:
-        one = weighted(shown[part], [factor[part] for factor in factors], size)
-        spreads.append(Spread.of_maps(one))
-        maps[part] = one
-    scale, shift = scaling(Spread.joined(spreads), weights, settings.sigma, settings.normalisation)
-    neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
-    # fresh memory costs more than the arithmetic: where it fits, the picture replaces the maps
-    fits = maps.shape[1:] == (3, *size)
-    heatmaps = maps if fits else scores.new_empty(len(scores), 3, *size)
-    for part in parts:
-        picture = COLOUR_MAPS[settings.colour_map](scaled(maps[part], scale, shift), neutral)
-        heatmaps[part] = enlarge(picture, size)
-    return heatmaps.permute(0, 2, 3, 1).to(torch.float32)
-
-
-def _parts(maps: Tensor, size: tuple[int, int]) -> list[slice]:
-    """Split the images so that a part stays in a processor's cache; an accelerator takes all."""
-    step = len(maps)
-    if maps.device.type == "cpu":
-        step = max(1, _CACHED // (maps.shape[1] * size[0] * size[1]))
-    return [slice(start, start + step) for start in range(0, len(maps), step)]
-
-
 def heatmaps_from_activations(
     activations: Sequence[Tensor],
     settings: Settings | None = None,
@@ -205,18 +170,45 @@ def heatmaps_from_activations(
     maps = checked_activations(activations)
     settings = settings_of(settings, {})
     size = checked_size(size) or (maps[0].shape[2], maps[0].shape[3])
-    weights = settings.weights(len(maps[-1]))
+    weights, pins = settings.weights(len(maps[-1])), settings.pinned(len(maps[-1]))
+    told: tuple[str, ...] = ()
     with torch.no_grad():
         features = features_of(maps[-1])
         moments = Moments.of_maps(features.maps)
         basis = fit(features, moments, weights, settings.components)
         scores = features.scores(basis)
         levels = [Level.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
-        factors = WEIGHTINGS[settings.weighting](levels, None, size)
-        heatmaps = paint(scores, factors, weights, settings, size)
+        if pins:
+            heatmaps = paint_similarity(torch.stack(_alike(features, pins), dim=1), size)
+        else:
+            heatmaps, told = _painted(scores, levels, weights, settings, size)
     names = [f"activations[{index}]" for index in range(len(levels))]
     warnings = weighting_warnings(levels, names, settings.weighting)
-    return Frame(heatmaps, scores, basis, settings, weights, warnings=warnings)
+    return Frame(heatmaps, scores, basis, settings, weights, warnings=warnings + told)
+
+
+def _alike(features: Features, pins: Sequence[Pin]) -> list[Tensor]:
+    lengths = lengths_of(features.maps, features.offset, features.broken)
+    cells = [(image, cell_of(x, y, lengths.shape)) for image, x, y in pins]
+    return [likeness(features.maps, lengths, image, cell) for image, cell in cells]
+
+
+def _painted(
+    scores: Tensor,
+    levels: Sequence[Level],
+    weights: Weights,
+    settings: Settings,
+    size: tuple[int, int],
+) -> tuple[Tensor, tuple[str, ...]]:
+    weighting = WEIGHTINGS[settings.weighting]
+    colours: Tensor | None = None
+    told: tuple[str, ...] = ()
+    if settings.sharing != "all":
+        small = counting_size(size)
+        shared = shared_colours(scores, weighting(levels, None, small), weights, settings, small)
+        colours, told = shared.shown, shared.warnings
+    factors = weighting(levels, None, size)
+    return paint(scores, factors, weights, settings, size, colours=colours), told
 
 
 def weighting_warnings(
@@ -236,51 +228,3 @@ def weighting_warnings(
                 f"{name} is NaN or infinite in image {few(level.broken)}: it weights nothing there."
             )
     return tuple(told)
-
-
-def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
-    """Return the activations as a list, or raise an error that names the entry."""
-    if isinstance(activations, Tensor):
-        raise PFVTypeError(
-            "activations: got one tensor, expected a list of (N, C, h, w) tensors, "
-            "the one to decompose last."
-        )
-    if not isinstance(activations, Sequence):
-        raise PFVTypeError(
-            f"activations={activations!r:.80}: expected a list of (N, C, h, w) tensors."
-        )
-    maps = list(activations)
-    if not maps:
-        raise PFVValueError("activations is empty: give at least one (N, C, h, w) tensor.")
-    for index, one in enumerate(maps):
-        if isinstance(one, Tensor) and one.is_meta:
-            raise PFVValueError(f"activations[{index}] is on the meta device: it holds no numbers.")
-        if not isinstance(one, Tensor) or not one.is_floating_point():
-            kind = one.dtype if isinstance(one, Tensor) else type(one).__name__
-            raise PFVTypeError(f"activations[{index}] is {kind}: expected a float tensor.")
-        if one.ndim != 4 or 0 in one.shape or len(one) != len(maps[-1]):
-            raise PFVValueError(
-                f"activations[{index}] has shape {tuple(one.shape)}: expected (N, C, h, w) with "
-                "no empty side, and the same N for each."
-            )
-    return [one.detach() for one in maps]
-
-
-def checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Return the size as two whole numbers ≥ 1, or raise an error."""
-    if size is None:
-        return None
-    legal = "expected (height, width) in pixels, whole numbers from 1 to 8192"
-    try:
-        height, width = (operator.index(side) for side in size)
-    except (TypeError, ValueError):
-        raise PFVTypeError(f"size={size!r}: {legal}.") from None
-    if not (1 <= height <= 8192 and 1 <= width <= 8192):
-        raise PFVValueError(f"size={size!r}: {legal}.")
-    return height, width
-
-
-def few(indices: Sequence[int]) -> str:
-    """Write a few indices out and count the rest."""
-    text = ", ".join(str(index) for index in indices[:6])
-    return text if len(indices) <= 6 else f"{text} and {len(indices) - 6} more"

@@ -8,12 +8,13 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pfv_widgets.engine.colour import legend
+from pfv_widgets.engine.colour import PIN_COLOURS
 from pfv_widgets.engine.frame import Frame
 
 _WIDEST = 840  # pixels
 _GAP = 6
 _BAR = 14  # height of a colour ramp
+_PITCH = 206  # from one ramp with its label to the next
 
 
 def still(frame: Frame) -> bytes:
@@ -24,11 +25,15 @@ def still(frame: Frame) -> bytes:
     rows = math.ceil(number / columns)
     across = max(columns * (width + _GAP) - _GAP, 320)
     below = rows * (height + _GAP) + _GAP
-    lines = math.ceil(len(frame.settings.shown) / max(1, across // 150))
+    lines = math.ceil(len(frame.legend()) / max(1, across // _PITCH))
     page = Image.new("RGB", (across, below + lines * (_BAR + _GAP)), "white")
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         page.paste(Image.fromarray(tile), (column * (width + _GAP), row * (height + _GAP)))
+    for pin, tile, x, y in frame.rings():
+        row, column = divmod(tile, columns)
+        left, top = column * (width + _GAP) + x * width, row * (height + _GAP) + y * height
+        _draw_ring(page, left, top, PIN_COLOURS[pin])
     _draw_legend(page, frame, below)
     buffer = io.BytesIO()
     page.save(buffer, "PNG", compress_level=4)
@@ -46,16 +51,20 @@ def _tiles(frame: Frame) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(tile).resize(size)) for tile in tiles])
 
 
+def _draw_ring(page: Image.Image, x: float, y: float, colour: str) -> None:
+    draw = ImageDraw.Draw(page)
+    for radius, edge, width in ((8, "black", 5), (7, "white", 3), (6, colour, 2)):
+        box = (x - radius, y - radius, x + radius, y + radius)
+        draw.ellipse(box, outline=edge, width=width)
+
+
 def _draw_legend(page: Image.Image, frame: Frame, top: int) -> None:
-    """Draw a ramp for each component shown, with its number and share of the variance."""
-    shown = frame.settings.shown
-    ramps = (255 * legend(frame.settings.colour_map, len(shown), 64)).round().byte().numpy()
-    ratios = frame.basis.explained_variance_ratio.tolist()
-    columns = max(1, page.width // 150)
+    """Draw a ramp with its label for each component or pin that is painted."""
+    columns = max(1, page.width // _PITCH)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
-    for place, index in enumerate(shown):
+    for place, (label, ramp) in enumerate(frame.legend()):
         row, column = divmod(place, columns)
-        left, above = column * 150, top + row * (_BAR + _GAP)
-        page.paste(Image.fromarray(ramps[place][None]).resize((64, _BAR)), (left, above))
-        label = f"{index + 1}: {100 * ratios[index]:.1f} %"
+        left, above = column * _PITCH, top + row * (_BAR + _GAP)
+        colours = np.rint(255 * ramp).astype(np.uint8)
+        page.paste(Image.fromarray(colours[None]).resize((64, _BAR)), (left, above))
         draw.text((left + 70, above), label, fill="#555555", font=font)

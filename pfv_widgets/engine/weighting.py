@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,24 +22,33 @@ class Level:
         Number of channels summed.
     broken
         Images in which a sum is NaN or infinite.
-    silent
-        Whether every sum is zero.
+    largest
+        Largest magnitude of a sum in the whole batch.
     """
 
     total: Tensor
     channels: int
     broken: tuple[int, ...] = ()
-    silent: bool = False
+    largest: float = 1.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether every sum of the batch is zero."""
+        return not self.largest > 0
 
     @classmethod
     def of_sums(cls, sums: Tensor, channels: int) -> Level:
         """Take channel sums ``(N, h, w)``; one bad place spoils neither image nor batch."""
         finite = torch.isfinite(sums)
         if bool(finite.all()):
-            return cls(sums, channels, silent=not bool(sums.any()))
+            return cls(sums, channels, (), float(sums.abs().max()))
         broken = (~finite.flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
         sums = torch.where(finite, sums, 0.0)
-        return cls(sums, channels, tuple(broken), not bool(sums.any()))
+        return cls(sums, channels, tuple(broken), float(sums.abs().max()))
+
+    def of(self, images: Sequence[int]) -> Level:
+        """Keep some images; the largest magnitude stays that of the batch."""
+        return replace(self, total=self.total[list(images)])
 
 
 def channel_sum(maps: Tensor) -> Tensor:
@@ -74,7 +83,7 @@ def hierarchical(
     levels: Sequence[Level], _: Brightness | None, __: tuple[int, int]
 ) -> list[Tensor]:
     """Channel sums over their largest magnitude, coarse to fine (Bakken et al. 2020)."""
-    return [factor for level in reversed(levels) for factor in _scaled(level.total)]
+    return [_scaled(level) for level in reversed(levels) if not level.silent]
 
 
 def gradual(
@@ -85,8 +94,8 @@ def gradual(
     The image counts by its brightness as shown, in [0, 1], so that dark pixels weigh little
     instead of turning the sign. Without an image it ends at the first level.
     """
-    means = [level.total / level.channels for level in reversed(levels)]
-    factors = [factor for mean in means for factor in _scaled(mean)]
+    # scaled by the largest, a mean over the channels is what their sum is
+    factors = hierarchical(levels, brightness, size)
     return factors + ([brightness(size)] if brightness else [])
 
 
@@ -133,7 +142,6 @@ def bilinear_matrix(length: int, target: int) -> Tensor:
     return (1 - distance).clamp_min(0)
 
 
-def _scaled(total: Tensor) -> list[Tensor]:
-    """Divide by the largest magnitude, which keeps every sign; a silent layer is left out."""
-    largest = float(total.abs().max())
-    return [(total / largest)[:, None]] if largest > 0 else []
+def _scaled(level: Level) -> Tensor:
+    """Divide by the largest magnitude, which keeps every sign; ``(N, 1, h, w)``."""
+    return (level.total / level.largest)[:, None]

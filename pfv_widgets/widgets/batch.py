@@ -29,7 +29,8 @@ from pfv_widgets.widgets.influence_text import influence_line
 from pfv_widgets.widgets.thumbnails import Thumbnails
 
 _HEAVIEST = 2.0  # weight at the right end of a class slider
-_HOW_TO = "Click, or drag over pictures, to take them in or out. Arrow keys and Space do the same."
+_HOW_TO = "Click or drag to take images in or out. Keys: arrows and Space."
+_NO_PRESET = -1  # what the list of presets goes back to; None would show it empty
 _ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
     "All": ("Every image counts once in the basis.", lambda old: (1.0,) * len(old)),
     "None": ("Take every image out, to start from none.", lambda old: (0.0,) * len(old)),
@@ -82,6 +83,7 @@ class BatchTab:
         )
         self.widget = self._laid_out()
         self._point_at(None)
+        self._show_result()
         self.show(Settings())
 
     def show(self, settings: Settings) -> None:
@@ -182,22 +184,22 @@ class BatchTab:
     def _preset_list(self) -> w.Dropdown:
         names = [(text.plain(one.name, 32), index) for index, one in enumerate(self._presets)]
         control = w.Dropdown(
-            options=[("Choose …", None), *names],
+            options=[("Choose …", _NO_PRESET), *names],
             description="Preset",
             tooltip="Ready-made compositions; choose the random half again for another one.",
             disabled=not names,
-            layout=w.Layout(width="100%"),
+            layout=w.Layout(width="auto"),
             style={"description_width": "84px"},
         )
         control.observe(self._preset_chosen, "value")
         return control
 
     def _preset_chosen(self, change: dict[str, Any]) -> None:
-        if self._showing.now or change["new"] is None:
+        if self._showing.now or change["new"] == _NO_PRESET:
             return
         weights = self._presets[change["new"]].weights(next(self._seeds))
         with self._showing:
-            self.preset.value = None  # ready to be chosen again
+            self.preset.value = _NO_PRESET  # ready to be chosen again
         self._reweigh(lambda _: weights)
 
     def _class_slider(self, label: str) -> w.FloatSlider:
@@ -245,7 +247,7 @@ class BatchTab:
 
     def _laid_out(self) -> w.VBox:
         self._hint.layout = w.Layout(height="42px", overflow="hidden")  # no text moves the rest
-        self.result.layout = w.Layout(min_height="64px")
+        self.result.layout = w.Layout(min_height="92px")
         return w.VBox(
             [
                 self._summary,

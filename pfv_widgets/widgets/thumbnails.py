@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,13 +64,14 @@ class Thumbnails:
         self._cursor: int | None = None
         self._by_key = False  # only then the cursor is drawn
         self._closed = False
+        self._pointer = (-1.0, -1.0)
         self._pointed: int | None = None
         self._stroke: _Stroke | None = None
         self._gripped = False
         self.surface.on_ready(self.repaint)
         self.surface.on_pointer(down=self._down, move=self._moved, up=self._up, out=self._left)
         self.surface.on_key(self._pressed)
-        self.widget.on_mouse_wheel(lambda _, down: self._scroll(2 * down))
+        self.widget.on_mouse_wheel(lambda _, down: self._wheel(2 * down))
         self.repaint()
 
     def show(self, weights: Weights) -> None:
@@ -80,7 +81,7 @@ class Thumbnails:
                 self._weights = weights
                 self._paint()
 
-    def show_influence(self, angles: Sequence[float] | None) -> None:
+    def show_influence(self, angles: Iterable[float] | None) -> None:
         """Show angles in degrees (NaN: none) instead of weights, the largest one outlined."""
         with self._lock:
             self._angles = None if angles is None else tuple(float(angle) for angle in angles)
@@ -89,11 +90,7 @@ class Thumbnails:
     def repaint(self) -> None:
         """Send everything: a page that has just appeared shows nothing yet."""
         with self._lock:
-            pen = self.surface.pen()
-            pen.on(self.surface.stores[0])
-            pen.put(self._photos)
-            pen.on(self.surface.canvas)
-            self._paint(pen)
+            self._paint(photos=True)
 
     def close(self) -> None:
         """Remove the thumbnails from every page."""
@@ -101,11 +98,16 @@ class Thumbnails:
             self._closed = True
             self.surface.close()
 
-    def _paint(self, pen: Pen | None = None) -> None:
-        if not self._closed:  # a page that draws on a canvas which is gone draws no more
-            pen = pen or self.surface.pen()
-            self._draw(pen)
-            pen.send()
+    def _paint(self, *, photos: bool = False) -> None:
+        if self._closed:  # a page that draws on a canvas which is gone draws no more
+            return
+        pen = self.surface.pen()
+        if photos:
+            pen.on(self.surface.stores[0])
+            pen.put(self._photos)
+            pen.on(self.surface.canvas)
+        self._draw(pen)
+        pen.send()
 
     def _draw(self, pen: Pen) -> None:
         sheet, store = self.sheet, self.surface.stores[0]
@@ -163,8 +165,9 @@ class Thumbnails:
         seen, whole = self.sheet.seen, self.sheet.size[0]
         return WIDTH - TRACK + 8, round(top * seen / whole), 10, round(seen * seen / whole)
 
-    def _scroll(self, distance: float) -> None:
+    def _wheel(self, distance: float) -> None:
         self._scroll_to(self._top + distance)
+        self._point_at(self._index(*self._pointer))
 
     def _scroll_to(self, top: float) -> None:
         with self._lock:
@@ -198,6 +201,7 @@ class Thumbnails:
         self._point_at(index)
 
     def _moved(self, x: float, y: float) -> None:
+        self._pointer = (x, y)
         if self._gripped:
             self._scroll_to_handle(y)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,6 +85,17 @@ def test_angle_of_an_image_that_holds_nearly_all_variance_keeps_its_digits(weigh
     assert found.most()[0] == 2
 
 
+def test_angle_of_an_image_that_holds_nearly_all_weight_keeps_its_digits() -> None:
+    batch = blobs(5)
+    rest = batch.tensor[[0, 1, 3, 4]].mean(dim=(0, 2, 3))
+    batch.tensor[2] = 1e-3 * batch.tensor[2] + rest[:, None, None]  # all the same, in the middle
+    pfv = PFV(tiny(channels=16), batch, device="cpu")
+    images = (1e-6, 3e-6, 1.0, 1e-6, 2e-6)
+    found = leave_one_out(pfv, Settings(layer="0", components=2, images=images))
+    wanted = slow(maps_of(pfv, "0"), 2, images)
+    np.testing.assert_allclose(found.angles[2], wanted[2, 0], rtol=2e-3)
+
+
 def test_image_of_its_own_kind_turns_the_basis_most() -> None:
     batch = blobs(1).subset([0] * 8)
     batch.tensor[5] = torch.randn(3, 32, 32, generator=seeded(3))
@@ -135,6 +147,21 @@ def test_neither_network_nor_colours_nor_cache_are_touched(pfv: PFV) -> None:
     assert (len(pfv.cache), pfv.cache.nbytes) == (kept, held)
     torch.testing.assert_close(pfv._last[LAYER].components, colours[LAYER], rtol=0, atol=0)
     torch.testing.assert_close(pfv.render(settings).heatmaps, before.heatmaps, rtol=0, atol=0)
+
+
+def test_what_is_kept_is_not_asked_for_while_another_thread_paints(pfv: PFV) -> None:
+    done = threading.Event()
+
+    def sweep() -> None:
+        leave_one_out(pfv, Settings(layer=LAYER))
+        done.set()
+
+    with pfv._lock:
+        thread = threading.Thread(target=sweep)
+        thread.start()
+        assert not done.wait(0.3)
+    assert done.wait(30)
+    thread.join()
 
 
 def test_progress_counts_the_images(pfv: PFV) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: a Jupyter server, Chromium, notebooks in Lab and in Voila."""
+"""Fixtures of the browser tests: a Jupyter server, Chromium, the three places of notebooks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from tests.browser.lab import LabPage
+from tests.browser.notebook7 import Notebook7Page
 from tests.browser.server import JupyterServer
 from tests.browser.widget_page import WidgetPage
 from tests.run import NO_BROWSER, find_browser
@@ -71,7 +72,7 @@ def keep_evidence(item: pytest.Item, context: BrowserContext) -> Path:
 
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    """One JupyterLab server for all browser tests."""
+    """One Jupyter server for all browser tests."""
     server = JupyterServer(tmp_path_factory.mktemp("jupyter"))
     server.start()
     yield server
@@ -136,6 +137,21 @@ def lab(
         name = notebook(cells)
         opened = LabPage(page, jupyter, name)
         opened.open(name.removesuffix(".ipynb"))
+        opened.run_all()
+        return opened
+
+    return open_and_run
+
+
+@pytest.fixture
+def notebook7(
+    jupyter: JupyterServer, page: Page, notebook: Callable[[list[str]], str]
+) -> Callable[[list[str]], Notebook7Page]:
+    """Open code cells as a notebook in Notebook 7 and run them."""
+
+    def open_and_run(cells: list[str]) -> Notebook7Page:
+        opened = Notebook7Page(page, jupyter, notebook(cells))
+        opened.open()
         opened.run_all()
         return opened
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Locator
 
-from tests.browser.lab import LabPage
+from tests.browser.lab import NotebookPage
 from tests.browser.widget_page import WidgetPage
 
 SIDE = 12  # blocks along a tile that are compared
@@ -31,8 +31,8 @@ def expected(explorer, index, side={SIDE}):
 """
 
 # Whether the blocks of a tile have these mean colours, give or take a tolerance.
-MATCHES = """([selector, index, [x, y, width, height, means], side, tolerance]) => {
-  const canvas = document.querySelectorAll(selector)[index];
+MATCHES = """([index, [x, y, width, height, means], side, tolerance]) => {
+  const canvas = document.querySelectorAll(".pfv-explorer")[index]?.querySelector("canvas");
   if (!canvas || !canvas.width) return false;
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
   const sums = new Float64Array(3 * side * side);
@@ -52,7 +52,8 @@ MATCHES = """([selector, index, [x, y, width, height, means], side, tolerance]) 
 class ExplorerPage:
     """One explorer on a page; ``name`` is its variable in the kernel.
 
-    In Lab the expected picture comes from the kernel; Voila has none to ask.
+    ``canvas`` counts the explorers of the page; the gallery is the first canvas of its explorer.
+    In notebooks the expected picture comes from the kernel; Voila has none to ask.
     """
 
     def __init__(self, page: WidgetPage, name: str = "explorer", canvas: int = 0) -> None:
@@ -60,9 +61,10 @@ class ExplorerPage:
         self._name = name
         self._canvas = canvas
         self.box = page.page.locator(".pfv-explorer").nth(canvas)
+        self.gallery = self.box.locator("canvas").first
 
     def run(self, code: str) -> str:
-        assert isinstance(self.page, LabPage)
+        assert isinstance(self.page, NotebookPage)
         return self.page.run(code.replace("explorer", self._name))
 
     def wait_until(self, expression: str, wanted: str, timeout: float = 30) -> None:
@@ -75,18 +77,23 @@ class ExplorerPage:
         """Wait until tiles look as the engine says."""
         for index in tiles or (0, 3):
             wanted = json.loads(self.run(f"expected(explorer, {index})"))
-            argument = [self.page.CANVASES, self._canvas, wanted, SIDE, tolerance]
+            argument = [self._canvas, wanted, SIDE, tolerance]
             self.page.wait_for(MATCHES, argument)
 
     def pixels(self) -> npt.NDArray[np.int16]:
         """All pixels of the gallery, RGBA, signed so that differences come out right."""
-        canvas = self.page.canvas(self._canvas)
-        width, height = (int(canvas.get_attribute(side) or 0) for side in ("width", "height"))
-        return self.page.pixels(0, 0, width, height, self._canvas).astype(np.int16)
+        width, height = (int(self.gallery.get_attribute(name) or 0) for name in ("width", "height"))
+        return self.page.read(self.gallery, 0, 0, width, height).astype(np.int16)
+
+    def open_tab(self, title: str) -> None:
+        """Bring a page of the panel to the front, where the panel has pages."""
+        tab = self.box.get_by_role("tab", name=title, exact=True)
+        if tab.count():
+            tab.first.click()
 
     def click(self, x: int, y: int) -> None:
         """Click a point in pixels of the canvas, whatever its size on the screen."""
-        canvas = self.page.canvas(self._canvas)
+        canvas = self.gallery
         canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
         assert box is not None

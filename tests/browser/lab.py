@@ -43,6 +43,23 @@ RUN_CODE = """async (code) => {
   return { status: reply.content.status, text };
 }"""
 
+RESTART = """() => {
+  // fulfilled once the dialog is answered and the new kernel is there
+  window.testRestart = window.jupyterapp.commands.execute("notebook:restart-kernel");
+}"""
+
+INTERRUPT = """() => window.jupyterapp.commands.execute("notebook:interrupt-kernel")"""
+
+RUN_BESIDE = """code => {
+  const { kernel } = window.testPanel.sessionContext.session;
+  window.testRun = kernel.requestExecute({ code, store_history: false, stop_on_error: false });
+  window.testRunEnd = null;
+  window.testRun.done.then((reply) => { window.testRunEnd = reply.content.status; });
+}"""
+
+THEME = """(name) =>
+  window.jupyterapp.commands.execute("apputils:change-theme", { theme: name })"""
+
 SAVE = """() => window.jupyterapp.commands.execute("docmanager:save")"""
 
 NEW_VIEW = """async (index) => {
@@ -59,18 +76,8 @@ WITHIN = """([argument, seconds]) => Promise.race([
 ])"""
 
 
-class LabPage(WidgetPage):
-    """One page of JupyterLab, in a workspace of its own, with one notebook."""
-
-    def __init__(self, page: Page, server: JupyterServer, name: str) -> None:
-        super().__init__(page)
-        self._server = server
-        self._name = name
-
-    def open(self, workspace: str) -> None:
-        """Open Lab with the notebook and wait for its kernel."""
-        self.page.goto(self._server.url(f"lab/workspaces/{workspace}"))
-        self._open_notebook()
+class NotebookPage(WidgetPage):
+    """A notebook with a kernel, driven through the application object that its page exposes."""
 
     def run_all(self, timeout: float = 120) -> None:
         """Run all cells; raise with the traceback where one fails."""
@@ -84,6 +91,15 @@ class LabPage(WidgetPage):
         assert result["status"] == "ok", result["text"]
         return str(result["text"]).strip()
 
+    def begin(self, code: str) -> None:
+        """Run code in the kernel, beside its cells, and go on meanwhile."""
+        self.page.evaluate(RUN_BESIDE, code)
+
+    def wait_for_end(self, timeout: float = 60) -> str:
+        """Wait until what was begun has ended; return ``"ok"``, ``"error"`` or ``"aborted"``."""
+        self.wait_for("() => window.testRunEnd", timeout=timeout)
+        return str(self.page.evaluate("() => window.testRunEnd"))
+
     def wait_until_idle(self, timeout: float = 60) -> None:
         self.wait_for(IS_IDLE, timeout=timeout)
 
@@ -94,6 +110,39 @@ class LabPage(WidgetPage):
         """Save, reload the page and open the notebook again; the kernel lives on."""
         self.save()
         self.page.reload()
+        self._open_notebook()
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel as the stop button does."""
+        self._call(INTERRUPT)
+
+    def restart(self) -> None:
+        """Restart the kernel as the button does, with its question; no cell is run."""
+        self._call(RESTART)
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self._call("() => window.testRestart")
+        self.wait_until_idle()
+
+    def _open_notebook(self) -> None:
+        raise NotImplementedError
+
+    def _call(self, function: str, argument: object = None, timeout: float = 60) -> Any:
+        """Call a JavaScript function of the page; raise where its promise stays open."""
+        within = WITHIN.replace("FUNCTION", function)
+        return self.page.evaluate(within, [argument, timeout])
+
+
+class LabPage(NotebookPage):
+    """One page of JupyterLab, in a workspace of its own, with one notebook."""
+
+    def __init__(self, page: Page, server: JupyterServer, name: str) -> None:
+        super().__init__(page)
+        self._server = server
+        self._name = name
+
+    def open(self, workspace: str) -> None:
+        """Open Lab with the notebook and wait for its kernel."""
+        self.page.goto(self._server.url(f"lab/workspaces/{workspace}"))
         self._open_notebook()
 
     def second_view(self, cell: int = -1) -> None:
@@ -107,12 +156,12 @@ class LabPage(WidgetPage):
         other.open(f"{self._name.removesuffix('.ipynb')}-second")
         return other
 
+    def theme(self, name: str) -> None:
+        """Change the theme, such as ``"JupyterLab Dark"``, and wait until its colours are there."""
+        self._call(THEME, name)
+        self.wait_for("name => document.body.dataset.jpThemeName === name", name)
+
     def _open_notebook(self) -> None:
         self.wait_for("() => window.jupyterapp !== undefined", timeout=60)
         self._call(OPEN, self._name)
         self.wait_until_idle()
-
-    def _call(self, function: str, argument: object = None, timeout: float = 60) -> Any:
-        """Call a JavaScript function of the page; raise where its promise stays open."""
-        within = WITHIN.replace("FUNCTION", function)
-        return self.page.evaluate(within, [argument, timeout])

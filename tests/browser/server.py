@@ -1,4 +1,4 @@
-"""A JupyterLab server of its own for the tests: free port, token, none of the user's settings."""
+"""A Jupyter server of its own for the tests: free port, token, none of the user's settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ START_LIMIT = 90.0  # seconds; a cold start on a busy machine takes about 10
 
 
 class JupyterServer:
-    """JupyterLab, and Voila under `/voila/render/`, on the loopback address."""
+    """JupyterLab on the loopback address, with Notebook 7 (`/notebooks/`) and Voila beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.notebooks = folder / "notebooks"
@@ -103,6 +103,7 @@ class JupyterServer:
             f"--ServerApp.root_dir={self.notebooks}",
             f"--IdentityProvider.token={self.token}",
             "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
             "--LabApp.extension_manager=readonly",  # the other kind asks the network for a list
         ]
 

@@ -42,7 +42,13 @@ class WidgetPage:
         self, x: int, y: int, width: int = 1, height: int = 1, index: int = 0
     ) -> npt.NDArray[np.uint8]:
         """Return what is painted: (height, width, 4) RGBA, in canvas pixels."""
-        text = self.canvas(index).evaluate(READ_PIXELS, [x, y, width, height])
+        return self.read(self.canvas(index), x, y, width, height)
+
+    def read(
+        self, canvas: Locator, x: int, y: int, width: int, height: int
+    ) -> npt.NDArray[np.uint8]:
+        """Return what is painted on a canvas, as :meth:`pixels` does."""
+        text = canvas.evaluate(READ_PIXELS, [x, y, width, height])
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
 
     def wait_for(self, predicate: str, argument: object = None, timeout: float = 20) -> None:

@@ -1,0 +1,84 @@
+"""Where a file may be written: refusals in words, and nothing left behind half written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+
+def checked_place(path: object, suffixes: Collection[str], content: str) -> Path:
+    """Return where to write ``content`` (its name in words), or raise with what is wrong.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For no name, another suffix, a folder, or a folder that is not there.
+    """
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise PFVTypeError(f"path={path!r}: expected the name of a file, as a text or a Path.")
+    place = Path(path)
+    named = f"path={str(path)!r}"
+    if "\0" in str(place):
+        raise PFVValueError(f"{named}: a name cannot hold the character \\0; leave it out.")
+    if place.suffix.lower() not in suffixes:
+        raise PFVValueError(f"{named}: choose a name that ends in {_either(suffixes)} {content}.")
+    try:
+        if place.is_dir():
+            raise PFVValueError(f"{named}: it is a folder; give the name of a file in it.")
+        if not place.parent.is_dir():
+            raise PFVValueError(f"{named}: there is no folder {str(place.parent)!r}; make it.")
+    except OSError as error:
+        raise unwritable(place, error) from error
+    return place
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Hand out a file beside ``path`` that takes its place at the end, unless it was removed.
+
+    An error leaves no trace.
+
+    Raises
+    ------
+    PFVValueError
+        If it cannot be written there.
+    """
+    part: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        yield part
+        if part.exists():
+            part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
+            part.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> PFVValueError:
+    """Return the error for a file that the system refuses."""
+    reason = error.strerror or str(error)
+    return PFVValueError(
+        f"path={str(path)!r} cannot be written ({reason}); give a file in a folder of yours, "
+        "with a shorter name if this is too long."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)  # it can be read only by setting it
+    os.umask(mask)
+    return mask
+
+
+def _either(suffixes: Collection[str]) -> str:
+    *first, last = suffixes
+    return f"{', '.join(first)} or {last}" if first else last

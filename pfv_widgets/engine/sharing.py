@@ -1,0 +1,78 @@
+"""Colours that all images share, and colours that only some have (TorchPRISM, Szandala)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LEVELS = 3  # a channel, as in TorchPRISM: 27 colours
+# Between two regions the picture runs through in-between colours in a rim of a pixel or two,
+# which is no colour of the image: that rim is below one in a hundred, what an eye sees as an
+# area is above.
+SMALLEST_SHARE = 0.01
+_LONGEST = 112  # pixels at which colours are counted: in any larger picture the shares are equal
+_HIDDEN = 0.5
+_EMPTY = {
+    "inclusive": "No colour is in every image: nothing is shown. Take images out of the basis, "
+    "or show the colours of all.",
+    "exclusive": "Every colour is in every image: nothing is shown. Show the colours of all.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """Colours that are shown.
+
+    Attributes
+    ----------
+    shown
+        For each of the 27 colours, bool ``(27,)``, on the CPU.
+    warnings
+        What to say where next to nothing is shown.
+    """
+
+    shown: Tensor
+    warnings: tuple[str, ...]
+
+
+def counting_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width at which the colours of images of ``size`` are counted."""
+    factor = min(1.0, _LONGEST / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def codes_of(picture: Tensor) -> Tensor:
+    """Give each pixel of ``(N, 3, H, W)`` the number of its colour, 0 … 26; ``(N, H, W)``."""
+    red, green, blue = (picture * LEVELS).to(torch.int64).clamp_(0, LEVELS - 1).unbind(1)
+    return (red * LEVELS + green) * LEVELS + blue
+
+
+def shares_of(picture: Tensor) -> Tensor:
+    """Share of each image ``(N, 3, H, W)`` that has each colour, ``(N, 27)``, on the CPU."""
+    colours = LEVELS**3
+    codes = codes_of(picture).flatten(1).cpu()
+    counts = torch.stack([torch.bincount(one, minlength=colours) for one in codes])
+    return counts / codes.shape[1]
+
+
+def selected(shares: Tensor, weights: Sequence[float], sharing: str) -> Shared:
+    """Choose colours by their ``shares`` (N, 27) of the images; those without a weight don't count.
+
+    ``"inclusive"``: the colours that take up a smallest share of every image; ``"exclusive"``:
+    all others.
+    """
+    counted = shares[torch.tensor([weight > 0 for weight in weights])]
+    shown = (counted >= SMALLEST_SHARE).all(dim=0)
+    if sharing == "exclusive":
+        shown = ~shown
+    seen = bool((counted[:, shown].sum(dim=1) >= SMALLEST_SHARE).any())
+    return Shared(shown, () if seen else (_EMPTY[sharing],))
+
+
+def hide(picture: Tensor, shown: Tensor) -> Tensor:
+    """Paint pixels of ``(N, 3, H, W)`` grey whose colour is not ``shown``, bool ``(27,)``."""
+    keep = shown.to(picture.device)[codes_of(picture)]
+    return torch.where(keep[:, None], picture, _HIDDEN)
