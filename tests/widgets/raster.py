@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 Picture = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Window = tuple[slice, slice]
+Box = Sequence[float]  # left, top, width, height
 _FRESH = {
     "global_alpha": 1.0,
     "global_composite_operation": "source-over",
@@ -25,7 +29,7 @@ class State:
     """What ``save`` keeps of a canvas."""
 
     values: dict[str, Any] = field(default_factory=lambda: dict(_FRESH))
-    clip: npt.NDArray[np.bool_] | None = None
+    clip: Mask | None = None
 
 
 class Raster:
@@ -46,7 +50,7 @@ class Raster:
         self.size = height or self.size[0], width or self.size[1]
         self.pixels: Picture = np.zeros((*self.size, 4), np.float32)
         self.states = [State()]
-        self._rectangles: list[list[float]] = []
+        self._rectangles: list[Box] = []
 
     def play(self, name: str, arguments: list[Any]) -> None:
         """Carry out a command by its name in the browser."""
@@ -61,10 +65,16 @@ class Raster:
         elif name == "rect":
             self._rectangles.append(arguments)
         elif name == "clip":
-            inside = [self._mask(0, *one) for one in self._rectangles]
-            state.clip = self._clipped(np.any(inside, axis=0) if inside else np.bool_(False))
+            inside = np.zeros(self.size, bool)
+            for box in self._rectangles:
+                window = self._window(0, box)
+                inside[window] |= self._mask(window, 0, box)
+            state.clip = inside if state.clip is None else inside & state.clip
         elif name in ("clear", "clearRect"):
-            self.pixels[self._clipped(self._mask(0, *(arguments or (0, 0, *self.size[::-1]))))] = 0
+            box: Box = arguments or [0, 0, *self.size[::-1]]
+            window = self._window(0, box)
+            mask = self._mask(window, 0, box)
+            self.pixels[window][mask if state.clip is None else mask & state.clip[window]] = 0
         else:
             self._shape(name, *arguments)
 
@@ -99,45 +109,58 @@ class Raster:
         self._blend(scaled, (rows, columns))
 
     def _shape(self, name: str, *numbers: float) -> None:
-        half = self.states[-1].values["line_width"] / 2
-        if name == "fillRect":
-            mask = self._mask(0, *numbers)
-        elif name == "strokeRect":
-            mask = self._mask(half, *numbers) & ~self._mask(-half, *numbers)
+        values, line = self.states[-1].values, name.startswith("stroke")
+        half = values["line_width"] / 2 if line else 0.0
+        if name in ("fillRect", "strokeRect"):
+            window = self._window(half, numbers)
+            mask = self._mask(window, half, numbers)
+            if line:
+                mask = mask & ~self._mask(window, -half, numbers)
         elif name in ("fillCircle", "strokeCircle"):
             x, y, radius = numbers
-            distance = np.hypot(*(a - b for a, b in zip(self._centres(), (y, x), strict=True)))
-            mask = distance <= radius if name == "fillCircle" else abs(distance - radius) <= half
+            window = self._window(half, (x - radius, y - radius, 2 * radius, 2 * radius))
+            rows, columns = self._centres(window)
+            distance = np.hypot(rows - y, columns - x)
+            mask = abs(distance - radius) <= half if line else distance <= radius
         else:
             assert name == "strokeLine", f"a page of this test cannot {name}"
-            mask = self._line(half, *numbers)
-        style = "fill_style" if name.startswith("fill") else "stroke_style"
-        drawn = np.zeros((*self.size, 4), np.float32)
-        drawn[mask] = (*_colour(self.states[-1].values[style]), 1)
-        self._blend(drawn, (slice(None), slice(None)))
+            x, y, right, bottom = numbers
+            window = self._window(half, (x, y, right - x, bottom - y))
+            mask = self._along(window, half, numbers)
+        drawn = np.zeros((*mask.shape, 4), np.float32)
+        drawn[mask] = (*_colour(values["stroke_style" if line else "fill_style"]), 1)
+        self._blend(drawn, window)
 
-    def _line(self, half: float, x1: float, y1: float, x2: float, y2: float) -> Any:
-        rows, columns = self._centres()
+    def _along(self, window: Window, half: float, ends: Box) -> Mask:
+        x1, y1, x2, y2 = ends
+        rows, columns = self._centres(window)
         length = math.hypot(x2 - x1, y2 - y1) or 1.0
         along = ((columns - x1) * (x2 - x1) + (rows - y1) * (y2 - y1)) / length
         aside = ((columns - x1) * (y2 - y1) - (rows - y1) * (x2 - x1)) / length
         return (along >= 0) & (along <= length) & (abs(aside) <= half)
 
-    def _centres(self) -> tuple[Any, Any]:
-        rows, columns = np.ogrid[: self.size[0], : self.size[1]]
+    def _centres(self, window: Window) -> tuple[Any, Any]:
+        rows, columns = np.ogrid[window]
         return rows + 0.5, columns + 0.5
 
-    def _mask(self, more: float, left: float, top: float, width: float, height: float) -> Any:
+    def _window(self, more: float, box: Box) -> Window:
+        """All pixels that a box touches that is ``more`` wider on each side."""
+        left, top, width, height = box
+        spans = []
+        for start, length, most in ((top, height, self.size[0]), (left, width, self.size[1])):
+            low, high = sorted((start, start + length))
+            first = min(max(math.floor(low - more), 0), most)
+            spans.append(slice(first, min(max(math.ceil(high + more), first), most)))
+        return spans[0], spans[1]
+
+    def _mask(self, window: Window, more: float, box: Box) -> Mask:
         """Pixels whose centres are in a box that is ``more`` wider on each side."""
-        rows, columns = self._centres()
+        left, top, width, height = box
+        rows, columns = self._centres(window)
         x1, x2 = sorted((left, left + width))
         y1, y2 = sorted((top, top + height))
         across = (columns >= x1 - more) & (columns < x2 + more)
         return across & (rows >= y1 - more) & (rows < y2 + more)
-
-    def _clipped(self, mask: Any) -> Any:
-        clip = self.states[-1].clip
-        return np.broadcast_to(mask if clip is None else mask & clip, self.size)
 
     def _seen(self, start: float, length: float, axis: int) -> slice:
         """Pixels along an axis that a box covers and the clip leaves."""
@@ -149,7 +172,7 @@ class Raster:
             return slice(0, 0)
         return slice(max(first, int(places[0])), min(last, int(places[-1]) + 1))
 
-    def _blend(self, drawn: Picture, window: tuple[slice, slice]) -> None:
+    def _blend(self, drawn: Picture, window: Window) -> None:
         values, clip = self.states[-1].values, self.states[-1].clip
         cover = np.float32(values["global_alpha"])
         drawn = drawn * (cover if clip is None else (cover * clip[window])[..., None])
