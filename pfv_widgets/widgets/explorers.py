@@ -199,7 +199,7 @@ class PFVExplorer(w.VBox):
             self._panel.show(scene.settings)
         self._gallery.show(scene, undo=self._history.can_undo, redo=self._history.can_redo)
 
-    def _seen(self, scene: Scene, frame: Frame) -> None:
+    def _seen(self, _: Scene, frame: Frame) -> None:
         """Read the numbers of a picture that is on the page."""
         self._panel.show_frame(frame)
 

@@ -113,7 +113,9 @@ class Painter:
         if not self._pfv.is_ready(settings.layer):
             self._tell(f"Computing {self._pfv.layer(settings.layer).name} …", "busy")
         self._pfv.anchor(settings.layer)
-        return self._pfv.render(settings, size=size, only=tuple(self._grid.indices(scene.page)))
+        shown = tuple(self._grid.indices(scene.page))
+        only = None if len(shown) == len(self._pfv.images) else shown
+        return self._pfv.render(settings, size=size, only=only)
 
     def _work(self, scene: Scene) -> None:
         """Paint in the background; no error ends the thread."""
@@ -166,7 +168,7 @@ class Painter:
             return _FINEST
         settings, layer = scene.settings, self._pfv.layer(scene.settings.layer)
         name = layer.same_as or layer.name
-        factors = self._pfv.factors(name, settings.weighting, self._pfv.images.size)
+        factors = self._pfv.factors(name, settings.weighting, self._pfv.images.size, None)
         return float(max(layer.shape[2], *(factor.shape[3] for factor in factors), 0))
 
     def _gains(self, scene: Scene) -> bool:
