@@ -116,6 +116,7 @@ class ImageGrid:
         self.grid = self._grid_of(self.page, look.view)
         self._resize()
         pen, anew = self.surface.pen(), self._sent != self.page
+        self._sent = None  # until it is on its way: an error leaves nothing to build on
         if anew:
             pen.on(self._photos)
             pen.put(self._files(self.page))
@@ -124,16 +125,17 @@ class ImageGrid:
             pen.put(self._heat_file)
         pen.on(self.canvas)
         self._compose(pen)
+        size = pen.send()
         self._sent = self.page
-        return pen.send()
+        return size
 
     def spot(self, x: float, y: float) -> Spot | None:
         """Image and point in it at a point of the canvas, None beside the tiles."""
-        found = self.grid.at(x, y, self.look.view)
-        if found is None:
+        found, shown = self.grid.at(x, y, self.look.view), self.shown
+        if found is None or found[0] >= len(shown):  # the page is being turned
             return None
         place, across, down = found
-        return Spot(self.shown[place], across, down)
+        return Spot(shown[place], across, down)
 
     def pane_size(self) -> tuple[float, float]:
         """Width and height of an image on the canvas, in its pixels."""
@@ -197,11 +199,10 @@ class ImageGrid:
         for place in range(self.grid.number):
             first, *others = self.grid.panes(place, self.look.view)
             pen.alpha(1.0)
-            self._one(pen, self._photos, 1, place, first)
             if heat and apart:
-                pen.alpha(self.look.opacity)
                 self._one(pen, self._heat, self._step, place, first)
-                pen.alpha(1.0)
+            else:
+                self._one(pen, self._photos, 1, place, first)
             for colour, box in zip(_PURE, others, strict=False) if heat else ():
                 self._one(pen, self._heat, self._step, place, box)
                 if apart:

@@ -68,7 +68,7 @@ class PFVExplorer(w.VBox):
         self._grid = ImageGrid(pfv.images.pixels)
         self._scene = Scene(settings, self._grid.page)
         self._jobs = Jobs()
-        self._batch = BatchTab(pfv.images, self.edit, self._sweep, self._gesture)
+        self._batch = BatchTab(pfv.images, self.edit, self._sweep, self.gesture)
         self._panel = Panel(pfv, settings, self.edit, {"Batch": self._batch.widget})
         self._gallery = Gallery(self._grid, pfv.images, self, self._scene)
         self._painter = Painter(pfv, self._grid, self._gallery.tell, self._seen, self._pointed)
@@ -128,8 +128,10 @@ class PFVExplorer(w.VBox):
         """Remove the widget from every page and free the memory that the engine keeps."""
         if self._parts is None:  # an error came before there was anything to close
             return
-        self._jobs.close()
+        self._jobs.close(_FAREWELL)
         self._painter.close(_FAREWELL)
+        if self.pfv.progress == self._progressed:
+            self.pfv.progress = None
         self._batch.close()
         self._grid.close()
         self.pfv.close()
@@ -163,6 +165,11 @@ class PFVExplorer(w.VBox):
                 self.settings = getattr(self._history, direction)()
             finally:
                 self._history_moves = False
+
+    def gesture(self, begins: bool) -> None:
+        """Make one step of the history of what a hand does in one go."""
+        with self._editing:
+            (self._history.begin if begins else self._history.end)()
 
     def places(self) -> tuple[int, int]:
         """Height and width of the feature map on show."""
@@ -219,11 +226,6 @@ class PFVExplorer(w.VBox):
                 index, images.names[index], label, weight, values=values, shown=settings.shown
             )
         )
-
-    def _gesture(self, begins: bool) -> None:
-        """Make one step of the history of what a hand does in one go."""
-        with self._editing:
-            (self._history.begin if begins else self._history.end)()
 
     def _sweep(self) -> None:
         """Leave each image out in turn, in the background."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import ipywidgets as w
 import numpy as np
 
-from pfv_widgets.engine.checks import MOST_PINS
+from pfv_widgets.engine.checks import MOST_PINS, Pin
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.errors import PFVValueError
@@ -40,6 +40,9 @@ class Host(Protocol):
     def travel(self, direction: str) -> None:
         """``"undo"`` or ``"redo"``."""
 
+    def gesture(self, begins: bool) -> None:
+        """Make one step to undo of all that changes until it ends."""
+
     def places(self) -> tuple[int, int]:
         """Height and width of the feature map on show."""
 
@@ -67,6 +70,8 @@ class Gallery:
         self._batch = moves.Batch(len(images), grid.image_size)
         self._columns = scene.page.columns  # to go back to from a zoomed image
         self._scene = scene
+        self._dividing = False  # whether the divider is being dragged
+        self._unpinned: tuple[tuple[Pin, ...], bool] | None = None  # before the last click
         self.status, self.hint = w.HTML(), w.HTML(text.hint(_HOW_TO))
         safely = host.safely
         self.toolbar = Toolbar(
@@ -151,8 +156,8 @@ class Gallery:
             acts[key]()
 
     def _listen(self) -> None:
-        meanings = Meanings(self._hover, self.pin, self._twice, self._drag, self._dropped)
-        pointer = Pointer(self._grid.spot, self._grid.pane_size, meanings)
+        meanings = Meanings(self._hover, self._once, self._twice, self._drag, self._dropped)
+        self.pointer = pointer = Pointer(self._grid.spot, self._grid.pane_size, meanings)
         safely = self._host.safely
         self._grid.surface.on_pointer(
             down=safely(pointer.down),
@@ -171,13 +176,23 @@ class Gallery:
         rows, columns = self._host.places()
         return None if spot is None else (spot.image, int(spot.y * rows), int(spot.x * columns))
 
+    def _once(self, spot: Spot) -> None:
+        before, self._unpinned = self._scene.settings, None
+        self.pin(spot)
+        self._unpinned = before.pins, before.similarity
+
     def _twice(self, spot: Spot) -> None:
-        self.unpin(-1)  # that the first of the two clicks has set
+        if self._unpinned is not None:  # take back what the first of the two clicks did
+            pins, similarity = self._unpinned
+            self._host.edit(lambda old: replace(old, pins=pins, similarity=similarity))
         self._host.go(lambda scene: replace(scene, cursor=spot.image), quiet=True)
         self._zoom_or_back()
 
     def _drag(self, start: Spot, end: Spot) -> None:
         if self._scene.settings.view == "split":
+            if not self._dividing:
+                self._dividing = True
+                self._host.gesture(True)
             self._host.edit(lambda old: replace(old, split=round(end.x, 2)))
         else:
             self._host.go(lambda scene: replace(scene, brush=(start, end), hover=None), quiet=True)
@@ -185,9 +200,12 @@ class Gallery:
     def _dropped(self, start: Spot, end: Spot) -> None:
         if self._scene.settings.view == "split":
             self._drag(start, end)
-            return
-        mask = brushed(start, end, self._batch.number, self._host.places())
-        self._host.go(lambda scene: replace(scene, brush=None, selection=Selection(mask)))
+        else:
+            mask = brushed(start, end, self._batch.number, self._host.places())
+            self._host.go(lambda scene: replace(scene, brush=None, selection=Selection(mask)))
+        if self._dividing:
+            self._dividing = False
+            self._host.gesture(False)
 
     def _press(self, name: str) -> None:
         if name in ("undo", "redo"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ class Jobs:
     """Runs jobs in one daemon thread, in order, apart from the painting of pictures."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[tuple[Job, Failed]] = queue.Queue()
+        self._queue: queue.Queue[tuple[Job, Failed] | None] = queue.Queue()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -25,6 +26,8 @@ class Jobs:
         ``cancelled()`` says whether the jobs were closed meanwhile.
         """
         with self._starting:
+            if self._stopped.is_set():
+                return
             self._queue.put((job, failed))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="pfv-jobs", daemon=True)
@@ -34,21 +37,32 @@ class Jobs:
         """Wait until every job has ended."""
         self._queue.join()
 
-    def close(self) -> None:
-        """Tell the job that runs to stop, and forget the others."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._queue.put((lambda _: None, lambda _: None))  # to wake the thread
+    def close(self, timeout: float = 0.0) -> None:
+        """Tell the job that runs to stop, forget the others, and wait at most ``timeout`` s."""
+        with self._starting:
+            if not self._stopped.is_set() and self._thread is not None:
+                self._queue.put(None)  # to end the thread
+            self._stopped.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
 
     def _work(self) -> None:
         while True:
-            job, failed = self._queue.get()
+            wanted = self._queue.get()
             try:
+                if wanted is None:
+                    return
                 if not self._stopped.is_set():
-                    job(self._stopped.is_set)
-            except Exception as error:
-                failed(error)
+                    self._run(*wanted)
+            except Exception:
+                threading.excepthook(
+                    threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                )
             finally:
                 self._queue.task_done()
-            if self._stopped.is_set():
-                return
+
+    def _run(self, job: Job, failed: Failed) -> None:
+        try:
+            job(self._stopped.is_set)
+        except Exception as error:
+            failed(error)

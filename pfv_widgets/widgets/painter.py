@@ -95,13 +95,15 @@ class Painter:
             self._new_page.clear()
             self._grid.forget()
         frame, tiles = self.frame, None
-        if frame is None or self._stale or not scene.has_heat_of(self.scene):
-            frame = self._rendered(scene, self._grid.tile_size(scene.page, wanted))
+        size = self._grid.tile_size(scene.page, wanted)
+        same = not self._stale and scene.has_heat_of(self.scene)
+        if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
+            frame = self._rendered(scene, size)
             tiles = _bytes(frame, scene.selection)
             self._grid.turn(scene.page)
         self._grid.paint(tiles, self._look(scene))
-        pointed = self.scene is None or (scene.hover, scene.cursor) != (
-            self.scene.hover, self.scene.cursor,
+        pointed = self.scene is None or (scene.hover, scene.cursor, scene.settings) != (
+            self.scene.hover, self.scene.cursor, self.scene.settings,
         )  # fmt: skip
         self.scene, self.frame, self._stale = scene, frame, False
         self._took = 1000 * (time.perf_counter() - begin)
@@ -158,7 +160,7 @@ class Painter:
             self._tell(f"{type(error).__name__}: {error} – the last picture stays.", "error")
         try:
             if self.scene is not None:
-                self._grid.paint(None, self._look(scene))
+                self._grid.paint(None, self._look(scene, near=False))
         except Exception as second:  # told already: the first one is the cause
             self._tell(f"{type(error).__name__}: {error} (then {second!r}).", "error")
 
@@ -176,7 +178,7 @@ class Painter:
         fine = self._grid.tile_size(scene.page, self._finest(scene))
         return self.frame is not None and fine[1] > self.frame.heatmaps.shape[2]
 
-    def _look(self, scene: Scene) -> Look:
+    def _look(self, scene: Scene, *, near: bool = True) -> Look:
         settings = scene.settings
         weights = settings.images or ()
         out = frozenset(index for index, weight in enumerate(weights) if weight == 0)
@@ -185,7 +187,8 @@ class Painter:
             for number, pin in enumerate(settings.pins)
         ]
         if scene.hover is not None:
-            rings += [Ring(Spot(p.image, p.x, p.y), _LINE) for p in self._nearest(scene)]
+            places = self._nearest(scene) if near else ()
+            rings += [Ring(Spot(p.image, p.x, p.y), _LINE) for p in places]
             rings.append(Ring(scene.hover, _LINE, bold=True))
         return Look(
             settings.opacity, settings.view, settings.split, out, scene.cursor, tuple(rings),

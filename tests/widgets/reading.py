@@ -10,25 +10,36 @@ import numpy.typing as npt
 from PIL import Image
 
 from pfv_widgets.widgets.explorers import PFVExplorer
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.recorded_page import Drawing, RecordedPage, happen
+
+
+def words(markup: str) -> str:
+    """The text of a piece of HTML."""
+    return html.unescape(re.sub(r"<[^>]+>", "", markup)).strip()
 
 
 def status(explorer: PFVExplorer) -> str:
     """The words of the status line, once nothing is being painted."""
     assert explorer.wait(60)
-    return html.unescape(re.sub(r"<[^>]+>", "", explorer._status.value)).removeprefix("● ")
+    return words(explorer._gallery.status.value).removeprefix("● ")
 
 
 def is_error(explorer: PFVExplorer) -> bool:
     assert explorer.wait(60)
-    return 'role="alert"' in explorer._status.value
+    return 'role="alert"' in explorer._gallery.status.value
+
+
+def hint(explorer: PFVExplorer) -> str:
+    """The words about what is pointed at."""
+    assert explorer.wait(60)
+    return words(explorer._gallery.hint.value)
 
 
 def tile(recorded: RecordedPage, explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
-    """Pixels of a tile on the page, once nothing is being painted."""
+    """Pixels of the tile of an image on the page, once nothing is being painted."""
     assert explorer.wait(60)
     grid = explorer._grid.grid
-    left, top = grid.corner(index)
+    left, top = grid.corner(index - explorer._grid.shown.start)
     picture = recorded.picture(explorer._grid.canvas)
     return picture[top : top + grid.tile[0], left : left + grid.tile[1]]
 
@@ -41,15 +52,64 @@ def expected(explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
 
 
 def shows_its_frame(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
-    """Whether every tile that is in the basis looks as the engine says."""
+    """Whether every tile on the page that is in the basis looks as the engine says."""
     weights = explorer.frame.weights
     differences = [
         np.abs(tile(recorded, explorer, index) - expected(explorer, index)).mean()
-        for index, weight in enumerate(weights)
-        if weight > 0
+        for index in explorer._grid.shown
+        if weights[index] > 0
     ]
     return bool(max(differences) < 5)
 
 
-def pictures_sent(recorded: RecordedPage) -> int:
-    return sum(len(drawing.pictures) for drawing in recorded.drawings)
+def pictures_sent(recorded: RecordedPage, explorer: PFVExplorer) -> int:
+    """Number of pictures among what was drawn on the gallery."""
+    return sum(len(drawing.pictures) for drawing in drawn(recorded, explorer))
+
+
+def drawn(recorded: RecordedPage, explorer: PFVExplorer) -> list[Drawing]:
+    """The messages that drew on the gallery: other canvases are the business of others."""
+    name = f"IPY_MODEL_{explorer._grid.canvas.model_id}"
+    return [one for one in recorded.drawings if ("switchCanvas", [name]) in one.commands]
+
+
+def spot(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> dict[str, float]:
+    """Where a point of an image is on the canvas, in the first of its pictures."""
+    place = index - explorer._grid.shown.start
+    left, top, width, height = explorer._grid.grid.panes(place, explorer._grid.look.view)[0]
+    return {"x": left + x * width, "y": top + y * height}
+
+
+def click(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> None:
+    """Press and let go, long after the last click."""
+    explorer._gallery.pointer._clicked = (float("-inf"), -1)
+    for event in ("mouse_down", "mouse_up"):
+        happen(explorer._grid.canvas, event, **spot(explorer, index, x, y))
+
+
+def drag(
+    explorer: PFVExplorer, index: int, start: tuple[float, float], end: tuple[float, float]
+) -> None:
+    """Press, move in steps, and let go, within an image."""
+    canvas = explorer._grid.canvas
+    happen(canvas, "mouse_down", **spot(explorer, index, *start))
+    for share in (0.25, 0.5, 0.75, 1.0):
+        x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+        happen(canvas, "mouse_move", **spot(explorer, index, x, y))
+    happen(canvas, "mouse_up", **spot(explorer, index, *end))
+
+
+def hover(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> None:
+    happen(explorer._grid.canvas, "mouse_move", **spot(explorer, index, x, y))
+
+
+def press(explorer: PFVExplorer, *keys: str) -> None:
+    """Press keys on the gallery; ``ctrl+z`` and ``shift+ArrowUp`` hold another one."""
+    for key in keys:
+        *held, name = key.split("+") if len(key) > 1 else [key]
+        modifiers = {f"{one}_key": one in held for one in ("shift", "ctrl", "meta")}
+        happen(explorer._grid.canvas, "key_down", key=name, **modifiers)
+
+
+def press_button(button: object) -> None:
+    button._handle_button_msg(None, {"event": "click"}, [])  # type: ignore[attr-defined]

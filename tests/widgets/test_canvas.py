@@ -6,14 +6,14 @@ import io
 
 import numpy as np
 import pytest
-from ipycanvas import Canvas, hold_canvas
 from PIL import Image
 
-from pfv_widgets.widgets.canvas import ImageGrid, Look, _held
+from pfv_widgets.widgets.canvas import ImageGrid, Look, Ring
+from pfv_widgets.widgets.grid import Page, Spot
+from pfv_widgets.widgets.surface import Pen
 from tests.widgets.recorded_page import RecordedPage, happen
 
-MANAGER = Canvas._canvas_manager.default_value
-SIZE = 192
+SIZE = 468  # of the tiles of four images
 
 
 @pytest.fixture
@@ -33,18 +33,19 @@ def heat() -> np.ndarray:
 @pytest.fixture
 def grid(recorded: RecordedPage, photos: np.ndarray) -> ImageGrid:
     grid = ImageGrid(photos)
-    grid.repaint()
+    assert grid.grid.tile == (SIZE, SIZE)
+    grid.paint(None, Look())
     return grid
 
 
 def tile(recorded: RecordedPage, grid: ImageGrid, index: int) -> np.ndarray:
-    left, top = grid.grid.corner(index)
+    left, top = grid.grid.corner(index - grid.shown.start)
     height, width = grid.grid.tile
     return recorded.picture(grid.canvas)[top : top + height, left : left + width]
 
 
-def enlarged(one: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(one).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+def enlarged(one: np.ndarray, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
+    image = Image.fromarray(one).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(image, np.float32)
 
 
@@ -55,6 +56,20 @@ def test_each_tile_mixes_its_photo_with_its_heat_by_the_opacity(
     for index in range(3):
         wanted = 0.75 * photos[index] + 0.25 * enlarged(heat[index])
         assert np.abs(tile(recorded, grid, index) - wanted).max() < 6
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6])
+def test_heat_of_any_step_lies_exactly_on_its_tile(
+    recorded: RecordedPage, grid: ImageGrid, step: int
+) -> None:
+    side = SIZE // step
+    heat = np.zeros((3, side, side, 3), np.uint8)
+    heat[:, : side // 2, : side // 2] = 255
+    grid.paint(heat, Look(view="heatmap"))
+    for index in range(3):
+        found = tile(recorded, grid, index)
+        assert np.abs(found - enlarged(heat[index])).max() < 30
+        assert np.abs(found - enlarged(heat[index])).mean() < 1
 
 
 def test_views_show_the_heat_alone_or_the_photo_alone(
@@ -69,19 +84,37 @@ def test_views_show_the_heat_alone_or_the_photo_alone(
 def test_image_that_is_out_is_dimmed_and_the_others_are_not(
     recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
 ) -> None:
-    grid.paint(None, Look(view="photo", out=(1,)))
+    grid.paint(None, Look(view="photo", out=frozenset([1])))
     assert np.abs(tile(recorded, grid, 0) - photos[0]).max() < 6
     grey = 0.28 * photos[1] + 0.72 * 128
     assert np.abs(tile(recorded, grid, 1) - grey).max() < 6
 
 
-def test_gaps_stay_transparent(recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray) -> None:
-    grid.paint(heat, Look(out=(0,), cursor=1))
-    picture = recorded.picture(grid.canvas).copy()
+@pytest.mark.parametrize("view", ["overlay", "heatmap", "photo", "split", "rgb split"])
+def test_gaps_stay_transparent_and_tiles_are_opaque(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, view: str
+) -> None:
+    grid.paint(heat, Look(view=view, out=frozenset([0])))
+    cover = recorded.cover(grid.canvas).copy()
     for index in range(3):
-        tile(recorded, grid, index)[...] = 0
-    assert recorded.picture(grid.canvas).max() == 0
-    assert picture.max() > 0
+        left, top, width, height = grid.grid.box(index)
+        one = cover[top : top + height, left : left + width]
+        assert one.min() > 0.99
+        one[...] = 0
+    assert cover.max() == 0
+
+
+def test_marks_of_the_last_frame_do_not_stay(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    grid.paint(heat, Look())
+    before = recorded.picture(grid.canvas).copy()
+    corner = Spot(0, 0.01, 0.01)
+    rings = (Ring(corner, "#ff0000", bold=True),)
+    grid.paint(None, Look(cursor=1, rings=rings, frame=(corner, Spot(0, 0.5, 0.5))))
+    assert np.abs(recorded.picture(grid.canvas) - before).max() > 50
+    grid.paint(None, Look())
+    assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
 
 
 def test_frame_is_one_message_with_one_jpeg_of_full_colour(
@@ -96,11 +129,21 @@ def test_frame_is_one_message_with_one_jpeg_of_full_colour(
     assert image.format == "JPEG"
     assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
     height, width = grid.grid.size
-    assert image.size == ((width + 8) // 2, (height + 8) // 2)
+    assert image.size == ((width + 12) // 2, (height + 12) // 2)
 
 
 @pytest.mark.parametrize(
-    "look", [Look(opacity=0.1), Look(view="photo"), Look(out=(1, 2)), Look(cursor=2)], ids=str
+    "look",
+    [
+        Look(opacity=0.1),
+        *(Look(view=view) for view in ("photo", "heatmap", "side by side", "split", "rgb split")),
+        Look(view="split", split=0.2),
+        Look(out=frozenset([1, 2])),
+        Look(cursor=2),
+        Look(rings=(Ring(Spot(0, 0.2, 0.2), "#ff0000"),)),
+        Look(frame=(Spot(0, 0.1, 0.1), Spot(0, 0.4, 0.5))),
+    ],
+    ids=str,
 )
 def test_change_of_the_look_sends_one_message_and_no_picture(
     recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, look: Look
@@ -114,8 +157,9 @@ def test_change_of_the_look_sends_one_message_and_no_picture(
 def test_no_heat_is_drawn_before_there_is_one(
     recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
 ) -> None:
-    grid.paint(None, Look(opacity=1.0))
-    assert np.abs(tile(recorded, grid, 2) - photos[2]).max() < 6
+    for view in ("overlay", "split"):
+        grid.paint(None, Look(opacity=1.0, view=view, split=0.0))
+        assert np.abs(tile(recorded, grid, 2)[:, 5:] - photos[2][:, 5:]).max() < 6
     assert all(drawing.pictures != [b""] for drawing in recorded.drawings)
 
 
@@ -124,10 +168,12 @@ def test_page_that_is_loaded_anew_shows_the_same_again(
     recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, fine: bool
 ) -> None:
     heat = heat.repeat(2, 1).repeat(2, 2) if fine else heat
-    grid.paint(heat, Look(opacity=0.4, out=(2,), cursor=0))
+    look = Look(opacity=0.4, out=frozenset([2]), cursor=0)
+    grid.paint(heat, look)
     before = recorded.picture(grid.canvas).copy()
     recorded.load_anew()
-    grid.repaint()
+    grid.forget()
+    grid.paint(None, look)
     assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
 
 
@@ -143,95 +189,158 @@ def test_every_frame_names_its_canvas_first_and_restores_what_it_saved(
     recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
 ) -> None:
     recorded.drawings.clear()
-    for look in (Look(), Look(out=(0,), cursor=1), Look(view="photo")):
+    looks = [Look(), Look(out=frozenset([0]), cursor=1), Look(view="photo"), Look(view="split")]
+    for look in looks:
         grid.paint(heat, look)
         grid.paint(None, look)
-    grid.repaint()
-    assert len(recorded.drawings) == 7
+    assert len(recorded.drawings) == 8
     for drawing in recorded.drawings:
         assert drawing.names[0] == "switchCanvas"
-        assert drawing.names.count("save") == drawing.names.count("restore") == 1
-        assert "clear" not in drawing.names
+        assert drawing.names.count("save") == drawing.names.count("restore")
+        assert "clear" not in drawing.names  # it would flicker
 
 
-def test_callbacks_get_the_index_of_the_tile(grid: ImageGrid) -> None:
-    clicked: list[int] = []
-    hovered: list[int | None] = []
-    pressed: list[str] = []
-    grid.on_click(clicked.append)
-    grid.on_hover(hovered.append)
-    grid.on_key(pressed.append)
+def test_cursor_is_a_frame_around_its_tile_alone(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    grid.paint(heat, Look())
+    before = recorded.picture(grid.canvas).copy()
+    grid.paint(None, Look(cursor=1))
+    changed = np.abs(recorded.picture(grid.canvas) - before).max(axis=2) > 0
+    left, top, width, height = grid.grid.box(1)
+    assert changed[top, left : left + width].all()
+    assert changed[top : top + height, left].all()
+    assert not changed[top + 6 : top + height - 6, left + 6 : left + width - 6].any()
+    around = changed.copy()
+    around[max(0, top - 6) : top + height + 6, left - 6 : left + width + 6] = False
+    assert not around.any()
+    assert tuple(recorded.picture(grid.canvas)[top, left + 50]) == (0x1A, 0x73, 0xE8)
+
+
+def test_ring_is_where_its_spot_is_and_only_on_its_page(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    rings = (Ring(Spot(1, 0.25, 0.75), "#ff0000"), Ring(Spot(77, 0.5, 0.5), "#00ff00"))
+    grid.paint(255 * np.ones_like(heat), Look(view="heatmap", rings=rings))
+    red = (recorded.picture(grid.canvas) == (255, 0, 0)).all(axis=2)
+    left, top, width, height = grid.grid.box(1)
+    rows, columns = np.nonzero(red)
+    assert rows.mean() + 0.5 == pytest.approx(top + 0.75 * height, abs=0.5)
+    assert columns.mean() + 0.5 == pytest.approx(left + 0.25 * width, abs=0.5)
+    assert 14 <= np.ptp(rows) <= 50
+    assert not (recorded.picture(grid.canvas) == (0, 255, 0)).all(axis=2).any()
+
+
+@pytest.mark.parametrize(
+    ("view", "copies"), [("overlay", 1), ("side by side", 2), ("rgb split", 4)]
+)
+def test_ring_is_seen_in_every_picture_of_its_image(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, view: str, copies: int
+) -> None:
+    grid.paint(heat, Look(view=view, rings=(Ring(Spot(1, 0.3, 0.6), "#123456"),)))
+    inked = (recorded.picture(grid.canvas) == (0x12, 0x34, 0x56)).all(axis=2)
+    panes = grid.grid.panes(1, view)
+    assert len(panes) == copies
+    count = []
+    for left, top, width, height in panes:
+        rows = slice(int(top), int(top + height))
+        count.append(int(inked[rows, int(left) : int(left + width)].sum()))
+    assert min(count) > 50
+    assert sum(count) == inked.sum()
+
+
+def test_rectangle_that_is_brushed_is_drawn_from_any_corner(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    pictures = []
+    for one, other in [((0.2, 0.3), (0.6, 0.5)), ((0.6, 0.5), (0.2, 0.3))]:
+        grid.paint(heat, Look(frame=(Spot(2, *one), Spot(2, *other))))
+        pictures.append(recorded.picture(grid.canvas).copy())
+    assert (pictures[0] == pictures[1]).all()
+    left, top, width, height = grid.grid.box(2)
+    x, y = round(left + 0.4 * width), round(top + 0.3 * height)
+    assert (pictures[0][y, x] == 255).all()
+    assert not (pictures[0][y + 10, x] == 255).all()
+
+
+def test_point_of_the_canvas_is_a_spot_of_an_image(grid: ImageGrid) -> None:
     left, top = grid.grid.corner(2)
-    happen(grid.canvas, "mouse_down", x=left + 5, y=top + 5)
-    happen(grid.canvas, "mouse_down", x=left - 3, y=top - 3)
-    happen(grid.canvas, "touch_start", touches=[{"x": 5, "y": 5}])
-    happen(grid.canvas, "touch_start", touches=[])
-    assert clicked == [2, 0]
-    for x in (5, 6, 7, SIZE + 2, SIZE + 3):
-        happen(grid.canvas, "mouse_move", x=x, y=5)
-    happen(grid.canvas, "mouse_move", x=5, y=5)
-    happen(grid.canvas, "mouse_out", x=0, y=0)
-    assert hovered == [0, None, 0, None]
-    happen(grid.canvas, "key_down", key="a", shift_key=False, ctrl_key=False, meta_key=False)
-    assert pressed == ["a"]
+    found = grid.spot(left + 0.5 * SIZE, top + 0.25 * SIZE)
+    assert found == Spot(2, 0.5, 0.25)
+    assert grid.spot(left - 3, top + 5) is None
+    assert grid.pane_size() == (SIZE, SIZE)
+    grid.paint(None, Look(view="rgb split"))
+    assert grid.spot(left + 0.75 * SIZE, top + 0.125 * SIZE) == Spot(2, 0.5, 0.25)
+    assert grid.pane_size() == (SIZE / 2, SIZE / 2)
+
+
+def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
+    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
+) -> None:
+    grid.turn(Page(1, 1))
+    grid.paint(None, Look())
+    assert grid.shown == range(1, 2)
+    size = grid.grid.tile[::-1]
+    assert np.abs(tile(recorded, grid, 1) - enlarged(photos[1], size)).max() < 6
+    assert grid.spot(5, 5) == Spot(1, pytest.approx(5 / size[0]), pytest.approx(5 / size[1]))
+    heat = np.full((1, *grid.tile_size(grid.page, 80), 3), 77, np.uint8)
+    grid.paint(heat, Look(view="heatmap"))
+    assert np.abs(tile(recorded, grid, 1) - 77).max() < 4
+
+
+def test_photos_of_a_page_are_sent_once_while_it_is_shown(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    recorded.drawings.clear()
+    for _ in range(3):
+        grid.paint(heat, Look())
+    assert [len(drawing.pictures) for drawing in recorded.drawings] == [1, 1, 1]
+    grid.turn(Page(0, 1))
+    grid.paint(np.zeros((1, *grid.tile_size(grid.page, 80), 3), np.uint8), Look())
+    assert len(recorded.drawings[-1].pictures) == 2
+
+
+def test_point_that_is_no_longer_on_a_page_that_turns_is_none(grid: ImageGrid) -> None:
+    left, top = grid.grid.corner(2)
+    grid.turn(Page(2, 1))
+    assert grid.spot(left + 5, top + 5) is None  # between two frames, in another thread
+
+
+def test_frame_that_could_not_be_sent_leaves_nothing_to_build_on(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid.paint(heat, Look(view="heatmap"))
+
+    def fail(_: Pen) -> int:
+        raise OSError("the line is broken")
+
+    fine = 255 - heat.repeat(2, 1).repeat(2, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Pen, "send", fail)
+        with pytest.raises(OSError, match="broken"):
+            grid.paint(fine, Look(view="heatmap"))
+    grid.paint(None, Look(view="heatmap"))  # as after every error
+    assert np.abs(tile(recorded, grid, 1) - fine[1]).max() < 6
 
 
 def test_page_that_is_ready_is_told_by_each_canvas(recorded: RecordedPage, grid: ImageGrid) -> None:
     calls: list[int] = []
     grid.on_ready(lambda: calls.append(1))
-    recorded.load_anew(grid.canvas, grid._photos, grid._heat)
+    recorded.load_anew(grid.canvas, *grid.surface.stores)
     assert calls == [1, 1, 1]
 
 
-def test_error_while_drawing_leaves_ipycanvas_as_it_was(
+def test_canvas_that_is_blurred_gives_the_keys_back(
     recorded: RecordedPage, grid: ImageGrid
 ) -> None:
-    recorded.drawings.clear()
-
-    def draw_and_fail() -> None:
-        with _held():
-            grid.canvas.fill_rect(0, 0, 5)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        draw_and_fail()
-    assert recorded.drawings == []
-    assert not MANAGER._caching
-    assert MANAGER._commands_cache == []
-    assert MANAGER._buffers_cache == []
-    grid.paint(None, Look(view="photo"))
-    assert len(recorded.drawings) == 1
-
-
-def test_drawing_that_someone_else_holds_is_not_sent_and_not_lost(
-    recorded: RecordedPage, grid: ImageGrid
-) -> None:
-    other = Canvas(width=10, height=10)
-    recorded.drawings.clear()
-    with hold_canvas():
-        other.fill_style = "#0000ff"
-        other.fill_rect(0, 0, 10)
-        grid.paint(None, Look(view="photo"))
-        assert len(recorded.drawings) == 1
-        other.fill_rect(0, 0, 5)
-    assert len(recorded.drawings) == 2
-    assert (recorded.picture(other) == [0, 0, 255]).all()
-    assert "fillRect" not in recorded.drawings[0].names
-
-
-def test_other_canvas_can_draw_after_a_frame(recorded: RecordedPage, grid: ImageGrid) -> None:
-    other = Canvas(width=10, height=10)
-    other.fill_style = "#ff0000"
-    other.fill_rect(0, 0, 10)
-    before = recorded.picture(grid.canvas).copy()
-    grid.paint(None, Look(view="photo"))
-    other.fill_style = "#00ff00"
-    other.fill_rect(0, 0, 10)
-    assert (recorded.picture(other) == [0, 255, 0]).all()
-    assert (recorded.picture(grid.canvas) == before).all()
+    recorded.messages.clear()
+    grid.blur()
+    sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
+    assert (grid.canvas.model_id, {"do": "blur"}) in sent
 
 
 def test_close_closes_the_stores_too(recorded: RecordedPage, grid: ImageGrid) -> None:
-    ids = {one.model_id for one in (grid.canvas, grid._photos, grid._heat)}
+    ids = {one.model_id for one in (grid.canvas, *grid.surface.stores)}
     grid.close()
     assert ids <= recorded.closed
+    happen(grid.canvas, "mouse_move", x=1, y=1)
