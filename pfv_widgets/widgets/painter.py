@@ -130,8 +130,7 @@ class Painter:
 
     def _settle(self, scene: Scene) -> None:
         """Wait for the page, then read the numbers and paint finely, unless a hand moves on."""
-        if self._acknowledgement.answered:
-            self._acknowledgement.wait(_PATIENCE)
+        self._await_page()
         moving = self._worker.newer()
         if moving and time.monotonic() - self._told < _SELDOM:
             return
@@ -139,8 +138,14 @@ class Painter:
             self.report(scene)
             if not moving and self._gains(scene) and not self._worker.newer(_REST):
                 self.draw(scene, self._finest(scene))
+                self._await_page()
         except Exception as error:
             self._fail(scene, error)
+
+    def _await_page(self) -> None:
+        """Wait until the page has drawn what it was sent, where there is one that answers."""
+        if self._acknowledgement.answered:
+            self._acknowledgement.wait(_PATIENCE)
 
     def report(self, scene: Scene) -> None:
         """Tell that a scene is painted, and let its numbers be read."""
