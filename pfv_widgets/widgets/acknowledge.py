@@ -5,8 +5,15 @@ from __future__ import annotations
 import threading
 
 import ipywidgets as w
+import traitlets
 
 from pfv_widgets.widgets.controls import close_all
+
+
+class _Quiet(w.IntText):
+    """A number that the kernel does not send back to the page that sent it."""
+
+    value = traitlets.CInt(0).tag(sync=True, echo_update=False)
 
 
 class Acknowledgement:
@@ -18,7 +25,7 @@ class Acknowledgement:
     """
 
     def __init__(self) -> None:
-        self._out, self._back = w.IntText(), w.IntText()
+        self._out, self._back = w.IntText(), _Quiet()
         self._link = w.jslink((self._out, "value"), (self._back, "value"))
         self._arrived = threading.Event()
         self._number = 0

@@ -1,28 +1,30 @@
-"""The gallery: all tiles of a batch on one canvas; the only place that knows ipycanvas."""
+"""The gallery: the tiles of a page on one canvas, put together in the browser from two stores."""
 
 from __future__ import annotations
 
-import io
-import math
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
-from ipycanvas import Canvas
-from ipycanvas.canvas import COMMANDS
+from ipywidgets import Widget
 from PIL import Image
 
-from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.grid import GAP, PANES, Box, Grid, Page, Spot
+from pfv_widgets.widgets.surface import Pen, Surface, encode
 
-GAP = 8  # pixels of the canvas between tiles
-_SMALLEST = 192  # pixels of the canvas for a tile where there is room: small photos are enlarged
-_WIDE = 1200  # pixels of the canvas for a full row: crisp at twice the pixel density
-_TALL = 4096  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _FADE = ("#808080", 0.72)
-_sending = threading.Lock()  # ipycanvas keeps one queue for all canvases of a process
+_WIDEST = "760px"  # on the screen
+_PURE = ("#ff0000", "#00ff00", "#0000ff")
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A mark around a spot, in a colour with a dark or light rim."""
+
+    spot: Spot
+    colour: str
+    bold: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,70 +33,19 @@ class Look:
 
     opacity: float = 0.65
     view: str = "overlay"
-    out: tuple[int, ...] = ()
+    split: float = 0.5
+    out: frozenset[int] = frozenset()
     cursor: int | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where each tile stands, in pixels of the canvas."""
-
-    number: int
-    columns: int
-    tile: tuple[int, int]
-
-    @classmethod
-    def of(cls, number: int, size: tuple[int, int]) -> Grid:
-        """Arrange ``number`` images of ``size`` (height, width) as near to a square as it gets."""
-        height, width = size
-        columns = min(number, max(1, math.ceil(math.sqrt(number * height / width))))
-        across = min(max(width, _SMALLEST), (_WIDE - GAP * (columns - 1)) // columns, 512)
-        across = max(16, across // 2 * 2)
-        down = max(2, round(across * height / width / 2) * 2)
-        return cls(number, columns, (min(down, _TALL), across))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the canvas."""
-        rows = math.ceil(self.number / self.columns)
-        return rows * (self.tile[0] + GAP) - GAP, self.columns * (self.tile[1] + GAP) - GAP
-
-    def corner(self, index: int) -> tuple[int, int]:
-        """Left and top of a tile."""
-        row, column = divmod(index, self.columns)
-        return column * (self.tile[1] + GAP), row * (self.tile[0] + GAP)
-
-    def at(self, x: float, y: float) -> int | None:
-        """Index of the tile at a point of the canvas, None beside the tiles."""
-        column, left = divmod(x, self.tile[1] + GAP)
-        row, top = divmod(y, self.tile[0] + GAP)
-        index = int(row * self.columns + column)
-        inside = left < self.tile[1] and top < self.tile[0] and 0 <= column < self.columns
-        return index if inside and 0 <= index < self.number else None
-
-    def atlas(self, tiles: np.ndarray) -> np.ndarray:
-        """Lay tiles ``(N, h, w, 3)`` out as on the canvas, or at half its size.
-
-        The gaps are filled with the edges of the tiles, so that nothing bleeds in when the
-        browser enlarges the atlas.
-        """
-        scale = self.tile[1] // tiles.shape[2]
-        pad = GAP // scale
-        half = pad // 2
-        tiles = np.pad(tiles, ((0, 0), (half, pad - half), (half, pad - half), (0, 0)), "edge")
-        rows = math.ceil(self.number / self.columns)
-        empty = rows * self.columns - len(tiles)
-        tiles = np.pad(tiles, ((0, empty), (0, 0), (0, 0), (0, 0)))
-        _, height, width, _ = tiles.shape
-        laid = tiles.reshape(rows, self.columns, height, width, 3).swapaxes(1, 2)
-        return laid.reshape(rows * height, self.columns * width, 3)
+    rings: tuple[Ring, ...] = ()
+    frame: tuple[Spot, Spot] | None = None  # corners of what is being brushed, in one image
 
 
 class ImageGrid:
     """Photos below, heatmaps above, drawn from two stores that the browser keeps.
 
-    A frame redraws both stores on the displayed canvas; only new heatmaps send a picture.
-    Everything is sent anew when a page appears or is loaded again.
+    A frame redraws both stores on the displayed canvas; only new heatmaps, or another page,
+    send a picture. Everything is sent anew when a page of the browser appears or is loaded
+    again.
 
     Parameters
     ----------
@@ -103,145 +54,221 @@ class ImageGrid:
     """
 
     def __init__(self, pixels: np.ndarray) -> None:
-        self.grid = Grid.of(len(pixels), pixels.shape[1:3])
-        height, width = self.grid.size
-        self.canvas = Canvas(width=width, height=height)
-        self.canvas.layout.width = "100%"
-        self.canvas.layout.max_width = f"{max(width, 480)}px"
-        self._photos, self._heat = (
-            Canvas(width=width + GAP, height=height + GAP) for _ in range(2)
-        )
-        self._photo_file = _encode(self.grid.atlas(_resized(pixels, self.grid.tile)))
-        self._heat_file: bytes | None = None
-        self._scale = 1
+        self._pixels = pixels
         self.look = Look()
+        self.page = Page.start(len(pixels), self.image_size)
+        self.grid = self._stored = self._grid_of(self.page, "overlay")
+        self.surface = Surface(self.grid.size, stores=2)
+        self._photos, self._heat = self.surface.stores
+        layout = self.canvas.layout
+        layout.width, layout.max_width = "100%", _WIDEST
+        self._heat_file = b""
+        self._step = 1
+        self._sent: Page | None = None
+        self._files = lru_cache(maxsize=8)(self._photo_file)
+        self._resize()
+
+    @property
+    def canvas(self) -> Widget:
+        """The displayed canvas."""
+        return self.surface.canvas
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the photos."""
+        height, width = self._pixels.shape[1:3]
+        return height, width
+
+    @property
+    def shown(self) -> range:
+        """Indices of the images on the page."""
+        return self.indices(self.page)
+
+    def indices(self, page: Page) -> range:
+        """Return which images are on a page."""
+        return page.indices(len(self._pixels), self.image_size)
+
+    def tile_size(self, page: Page, wanted: float) -> tuple[int, int]:
+        """Size of heatmaps at least ``wanted`` pixels wide, or as large as a tile of the page."""
+        grid = self._grid_of(page, "overlay")
+        step = grid.step(wanted)
+        return grid.tile[0] // step, grid.tile[1] // step
+
+    def turn(self, page: Page) -> None:
+        """Go to a page; :meth:`paint` is to follow with its heatmaps."""
+        if page != self.page:
+            self.page, self._heat_file = page, b""
+            self._stored = self._grid_of(page, "overlay")
+
+    def forget(self) -> None:
+        """Send everything with the next frame: a page of the browser has just appeared."""
+        self._sent = None
 
     def paint(self, tiles: np.ndarray | None, look: Look) -> int:
-        """Show new heatmaps, uint8 ``(N, h, w, 3)`` (None: the last ones); return bytes sent.
+        """Show new heatmaps of the page, uint8 ``(n, h, w, 3)`` (None: the last ones).
 
-        ``(h, w)`` is the size of a tile, or half of it.
+        ``(h, w)`` is what :meth:`tile_size` says. Returns the bytes of the pictures sent.
         """
         if tiles is not None:
-            self._scale = self.grid.tile[1] // tiles.shape[2]
-            self._heat_file = _encode(self.grid.atlas(tiles))
+            self._step = self._stored.tile[1] // tiles.shape[2]
+            self._heat_file = encode(self._stored.atlas(tiles))
         self.look = look
-        with _held():
-            if tiles is not None:
-                _put(self._heat, self._heat_file)
-            self._compose()
-        return len(self._heat_file or b"") if tiles is not None else 0
+        self.grid = self._grid_of(self.page, look.view)
+        self._resize()
+        pen, anew = self.surface.pen(), self._sent != self.page
+        if anew:
+            pen.on(self._photos)
+            pen.put(self._files(self.page))
+        if anew or tiles is not None:
+            pen.on(self._heat)
+            pen.put(self._heat_file)
+        pen.on(self.canvas)
+        self._compose(pen)
+        self._sent = self.page
+        return pen.send()
 
-    def repaint(self) -> None:
-        """Send everything again: a page that has just appeared shows nothing yet."""
-        with _held():
-            _put(self._photos, self._photo_file)
-            _put(self._heat, self._heat_file)
-            self._compose()
+    def spot(self, x: float, y: float) -> Spot | None:
+        """Image and point in it at a point of the canvas, None beside the tiles."""
+        found = self.grid.at(x, y, self.look.view)
+        if found is None:
+            return None
+        place, across, down = found
+        return Spot(self.shown[place], across, down)
+
+    def pane_size(self) -> tuple[float, float]:
+        """Width and height of an image on the canvas, in its pixels."""
+        return self.grid.panes(0, self.look.view)[0][2:]
+
+    def blur(self) -> None:
+        """Let the keys go to the rest of the page again."""
+        self.canvas.blur()
 
     def on_ready(self, callback: Callable[[], None]) -> None:
-        """Call back when a page is ready to draw."""
-        for canvas in (self.canvas, self._photos, self._heat):
-            canvas.on_client_ready(callback)
-
-    def on_click(self, callback: Callable[[int], None]) -> None:
-        """Call back with the index of the tile that is clicked or touched."""
-
-        def clicked(x: float, y: float) -> None:
-            index = self.grid.at(x, y)
-            if index is not None:
-                callback(index)
-
-        self.canvas.on_mouse_down(clicked)
-        self.canvas.on_touch_start(lambda touches: clicked(*touches[0]) if touches else None)
-
-    def on_hover(self, callback: Callable[[int | None], None]) -> None:
-        """Call back when the pointer comes to another tile, None when it leaves."""
-        last: list[int | None] = [None]
-
-        def moved(x: float, y: float) -> None:
-            index = self.grid.at(x, y)
-            if index != last[0]:
-                last[0] = index
-                callback(index)
-
-        self.canvas.on_mouse_move(moved)
-        self.canvas.on_mouse_out(lambda *_: moved(-1, -1))
-
-    def on_key(self, callback: Callable[[str], None]) -> None:
-        """Call back with the name of a key that is pressed on the canvas."""
-        self.canvas.on_key_down(lambda key, *_: callback(key))
+        """Call back when a page of the browser is ready to draw."""
+        self.surface.on_ready(callback)
 
     def close(self) -> None:
         """Remove the canvases from every page."""
-        for canvas in (self.canvas, self._photos, self._heat):
-            close_all(canvas)
+        self.surface.close()
 
-    def _compose(self) -> None:
-        canvas, look = self.canvas, self.look
-        canvas.save()
-        canvas.begin_path()
-        for index in range(self.grid.number):
-            canvas.rect(*self.grid.corner(index), *self.grid.tile[::-1])
-        canvas.clip()
-        canvas.global_alpha = 1.0
-        if look.view != "heatmap":
-            self._draw(self._photos, 1)
-        if look.view != "photo" and self._heat_file is not None:
-            canvas.global_alpha = 1.0 if look.view == "heatmap" else look.opacity
-            self._draw(self._heat, self._scale)
-        self._mark(look)
-        canvas.restore()
+    def _grid_of(self, page: Page, view: str) -> Grid:
+        height, width = self.image_size
+        number = len(self.indices(page))
+        if PANES.get(view) == (2, 1):
+            return Grid.of(number, (height, 2 * width), max(1, round(page.columns / 2**0.5)))
+        return Grid.of(number, (height, width), page.columns)
 
-    def _draw(self, store: Canvas, scale: int) -> None:
-        """Draw a store whose cells are 1/scale of a tile with half a gap around it."""
-        half = GAP // 2
-        self.canvas.draw_image(store, -half, -half, store.width * scale, store.height * scale)
+    def _resize(self) -> None:
+        """Give the canvases the sizes that their grids need."""
+        self.surface.resize(self.grid.size)
+        height, width = self._stored.size
+        for store in self.surface.stores:
+            self.surface.resize((height + GAP, width + GAP), store)
 
-    def _mark(self, look: Look) -> None:
-        canvas = self.canvas
-        height, width = self.grid.tile
-        canvas.fill_style, canvas.global_alpha = _FADE
-        for index in look.out:
-            canvas.fill_rect(*self.grid.corner(index), width, height)
-        canvas.global_alpha = 1.0
-        if look.cursor is not None:
-            left, top = self.grid.corner(look.cursor)
+    def _photo_file(self, page: Page) -> bytes:
+        indices = self.indices(page)
+        tiles = _resized(self._pixels[indices.start : indices.stop], self._stored.tile)
+        return encode(self._stored.atlas(tiles))
+
+    def _compose(self, pen: Pen) -> None:
+        look = self.look
+        if look.view in PANES:
+            self._compose_panes(pen)
+        else:
+            pen.alpha(1.0)
+            if look.view != "heatmap":
+                self._whole(pen, self._photos, 1)
+            if look.view != "photo" and self._heat_file:
+                pen.alpha(1.0 if look.view == "heatmap" else look.opacity)
+                if look.view == "split":
+                    with pen.inside(self._right_parts()):
+                        self._whole(pen, self._heat, self._step)
+                else:
+                    self._whole(pen, self._heat, self._step)
+            if gaps := self.grid.gaps():  # what the photos and heatmaps spilled over
+                pen.clear(*gaps)
+        self._mark(pen)
+
+    def _compose_panes(self, pen: Pen) -> None:
+        """Draw every image several times: beside itself, or with its colours apart."""
+        heat = bool(self._heat_file)
+        apart = self.look.view == "rgb split"
+        pen.clear()
+        for place in range(self.grid.number):
+            first, *others = self.grid.panes(place, self.look.view)
+            pen.alpha(1.0)
+            self._one(pen, self._photos, 1, place, first)
+            if heat and apart:
+                pen.alpha(self.look.opacity)
+                self._one(pen, self._heat, self._step, place, first)
+                pen.alpha(1.0)
+            for colour, box in zip(_PURE, others, strict=False) if heat else ():
+                self._one(pen, self._heat, self._step, place, box)
+                if apart:
+                    pen.blend("multiply")
+                    pen.fill(colour, box)
+                    pen.blend("source-over")
+
+    def _whole(self, pen: Pen, store: Widget, step: int) -> None:
+        """Draw a store whose cells are 1/step of a tile with half a gap around it."""
+        half = GAP // step // 2 * step
+        pen.image(store, (-half, -half, store.width * step, store.height * step))
+
+    def _one(self, pen: Pen, store: Widget, step: int, place: int, box: Box) -> None:
+        """Draw one tile of a store into a box of any size."""
+        left, top, width, height = box
+        half = GAP // step // 2 * step
+        x, y = (side + half for side in self._stored.corner(place))
+        across, down = width / self._stored.tile[1], height / self._stored.tile[0]
+        size = store.width * step * across, store.height * step * down
+        with pen.inside([box]):
+            pen.image(store, (left - x * across, top - y * down, *size))
+
+    def _right_parts(self) -> list[Box]:
+        """Return what the divider of the split view leaves to the heatmaps."""
+        parts = []
+        for place in range(self.grid.number):
+            left, top, width, height = self.grid.box(place)
+            cut = round(width * self.look.split)
+            parts.append((left + cut, top, width - cut, height))
+        return parts
+
+    def _mark(self, pen: Pen) -> None:
+        look, shown = self.look, self.shown
+        pen.alpha(_FADE[1])
+        pen.fill(_FADE[0], *(self.grid.box(index - shown.start) for index in shown
+                             if index in look.out))  # fmt: skip
+        pen.alpha(1.0)
+        if look.view == "split":
+            for left, top, _, height in self._right_parts():
+                pen.fill("#ffffff", (left - 2, top, 4, height))
+        if look.cursor is not None and look.cursor in shown and len(shown) > 1:
+            box = self.grid.box(look.cursor - shown.start)
             for colour, line in (("#ffffff", 10), ("#1a73e8", 6)):
-                canvas.stroke_style, canvas.line_width = colour, line
-                canvas.stroke_rect(left, top, width, height)
+                pen.stroke(colour, line, box)
+        for ring in look.rings:
+            if ring.spot.image in shown:
+                self._ring(pen, ring)
+        if look.frame is not None and look.frame[0].image in shown:
+            self._brushed(pen, *look.frame)
 
+    def _ring(self, pen: Pen, ring: Ring) -> None:
+        for left, top, width, height in self._panes_of(ring.spot.image):
+            radius = max(7, min(0.07 * min(width, height), 22)) * (1.35 if ring.bold else 1)
+            x, y = left + ring.spot.x * width, top + ring.spot.y * height
+            line = 6 if ring.bold else 4
+            pen.ring("#000000", line + 3, x, y, radius)
+            pen.ring(ring.colour, line, x, y, radius)
 
-@contextmanager
-def _held() -> Iterator[None]:
-    """Send all drawing of the block as one message; an error leaves no trace.
+    def _brushed(self, pen: Pen, one: Spot, other: Spot) -> None:
+        for left, top, width, height in self._panes_of(one.image):
+            x, y = left + one.x * width, top + one.y * height
+            box = (x, y, (other.x - one.x) * width, (other.y - one.y) * height)
+            for colour, line in (("#000000", 5), ("#ffffff", 3)):
+                pen.stroke(colour, line, box)
 
-    ipycanvas holds drawing for the whole process and remembers which canvas was drawn on last,
-    which a page that is loaded anew does not know: both are put right here.
-    """
-    with _sending:
-        manager: Any = Canvas._canvas_manager.default_value
-        before = manager._caching, manager._commands_cache, manager._buffers_cache
-        manager._caching, manager._commands_cache, manager._buffers_cache = True, [], []
-        manager._current_canvas = None
-        try:
-            yield
-            manager.flush()
-        finally:
-            manager._caching, manager._commands_cache, manager._buffers_cache = before
-            manager._current_canvas = None
-
-
-def _put(canvas: Canvas, file: bytes | None) -> None:
-    """Draw an encoded picture; the public call would encode it anew, and coarsely."""
-    if file:
-        canvas._canvas_manager.send_draw_command(canvas, COMMANDS["putImageData"], [0, 0], [file])
-
-
-def _encode(picture: np.ndarray) -> bytes:
-    """JPEG at full colour resolution: of what keeps 40 dB on heatmaps, the smallest and fastest."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=90, subsampling=0)
-    return buffer.getvalue()
+    def _panes_of(self, image: int) -> list[Box]:
+        return self.grid.panes(image - self.shown.start, self.look.view)
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
-import numpy as np
-import torch
 import traitlets
 
+from pfv_widgets.analysis.influence import leave_one_out
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.still import still
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets import text
-from pfv_widgets.widgets.acknowledge import Acknowledgement
-from pfv_widgets.widgets.canvas import ImageGrid, Look
-from pfv_widgets.widgets.composition import toggled, weights_of
+from pfv_widgets.widgets.batch import BatchTab
+from pfv_widgets.widgets.canvas import ImageGrid
+from pfv_widgets.widgets.composition import weights_of
 from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.gallery import Gallery
+from pfv_widgets.widgets.history import History
+from pfv_widgets.widgets.jobs import Jobs
+from pfv_widgets.widgets.painter import Painter
 from pfv_widgets.widgets.panel import Panel
-from pfv_widgets.widgets.worker import LatestWins
+from pfv_widgets.widgets.scene import Scene
 
-_PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 _FAREWELL = 10.0  # seconds that closing waits for the picture in work
-_LOOK = ("opacity", "view")  # settings that the browser applies by itself
-_FINE = ("gradual",)  # weightings whose heatmaps are as fine as the photo
-_SMALL = 160  # pixels; half of a tile that is not wider would be coarse
-_HOW_TO = "Click a tile to take its image out of the basis, or in again."
 
 
 class PFVExplorer(w.VBox):
@@ -58,42 +56,49 @@ class PFVExplorer(w.VBox):
 
     settings = traitlets.Instance(Settings)
     _parts: w.HBox | None = None
+    _history_moves = False  # a step through the history is no new change
+    _places = (1, 1)
 
     def __init__(self, pfv: PFV, settings: Settings | None = None) -> None:
         settings = settings or Settings()
         settings = replace(settings, layer=pfv.layer(settings.layer).name)
         self.pfv = pfv
-        self._painted: Settings | None = None
-        self._stale = False  # the page shows something else than what was painted last
-        self._warnings: tuple[str, ...] = ()
-        self._cursor: int | None = None
         self._editing = threading.RLock()
-        self._new_page = threading.Event()
+        self._history = History(settings)
         self._grid = ImageGrid(pfv.images.pixels)
-        self._acknowledgement = Acknowledgement()
-        self._worker = LatestWins(self._work)
-        self._panel = Panel(pfv, settings, self._edit)
-        self._status, self._hint = w.HTML(), w.HTML(text.hint(_HOW_TO))
-        self._parts = self._laid_out()
+        self._scene = Scene(settings, self._grid.page)
+        self._jobs = Jobs()
+        self._batch = BatchTab(pfv.images, self.edit, self._sweep, self._gesture)
+        self._panel = Panel(pfv, settings, self.edit, {"Batch": self._batch.widget})
+        self._gallery = Gallery(self._grid, pfv.images, self, self._scene)
+        self._painter = Painter(pfv, self._grid, self._gallery.tell, self._seen, self._pointed)
+        self._parts = w.HBox(
+            [self._gallery.widget, self._panel.widget],
+            layout=w.Layout(width="100%", flex_flow="row wrap"),
+        )
         try:
-            self._paint(settings)
+            self._painter.draw(self._scene)
         except BaseException:
             self.close()
             raise
         super().__init__([self._parts], layout=w.Layout(width="100%"), settings=settings)
         self.add_class("pfv-explorer")
-        self._listen()
+        self._show()
+        self._painter.report(self._scene)
+        self.observe(lambda _: self._changed(), "settings")
+        self._grid.on_ready(lambda: self._painter.page_ready(self._scene))
         pfv.progress = pfv.progress or self._progressed
 
     @property
     def frame(self) -> Frame:
         """The picture on show, at the size of the images, once what is asked for is painted."""
-        self._worker.wait()
-        return self.pfv.render(self._painted)
+        self._painter.wait()
+        scene = self._painter.scene
+        return self.pfv.render(self._scene.settings if scene is None else scene.settings)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is painted; False where ``timeout`` seconds passed."""
-        return self._worker.wait(timeout)
+        return self._painter.wait(timeout)
 
     def snippet(self) -> str:
         """Lines of code that bring this view back.
@@ -111,13 +116,21 @@ class PFVExplorer(w.VBox):
         """Write the picture on show: see :meth:`Frame.save`."""
         self.frame.save(path)
 
+    def undo(self) -> None:
+        """Take the last change of the settings back."""
+        self.travel("undo")
+
+    def redo(self) -> None:
+        """Make the change that was taken back again."""
+        self.travel("redo")
+
     def close(self) -> None:
         """Remove the widget from every page and free the memory that the engine keeps."""
         if self._parts is None:  # an error came before there was anything to close
             return
-        self._worker.close()
-        self._worker.wait(_FAREWELL)  # a page that draws on a canvas which is gone draws no more
-        self._acknowledgement.close()
+        self._jobs.close()
+        self._painter.close(_FAREWELL)
+        self._batch.close()
         self._grid.close()
         self.pfv.close()
         close_all(self._parts)
@@ -125,151 +138,107 @@ class PFVExplorer(w.VBox):
             self.layout.close()
         super().close()
 
-    def _listen(self) -> None:
-        self.observe(lambda _: self._changed(), "settings")
-        self._grid.on_ready(self._page_ready)
-        self._grid.on_click(self._toggle)
-        self._grid.on_hover(self._point_at)
-        self._grid.on_key(self._pressed)
-
-    def _edit(self, change: Callable[[Settings], Settings]) -> None:
+    def edit(self, change: Callable[[Settings], Settings]) -> None:
         """Apply a person's change; a value that is not legal is told and goes back."""
         with self._editing:  # sliders and clicks may come in different threads
             try:
                 self.settings = change(self.settings)
-            except PFVError as error:
-                self._tell(str(error), "error")
+            except Exception as error:
+                self._complain(error)
                 self._show()
 
-    def _changed(self) -> None:
+    def go(self, change: Callable[[Scene], Scene], *, quiet: bool = False) -> None:
+        """Change what is looked at; ``quiet`` leaves the controls as they are."""
         with self._editing:
-            self._show()
-            self._worker.submit(self.settings)
+            self._scene = change(self._scene)
+            if not quiet:
+                self._show()
+            self._painter.submit(self._scene)
+
+    def travel(self, direction: str) -> None:
+        """``"undo"`` or ``"redo"`` the last change of the settings."""
+        with self._editing:
+            self._history_moves = True
+            try:
+                self.settings = getattr(self._history, direction)()
+            finally:
+                self._history_moves = False
+
+    def places(self) -> tuple[int, int]:
+        """Height and width of the feature map on show."""
+        with suppress(PFVError):  # a layer that is none is told when it is painted
+            self._places = self.pfv.layer(self.settings.layer).shape[1:]
+        return self._places
+
+    def safely(self, action: Callable[..., None]) -> Callable[..., None]:
+        """Make an action of the page tell its errors in the status line: nothing else would."""
+
+        @wraps(action)
+        def told(*arguments: Any) -> None:
+            try:
+                action(*arguments)
+            except Exception as error:
+                self._complain(error)
+
+        return told
+
+    def _changed(self) -> None:
+        settings = self.settings
+        with self._editing:
+            if not self._history_moves:
+                self._history.record(settings)
+            same = settings.layer == self._scene.settings.layer
+            selection = self._scene.selection if same else None  # places of another layer
+            self.go(lambda scene: replace(scene, settings=settings, selection=selection))
 
     def _show(self) -> None:
-        with suppress(PFVError):  # painting will meet the same error, and tells it
-            self._panel.show(self.settings)
+        """Set all controls to what is asked for."""
+        scene = self._scene
+        with suppress(PFVError):  # painting meets the same error, and tells it
+            self._batch.show(scene.settings)
+            self._panel.show(scene.settings)
+        self._gallery.show(scene, undo=self._history.can_undo, redo=self._history.can_redo)
 
-    def _work(self, settings: Settings) -> None:
-        """Paint in the background; no error ends the thread."""
-        try:
-            if self._new_page.is_set():
-                self._new_page.clear()
-                self._grid.repaint()
-            if self._stale or settings != self._painted or self._cursor != self._grid.look.cursor:
-                self._paint(settings)
-        except PFVError as error:
-            self._fail(str(error))
-            self._grid.paint(None, self._look(settings))
-        except Exception as error:
-            self._fail(f"{type(error).__name__}: {error} – the last picture stays.")
-        if self._acknowledgement.answered:
-            self._acknowledgement.wait(_PATIENCE)
+    def _seen(self, _: Scene, frame: Frame) -> None:
+        """Read the numbers of a picture that is on the page."""
+        self._panel.show_frame(frame)
 
-    def _paint(self, settings: Settings) -> None:
-        begin = time.perf_counter()
-        if self._differs_in_look_alone(settings):
-            self._grid.paint(None, self._look(settings))
-        else:
-            if not self.pfv.is_ready(settings.layer):
-                self._tell(f"Computing {self.pfv.layer(settings.layer).name} …", "busy")
-            self.pfv.anchor(settings.layer)
-            frame = self.pfv.render(settings, size=self._tile_size(settings))
-            self._grid.paint(_bytes(frame), self._look(settings))
-            self._panel.show_frame(frame)
-            self._warnings = frame.warnings
-        self._painted, self._stale = settings, False
-        done = f"Updated in {1000 * (time.perf_counter() - begin):.0f} ms."
-        self._tell(" ".join((done, *self._warnings)), "warning" if self._warnings else "ok")
-
-    def _differs_in_look_alone(self, settings: Settings) -> bool:
-        last = self._painted
-        return last is not None and last == replace(
-            settings, **{name: getattr(last, name) for name in _LOOK}
+    def _pointed(self, scene: Scene, frame: Frame) -> None:
+        """Say what is under the pointer, or about the image of the cursor."""
+        spot = scene.hover
+        index = scene.cursor if spot is None else spot.image
+        if index is None:
+            self._gallery.point(None)
+            return
+        images, settings = self.pfv.images, scene.settings
+        weight = weights_of(settings.images, len(images))[index]
+        label = images.labels[index] if images.labels else None
+        values = () if spot is None else frame.at(index, spot.x, spot.y).tolist()
+        self._gallery.point(
+            text.place_line(
+                index, images.names[index], label, weight, values=values, shown=settings.shown
+            )
         )
 
-    def _look(self, settings: Settings) -> Look:
-        weights = self._weights(settings)
-        out = tuple(index for index, weight in enumerate(weights) if weight == 0)
-        return Look(settings.opacity, settings.view, out, self._cursor)
+    def _gesture(self, begins: bool) -> None:
+        """Make one step of the history of what a hand does in one go."""
+        with self._editing:
+            (self._history.begin if begins else self._history.end)()
 
-    def _tile_size(self, settings: Settings) -> tuple[int, int]:
-        """Half a tile where that shows all there is: the browser enlarges it."""
-        height, width = self._grid.grid.tile
-        if settings.weighting in _FINE or width < _SMALL:
-            return height, width
-        return height // 2, width // 2
+    def _sweep(self) -> None:
+        """Leave each image out in turn, in the background."""
+        settings, tab = self.settings, self._batch
 
-    def _fail(self, message: str) -> None:
-        self._stale = True
-        self._tell(message, "error")
+        def job(cancelled: Callable[[], bool]) -> None:
+            tab.show_influence(leave_one_out(self.pfv, settings, tab.show_progress, cancelled))
+
+        self._jobs.run(job, lambda error: tab.show_problem(named(error)))
 
     def _progressed(self, done: int, of: int) -> None:
-        self._tell(f"Computing: {done} of {of} images.", "busy")
+        self._gallery.tell(f"Computing: {done} of {of} images.", "busy")
 
-    def _tell(self, message: str, kind: str) -> None:
-        self._status.value = text.status(message, kind=kind)
-        self._hint.layout.display = "none" if kind == "error" else None
-
-    def _page_ready(self) -> None:
-        self._acknowledgement.answered = True
-        self._new_page.set()
-        self._worker.submit(self.settings)
-
-    def _toggle(self, index: int) -> None:
-        self._cursor = index
-        labels = self.pfv.images.labels
-        self._edit(lambda old: replace(old, images=toggled(self._weights(old), index, labels)))
-        self._point_at(index)
-
-    def _weights(self, settings: Settings) -> tuple[float, ...]:
-        return weights_of(settings.images, len(self.pfv.images))
-
-    def _point_at(self, index: int | None) -> None:
-        self._hint.value = text.hint(_HOW_TO if index is None else self._about(index))
-
-    def _about(self, index: int) -> str:
-        images = self.pfv.images
-        label = f" · {images.labels[index]}" if images.labels else ""
-        weight = self._weights(self.settings)[index]
-        state = f"weight {weight:g} in the basis" if weight > 0 else "not in the basis"
-        return f"{index}: {images.names[index]}{label} · {state}"
-
-    def _pressed(self, key: str) -> None:
-        """Walk the tiles by arrow keys, toggle by Space or Enter, leave by Tab or Escape."""
-        steps = {
-            "ArrowLeft": -1,
-            "ArrowRight": 1,
-            "ArrowUp": -self._grid.grid.columns,
-            "ArrowDown": self._grid.grid.columns,
-        }
-        if key == "Tab":  # the canvas swallows the key: the next one goes on from here
-            self._grid.canvas.blur()
-        elif key == "Escape":
-            self._move_cursor(None)
-            self._grid.canvas.blur()
-        elif key in (" ", "Enter") and self._cursor is not None:
-            self._toggle(self._cursor)
-        elif key in steps:
-            target = 0 if self._cursor is None else self._cursor + steps[key]
-            self._move_cursor(min(max(target, 0), len(self.pfv.images) - 1))
-
-    def _move_cursor(self, index: int | None) -> None:
-        self._cursor = index
-        self._point_at(index)
-        self._worker.submit(self.settings)
-
-    def _laid_out(self) -> w.HBox:
-        canvas = self._grid.canvas
-        # of one height, so that no message moves the pictures; an error takes the hint's place
-        head = w.VBox([self._status, self._hint], layout=w.Layout(height="62px", overflow="auto"))
-        gallery = w.VBox(
-            [head, canvas],
-            layout=w.Layout(flex="1 1 420px", min_width="260px", max_width=canvas.layout.max_width),
-        )
-        return w.HBox(
-            [gallery, self._panel.widget], layout=w.Layout(width="100%", flex_flow="row wrap")
-        )
+    def _complain(self, error: Exception) -> None:
+        self._gallery.tell(named(error), "error")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Add a picture for places where no widget can run."""
@@ -279,6 +248,6 @@ class PFVExplorer(w.VBox):
         return bundle
 
 
-def _bytes(frame: Frame) -> np.ndarray:
-    heat = (frame.heatmaps * 255).round_().to(torch.uint8)
-    return heat.cpu().contiguous().numpy()
+def named(error: Exception) -> str:
+    """Return an error in words; a foreign one with its kind."""
+    return str(error) if isinstance(error, PFVError) else f"{type(error).__name__}: {error}"

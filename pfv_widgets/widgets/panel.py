@@ -1,8 +1,8 @@
-"""The panel beside the gallery: layer, knobs, explained variance, batch composition."""
+"""The panel beside the gallery: layer, knobs and other pages, explained variance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,21 @@ from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.widgets import text
-from pfv_widgets.widgets.composition import class_weight, inverted, weights_of, with_class_weight
 from pfv_widgets.widgets.controls import Controls, Showing
 
-KNOBS = ("components", "opacity", "sigma", "weighting", "view", "colour_map", "normalisation")
-_HEAVIEST = 2.0  # weight at the right end of a class slider
+KNOBS = (
+    "components",
+    "opacity",
+    "sigma",
+    "weighting",
+    "view",
+    "split",
+    "colour_map",
+    "sharing",
+    "normalisation",
+    "stable_colours",
+    "similarity",
+)
 
 Edit = Callable[[Callable[[Settings], Settings]], None]
 
@@ -32,9 +42,13 @@ class Panel:
         What the controls show first.
     edit
         Called with a function from the old settings to the new ones.
+    tabs
+        Pages beside the knobs, by title.
     """
 
-    def __init__(self, pfv: PFV, settings: Settings, edit: Edit) -> None:
+    def __init__(
+        self, pfv: PFV, settings: Settings, edit: Edit, tabs: Mapping[str, w.Widget]
+    ) -> None:
         self._pfv = pfv
         self._edit = edit
         self._showing = Showing()
@@ -43,14 +57,11 @@ class Panel:
         self._layer_line = w.HTML()
         self.knobs = Controls(
             settings,
-            (*KNOBS, "stable_colours"),
+            KNOBS,
             lambda name, value: edit(lambda old: _with_knob(old, name, value)),
         )
         self._variance = w.HTML()
-        self.buttons = {name: self._button(name) for name in ("All", "None", "Invert")}
-        self.classes = self._class_sliders()
-        self._summary = w.HTML()
-        self.widget = self._laid_out()
+        self.widget = self._laid_out(tabs)
         self.show(settings)
 
     def show(self, settings: Settings) -> None:
@@ -63,11 +74,8 @@ class Panel:
         """
         with self._showing:
             self.knobs.show(settings)
-            weights = self._weights(settings)
-            for label, slider in self.classes.items():
-                slider.value = min(class_weight(weights, self._pfv.images.labels, label), _HEAVIEST)
-            inside = sum(weight > 0 for weight in weights)
-            self._summary.value = text.hint(f"{inside} of {len(weights)} images make the basis.")
+            self.knobs["split"].disabled = settings.view != "split"
+            self.knobs["similarity"].disabled = not settings.pins
             layer = self._pfv.layer(settings.layer)
             self.layer.value = layer.same_as or layer.name
             self._layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
@@ -78,9 +86,6 @@ class Panel:
         self._variance.value = text.variance_panel(
             ratios, frame.settings.shown, frame.settings.colour_map
         )
-
-    def _weights(self, settings: Settings) -> tuple[float, ...]:
-        return weights_of(settings.images, len(self._pfv.images))
 
     def _layer_slider(self) -> w.SelectionSlider:
         slider = w.SelectionSlider(
@@ -98,70 +103,17 @@ class Panel:
         if not self._showing.now:
             self._edit(lambda old: replace(old, layer=change["new"]))
 
-    def _button(self, name: str) -> w.Button:
-        tips = {
-            "All": "Every image counts once in the basis.",
-            "None": "Take every image out, to start from none.",
-            "Invert": "Take out what is in, and in what is out.",
-        }
-        makes = {
-            "All": lambda weights: (1.0,) * len(weights),
-            "None": lambda weights: (0.0,) * len(weights),
-            "Invert": inverted,
-        }
-        button = w.Button(
-            description=name, tooltip=tips[name], layout=w.Layout(width="auto", flex="1 1 0")
-        )
-        button.on_click(
-            lambda _: self._edit(lambda old: replace(old, images=makes[name](self._weights(old))))
-        )
-        return button
-
-    def _class_sliders(self) -> dict[str, w.FloatSlider]:
-        return {label: self._class_slider(label) for label in self._pfv.images.classes}
-
-    def _class_slider(self, label: str) -> w.FloatSlider:
-        slider = w.FloatSlider(
-            value=1.0,
-            min=0.0,
-            max=_HEAVIEST,
-            step=0.05,
-            description=text.plain(label, 18),
-            tooltip=f"Weight of the class {text.plain(label)} in the basis; 0 leaves it out.",
-            readout_format=".2f",
-            layout=w.Layout(width="100%", margin="0"),
-            style={"description_width": "84px"},
-        )
-        slider.observe(lambda change: self._class_moved(label, change["new"]), "value")
-        return slider
-
-    def _class_moved(self, label: str, weight: float) -> None:
-        if not self._showing.now:
-            labels = self._pfv.images.labels or ()
-            self._edit(
-                lambda old: replace(
-                    old, images=with_class_weight(self._weights(old), labels, label, weight)
-                )
-            )
-
-    def _class_box(self) -> list[w.Widget]:
-        layout = w.Layout(max_height="210px", overflow="hidden auto", flex="0 0 auto")
-        sliders = w.VBox(list(self.classes.values()), layout=layout)
-        return [w.HTML(text.hint("Weight of each class")), sliders]
-
-    def _laid_out(self) -> w.VBox:
+    def _laid_out(self, tabs: Mapping[str, w.Widget]) -> w.VBox:
+        pages = {"Picture": w.VBox([self.knobs[name] for name in KNOBS]), **tabs}
+        self.tabs = w.Tab(list(pages.values()), titles=list(pages), selected_index=0)
+        self.tabs.layout.margin = "6px 0 0 0"
         return w.VBox(
             [
                 self.layer,
                 self._layer_line,
-                *(self.knobs[name] for name in KNOBS),
-                self.knobs["stable_colours"],
+                self.tabs,
                 w.HTML(text.heading("Explained variance")),
                 self._variance,
-                w.HTML(text.heading("Batch composition")),
-                self._summary,
-                w.HBox(list(self.buttons.values())),
-                *(self._class_box() if self.classes else []),
             ],
             layout=w.Layout(flex="0 1 290px", min_width="260px", padding="0 0 0 12px"),
         )

@@ -178,6 +178,13 @@ class Surface:
             canvas.on_mouse_out(lambda *_: out())
             canvas.on_touch_cancel(lambda *_: out())
 
+    def on_wheel(self, callback: Callable[[float, float], None]) -> None:
+        """Call back with how far a wheel was turned across and down, in pixels.
+
+        Over a canvas the wheel never scrolls the page.
+        """
+        self.canvas.on_mouse_wheel(callback)
+
     def on_key(self, callback: Callable[[str, bool, bool], None]) -> None:
         """Call back with the name of a key and whether Shift and Control (or Command) are held."""
         self.canvas.on_key_down(

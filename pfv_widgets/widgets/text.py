@@ -10,6 +10,14 @@ from pfv_widgets.engine.colour import legend
 _MUTED = "opacity:.72"
 _RAMP_STEPS = 9
 
+# Lab pads the pages of a tab by 15 pixels, which a narrow panel needs itself.
+STYLE = """<style>
+.pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
+.pfv-explorer canvas { cursor: crosshair; }
+.pfv-explorer canvas:focus { outline: none; }
+.pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
+</style>"""
+
 
 def plain(text: object, most: int = 40) -> str:
     """Return one line of text for a label: no LaTeX, no control characters, cut to ``most``.
@@ -51,6 +59,41 @@ def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
 def hint(text: str) -> str:
     """Return a quiet line of explanation."""
     return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
+
+
+def place_line(
+    index: int,
+    name: str,
+    label: str | None,
+    weight: float,
+    *,
+    values: Sequence[float],
+    shown: Sequence[int],
+) -> str:
+    """Return what is known about an image, and the component values of a place in it.
+
+    Parameters
+    ----------
+    index, name, label, weight
+        Of the image; the label may be None.
+    values
+        Score of each component at the place; none where no place is pointed at.
+    shown
+        Indices of the components that are painted, which stand out.
+    """
+    parts = [f"{index}: {plain(name)}"]
+    parts += [plain(label)] if label else []
+    parts.append(f"weight {weight:g} in the basis" if weight > 0 else "not in the basis")
+    numbers = " ".join(_value(place, value, place in shown) for place, value in enumerate(values))
+    line = html.escape(" · ".join(parts))
+    values_line = f"<br>Components {numbers}" if numbers else ""
+    return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{line}{values_line}</div>'
+
+
+def _value(number: int, value: float, painted: bool) -> str:
+    figure = f"{value:+.2f}".replace("-", "−")
+    style = "white-space:nowrap" + ("" if painted else f";{_MUTED}")
+    return f'<span style="{style}">{number + 1}:&#8239;<b>{figure}</b></span>'
 
 
 def heading(text: str) -> str:

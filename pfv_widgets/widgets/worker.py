@@ -44,6 +44,11 @@ class LatestWins(Generic[T]):
         with self._condition:
             return self._condition.wait_for(lambda: not self._wishes and not self._busy, timeout)
 
+    def newer(self, seconds: float = 0) -> bool:
+        """Whether a newer wish has come, or comes within ``seconds``: asked by the work itself."""
+        with self._condition:
+            return self._condition.wait_for(lambda: bool(self._wishes) or self._closed, seconds)
+
     def close(self) -> None:
         """Forget what is wished and let the thread end."""
         with self._condition:

@@ -58,7 +58,7 @@ ONE_MOVE = f"""async (control, key) => {{ {PROBE}
     await tick();
   }}
   const took = performance.now() - begin;
-  await rest(200);
+  await rest(400);  // the fine picture follows the coarse one
   return took;
 }}"""
 FLOOD = f"""async (control, seconds) => {{ {PROBE}
@@ -102,6 +102,7 @@ def opened(
     lab.run_all()
     explorer = ExplorerPage(lab)
     explorer.wait_for_frame(0, tolerance=40)  # small tiles are sharper in the browser
+    explorer.run("explorer.wait()")
     return explorer, traffic
 
 
@@ -113,6 +114,8 @@ def measured(explorer: ExplorerPage, traffic: Traffic, moves: int) -> list[dict[
         "components": explorer.slider("Components"),
         "class weight": explorer.slider(label),
         "weighting": explorer.choice("Weighting"),
+        "colour map": explorer.choice("Colours"),
+        "view": explorer.choice("View"),
     }
     rows = []
     for name, control in controls.items():

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from comm.base_comm import BaseComm
 from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
 from PIL import Image
 
+from tests.widgets.raster import Picture, Raster
+
 NAMES = {number: name for name, number in COMMANDS.items()}
 ATTRIBUTES = {number: name for name, number in Canvas.ATTRS.items()}
-Picture = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -31,34 +30,29 @@ class Drawing:
         return [name for name, _ in self.commands]
 
 
-@dataclass
-class State:
-    """What ``save`` keeps of a canvas."""
-
-    values: dict[str, Any] = field(default_factory=lambda: {"global_alpha": 1.0})
-    clip: npt.NDArray[np.bool_] | None = None
-
-
 class RecordedPage:
-    """Canvases by id as float32 ``(H, W, 3)``, and every message that drew on them."""
+    """Canvases by id, and every message that drew on them."""
 
     def __init__(self) -> None:
         self.drawings: list[Drawing] = []
         self.messages: list[tuple[str, str, Any]] = []
         self.closed: set[str] = set()
-        self._canvases: dict[str, Picture] = {}
-        self._states: dict[str, list[State]] = {}
-        self._rectangles: dict[str, list[list[float]]] = {}
+        self._canvases: dict[str, Raster] = {}
         self._current: str | None = None
 
     def picture(self, canvas: Canvas) -> Picture:
-        return self._canvases[canvas.model_id]
+        """Pixels as they lie on black, float32 ``(H, W, 3)`` from 0 to 255."""
+        return self._canvases[canvas.model_id].pixels[..., :3]
+
+    def cover(self, canvas: Canvas) -> Picture:
+        """Opacity of the pixels, ``(H, W)`` from 0 to 1."""
+        return self._canvases[canvas.model_id].pixels[..., 3]
 
     def load_anew(self, *canvases: Canvas) -> None:
         """Forget every pixel and which canvas was current, as a reload of the page does."""
         self._current = None
-        for picture in self._canvases.values():
-            picture[...] = 0
+        for raster in self._canvases.values():
+            raster.resize()
         for canvas in canvases:
             canvas._handle_frontend_event(canvas, {"event": "client_ready"}, [])
 
@@ -66,13 +60,10 @@ class RecordedPage:
         self.messages.append((kind, comm.comm_id, data))
         state = (data or {}).get("state", {})
         if kind == "comm_open" and state.get("_model_name") == "CanvasModel":
-            size = state["height"], state["width"], 3
-            self._canvases[comm.comm_id] = np.zeros(size, np.float32)
-            self._states[comm.comm_id] = [State()]
+            self._canvases[comm.comm_id] = Raster((state["height"], state["width"]))
         elif comm.comm_id in self._canvases and state.keys() & {"width", "height"}:
-            height, width, _ = self._canvases[comm.comm_id].shape  # another size is blank
-            size = state.get("height", height), state.get("width", width), 3
-            self._canvases[comm.comm_id] = np.zeros(size, np.float32)
+            size = {name: state[name] for name in ("width", "height") if name in state}
+            self._canvases[comm.comm_id].resize(**size)
         elif kind == "comm_close":
             self.closed.add(comm.comm_id)
         elif (data or {}).get("method") == "custom" and buffers:
@@ -93,56 +84,18 @@ class RecordedPage:
             assert self._current not in self.closed, "drew on a canvas that is gone"
             return
         assert self._current is not None, "drew before the page knew on which canvas"
-        states = self._states[self._current]
-        if name == "save":
-            states.append(State(dict(states[-1].values), states[-1].clip))
-        elif name == "restore":
-            states.pop()
-        elif name == "set":
-            states[-1].values[ATTRIBUTES[arguments[0]]] = arguments[1]
-        elif name == "beginPath":
-            self._rectangles[self._current] = []
-        elif name == "rect":
-            self._rectangles[self._current].append(arguments)
-        elif name == "clip":
-            states[-1].clip = self._mask(self._rectangles[self._current])
+        raster = self._canvases[self._current]
+        if name == "set":
+            raster.set(ATTRIBUTES[arguments[0]], arguments[1])
         elif name == "putImageData":
-            picture = np.asarray(Image.open(io.BytesIO(pictures.pop(0))), np.float32)
-            self._blend(picture, arguments[0], arguments[1])
+            file = pictures.pop(0)
+            assert file, "an empty picture stops every canvas of the page"
+            raster.put(Image.open(io.BytesIO(file)), arguments[0], arguments[1])
         elif name == "drawImage":
             store = self._canvases[arguments[0].removeprefix("IPY_MODEL_")]
-            self._blend(_scaled(store, *arguments[3:5]), arguments[1], arguments[2])
-        elif name == "fillRect":
-            left, top, width, height = arguments
-            colour = _colour(states[-1].values["fill_style"])
-            self._blend(np.full((height, width, 3), colour, np.float32), left, top)
-        elif name in ("clear", "clearRect"):
-            left, top, width, height = np.array(arguments or [0, 0, 10**6, 10**6], int)
-            canvas = self._canvases[self._current]
-            canvas[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)] = 0
+            raster.image(store.pixels, *arguments[1:5])
         else:
-            assert name == "strokeRect", f"a page of this test cannot {name}"
-
-    def _mask(self, rectangles: list[list[float]]) -> npt.NDArray[np.bool_]:
-        assert self._current is not None
-        mask = np.zeros(self._canvases[self._current].shape[:2], bool)
-        for left, top, width, height in np.array(rectangles, int):
-            bottom, right = max(0, top + height), max(0, left + width)
-            mask[max(0, top) : bottom, max(0, left) : right] = True
-        return mask
-
-    def _blend(self, picture: Picture, left: int, top: int) -> None:
-        assert self._current is not None
-        canvas, state = self._canvases[self._current], self._states[self._current][-1]
-        picture = picture[max(0, -top) :, max(0, -left) :]
-        top, left = max(0, top), max(0, left)
-        below = canvas[top : top + picture.shape[0], left : left + picture.shape[1]]
-        picture = picture[: below.shape[0], : below.shape[1]]
-        alpha: Any = state.values["global_alpha"]
-        if state.clip is not None:
-            window = (slice(top, top + below.shape[0]), slice(left, left + below.shape[1]))
-            alpha = alpha * state.clip[window][..., None]
-        below += alpha * (picture - below)
+            raster.play(name, arguments)
 
 
 class RecordingComm(BaseComm):
@@ -166,15 +119,3 @@ def move(control: Any, **state: Any) -> None:
 def happen(canvas: Canvas, event: str, **content: Any) -> None:
     """Let an event of the mouse or the keyboard come from the page."""
     canvas._handle_frontend_event(canvas, {"event": event, **content}, [])
-
-
-def _scaled(picture: Picture, width: float, height: float) -> Picture:
-    size = round(width), round(height)
-    if picture.shape[1::-1] == size:
-        return picture
-    image = Image.fromarray(np.rint(picture).astype(np.uint8))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
-
-
-def _colour(text: str) -> list[int]:
-    return [int(text[start : start + 2], 16) for start in (1, 3, 5)]

@@ -1,0 +1,174 @@
+"""Where the tiles of a page stand on the canvas: geometry alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+Box = tuple[float, float, float, float]  # left, top, width, height in pixels of the canvas
+
+GAP = 12  # pixels of the canvas between tiles; divided evenly by every step of STEPS
+STEPS = (6, 4, 3, 2, 1)  # a heatmap may be that many times smaller than its tile
+_WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quick to draw
+_TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
+_MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
+
+PANES = {"side by side": (2, 1), "rgb split": (2, 2)}  # pictures in a tile, across and down
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of an image: its index, and fractions of its width and height in [0, 1]."""
+
+    image: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles in rows, of one size, with a gap between them.
+
+    Attributes
+    ----------
+    number
+        Tiles on the page.
+    columns
+        Tiles in a row.
+    tile
+        Height and width of a tile in pixels of the canvas.
+    """
+
+    number: int
+    columns: int
+    tile: tuple[int, int]
+
+    @classmethod
+    def of(cls, number: int, size: tuple[int, int], columns: int | None = None) -> Grid:
+        """Arrange ``number`` images of ``size`` (height, width); None: as square as it gets."""
+        height, width = size
+        columns = min(columns or square(number, size), number)
+        across = (_WIDE - GAP * (columns - 1)) / columns
+        if columns == 1:
+            across *= min(1, width / height)
+        return cls(number, columns, _even(across, height / width))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the page."""
+        return math.ceil(self.number / self.columns)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the canvas."""
+        height, width = self.tile
+        return self.rows * (height + GAP) - GAP, self.columns * (width + GAP) - GAP
+
+    def corner(self, place: int) -> tuple[int, int]:
+        """Left and top of a tile."""
+        row, column = divmod(place, self.columns)
+        return column * (self.tile[1] + GAP), row * (self.tile[0] + GAP)
+
+    def box(self, place: int) -> Box:
+        """Box of a tile."""
+        return (*self.corner(place), self.tile[1], self.tile[0])
+
+    def panes(self, place: int, view: str) -> list[Box]:
+        """Boxes within a tile that each show the image once."""
+        across, down = PANES.get(view, (1, 1))
+        left, top, width, height = self.box(place)
+        width, height = width / across, height / down
+        return [
+            (left + column * width, top + row * height, width, height)
+            for row in range(down)
+            for column in range(across)
+        ]
+
+    def gaps(self) -> list[Box]:
+        """Boxes of the canvas that belong to no tile."""
+        high, wide = self.size
+        down, across = self.tile[0] + GAP, self.tile[1] + GAP
+        strips: list[Box] = [(c * across - GAP, 0, GAP, high) for c in range(1, self.columns)]
+        strips += [(0, r * down - GAP, wide, GAP) for r in range(1, self.rows)]
+        empty = self.rows * self.columns - self.number
+        if empty:
+            left, top = self.corner(self.number)
+            strips.append((left, top, wide - left, self.tile[0]))
+        return strips
+
+    def at(self, x: float, y: float, view: str = "overlay") -> tuple[int, float, float] | None:
+        """Tile at a point of the canvas, and the fractions of its image; None beside the tiles."""
+        column, left = divmod(x, self.tile[1] + GAP)
+        row, top = divmod(y, self.tile[0] + GAP)
+        place = int(row * self.columns + column)
+        height, width = self.tile
+        on_tile = left < width and top < height and 0 <= column < self.columns
+        if not on_tile or not 0 <= place < self.number:
+            return None
+        across, down = PANES.get(view, (1, 1))
+        return place, left * across / width % 1.0, top * down / height % 1.0
+
+    def step(self, wanted: float) -> int:
+        """How many times smaller than its tile a heatmap is that is ``wanted`` pixels wide."""
+        return next((step for step in STEPS if self.tile[1] / step >= wanted), 1)
+
+    def atlas(self, tiles: np.ndarray) -> np.ndarray:
+        """Lay tiles ``(N, h, w, 3)`` out as on the canvas, or that many times smaller.
+
+        The gaps are filled with the edges of the tiles, so that nothing bleeds in when the
+        browser enlarges the atlas.
+        """
+        pad = GAP * tiles.shape[2] // self.tile[1]
+        half = pad // 2
+        tiles = np.pad(tiles, ((0, 0), (half, pad - half), (half, pad - half), (0, 0)), "edge")
+        empty = self.rows * self.columns - len(tiles)
+        tiles = np.pad(tiles, ((0, empty), (0, 0), (0, 0), (0, 0)))
+        _, height, width, _ = tiles.shape
+        laid = tiles.reshape(self.rows, self.columns, height, width, 3).swapaxes(1, 2)
+        return laid.reshape(self.rows * height, self.columns * width, 3)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which images are on show: ``size`` of them from ``first``, ``columns`` in a row."""
+
+    first: int
+    columns: int
+
+    @classmethod
+    def start(cls, number: int, size: tuple[int, int]) -> Page:
+        """Return the first page of ``number`` images of ``size`` (height, width)."""
+        return cls(0, min(square(number, size), _MOST_ON_A_ROW))
+
+    def indices(self, number: int, size: tuple[int, int]) -> range:
+        """Images of the page."""
+        return range(self.first, min(number, self.first + self.capacity(size)))
+
+    def capacity(self, size: tuple[int, int]) -> int:
+        """Most tiles on a page, which is about as high as wide."""
+        if self.columns == 1:
+            return 1
+        return self.columns * max(1, round(self.columns * size[1] / size[0]))
+
+    def holding(self, index: int, size: tuple[int, int]) -> Page:
+        """Return the page of as many columns that shows an image."""
+        capacity = self.capacity(size)
+        return Page(index // capacity * capacity, self.columns)
+
+
+def square(number: int, size: tuple[int, int]) -> int:
+    """Columns of a grid of ``number`` tiles of ``size`` that is as square as it gets."""
+    return min(number, max(1, math.ceil(math.sqrt(number * size[0] / size[1]))))
+
+
+def _even(across: float, ratio: float) -> tuple[int, int]:
+    """Height and width near ``across`` that GAP divides, with the best of ratios nearby."""
+    most = max(1, int(across // GAP))
+    candidates = [
+        (max(1, min(round(columns * ratio), _TALL // GAP)), columns)
+        for columns in range(max(1, most - 2), most + 1)
+    ]
+    rows, columns = min(candidates, key=lambda one: abs(one[0] / one[1] / ratio - 1))
+    return rows * GAP, columns * GAP

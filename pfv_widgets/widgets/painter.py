@@ -1,0 +1,213 @@
+"""From a scene to pixels on the page: quickly while a hand moves, finely once it rests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from pfv_widgets.engine.colour import NEUTRAL_GREY, PIN_COLOURS
+from pfv_widgets.engine.frame import Frame
+from pfv_widgets.engine.pipeline import PFV
+from pfv_widgets.engine.similarity import Place
+from pfv_widgets.errors import PFVError
+from pfv_widgets.widgets.acknowledge import Acknowledgement
+from pfv_widgets.widgets.canvas import ImageGrid, Look, Ring
+from pfv_widgets.widgets.grid import Spot
+from pfv_widgets.widgets.scene import Scene, Selection
+from pfv_widgets.widgets.worker import LatestWins
+
+_PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
+_REST = 0.15  # seconds without a newer wish after which the fine picture is painted
+_SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
+_COARSE, _FINEST = 52.0, 480.0  # pixels of a heatmap, while a hand moves and at most
+_NEAREST = 6  # places elsewhere that are ringed
+_ALIKE = 0.5  # cosine from which a place elsewhere is worth a ring
+_FADED = 0.8  # how far places outside the selection fade to grey
+_LINE = "#ffffff"
+
+Tell = Callable[[str, str], None]
+
+
+class Painter:
+    """Paints the latest scene in the background; no error ends it, none clears the picture.
+
+    Parameters
+    ----------
+    pfv
+        What renders.
+    grid
+        What shows.
+    tell
+        Called with a message and its kind, for the status line.
+    seen
+        Called with the scene and its frame when the page has drawn it, and no newer one waits.
+    pointed
+        Called with the scene and the frame at once, for what the pointer reads.
+    """
+
+    def __init__(
+        self,
+        pfv: PFV,
+        grid: ImageGrid,
+        tell: Tell,
+        seen: Callable[[Scene, Frame], None],
+        pointed: Callable[[Scene, Frame], None],
+    ) -> None:
+        self._pfv, self._grid, self._tell = pfv, grid, tell
+        self._seen, self._pointed = seen, pointed
+        self._acknowledgement = Acknowledgement()
+        self._worker = LatestWins(self._work)
+        self._new_page = threading.Event()
+        self._stale = False  # what is on show is older than what was asked for
+        self._told = self._took = 0.0
+        self._near: tuple[object, tuple[Place, ...]] = (None, ())
+        self.scene: Scene | None = None
+        self.frame: Frame | None = None
+
+    def submit(self, scene: Scene) -> None:
+        """Ask for a scene; return at once."""
+        self._worker.submit(scene)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until what is asked for is painted; False where ``timeout`` seconds passed."""
+        return self._worker.wait(timeout)
+
+    def page_ready(self, scene: Scene) -> None:
+        """Paint everything again: a page of the browser has appeared and shows nothing."""
+        self._acknowledgement.answered = True
+        self._new_page.set()
+        self.submit(scene)
+
+    def close(self, timeout: float) -> None:
+        """End the painting; wait for the picture in work: a canvas that is gone draws no more."""
+        self._worker.close()
+        self._worker.wait(timeout)
+        self._acknowledgement.close()
+
+    def draw(self, scene: Scene, wanted: float = _COARSE) -> None:
+        """Paint a scene with heatmaps ``wanted`` pixels wide."""
+        begin = time.perf_counter()
+        if self._new_page.is_set():
+            self._new_page.clear()
+            self._grid.forget()
+        frame, tiles = self.frame, None
+        if frame is None or self._stale or not scene.has_heat_of(self.scene):
+            frame = self._rendered(scene, self._grid.tile_size(scene.page, wanted))
+            tiles = _bytes(frame, scene.selection)
+            self._grid.turn(scene.page)
+        self._grid.paint(tiles, self._look(scene))
+        pointed = self.scene is None or (scene.hover, scene.cursor) != (
+            self.scene.hover, self.scene.cursor,
+        )  # fmt: skip
+        self.scene, self.frame, self._stale = scene, frame, False
+        self._took = 1000 * (time.perf_counter() - begin)
+        if pointed:
+            self._pointed(scene, frame)
+
+    def _rendered(self, scene: Scene, size: tuple[int, int]) -> Frame:
+        settings = scene.settings
+        if not self._pfv.is_ready(settings.layer):
+            self._tell(f"Computing {self._pfv.layer(settings.layer).name} …", "busy")
+        self._pfv.anchor(settings.layer)
+        shown = tuple(self._grid.indices(scene.page))
+        only = None if len(shown) == len(self._pfv.images) else shown
+        return self._pfv.render(settings, size=size, only=only)
+
+    def _work(self, scene: Scene) -> None:
+        """Paint in the background; no error ends the thread."""
+        try:
+            self.draw(scene)
+        except Exception as error:
+            self._fail(scene, error)
+        else:
+            self._settle(scene)
+
+    def _settle(self, scene: Scene) -> None:
+        """Wait for the page, then read the numbers and paint finely, unless a hand moves on."""
+        if self._acknowledgement.answered:
+            self._acknowledgement.wait(_PATIENCE)
+        moving = self._worker.newer()
+        if moving and time.monotonic() - self._told < _SELDOM:
+            return
+        try:
+            self.report(scene)
+            if not moving and self._gains(scene) and not self._worker.newer(_REST):
+                self.draw(scene, self._finest(scene))
+        except Exception as error:
+            self._fail(scene, error)
+
+    def report(self, scene: Scene) -> None:
+        """Tell that a scene is painted, and let its numbers be read."""
+        assert self.frame is not None  # it is drawn
+        self._told = time.monotonic()
+        warnings = self.frame.warnings
+        done = f"Updated in {self._took:.0f} ms."
+        self._tell(" ".join((done, *warnings)), "warning" if warnings else "ok")
+        self._seen(scene, self.frame)
+
+    def _fail(self, scene: Scene, error: Exception) -> None:
+        """Keep the last picture and say what to do; look and marks still follow."""
+        self._stale = True
+        if isinstance(error, PFVError):
+            self._tell(str(error), "error")
+        else:
+            self._tell(f"{type(error).__name__}: {error} – the last picture stays.", "error")
+        try:
+            if self.scene is not None:
+                self._grid.paint(None, self._look(scene))
+        except Exception as second:  # told already: the first one is the cause
+            self._tell(f"{type(error).__name__}: {error} (then {second!r}).", "error")
+
+    def _finest(self, scene: Scene) -> float:
+        """Pixels of a heatmap beyond which there is nothing more to see."""
+        if scene.page.columns == 1:
+            return _FINEST
+        settings, layer = scene.settings, self._pfv.layer(scene.settings.layer)
+        name = layer.same_as or layer.name
+        factors = self._pfv.factors(name, settings.weighting, self._pfv.images.size, None)
+        return float(max(layer.shape[2], *(factor.shape[3] for factor in factors), 0))
+
+    def _gains(self, scene: Scene) -> bool:
+        """Whether a finer picture than the one on show would show more."""
+        fine = self._grid.tile_size(scene.page, self._finest(scene))
+        return self.frame is not None and fine[1] > self.frame.heatmaps.shape[2]
+
+    def _look(self, scene: Scene) -> Look:
+        settings = scene.settings
+        weights = settings.images or ()
+        out = frozenset(index for index, weight in enumerate(weights) if weight == 0)
+        rings = [
+            Ring(Spot(*pin), PIN_COLOURS[number % len(PIN_COLOURS)], bold=True)
+            for number, pin in enumerate(settings.pins)
+        ]
+        if scene.hover is not None:
+            rings += [Ring(Spot(p.image, p.x, p.y), _LINE) for p in self._nearest(scene)]
+            rings.append(Ring(scene.hover, _LINE, bold=True))
+        return Look(
+            settings.opacity, settings.view, settings.split, out, scene.cursor, tuple(rings),
+            scene.brush,
+        )  # fmt: skip
+
+    def _nearest(self, scene: Scene) -> tuple[Place, ...]:
+        """Places in other images that are most like the one under the pointer."""
+        spot, layer = scene.hover, scene.settings.layer
+        assert spot is not None  # it is asked for where there is one
+        if self._near[0] != (spot, layer):
+            found = self._pfv.nearest(spot.image, spot.x, spot.y, number=_NEAREST, layer=layer)
+            self._near = (spot, layer), tuple(p for p in found if p.similarity > _ALIKE)
+        return self._near[1]
+
+
+def _bytes(frame: Frame, selection: Selection | None) -> np.ndarray:
+    """Heatmaps as uint8 ``(n, h, w, 3)``; places that are not selected fade to grey."""
+    heat = frame.heatmaps
+    if selection is not None:
+        mask = torch.from_numpy(selection.mask)[list(frame.indices)].to(heat)[:, None]
+        inside = torch.nn.functional.interpolate(mask, size=heat.shape[1:3], mode="nearest")
+        faded = (1 - _FADED) * heat + _FADED * NEUTRAL_GREY
+        heat = torch.where(inside.permute(0, 2, 3, 1) > 0, heat, faded)
+    return (heat * 255).round().to(torch.uint8).cpu().contiguous().numpy()

@@ -1,0 +1,199 @@
+"""One canvas of a page on arrays: what a browser draws, without its soft edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Picture = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Window = tuple[slice, slice]
+Box = Sequence[float]  # left, top, width, height
+_FRESH = {
+    "global_alpha": 1.0,
+    "global_composite_operation": "source-over",
+    "fill_style": "#000000",
+    "stroke_style": "#000000",
+    "line_width": 1.0,
+}
+
+
+@dataclass
+class State:
+    """What ``save`` keeps of a canvas."""
+
+    values: dict[str, Any] = field(default_factory=lambda: dict(_FRESH))
+    clip: Mask | None = None
+
+
+class Raster:
+    """Pixels ``(H, W, 4)``: colours from 0 to 255 times their opacity, and opacity from 0 to 1.
+
+    Parameters
+    ----------
+    size
+        Height and width.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self.resize()
+
+    def resize(self, *, width: int | None = None, height: int | None = None) -> None:
+        """Become blank, with the state of a new canvas, as browsers do even for the same size."""
+        self.size = height or self.size[0], width or self.size[1]
+        self.pixels: Picture = np.zeros((*self.size, 4), np.float32)
+        self.states = [State()]
+        self._rectangles: list[Box] = []
+
+    def play(self, name: str, arguments: list[Any]) -> None:
+        """Carry out a command by its name in the browser."""
+        state = self.states[-1]
+        if name == "save":
+            self.states.append(State(dict(state.values), state.clip))
+        elif name == "restore":
+            assert len(self.states) > 1, "restored what was not saved"
+            self.states.pop()
+        elif name == "beginPath":
+            self._rectangles = []
+        elif name == "rect":
+            self._rectangles.append(arguments)
+        elif name == "clip":
+            inside = np.zeros(self.size, bool)
+            for box in self._rectangles:
+                window = self._window(0, box)
+                inside[window] |= self._mask(window, 0, box)
+            state.clip = inside if state.clip is None else inside & state.clip
+        elif name in ("clear", "clearRect"):
+            box: Box = arguments or [0, 0, *self.size[::-1]]
+            window = self._window(0, box)
+            mask = self._mask(window, 0, box)
+            self.pixels[window][mask if state.clip is None else mask & state.clip[window]] = 0
+        else:
+            self._shape(name, *arguments)
+
+    def set(self, name: str, value: Any) -> None:
+        """Set an attribute of the canvas."""
+        assert name in _FRESH, f"a page of this test knows no {name}"
+        assert value in ("source-over", "multiply") or name != "global_composite_operation"
+        if name == "global_alpha" and not 0 <= value <= 1:
+            return  # browsers ignore it
+        self.states[-1].values[name] = value
+
+    def put(self, picture: Image.Image, left: float, top: float) -> None:
+        """Draw a decoded picture at its own size."""
+        rgba = np.asarray(picture.convert("RGBA"), np.float32)
+        rgba = np.concatenate([rgba[..., :3] * rgba[..., 3:] / 255, rgba[..., 3:] / 255], axis=2)
+        self.image(rgba, left, top, picture.width, picture.height)
+
+    def image(self, source: Picture, left: float, top: float, width: float, height: float) -> None:
+        """Draw pixels of another canvas, scaled into a box."""
+        rows = self._seen(top, height, axis=0)
+        columns = self._seen(left, width, axis=1)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            return
+        across, down = source.shape[1] / width, source.shape[0] / height
+        box = (
+            max((columns.start - left) * across, 0),
+            max((rows.start - top) * down, 0),
+            min((columns.stop - left) * across, source.shape[1]),
+            min((rows.stop - top) * down, source.shape[0]),
+        )
+        scaled = _scaled(source, (columns.stop - columns.start, rows.stop - rows.start), box)
+        self._blend(scaled, (rows, columns))
+
+    def _shape(self, name: str, *numbers: float) -> None:
+        values, line = self.states[-1].values, name.startswith("stroke")
+        half = values["line_width"] / 2 if line else 0.0
+        if name in ("fillRect", "strokeRect"):
+            window = self._window(half, numbers)
+            mask = self._mask(window, half, numbers)
+            if line:
+                mask = mask & ~self._mask(window, -half, numbers)
+        elif name in ("fillCircle", "strokeCircle"):
+            x, y, radius = numbers
+            window = self._window(half, (x - radius, y - radius, 2 * radius, 2 * radius))
+            rows, columns = self._centres(window)
+            distance = np.hypot(rows - y, columns - x)
+            mask = abs(distance - radius) <= half if line else distance <= radius
+        else:
+            assert name == "strokeLine", f"a page of this test cannot {name}"
+            x, y, right, bottom = numbers
+            window = self._window(half, (x, y, right - x, bottom - y))
+            mask = self._along(window, half, numbers)
+        drawn = np.zeros((*mask.shape, 4), np.float32)
+        drawn[mask] = (*_colour(values["stroke_style" if line else "fill_style"]), 1)
+        self._blend(drawn, window)
+
+    def _along(self, window: Window, half: float, ends: Box) -> Mask:
+        x1, y1, x2, y2 = ends
+        rows, columns = self._centres(window)
+        length = math.hypot(x2 - x1, y2 - y1) or 1.0
+        along = ((columns - x1) * (x2 - x1) + (rows - y1) * (y2 - y1)) / length
+        aside = ((columns - x1) * (y2 - y1) - (rows - y1) * (x2 - x1)) / length
+        return (along >= 0) & (along <= length) & (abs(aside) <= half)
+
+    def _centres(self, window: Window) -> tuple[Any, Any]:
+        rows, columns = np.ogrid[window]
+        return rows + 0.5, columns + 0.5
+
+    def _window(self, more: float, box: Box) -> Window:
+        """All pixels that a box touches that is ``more`` wider on each side."""
+        left, top, width, height = box
+        spans = []
+        for start, length, most in ((top, height, self.size[0]), (left, width, self.size[1])):
+            low, high = sorted((start, start + length))
+            first = min(max(math.floor(low - more), 0), most)
+            spans.append(slice(first, min(max(math.ceil(high + more), first), most)))
+        return spans[0], spans[1]
+
+    def _mask(self, window: Window, more: float, box: Box) -> Mask:
+        """Pixels whose centres are in a box that is ``more`` wider on each side."""
+        left, top, width, height = box
+        rows, columns = self._centres(window)
+        x1, x2 = sorted((left, left + width))
+        y1, y2 = sorted((top, top + height))
+        across = (columns >= x1 - more) & (columns < x2 + more)
+        return across & (rows >= y1 - more) & (rows < y2 + more)
+
+    def _seen(self, start: float, length: float, axis: int) -> slice:
+        """Pixels along an axis that a box covers and the clip leaves."""
+        first, last = math.ceil(start - 0.5), math.ceil(start + length - 0.5)
+        clip = self.states[-1].clip
+        inside = np.ones(1, bool) if clip is None else clip.any(axis=1 - axis)
+        places = np.flatnonzero(np.broadcast_to(inside, self.size[axis]))
+        if not len(places):
+            return slice(0, 0)
+        return slice(max(first, int(places[0])), min(last, int(places[-1]) + 1))
+
+    def _blend(self, drawn: Picture, window: Window) -> None:
+        values, clip = self.states[-1].values, self.states[-1].clip
+        cover = np.float32(values["global_alpha"])
+        drawn = drawn * (cover if clip is None else (cover * clip[window])[..., None])
+        below = self.pixels[window]
+        over, under = drawn[..., 3:], below[..., 3:]
+        rest = (1 - over) * below
+        if values["global_composite_operation"] == "multiply":
+            mixed = drawn * (1 - under) + rest + drawn * below / (255, 255, 255, 1)
+            mixed[..., 3:] = over + under - over * under
+            below[...] = mixed
+        else:
+            below[...] = drawn + rest
+
+
+def _scaled(source: Picture, size: tuple[int, int], box: tuple[float, float, float, float]) -> Any:
+    four = np.rint(source * (1, 1, 1, 255)).astype(np.uint8)
+    image = Image.fromarray(four, "CMYK")  # four channels that are left as they are
+    resized = image.resize(size, Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized, np.float32) / np.array([1, 1, 1, 255], np.float32)
+
+
+def _colour(text: str) -> list[int]:
+    assert len(text) == 7, f"a page of this test reads no {text}"
+    return [int(text[start : start + 2], 16) for start in (1, 3, 5)]
