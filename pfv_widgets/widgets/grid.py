@@ -140,7 +140,8 @@ class Page:
     @classmethod
     def start(cls, number: int, size: tuple[int, int]) -> Page:
         """Return the first page of ``number`` images of ``size`` (height, width)."""
-        return cls(0, min(square(number, size), _MOST_ON_A_ROW))
+        columns = max(square(number, size), 2)  # a single one would show one image alone
+        return cls(0, min(columns, number, _MOST_ON_A_ROW))
 
     def indices(self, number: int, size: tuple[int, int]) -> range:
         """Images of the page."""
@@ -168,7 +169,7 @@ def _even(across: float, ratio: float) -> tuple[int, int]:
     most = max(1, int(across // GAP))
     candidates = [
         (max(1, min(round(columns * ratio), _TALL // GAP)), columns)
-        for columns in range(max(1, most - 2), most + 1)
+        for columns in range(most, max(1, most - 2) - 1, -1)
     ]
     rows, columns = min(candidates, key=lambda one: abs(one[0] / one[1] / ratio - 1))
     return rows * GAP, columns * GAP
