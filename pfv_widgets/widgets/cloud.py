@@ -17,8 +17,8 @@ from pfv_widgets.widgets.overlay import WIDTH, Label, Overlay
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
 _HOW_TO = (
-    "One point for each place of the feature map, in its colour. Drag over points to select "
-    "them; a click or Escape clears."
+    "Each point is a place of an image, in its colour in the heatmap. Drag to select points; "
+    "a click or Escape clears."
 )
 
 
@@ -46,14 +46,15 @@ class CloudView:
             description="Clear",
             tooltip="Select no places any more.",
             disabled=True,
-            layout=w.Layout(width="60px", flex="0 0 auto"),
+            layout=w.Layout(width="56px", flex="0 0 auto", margin="2px 0 2px auto"),
         )
         self.clear.on_click(lambda _: self.canvas.clear())
-        self._line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(flex="1 1 auto", height="62px"))
-        row = w.HBox([self.across, self.up], layout=w.Layout(width="100%", margin="0"))
-        foot = w.HBox([self._line, self.clear], layout=w.Layout(width="100%", margin="0"))
+        self._line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="60px", margin="0"))
+        row = w.HBox(
+            [self.across, self.up, self.clear], layout=w.Layout(width="100%", margin="0 0 4px")
+        )
         self.widget = w.VBox(
-            [row, self._overlay.widget, foot],
+            [row, self._overlay.widget, self._line],
             layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
         )
 
@@ -88,8 +89,8 @@ class CloudView:
             description=name,
             tooltip=f"Component of the {'horizontal' if value == 0 else 'vertical'} axis; the "
             "same on both axes stacks the points to a histogram.",
-            layout=w.Layout(width="50%", margin="0"),
-            style={"description_width": "48px"},
+            layout=w.Layout(width="102px", flex="0 1 auto", margin="2px 4px 2px 0"),
+            style={"description_width": "initial"},
         )
         choice.observe(self._chosen, "value")
         return choice
@@ -145,6 +146,7 @@ class CloudView:
 def counted(selected: Mask) -> str:
     """Say how many places ``(N, h, w)`` are selected, and in how many images.
 
+    >>> import numpy as np
     >>> counted(np.array([[[True, False]], [[False, False]]]))
     '1 of 4 places selected, in 1 of 2 images.'
     """

@@ -62,7 +62,7 @@ class Cells:
     def __init__(self, number: int, shape: tuple[int, int]) -> None:
         self.number = number
         self.columns = 3 if number <= 3 else 4
-        self.pitch = (2 * WIDTH + _GAP) // self.columns
+        self.pitch = (2 * (WIDTH - _EDGE) + _GAP) // self.columns
         widest = self.pitch - _GAP
         ratio = shape[0] / shape[1]
         wide = widest if ratio <= _TALLEST else widest * _TALLEST / ratio
@@ -74,7 +74,7 @@ class Cells:
         """Box of the picture of a component."""
         row, column = divmod(index, self.columns)
         height, width = self.picture
-        left = column * self.pitch + (self.pitch - _GAP - width) // 2
+        left = _EDGE + column * self.pitch + (self.pitch - _GAP - width) // 2
         return left, row * (self.tall + _GAP) + _EDGE, width, height
 
     def at(self, x: float, y: float) -> int | None:
@@ -181,7 +181,7 @@ class ComponentPictures:
     def _label(self, index: int) -> Label:
         left, top, width, height = self._cells.box(index)
         share = f" · {100 * self._ratios[index]:.1f} %" if index < len(self._ratios) else ""
-        style = "" if index in self._settings.shown else "opacity:.6"
+        style = "" if index in self._settings.shown else "opacity:.72"
         return Label(f"{index + 1}{share}", left + width / 2, top + height + 5, "centre", style)
 
     def _clicked(self, x: float, y: float) -> None:

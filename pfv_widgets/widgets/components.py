@@ -55,7 +55,7 @@ class ComponentsTab:
         self.cloud = CloudView(self._brushed, on_hover)
         self._told = on_select
         self._shares = w.HTML(text.hint(_SCREE_HELP), layout=_line_layout(40))
-        self._title = w.HTML(text.heading("Each component alone"))
+        self._title = w.HTML(text.heading("Each component"))
         self.widget = self._laid_out()
         for part in (self.scree, self.pictures, self.cloud):
             part.surface.on_ready(partial(self._page_ready, part))
@@ -162,8 +162,7 @@ class ComponentsTab:
             self._reach = scores, reach_of(scores)
         height, width = frame.heatmaps.shape[1:3]
         self.pictures.show_scores(scores[index], self._reach[1], (height, width))
-        name = f": {text.plain(frame.names[index], 20)}" if frame.names else ""
-        self._title.value = text.heading(f"Each component alone, image {index}{name}")
+        self._title.value = text.heading(f"Each component in image {index}")
 
     def _brushed(self, selected: Mask | None) -> None:
         self._selected = selected

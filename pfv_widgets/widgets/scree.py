@@ -22,7 +22,7 @@ GREY = "#808080"  # seen on light and on dark pages
 _LEFT = 64  # pixels of the canvas for the labels of the axis
 _TOP, _HEIGHT = 16, 200
 _TIGHT = {"margin": "0 1px", "padding": "0"}
-_STEPS = (0.25, 0.5, 0.75, 1.0)
+_STEPS = (0.2, 0.4, 0.6, 0.8, 1.0)  # ends of the axis: the first that holds the sum
 
 
 def toggled(settings: Settings, component: int) -> Settings:
