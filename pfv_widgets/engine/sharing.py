@@ -68,7 +68,7 @@ def selected(shares: Tensor, weights: Sequence[float], sharing: str) -> Shared:
     shown = (counted >= SMALLEST_SHARE).all(dim=0)
     if sharing == "exclusive":
         shown = ~shown
-    seen = bool((counted[:, shown].sum(dim=1) >= SMALLEST_SHARE).any())
+    seen = bool((counted[:, shown] >= SMALLEST_SHARE).any())
     return Shared(shown, () if seen else (_EMPTY[sharing],))
 
 
