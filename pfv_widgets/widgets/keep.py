@@ -34,7 +34,7 @@ class PictureSection(Section):
         super().__init__(actions)
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField("pfv.png", _KINDS, tip, typed=(".jpg", ".jpeg", ".htm"))
-        self.save = self.button("Save", "Write what is shown now.", self._start, "download")
+        self.save = self.button("Save", "Write what is shown now.", self._start)
         self.widget = self.laid_out(self.file.kind, self.file.name, row(self.save))
 
     def _start(self) -> None:

@@ -18,7 +18,7 @@ from pfv_widgets.widgets.keep_parts import (
     written,
 )
 
-_KINDS = {".gif": "GIF, shows everywhere", ".webp": "WebP, small and smooth"}
+_KINDS = {".gif": "GIF, for everywhere", ".webp": "WebP, much smaller"}
 _FILM = {".mp4": "MP4 film"}
 
 
@@ -36,7 +36,7 @@ class AnimationSection(Section):
             [
                 ("Components 1, 2, 3 …", "components"),
                 ("Layer, first to last", "layer"),
-                *([("Weight of a class, 0 to 2", "class weight")] if classes else []),
+                *([("Class weight, 0 to 2", "class weight")] if classes else []),
                 ("Contrast σ", "sigma"),
             ],
             "What changes from picture to picture; all else stays as it is now.",
@@ -49,10 +49,8 @@ class AnimationSection(Section):
         film = _FILM if shutil.which("ffmpeg") else {}
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField("pfv-sweep.gif", _KINDS | film, tip, typed=_FILM)
-        self.save = self.button(
-            "Make animation", "Paint each picture and write the file.", self._start, "film"
-        )
-        self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel, "stop")
+        self.save = self.button("Save", "Paint each picture and write the file.", self._start)
+        self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel)
         self.progress = w.IntProgress(
             min=0, layout=w.Layout(width="100%"), tooltip="Pictures painted"
         )

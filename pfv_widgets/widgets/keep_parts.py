@@ -75,12 +75,11 @@ class Section:
         if tell:
             self.actions.tell(message, kind)
 
-    def button(self, name: str, tip: str, act: Callable[[], None], icon: str = "") -> w.Button:
+    def button(self, name: str, tip: str, act: Callable[[], None]) -> w.Button:
         """Make a button; an error in what it does is told in words."""
         button = w.Button(
             description=name,
             tooltip=tip,
-            icon=icon,
             layout=w.Layout(width="auto", flex="1 1 0", min_width="0"),
         )
         button.on_click(lambda _: self.guarded(act))
