@@ -75,9 +75,7 @@ class Server:
         self._stop()
 
     def _start(self) -> None:
-        # the environment, unlike the arguments, is not shown to other users; the virtual
-        # environment's kernel goes before one of that name in the user's home
-        environment = os.environ | {"JUPYTER_TOKEN": self._token, "JUPYTER_PREFER_ENV_PATH": "1"}
+        environment = self._environment()
         with (self.private / "server.log").open("wb") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -92,6 +90,24 @@ class Server:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise PFVError(f"the server did not start; its last lines:\n{self._log()}")
             time.sleep(0.1)
+
+    def _environment(self) -> dict[str, str]:
+        """Return what, unlike the arguments, is not shown to other users.
+
+        The virtual environment's kernel goes before one of that name in the user's home, and
+        Lab does not ask in a corner of the page whether it may fetch news: no option of its
+        command line keeps it from that.
+        """
+        config = self.private / "config"
+        (config / "labconfig").mkdir(parents=True)
+        quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+        (config / "labconfig" / "page_config.json").write_text(json.dumps(quiet), "utf-8")
+        own = os.environ.get("JUPYTER_CONFIG_PATH")
+        return os.environ | {
+            "JUPYTER_TOKEN": self._token,
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, (str(config), own))),
+        }
 
     def _stop(self) -> None:
         if self._process is not None and self._process.poll() is None:

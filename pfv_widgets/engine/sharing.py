@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 LEVELS = 3  # a channel, as in TorchPRISM: 27 colours
-# Between two regions the picture runs through in-between colours in a rim of a pixel or two,
-# which is no colour of the image: that rim is below one in a hundred, what an eye sees as an
-# area is above.
+# Of an image. Measured on photos and drawn scenes: of the colours with a smaller share 0 to 20 % of
+# the pixels lie inside (among their like), the rest is the rim that the enlarged picture runs
+# through between two regions; of those with a larger share 30 to 80 % lie inside.
 SMALLEST_SHARE = 0.01
 _LONGEST = 112  # pixels at which colours are counted: in any larger picture the shares are equal
 _HIDDEN = 0.5
@@ -68,7 +68,7 @@ def selected(shares: Tensor, weights: Sequence[float], sharing: str) -> Shared:
     shown = (counted >= SMALLEST_SHARE).all(dim=0)
     if sharing == "exclusive":
         shown = ~shown
-    seen = bool((counted[:, shown].sum(dim=1) >= SMALLEST_SHARE).any())
+    seen = bool((counted[:, shown] >= SMALLEST_SHARE).any())
     return Shared(shown, () if seen else (_EMPTY[sharing],))
 
 

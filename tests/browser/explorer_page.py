@@ -24,7 +24,8 @@ from PIL import Image
 
 def expected(explorer, index, side={SIDE}):
     assert explorer.wait(30)
-    tile, corner = explorer._grid.grid.tile, explorer._grid.grid.corner(index)
+    grid = explorer._grid
+    tile, corner = grid.grid.tile, grid.grid.corner(index - grid.shown.start)
     one = Image.fromarray(explorer.frame.composite()[index]).resize(tile[::-1], 3)
     means = np.asarray(one.resize((side, side), Image.Resampling.BOX)).ravel().tolist()
     print(json.dumps([*corner, tile[1], tile[0], means]))
@@ -93,12 +94,38 @@ class ExplorerPage:
 
     def click(self, x: int, y: int) -> None:
         """Click a point in pixels of the canvas, whatever its size on the screen."""
+        self.page.page.mouse.click(*self._point(x, y))
+
+    def double_click(self, x: int, y: int) -> None:
+        """Click a point twice."""
+        self.page.page.mouse.dblclick(*self._point(x, y))
+
+    def hover(self, x: int, y: int) -> None:
+        """Bring the pointer to a point in pixels of the canvas."""
+        self.page.page.mouse.move(*self._point(x, y))
+
+    def leave(self) -> None:
+        """Take the pointer away from the gallery, and wait until its marks are gone."""
+        self.page.page.mouse.move(1, 1)
+        self.wait_until("explorer._scene.hover", "None")
+        self.run("explorer.wait(30)")
+
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """Press at a point, move to another and let go there."""
+        mouse = self.page.page.mouse
+        mouse.move(*self._point(*start))
+        mouse.down()
+        mouse.move(*self._point(*end), steps=8)
+        mouse.up()
+
+    def _point(self, x: int, y: int) -> tuple[float, float]:
+        """Point of the page of a point in pixels of the canvas."""
         canvas = self.gallery
         canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
         assert box is not None
         scale = box["width"] / int(canvas.get_attribute("width") or 1)
-        canvas.click(position={"x": x * scale, "y": y * scale})
+        return box["x"] + x * scale, box["y"] + y * scale
 
     def slider(self, label: str) -> Locator:
         described = self.box.locator(

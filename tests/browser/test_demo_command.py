@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ def address(tmp_path: Path) -> Iterator[str]:
     """What `pfv-widgets demo` prints."""
     command = [sys.executable, "-m", "pfv_widgets", "demo", "--no-browser", "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--notebook-dir", str(tmp_path / "demo")], stdout=subprocess.PIPE, text=True
+        [*command, "--notebook-dir", str(tmp_path / "demo")],
+        env=os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config")},  # as at a first start
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     yield process.stdout.readline().strip()
@@ -49,3 +53,4 @@ def test_notebook_opens_with_a_live_explorer_before_anything_is_run(
         }""",
         arg=[WidgetPage.CANVASES, sum(before)],
     )
+    expect(page.locator(".Toastify__toast")).to_have_count(0)  # no question of Lab's own

@@ -14,7 +14,7 @@ from tests.browser.lab import LabPage
 
 OpenLab = Callable[[list[str]], LabPage]
 DEMO = [HELPERS, "explorer = pw.demo()\nexplorer"]
-TILE, GAP = 192, 8
+TILE, GAP = 228, 12
 DONE = re.compile(r"Updated in \d+ ms\.")
 
 
@@ -58,6 +58,7 @@ def test_every_control_changes_the_pixels_as_the_engine_says(demo: ExplorerPage)
 def test_heat_and_class_weights_are_painted_exactly(demo: ExplorerPage) -> None:
     label = demo.run("print(explorer.pfv.images.labels[0])")
     before = demo.pixels()
+    demo.open_tab("Batch")
     demo.page.press(demo.slider(label), "Home")
     demo.wait_until("explorer.settings.images[0]", "0.0")
     out = int(demo.run("print(explorer.settings.images.count(0.0))"))
@@ -89,17 +90,18 @@ print((heat * 255).round().byte().numpy().tobytes().hex())
     return np.frombuffer(bytes.fromhex(demo.run(code)), np.uint8).reshape(TILE, TILE, 3)
 
 
-def test_clicks_buttons_and_keys_compose_the_batch(demo: ExplorerPage) -> None:
+def test_buttons_thumbnails_and_keys_compose_the_batch(demo: ExplorerPage) -> None:
     before = demo.pixels()
     summary = demo.box.get_by_text(re.compile(r"\d+ of 16 images make the basis\."))
-    demo.click(30, 30)
+    demo.open_tab("Batch")
+    thumbnails = demo.box.locator("canvas").nth(1)
+    thumbnails.click(position={"x": 20, "y": 20})
     expect(summary).to_have_text("15 of 16 images make the basis.")
     demo.wait_for_frame(1, 15)
     inner = np.s_[16 : TILE - 16, 16 : TILE - 16, :3]
     first, dimmed = before[inner], demo.pixels()[inner]
     assert dimmed.std() < 0.5 * first.std()
-    expect(demo.box.get_by_text("not in the basis")).to_be_visible()
-    demo.click(30, 30)
+    thumbnails.click(position={"x": 20, "y": 20})
     expect(summary).to_have_text("16 of 16 images make the basis.")
     demo.wait_for_frame(1, 15)
     assert changed_part(before[TILE:], demo.pixels()[TILE:]) < 0.02
@@ -107,24 +109,128 @@ def test_clicks_buttons_and_keys_compose_the_batch(demo: ExplorerPage) -> None:
     demo.button("None").click()
     expect(demo.status).to_have_role("alert")
     expect(demo.status).to_contain_text("every weight is 0")
-    demo.click(30, 230)
-    demo.page.canvas().press("Escape")  # the ring around the tile goes
-    expect(demo.status).to_contain_text(DONE)
-    expect(summary).to_have_text("1 of 16 images make the basis.")
-    demo.wait_for_frame(4)
     demo.button("Invert").click()
-    expect(summary).to_have_text("15 of 16 images make the basis.")
-    demo.button("All").click()
+    expect(demo.status).to_contain_text(DONE)
     expect(summary).to_have_text("16 of 16 images make the basis.")
 
-    demo.page.canvas().press("ArrowRight")
-    demo.page.canvas().press(" ")
+    gallery = demo.gallery
+    gallery.press("ArrowRight")
+    gallery.press(" ")
     expect(summary).to_have_text("15 of 16 images make the basis.")
     demo.wait_until("explorer.settings.images.index(0.0)", "0")
-    demo.page.canvas().press("Tab")
-    expect(demo.page.canvas()).not_to_be_focused()
-    demo.page.page.keyboard.press("Tab")
-    expect(demo.slider("Layer")).to_be_focused()
+    expect(demo.box.get_by_text("not in the basis")).to_be_visible()
+    gallery.press("Control+z")
+    expect(summary).to_have_text("16 of 16 images make the basis.")
+    gallery.press("Tab")
+    expect(gallery).not_to_be_focused()
+
+
+def test_hover_reads_a_place_and_pins_paint_what_is_like_it(demo: ExplorerPage) -> None:
+    before = demo.pixels()
+    demo.hover(60, 60)
+    expect(demo.box.get_by_text(re.compile(r"^0: scene"))).to_be_visible()
+    line = demo.box.get_by_text(re.compile(r"Components\s+1:"))
+    expect(line).to_be_visible()
+    values = demo.run("print(explorer.frame.at(0, 60 / 228, 60 / 228).tolist())")
+    first = f"{float(values.strip('[]').split(',')[0]):+.2f}".replace("-", "−")
+    expect(line).to_contain_text(first)
+    rings = np.abs(demo.pixels() - before).max(axis=2) > 60
+    tiles = {
+        (row, column)
+        for row in range(4)
+        for column in range(4)
+        if rings[row * (TILE + GAP) :, column * (TILE + GAP) :][:TILE, :TILE].sum() > 50
+    }
+    assert (0, 0) in tiles
+    assert len(tiles) > 2, "no ring on similar places elsewhere"
+
+    demo.click(60, 60)
+    demo.wait_until("len(explorer.settings.pins)", "1")
+    demo.wait_for_frame(5, 10)
+    assert changed_part(before, demo.pixels()) > 0.3
+    demo.click(60 + TILE + GAP, 160)
+    demo.wait_until("len(explorer.settings.pins)", "2")
+    demo.leave()
+    demo.wait_for_frame(6, 11)
+    demo.box.get_by_role("button", name=re.compile("^✕ 0: ")).click()
+    demo.wait_until("[pin[0] for pin in explorer.settings.pins]", "[1]")
+    demo.box.get_by_role("button", name=re.compile("^✕ 1: ")).click()
+    demo.wait_until("explorer.settings.pins", "()")
+    demo.leave()
+    demo.wait_for_frame(0, 15)
+    assert changed_part(before, demo.pixels()) < 0.02
+
+
+def test_views_are_put_together_in_the_browser_and_the_divider_is_dragged(
+    demo: ExplorerPage,
+) -> None:
+    for view in ("side by side", "rgb split"):
+        demo.choice("View").select_option(view)
+        demo.wait_until("explorer.settings.view", view)
+        demo.wait_for_frame(0, 9, tolerance=24)  # quadrants are scaled down by another filter
+    demo.choice("View").select_option("split")
+    demo.wait_until("explorer.settings.view", "split")
+    demo.run("explorer.wait()")
+    photo = demo.pixels()
+    demo.drag((114, 100), (190, 100))
+    demo.wait_until("explorer.settings.split", "0.83")
+    demo.run("explorer.wait()")
+    after = demo.pixels()
+    left = np.s_[20 : TILE - 20, 10:100]
+    assert changed_part(photo[left], after[left]) == 0
+    between = np.s_[20 : TILE - 20, 122:180]
+    assert changed_part(photo[between], after[between]) > 0.2
+    demo.gallery.press("Control+z")
+    demo.wait_until("explorer.settings.split", "0.5")
+
+
+def test_zoom_walks_the_batch_and_comes_back(demo: ExplorerPage) -> None:
+    before = demo.pixels()
+    demo.double_click(300, 60)
+    demo.wait_until("(explorer._scene.page.columns, explorer._scene.page.first)", "(1, 1)")
+    demo.wait_for_frame(1, tolerance=16)
+    assert demo.run("print(explorer.settings.pins)") == "()"
+    demo.gallery.press("ArrowRight")
+    demo.wait_until("explorer._scene.page.first", "2")
+    demo.wait_for_frame(2, tolerance=16)
+    heat = int(demo.run("print(explorer._painter.frame.heatmaps.shape[2])"))
+    assert heat >= 400, "the zoomed picture is no finer than a tile"
+    demo.gallery.press("Escape")
+    demo.wait_until("explorer._scene.page.columns", "4")
+    demo.gallery.press("Escape")
+    demo.leave()
+    demo.wait_for_frame(0, 15)
+    assert changed_part(before, demo.pixels()) < 0.02
+
+
+def test_brushed_places_stay_and_the_others_fade(demo: ExplorerPage) -> None:
+    before = demo.pixels()
+    demo.drag((300, 60), (400, 160))
+    demo.wait_until("explorer._scene.selection is not None", "True")
+    mask = "explorer._scene.selection.mask"
+    demo.wait_until(f"{mask}.any(axis=(1, 2)).nonzero()[0].tolist()", "[1]")
+    demo.run("explorer.wait()")
+    demo.leave()
+    after = demo.pixels()
+    inside = np.s_[80:140, 320:380]
+    assert changed_part(before[inside], after[inside]) < 0.1
+    assert after[:TILE, :TILE].std() < 0.8 * before[:TILE, :TILE].std()
+    demo.gallery.press("Escape")
+    demo.wait_until("explorer._scene.selection", "None")
+    demo.run("explorer.wait()")
+    assert changed_part(before, demo.pixels()) < 0.02
+
+
+def test_two_hundred_images_are_paged(lab: OpenLab) -> None:
+    explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(200)\nexplorer"]))
+    explorer.wait_for_frame(0, 63, tolerance=40)  # small tiles are sharper in the browser
+    expect(explorer.box.get_by_text("0–63 of 200")).to_be_visible()
+    explorer.button("▶").click()
+    expect(explorer.box.get_by_text("64–127 of 200")).to_be_visible()
+    explorer.wait_for_frame(64, 127, tolerance=40)
+    explorer.page.press(explorer.slider("Tiles"), "ArrowRight", times=3)
+    expect(explorer.box.get_by_text("50–74 of 200")).to_be_visible()
+    explorer.wait_for_frame(50, 74, tolerance=30)
 
 
 def test_reload_and_second_view_are_painted_and_alive(demo: ExplorerPage) -> None:
@@ -204,9 +310,10 @@ explorer
     for index in range(4):
         row, column = divmod(index, 2)
         explorer.click(30 + column * (TILE + GAP), 30 + row * (TILE + GAP))
-        hint = explorer.box.get_by_text(f"{index}: ")
-        expect(hint).to_contain_text("not in the basis")
-    expect(explorer.status).to_have_role("alert")
+        expect(explorer.box.get_by_text(re.compile(f"^{index}: .* · weight 1"))).to_be_visible()
+        expect(explorer.box.get_by_role("button", name=f"✕ {index}: ")).to_be_visible()
+    explorer.run("explorer.settings = replace(explorer.settings, pins=())")
+    explorer.open_tab("Batch")
     explorer.run("explorer.settings = replace(explorer.settings, layer=hostile[0])")
     expect(explorer.status).to_contain_text("<img src=x onerror=alert(1)>")
     assert explorer.box.locator("img, script, mjx-container, .MathJax").count() == 0

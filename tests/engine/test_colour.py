@@ -10,9 +10,11 @@ from torch import Tensor
 from pfv_widgets.engine.colour import (
     COLOUR_MAPS,
     NEUTRAL_GREY,
+    PIN_NEUTRAL,
     diverging,
     legend,
     oklch,
+    pin_colours,
 )
 from pfv_widgets.engine.normalisation import NORMALISATIONS, normalise
 from tests import reference
@@ -195,3 +197,49 @@ def test_oklch_gives_the_published_colours(
     lch: tuple[float, float, float], srgb: tuple[float, float, float]
 ) -> None:
     np.testing.assert_allclose(oklch(*lch), srgb, atol=2e-3)
+
+
+VISIONS = {  # linear RGB as seen by Machado et al. 2009, severity 1
+    "all": np.eye(3),
+    "no red cones": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "no green cones": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no blue cones": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def oklab(linear: np.ndarray) -> np.ndarray:
+    cones = linear @ np.array(
+        [
+            [0.4122214708, 0.2119034982, 0.0883024619],
+            [0.5363325363, 0.6806995451, 0.2817188376],
+            [0.0514459929, 0.1073969566, 0.6299787005],
+        ]
+    )
+    return np.cbrt(cones) @ np.array(
+        [
+            [0.2104542553, 1.9779984951, 0.0259040371],
+            [0.7936177850, -2.4285922050, 0.7827717662],
+            [-0.0040720468, 0.4505937099, -0.8086757660],
+        ]
+    )
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_no_eye_takes_one_pin_for_another_or_for_none(vision: str) -> None:
+    colours = np.vstack([pin_colours(8).numpy(), [[PIN_NEUTRAL] * 3]]).astype(float)
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = oklab(np.clip(linear @ np.transpose(VISIONS[vision]), 0, 1))
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=2)
+    assert apart[np.triu_indices(9, 1)].min() > 0.14

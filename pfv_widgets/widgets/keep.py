@@ -1,0 +1,130 @@
+"""The page "Keep": the picture, an animation, code, settings and bookmarks to take along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as w
+
+from pfv_widgets.engine.settings import Settings
+from pfv_widgets.widgets import text
+from pfv_widgets.widgets.bookmarks import Bookmarks
+from pfv_widgets.widgets.controls import Showing, close_all
+from pfv_widgets.widgets.keep_animation import AnimationSection
+from pfv_widgets.widgets.keep_bookmarks import BookmarkSection, SettingsSection
+from pfv_widgets.widgets.keep_parts import Actions, FileField, Section, exists, row, written
+
+__all__ = ["Actions", "KeepTab"]
+
+_KINDS = {
+    ".png": "PNG picture",
+    ".svg": "SVG drawing",
+    ".pdf": "PDF for print",
+    ".html": "HTML page with values",
+    ".npz": "NPZ arrays of numbers",
+}
+
+
+class PictureSection(Section):
+    """Write the picture with its legend, as a page, or as arrays."""
+
+    title = "Picture"
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__(actions)
+        tip = "Where to write: a name, or a folder and a name."
+        self.file = FileField("pfv.png", _KINDS, tip, typed=(".jpg", ".jpeg", ".htm"))
+        self.save = self.button("Save", "Write what is shown now.", self._start)
+        self.widget = self.laid_out(self.file.kind, self.file.name, row(self.save))
+
+    def _start(self) -> None:
+        path = self.file.path
+        self.say("Writing the file …", "busy", tell=False)
+        self.in_background(self.save, lambda: self._write(path))
+
+    def _write(self, path: str) -> None:
+        existed = exists(path)
+        self.actions.save(path)
+        self.say(written(path, existed=existed))
+
+
+class CodeSection(Section):
+    """The lines that reproduce the view.
+
+    A browser lets no kernel write to the clipboard, and a script in a widget would run in some
+    notebooks only: a plain text field can be copied from in all of them.
+    """
+
+    title = "Code"
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__(actions)
+        self._showing = Showing()
+        self.code = w.Textarea(
+            tooltip="Code that brings this view back; model and images are yours.",
+            rows=8,
+            layout=w.Layout(width="100%", margin="1px 0"),
+        )
+        self.code.add_class("pfv-keep-code")
+        self.code.observe(self._typed, "value")
+        hint = "Click into the text, then Ctrl+A and Ctrl+C (⌘A, ⌘C) copy it as code."
+        self.widget = self.laid_out(self.code, w.HTML(text.hint(hint)))
+
+    def refresh(self) -> None:
+        """Write the lines of the view that is shown."""
+        with self._showing:
+            self.guarded(lambda: setattr(self.code, "value", self.actions.snippet()))
+
+    def _typed(self, _: dict[str, Any]) -> None:
+        if not self._showing.now:  # it is there to be read
+            self.refresh()
+
+
+class KeepTab:
+    """Everything that a person takes along, in sections of which one is open.
+
+    Parameters
+    ----------
+    actions
+        What the explorer does for it: see :class:`Actions`.
+
+    Attributes
+    ----------
+    widget
+        About 270 CSS pixels wide; it takes what it is given.
+    """
+
+    def __init__(self, actions: Actions) -> None:
+        self.picture = PictureSection(actions)
+        self.animation = AnimationSection(actions)
+        self.code = CodeSection(actions)
+        self.settings = SettingsSection(actions)
+        self.marks = BookmarkSection(actions)
+        sections = (self.picture, self.animation, self.code, self.settings, self.marks)
+        self.widget = w.Accordion(
+            [section.widget for section in sections],
+            titles=tuple(section.title for section in sections),
+            selected_index=0,
+            layout=w.Layout(width="100%", min_width="0"),
+        )
+        self.widget.add_class("pfv-keep")
+        self._code_at = sections.index(self.code)
+        self.widget.observe(lambda _: self._refresh(), "selected_index")
+
+    @property
+    def bookmarks(self) -> Bookmarks:
+        """The named states."""
+        return self.marks.bookmarks
+
+    def show(self, _: Settings) -> None:
+        """Follow the settings of the explorer, without calling back."""
+        self._refresh()
+
+    def close(self) -> None:
+        """Stop what runs and close every widget."""
+        self.animation.close()
+        close_all(self.widget)
+
+    def _refresh(self) -> None:
+        if self.widget.selected_index == self._code_at:  # nobody reads it elsewhere
+            self.code.refresh()
