@@ -174,9 +174,11 @@ class Raster:
 
     def _blend(self, drawn: Picture, window: Window) -> None:
         values, clip = self.states[-1].values, self.states[-1].clip
-        cover = np.float32(values["global_alpha"])
-        drawn = drawn * (cover if clip is None else (cover * clip[window])[..., None])
-        below = self.pixels[window]
+        cover, below = np.float32(values["global_alpha"]), self.pixels[window]
+        if clip is not None:
+            drawn = drawn * (cover * clip[window])[..., None]
+        elif cover != 1:
+            drawn = drawn * cover
         over, under = drawn[..., 3:], below[..., 3:]
         rest = (1 - over) * below
         if values["global_composite_operation"] == "multiply":
@@ -188,7 +190,14 @@ class Raster:
 
 
 def _scaled(source: Picture, size: tuple[int, int], box: tuple[float, float, float, float]) -> Any:
-    four = np.rint(source * (1, 1, 1, 255)).astype(np.uint8)
+    left, top, right, bottom = box
+    margin = math.ceil(max((right - left) / size[0], (bottom - top) / size[1])) + 2
+    x, y = max(math.floor(left) - margin, 0), max(math.floor(top) - margin, 0)
+    part = source[y : math.ceil(bottom) + margin, x : math.ceil(right) + margin]
+    box = (left - x, top - y, right - x, bottom - y)
+    if box == (0, 0, *size) and part.shape[1::-1] == size:
+        return part.copy()
+    four = np.rint(part * np.array([1, 1, 1, 255], np.float32)).astype(np.uint8)
     image = Image.fromarray(four, "CMYK")  # four channels that are left as they are
     resized = image.resize(size, Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized, np.float32) / np.array([1, 1, 1, 255], np.float32)
