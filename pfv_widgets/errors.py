@@ -17,3 +17,8 @@ class PFVTypeError(PFVError, TypeError):
 
 class PFVWarning(UserWarning):
     """Something was left out or replaced, and the result says what."""
+
+
+def named(error: Exception) -> str:
+    """Return an error in words: one that a user caused as it is, a foreign one with its kind."""
+    return str(error) if isinstance(error, PFVError) else f"{type(error).__name__}: {error}"

@@ -14,20 +14,21 @@ from typing import Any
 import ipywidgets as w
 import traitlets
 
-from pfv_widgets.analysis.influence import leave_one_out
 from pfv_widgets.engine.frame import Frame
+from pfv_widgets.engine.page import write_page
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.still import still
-from pfv_widgets.errors import PFVError
+from pfv_widgets.engine.sweep import SavedSweep, save_sweep
+from pfv_widgets.errors import PFVError, named
 from pfv_widgets.widgets import text
-from pfv_widgets.widgets.batch import BatchTab
+from pfv_widgets.widgets.bookmarks import Bookmarks
 from pfv_widgets.widgets.canvas import ImageGrid
 from pfv_widgets.widgets.composition import weights_of
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.gallery import Gallery
 from pfv_widgets.widgets.history import History
-from pfv_widgets.widgets.jobs import Jobs
+from pfv_widgets.widgets.pages import Pages
 from pfv_widgets.widgets.painter import Painter
 from pfv_widgets.widgets.panel import Panel
 from pfv_widgets.widgets.scene import Scene
@@ -67,9 +68,9 @@ class PFVExplorer(w.VBox):
         self._history = History(settings)
         self._grid = ImageGrid(pfv.images.pixels)
         self._scene = Scene(settings, self._grid.page)
-        self._jobs = Jobs()
-        self._batch = BatchTab(pfv.images, self.edit, self._sweep, self.gesture)
-        self._panel = Panel(pfv, settings, self.edit, {"Batch": self._batch.widget})
+        self._pages = Pages(pfv, self)
+        self._panel = Panel(pfv, settings, self.edit, self._pages.widgets)
+        self._panel.on_open(self.safely(self._pages.open))
         self._gallery = Gallery(self._grid, pfv.images, self, self._scene)
         self._painter = Painter(pfv, self._grid, self._gallery.tell, self._seen, self._pointed)
         self._parts = w.HBox(
@@ -113,8 +114,40 @@ class PFVExplorer(w.VBox):
         return f"import pfv_widgets as pw\n\n{settings}\n{explorer}\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the picture on show: see :meth:`Frame.save`."""
-        self.frame.save(path)
+        """Write the picture on show: see :meth:`Frame.save`; ``.html`` gives a page of its own.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For another suffix, a folder that is not there, or a place that cannot be written.
+        """
+        if str(path).lower().endswith((".html", ".htm")):
+            write_page(self.frame, path, self.pfv.images.labels)
+        else:
+            self.frame.save(path)
+
+    def save_sweep(
+        self,
+        path: str | Path,
+        over: str = "components",
+        *,
+        label: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> SavedSweep | None:
+        """Write an animation of this view in which one setting runs through its values.
+
+        See :func:`pfv_widgets.engine.sweep.save_sweep`.
+        """
+        return save_sweep(
+            self.pfv, path, over, self.settings, label=label, progress=progress,
+            cancelled=cancelled,
+        )  # fmt: skip
+
+    @property
+    def bookmarks(self) -> Bookmarks:
+        """Named settings: ``add``, ``get``, ``rename``, ``delete``, ``to_json``."""
+        return self._pages.keep.bookmarks
 
     def undo(self) -> None:
         """Take the last change of the settings back."""
@@ -128,11 +161,10 @@ class PFVExplorer(w.VBox):
         """Remove the widget from every page and free the memory that the engine keeps."""
         if self._parts is None:  # an error came before there was anything to close
             return
-        self._jobs.close(_FAREWELL)
         self._painter.close(_FAREWELL)
         if self.pfv.progress == self._progressed:
             self.pfv.progress = None
-        self._batch.close()
+        self._pages.close()
         self._grid.close()
         self.pfv.close()
         close_all(self._parts)
@@ -202,16 +234,18 @@ class PFVExplorer(w.VBox):
         """Set all controls to what is asked for."""
         scene = self._scene
         with suppress(PFVError):  # painting meets the same error, and tells it
-            self._batch.show(scene.settings)
+            self._pages.show(scene)
             self._panel.show(scene.settings)
         self._gallery.show(scene, undo=self._history.can_undo, redo=self._history.can_redo)
 
-    def _seen(self, _: Scene, frame: Frame) -> None:
+    def _seen(self, scene: Scene, frame: Frame) -> None:
         """Read the numbers of a picture that is on the page."""
         self._panel.show_frame(frame)
+        self._pages.seen(scene, frame)
 
     def _pointed(self, scene: Scene, frame: Frame) -> None:
         """Say what is under the pointer, or about the image of the cursor."""
+        self._pages.marked(scene, frame)
         spot = scene.hover
         index = scene.cursor if spot is None else spot.image
         if index is None:
@@ -220,21 +254,17 @@ class PFVExplorer(w.VBox):
         images, settings = self.pfv.images, scene.settings
         weight = weights_of(settings.images, len(images))[index]
         label = images.labels[index] if images.labels else None
-        values = () if spot is None else frame.at(index, spot.x, spot.y).tolist()
+        read = spot is not None and index in frame.indices  # the cloud shows other pages too
+        values = frame.at(index, spot.x, spot.y).tolist() if spot and read else ()
         self._gallery.point(
             text.place_line(
                 index, images.names[index], label, weight, values=values, shown=settings.shown
             )
         )
 
-    def _sweep(self) -> None:
-        """Leave each image out in turn, in the background."""
-        settings, tab = self.settings, self._batch
-
-        def job(cancelled: Callable[[], bool]) -> None:
-            tab.show_influence(leave_one_out(self.pfv, settings, tab.show_progress, cancelled))
-
-        self._jobs.run(job, lambda error: tab.show_problem(named(error)))
+    def tell(self, message: str, kind: str = "ok") -> None:
+        """Show a message in the status line: ``"ok"``, ``"busy"``, ``"warning"``, ``"error"``."""
+        self._gallery.tell(message, kind)
 
     def _progressed(self, done: int, of: int) -> None:
         self._gallery.tell(f"Computing: {done} of {of} images.", "busy")
@@ -248,8 +278,3 @@ class PFVExplorer(w.VBox):
         if bundle:
             bundle["image/png"] = base64.b64encode(still(self.frame)).decode()
         return bundle
-
-
-def named(error: Exception) -> str:
-    """Return an error in words; a foreign one with its kind."""
-    return str(error) if isinstance(error, PFVError) else f"{type(error).__name__}: {error}"

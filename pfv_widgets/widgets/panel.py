@@ -80,6 +80,16 @@ class Panel:
             self.layer.value = layer.same_as or layer.name
             self._layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
 
+    def on_open(self, callback: Callable[[str], None]) -> None:
+        """Call back with the title of a page that is opened."""
+        self.tabs.observe(lambda _: callback(self.page), "selected_index")
+
+    @property
+    def page(self) -> str:
+        """Title of the page that is open; empty where none is."""
+        index = self.tabs.selected_index
+        return "" if index is None else str(self.tabs.titles[index])
+
     def show_frame(self, frame: Frame) -> None:
         """Show what a frame found: the variance that its components explain."""
         ratios = frame.basis.explained_variance_ratio.tolist()
