@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 if TYPE_CHECKING:
     from pfv_widgets.engine.frame import Frame
 
-_MOST_PIXELS = 12_000_000  # of all photos: about 200 of 224 × 224, 6 MB as text
+_MOST_PIXELS = 12_000_000  # of all photos: about 240 of 224 × 224, 8 MB as text with their heatmaps
 _MOST_VALUES = 1_500_000  # component values in all: 4 MB as text
 _LONGEST_SIDE = 1024  # pixels of one photo
 _LOSSLESS = 64 * 64  # pixels: a picture that is no larger is not worth the loss of a JPEG
