@@ -50,9 +50,9 @@ def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
     """Return one HTML page that needs neither network nor kernel.
 
     Views, opacity and tile size can be changed in it; the place under the pointer, the finger
-    or the keyboard's cursor shows its component values. About 0.4 MB for 16 pictures of 224 ×
-    224 pixels and 5 MB for 200; larger batches are scaled down, and values are averaged over
-    blocks of places, so that no page exceeds about 13 MB.
+    or the keyboard's cursor shows its component values. About 0.6 MB for 16 pictures of 224 ×
+    224 pixels and 8 MB for 200; larger batches are scaled down, and values are averaged over
+    blocks of places, so that pages stay below about 15 MB.
 
     Parameters
     ----------

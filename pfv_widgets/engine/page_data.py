@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 if TYPE_CHECKING:
     from pfv_widgets.engine.frame import Frame
 
-_MOST_PIXELS = 12_000_000  # of all photos: about 200 of 224 × 224, 6 MB as text
+_MOST_PIXELS = 12_000_000  # of all photos: about 240 of 224 × 224, 8 MB as text with their heatmaps
 _MOST_VALUES = 1_500_000  # component values in all: 4 MB as text
 _LONGEST_SIDE = 1024  # pixels of one photo
 _LOSSLESS = 64 * 64  # pixels: a picture that is no larger is not worth the loss of a JPEG
@@ -58,7 +58,7 @@ def side(number: int, high: int, wide: int) -> tuple[int, int]:
 def picture(pixels: np.ndarray, size: tuple[int, int], colours: int) -> str:
     """Encode one picture as the address of an image.
 
-    ``colours`` 2 halves the resolution of the colours, which only a photo can bear.
+    ``colours`` 2 halves the resolution of colour, which only a photo can bear; 0 keeps it.
     """
     image = Image.fromarray(pixels)
     image = image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)

@@ -115,7 +115,8 @@ class Scree:
     def close(self) -> None:
         """Remove it from every page."""
         self.surface.close()
-        close_all(self.widget)
+        for part in (*self.buttons, self.widget):  # not every button is in the row
+            close_all(part)
 
     def _draw(self, pen: Pen, top: float) -> None:
         shades = tones(self._settings)

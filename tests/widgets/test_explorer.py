@@ -9,10 +9,20 @@ import numpy as np
 import pytest
 
 import pfv_widgets as pw
+from pfv_widgets.engine.settings import VIEWS
 from pfv_widgets.widgets.explorers import PFVExplorer
 from tests.networks import blobs, counted, tiny
 from tests.widgets.conftest import Open, scenes
-from tests.widgets.reading import expected, is_error, pictures_sent, shows_its_frame, status, tile
+from tests.widgets.reading import (
+    drawn,
+    expected,
+    is_error,
+    pictures_sent,
+    press,
+    shows_its_frame,
+    status,
+    tile,
+)
 from tests.widgets.recorded_page import RecordedPage, move
 
 CHANGES: dict[str, Any] = {
@@ -21,6 +31,7 @@ CHANGES: dict[str, Any] = {
     "sigma": 0.5,
     "weighting": "gradual",
     "view": "heatmap",
+    "sharing": "inclusive",
     "colour_map": "safe",
     "normalisation": "component",
     "stable_colours": False,
@@ -40,7 +51,7 @@ def test_first_picture_is_painted_before_anything_is_asked(
     recorded.load_anew(explorer._grid.canvas)
     assert shows_its_frame(recorded, explorer)
     assert status(explorer).startswith("Updated in ")
-    assert explorer._worker._thread is not None
+    assert explorer._painter._worker._thread is not None
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -54,8 +65,11 @@ def test_settings_from_code_reach_the_control_and_the_picture(
     assert explorer._panel.knobs[name].value == CHANGES[name]
     assert explorer.frame.settings == explorer.settings
     assert shows_its_frame(recorded, explorer)
-    assert len(recorded.drawings) == 1
-    assert pictures_sent(recorded) == (name not in IN_THE_BROWSER)
+    frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
+    if name in IN_THE_BROWSER:
+        assert frames == [0]
+    else:  # a coarse frame at once, a finer one after a rest where it shows more
+        assert frames in ([1], [1, 1])
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -103,7 +117,7 @@ def test_start_settings_reach_the_controls(opened: Open) -> None:
     assert (knobs["components"].value, knobs["opacity"].value) == (5, 0.2)
     assert explorer._panel.layer.value == layer
     assert explorer.frame.weights == (1, 0, 1, 0.5)
-    assert "3 of 4 images make the basis." in explorer._panel._summary.value
+    assert "3 of 4 images make the basis." in explorer._batch._summary.value
 
 
 def test_only_another_layer_runs_the_network(explorer: PFVExplorer) -> None:
@@ -139,11 +153,52 @@ def test_variance_panel_follows_the_frame(explorer: PFVExplorer) -> None:
     assert explorer._panel._variance.value.count("<tr>") == 5
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_painted_without_a_picture(
+    recorded: RecordedPage, explorer: PFVExplorer, view: str
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    recorded.drawings.clear()
+    move(explorer._panel.knobs["view"], **by_page(explorer._panel.knobs["view"], view))
+    assert explorer.frame.settings.view == view
+    assert shows_its_frame(recorded, explorer)
+    assert pictures_sent(recorded, explorer) == 0
+
+
+def test_divider_is_moved_by_its_slider_only_where_there_is_one(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    slider = explorer._panel.knobs["split"]
+    assert slider.disabled
+    explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
+    assert not slider.disabled
+    move(slider, value=0.2)
+    assert explorer.settings.split == 0.2
+    assert shows_its_frame(recorded, explorer)
+    explorer.settings = replace(explorer.settings, view="photo")
+    assert slider.disabled
+
+
+def test_safe_colours_are_one_click_away_and_back(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    toggle = explorer._gallery.toolbar.toggles["safe"]
+    move(toggle, value=True)
+    assert explorer.settings.colour_map == "safe"
+    assert explorer._panel.knobs["colour_map"].value == "safe"
+    move(toggle, value=False)
+    assert explorer.settings.colour_map == "rgb"
+    explorer.settings = replace(explorer.settings, colour_map="safe")
+    assert toggle.value
+
+
 @pytest.mark.parametrize("index", [0, 7, 15])
 def test_colours_stay_when_an_image_is_left_out(opened: Open, index: int) -> None:
     explorer = opened(16)
     before = explorer.frame
-    explorer._toggle(index)
+    press(explorer, "Home", *["ArrowRight"] * index, " ")
     after = explorer.frame
     assert after.weights[index] == 0
     products = (before.basis.components * after.basis.components).sum(dim=1)
@@ -162,8 +217,8 @@ def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, c
 
 def test_batch_without_labels_has_no_class_sliders(opened: Open) -> None:
     explorer = opened(model=tiny(), batch=blobs(3))
-    assert explorer._panel.classes == {}
-    explorer._toggle(1)
+    assert explorer._batch.classes == {}
+    press(explorer, "Home", "ArrowRight", " ")
     assert explorer.settings.images == (1, 0, 1)
     assert explorer.frame.weights == (1, 0, 1)
 
@@ -173,7 +228,8 @@ def test_batch_of_other_than_square_images_is_painted_in_its_shape(
 ) -> None:
     explorer = opened(model=tiny(), batch=blobs(5, 48, 96), weighting="gradual")
     recorded.load_anew(explorer._grid.canvas)
-    assert explorer._grid.grid.tile == (96, 192)
+    height, width = explorer._grid.grid.tile
+    assert width == 2 * height
     assert shows_its_frame(recorded, explorer)
 
 

@@ -16,8 +16,8 @@ from pfv_widgets.engine.frame import Frame
 from pfv_widgets.widgets.explorers import PFVExplorer
 from tests.networks import Through, blobs, tiny
 from tests.widgets.conftest import Open
-from tests.widgets.reading import is_error, shows_its_frame, status
-from tests.widgets.recorded_page import RecordedPage, happen, move
+from tests.widgets.reading import is_error, press, shows_its_frame, status
+from tests.widgets.recorded_page import RecordedPage, move
 from tests.widgets.test_text import HOSTILE, Parsed
 
 
@@ -125,7 +125,7 @@ def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
         explorer.settings = replace(explorer.settings, sigma=3.0)
         assert is_error(explorer)
         assert f"{type(error).__name__}: {error} – the last picture stays." in status(explorer)
-        assert "<b>" not in explorer._status.value
+        assert "<b>" not in explorer._gallery.status.value
     assert still_works(recorded, explorer)
 
 
@@ -160,16 +160,18 @@ def test_same_settings_are_painted_again_after_an_error(
 def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str) -> None:
     images = replace(blobs(2), names=(foreign, "b"), labels=(foreign, "b"))
     explorer = opened(model=tiny(), batch=images)
-    happen(explorer._grid.canvas, "mouse_move", x=5, y=5)
+    press(explorer, "Home")
+    assert explorer.wait(60)
+    hint = explorer._gallery.hint
     explorer.settings = replace(explorer.settings, layer=foreign)
     assert is_error(explorer)
-    for shown in (explorer._hint, explorer._status):
+    for shown in (hint, explorer._gallery.status):
         parsed = Parsed(shown.value)
-        assert set(parsed.tags) == ({"div"} if shown is explorer._hint else {"div", "span"})
+        assert set(parsed.tags) == ({"div"} if shown is hint else {"div", "span"})
         assert parsed.attributes <= {"style", "role", "aria-live", "aria-hidden"}
         assert parsed.text.isprintable()
         assert not {"$", "\\"} & set(parsed.text)
-    slider = explorer._panel.classes[foreign]
+    slider = explorer._batch.classes[foreign]
     for label in (slider.description, slider.tooltip):
         assert label.isprintable()
         assert not {"$", "\\"} & set(label)

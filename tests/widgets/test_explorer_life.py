@@ -20,7 +20,7 @@ from pfv_widgets.engine.frame import Frame
 from pfv_widgets.widgets.explorers import PFVExplorer
 from tests.networks import blobs, tiny
 from tests.widgets.conftest import Open, scenes
-from tests.widgets.reading import is_error, shows_its_frame
+from tests.widgets.reading import drawn, is_error, press, shows_its_frame
 from tests.widgets.recorded_page import RecordedPage, move
 
 
@@ -33,7 +33,7 @@ def test_page_that_is_loaded_anew_is_painted_again(
     assert shows_its_frame(recorded, explorer)
     before = recorded.picture(grid.canvas).copy()
     for _ in range(3):
-        recorded.load_anew(grid.canvas, grid._photos, grid._heat)
+        recorded.load_anew(grid.canvas, *grid.surface.stores)
         assert explorer.wait(60)
         assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
 
@@ -49,14 +49,14 @@ def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
         explorer.settings = replace(explorer.settings, sigma=1 + step / 299)
     assert explorer.wait(60)
     assert explorer.settings.sigma == explorer.frame.settings.sigma == 2
-    assert len(recorded.drawings) < 100
+    assert len(drawn(recorded, explorer)) < 100
     assert shows_its_frame(recorded, explorer)
-    assert explorer._acknowledgement.answered
+    assert explorer._painter._acknowledgement.answered
 
 
 def answer_each_frame(explorer: PFVExplorer, late: float = 0.01) -> None:
     """Answer as a page does that takes a while to draw."""
-    acknowledgement = explorer._acknowledgement
+    acknowledgement = explorer._painter._acknowledgement
     acknowledgement.answered = True
 
     def answer(number: int) -> None:
@@ -74,8 +74,9 @@ def test_changes_from_two_threads_are_all_kept(explorer: PFVExplorer) -> None:
 
     def click() -> None:
         for _ in range(51):
-            explorer._toggle(2)
+            press(explorer, " ")
 
+    press(explorer, "ArrowRight", "ArrowRight", "ArrowRight")
     clicking = threading.Thread(target=click)
     clicking.start()
     for step in range(50):
@@ -128,7 +129,7 @@ def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
 ) -> None:
     explorer = opened()
     explorer.settings = replace(explorer.settings, sigma=2.0)
-    thread = explorer._worker._thread
+    thread = explorer._painter._worker._thread
     assert thread is not None
     explorer.close()
     assert len(explorer.pfv.cache) == 0
@@ -145,7 +146,7 @@ def test_closed_explorer_paints_no_more_and_does_not_fail(
     explorer.close()
     recorded.drawings.clear()
     explorer.settings = replace(explorer.settings, sigma=2.0)
-    explorer._page_ready()
+    explorer._painter.page_ready(explorer._scene)
     assert explorer.wait(5)
     assert recorded.drawings == []
     assert explorer.frame.settings.sigma == 1.0
@@ -179,7 +180,7 @@ def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
     assert explorer.wait(60)
     memory = weakref.ref(explorer.pfv)
     explorer.close()
-    thread = explorer._worker._thread
+    thread = explorer._painter._worker._thread
     assert thread is not None
     thread.join(10)
     del explorer, thread
