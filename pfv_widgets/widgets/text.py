@@ -10,8 +10,12 @@ from pfv_widgets.engine.colour import legend
 _MUTED = "opacity:.72"
 _RAMP_STEPS = 9
 
-# Lab pads the pages of a tab by 15 pixels, which a narrow panel needs itself.
+# Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
+# needs both for itself.
 STYLE = """<style>
+.pfv-explorer .widget-tab .lm-TabBar-tab { flex: 1 1 auto !important; min-width: 0 !important;
+  padding: 0 6px !important; }
+.pfv-explorer .widget-tab .lm-TabBar-tabLabel { text-align: center; }
 .pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
