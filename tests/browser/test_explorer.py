@@ -146,6 +146,7 @@ def test_hover_reads_a_place_and_pins_paint_what_is_like_it(demo: ExplorerPage) 
 
     demo.click(60, 60)
     demo.wait_until("len(explorer.settings.pins)", "1")
+    demo.leave()
     demo.wait_for_frame(5, 10)
     assert changed_part(before, demo.pixels()) > 0.3
     demo.click(60 + TILE + GAP, 160)
@@ -214,7 +215,7 @@ def test_brushed_places_stay_and_the_others_fade(demo: ExplorerPage) -> None:
     after = demo.pixels()
     inside = np.s_[80:140, 320:380]
     assert changed_part(before[inside], after[inside]) < 0.1
-    assert after[:TILE, :TILE].std() < 0.8 * before[:TILE, :TILE].std()
+    assert after[:TILE, :TILE, :3].std() < 0.7 * before[:TILE, :TILE, :3].std()
     demo.gallery.press("Escape")
     demo.wait_until("explorer._scene.selection", "None")
     demo.run("explorer.wait()")
