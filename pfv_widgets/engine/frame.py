@@ -103,7 +103,7 @@ class Frame:
         if image not in self.indices:
             raise PFVValueError(f"image={image}: this frame holds the images {few(self.indices)}.")
         row, column = cell_of(x, y, self.scores.shape)
-        return self.scores[self.indices.index(image), :, row, column].cpu()
+        return self.scores[self.indices.index(image), :, row, column].cpu().clone()
 
     def composite(self) -> np.ndarray:
         """Return the tiles of the view, uint8 ``(N, H, W, 3)``; images left out fade to grey.
@@ -187,7 +187,11 @@ class Frame:
             "explained_variance_ratio": ratio,
         }
         arrays = {key: torch.Tensor.cpu(value).numpy() for key, value in tensors.items()}
-        return arrays | {"names": np.array(self.names), "weights": np.array(self.weights)}
+        return arrays | {
+            "names": np.array(self.names),
+            "weights": np.array(self.weights),
+            "indices": np.array(self.indices),
+        }
 
 
 def _checked(path: object) -> Path:

@@ -58,8 +58,9 @@ def lengths_of(maps: Tensor, offset: Tensor, broken: Sequence[int]) -> Tensor:
             torch.nan_to_num(one, 0.0, 0.0, 0.0).abs().amax().clamp_min(torch.finfo(one.dtype).tiny)
         )
         lengths[part] = largest * torch.linalg.vector_norm(one / largest, dim=1)
-    rounding = 4 * torch.finfo(maps.dtype).eps * torch.linalg.vector_norm(offset.double())
-    keep = torch.isfinite(lengths) & (lengths > rounding.to(lengths.dtype))
+    # in float64, which not every accelerator has
+    rounding = 4 * torch.finfo(maps.dtype).eps * float(offset.cpu().double().norm())
+    keep = torch.isfinite(lengths) & (lengths > rounding)
     keep[list(broken)] = False
     return torch.where(keep, lengths, 0.0)
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -42,6 +45,32 @@ def test_every_colour_map_paints_on_an_accelerator(colour_map: str, device: torc
     for components in (1, 2, 5):
         heatmaps = pfv.render(colour_map=colour_map, components=components).heatmaps
         assert bool(torch.isfinite(heatmaps).all())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pins": [(0, 0.2, 0.3), (3, 0.9, 0.9)]},
+        {"sharing": "inclusive"},
+        {"sharing": "exclusive"},
+        {"size": (90, 100), "only": [2, 0]},
+    ],
+)
+def test_every_look_is_that_of_the_processor(changes: dict[str, Any], device: torch.device) -> None:
+    images, network = blobs(5), tiny()
+    expected = PFV(network, images, "cpu").render(**changes)
+    frame = PFV(network, images, device).render(**changes)
+    off = (frame.heatmaps.cpu() - expected.heatmaps).abs()
+    assert float(off.mean()) < 2e-3  # a few pixels may fall into the next colour
+    assert frame.at(2, 0.5, 0.5).device.type == "cpu"
+    np.testing.assert_allclose(frame.composite().mean(), expected.composite().mean(), atol=1)
+
+
+def test_similar_places_are_those_of_the_processor(device: torch.device) -> None:
+    found, expected = (PFV(tiny(), blobs(5), one).nearest(1, 0.4, 0.6) for one in (device, "cpu"))
+    assert [place.image for place in found] == [place.image for place in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.similarity == pytest.approx(other.similarity, abs=1e-3)
 
 
 def test_auto_takes_the_accelerator_and_leaves_the_users_model_where_it_is() -> None:

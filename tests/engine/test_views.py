@@ -144,6 +144,8 @@ def test_values_at_a_place_are_the_scores_there(pfv: PFV) -> None:
     assert torch.equal(frame.at(1, 0.0, 0.0), frame.scores[1, :, 0, 0])
     assert torch.equal(frame.at(2, 1.0, 1.0), frame.scores[2, :, height - 1, width - 1])
     assert torch.equal(frame.at(2, 0.99, 0.0), frame.scores[2, :, 0, width - 1])
+    frame.at(0, 0.5, 0.5).zero_()
+    assert frame.scores[0, :, height // 2, width // 2].any()
     some = pfv.render(components=5, only=[2, 0])
     torch.testing.assert_close(some.at(2, 0.3, 0.6), frame.at(2, 0.3, 0.6))
     with pytest.raises(PFVValueError, match=r"image=1.*2, 0"):
