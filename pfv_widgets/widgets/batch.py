@@ -246,8 +246,9 @@ class BatchTab:
         return [w.HTML(text.hint("Weight of each class")), sliders]
 
     def _laid_out(self) -> w.VBox:
-        self._hint.layout = w.Layout(height="42px", overflow="hidden")  # no text moves the rest
-        self.result.layout = w.Layout(min_height="92px")
+        hint = self._hint.layout
+        hint.height, hint.overflow = "42px", "hidden"  # no text moves the rest
+        self.result.layout.min_height = "92px"
         return w.VBox(
             [
                 self._summary,

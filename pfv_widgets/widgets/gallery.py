@@ -193,6 +193,7 @@ class Gallery:
             if not self._dividing:
                 self._dividing = True
                 self._host.gesture(True)
+                self._hover(None)  # nothing is pointed at while the divider moves
             self._host.edit(lambda old: replace(old, split=round(end.x, 2)))
         else:
             self._host.go(lambda scene: replace(scene, brush=(start, end), hover=None), quiet=True)
