@@ -265,11 +265,13 @@ def test_arrays_are_saved_without_pickle(frame: Frame, tmp_path: Path) -> None:
         arrays = dict(file)
     assert set(arrays) == {
         "heatmaps", "scores", "mean", "components", "explained_variance_ratio", "names", "weights",
+        "indices",
     }  # fmt: skip
     assert np.array_equal(arrays["heatmaps"], frame.heatmaps.numpy())
     assert np.array_equal(arrays["components"], frame.basis.components.numpy())
     assert arrays["names"].tolist() == list(frame.names)
     assert arrays["weights"].tolist() == [1.0] * 6
+    assert arrays["indices"].tolist() == list(range(6))
 
 
 @pytest.mark.parametrize(
