@@ -48,6 +48,7 @@ class CloudView:
             disabled=True,
             layout=w.Layout(width="56px", flex="0 0 auto", margin="2px 0 2px auto"),
         )
+        self.surface.on_key(self._step)
         self.clear.on_click(lambda _: self.canvas.clear())
         self._line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="60px", margin="0"))
         row = w.HBox(
@@ -83,17 +84,24 @@ class CloudView:
         close_all(self.widget)
 
     def _axis(self, name: str, value: int) -> w.Dropdown:
+        way, key = ("vertical", "y") if value else ("horizontal", "x")
         choice = w.Dropdown(
             options=[(str(value + 1), value)],
             value=value,
             description=name,
-            tooltip=f"Component of the {'horizontal' if value == 0 else 'vertical'} axis; the "
+            tooltip=f"Component of the {way} axis ({key} steps through them on the cloud); the "
             "same on both axes stacks the points to a histogram.",
             layout=w.Layout(width="102px", flex="0 1 auto", margin="2px 4px 2px 0"),
             style={"description_width": "initial"},
         )
         choice.observe(self._chosen, "value")
         return choice
+
+    def _step(self, key: str, shift: bool, _: bool) -> None:
+        """Choose the next component of an axis by a key, or with Shift the one before."""
+        choice = {"x": self.across, "y": self.up}.get(key.lower())
+        if choice is not None:
+            choice.value = (choice.value + (-1 if shift else 1)) % len(choice.options)
 
     def _offer(self, number: int) -> None:
         options = [(str(component + 1), component) for component in range(number)]

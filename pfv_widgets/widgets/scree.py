@@ -19,7 +19,7 @@ from pfv_widgets.widgets.surface import Box, Pen, Surface
 Edit = Callable[[Callable[[Settings], Settings]], None]
 
 GREY = "#808080"  # seen on light and on dark pages
-_LEFT = 64  # pixels of the canvas for the labels of the axis
+_LEFT = 82  # pixels of the canvas for the labels of the axis
 _TOP, _HEIGHT = 16, 200
 _TIGHT = {"margin": "0 1px", "padding": "0"}
 _STEPS = (0.2, 0.4, 0.6, 0.8, 1.0)  # ends of the axis: the first that holds the sum
@@ -96,7 +96,7 @@ class Scree:
                 return
             top = self._top()
             self._overlay.show(
-                Label(f"{100 * share:g} %", _LEFT - 10, self._y(share) - 13, "right", "opacity:.72")
+                Label(f"{100 * share:g} %", _LEFT - 8, self._y(share) - 13, "right", "opacity:.72")
                 for share in (0, top / 2, top)
             )
             pen = self.surface.pen()

@@ -213,6 +213,13 @@ def test_axes_are_chosen_among_the_components(hand: Hand) -> None:
     assert "stacked" in hand.view._overlay._html.value
 
 
+def test_keys_step_through_the_axes_and_around(hand: Hand) -> None:
+    for key, shift, wanted in (("x", False, (1, 1)), ("y", False, (1, 2)), ("y", False, (1, 0)),
+                               ("Y", True, (1, 2)), ("q", False, (1, 2))):  # fmt: skip
+        happen(hand.canvas, "key_down", key=key, shift_key=shift, ctrl_key=False, meta_key=False)
+        assert (hand.view.across.value, hand.view.up.value) == wanted
+
+
 def test_single_component_is_stacked_and_more_give_a_plane_again(recorded: RecordedPage) -> None:
     hand = Hand(recorded, components=1)
     assert (hand.view.across.value, hand.view.up.value) == (0, 0)
