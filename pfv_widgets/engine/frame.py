@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +14,18 @@ from pfv_widgets.engine.basis import PrincipalBasis
 from pfv_widgets.engine.checks import checked_pins
 from pfv_widgets.engine.colour import legend, pin_legend
 from pfv_widgets.engine.inputs import few
+from pfv_widgets.engine.places import checked_place, replacing
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.similarity import cell_of
 from pfv_widgets.engine.views import compose, spots
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVValueError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FADED = 0.72  # how far an image that is left out of the basis fades to grey
-_FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+_PAGES = (".html", ".htm")
+_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", *_PAGES, ".npz")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,22 +161,31 @@ class Frame:
         return draw_frame(self, columns)
 
     def save(self, path: str | Path) -> None:
-        """Write the figure (``.png``, ``.pdf``, ``.svg``, ``.jpg``) or all arrays (``.npz``).
+        """Write the figure, a web page or all arrays, as the suffix of ``path`` says.
+
+        Parameters
+        ----------
+        path
+            ``.png``, ``.pdf``, ``.svg``, ``.jpg`` or ``.jpeg`` for the figure, ``.html`` for a
+            page that needs neither network nor kernel, ``.npz`` for the arrays.
 
         Raises
         ------
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        path = _checked(path)
-        try:
-            if path.suffix.lower() == ".npz":
-                with path.open("wb") as file:
+        place = checked_place(path, _SUFFIXES, "for a figure, a page or the arrays")
+        if place.suffix.lower() in _PAGES:
+            from pfv_widgets.engine.page import write_page
+
+            write_page(self, place)
+            return
+        with replacing(place) as part:
+            if place.suffix.lower() == ".npz":
+                with part.open("wb") as file:
                     np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type] # arrays
             else:
-                self.figure().savefig(path, dpi=150)
-        except OSError as error:
-            raise _unwritable(path, error) from error
+                self.figure().savefig(part, dpi=150)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         ratio = self.basis.explained_variance_ratio
@@ -192,34 +202,3 @@ class Frame:
             "weights": np.array(self.weights),
             "indices": np.array(self.indices),
         }
-
-
-def _checked(path: object) -> Path:
-    """Return where to write, or raise with what is wrong about it."""
-    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
-        raise PFVTypeError(f"path={path!r}: expected the name of a file, as a text or a Path.")
-    place = Path(path)
-    named = f"path={str(path)!r}"
-    if "\0" in str(place):
-        raise PFVValueError(f"{named}: a name cannot hold the character \\0; leave it out.")
-    if place.suffix.lower() not in (*_FIGURES, ".npz"):
-        raise PFVValueError(
-            f"{named}: choose a name that ends in .png, .pdf, .svg, .jpg or .jpeg for the figure, "
-            "or .npz for the arrays."
-        )
-    try:
-        if place.is_dir():
-            raise PFVValueError(f"{named}: it is a folder; give the name of a file in it.")
-        if not place.parent.is_dir():
-            raise PFVValueError(f"{named}: there is no folder {str(place.parent)!r}; make it.")
-    except OSError as error:
-        raise _unwritable(place, error) from error
-    return place
-
-
-def _unwritable(path: Path, error: OSError) -> PFVValueError:
-    reason = error.strerror or str(error)
-    return PFVValueError(
-        f"path={str(path)!r} cannot be written ({reason}); give a file in a folder of yours, "
-        "with a shorter name if this is too long."
-    )
