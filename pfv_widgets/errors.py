@@ -21,4 +21,12 @@ class PFVWarning(UserWarning):
 
 def named(error: Exception) -> str:
     """Return an error in words: one that a user caused as it is, a foreign one with its kind."""
-    return str(error) if isinstance(error, PFVError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, PFVError):
+        return str(error)
+    kind = type(error).__name__
+    if kind in ("MemoryError", "OutOfMemoryError") or "allocate memory" in str(error):
+        return (
+            "The memory is not enough for this. Choose a later layer or fewer images, give PFV a "
+            f"smaller chunk_size, or device='cpu'. ({kind}: {error})"
+        )
+    return f"{kind}: {error}"

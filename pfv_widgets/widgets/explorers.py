@@ -267,7 +267,7 @@ class PFVExplorer(w.VBox):
         self._gallery.tell(message, kind)
 
     def _progressed(self, done: int, of: int) -> None:
-        self._gallery.tell(f"Computing: {done} of {of} images.", "busy")
+        self._gallery.tell(f"Computing: {done} of {of} images.", "busy", done / of)
 
     def _complain(self, error: Exception) -> None:
         self._gallery.tell(named(error), "error")

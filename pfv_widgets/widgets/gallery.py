@@ -81,9 +81,12 @@ class Gallery:
         self._listen()
         self.widget = self._laid_out()
 
-    def tell(self, message: str, kind: str) -> None:
-        """Say something in the status line; an error takes the hint's place."""
-        self.status.value = text.status(message, kind=kind)
+    def tell(self, message: str, kind: str, done: float | None = None) -> None:
+        """Say something in the status line; an error takes the hint's place.
+
+        ``done`` in [0, 1] draws a bar of how far the work is.
+        """
+        self.status.value = text.status(message, kind=kind, done=done)
         self.hint.layout.display = "none" if kind == "error" else None
 
     def point(self, line: str | None) -> None:

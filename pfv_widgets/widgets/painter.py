@@ -13,7 +13,7 @@ from pfv_widgets.engine.colour import NEUTRAL_GREY, PIN_COLOURS
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.similarity import Place
-from pfv_widgets.errors import PFVError
+from pfv_widgets.errors import PFVError, named
 from pfv_widgets.widgets.acknowledge import Acknowledgement
 from pfv_widgets.widgets.canvas import ImageGrid, Look, Ring
 from pfv_widgets.widgets.grid import Spot
@@ -159,15 +159,13 @@ class Painter:
     def _fail(self, scene: Scene, error: Exception) -> None:
         """Keep the last picture and say what to do; look and marks still follow."""
         self._stale = True
-        if isinstance(error, PFVError):
-            self._tell(str(error), "error")
-        else:
-            self._tell(f"{type(error).__name__}: {error} – the last picture stays.", "error")
+        foreign = "" if isinstance(error, PFVError) else " – the last picture stays."
+        self._tell(f"{named(error)}{foreign}", "error")
         try:
             if self.scene is not None:
                 self._grid.paint(None, self._look(scene, near=False))
         except Exception as second:  # told already: the first one is the cause
-            self._tell(f"{type(error).__name__}: {error} (then {second!r}).", "error")
+            self._tell(f"{named(error)} (then {second!r}).", "error")
 
     def _finest(self, scene: Scene) -> float:
         """Pixels of a heatmap beyond which there is nothing more to see."""

@@ -39,14 +39,25 @@ def safe(text: object, most: int = 400) -> str:
     return html.escape(plain(text, most))
 
 
-def status(text: str, *, kind: str = "ok") -> str:
-    """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
+def status(text: str, *, kind: str = "ok", done: float | None = None) -> str:
+    """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
+
+    ``done`` in [0, 1] draws a bar below it.
+    """
     colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#d98a00", "error": "#d93025"}
     dot = f'<span aria-hidden="true" style="color:{colours[kind]}">●</span>'
     role = "alert" if kind == "error" else "status"
     return (
         f'<div role="{role}" aria-live="polite" style="line-height:1.35;min-height:1.4em">'
-        f"{dot} {safe(text)}</div>"
+        f"{dot} {safe(text)}{_bar(done) if done is not None else ''}</div>"
+    )
+
+
+def _bar(done: float) -> str:
+    stops = f"#1a73e8 {100 * done:.0f}%, rgba(128,128,128,.3) 0"
+    return (
+        '<div aria-hidden="true" style="height:4px;border-radius:2px;max-width:320px;'
+        f'background:linear-gradient(to right,{stops})"></div>'
     )
 
 
