@@ -117,7 +117,7 @@ def test_start_settings_reach_the_controls(opened: Open) -> None:
     assert (knobs["components"].value, knobs["opacity"].value) == (5, 0.2)
     assert explorer._panel.layer.value == layer
     assert explorer.frame.weights == (1, 0, 1, 0.5)
-    assert "3 of 4 images make the basis." in explorer._batch._summary.value
+    assert "3 of 4 images make the basis." in explorer._pages.batch._summary.value
 
 
 def test_only_another_layer_runs_the_network(explorer: PFVExplorer) -> None:
@@ -217,7 +217,7 @@ def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, c
 
 def test_batch_without_labels_has_no_class_sliders(opened: Open) -> None:
     explorer = opened(model=tiny(), batch=blobs(3))
-    assert explorer._batch.classes == {}
+    assert explorer._pages.batch.classes == {}
     press(explorer, "Home", "ArrowRight", " ")
     assert explorer.settings.images == (1, 0, 1)
     assert explorer.frame.weights == (1, 0, 1)

@@ -171,7 +171,7 @@ def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str)
         assert parsed.attributes <= {"style", "role", "aria-live", "aria-hidden"}
         assert parsed.text.isprintable()
         assert not {"$", "\\"} & set(parsed.text)
-    slider = explorer._batch.classes[foreign]
+    slider = explorer._pages.batch.classes[foreign]
     for label in (slider.description, slider.tooltip):
         assert label.isprintable()
         assert not {"$", "\\"} & set(label)
