@@ -97,6 +97,11 @@ class PFVExplorer(w.VBox):
         scene = self._painter.scene
         return self.pfv.render(self._scene.settings if scene is None else scene.settings)
 
+    @property
+    def scene(self) -> Scene:
+        """What is asked for: the settings, and what a person looks at and points to."""
+        return self._scene
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is painted; False where ``timeout`` seconds passed."""
         return self._painter.wait(timeout)

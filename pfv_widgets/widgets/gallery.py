@@ -31,6 +31,10 @@ _ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 class Host(Protocol):
     """What the gallery asks of its explorer."""
 
+    @property
+    def scene(self) -> Scene:
+        """What is asked for."""
+
     def edit(self, change: Callable[[Settings], Settings]) -> None:
         """Change the settings."""
 
@@ -69,7 +73,6 @@ class Gallery:
         self._grid, self._images, self._host = grid, images, host
         self._batch = moves.Batch(len(images), grid.image_size)
         self._columns = scene.page.columns  # to go back to from a zoomed image
-        self._scene = scene
         self._dividing = False  # whether the divider is being dragged
         self._unpinned: tuple[tuple[Pin, ...], bool] | None = None  # before the last click
         self.status, self.hint = w.HTML(), w.HTML(text.hint(_HOW_TO))
@@ -95,7 +98,6 @@ class Gallery:
 
     def show(self, scene: Scene, *, undo: bool, redo: bool) -> None:
         """Show which images are on the page, the pins, and what can be done."""
-        self._scene = scene
         shown = self._grid.indices(scene.page)
         safe = scene.settings.colour_map == "safe"
         self.toolbar.show(shown, scene.page.columns, safe=safe, undo=undo, redo=redo)
@@ -112,13 +114,13 @@ class Gallery:
         if not wanted:
             self.arrange(self._columns)
             return
-        if self._scene.page.columns > 1:
-            self._columns = self._scene.page.columns
+        if self._host.scene.page.columns > 1:
+            self._columns = self._host.scene.page.columns
         self._host.go(lambda scene: moves.arranged(scene, self._batch, 1))
 
     def pin(self, spot: Spot) -> None:
         """Paint how alike every place is to this one."""
-        if len(self._scene.settings.pins) >= MOST_PINS:
+        if len(self._host.scene.settings.pins) >= MOST_PINS:
             raise PFVValueError(f"pins: there are {MOST_PINS} already; remove one first.")
         pin = (spot.image, round(spot.x, 4), round(spot.y, 4))
         self._host.edit(lambda old: replace(old, pins=(*old.pins, pin), similarity=True))
@@ -132,14 +134,14 @@ class Gallery:
             kept = [pin for place, pin in enumerate(old.pins) if place != number % len(old.pins)]
             return replace(old, pins=tuple(kept))
 
-        if self._scene.settings.pins:
+        if self._host.scene.settings.pins:
             self._host.edit(without)
 
     def pressed(self, key: str, shift: bool, ctrl: bool) -> None:
         """Do what a key means; every control has a pointer's way too."""
         acts: dict[str, Callable[[], None]] = {
             " ": self._in_or_out,
-            "Enter": lambda: self.pin(moves.spot_of(self._scene)),
+            "Enter": lambda: self.pin(moves.spot_of(self._host.scene)),
             "z": lambda: self._host.travel("undo") if ctrl else self._zoom_or_back(),
             "y": lambda: self._host.travel("redo") if ctrl else None,
             "Z": lambda: self._host.travel("redo") if ctrl else self._zoom_or_back(),
@@ -171,8 +173,7 @@ class Gallery:
         self._grid.surface.on_key(safely(self.pressed))
 
     def _hover(self, spot: Spot | None) -> None:
-        if self._place(spot) != self._place(self._scene.hover):
-            self._scene = replace(self._scene, hover=spot)
+        if self._place(spot) != self._place(self._host.scene.hover):
             self._host.go(lambda scene: replace(scene, hover=spot), quiet=True)
 
     def _place(self, spot: Spot | None) -> tuple[int, int, int] | None:
@@ -180,7 +181,7 @@ class Gallery:
         return None if spot is None else (spot.image, int(spot.y * rows), int(spot.x * columns))
 
     def _once(self, spot: Spot) -> None:
-        before, self._unpinned = self._scene.settings, None
+        before, self._unpinned = self._host.scene.settings, None
         self.pin(spot)
         self._unpinned = before.pins, before.similarity
 
@@ -192,7 +193,7 @@ class Gallery:
         self._zoom_or_back()
 
     def _drag(self, start: Spot, end: Spot) -> None:
-        if self._scene.settings.view == "split":
+        if self._host.scene.settings.view == "split":
             if not self._dividing:
                 self._dividing = True
                 self._host.gesture(True)
@@ -202,7 +203,7 @@ class Gallery:
             self._host.go(lambda scene: replace(scene, brush=(start, end), hover=None), quiet=True)
 
     def _dropped(self, start: Spot, end: Spot) -> None:
-        if self._scene.settings.view == "split":
+        if self._host.scene.settings.view == "split":
             self._drag(start, end)
         else:
             mask = brushed(start, end, self._batch.number, self._host.places())
@@ -227,10 +228,10 @@ class Gallery:
             self._host.edit(lambda old: replace(old, colour_map="safe" if wanted else "rgb"))
 
     def _zoom_or_back(self) -> None:
-        self.zoom(self._scene.page.columns > 1)
+        self.zoom(self._host.scene.page.columns > 1)
 
     def _in_or_out(self) -> None:
-        index, labels = moves.spot_of(self._scene).image, self._images.labels
+        index, labels = moves.spot_of(self._host.scene).image, self._images.labels
 
         def changed(old: Settings) -> Settings:
             weights = weights_of(old.images, self._batch.number)
@@ -240,7 +241,7 @@ class Gallery:
 
     def _escape(self) -> None:
         """Leave one thing after another: selection, marks, zoom, the canvas."""
-        scene = self._scene
+        scene = self._host.scene
         if scene.selection is not None or scene.brush is not None:
             self._host.go(lambda scene: replace(scene, selection=None, brush=None))
         elif scene.page.columns == 1 and self._columns > 1:

@@ -8,15 +8,19 @@ import io
 import threading
 import time
 import weakref
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
 import pfv_widgets as pw
+from pfv_widgets.engine.cache import ByteBoundedCache
 from pfv_widgets.engine.frame import Frame
+from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.widgets.explorers import PFVExplorer
 from tests.networks import blobs, tiny
 from tests.widgets.conftest import Open, scenes
@@ -193,3 +197,117 @@ def test_explorer_that_fails_to_open_leaves_no_widget(recorded: RecordedPage) ->
         pw.explore(tiny(), blobs(2), settings=pw.Settings(images=(0, 0)))
     opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
     assert opened_ids <= recorded.closed
+
+
+def test_every_widget_is_forgotten_when_an_explorer_is_closed(recorded: RecordedPage) -> None:
+    before = set(_instances)
+    explorer = pw.explore(tiny(), blobs(3), device="cpu")
+    during = set(_instances) - before
+    assert len(during) > 50
+    for index in range(len(explorer._panel.tabs.children)):
+        explorer._panel.tabs.selected_index = index
+    press(explorer, "Home", "z", "Enter")
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    assert explorer.wait(60)
+    explorer.close()
+    assert set(_instances) == before
+
+
+def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
+    recorded: RecordedPage, opened: Open
+) -> None:
+    explorer = opened(model=tiny(), batch=blobs(3))
+    for layer in explorer.pfv.layers:
+        explorer.settings = replace(explorer.settings, layer=layer.name)
+        assert explorer.wait(60)
+    kept = [weakref.ref(value) for value in tensors(explorer.pfv.cache)]
+    assert len(kept) > 5
+    explorer.close()
+    explorer._painter.frame = None
+    gc.collect()
+    assert [one() for one in kept if one() is not None] == []
+
+
+def tensors(cache: ByteBoundedCache) -> list[torch.Tensor]:
+    """Every tensor in a cache, however deep."""
+    found, waiting = [], [value for value, _ in cache._kept.values()]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, torch.Tensor):
+            found.append(one)
+        elif is_dataclass(one):
+            waiting += [getattr(one, field.name) for field in fields(one)]
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return found
+
+
+def test_progress_of_the_network_is_told_by_the_explorer_that_is_open(
+    recorded: RecordedPage,
+) -> None:
+    pfv = PFV(tiny(), blobs(3), device="cpu")
+    for _ in range(2):
+        explorer = PFVExplorer(pfv)
+        assert pfv.progress == explorer._progressed
+        pfv.progress(1, 3)
+        assert "1 of 3 images" in explorer._gallery.status.value
+        explorer.close()
+        assert pfv.progress is None
+
+
+def test_progress_that_someone_else_wants_stays_his(recorded: RecordedPage) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def mine(done: int, of: int) -> None:
+        calls.append((done, of))
+
+    pfv = PFV(tiny(), blobs(3), device="cpu", progress=mine)
+    PFVExplorer(pfv).close()
+    assert pfv.progress is mine
+
+
+def test_two_explorers_do_not_disturb_each_other(recorded: RecordedPage, opened: Open) -> None:
+    one, other = opened(), opened(model=tiny(), batch=blobs(5))
+    recorded.load_anew(one._grid.canvas, other._grid.canvas)
+    assert one.wait(60)
+    assert other.wait(60)
+    untouched = recorded.picture(other._grid.canvas).copy()
+    start = other.settings
+    press(one, "Home", "ArrowRight", " ", "Enter")
+    one.settings = replace(one.settings, view="split", sigma=2.0)
+    assert shows_its_frame(recorded, one)
+    assert other.settings == start
+    assert (recorded.picture(other._grid.canvas) == untouched).all()
+    threads = [
+        threading.Thread(target=flood, args=(explorer, sigma))
+        for explorer, sigma in ((one, 1.5), (other, 2.5))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (one.frame.settings.sigma, other.frame.settings.sigma) == (1.5, 2.5)
+    assert shows_its_frame(recorded, one)
+    assert shows_its_frame(recorded, other)
+    one.close()
+    other.settings = replace(other.settings, sigma=0.5)
+    assert shows_its_frame(recorded, other)
+    assert not is_error(other)
+
+
+def flood(explorer: PFVExplorer, last: float) -> None:
+    for step in range(100):
+        explorer.settings = replace(explorer.settings, sigma=0.5 + step / 100)
+    explorer.settings = replace(explorer.settings, sigma=last)
+
+
+def test_first_picture_is_coarse_and_becomes_fine_when_a_page_is_there(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    assert explorer._painter.frame is not None
+    coarse = explorer._painter.frame.heatmaps.shape[1]
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    assert explorer._painter.frame.heatmaps.shape[1] > coarse
