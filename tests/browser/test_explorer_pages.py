@@ -1,0 +1,127 @@
+"""The pages of the panel in JupyterLab, together with the gallery."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.explorer_page import HELPERS, ExplorerPage
+from tests.browser.lab import LabPage
+
+COUNT = re.compile(r"\d+ of 4096 places selected, in \d+ of 16 images\.")
+
+
+@pytest.fixture
+def demo(lab: Callable[[list[str]], LabPage]) -> ExplorerPage:
+    """The demo of 16 scenes, painted."""
+    explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo()\nexplorer"]))
+    explorer.wait_for_frame(0, 15)
+    return explorer
+
+
+def differing(before: np.ndarray, after: np.ndarray) -> float:
+    return float((np.abs(after - before).max(axis=2) > 12).mean())
+
+
+def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPage) -> None:
+    demo.open_tab("Components")
+    words = demo.box.get_by_text(COUNT)
+    cloud = demo.box.get_by_text("component 1 →").locator("xpath=ancestor::*[.//canvas][1]//canvas")
+    cloud.scroll_into_view_if_needed()
+    demo.page.page.wait_for_timeout(300)  # Lab goes on scrolling
+    before = demo.pixels()
+    box = cloud.bounding_box()
+    assert box is not None
+    mouse = demo.page.page.mouse
+    mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.1 * box["height"])
+    mouse.down()
+    mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"], steps=6)
+    mouse.up()
+    expect(words).to_be_visible()
+    demo.wait_until("explorer._scene.selection is not None", "True")
+    count = int(demo.run("print(int(explorer._scene.selection.mask.sum()))"))
+    expect(words).to_contain_text(f"{count} of 4096")
+    assert 0 < count < 4096
+    demo.run("explorer.wait(30)")
+    assert differing(before, demo.pixels()) > 0.2
+
+    demo.gallery.press("Escape")
+    demo.wait_until("explorer._scene.selection", "None")
+    demo.drag((300, 60), (400, 160))
+    demo.wait_until("explorer._scene.selection is not None", "True")
+    count = int(demo.run("print(int(explorer._scene.selection.mask.sum()))"))
+    expect(words).to_contain_text(f"{count} of 4096 places selected, in 1 of 16 images.")
+
+
+def test_pictures_of_the_components_follow_the_pointer_and_toggle(demo: ExplorerPage) -> None:
+    demo.open_tab("Components")
+    demo.hover(3 * 240 + 100, 100)
+    expect(demo.box.get_by_text("Each component in image 3")).to_be_visible()
+    demo.box.get_by_role("button", name="2", exact=True).click()
+    demo.wait_until("explorer.settings.channels", "(0, 2)")
+    demo.leave()
+    demo.wait_for_frame(0, 9)
+    demo.button("↶").click()
+    demo.wait_until("explorer.settings.channels", "None")
+    demo.wait_for_frame(0, 9)
+
+
+def test_toolbar_undoes_and_gives_safe_colours_in_one_click(demo: ExplorerPage) -> None:
+    demo.button("Safe colours").click()
+    demo.wait_until("explorer.settings.colour_map", "safe")
+    expect(demo.choice("Colours")).to_have_value("safe")
+    demo.wait_for_frame(2)
+    demo.page.press(demo.slider("Contrast σ"), "ArrowRight", times=8)
+    demo.wait_until("explorer.settings.sigma > 1.3", "True")
+    demo.button("↶").click()
+    demo.wait_until("explorer.settings.sigma", "1.0")
+    demo.button("↶").click()
+    demo.wait_until("explorer.settings.colour_map", "rgb")
+    expect(demo.button("↶")).to_be_disabled()
+    demo.button("↷").click()
+    demo.wait_until("explorer.settings.colour_map", "safe")
+    demo.wait_for_frame(2)
+
+
+def test_one_image_left_out_after_the_other_tells_the_heaviest(demo: ExplorerPage) -> None:
+    demo.open_tab("Batch")
+    demo.button("Leave one out").click()
+    expect(demo.box.get_by_text(re.compile(r"the basis turns by \d+°"))).to_be_visible()
+    told = demo.box.get_by_text(re.compile("^Without")).first.inner_text()
+    code = """
+from pfv_widgets.analysis.influence import leave_one_out
+print(leave_one_out(explorer.pfv, explorer.settings).most()[0])
+"""
+    assert f"#{demo.run(code)} " in told
+
+
+def test_view_is_kept_as_files_code_settings_and_bookmark(demo: ExplorerPage) -> None:
+    demo.open_tab("Keep")
+    demo.box.get_by_label("File").first.fill("view.html")
+    demo.button("Save").first.click()
+    expect(demo.box.get_by_text(re.compile("view.html")).first).to_be_visible()
+    demo.wait_until("__import__('os').path.exists('view.html')", "True")
+    page = demo.run("print(open('view.html').read()[:15])")
+    assert page.lower().startswith("<!doctype html>")
+
+    keep = demo.box.locator(".pfv-keep")
+    keep.get_by_text("Bookmarks", exact=True).click()
+    keep.get_by_label("Name").fill("plain")
+    keep.get_by_role("button", name="Add", exact=True).click()
+    demo.wait_until("explorer.bookmarks.names", "('plain',)")
+    demo.run("explorer.settings = replace(explorer.settings, sigma=2.5, view='heatmap')")
+    keep.get_by_role("button", name="Go", exact=True).click()
+    demo.wait_until("(explorer.settings.sigma, explorer.settings.view)", "(1.0, 'overlay')")
+    demo.wait_for_frame(3)
+
+    keep.get_by_text("Settings", exact=True).click()
+    text = json.dumps({"version": 99, "sigma": 2, "glow": 1})
+    keep.locator("textarea:visible").fill(text)
+    keep.get_by_role("button", name="Apply").click()
+    demo.wait_until("explorer.settings.sigma", "2.0")
+    expect(keep.get_by_text(re.compile("glow")).first).to_be_visible()
