@@ -94,10 +94,20 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def browser_context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+def density() -> float:
+    """Pixels of the screen for one of the page; a test asks for others as its parameter."""
+    return 1
+
+
+@pytest.fixture
+def browser_context(
+    browser: Browser, request: pytest.FixtureRequest, density: float
+) -> Iterator[BrowserContext]:
     """The tabs of one test; what their consoles say is kept for a failure."""
     lines = request.node.stash.setdefault(console_key, [])
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, device_scale_factor=density
+    )
     request.node.stash[context_key] = context
     context.set_default_timeout(60_000)
     context.on("console", lambda message: lines.append(f"{message.type}: {message.text}"))
