@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from playwright.sync_api import expect
@@ -16,6 +17,7 @@ OpenLab = Callable[[list[str]], LabPage]
 READABLE = 4.5  # contrast of text to its background that WCAG 2.2 asks for (1.4.3)
 ROLES = "slider|combobox|checkbox|button|textbox|spinbutton|tab|radio|listbox"
 CONTROL = re.compile(rf'^\s*- [\'"]?({ROLES})\b(?: "((?:[^"\\]|\\.)*)")?', re.MULTILINE)
+seen_to_fail = partial(pytest.mark.xfail, strict=True, raises=AssertionError)
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
 
 # Each visible text with the contrast to what is behind it, opacity reckoned in (WCAG 2.2).
@@ -175,9 +177,7 @@ def test_texts_are_readable_in_light_and_dark_themes(seen: Seen) -> None:
     assert not seen.faint("text")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
+@seen_to_fail(
     reason="ipywidgets' grey of what is not in front: 4.43 in the light theme, 4.23 in the dark",
 )
 def test_titles_of_tabs_and_folds_are_readable_in_light_and_dark_themes(seen: Seen) -> None:
@@ -189,36 +189,28 @@ def test_menus_and_boxes_have_names_for_screen_readers(seen: Seen, role: str) ->
     assert all(seen.named(role))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
+@seen_to_fail(
     reason="the names of the buttons ◀ ▶ ↶ ↷ are these signs: no words to be read out",
 )
 def test_buttons_are_named_by_words_for_screen_readers(seen: Seen) -> None:
     assert not [name for name in seen.named("button") if not re.search(r"[A-Za-z]{2}", name)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
+@seen_to_fail(
     reason="ipywidgets 8.1 gives the handle of a slider no name, and has no trait for one",
 )
 def test_sliders_have_names_for_screen_readers(seen: Seen) -> None:
     assert all(seen.named("slider"))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
+@seen_to_fail(
     reason="the folds of ipywidgets' Accordion take no focus: what is folded has no way in by keys",
 )
 def test_folds_can_be_opened_by_keys(seen: Seen) -> None:
     assert all(seen.folds)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
+@seen_to_fail(
     reason="the canvas has no name: `tooltip` would set its title, the only way there",
 )
 def test_gallery_has_a_name_for_screen_readers(seen: Seen) -> None:
@@ -243,9 +235,7 @@ def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPag
         1280,
         pytest.param(
             1920,
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=AssertionError,
+            marks=seen_to_fail(
                 reason="948 pixels of the canvas for 760 of the page: 1.25",
             ),
         ),
