@@ -20,10 +20,11 @@ from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.still import still
 from pfv_widgets.engine.sweep import SavedSweep, save_sweep
-from pfv_widgets.errors import PFVError, named
+from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.bookmarks import Bookmarks
 from pfv_widgets.widgets.canvas import ImageGrid
+from pfv_widgets.widgets.complaint import Complaint
 from pfv_widgets.widgets.composition import weights_of
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.gallery import Gallery
@@ -72,6 +73,7 @@ class PFVExplorer(w.VBox):
         self._panel = Panel(pfv, settings, self.edit, self._pages.widgets)
         self._panel.on_open(self.safely(self._pages.open))
         self._gallery = Gallery(self._grid, pfv.images, self, self._scene)
+        self._complaint = Complaint(self._gallery.tell)
         self._painter = Painter(pfv, self._grid, self._gallery.tell, self._seen, self._pointed)
         self._parts = w.HBox(
             [self._gallery.widget, self._panel.widget],
@@ -245,6 +247,7 @@ class PFVExplorer(w.VBox):
 
     def _seen(self, scene: Scene, frame: Frame) -> None:
         """Read the numbers of a picture that is on the page."""
+        self._complaint.repeat(scene, self._scene)
         self._panel.show_frame(frame)
         self._pages.seen(scene, frame)
 
@@ -275,7 +278,7 @@ class PFVExplorer(w.VBox):
         self._gallery.tell(f"Computing: {done} of {of} images.", "busy", done / of)
 
     def _complain(self, error: Exception) -> None:
-        self._gallery.tell(named(error), "error")
+        self._complaint.make(error, self._scene)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Add a picture for places where no widget can run."""
