@@ -1,0 +1,274 @@
+"""One call for every method: a network, images and a target in, an :class:`Attribution` out."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.forward import Forward
+from pfv_widgets.engine.guest import choose_device, guest, place, unwrap
+from pfv_widgets.engine.images import load_images
+from pfv_widgets.engine.loading.batch import ImageBatch
+from pfv_widgets.engine.places import checked_place, replacing
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods import METHODS
+from pfv_widgets.methods.method import Cancelled, Method, Progress, Result, reduce_channels
+from pfv_widgets.methods.target import Target
+from pfv_widgets.parameters import suggestion
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
+CHUNK = 16  # images that a method is given at a time
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution:
+    """Where in each image the evidence for its score lies.
+
+    Attributes
+    ----------
+    maps
+        float32 ``(N, H, W)``, the colour channels brought together: never negative, or with a
+        sign, as the method says.
+    signed
+        float32 ``(N, 3, H, W)`` or ``(N, H, W)``: the method's own values.
+    scores
+        ``(N,)``: what was explained.
+    units
+        int64 ``(N,)``: the unit that was taken for each image.
+    method
+        Its name in ``METHODS``.
+    options
+        Value of each of the method's options.
+    target
+        Layer, unit and output as they were asked for.
+    names
+        One for each image.
+    pixels
+        The photos as shown, uint8 ``(N, H, W, 3)``, or None without photos.
+    warnings
+        What should be known beside the picture, in words.
+    """
+
+    maps: Tensor
+    signed: Tensor
+    scores: Tensor
+    units: Tensor
+    method: str
+    options: Mapping[str, Any]
+    target: Target = field(default_factory=Target)
+    names: tuple[str, ...] = ()
+    pixels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        height, width = self.maps.shape[1:]
+        where = self.target.layer or "the output"
+        return (
+            f"<Attribution: {len(self)} image{'s' * (len(self) != 1)} of {width} × {height} "
+            f"pixels, {self.method} of {where}>"
+        )
+
+    def figure(self, columns: int | None = None) -> Figure:
+        """Draw each photo beside its map, with a bar of the colours.
+
+        Parameters
+        ----------
+        columns
+            Pairs in a row, from 1; None: as square as it gets.
+        """
+        from pfv_widgets.methods.figures import draw_attribution
+
+        return draw_attribution(self, columns)
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure or all arrays, as the suffix of ``path`` says.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For another suffix, a folder that is not there, or a place that cannot be written.
+        """
+        target = checked_place(path, _SUFFIXES, "for a figure or the arrays")
+        with replacing(target) as part:
+            if target.suffix.lower() == ".npz":
+                with part.open("wb") as file:
+                    np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type] # arrays
+            else:
+                self.figure().savefig(part, dpi=150)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        tensors = {name: getattr(self, name) for name in ("maps", "signed", "scores", "units")}
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        return arrays | {"names": np.array(self.names)}
+
+
+def attribute(
+    model: nn.Module,
+    images: object,
+    method: str | Method = "guided_backprop",
+    layer: str | None = None,
+    unit: int | None = None,
+    *,
+    output: str | int | None = None,
+    device: str | torch.device = "auto",
+    chunk_size: int = CHUNK,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+    **options: Any,
+) -> Attribution:
+    """Say which pixels a score of the network rests on.
+
+    Parameters
+    ----------
+    model
+        Any eager ``nn.Module`` that takes the images; it is given back as it came.
+    images
+        An :class:`ImageBatch`, or whatever :func:`load_images` takes.
+    method
+        A name in ``METHODS``, or an instance of one of its classes.
+    layer, unit, output
+        What is explained, see :class:`Target`: by default the strongest unit of the network's
+        output, for each image its own.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
+    chunk_size
+        Images that the method is given at a time; the maps do not depend on it.
+    progress
+        Called as ``progress(done, all)``.
+    cancelled
+        Asked between steps; where it says True, a :class:`CancelledError` ends the work.
+    **options
+        The method's own options.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, its value and the fix.
+    """
+    name, chosen = method_of(method, options)
+    target = Target(layer, unit, output)
+    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    network = unwrap(model)
+    if chosen.needs_gradient:
+        _check_differentiable(network)
+    where = choose_device(network, device)
+    forward = Forward(place(network, where), batch.tensor, where)
+    size = _checked_chunk(chunk_size)
+    results = _in_chunks(forward, chosen, target, size=size, progress=progress, cancelled=cancelled)
+    return _attribution(results, name, chosen, target, batch)
+
+
+def method_of(method: str | Method, options: Mapping[str, Any]) -> tuple[str, Method]:
+    """Return the name and the instance of a method with its options.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For an unknown method, an unknown option, or an illegal value.
+    """
+    if not isinstance(method, str):
+        names = [name for name, kind in METHODS.items() if type(method) is kind]
+        if not names:
+            legal = f"expected one of {', '.join(map(repr, METHODS))}, or an instance of one"
+            raise PFVTypeError(f"method={method!r:.80}: {legal}.")
+        if options:
+            instead = f"dataclasses.replace(method, {next(iter(options))}=...)"
+            raise PFVTypeError(f"method={method!r:.80} has its options: use {instead}.")
+        return names[0], method
+    if method not in METHODS:
+        raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, METHODS)}")
+    legal_options = list(inspect.signature(METHODS[method]).parameters)
+    for option in options:
+        if option not in legal_options:
+            has = suggestion(option, legal_options) if legal_options else "It has no options."
+            raise PFVTypeError(
+                f"{option}={options[option]!r:.60}: {method} has no such option. {has}"
+            )
+    return method, METHODS[method](**options)
+
+
+def _checked_chunk(chunk_size: object) -> int:
+    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int):
+        raise PFVTypeError(f"chunk_size={chunk_size!r:.60}: expected a whole number from 1.")
+    if chunk_size < 1:
+        raise PFVValueError(f"chunk_size={chunk_size}: expected a whole number from 1.")
+    return chunk_size
+
+
+def _check_differentiable(network: nn.Module) -> None:
+    for name, values in (*network.named_parameters(), *network.named_buffers()):
+        if values.is_inference():
+            raise PFVValueError(
+                f"model: {name!r} was made under torch.inference_mode, so there is no gradient "
+                "path. Build or load the network outside of it, or pass method='occlusion'."
+            )
+
+
+def _in_chunks(
+    forward: Forward,
+    method: Method,
+    target: Target,
+    *,
+    size: int,
+    progress: Progress | None,
+    cancelled: Cancelled | None,
+) -> list[Result]:
+    starts = range(0, len(forward.images), size)
+
+    def report(chunk: int, done: int, total: int) -> None:
+        assert progress is not None
+        progress(chunk * total + done, len(starts) * total)
+
+    results = []
+    with guest(forward.model) as network:
+        for chunk, start in enumerate(starts):
+            batch = forward.batch(start, start + size)
+            batch = batch.clone() if batch.is_inference() else batch
+            told = partial(report, chunk) if progress is not None else None
+            signed, measured, warnings = method.attribute(network, batch, target, told, cancelled)
+            results.append((signed.detach().float().cpu(), measured, warnings))
+    return results
+
+
+def _attribution(
+    results: list[Result], name: str, method: Method, target: Target, images: ImageBatch
+) -> Attribution:
+    signed = torch.cat([signed for signed, _, _ in results])
+    scores = torch.cat([measured.scores.detach().float().cpu() for _, measured, _ in results])
+    units = torch.cat([measured.units.cpu() for _, measured, _ in results])
+    warnings = list(dict.fromkeys(text for _, _, texts in results for text in texts))
+    broken = ~scores.isfinite() | ~signed.flatten(1).isfinite().all(1)
+    if broken.all():
+        raise PFVValueError(
+            "model: its activations are NaN or infinite for every image, so there is nothing to "
+            "explain. Look at its weights and at the normalisation of the images."
+        )
+    if broken.any():
+        named = [one for one, bad in zip(images.names, broken.tolist(), strict=True) if bad]
+        warnings.append(
+            f"NaN or infinite values in {len(named)} of {len(images)} images "
+            f"({', '.join(named[:5])}): they count as 0 in the maps."
+        )
+        signed = signed.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    assert dataclasses.is_dataclass(method)
+    options = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}
+    return Attribution(
+        reduce_channels(signed, method.reduction), signed, scores, units, name,
+        MappingProxyType(options), target, images.names, images.pixels, tuple(warnings),
+    )  # fmt: skip
