@@ -68,6 +68,15 @@ def test_page_that_answers_late_is_waited_for_again(acknowledgement: Acknowledge
     assert acknowledgement.answered
 
 
+def test_number_that_the_page_sends_is_not_sent_back_to_it(
+    recorded: RecordedPage, acknowledgement: Acknowledgement
+) -> None:
+    recorded.messages.clear()
+    move(acknowledgement._back, value=7)
+    assert acknowledgement._back.value == 7
+    assert [one for one in recorded.messages if one[1] == acknowledgement._back.model_id] == []
+
+
 def test_close_removes_its_hidden_widgets(recorded: RecordedPage) -> None:
     acknowledgement = Acknowledgement()
     opened = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
