@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from pfv_widgets.methods.backprop import Saliency
+from pfv_widgets.methods.averaged import IntegratedGradients, SmoothGrad
+from pfv_widgets.methods.backprop import Deconvnet, GradientTimesInput, GuidedBackprop, Saliency
+from pfv_widgets.methods.gradcam import GradCAM
 from pfv_widgets.methods.method import Method
 
 METHODS: dict[str, type[Method]] = {
     "saliency": Saliency,
+    "deconvnet": Deconvnet,
+    "guided_backprop": GuidedBackprop,
+    "gradient_times_input": GradientTimesInput,
+    "integrated_gradients": IntegratedGradients,
+    "smoothgrad": SmoothGrad,
+    "grad_cam": GradCAM,
 }
 
 __all__ = ["METHODS"]

@@ -1,4 +1,4 @@
-"""Deconvolutional methods: signals that run back from a unit to the pixels."""
+"""Signals that run back from a unit to the pixels: gradients and the rules of ReLU."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.method import Cancelled, Family, Progress, Reduction, Result, step
-from pfv_widgets.methods.target import Measured, Target, gradient, measuring
+from pfv_widgets.methods.relu import ReluMode, ReluRule
+from pfv_widgets.methods.target import Measure, Measured, Target, gradient, measuring
 
 
 @dataclass(frozen=True)
 class Saliency:
-    """The gradient of the score by each pixel (Simonyan et al. 2014)."""
+    """The gradient of the score by each pixel: backpropagation (Simonyan et al. 2014)."""
 
     label: ClassVar[str] = "Gradient"
     family: ClassVar[Family] = "deconvolutional"
@@ -30,10 +31,104 @@ class Saliency:
         cancelled: Cancelled | None = None,
     ) -> Result:
         """Return the gradient ``(N, 3, H, W)``; see :class:`Method`."""
-        step(0, 1, None, cancelled)
-        with torch.enable_grad():
-            pixels = batch.detach().clone().requires_grad_()
-            measured = measuring(network, target)(pixels)
-            found = gradient(measured, pixels)
+        step(0, 1, progress, cancelled)
+        found, measured = differentiate(measuring(network, target), batch)
         step(1, 1, progress, None)
-        return found, Measured(measured.scores.detach(), measured.units), ()
+        return found, measured, ()
+
+
+@dataclass(frozen=True)
+class GradientTimesInput:
+    """The gradient times the normalised pixels (Shrikumar et al. 2016)."""
+
+    label: ClassVar[str] = "Gradient × input"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "sum"
+    needs_gradient: ClassVar[bool] = True
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the products ``(N, 3, H, W)``; see :class:`Method`."""
+        found, measured, warnings = Saliency().attribute(
+            network, batch, target, progress, cancelled
+        )
+        return found * batch, measured, warnings
+
+
+@dataclass(frozen=True)
+class Deconvnet:
+    """A ReLU passes the positive signal, whatever came in: ``d·(d > 0)`` (Zeiler, Fergus 2014)."""
+
+    label: ClassVar[str] = "Deconvnet"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "magnitude"
+    needs_gradient: ClassVar[bool] = True
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
+        step(0, 1, progress, cancelled)
+        result = by_rule("deconvnet", network, batch, target)
+        step(1, 1, progress, None)
+        return result
+
+
+@dataclass(frozen=True)
+class GuidedBackprop:
+    """A ReLU passes the positive signal where it was active: ``d·(x > 0)·(d > 0)``.
+
+    Springenberg et al. 2015.
+    """
+
+    label: ClassVar[str] = "Guided backpropagation"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "magnitude"
+    needs_gradient: ClassVar[bool] = True
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
+        step(0, 1, progress, cancelled)
+        result = by_rule("guided", network, batch, target)
+        step(1, 1, progress, None)
+        return result
+
+
+def by_rule(rule: ReluRule, network: nn.Module, batch: Tensor, target: Target) -> Result:
+    """Return the signal at the pixels where every ReLU passes it by ``rule``."""
+    with torch.enable_grad():
+        pixels = batch.detach().clone().requires_grad_()
+        with ReluMode(rule) as mode:
+            measured = measuring(network, target)(pixels)
+            warnings = mode.told(measured.scores)
+            found = gradient(measured, pixels)
+    return found, Measured(measured.scores.detach(), measured.units), warnings
+
+
+def differentiate(
+    measure: Measure, batch: Tensor, units: Tensor | None = None
+) -> tuple[Tensor, Measured]:
+    """Return the gradient ``(N, 3, H, W)`` of each score, and the scores, detached."""
+    with torch.enable_grad():
+        pixels = batch.detach().clone().requires_grad_()
+        measured = measure(pixels, units)
+        found = gradient(measured, pixels)
+    return found, Measured(measured.scores.detach(), measured.units)
