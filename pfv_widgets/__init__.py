@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pfv_widgets.engine.stages import heatmaps_from_activations
     from pfv_widgets.engine.survey import Layer
     from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
+    from pfv_widgets.methods.attribution import Attribution, attribute
     from pfv_widgets.widgets.entry import explore
     from pfv_widgets.widgets.explorers import PFVExplorer
 
@@ -34,6 +35,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 # torch and Jupyter take seconds to import: each name is fetched when it is first used
 _HOMES = {
+    "Attribution": "methods.attribution",
     "Frame": "engine.frame",
     "ImageBatch": "engine.loading.batch",
     "Layer": "engine.survey",
@@ -45,6 +47,7 @@ _HOMES = {
     "PFVWarning": "errors",
     "PrincipalBasis": "engine.basis",
     "Settings": "engine.settings",
+    "attribute": "methods.attribution",
     "demo_images": "demo.gallery",
     "demo_model": "demo.gallery",
     "explore": "widgets.entry",
@@ -55,6 +58,7 @@ _HOMES = {
 
 __all__ = [
     "PFV",
+    "Attribution",
     "Frame",
     "ImageBatch",
     "Layer",
@@ -65,6 +69,7 @@ __all__ = [
     "PFVWarning",
     "PrincipalBasis",
     "Settings",
+    "attribute",
     "demo",
     "demo_images",
     "demo_model",

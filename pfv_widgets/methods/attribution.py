@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.forward import Forward
-from pfv_widgets.engine.guest import choose_device, guest, place, unwrap
+from pfv_widgets.engine.guest import choose_device, place, unwrap
 from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.places import checked_place, replacing
-from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods import METHODS
+from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.methods.inputs import Fed, fed
 from pfv_widgets.methods.method import Cancelled, Method, Progress, Result, reduce_channels
+from pfv_widgets.methods.running import check_differentiable, checked_chunk, in_chunks, method_of
 from pfv_widgets.methods.target import Target
-from pfv_widgets.parameters import suggestion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,6 +125,8 @@ def attribute(
     unit: int | None = None,
     *,
     output: str | int | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    argument: str | None = None,
     device: str | torch.device = "auto",
     chunk_size: int = CHUNK,
     progress: Progress | None = None,
@@ -145,6 +146,11 @@ def attribute(
     layer, unit, output
         What is explained, see :class:`Target`: by default the strongest unit of the network's
         output, for each image its own.
+    inputs
+        The network's other inputs by name. A tensor with as many rows as there are images gives
+        one row to each; anything else is given to all as it is.
+    argument
+        Name of the input that takes the images; None: the first.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
     chunk_size
@@ -159,91 +165,24 @@ def attribute(
     Raises
     ------
     PFVValueError, PFVTypeError
-        Naming the argument, its value and the fix.
+        Naming the argument, its value and the fix. What is doubtful about a map is a
+        ``PFVWarning``, and stands in ``Attribution.warnings``.
     """
     name, chosen = method_of(method, options)
     target = Target(layer, unit, output)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     network = unwrap(model)
     if chosen.needs_gradient:
-        _check_differentiable(network)
+        check_differentiable(network)
     where = choose_device(network, device)
-    forward = Forward(place(network, where), batch.tensor, where)
-    size = _checked_chunk(chunk_size)
-    results = _in_chunks(forward, chosen, target, size=size, progress=progress, cancelled=cancelled)
-    return _attribution(results, name, chosen, target, batch)
-
-
-def method_of(method: str | Method, options: Mapping[str, Any]) -> tuple[str, Method]:
-    """Return the name and the instance of a method with its options.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For an unknown method, an unknown option, or an illegal value.
-    """
-    if not isinstance(method, str):
-        names = [name for name, kind in METHODS.items() if type(method) is kind]
-        if not names:
-            legal = f"expected one of {', '.join(map(repr, METHODS))}, or an instance of one"
-            raise PFVTypeError(f"method={method!r:.80}: {legal}.")
-        if options:
-            instead = f"dataclasses.replace(method, {next(iter(options))}=...)"
-            raise PFVTypeError(f"method={method!r:.80} has its options: use {instead}.")
-        return names[0], method
-    if method not in METHODS:
-        raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, METHODS)}")
-    legal_options = list(inspect.signature(METHODS[method]).parameters)
-    for option in options:
-        if option not in legal_options:
-            has = suggestion(option, legal_options) if legal_options else "It has no options."
-            raise PFVTypeError(
-                f"{option}={options[option]!r:.60}: {method} has no such option. {has}"
-            )
-    return method, METHODS[method](**options)
-
-
-def _checked_chunk(chunk_size: object) -> int:
-    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int):
-        raise PFVTypeError(f"chunk_size={chunk_size!r:.60}: expected a whole number from 1.")
-    if chunk_size < 1:
-        raise PFVValueError(f"chunk_size={chunk_size}: expected a whole number from 1.")
-    return chunk_size
-
-
-def _check_differentiable(network: nn.Module) -> None:
-    for name, values in (*network.named_parameters(), *network.named_buffers()):
-        if values.is_inference():
-            raise PFVValueError(
-                f"model: {name!r} was made under torch.inference_mode, so there is no gradient "
-                "path. Build or load the network outside of it, or pass method='occlusion'."
-            )
-
-
-def _in_chunks(
-    forward: Forward,
-    method: Method,
-    target: Target,
-    *,
-    size: int,
-    progress: Progress | None,
-    cancelled: Cancelled | None,
-) -> list[Result]:
-    starts = range(0, len(forward.images), size)
-
-    def report(chunk: int, done: int, total: int) -> None:
-        assert progress is not None
-        progress(chunk * total + done, len(starts) * total)
-
-    results = []
-    with guest(forward.model) as network:
-        for chunk, start in enumerate(starts):
-            batch = forward.batch(start, start + size)
-            batch = batch.clone() if batch.is_inference() else batch
-            told = partial(report, chunk) if progress is not None else None
-            signed, measured, warnings = method.attribute(network, batch, target, told, cancelled)
-            results.append((signed.detach().float().cpu(), measured, warnings))
-    return results
+    network = fed(place(network, where), len(batch), inputs, argument)
+    forward = Forward(network, batch.tensor, where)
+    size = 1 if isinstance(network, Fed) else checked_chunk(chunk_size)
+    results = in_chunks(forward, chosen, target, size=size, progress=progress, cancelled=cancelled)
+    attribution = _attribution(results, name, chosen, target, batch)
+    for text in attribution.warnings:
+        warnings.warn(text, PFVWarning, 2)
+    return attribution
 
 
 def _attribution(
@@ -252,7 +191,7 @@ def _attribution(
     signed = torch.cat([signed for signed, _, _ in results])
     scores = torch.cat([measured.scores.detach().float().cpu() for _, measured, _ in results])
     units = torch.cat([measured.units.cpu() for _, measured, _ in results])
-    warnings = list(dict.fromkeys(text for _, _, texts in results for text in texts))
+    told = list(dict.fromkeys(text for _, _, texts in results for text in texts))
     broken = ~scores.isfinite() | ~signed.flatten(1).isfinite().all(1)
     if broken.all():
         raise PFVValueError(
@@ -261,14 +200,23 @@ def _attribution(
         )
     if broken.any():
         named = [one for one, bad in zip(images.names, broken.tolist(), strict=True) if bad]
-        warnings.append(
+        told.append(
             f"NaN or infinite values in {len(named)} of {len(images)} images "
             f"({', '.join(named[:5])}): they count as 0 in the maps."
         )
         signed = signed.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    maps = reduce_channels(signed, method.reduction)
+    empty = maps.abs().flatten(1).amax(1) == 0
+    if (empty & ~broken).any():
+        named = [one for one, no in zip(images.names, empty.tolist(), strict=True) if no]
+        told.append(
+            f"The map is zero everywhere in {len(named)} of {len(images)} images "
+            f"({', '.join(named[:5])}): nothing of the signal reaches the pixels. Take another "
+            "unit, an earlier layer, or another method."
+        )
     assert dataclasses.is_dataclass(method)
     options = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}
     return Attribution(
-        reduce_channels(signed, method.reduction), signed, scores, units, name,
-        MappingProxyType(options), target, images.names, images.pixels, tuple(warnings),
+        maps, signed, scores, units, name,
+        MappingProxyType(options), target, images.names, images.pixels, tuple(told),
     )  # fmt: skip

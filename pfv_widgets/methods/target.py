@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.capture import hooked, modules_by_name
 from pfv_widgets.engine.guest import run
-from pfv_widgets.engine.layout import Layout
-from pfv_widgets.engine.survey import survey
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.parameters import listed
+from pfv_widgets.methods.reading import Read, chosen_output, reader, split, vector
 
 
 @dataclass(frozen=True)
@@ -105,16 +101,16 @@ def measuring(network: nn.Module, target: Target) -> Measure:
         (the function that is returned) For an unknown layer or output, one without that unit,
         or one that gives neither ``(N, K)`` nor maps.
     """
-    read: Callable[[Tensor], Tensor] | None = None  # how the layer is read, once it was seen
+    read: Read | None = None  # how the layer is read, once it was seen
 
     def measure(batch: Tensor, units: Tensor | None = None) -> Measured:
         nonlocal read
         if target.layer is None:
             output = chosen_output(run(network, batch.clone()), target.output, "the network")
-            return _measured(_vector(output, len(batch)), target, units)
+            return _measured(vector(output, len(batch)), target, units)
         if read is None:
             with torch.no_grad():
-                read = _reader(network, target, batch[:1].detach())
+                read = reader(network, target.layer, target.output, batch[:1].detach())
         return _measured(_at_layer(network, target, read, batch), target, units)
 
     return measure
@@ -141,48 +137,12 @@ def gradient(measured: Measured, batch: Tensor) -> Tensor:
     raise PFVValueError(_no_path(reason))
 
 
-def chosen_output(value: object, output: str | int | None, what: str) -> Tensor:
-    """Return one tensor of what a module gave, by name or position.
-
-    Raises
-    ------
-    PFVValueError
-        Listing the outputs that there are.
-    """
-    if isinstance(value, Tensor):
-        if output not in (None, 0):
-            raise PFVValueError(f"output={output!r}: {what} gives one tensor. Leave output out.")
-        return value
-    named: dict[str | int, Tensor] = {}
-    if isinstance(value, Mapping):
-        named = {str(key): one for key, one in value.items() if isinstance(one, Tensor)}
-    elif isinstance(value, tuple | list):
-        fields = getattr(value, "_fields", range(len(value)))
-        named = {
-            name: one for name, one in zip(fields, value, strict=True) if isinstance(one, Tensor)
-        }
-    if not named:
-        raise PFVValueError(f"model: {what} gives a {type(value).__name__} without any tensor.")
-    names = ", ".join(repr(name) for name in named)
-    if output is None and len(named) > 1:
-        raise PFVValueError(f"output=None: {what} gives several tensors. Choose one of {names}.")
-    if output is None:
-        return next(iter(named.values()))
-    if isinstance(output, int) and output not in named and 0 <= output < len(named):
-        return list(named.values())[output]
-    if output not in named:
-        raise PFVValueError(f"output={output!r} is unknown: {what} gives {names}.")
-    return named[output]
-
-
 class _Enough(BaseException):
     """Leaves a forward pass in which the target's layer was seen."""
 
 
-def _at_layer(
-    network: nn.Module, target: Target, read: Callable[[Tensor], Tensor], batch: Tensor
-) -> Tensor:
-    name, number = _split(target)
+def _at_layer(network: nn.Module, target: Target, read: Read, batch: Tensor) -> Tensor:
+    name, number = split(target.layer or "")
     seen: list[Tensor] = []
     runs = 0
 
@@ -198,83 +158,12 @@ def _at_layer(
         try:
             run(network, batch.clone())
         except _Enough:
-            return seen[0]
-    raise PFVValueError(f"layer={target.layer!r} did not run for all images of the batch.")
-
-
-def _split(target: Target) -> tuple[str, int | None]:
-    base, _, number = (target.layer or "").partition("#")
-    return base, int(number) if number.isdecimal() else None
-
-
-def _reader(network: nn.Module, target: Target, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what turns the layer's tensor into ``(N, K)``, or raise what is wrong with it."""
-    name, number = _split(target)
-    modules = modules_by_name(network)
-    if name not in modules or not name:
-        raise PFVValueError(_unknown(target.layer or "", [one for one in modules if one]))
-    shapes: list[tuple[int, ...]] = []
-
-    def see(_: nn.Module, __: str, ___: tuple[object, ...], output: object) -> None:
-        shapes.append(
-            chosen_output(output, target.output, f"layer {target.layer!r}").shape,
-        )
-
-    with hooked({name: modules[name]}, see):
-        run(network, example.clone())
-    shape = shapes[_checked_run(target, name, number, len(shapes)) - 1]
-    if len(shape) <= 2 or shape[2:].count(1) == len(shape) - 2:
-        return partial(_vector, count=None)
-    layout = _layout(network, target, example, shape)
-    return lambda output: layout.maps(output).flatten(2).float().sum(2)
-
-
-def _checked_run(target: Target, name: str, number: int | None, times: int) -> int:
-    if not times:
-        raise PFVValueError(
-            f"layer={target.layer!r} did not run in the forward pass, or lies inside a traced or "
-            "scripted part. Choose one of pfv.layers."
-        )
-    options = listed([f"{name}#{index}" for index in range(1, times + 1)])
-    if number is None and times > 1:
-        raise PFVValueError(
-            f"layer={target.layer!r} runs {times} times in one forward pass. "
-            f"Choose one of {options}."
-        )
-    if number is not None and not 1 <= number <= times:
-        raise PFVValueError(f"layer={target.layer!r} is not there. Choose one of {options}.")
-    return number or 1
-
-
-def _layout(network: nn.Module, target: Target, example: Tensor, shape: tuple[int, ...]) -> Layout:
-    seen = survey(network, example.clone(), run)
-    for layer in seen.layers:
-        if layer.name == target.layer:
-            return layer.layout
-    if len(shape) == 4 and target.layer not in seen.refused:
-        return Layout()
-    reason = seen.refused.get(target.layer or "", f"gives values of shape {tuple(shape)}")
-    raise PFVValueError(f"layer={target.layer!r} {reason}")
-
-
-def _vector(output: Tensor, count: int | None = None) -> Tensor:
-    """Return ``(N, K)`` float values, or raise why the output has no units."""
-    fix = (
-        "Choose the network's logits with output=..., or a layer with layer=...: "
-        "a unit with a map is summed over its places"
+            if len(seen[0]) == len(batch):
+                return seen[0]
+    raise PFVValueError(
+        f"layer={target.layer!r} did not run, or gives other than one row an image. "
+        "Choose one of pfv.layers."
     )
-    if not output.is_floating_point() or output.is_quantized:
-        raise PFVValueError(f"model: its output has values of type {output.dtype}. {fix}.")
-    shape = tuple(output.shape)
-    if output.ndim == 1:
-        output = output[:, None]
-    elif output.ndim > 2 and shape[2:].count(1) == output.ndim - 2:
-        output = output.flatten(1)
-    if output.ndim != 2 or 0 in shape or (count is not None and len(output) != count):
-        raise PFVValueError(
-            f"model: its output has the shape {shape}, not (N, K) with one row an image. {fix}."
-        )
-    return output.float()
 
 
 def _measured(values: Tensor, target: Target, units: Tensor | None) -> Measured:
@@ -291,14 +180,6 @@ def _measured(values: Tensor, target: Target, units: Tensor | None) -> Measured:
         units = values.detach().nan_to_num(nan=-torch.inf).argmax(1)
     units = units.to(values.device)
     return Measured(values.gather(1, units[:, None])[:, 0], units)
-
-
-def _unknown(layer: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(layer, names, n=4, cutoff=0.3) or names[-4:]
-    return (
-        f"layer={layer!r} is not in this network. The nearest names are "
-        f"{', '.join(map(repr, near))}; pfv.layers lists those with maps."
-    )
 
 
 def _no_path(reason: str) -> str:

@@ -1,0 +1,146 @@
+"""How a layer's or a network's output becomes one row of units an image."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from pfv_widgets.engine.capture import hooked, modules_by_name
+from pfv_widgets.engine.guest import run
+from pfv_widgets.engine.layout import Layout
+from pfv_widgets.engine.survey import survey
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.parameters import listed
+
+Read = Callable[[Tensor], Tensor]
+Output = str | int | None
+
+
+def chosen_output(value: object, output: Output, what: str) -> Tensor:
+    """Return one tensor of what a module gave, by name or position.
+
+    Raises
+    ------
+    PFVValueError
+        Listing the outputs that there are.
+    """
+    if isinstance(value, Tensor):
+        if output not in (None, 0):
+            raise PFVValueError(f"output={output!r}: {what} gives one tensor. Leave output out.")
+        return value
+    named: dict[str | int, Tensor] = {}
+    if isinstance(value, Mapping):
+        named = {str(key): one for key, one in value.items() if isinstance(one, Tensor)}
+    elif isinstance(value, tuple | list):
+        fields = getattr(value, "_fields", range(len(value)))
+        named = {
+            name: one for name, one in zip(fields, value, strict=True) if isinstance(one, Tensor)
+        }
+    if not named:
+        raise PFVValueError(f"model: {what} gives a {type(value).__name__} without any tensor.")
+    names = ", ".join(repr(name) for name in named)
+    if output is None and len(named) > 1:
+        raise PFVValueError(f"output=None: {what} gives several tensors. Choose one of {names}.")
+    if output is None:
+        return next(iter(named.values()))
+    if isinstance(output, int) and output not in named and 0 <= output < len(named):
+        return list(named.values())[output]
+    if output not in named:
+        raise PFVValueError(f"output={output!r} is unknown: {what} gives {names}.")
+    return named[output]
+
+
+def vector(output: Tensor, count: int | None = None) -> Tensor:
+    """Return ``(N, K)`` float values, or raise why the output has no units."""
+    fix = (
+        "Choose the network's logits with output=..., or a layer with layer=...: "
+        "a unit with a map is summed over its places"
+    )
+    if not output.is_floating_point() or output.is_quantized:
+        raise PFVValueError(f"model: its output has values of type {output.dtype}. {fix}.")
+    shape = tuple(output.shape)
+    if output.ndim == 1:
+        output = output[:, None]
+    elif output.ndim > 2 and shape[2:].count(1) == output.ndim - 2:
+        output = output.flatten(1)
+    if output.ndim != 2 or 0 in shape or (count is not None and len(output) != count):
+        raise PFVValueError(
+            f"model: its output has the shape {shape}, not (N, K) with one row an image. {fix}."
+        )
+    return output.float()
+
+
+def split(layer: str) -> tuple[str, int | None]:
+    """Return a layer's module name and which of its runs is meant.
+
+    >>> split("block.relu#2")
+    ('block.relu', 2)
+    """
+    base, _, number = layer.partition("#")
+    return base, int(number) if number.isdecimal() else None
+
+
+def reader(network: nn.Module, layer: str, output: Output, example: Tensor) -> Read:
+    """Return what turns the layer's tensor into ``(N, K)``, maps summed over their places.
+
+    Raises
+    ------
+    PFVValueError
+        For an unknown layer, one that did not run, or one without units.
+    """
+    name, number = split(layer)
+    modules = modules_by_name(network)
+    if name not in modules or not name:
+        raise PFVValueError(_unknown(layer, [one for one in modules if one]))
+    shapes: list[tuple[int, ...]] = []
+
+    def see(_: nn.Module, __: str, ___: tuple[object, ...], given: object) -> None:
+        shapes.append(tuple(chosen_output(given, output, f"layer {layer!r}").shape))
+
+    with hooked({name: modules[name]}, see):
+        run(network, example.clone())
+    shape = shapes[_checked_run(layer, number, len(shapes)) - 1]
+    if len(shape) <= 2 or shape[2:].count(1) == len(shape) - 2:
+        return vector
+    layout = _layout(network, layer, example, shape)
+    return lambda values: layout.maps(values).flatten(2).float().sum(2)
+
+
+def _checked_run(layer: str, number: int | None, times: int) -> int:
+    if not times:
+        raise PFVValueError(
+            f"layer={layer!r} did not run in the forward pass, or lies inside a traced or "
+            "scripted part. Choose one of pfv.layers."
+        )
+    base = layer.partition("#")[0]
+    options = listed([f"{base}#{index}" for index in range(1, times + 1)])
+    if number is None and times > 1:
+        raise PFVValueError(
+            f"layer={layer!r} runs {times} times in one forward pass. Choose one of {options}."
+        )
+    if number is not None and not 1 <= number <= times:
+        raise PFVValueError(f"layer={layer!r} is not there. Choose one of {options}.")
+    return number or 1
+
+
+def _layout(network: nn.Module, layer: str, example: Tensor, shape: tuple[int, ...]) -> Layout:
+    seen = survey(network, example.clone(), run)
+    known = {one.name: one.layout for one in seen.layers}
+    base, number = split(layer)
+    for name in (layer, base) if number == 1 else (layer,):
+        if name in known:
+            return known[name]
+    if len(shape) == 4 and layer not in seen.refused:
+        return Layout()
+    reason = seen.refused.get(layer, f"gives values of shape {shape}, which have no channels.")
+    raise PFVValueError(f"layer={layer!r} {reason}")
+
+
+def _unknown(layer: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(layer, names, n=4, cutoff=0.3) or names[-4:]
+    return (
+        f"layer={layer!r} is not in this network. The nearest names are "
+        f"{', '.join(map(repr, near))}; pfv.layers lists those with maps."
+    )
