@@ -13,6 +13,7 @@ from typing import Any
 
 import ipywidgets as w
 import traitlets
+from IPython.display import display
 
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.page import write_page
@@ -57,7 +58,7 @@ class PFVExplorer(w.VBox):
     """
 
     settings = traitlets.Instance(Settings)
-    _parts: w.HBox | None = None
+    _parts: w.VBox | None = None
     _history_moves = False  # a step through the history is no new change
     _places = (1, 1)
 
@@ -75,10 +76,9 @@ class PFVExplorer(w.VBox):
         self._gallery = Gallery(self._grid, pfv.images, self, self._scene)
         self._complaint = Complaint(self._gallery.tell)
         self._painter = Painter(pfv, self._grid, self._gallery.tell, self._seen, self._pointed)
-        self._parts = w.HBox(
-            [self._gallery.widget, self._panel.widget],
-            layout=w.Layout(width="100%", flex_flow="row wrap"),
-        )
+        sides = [self._gallery.widget, self._panel.widget]
+        row = w.HBox(sides, layout=w.Layout(width="100%", flex_flow="row wrap"))
+        self._parts = w.VBox([w.HTML(text.STYLE, layout=w.Layout(margin="0")), row])
         try:
             self._painter.draw(self._scene)
         except BaseException:
@@ -279,6 +279,13 @@ class PFVExplorer(w.VBox):
 
     def _complain(self, error: Exception) -> None:
         self._complaint.make(error, self._scene)
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        """Show the widget, and below it the picture for where no widget lives any more."""
+        bundle = self._repr_mimebundle_(**kwargs)
+        display(bundle, raw=True)
+        if "image/png" in bundle:
+            display({"text/html": text.saved(bundle["image/png"])}, raw=True)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Add a picture for places where no widget can run."""

@@ -257,7 +257,9 @@ class Gallery:
             [self.status, self.hint, style], layout=w.Layout(height="62px", overflow="auto")
         )
         parts: list[Any] = [head, self.toolbar.widget, self._grid.canvas, self.pins.widget]
-        return w.VBox(parts, layout=w.Layout(flex="1 1 420px", min_width="260px"))
+        widest = self._grid.canvas.layout.max_width
+        layout = w.Layout(flex="1 1 420px", min_width="260px", max_width=widest)
+        return w.VBox(parts, layout=layout)
 
 
 def brushed(start: Spot, end: Spot, number: int, places: tuple[int, int]) -> np.ndarray:

@@ -49,7 +49,7 @@ class Grid:
     def of(cls, number: int, size: tuple[int, int], columns: int | None = None) -> Grid:
         """Arrange ``number`` images of ``size`` (height, width); None: as square as it gets."""
         height, width = size
-        columns = min(columns or square(number, size), number)
+        columns = columns or square(number, size)
         across = (_WIDE - GAP * (columns - 1)) / columns
         if columns == 1:
             across *= min(1, width / height)

@@ -101,15 +101,18 @@ class KeepTab:
         self.settings = SettingsSection(actions)
         self.marks = BookmarkSection(actions)
         sections = (self.picture, self.animation, self.code, self.settings, self.marks)
-        self.widget = w.Accordion(
-            [section.widget for section in sections],
-            titles=tuple(section.title for section in sections),
-            selected_index=0,
-            layout=w.Layout(width="100%", min_width="0"),
+        self._stack = w.Stack([section.widget for section in sections], selected_index=0)
+        # buttons, where folds would take no focus and so be closed to a keyboard
+        self.chosen = w.ToggleButtons(
+            options=[(section.title, place) for place, section in enumerate(sections)],
+            tooltips=[f"Keep: {section.title.lower()}" for section in sections],
+            layout=w.Layout(width="100%", margin="0 0 6px 0"),
+            style={"button_width": "auto"},
         )
+        self.widget = w.VBox([self.chosen, self._stack], layout=w.Layout(width="100%"))
         self.widget.add_class("pfv-keep")
         self._code_at = sections.index(self.code)
-        self.widget.observe(lambda _: self._refresh(), "selected_index")
+        self.chosen.observe(lambda change: self._choose(change["new"]), "value")
 
     @property
     def bookmarks(self) -> Bookmarks:
@@ -125,6 +128,10 @@ class KeepTab:
         self.animation.close()
         close_all(self.widget)
 
+    def _choose(self, place: int) -> None:
+        self._stack.selected_index = place
+        self._refresh()
+
     def _refresh(self) -> None:
-        if self.widget.selected_index == self._code_at:  # nobody reads it elsewhere
+        if self.chosen.value == self._code_at:  # nobody reads it elsewhere
             self.code.refresh()

@@ -24,6 +24,7 @@ _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 _REST = 0.15  # seconds without a newer wish after which the fine picture is painted
 _SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
 _COARSE, _FINEST = 52.0, 480.0  # pixels of a heatmap, while a hand moves and at most
+_ENOUGH = 0.8  # of the pixels of the finest map: enlarged smoothly, nobody tells the difference
 _NEAREST = 6  # places elsewhere that are ringed
 _ALIKE = 0.5  # cosine from which a place elsewhere is worth a ring
 _FADED = 0.8  # how far places outside the selection fade to grey
@@ -174,7 +175,8 @@ class Painter:
         settings, layer = scene.settings, self._pfv.layer(scene.settings.layer)
         name = layer.same_as or layer.name
         factors = self._pfv.factors(name, settings.weighting, self._pfv.images.size, None)
-        return float(max(layer.shape[2], *(factor.shape[3] for factor in factors), 0))
+        finest = max(layer.shape[2], *(factor.shape[3] for factor in factors), 0)
+        return _ENOUGH * finest
 
     def _gains(self, scene: Scene) -> bool:
         """Whether a finer picture than the one on show would show more."""

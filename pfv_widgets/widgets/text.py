@@ -11,16 +11,39 @@ _MUTED = "opacity:.72"
 _RAMP_STEPS = 9
 
 # Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
-# needs both for itself.
+# needs both for itself. A widget whose kernel is gone is marked by ipywidgets with a sign in
+# every control, which moves them all: words in one place say more.
 STYLE = """<style>
 .pfv-explorer .widget-tab .lm-TabBar-tab { flex: 1 1 auto !important; min-width: 0 !important;
-  padding: 0 6px !important; }
+  padding: 0 6px !important; color: var(--jp-ui-font-color0, inherit) !important; }
 .pfv-explorer .widget-tab .lm-TabBar-tabLabel { text-align: center; }
 .pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
-</style>"""
+.pfv-explorer .jupyter-widgets-disconnected::before,
+.pfv-explorer.jupyter-widgets-disconnected::before { display: none; }
+.pfv-lost { display: none; }
+.pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
+</style>
+<div class="pfv-lost" role="alert" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
+style="color:#d93025">●</span> The kernel of this picture is gone: run the cell again to make it
+live.</div>"""
+
+
+def saved(picture: str) -> str:
+    """Return the picture of a saved notebook, PNG in base64, shown where no widget lives.
+
+    In a notebook on a new kernel it takes the place of the message that a model is not found.
+    """
+    cell, out = ".jp-OutputArea", ".jp-OutputArea-child"
+    return (
+        f"<style>.pfv-still{{display:none}} {cell}:not(:has(.pfv-explorer)) .pfv-still"
+        f"{{display:block}} {cell}:not(:has(.pfv-explorer)) {out}:has(+ {out} .pfv-still)"
+        '{display:none}</style><div class="pfv-still"><p>The picture that was saved: run the cell '
+        'to make it live.</p><img alt="Heatmaps of the batch with their legend" '
+        f'src="data:image/png;base64,{picture}"></div>'
+    )
 
 
 def plain(text: object, most: int = 40) -> str:

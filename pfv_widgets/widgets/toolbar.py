@@ -37,10 +37,10 @@ class Toolbar:
         self._number = number
         self._showing = Showing()
         self.buttons = {
-            "back": _button("◀", "The images before", pressed, "back"),
-            "forward": _button("▶", "The next images", pressed, "forward"),
-            "undo": _button("↶", "Undo: take the last change of a setting back", pressed, "undo"),
-            "redo": _button("↷", "Redo: make the change again", pressed, "redo"),
+            "back": _button("Back", "The images before", pressed, "back"),
+            "forward": _button("Next", "The next images", pressed, "forward"),
+            "undo": _button("Undo", "Take the last change of a setting back", pressed, "undo"),
+            "redo": _button("Redo", "Make the change again", pressed, "redo"),
         }
         self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="76px"))
         self.size = self._size_slider(columns)
@@ -87,7 +87,7 @@ class Toolbar:
             options=[(f"{one} a row", one) for one in self._choices],
             description="Tiles",
             tooltip="Size of the tiles: how many stand in a row",
-            layout=w.Layout(width="168px", visibility="visible" if most > 1 else "hidden"),
+            layout=w.Layout(width="146px", visibility="visible" if most > 1 else "hidden"),
             style={"description_width": "32px"},
         )
 

@@ -226,7 +226,7 @@ def test_two_hundred_images_are_paged(lab: OpenLab) -> None:
     explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(200)\nexplorer"]))
     explorer.wait_for_frame(0, 63, tolerance=40)  # small tiles are sharper in the browser
     expect(explorer.box.get_by_text("0–63 of 200")).to_be_visible()
-    explorer.button("▶").click()
+    explorer.button("Next").click()
     expect(explorer.box.get_by_text("64–127 of 200")).to_be_visible()
     explorer.wait_for_frame(64, 127, tolerance=40)
     explorer.page.press(explorer.slider("Tiles"), "ArrowRight", times=3)

@@ -67,11 +67,8 @@ def box(page: Page) -> Locator:
 
 def section(page: Page, name: str) -> Locator:
     """Open a section; return what is in it."""
-    header = box(page).locator(".jupyter-widget-Collapse-header", has_text=name)
-    child = box(page).locator(".jupyter-widget-Collapse", has_text=name).first
-    contents = child.locator(".jupyter-widget-Collapse-contents")
-    if not contents.is_visible():
-        header.click()
+    box(page).get_by_role("button", name=name, exact=True).click()
+    contents = box(page).locator(".widget-stack")
     expect(contents).to_be_visible()
     return contents
 

@@ -270,7 +270,7 @@ def test_code_is_written_when_its_section_opens_and_follows_the_settings(
     explorer.settings = Settings(sigma=2.0)
     tab.show(explorer.settings)
     assert tab.code.code.value == ""
-    tab.widget.selected_index = 2
+    tab.chosen.value = 2
     assert tab.code.code.value == "settings = {'sigma': 2.0}\n"
     explorer.settings = Settings(sigma=3.0)
     tab.show(explorer.settings)
