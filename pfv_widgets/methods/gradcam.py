@@ -90,6 +90,8 @@ def _kept(network: nn.Module, layer: Layer) -> Iterator[list[Tensor]]:
 
     def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
         nonlocal runs
+        if not torch.is_grad_enabled():  # the target's layer is only looked for
+            return None
         runs += 1
         if runs != int(number or 1):
             return None
