@@ -36,7 +36,7 @@ const differ = (a, b) => { for (let i = 0; i < a.length; i++) if (a[i] !== b[i])
 const tick = () => new Promise((resolve) => setTimeout(resolve, 0));
 const move = (control, key) => {
   if (control.tagName === "SELECT") {
-    control.selectedIndex = key === "ArrowRight" ? 1 : 0;
+    control.selectedIndex = control.selectedIndex ? 0 : 1;
     control.dispatchEvent(new Event("change", { bubbles: true }));
   } else control.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 };
