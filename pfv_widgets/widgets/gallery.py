@@ -252,9 +252,8 @@ class Gallery:
 
     def _laid_out(self) -> w.VBox:
         # of one height, so that no message moves the pictures
-        style = w.HTML(text.STYLE, layout=w.Layout(display="none"))
         head = w.VBox(
-            [self.status, self.hint, style], layout=w.Layout(height="62px", overflow="auto")
+            [self.status, self.hint], layout=w.Layout(height="62px", overflow="auto")
         )
         parts: list[Any] = [head, self.toolbar.widget, self._grid.canvas, self.pins.widget]
         widest = self._grid.canvas.layout.max_width
