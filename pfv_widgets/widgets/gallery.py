@@ -252,9 +252,7 @@ class Gallery:
 
     def _laid_out(self) -> w.VBox:
         # of one height, so that no message moves the pictures
-        head = w.VBox(
-            [self.status, self.hint], layout=w.Layout(height="62px", overflow="auto")
-        )
+        head = w.VBox([self.status, self.hint], layout=w.Layout(height="62px", overflow="auto"))
         parts: list[Any] = [head, self.toolbar.widget, self._grid.canvas, self.pins.widget]
         widest = self._grid.canvas.layout.max_width
         layout = w.Layout(flex="1 1 420px", min_width="260px", max_width=widest)

@@ -102,6 +102,7 @@ class KeepTab:
         self.marks = BookmarkSection(actions)
         sections = (self.picture, self.animation, self.code, self.settings, self.marks)
         self._stack = w.Stack([section.widget for section in sections], selected_index=0)
+        self._stack.add_class("pfv-keep-section")
         # buttons, where folds would take no focus and so be closed to a keyboard
         self.chosen = w.ToggleButtons(
             options=[(section.title, place) for place, section in enumerate(sections)],

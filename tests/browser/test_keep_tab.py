@@ -68,7 +68,7 @@ def box(page: Page) -> Locator:
 def section(page: Page, name: str) -> Locator:
     """Open a section; return what is in it."""
     box(page).get_by_role("button", name=name, exact=True).click()
-    contents = box(page).locator(".widget-stack")
+    contents = box(page).locator(".pfv-keep-section")
     expect(contents).to_be_visible()
     return contents
 
