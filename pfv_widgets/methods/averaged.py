@@ -59,7 +59,7 @@ class IntegratedGradients:
         measure = measuring(network, target)
         own = measure(batch)
         start = baseline_of(batch, self.baseline)
-        way = (batch - start).float()
+        way = wide(batch - start)
         points, shares = np.polynomial.legendre.leggauss(self.steps)
         total = torch.zeros_like(way)
         together = max(1, TOGETHER // len(batch))
@@ -68,7 +68,7 @@ class IntegratedGradients:
             where = [(point + 1) / 2 for point in points[part].tolist()]
             copies = torch.cat([start + at * way for at in where]).to(batch.dtype)
             found, _ = differentiate(measure, copies, own.units.repeat(len(where)))
-            parts = found.float().reshape(len(where), *batch.shape)
+            parts = wide(found).reshape(len(where), *batch.shape)
             total += torch.einsum("s,snchw->nchw", torch.tensor(shares[part] / 2).to(parts), parts)
             step(min(first + together, self.steps), self.steps, progress, cancelled)
         warnings = _completeness(total * way, own, measure(start, own.units))
@@ -114,7 +114,7 @@ class SmoothGrad:
         flat = batch.flatten(1).float()
         deviation = (self.noise * (flat.amax(1) - flat.amin(1)))[:, None, None, None]
         source = torch.Generator().manual_seed(self.seed)  # on the CPU: the same on any device
-        total = torch.zeros_like(batch, dtype=torch.float32)
+        total = torch.zeros_like(wide(batch))
         together = max(1, TOGETHER // len(batch))
         for first in range(0, self.samples, together):
             count = min(together, self.samples - first)
@@ -123,9 +123,14 @@ class SmoothGrad:
             found, _ = differentiate(
                 measure, torch.cat(copies).to(batch.dtype), own.units.repeat(count)
             )
-            total += found.float().reshape(count, *batch.shape).sum(0)
+            total += wide(found).reshape(count, *batch.shape).sum(0)
             step(first + count, self.samples, progress, cancelled)
         return total / self.samples, own, ()
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return values that can be summed: half precision becomes float32, the rest stays."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def baseline_of(batch: Tensor, name: str) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.capture import hooked, modules_by_name
@@ -69,7 +70,12 @@ def vector(output: Tensor, count: int | None = None) -> Tensor:
         raise PFVValueError(
             f"model: its output has the shape {shape}, not (N, K) with one row an image. {fix}."
         )
-    return output.float()
+    return _wide(output)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Return values that can be summed: half precision overflows, float64 stays what it is."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def split(layer: str) -> tuple[str, int | None]:
@@ -105,7 +111,7 @@ def reader(network: nn.Module, layer: str, output: Output, example: Tensor) -> R
     if len(shape) <= 2 or shape[2:].count(1) == len(shape) - 2:
         return vector
     layout = _layout(network, layer, example, shape)
-    return lambda values: layout.maps(values).flatten(2).float().sum(2)
+    return lambda values: _wide(layout.maps(values)).flatten(2).sum(2)
 
 
 def _checked_run(layer: str, number: int | None, times: int) -> int:
