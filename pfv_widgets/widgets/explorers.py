@@ -192,9 +192,9 @@ class PFVExplorer(w.VBox):
         """Change what is looked at; ``quiet`` leaves the controls as they are."""
         with self._editing:
             self._scene = change(self._scene)
+            self._painter.submit(self._scene)  # first: a control that fails stops no picture
             if not quiet:
                 self._show()
-            self._painter.submit(self._scene)
 
     def travel(self, direction: str) -> None:
         """``"undo"`` or ``"redo"`` the last change of the settings."""

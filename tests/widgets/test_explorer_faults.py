@@ -99,7 +99,10 @@ FAULTS: dict[str, tuple[Where, Act]] = {
         lambda e: (e._panel, "show"),
         lambda e: move(e._panel.knobs["sigma"], value=3.0),
     ),
-    "showing the pages": (lambda e: (e._pages, "show"), lambda e: press(e, "ArrowRight")),
+    "showing the pages": (
+        lambda e: (e._pages, "show"),
+        lambda e: move(e._panel.knobs["sigma"], value=3.0),
+    ),
 }
 
 
