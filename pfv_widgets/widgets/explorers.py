@@ -13,6 +13,7 @@ from typing import Any
 
 import ipywidgets as w
 import traitlets
+from IPython.display import display
 
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.page import write_page
@@ -278,6 +279,13 @@ class PFVExplorer(w.VBox):
 
     def _complain(self, error: Exception) -> None:
         self._complaint.make(error, self._scene)
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        """Show the widget, and below it the picture for where no widget lives any more."""
+        bundle = self._repr_mimebundle_(**kwargs)
+        display(bundle, raw=True)
+        if "image/png" in bundle:
+            display({"text/html": text.saved(bundle["image/png"])}, raw=True)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Add a picture for places where no widget can run."""

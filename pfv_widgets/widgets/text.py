@@ -26,9 +26,24 @@ STYLE = """<style>
 .pfv-lost { display: none; }
 .pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
 </style>
-<div class="pfv-lost" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
+<div class="pfv-lost" role="alert" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
 style="color:#d93025">●</span> The kernel of this picture is gone: run the cell again to make it
 live.</div>"""
+
+
+def saved(picture: str) -> str:
+    """Return the picture of a saved notebook, PNG in base64, shown where no widget lives.
+
+    In a notebook on a new kernel it takes the place of the message that a model is not found.
+    """
+    cell, out = ".jp-OutputArea", ".jp-OutputArea-child"
+    return (
+        f"<style>.pfv-still{{display:none}} {cell}:not(:has(.pfv-explorer)) .pfv-still"
+        f"{{display:block}} {cell}:not(:has(.pfv-explorer)) {out}:has(+ {out} .pfv-still)"
+        '{display:none}</style><div class="pfv-still"><p>The picture that was saved: run the cell '
+        'to make it live.</p><img alt="Heatmaps of the batch with their legend" '
+        f'src="data:image/png;base64,{picture}"></div>'
+    )
 
 
 def plain(text: object, most: int = 40) -> str:

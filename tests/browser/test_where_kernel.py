@@ -127,12 +127,6 @@ def test_after_a_restart_the_old_widget_tells_to_run_the_cell_again(
     expect(explorer.box.get_by_text(re.compile("run .*cell", re.IGNORECASE))).to_be_visible()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a trusted notebook opened on a new kernel shows 'Error displaying widget: model not "
-    "found' in place of the picture that its file holds",
-)
 def test_notebook_opened_on_a_new_kernel_shows_the_saved_picture(
     opened: Callable[[list[str]], NotebookPage], jupyter: JupyterServer
 ) -> None:
