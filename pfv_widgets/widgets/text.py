@@ -26,7 +26,7 @@ STYLE = """<style>
 .pfv-lost { display: none; }
 .pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
 </style>
-<div class="pfv-lost" role="alert" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
+<div class="pfv-lost" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
 style="color:#d93025">●</span> The kernel of this picture is gone: run the cell again to make it
 live.</div>"""
 
