@@ -106,3 +106,15 @@ def _checked_pin(index: int, pin: Iterable[float]) -> Pin:
     if not (0 <= image < math.inf and image == int(image) and 0 <= x <= 1 and 0 <= y <= 1):
         raise PFVValueError(f"{named}: {legal}.")
     return int(image), float(x), float(y)
+
+
+def checked_columns(columns: object, what: str) -> int | None:
+    """Return the number of ``what`` in a row of a figure (None: any), or raise an error."""
+    legal = f"expected a whole number from 1 ({what} in a row), or None"
+    if columns is None:
+        return None
+    if isinstance(columns, bool) or not isinstance(columns, numbers.Integral):
+        raise PFVTypeError(f"columns={columns!r:.60}: {legal}.")
+    if columns < 1:
+        raise PFVValueError(f"columns={columns!r}: {legal}.")
+    return int(columns)

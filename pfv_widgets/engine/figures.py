@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 
+from pfv_widgets.engine.checks import checked_columns
 from pfv_widgets.engine.colour import PIN_COLOURS
-from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +62,7 @@ def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
         Unless ``columns`` is a whole number from 1, or None.
     """
     tiles = frame.composite()
-    sheet = _planned(frame, tiles.shape, _checked(columns))
+    sheet = _planned(frame, tiles.shape, checked_columns(columns, "tiles"))
     figure = Figure(figsize=(sheet.width, sheet.height))
     rest = f" · {_what(frame.settings)}"
     room = 72 * (sheet.width - 2 * _EDGE) - _points(rest, _TITLE_SIZE)
@@ -80,17 +79,6 @@ def _what(settings: Settings) -> str:
         return "similarity to pins"
     shared = "" if settings.sharing == "all" else f", {settings.sharing} colours"
     return f"{settings.weighting} weighting{shared}"
-
-
-def _checked(columns: object) -> int | None:
-    legal = "expected a whole number from 1 (tiles in a row), or None"
-    if columns is None:
-        return None
-    if isinstance(columns, bool) or not isinstance(columns, numbers.Integral):
-        raise PFVTypeError(f"columns={columns!r}: {legal}.")
-    if columns < 1:
-        raise PFVValueError(f"columns={columns!r}: {legal}.")
-    return int(columns)
 
 
 def _planned(frame: Frame, tiles: tuple[int, ...], columns: int | None) -> _Sheet:

@@ -14,7 +14,7 @@ from pfv_widgets.engine.basis import PrincipalBasis
 from pfv_widgets.engine.checks import checked_pins
 from pfv_widgets.engine.colour import legend, pin_legend
 from pfv_widgets.engine.inputs import few
-from pfv_widgets.engine.places import checked_place, replacing
+from pfv_widgets.engine.places import checked_place, write_figure_or_arrays
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.similarity import cell_of
 from pfv_widgets.engine.views import compose, spots
@@ -180,12 +180,7 @@ class Frame:
 
             write_page(self, place)
             return
-        with replacing(place) as part:
-            if place.suffix.lower() == ".npz":
-                with part.open("wb") as file:
-                    np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type] # arrays
-            else:
-                self.figure().savefig(part, dpi=150)
+        write_figure_or_arrays(place, self.figure, self._arrays)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         ratio = self.basis.explained_variance_ratio

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def checked_place(path: object, suffixes: Collection[str], content: str) -> Path:
@@ -62,6 +68,24 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def write_figure_or_arrays(
+    place: Path, figure: Callable[[], Figure], arrays: Callable[[], dict[str, np.ndarray]]
+) -> None:
+    """Write ``arrays()`` to a ``.npz`` file, else ``figure()``; an error leaves what was there.
+
+    Raises
+    ------
+    PFVValueError
+        If it cannot be written there.
+    """
+    with replacing(place) as part:
+        if place.suffix.lower() == ".npz":
+            with part.open("wb") as file:
+                np.savez_compressed(file, **arrays())  # type: ignore[arg-type] # no keyword is one
+        else:
+            figure().savefig(part, dpi=150)
 
 
 def unwritable(path: Path, error: OSError) -> PFVValueError:

@@ -18,7 +18,7 @@ from pfv_widgets.engine.forward import Forward
 from pfv_widgets.engine.guest import choose_device, place, unwrap
 from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
-from pfv_widgets.engine.places import checked_place, replacing
+from pfv_widgets.engine.places import checked_place, write_figure_or_arrays
 from pfv_widgets.errors import PFVValueError, PFVWarning
 from pfv_widgets.methods.inputs import Fed, fed
 from pfv_widgets.methods.method import Cancelled, Method, Progress, Result, reduce_channels
@@ -103,13 +103,8 @@ class Attribution:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        target = checked_place(path, _SUFFIXES, "for a figure or the arrays")
-        with replacing(target) as part:
-            if target.suffix.lower() == ".npz":
-                with part.open("wb") as file:
-                    np.savez_compressed(file, **self._arrays())  # type: ignore[arg-type] # arrays
-            else:
-                self.figure().savefig(part, dpi=150)
+        place = checked_place(path, _SUFFIXES, "for a figure or the arrays")
+        write_figure_or_arrays(place, self.figure, self._arrays)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         tensors = {name: getattr(self, name) for name in ("maps", "signed", "scores", "units")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -12,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.engine.checks import checked_columns
 
 if TYPE_CHECKING:
     from pfv_widgets.methods.attribution import Attribution
@@ -73,7 +72,8 @@ def draw_attribution(attribution: Attribution, columns: int | None = None) -> Fi
     if attribution.pixels is not None:
         tiles = np.concatenate([attribution.pixels / 255, tiles], axis=2)
     number, high, wide = tiles.shape[:3]
-    columns = min(_checked(columns) or math.ceil(math.sqrt(number * high / wide)), number)
+    square = math.ceil(math.sqrt(number * high / wide))
+    columns = min(checked_columns(columns, "pairs") or square, number)
     rows = math.ceil(number / columns)
     tall = _SIDE
     broad = tall * wide / high
@@ -115,14 +115,3 @@ def _plain(text: str, most: int) -> str:
     kept = "".join(one if one.isprintable() else " " for one in text)
     line = " ".join("".join(one if ord(one) < 0x250 else "□" for one in kept).split())
     return line if len(line) <= most else f"{line[: max(most - 1, 1)]}…"
-
-
-def _checked(columns: object) -> int | None:
-    legal = "expected a whole number from 1 (pairs in a row), or None"
-    if columns is None:
-        return None
-    if isinstance(columns, bool) or not isinstance(columns, numbers.Integral):
-        raise PFVTypeError(f"columns={columns!r:.60}: {legal}.")
-    if columns < 1:
-        raise PFVValueError(f"columns={columns!r}: {legal}.")
-    return int(columns)

@@ -14,9 +14,9 @@ import numpy as np
 from pfv_widgets.analysis.influence import Influence
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.settings import Settings
+from pfv_widgets.engine.stages import Weights
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.composition import (
-    Weights,
     class_weight,
     inverted,
     painted,
@@ -24,7 +24,7 @@ from pfv_widgets.widgets.composition import (
     weights_of,
     with_class_weight,
 )
-from pfv_widgets.widgets.controls import Showing, close_all
+from pfv_widgets.widgets.controls import Edit, Showing, close_all
 from pfv_widgets.widgets.influence_text import influence_line
 from pfv_widgets.widgets.thumbnails import Thumbnails
 
@@ -36,8 +36,6 @@ _ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
     "None": ("Take every image out, to start from none.", lambda old: (0.0,) * len(old)),
     "Invert": ("Take out what is in, and in what is out.", inverted),
 }
-
-Edit = Callable[[Callable[[Settings], Settings]], None]
 
 
 class BatchTab:

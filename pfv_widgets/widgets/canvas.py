@@ -11,9 +11,8 @@ from ipywidgets import Widget
 from PIL import Image
 
 from pfv_widgets.widgets.grid import GAP, PANES, Box, Grid, Page, Spot
-from pfv_widgets.widgets.surface import Pen, Surface, encode
+from pfv_widgets.widgets.surface import FADE, Pen, Surface, encode
 
-_FADE = ("#808080", 0.72)
 _WIDEST = "632px"  # on the screen: crisp there at one and a half times the pixel density
 _PURE = ("#ff0000", "#00ff00", "#0000ff")
 
@@ -236,8 +235,8 @@ class ImageGrid:
 
     def _mark(self, pen: Pen) -> None:
         look, shown = self.look, self.shown
-        pen.alpha(_FADE[1])
-        pen.fill(_FADE[0], *(self.grid.box(index - shown.start) for index in shown
+        pen.alpha(FADE[1])
+        pen.fill(FADE[0], *(self.grid.box(index - shown.start) for index in shown
                              if index in look.out))  # fmt: skip
         pen.alpha(1.0)
         if look.view == "split":

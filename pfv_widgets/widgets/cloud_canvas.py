@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from pfv_widgets.engine.cloud import FADED, PAPER, Cloud, Mask, Numbers, Place
+from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.overlay import WIDTH
-from pfv_widgets.widgets.surface import Box, Pen, Surface, encode
+from pfv_widgets.widgets.surface import Pen, Surface, encode
 
 OnSelect = Callable[[Mask | None], None]
 OnHover = Callable[[Place | None], None]

@@ -16,9 +16,9 @@ from pfv_widgets.widgets import text
 from pfv_widgets.widgets.cloud import CloudView
 from pfv_widgets.widgets.cloud_canvas import OnHover, OnSelect
 from pfv_widgets.widgets.component_pictures import ComponentPictures, reach_of
-from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.controls import Edit, close_all
 from pfv_widgets.widgets.overlay import WIDTH
-from pfv_widgets.widgets.scree import Edit, Scree
+from pfv_widgets.widgets.scree import Scree
 
 _Part = Scree | ComponentPictures | CloudView
 _SCREE_HELP = "Bars: share of the variance of each; line: their sum. Click to paint or leave out."

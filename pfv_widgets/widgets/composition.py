@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-Weights = tuple[float, ...]
+from pfv_widgets.engine.stages import Weights
 
 
 @dataclass(frozen=True)

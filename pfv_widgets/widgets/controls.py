@@ -8,7 +8,10 @@ from typing import Any
 
 import ipywidgets as w
 
+from pfv_widgets.engine.settings import Settings
 from pfv_widgets.parameters import Choice, Parameter, Slider, parameters_of
+
+Edit = Callable[[Callable[[Settings], Settings]], None]  # from the old settings to the new ones
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
 _PARTS = ("layout", "style")

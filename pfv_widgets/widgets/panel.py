@@ -12,7 +12,7 @@ from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.widgets import text
-from pfv_widgets.widgets.controls import Controls, Showing
+from pfv_widgets.widgets.controls import Controls, Edit, Showing
 
 KNOBS = (
     "components",
@@ -27,8 +27,6 @@ KNOBS = (
     "stable_colours",
     "similarity",
 )
-
-Edit = Callable[[Callable[[Settings], Settings]], None]
 
 
 class Panel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -12,11 +12,10 @@ import ipywidgets as w
 
 from pfv_widgets.engine.colour import legend
 from pfv_widgets.engine.settings import Settings
-from pfv_widgets.widgets.controls import Showing, close_all
+from pfv_widgets.widgets.controls import Edit, Showing, close_all
+from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.surface import Box, Pen, Surface
-
-Edit = Callable[[Callable[[Settings], Settings]], None]
+from pfv_widgets.widgets.surface import Pen, Surface
 
 GREY = "#808080"  # seen on light and on dark pages
 _LEFT = 82  # pixels of the canvas for the labels of the axis

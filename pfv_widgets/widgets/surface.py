@@ -14,8 +14,9 @@ from ipycanvas.canvas import COMMANDS
 from PIL import Image
 
 from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.grid import Box
 
-Box = tuple[float, float, float, float]  # left, top, width, height in pixels of a canvas
+FADE = ("#808080", 0.72)  # over an image that is out of the basis, as in Frame.composite
 Pointer = Callable[[float, float], None]
 _sending = threading.Lock()  # ipycanvas remembers one current canvas for a whole process
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pfv_widgets.widgets.composition import Weights
+from pfv_widgets.engine.stages import Weights
+from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.sheet import BAR, TRACK, WIDTH, Sheet
-from pfv_widgets.widgets.surface import Box, Pen, Surface, encode
+from pfv_widgets.widgets.surface import FADE, Pen, Surface, encode
 
 _HEAVIEST = 2.0  # weight of a full bar
-_FADE = ("#808080", 0.72)
 _BLUE, _ORANGE, _GREY = "#1a73e8", "#d98a00", "#808080"
 
 
@@ -71,7 +71,7 @@ class Thumbnails:
         self.surface.on_ready(self.repaint)
         self.surface.on_pointer(down=self._down, move=self._moved, up=self._up, out=self._left)
         self.surface.on_key(self._pressed)
-        self.widget.on_mouse_wheel(lambda _, down: self._wheel(2 * down))
+        self.surface.on_wheel(lambda _, down: self._wheel(2 * down))
         self.repaint()
 
     def show(self, weights: Weights) -> None:
@@ -118,8 +118,8 @@ class Thumbnails:
         pen.clear()
         with pen.inside(tiles.values()):
             pen.image(store, (0, -top, store.width, store.height))
-        pen.alpha(_FADE[1])
-        pen.fill(_FADE[0], *(tile for index, tile in tiles.items() if not self._weights[index]))
+        pen.alpha(FADE[1])
+        pen.fill(FADE[0], *(tile for index, tile in tiles.items() if not self._weights[index]))
         self._draw_bars(pen, tiles)
         self._draw_marks(pen, tiles)
         if sheet.furthest:
