@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pfv_widgets.engine.survey import Layer
     from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
     from pfv_widgets.methods.attribution import Attribution, attribute
+    from pfv_widgets.methods.comparison_figures import figure_methods, figure_networks
     from pfv_widgets.widgets.entry import explore
     from pfv_widgets.widgets.explorers import PFVExplorer
 
@@ -51,6 +52,8 @@ _HOMES = {
     "demo_images": "demo.gallery",
     "demo_model": "demo.gallery",
     "explore": "widgets.entry",
+    "figure_methods": "methods.comparison_figures",
+    "figure_networks": "methods.comparison_figures",
     "fit_basis": "engine.dataset",
     "heatmaps_from_activations": "engine.stages",
     "load_images": "engine.images",
@@ -74,6 +77,8 @@ __all__ = [
     "demo_images",
     "demo_model",
     "explore",
+    "figure_methods",
+    "figure_networks",
     "fit_basis",
     "heatmaps_from_activations",
     "load_images",

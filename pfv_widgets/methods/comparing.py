@@ -1,0 +1,308 @@
+"""Methods × networks × images: one map each, computed once, each error kept to its own cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.cache import ByteBoundedCache
+from pfv_widgets.engine.images import load_images
+from pfv_widgets.engine.loading.batch import ImageBatch
+from pfv_widgets.engine.settings import Settings
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods import METHODS
+from pfv_widgets.methods.comparing_networks import Network, named_models
+from pfv_widgets.methods.figures import limits
+from pfv_widgets.methods.method import (
+    Cancelled,
+    CancelledError,
+    Method,
+    Progress,
+    reduce_channels,
+    step,
+)
+from pfv_widgets.methods.running import check_differentiable, in_chunks, method_of
+from pfv_widgets.methods.target import Target
+from pfv_widgets.parameters import suggestion, validate
+
+PFV_NAME = "pfv"  # its place among the names of METHODS
+
+
+def _as_in_settings(name: str) -> Any:
+    declared = next(one for one in dataclasses.fields(Settings) if one.name == name)
+    return dataclasses.field(default=declared.default, metadata=declared.metadata)
+
+
+@dataclass(frozen=True)
+class PrincipalFeatures:
+    """PFV as one of the methods: of the target's layer, or the last with maps before the output.
+
+    It looks at all images of one network together and knows of no unit.
+    """
+
+    components: int = _as_in_settings("components")
+    weighting: str = _as_in_settings("weighting")
+    sigma: float = _as_in_settings("sigma")
+
+    label: ClassVar[str] = "PFV"
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+Explainer = Method | PrincipalFeatures
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell of a comparison: indices of network and image, how it is explained, and what."""
+
+    network: int
+    image: int
+    method: Explainer
+    target: Target
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """What was found for a task.
+
+    Attributes
+    ----------
+    values
+        float32 on the CPU: a map ``(H, W)``, or the colours ``(H, W, 3)`` of PFV in [0, 1];
+        None where it failed.
+    score, unit
+        What was explained; None with PFV.
+    told
+        What should be known beside the picture, in words.
+    error
+        Why there is no map.
+    """
+
+    values: Tensor | None = None
+    score: float | None = None
+    unit: int | None = None
+    told: tuple[str, ...] = ()
+    error: str | None = None
+
+    @cached_property
+    def end(self) -> float:
+        """Strength at which the colours of the map end, see :func:`limits`; 0: zero everywhere."""
+        return 0.0 if self.map is None else float(limits(self.map[None])[0])
+
+    @property
+    def map(self) -> Tensor | None:
+        """The map ``(H, W)``; None for PFV and errors."""
+        return self.values if self.values is not None and self.values.ndim == 2 else None
+
+
+class Comparison:
+    """Networks and images with the results that are kept: each cell is computed once.
+
+    Parameters
+    ----------
+    models
+        A network, a list of networks, or networks by name; they are given back as they came.
+    images
+        An :class:`ImageBatch`, or whatever :func:`load_images` takes; every network gets the
+        same pixels.
+    inputs, argument, device
+        As for :func:`attribute`, for every network.
+    memory
+        Bound in bytes for what is kept.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the argument, its value and what to do.
+    """
+
+    def __init__(
+        self,
+        models: object,
+        images: object,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        argument: str | None = None,
+        device: str | torch.device = "auto",
+        memory: int = 1 << 30,
+    ) -> None:
+        named = named_models(models)
+        self.images = images if isinstance(images, ImageBatch) else load_images(images)
+        self.networks = tuple(
+            Network(name, model, self.images, device=device, inputs=inputs, argument=argument)
+            for name, model in named.items()
+        )
+        self._cache = ByteBoundedCache(memory)
+        self._lock = threading.Lock()
+        self._computed_with = [network.versions() for network in self.networks]
+
+    def known(self, task: Task) -> Cell | None:
+        """Return what was computed for a task before."""
+        with self._lock:
+            if task not in self._cache:
+                return None
+            kept: Cell = self._cache.get(task, Cell)
+            return kept
+
+    def compute(
+        self, task: Task, progress: Progress | None = None, cancelled: Cancelled | None = None
+    ) -> Cell:
+        """Return the cell of a task, computed now unless it is known.
+
+        Raises
+        ------
+        CancelledError
+            If it was cancelled; what is known stays.
+        PFVValueError, PFVTypeError
+            If the method cannot explain the target in this network.
+        """
+        found = self.known(task)
+        if found is not None:
+            return found
+        if isinstance(task.method, PrincipalFeatures):
+            cells = self._principal(task, task.method, progress, cancelled)
+        else:
+            cells = {task: self._explained(task, task.method, progress, cancelled)}
+        with self._lock:
+            for one, cell in cells.items():
+                self._cache.get(one, lambda cell=cell: cell)  # type: ignore[misc] # bound now
+        return cells[task]
+
+    def layer_of(self, task: Task) -> str:
+        """Name of the layer that PFV decomposes for a task.
+
+        Raises
+        ------
+        PFVValueError
+            If the network has no such layer.
+        """
+        network, wanted = self.networks[task.network], task.target.layer
+        elsewhere = wanted is not None and wanted not in network.layers and network.has(wanted)
+        return network.pfv.layer(None if elsewhere else wanted).name
+
+    def refresh(self) -> None:
+        """Forget what was computed with other weights than the networks have now."""
+        now = [network.versions() for network in self.networks]
+        if now != self._computed_with:
+            self.close()
+            self._computed_with = now
+
+    def close(self) -> None:
+        """Free everything that is kept; a cell that is asked for later is computed anew."""
+        with self._lock:
+            self._cache.clear()
+        for network in self.networks:
+            network.close()
+
+    def _explained(
+        self,
+        task: Task,
+        method: Method,
+        progress: Progress | None,
+        cancelled: Cancelled | None,
+    ) -> Cell:
+        forward = self.networks[task.network].forward(task.image)
+        if method.needs_gradient:
+            check_differentiable(forward.model)
+        ((signed, measured, told),) = in_chunks(
+            forward, method, task.target, size=1, progress=progress, cancelled=cancelled
+        )
+        score = measured.scores.detach().float().cpu()
+        if not (score.isfinite().all() and signed.isfinite().all()):
+            raise PFVValueError(
+                "NaN or infinite values: look at the network's weights and at the normalisation "
+                "of the images."
+            )
+        values = reduce_channels(signed, method.reduction)[0].clone()
+        return Cell(values, float(score[0]), int(measured.units[0]), tuple(told))
+
+    def _principal(
+        self,
+        task: Task,
+        row: PrincipalFeatures,
+        progress: Progress | None,
+        cancelled: Cancelled | None,
+    ) -> dict[Task, Cell]:
+        """Paint the images of one network, all at once: their colours belong together."""
+        step(0, 1, None, cancelled)
+        pfv, layer = self.networks[task.network].pfv, self.layer_of(task)
+
+        def told(done: int, total: int) -> None:
+            step(done, total, progress, cancelled)
+
+        pfv.progress = told
+        try:
+            options = {name: getattr(row, name) for name in ("components", "weighting", "sigma")}
+            frame = pfv.render(Settings(layer=layer, **options))
+        finally:
+            pfv.progress = None
+        step(1, 1, progress, None)
+        heatmaps = frame.heatmaps.detach().float().cpu()
+        return {
+            dataclasses.replace(task, image=image): Cell(heatmap.clone(), told=frame.warnings)
+            for image, heatmap in enumerate(heatmaps)
+        }
+
+
+def explainer_of(method: object) -> tuple[str, Explainer]:
+    """Return the name and the instance of a method, PFV among them.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For anything but a name in ``METHODS``, ``"pfv"``, or an instance of one of them.
+    """
+    if isinstance(method, PrincipalFeatures):
+        return PFV_NAME, method
+    if method == PFV_NAME:
+        return PFV_NAME, PrincipalFeatures()
+    if isinstance(method, str) and method not in METHODS:
+        raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, names())}")
+    return method_of(method, {})  # type: ignore[arg-type] # it checks the type
+
+
+def explainers(methods: object) -> dict[str, Explainer]:
+    """Return methods by name, in order.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For what is no list of methods, or a method that comes twice.
+    """
+    given = [methods] if isinstance(methods, str | Method | PrincipalFeatures) else methods
+    if not isinstance(given, Iterable):
+        raise PFVTypeError(f"methods={methods!r:.60}: expected a list of names of methods.")
+    found: dict[str, Explainer] = {}
+    for name, instance in map(explainer_of, given):
+        if name in found:
+            raise PFVValueError(f"methods has {name!r} twice: leave one out.")
+        found[name] = instance
+    return found
+
+
+def names() -> list[str]:
+    """Names of all methods, PFV first."""
+    return [PFV_NAME, *METHODS]
+
+
+__all__ = [
+    "PFV_NAME",
+    "CancelledError",
+    "Cell",
+    "Comparison",
+    "Explainer",
+    "PrincipalFeatures",
+    "Task",
+    "explainer_of",
+    "explainers",
+    "names",
+]
