@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -57,6 +58,7 @@ class Kept:
         self.chunk_size = chunk_size
         self.progress: Callable[[int, int], None] | None = None
         self.cache = ByteBoundedCache(memory)
+        self._lock = threading.RLock()
         self._forward = forward
         self._last: dict[str, PrincipalBasis] = {}
         with guest(self.model) as network:
@@ -114,6 +116,24 @@ class Kept:
         if only is not None:
             levels = [level.of(only) for level in levels]
         return WEIGHTINGS[weighting](levels, lambda size: self.brightness(size, only), size)
+
+    def detail(self, layer: str | None, weighting: str) -> int:
+        """Width in pixels of the finest map that a picture of the layer is made of."""
+        known = self.layer(layer)
+        name, width = known.same_as or known.name, known.shape[2]
+        with self._lock, torch.no_grad():
+            levels = [one.of((0,)) for one in self.captured(name)[1] if not one.silent]
+        ends_in_the_image = False
+
+        def brightness(size: Size) -> Tensor:
+            nonlocal ends_in_the_image
+            ends_in_the_image = True
+            return torch.ones(1, 1, *size, device=self.device)
+
+        if not WEIGHTINGS[weighting](levels, brightness, (1, 1)):
+            return width
+        finest = max((width, *(one.total.shape[2] for one in levels)))
+        return self.images.size[1] if ends_in_the_image else finest
 
     @stage
     def brightness(self, size: Size, only: Images = None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -82,7 +81,6 @@ class PFV(Kept):
             Forward(place(network, target), batch.tensor, target), batch, chunk_size, memory
         )
         self.progress = progress
-        self._lock = threading.RLock()
         self._anchors: dict[str, PrincipalBasis] = {}
         self._computed_with = self._surveyed
 

@@ -6,8 +6,10 @@ from pfv_widgets.methods.averaged import IntegratedGradients, SmoothGrad
 from pfv_widgets.methods.backprop import Deconvnet, GradientTimesInput, GuidedBackprop, Saliency
 from pfv_widgets.methods.gradcam import GradCAM
 from pfv_widgets.methods.method import Method
+from pfv_widgets.methods.occlusion import Occlusion
 
 METHODS: dict[str, type[Method]] = {
+    "occlusion": Occlusion,
     "saliency": Saliency,
     "deconvnet": Deconvnet,
     "guided_backprop": GuidedBackprop,

@@ -172,11 +172,10 @@ class Painter:
         """Pixels of a heatmap beyond which there is nothing more to see."""
         if scene.page.columns == 1:
             return _FINEST
-        settings, layer = scene.settings, self._pfv.layer(scene.settings.layer)
-        name = layer.same_as or layer.name
-        factors = self._pfv.factors(name, settings.weighting, self._pfv.images.size, None)
-        finest = max(layer.shape[2], *(factor.shape[3] for factor in factors), 0)
-        return _ENOUGH * finest
+        settings = scene.settings
+        similarity = settings.pinned(len(self._pfv.images))  # is painted, and has no weighting
+        weighting = "none" if similarity else settings.weighting
+        return _ENOUGH * self._pfv.detail(settings.layer, weighting)
 
     def _gains(self, scene: Scene) -> bool:
         """Whether a finer picture than the one on show would show more."""

@@ -23,13 +23,13 @@ from pfv_widgets.widgets.surface import Pen
 from tests.networks import blobs, tiny
 from tests.widgets.recorded_page import RecordedPage
 
-COARSE, FINE = 78, 117  # pixels of a heatmap of four images of 96 pixels
+COARSE, FINE = 78, 117  # pixels of a heatmap of four images of 120 pixels
 
 
 class Studio:
     """A painter with all that it says and sends."""
 
-    def __init__(self, recorded: RecordedPage, number: int = 4, side: int = 96) -> None:
+    def __init__(self, recorded: RecordedPage, number: int = 4, side: int = 120) -> None:
         self.recorded = recorded
         self.pfv = PFV(tiny(), blobs(number, side), device="cpu")
         self.grid = ImageGrid(self.pfv.images.pixels)
