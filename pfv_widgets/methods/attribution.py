@@ -20,6 +20,7 @@ from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.places import checked_place, write_figure_or_arrays
 from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.methods.filling import adapted
 from pfv_widgets.methods.inputs import Fed, fed
 from pfv_widgets.methods.method import Cancelled, Method, Progress, Result, reduce_channels
 from pfv_widgets.methods.running import check_differentiable, checked_chunk, in_chunks, method_of
@@ -173,7 +174,8 @@ def attribute(
     network = fed(place(network, where), len(batch), inputs, argument)
     forward = Forward(network, batch.tensor, where)
     size = 1 if isinstance(network, Fed) else checked_chunk(chunk_size)
-    results = in_chunks(forward, chosen, target, size=size, progress=progress, cancelled=cancelled)
+    knowing = adapted(chosen, batch)
+    results = in_chunks(forward, knowing, target, size=size, progress=progress, cancelled=cancelled)
     attribution = _attribution(results, name, chosen, target, batch)
     for text in attribution.warnings:
         warnings.warn(text, PFVWarning, 2)

@@ -1,0 +1,129 @@
+"""Boxes that slide over an image: where they lie, and the heat that their scores make."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+Place = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
+Pair = tuple[int, int]  # for rows and columns: height and width
+Test = tuple[Pair, Pair]  # size and stride in pixels
+
+
+def checked_pair(name: str, value: object) -> Pair:
+    """Return one or two whole numbers from 1 as ``(rows, columns)``.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the option, its value and what is legal.
+    """
+    legal = "expected pixels as a whole number from 1, or a pair (rows, columns) of them"
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    entries: Any = value if several else (value, value)
+    if len(entries) != 2 or any(isinstance(one, bool) for one in entries):
+        raise PFVTypeError(f"{name}={value!r:.80}: {legal}.")
+    try:
+        rows, columns = map(operator.index, entries)
+    except TypeError:
+        raise PFVTypeError(f"{name}={value!r:.80}: {legal}.") from None
+    if min(rows, columns) < 1:
+        raise PFVValueError(f"{name}={value!r:.80}: {legal}.")
+    return rows, columns
+
+
+def checked_tests(value: object) -> tuple[Test, ...]:
+    """Return any number of pairs of a size and a stride.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Where there is none, or naming the one that is wrong.
+    """
+    legal = "expected pairs (size, stride) in pixels, such as [(64, 32), ((32, 64), (16, 16))]"
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise PFVTypeError(f"tests={value!r:.80}: {legal}.")
+    if not value:
+        raise PFVValueError(f"tests={value!r} is empty: {legal}.")
+    for index, test in enumerate(value):
+        if not isinstance(test, Sequence) or isinstance(test, str | bytes) or len(test) != 2:
+            raise PFVTypeError(f"tests[{index}]={test!r:.80}: {legal}.")
+    return tuple(
+        (checked_pair(f"tests[{i}] size", size), checked_pair(f"tests[{i}] stride", stride))
+        for i, (size, stride) in enumerate(value)
+    )
+
+
+def places(size: Pair, stride: Pair, image: Pair) -> list[Place]:
+    """Return where the boxes lie, row by row.
+
+    The first lies in the upper left corner; the last of a row or column is cut off at the border,
+    so that with strides up to the size each pixel is covered.
+
+    >>> places((4, 4), (4, 3), (4, 8))
+    [(0, 4, 0, 4), (0, 4, 3, 7), (0, 4, 6, 8)]
+
+    Raises
+    ------
+    PFVValueError
+        If the box is larger than the image.
+    """
+    if size[0] > image[0] or size[1] > image[1]:
+        raise PFVValueError(
+            f"size={size}: the box of {size[0]} × {size[1]} pixels (rows × columns) is larger than "
+            f"the image of {image[0]} × {image[1]}. Take a smaller box."
+        )
+    rows, columns = (
+        [
+            (begin, min(begin + size[axis], image[axis]))
+            for begin in range(0, image[axis] - size[axis] + stride[axis], stride[axis])
+            if begin < image[axis]
+        ]
+        for axis in (0, 1)
+    )
+    return [(*row, *column) for row in rows for column in columns]
+
+
+def heat(drops: Tensor, boxes: Sequence[Place], image: Pair, *, mean: bool = False) -> Tensor:
+    """Give each pixel the drops of the boxes that cover it.
+
+    Parameters
+    ----------
+    drops
+        ``(N, B)``: how far the score of each image fell under each box.
+    boxes
+        B places.
+    image
+        Height and width.
+    mean
+        Divide by the number of boxes that cover the pixel.
+
+    Returns
+    -------
+    Tensor
+        ``(N, H, W)``; a pixel that no box covers has 0.
+    """
+    found = drops.new_zeros((len(drops), *image))
+    cover = drops.new_zeros(image)
+    for drop, (top, bottom, left, right) in zip(drops.T, boxes, strict=True):
+        found[:, top:bottom, left:right] += drop[:, None, None]
+        cover[top:bottom, left:right] += 1
+    return found / cover.clamp(min=1) if mean else found
+
+
+def normalised(heats: Tensor) -> Tensor:
+    """Divide each map ``(N, H, W)`` by its maximum.
+
+    Where next to nothing speaks for the unit (a maximum below 1 % of the largest absolute value)
+    that value takes its place; a map of zeros stays.
+    """
+    flat = heats.flatten(1)
+    top, most = flat.amax(1), flat.abs().amax(1)
+    top = torch.where(top > 0.01 * most, top, most)
+    return heats / torch.where(top > 0, top, torch.ones_like(top))[:, None, None]

@@ -1,0 +1,111 @@
+"""Scores of images of which a box is hidden, for many boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.errors import PFVError
+from pfv_widgets.methods.boxes import Place
+from pfv_widgets.methods.filling import Fill
+from pfv_widgets.methods.local import Tape
+from pfv_widgets.methods.method import CancelledError
+from pfv_widgets.methods.target import Measure, Measured
+
+_MEMORY = 2**29  # bytes of maps that are kept for the images of one tape
+_TOLERANCE = 1e-4  # of the scores' size, between passes of a part and whole ones
+_WIDE = (torch.float32, torch.float64)
+
+
+class Occluded:
+    """Measure images with a hidden box.
+
+    On a processor only what lies in the reach of a box is computed (see ``local.py``), after two
+    boxes have shown that the scores are those of whole passes; on an accelerator, which would
+    wait for such small pieces, many boxes go through the network together.
+
+    Parameters
+    ----------
+    measure
+        Gives the scores of a batch.
+    batch
+        The images ``(N, 3, H, W)``.
+    own
+        Their own scores.
+    fill
+        What a box is filled with.
+    together
+        Images in one pass.
+    """
+
+    def __init__(
+        self, measure: Measure, batch: Tensor, own: Measured, fill: Fill, together: int
+    ) -> None:
+        self._measure = measure
+        self._batch = batch
+        self._units = own.units
+        self._size = float(own.scores.detach().nan_to_num().abs().amax())
+        self._fill = fill
+        self._together = together
+
+    def scores(self, boxes: Sequence[Place], told: Callable[[int], None]) -> Tensor:
+        """Return the scores ``(N, B)``; ``told`` hears how many boxes are done."""
+        some = self._for_parts(boxes) if self._batch.device.type == "cpu" else 0
+        return self._by_parts(boxes, some, told) if some else self._whole(boxes, told)
+
+    def _whole(self, boxes: Sequence[Place], told: Callable[[int], None]) -> Tensor:
+        count = len(self._batch)
+        at_once = max(1, self._together // count)
+        found = []
+        for start in range(0, len(boxes), at_once):
+            some = boxes[start : start + at_once]
+            hidden = torch.cat([self._hidden(box, slice(None)) for box in some])
+            scores = self._measure(hidden, self._units.repeat(len(some))).scores
+            found.append(scores.detach().view(len(some), count))
+            told(start + len(some))
+        return torch.cat(found).T
+
+    def _hidden(self, box: Place, images: slice) -> Tensor:
+        top, bottom, left, right = box
+        hidden = self._batch[images].clone(memory_format=torch.channels_last)
+        hidden[:, :, top:bottom, left:right] = self._fill(box)[images]
+        return hidden
+
+    def _by_parts(
+        self, boxes: Sequence[Place], together: int, told: Callable[[int], None]
+    ) -> Tensor:
+        starts = range(0, len(self._batch), together)
+        rows = []
+        for group, start in enumerate(starts):
+            images = slice(start, start + together)
+            tape = Tape(self._batch[images])
+            row = []
+            for number, box in enumerate(boxes, start=1):
+                row.append(self._part(tape, box, images))
+                told((group * len(boxes) + number) // len(starts))
+            rows.append(torch.stack(row, 1))
+        return torch.cat(rows)
+
+    def _part(self, tape: Tape, box: Place, images: slice) -> Tensor:
+        changed = tape.changed(box, self._fill(box)[images])
+        return self._measure(changed, self._units[images]).scores.detach()
+
+    def _for_parts(self, boxes: Sequence[Place]) -> int:
+        """Return how many images can be passed part by part at a time; 0: it does not work."""
+        first = slice(0, 1)
+        if self._batch.dtype not in _WIDE:
+            return 0
+        tape = Tape(self._batch[first])
+        try:
+            for box in (boxes[0], boxes[len(boxes) // 2]):
+                part = self._part(tape, box, first)
+                whole = self._measure(self._hidden(box, first), self._units[first]).scores
+                if not float((part - whole).abs()) <= _TOLERANCE * self._size:
+                    return 0
+        except CancelledError:
+            raise
+        except (PFVError, NotImplementedError, RuntimeError, TypeError):
+            return 0  # whole passes will say what is wrong, if anything is
+        return min(self._together, _MEMORY // max(tape.size, 1), len(self._batch))
