@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pfv_widgets.methods.comparison_figures import figure_methods, figure_networks
     from pfv_widgets.widgets.entry import explore
     from pfv_widgets.widgets.explorers import PFVExplorer
+    from pfv_widgets.widgets.methods_entry import explore_methods
+    from pfv_widgets.widgets.methods_explorer import MethodsExplorer
 
 try:
     __version__ = version("pfv-widgets")
@@ -40,6 +42,7 @@ _HOMES = {
     "Frame": "engine.frame",
     "ImageBatch": "engine.loading.batch",
     "Layer": "engine.survey",
+    "MethodsExplorer": "widgets.methods_explorer",
     "PFV": "engine.pipeline",
     "PFVError": "errors",
     "PFVExplorer": "widgets.explorers",
@@ -52,6 +55,7 @@ _HOMES = {
     "demo_images": "demo.gallery",
     "demo_model": "demo.gallery",
     "explore": "widgets.entry",
+    "explore_methods": "widgets.methods_entry",
     "figure_methods": "methods.comparison_figures",
     "figure_networks": "methods.comparison_figures",
     "fit_basis": "engine.dataset",
@@ -65,6 +69,7 @@ __all__ = [
     "Frame",
     "ImageBatch",
     "Layer",
+    "MethodsExplorer",
     "PFVError",
     "PFVExplorer",
     "PFVTypeError",
@@ -77,6 +82,7 @@ __all__ = [
     "demo_images",
     "demo_model",
     "explore",
+    "explore_methods",
     "figure_methods",
     "figure_networks",
     "fit_basis",

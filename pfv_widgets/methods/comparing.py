@@ -189,6 +189,11 @@ class Comparison:
         elsewhere = wanted is not None and wanted not in network.layers and network.has(wanted)
         return network.pfv.layer(None if elsewhere else wanted).name
 
+    @property
+    def first_output(self) -> str | int | None:
+        """Name of the first network's first output; None where it is the only one."""
+        return next(iter(self.networks[0].outputs), None)
+
     def refresh(self) -> None:
         """Forget what was computed with other weights than the networks have now."""
         now = [network.versions() for network in self.networks]
