@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -189,18 +189,19 @@ def inpainted(batch: Tensor, box: Place) -> Tensor:
         known[:, :, :, 0] += wide[:, :, top:bottom, left - 1]
     if right < width:
         known[:, :, :, -1] += wide[:, :, top:bottom, right]
-    down, rows = _laplacian(bottom - top, top > 0, bottom < height, wide)
-    across, columns = _laplacian(right - left, left > 0, right < width, wide)
+    solved_by = _laplacian(bottom - top, top > 0, bottom < height)
+    solved_by += _laplacian(right - left, left > 0, right < width)
+    down, rows, across, columns = (one.to(wide) for one in solved_by)
     solved = rows.T @ known @ columns / (down[:, None] + across)
     return (rows @ solved @ columns.T).to(batch.dtype)
 
 
-def _laplacian(size: int, before: bool, after: bool, like: Tensor) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=64)
+def _laplacian(size: int, before: bool, after: bool) -> tuple[Tensor, Tensor]:
     """Eigenvalues and vectors of the second difference, with or without pixels at its ends."""
-    matrix = (
-        2 * torch.eye(size) - torch.eye(size).roll(1, 1).triu() - torch.eye(size).roll(-1, 1).tril()
-    )
-    matrix[0, 0] -= not before
-    matrix[-1, -1] -= not after
-    values, vectors = torch.linalg.eigh(matrix.double())
-    return values.to(like), vectors.to(like)
+    beside = torch.ones(size - 1, dtype=torch.float64)
+    matrix = 2 * torch.eye(size, dtype=torch.float64) - beside.diag(1) - beside.diag(-1)
+    matrix[0, 0] -= 0 if before else 1
+    matrix[-1, -1] -= 0 if after else 1
+    values, vectors = torch.linalg.eigh(matrix)
+    return values, vectors

@@ -34,20 +34,25 @@ class Occluded:
         The images ``(N, 3, H, W)``.
     own
         Their own scores.
-    fill
-        What a box is filled with.
+    filling
+        Gives what the boxes of some of the images are filled with.
     together
         Images in one pass.
     """
 
     def __init__(
-        self, measure: Measure, batch: Tensor, own: Measured, fill: Fill, together: int
+        self,
+        measure: Measure,
+        batch: Tensor,
+        own: Measured,
+        filling: Callable[[Tensor], Fill],
+        together: int,
     ) -> None:
         self._measure = measure
         self._batch = batch
         self._units = own.units
         self._size = float(own.scores.detach().nan_to_num().abs().amax())
-        self._fill = fill
+        self._filling = filling
         self._together = together
 
     def scores(self, boxes: Sequence[Place], told: Callable[[int], None]) -> Tensor:
@@ -58,20 +63,15 @@ class Occluded:
     def _whole(self, boxes: Sequence[Place], told: Callable[[int], None]) -> Tensor:
         count = len(self._batch)
         at_once = max(1, self._together // count)
+        fill = self._filling(self._batch)
         found = []
         for start in range(0, len(boxes), at_once):
             some = boxes[start : start + at_once]
-            hidden = torch.cat([self._hidden(box, slice(None)) for box in some])
+            hidden = torch.cat([_hidden(self._batch, box, fill(box)) for box in some])
             scores = self._measure(hidden, self._units.repeat(len(some))).scores
             found.append(scores.detach().view(len(some), count))
             told(start + len(some))
         return torch.cat(found).T
-
-    def _hidden(self, box: Place, images: slice) -> Tensor:
-        top, bottom, left, right = box
-        hidden = self._batch[images].clone(memory_format=torch.channels_last)
-        hidden[:, :, top:bottom, left:right] = self._fill(box)[images]
-        return hidden
 
     def _by_parts(
         self, boxes: Sequence[Place], together: int, told: Callable[[int], None]
@@ -80,32 +80,40 @@ class Occluded:
         rows = []
         for group, start in enumerate(starts):
             images = slice(start, start + together)
-            tape = Tape(self._batch[images])
+            tape, fill = Tape(self._batch[images]), self._filling(self._batch[images])
             row = []
             for number, box in enumerate(boxes, start=1):
-                row.append(self._part(tape, box, images))
+                row.append(self._part(tape.changed(box, fill(box)), images))
                 told((group * len(boxes) + number) // len(starts))
             rows.append(torch.stack(row, 1))
         return torch.cat(rows)
 
-    def _part(self, tape: Tape, box: Place, images: slice) -> Tensor:
-        changed = tape.changed(box, self._fill(box)[images])
+    def _part(self, changed: Tensor, images: slice) -> Tensor:
         return self._measure(changed, self._units[images]).scores.detach()
 
     def _for_parts(self, boxes: Sequence[Place]) -> int:
         """Return how many images can be passed part by part at a time; 0: it does not work."""
-        first = slice(0, 1)
         if self._batch.dtype not in _WIDE:
             return 0
-        tape = Tape(self._batch[first])
-        try:
-            for box in (boxes[0], boxes[len(boxes) // 2]):
-                part = self._part(tape, box, first)
-                whole = self._measure(self._hidden(box, first), self._units[first]).scores
-                if not float((part - whole).abs()) <= _TOLERANCE * self._size:
-                    return 0
-        except CancelledError:
-            raise
-        except (PFVError, NotImplementedError, RuntimeError, TypeError):
-            return 0  # whole passes will say what is wrong, if anything is
+        first = slice(0, 1)
+        image = self._batch[first]
+        tape, fill = Tape(image), self._filling(image)
+        for box in (boxes[0], boxes[len(boxes) // 2]):
+            values = fill(box)
+            whole = self._part(_hidden(image, box, values), first)
+            try:
+                part = self._part(tape.changed(box, values), first)
+            except CancelledError:
+                raise
+            except (PFVError, NotImplementedError, RuntimeError, TypeError):
+                return 0  # a network that asks for the numbers behind torch's back
+            if not float((part - whole).abs()) <= _TOLERANCE * self._size:
+                return 0
         return min(self._together, _MEMORY // max(tape.size, 1), len(self._batch))
+
+
+def _hidden(images: Tensor, box: Place, values: Tensor) -> Tensor:
+    top, bottom, left, right = box
+    hidden = images.clone(memory_format=torch.channels_last)
+    hidden[:, :, top:bottom, left:right] = values
+    return hidden

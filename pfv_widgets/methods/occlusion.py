@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -122,7 +123,9 @@ class Occlusion:
         step(0, len(every), progress, cancelled)
         measure = measuring(network, target)
         own = measure(batch)
-        fill = filling(batch, self.fill, self.colour, self.scale, self.seed)
+        fill = partial(
+            filling, fill=self.fill, colour=self.colour, scale=self.scale, seed=self.seed
+        )
         occluded = Occluded(measure, batch, own, fill, self.batch_size)
         scores = occluded.scores(every, lambda done: step(done, len(every), progress, cancelled))
         drops = dict(zip(every, (own.scores[:, None] - scores).T, strict=True))
