@@ -108,10 +108,13 @@ class _Drawn:
     def _draw_row(self, row: int, tiles: Sequence[Tile]) -> None:
         top = self.top + row * self.pitch[0]
         if self.table.labels:
-            self._write(
-                self.left - 0.08, top + self.tile[0] / 2 + 0.04, self.table.labels[row], _PLAIN,
-                self.label - 0.1, ha="right",
-            )  # fmt: skip
+            lines = textwrap.wrap(self.table.labels[row], 16)[:3]
+            first = top + self.tile[0] / 2 + 0.04 - 0.14 * (len(lines) - 1) / 2
+            for number, words in enumerate(lines):
+                self._write(
+                    self.left - 0.08, first + 0.14 * number, words, _PLAIN, self.label - 0.1,
+                    ha="right",
+                )  # fmt: skip
         for column, tile in enumerate(tiles):
             left = self.left + column * self.pitch[1]
             middle, room = left + self.tile[1] / 2, self.tile[1]

@@ -81,16 +81,18 @@ class Filled:
 def bar_of(signed: bool, scale: str, ends: set[float | None]) -> Bar:
     """Return the bar of one kind of colours; a value stands at its end where it is the only one."""
     (end,) = ends if len(ends) == 1 else (None,)
-    if scale == "all alike":
-        most = "strongest pixel (rank)"
-    elif end is not None:
-        most = number(end)
-    else:
-        most = "strongest of the map" if scale == "each map" else "strongest of the method"
-    if not signed:
-        return Bar(RAMPS[False], "0", most)
-    low = "against the unit" if end is None else f"−{number(end)} against"
-    return Bar(RAMPS[True], low, f"for the unit: {most}")
+    value = "" if end is None else f" {number(end)}"
+    if signed:
+        rank = " (by rank)" if scale == "all alike" else ""
+        return Bar(
+            RAMPS[True], f"{value and f'−{value.strip()} '}against", f"for the unit{value}{rank}"
+        )
+    most = {
+        "each map": "the map's strongest pixels",
+        "each method": "the method's strongest pixels",
+        "all alike": "strongest pixels (by rank)",
+    }
+    return Bar(RAMPS[False], "0", value.strip() or most[scale])
 
 
 def computed(

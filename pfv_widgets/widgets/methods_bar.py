@@ -23,7 +23,7 @@ class MethodsBar:
     def __init__(
         self, stop: Callable[[], None], go_on: Callable[[], None], turn: Callable[[int], None]
     ) -> None:
-        self.status = w.HTML(layout=w.Layout(min_height="44px", overflow="hidden"))
+        self.status = w.HTML(layout=w.Layout(min_height="40px", overflow="hidden"))
         self.stop = _button("Stop", "Stop the work at once; what is computed stays.", stop)
         self.go_on = _button("Go on", "Compute what is missing or failed.", go_on)
         self.back = _button("Back", "The images before", lambda: turn(-1))
@@ -39,10 +39,10 @@ class MethodsBar:
         """Say something in the status line, with a bar where ``done`` in [0, 1] is given."""
         self.status.value = text.status(message, kind=kind, done=done)
 
-    def working(self, running: bool, *, stopped: bool, missing: bool) -> None:
+    def working(self, *, running: bool, stopped: bool, failed: bool) -> None:
         """Let those buttons be pressed that do something."""
-        self.stop.disabled = stopped or not (running or missing)
-        self.go_on.disabled = running and not stopped
+        self.stop.disabled = stopped or not running
+        self.go_on.disabled = not stopped and (running or not failed)
 
     def show(self, page: range, number: int) -> None:
         """Show which images are on the page, of how many."""

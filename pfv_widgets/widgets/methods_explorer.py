@@ -237,7 +237,8 @@ class MethodsExplorer(w.VBox):
         """Say in the status line how far the page is."""
         cells, running = list(self.cells().values()), self._filling.running
         known, total = sum(cell is not None for cell in cells), len(cells)
-        self._bar.working(running is not None, stopped=self.stopped, missing=known < total)
+        failed = any(cell is not None and cell.error is not None for cell in cells)
+        self._bar.working(running=known < total, stopped=self.stopped, failed=failed)
         if self._complaint is not None:
             self._bar.tell(self._complaint, "error")
         elif running is not None and not self.stopped:

@@ -101,12 +101,16 @@ class MethodsPanel:
         self._set(self.unit, self._unit_options(settings), settings.unit)
 
     def _set(self, control: w.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
-        """Show a value; one that is not among the options comes last."""
+        """Show a value; one that is not among the options comes last.
+
+        Values are wrapped: to ipywidgets, None means that nothing is chosen.
+        """
         if all(value != one for _, one in options):
             options = [*options, (text.plain(value), value)]
-        if control.options != tuple(options):
-            control.options = options
-        control.value = value
+        wrapped = tuple((label, (one,)) for label, one in options)
+        if control.options != wrapped:
+            control.options = wrapped
+        control.value = (value,)
 
     def _unit_options(self, settings: MethodsSettings) -> list[tuple[str, Any]]:
         networks = self._comparison.networks
@@ -139,9 +143,10 @@ class MethodsPanel:
         control.observe(lambda change: self._chose(field, change["new"]), "value")
         return control
 
-    def _chose(self, field: str, value: Any) -> None:
-        if self._showing.now:
+    def _chose(self, field: str, chosen: tuple[Any] | None) -> None:
+        if self._showing.now or chosen is None:
             return
+        (value,) = chosen
         # a unit of one layer says nothing about another, and only the network has outputs
         fresh: dict[str, Any] = {} if field == "unit" else {"unit": None}
         if field == "layer":

@@ -28,18 +28,20 @@ STYLE = """<style>
   width: auto; height: auto; }
 .pfv-methods-words > .widget-html-content { position: absolute; inset: 0;
   font-size: clamp(8px, 1.9cqi, 13px); line-height: 1.25; }
-.pfv-methods-words .at { position: absolute; overflow: hidden; display: flex;
+.pfv-methods-words .at { position: absolute; box-sizing: border-box; overflow: hidden;
+  display: flex; overflow-wrap: anywhere;
   flex-direction: column; justify-content: center; }
-.pfv-methods-words .line { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.pfv-methods-words .middle { align-items: center; text-align: center; padding: 0 3%; }
+.pfv-methods-words .line { white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
+  max-width: 100%; }
+.pfv-methods-words .middle { align-items: center; text-align: center; padding: 0 4px; }
 .pfv-methods-words .muted { opacity: .72; font-size: 92%; }
 .pfv-methods-words .cut { display: -webkit-box; -webkit-box-orient: vertical;
-  -webkit-line-clamp: 6; overflow: hidden; overflow-wrap: anywhere; }
+  -webkit-line-clamp: 6; overflow: hidden; }
 .pfv-methods-words .note { background: rgba(255,255,255,.85); color: #222; padding: 0 4px;
   border-radius: 2px; }
 .pfv-methods-legend { display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: end;
   line-height: 1.3; font-size: 92%; }
-.pfv-methods-bar { flex: 0 1 240px; }
+.pfv-methods-bar { flex: 0 1 230px; }
 .pfv-methods-ends { display: flex; justify-content: space-between; gap: 8px; }
 .pfv-methods .widget-checkbox { height: 22px; }
 </style>"""
