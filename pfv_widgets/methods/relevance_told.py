@@ -1,0 +1,132 @@
+"""What should be known beside a map of relevance: operations without a rule, and its sum."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+_TOLERATED = 0.01  # of the score
+
+# what autograd calls the operations that pass relevance as they pass a gradient: they are linear,
+# or choose among their inputs
+_KNOWN: list[str] = """
+    Add Sub Neg Mul Div Rsub Cat Stack View Reshape ReshapeAlias UnsafeView Unsqueeze Squeeze
+    Expand Repeat Permute Transpose T Slice Select Split SplitWithSizes SafeSplit Unbind
+    Im2Col Col2Im Clone Copy CopySlices ToCopy AsStrided Alias Flip Roll Index IndexSelect Gather
+    Mean Sum Mm Bmm Addmm Mv Dot Baddbmm Cumsum
+    MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D MkldnnMaxPool2D
+    AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D MkldnnAdaptiveAvgPool2D
+    Relu Threshold Abs Amax Max Maximum Min Minimum MaskedFill Where
+    UpsampleNearest1D UpsampleNearest2D UpsampleNearestExact2D UpsampleBilinear2D
+    UpsampleBicubic2D GridSampler2D ConstantPadNd ReflectionPad2D ReplicationPad2D
+    PixelShuffle PixelUnshuffle ChannelShuffle NativeDropout AccumulateGrad _Linear _Passed _Halved
+""".split()  # noqa: SIM905 - a list of 80 literals is no clearer
+# of these, the ones that are linear in one of two operands
+_TWO = ("Div", "Mm", "Bmm", "Addmm", "Mv", "Dot", "Baddbmm")
+_LAYERS = ("Convolution", "MkldnnConvolution", "CudnnConvolution", "NativeBatchNorm",
+           "CudnnBatchNorm")  # fmt: skip
+_PEOPLE = {
+    "NativeLayerNorm": "LayerNorm", "NativeGroupNorm": "GroupNorm", "Softmax": "softmax",
+    "LogSoftmax": "log-softmax", "Div of two": "division by an activation",
+    "Mm of two": "product of matrices", "Bmm of two": "product of matrices",
+    "Baddbmm of two": "product of matrices", "Addmm of two": "product of matrices",
+    "ScaledDotProductFlashAttentionForCpu": "attention",
+    "ScaledDotProductFlashAttention": "attention",
+    "ScaledDotProductEfficientAttention": "attention",
+    "Gelu": "GELU", "Silu": "SiLU", "Clamp": "clamp", "Hardtanh": "Hardtanh",
+    "LinalgVectorNorm": "norm", "Norm": "norm",
+}  # fmt: skip
+
+
+def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[str, ...]:
+    """Say which operations on the way to ``scores`` have no rule, in words.
+
+    Parameters
+    ----------
+    met
+        Those that were passed whole all the same, and how often.
+    scores
+        Measured under :class:`RelevanceMode`, with their graph.
+    pixels
+        The leaf from which they were computed.
+    """
+    words = []
+    if met:
+        words.append(
+            f"Not every operation is one of a network of ReLUs ({_listed(met)}): relevance passes "
+            "those whole, gates count as constants, and products share it equally. The rules "
+            "were not made for them: read the map with care."
+        )
+    strange: Counter[str] = Counter()
+    inside = 0
+    for name in _names_behind(scores, pixels):
+        if name in _LAYERS:
+            inside += 1
+        elif name not in _KNOWN:
+            strange[_PEOPLE.get(name, name)] += 1
+    if inside:
+        words.append(
+            f"{inside} layers lie inside traced, scripted or fused parts, which pass the gradient "
+            "instead of relevance. Use the eager modules."
+        )
+    if strange:
+        words.append(
+            f"There is no rule for {_listed(strange)}: the map is gradient × input there, and "
+            "need not add up to the score. Prefer integrated gradients."
+        )
+    return tuple(words)
+
+
+def conserved(relevance: Tensor, scores: Tensor, rest: str) -> tuple[str, ...]:
+    """Say where relevance ``(N, …)`` does not add up to the scores ``(N,)`` within 1 %."""
+    share = (relevance.flatten(1).sum(1) / scores)[scores != 0]
+    share = share[share.isfinite()]
+    off = (share - 1).abs() > _TOLERATED
+    if not off.any():  # NaN is told elsewhere
+        return ()
+    low, high = float(share[off].min()), float(share[off].max())
+    span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+    why = (
+        "biases and ε absorbed the rest, which rest='handed on' gives to the inputs"
+        if rest == "absorbed"
+        else "some had no inputs to go to, or rounding of large opposite parts took it"
+    )
+    told = f"The map adds up to {span} of the score, where 1 is right, in {int(off.sum())} of "
+    return (f"{told}{len(relevance)} images: {why}.",)
+
+
+def _names_behind(scores: Tensor, pixels: Tensor) -> Iterator[str]:
+    """Name each operation between ``pixels``, a leaf, and ``scores``.
+
+    One that is linear in one of two operands is named as such if both depend on the pixels.
+    """
+    before: dict[Any, list[Any]] = {}
+    after: dict[Any, list[Any]] = {}
+    ends, waiting = [], [scores.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in before:
+            continue
+        if getattr(node, "variable", None) is pixels:
+            ends.append(node)
+        before[node] = [one for one, _ in node.next_functions if one is not None]
+        for one in before[node]:
+            after.setdefault(one, []).append(node)
+        waiting += before[node]
+    on_the_way: set[Any] = set()
+    while ends:
+        node = ends.pop()
+        if node not in on_the_way:
+            on_the_way.add(node)
+            ends += after.get(node, [])
+    for node in on_the_way:
+        name = node.name().rpartition("::")[2].rstrip("0123456789s").removesuffix("Backward")
+        operands = sum(one in on_the_way for one in before[node])
+        yield f"{name} of two" if name in _TWO and operands > 1 else name
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} × {count}" for name, count in counts.items())
