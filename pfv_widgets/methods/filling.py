@@ -189,16 +189,20 @@ def inpainted(batch: Tensor, box: Place) -> Tensor:
         known[:, :, :, 0] += wide[:, :, top:bottom, left - 1]
     if right < width:
         known[:, :, :, -1] += wide[:, :, top:bottom, right]
-    solved_by = _laplacian(bottom - top, top > 0, bottom < height)
-    solved_by += _laplacian(right - left, left > 0, right < width)
-    down, rows, across, columns = (one.to(wide) for one in solved_by)
+    down, rows = _laplacian(bottom - top, top > 0, bottom < height, wide)
+    across, columns = _laplacian(right - left, left > 0, right < width, wide)
     solved = rows.T @ known @ columns / (down[:, None] + across)
     return (rows @ solved @ columns.T).to(batch.dtype)
 
 
-@lru_cache(maxsize=64)
-def _laplacian(size: int, before: bool, after: bool) -> tuple[Tensor, Tensor]:
+def _laplacian(size: int, before: bool, after: bool, like: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and vectors of the second difference, with or without pixels at its ends."""
+    values, vectors = _eigen(size, before, after)
+    return values.to(like), vectors.to(like)
+
+
+@lru_cache(maxsize=64)
+def _eigen(size: int, before: bool, after: bool) -> tuple[Tensor, Tensor]:
     beside = torch.ones(size - 1, dtype=torch.float64)
     matrix = 2 * torch.eye(size, dtype=torch.float64) - beside.diag(1) - beside.diag(-1)
     matrix[0, 0] -= 0 if before else 1
