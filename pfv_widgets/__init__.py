@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
     from pfv_widgets.methods.attribution import Attribution, attribute
     from pfv_widgets.methods.comparison_figures import figure_methods, figure_networks
+    from pfv_widgets.methods.reconstruct import reconstruct
+    from pfv_widgets.methods.reconstruct_options import Reconstruct
+    from pfv_widgets.methods.reconstruction import Reconstruction
     from pfv_widgets.widgets.entry import explore
     from pfv_widgets.widgets.explorers import PFVExplorer
     from pfv_widgets.widgets.methods_entry import explore_methods
@@ -50,6 +53,8 @@ _HOMES = {
     "PFVValueError": "errors",
     "PFVWarning": "errors",
     "PrincipalBasis": "engine.basis",
+    "Reconstruct": "methods.reconstruct_options",
+    "Reconstruction": "methods.reconstruction",
     "Settings": "engine.settings",
     "attribute": "methods.attribution",
     "demo_images": "demo.gallery",
@@ -61,6 +66,7 @@ _HOMES = {
     "fit_basis": "engine.dataset",
     "heatmaps_from_activations": "engine.stages",
     "load_images": "engine.images",
+    "reconstruct": "methods.reconstruct",
 }
 
 __all__ = [
@@ -76,6 +82,8 @@ __all__ = [
     "PFVValueError",
     "PFVWarning",
     "PrincipalBasis",
+    "Reconstruct",
+    "Reconstruction",
     "Settings",
     "attribute",
     "demo",
@@ -88,6 +96,7 @@ __all__ = [
     "fit_basis",
     "heatmaps_from_activations",
     "load_images",
+    "reconstruct",
 ]
 
 

@@ -1,6 +1,7 @@
 """Set everything up on a fresh machine and run all tests: `python3 tests/run.py`.
 
-Standard library only. Extra arguments go to pytest, for example `tests/run.py -k basis`.
+Standard library only. Extra arguments go to pytest, for example `tests/run.py -k basis`;
+without any, the tests that need no browser run on all cores, and those in the browser alone.
 """
 
 from __future__ import annotations
@@ -246,8 +247,15 @@ def main(arguments: Sequence[str]) -> int:
     if options.check_browser:
         return 0 if browser else 1
     environment = {**os.environ, **({"PFV_CHROMIUM": str(browser)} if browser else {})}
-    command = [str(python), "-m", "pytest", *for_pytest]
-    return subprocess.call(command, cwd=ROOT, env=environment)
+    pytest = [str(python), "-m", "pytest"]
+    if for_pytest:
+        return subprocess.call([*pytest, *for_pytest], cwd=ROOT, env=environment)
+    cores = str(max(2, min(os.cpu_count() or 2, 8)))
+    lean = {**environment, "OMP_NUM_THREADS": "1"}  # each worker has a core of its own
+    quiet = subprocess.call(
+        [*pytest, "-m", "not browser", "-n", cores, "--dist", "worksteal"], cwd=ROOT, env=lean
+    )
+    return subprocess.call([*pytest, "-m", "browser"], cwd=ROOT, env=environment) or quiet
 
 
 if __name__ == "__main__":

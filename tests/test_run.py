@@ -131,3 +131,20 @@ def test_arguments_that_are_not_its_own_go_to_pytest(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run.subprocess, "call", lambda command, **_: calls.append(command) or 5)
     assert run.main(["--no-install", "-k", "basis", "-x"]) == 5
     assert calls == [[sys.executable, "-m", "pytest", "-k", "basis", "-x"]]
+
+
+@pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((1, 0), 1), ((0, 1), 1), ((2, 1), 1)])
+def test_whole_suite_runs_on_all_cores_and_then_in_the_browser(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], code: int
+) -> None:
+    calls = []
+    left = iter(codes)
+    monkeypatch.setattr(
+        run.subprocess, "call", lambda command, **_: calls.append(command) or next(left)
+    )
+    monkeypatch.setenv("PFV_CHROMIUM", "/no/such/browser")
+    assert run.main(["--no-install"]) == code
+    marked = [command[command.index("-m", 2) + 1] for command in calls]
+    assert marked == ["not browser", "browser"]
+    assert "-n" in calls[0]
+    assert "-n" not in calls[1]

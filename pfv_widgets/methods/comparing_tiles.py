@@ -150,7 +150,8 @@ def said(cells: Iterable[Cell | None], target: Target, classes: Classes) -> str:
     for cell in cells:
         if cell is not None and cell.unit is not None and cell.score is not None:
             unit = classes.get(cell.unit) if target.layer is None else None
-            return f"{unit or f'unit {cell.unit}'}, {cell.score:.3g}".replace("-", "−")
+            score = f"{cell.score:.0f}" if 1e3 <= abs(cell.score) < 1e6 else f"{cell.score:.3g}"
+            return f"{unit or f'unit {cell.unit}'}, {score.replace('-', '−')}"
     return ""
 
 

@@ -15,17 +15,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from pfv_widgets.methods.relevance_maps import (
     CONVOLUTIONS,
     DENSE,
     NORMS,
+    OWN_NORMS,
     SHIFTS,
     Kind,
     folded,
     layer_of,
     norm_of,
+    own_norm_of,
     scaling,
     shift_of,
 )
@@ -119,13 +122,21 @@ class RelevanceMode(TorchFunctionMode):
     ) -> Any:
         """Replace the operation if relevance passes it otherwise than a gradient."""
         del types
-        kwargs = kwargs or {}
-        if torch.is_grad_enabled():
-            for known, handle in self._handlers:
-                if func in known:
-                    found = handle(self, func, args, kwargs)
-                    if found is not None:
-                        return found
+        if not torch.is_grad_enabled():
+            return func(*args, **(kwargs or {}))
+        # innermost, so that checkpointed parts keep their values: run again, in the backward
+        # pass, they would be out of reach of this mode
+        with saved_tensors_hooks(_same, _same):
+            return self._run(func, args, kwargs or {})
+
+    def _run(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        for known, handle in self._handlers:
+            if func in known:
+                found = handle(self, func, args, kwargs)
+                if found is not None:
+                    return found
         return func(*args, **kwargs)
 
     def _layer(
@@ -155,6 +166,16 @@ class RelevanceMode(TorchFunctionMode):
             if whole is not None:
                 return self._apply(made.values, run, replace(made.step, linear=whole))
         return self._apply(values, run, Step(scaling(values, scale, shift), "scaling"))
+
+    def _own_norm(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        found = own_norm_of(func, args, kwargs)
+        if found is None:
+            return None
+        self.met[OWN_NORMS[func]] += 1
+        values, linear = found
+        return self._apply(values, partial(func, *args, **kwargs), Step(linear, "scaling"))
 
     def _shift(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -191,6 +212,7 @@ class RelevanceMode(TorchFunctionMode):
     _handlers = (
         (CONVOLUTIONS | DENSE, _layer),
         (NORMS, _norm),
+        (OWN_NORMS, _own_norm),
         (SHIFTS, _shift),
         (PASSING, _activation),
         (GATES, _gate),
@@ -239,6 +261,10 @@ def _behind_a_layer(values: Tensor) -> bool:
             return True
         waiting += [following for following, _ in node.next_functions]
     return False
+
+
+def _same(values: Tensor) -> Tensor:
+    return values
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ _STRAIGHT: set[Operation] = {
 CONVOLUTIONS: frozenset[Operation] = frozenset(_STRAIGHT | _TRANSPOSED)
 DENSE: frozenset[Operation] = frozenset({F.linear})
 NORMS: frozenset[Operation] = frozenset({F.batch_norm, torch.batch_norm})
+# normalisations by statistics of each image
+OWN_NORMS: dict[Any, str] = {F.layer_norm: "LayerNorm", F.group_norm: "GroupNorm"}
 _PLUS: set[Operation] = {
     torch.add,
     Tensor.add,
@@ -87,6 +89,33 @@ def norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, Tenso
     if given.get("bias") is not None:
         shift = shift + given["bias"].detach()
     return values, scale, shift
+
+
+def own_norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap] | None:
+    """Return the input and the map of a LayerNorm or GroupNorm, its statistics as constants.
+
+    Ali et al. 2022: otherwise no relevance would pass, as a scaled input gives the same output.
+    """
+    grouped = func is F.group_norm
+    names = ("input", "over", "weight", "bias", "eps")
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
+    values: Any = given["input"]
+    if not is_activation(values):
+        return None
+    over: Any = given.get("over", given.get("num_groups" if grouped else "normalized_shape"))
+    known = values.detach()
+    rows = known.reshape(len(known), over, -1) if grouped else known.flatten(-len(over))
+    deviation, mean = torch.std_mean(rows, -1, correction=0, keepdim=True)
+    scale = (deviation.square() + given.get("eps", 1e-5)).rsqrt().expand_as(rows)
+    scale, mean = scale.reshape(known.shape), mean.expand_as(rows).reshape(known.shape)
+    numbers = [given.get(name) for name in ("weight", "bias")]
+    weight, bias = (
+        one if one is None else _along(one.detach(), values.ndim) if grouped else one.detach()
+        for one in numbers
+    )
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return values, LinearMap(_scale, scale, shift, 1 if grouped else -1)
 
 
 def folded(linear: LinearMap, scale: Tensor, shift: Tensor) -> LinearMap | None:

@@ -41,7 +41,7 @@ def product(
         return None
     gates = [getattr(one, "pfv_gate", None) == one._version for one in args]
     if all(gates) or not any(gates):
-        met["product of two activations"] += 1
+        met["product"] += 1
         found = _Halved.apply(torch.mul(*args))
     else:
         met["gate"] += 1

@@ -133,12 +133,16 @@ def handed_on(linear: LinearMap, values: Tensor, relevance: Tensor, rest: Tensor
     """Return the signal that gives the rest of each place to the inputs of this place.
 
     The rests of all channels of a place are added up first; each contribution gets a part in
-    proportion to its size, ``|R|·|xw| / Σ|xw|``. Where all inputs are zero the rest is lost.
+    proportion to its size, ``|R|·|xw| / Σ|xw|``. Where all inputs of a place are zero, those of
+    the whole image get it.
     """
     sizes, pull = linear.at(values.abs(), linear.weight.abs())
     weight = torch.where(sizes > 0, relevance.abs(), torch.zeros_like(sizes))
     whole = weight.sum(linear.axis, keepdim=True)
-    ratio = _divided(rest.sum(linear.axis, keepdim=True), whole)
+    rest = rest.expand_as(relevance).sum(linear.axis, keepdim=True)
+    everywhere = tuple(range(1, whole.ndim))
+    homeless = torch.where(whole > _TINY, 0, rest).sum(everywhere, keepdim=True)
+    ratio = _divided(rest, whole) + _divided(homeless, whole.sum(everywhere, keepdim=True))
     return values.sign() * pull(_divided(weight, sizes) * ratio)
 
 

@@ -41,6 +41,14 @@ _PEOPLE = {
 }  # fmt: skip
 
 
+_HOW = {
+    "gate": ", and a gate counts as a constant",
+    "product": ", and the two factors of a product get half each",
+    "LayerNorm": ", and the statistics of LayerNorm count as constants",
+    "GroupNorm": ", and the statistics of GroupNorm count as constants",
+}
+
+
 def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[str, ...]:
     """Say which operations on the way to ``scores`` have no rule, in words.
 
@@ -55,10 +63,10 @@ def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[
     """
     words = []
     if met:
+        how = [text for name, text in _HOW.items() if name in met]
         words.append(
             f"Not every operation is one of a network of ReLUs ({_listed(met)}): relevance passes "
-            "those whole, gates count as constants, and products share it equally. The rules "
-            "were not made for them: read the map with care."
+            f"those whole{''.join(how)}. Its rules were not made for them: read the map with care."
         )
     strange: Counter[str] = Counter()
     inside = 0
@@ -129,4 +137,4 @@ def _names_behind(scores: Tensor, pixels: Tensor) -> Iterator[str]:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} × {count}" for name, count in counts.items())
+    return ", ".join(f"{name} × {count}" for name, count in sorted(counts.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -132,10 +132,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Page:
-    """Which images are on show: ``size`` of them from ``first``, ``columns`` in a row."""
+    """Which images are on show: as many as fit from ``first``, ``columns`` in a row.
+
+    ``anchor`` is the image that a page was chosen for: through pages of every size it stays.
+    """
 
     first: int
     columns: int
+    anchor: int | None = field(default=None, compare=False)
 
     @classmethod
     def start(cls, number: int, size: tuple[int, int]) -> Page:
@@ -156,7 +160,7 @@ class Page:
     def holding(self, index: int, size: tuple[int, int]) -> Page:
         """Return the page of as many columns that shows an image."""
         capacity = self.capacity(size)
-        return Page(index // capacity * capacity, self.columns)
+        return Page(index // capacity * capacity, self.columns, index)
 
 
 def square(number: int, size: tuple[int, int]) -> int:

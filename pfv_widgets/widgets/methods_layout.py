@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pfv_widgets.widgets.grid import Box
 
 WIDTH = 1280  # pixels of the canvas: about two for one of the page
-LABEL = 232  # for the names of the rows
+LABEL = 258  # for the names of the rows
 LINE = 40  # height of a line of words
 GAP, BETWEEN = 12, 36  # between tiles, and between the images where each has several networks
 _WIDEST = 330

@@ -124,7 +124,7 @@ class MethodsPanel:
             (f"{unit} · {text.plain(named[unit], 30)}" if unit in named else str(unit), unit)
             for unit in range(max(counts, default=0))
         ]
-        return [("strongest of each image", None), *units]
+        return [("the strongest", None), *units]
 
     def _layer_options(self) -> list[tuple[str, Any]]:
         """Return all layers; of several networks, with whose each one is."""

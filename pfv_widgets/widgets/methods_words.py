@@ -183,13 +183,13 @@ def outcome_line(found: Sequence[Cell | None], target: Target, *, stopped: bool)
     errors = [cell.error for cell in cells if cell.error is not None]
     told = list(dict.fromkeys(text for cell in cells for text in cell.told))
     counted = f"{len(cells)} of {len(found)} maps"
+    every = f"{len(cells)} map{'s' * (len(cells) != 1)} of {target.layer or 'the output'}"
     if len(cells) < len(found):
         rest = "Stopped: Go on computes the rest." if stopped else "The rest is waiting."
         return f"{counted}. {rest}", "warning"
     if errors:
         return f"{len(errors)} of {len(found)} maps failed: {errors[0]}", "error"
-    where = target.layer or "the output"
     if told:
         marked = sum(bool(cell.told) for cell in cells)
-        return f"{len(cells)} maps of {where}; {marked} with a remark: {told[0]}", "warning"
-    return f"{len(cells)} maps of {where}.", "ok"
+        return f"{every}; {marked} with a remark: {told[0]}", "warning"
+    return f"{every}.", "ok"

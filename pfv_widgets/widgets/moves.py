@@ -23,12 +23,14 @@ def turned(scene: Scene, batch: Batch, step: int) -> Scene:
     if not 0 <= first < batch.number:
         return scene
     cursor = first if scene.page.columns == 1 else None
-    return replace(scene, page=replace(scene.page, first=first), cursor=cursor, hover=None)
+    return replace(scene, page=replace(scene.page, first=first, anchor=None), cursor=cursor, hover=None)
 
 
 def arranged(scene: Scene, batch: Batch, columns: int) -> Scene:
     """Show ``columns`` tiles in a row, on the page of the image that is looked at."""
     target = _looked_at(scene)
+    if scene.cursor is None and scene.hover is None and scene.page.anchor is not None:
+        target = scene.page.anchor
     page = Page(0, columns).holding(target, batch.size)
     cursor = target if columns == 1 else scene.cursor
     return replace(scene, page=page, cursor=cursor, hover=None)

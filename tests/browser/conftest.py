@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests.browser.lab import LabPage
 from tests.browser.notebook7 import Notebook7Page
@@ -30,6 +30,7 @@ FLAGS = (
     "--disable-quic",
 )
 numbers = count(1)
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 console_key = pytest.StashKey[list[str]]()
 context_key = pytest.StashKey[BrowserContext]()
 

@@ -26,7 +26,8 @@ def expected(explorer, index, side={SIDE}):
     assert explorer.wait(30)
     grid = explorer._grid
     tile, corner = grid.grid.tile, grid.grid.corner(index - grid.shown.start)
-    one = Image.fromarray(explorer.frame.composite()[index]).resize(tile[::-1], 3)
+    frame = explorer.pfv.render(explorer.scene.settings, only=[index])
+    one = Image.fromarray(frame.composite()[0]).resize(tile[::-1], 3)
     means = np.asarray(one.resize((side, side), Image.Resampling.BOX)).ravel().tolist()
     print(json.dumps([*corner, tile[1], tile[0], means]))
 """

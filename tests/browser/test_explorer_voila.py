@@ -59,7 +59,8 @@ def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     changed = [page.CANVASES, 30, 30, before[30, 30, :3].tolist()]
     page.wait_for(DIFFERS, changed)
     expect(explorer.slider("Opacity")).to_have_attribute("aria-valuenow", "0.0")
-    explorer.click(30, 30)
+    explorer.open_tab("Batch")
+    explorer.box.locator("canvas").nth(1).click(position={"x": 20, "y": 20})
     expect(explorer.box.get_by_text("15 of 16 images make the basis.")).to_be_visible()
     page.page.reload()
     again = painted(page)

@@ -196,7 +196,7 @@ def test_cell_in_work_says_so_and_goes_on_where_only_its_looks_change(
     explorer.settings = replace(explorer.settings, unit=1)
     assert gate.began.wait(20)  # another target: what was in work is left at once
     gate.tickets.release(10)
-    assert status(explorer) == "1 maps of the output."
+    assert status(explorer) == "1 map of the output."
     assert [task.target.unit for task in gate.computed] == [1]
 
 
@@ -253,7 +253,7 @@ def test_controls_follow_the_settings_and_set_them(grid: Open) -> None:
     explorer = grid(classes={2: "cat"})
     panel = explorer._panel
     labels = [label for label, _ in panel.unit.options]
-    assert labels == ["strongest of each image", "0", "1", "2 · cat", "3", "4"]
+    assert labels == ["the strongest", "0", "1", "2 · cat", "3", "4"]
     assert panel.layer.options[0] == ("Output", (None,))
     move(panel.unit, index=3)
     assert explorer.settings.unit == 2

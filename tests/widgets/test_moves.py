@@ -30,6 +30,17 @@ def test_turning_shows_every_image_once_and_stops_at_both_ends() -> None:
     assert shown(scene) == [0, 1, 2, 3]
 
 
+def test_images_stay_on_the_page_while_the_size_of_the_tiles_slides() -> None:
+    many = moves.Batch(200, (100, 100))
+    scene = replace(START, page=Page(64, 8))
+    for columns in (7, 6, 5, 4, 3, 4, 5):
+        scene = moves.arranged(scene, many, columns)
+        assert 64 in shown(scene, many)
+    assert shown(scene, many) == list(range(50, 75))
+    scene = moves.arranged(moves.turned(scene, many, 1), many, 3)
+    assert 75 in shown(scene, many)
+
+
 def test_turning_leaves_what_was_pointed_at_behind() -> None:
     scene = replace(START, cursor=1, hover=Spot(2, 0.5, 0.5))
     after = moves.turned(scene, NINE, 1)
