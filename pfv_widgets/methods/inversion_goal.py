@@ -11,7 +11,6 @@ from torch import Tensor
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.target import Target
 
-_LEAST_COSINE = 0.1  # below it a picture far from the component would have no way to it
 _LITTLE = 0.1  # of a usual activation: from there on it is the factor that counts
 _DEEP = -15.0  # below it log softplus(s) is s, to a ten-millionth
 _LEVEL, _SHARE = 128.0, 0.01  # of FeatureVis: half the range of grey levels, and a hundredth
@@ -135,8 +134,6 @@ class Components:
         ``(C,)`` and ``(R, C)``: unit vectors that have their sign.
     deviations
         ``(R,)`` of the photos' scores along each.
-    purity
-        Power of the cosine between an activation, about the mean, and its component.
     """
 
     where: Target
@@ -144,7 +141,6 @@ class Components:
     mean: Tensor
     directions: Tensor
     deviations: Tensor
-    purity: float = 1.0
     scored: str = "deviations of the photos"
 
     def check(self, values: Tensor) -> None:
@@ -161,20 +157,13 @@ class Components:
 
     def score(self, values: Tensor, rows: Tensor) -> Tensor:
         """Return the mean score over the places, in deviations of the photos' scores."""
-        return self._scores(values, rows)[0].mean(1)
+        about = values.mean((2, 3)) - self.mean.to(values)
+        along = torch.einsum("bc,bc->b", self.directions.to(values)[rows], about)
+        return along / self.deviations.to(values)[rows]
 
     def loss(self, values: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
-        """Return :func:`raised` of the score times a power of its cosine, averaged over places."""
-        scores, cosines = self._scores(values, rows)
-        # a place on the wrong side counts in full, however many directions it shares
-        shares = torch.where(scores > 0, cosines.clamp(min=_LEAST_COSINE) ** self.purity, 1.0)
-        return raised((scores * shares).mean(1) / scale)
-
-    def _scores(self, values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        about = (values - self.mean.to(values)[:, None, None]).flatten(2)
-        along = torch.einsum("bc,bcp->bp", self.directions.to(values)[rows], about)
-        cosines = along / about.norm(dim=1).clamp(min=1e-12)
-        return along / self.deviations.to(values)[rows][:, None], cosines
+        """Return :func:`raised` of the mean score."""
+        return raised(self.score(values, rows) / scale)
 
 
 def raised(scores: Tensor) -> Tensor:

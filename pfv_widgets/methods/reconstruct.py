@@ -126,7 +126,7 @@ def reconstruct(
     with torch.inference_mode(False):  # what is made under it has no gradient
         by = normalisation_of(transform) if transform is not None else wanted.normalisation
         canvas = Canvas.of(chosen.parametrisation, (height, width), by, device)
-        goal = wanted.goal(network, device, chosen.purity)
+        goal = wanted.goal(network, device)
         search = searching(network, goal, canvas, chosen, len(goal.names))
         found = search.run(_start(start, canvas, len(search.rows), by), watch)
         made = _reconstruction(found, goal, canvas, chosen, wanted)

@@ -67,7 +67,7 @@ class Asked:
             return None
         return normalisation_behind(torch.from_numpy(self.photos.pixels), self.photos.tensor)
 
-    def goal(self, network: nn.Module, device: torch.device, purity: float) -> Goal:
+    def goal(self, network: nn.Module, device: torch.device) -> Goal:
         """Return the goal; photos run through the network here.
 
         Raises
@@ -85,7 +85,7 @@ class Asked:
             directions = self.sign * self.basis.components[index]
             deviations = self.basis.variances[index].clamp(min=0).sqrt()
             mean = self.basis.mean.clone()  # it may have been made under inference_mode
-            return Components(where, names, mean, directions, deviations.clamp(min=1e-12), purity)
+            return Components(where, names, mean, directions, deviations.clamp(min=1e-12))
         if self.photos is not None:
             batch = self.photos.tensor.to(device, floating_dtype(network))
             with torch.inference_mode(False), guest(network):

@@ -63,11 +63,6 @@ class Reconstruct:
     rotation: float = slider(
         5.0, 0.0, 45.0, 0.5, label="Rotation", help="Degrees by which it turns meanwhile."
     )
-    purity: float = slider(
-        0.0, 0.0, 4.0, 0.1, label="Purity",
-        help="Of a component: 0 for as much of it as possible, whatever comes with it; more for "
-        "the component alone.",
-    )  # fmt: skip
     seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same picture.")
 
     def __post_init__(self) -> None:

@@ -102,18 +102,6 @@ def test_a_basis_makes_a_picture_for_each_of_its_components() -> None:
         pw.reconstruct(model, basis, layer="14", **SMALL)
 
 
-def test_purity_keeps_a_component_alone() -> None:
-    model, photos = tiny(), blobs(6)
-    frame = pw.PFV(model, photos).render(layer="5")
-    shares = []
-    for purity in (0.0, 3.0):
-        made = pw.reconstruct(model, frame, component=0, purity=purity, **SMALL)
-        maps = model[:6](made.tensor).detach() - frame.basis.mean[:, None, None]
-        along = torch.einsum("c,nchw->nhw", frame.basis.components[0], maps)
-        shares.append(float((along / maps.norm(dim=1)).mean()))
-    assert shares[1] > shares[0]
-
-
 def test_an_activation_itself_is_a_target() -> None:
     model, photo = tiny(), blobs(1)
     maps = model[:3](photo.tensor).detach()

@@ -68,18 +68,15 @@ def test_scores_are_means_over_the_places(rng: np.random.Generator) -> None:
     mean = torch.from_numpy(rng.normal(size=4))
     directions = torch.linalg.qr(torch.from_numpy(rng.normal(size=(4, 4))))[0][:2]
     deviations = torch.tensor([0.5, 2.0], dtype=torch.float64)
-    goal = Components(Target(), ("c", "d"), mean, directions, deviations, purity=2.0)
-    pure, plain = 0.0, 0.0
+    goal = Components(Target(), ("c", "d"), mean, directions, deviations)
+    right = 0.0
     for row in range(3):
         for column in range(5):
-            about = values[1, :, row, column] - mean
-            score = float(about @ directions[1]) / 2.0
-            cosine = float(about @ directions[1]) / float(about.norm())
-            plain += score / 15
-            pure += (score * max(cosine, 0.1) ** 2 if score > 0 else score) / 15
-    assert float(goal.score(values, rows)[1]) == pytest.approx(plain)
-    ones = torch.ones(2, dtype=torch.float64)
-    assert float(goal.loss(values, rows, ones)[1]) == pytest.approx(-math.log(math.log1p(math.exp(pure))))  # fmt: skip # noqa: E501
+            right += float((values[1, :, row, column] - mean) @ directions[1]) / 2.0 / 15
+    assert float(goal.score(values, rows)[1]) == pytest.approx(right)
+    assert float(goal.loss(values, rows, goal.scale(values))[1]) == pytest.approx(
+        -math.log(math.log1p(math.exp(10 * right)))
+    )
 
 
 def test_raised_falls_with_every_score_and_never_ends() -> None:
