@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,48 +16,13 @@ from pfv_widgets.engine.cache import ByteBoundedCache
 from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.settings import Settings
-from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods import METHODS
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.comparing_methods import Explainer, PrincipalFeatures
 from pfv_widgets.methods.comparing_networks import Network, named_models
 from pfv_widgets.methods.figures import limits
-from pfv_widgets.methods.method import (
-    Cancelled,
-    CancelledError,
-    Method,
-    Progress,
-    reduce_channels,
-    step,
-)
-from pfv_widgets.methods.running import check_differentiable, in_chunks, method_of
+from pfv_widgets.methods.method import Cancelled, Method, Progress, reduce_channels, step
+from pfv_widgets.methods.running import check_differentiable, in_chunks
 from pfv_widgets.methods.target import Target
-from pfv_widgets.parameters import suggestion, validate
-
-PFV_NAME = "pfv"  # its place among the names of METHODS
-
-
-def _as_in_settings(name: str) -> Any:
-    declared = next(one for one in dataclasses.fields(Settings) if one.name == name)
-    return dataclasses.field(default=declared.default, metadata=declared.metadata)
-
-
-@dataclass(frozen=True)
-class PrincipalFeatures:
-    """PFV as one of the methods: of the target's layer, or the last with maps before the output.
-
-    It looks at all images of one network together and knows of no unit.
-    """
-
-    components: int = _as_in_settings("components")
-    weighting: str = _as_in_settings("weighting")
-    sigma: float = _as_in_settings("sigma")
-
-    label: ClassVar[str] = "PFV"
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-
-Explainer = Method | PrincipalFeatures
 
 
 @dataclass(frozen=True)
@@ -256,58 +221,3 @@ class Comparison:
             dataclasses.replace(task, image=image): Cell(heatmap.clone(), told=frame.warnings)
             for image, heatmap in enumerate(heatmaps)
         }
-
-
-def explainer_of(method: object) -> tuple[str, Explainer]:
-    """Return the name and the instance of a method, PFV among them.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For anything but a name in ``METHODS``, ``"pfv"``, or an instance of one of them.
-    """
-    if isinstance(method, PrincipalFeatures):
-        return PFV_NAME, method
-    if method == PFV_NAME:
-        return PFV_NAME, PrincipalFeatures()
-    if isinstance(method, str) and method not in METHODS:
-        raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, names())}")
-    return method_of(method, {})  # type: ignore[arg-type] # it checks the type
-
-
-def explainers(methods: object) -> dict[str, Explainer]:
-    """Return methods by name, in order.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For what is no list of methods, or a method that comes twice.
-    """
-    given = [methods] if isinstance(methods, str | Method | PrincipalFeatures) else methods
-    if not isinstance(given, Iterable):
-        raise PFVTypeError(f"methods={methods!r:.60}: expected a list of names of methods.")
-    found: dict[str, Explainer] = {}
-    for name, instance in map(explainer_of, given):
-        if name in found:
-            raise PFVValueError(f"methods has {name!r} twice: leave one out.")
-        found[name] = instance
-    return found
-
-
-def names() -> list[str]:
-    """Names of all methods, PFV first."""
-    return [PFV_NAME, *METHODS]
-
-
-__all__ = [
-    "PFV_NAME",
-    "CancelledError",
-    "Cell",
-    "Comparison",
-    "Explainer",
-    "PrincipalFeatures",
-    "Task",
-    "explainer_of",
-    "explainers",
-    "names",
-]

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError, named
-from pfv_widgets.methods.comparing import CancelledError, Cell, Comparison, Explainer, Task
+from pfv_widgets.methods.comparing import Cell, Comparison, Task
+from pfv_widgets.methods.comparing_methods import Explainer
 from pfv_widgets.methods.comparing_scales import SCALES, Ink, coloured, inks
 from pfv_widgets.methods.comparing_table import Bar, Tile
-from pfv_widgets.methods.method import Cancelled, Progress, step
+from pfv_widgets.methods.method import Cancelled, CancelledError, Progress, step
 from pfv_widgets.methods.target import Target
 from pfv_widgets.parameters import suggestion
 

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.comparing import (
-    Cell,
-    Comparison,
-    PrincipalFeatures,
-    explainer_of,
-    explainers,
-)
+from pfv_widgets.methods.comparing import Cell, Comparison
+from pfv_widgets.methods.comparing_methods import PrincipalFeatures, explainer_of, explainers
 from pfv_widgets.methods.comparing_scales import MEANING
 from pfv_widgets.methods.comparing_table import Table, Tile, draw_table
 from pfv_widgets.methods.comparing_tiles import (

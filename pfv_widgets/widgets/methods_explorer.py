@@ -13,14 +13,16 @@ from typing import Any
 import ipywidgets as w
 import traitlets
 
-from pfv_widgets.engine.places import checked_place, replacing
+from pfv_widgets.engine.places import checked_place, write_figure_or_arrays
 from pfv_widgets.errors import named
-from pfv_widgets.methods.comparing import CancelledError, Cell, Comparison, Task
+from pfv_widgets.methods.comparing import Cell, Comparison, Task
 from pfv_widgets.methods.comparing_tiles import Classes
+from pfv_widgets.methods.method import CancelledError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.methods_bar import MethodsBar
 from pfv_widgets.widgets.methods_filling import Filling
+from pfv_widgets.widgets.methods_keep import MethodsKeep
 from pfv_widgets.widgets.methods_page import MethodsPage
 from pfv_widgets.widgets.methods_panel import MethodsPanel
 from pfv_widgets.widgets.methods_scene import MethodsSettings, name_of
@@ -29,7 +31,7 @@ from pfv_widgets.widgets.worker import LatestWins
 
 _FAREWELL = 10.0  # seconds that closing waits for the step in work
 _SELDOM = 0.15  # seconds between two reports of one map's progress
-_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
 
 
 class MethodsExplorer(w.VBox):
@@ -70,15 +72,18 @@ class MethodsExplorer(w.VBox):
             self.safely(self.stop), self.safely(self.go_on), self.safely(self.turn)
         )
         self._panel = MethodsPanel(comparison, settings, self.classes, self.edit)
+        self._keep = MethodsKeep(self.save, self.snippet)
         self._filling = Filling(self._compute, lambda: self._painting.submit(None))
         self._painting: LatestWins[None] = LatestWins(lambda _: self._paint())
         left = w.VBox(
             [self._bar.widget, self._page.widget],
             layout=w.Layout(flex="1 1 480px", min_width="0", overflow="hidden"),
         )
-        row = w.HBox(
-            [left, self._panel.widget], layout=w.Layout(width="100%", flex_flow="row wrap")
+        right = w.VBox(
+            [self._panel.widget, self._keep.widget],
+            layout=w.Layout(flex="0 1 250px", min_width="230px", padding="0 0 0 12px"),
         )
+        row = w.HBox([left, right], layout=w.Layout(width="100%", flex_flow="row wrap"))
         style = w.HTML(text.STYLE + STYLE, layout=w.Layout(margin="0"))
         self._parts = w.VBox([style, row])
         super().__init__([self._parts], layout=w.Layout(width="100%"), settings=settings)
@@ -138,16 +143,21 @@ class MethodsExplorer(w.VBox):
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the page with its colour bars as a figure; what is missing stays empty.
+        """Write the page as a figure with its colour bars, or its maps as ``.npz`` arrays.
+
+        A cell that is not computed stays empty, and is NaN among the numbers.
 
         Raises
         ------
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        place = checked_place(path, _SUFFIXES, "for a figure")
-        with replacing(place) as part:
-            self._page.figure(self.settings, self._cell).savefig(part, dpi=150)
+        place, settings = checked_place(path, _SUFFIXES, "for a figure or the maps"), self.settings
+        write_figure_or_arrays(
+            place,
+            lambda: self._page.figure(settings, self._cell),
+            lambda: self._page.arrays(settings, self._cell),
+        )
 
     def close(self) -> None:
         """Remove the widget from every page, stop the work and free what is kept."""
@@ -157,6 +167,7 @@ class MethodsExplorer(w.VBox):
         self._painting.close()
         self._painting.wait(_FAREWELL)
         self._page.close()
+        self._keep.close()
         self.comparison.close()
         close_all(self._parts)
         if self.comm is not None:
@@ -189,6 +200,7 @@ class MethodsExplorer(w.VBox):
             self._complaint = None
             self._plan()
             self._panel.show(self.settings)
+            self._keep.show()
 
     def _plan(self) -> None:
         """Ask for what is missing on the page."""

@@ -7,15 +7,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import ipywidgets as w
+import numpy as np
 
 from pfv_widgets.errors import PFVError
-from pfv_widgets.methods.comparing import Cell, Comparison, PrincipalFeatures, Task
+from pfv_widgets.methods.comparing import Cell, Comparison, Task
+from pfv_widgets.methods.comparing_methods import PrincipalFeatures
 from pfv_widgets.methods.comparing_scales import MEANING
 from pfv_widgets.methods.comparing_table import Table, Tile, draw_table
 from pfv_widgets.methods.comparing_tiles import Classes, Filled, reach, said, which
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.methods_layout import Layout
-from pfv_widgets.widgets.methods_scene import MethodsSettings
+from pfv_widgets.widgets.methods_scene import MethodsSettings, name_of
 from pfv_widgets.widgets.methods_sheet import MethodsSheet, Place, Shown
 from pfv_widgets.widgets.methods_words import legend, words
 
@@ -108,6 +110,29 @@ class MethodsPage:
             )
         )
 
+    def arrays(self, settings: MethodsSettings, find: Find) -> dict[str, np.ndarray]:
+        """Return the maps ``(images, networks, H, W)`` of each method by its name, and all names.
+
+        PFV has colours ``(images, networks, H, W, 3)``; what is missing is NaN.
+        """
+        filled, networks = self._filled(settings, find), self._comparison.networks
+        page = settings.page(len(self._comparison.images), len(networks))
+        found: dict[str, np.ndarray] = {}
+        for row, method in enumerate(settings.methods):
+            colours = (3,) if isinstance(method, PrincipalFeatures) else ()
+            missing = np.full((*self._comparison.images.size, *colours), np.nan, np.float32)
+            start = row * len(networks)
+            found[name_of(method)] = np.stack([
+                np.stack([
+                    missing if cell is None or cell.values is None else cell.values.numpy()
+                    for cell in cells[start : start + len(networks)]
+                ])
+                for cells in filled.cells
+            ])  # fmt: skip
+        found["images"] = np.array([self._comparison.images.names[image] for image in page])
+        found["networks"] = np.array([network.name for network in networks])
+        return found
+
     def close(self) -> None:
         """Remove everything from the page."""
         self._sheet.close()
@@ -117,7 +142,8 @@ class MethodsPage:
         networks, images = len(self._comparison.networks), self._comparison.images
         page = settings.page(len(images), networks)
         rows = len(settings.methods)
-        return Layout.of(page, networks, rows, images.size, settings.across)
+        across = min(settings.across, len(images) * networks)
+        return Layout.of(page, networks, rows, images.size, across)
 
     def _filled(self, settings: MethodsSettings, find: Find) -> Filled:
         networks = range(len(self._comparison.networks))

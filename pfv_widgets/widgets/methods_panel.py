@@ -8,7 +8,8 @@ from typing import Any
 
 import ipywidgets as w
 
-from pfv_widgets.methods.comparing import Comparison, Explainer, explainer_of, names
+from pfv_widgets.methods.comparing import Comparison
+from pfv_widgets.methods.comparing_methods import Explainer, explainer_of, names
 from pfv_widgets.methods.comparing_tiles import Classes
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets import text
@@ -212,5 +213,5 @@ class MethodsPanel:
                 w.HTML(text.heading("Methods")), *self.methods.values(),
                 self.chosen, self._options_box,
             ],
-            layout=w.Layout(flex="0 1 250px", min_width="230px", padding="0 0 0 12px"),
+            layout=w.Layout(width="100%", overflow="hidden"),
         )  # fmt: skip

@@ -9,12 +9,11 @@ from typing import Any
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods import METHODS
-from pfv_widgets.methods.comparing import (
+from pfv_widgets.methods.comparing import Comparison, Task
+from pfv_widgets.methods.comparing_methods import (
     PFV_NAME,
-    Comparison,
     Explainer,
     PrincipalFeatures,
-    Task,
     explainer_of,
     explainers,
 )

@@ -8,7 +8,8 @@ import matplotlib as mpl
 import numpy as np
 
 from pfv_widgets.engine.loading.batch import ImageBatch
-from pfv_widgets.methods.comparing import Cell, PrincipalFeatures
+from pfv_widgets.methods.comparing import Cell
+from pfv_widgets.methods.comparing_methods import PrincipalFeatures
 from pfv_widgets.methods.comparing_scales import MEANING
 from pfv_widgets.methods.comparing_table import Bar
 from pfv_widgets.methods.comparing_tiles import ZERO, Classes, note_of, reach, said

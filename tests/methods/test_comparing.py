@@ -13,20 +13,13 @@ import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.averaged import SmoothGrad
 from pfv_widgets.methods.backprop import GuidedBackprop, Saliency
-from pfv_widgets.methods.comparing import (
-    CancelledError,
-    Cell,
-    Comparison,
-    PrincipalFeatures,
-    Task,
-    explainer_of,
-    explainers,
-    names,
-)
+from pfv_widgets.methods.comparing import Cell, Comparison, Task
+from pfv_widgets.methods.comparing_methods import PrincipalFeatures, explainer_of, explainers, names
 from pfv_widgets.methods.comparing_networks import named_models
 from pfv_widgets.methods.comparing_scales import SCALES, Ink, coloured, inks, ranked
 from pfv_widgets.methods.comparing_tiles import class_names, number
 from pfv_widgets.methods.gradcam import GradCAM
+from pfv_widgets.methods.method import CancelledError
 from pfv_widgets.methods.target import Target
 from tests.networks import blobs, counted, tiny
 

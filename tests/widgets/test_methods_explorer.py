@@ -22,7 +22,8 @@ import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods import METHODS
 from pfv_widgets.methods.averaged import SmoothGrad
-from pfv_widgets.methods.comparing import Comparison, Task, names
+from pfv_widgets.methods.comparing import Comparison, Task
+from pfv_widgets.methods.comparing_methods import names
 from pfv_widgets.methods.comparing_scales import coloured, inks
 from pfv_widgets.methods.method import step
 from pfv_widgets.widgets.methods_explorer import MethodsExplorer
@@ -383,6 +384,22 @@ def test_snippet_brings_the_view_back_and_the_figure_is_written(grid: Open, tmp_
     assert np.asarray(Image.open(tmp_path / "grid.png").convert("L")).std() > 20
     with pytest.raises(PFVError, match=r"\.txt"):
         explorer.save(tmp_path / "grid.txt")
+    assert explorer._keep.code.value == explorer.snippet()
+    explorer._keep.file.name.value = str(tmp_path / "grid.npz")
+    press_button(explorer._keep.button)
+    explorer._keep.wait()
+    assert "Saved" in words(explorer._keep.said.value)
+    kept = np.load(tmp_path / "grid.npz")
+    cells = explorer.cells()
+    assert kept["pfv"].shape == (2, 1, 32, 32, 3)
+    for task, cell in cells.items():
+        name = "pfv" if task.method == explorer.settings.methods[0] else "smoothgrad"
+        assert np.array_equal(kept[name][task.image, 0], cell.values.numpy())
+    explorer._keep.file.name.value = str(tmp_path / "absent" / "grid.png")
+    press_button(explorer._keep.button)
+    explorer._keep.wait()
+    assert "there is no folder" in words(explorer._keep.said.value)
+    assert not explorer._keep.button.disabled
 
 
 def test_settings_name_what_is_wrong() -> None:

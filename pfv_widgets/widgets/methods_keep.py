@@ -1,0 +1,90 @@
+"""What is taken along from a grid of methods: the figure or its numbers, and the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as w
+
+from pfv_widgets.errors import named
+from pfv_widgets.widgets import text
+from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.jobs import Jobs
+from pfv_widgets.widgets.keep_parts import FileField, exists, wrapped, written
+
+_KINDS = {
+    ".png": "PNG picture",
+    ".svg": "SVG drawing",
+    ".pdf": "PDF for print",
+    ".npz": "NPZ arrays of numbers",
+}
+
+
+class MethodsKeep:
+    """A file's name with a button, and the lines that bring the view back.
+
+    Parameters
+    ----------
+    save
+        Writes what is shown to a file.
+    snippet
+        Returns the lines of code.
+    """
+
+    def __init__(self, save: Callable[[str], None], snippet: Callable[[], str]) -> None:
+        self._save, self._snippet = save, snippet
+        self._jobs = Jobs()
+        tip = "Where to write: a name, or a folder and a name."
+        self.file = FileField("methods.png", _KINDS, tip, typed=(".jpg", ".jpeg"))
+        self.button = w.Button(
+            description="Save",
+            tooltip="Write the page as it is now.",
+            layout=w.Layout(width="auto"),
+        )
+        self.button.on_click(lambda _: self._start())
+        self.said = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
+        self.code = w.Textarea(
+            tooltip="Code that brings this view back; models and images are yours.",
+            rows=6,
+            disabled=False,
+            layout=w.Layout(width="100%", margin="1px 0"),
+        )
+        self.widget = w.VBox(
+            [
+                w.HTML(text.heading("Keep")), self.file.kind, self.file.name, self.button,
+                self.said, self.code,
+            ],
+            layout=w.Layout(width="100%", overflow="hidden"),
+        )  # fmt: skip
+
+    def show(self) -> None:
+        """Write the lines of the view that is shown."""
+        self.code.value = self._snippet()
+
+    def wait(self) -> None:
+        """Wait until the file is written."""
+        self._jobs.wait()
+
+    def close(self) -> None:
+        """Close every widget; a file that is being written is finished."""
+        self._jobs.close(10.0)
+        close_all(self.widget)
+
+    def _start(self) -> None:
+        path = self.file.path
+        self._say("Writing the file …", "busy")
+        self.button.disabled = True
+        self._jobs.run(lambda _: self._write(path), self._failed)
+
+    def _write(self, path: str) -> None:
+        existed = exists(path)
+        self._save(path)
+        self._say(written(path, existed=existed), "ok")
+        self.button.disabled = False
+
+    def _failed(self, error: Exception) -> None:
+        self._say(named(error), "error")
+        self.button.disabled = False
+
+    def _say(self, message: str, kind: str) -> None:
+        self.said.value = wrapped(text.status(message, kind=kind))
