@@ -107,14 +107,15 @@ def own_norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, L
     rows = known.reshape(len(known), over, -1) if grouped else known.flatten(-len(over))
     deviation, mean = torch.std_mean(rows, -1, correction=0, keepdim=True)
     scale = (deviation.square() + given.get("eps", 1e-5)).rsqrt().expand_as(rows)
-    scale, mean = scale.reshape(known.shape), mean.expand_as(rows).reshape(known.shape)
-    numbers = [given.get(name) for name in ("weight", "bias")]
+    scale, shift = (one.reshape(known.shape) for one in (scale, -mean * scale))
     weight, bias = (
-        one if one is None else _along(one.detach(), values.ndim) if grouped else one.detach()
-        for one in numbers
+        one if one is None or not grouped else _along(one, values.ndim)
+        for one in (given.get("weight"), given.get("bias"))
     )
-    scale = scale if weight is None else scale * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
+    if weight is not None:
+        scale, shift = scale * weight.detach(), shift * weight.detach()
+    if bias is not None:
+        shift = shift + bias.detach()
     return values, LinearMap(_scale, scale, shift, 1 if grouped else -1)
 
 

@@ -132,12 +132,12 @@ def scaling_rule(linear: LinearMap, values: Tensor, signal: Tensor) -> Passed:
 def handed_on(linear: LinearMap, values: Tensor, relevance: Tensor, rest: Tensor) -> Tensor:
     """Return the signal that gives the rest of each place to the inputs of this place.
 
-    The rests of all channels of a place are added up first; each contribution gets a part in
-    proportion to its size, ``|R|·|xw| / Σ|xw|``. Where all inputs of a place are zero, those of
-    the whole image get it.
+    The rests of all channels of a place are added up first. Each unit there takes of them as it
+    did of the relevance, ``|R − rest|``, and divides it by the size of its contributions,
+    ``|xw| / Σ|xw|``. Where all inputs of a place are zero, those of the whole image get it.
     """
     sizes, pull = linear.at(values.abs(), linear.weight.abs())
-    weight = torch.where(sizes > 0, relevance.abs(), torch.zeros_like(sizes))
+    weight = torch.where(sizes > 0, (relevance - rest).abs(), torch.zeros_like(sizes))
     whole = weight.sum(linear.axis, keepdim=True)
     rest = rest.expand_as(relevance).sum(linear.axis, keepdim=True)
     everywhere = tuple(range(1, whole.ndim))

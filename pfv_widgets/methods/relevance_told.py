@@ -61,31 +61,22 @@ def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[
     pixels
         The leaf from which they were computed.
     """
-    words = []
-    if met:
-        how = [text for name, text in _HOW.items() if name in met]
-        words.append(
-            f"Not every operation is one of a network of ReLUs ({_listed(met)}): relevance passes "
-            f"those whole{''.join(how)}. Its rules were not made for them: read the map with care."
-        )
+    names = Counter(_names_behind(scores, pixels))
+    inside = sum(names[name] for name in _LAYERS)
     strange: Counter[str] = Counter()
-    inside = 0
-    for name in _names_behind(scores, pixels):
-        if name in _LAYERS:
-            inside += 1
-        elif name not in _KNOWN:
-            strange[_PEOPLE.get(name, name)] += 1
-    if inside:
-        words.append(
-            f"{inside} layers lie inside traced, scripted or fused parts, which pass the gradient "
-            "instead of relevance. Use the eager modules."
-        )
-    if strange:
-        words.append(
-            f"There is no rule for {_listed(strange)}: the map is gradient × input there, and "
-            "need not add up to the score. Prefer integrated gradients."
-        )
-    return tuple(words)
+    for name, count in names.items():
+        if name not in _KNOWN and name not in _LAYERS:
+            strange[_PEOPLE.get(name, name)] += count
+    how = "".join(text for name, text in _HOW.items() if name in met)
+    told = {
+        f"Not every operation is one of a network of ReLUs ({_listed(met)}): relevance passes "
+        f"those whole{how}. Its rules were not made for them: read the map with care.": met,
+        f"{inside} layers lie inside traced, scripted or fused parts, which pass the gradient "
+        "instead of relevance. Use the eager modules.": inside,
+        f"There is no rule for {_listed(strange)}: the map is gradient × input there, and need "
+        "not add up to the score. Prefer integrated gradients.": strange,
+    }
+    return tuple(text for text, there in told.items() if there)
 
 
 def conserved(relevance: Tensor, scores: Tensor, rest: str) -> tuple[str, ...]:
