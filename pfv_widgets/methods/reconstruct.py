@@ -56,6 +56,7 @@ def reconstruct(
     preview: Preview | None = None,
     every: float = 0.2,
     cancelled: Cancelled | None = None,
+    quiet: bool = False,
     options: Reconstruct | None = None,
     **changes: Any,
 ) -> Reconstruction:
@@ -101,6 +102,8 @@ def reconstruct(
     cancelled
         Asked before each step; where it says True, the best so far is returned. So it is
         where the kernel is interrupted.
+    quiet
+        Leave warnings to ``Reconstruction.warnings``.
     options, **changes
         A :class:`Reconstruct`, and fields of it: ``steps=512, runs=3, seed=1``. Without options
         the usual ones, for activations those of :meth:`Reconstruct.matching`.
@@ -130,7 +133,7 @@ def reconstruct(
         search = searching(network, goal, canvas, chosen, len(goal.names))
         found = search.run(_start(start, canvas, len(search.rows), by), watch)
         made = _reconstruction(found, goal, canvas, chosen, wanted)
-    for text in made.warnings:
+    for text in () if quiet else made.warnings:
         warnings.warn(text, PFVWarning, 2)
     return made
 

@@ -244,7 +244,9 @@ def test_pictures_are_normalised_as_the_photos_were() -> None:
     shown = torch.from_numpy(made.pixels).permute(0, 3, 1, 2) / 255
     assert float((made.tensor * 0.25 + 0.5 - shown).abs().max()) < 0.01
     usual = pw.reconstruct(tiny(), unit=1, size=32, steps=1)
-    mean, deviation = (torch.tensor(v).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # fmt: skip # noqa: E501
+    mean, deviation = (
+        torch.tensor(v).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
     shown = torch.from_numpy(usual.pixels).permute(0, 3, 1, 2) / 255
     assert float((usual.tensor * deviation + mean - shown).abs().max()) < 0.01
 

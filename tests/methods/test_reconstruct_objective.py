@@ -62,7 +62,9 @@ def test_scores_are_means_over_the_places(rng: np.random.Generator) -> None:
     assert float(scale[0]) == pytest.approx(
         0.1 * math.sqrt(np.mean(values[0].mean((1, 2)).numpy() ** 2))
     )
-    right = [-math.log(math.log(1 + math.exp(s / float(t)))) for s, t in zip(right, scale, strict=True)]  # fmt: skip # noqa: E501
+    right = [
+        -math.log(math.log(1 + math.exp(s / float(t)))) for s, t in zip(right, scale, strict=True)
+    ]
     assert units.loss(values, rows, scale).tolist() == pytest.approx(right)
 
     mean = torch.from_numpy(rng.normal(size=4))
@@ -84,7 +86,9 @@ def test_raised_falls_with_every_score_and_never_ends() -> None:
     losses = raised(scores)
     assert bool(losses.isfinite().all())
     assert bool((losses[2:].diff() < 0).all())
-    assert float(raised(torch.tensor(100.0)) - raised(torch.tensor(200.0))) == pytest.approx(math.log(2))  # fmt: skip # noqa: E501
+    assert float(raised(torch.tensor(100.0)) - raised(torch.tensor(200.0))) == pytest.approx(
+        math.log(2)
+    )
     (slope,) = torch.autograd.grad(losses.sum(), scores)
     assert bool((slope < 0).all())
 
@@ -136,7 +140,11 @@ def test_moves_shift_turn_and_scale_about_the_centre() -> None:
     share = down - whole
     column, row = 8, 6
     right = (1 - share) * pictures[..., row + whole, column + 2]
-    right = right + share * pictures[..., row + whole + 1, column + 2] if 0 <= row + whole < 11 else right  # fmt: skip # noqa: E501
+    right = (
+        right + share * pictures[..., row + whole + 1, column + 2]
+        if 0 <= row + whole < 11
+        else right
+    )
     if 0 <= row + whole < 11:
         torch.testing.assert_close(moved[..., row, column], right, rtol=1e-3, atol=1e-4)
     ring = torch.zeros(1, 1, 33, 65)
