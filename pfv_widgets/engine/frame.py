@@ -53,6 +53,8 @@ class Frame:
     indices
         Which images of the batch these are: all arrays hold these alone, in this order, while
         the basis, ``settings.images`` and the pins are those of the whole batch.
+    labels
+        The class of each image, or None where there are none.
     """
 
     heatmaps: Tensor
@@ -64,6 +66,7 @@ class Frame:
     names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     indices: tuple[int, ...] = ()
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.indices:

@@ -57,7 +57,7 @@ def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
     Parameters
     ----------
     labels
-        One text for each image, or None.
+        One text for each image; None: those of the frame.
 
     Raises
     ------
@@ -65,7 +65,8 @@ def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
         Unless there is one label for each image.
     """
     names = frame.names or tuple(f"image {index + 1}" for index in range(len(frame)))
-    entries = _Entries(frame, tuple(map(_line, names)), _checked_labels(labels, len(frame)))
+    labels = _checked_labels(frame.labels if labels is None else labels, len(frame))
+    entries = _Entries(frame, tuple(map(_line, names)), labels)
     script = _asset("page.js")
     style = _filled(_asset("page.css"), entries.look())
     policy = (

@@ -127,7 +127,7 @@ class PFV(Kept):
             else:
                 heatmaps, more = self._painted(view, settings, size, chosen)
                 told += more
-            indices = chosen or tuple(range(number))
+            indices, labels = chosen or tuple(range(number)), self.images.labels
             return Frame(
                 heatmaps,
                 _some(self.scores(*view), chosen).clone(),  # copies: what is kept stays as it is
@@ -138,6 +138,7 @@ class PFV(Kept):
                 tuple(self.images.names[index] for index in indices),
                 told,
                 indices,
+                labels and tuple(labels[index] for index in indices),
             )
 
     def similarity(self, pins: Iterable[Pin], layer: str | None = None) -> Tensor:

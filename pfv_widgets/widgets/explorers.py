@@ -16,7 +16,6 @@ import traitlets
 from IPython.display import display
 
 from pfv_widgets.engine.frame import Frame
-from pfv_widgets.engine.page import write_page
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.engine.still import still
@@ -121,17 +120,14 @@ class PFVExplorer(w.VBox):
         return f"import pfv_widgets as pw\n\n{settings}\n{explorer}\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the picture on show: see :meth:`Frame.save`; ``.html`` gives a page of its own.
+        """Write the picture on show: see :meth:`Frame.save`.
 
         Raises
         ------
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        if str(path).lower().endswith((".html", ".htm")):
-            write_page(self.frame, path, self.pfv.images.labels)
-        else:
-            self.frame.save(path)
+        self.frame.save(path)
 
     def save_sweep(
         self,

@@ -17,6 +17,7 @@ from pfv_widgets.widgets import moves, text
 from pfv_widgets.widgets.canvas import ImageGrid
 from pfv_widgets.widgets.composition import toggled, weights_of
 from pfv_widgets.widgets.grid import Spot
+from pfv_widgets.widgets.host import Host
 from pfv_widgets.widgets.pins import PinRow
 from pfv_widgets.widgets.pointer import Meanings, Pointer
 from pfv_widgets.widgets.scene import Scene, Selection
@@ -28,30 +29,15 @@ _HOW_TO = (
 _ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 
 
-class Host(Protocol):
-    """What the gallery asks of its explorer."""
+class GalleryHost(Host, Protocol):
+    """What the gallery asks of its explorer besides."""
 
     @property
     def scene(self) -> Scene:
         """What is asked for."""
 
-    def edit(self, change: Callable[[Settings], Settings]) -> None:
-        """Change the settings."""
-
-    def go(self, change: Callable[[Scene], Scene], *, quiet: bool = False) -> None:
-        """Change what is looked at; ``quiet`` leaves the controls as they are."""
-
-    def travel(self, direction: str) -> None:
-        """``"undo"`` or ``"redo"``."""
-
-    def gesture(self, begins: bool) -> None:
-        """Make one step to undo of all that changes until it ends."""
-
     def places(self) -> tuple[int, int]:
         """Height and width of the feature map on show."""
-
-    def safely(self, action: Callable[..., None]) -> Callable[..., None]:
-        """Make an action tell its errors in the status line."""
 
 
 class Gallery:
@@ -69,7 +55,9 @@ class Gallery:
         What is looked at first.
     """
 
-    def __init__(self, grid: ImageGrid, images: ImageBatch, host: Host, scene: Scene) -> None:
+    def __init__(
+        self, grid: ImageGrid, images: ImageBatch, host: GalleryHost, scene: Scene
+    ) -> None:
         self._grid, self._images, self._host = grid, images, host
         self._batch = moves.Batch(len(images), grid.image_size)
         self._columns = scene.page.columns  # to go back to from a zoomed image
@@ -123,6 +111,7 @@ class Gallery:
         if len(self._host.scene.settings.pins) >= MOST_PINS:
             raise PFVValueError(f"pins: there are {MOST_PINS} already; remove one first.")
         pin = (spot.image, round(spot.x, 4), round(spot.y, 4))
+        self._host.gesture(False)  # each pin is a step of its own, however quickly they follow
         self._host.edit(lambda old: replace(old, pins=(*old.pins, pin), similarity=True))
 
     def unpin(self, number: int | None) -> None:
@@ -135,6 +124,7 @@ class Gallery:
             return replace(old, pins=tuple(kept))
 
         if self._host.scene.settings.pins:
+            self._host.gesture(False)
             self._host.edit(without)
 
     def pressed(self, key: str, shift: bool, ctrl: bool) -> None:
@@ -237,6 +227,7 @@ class Gallery:
             weights = weights_of(old.images, self._batch.number)
             return replace(old, images=toggled(weights, index, labels))
 
+        self._host.gesture(False)
         self._host.edit(changed)
 
     def _escape(self) -> None:

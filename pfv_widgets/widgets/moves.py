@@ -23,7 +23,9 @@ def turned(scene: Scene, batch: Batch, step: int) -> Scene:
     if not 0 <= first < batch.number:
         return scene
     cursor = first if scene.page.columns == 1 else None
-    return replace(scene, page=replace(scene.page, first=first, anchor=None), cursor=cursor, hover=None)
+    return replace(
+        scene, page=replace(scene.page, first=first, anchor=None), cursor=cursor, hover=None
+    )
 
 
 def arranged(scene: Scene, batch: Batch, columns: int) -> Scene:

@@ -20,6 +20,7 @@ from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch import BatchTab
 from pfv_widgets.widgets.components import ComponentsTab
 from pfv_widgets.widgets.grid import Spot
+from pfv_widgets.widgets.host import Host
 from pfv_widgets.widgets.jobs import Jobs
 from pfv_widgets.widgets.keep import KeepTab
 from pfv_widgets.widgets.scene import Scene, Selection
@@ -27,24 +28,12 @@ from pfv_widgets.widgets.scene import Scene, Selection
 _FAREWELL = 10.0  # seconds that closing waits for the job in work
 
 
-class Host(Protocol):
-    """What the pages ask of their explorer."""
+class PagesHost(Host, Protocol):
+    """What the pages ask of their explorer besides."""
 
     @property
     def settings(self) -> Settings:
         """What is asked for."""
-
-    def edit(self, change: Callable[[Settings], Settings]) -> None:
-        """Change the settings."""
-
-    def go(self, change: Callable[[Scene], Scene], *, quiet: bool = False) -> None:
-        """Change what is looked at."""
-
-    def gesture(self, begins: bool) -> None:
-        """Make one step to undo of all that changes until it ends."""
-
-    def travel(self, direction: str) -> None:
-        """``"undo"`` or ``"redo"``."""
 
     def tell(self, message: str, kind: str) -> None:
         """Show a message in the status line."""
@@ -66,9 +55,6 @@ class Host(Protocol):
     ) -> SavedSweep | None:
         """Write an animation."""
 
-    def safely(self, action: Callable[..., None]) -> Callable[..., None]:
-        """Make an action tell its errors in the status line."""
-
 
 class Pages:
     """Builds the pages, hands them what is shown, and runs their long work.
@@ -81,7 +67,7 @@ class Pages:
         The explorer.
     """
 
-    def __init__(self, pfv: PFV, host: Host) -> None:
+    def __init__(self, pfv: PFV, host: PagesHost) -> None:
         self._pfv, self._host = pfv, host
         self._scene: Scene | None = None
         self._frame: Frame | None = None
@@ -168,7 +154,7 @@ class Pages:
 class _Actions:
     """What the page "Keep" may do: most of it is the explorer's."""
 
-    def __init__(self, pfv: PFV, host: Host, jobs: Jobs) -> None:
+    def __init__(self, pfv: PFV, host: PagesHost, jobs: Jobs) -> None:
         self._host, self._jobs = host, jobs
         self.classes: tuple[str, ...] = tuple(pfv.images.classes)
         self.edit, self.snippet, self.tell = host.edit, host.snippet, host.tell

@@ -145,7 +145,7 @@ class ReconstructionExplorer(w.VBox):
         self.reconstruction = made
         self.picture.value = as_png(made.pixels)
         steps = f"{made.losses.shape[1]} of {options.steps} steps"
-        scores = ", ".join(f"{score:.3g}" for score in made.scores.tolist())
+        scores = ", ".join(f"{score:.3g}".replace("-", "−") for score in made.scores.tolist())
         done = f"{'Stopped' if made.stopped else 'Done'} after {steps}: {made.scored} {scores}"
         self._tell(" ".join([f"{done}.", *made.warnings]), "warning" if made.warnings else "ok")
         self._buttons(running=False)
@@ -164,7 +164,8 @@ class ReconstructionExplorer(w.VBox):
     def _show(self, step: int, total: int, pixels: np.ndarray, losses: tuple[float, ...]) -> None:
         self.picture.value = as_png(pixels)
         loss = min((one for one in losses if math.isfinite(one)), default=math.nan)
-        self._tell(f"Step {step} of {total}, loss {loss:.3f}", "busy", step / total)
+        line = f"Step {step} of {total}, loss {loss:.3f}".replace("-", "−")
+        self._tell(line, "busy", step / total)
 
     def _failed(self, error: Exception) -> None:
         self._tell(named(error), "error")

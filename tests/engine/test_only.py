@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,14 @@ def test_some_images_have_the_colours_of_the_whole_picture(
     whole = pfv.render(size=size, **look).heatmaps
     some = pfv.render(size=size, only=(4, 1), **look).heatmaps
     torch.testing.assert_close(some, whole[[4, 1]], atol=1e-5, rtol=0)
+
+
+def test_labels_go_with_their_images() -> None:
+    images = replace(blobs(4), labels=("cat", "dog", "cat", "ant"))
+    pfv = PFV(tiny(), images, device="cpu")
+    assert pfv.render().labels == images.labels
+    assert pfv.render(only=(3, 1)).labels == ("ant", "dog")
+    assert PFV(tiny(), blobs(4), device="cpu").render().labels is None
 
 
 @pytest.mark.parametrize("colour_map", COLOUR_MAPS)

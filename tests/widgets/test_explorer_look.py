@@ -225,6 +225,19 @@ def test_pins_are_painted_and_their_chips_remove_them(
     assert shows_its_frame(recorded, explorer)
 
 
+def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -> None:
+    places = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
+    for place in places:
+        click(explorer, *place)
+    press_button(explorer._gallery.pins.chips[0])
+    seen = [explorer.settings.pins]
+    for _ in range(4):
+        explorer.undo()
+        seen.append(explorer.settings.pins)
+    first, second, third = places
+    assert seen == [(second, third), tuple(places), (first, second), (first,), ()]
+
+
 def test_pin_paints_how_alike_all_places_are(recorded: RecordedPage, explorer: PFVExplorer) -> None:
     recorded.load_anew(explorer._grid.canvas)
     explorer.settings = replace(explorer.settings, view="heatmap")
