@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pfv_widgets.engine.survey import Layer
     from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
     from pfv_widgets.methods.attribution import Attribution, attribute
+    from pfv_widgets.methods.by_component import ComponentSplit, split_by_component
     from pfv_widgets.methods.comparison_figures import figure_methods, figure_networks
     from pfv_widgets.methods.reconstruct import reconstruct
     from pfv_widgets.methods.reconstruct_options import Reconstruct
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pfv_widgets.widgets.explorers import PFVExplorer
     from pfv_widgets.widgets.methods_entry import explore_methods
     from pfv_widgets.widgets.methods_explorer import MethodsExplorer
+    from pfv_widgets.widgets.reconstruct_live import explore_reconstruction
 
 try:
     __version__ = version("pfv-widgets")
@@ -42,6 +44,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 # torch and Jupyter take seconds to import: each name is fetched when it is first used
 _HOMES = {
     "Attribution": "methods.attribution",
+    "ComponentSplit": "methods.by_component",
     "Frame": "engine.frame",
     "ImageBatch": "engine.loading.batch",
     "Layer": "engine.survey",
@@ -61,17 +64,20 @@ _HOMES = {
     "demo_model": "demo.gallery",
     "explore": "widgets.entry",
     "explore_methods": "widgets.methods_entry",
+    "explore_reconstruction": "widgets.reconstruct_live",
     "figure_methods": "methods.comparison_figures",
     "figure_networks": "methods.comparison_figures",
     "fit_basis": "engine.dataset",
     "heatmaps_from_activations": "engine.stages",
     "load_images": "engine.images",
     "reconstruct": "methods.reconstruct",
+    "split_by_component": "methods.by_component",
 }
 
 __all__ = [
     "PFV",
     "Attribution",
+    "ComponentSplit",
     "Frame",
     "ImageBatch",
     "Layer",
@@ -91,12 +97,14 @@ __all__ = [
     "demo_model",
     "explore",
     "explore_methods",
+    "explore_reconstruction",
     "figure_methods",
     "figure_networks",
     "fit_basis",
     "heatmaps_from_activations",
     "load_images",
     "reconstruct",
+    "split_by_component",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,9 @@ from pfv_widgets.methods.target import Target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from pfv_widgets.engine.frame import Frame
+    from pfv_widgets.methods.by_component import ComponentSplit
 
 _SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
 CHUNK = 16  # images that a method is given at a time
@@ -106,6 +109,33 @@ class Attribution:
         """
         place = checked_place(path, _SUFFIXES, "for a figure or the arrays")
         write_figure_or_arrays(place, self.figure, self._arrays)
+
+    def of(self, images: Iterable[int]) -> Attribution:
+        """Return the attribution of the images at these places alone, in that order."""
+        rows = list(images)
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in ("maps", "signed", "scores", "units")},
+            names=tuple(self.names[row] for row in rows) if self.names else (),
+            pixels=None if self.pixels is None else self.pixels[rows],
+        )
+
+    def by_component(self, frame: Frame) -> ComponentSplit:
+        """Say how much of the evidence falls on the regions of each PFV colour.
+
+        Parameters
+        ----------
+        frame
+            PFV of the same images, or of some of them; see :func:`split_by_component`.
+
+        Raises
+        ------
+        PFVTypeError, PFVValueError
+            If it is no frame, or one of other images.
+        """
+        from pfv_widgets.methods.by_component import split_by_component
+
+        return split_by_component(self, frame)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         tensors = {name: getattr(self, name) for name in ("maps", "signed", "scores", "units")}
