@@ -141,7 +141,7 @@ class Components:
     mean: Tensor
     directions: Tensor
     deviations: Tensor
-    scored: str = "deviations of the photos"
+    scored: str = "deviations from the mean"
 
     def check(self, values: Tensor) -> None:
         """Raise where the layer has another number of channels."""

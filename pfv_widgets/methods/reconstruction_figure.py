@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pfv_widgets.methods.reconstruction import Reconstruction
 
 # in inches
-_SIDE, _GAP, _EDGE, _HEAD, _NAME, _CURVE, _FOOT = 2.1, 0.12, 0.15, 0.4, 0.36, 0.75, 0.45
+_SIDE, _GAP, _EDGE, _HEAD, _NAME, _CURVE, _FOOT = 2.1, 0.1, 0.15, 0.4, 0.34, 0.7, 0.4
 _NARROWEST = 4.2
 _PER_INCH = 17  # letters of a name
 

@@ -20,8 +20,8 @@ CELL = """
 import ipywidgets as w
 import pfv_widgets as pw
 from pfv_widgets.demo import CLASSES
-from pfv_widgets.widgets.reconstruct_live import explore_reconstruction
-explorer = explore_reconstruction(pw.demo_model(), pw.demo_images(4), classes=CLASSES, steps=4000)
+model, photos = pw.demo_model(), pw.demo_images(4)
+explorer = pw.explore_reconstruction(model, photos, classes=CLASSES, steps=4000)
 w.VBox([explorer], layout=w.Layout(width="760px"))
 """
 PIXELS = """async (source) => {
