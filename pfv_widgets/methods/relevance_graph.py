@@ -24,6 +24,7 @@ from pfv_widgets.methods.relevance_maps import (
     NORMS,
     OWN_NORMS,
     SHIFTS,
+    WRITTEN,
     Kind,
     folded,
     layer_of,
@@ -184,7 +185,10 @@ class RelevanceMode(TorchFunctionMode):
         if found is None:
             return None
         values, linear = found
-        return self._apply(values, partial(func, *args, **kwargs), Step(linear, "scaling"))
+        before = values.clone() if func in WRITTEN else values
+        run = partial(linear.apply, before, linear.weight, linear.bias)
+        outputs = self._apply(before, run, Step(linear, "scaling"))
+        return values.copy_(outputs) if func in WRITTEN else outputs
 
     def _apply(self, values: Tensor, run: Callable[[], Tensor], step: Step) -> Tensor:
         if step.kind != "scaling" and values.shape == self.direct.shape:

@@ -27,16 +27,12 @@ DENSE: frozenset[Operation] = frozenset({F.linear})
 NORMS: frozenset[Operation] = frozenset({F.batch_norm, torch.batch_norm})
 # normalisations by statistics of each image
 OWN_NORMS: dict[Any, str] = {F.layer_norm: "LayerNorm", F.group_norm: "GroupNorm"}
-_PLUS: set[Operation] = {
-    torch.add,
-    Tensor.add,
-    Tensor.__add__,
-    Tensor.__radd__,
-    Tensor.add_,
-    Tensor.__iadd__,
-}
-_MINUS: set[Operation] = {torch.sub, Tensor.sub, Tensor.__sub__, Tensor.sub_, Tensor.__isub__}
-SHIFTS: frozenset[Operation] = frozenset(_PLUS | _MINUS)
+WRITTEN: frozenset[Operation] = frozenset(
+    {Tensor.add_, Tensor.__iadd__, Tensor.sub_, Tensor.__isub__}
+)
+_PLUS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__)
+_MINUS = (torch.sub, Tensor.sub, Tensor.__sub__, Tensor.sub_, Tensor.__isub__)
+SHIFTS: frozenset[Any] = frozenset((*_PLUS, *_MINUS))
 
 _LAYER = ("input", "weight", "bias")
 _NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")

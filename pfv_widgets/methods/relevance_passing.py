@@ -72,7 +72,8 @@ def passed(
     call = relu._as_relu(func, args, kwargs) if func in relu._ARGUMENTS else None
     if call is not None:
         values, high, inplace = call
-        if not is_activation(values) or (high == torch.inf and not positive):
+        native = relu._ARGUMENTS[func] is relu._RELU and high == torch.inf
+        if not is_activation(values) or (native and not positive):
             return None  # its gradient passes relevance whole
         rectified = values.detach().clamp(0, high)
         return _written(values, _Passed.apply(values, rectified, positive), inplace)

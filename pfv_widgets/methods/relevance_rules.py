@@ -149,12 +149,12 @@ def handed_on(linear: LinearMap, values: Tensor, relevance: Tensor, rest: Tensor
 def box_rule(linear: LinearMap, values: Tensor, signal: Tensor) -> Tensor:
     """Return the relevance of pixels by z^B, for inputs in a range (Montavon et al. 2017).
 
-    The range is that of each channel of each image.
+    The range is that of each channel of each image, with zero.
     """
     up, down = linear.weight.clamp(min=0), linear.weight.clamp(max=0)
     places = tuple(range(2, values.ndim))
-    low = values.amin(places, keepdim=True).expand_as(values)
-    high = values.amax(places, keepdim=True).expand_as(values)
+    low = values.amin(places, keepdim=True).clamp(max=0).expand_as(values)
+    high = values.amax(places, keepdim=True).clamp(min=0).expand_as(values)
     outputs, pull = linear.at(values, linear.weight)
     lower, pull_low = linear.at(low, up)
     upper, pull_high = linear.at(high, down)

@@ -91,7 +91,7 @@ def conserved(relevance: Tensor, scores: Tensor, rest: str) -> tuple[str, ...]:
     why = (
         "biases and ε absorbed the rest, which rest='handed on' gives to the inputs"
         if rest == "absorbed"
-        else "some had no inputs to go to, or rounding of large opposite parts took it"
+        else "an operation has no rule, some had no inputs to go to, or rounding took it"
     )
     told = f"The map adds up to {span} of the score, where 1 is right, in {int(off.sum())} of "
     return (f"{told}{len(relevance)} images: {why}.",)
@@ -122,7 +122,7 @@ def _names_behind(scores: Tensor, pixels: Tensor) -> Iterator[str]:
             on_the_way.add(node)
             ends += after.get(node, [])
     for node in on_the_way:
-        name = node.name().rpartition("::")[2].rstrip("0123456789s").removesuffix("Backward")
+        name = node.name().rpartition("::")[2].partition("Backward")[0]
         operands = sum(one in on_the_way for one in before[node])
         yield f"{name} of two" if name in _TWO and operands > 1 else name
 
