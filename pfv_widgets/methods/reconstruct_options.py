@@ -44,11 +44,11 @@ class Reconstruct:
         1.0, 0.01, 20.0, 0.01, label="Rate", help="Length of the steps, 1 is the usual one."
     )
     p_norm: float = slider(
-        4.0, 0.0, 10.0, 0.01, label="Range",
+        2.0, 0.0, 10.0, 0.01, label="Range",
         help="Weight of the 6-norm, which keeps the colours in range; 1 is that of FeatureVis.",
     )  # fmt: skip
     total_variation: float = slider(
-        0.001, 0.0, 2.0, 0.0001, label="Smoothness",
+        0.0005, 0.0, 2.0, 0.0001, label="Smoothness",
         help="Weight of the total variation, which keeps neighbours alike; 1 is that of "
         "FeatureVis.",
     )  # fmt: skip

@@ -66,7 +66,7 @@ def _lines(made: Reconstruction, index: int, room: int) -> tuple[str, str]:
     runs = made.options.runs
     run = f", run {index % runs + 1}" if runs > 1 else ""
     value = float(made.scores[index])
-    score = f"{made.scored} {value:.3g}".replace("-", "−")
+    score = f"{made.scored} {value:.4g}".replace("-", "−")
     return _plain(made.names[index], room - len(run)) + run, score
 
 
@@ -86,6 +86,7 @@ def _draw_losses(figure: Figure, made: Reconstruction, bottom: float) -> None:
 def _plain(text: str, most: int) -> str:
     """Return one printable line of ASCII, Latin and Greek letters, cut to ``most`` characters."""
     kept = "".join(one if one.isprintable() else " " for one in text)
-    line = " ".join("".join(one if ord(one) < 0x2200 else "□" for one in kept).split())
-    line = line.replace("□□", "□")
+    line = " ".join(
+        "".join(one if ord(one) < 0x2200 or one == "−" else "□" for one in kept).split()
+    )
     return line if len(line) <= most else f"{line[: max(most - 1, 1)]}…"

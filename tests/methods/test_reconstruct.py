@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchvision import models
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
@@ -83,6 +84,7 @@ def test_a_component_is_raised_or_lowered(sign: int) -> None:
     made = pw.reconstruct(model, frame, component=1, sign=sign, **SMALL)
     assert made.names == (f"component 2 {'+' if sign > 0 else '−'}",)
     assert made.layer == "5"
+    assert made.figure().axes[0].texts[0].get_text() == made.names[0]
     scores = frame.basis.project(model[:6](made.tensor).detach())[:, 1].mean()
     deviation = frame.basis.variances[1].sqrt()
     torch.testing.assert_close(sign * scores / deviation, made.scores[0], rtol=1e-4, atol=1e-5)
@@ -102,6 +104,18 @@ def test_a_basis_makes_a_picture_for_each_of_its_components() -> None:
         pw.reconstruct(model, basis, layer="14", **SMALL)
 
 
+@pytest.mark.assets
+def test_the_real_network_knows_the_bird_that_it_made(assets: Path) -> None:
+    network = models.squeezenet1_0()
+    network.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+    network.eval()
+    made = pw.reconstruct(network, unit=14, size=128, steps=24, rate=2.0, jitter=8)
+    with torch.no_grad():
+        assert int(network(made.tensor).argmax()) == 14
+        photos = pw.load_images(assets / "photos" / "imagenet", size=128)
+        assert float(network(photos.tensor)[:, 14].max()) < float(made.scores)
+
+
 def test_an_activation_itself_is_a_target() -> None:
     model, photo = tiny(), blobs(1)
     maps = model[:3](photo.tensor).detach()
@@ -119,23 +133,23 @@ def test_an_activation_itself_is_a_target() -> None:
 
 
 def test_the_same_seed_gives_the_same_pictures_and_leaves_all_as_it_was() -> None:
-    model, photo = tiny().train(), blobs(1)
+    model, photo, few = tiny().train(), blobs(1), SMALL | {"steps": 12}
     model[4].weight.grad = torch.ones_like(model[4].weight)
     before = photo.tensor.clone()
     state = torch.random.get_rng_state()
     with unchanged(model):
-        first = pw.reconstruct(model, layer="6", unit=1, runs=2, **SMALL)
+        first = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)
         with torch.inference_mode():
-            second = pw.reconstruct(model, layer="6", unit=1, runs=2, **SMALL)
+            second = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)
         pw.reconstruct(model, photo, layer="2", steps=2)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert np.array_equal(first.pixels, second.pixels)
     assert torch.equal(first.losses, second.losses)
     assert torch.equal(photo.tensor, before)
-    other = pw.reconstruct(model, layer="6", unit=1, seed=1, **SMALL)
+    other = pw.reconstruct(model, layer="6", unit=1, seed=1, **few)
     assert not np.array_equal(other.pixels[0], first.pixels[0])
     assert not np.array_equal(first.pixels[0], first.pixels[1])
-    alone = pw.reconstruct(model, layer="6", unit=1, **SMALL)
+    alone = pw.reconstruct(model, layer="6", unit=1, **few)
     assert correlation(alone.pixels[0], first.pixels[0]) > 0.999
     assert first.best == int(first.best_losses.argmin())
 
@@ -351,9 +365,13 @@ def test_reconstruction_is_saved_and_is_a_batch(suffix: str, tmp_path: Path) -> 
     assert isinstance(made.images, pw.ImageBatch)
     assert made.images.names[1] == "a$b$, run 2"
     assert len(pw.PFV(tiny(), made.images).render(layer="5").heatmaps) == 6
-    tiles = [axis.images[0].get_array() for axis in made.figure(columns=4).axes[:6]]
+    figure = made.figure(columns=4)
+    tiles = [axis.images[0].get_array() for axis in figure.axes[:6]]
     assert np.array_equal(tiles[1][:, :40], images.pixels[0])
     assert np.array_equal(tiles[1][:, 40:], made.pixels[1])
+    said = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert "a$b$, run 2" in said
+    assert f"distance {float(made.scores[1]):.4g}" in said
     for columns in (0, 1.5):
         with pytest.raises(PFVError, match="columns="):
             made.figure(columns=columns)  # type: ignore[arg-type]
