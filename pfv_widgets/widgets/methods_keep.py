@@ -42,11 +42,10 @@ class MethodsKeep:
             layout=w.Layout(width="auto"),
         )
         self.button.on_click(lambda _: self._start())
-        self.said = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
+        self.said = w.HTML(layout=w.Layout(width="96%", overflow="hidden"))
         self.code = w.Textarea(
             tooltip="Code that brings this view back; models and images are yours.",
             rows=6,
-            disabled=False,
             layout=w.Layout(width="100%", margin="1px 0"),
         )
         self.widget = w.VBox(

@@ -20,6 +20,7 @@ Edit = Callable[[Callable[[MethodsSettings], MethodsSettings]], None]
 
 LOOK = ("scale", "view", "opacity", "across")
 _STYLE = {"description_width": "84px"}
+_ROOM = "112px"  # for the names of options, which are longer than ours
 _WIDE = {"width": "100%", "margin": "1px 0"}
 
 
@@ -189,9 +190,10 @@ class MethodsPanel:
             self.options = Controls(
                 method, parameters_of(method), lambda field, value: self._option(name, field, value)
             )
-        self._options_box.children = (
-            [] if self.options is None else [*self.options.by_name.values()]
-        )
+        controls = [] if self.options is None else [*self.options.by_name.values()]
+        for control in controls:
+            control.style.description_width = _ROOM
+        self._options_box.children = controls
         for control in before:
             close_all(control)
 

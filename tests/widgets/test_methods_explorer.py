@@ -26,6 +26,7 @@ from pfv_widgets.methods.comparing import Comparison, Task
 from pfv_widgets.methods.comparing_methods import names
 from pfv_widgets.methods.comparing_scales import coloured, inks
 from pfv_widgets.methods.method import step
+from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods_layout import Layout
 from pfv_widgets.widgets.methods_scene import MethodsSettings
@@ -127,9 +128,11 @@ def shows_its_maps(recorded: RecordedPage, explorer: MethodsExplorer, tolerance:
 
 def test_grid_is_a_public_widget_with_every_method_in_it(grid: Open) -> None:
     explorer = grid(methods=None)
+    explorer.stop()
     assert isinstance(explorer, pw.MethodsExplorer)
     assert list(explorer._panel.methods) == names() == ["pfv", *METHODS]
-    explorer.stop()
+    kinds = [type(method).__name__ for method in explorer.settings.methods]
+    assert kinds[:4] == ["PrincipalFeatures", "Saliency", "Deconvnet", "GuidedBackprop"]
 
 
 def test_cells_fill_in_and_look_as_their_maps(recorded: RecordedPage, grid: Open) -> None:
@@ -218,10 +221,16 @@ def test_another_target_repaints_and_going_back_computes_nothing(
 
 @pytest.mark.parametrize("scale", ["each method", "all alike"])
 def test_scales_and_the_overlay_are_painted(recorded: RecordedPage, grid: Open, scale: str) -> None:
-    explorer = grid()
+    strength = torch.tensor([1.0, 6.0])[:, None, None, None]
+    explorer = grid(images=dataclasses.replace(blobs(2), tensor=blobs(2).tensor * strength))
+    assert explorer.wait(60)
+    before = expected(explorer, 2, 0)
     move(explorer._panel.look["scale"], index=["each map", "each method", "all alike"].index(scale))
     assert explorer.settings.scale == scale
     assert shows_its_maps(recorded, explorer)
+    seen = tile(recorded, explorer, 2, 0)
+    now = np.abs(seen - expected(explorer, 2, 0)).mean()
+    assert now < np.abs(seen - before).mean() / 2
     if scale == "each method":
         assert "±" in shown_words(explorer)
     move(explorer._panel.look["view"], index=1)
@@ -248,6 +257,43 @@ def test_error_of_one_cell_is_told_there_and_the_rest_goes_on(grid: Open) -> Non
     assert not explorer._bar.go_on.disabled  # it may be tried once more
     press_button(explorer._bar.go_on)
     assert "6 of 12 maps failed" in status(explorer)
+
+
+def test_what_failed_is_tried_once_more_by_going_on(
+    grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, failing = Comparison.compute, threading.Event()
+
+    def compute(comparison: Comparison, task: Task, *more: Any) -> Any:
+        if not failing.is_set() and task.image == 1:
+            raise MemoryError
+        return original(comparison, task, *more)
+
+    monkeypatch.setattr(Comparison, "compute", compute)
+    explorer = grid(methods=("saliency", "guided_backprop"))
+    assert "2 of 4 maps failed: The memory is not enough" in status(explorer)
+    failing.set()
+    press_button(explorer._bar.go_on)
+    assert status(explorer) == "4 maps of the output."
+    assert explorer._bar.go_on.disabled
+
+
+def test_every_method_has_controls_for_its_options(grid: Open) -> None:
+    explorer = grid(methods=names())
+    explorer.stop()
+    panel = explorer._panel
+    for _, name in panel.chosen.options:
+        panel.chosen.value = name
+        declared = parameters_of(explorer_methods(explorer)[name])
+        assert list(panel.options.by_name) == list(declared)
+        assert [one.description for one in panel._options_box.children] == [
+            one.label for one in declared.values()
+        ]
+    assert len(panel.chosen.options) > 4
+
+
+def explorer_methods(explorer: MethodsExplorer) -> dict[str, Any]:
+    return dict(zip(names(), explorer.settings.methods, strict=True))
 
 
 def test_controls_follow_the_settings_and_set_them(grid: Open) -> None:
