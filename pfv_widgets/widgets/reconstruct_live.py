@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import threading
@@ -24,12 +25,11 @@ from pfv_widgets.methods.reconstruction import Reconstruction
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.jobs import Jobs
-from pfv_widgets.widgets.reconstruct_panel import KINDS, ReconstructPanel, Wish
+from pfv_widgets.widgets.reconstruct_panel import COMPONENTS, KINDS, ReconstructPanel, Wish
 
 _EVERY = 0.25  # seconds between two pictures on the page
 _GAP = 4  # pixels between pictures
 _FAREWELL = 10.0  # seconds that closing waits for the step in work
-_COMPONENTS = 8
 
 
 class ReconstructionExplorer(w.VBox):
@@ -112,6 +112,26 @@ class ReconstructionExplorer(w.VBox):
         """Wait until no picture is being made."""
         self._jobs.wait()
 
+    def snippet(self) -> str:
+        """Lines of code that make the same picture without the widget."""
+        wish, options = self.panel.wish, self.panel.options
+        usual = Reconstruct.matching() if wish.kind == "photo" else Reconstruct()
+        given = {
+            "class": f"unit={wish.unit}",
+            "channel": f"layer={wish.layer!r}, unit={wish.unit}",
+            "component": f"frame, component={wish.component}, sign={wish.sign}",
+            "photo": f"images.subset([{wish.photo}]), layer={wish.layer!r}",
+        }[wish.kind]
+        fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+        changes = [f"{n}={v!r}" for n, v in fields.items() if v != getattr(usual, n)]
+        if wish.kind in ("class", "channel"):
+            changes.insert(0, f"size={self.pfv.images.size}")
+        lines = "import pfv_widgets as pw\n\n"
+        if wish.kind == "component":
+            render = f"render(layer={wish.layer!r}, components={COMPONENTS})"
+            lines += f"frame = pw.PFV(model, images).{render}\n"
+        return f"{lines}made = pw.reconstruct({', '.join(['model', given, *changes])})\n"
+
     def save(self, path: str | Path) -> None:
         """Write the last pictures as :meth:`Reconstruction.save` does.
 
@@ -158,7 +178,7 @@ class ReconstructionExplorer(w.VBox):
             return {"unit": wish.unit, "layer": wish.layer, "size": size}
         if wish.kind == "photo":
             return {"target": self.pfv.images.subset([wish.photo]), "layer": wish.layer}
-        frame = self.pfv.render(layer=wish.layer, components=_COMPONENTS)
+        frame = self.pfv.render(layer=wish.layer, components=COMPONENTS)
         return {"target": frame, "component": wish.component, "sign": wish.sign}
 
     def _show(self, step: int, total: int, pixels: np.ndarray, losses: tuple[float, ...]) -> None:

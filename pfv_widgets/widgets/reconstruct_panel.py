@@ -22,7 +22,7 @@ _MORE = (
 )  # fmt: skip
 _STYLE = {"description_width": "84px"}
 _WIDE = {"width": "100%", "margin": "1px 0"}
-_COMPONENTS = 8
+COMPONENTS = 8  # of PFV, that are offered
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ReconstructPanel:
             tooltip="Index of the class, or of the channel of the layer, from 0.",
         )  # fmt: skip
         self.named = w.HTML(layout=w.Layout(margin="0 0 0 90px", overflow="hidden"))
-        numbers = [(f"component {one + 1}", one) for one in range(_COMPONENTS)]
+        numbers = [(f"component {one + 1}", one) for one in range(COMPONENTS)]
         self.component = _dropdown("Colour", "A principal component of the photos.", numbers)
         self.sign = _dropdown(
             "Towards", "More of the component, or less.", [("more of it", 1), ("less of it", -1)]
