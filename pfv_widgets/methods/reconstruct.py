@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.guest import choose_device, place, unwrap
-from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.loading.prepare import (
     Normalisation,
@@ -29,7 +28,7 @@ from pfv_widgets.methods.inversion_goal import Goal
 from pfv_widgets.methods.inversion_picture import Canvas
 from pfv_widgets.methods.inversion_run import searching
 from pfv_widgets.methods.method import Cancelled, Progress
-from pfv_widgets.methods.reconstruct_goals import Asked, asked
+from pfv_widgets.methods.reconstruct_goals import Asked, asked, photos_of
 from pfv_widgets.methods.reconstruct_options import Reconstruct
 from pfv_widgets.methods.reconstruction import Reconstruction
 from pfv_widgets.parameters import suggestion
@@ -125,6 +124,9 @@ def reconstruct(
     _check_numbers(network)
     device = choose_device(network, device)
     network = fed(place(network, device), 1, inputs, argument)
+    for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
+        if call is not None and not callable(call):
+            raise PFVTypeError(f"{name}={call!r:.60}: expected a function, or None.")
     watch = Watch(progress, preview, cancelled, _seconds(every))
     with torch.inference_mode(False):  # what is made under it has no gradient
         by = normalisation_of(transform) if transform is not None else wanted.normalisation
@@ -240,7 +242,7 @@ def _start(start: object, canvas: Canvas, number: int, by: Normalisation | None)
         return None
     if isinstance(start, Tensor) and by is not None:
         raise PFVTypeError("start: give a photo, an array or an ImageBatch in place of a tensor.")
-    photos = load_images(start, canvas.size)
+    photos = photos_of("start", start, canvas.size)
     if photos.size != canvas.size or len(photos) not in (1, number):
         raise PFVValueError(
             f"start: {len(photos)} pictures of {photos.size}: expected 1 or {number} of "

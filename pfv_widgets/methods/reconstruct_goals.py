@@ -16,7 +16,7 @@ from pfv_widgets.engine.guest import floating_dtype, guest
 from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.loading.prepare import Normalisation
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.inversion_goal import Components, Goal, Match, Units
 from pfv_widgets.methods.inversion_picture import normalisation_behind
 from pfv_widgets.methods.inversion_tap import tapping
@@ -138,8 +138,23 @@ def asked(
     if not isinstance(target, ImageBatch):
         if target is False or target is True or isinstance(target, int | float):
             raise PFVTypeError(f"target={target!r:.60}: a number says nothing. {_NOTHING}.")
-        target = load_images(target, size)
+        target = photos_of("target", target, size)
     return Asked(layer, output, photos=target)
+
+
+def photos_of(name: str, given: object, size: tuple[int, int]) -> ImageBatch:
+    """Load photos that were given as the argument ``name``.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the argument, and what is wrong with it.
+    """
+    try:
+        return load_images(given, size)
+    except PFVError as error:
+        kind = PFVTypeError if isinstance(error, PFVTypeError) else PFVValueError
+        raise kind(f"{name}={given!r:.60}: {error}") from error
 
 
 def _basis_of(target: object) -> PrincipalBasis | None:

@@ -306,6 +306,9 @@ def test_tokens_half_precision_and_further_inputs_work() -> None:
         ({"unit": 1, "step": 3}, PFVTypeError, r"step=3: .* no such option. Did you mean 'steps'"),
         ({"unit": 1, "parametrisation": "wavelets"}, PFVValueError, r"'fourier', 'pixels'"),
         ({"unit": 1, "options": {"steps": 3}}, PFVTypeError, r"options=.*expected a Reconstruct"),
+        ({"unit": 1, "preview": 3}, PFVTypeError, r"preview=3: expected a function"),
+        ({"unit": 1, "start": {}}, PFVTypeError, r"start=\{\}: source of type dict"),
+        ({"target": "none.png", "layer": "2"}, PFVValueError, r"target='none.png': .*exist"),
         ({"unit": 1, "every": -1}, PFVValueError, r"every=-1"),
         ({"unit": 1, "device": "abacus"}, PFVValueError, r"device='abacus'"),
         ({"target": "blobs", "size": 64}, PFVValueError, r"size=64: the photos have \(32, 32\)"),
@@ -321,7 +324,7 @@ def test_what_cannot_be_made_is_a_named_error(
     arguments: dict[str, Any], error: type[PFVError], match: str
 ) -> None:
     given = {"size": 32} | arguments
-    if isinstance(given.get("target"), str):
+    if given.get("target") == "blobs":
         given["target"] = blobs(1)
     with pytest.raises(error, match=match):
         pw.reconstruct(tiny(), **given)
