@@ -45,6 +45,7 @@ STYLE = """<style>
 .pfv-methods-bar { flex: 0 1 230px; }
 .pfv-methods-ends { display: flex; justify-content: space-between; gap: 8px; }
 .pfv-methods .widget-checkbox { height: 22px; }
+.pfv-methods .widget-readout { min-width: 46px; max-width: 46px; }
 </style>"""
 
 
