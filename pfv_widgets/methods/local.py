@@ -1,4 +1,4 @@
-"""Forward passes of images that differ from a known batch in one box: only its reach is computed.
+"""Forward passes of images that differ from a known batch in a box: only its reach is computed.
 
 What a convolution or a pooling gives outside of the reach of the box is taken from the pass of
 the untouched images (exact incremental inference, Nakandala et al. 2019, "Krypton"). An operation
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 Place = tuple[int, int, int, int]  # top, bottom, left, right; the ends are outside
+Places = tuple[Place, ...]
 Make = Callable[..., Tensor]
 _MOST = 0.8  # share of a map from which on all of it is computed
 
@@ -60,11 +61,27 @@ class Tape:
         """Bytes of the maps that are held."""
         return sum(base.size for *_, base in self._known)
 
-    def changed(self, place: Place, values: Tensor) -> Window:
-        """Return the batch with other ``values`` at one place, for one forward pass."""
+    def changed(self, places: Sequence[Place], values: Sequence[Tensor]) -> Window:
+        """Return copies of the batch for one forward pass, each with other values at one place.
+
+        Parameters
+        ----------
+        places
+            P boxes.
+        values
+            What is there, ``(N, 3, h, w)`` each.
+
+        Returns
+        -------
+        Window
+            ``(P · N, 3, H, W)``, the images of the first box first.
+        """
         self._at = 0
-        values = values.clone(memory_format=torch.channels_last)
-        return Window(self, self._start, place, values)
+        window = Window(self, self._start, aligned(places, self._start.shape), None)
+        parts = window.part.view(len(places), -1, *window.part.shape[1:])
+        for part, box, origin, value in zip(parts, places, window.places, values, strict=True):
+            part[_cut(box, origin)] = value
+        return window
 
     def base(
         self,
@@ -87,28 +104,41 @@ class Tape:
 
 
 class Window(Tensor):
-    """A map ``(N, C, H, W)`` of which only the part that differs from its base is there."""
+    """Maps ``(P · N, C, H, W)`` of which only the parts that differ from their base are there.
+
+    Attributes
+    ----------
+    base
+        The maps of the N untouched images.
+    places
+        Where the parts lie: P places of one size.
+    part
+        ``(P · N, C, h, w)``, the images of the first place first.
+    """
 
     tape: Tape
     base: Base
-    place: Place
+    places: Places
     part: Tensor
 
     @staticmethod
-    def __new__(cls, tape: Tape, base: Base, place: Place, values: Tensor) -> Window:
+    def __new__(cls, tape: Tape, base: Base, places: Places, part: Tensor | None) -> Window:
         """Make a tensor that has a shape and no numbers of its own."""
+        like = base.get() if part is None else part
+        shape = (len(places) * base.shape[0], *base.shape[1:])
         made: Window = torch.Tensor._make_wrapper_subclass(
-            cls, base.shape, dtype=values.dtype, device=values.device
+            cls, shape, dtype=like.dtype, device=like.device
         )
         return made
 
-    def __init__(self, tape: Tape, base: Base, place: Place, values: Tensor) -> None:
+    def __init__(self, tape: Tape, base: Base, places: Places, part: Tensor | None) -> None:
         self.tape = tape
-        self.become(base, place, values)
+        self.base = base
+        self.become(base, places, self._of_base(places, 0.0) if part is None else part)
 
-    def become(self, base: Base, place: Place, values: Tensor) -> None:
+    def become(self, base: Base, places: Places, part: Tensor) -> None:
         """Take other values, as after an operation in place."""
-        self.base, self.place, self.part = base, place, values
+        self.base, self.places, self.part = base, places, part
 
     @classmethod
     def __torch_function__(
@@ -139,30 +169,37 @@ class Window(Tensor):
         raise NotImplementedError(f"{func} does not take a part of a map.")
 
     def whole(self) -> Tensor:
-        """Return the map itself; it stays the window's own, for operations in place."""
-        every = (0, self.base.shape[2], 0, self.base.shape[3])
+        """Return the maps themselves; they stay the window's own, for operations in place."""
+        every = ((0, self.base.shape[2], 0, self.base.shape[3]),) * len(self.places)
         self.become(self.base, every, self.over(every))
         return self.part
 
-    def over(self, place: Place, padding: float = 0.0) -> Tensor:
-        """Return the map at another place, ``padding`` outside of its borders."""
-        if place == self.place:
+    def over(self, places: Places, padding: float = 0.0) -> Tensor:
+        """Return the maps at other places of one size, ``padding`` outside of the borders."""
+        if places == self.places:
             return self.part
-        top, bottom, left, right = place
-        count, channels, height, width = self.base.shape
-        inside = (max(top, 0), min(bottom, height), max(left, 0), min(right, width))
-        part = self.base.get()[_cut(inside)]
-        if inside == place:
-            patch = part.clone(memory_format=torch.channels_last)
-        else:
-            patch = torch.empty(
-                (count, channels, bottom - top, right - left), dtype=part.dtype,
-                device=part.device, memory_format=torch.channels_last,
-            ).fill_(padding)  # fmt: skip
-            patch[_cut(inside, place)] = part
-        both = intersection(self.place, place)
-        if both[0] < both[1] and both[2] < both[3]:
-            patch[_cut(both, place)] = self.part[_cut(both, self.place)]
+        patch = self._of_base(places, padding)
+        count = len(places)
+        patches, parts = (one.view(count, -1, *one.shape[1:]) for one in (patch, self.part))
+        for into, place, part, own in zip(patches, places, parts, self.places, strict=True):
+            both = _intersection(own, place)
+            if both[0] < both[1] and both[2] < both[3]:
+                into[_cut(both, place)] = part[_cut(both, own)]
+        return patch
+
+    def _of_base(self, places: Places, padding: float) -> Tensor:
+        base = self.base.get()
+        number, channels, height, width = base.shape
+        top, bottom, left, right = places[0]
+        shape = (len(places) * number, channels, bottom - top, right - left)
+        patch = torch.empty(
+            shape, dtype=base.dtype, device=base.device, memory_format=torch.channels_last
+        )
+        inside = [_intersection(place, (0, height, 0, width)) for place in places]
+        if inside != list(places):
+            patch.fill_(padding)
+        for index, (place, part) in enumerate(zip(places, inside, strict=True)):
+            patch[index * number : (index + 1) * number][_cut(part, place)] = base[_cut(part)]
         return patch
 
     def after(
@@ -177,23 +214,32 @@ class Window(Tensor):
         )
 
 
-def intersection(one: Place, other: Place) -> Place:
-    """Return what two places share; empty where an end lies before its begin."""
-    return (
-        max(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3]),
-    )  # fmt: skip
-
-
 def union(places: Sequence[Place]) -> Place:
     """Return the smallest place around several."""
     tops, bottoms, lefts, rights = zip(*places, strict=True)
     return min(tops), max(bottoms), min(lefts), max(rights)
 
 
-def too_large(place: Place, shape: torch.Size) -> bool:
+def aligned(places: Sequence[Place], shape: torch.Size) -> Places:
+    """Return places of one size around some in maps of ``shape``, all inside of the map."""
+    tall = max(bottom - top for top, bottom, _, _ in places)
+    broad = max(right - left for _, _, left, right in places)
+    height, width = shape[2:]
+    moved = [(min(top, height - tall), min(left, width - broad)) for top, _, left, _ in places]
+    return tuple((top, top + tall, left, left + broad) for top, left in moved)
+
+
+def too_large(places: Places, shape: torch.Size) -> bool:
     """Whether a place is so much of a map that cutting costs more than it saves."""
-    top, bottom, left, right = place
+    top, bottom, left, right = places[0]
     return (bottom - top) * (right - left) >= _MOST * math.prod(shape[2:])
+
+
+def _intersection(one: Place, other: Place) -> Place:
+    """Return what two places share; empty where an end lies before its begin."""
+    return (
+        max(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3]),
+    )  # fmt: skip
 
 
 def _cut(place: Place, origin: Place = (0, 0, 0, 0)) -> tuple[Any, ...]:

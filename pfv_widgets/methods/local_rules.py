@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 
-from pfv_widgets.methods.local import Make, Window, too_large, union
+from pfv_widgets.methods.local import Make, Window, aligned, too_large, union
 
 Rule = Callable[[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], Window | None]
 Pair = tuple[int, int]
@@ -60,9 +60,9 @@ def _each(func: object, window: Window, others: Sequence[object], apply: Make) -
         return None
     values = apply(window.part)
     if values.data_ptr() == window.part.data_ptr():  # in place, or nothing done
-        window.become(base, window.place, values)
+        window.become(base, window.places, values)
         return window
-    return Window(window.tape, base, window.place, values)
+    return Window(window.tape, base, window.places, values)
 
 
 def binary(
@@ -104,19 +104,20 @@ def _joined(
     func: object, windows: Sequence[Window], others: Sequence[object], shape: torch.Size,
     apply: Make,
 ) -> Window | None:  # fmt: skip
-    place = union([one.place for one in windows])
     first = windows[0]
-    if too_large(place, shape):
+    each = zip(*(one.places for one in windows), strict=True)
+    places = aligned([union(some) for some in each], shape)
+    if too_large(places, shape):
         return None
     base = first.after(func, windows, others, shape, apply)
     if base is None:
         return None
-    parts = [one.over(place) for one in windows]
+    parts = [one.over(places) for one in windows]
     values = apply(*parts)
     if values.data_ptr() == parts[0].data_ptr():
-        first.become(base, place, values)
+        first.become(base, places, values)
         return first
-    return Window(first.tape, base, place, values)
+    return Window(first.tape, base, places, values)
 
 
 def conv2d(
@@ -200,14 +201,19 @@ class _Slide:
         # it has to begin inside of the map or its padding
         return size - 1 if (size - 1) * stride >= before + self.padding[axis] else size
 
-    def reach(self, axis: int, begin: int, end: int, size: int) -> tuple[Pair, Pair]:
-        """Return the outputs that read any of ``begin … end``, and all that those read."""
+    def reach(self, axis: int, begin: int, end: int, size: int) -> Pair:
+        """Return the outputs, of ``size``, that read any of ``begin … end``."""
         stride, padding = self.stride[axis], self.padding[axis]
         length = self.dilation[axis] * (self.kernel[axis] - 1) + 1
         first = min(max(-(-(begin + padding - length + 1) // stride), 0), size - 1)
         last = min(max((end - 1 + padding) // stride, first), size - 1)
-        low = first * stride - padding
-        return (first, last + 1), (low, last * stride - padding + length)
+        return first, last + 1
+
+    def sources(self, axis: int, begin: int, end: int) -> Pair:
+        """Return what outputs ``begin … end`` read, borders included."""
+        low = begin * self.stride[axis] - self.padding[axis]
+        last = (end - 1) * self.stride[axis] - self.padding[axis]
+        return low, last + self.dilation[axis] * (self.kernel[axis] - 1) + 1
 
 
 def _slid(
@@ -215,20 +221,20 @@ def _slid(
 ) -> Window | None:
     """Give the outputs in the reach of a window; None where they are most of the map."""
     count, _, *before = window.base.shape
-    after = [slide.size(axis, before[axis]) for axis in (0, 1)]
-    ends = [
-        slide.reach(axis, window.place[2 * axis], window.place[2 * axis + 1], after[axis])
-        for axis in (0, 1)
+    rows, columns = (slide.size(axis, before[axis]) for axis in (0, 1))
+    shape = torch.Size((count, slide.channels, rows, columns))
+    reached = [
+        (*slide.reach(0, top, bottom, rows), *slide.reach(1, left, right, columns))
+        for top, bottom, left, right in window.places
     ]
-    (rows, tall), (columns, broad) = ends
-    place, shape = (*rows, *columns), torch.Size((count, slide.channels, *after))
-    if too_large(place, shape):
+    places = aligned(reached, shape)
+    if too_large(places, shape):
         return None
     base = window.after(func, (window,), (*given.values(),), shape, lambda one: func(one, **given))
     if base is None:
         return None
-    values = inside(window.over((*tall, *broad), slide.outside))
-    return Window(window.tape, base, place, values)
+    sources = tuple((*slide.sources(0, *p[:2]), *slide.sources(1, *p[2:])) for p in places)
+    return Window(window.tape, base, places, inside(window.over(sources, slide.outside)))
 
 
 def _pair(value: Any) -> Pair:

@@ -15,6 +15,7 @@ from pfv_widgets.methods.method import CancelledError
 from pfv_widgets.methods.target import Measure, Measured
 
 _MEMORY = 2**29  # bytes of maps that are kept for the images of one tape
+_BOXES = 8  # that are passed part by part at a time
 _TOLERANCE = 1e-4  # of the scores' size, between passes of a part and whole ones
 _WIDE = (torch.float32, torch.float64)
 
@@ -77,19 +78,24 @@ class Occluded:
         self, boxes: Sequence[Place], together: int, told: Callable[[int], None]
     ) -> Tensor:
         starts = range(0, len(self._batch), together)
+        at_once = max(1, min(self._together // together, _BOXES))
         rows = []
         for group, start in enumerate(starts):
             images = slice(start, start + together)
             tape, fill = Tape(self._batch[images]), self._filling(self._batch[images])
             row = []
-            for number, box in enumerate(boxes, start=1):
-                row.append(self._part(tape.changed(box, fill(box)), images))
-                told((group * len(boxes) + number) // len(starts))
-            rows.append(torch.stack(row, 1))
+            for first in range(0, len(boxes), at_once):
+                some = boxes[first : first + at_once]
+                scores = self._part(tape.changed(some, [fill(box) for box in some]), images)
+                row.append(scores.view(len(some), -1))
+                told((group * len(boxes) + first + len(some)) // len(starts))
+            rows.append(torch.cat(row).T)
         return torch.cat(rows)
 
     def _part(self, changed: Tensor, images: slice) -> Tensor:
-        return self._measure(changed, self._units[images]).scores.detach()
+        units = self._units[images]
+        times = len(changed) // len(units)
+        return self._measure(changed, units.repeat(times)).scores.detach()
 
     def _for_parts(self, boxes: Sequence[Place]) -> int:
         """Return how many images can be passed part by part at a time; 0: it does not work."""
@@ -102,7 +108,7 @@ class Occluded:
             values = fill(box)
             whole = self._part(_hidden(image, box, values), first)
             try:
-                part = self._part(tape.changed(box, values), first)
+                part = self._part(tape.changed([box], [values]), first)
             except CancelledError:
                 raise
             except (PFVError, NotImplementedError, RuntimeError, TypeError):

@@ -69,7 +69,7 @@ class Occlusion:
     )  # fmt: skip
     seed: int = slider(0, 0, 9999, 1, label="Seed", help="Of the random pixels.")
     batch_size: int = slider(
-        64, 1, 1024, 1, label="At a time", help="Images in one pass: less memory or more speed."
+        32, 1, 1024, 1, label="At a time", help="Images in one pass: less memory or more speed."
     )
     size: int | Pair | None = None
     stride: int | Pair | None = None

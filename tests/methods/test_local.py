@@ -108,12 +108,28 @@ def test_a_pass_of_a_part_gives_what_a_whole_pass_gives(name: str) -> None:
             hidden = images.clone()
             hidden[:, :, top:bottom, left:right] = values
             right_one = network(hidden)
-            found = network(tape.changed(box, values).clone())
+            found = network(tape.changed([box], [values]).clone())
             whole = found.whole() if isinstance(found, Window) else found
             torch.testing.assert_close(whole, right_one, rtol=1e-4, atol=1e-5)
             changed |= not torch.equal(right_one, untouched)
     assert changed == (name != "tokens")  # of those only the class token is read
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_several_boxes_pass_together(name: str) -> None:
+    network = made(NETWORKS[name])
+    images = blobs(2, 32, 40).tensor
+    tape = Tape(images)
+    for boxes in (BOXES, BOXES[:1] + BOXES[2:], BOXES[1:3] * 2):
+        values = [torch.randn(2, 3, one[1] - one[0], one[3] - one[2]) for one in boxes]
+        hidden = images.repeat(len(boxes), 1, 1, 1)
+        for index, (top, bottom, left, right) in enumerate(boxes):
+            hidden[2 * index : 2 * index + 2, :, top:bottom, left:right] = values[index]
+        with torch.no_grad():
+            found = network(tape.changed(boxes, values).clone())
+            whole = found.whole() if isinstance(found, Window) else found
+            torch.testing.assert_close(whole, network(hidden), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["strides", "pool", "ceiling", "mean", "norm"])
@@ -124,10 +140,10 @@ def test_only_the_reach_of_the_box_is_computed(name: str) -> None:
     hidden = images.clone()
     hidden[:, :, 20:28, 40:48] = values
     with torch.no_grad():
-        found = network(Tape(images).changed((20, 28, 40, 48), values))
+        found = network(Tape(images).changed([(20, 28, 40, 48)], [values]))
         differs = (network(hidden) != network(images)).any(1)[0].nonzero()
     assert isinstance(found, Window)
-    top, bottom, left, right = found.place
+    ((top, bottom, left, right),) = found.places
     assert found.part.shape[2:] == (bottom - top, right - left)
     (first_row, first_column), (last_row, last_column) = differs.amin(0), differs.amax(0)
     assert top <= first_row <= last_row < bottom
@@ -142,12 +158,12 @@ def test_only_maps_that_are_read_beyond_the_box_are_kept() -> None:
     tape = Tape(blobs(1, 64).tensor)
     with torch.no_grad():
         for _ in range(5):
-            network(tape.changed((20, 28, 40, 48), torch.randn(1, 3, 8, 8)))
+            network(tape.changed([(20, 28, 40, 48)], [torch.randn(1, 3, 8, 8)]))
     assert tape.size == 4 * 4 * 62 * 62  # bytes of what the second convolution reads
 
 
 def test_a_part_of_a_map_tells_the_shape_of_the_map() -> None:
-    window = Tape(blobs(2, 32).tensor).changed((0, 4, 0, 5), torch.zeros(2, 3, 4, 5))
+    window = Tape(blobs(2, 32).tensor).changed([(0, 4, 0, 5)], [torch.zeros(2, 3, 4, 5)])
     assert (window.shape, len(window), window.dim()) == ((2, 3, 32, 32), 2, 4)
     assert (window.dtype, window.device.type) == (torch.float32, "cpu")
     assert torch.equal(window[:, :, :4, :5], torch.zeros(2, 3, 4, 5))

@@ -276,8 +276,8 @@ def test_parts_are_passed_where_the_network_takes_them() -> None:
         return values
 
     network = nn.Sequential(Function(note), tiny())
-    attribute(network, blobs(1), "occlusion", size=8, stride=8)
-    assert taken.count(Window) == 16 + 2
+    attribute(network, blobs(1), "occlusion", size=8, stride=8, batch_size=4)
+    assert taken.count(Window) == 4 + 2  # four boxes at a time
     assert taken.count(Tensor) == 1 + 2  # the image itself, and two boxes that are checked
 
 
@@ -299,7 +299,7 @@ def test_occlusion_stops_between_boxes_and_tells_how_many_are_done() -> None:
     told: list[tuple[int, int]] = []
     with pytest.raises(CancelledError, match="after 6 of 49 steps"):
         attribute(
-            tiny(), blobs(2, 32), "occlusion", size=8, stride=4,
+            tiny(), blobs(2, 32), "occlusion", size=8, stride=4, batch_size=2,
             progress=lambda *step: told.append(step), cancelled=lambda: len(told) > 5,
         )  # fmt: skip
     assert told == [(done, 49) for done in range(6)]
