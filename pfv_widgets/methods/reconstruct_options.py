@@ -71,7 +71,7 @@ class Reconstruct:
     @classmethod
     def matching(cls, **changes: Any) -> Reconstruct:
         """Return the options with which an activation is met: no moves, as each place counts."""
-        own: dict[str, Any] = {"p_norm": 0.1, "total_variation": 2e-4}
+        own: dict[str, Any] = {"p_norm": 1.0, "total_variation": 1e-4}
         own |= {"jitter": 0, "scale": 0.0, "rotation": 0.0}
         return cls(**{**own, **changes})
 

@@ -69,7 +69,7 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     first = shown(page)
     assert first[..., 3].min() == 255
     expect(box(page).get_by_role("button", name="Start")).to_be_disabled()
-    expect(status(page)).to_contain_text(re.compile(r"Step [2-9]\d of 4000, loss"))
+    expect(status(page)).to_contain_text(re.compile(r"Step \d\d+ of 4000, loss"))
     second = shown(page)
     assert np.abs(second - first).mean() > 1  # it moves
     keep(page, "growing")

@@ -99,7 +99,7 @@ def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> No
     assert np.array_equal(known["made"].pixels, explorer.reconstruction.pixels)
     if kind == "photo":  # its defaults, and the choices that a person made
         assert panel.options == Reconstruct.matching(steps=5)
-        assert panel.more["p_norm"].value == 0.1
+        assert panel.more["p_norm"].value == 1.0
         move(panel.kind, index=0)
         assert panel.options == Reconstruct(steps=5)
 
