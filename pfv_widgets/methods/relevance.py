@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,8 +48,8 @@ class Relevance:
 
     The relevance of a unit starts as its activation and is divided among what it was made of, in
     proportion to the contributions. BatchNorm counts with the convolution before it, sums split
-    in proportion, and maxima take all. By default the map adds up to the score; where it is off
-    by more than 1 %, a warning says so.
+    in proportion, and maxima take all. Other inputs than the images count as constants, as biases
+    do. By default the map adds up to the score; a warning tells where it is off by 1 %.
     """
 
     rule: str = choice(
@@ -110,7 +112,7 @@ class Relevance:
         """Return the relevance ``(N, 3, H, W)``; see :class:`Method`."""
         step(0, 1, progress, cancelled)
         zeros = torch.zeros_like(batch)
-        with torch.enable_grad():
+        with torch.enable_grad(), _frozen(network):
             both = torch.stack((batch.detach(), zeros)).requires_grad_()
             pixels, direct = both
             with RelevanceMode(self._divide, direct, self.relu != "backpropagation") as mode:
@@ -152,6 +154,19 @@ class Relevance:
                 return alpha_beta_rule(one.linear, values, signal, 1.0)
         epsilon = self.epsilon if name == "epsilon" else 0.0
         return epsilon_rule(one.linear, values, signal, epsilon)
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Let nothing but the pixels have a gradient: that tells activations from constants."""
+    learning = [one for one in network.parameters() if one.requires_grad]
+    try:
+        for one in learning:
+            one.requires_grad = False
+        yield
+    finally:
+        for one in learning:
+            one.requires_grad = True
 
 
 def _no_first_layer(rule: str) -> str:

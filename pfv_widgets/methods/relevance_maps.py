@@ -40,8 +40,8 @@ _NATIVE = ("input", "weight", "bias", "running_mean", "running_var", *_NORM[5:])
 
 
 def is_activation(value: object) -> TypeGuard[Tensor]:
-    """Whether a value depends on the images: it has a gradient and is no weight."""
-    return isinstance(value, Tensor) and value.requires_grad and not value.is_leaf
+    """Whether a value depends on the images, which are all that has a gradient."""
+    return isinstance(value, Tensor) and value.requires_grad
 
 
 def layer_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap, Kind] | None:

@@ -279,6 +279,23 @@ def test_memory_efficient_densenet_gives_the_same_map() -> None:
     assert torch.equal(*maps)
 
 
+@pytest.mark.parametrize("learning", [True, False])
+def test_other_inputs_count_as_constants(learning: bool) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.other, self.head = nn.Conv2d(3, 4, 3), nn.Linear(5, 4), nn.Linear(4, 2)
+
+        def forward(self, images: Tensor, extra: Tensor) -> Tensor:
+            return self.head(self.conv(images).relu().mean((2, 3)) + self.other(extra).relu())
+
+    torch.manual_seed(0)
+    model = Two().requires_grad_(learning).eval()
+    found = attribute(model, blobs(2, 8), "relevance", inputs={"extra": torch.ones(2, 5)})
+    assert sums(found) == pytest.approx([1, 1], abs=1e-3)
+    assert all(one.requires_grad is learning for one in model.parameters())
+
+
 def test_half_precision_sums_in_float32() -> None:
     model, images = around(F.relu), blobs(2, 12)
     right = attribute(model, images, "relevance")
