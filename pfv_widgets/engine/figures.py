@@ -66,7 +66,7 @@ def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
     figure = Figure(figsize=(sheet.width, sheet.height))
     rest = f" · {_what(frame.settings)}"
     room = 72 * (sheet.width - 2 * _EDGE) - _points(rest, _TITLE_SIZE)
-    title = _fitting(frame.layer or "activations", room, _TITLE_SIZE, middle=True) + rest
+    title = fitting(frame.layer or "activations", room, _TITLE_SIZE, middle=True) + rest
     above = 1 - _EDGE / sheet.height
     figure.suptitle(title, size=_TITLE_SIZE, y=above, va="top", parse_math=False)
     _draw_tiles(figure, sheet, frame, tiles)
@@ -107,7 +107,7 @@ def _draw_tiles(figure: Figure, sheet: _Sheet, frame: Frame, tiles: np.ndarray) 
         for number, _, x, y in (ring for ring in rings if ring[1] == index):
             _draw_ring(axis, x, 1 - y, PIN_COLOURS[number])
         if frame.names:
-            _draw_name(axis, _fitting(frame.names[index], 72 * sheet.cell[0], _NAME_SIZE))
+            _draw_name(axis, fitting(frame.names[index], 72 * sheet.cell[0], _NAME_SIZE))
 
 
 def _draw_ring(axis: Axes, x: float, y: float, colour: str) -> None:
@@ -146,7 +146,7 @@ def _draw_legend(figure: Figure, sheet: _Sheet, frame: Frame) -> None:
         axis.set_title(f"{ends[0]}  {label}  {ends[1]}", size=7, pad=2)
 
 
-def _fitting(text: str, room: float, size: float, *, middle: bool = False) -> str:
+def fitting(text: str, room: float, size: float, *, middle: bool = False) -> str:
     """Return ``text`` as one line that the font can draw, cut to ``room`` points.
 
     The end is cut, or the middle, where both ends tell something.

@@ -7,8 +7,8 @@ from pfv_widgets.methods.backprop import Deconvnet, GradientTimesInput, GuidedBa
 from pfv_widgets.methods.gradcam import GradCAM
 from pfv_widgets.methods.method import Method
 from pfv_widgets.methods.occlusion import Occlusion
-from pfv_widgets.methods.rise import RISE
 from pfv_widgets.methods.relevance import Relevance
+from pfv_widgets.methods.rise import RISE
 
 METHODS: dict[str, type[Method]] = {
     "occlusion": Occlusion,

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.engine.figures import _fitting
+from pfv_widgets.engine.figures import fitting
 
 # in inches
 _LONGEST, _GAP, _EDGE = 1.5, 0.08, 0.15
@@ -161,7 +161,7 @@ class _Drawn:
     ) -> None:
         """Write one line with its foot at ``y`` inches from above, cut to ``room`` inches."""
         given: dict[str, Any] = {"ha": "center", "va": "baseline", **style}
-        line = _fitting(words, 72 * room, size)
+        line = fitting(words, 72 * room, size)
         self.figure.text(
             x / self.width, 1 - y / self.height, line, size=size, parse_math=False, **given
         )

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.engine.figures import _fitting
+from pfv_widgets.engine.figures import fitting
 from pfv_widgets.methods.figures import has_sign, limits, painted
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def draw_split(split: ComponentSplit) -> Figure:
             axis.imshow(pictures[row], aspect="auto")
             axis.set_axis_off()
             if row == 0:
-                axis.set_title(_fitting(heading, 72 * broad, _SIZE), size=_SIZE, pad=3)
+                axis.set_title(fitting(heading, 72 * broad, _SIZE), size=_SIZE, pad=3)
         _name(figure, split, row, 1 - (top + _SIDE + 0.03) / height)
         bars = axes(left + _LETTERS, top, _BARS, _SIDE)
         _draw_bars(bars, split, row)
@@ -111,7 +111,7 @@ def _title(figure: Figure, split: ComponentSplit) -> None:
     text = f"{split.attribution.method} of {where}, by components of {split.layer}"
     width, height = figure.get_size_inches()
     room = 72 * (width - 2 * _EDGE)
-    figure.suptitle(_fitting(text, room, 10), size=10, y=1 - 0.1 / height, va="top",
+    figure.suptitle(fitting(text, room, 10), size=10, y=1 - 0.1 / height, va="top",
                     parse_math=False)  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def _name(figure: Figure, split: ComponentSplit, row: int, y: float) -> None:
     unit, score = int(attribution.units[row]), float(attribution.scores[row])
     width = figure.get_size_inches()[0]
     room = 72 * (width - _BARS - _LETTERS - 2 * _EDGE)
-    label = _fitting(f"{name} · unit {unit}, score {score:.3g}", room, _SIZE - 1)
+    label = fitting(f"{name} · unit {unit}, score {score:.3g}", room, _SIZE - 1)
     figure.text(_EDGE / width, y, label, size=_SIZE - 1, va="top", parse_math=False)
 
 

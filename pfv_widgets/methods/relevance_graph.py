@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from pfv_widgets.methods.relevance_maps import (
@@ -35,6 +34,7 @@ from pfv_widgets.methods.relevance_maps import (
 )
 from pfv_widgets.methods.relevance_passing import GATES, PASSING, PRODUCTS, passed, product
 from pfv_widgets.methods.relevance_rules import LinearMap
+from pfv_widgets.methods.relu import keeping_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +125,7 @@ class RelevanceMode(TorchFunctionMode):
         del types
         if not torch.is_grad_enabled():
             return func(*args, **(kwargs or {}))
-        # innermost, so that checkpointed parts keep their values: run again, in the backward
-        # pass, they would be out of reach of this mode
-        with saved_tensors_hooks(_same, _same):
+        with keeping_values():
             return self._run(func, args, kwargs or {})
 
     def _run(
@@ -265,10 +263,6 @@ def _behind_a_layer(values: Tensor) -> bool:
             return True
         waiting += [following for following, _ in node.next_functions]
     return False
-
-
-def _same(values: Tensor) -> Tensor:
-    return values
 
 
 def _wide(values: Tensor) -> Tensor:

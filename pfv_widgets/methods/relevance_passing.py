@@ -22,7 +22,7 @@ _OTHERS: dict[Any, str] = {
     Tensor.tanh: "Tanh", F.hardtanh: "Hardtanh", F.softsign: "Softsign",
     F.hardshrink: "Hardshrink", F.softshrink: "Softshrink", _NN.silu_: "SiLU",
 }  # fmt: skip
-PASSING: frozenset[Any] = frozenset((*relu._ARGUMENTS, *_OTHERS))
+PASSING: frozenset[Any] = frozenset((*relu.ARGUMENTS, *_OTHERS))
 GATES: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, F.hardsigmoid})
 _IN_PLACE: set[Any] = {Tensor.mul_, Tensor.__imul__}
 PRODUCTS: frozenset[Any] = frozenset(
@@ -69,10 +69,10 @@ def passed(
     met
         Where an activation that is no ReLU is counted.
     """
-    call = relu._as_relu(func, args, kwargs) if func in relu._ARGUMENTS else None
+    call = relu.as_relu(func, args, kwargs) if func in relu.ARGUMENTS else None
     if call is not None:
         values, high, inplace = call
-        native = relu._ARGUMENTS[func] is relu._RELU and high == torch.inf
+        native = relu.ARGUMENTS[func] is relu.RELU and high == torch.inf
         if not is_activation(values) or (native and not positive):
             return None  # its gradient passes relevance whole
         rectified = values.detach().clamp(0, high)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 from torch.overrides import TorchFunctionMode
 
@@ -19,24 +20,24 @@ ReluRule = Literal["deconvnet", "guided"]
 
 _NN: Any = torch._C._nn
 # operation → the names of its arguments, in order; all names that end in _ work in place
-_RELU = ("input", "inplace")
+RELU = ("input", "inplace")
 _CLAMP = ("input", "low", "high")
 _THRESHOLD = ("input", "low", "value", "inplace")
 _HARDTANH = ("input", "low", "high", "inplace")
-_ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
-    F.relu: _RELU,
-    F.relu6: _RELU,
+ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
+    F.relu: RELU,
+    F.relu6: RELU,
     F.hardtanh: _HARDTANH,
     F.hardtanh_: _HARDTANH,
     F.threshold: _THRESHOLD,
 }
-_ARGUMENTS |= {
+ARGUMENTS |= {
     getattr(home, name): names
     for home, group in (
-        (torch, {"relu": _RELU, "threshold": _THRESHOLD, "clip": _CLAMP, "clamp": _CLAMP}),
+        (torch, {"relu": RELU, "threshold": _THRESHOLD, "clip": _CLAMP, "clamp": _CLAMP}),
         (torch, {"clamp_min": _CLAMP}),
-        (Tensor, {"relu": _RELU, "clip": _CLAMP, "clamp": _CLAMP, "clamp_min": _CLAMP}),
-        (_NN, {"relu6": _RELU, "hardtanh": _HARDTANH}),
+        (Tensor, {"relu": RELU, "clip": _CLAMP, "clamp": _CLAMP, "clamp_min": _CLAMP}),
+        (_NN, {"relu6": RELU, "hardtanh": _HARDTANH}),
     )
     for base, names in group.items()
     for name in (base, f"{base}_")
@@ -65,8 +66,7 @@ class ReluMode(TorchFunctionMode):
     (Springenberg et al. 2015). A ReLU is ``relu``, ``relu6``, and ``clamp``, ``hardtanh`` and
     ``threshold`` from 0, as module, function or method, in place or not. Where it has an upper
     limit such as 6, guided passes nothing at and above it, as the gradient does; deconvnet does
-    not look at ``x`` at all. Forward values are untouched. Enter it for the backward pass too:
-    checkpointed parts run again there.
+    not look at ``x`` at all. Forward values are untouched. Checkpointed parts keep their values.
 
     Attributes
     ----------
@@ -88,13 +88,14 @@ class ReluMode(TorchFunctionMode):
     ) -> Any:
         """Replace the operation if it is a ReLU on the way of a gradient."""
         del types
-        call = _as_relu(func, args, kwargs or {}) if func in _ARGUMENTS else None
-        if call is None:
-            return func(*args, **(kwargs or {}))
-        values, high, inplace = call
-        self.caught += 1
-        passed = _Rectified.apply(values, high, self.rule == "guided")
-        return values.copy_(passed) if inplace else passed
+        call = as_relu(func, args, kwargs or {}) if func in ARGUMENTS else None
+        with keeping_values():
+            if call is None:
+                return func(*args, **(kwargs or {}))
+            values, high, inplace = call
+            self.caught += 1
+            passed = _Rectified.apply(values, high, self.rule == "guided")
+            return values.copy_(passed) if inplace else passed
 
     def told(self, scores: Tensor) -> tuple[str, ...]:
         """Say which activations on the way to ``scores`` the rule did not reach, in words."""
@@ -116,6 +117,26 @@ class ReluMode(TorchFunctionMode):
         return tuple(warnings)
 
 
+def keeping_values() -> saved_tensors_hooks:
+    """Let the operation inside keep what its gradient needs, also in checkpointed parts.
+
+    Those would run again in the backward pass, where a mode is out of reach.
+    """
+    return saved_tensors_hooks(_packed, _unpacked)
+
+
+def _packed(values: Tensor) -> tuple[Tensor, int]:
+    return values, values._version
+
+
+def _unpacked(packed: tuple[Tensor, int]) -> Tensor:
+    """Check what autograd leaves unchecked where values pass through hooks."""
+    values, version = packed
+    if values._version != version:
+        raise RuntimeError("values that the gradient needs were rewritten by an in-place operation")
+    return values
+
+
 class _Rectified(torch.autograd.Function):
     """``min(max(x, 0), high)``, whose signal passes by a rule."""
 
@@ -133,18 +154,18 @@ class _Rectified(torch.autograd.Function):
         return signal, None, None
 
 
-def _as_relu(
+def as_relu(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Tensor, float, bool] | None:
     """Return the values, the upper limit and whether it works in place, or None for no ReLU."""
-    given = dict(zip(_ARGUMENTS[func], args, strict=False))
+    given = dict(zip(ARGUMENTS[func], args, strict=False))
     given |= {_ALIASES.get(name, name): value for name, value in kwargs.items()}
     given["input"] = given.get("input", given.get("self"))
     values = given["input"]
     if not isinstance(values, Tensor) or not values.requires_grad or not torch.is_grad_enabled():
         return None
     low, high = given.get("low"), given.get("high")
-    if _ARGUMENTS[func] is _RELU:
+    if ARGUMENTS[func] is RELU:
         low = 0
     elif func in _HARD:
         low, high = given.get("low", -1.0), given.get("high", 1.0)

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody kno
 from torchvision import models
 
 from pfv_widgets.engine.images import load_images
-from pfv_widgets.errors import PFVWarning
+from pfv_widgets.errors import PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution import attribute
 from pfv_widgets.methods.relu import ReluMode
 from tests.networks import blobs
@@ -55,6 +55,30 @@ def patched(model: nn.Module, rule: str) -> nn.Module:
             elif isinstance(child, nn.ReLU):
                 setattr(module, name, ByHand(rule))
     return model
+
+
+@pytest.mark.parametrize("method", NAMES.values())
+def test_checkpointed_parts_give_the_same_map(method: str) -> None:
+    maps = []
+    for efficient in (False, True):
+        torch.manual_seed(0)
+        model = models.DenseNet(8, (2, 2), 8, num_classes=4, memory_efficient=efficient).eval()
+        maps.append(attribute(model, blobs(2, 32), method).signed)
+    assert torch.equal(*maps)
+    assert maps[0].abs().max() > 0
+
+
+class Rewriting(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        squared = images**2
+        images.relu_()  # which the square still needs
+        return (squared + images).flatten(1)
+
+
+@pytest.mark.parametrize("method", ["saliency", *NAMES.values()])
+def test_values_that_are_rewritten_under_a_gradient_are_told(method: str) -> None:
+    with pytest.raises(PFVValueError, match=r"in-?place operation"):
+        attribute(nn.Sequential(nn.Conv2d(3, 4, 3), Rewriting()), blobs(2, 8), method)
 
 
 def spread(model: nn.Module) -> nn.Module:
