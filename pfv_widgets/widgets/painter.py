@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 from pfv_widgets.engine.colour import NEUTRAL_GREY, PIN_COLOURS
 from pfv_widgets.engine.frame import Frame
@@ -62,6 +64,7 @@ class Painter:
         self._seen, self._pointed = seen, pointed
         self._acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work)
+        self._pools = ThreadpoolController()
         self._new_page = threading.Event()
         self._stale = False  # what is on show is older than what was asked for
         self._told = self._took = 0.0
@@ -122,12 +125,25 @@ class Painter:
 
     def _work(self, scene: Scene) -> None:
         """Paint in the background; no error ends the thread."""
-        try:
-            self.draw(scene)
-        except Exception as error:
-            self._fail(scene, error)
-        else:
-            self._settle(scene)
+        with self._lean(scene):
+            try:
+                self.draw(scene)
+            except Exception as error:
+                self._fail(scene, error)
+            else:
+                self._settle(scene)
+
+    def _lean(self, scene: Scene) -> AbstractContextManager[object]:
+        """Keep this thread to one core, unless a network has to run.
+
+        The parts of such small pictures wait for one another longer than they are worked on
+        where a browser wants a core as well.
+        """
+        with suppress(PFVError):  # painting meets the same error, and tells it
+            if self._pfv.is_ready(scene.settings.layer):
+                torch.get_num_threads()  # sets up a new thread, which would undo the limit
+                return self._pools.limit(limits=1, user_api="openmp")
+        return nullcontext()
 
     def _settle(self, scene: Scene) -> None:
         """Wait for the page, then read the numbers and paint finely, unless a hand moves on."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pfv_widgets.engine.colour import NEUTRAL_GREY
 from pfv_widgets.engine.frame import Frame
@@ -94,6 +95,27 @@ def test_coarse_picture_comes_first_and_a_fine_one_after_a_rest(studio: Studio) 
     assert studio.painter.frame is not None
     assert tuple(studio.painter.frame.heatmaps.shape[1:3]) == (FINE, FINE)
     assert studio.told[-1][1] == "ok"
+
+
+def test_small_pictures_are_painted_on_one_core_and_networks_run_on_all(studio: Studio) -> None:
+    many = torch.get_num_threads()
+    counts: list[int] = []
+    render = studio.pfv.render
+
+    def counted(*args: Any, **kwargs: Any) -> Frame:
+        counts.append(torch.get_num_threads())
+        return render(*args, **kwargs)
+
+    studio.pfv.render = counted  # type: ignore[method-assign]
+    try:
+        torch.set_num_threads(3)
+        studio.paint(studio.with_(sigma=2.0))
+        studio.paint(studio.with_(layer=studio.pfv.layers[0].name))
+        assert counts[0] == 1
+        assert counts[2] == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(many)
 
 
 def test_fine_picture_is_that_of_the_engine(studio: Studio) -> None:
