@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pfv_widgets.engine.turns import Guests, Turns
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 _WRAPPERS = ("module", "_orig_mod")
 # Modes, buffers and hooks belong to the network, which several threads may hold.
-_IN_USE = threading.RLock()
+_TURNS, _GUESTS = Turns(), Guests()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -126,28 +126,20 @@ def guest(model: nn.Module) -> Iterator[nn.Module]:
     """Run a model in eval mode without gradients, and give it back as it came.
 
     The training flag of every module and every buffer are restored, also after an exception.
-    Compiled parts run eagerly meanwhile, so that hooks see them. One thread at a time.
+    Compiled parts run eagerly meanwhile, so that hooks see them. One thread at a time; long work
+    calls :func:`give_way` between its passes.
     """
-    with _IN_USE, torch.inference_mode(False), torch.no_grad(), _eager():
-        modes = [(module, module.training) for module in model.modules()]
-        buffers = [
-            (module, name, buffer, buffer.detach().clone())
-            for module, _ in modes
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        ]
+    with _TURNS, torch.inference_mode(False), torch.no_grad():
+        modules = _GUESTS.arrive(model)
         try:
-            for module, _ in modes:
-                module.training = False
             yield model
         finally:
-            for module, mode in modes:
-                module.training = mode
-            for module, name, buffer, kept in buffers:
-                module._buffers[name] = buffer
-                with torch.inference_mode(buffer.is_inference()):
-                    if not _identical(buffer, kept):
-                        buffer.copy_(kept)
+            _GUESTS.leave(modules)
+
+
+def give_way() -> None:
+    """Let other threads that wait for a network go first; call it where no hook is registered."""
+    _TURNS.give_way()
 
 
 def run(model: nn.Module, batch: Tensor) -> object:
@@ -174,10 +166,6 @@ def run(model: nn.Module, batch: Tensor) -> object:
         ) from error
 
 
-def _identical(first: Tensor, second: Tensor) -> bool:
-    return bool(torch.eq(first, second).logical_or(first.isnan() & second.isnan()).all())
-
-
 def _is_wrapper(model: nn.Module) -> bool:
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     return isinstance(model, parallel) or isinstance(getattr(model, "_orig_mod", None), nn.Module)
@@ -192,8 +180,3 @@ def _automatic_device(model: nn.Module) -> torch.device:
 
 def _same_device(here: torch.device, there: torch.device) -> bool:
     return here.type == there.type and there.index in (None, here.index)
-
-
-def _eager() -> AbstractContextManager[object]:
-    set_stance = getattr(torch.compiler, "set_stance", None)
-    return set_stance("force_eager") if set_stance else nullcontext()

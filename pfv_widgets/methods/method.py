@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from pfv_widgets.engine.guest import give_way
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.target import Measured, Target
 
@@ -76,7 +77,7 @@ class Method(Protocol):
 
 
 def step(done: int, total: int, progress: Progress | None, cancelled: Cancelled | None) -> None:
-    """Report that ``done`` of ``total`` steps are made.
+    """Report that ``done`` of ``total`` steps are made, and let others use the network meanwhile.
 
     Raises
     ------
@@ -87,6 +88,7 @@ def step(done: int, total: int, progress: Progress | None, cancelled: Cancelled 
         raise CancelledError(f"The method was stopped after {done} of {total} steps.")
     if progress is not None:
         progress(done, total)
+    give_way()
 
 
 def reduce_channels(signed: Tensor, reduction: Reduction) -> Tensor:
