@@ -1,7 +1,7 @@
 """Set everything up on a fresh machine and run all tests: `python3 tests/run.py`.
 
 Standard library only. Extra arguments go to pytest, for example `tests/run.py -k basis`;
-without any, the tests that need no browser run on all cores, and those in the browser alone.
+without any, all tests run on several cores, those in the browser after the others.
 """
 
 from __future__ import annotations
@@ -250,12 +250,14 @@ def main(arguments: Sequence[str]) -> int:
     pytest = [str(python), "-m", "pytest"]
     if for_pytest:
         return subprocess.call([*pytest, *for_pytest], cwd=ROOT, env=environment)
-    cores = str(max(2, min(os.cpu_count() or 2, 8)))
+    cores = max(2, min(os.cpu_count() or 2, 8))
     lean = {**environment, "OMP_NUM_THREADS": "1"}  # each worker has a core of its own
-    quiet = subprocess.call(
-        [*pytest, "-m", "not browser", "-n", cores, "--dist", "worksteal"], cwd=ROOT, env=lean
+    parts = (
+        ["-m", "not browser", "-n", str(cores), "--dist", "worksteal"],
+        ["-m", "browser", "-n", str(max(2, cores // 2)), "--dist", "loadfile"],
     )
-    return subprocess.call([*pytest, "-m", "browser"], cwd=ROOT, env=environment) or quiet
+    codes = [subprocess.call([*pytest, *part], cwd=ROOT, env=lean) for part in parts]
+    return next((code for code in codes if code), 0)
 
 
 if __name__ == "__main__":

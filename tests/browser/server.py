@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tests.browser import kernels
+
 START_LIMIT = 90.0  # seconds; a cold start on a busy machine takes about 10
 
 
@@ -27,8 +29,11 @@ class JupyterServer:
         self._folder = folder
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._kernels: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        if kernels.SUPPORTED:
+            self._start_kernels()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(),
@@ -46,6 +51,8 @@ class JupyterServer:
                 raise RuntimeError(f"JupyterLab did not start; its output:\n{text}")
 
     def stop(self) -> None:
+        if self._kernels is not None and self._kernels.stdin is not None:
+            self._kernels.stdin.close()
         if self._process is None:
             return
         self._process.terminate()
@@ -107,10 +114,36 @@ class JupyterServer:
             "--LabApp.extension_manager=readonly",  # the other kind asks the network for a list
         ]
 
+    def _start_kernels(self) -> None:
+        """Let kernels start at once, where that is possible: each one imports torch."""
+        spec = self._folder / "data" / "kernels" / "python3" / "kernel.json"
+        place = str(self._folder / "kernels.socket")
+        light = [sys.executable, "-I", "-S", kernels.__file__]
+        spec.parent.mkdir(parents=True)
+        spec.write_text(
+            json.dumps(
+                {
+                    "argv": [*light, "run", place, "-f", "{connection_file}"],
+                    "display_name": "Python 3 (ipykernel)",
+                    "language": "python",
+                }
+            ),
+            "utf-8",
+        )
+        with (self._folder / "kernels.log").open("wb") as log:
+            self._kernels = subprocess.Popen(
+                [sys.executable, kernels.__file__, "serve", place],
+                cwd=self._folder,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_"))}
         config = self._folder / "config"
-        (config / "labconfig").mkdir(parents=True)
+        (config / "labconfig").mkdir(parents=True, exist_ok=True)
         announcements = {"@jupyterlab/apputils-extension:announcements": True}
         page = {"disabledExtensions": announcements, "buildCheck": False, "buildAvailable": False}
         (config / "labconfig" / "page_config.json").write_text(json.dumps(page), "utf-8")
@@ -118,6 +151,7 @@ class JupyterServer:
             **kept,
             "JUPYTER_CONFIG_DIR": str(config),
             "JUPYTER_DATA_DIR": str(self._folder / "data"),
+            "JUPYTER_PATH": str(self._folder / "data"),  # before that of the environment
             "JUPYTER_RUNTIME_DIR": str(self._folder / "runtime"),
             "IPYTHONDIR": str(self._folder / "ipython"),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,8 +71,10 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     assert first[..., 3].min() == 255
     expect(box(page).get_by_role("button", name="Start")).to_be_disabled()
     expect(status(page)).to_contain_text(re.compile(r"Step \d\d+ of 4000, loss"))
-    second = shown(page)
-    assert np.abs(second - first).mean() > 1  # it moves
+    deadline = time.monotonic() + 30
+    while np.abs(shown(page) - first).mean() <= 1:  # until it moves
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(100)
     keep(page, "growing")
     box(page).get_by_role("button", name="Stop").click()
     expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
