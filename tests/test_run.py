@@ -133,7 +133,7 @@ def test_arguments_that_are_not_its_own_go_to_pytest(monkeypatch: pytest.MonkeyP
     assert calls == [[sys.executable, "-m", "pytest", "-k", "basis", "-x"]]
 
 
-@pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((1, 0), 1), ((0, 1), 1), ((2, 1), 1)])
+@pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((1, 0), 1), ((0, 1), 1), ((2, 1), 2)])
 def test_whole_suite_runs_on_several_cores_in_the_browser_last(
     monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], code: int
 ) -> None:
