@@ -99,7 +99,7 @@ class ReluMode(TorchFunctionMode):
 
     def told(self, scores: Tensor) -> tuple[str, ...]:
         """Say which activations on the way to ``scores`` the rule did not reach, in words."""
-        met = Counter(_names_behind(scores))
+        met = Counter(names_behind(scores))
         foreign = {label: met[name] for name, label in _FOREIGN.items() if met[name]}
         warnings = []
         if foreign:
@@ -178,7 +178,7 @@ def as_relu(
     return values, float(high), bool(given.get("inplace")) or func.__name__.endswith("_")
 
 
-def _names_behind(scores: Tensor) -> Iterable[str]:
+def names_behind(scores: Tensor) -> Iterable[str]:
     """Name each operation that the gradient of ``scores`` passes, without its number."""
     waiting, seen = [scores.grad_fn], set()
     while waiting:

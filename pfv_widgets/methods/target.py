@@ -13,6 +13,7 @@ from pfv_widgets.engine.capture import hooked, modules_by_name
 from pfv_widgets.engine.guest import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.reading import Read, chosen_output, reader, split, vector
+from pfv_widgets.methods.relu import names_behind
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def gradient(measured: Measured, batch: Tensor) -> Tensor:
         If the scores do not depend on the images in a way that can be differentiated.
     """
     reason = "the scores do not depend on the images"
-    if measured.scores.requires_grad:
+    if _UNKNOWN in names_behind(measured.scores):  # autograd would quietly take zero for it
+        reason = "an operation, such as a quantised one, has no gradient"
+    elif measured.scores.requires_grad:
         try:
             (found,) = torch.autograd.grad(measured.scores.sum(), batch, allow_unused=True)
         except RuntimeError as error:
@@ -135,6 +138,9 @@ def gradient(measured: Measured, batch: Tensor) -> Tensor:
         if found is not None:
             return found
     raise PFVValueError(_no_path(reason))
+
+
+_UNKNOWN = "WarnNotImplemented"  # what autograd calls it
 
 
 class _Enough(BaseException):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.guest import guest
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.methods import METHODS
 from pfv_widgets.methods.attribution import attribute
 from pfv_widgets.methods.target import Target, gradient, measuring
 from tests.networks import Through, Tokens, blobs, tiny
@@ -206,10 +207,11 @@ def test_network_made_under_inference_mode_is_a_named_error() -> None:
 
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_quantised_network_is_a_named_error() -> None:
+@pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if kind.needs_gradient])
+def test_quantised_network_is_a_named_error(method: str) -> None:
     quantised = torch.ao.quantization.quantize_dynamic(tiny(), {nn.Linear}, dtype=torch.qint8)
     with pytest.raises(PFVValueError, match="no gradient reaches the images"):
-        attribute(quantised, blobs(2), "saliency")
+        attribute(quantised, blobs(2), method)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
