@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
+from IPython.core.getipython import get_ipython
 from PIL import Image
 
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.grid import Box
 
 FADE = ("#808080", 0.72)  # over an image that is out of the basis, as in Frame.composite
+_LINGER = 10.0  # seconds within which a page has drawn all that it was sent
 Pointer = Callable[[float, float], None]
 _sending = threading.Lock()  # ipycanvas remembers one current canvas for a whole process
 
@@ -131,6 +133,7 @@ class Surface:
     def __init__(self, size: tuple[int, int], stores: int = 0) -> None:
         self.canvas = Canvas(width=size[1], height=size[0])
         self.stores = tuple(Canvas(width=size[1], height=size[0]) for _ in range(stores))
+        self._closed = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -151,7 +154,7 @@ class Surface:
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page is ready to draw; it shows nothing yet."""
         for canvas in (self.canvas, *self.stores):
-            canvas.on_client_ready(callback)
+            canvas.on_client_ready(lambda: None if self._closed else callback())
 
     def on_pointer(
         self,
@@ -193,7 +196,21 @@ class Surface:
         )
 
     def close(self) -> None:
-        """Remove the canvases from every page."""
+        """Remove the canvases from every page.
+
+        In a kernel they linger for some seconds after what shows them is gone: a page that
+        comes to a command for a canvas that it no longer has draws nothing ever again, on any
+        canvas, and it may just be loading what draws.
+        """
+        self._closed = True
+        if getattr(get_ipython(), "kernel", None) is None:
+            self._remove()
+        else:
+            later = threading.Timer(_LINGER, self._remove)
+            later.daemon = True
+            later.start()
+
+    def _remove(self) -> None:
         for canvas in (self.canvas, *self.stores):
             close_all(canvas)
 

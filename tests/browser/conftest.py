@@ -177,7 +177,7 @@ def voila(
 
     def serve(cells: list[str]) -> WidgetPage:
         page.goto(jupyter.url(f"voila/render/{notebook(cells)}"), timeout=120_000)
-        page.locator(".jupyter-widgets").first.wait_for(state="attached")
+        page.locator(".jupyter-widgets").first.wait_for(state="attached", timeout=120_000)
         return WidgetPage(page)
 
     return serve

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage, NotebookPage
@@ -161,3 +162,17 @@ def test_two_explorers_on_a_voila_page_do_not_disturb_each_other(
         page.wait_for(MOVED, [number, before])
         expect(explorer.slider("Opacity")).to_have_attribute("aria-valuenow", "0.0")
         assert (other.pixels() == kept).all()
+
+
+def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
+    page: Page, lab: Callable[[list[str]], LabPage]
+) -> None:
+    def late(route: Route) -> None:  # what draws arrives after the first explorer is gone
+        time.sleep(2)
+        route.continue_()
+
+    page.route("**/labextensions/ipycanvas/static/*.js", late)
+    unseen = "gone = pw.demo(4)\ngone.wait(20)\ngone.close()"
+    explorer = ExplorerPage(lab([HELPERS, unseen, "explorer = pw.demo(4)\nexplorer"]))
+    explorer.wait_for_frame()
+    explorer.wait_until("gone._grid.surface.canvas.comm is None", "True")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from ipycanvas import Canvas, hold_canvas
 from PIL import Image
 
+from pfv_widgets.widgets import surface as module
 from pfv_widgets.widgets.surface import Pen, Surface, encode
 from tests.widgets.recorded_page import RecordedPage, happen
 
@@ -345,6 +348,24 @@ def test_close_closes_all_canvases(recorded: RecordedPage, surface: Surface) -> 
     opened = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
     surface.close()
     assert opened <= recorded.closed
+
+
+def test_in_a_kernel_canvases_outlive_what_the_page_may_still_draw(
+    recorded: RecordedPage, surface: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr(module, "_LINGER", 0.2)
+    calls: list[int] = []
+    surface.on_ready(lambda: calls.append(1))
+    surface.close()
+    assert not recorded.closed
+    recorded.load_anew(surface.canvas)
+    assert not calls  # what was closed is not painted again
+    canvases = {surface.canvas.comm.comm_id, surface.stores[0].comm.comm_id}
+    deadline = time.monotonic() + 10
+    while not canvases <= recorded.closed:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_encoded_heatmaps_keep_their_colours(rng: np.random.Generator) -> None:
