@@ -25,6 +25,7 @@ from pfv_widgets.widgets.composition import (
     with_class_weight,
 )
 from pfv_widgets.widgets.controls import Edit, Showing, close_all
+from pfv_widgets.widgets.described import Dropdown
 from pfv_widgets.widgets.influence_text import influence_line
 from pfv_widgets.widgets.thumbnails import Thumbnails
 
@@ -181,7 +182,7 @@ class BatchTab:
 
     def _preset_list(self) -> w.Dropdown:
         names = [(text.plain(one.name, 32), index) for index, one in enumerate(self._presets)]
-        control = w.Dropdown(
+        control = Dropdown(
             options=[("Choose …", _NO_PRESET), *names],
             description="Preset",
             tooltip="Ready-made compositions; choose the random half again for another one.",

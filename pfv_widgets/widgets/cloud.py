@@ -13,6 +13,7 @@ from pfv_widgets.engine.cloud import Cloud, Mask, cloud_of, place_colours
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.cloud_canvas import SIZE, CloudCanvas, OnHover, OnSelect
 from pfv_widgets.widgets.controls import Showing, close_all
+from pfv_widgets.widgets.described import Dropdown
 from pfv_widgets.widgets.overlay import WIDTH, Label, Overlay
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
@@ -85,7 +86,7 @@ class CloudView:
 
     def _axis(self, name: str, value: int) -> w.Dropdown:
         way, key = ("vertical", "y") if value else ("horizontal", "x")
-        choice = w.Dropdown(
+        choice = Dropdown(
             options=[(str(value + 1), value)],
             value=value,
             description=name,

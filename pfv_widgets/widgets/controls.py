@@ -10,6 +10,7 @@ import ipywidgets as w
 
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.parameters import Choice, Parameter, Slider, parameters_of
+from pfv_widgets.widgets.described import Checkbox, Dropdown
 
 Edit = Callable[[Callable[[Settings], Settings]], None]  # from the old settings to the new ones
 
@@ -33,8 +34,8 @@ def control_for(parameter: Parameter, value: Any) -> w.ValueWidget:
         span = {"min": parameter.minimum, "max": parameter.maximum, "step": parameter.step}
         return kind(**common, **span, readout_format="d" if whole else ".2f")
     if isinstance(parameter, Choice):
-        return w.Dropdown(**common, options=list(parameter.choices))
-    return w.Checkbox(**common, indent=False)
+        return Dropdown(**common, options=list(parameter.choices))
+    return Checkbox(**common, indent=False)
 
 
 class Showing(threading.local):

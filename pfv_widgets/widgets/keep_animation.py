@@ -8,6 +8,7 @@ import threading
 import ipywidgets as w
 
 from pfv_widgets.widgets import text
+from pfv_widgets.widgets.described import Dropdown
 from pfv_widgets.widgets.keep_parts import (
     STYLE,
     Actions,
@@ -67,7 +68,7 @@ class AnimationSection(Section):
         self._stop.set()
 
     def _dropdown(self, name: str, options: list[tuple[str, str]], tip: str) -> w.Dropdown:
-        return w.Dropdown(
+        return Dropdown(
             options=options,
             description=name,
             tooltip=tip,

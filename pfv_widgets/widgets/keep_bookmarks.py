@@ -12,6 +12,7 @@ from pfv_widgets.engine.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.bookmarks import Bookmarks, read_text
+from pfv_widgets.widgets.described import Dropdown, Text
 from pfv_widgets.widgets.keep_parts import STYLE, Actions, Section, exists, row, written
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
@@ -19,9 +20,7 @@ _WIDE = {"width": "100%", "margin": "1px 0"}
 
 def file_name(value: str, tip: str) -> w.Text:
     """Return a field for the name of a ``.json`` file."""
-    return w.Text(
-        value=value, description="File", tooltip=tip, layout=w.Layout(**_WIDE), style=STYLE
-    )
+    return Text(value=value, description="File", tooltip=tip, layout=w.Layout(**_WIDE), style=STYLE)
 
 
 def json_path(field: w.Text) -> str:
@@ -104,14 +103,14 @@ class BookmarkSection(Section):
     def __init__(self, actions: Actions) -> None:
         super().__init__(actions)
         self.bookmarks = Bookmarks()
-        self.name = w.Text(
+        self.name = Text(
             placeholder="such as: cats only",
             description="Name",
             tooltip="How this view is to be called.",
             layout=w.Layout(**_WIDE),
             style=STYLE,
         )
-        self.chosen = w.Dropdown(
+        self.chosen = Dropdown(
             description="Go to",
             tooltip="The bookmarks, in the order in which they were added.",
             layout=w.Layout(**_WIDE),

@@ -13,6 +13,7 @@ from pfv_widgets.engine.sweep import SavedSweep
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import Showing
+from pfv_widgets.widgets.described import Dropdown, Text
 
 STYLE = {"description_width": "62px"}
 
@@ -132,10 +133,10 @@ class FileField:
         self._known = (*kinds, *typed)
         self._showing = Showing()
         wide = {"width": "100%", "margin": "1px 0"}
-        self.name = w.Text(
+        self.name = Text(
             value=name, description="File", tooltip=tip, layout=w.Layout(**wide), style=STYLE
         )
-        self.kind = w.Dropdown(
+        self.kind = Dropdown(
             options=[(words, suffix) for suffix, words in kinds.items()],
             value=Path(name).suffix,
             description="Kind",

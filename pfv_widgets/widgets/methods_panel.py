@@ -14,6 +14,7 @@ from pfv_widgets.methods.comparing_tiles import Classes
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import Controls, Showing, close_all
+from pfv_widgets.widgets.described import Checkbox, Dropdown
 from pfv_widgets.widgets.methods_scene import MethodsSettings, name_of
 
 Edit = Callable[[Callable[[MethodsSettings], MethodsSettings]], None]
@@ -54,7 +55,7 @@ class MethodsPanel:
             "Unit", "Which class or channel: the strongest of each image, or one for all.", "unit"
         )
         self.methods = {name: self._checkbox(name) for name in names()}
-        self.chosen = w.Dropdown(
+        self.chosen = Dropdown(
             description="Options of", style=_STYLE, layout=w.Layout(**_WIDE),
             tooltip="The method whose options are shown below.",
         )  # fmt: skip
@@ -139,9 +140,7 @@ class MethodsPanel:
         return found
 
     def _dropdown(self, label: str, help_: str, field: str) -> w.Dropdown:
-        control = w.Dropdown(
-            description=label, tooltip=help_, style=_STYLE, layout=w.Layout(**_WIDE)
-        )
+        control = Dropdown(description=label, tooltip=help_, style=_STYLE, layout=w.Layout(**_WIDE))
         control.observe(lambda change: self._chose(field, change["new"]), "value")
         return control
 
@@ -157,7 +156,7 @@ class MethodsPanel:
 
     def _checkbox(self, name: str) -> w.Checkbox:
         label = self._known[name].label
-        box = w.Checkbox(
+        box = Checkbox(
             description=label, indent=False, tooltip=f"Show a row for {label}.",
             layout=w.Layout(width="auto", margin="0"),
         )  # fmt: skip

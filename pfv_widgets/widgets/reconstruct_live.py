@@ -29,6 +29,7 @@ from pfv_widgets.widgets.reconstruct_panel import COMPONENTS, KINDS, Reconstruct
 
 _EVERY = 0.25  # seconds between two pictures on the page
 _GAP = 4  # pixels between pictures
+_WIDEST = "452px"  # of the picture with its margins, and of the controls beside or below it
 _FAREWELL = 10.0  # seconds that closing waits for the step in work
 
 
@@ -66,7 +67,7 @@ class ReconstructionExplorer(w.VBox):
         self.status = w.HTML(layout=w.Layout(min_height="44px", overflow="hidden"))
         self.picture = w.Image(
             value=as_png(np.zeros((1, *pfv.images.size, 3), np.uint8), empty=True), format="png",
-            layout=w.Layout(width="100%", max_width="448px", height="auto"),
+            layout=w.Layout(width="calc(100% - 4px)", height="auto"),  # margins of 2 pixels
         )  # fmt: skip
         self.start_button = _button("Start", "Make a picture from noise.", self.start)
         self.stop_button = _button("Stop", "Stop, and keep the best so far.", self.stop)
@@ -75,15 +76,21 @@ class ReconstructionExplorer(w.VBox):
         )
         buttons = w.HBox([self.start_button, self.stop_button], layout=w.Layout(margin="0 0 6px 0"))
         left = w.VBox(
-            [self.status, buttons, self.picture],
-            layout=w.Layout(flex="1 1 360px", min_width="0", overflow="hidden"),
-        )
+            [buttons, self.picture],
+            layout=w.Layout(
+                flex="1 1 360px", min_width="0", max_width=_WIDEST, overflow="hidden",
+                padding="0 0 6px 0",
+            ),
+        )  # fmt: skip
         right = w.VBox(
             [self.panel.widget],
-            layout=w.Layout(flex="0 1 280px", min_width="230px", padding="0 0 0 12px"),
+            layout=w.Layout(
+                flex="1 1 280px", min_width="230px", max_width=_WIDEST, padding="0 0 0 12px"
+            ),
         )
         row = w.HBox([left, right], layout=w.Layout(width="100%", flex_flow="row wrap"))
-        self._parts = w.VBox([w.HTML(text.STYLE, layout=w.Layout(margin="0")), row])
+        style = w.HTML(text.STYLE, layout=w.Layout(margin="0"))
+        self._parts = w.VBox([style, self.status, row])
         super().__init__([self._parts], layout=w.Layout(width="100%"))
         self.add_class("pfv-explorer")
         self.add_class("pfv-reconstruct")

@@ -11,6 +11,7 @@ import ipywidgets as w
 from pfv_widgets.methods.reconstruct_options import Reconstruct
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import Controls, Showing
+from pfv_widgets.widgets.described import BoundedIntText, Dropdown
 
 KINDS = {
     "a class": "class", "a channel": "channel", "a component of PFV": "component",
@@ -22,6 +23,7 @@ _MORE = (
 )  # fmt: skip
 _STYLE = {"description_width": "84px"}
 _WIDE = {"width": "100%", "margin": "1px 0"}
+_INDENT = "92px"  # to where the controls begin, beside their labels
 COMPONENTS = 8  # of PFV, that are offered
 
 
@@ -67,11 +69,11 @@ class ReconstructPanel:
         self.layer = _dropdown(
             "Layer", "Where the network is asked.", [(text.plain(n), n) for n in layers]
         )
-        self.unit = w.BoundedIntText(
+        self.unit = BoundedIntText(
             min=0, max=99_999, description="Number", style=_STYLE, layout=w.Layout(**_WIDE),
             tooltip="Index of the class, or of the channel of the layer, from 0.",
         )  # fmt: skip
-        self.named = w.HTML(layout=w.Layout(margin="0 0 0 90px", overflow="hidden"))
+        self.named = w.HTML(layout=w.Layout(margin=f"0 0 0 {_INDENT}", overflow="hidden"))
         numbers = [(f"component {one + 1}", one) for one in range(COMPONENTS)]
         self.component = _dropdown("Colour", "A principal component of the photos.", numbers)
         self.sign = _dropdown(
@@ -89,8 +91,8 @@ class ReconstructPanel:
             control.observe(lambda change, name=name: self._wished(name, change["new"]), "value")
         self.main = Controls(options, _MAIN, self._set)
         self.more = Controls(options, _MORE, self._set)
-        fold = w.Accordion([w.VBox(list(self.more.by_name.values()))], titles=("More options",))
-        fold.selected_index = None
+        self.more["total_variation"].readout_format = ".4f"  # its default is below 0.01
+        fold = _fold("More options", list(self.more.by_name.values()))
         self.widget = w.VBox(
             [
                 self.kind, self.layer, self.unit, self.named, self.component, self.sign,
@@ -144,6 +146,22 @@ class ReconstructPanel:
 
 
 def _dropdown(name: str, tip: str, options: list[tuple[str, Any]]) -> w.Dropdown:
-    return w.Dropdown(
+    return Dropdown(
         options=options, description=name, tooltip=tip, style=_STYLE, layout=w.Layout(**_WIDE)
     )
+
+
+def _fold(name: str, controls: Sequence[w.Widget]) -> w.VBox:
+    """Return controls below a button that shows and hides them, which the keyboard reaches."""
+    button = w.ToggleButton(
+        description=name, tooltip="Show these options, or hide them.", icon="caret-right",
+        layout=w.Layout(width="auto", margin=f"4px 2px 4px {_INDENT}"),
+    )  # fmt: skip
+    inside = w.VBox(controls, layout=w.Layout(display="none", overflow="hidden"))
+
+    def turned(change: dict[str, bool]) -> None:
+        button.icon = "caret-down" if change["new"] else "caret-right"
+        inside.layout.display = None if change["new"] else "none"
+
+    button.observe(turned, "value")
+    return w.VBox([button, inside], layout=w.Layout(overflow="hidden"))

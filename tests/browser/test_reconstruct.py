@@ -1,4 +1,4 @@
-"""A picture that grows in JupyterLab: started, stopped, made of something else."""
+"""A picture that grows in every place: started, stopped, made of something else; its looks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.lab import LabPage
+from tests.browser.test_where_looks import CONTRASTS, READABLE
 
 OpenLab = Callable[[list[str]], LabPage]
 
@@ -23,13 +25,23 @@ import pfv_widgets as pw
 from pfv_widgets.demo import CLASSES
 model, photos = pw.demo_model(), pw.demo_images(4)
 explorer = pw.explore_reconstruction(model, photos, classes=CLASSES, steps=4000)
-w.VBox([explorer], layout=w.Layout(width="760px"))
 """
+BOXED = 'w.VBox([explorer], layout=w.Layout(width="760px"))'
 PIXELS = """async (source) => {
   const bytes = new Uint8Array(await (await fetch(source)).arrayBuffer());
   let text = "";
   for (const one of bytes) text += String.fromCharCode(one);
   return btoa(text);
+}"""
+
+# Whether nothing sticks out to the right, of the page, the explorer, or the picture's column.
+FITS = """() => {
+  const box = document.querySelector(".pfv-reconstruct"), picture = box.querySelector("img");
+  const right = (element) => element.getBoundingClientRect().right;
+  const seen = [...box.querySelectorAll("*")].filter((element) => element.checkVisibility());
+  return document.documentElement.scrollWidth <= innerWidth
+    && right(picture) <= right(picture.parentElement)
+    && Math.max(...seen.map(right)) <= right(box) + 1 && right(box) <= innerWidth;
 }"""
 
 
@@ -58,7 +70,7 @@ def keep(page: Page, name: str) -> None:
 
 
 def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
-    opened = lab([CELL])
+    opened = lab([CELL + BOXED])
     page = opened.page
     expect(status(page)).to_contain_text("Press Start to make a picture of a class.")
     expect(box(page).get_by_role("button", name="Stop")).to_be_disabled()
@@ -88,3 +100,46 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     wide = box(page).evaluate("one => [one.scrollWidth, one.clientWidth]")
     assert wide[0] <= wide[1]
     keep(page, "component")
+
+
+@pytest.mark.parametrize("place", ["lab", "notebook7", "voila"])
+def test_keys_errors_widths_and_colours_are_right(
+    place: str, request: pytest.FixtureRequest
+) -> None:
+    opened = request.getfixturevalue(place)([CELL + "explorer"])
+    page: Page = opened.page
+    if isinstance(opened, LabPage):
+        opened.theme("JupyterLab Dark")
+    number = box(page).get_by_label("Class", exact=True)
+    start = box(page).get_by_role("button", name="Start")
+    number.fill("77")
+    number.press("Enter")
+    expect(box(page).get_by_text("balloon", exact=True)).to_be_hidden()
+    start.press("Enter")
+    expect(box(page).get_by_role("alert")).to_contain_text("unit=77: the output has 10 units.")
+    keep(page, f"{place}-error")
+    number.fill("3")
+    number.press("Enter")
+    expect(box(page).get_by_text("cat", exact=True)).to_be_visible()
+    start.press("Enter")
+    expect(status(page)).to_contain_text(re.compile(r"Step [1-9]\d* of 4000, loss"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
+    if place == "notebook7":
+        opened.reload()
+        expect(status(page)).to_contain_text("Stopped after")
+    assert shown(page)[..., 3].min() == 255
+    last = box(page).get_by_label("Made of", exact=True)
+    expect(last).to_be_enabled()
+    last.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(box(page).get_by_label("Descent", exact=True)).to_be_visible()
+    expect(box(page).get_by_text("0.0005", exact=True)).to_be_visible()
+    for width in (1400, 1000, 700):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(FITS)
+        keep(page, f"{place}-{width}")
+    faint = [one for one in box(page).evaluate(CONTRASTS) if one[2] < READABLE]
+    assert not faint

@@ -104,6 +104,17 @@ def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> No
         assert panel.options == Reconstruct(steps=5)
 
 
+def test_button_shows_and_hides_more_options(live: Open) -> None:
+    panel = live().panel
+    button, inside = panel.widget.children[-1].children
+    assert panel.more["rate"] in inside.children
+    assert inside.layout.display == "none"
+    move(button, value=True)
+    assert inside.layout.display is None
+    move(button, value=False)
+    assert inside.layout.display == "none"
+
+
 def test_stop_keeps_the_best_and_nothing_can_be_changed_meanwhile(live: Open) -> None:
     explorer = live(steps=4000)
     explorer.start_button.click()
