@@ -15,6 +15,10 @@ class PFVTypeError(PFVError, TypeError):
     """An argument has a type that cannot be used."""
 
 
+# one line that makes three channels one, for networks of grey pictures
+GREY = "nn.Sequential(nn.AvgPool3d((3, 1, 1)), model)"
+
+
 class PFVWarning(UserWarning):
     """Something was left out or replaced, and the result says what."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pfv_widgets.engine.turns import Guests, Turns
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError
 
 _WRAPPERS = ("module", "_orig_mod")
 # Modes, buffers and hooks belong to the network, which several threads may hold.
@@ -148,10 +149,13 @@ def run(model: nn.Module, batch: Tensor) -> object:
     Raises
     ------
     PFVValueError
-        If the forward pass fails or memory runs out; the original error is the cause.
+        If the forward pass fails or memory runs out; the original error is the cause. An error
+        that this package raised inside passes as it is.
     """
     try:
         return model(batch)
+    except PFVError:
+        raise
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise PFVValueError(
             f"images: {len(batch)} images at a time do not fit into the memory of {batch.device}. "
@@ -161,9 +165,36 @@ def run(model: nn.Module, batch: Tensor) -> object:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise PFVValueError(
             f"images: the model failed on a batch of shape {tuple(batch.shape)} "
-            f"({type(error).__name__}: {reason:.300}). Load the images at the size and with the "
-            "channels that it was made for: load_images(..., size=...)."
+            f"({type(error).__name__}: {reason:.300}). {_fix(model, batch)}"
         ) from error
+
+
+def _fix(model: nn.Module, batch: Tensor) -> str:
+    first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
+    if first is not None and first.in_channels == 1 and batch.shape[1] == 3:
+        return (
+            "Its first convolution takes one channel, and images have three. Give a network that "
+            f"averages them first: {GREY}."
+        )
+    if not _takes(model, batch):
+        return (
+            "It takes more than the images. Wrap it in a module whose forward takes the images "
+            "alone; attribute, reconstruct and their kin take the rest as inputs=..."
+        )
+    return (
+        "Load the images at the size and with the channels that it was made for: "
+        "load_images(..., size=...)."
+    )
+
+
+def _takes(model: nn.Module, batch: Tensor) -> bool:
+    try:
+        inspect.signature(model.forward).bind(batch)
+    except TypeError:
+        return False
+    except ValueError:  # nothing is known of it
+        return True
+    return True
 
 
 def _is_wrapper(model: nn.Module) -> bool:

@@ -19,14 +19,14 @@ class Layout:
     ----------
     kind
         ``"maps"`` for ``(N, C, h, w)``, ``"channels_last"`` for ``(N, h, w, C)``, ``"tokens"``
-        for ``(N, T, C)``.
+        for ``(N, T, C)``, ``"steps_first"`` for the ``(T, N, C)`` of a recurrent layer.
     grid
         Height and width of the grid of tokens.
     extra_tokens
         Number of class and register tokens, which stand before the grid and belong to no place.
     """
 
-    kind: Literal["maps", "channels_last", "tokens"] = "maps"
+    kind: Literal["maps", "channels_last", "tokens", "steps_first"] = "maps"
     grid: tuple[int, int] | None = None
     extra_tokens: int = 0
 
@@ -34,6 +34,8 @@ class Layout:
         """Return the output as ``(N, C, h, w)``, extra tokens left out."""
         if self.kind == "channels_last":
             return output.permute(0, 3, 1, 2)
+        if self.kind == "steps_first":
+            return output.permute(1, 2, 0)[:, :, None]
         if self.kind == "tokens":
             assert self.grid is not None
             places = output[:, self.extra_tokens :].transpose(1, 2)

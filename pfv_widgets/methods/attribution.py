@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from pfv_widgets.engine.guest import choose_device, place, unwrap
 from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.places import checked_place, write_figure_or_arrays
-from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.methods.filling import adapted
 from pfv_widgets.methods.inputs import Fed, fed
 from pfv_widgets.methods.method import Cancelled, Method, Progress, Result, reduce_channels
@@ -52,7 +53,7 @@ class Attribution:
     units
         int64 ``(N,)``: the unit that was taken for each image.
     method
-        Its name in ``METHODS``.
+        Its name in ``pfv_widgets.methods.METHODS``.
     options
         Value of each of the method's options.
     target
@@ -111,8 +112,14 @@ class Attribution:
         write_figure_or_arrays(place, self.figure, self._arrays)
 
     def of(self, images: Iterable[int]) -> Attribution:
-        """Return the attribution of the images at these places alone, in that order."""
-        rows = list(images)
+        """Return the attribution of the images at these places alone, in that order.
+
+        Raises
+        ------
+        PFVTypeError, PFVValueError
+            Where there is none, or one lies outside of the batch.
+        """
+        rows = self._checked(images)
         return dataclasses.replace(
             self,
             **{name: getattr(self, name)[rows] for name in ("maps", "signed", "scores", "units")},
@@ -136,6 +143,21 @@ class Attribution:
         from pfv_widgets.methods.by_component import split_by_component
 
         return split_by_component(self, frame)
+
+    def _checked(self, images: Iterable[int]) -> list[int]:
+        legal = f"expected places in the batch, whole numbers from 0 to {len(self) - 1}"
+        try:
+            if isinstance(images, str):
+                raise TypeError("a text is no list of numbers")
+            given = list(images)
+            if any(isinstance(one, bool | np.bool_) for one in given):
+                raise TypeError("a mask is no list of places")
+            rows = [operator.index(one) for one in given]
+        except TypeError:
+            raise PFVTypeError(f"images={images!r:.60}: {legal}.") from None
+        if not rows or not all(-len(self) <= row < len(self) for row in rows):
+            raise PFVValueError(f"images={rows!r:.60}: {legal}.")
+        return rows
 
     def _arrays(self) -> dict[str, np.ndarray]:
         tensors = {name: getattr(self, name) for name in ("maps", "signed", "scores", "units")}
@@ -168,13 +190,13 @@ def attribute(
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     method
-        A name in ``METHODS``, or an instance of one of its classes.
+        A name in ``pfv_widgets.methods.METHODS``, or an instance of one of its classes.
     layer, unit, output
-        What is explained, see :class:`Target`: by default the strongest unit of the network's
-        output, for each image its own.
+        What is explained, see :class:`pfv_widgets.methods.target.Target`: by default the
+        strongest unit of the network's output, for each image its own.
     inputs
         The network's other inputs by name. A tensor with as many rows as there are images gives
-        one row to each; anything else is given to all as it is.
+        one row to each; one with a single row, and anything else, is given to all.
     argument
         Name of the input that takes the images; None: the first.
     device

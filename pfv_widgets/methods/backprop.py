@@ -9,18 +9,30 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.reading import EVEN, STARTS
 from pfv_widgets.methods.relu import ReluMode, ReluRule
 from pfv_widgets.methods.target import Measure, Measured, Target, gradient, measuring
+from pfv_widgets.parameters import choice, validate
+
+_START = (
+    "Where a unit has a map, the signal that starts at its places. even: 1 at each; "
+    "activation: the map itself, as in FeatureVis, so that strong places count more."
+)
 
 
 @dataclass(frozen=True)
 class Saliency:
     """The gradient of the score by each pixel: backpropagation (Simonyan et al. 2014)."""
 
+    start: str = choice(EVEN, STARTS, label="Start", help=_START)
+
     label: ClassVar[str] = "Gradient"
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def attribute(
         self,
@@ -32,7 +44,7 @@ class Saliency:
     ) -> Result:
         """Return the gradient ``(N, 3, H, W)``; see :class:`Method`."""
         step(0, 1, progress, cancelled)
-        found, measured = differentiate(measuring(network, target), batch)
+        found, measured = differentiate(measuring(network, target, self.start), batch)
         step(1, 1, progress, None)
         return found, measured, ()
 
@@ -65,10 +77,15 @@ class GradientTimesInput:
 class Deconvnet:
     """A ReLU passes the positive signal, whatever came in: ``d·(d > 0)`` (Zeiler, Fergus 2014)."""
 
+    start: str = choice(EVEN, STARTS, label="Start", help=_START)
+
     label: ClassVar[str] = "Deconvnet"
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def attribute(
         self,
@@ -80,7 +97,7 @@ class Deconvnet:
     ) -> Result:
         """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
         step(0, 1, progress, cancelled)
-        result = by_rule("deconvnet", network, batch, target)
+        result = by_rule("deconvnet", network, batch, target, self.start)
         step(1, 1, progress, None)
         return result
 
@@ -92,10 +109,15 @@ class GuidedBackprop:
     Springenberg et al. 2015.
     """
 
+    start: str = choice(EVEN, STARTS, label="Start", help=_START)
+
     label: ClassVar[str] = "Guided backpropagation"
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def attribute(
         self,
@@ -107,17 +129,19 @@ class GuidedBackprop:
     ) -> Result:
         """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
         step(0, 1, progress, cancelled)
-        result = by_rule("guided", network, batch, target)
+        result = by_rule("guided", network, batch, target, self.start)
         step(1, 1, progress, None)
         return result
 
 
-def by_rule(rule: ReluRule, network: nn.Module, batch: Tensor, target: Target) -> Result:
+def by_rule(
+    rule: ReluRule, network: nn.Module, batch: Tensor, target: Target, start: str = EVEN
+) -> Result:
     """Return the signal at the pixels where every ReLU passes it by ``rule``."""
     with torch.enable_grad():
         pixels = batch.detach().clone().requires_grad_()
         with ReluMode(rule) as mode:
-            measured = measuring(network, target)(pixels)
+            measured = measuring(network, target, start)(pixels)
             warnings = mode.told(measured.scores)
             found = gradient(measured, pixels)
     return found, Measured(measured.scores.detach(), measured.units), warnings

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,7 @@ def checked_pair(name: str, value: object) -> Pair:
         Naming the option, its value and what is legal.
     """
     legal = "expected pixels as a whole number from 1, or a pair (rows, columns) of them"
+    value = _plain(value)
     several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
     entries: Any = value if several else (value, value)
     if len(entries) != 2 or any(isinstance(one, bool) for one in entries):
@@ -47,17 +49,24 @@ def checked_tests(value: object) -> tuple[Test, ...]:
         Where there is none, or naming the one that is wrong.
     """
     legal = "expected pairs (size, stride) in pixels, such as [(64, 32), ((32, 64), (16, 16))]"
+    value = _plain(value)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise PFVTypeError(f"tests={value!r:.80}: {legal}.")
     if not value:
         raise PFVValueError(f"tests={value!r} is empty: {legal}.")
-    for index, test in enumerate(value):
+    tests = [_plain(test) for test in value]
+    for index, test in enumerate(tests):
         if not isinstance(test, Sequence) or isinstance(test, str | bytes) or len(test) != 2:
             raise PFVTypeError(f"tests[{index}]={test!r:.80}: {legal}.")
     return tuple(
         (checked_pair(f"tests[{i}] size", size), checked_pair(f"tests[{i}] stride", stride))
-        for i, (size, stride) in enumerate(value)
+        for i, (size, stride) in enumerate(tests)
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return an array or a tensor as a list, or as a number."""
+    return value.tolist() if isinstance(value, np.ndarray | Tensor) else value
 
 
 def places(size: Pair, stride: Pair, image: Pair) -> list[Place]:

@@ -48,7 +48,8 @@ def explainer_of(method: object) -> tuple[str, Explainer]:
     Raises
     ------
     PFVValueError, PFVTypeError
-        For anything but a name in ``METHODS``, ``"pfv"``, or an instance of one of them.
+        For anything but a name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, or an instance of
+        one of them.
     """
     if isinstance(method, PrincipalFeatures):
         return PFV_NAME, method

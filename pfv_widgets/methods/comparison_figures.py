@@ -9,7 +9,7 @@ import torch
 
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.comparing import Cell, Comparison
-from pfv_widgets.methods.comparing_methods import PrincipalFeatures, explainer_of, explainers
+from pfv_widgets.methods.comparing_methods import PrincipalFeatures, explainer_of, explainers, names
 from pfv_widgets.methods.comparing_scales import MEANING
 from pfv_widgets.methods.comparing_table import Table, Tile, draw_table
 from pfv_widgets.methods.comparing_tiles import (
@@ -22,12 +22,16 @@ from pfv_widgets.methods.comparing_tiles import (
     which,
 )
 from pfv_widgets.methods.method import Cancelled, Progress
+from pfv_widgets.methods.relevance import Relevance
 from pfv_widgets.methods.target import Target
+from pfv_widgets.parameters import listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAPER_METHODS = ("occlusion", "deconvnet", "saliency", "guided_backprop", "relevance")
+PAPER_METHODS = (
+    "occlusion", "deconvnet", "saliency", "guided_backprop", Relevance(rest="absorbed"),
+)  # fmt: skip
 _PFV = " PFV: principal components as colours, the same in all images of a network."
 
 
@@ -56,10 +60,12 @@ def figure_methods(
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     methods
-        Names in ``METHODS`` or ``"pfv"``, or instances with options of their own; by default
-        those of the paper, whose relevance has ε = 0.001.
+        Names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with options of
+        their own; by default those of the paper, whose relevance has ε = 0.001 and lets
+        biases absorb their share.
     layer, unit, output
-        What is explained, see :class:`Target`: by default the strongest unit of the output.
+        What is explained, see :class:`pfv_widgets.methods.target.Target`: by default the
+        strongest unit of the output.
     classes
         Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
     scale
@@ -81,6 +87,8 @@ def figure_methods(
     if len(comparison.networks) > 1:
         raise PFVValueError("model: figure_methods takes one network; see figure_networks.")
     columns = [(0, one) for one in chosen.values()]
+    if not columns:
+        raise PFVValueError(f"methods is empty: give some of {listed(names())}.")
     rows = computed(comparison, columns, target, progress, cancelled)
     title = f"{comparison.networks[0].name}: {which(target, known)}"
     below = [said(row, target, known) or name for row, name in _named(comparison, rows)]
@@ -115,7 +123,8 @@ def figure_networks(
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     method
-        A name in ``METHODS``, ``"pfv"``, or an instance with options of its own.
+        A name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, or an instance with options of its
+        own.
     layer, unit, output, classes, scale, inputs, argument, device, progress, cancelled
         As for :func:`figure_methods`.
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.capture import modules_by_name
 from pfv_widgets.engine.guest import run
-from pfv_widgets.engine.survey import Layer, survey
+from pfv_widgets.engine.survey import Layer, Survey, survey
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.gradcam_maps import Tried, Way, on_the_way, tried
 from pfv_widgets.methods.method import Cancelled, Family, Progress, Reduction, Result, step
-from pfv_widgets.methods.target import Measured, Target, gradient, measuring
+from pfv_widgets.methods.target import Measured, Target
 from pfv_widgets.parameters import toggle, validate
+
+_READ_OUT = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "Flatten")  # pooling for the classifier
+_NONE = "Take a method of the pixels, as method='saliency'."
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class GradCAM:
     Attributes
     ----------
     at
-        Name of the layer whose channels are weighted; None: the last feature map before the
-        target.
+        Name of the layer whose channels are weighted; None: the last feature map on the way from
+        the images to the target that the score rises or falls with. Of a vision transformer
+        that reads its class token alone it is one of the last block, not what follows.
     """
 
     at: str | None = None
@@ -55,51 +58,71 @@ class GradCAM:
     ) -> Result:
         """Return the maps ``(N, H, W)``; see :class:`Method`."""
         step(0, 1, progress, cancelled)
-        layer = self._layer(network, batch, target)
-        with torch.enable_grad(), _kept(network, layer) as kept:
-            measured = measuring(network, target)(batch.detach().clone().requires_grad_())
-            if not kept:
-                raise PFVValueError(
-                    f"at={layer.name!r} runs after the target's layer {target.layer!r}. "
-                    "Choose an earlier one."
-                )
-            signal = gradient(measured, kept[0])
-        maps, signals = (layer.layout.maps(one).float() for one in (kept[0].detach(), signal))
+        with torch.enable_grad():
+            found = self._found(network, batch, target)
+        assert found.maps is not None
+        assert found.signal is not None
+        layout, measured = found.layer.layout, found.measured
+        maps, signals = (layout.maps(one.detach()).float() for one in (found.maps, found.signal))
         weighted = (signals.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)
         weighted = weighted.clamp(min=0) if self.positive else weighted
         enlarged = nn.functional.interpolate(weighted, size=batch.shape[2:], mode="bilinear")
         step(1, 1, progress, None)
         return enlarged[:, 0], Measured(measured.scores.detach(), measured.units), ()
 
-    def _layer(self, network: nn.Module, batch: Tensor, target: Target) -> Layer:
-        seen = survey(network, batch[:1].clone(), run)
-        if self.at is not None:
+    def _found(self, network: nn.Module, batch: Tensor, target: Target) -> Tried:
+        with torch.no_grad():
+            seen = survey(network, batch[:1].clone(), run)
+        layer = self._asked(seen) or _default(seen, target)
+        first = tried(network, batch, target, layer)
+        if self.at is not None and first.maps is None and target.layer is not None:
+            raise PFVValueError(
+                f"at={self.at!r} runs after the target's layer {target.layer!r}. "
+                "Choose an earlier one."
+            )
+        if first.from_images and (first.useful or (self.at and first.signal is not None)):
+            return first
+        try:
+            way = on_the_way(network, batch, target, _until(seen, layer, self.at))
+        except PFVValueError:
+            if first.signal is None:
+                raise
+            return first  # its maps are known, if not how they depend on the images
+        return self._instead(first, way, lambda other: tried(network, batch, target, other))
+
+    def _asked(self, seen: Survey) -> Layer | None:
+        if self.at is None:
+            return None
+        try:
             return seen[self.at]
-        names = [layer.name for layer in seen.layers]
-        if target.layer in names and names.index(seen.default) > names.index(target.layer):
-            return seen[target.layer]
-        return seen[seen.default]
+        except PFVValueError as error:
+            raise PFVValueError(f"at={str(error).removeprefix('layer=')}") from error
+
+    def _instead(self, first: Tried, way: Way, again: Callable[[Layer], Tried]) -> Tried:
+        """Take the last layer on the way, where none was asked for."""
+        if self.at is not None:
+            near = f"Choose one that is, such as at={way.layers[-1].name!r}." if way.layers else ""
+            raise PFVValueError(
+                f"at={self.at!r} is not on the way from the images to the score. {near or _NONE}"
+            )
+        if not way.useful and first.from_images and first.signal is not None:
+            return first
+        if way.layers:
+            return again((way.useful or way.layers)[-1])
+        raise PFVValueError(
+            f"at=None: no feature map lies on the way from the images to the score. {_NONE}"
+        )
 
 
-@contextmanager
-def _kept(network: nn.Module, layer: Layer) -> Iterator[list[Tensor]]:
-    """Keep the layer's output; the network goes on with a copy, which it may rewrite."""
-    base, _, number = layer.name.partition("#")
-    kept: list[Tensor] = []
-    runs = 0
+def _default(seen: Survey, target: Target) -> Layer:
+    names = [layer.name for layer in seen.layers]
+    if target.layer in names and names.index(seen.default) > names.index(target.layer):
+        return seen[target.layer]
+    return seen[seen.default]
 
-    def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
-        nonlocal runs
-        if not torch.is_grad_enabled():  # the target's layer is only looked for
-            return None
-        runs += 1
-        if runs != int(number or 1):
-            return None
-        kept.append(output)
-        return output.clone()
 
-    handle = modules_by_name(network)[base].register_forward_hook(keep)
-    try:
-        yield kept
-    finally:
-        handle.remove()
+def _until(seen: Survey, layer: Layer, at: str | None) -> list[Layer]:
+    """Return the layers that may stand for one: those up to it, or all where it was asked for."""
+    names = [one.name for one in seen.layers]
+    end = len(names) if at is not None else names.index(layer.name) + 1
+    return [one for one in seen.layers[:end] if one.kind not in _READ_OUT]

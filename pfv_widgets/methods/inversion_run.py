@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.guest import floating_dtype, guest
 from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.inputs import Fed
 from pfv_widgets.methods.inversion_descent import descent_of, rate_at
 from pfv_widgets.methods.inversion_found import Found, Preview, Watch, as_shown, like
 from pfv_widgets.methods.inversion_goal import Goal, priors
@@ -17,6 +18,7 @@ from pfv_widgets.methods.inversion_moves import Moves
 from pfv_widgets.methods.inversion_picture import Canvas
 from pfv_widgets.methods.inversion_tap import Tap, tapping
 from pfv_widgets.methods.reconstruct_options import Reconstruct
+from pfv_widgets.methods.target import WITHOUT_GRADIENT, without_gradient
 
 _CHECK = 8  # steps between two looks at the pictures as they are, where they are moved about
 _TRIES = 8  # other noises, where a unit is silent on the first
@@ -122,12 +124,12 @@ class Search:
             (gradient,) = torch.autograd.grad(outputs, free, signals)
         return (losses + prior).detach(), gradient
 
-    def _signal(self, taken: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    def _signal(self, taken: Tensor, scale: Tensor, *, look: bool = False) -> tuple[Tensor, Tensor]:
         """Return the goal's losses and their gradient by what the network takes."""
         leaf = taken.detach().requires_grad_()
         with guest(self.network), torch.enable_grad():
             losses = self.goal.loss(self.tap(self._cast(leaf)), self.rows, scale)
-            return losses, _gradient(losses, leaf)
+            return losses, _gradient(losses, leaf, look=look)
 
     def _judged(self, numbers: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses and scores ``(B,)`` of the pictures as they are."""
@@ -142,7 +144,8 @@ class Search:
         ones = torch.ones(len(self.rows), device=self.rows.device)
         numbers = self.canvas.start(self.seeds) if start is None else self.canvas.numbers_of(start)
         for attempt in range(1, _TRIES + 1):
-            _, signal = self._signal(self.canvas.taken(self.canvas.paint(numbers)), ones)
+            taken = self.canvas.taken(self.canvas.paint(numbers))
+            _, signal = self._signal(taken, ones, look=attempt == 1)
             silent = signal.flatten(1).abs().amax(1) == 0
             if start is not None or attempt == _TRIES or not bool(silent.any()):
                 break
@@ -182,13 +185,20 @@ def searching(
         grey = torch.zeros(1, 3, *canvas.size, device=device, dtype=floating_dtype(network))
         tap = tapping(network, goal.where, grey)
         goal.check(tap(grey))
+        if isinstance(network, Fed):
+            network.rows = tuple(rows.tolist())
     return Search(network, goal, canvas, options, rows, tap)
 
 
-def _gradient(losses: Tensor, leaf: Tensor) -> Tensor:
-    """Return the derivative of each picture's loss by what the network takes."""
-    reason = "its values do not depend on the picture"
-    if losses.requires_grad:
+def _gradient(losses: Tensor, leaf: Tensor, *, look: bool) -> Tensor:
+    """Return the derivative of each picture's loss by what the network takes.
+
+    ``look``: whether to look at each operation for one without a gradient.
+    """
+    reason = "its values do not depend on the picture in a way that can be differentiated"
+    if look and without_gradient(losses):
+        reason = WITHOUT_GRADIENT
+    elif losses.requires_grad:
         try:
             (found,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
         except RuntimeError as error:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from pfv_widgets.engine.capture import hooked, modules_by_name
 from pfv_widgets.engine.guest import run
 from pfv_widgets.engine.layout import Layout
-from pfv_widgets.engine.survey import survey
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.reading import chosen_output, reader, split, vector
+from pfv_widgets.methods.reading import chosen_output, layout_of, split, vector
 from pfv_widgets.methods.target import Target
 
 # from a batch (B, 3, H, W) to values (B, C, h, w), or (B, C, 1, 1) where there are no places
@@ -43,21 +42,12 @@ def tapping(network: nn.Module, where: Target, example: Tensor) -> Tap:
         return lambda batch: vector(
             chosen_output(run(network, batch.clone()), where.output, "the network"), len(batch)
         )[:, :, None, None]
-    read = _layout(network, where, example)
-    return lambda batch: _read(network, where, read, batch)
+    layout = layout_of(network, where.layer, where.output, example)
+    return lambda batch: _read(network, where, layout, batch)
 
 
 class _Enough(BaseException):
     """Leaves a forward pass in which the layer was seen."""
-
-
-def _layout(network: nn.Module, where: Target, example: Tensor) -> Layout | None:
-    layer = where.layer or ""
-    if reader(network, layer, where.output, example) is vector:  # or says what is wrong with it
-        return None
-    known = {one.name: one.layout for one in survey(network, example.clone(), run).layers}
-    base, number = split(layer)
-    return known.get(layer) or (known.get(base) if number == 1 else None) or Layout()
 
 
 def _read(network: nn.Module, where: Target, layout: Layout | None, batch: Tensor) -> Tensor:

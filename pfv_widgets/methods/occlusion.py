@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.loading.batch import ImageBatch
+from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.boxes import (
     Pair,
     Test,
@@ -43,9 +44,15 @@ class Occlusion:
     tests
         Any number of ``(size, stride)`` instead.
     colour
-        Red, green and blue from 0 to 1, as shown, for ``fill="colour"``.
+        Red, green and blue from 0 to 1, as shown, for ``fill="colour"``; with another filling it
+        waits, and a warning says so.
     scale
         What the network takes for a shown colour; :func:`attribute` reads it from the images.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the option, its value and what is legal; also for a size or stride beside tests.
     """
 
     width: int = slider(
@@ -93,6 +100,12 @@ class Occlusion:
         for name, check in checks.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check(getattr(self, name)))
+        for name in ("size", "stride"):
+            if self.tests is not None and getattr(self, name) is not None:
+                raise PFVValueError(
+                    f"{name}={getattr(self, name)!r} with tests={self.tests!r:.80}: each test has "
+                    "a size and a stride of its own. Leave one of the two out."
+                )
 
     def for_images(self, images: ImageBatch) -> Occlusion:
         """Return the method that knows what the network takes for a shown colour."""
@@ -135,7 +148,13 @@ class Occlusion:
         ]
         if len(heats) > 1:
             heats = [normalised(one) for one in heats]
-        return torch.stack(heats).mean(0), own, _gaps(tests)
+        return torch.stack(heats).mean(0), own, (*_gaps(tests), *self._unused())
+
+    def _unused(self) -> tuple[str, ...]:
+        if self.colour is None or self.fill == "colour":
+            return ()
+        told = f"colour={self.colour!r} has no say with fill={self.fill!r}"
+        return (f"{told}: choose fill='colour', or leave it out.",)
 
 
 def _shares(percent: Pair, whole: Sequence[int]) -> Pair:

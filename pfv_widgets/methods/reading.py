@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.capture import hooked, modules_by_name
 from pfv_widgets.engine.guest import run
-from pfv_widgets.engine.layout import Layout
+from pfv_widgets.engine.layout import Layout, find_layout
 from pfv_widgets.engine.survey import survey
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import listed
 
 Read = Callable[[Tensor], Tensor]
 Output = str | int | None
+EVEN, STARTS = "even", ("even", "activation")
 
 
 def chosen_output(value: object, output: Output, what: str) -> Tensor:
@@ -31,14 +32,14 @@ def chosen_output(value: object, output: Output, what: str) -> Tensor:
         if output not in (None, 0):
             raise PFVValueError(f"output={output!r}: {what} gives one tensor. Leave output out.")
         return value
-    named: dict[str | int, Tensor] = {}
-    if isinstance(value, Mapping):
-        named = {str(key): one for key, one in value.items() if isinstance(one, Tensor)}
-    elif isinstance(value, tuple | list):
-        fields = getattr(value, "_fields", range(len(value)))
-        named = {
-            name: one for name, one in zip(fields, value, strict=True) if isinstance(one, Tensor)
-        }
+    parts = _parts(value)
+    named = {name: one for name, one in parts.items() if isinstance(one, Tensor)}
+    if not named and any(_holds_tensor(one) for one in parts.values()):
+        raise PFVValueError(
+            f"model: {what} gives a {type(value).__name__} whose tensors lie inside other dicts, "
+            "lists or tuples, which are not searched. Wrap the network in a module whose forward "
+            "returns the one tensor that is meant."
+        )
     if not named:
         raise PFVValueError(f"model: {what} gives a {type(value).__name__} without any tensor.")
     names = ", ".join(repr(name) for name in named)
@@ -51,6 +52,20 @@ def chosen_output(value: object, output: Output, what: str) -> Tensor:
     if output not in named:
         raise PFVValueError(f"output={output!r} is unknown: {what} gives {names}.")
     return named[output]
+
+
+def _parts(value: object) -> dict[str | int, object]:
+    """Return what a module gave by name or position."""
+    if isinstance(value, Mapping):
+        return {str(key): one for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return dict(zip(getattr(value, "_fields", range(len(value))), value, strict=True))
+    return {}
+
+
+def _holds_tensor(value: object) -> bool:
+    inside = _parts(value).values()
+    return isinstance(value, Tensor) or any(_holds_tensor(one) for one in inside)
 
 
 def vector(output: Tensor, count: int | None = None) -> Tensor:
@@ -88,8 +103,38 @@ def split(layer: str) -> tuple[str, int | None]:
     return base, int(number) if number.isdecimal() else None
 
 
-def reader(network: nn.Module, layer: str, output: Output, example: Tensor) -> Read:
+def reader(
+    network: nn.Module, layer: str, output: Output, example: Tensor, start: str = EVEN
+) -> Read:
     """Return what turns the layer's tensor into ``(N, K)``, maps summed over their places.
+
+    ``start``, one of ``STARTS``, is the signal with which the gradient of a sum begins at each
+    place of the map.
+
+    Raises
+    ------
+    PFVValueError
+        For an unknown layer, one that did not run, or one without units.
+    """
+    layout = layout_of(network, layer, output, example)
+    if layout is None:
+        return vector
+    total = _sum if start == EVEN else _weighted_sum
+    return lambda values: total(_wide(layout.maps(values)).flatten(2))
+
+
+def _sum(maps: Tensor) -> Tensor:
+    return maps.sum(2)
+
+
+def _weighted_sum(maps: Tensor) -> Tensor:
+    """Return the sums ``(N, K)`` of maps ``(N, K, P)``, whose gradient is the maps themselves."""
+    halves = 0.5 * maps.square().sum(2)
+    return halves + (maps.sum(2) - halves).detach()
+
+
+def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -> Layout | None:
+    """Return how the layer's tensor is laid out; None where it has features and no places.
 
     Raises
     ------
@@ -100,18 +145,20 @@ def reader(network: nn.Module, layer: str, output: Output, example: Tensor) -> R
     modules = modules_by_name(network)
     if name not in modules or not name:
         raise PFVValueError(_unknown(layer, [one for one in modules if one]))
-    shapes: list[tuple[int, ...]] = []
+    found: list[tuple[Tensor, object]] = []
 
     def see(_: nn.Module, __: str, ___: tuple[object, ...], given: object) -> None:
-        shapes.append(tuple(chosen_output(given, output, f"layer {layer!r}").shape))
+        found.append((chosen_output(given, output, f"layer {layer!r}"), given))
 
     with hooked({name: modules[name]}, see):
         run(network, example.clone())
-    shape = shapes[_checked_run(layer, number, len(shapes)) - 1]
+    values, given = found[_checked_run(layer, number, len(found)) - 1]
+    shape = tuple(values.shape)
     if len(shape) <= 2 or shape[2:].count(1) == len(shape) - 2:
-        return vector
-    layout = _layout(network, layer, example, shape)
-    return lambda values: _wide(layout.maps(values)).flatten(2).sum(2)
+        return None
+    if isinstance(given, Tensor):
+        return _layout(network, layer, example, shape)
+    return _layout_of_part(network, layer, example, values, first=_first(given) is values)
 
 
 def _checked_run(layer: str, number: int | None, times: int) -> int:
@@ -142,6 +189,29 @@ def _layout(network: nn.Module, layer: str, example: Tensor, shape: tuple[int, .
         return Layout()
     reason = seen.refused.get(layer, f"gives values of shape {shape}, which have no channels.")
     raise PFVValueError(f"layer={layer!r} {reason}")
+
+
+def _layout_of_part(
+    network: nn.Module, layer: str, example: Tensor, values: Tensor, *, first: bool
+) -> Layout:
+    """Return the layout of one of the tensors of a layer that gives several."""
+    module = modules_by_name(network)[split(layer)[0]]
+    try:
+        grids = [one.shape[1:] for one in survey(network, example.clone(), run).layers]
+    except PFVValueError:  # no layer has maps, so there are no grids to compare with
+        grids = []
+    found = find_layout(values, module, example, grids)
+    if not isinstance(found, str):
+        return found[0]
+    if isinstance(module, nn.RNNBase) and first and values.ndim == 3:
+        if not module.batch_first:
+            return Layout("steps_first")
+        return Layout("tokens", (1, values.shape[1]))
+    raise PFVValueError(f"layer={layer!r} {found}")
+
+
+def _first(given: object) -> object:
+    return next(iter(_parts(given).values()), None)
 
 
 def _unknown(layer: str, names: list[str]) -> str:

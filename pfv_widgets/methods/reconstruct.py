@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.frame import Frame
-from pfv_widgets.engine.guest import choose_device, place, unwrap
+from pfv_widgets.engine.guest import choose_device, floating_dtype, guest, place, unwrap
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.loading.prepare import (
     Normalisation,
@@ -22,16 +21,15 @@ from pfv_widgets.engine.loading.prepare import (
     normalisation_of,
 )
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
-from pfv_widgets.methods.inputs import fed
+from pfv_widgets.methods.inputs import Fed, fed
 from pfv_widgets.methods.inversion_found import Found, Preview, Watch, as_shown
 from pfv_widgets.methods.inversion_goal import Goal
 from pfv_widgets.methods.inversion_picture import Canvas
 from pfv_widgets.methods.inversion_run import searching
 from pfv_widgets.methods.method import Cancelled, Progress
 from pfv_widgets.methods.reconstruct_goals import Asked, asked, photos_of
-from pfv_widgets.methods.reconstruct_options import Reconstruct
+from pfv_widgets.methods.reconstruct_options import Reconstruct, checked_names
 from pfv_widgets.methods.reconstruction import Reconstruction
-from pfv_widgets.parameters import suggestion
 
 _SMALLEST = 8  # pixels of a side
 
@@ -90,7 +88,9 @@ def reconstruct(
     start
         A photo to start from in place of noise.
     inputs, argument
-        The network's other inputs, and the name of the one that takes the images.
+        The network's other inputs by name, and the name of the one that takes the images. A
+        tensor with as many rows as there are targets (units, components, photos) gives one to
+        each, to all of its ``runs``; one with a single row, and anything else, is given to all.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
     progress
@@ -119,11 +119,16 @@ def reconstruct(
         size=(height, width),
     )  # fmt: skip
     chosen = _options(options, changes, wanted)
+    if transform is not None and not callable(transform):
+        raise PFVTypeError(
+            f"transform={transform!r:.60}: expected what load_images takes, a callable on a PIL "
+            "image, or None."
+        )
     _check_size(wanted, size, (height, width))
     network = unwrap(model)
     _check_numbers(network)
     device = choose_device(network, device)
-    network = fed(place(network, device), 1, inputs, argument)
+    network = fed(place(network, device), wanted.number, inputs, argument)
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
         if call is not None and not callable(call):
             raise PFVTypeError(f"{name}={call!r:.60}: expected a function, or None.")
@@ -131,6 +136,7 @@ def reconstruct(
     with torch.inference_mode(False):  # what is made under it has no gradient
         by = normalisation_of(transform) if transform is not None else wanted.normalisation
         canvas = Canvas.of(chosen.parametrisation, (height, width), by, device)
+        _settle(network, canvas)
         goal = wanted.goal(network, device)
         search = searching(network, goal, canvas, chosen, len(goal.names))
         found = search.run(_start(start, canvas, len(search.rows), by), watch)
@@ -194,12 +200,7 @@ def _told(found: Found, names: tuple[str, ...]) -> tuple[str, ...]:
 def _options(options: Reconstruct | None, changes: Mapping[str, Any], wanted: Asked) -> Reconstruct:
     if options is not None and not isinstance(options, Reconstruct):
         raise PFVTypeError(f"options={options!r:.80}: expected a Reconstruct, or None.")
-    legal = list(inspect.signature(Reconstruct).parameters)
-    for name, value in changes.items():
-        if name not in legal:
-            raise PFVTypeError(
-                f"{name}={value!r:.60}: reconstruct has no such option. {suggestion(name, legal)}"
-            )
+    checked_names(changes)
     if options is not None:
         return dataclasses.replace(options, **changes)
     return Reconstruct.matching(**changes) if wanted.matches else Reconstruct(**changes)
@@ -227,6 +228,13 @@ def _check_size(wanted: Asked, size: object, own: tuple[int, int]) -> None:
         )
 
 
+def _settle(network: nn.Module, canvas: Canvas) -> None:
+    """Say what is wrong with the other inputs of a network, where there are any."""
+    if isinstance(network, Fed):
+        with guest(network):
+            network.settle(canvas.mean.new_zeros(1, 3, *canvas.size).to(floating_dtype(network)))
+
+
 def _check_numbers(network: nn.Module) -> None:
     for name, values in (*network.named_parameters(), *network.named_buffers()):
         if values.is_inference():
@@ -243,11 +251,14 @@ def _start(start: object, canvas: Canvas, number: int, by: Normalisation | None)
     if isinstance(start, Tensor) and by is not None:
         raise PFVTypeError("start: give a photo, an array or an ImageBatch in place of a tensor.")
     photos = photos_of("start", start, canvas.size)
-    if photos.size != canvas.size or len(photos) not in (1, number):
+    if photos.size != canvas.size:
         raise PFVValueError(
-            f"start: {len(photos)} pictures of {photos.size}: expected 1 or {number} of "
-            f"{canvas.size}."
+            f"start: its pictures have {photos.size} pixels (rows, columns), and those that are "
+            f"made have {canvas.size}. Load them at that size."
         )
+    if len(photos) not in (1, number):
+        each = f", or {number}, one for each that is made" if number > 1 else ""
+        raise PFVValueError(f"start: {len(photos)} pictures. Give one for all{each}.")
     levels = torch.from_numpy(photos.pixels).to(canvas.mean.device).permute(0, 3, 1, 2)
     return (levels.float() / 255).expand(number, -1, -1, -1).contiguous()
 

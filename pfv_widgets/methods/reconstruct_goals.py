@@ -17,6 +17,7 @@ from pfv_widgets.engine.images import load_images
 from pfv_widgets.engine.loading.batch import ImageBatch
 from pfv_widgets.engine.loading.prepare import Normalisation
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.methods.inputs import Fed
 from pfv_widgets.methods.inversion_goal import Components, Goal, Match, Units
 from pfv_widgets.methods.inversion_picture import normalisation_behind
 from pfv_widgets.methods.inversion_tap import tapping
@@ -61,6 +62,12 @@ class Asked:
         return self.photos is not None or self.values is not None
 
     @property
+    def number(self) -> int:
+        """How many targets there are."""
+        held = self.photos if self.photos is not None else self.values
+        return len(self.units or self.components) if held is None else len(held)
+
+    @property
     def normalisation(self) -> Normalisation | None:
         """Mean and deviation by which the photos were normalised, where that can be told."""
         if self.photos is None:
@@ -90,8 +97,12 @@ class Asked:
             batch = self.photos.tensor.to(device, floating_dtype(network))
             with torch.inference_mode(False), guest(network):
                 tap = tapping(network, where, batch[:1])
-                values = torch.cat([tap(one[None]).detach().clone() for one in batch])
-            return Match(where, self.photos.names, values)
+                values = []
+                for row, one in enumerate(batch):
+                    if isinstance(network, Fed):
+                        network.rows = (row,)
+                    values.append(tap(one[None]).detach().clone())
+            return Match(where, self.photos.names, torch.cat(values))
         assert self.values is not None
         names = tuple(f"target {index + 1}" for index in range(len(self.values)))
         return Match(where, names, self.values.to(device))
@@ -130,7 +141,7 @@ def asked(
     if target is None:
         raise PFVTypeError(f"target=None: there is nothing to look for. {_NOTHING}.")
     if basis is not None:
-        layer = layer or (target.layer if isinstance(target, Frame) else basis.layer) or None
+        layer = _layer_of(target if isinstance(target, Frame) else basis, layer)
         components = _components(basis, layer, component, sign)
         return Asked(layer, output, basis=basis, components=components, sign=sign)
     if isinstance(target, Tensor):
@@ -161,6 +172,18 @@ def _basis_of(target: object) -> PrincipalBasis | None:
     if isinstance(target, Frame):
         return target.basis
     return target if isinstance(target, PrincipalBasis) else None
+
+
+def _layer_of(source: Frame | PrincipalBasis, layer: str | None) -> str | None:
+    """Return the layer of a frame or a basis; one that is given must be the same."""
+    own = source.layer or None
+    if layer is not None and own is not None and layer != own:
+        kind = "frame" if isinstance(source, Frame) else "basis"
+        raise PFVValueError(
+            f"layer={layer!r}: this {kind} is of layer {own!r}, and its components say nothing "
+            f"about another. Leave layer out, or give a {kind} of layer {layer!r}."
+        )
+    return layer or own
 
 
 def _components(

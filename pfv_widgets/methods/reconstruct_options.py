@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pfv_widgets.errors import PFVTypeError
 from pfv_widgets.methods.inversion_moves import Moves
 from pfv_widgets.methods.inversion_picture import PARAMETRISATIONS
-from pfv_widgets.parameters import choice, slider, validate
+from pfv_widgets.parameters import choice, slider, suggestion, validate
 
 OPTIMISERS = ("adam", "momentum")
 
@@ -86,3 +89,20 @@ class Reconstruct:
     def moves(self) -> Moves:
         """The random moves."""
         return Moves(self.jitter, self.scale, self.rotation)
+
+
+def checked_names(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return fields of :class:`Reconstruct` by name as they are.
+
+    Raises
+    ------
+    PFVTypeError
+        For a name that is none of them, with the nearest ones.
+    """
+    legal = [field.name for field in dataclasses.fields(Reconstruct)]
+    for name, value in changes.items():
+        if name not in legal:
+            raise PFVTypeError(
+                f"{name}={value!r:.60}: reconstruct has no such option. {suggestion(name, legal)}"
+            )
+    return changes

@@ -50,6 +50,8 @@ class Relevance:
     proportion to the contributions. BatchNorm counts with the convolution before it, sums split
     in proportion, and maxima take all. Other inputs than the images count as constants, as biases
     do. By default the map adds up to the score; a warning tells where it is off by 1 %.
+    ``Relevance(rest="absorbed")`` is the ε-rule of FeatureVis and of captum, where biases and ε
+    keep their share and the map adds up to less.
     """
 
     rule: str = choice(

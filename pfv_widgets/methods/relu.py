@@ -6,8 +6,8 @@ ones, and functions alike; nothing of the network is replaced.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,6 +15,10 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 from torch.overrides import TorchFunctionMode
+
+from pfv_widgets.methods.backward_graph import kind_of, nodes_behind, nodes_to_images
+from pfv_widgets.methods.relu_forms import ASSIGN, Rectified, as_rectified, aside, mark, note
+from pfv_widgets.methods.relu_others import WATCHED, counted, labels_of, origins
 
 ReluRule = Literal["deconvnet", "guided"]
 
@@ -46,17 +50,8 @@ _ALIASES = {"min": "low", "max": "high", "min_val": "low", "max_val": "high", "t
 _SIX = {F.relu6, _NN.relu6, _NN.relu6_}
 _HARD = {F.hardtanh, F.hardtanh_, _NN.hardtanh, _NN.hardtanh_}
 
-# what autograd calls them → what people call them
-_FOREIGN = {
-    "GeluBackward": "GELU", "SiluBackward": "SiLU", "HardswishBackward": "Hardswish",
-    "MishBackward": "Mish", "EluBackward": "ELU", "LeakyReluBackward": "LeakyReLU",
-    "PreluKernelBackward": "PReLU", "RreluWithNoiseBackward": "RReLU",
-    "SoftplusBackward": "Softplus", "SigmoidBackward": "Sigmoid", "TanhBackward": "Tanh",
-    "HardsigmoidBackward": "Hardsigmoid", "HardtanhBackward": "Hardtanh", "GluBackward": "GLU",
-    "LogSigmoidBackward": "LogSigmoid", "HardshrinkBackward": "Hardshrink",
-    "SoftshrinkBackward": "Softshrink",
-}  # fmt: skip
 _ESCAPED = "ReluBackward"
+_PLAIN = "The map is the plain gradient"
 
 
 class ReluMode(TorchFunctionMode):
@@ -64,9 +59,11 @@ class ReluMode(TorchFunctionMode):
 
     ``"deconvnet"`` ``d·(d > 0)`` (Zeiler and Fergus 2014); ``"guided"`` ``d·(x > 0)·(d > 0)``
     (Springenberg et al. 2015). A ReLU is ``relu``, ``relu6``, and ``clamp``, ``hardtanh`` and
-    ``threshold`` from 0, as module, function or method, in place or not. Where it has an upper
-    limit such as 6, guided passes nothing at and above it, as the gradient does; deconvnet does
-    not look at ``x`` at all. Forward values are untouched. Checkpointed parts keep their values.
+    ``threshold`` from 0, as module, function or method, in place or not; so are ``maximum`` with
+    zeros, and ``where``, ``masked_fill`` and products by the sign of the same values. Where it
+    has an upper limit such as 6, also one right behind it, guided passes nothing at and above
+    it, as the gradient does; deconvnet does not look at ``x`` at all. Forward values are
+    untouched. Checkpointed parts keep their values.
 
     Attributes
     ----------
@@ -78,6 +75,7 @@ class ReluMode(TorchFunctionMode):
         super().__init__()
         self.rule = rule
         self.caught = 0
+        self._labels: dict[Any, str | None] = {}  # of operations in the graph
 
     def __torch_function__(
         self,
@@ -88,33 +86,59 @@ class ReluMode(TorchFunctionMode):
     ) -> Any:
         """Replace the operation if it is a ReLU on the way of a gradient."""
         del types
-        call = as_relu(func, args, kwargs or {}) if func in ARGUMENTS else None
+        kwargs = kwargs or {}
+        known = as_relu(func, args, kwargs) if func in ARGUMENTS else None
         with keeping_values():
-            if call is None:
-                return func(*args, **(kwargs or {}))
-            values, high, inplace = call
-            self.caught += 1
-            passed = _Rectified.apply(values, high, self.rule == "guided")
-            return values.copy_(passed) if inplace else passed
+            if known is not None:
+                values, high, inplace = known
+                run = partial(values.detach().clamp, 0, high)
+                return self._rectify(Rectified(values, high, inplace), run)
+            found = as_rectified(func, args, kwargs)
+            if found is not None:
+                outputs = self._rectify(found, partial(aside, func, args, kwargs, found))
+                return None if func in ASSIGN else outputs
+            return self._watch(func, args, kwargs)
 
     def told(self, scores: Tensor) -> tuple[str, ...]:
         """Say which activations on the way to ``scores`` the rule did not reach, in words."""
-        met = Counter(names_behind(scores))
-        foreign = {label: met[name] for name, label in _FOREIGN.items() if met[name]}
+        nodes = nodes_to_images(scores)
+        foreign = counted(self._labels, nodes)
         warnings = []
         if foreign:
-            listed = ", ".join(f"{label} × {count}" for label, count in foreign.items())
-            what = "The map is the plain gradient" if not self.caught else "Those pass the gradient"
+            listed = ", ".join(f"{label} × {count}" for label, count in sorted(foreign.items()))
+            what = "The plain gradient is used there" if self.caught else _PLAIN
             warnings.append(
-                f"Not every activation is a ReLU ({listed}), and the {self.rule} rule is one for "
-                f"ReLUs. {what}: prefer a method without such a rule, as integrated gradients."
+                f"Not every activation is a ReLU that the {self.rule} rule can tell ({listed}). "
+                f"{what}: write it as nn.ReLU if it is one, or prefer a method without such a "
+                "rule, as integrated gradients."
             )
-        if met[_ESCAPED]:
+        escaped = sum(kind_of(node) == _ESCAPED for node in nodes)
+        if escaped:
             warnings.append(
-                f"{met[_ESCAPED]} ReLUs lie inside traced or scripted parts, where the "
+                f"{escaped} ReLUs lie inside traced or scripted parts, where the "
                 f"{self.rule} rule cannot reach: those pass the gradient. Use the eager modules."
             )
         return tuple(warnings)
+
+    def _rectify(self, found: Rectified, run: Callable[[], Tensor]) -> Tensor:
+        self.caught += 1
+        passed: Tensor = _Rectified.apply(found.values, run, found.high, self.rule == "guided")
+        self._labels[passed.grad_fn] = None
+        outputs = found.values.copy_(passed) if found.inplace else passed
+        mark(outputs)
+        return outputs
+
+    def _watch(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        if func not in WATCHED:
+            outputs = func(*args, **kwargs)
+            note(func, args, outputs)
+            return outputs
+        before = origins(args, kwargs)
+        outputs = func(*args, **kwargs)
+        self._labels |= labels_of(func, args, kwargs, outputs, before)
+        return outputs
 
 
 def keeping_values() -> saved_tensors_hooks:
@@ -138,20 +162,22 @@ def _unpacked(packed: tuple[Tensor, int]) -> Tensor:
 
 
 class _Rectified(torch.autograd.Function):
-    """``min(max(x, 0), high)``, whose signal passes by a rule."""
+    """``min(max(x, 0), high)`` as the network computes it, whose signal passes by a rule."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, high: float, guided: bool) -> Tensor:
+    def forward(
+        ctx: Any, values: Tensor, run: Callable[[], Tensor], high: float, guided: bool
+    ) -> Tensor:
         if guided:  # the mask and not the values: an in-place operation may rewrite those
             ctx.save_for_backward((values > 0) & (values < high))
-        return values.clamp(0, high)
+        return run()
 
     @staticmethod
-    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None, None]:
         signal = signals[0].clamp(min=0)
         for mask in ctx.saved_tensors:
             signal = signal * mask
-        return signal, None, None
+        return signal, None, None, None
 
 
 def as_relu(
@@ -180,11 +206,4 @@ def as_relu(
 
 def names_behind(scores: Tensor) -> Iterable[str]:
     """Name each operation that the gradient of ``scores`` passes, without its number."""
-    waiting, seen = [scores.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node.name().rpartition("::")[2].rstrip("0123456789")
-        waiting += [following for following, _ in node.next_functions]
+    return map(kind_of, nodes_behind(scores))

@@ -85,9 +85,11 @@ def in_chunks(
 
     results = []
     with guest(forward.model) as network:
+        if isinstance(network, Fed):
+            network.settle(forward.batch(0, 1))
         for chunk, start in enumerate(starts):
             if isinstance(network, Fed):
-                network.image = start
+                network.rows = (start,)
             batch = forward.batch(start, start + size)
             batch = batch.clone() if batch.is_inference() else batch
             told = partial(report, chunk) if progress is not None else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.capture import hooked, modules_by_name
 from pfv_widgets.engine.guest import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods.reading import Read, chosen_output, reader, split, vector
+from pfv_widgets.methods.reading import EVEN, Read, chosen_output, reader, split, vector
 from pfv_widgets.methods.relu import names_behind
 
 
@@ -81,11 +81,12 @@ class Measured:
 Measure = Callable[..., Measured]
 
 
-def measuring(network: nn.Module, target: Target) -> Measure:
+def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
     """Return ``run(batch, units=None)``, which gives the scores of a batch ``(N, 3, H, W)``.
 
     The score of a unit with a map is the **sum over its places**, for all methods: its gradient
-    starts with 1 at each place, and its relevance with the activation of each place. Call it
+    starts with 1 at each place (with ``start="activation"``: with the map itself, as in
+    FeatureVis), and its relevance with the activation of each place. Call it
     inside :func:`pfv_widgets.engine.guest.guest`; the forward pass ends at the target's layer,
     and no hook stays behind. ``batch`` itself is left alone by in-place operations.
 
@@ -95,6 +96,8 @@ def measuring(network: nn.Module, target: Target) -> Measure:
         The guest, on the device of the batches.
     target
         What is measured.
+    start
+        One of ``STARTS``: the signal at a map's places with which the gradient begins.
 
     Raises
     ------
@@ -111,7 +114,7 @@ def measuring(network: nn.Module, target: Target) -> Measure:
             return _measured(vector(output, len(batch)), target, units)
         if read is None:
             with torch.no_grad():
-                read = reader(network, target.layer, target.output, batch[:1].detach())
+                read = reader(network, target.layer, target.output, batch[:1].detach(), start)
         return _measured(_at_layer(network, target, read, batch), target, units)
 
     return measure
@@ -127,9 +130,9 @@ def gradient(measured: Measured, batch: Tensor) -> Tensor:
     PFVValueError
         If the scores do not depend on the images in a way that can be differentiated.
     """
-    reason = "the scores do not depend on the images"
-    if _UNKNOWN in names_behind(measured.scores):  # autograd would quietly take zero for it
-        reason = "an operation, such as a quantised one, has no gradient"
+    reason = "the scores do not depend on the images in a way that can be differentiated"
+    if without_gradient(measured.scores):
+        reason = WITHOUT_GRADIENT
     elif measured.scores.requires_grad:
         try:
             (found,) = torch.autograd.grad(measured.scores.sum(), batch, allow_unused=True)
@@ -140,6 +143,12 @@ def gradient(measured: Measured, batch: Tensor) -> Tensor:
     raise PFVValueError(_no_path(reason))
 
 
+def without_gradient(values: Tensor) -> bool:
+    """Whether an operation on the way to ``values`` has no gradient: autograd would take zero."""
+    return _UNKNOWN in names_behind(values)
+
+
+WITHOUT_GRADIENT = "an operation, such as a quantised one, has no gradient"
 _UNKNOWN = "WarnNotImplemented"  # what autograd calls it
 
 

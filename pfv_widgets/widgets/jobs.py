@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from pfv_widgets.widgets.ending import end_at_exit
+
 Job = Callable[[Callable[[], bool]], None]
 Failed = Callable[[Exception], None]
 
@@ -30,6 +32,7 @@ class Jobs:
                 return
             self._queue.put((job, failed))
             if self._thread is None:
+                end_at_exit(self)
                 self._thread = threading.Thread(target=self._work, name="pfv-jobs", daemon=True)
                 self._thread.start()
 
@@ -43,8 +46,15 @@ class Jobs:
             if not self._stopped.is_set() and self._thread is not None:
                 self._queue.put(None)  # to end the thread
             self._stopped.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        self.ended(timeout)
+
+    def ended(self, timeout: float) -> bool:
+        """Wait for the end of what runs; False where ``timeout`` seconds passed."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
 
     def _work(self) -> None:
         while True:

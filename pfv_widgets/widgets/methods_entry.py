@@ -33,14 +33,16 @@ def explore_methods(
     images
         An ``ImageBatch``, or whatever ``load_images`` takes.
     methods
-        The rows: names in ``METHODS`` or ``"pfv"``, or instances with options of their own;
-        None: PFV and the usual ones. Others can be switched on in the widget.
+        The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with
+        options of their own; None: PFV and the usual ones. Others can be switched on in the
+        widget.
     classes
         Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
     inputs, argument, device
         As for ``attribute``, for every network.
     **settings
-        Fields of ``MethodsSettings``, such as ``layer``, ``unit`` or ``scale``.
+        Fields of ``pfv_widgets.widgets.methods_scene.MethodsSettings``, such as ``layer``,
+        ``unit`` or ``scale``.
 
     Raises
     ------

@@ -44,7 +44,8 @@ class MethodsSettings:
     """
 
     methods: tuple[Explainer, ...] = field(default_factory=_usual)
-    """The rows: names in ``METHODS`` or ``"pfv"``, or instances with options of their own."""
+    """The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with options
+    of their own."""
 
     layer: str | None = None
     """What is explained: a layer's name; None: the network's output."""
@@ -134,7 +135,7 @@ def settings_of(methods: object, changes: Mapping[str, Any]) -> MethodsSettings:
 
 
 def name_of(method: Explainer) -> str:
-    """Name of a method in ``METHODS``, or ``"pfv"``."""
+    """Name of a method in ``pfv_widgets.methods.METHODS``, or ``"pfv"``."""
     return explainer_of(method)[0]
 
 

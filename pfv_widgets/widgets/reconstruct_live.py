@@ -16,11 +16,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from pfv_widgets.engine.guest import unwrap
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.errors import PFVValueError, named
 from pfv_widgets.methods.comparing_tiles import class_names
+from pfv_widgets.methods.inputs import fed
 from pfv_widgets.methods.reconstruct import reconstruct
-from pfv_widgets.methods.reconstruct_options import Reconstruct
+from pfv_widgets.methods.reconstruct_options import Reconstruct, checked_names
 from pfv_widgets.methods.reconstruction import Reconstruction
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import close_all
@@ -46,6 +48,8 @@ class ReconstructionExplorer(w.VBox):
         Names of the output's units.
     wish, options
         What to show first.
+    inputs, argument
+        As for :func:`pfv_widgets.reconstruct`.
     """
 
     _parts: w.VBox | None = None
@@ -57,8 +61,12 @@ class ReconstructionExplorer(w.VBox):
         classes: Mapping[int, str] | None = None,
         wish: Wish | None = None,
         options: Reconstruct | None = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        argument: str | None = None,
     ) -> None:
         self.model, self.pfv = model, pfv
+        self._inputs, self._argument = inputs, argument
         self.reconstruction: Reconstruction | None = None
         self._jobs, self._stopping, self._running = Jobs(), threading.Event(), False
         layers = [layer.name for layer in pfv.layers]
@@ -133,10 +141,15 @@ class ReconstructionExplorer(w.VBox):
         changes = [f"{n}={v!r}" for n, v in fields.items() if v != getattr(usual, n)]
         if wish.kind in ("class", "channel"):
             changes.insert(0, f"size={self.pfv.images.size}")
-        lines = "import pfv_widgets as pw\n\n"
+        lines, network = "import pfv_widgets as pw\n\n", "model"
+        if self._inputs or self._argument is not None:
+            changes += ["inputs=inputs", f"argument={self._argument!r}"]
+            network = f"fed(model, 1, inputs, {self._argument!r})"
         if wish.kind == "component":
-            render = f"render(layer={wish.layer!r}, components={COMPONENTS})"
-            lines += f"frame = pw.PFV(model, images).{render}\n"
+            if network != "model":
+                lines = f"from pfv_widgets.methods.inputs import fed\n{lines}"
+            render = f"render(layer={wish.layer!r}, components={self._components(wish)})"
+            lines += f"frame = pw.PFV({network}, images).{render}\n"
         return f"{lines}made = pw.reconstruct({', '.join(['model', given, *changes])})\n"
 
     def save(self, path: str | Path) -> None:
@@ -167,7 +180,7 @@ class ReconstructionExplorer(w.VBox):
         made = reconstruct(
             self.model, options=options, every=_EVERY, quiet=True, preview=self._show,
             cancelled=lambda: self._stopping.is_set() or closed(), **self._target(wish),
-            device=self.pfv.device,
+            device=self.pfv.device, inputs=self._inputs, argument=self._argument,
         )  # fmt: skip
         self.reconstruction = made
         self.picture.value = as_png(made.pixels)
@@ -185,8 +198,12 @@ class ReconstructionExplorer(w.VBox):
             return {"unit": wish.unit, "layer": wish.layer, "size": size}
         if wish.kind == "photo":
             return {"target": self.pfv.images.subset([wish.photo]), "layer": wish.layer}
-        frame = self.pfv.render(layer=wish.layer, components=COMPONENTS)
+        frame = self.pfv.render(layer=wish.layer, components=self._components(wish))
         return {"target": frame, "component": wish.component, "sign": wish.sign}
+
+    def _components(self, wish: Wish) -> int:
+        """Return how many components are found: a layer has no more than channels."""
+        return min(COMPONENTS, self.pfv.layer(wish.layer).shape[0])
 
     def _show(self, step: int, total: int, pixels: np.ndarray, losses: tuple[float, ...]) -> None:
         self.picture.value = as_png(pixels)
@@ -218,6 +235,8 @@ def explore_reconstruction(
     images: Any,
     *,
     classes: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    argument: str | None = None,
     device: str | torch.device = "auto",
     **options: Any,
 ) -> ReconstructionExplorer:
@@ -232,6 +251,9 @@ def explore_reconstruction(
         components are offered. The pictures have their size.
     classes
         Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
+    inputs, argument
+        The network's other inputs by name, and the name of the one that takes the images. A
+        tensor has a single row, which is given to all pictures and photos, or is given as it is.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     **options
@@ -242,8 +264,11 @@ def explore_reconstruction(
     PFVValueError, PFVTypeError
         Naming the argument, its value and what to do.
     """
-    start, names = Reconstruct(**options), class_names(classes)
-    return ReconstructionExplorer(model, PFV(model, images, device), names, options=start)
+    start, names = Reconstruct(**checked_names(options)), class_names(classes)
+    pfv = PFV(fed(unwrap(model), 1, inputs, argument), images, device)
+    return ReconstructionExplorer(
+        model, pfv, names, options=start, inputs=inputs, argument=argument
+    )
 
 
 def as_png(pixels: np.ndarray, *, empty: bool = False) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -134,6 +135,7 @@ class Surface:
         self.canvas = Canvas(width=size[1], height=size[0])
         self.stores = tuple(Canvas(width=size[1], height=size[0]) for _ in range(stores))
         self._closed = False
+        self._in_kernel = getattr(get_ipython(), "kernel", None) is not None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -203,12 +205,12 @@ class Surface:
         canvas, and it may just be loading what draws.
         """
         self._closed = True
-        if getattr(get_ipython(), "kernel", None) is None:
-            self._remove()
-        else:
+        if self._in_kernel and not sys.is_finalizing():
             later = threading.Timer(_LINGER, self._remove)
             later.daemon = True
             later.start()
+        else:
+            self._remove()
 
     def _remove(self) -> None:
         for canvas in (self.canvas, *self.stores):

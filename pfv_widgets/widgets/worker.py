@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from pfv_widgets.widgets.ending import end_at_exit
+
 T = TypeVar("T")
 
 
@@ -34,6 +36,7 @@ class LatestWins(Generic[T]):
             self._wishes = [wish]
             self._condition.notify_all()
             if self._thread is None:
+                end_at_exit(self)
                 self._thread = threading.Thread(target=self._run, name="pfv", daemon=True)
                 self._thread.start()
 
@@ -55,6 +58,10 @@ class LatestWins(Generic[T]):
             self._closed = True
             self._wishes = []
             self._condition.notify_all()
+
+    def ended(self, timeout: float) -> bool:
+        """Wait for the end of what runs; False where ``timeout`` seconds passed."""
+        return self.wait(timeout)
 
     def _run(self) -> None:
         while True:

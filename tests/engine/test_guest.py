@@ -259,6 +259,15 @@ def test_network_that_fails_on_the_images_is_told_with_their_shape() -> None:
     assert isinstance(one.value.__cause__, RuntimeError)
 
 
+def test_network_that_takes_more_than_images_is_told() -> None:
+    class Masked(nn.Module):
+        def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+            return images * mask
+
+    with pytest.raises(PFVValueError, match=r"It takes more than the images. Wrap it in a module"):
+        PFV(Masked(), blobs(1), device="cpu")
+
+
 def test_network_without_parameters_gives_a_picture() -> None:
     network = nn.Sequential(Function(lambda x: x * 2), nn.AvgPool2d(2), nn.AvgPool2d(2))
     assert floating_dtype(network) == torch.float32

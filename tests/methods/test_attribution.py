@@ -75,6 +75,42 @@ def test_figure_shows_each_photo_beside_its_map(tmp_path: Path) -> None:
         found.save(tmp_path / "maps.txt")
 
 
+def test_images_that_are_not_there_are_named() -> None:
+    found = pw.attribute(tiny(), blobs(3), "saliency")
+    for rows in ([2, 0], np.array([2, 0]), torch.tensor([2, 0]), (-1, 0)):
+        some = found.of(rows)
+        assert torch.equal(some.maps, found.maps[[2, 0]])
+        assert some.names == (found.names[2], found.names[0])
+    for images, error in (
+        ([5], PFVValueError), ([-4], PFVValueError), ([], PFVValueError), ([1.5], PFVTypeError),
+        ("1", PFVTypeError), (1, PFVTypeError), ([True, False, True], PFVTypeError),
+    ):  # fmt: skip
+        with pytest.raises(error, match=r"images=.*whole numbers from 0 to 2"):
+            found.of(images)  # type: ignore[arg-type]
+
+
+def test_grey_networks_are_explained_behind_a_mean_of_the_channels() -> None:
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = blobs(2, 16)
+    for call in (
+        lambda: pw.attribute(grey, images, "saliency"),
+        lambda: pw.PFV(grey, images),
+        lambda: pw.reconstruct(grey, unit=1, size=16, steps=1),
+    ):
+        with pytest.raises(PFVValueError, match=r"takes one channel") as one:
+            call()
+    fix = str(one.value).rpartition("first: ")[2].rstrip(".")
+    network = eval(fix, {"nn": nn, "model": grey})
+    found = pw.attribute(network, images, "saliency", unit=1)
+    right = grey(images.tensor.mean(1, keepdim=True))[:, 1].detach()
+    torch.testing.assert_close(found.scores, right)
+    with pytest.raises(PFVValueError, match=r"expand\(-1, 3, -1, -1\).*AvgPool3d"):
+        pw.attribute(grey, images.tensor[:, :1], "saliency")
+    three = images.tensor[:, :1].expand(-1, 3, -1, -1)
+    found = pw.attribute(network, three, "saliency", unit=1)
+    torch.testing.assert_close(found.scores, grey(images.tensor[:, :1])[:, 1].detach())
+
+
 def test_colours_follow_the_values() -> None:
     maps = torch.zeros(2, 20, 20)
     maps[0, 3, 4] = 2.0  # less than 0.5 % of the pixels: the largest is the end

@@ -172,3 +172,11 @@ def test_real_photos_are_named_below_their_guided_backpropagation(assets: Path) 
     assert any(text.startswith("wombat, ") for text in words(figure))
     assert any(text.startswith("space shuttle, ") for text in words(figure))
     assert_words_have_room(figure)
+
+
+def test_nothing_to_draw_is_a_named_error() -> None:
+    with pytest.raises(PFVValueError, match=r"methods is empty: give some of 'pfv', 'occlusion'"):
+        pw.figure_methods(tiny(), blobs(1), [])
+    for call in (pw.figure_networks, pw.explore_methods):
+        with pytest.raises(PFVValueError, match="models is empty"):
+            call([], blobs(1))

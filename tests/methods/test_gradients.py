@@ -126,9 +126,34 @@ def test_grad_cam_of_a_unit_with_a_map_is_that_map() -> None:
 
 
 def test_grad_cam_names_a_layer_that_is_unknown_or_too_late() -> None:
-    with pytest.raises(PFVValueError, match=r"layer='99' is not in this network"):
+    with pytest.raises(PFVValueError, match=r"at='99' is not in this network"):
         attribute(tiny(), blobs(2), "grad_cam", at="99")
     with pytest.raises(PFVValueError, match=r"at='9' runs after the target's layer '4'"):
         attribute(tiny(), blobs(2), "grad_cam", at="9", layer="4")
     with pytest.raises(PFVTypeError, match="at=9"):
         attribute(tiny(), blobs(2), "grad_cam", at=9)
+
+
+@pytest.mark.parametrize("method", ["saliency", "deconvnet", "guided_backprop"])
+def test_a_unit_with_a_map_may_start_with_its_own_activation(method: str) -> None:
+    torch.manual_seed(6)
+    below = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 3)).eval()
+    model = nn.Sequential(*below, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    images = blobs(2)
+    found = attribute(model, images, method, layer="2", unit=3, start="activation")
+    even = attribute(model, images, method, layer="2", unit=3)
+    torch.testing.assert_close(found.scores, even.scores)
+    seen = below[0](images.tensor)
+    own = torch.zeros_like(below(images.tensor))
+    own[:, 3] = below(images.tensor)[:, 3]
+    signal = torch.nn.functional.conv_transpose2d(own, below[2].weight)
+    passed = {"saliency": seen > 0, "deconvnet": signal > 0}
+    gate = passed.get(method, (seen > 0) & (signal > 0))
+    right = torch.nn.functional.conv_transpose2d(signal * gate, below[0].weight)
+    torch.testing.assert_close(found.signed, right.detach(), rtol=1e-4, atol=1e-5)
+    assert (found.maps - even.maps).abs().max() > 0.1 * found.maps.max()
+
+
+def test_an_unknown_start_is_named() -> None:
+    with pytest.raises(PFVValueError, match=r"start='zeros'.*even"):
+        attribute(tiny(), blobs(1), "deconvnet", start="zeros")

@@ -157,6 +157,8 @@ def test_boxes_cover_the_whole_image_once_the_last_is_cut_off() -> None:
         ({"size": 25}, r"size=\(25, 25\).*larger than the image of 24 × 32"),
         ({"size": (4, 33)}, r"size=\(4, 33\).*larger than the image"),
         ({"tests": [(4, 4), (40, 4)]}, r"size=\(40, 40\).*larger than the image"),
+        ({"size": 8, "tests": [(4, 4)]}, r"size=\(8, 8\) with tests=.*Leave one of the two out"),
+        ({"stride": 8, "tests": [(4, 4)]}, r"stride=\(8, 8\) with tests="),
         ({"size": 0}, "size=0: expected pixels"),
         ({"size": -3}, "size=-3: expected pixels"),
         ({"stride": 0}, "stride=0: expected pixels"),
@@ -237,9 +239,29 @@ def test_a_box_over_the_whole_image_can_be_filled() -> None:
     images = photos(1)
     for fill in FILLS:
         found = attribute(
-            tiny(), images, "occlusion", size=(24, 32), stride=9, fill=fill, colour=(1, 0, 0)
-        )
+            tiny(), images, "occlusion", size=(24, 32), stride=9, fill=fill,
+            colour=(1, 0, 0) if fill == "colour" else None,
+        )  # fmt: skip
         assert float(found.maps.std()) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_colour_that_has_no_say_is_told() -> None:
+    waiting = Occlusion(fill="zero", colour=(1, 0, 0), size=8, stride=8)
+    with pytest.warns(PFVWarning, match=r"colour=\(1.* has no say with fill='zero': choose"):
+        found = attribute(tiny(), photos(1), waiting)
+    assert torch.equal(
+        found.maps, attribute(tiny(), photos(1), dataclasses.replace(waiting, colour=None)).maps
+    )
+
+
+def test_arrays_are_pairs() -> None:
+    assert Occlusion(size=np.array([8, 6]), stride=torch.tensor(4)) == Occlusion(
+        size=(8, 6), stride=4
+    )
+    tests = np.array([[8, 4], [6, 3]])
+    assert Occlusion(tests=tests) == Occlusion(tests=[(8, 4), (6, 3)])
+    with pytest.raises(PFVTypeError, match=r"size=.*expected pixels"):
+        Occlusion(size=np.array([8.0, 6.0]))
 
 
 def test_a_shown_colour_needs_images_whose_normalisation_can_be_told() -> None:

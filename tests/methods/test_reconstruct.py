@@ -101,7 +101,7 @@ def test_a_basis_makes_a_picture_for_each_of_its_components() -> None:
     with pytest.raises(PFVValueError, match=r"layer=None: this basis does not name its layer"):
         pw.reconstruct(model, dataclasses.replace(basis, layer=""), **SMALL)
     with pytest.raises(PFVValueError, match=r"basis of 8 channels, but layer '14' has 5"):
-        pw.reconstruct(model, basis, layer="14", **SMALL)
+        pw.reconstruct(model, dataclasses.replace(basis, layer=""), layer="14", **SMALL)
 
 
 @pytest.mark.assets
@@ -245,8 +245,10 @@ def test_a_picture_can_start_from_a_photo() -> None:
             cancelled=lambda: True,
         )  # fmt: skip
         assert np.abs(made.pixels.astype(int) - photo.pixels).max() <= 1
-    with pytest.raises(PFVValueError, match=r"start: 2 pictures .* expected 1 or 3"):
+    with pytest.raises(PFVValueError, match=r"start: 2 pictures\. Give one for all, or 3"):
         pw.reconstruct(tiny(), unit=(1, 2, 3), size=32, start=blobs(2))
+    with pytest.raises(PFVValueError, match=r"start: 2 pictures\. Give one for all\.$"):
+        pw.reconstruct(tiny(), unit=1, size=32, start=blobs(2))
 
 
 def test_pictures_are_normalised_as_the_photos_were() -> None:
@@ -309,6 +311,8 @@ def test_tokens_half_precision_and_further_inputs_work() -> None:
         ({"unit": 1, "preview": 3}, PFVTypeError, r"preview=3: expected a function"),
         ({"unit": 1, "start": {}}, PFVTypeError, r"start=\{\}: source of type dict"),
         ({"target": "none.png", "layer": "2"}, PFVValueError, r"target='none.png': .*exist"),
+        ({"unit": 1, "start": "blobs"}, PFVValueError, r"start: its pictures have \(24, 24\)"),
+        ({"unit": 1, "transform": 3}, PFVTypeError, r"transform=3: expected .*callable"),
         ({"unit": 1, "every": -1}, PFVValueError, r"every=-1"),
         ({"unit": 1, "device": "abacus"}, PFVValueError, r"device='abacus'"),
         ({"target": "blobs", "size": 64}, PFVValueError, r"size=64: the photos have \(32, 32\)"),
@@ -326,6 +330,8 @@ def test_what_cannot_be_made_is_a_named_error(
     given = {"size": 32} | arguments
     if given.get("target") == "blobs":
         given["target"] = blobs(1)
+    if given.get("start") == "blobs":
+        given["start"] = blobs(1, 24).tensor
     with pytest.raises(error, match=match):
         pw.reconstruct(tiny(), **given)
 
@@ -337,6 +343,11 @@ def test_components_that_are_not_there_are_named() -> None:
         pw.reconstruct(model, frame, component=2)
     with pytest.raises(PFVValueError, match=r"sign=0: choose 1"):
         pw.reconstruct(model, frame, component=0, sign=0)
+    for source, kind in ((frame, "frame"), (frame.basis, "basis")):
+        with pytest.raises(PFVValueError, match=rf"layer='2': this {kind} is of layer '5'"):
+            pw.reconstruct(model, source, component=0, layer="2")
+    made = pw.reconstruct(model, frame, component=0, layer="5", **{**SMALL, "steps": 1})
+    assert made.layer == "5"
 
 
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization:DeprecationWarning")
@@ -344,7 +355,7 @@ def test_components_that_are_not_there_are_named() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_networks_without_a_gradient_are_named_errors() -> None:
     quantised = torch.ao.quantization.quantize_dynamic(tiny(), {nn.Linear}, dtype=torch.qint8)
-    with pytest.raises(PFVValueError, match="no gradient reaches the picture"):
+    with pytest.raises(PFVValueError, match=r"no gradient reaches the picture \(.*quantised one"):
         pw.reconstruct(quantised, unit=1, size=32)
     with pytest.raises(PFVTypeError, match="traced or scripted"):
         pw.reconstruct(torch.jit.script(tiny()), unit=1, size=32)

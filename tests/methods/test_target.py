@@ -13,8 +13,9 @@ from pfv_widgets.engine.guest import guest
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods import METHODS
 from pfv_widgets.methods.attribution import attribute
+from pfv_widgets.methods.reconstruct import reconstruct
 from pfv_widgets.methods.target import Target, gradient, measuring
-from tests.networks import Through, Tokens, blobs, tiny
+from tests.networks import Function, Through, Tokens, blobs, tiny
 
 
 class Pair(NamedTuple):
@@ -41,6 +42,8 @@ class Outputs(nn.Module):
             "named": Pair(kinds, places),
             "dense": places,
             "one": [kinds, "text"],
+            "nested": {"all": {"kinds": kinds}},
+            "listed": [{"kinds": kinds}],
             "flat": kinds[:, 0],
             "labels": kinds.argmax(1),
             "none": None,
@@ -83,6 +86,8 @@ def test_a_single_logit_is_one_unit() -> None:
         ("dict", {"output": "places"}, r"shape \(2, 6, 16, 16\), not \(N, K\)"),
         ("labels", {}, r"values of type torch.int64"),
         ("none", {}, r"NoneType without any tensor"),
+        ("nested", {}, r"dict whose tensors lie inside other.*not searched. Wrap the network"),
+        ("listed", {"output": 0}, r"list whose tensors lie inside other dicts"),
         ("wrong rows", {}, r"one row an image"),
         ("detached", {}, r"no gradient reaches the images"),
         ("constant", {}, r"no gradient reaches the images"),
@@ -169,6 +174,49 @@ def test_tokens_and_channels_last_are_summed_over_places() -> None:
     found = attribute(last, images, "saliency", layer="change", unit=1)
     right = last.pool(last.stem(images.tensor))[:, 1].sum((1, 2))
     torch.testing.assert_close(found.scores, right.detach())
+
+
+class Recurrent(nn.Module):
+    """Reads the places of a map one after the other; gives a tuple of two tensors at ``pair``."""
+
+    def __init__(self, kind: type[nn.RNNBase], *, batch_first: bool, stride: int) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.conv = nn.Conv2d(3, 4, 4, stride)
+        self.steps = kind(4, 6, batch_first=batch_first)
+        self.pair = Function(lambda maps: (maps, maps.mean((2, 3))))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps, _ = self.pair(self.conv(images))
+        steps = maps.flatten(2).permute((0, 2, 1) if self.steps.batch_first else (2, 0, 1))
+        return self.steps(steps)[0].sum(1 if self.steps.batch_first else 0)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("stride", [4, 28])  # a grid of places, or a single step
+def test_a_number_chooses_from_a_layer_that_gives_a_tuple(
+    kind: type[nn.RNNBase], batch_first: bool, stride: int
+) -> None:
+    model, images = Recurrent(kind, batch_first=batch_first, stride=stride).eval(), blobs(3, 32)
+    with torch.no_grad():
+        right = model(images.tensor)
+    found = attribute(model, images, "saliency", layer="steps", output=0, unit=2)
+    torch.testing.assert_close(found.scores, right[:, 2])
+    made = reconstruct(model, layer="steps", output=0, unit=2, size=32, steps=2)
+    assert made.names == ("channel 2 of steps",)
+
+
+def test_each_tensor_of_a_layer_can_be_chosen() -> None:
+    model, images = Recurrent(nn.GRU, batch_first=True, stride=4).eval(), blobs(2, 32)
+    maps = model.conv(images.tensor).detach()
+    for output, right in ((0, maps.sum((2, 3))), (1, maps.mean((2, 3)))):
+        found = attribute(model, images, "saliency", layer="pair", output=output, unit=1)
+        torch.testing.assert_close(found.scores, right[:, 1])
+    with pytest.raises(PFVValueError, match=r"^output=None: layer 'pair' gives several tensors"):
+        attribute(model, images, "saliency", layer="pair")
+    with pytest.raises(PFVValueError, match=r"^output='p': layer 'conv' gives one tensor"):
+        attribute(model, images, "saliency", layer="conv", output="p")
 
 
 def test_a_layer_of_features_has_its_features_as_units() -> None:

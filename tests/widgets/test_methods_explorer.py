@@ -316,7 +316,8 @@ def test_controls_follow_the_settings_and_set_them(grid: Open) -> None:
     move(panel.methods["smoothgrad"], value=True)
     kinds = [type(method).__name__ for method in explorer.settings.methods]
     assert kinds == ["Saliency", "GradientTimesInput", "SmoothGrad"]
-    assert panel.chosen.options == (("SmoothGrad", "smoothgrad"),)
+    assert panel.chosen.options == (("Gradient", "saliency"), ("SmoothGrad", "smoothgrad"))
+    panel.chosen.value = "smoothgrad"
     move(panel.options["samples"], value=5)
     assert explorer.settings.methods[2] == SmoothGrad(samples=5)
     move(panel.methods["smoothgrad"], value=False)

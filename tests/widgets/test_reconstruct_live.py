@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
@@ -18,6 +19,7 @@ from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.reconstruct_options import Reconstruct
 from pfv_widgets.widgets.reconstruct_live import ReconstructionExplorer, as_png
 from pfv_widgets.widgets.reconstruct_panel import Wish
+from tests.methods.test_target import Two
 from tests.networks import blobs, tiny
 from tests.widgets.reading import words
 from tests.widgets.recorded_page import move
@@ -32,7 +34,8 @@ def live() -> Iterator[Open]:
 
     def open_(**options: Any) -> ReconstructionExplorer:
         given = {"classes": ["cat", "<b>dog</b>"], "device": "cpu", "steps": 5, "jitter": 1}
-        opened.append(pw.explore_reconstruction(tiny(), blobs(3), **{**given, **options}))
+        model = options.pop("model", None) or tiny()
+        opened.append(pw.explore_reconstruction(model, blobs(3), **{**given, **options}))
         return opened[-1]
 
     yield open_
@@ -144,9 +147,26 @@ def test_errors_and_doubts_are_told_and_the_widget_lives_on(live: Open) -> None:
     explorer.start()
     explorer.wait()
     assert said(explorer).startswith("Done")
-    for name, value in (("step", 3), ("steps", 0)):
-        with pytest.raises((PFVError, TypeError), match=name):
+    for name, value in (("step", 3), ("steps", 0), ("argument", "photo")):
+        with pytest.raises(PFVError, match=f"{name}="):
             pw.explore_reconstruction(tiny(), blobs(2), **{name: value})
+
+
+@pytest.mark.parametrize("kind", ["class", "component", "photo"])
+def test_other_inputs_of_the_network_are_passed_on(kind: str, live: Open) -> None:
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 16:] = 1
+    inputs = {"mask": mask}
+    explorer = live(model=Two().eval(), inputs=inputs, argument="photo")
+    move(explorer.panel.kind, index=[key for _, key in explorer.panel.kind.options].index(kind))
+    explorer.start()
+    explorer.wait()
+    assert said(explorer).startswith("Done"), said(explorer)
+    known: dict[str, Any] = {"model": Two().eval(), "images": blobs(3), "inputs": inputs}
+    exec(explorer.snippet(), known)
+    assert np.array_equal(known["made"].pixels, explorer.reconstruction.pixels)
+    with pytest.raises(PFVError, match="inputs lacks 'photo'"):
+        live(model=Two().eval())
 
 
 def test_closing_ends_the_work_and_frees_every_widget(live: Open) -> None:

@@ -351,10 +351,11 @@ def test_close_closes_all_canvases(recorded: RecordedPage, surface: Surface) -> 
 
 
 def test_in_a_kernel_canvases_outlive_what_the_page_may_still_draw(
-    recorded: RecordedPage, surface: Surface, monkeypatch: pytest.MonkeyPatch
+    recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     monkeypatch.setattr(module, "_LINGER", 0.2)
+    surface = Surface((20, 30), stores=1)
     calls: list[int] = []
     surface.on_ready(lambda: calls.append(1))
     surface.close()

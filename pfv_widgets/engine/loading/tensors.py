@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import GREY, PFVTypeError, PFVValueError
 
 Transform = Callable[..., Any]
 """From an RGB PIL image, or a (3,H,W) tensor in [0, 1], to a float tensor (3,H,W)."""
@@ -55,7 +55,8 @@ def checked_tensor(tensor: Tensor) -> Tensor:
         last = batch.ndim == 4 and batch.shape[3] == 3
         one = batch.ndim == 4 and batch.shape[1] == 1
         fix = "; the channels come first here: tensor.permute(0, 3, 1, 2)" if last else ""
-        fix = "; make grey into three channels: tensor.expand(-1, 3, -1, -1)" if one else fix
+        three = "; make grey into three channels: tensor.expand(-1, 3, -1, -1)"
+        fix = f"{three}; a network of one channel averages them again as {GREY}" if one else fix
         raise PFVValueError(f"{found}: expected (N, 3, H, W) or (3, H, W), none of them 0{fix}.")
     if not torch.isfinite(batch).all():
         raise PFVValueError(f"{found}: it holds NaN or infinite values; see torch.nan_to_num.")

@@ -1,0 +1,52 @@
+"""The graph through which a gradient runs back, read without running it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+_LEAF = "AccumulateGrad"
+
+
+def nodes_behind(values: Tensor) -> Iterator[Any]:
+    """Yield each operation that the gradient of ``values`` passes, once."""
+    waiting, seen = [values.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting += [following for following, _ in node.next_functions]
+
+
+def nodes_to_images(scores: Tensor) -> set[Any]:
+    """Return the operations behind ``scores`` whose gradient runs on to more than parameters."""
+    before = defaultdict(list)
+    waiting = []
+    for node in nodes_behind(scores):
+        if kind_of(node) == _LEAF and not isinstance(node.variable, nn.Parameter):
+            waiting.append(node)
+        for following, _ in node.next_functions:
+            before[following].append(node)
+    reached: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node not in reached:
+            reached.add(node)
+            waiting += before[node]
+    return reached
+
+
+def depends(values: Tensor, leaf: Tensor) -> bool:
+    """Whether the gradient of ``values`` runs on to ``leaf``."""
+    return any(kind_of(node) == _LEAF and node.variable is leaf for node in nodes_behind(values))
+
+
+def kind_of(node: Any) -> str:
+    """Return what autograd calls an operation, without its number, as ``ReluBackward``."""
+    name: str = node.name()
+    return name.rpartition("::")[2].rstrip("0123456789")
