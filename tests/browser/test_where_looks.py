@@ -97,6 +97,17 @@ FOCUSED = """() => {
 CANVAS_LET_GO = "() => document.activeElement?.tagName !== 'CANVAS'"
 
 
+# Visible controls that show no help when pointed at; "?" buttons and pictures are none.
+WITHOUT_HELP = """box => {
+  const kinds = ".widget-inline-hbox, .widget-checkbox, .widget-dropdown, .widget-textarea, button";
+  return [...box.querySelectorAll(kinds)]
+    .filter((one) => one.checkVisibility() && one.querySelector("input, select, .noUi-handle")
+      || one.checkVisibility() && one.matches("button, .widget-textarea"))
+    .filter((one) => ![one, ...one.querySelectorAll("[title]")].some((part) => part.title))
+    .map((one) => one.outerHTML.slice(0, 200));
+}"""
+
+
 @pytest.fixture
 def demo(lab: OpenLab) -> ExplorerPage:
     """The demo of 16 scenes, painted."""
@@ -118,6 +129,7 @@ class Seen:
 
     contrasts: list[tuple[str, str, float]] = field(default_factory=list)
     names: set[tuple[str, str]] = field(default_factory=set)
+    helpless: list[str] = field(default_factory=list)
 
     def read(self, explorer: ExplorerPage) -> None:
         assert isinstance(explorer.page, LabPage)
@@ -129,6 +141,7 @@ class Seen:
                 assert len(found) > 10, f"page {title!r} shows no texts"
                 self.contrasts += [(kind, f"{text} ({theme})", at) for kind, text, at in found]
                 self.names |= set(CONTROL.findall(explorer.box.aria_snapshot()))
+                self.helpless += explorer.box.evaluate(WITHOUT_HELP)
         label = "canvas => canvas.getAttribute('aria-label') || canvas.title"
         self.names.add(("canvas", explorer.gallery.evaluate(label)))
 
@@ -167,6 +180,10 @@ def measured(explorer: ExplorerPage, width: int) -> dict[str, float]:
         last = now
         page.wait_for_timeout(100)
     return last
+
+
+def test_every_control_says_what_it_does(seen: Seen) -> None:
+    assert not set(seen.helpless)
 
 
 def test_texts_are_readable_in_light_and_dark_themes(seen: Seen) -> None:
