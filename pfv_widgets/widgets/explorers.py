@@ -35,6 +35,7 @@ from pfv_widgets.widgets.panel import Panel
 from pfv_widgets.widgets.scene import Scene
 
 _FAREWELL = 10.0  # seconds that closing waits for the picture in work
+_PATIENCE = 0.06  # seconds that a control waits for its picture before it shows the settings
 
 
 class PFVExplorer(w.VBox):
@@ -188,7 +189,8 @@ class PFVExplorer(w.VBox):
         """Change what is looked at; ``quiet`` leaves the controls as they are."""
         with self._editing:
             self._scene = change(self._scene)
-            self._painter.submit(self._scene)  # first: a control that fails stops no picture
+            # first: a control that fails stops no picture
+            self._painter.submit(self._scene, 0.0 if quiet else _PATIENCE)
             if not quiet:
                 self._show()
 

@@ -65,16 +65,23 @@ class Painter:
         self._acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work)
         self._pools = ThreadpoolController()
-        self._new_page = threading.Event()
+        self._new_page, self._drawn = threading.Event(), threading.Event()
         self._stale = False  # what is on show is older than what was asked for
         self._told = self._took = 0.0
         self._near: tuple[object, tuple[Place, ...]] = (None, ())
         self.scene: Scene | None = None
         self.frame: Frame | None = None
 
-    def submit(self, scene: Scene) -> None:
-        """Ask for a scene; return at once."""
+    def submit(self, scene: Scene, patience: float = 0.0) -> None:
+        """Ask for a scene; return at once, or wait up to ``patience`` s until it is drawn.
+
+        Whoever goes on working in Python would slow the drawing down. While another scene is in
+        work nobody waits: events would pile up.
+        """
+        patience *= self._worker.wait(0)
+        self._drawn.clear()
         self._worker.submit(scene)
+        self._drawn.wait(patience)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is painted; False where ``timeout`` seconds passed."""
@@ -127,7 +134,10 @@ class Painter:
         """Paint in the background; no error ends the thread."""
         with self._lean(scene):
             try:
-                self.draw(scene)
+                try:
+                    self.draw(scene)
+                finally:
+                    self._drawn.set()
             except Exception as error:
                 self._fail(scene, error)
             else:

@@ -4,7 +4,9 @@
 
 Prints a Markdown table: milliseconds from the event in the page to the first changed pixel of
 the gallery (median and 95th percentile), kB that the server sends for it, and how long the
-picture goes on changing after the last key of a flood.
+picture goes on changing after the last key of a flood. The rows "bare" are the same way without
+an explorer, a slider whose handler fills a canvas of that size or puts one ready picture on it
+with ipycanvas: what a machine can do at all, to compare figures of different machines.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 import nbformat
 import numpy as np
-from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -73,6 +75,39 @@ FLOOD = f"""async (control, seconds) => {{ {PROBE}
 }}"""
 
 
+BARE = """
+import ipywidgets as w
+import numpy as np
+from ipycanvas import Canvas, hold_canvas
+from PIL import Image
+
+rng = np.random.default_rng(0)
+coarse = [Image.fromarray(rng.integers(0, 255, (56, 56, 3)).astype(np.uint8)) for _ in range(2)]
+pictures = [np.asarray(one.resize((948, 948), Image.Resampling.BICUBIC)) for one in coarse]
+canvas = Canvas(width=948, height=948, layout=w.Layout(width="600px"))
+moves = [0]
+
+def fill(_):
+    moves[0] += 1
+    with hold_canvas():
+        canvas.fill_style = ("#336699", "#996633")[moves[0] % 2]
+        canvas.fill_rect(0, 0, 948, 948)
+
+def put(_):
+    moves[0] += 1
+    with hold_canvas():
+        canvas.put_image_data(pictures[moves[0] % 2])
+
+sliders = [w.FloatSlider(description=one, max=1, step=0.01, value=0.5) for one in ("Fill", "Put")]
+for slider, handler in zip(sliders, (fill, put)):
+    slider.observe(handler, "value")
+box = w.VBox([*sliders, canvas])
+box.add_class("pfv-explorer")
+fill(0)
+box
+"""
+
+
 class Traffic:
     """Bytes that the page has received."""
 
@@ -87,19 +122,26 @@ class Traffic:
         self.count += len(payload)
 
 
+def notebook(
+    server: JupyterServer, context: BrowserContext, name: str, code: list[str]
+) -> tuple[LabPage, Traffic]:
+    """Open a notebook of code cells and run them."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(book, server.notebooks / f"{name}.ipynb")
+    page = context.new_page()
+    traffic = Traffic(page)
+    lab = LabPage(page, server, f"{name}.ipynb")
+    lab.open(name)
+    lab.run_all()
+    return lab, traffic
+
+
 def opened(
     server: JupyterServer, context: BrowserContext, tiles: int
 ) -> tuple[ExplorerPage, Traffic]:
-    name = f"bench-{tiles}.ipynb"
     code = [HELPERS, f"explorer = pw.demo({tiles})\nexplorer"]
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(book, server.notebooks / name)
-    page = context.new_page()
-    traffic = Traffic(page)
-    lab = LabPage(page, server, name)
-    lab.open(f"bench-{tiles}")
-    lab.run_all()
+    lab, traffic = notebook(server, context, f"bench-{tiles}", code)
     explorer = ExplorerPage(lab)
     explorer.wait_for_frame(0, tolerance=40)  # small tiles are sharper in the browser
     explorer.run("explorer.wait()")
@@ -117,6 +159,10 @@ def measured(explorer: ExplorerPage, traffic: Traffic, moves: int) -> list[dict[
         "colour map": explorer.choice("Colours"),
         "view": explorer.choice("View"),
     }
+    return timed(controls, traffic, moves)
+
+
+def timed(controls: dict[str, Locator], traffic: Traffic, moves: int) -> list[dict[str, Any]]:
     rows = []
     for name, control in controls.items():
         handle = control.element_handle()
@@ -144,8 +190,18 @@ def flooded(explorer: ExplorerPage, seconds: float) -> dict[str, float]:
     }
 
 
+def bare(context: BrowserContext, server: JupyterServer, moves: int) -> list[dict[str, Any]]:
+    lab, traffic = notebook(server, context, "bench-bare", [BARE])
+    fill, put = (lab.page.get_by_role("slider").nth(index) for index in (0, 1))
+    return timed({"bare: fill": fill, "bare: picture": put}, traffic, moves)
+
+
 def bench(browser: Browser, server: JupyterServer, options: argparse.Namespace) -> list[Any]:
-    results = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
+    results = [{"tiles": 0, "moves": bare(context, server, options.moves), "lag_ms": {}}]
+    context.close()
+    server.end_kernels()
     for tiles in options.tiles:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(120_000)
@@ -164,7 +220,8 @@ def table(results: list[Any]) -> str:
         for row in result["moves"]:
             lag = result["lag_ms"].get(row["control"])
             cells = (
-                result["tiles"], row["control"], f"{row['median_ms']:.0f}", f"{row['p95_ms']:.0f}",
+                result["tiles"] or "", row["control"],
+                f"{row['median_ms']:.0f}", f"{row['p95_ms']:.0f}",
                 f"{row['kB']:.1f}", "" if lag is None else f"{lag:.0f}",
             )  # fmt: skip
             lines.append(f"| {' | '.join(map(str, cells))} |")

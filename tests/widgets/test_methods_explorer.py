@@ -59,6 +59,7 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.tickets, self.began, self.computed = threading.Semaphore(0), threading.Event(), []
+        self.left = 0
         original = Comparison.compute
 
         def compute(comparison: Comparison, task: Task, progress: Any, cancelled: Any) -> Any:
@@ -66,17 +67,20 @@ class Gate:
             while not self.tickets.acquire(timeout=0.005):
                 step(1, 2, progress, cancelled)
             self.computed.append(task)
-            return original(comparison, task, progress, cancelled)
+            try:
+                return original(comparison, task, progress, cancelled)
+            finally:
+                self.left += 1
 
         monkeypatch.setattr(Comparison, "compute", compute)
 
     def let(self, count: int) -> None:
-        """Let so many cells through, and wait until the next one is at the gate."""
-        wanted = len(self.computed) + count
+        """Let so many cells through, and wait until they are computed."""
+        wanted = self.left + count
         for _ in range(count):
             self.tickets.release()
         deadline = time.monotonic() + 20
-        while len(self.computed) < wanted:
+        while self.left < wanted:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         self.began.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -464,3 +465,39 @@ def test_first_picture_that_fails_is_raised(recorded: RecordedPage) -> None:
         painter.draw(studio.with_(images=(0.0,) * 4))
     painter.close(1)
     studio.close()
+
+
+def test_whoever_asks_may_wait_until_the_picture_is_drawn(studio: Studio) -> None:
+    studio.on_paint = lambda: time.sleep(0.2)
+    scene = studio.with_(sigma=2.0)
+    studio.painter.submit(scene, 10)
+    assert studio.painter.scene is scene
+    assert studio.painter.wait(30)
+
+
+def test_nobody_waits_behind_another_picture_or_longer_than_said(studio: Studio) -> None:
+    free, entered = threading.Event(), threading.Event()
+    studio.on_paint = lambda: (entered.set(), free.wait(20))
+    begin = time.monotonic()
+    studio.painter.submit(studio.with_(sigma=2.0), 0.05)
+    assert entered.wait(20)
+    last = studio.with_(sigma=3.0)
+    studio.painter.submit(last, 15)
+    assert time.monotonic() - begin < 10
+    free.set()
+    assert studio.painter.wait(30)
+    assert studio.painter.scene == last
+
+
+def test_whoever_waits_for_a_picture_that_fails_goes_on(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(studio.pfv, "render", fail)
+    begin = time.monotonic()
+    studio.painter.submit(studio.with_(sigma=2.0), 20)
+    assert time.monotonic() - begin < 10
+    assert studio.painter.wait(30)
+    assert studio.told[-1][1] == "error"
