@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pfv_widgets.methods.backward_graph import nodes_behind
 from pfv_widgets.methods.relevance_maps import (
     CONVOLUTIONS,
     DENSE,
@@ -252,17 +253,8 @@ class _Linear(torch.autograd.Function):
 
 def _behind_a_layer(values: Tensor) -> bool:
     """Whether a convolution or dense layer lies between the pixels and the values."""
-    waiting, seen = [values.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        step = getattr(node, "step", None)
-        if isinstance(step, Step) and step.kind != "scaling":
-            return True
-        waiting += [following for following, _ in node.next_functions]
-    return False
+    steps = (getattr(node, "step", None) for node in nodes_behind(values))
+    return any(isinstance(step, Step) and step.kind != "scaling" for step in steps)
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ class Demo:
     """The command in a process of its own, as a user starts it."""
 
     def __init__(self, folder: Path, *options: str) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited by all in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         command = [sys.executable, "-m", "pfv_widgets", "demo", "--no-browser", *options]
         self.process = subprocess.Popen(
             [*command, "--port", "0", "--notebook-dir", str(folder)],
