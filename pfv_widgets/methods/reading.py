@@ -103,6 +103,42 @@ def split(layer: str) -> tuple[str, int | None]:
     return base, int(number) if number.isdecimal() else None
 
 
+class _Enough(BaseException):
+    """Leaves a forward pass in which the layer was seen."""
+
+
+def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: Tensor) -> Tensor:
+    """Return what ``read`` makes of the layer's tensor; the forward pass ends there.
+
+    Raises
+    ------
+    PFVValueError
+        For a layer that did not run, or gives other than one row an image.
+    """
+    name, number = split(layer)
+    seen: list[Tensor] = []
+    runs = 0
+
+    def see(_: nn.Module, __: str, ___: tuple[object, ...], given: object) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == (number or 1):
+            # at once: a later in-place operation may rewrite the map
+            seen.append(read(chosen_output(given, output, f"layer {layer!r}")))
+            raise _Enough
+
+    with hooked({name: modules_by_name(network)[name]}, see):
+        try:
+            run(network, batch.clone())
+        except _Enough:
+            if len(seen[0]) == len(batch):
+                return seen[0]
+    raise PFVValueError(
+        f"layer={layer!r} did not run, or gives other than one row an image. "
+        "Choose one of pfv.layers."
+    )
+
+
 def reader(
     network: nn.Module, layer: str, output: Output, example: Tensor, start: str = EVEN
 ) -> Read:

@@ -61,7 +61,7 @@ def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[
     pixels
         The leaf from which they were computed.
     """
-    names = Counter(names_behind(scores, pixels))
+    names = Counter(_names_behind(scores, pixels))
     inside = sum(names[name] for name in _LAYERS)
     strange: Counter[str] = Counter()
     for name, count in names.items():
@@ -97,7 +97,7 @@ def conserved(relevance: Tensor, scores: Tensor, rest: str) -> tuple[str, ...]:
     return (f"{told}{len(relevance)} images: {why}.",)
 
 
-def names_behind(scores: Tensor, pixels: Tensor) -> Iterator[str]:
+def _names_behind(scores: Tensor, pixels: Tensor) -> Iterator[str]:
     """Name each operation between ``pixels``, a leaf, and ``scores``.
 
     One that is linear in one of two operands is named as such if both depend on the pixels.

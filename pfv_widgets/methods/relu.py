@@ -16,7 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 from torch.overrides import TorchFunctionMode
 
-from pfv_widgets.methods.backward_graph import kind_of, nodes_behind, nodes_to_images
+from pfv_widgets.methods.backward_graph import kind_of, nodes_to_images
 from pfv_widgets.methods.relu_forms import ASSIGN, Rectified, as_rectified, aside, mark, note
 from pfv_widgets.methods.relu_others import WATCHED, counted, labels_of, origins
 
@@ -202,8 +202,3 @@ def as_relu(
     if given.get("value", 0) != 0:
         return None
     return values, float(high), bool(given.get("inplace")) or func.__name__.endswith("_")
-
-
-def names_behind(scores: Tensor) -> Iterable[str]:
-    """Name each operation that the gradient of ``scores`` passes, without its number."""
-    return map(kind_of, nodes_behind(scores))

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.capture import hooked, modules_by_name
 from pfv_widgets.engine.guest import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods.reading import EVEN, Read, chosen_output, reader, split, vector
-from pfv_widgets.methods.relu import names_behind
+from pfv_widgets.methods.backward_graph import kind_of, nodes_behind
+from pfv_widgets.methods.reading import EVEN, Read, at_layer, chosen_output, reader, vector
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,8 @@ def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
         if read is None:
             with torch.no_grad():
                 read = reader(network, target.layer, target.output, batch[:1].detach(), start)
-        return _measured(_at_layer(network, target, read, batch), target, units)
+        values = at_layer(network, target.layer, target.output, read, batch)
+        return _measured(values, target, units)
 
     return measure
 
@@ -145,40 +145,11 @@ def gradient(measured: Measured, batch: Tensor) -> Tensor:
 
 def without_gradient(values: Tensor) -> bool:
     """Whether an operation on the way to ``values`` has no gradient: autograd would take zero."""
-    return _UNKNOWN in names_behind(values)
+    return any(kind_of(node) == _UNKNOWN for node in nodes_behind(values))
 
 
 WITHOUT_GRADIENT = "an operation, such as a quantised one, has no gradient"
 _UNKNOWN = "WarnNotImplemented"  # what autograd calls it
-
-
-class _Enough(BaseException):
-    """Leaves a forward pass in which the target's layer was seen."""
-
-
-def _at_layer(network: nn.Module, target: Target, read: Read, batch: Tensor) -> Tensor:
-    name, number = split(target.layer or "")
-    seen: list[Tensor] = []
-    runs = 0
-
-    def see(_: nn.Module, __: str, ___: tuple[object, ...], output: object) -> None:
-        nonlocal runs
-        runs += 1
-        if runs == (number or 1):
-            # at once: a later in-place operation may rewrite the map
-            seen.append(read(chosen_output(output, target.output, f"layer {target.layer!r}")))
-            raise _Enough
-
-    with hooked({name: modules_by_name(network)[name]}, see):
-        try:
-            run(network, batch.clone())
-        except _Enough:
-            if len(seen[0]) == len(batch):
-                return seen[0]
-    raise PFVValueError(
-        f"layer={target.layer!r} did not run, or gives other than one row an image. "
-        "Choose one of pfv.layers."
-    )
 
 
 def _measured(values: Tensor, target: Target, units: Tensor | None) -> Measured:
