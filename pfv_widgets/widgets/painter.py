@@ -78,10 +78,10 @@ class Painter:
         Whoever goes on working in Python would slow the drawing down. While another scene is in
         work nobody waits: events would pile up.
         """
-        patience *= self._worker.wait(0)
+        idle = self._worker.wait(0)
         self._drawn.clear()
         self._worker.submit(scene)
-        self._drawn.wait(patience)
+        self._drawn.wait(patience if idle else 0.0)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is painted; False where ``timeout`` seconds passed."""

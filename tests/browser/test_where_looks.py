@@ -97,12 +97,12 @@ FOCUSED = """() => {
 CANVAS_LET_GO = "() => document.activeElement?.tagName !== 'CANVAS'"
 
 
-# Visible controls that show no help when pointed at; "?" buttons and pictures are none.
+# Visible inputs and buttons that show no help when pointed at.
 WITHOUT_HELP = """box => {
   const kinds = ".widget-inline-hbox, .widget-checkbox, .widget-dropdown, .widget-textarea, button";
   return [...box.querySelectorAll(kinds)]
-    .filter((one) => one.checkVisibility() && one.querySelector("input, select, .noUi-handle")
-      || one.checkVisibility() && one.matches("button, .widget-textarea"))
+    .filter((one) => one.checkVisibility() && (one.matches("button, .widget-textarea")
+      || one.querySelector("input, select, .noUi-handle")))
     .filter((one) => ![one, ...one.querySelectorAll("[title]")].some((part) => part.title))
     .map((one) => one.outerHTML.slice(0, 200));
 }"""
