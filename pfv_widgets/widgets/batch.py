@@ -24,7 +24,7 @@ from pfv_widgets.widgets.composition import (
     weights_of,
     with_class_weight,
 )
-from pfv_widgets.widgets.controls import Edit, Showing, close_all
+from pfv_widgets.widgets.controls import Edit, Showing, clean, close_all
 from pfv_widgets.widgets.described import Dropdown
 from pfv_widgets.widgets.influence_text import influence_line
 from pfv_widgets.widgets.thumbnails import Thumbnails
@@ -219,7 +219,8 @@ class BatchTab:
     def _class_moved(self, label: str, weight: float) -> None:
         labels = self._images.labels or ()
         if not self._showing.now:
-            self._reweigh(lambda old: with_class_weight(old, labels, label, weight), one_step=False)
+            share = clean(weight)
+            self._reweigh(lambda old: with_class_weight(old, labels, label, share), one_step=False)
 
     def _sweep_button(self) -> w.Button:
         button = w.Button(

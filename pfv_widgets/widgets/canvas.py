@@ -57,7 +57,7 @@ class ImageGrid:
         self.look = Look()
         self.page = Page.start(len(pixels), self.image_size)
         self.grid = self._stored = self._grid_of(self.page, "overlay")
-        self.surface = Surface(self.grid.size, stores=2)
+        self.surface = Surface("gallery", self.grid.size, stores=2)
         self._photos, self._heat = self.surface.stores
         layout = self.canvas.layout
         layout.width, layout.max_width = "100%", _WIDEST

@@ -46,7 +46,7 @@ class CloudCanvas:
         self._hovered: Place | None = None
         self._marks: tuple[Place, ...] = ()
         self._file = b""
-        self.surface = Surface((SIZE, SIZE), stores=1)
+        self.surface = Surface("cloud", (SIZE, SIZE), stores=1)
         self.surface.on_pointer(down=self._down, move=self._move, up=self._up, out=self._out)
         self.surface.on_key(self._key)
 

@@ -106,7 +106,7 @@ class ComponentPictures:
         self._edit = edit
         self._lock = threading.RLock()
         self._cells = Cells(3, (1, 1))
-        self.surface = Surface(self._cells.size, stores=1)
+        self.surface = Surface("components", self._cells.size, stores=1)
         self._overlay = Overlay(self.surface)
         self._settings = Settings()
         self._ratios: tuple[float, ...] = ()

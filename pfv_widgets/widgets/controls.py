@@ -38,6 +38,15 @@ def control_for(parameter: Parameter, value: Any) -> w.ValueWidget:
     return Checkbox(**common, indent=False)
 
 
+def clean(value: Any) -> Any:
+    """Return a number without the noise of a browser's fractions: 1.0, not 0.9999999999999999.
+
+    A page counts the steps of a slider from its start, and sends its own sum back as it shows
+    it, even where nobody has moved it.
+    """
+    return round(value, 9) if isinstance(value, float) else value
+
+
 class Showing(threading.local):
     """Whether this thread is setting controls to what is so: that is no wish of a person.
 
@@ -77,8 +86,9 @@ class Controls:
     def __init__(
         self, state: Any, names: Iterable[str], changed: Callable[[str, Any], None]
     ) -> None:
-        declared = parameters_of(state)
+        declared, names = parameters_of(state), tuple(names)
         self.by_name = {name: control_for(declared[name], getattr(state, name)) for name in names}
+        self._shown = {name: getattr(state, name) for name in names}
         self._changed = changed
         self._showing = Showing()
         for name, control in self.by_name.items():
@@ -88,11 +98,19 @@ class Controls:
         return self.by_name[name]
 
     def show(self, state: Any) -> None:
-        """Set every control to the values of ``state`` without calling back."""
+        """Set every control to the values of ``state`` without calling back.
+
+        One whose value is the one shown last is left alone: another thread may just be taking
+        in a person's move of it.
+        """
         with self._showing:
             for name, control in self.by_name.items():
-                control.value = getattr(state, name)
+                value = getattr(state, name)
+                if value != self._shown[name]:
+                    control.value = self._shown[name] = value
 
     def _moved(self, name: str, value: Any) -> None:
-        if not self._showing.now:
-            self._changed(name, value)
+        meant = clean(value)
+        if not self._showing.now and meant != self._shown[name]:
+            self._shown[name] = meant
+            self._changed(name, meant)

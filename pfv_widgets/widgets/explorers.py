@@ -29,6 +29,7 @@ from pfv_widgets.widgets.composition import weights_of
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.gallery import Gallery
 from pfv_widgets.widgets.history import History
+from pfv_widgets.widgets.in_page import InPage
 from pfv_widgets.widgets.pages import Pages
 from pfv_widgets.widgets.painter import Painter
 from pfv_widgets.widgets.panel import Panel
@@ -78,7 +79,8 @@ class PFVExplorer(w.VBox):
         self._painter = Painter(pfv, self._grid, self._gallery.tell, self._seen, self._pointed)
         sides = [self._gallery.widget, self._panel.widget]
         row = w.HBox(sides, layout=w.Layout(width="100%", flex_flow="row wrap"))
-        self._parts = w.VBox([w.HTML(text.STYLE, layout=w.Layout(margin="0")), row])
+        style = w.HTML(text.STYLE, layout=w.Layout(margin="0"))
+        self._parts = w.VBox([style, row, InPage(self.tell)])
         try:
             self._painter.draw(self._scene)
         except BaseException:

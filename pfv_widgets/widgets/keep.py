@@ -10,6 +10,7 @@ from pfv_widgets.engine.settings import Settings
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.bookmarks import Bookmarks
 from pfv_widgets.widgets.controls import Showing, close_all
+from pfv_widgets.widgets.in_page import copy_button
 from pfv_widgets.widgets.keep_animation import AnimationSection
 from pfv_widgets.widgets.keep_bookmarks import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.keep_parts import Actions, FileField, Section, exists, row, written
@@ -49,11 +50,7 @@ class PictureSection(Section):
 
 
 class CodeSection(Section):
-    """The lines that reproduce the view.
-
-    A browser lets no kernel write to the clipboard, and a script in a widget would run in some
-    notebooks only: a plain text field can be copied from in all of them.
-    """
+    """The lines that reproduce the view, to copy by a button or by hand."""
 
     title = "Code"
 
@@ -67,8 +64,8 @@ class CodeSection(Section):
         )
         self.code.add_class("pfv-keep-code")
         self.code.observe(self._typed, "value")
-        hint = "Click into the text, then Ctrl+A and Ctrl+C (⌘A, ⌘C) copy it as code."
-        self.widget = self.laid_out(self.code, w.HTML(text.hint(hint)))
+        hint = "By hand: click into the text, then Ctrl+A and Ctrl+C (⌘A, ⌘C)."
+        self.widget = self.laid_out(self.code, row(copy_button()), w.HTML(text.hint(hint)))
 
     def refresh(self) -> None:
         """Write the lines of the view that is shown."""

@@ -120,5 +120,5 @@ class AnimationSection(Section):
         self.progress.max = of
         self.progress.value = done
         if not self._stop.is_set():
-            stage = "Writing the file …" if done == of - 1 else f"Picture {done} of {of - 1}."
+            stage = "Writing the file …" if done >= of - 1 else f"Picture {done} of {of - 1}."
             self.say(stage, "busy", tell=False)

@@ -13,6 +13,7 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.bookmarks import Bookmarks, read_text
 from pfv_widgets.widgets.described import Dropdown, Text
+from pfv_widgets.widgets.in_page import copy_button
 from pfv_widgets.widgets.keep_parts import STYLE, Actions, Section, exists, row, written
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
@@ -48,6 +49,7 @@ class SettingsSection(Section):
             self.json,
             row(
                 self.button("Show", "Write the settings of this view above.", self._show),
+                copy_button(),
                 self.button("Apply", "Show the view that the text above describes.", self._apply),
             ),
             self.file,

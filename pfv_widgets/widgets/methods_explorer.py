@@ -20,9 +20,10 @@ from pfv_widgets.methods.comparing_tiles import Classes
 from pfv_widgets.methods.method import CancelledError
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.in_page import InPage
+from pfv_widgets.widgets.keep_box import KeepBox
 from pfv_widgets.widgets.methods_bar import MethodsBar
 from pfv_widgets.widgets.methods_filling import Filling
-from pfv_widgets.widgets.methods_keep import MethodsKeep
 from pfv_widgets.widgets.methods_page import MethodsPage
 from pfv_widgets.widgets.methods_panel import MethodsPanel
 from pfv_widgets.widgets.methods_scene import MethodsSettings, name_of
@@ -72,7 +73,7 @@ class MethodsExplorer(w.VBox):
             self.safely(self.stop), self.safely(self.go_on), self.safely(self.turn)
         )
         self._panel = MethodsPanel(comparison, settings, self.classes, self.edit)
-        self._keep = MethodsKeep(self.save, self.snippet)
+        self._keep = KeepBox("methods.png", self.save, self.snippet)
         self._filling = Filling(self._compute, lambda: self._painting.submit(None))
         self._painting: LatestWins[None] = LatestWins(lambda _: self._paint())
         left = w.VBox(
@@ -85,7 +86,7 @@ class MethodsExplorer(w.VBox):
         )
         row = w.HBox([left, right], layout=w.Layout(width="100%", flex_flow="row wrap"))
         style = w.HTML(text.STYLE + STYLE, layout=w.Layout(margin="0"))
-        self._parts = w.VBox([style, row])
+        self._parts = w.VBox([style, row, InPage(self._bar.tell)])
         super().__init__([self._parts], layout=w.Layout(width="100%"), settings=settings)
         self.add_class("pfv-explorer")
         self.add_class("pfv-methods")

@@ -44,7 +44,7 @@ class MethodsSheet:
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels
-        self.surface = Surface((8, WIDTH), stores=2)
+        self.surface = Surface("maps", (8, WIDTH), stores=2)
         self.widget = self.surface.canvas
         self.widget.layout.width = "100%"
         self._photos, self._maps = self.surface.stores

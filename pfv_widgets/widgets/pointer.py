@@ -100,10 +100,11 @@ class Pointer:
         self._meanings.hover(None)
 
     def _click(self, spot: Spot) -> None:
-        now = self._clock()
-        again = now - self._clicked[0] < _TWICE and spot.image == self._clicked[1]
-        self._clicked = (float("-inf"), -1) if again else (now, spot.image)
-        (self._meanings.double_click if again else self._meanings.click)(spot)
+        again = self._clock() - self._clicked[0] < _TWICE and spot.image == self._clicked[1]
+        try:
+            (self._meanings.double_click if again else self._meanings.click)(spot)
+        finally:  # from here: the second click has waited while the first one was worked on
+            self._clicked = (float("-inf"), -1) if again else (self._clock(), spot.image)
 
     def _towards(self, x: float, y: float) -> Spot:
         """Point in the image where the press began, held within it."""

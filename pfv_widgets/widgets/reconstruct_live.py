@@ -26,7 +26,9 @@ from pfv_widgets.methods.reconstruct_options import Reconstruct, checked_names
 from pfv_widgets.methods.reconstruction import Reconstruction
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.in_page import InPage
 from pfv_widgets.widgets.jobs import Jobs
+from pfv_widgets.widgets.keep_box import KeepBox
 from pfv_widgets.widgets.reconstruct_panel import COMPONENTS, KINDS, ReconstructPanel, Wish
 
 _EVERY = 0.25  # seconds between two pictures on the page
@@ -90,15 +92,16 @@ class ReconstructionExplorer(w.VBox):
                 padding="0 0 6px 0",
             ),
         )  # fmt: skip
+        self.keep = KeepBox("reconstruction.png", self.save, self.snippet)
         right = w.VBox(
-            [self.panel.widget],
+            [self.panel.widget, self.keep.widget],
             layout=w.Layout(
                 flex="1 1 280px", min_width="230px", max_width=_WIDEST, padding="0 0 0 12px"
             ),
         )
         row = w.HBox([left, right], layout=w.Layout(width="100%", flex_flow="row wrap"))
         style = w.HTML(text.STYLE, layout=w.Layout(margin="0"))
-        self._parts = w.VBox([style, self.status, row])
+        self._parts = w.VBox([style, self.status, row, InPage(self._tell)])
         super().__init__([self._parts], layout=w.Layout(width="100%"))
         self.add_class("pfv-explorer")
         self.add_class("pfv-reconstruct")
@@ -170,6 +173,7 @@ class ReconstructionExplorer(w.VBox):
             return
         self._stopping.set()
         self._jobs.close(_FAREWELL)
+        self.keep.close()
         self.pfv.close()
         close_all(self._parts)
         if self.comm is not None:
@@ -187,8 +191,8 @@ class ReconstructionExplorer(w.VBox):
         steps = f"{made.losses.shape[1]} of {options.steps} steps"
         scores = ", ".join(f"{score:.3g}".replace("-", "−") for score in made.scores.tolist())
         done = f"{'Stopped' if made.stopped else 'Done'} after {steps}: {made.scored} {scores}"
-        self._tell(" ".join([f"{done}.", *made.warnings]), "warning" if made.warnings else "ok")
         self._buttons(running=False)
+        self._tell(" ".join([f"{done}.", *made.warnings]), "warning" if made.warnings else "ok")
 
     def _target(self, wish: Wish) -> dict[str, Any]:
         size = self.pfv.images.size
@@ -212,10 +216,11 @@ class ReconstructionExplorer(w.VBox):
         self._tell(line, "busy", step / total)
 
     def _failed(self, error: Exception) -> None:
-        self._tell(named(error), "error")
         self._buttons(running=False)
+        self._tell(named(error), "error")
 
     def _idle(self) -> None:
+        self.keep.show()
         if not self._running:
             kind = next(name for name, key in KINDS.items() if key == self.panel.wish.kind)
             self._tell(f"Press Start to make a picture of {kind}.", "ok")

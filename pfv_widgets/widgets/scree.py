@@ -65,7 +65,7 @@ class Scree:
         self._showing = Showing()
         self._ratios: tuple[float, ...] = ()
         self._settings = Settings()
-        self.surface = Surface((_TOP + _HEIGHT, 2 * WIDTH))
+        self.surface = Surface("scree", (_TOP + _HEIGHT, 2 * WIDTH))
         self._overlay = Overlay(self.surface)
         self.buttons: list[w.ToggleButton] = []
         left = f"{100 * _LEFT / (2 * WIDTH):.2f}%"

@@ -125,14 +125,17 @@ class Surface:
 
     Parameters
     ----------
+    kind
+        What it is, one of :data:`in_page.CANVASES`, which names it for screen readers.
     size
         Height and width in pixels of the canvas.
     stores
         Number of undisplayed canvases.
     """
 
-    def __init__(self, size: tuple[int, int], stores: int = 0) -> None:
+    def __init__(self, kind: str, size: tuple[int, int], stores: int = 0) -> None:
         self.canvas = Canvas(width=size[1], height=size[0])
+        self.canvas.add_class(f"pfv-{kind}")
         self.stores = tuple(Canvas(width=size[1], height=size[0]) for _ in range(stores))
         self._closed = False
         self._in_kernel = getattr(get_ipython(), "kernel", None) is not None

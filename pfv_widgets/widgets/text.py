@@ -23,6 +23,7 @@ STYLE = """<style>
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
 .pfv-explorer .jupyter-widgets-disconnected::before,
 .pfv-explorer.jupyter-widgets-disconnected::before { display: none; }
+.pfv-explorer:not(.pfv-scripted) .pfv-copy { display: none; }
 .pfv-lost { display: none; }
 .pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
 </style>

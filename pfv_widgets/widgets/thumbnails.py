@@ -51,7 +51,7 @@ class Thumbnails:
         on_point: Callable[[int | None], None] = lambda _: None,
     ) -> None:
         self.sheet = Sheet.of(len(pixels))
-        self.surface = Surface((self.sheet.seen, WIDTH), stores=1)
+        self.surface = Surface("thumbnails", (self.sheet.seen, WIDTH), stores=1)
         self.surface.resize(self.sheet.size, self.surface.stores[0])
         self.widget = self.surface.canvas
         self.widget.layout.width, self.widget.layout.max_width = "100%", f"{WIDTH // 2}px"

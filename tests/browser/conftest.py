@@ -30,7 +30,7 @@ FLAGS = (
     "--disable-quic",
 )
 numbers = count(1)
-expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
+expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 console_key = pytest.StashKey[list[str]]()
 context_key = pytest.StashKey[BrowserContext]()
 
@@ -89,7 +89,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip(NO_BROWSER)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=120_000)
         yield chromium
         chromium.close()
 
@@ -110,7 +110,7 @@ def browser_context(
         viewport={"width": 1280, "height": 900}, device_scale_factor=density
     )
     request.node.stash[context_key] = context
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(120_000)
     context.on("console", lambda message: lines.append(f"{message.type}: {message.text}"))
     context.on("weberror", lambda error: lines.append(f"uncaught: {error.error}"))
     yield context

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import numpy as np
 import numpy.typing as npt
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from tests.browser.lab import NotebookPage
-from tests.browser.widget_page import WidgetPage
+from tests.browser.lab import PROBE, NotebookPage
+from tests.browser.widget_page import WidgetPage, place_of
 
 SIDE = 12  # blocks along a tile that are compared
 
@@ -22,8 +24,13 @@ import pfv_widgets as pw
 from dataclasses import replace
 from PIL import Image
 
+def rests(explorer):
+    with explorer._editing:  # a change that is being made has been asked for by now
+        pass
+    return explorer.wait(100)
+
 def expected(explorer, index, side={SIDE}):
-    assert explorer.wait(30)
+    assert rests(explorer)
     grid = explorer._grid
     tile, corner = grid.grid.tile, grid.grid.corner(index - grid.shown.start)
     frame = explorer.pfv.render(explorer.scene.settings, only=[index])
@@ -34,7 +41,7 @@ def expected(explorer, index, side={SIDE}):
 
 # Whether the blocks of a tile have these mean colours, give or take a tolerance.
 MATCHES = """([index, [x, y, width, height, means], side, tolerance]) => {
-  const canvas = document.querySelectorAll(".pfv-explorer")[index]?.querySelector("canvas");
+  const canvas = document.querySelectorAll("canvas.pfv-gallery")[index];
   if (!canvas || !canvas.width) return false;
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
   const sums = new Float64Array(3 * side * side);
@@ -63,24 +70,36 @@ class ExplorerPage:
         self._name = name
         self._canvas = canvas
         self.box = page.page.locator(".pfv-explorer").nth(canvas)
-        self.gallery = self.box.locator("canvas").first
+        self.gallery = self.box.locator("canvas.pfv-gallery")
 
     def run(self, code: str) -> str:
         assert isinstance(self.page, NotebookPage)
         return self.page.run(code.replace("explorer", self._name))
 
-    def wait_until(self, expression: str, wanted: str, timeout: float = 30) -> None:
+    def wait_until(self, expression: str, wanted: str, timeout: float = 60) -> None:
         """Wait until an expression in the kernel is printed as ``wanted``."""
-        deadline = time.monotonic() + timeout
-        while (found := self.run(f"print({expression})")) != wanted:
-            assert time.monotonic() < deadline, f"{expression} is {found}, not {wanted}"
+        assert isinstance(self.page, NotebookPage)
+        self.page.wait_until(expression.replace("explorer", self._name), wanted, timeout)
 
     def wait_for_frame(self, *tiles: int, tolerance: float = 12) -> None:
         """Wait until tiles look as the engine says."""
         for index in tiles or (0, 3):
-            wanted = json.loads(self.run(f"expected(explorer, {index})"))
-            argument = [self._canvas, wanted, SIDE, tolerance]
-            self.page.wait_for(MATCHES, argument)
+            deadline = time.monotonic() + 90
+            while True:  # what is expected is asked again: a late event may have changed it
+                wanted = json.loads(self.run(f"expected(explorer, {index})"))
+                try:
+                    self.page.wait_for(MATCHES, [self._canvas, wanted, SIDE, tolerance], 10)
+                    break
+                except PlaywrightTimeout:
+                    if time.monotonic() > deadline:
+                        raise
+
+    def settled(self) -> npt.NDArray[np.int16]:
+        """All pixels once the finest picture is painted, and drawn by the page."""
+        assert isinstance(self.page, NotebookPage)
+        assert self.run("print(rests(explorer))") == "True"
+        self.page.wait_until_drawn()
+        return self.pixels()
 
     def pixels(self) -> npt.NDArray[np.int16]:
         """All pixels of the gallery, RGBA, signed so that differences come out right."""
@@ -88,10 +107,10 @@ class ExplorerPage:
         return self.page.read(self.gallery, 0, 0, width, height).astype(np.int16)
 
     def open_tab(self, title: str) -> None:
-        """Bring a page of the panel to the front, where the panel has pages."""
+        """Bring a page of the panel to the front."""
         tab = self.box.get_by_role("tab", name=title, exact=True)
-        if tab.count():
-            tab.first.click()
+        tab.click()
+        expect(tab).to_have_attribute("aria-selected", "true")
 
     def click(self, x: int, y: int) -> None:
         """Click a point in pixels of the canvas, whatever its size on the screen."""
@@ -109,7 +128,7 @@ class ExplorerPage:
         """Take the pointer away from the gallery, and wait until its marks are gone."""
         self.page.page.mouse.move(1, 1)
         self.wait_until("explorer._scene.hover", "None")
-        self.run("explorer.wait(30)")
+        assert self.run("print(rests(explorer))") == "True"
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """Press at a point, move to another and let go there."""
@@ -122,9 +141,7 @@ class ExplorerPage:
     def _point(self, x: int, y: int) -> tuple[float, float]:
         """Point of the page of a point in pixels of the canvas."""
         canvas = self.gallery
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        assert box is not None
+        box = place_of(canvas)
         scale = box["width"] / int(canvas.get_attribute("width") or 1)
         return box["x"] + x * scale, box["y"] + y * scale
 
@@ -147,3 +164,43 @@ class ExplorerPage:
     def status(self) -> Locator:
         """The status line of the picture: an error has the role of an alert."""
         return self.box.locator("[role=status], [role=alert]").first
+
+
+def settling(*names: str) -> str:
+    """Return a cell with a button that tells when explorers rest and all is drawn.
+
+    It is for Voila, whose kernel cannot be asked.
+    """
+    return (
+        PROBE
+        + f"""
+import threading, time
+import ipywidgets as w
+button, told = w.Button(description="Settle"), w.Label("0")
+told.add_class("test-settled")
+
+def settle(_):
+    def job():
+        for one in ({", ".join(names)},):
+            with one._editing:
+                pass
+            one.wait()
+        probe.ask()
+        while not probe.answered:
+            time.sleep(0.02)
+        told.value = str(probe.number)
+    threading.Thread(target=job, daemon=True).start()
+
+button.on_click(settle)
+w.HBox([button, told])
+"""
+    )
+
+
+def settle(page: WidgetPage) -> None:
+    """Press that button and wait for its answer."""
+    told = page.page.locator(".test-settled")
+    expect(told).to_have_text(re.compile(r"^\d+$"))
+    number = int(told.inner_text())  # only this function changes it
+    page.page.get_by_role("button", name="Settle", exact=True).click()
+    expect(told).to_have_text(str(number + 1))

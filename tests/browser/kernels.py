@@ -69,10 +69,9 @@ def forked(client: socket.socket, others: list[socket.socket]) -> int:
 
 def run(place: str, arguments: list[str]) -> None:
     """Ask for a kernel, hand on every signal, and end when it ends."""
-    while not Path(place).exists():
-        time.sleep(0.05)
     server = socket.socket(socket.AF_UNIX)
-    server.connect(place)
+    while server.connect_ex(place):  # it is not there, or does not listen yet
+        time.sleep(0.05)
     wanted = {"arguments": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}
     server.sendall(f"{json.dumps(wanted)}\n".encode())
     pid = int(server.makefile("r").readline())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from playwright.sync_api import Page
@@ -69,6 +70,36 @@ NEW_VIEW = """async (index) => {
 }"""
 
 
+# A canvas that comes last in the one queue in which a page draws: when its pixel is back, all
+# that was sent before is drawn, decoded pictures too.
+PROBE = """
+if "probe" not in globals():
+    import io
+    from ipycanvas import Canvas
+    from PIL import Image
+    from pfv_widgets.widgets.surface import Pen
+
+    class Probe:
+        def __init__(self):
+            self.number, self.canvas = 0, Canvas(width=1, height=1, sync_image_data=True)
+
+        def ask(self):
+            self.number += 1
+            pen = Pen(self.canvas)
+            pen.fill(f"#{self.number:06x}", (0, 0, 1, 1))
+            pen.send()
+
+        @property
+        def answered(self):
+            if not self.canvas.image_data:
+                return False
+            picture = Image.open(io.BytesIO(self.canvas.image_data)).convert("RGB")
+            r, g, b = picture.getpixel((0, 0))
+            return (r << 16) + (g << 8) + b == self.number
+
+    probe = Probe()
+"""
+
 WITHIN = """([argument, seconds]) => Promise.race([
   (FUNCTION)(argument),
   new Promise((_, reject) => setTimeout(
@@ -79,28 +110,40 @@ WITHIN = """([argument, seconds]) => Promise.race([
 class NotebookPage(WidgetPage):
     """A notebook with a kernel, driven through the application object that its page exposes."""
 
-    def run_all(self, timeout: float = 120) -> None:
+    def run_all(self, timeout: float = 240) -> None:
         """Run all cells; raise with the traceback where one fails."""
         errors = self._call(RUN_ALL, timeout=timeout)
         assert not errors, "\n".join(errors)
         self.wait_until_idle(timeout)
 
-    def run(self, code: str, timeout: float = 60) -> str:
+    def run(self, code: str, timeout: float = 120) -> str:
         """Run code in the notebook's kernel, beside its cells; return what it prints."""
         result = self._call(RUN_CODE, code, timeout)
         assert result["status"] == "ok", result["text"]
         return str(result["text"]).strip()
 
+    def wait_until(self, expression: str, wanted: str, timeout: float = 60) -> None:
+        """Wait until an expression in the kernel is printed as ``wanted``."""
+        deadline = time.monotonic() + timeout
+        while (found := self.run(f"print({expression})")) != wanted:
+            assert time.monotonic() < deadline, f"{expression} is {found}, not {wanted}"
+            self.page.wait_for_timeout(30)
+
+    def wait_until_drawn(self) -> None:
+        """Wait until the page has drawn all that the kernel has sent so far."""
+        self.run(f"{PROBE}\nprobe.ask()")
+        self.wait_until("probe.answered", "True")
+
     def begin(self, code: str) -> None:
         """Run code in the kernel, beside its cells, and go on meanwhile."""
         self.page.evaluate(RUN_BESIDE, code)
 
-    def wait_for_end(self, timeout: float = 60) -> str:
+    def wait_for_end(self, timeout: float = 120) -> str:
         """Wait until what was begun has ended; return ``"ok"``, ``"error"`` or ``"aborted"``."""
         self.wait_for("() => window.testRunEnd", timeout=timeout)
         return str(self.page.evaluate("() => window.testRunEnd"))
 
-    def wait_until_idle(self, timeout: float = 60) -> None:
+    def wait_until_idle(self, timeout: float = 120) -> None:
         self.wait_for(IS_IDLE, timeout=timeout)
 
     def save(self) -> None:
@@ -126,7 +169,7 @@ class NotebookPage(WidgetPage):
     def _open_notebook(self) -> None:
         raise NotImplementedError
 
-    def _call(self, function: str, argument: object = None, timeout: float = 60) -> Any:
+    def _call(self, function: str, argument: object = None, timeout: float = 120) -> Any:
         """Call a JavaScript function of the page; raise where its promise stays open."""
         within = WITHIN.replace("FUNCTION", function)
         return self.page.evaluate(within, [argument, timeout])
@@ -162,6 +205,6 @@ class LabPage(NotebookPage):
         self.wait_for("name => document.body.dataset.jpThemeName === name", name)
 
     def _open_notebook(self) -> None:
-        self.wait_for("() => window.jupyterapp !== undefined", timeout=60)
-        self._call(OPEN, self._name)
+        self.wait_for("() => window.jupyterapp !== undefined", timeout=180)
+        self._call(OPEN, self._name, timeout=180)  # the first kernel waits for torch
         self.wait_until_idle()

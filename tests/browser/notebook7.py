@@ -32,6 +32,6 @@ class Notebook7Page(NotebookPage):
         self._open_notebook()
 
     def _open_notebook(self) -> None:
-        self.wait_for(HAS_NOTEBOOK, timeout=60)
-        self._call(OPEN)
+        self.wait_for(HAS_NOTEBOOK, timeout=180)
+        self._call(OPEN, timeout=180)
         self.wait_until_idle()

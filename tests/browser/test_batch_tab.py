@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.lab import LabPage
+from tests.browser.widget_page import place_of
 
 OpenLab = Callable[[list[str]], LabPage]
 RED, GREEN = (200, 60, 60), (60, 160, 80)
@@ -91,24 +92,22 @@ class Batch:
 
     def place(self, index: int) -> tuple[float, float]:
         """Middle of a thumbnail on the screen."""
-        box = self.page.canvas().bounding_box()
-        assert box is not None
+        box = place_of(self.page.canvas())
         scale = box["width"] / int(self.page.canvas().get_attribute("width") or 1)
         left, top = self.corners[index]
         half = self.side / 2
         return box["x"] + scale * (left + half), box["y"] + scale * (top + half)
 
     def drag(self, *indices: int) -> None:
-        self.page.canvas().scroll_into_view_if_needed()
-        mouse = self.page.page.mouse
-        mouse.move(*self.place(indices[0]))
+        mouse, places = self.page.page.mouse, [self.place(index) for index in indices]
+        mouse.move(*places[0])
         mouse.down()
-        for index in indices[1:]:
-            mouse.move(*self.place(index), steps=4)
+        for place in places[1:]:
+            mouse.move(*place, steps=4)
         mouse.up()
 
     def wait_for_out(self, *indices: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (found := self.page.run("print(holder.out)")) != str(list(indices)):
             assert time.monotonic() < deadline, f"{found} are out, not {list(indices)}"
 
@@ -153,7 +152,7 @@ def test_presets_and_buttons_can_be_pressed_again(opened: Callable[[int], Batch]
         before = batch.page.run("print(len(holder.history._past), end=' ')")
         preset.select_option("Random half")
         batch.text("8 of 16 images make the basis.").wait_for()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while batch.page.run("print(len(holder.history._past), end=' ')") == before:
             assert time.monotonic() < deadline, "nothing was chosen"
         expect(preset.locator("option:checked")).to_have_text("Choose …")
@@ -190,7 +189,8 @@ def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
 def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) -> None:
     batch = opened(200)
     box = batch.page.canvas().locator("xpath=..")
-    assert box.evaluate("(box) => box.scrollWidth - box.clientWidth") <= 0, "it scrolls sideways"
+    fits = "(box) => box.scrollWidth <= box.clientWidth"
+    batch.page.page.wait_for_function(fits, arg=box.element_handle())  # else it scrolls sideways
     batch.page.page.mouse.move(*batch.place(12))
     batch.page.page.mouse.wheel(0, 5000)
     far = int(batch.page.run("print(holder.tab.thumbnails.sheet.furthest)"))
@@ -220,7 +220,7 @@ def test_it_reads_well_on_a_dark_page(opened: Callable[[int], Batch]) -> None:
         batch.wait_for_out(1, 2)
         batch.button("Leave one out").click()
         expect(batch.text("the basis turns by")).to_be_visible()
-        batch.page.page.wait_for_timeout(500)
+        batch.page.wait_until_drawn()
         batch.screenshot("16-dark")
         background = batch.page.pixels(1, 1)[0, 0]
         assert background[3] == 0, "the canvas has paper of its own"

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.lab import LabPage
+from tests.browser.widget_page import place_of
 
 OpenLab = Callable[[list[str]], LabPage]
 SCREE, PICTURES, CLOUD = 0, 1, 2  # canvases, in the order of the page
@@ -46,6 +47,7 @@ def tab(lab: OpenLab) -> LabPage:
     for index in (SCREE, PICTURES, CLOUD):
         expect(page.canvas(index)).to_be_visible()
     page.wait_for(PAINTED)
+    page.wait_until_drawn()
     return page
 
 
@@ -80,9 +82,7 @@ def drag(
 
     `on_the_way` is called with the button still down, next to the end.
     """
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    assert box
+    box = place_of(canvas)
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
     page.page.mouse.move(*points[0])
     page.page.mouse.down()
@@ -95,8 +95,7 @@ def drag(
 def click(page: LabPage, index: int, x: float, y: float) -> None:
     """Click a point of a canvas, in CSS pixels, once it has been scrolled into view."""
     canvas = page.canvas(index)
-    canvas.scroll_into_view_if_needed()
-    page.page.wait_for_timeout(300)  # Lab goes on scrolling for a moment
+    place_of(canvas)
     canvas.click(position={"x": x, "y": y})
 
 
@@ -104,10 +103,14 @@ def state(page: LabPage, expression: str) -> str:
     return page.run(f"print({expression})")
 
 
-def wait_until(page: LabPage, expression: str, wanted: str) -> None:
-    deadline = time.monotonic() + 20
-    while (found := state(page, expression)) != wanted:
-        assert time.monotonic() < deadline, f"{expression} is {found}, not {wanted}"
+def wait_for_pixels(
+    page: LabPage, index: int, wanted: Callable[[np.ndarray], bool], timeout: float = 60
+) -> None:
+    """Read a canvas until it is as wanted."""
+    deadline = time.monotonic() + timeout
+    while not wanted(pixels(page, index)):
+        assert time.monotonic() < deadline, f"canvas {index} never becomes what it should"
+        page.page.wait_for_timeout(100)
 
 
 def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
@@ -116,12 +119,13 @@ def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
     expect(clear).to_be_disabled()
     before = pixels(tab, CLOUD)
     drag(tab, cloud, (0.35, 0.1), (0.6, 0.45), expect(words).to_be_visible)
-    wait_until(tab, "tab.cloud.canvas._start", "None")  # the button came up
+    tab.wait_until("tab.cloud.canvas._start", "None")  # the button came up
     places, images = json.loads(
         state(tab, "[int(selected[-1].sum()), int(selected[-1].any((1, 2)).sum())]")
     )
     told = f"{places} of 4096 places selected, in {images} of 16 images."
     expect(tab.page.get_by_text(told)).to_be_visible()
+    tab.wait_until_drawn()
     after = pixels(tab, CLOUD)
     inside, outside = np.s_[60:236, 195:318, :3], np.s_[260:500, :, :3]
     assert np.abs(after - before)[inside].max() == 0
@@ -129,28 +133,30 @@ def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
 
     cloud.press("Escape")
     expect(words).to_have_count(0)
-    assert state(tab, "selected[-1]") == "None"
-    drag(tab, cloud, (0.35, 0.1), (0.6, 0.45))
+    tab.wait_until("selected[-1]", "None")
+    drag(tab, cloud, (0.35, 0.1), (0.6, 0.45), expect(words).to_be_visible)
+    tab.wait_until("tab.cloud.canvas._start", "None")  # the button came up
     clear.click()
     expect(words).to_have_count(0)
     expect(clear).to_be_disabled()
     tab.page.mouse.move(0, 0)
     tab.run("tab.cloud.canvas._hover(None)")
-    assert np.abs(pixels(tab, CLOUD) - before).max() == 0
+    wait_for_pixels(tab, CLOUD, lambda now: np.abs(now - before).max() == 0)
 
 
 def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) -> None:
     before = pixels(tab, CLOUD)
     x, y = json.loads(state(tab, "json.dumps(tab.cloud._cloud.at((3, 8, 8)))"))
     cloud = tab.canvas(CLOUD)
-    cloud.scroll_into_view_if_needed()
+    place_of(cloud)
     cloud.hover(position={"x": x / 2, "y": y / 2})
-    wait_until(
-        tab, "hovered[-1:] == [tab.cloud._cloud.nearest(*tab.cloud._cloud.at((3, 8, 8)))]", "True"
+    tab.wait_until(
+        "hovered[-1:] == [tab.cloud._cloud.nearest(*tab.cloud._cloud.at((3, 8, 8)))]", "True"
     )
     tab.run("tab.mark([(3, 8, 8), (5, 0, 0)])")
     tab.page.mouse.move(0, 0)
-    wait_until(tab, "hovered[-1]", "None")
+    tab.wait_until("hovered[-1]", "None")
+    tab.wait_until_drawn()
     for image, row, column in ((3, 8, 8), (5, 0, 0)):
         place = f"tab.cloud._cloud.at(({image}, {row}, {column}))"
         x, y = (round(v) for v in json.loads(state(tab, f"json.dumps({place})")))
@@ -162,25 +168,24 @@ def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) ->
 
 def test_components_are_toggled_by_bars_buttons_and_pictures(tab: LabPage) -> None:
     tab.page.get_by_role("button", name="4", exact=True).click()
-    wait_until(tab, "frame.settings.channels", "(0, 1, 2, 3)")
+    tab.wait_until("frame.settings.channels", "(0, 1, 2, 3)")
     click(tab, SCREE, 60, 60)
-    wait_until(tab, "frame.settings.channels", "(1, 2, 3)")
+    tab.wait_until("frame.settings.channels", "(1, 2, 3)")
+    tab.wait_until_drawn()
     before = pixels(tab, PICTURES)
     click(tab, PICTURES, 30, 30)
-    wait_until(tab, "frame.settings.channels", "(0, 1, 2, 3)")
-    tab.wait_until_idle()
-    assert np.abs(pixels(tab, PICTURES) - before).max() > 50
+    tab.wait_until("frame.settings.channels", "(0, 1, 2, 3)")
+    wait_for_pixels(tab, PICTURES, lambda now: np.abs(now - before).max() > 50)
 
 
 def test_axes_are_chosen_by_name_and_with_the_keyboard(tab: LabPage) -> None:
     before = pixels(tab, CLOUD)
     tab.page.get_by_label("Across").select_option("2")
-    wait_until(tab, "tab.cloud.across.value", "1")
+    tab.wait_until("tab.cloud.across.value", "1")
     expect(tab.page.get_by_text("stacked ↑")).to_be_visible()
-    tab.wait_until_idle()
-    assert (np.abs(pixels(tab, CLOUD) - before).max(axis=2) > 30).mean() > 0.02
+    wait_for_pixels(tab, CLOUD, lambda now: (np.abs(now - before).max(axis=2) > 30).mean() > 0.02)
     tab.canvas(CLOUD).press("y")
-    wait_until(tab, "tab.cloud.up.value", "2")
+    tab.wait_until("tab.cloud.up.value", "2")
     tab.canvas(CLOUD).press("Shift+X")
     expect(tab.page.get_by_text("component 1 →")).to_be_visible()
     expect(tab.page.get_by_text("component 3 ↑")).to_be_visible()
@@ -190,19 +195,18 @@ def test_reloaded_page_shows_the_same(tab: LabPage) -> None:
     before = [pixels(tab, index) for index in (SCREE, PICTURES, CLOUD)]
     tab.reload()
     tab.wait_for(PAINTED)
-    tab.wait_until_idle()
+    tab.wait_until_drawn()
     for index, old in enumerate(before):
         assert np.abs(pixels(tab, index) - old).max() == 0
     tab.run("tab.show_image(7)")
-    tab.wait_until_idle()
-    assert np.abs(pixels(tab, PICTURES) - before[PICTURES]).max() > 50
+    wait_for_pixels(tab, PICTURES, lambda now: np.abs(now - before[PICTURES]).max() > 50)
 
 
 def test_labels_lie_on_the_canvas_and_nothing_is_wider_than_the_page(tab: LabPage) -> None:
     tab.run("tab.widget.layout.width = '250px'")
-    tab.page.wait_for_timeout(200)
-    boxes = tab.page.evaluate(OVERFLOWING)
-    assert boxes == []
+    narrow = 'document.querySelector(".jp-OutputArea-output .widget-vbox").clientWidth <= 250'
+    tab.wait_for(f"() => {narrow}")
+    tab.wait_for(f"() => ({OVERFLOWING})().length === 0")
 
 
 # Texts that stand out of the page of components, or are cut in it.

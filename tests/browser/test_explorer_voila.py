@@ -13,10 +13,10 @@ from nbconvert import HTMLExporter, MarkdownExporter
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.explorer_page import ExplorerPage
+from tests.browser.explorer_page import ExplorerPage, settle, settling
 from tests.browser.lab import LabPage
 from tests.browser.server import JupyterServer
-from tests.browser.widget_page import WidgetPage
+from tests.browser.widget_page import WidgetPage, place_of
 from tests.conftest import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "demo.ipynb"
@@ -43,7 +43,7 @@ def cells() -> list[str]:
 
 
 def painted(page: WidgetPage) -> ExplorerPage:
-    page.wait_for(PAINTED, [page.CANVASES, 0], timeout=60)
+    page.wait_for(PAINTED, [page.CANVASES, 0], timeout=120)
     explorer = ExplorerPage(page)
     expect(explorer.status).to_contain_text("Updated in")
     return explorer
@@ -52,7 +52,8 @@ def painted(page: WidgetPage) -> ExplorerPage:
 def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     voila: Callable[[list[str]], WidgetPage], cells: list[str]
 ) -> None:
-    explorer = painted(voila(cells))
+    explorer = painted(voila([*cells, settling("explorer")]))
+    settle(explorer.page)
     before = explorer.pixels()
     page = explorer.page
     page.press(explorer.slider("Opacity"), "Home")
@@ -60,10 +61,13 @@ def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     page.wait_for(DIFFERS, changed)
     expect(explorer.slider("Opacity")).to_have_attribute("aria-valuenow", "0.0")
     explorer.open_tab("Batch")
-    explorer.box.locator("canvas").nth(1).click(position={"x": 20, "y": 20})
+    thumbnails = explorer.box.locator("canvas.pfv-thumbnails")
+    place_of(thumbnails)
+    thumbnails.click(position={"x": 20, "y": 20})
     expect(explorer.box.get_by_text("15 of 16 images make the basis.")).to_be_visible()
-    page.page.reload()
+    page.page.reload(timeout=180_000)
     again = painted(page)
+    settle(page)
     assert np.abs(again.pixels() - before).mean() < 2
     page.press(again.slider("Components"), "Home")
     page.wait_for(DIFFERS, changed)
@@ -74,7 +78,7 @@ def test_demo_notebook_runs_in_lab_and_is_saved_with_a_picture(
 ) -> None:
     page = lab(cells)
     painted(page)
-    page.run("assert explorer.wait(30)")
+    assert page.run("print(explorer.wait(100))") == "True"
     page.save()
     newest = max(jupyter.notebooks.glob("test-*.ipynb"), key=lambda path: path.stat().st_mtime)
     book = nbformat.read(newest, as_version=4)

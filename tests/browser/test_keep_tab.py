@@ -24,7 +24,7 @@ from pfv_widgets.widgets.keep import KeepTab
 class Explorer:
     def __init__(self):
         self.pfv = pw.PFV(pw.demo_model(), pw.demo_images(4), "cpu")
-        self.settings, self.told, self.slow = pw.Settings(), [], 0
+        self.settings, self.told, self.stays_at = pw.Settings(), [], 0
     @property
     def classes(self):
         return self.pfv.images.classes
@@ -39,7 +39,8 @@ class Explorer:
     def save_sweep(self, path, over, *, label, progress, cancelled):
         def slowly(done, of):
             progress(done, of)
-            time.sleep(self.slow)
+            while done == self.stays_at and not cancelled():
+                time.sleep(0.02)
         return save_sweep(self.pfv, path, over, self.settings, label=label, progress=slowly,
                           cancelled=cancelled)
     def run(self, job):
@@ -50,6 +51,19 @@ class Explorer:
 explorer = Explorer()
 tab = KeepTab(explorer)
 """
+CONTROLS = "input, select, textarea, button"
+# How many controls each section shows.
+SECTIONS = {"Picture": 3, "Animation": 5, "Code": 2, "Settings": 7, "Bookmarks": 9}
+# Whether a section shows all its controls, none hidden late, and nothing sticks out.
+FITS = """([controls, number]) => {
+  const box = document.querySelector(".pfv-keep");
+  const part = box.querySelector(".pfv-keep-section"), outer = box.getBoundingClientRect();
+  const shown = [...part.querySelectorAll(controls)]
+    .filter((one) => one.checkVisibility()).map((one) => one.getBoundingClientRect());
+  return outer.width <= 270 && shown.length === number
+    && shown.every((one) => one.width && one.right <= outer.right)
+    && [box, part].every((one) => one.scrollWidth <= one.clientWidth);
+}"""
 SHOW = 'w.VBox([tab.widget], layout=w.Layout(width="270px"))'
 
 
@@ -92,6 +106,7 @@ def test_picture_is_saved_under_the_name_that_was_typed(keep: LabPage) -> None:
     expect(said(part)).to_contain_text("mine.svg")
     assert keep.run("print(Path('mine.svg').read_text()[:5])") == "<?xml"
     part.get_by_label("File").fill("absent/<img src=x>.png")
+    keep.wait_until("tab.picture.file.name.value", "absent/<img src=x>.png")
     press(part, "Save")
     expect(said(part)).to_have_role("alert")
     expect(said(part)).to_contain_text("there is no folder")
@@ -104,15 +119,16 @@ def test_animation_shows_progress_and_can_be_cancelled(keep: LabPage) -> None:
     expect(part.get_by_label("Class")).to_be_hidden()
     part.get_by_label("Vary").select_option("Class weight, 0 to 2")
     expect(part.get_by_label("Class")).to_be_visible()
-    keep.run("explorer.slow = 0.3")
+    keep.run("explorer.stays_at = 3")
     press(part, "Save")
     expect(part.get_by_role("button", name="Save")).to_be_disabled()
     expect(said(part)).to_contain_text("Picture 3 of 21")
     press(part, "Cancel")
     expect(said(part)).to_contain_text("Cancelled: nothing was written.")
     assert keep.run("print(Path('pfv-sweep.gif').exists())") == "False"
-    keep.run("explorer.slow = 0")
+    keep.run("explorer.stays_at = 0")
     part.get_by_label("Vary").select_option("Components 1, 2, 3 …")
+    keep.wait_until("tab.animation.over.value", "components")
     press(part, "Save")
     expect(said(part)).to_contain_text("6 pictures")
     assert keep.run("print(Path('pfv-sweep.gif').read_bytes()[:6])") == "b'GIF89a'"
@@ -141,11 +157,14 @@ def test_settings_are_pasted_and_applied(keep: LabPage) -> None:
     expect(part.locator("textarea")).to_have_value(
         keep.run("print(explorer.settings.to_json())") + "\n"
     )
-    part.locator("textarea").fill('{"sigma": 2, "glow": "</textarea><img src=x>"}')
+    pasted = '{"sigma": 2, "glow": "</textarea><img src=x>"}'
+    part.locator("textarea").fill(pasted)
+    keep.wait_until("tab.settings.json.value", pasted)
     press(part, "Apply")
     expect(said(part)).to_contain_text("'glow' is no setting")
     assert keep.run("print(explorer.settings.sigma)") == "2.0"
     part.locator("textarea").fill("{")
+    keep.wait_until("tab.settings.json.value", "{")
     press(part, "Apply")
     expect(said(part)).to_have_role("alert")
     expect(part.locator("textarea")).to_have_value("{")
@@ -155,6 +174,7 @@ def test_bookmarks_bring_a_view_back(keep: LabPage) -> None:
     part = section(keep.page, "Bookmarks")
     expect(part.get_by_role("button", name="Go")).to_be_disabled()
     part.get_by_label("Name").fill("<b>$x$</b>")
+    keep.wait_until("tab.marks.name.value", "<b>$x$</b>")
     press(part, "Add")
     expect(said(part)).to_contain_text("Added")
     expect(part.get_by_label("Go to")).to_have_value("<b>＄x＄</b>")
@@ -164,17 +184,7 @@ def test_bookmarks_bring_a_view_back(keep: LabPage) -> None:
     assert keep.run("print(explorer.settings.sigma)") == "1.0"
 
 
-@pytest.mark.parametrize("name", ["Picture", "Animation", "Code", "Settings", "Bookmarks"])
+@pytest.mark.parametrize("name", list(SECTIONS))
 def test_nothing_is_wider_than_the_page(keep: LabPage, name: str) -> None:
-    part = section(keep.page, name)
-    outer = box(keep.page).bounding_box()
-    assert outer is not None
-    assert outer["width"] <= 270
-    for control in part.locator("input, select, textarea, button").all():
-        if control.is_visible():
-            inner = control.bounding_box()
-            assert inner is not None
-            assert inner["x"] + inner["width"] <= outer["x"] + outer["width"]
-    scrolls = "(one) => one.scrollWidth - one.clientWidth"
-    assert box(keep.page).evaluate(scrolls) <= 0
-    assert part.evaluate(scrolls) <= 0
+    section(keep.page, name)
+    keep.wait_for(FITS, [CONTROLS, SECTIONS[name]])

@@ -111,15 +111,18 @@ def test_grid_stops_half_way_goes_on_and_follows_the_target(grid: LabPage) -> No
     expect(status(page)).to_contain_text("12 maps of the output.")
     expect(words.get_by_text("waiting", exact=True)).to_have_count(0)
     grid.wait_for(OPAQUE, [part(grid, 2, 3), True])
+    grid.wait_until_drawn()
     keep(grid, "done")
     before = tile(grid, 0, 0)
     assert before[..., :3].std() > 10
     box(page).get_by_label("Unit", exact=True).select_option("3 · " + grid.run("print(CLASSES[3])"))
+    grid.wait_until("explorer.settings.unit", "3")
+    grid.wait_until("explorer.wait(10)", "True", timeout=120)
     expect(status(page)).to_contain_text("12 maps of the output.")
-    assert grid.run("print(explorer.settings.unit, explorer.wait(30))") == "3 True"
     name = grid.run("print(CLASSES[3])")
     expect(words.get_by_text(f"{name}, ")).to_have_count(4)
     grid.wait_for(OPAQUE, [part(grid, 2, 3), True])
+    grid.wait_until_drawn()
     assert np.abs(tile(grid, 0, 0) - before).mean() > 0.5
     check_it_fits(page)
 
@@ -144,11 +147,16 @@ def test_grid_is_there_again_after_a_reload_and_in_the_dark(grid: LabPage) -> No
     release(grid, 100)
     grid.run(
         "explorer.settings = replace(explorer.settings, layer='stage3.0', view='overlay', "
-        "scale='each method'); explorer.wait(60)"
+        "scale='each method')"
     )
+    grid.wait_until("explorer.wait(10)", "True", timeout=120)
+    expect(status(page)).to_contain_text("12 maps of stage3.0.")
+    grid.wait_for(OPAQUE, [part(grid, 2, 3), True])
+    grid.wait_until_drawn()
     before = tile(grid, 1, 2)
     grid.reload()
     grid.wait_for(OPAQUE, [part(grid, 2, 3), True])
+    grid.wait_until_drawn()
     assert np.array_equal(tile(grid, 1, 2), before)
     expect(status(page)).to_contain_text("12 maps of stage3.0.")
     expect(box(page).get_by_label("Layer", exact=True).locator("option:checked")).to_have_text(

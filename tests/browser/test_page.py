@@ -205,7 +205,7 @@ def test_hostile_names_do_not_come_alive(frame: Frame, opened: Open) -> None:
     for index in range(COUNT):
         point_at(page, index, 1, 1)
         expect(page.locator("#place b")).to_be_visible()
-    assert page.locator("#place b").text_content() == "犬"
+    expect(page.locator("#place b")).to_have_text("犬")
     point_at(page, 0, 1, 1)
     expect(page.locator("#place b")).to_have_text(HOSTILE[0])
     assert page.evaluate("() => window.alive") is None
@@ -243,11 +243,10 @@ def test_pictures_show_without_javascript(
 
 def test_page_follows_the_theme_and_prints_without_controls(frame: Frame, opened: Open) -> None:
     page = opened(frame)
-    colour = "() => getComputedStyle(document.body).backgroundColor"
-    assert page.evaluate(colour) == "rgb(255, 255, 255)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate(colour) == "rgb(21, 24, 27)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(21, 24, 27)")
     page.emulate_media(media="print", color_scheme="dark")
-    assert page.evaluate(colour) == "rgb(255, 255, 255)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
     expect(page.locator(".controls")).to_be_hidden()
     expect(page.locator(".ramp").first).to_be_visible()

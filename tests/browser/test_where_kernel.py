@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.explorer_page import HELPERS, ExplorerPage
+from tests.browser.explorer_page import HELPERS, ExplorerPage, settle, settling
 from tests.browser.lab import LabPage, NotebookPage
 from tests.browser.server import JupyterServer
 from tests.browser.widget_page import WidgetPage
@@ -28,19 +28,19 @@ explorer = pw.explore(model, pw.demo_images(16))
 explorer
 """
 ANOTHER_LAYER = """
-pause[0] = 0.1
+pause[0] = 0.5
 other = [layer.name for layer in explorer.pfv.layers if layer.same_as is None][-5]
 explorer.settings = replace(explorer.settings, layer=other)
 explorer.wait()
 """
 # Whether a canvas shows something else than it did, told by some of its pixels.
 MOVED = """([index, before]) => {
-  const canvas = document.querySelectorAll(".pfv-explorer")[index]?.querySelector("canvas");
+  const canvas = document.querySelectorAll("canvas.pfv-gallery")[index];
   const { data } = canvas.getContext("2d").getImageData(0, 0, 64, 64);
   return data[3] == 255 && data.some((value, i) => Math.abs(value - before[i]) > 12);
 }"""
 PAINTED = """index => {
-  const canvas = document.querySelectorAll(".pfv-explorer")[index]?.querySelector("canvas");
+  const canvas = document.querySelectorAll("canvas.pfv-gallery")[index];
   return canvas && canvas.getContext("2d").getImageData(20, 20, 1, 1).data[3] == 255;
 }"""
 
@@ -137,8 +137,9 @@ def test_notebook_opened_on_a_new_kernel_shows_the_saved_picture(
     jupyter.end_kernels()
     page.reload()
     picture = page.page.locator(".jp-OutputArea-output img")
-    expect(picture).to_be_visible(timeout=5_000)
-    assert picture.evaluate("image => image.naturalWidth") > 300
+    expect(picture).to_be_visible()
+    loaded = "image => image.complete && image.naturalWidth > 300"
+    page.page.wait_for_function(loaded, arg=picture.element_handle())
     expect(page.page.get_by_text("model not found")).not_to_be_visible()
 
 
@@ -149,18 +150,21 @@ def test_two_explorers_on_a_voila_page_do_not_disturb_each_other(
         [
             "import pfv_widgets as pw\nfirst = pw.demo(4)\nfirst",
             "second = pw.demo(4, seed=1)\nsecond",
+            settling("first", "second"),
         ]
     )
     both: list[Any] = [ExplorerPage(page), ExplorerPage(page, canvas=1)]
     for number, explorer in enumerate(both):
-        page.wait_for(PAINTED, number, timeout=60)
+        page.wait_for(PAINTED, number, timeout=120)
         expect(explorer.status).to_contain_text("Updated in")
     for number, explorer in enumerate(both):
         other = both[1 - number]
+        settle(page)
         before, kept = corner(explorer), other.pixels()
         page.press(explorer.slider("Opacity"), "Home")
         page.wait_for(MOVED, [number, before])
         expect(explorer.slider("Opacity")).to_have_attribute("aria-valuenow", "0.0")
+        settle(page)
         assert (other.pixels() == kept).all()
 
 

@@ -24,11 +24,11 @@ def test_demo_follows_its_controls_survives_a_reload_and_closes(
         (explorer.slider("Layer"), "PageDown", "layer != explorer.pfv.default_layer", "True"),
         (explorer.slider("Components"), "Home", "components", "1"),
     ):
-        before = explorer.pixels()
+        before = explorer.settled()
         page.press(control, key)
         explorer.wait_until(f"explorer.settings.{expression}", wanted)
         explorer.wait_for_frame()
-        assert np.abs(explorer.pixels() - before).max() > 12, expression
+        assert np.abs(explorer.settled() - before).max() > 12, expression
     explorer.choice("Weighting").select_option("none")
     explorer.wait_until("explorer.settings.weighting", "none")
     explorer.wait_for_frame()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import FloatRect, Locator, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 READ_PIXELS = """(canvas, [x, y, width, height]) => {
@@ -24,6 +24,28 @@ HAS_COLOUR = """([selector, index, x, y, colour, tolerance]) => {
   const pixel = canvas.getContext("2d").getImageData(x, y, 1, 1).data;
   return pixel[3] == 255 && colour.every((v, i) => Math.abs(v - pixel[i]) <= tolerance);
 }"""
+
+
+# Fulfilled once an element has stayed for twenty frames: a slow machine has slow frames.
+STILL = """async (element) => {
+  const place = () => JSON.stringify(element.getBoundingClientRect());
+  for (let frame = 0, same = 0, last = ""; same < 20; frame++) {
+    if (frame > 3600) throw new Error("it never comes to rest");
+    await new Promise(requestAnimationFrame);
+    const now = place();
+    same = now === last ? same + 1 : 0;
+    last = now;
+  }
+}"""
+
+
+def place_of(element: Locator) -> FloatRect:
+    """Where an element is, scrolled into view, once nothing moves it any more."""
+    element.scroll_into_view_if_needed()
+    element.evaluate(STILL)
+    box = element.bounding_box()
+    assert box is not None
+    return box
 
 
 class WidgetPage:
@@ -51,7 +73,7 @@ class WidgetPage:
         text = canvas.evaluate(READ_PIXELS, [x, y, width, height])
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
 
-    def wait_for(self, predicate: str, argument: object = None, timeout: float = 20) -> None:
+    def wait_for(self, predicate: str, argument: object = None, timeout: float = 60) -> None:
         """Wait until a JavaScript function of the page returns something true; seconds."""
         self.page.wait_for_function(predicate, arg=argument, timeout=1000 * timeout)
 
@@ -63,7 +85,7 @@ class WidgetPage:
         *,
         index: int = 0,
         tolerance: int = 6,
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> None:
         """Wait until a canvas pixel has a colour, give or take what a JPEG changes."""
         argument = [self.CANVASES, index, x, y, list(colour), tolerance]

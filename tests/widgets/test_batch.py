@@ -126,7 +126,7 @@ def test_class_sliders_follow_the_settings_without_calling_back(holder: Holder) 
 
 
 def test_class_slider_weighs_its_class(holder: Holder) -> None:
-    move(holder.tab.classes["dog"], value=0.4)
+    move(holder.tab.classes["dog"], value=0.1 + 0.3)
     assert holder.settings.images == (1, 0.4, 1, 0.4, 1, 1)
     assert holder.history == [(1, 0.4, 1, 0.4, 1, 1)]  # runs are gathered by the history
 

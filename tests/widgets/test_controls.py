@@ -83,6 +83,19 @@ def test_message_from_the_page_is_heard_once(recorded: RecordedPage) -> None:
     assert heard == [("amount", 0.7), ("number", 5), ("kind", "a"), ("on", True)]
 
 
+def test_sum_of_steps_that_a_page_sends_has_no_noise(recorded: RecordedPage) -> None:
+    heard = Heard()
+    controls = Controls(Knobs(), ("amount",), heard)
+    move(controls["amount"], value=0.1 + 0.2)
+    assert heard == [("amount", 0.3)]
+    move(controls["amount"], value=0.3)  # a page that is loaded again, with another sum
+    controls.show(Knobs(amount=0.3))
+    move(controls["amount"], value=0.1 + 0.2)
+    assert heard == [("amount", 0.3)]
+    move(controls["amount"], value=0.4)
+    assert heard[1:] == [("amount", 0.4)]
+
+
 def test_showing_a_state_moves_the_controls_and_tells_nobody(recorded: RecordedPage) -> None:
     heard = Heard()
     controls = Controls(Knobs(), ("amount", "kind"), heard)
@@ -106,6 +119,18 @@ def test_move_of_a_person_counts_while_another_thread_shows_a_state() -> None:
     controls.show(Knobs(amount=0.2))
     assert ("number", 3) in heard
     assert "amount" not in dict(heard)
+
+
+def test_move_that_is_just_being_taken_in_is_not_undone_by_the_state_before_it() -> None:
+    heard = Heard()
+    controls = Controls(Knobs(amount=0.2), ("amount", "number"), heard)
+    with controls["amount"].hold_trait_notifications():  # as a message of the page is taken in
+        controls["amount"].value = 0.9
+        controls.show(Knobs(amount=0.2, number=4))
+    assert (controls["amount"].value, controls["number"].value) == (0.9, 4)
+    assert heard == [("amount", 0.9)]
+    controls.show(Knobs(amount=0.2, number=4))  # it was refused
+    assert controls["amount"].value == 0.2
 
 
 def test_error_while_showing_does_not_make_the_controls_deaf() -> None:

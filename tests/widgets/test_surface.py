@@ -24,7 +24,7 @@ RED = "#ff0000"
 
 @pytest.fixture
 def surface(recorded: RecordedPage) -> Surface:
-    return Surface((20, 30), stores=1)
+    return Surface("gallery", (20, 30), stores=1)
 
 
 def png(colour: tuple[int, ...], size: tuple[int, int] = (30, 20)) -> bytes:
@@ -250,7 +250,7 @@ def test_opacity_and_blending_come_back_after_drawing_inside_boxes(
 
 
 def test_messages_of_several_threads_stay_whole(recorded: RecordedPage) -> None:
-    surfaces = [Surface((8, 8)) for _ in range(4)]
+    surfaces = [Surface("gallery", (8, 8)) for _ in range(4)]
     colours = ["#ff0000", "#00ff00", "#0000ff", "#ffff00"]
 
     def draw(number: int) -> None:
@@ -355,7 +355,7 @@ def test_in_a_kernel_canvases_outlive_what_the_page_may_still_draw(
 ) -> None:
     monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     monkeypatch.setattr(module, "_LINGER", 0.2)
-    surface = Surface((20, 30), stores=1)
+    surface = Surface("gallery", (20, 30), stores=1)
     calls: list[int] = []
     surface.on_ready(lambda: calls.append(1))
     surface.close()

@@ -1,4 +1,4 @@
-"""What is taken along from a grid of methods: the figure or its numbers, and the code."""
+"""What is taken along from a widget: the figure or its numbers, and the code."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import ipywidgets as w
 from pfv_widgets.errors import named
 from pfv_widgets.widgets import text
 from pfv_widgets.widgets.controls import close_all
+from pfv_widgets.widgets.in_page import copy_button
 from pfv_widgets.widgets.jobs import Jobs
-from pfv_widgets.widgets.keep_parts import FileField, exists, wrapped, written
+from pfv_widgets.widgets.keep_parts import FileField, exists, row, wrapped, written
 
 _KINDS = {
     ".png": "PNG picture",
@@ -20,38 +21,40 @@ _KINDS = {
 }
 
 
-class MethodsKeep:
+class KeepBox:
     """A file's name with a button, and the lines that bring the view back.
 
     Parameters
     ----------
+    file
+        The name of the file that stands there first.
     save
         Writes what is shown to a file.
     snippet
         Returns the lines of code.
     """
 
-    def __init__(self, save: Callable[[str], None], snippet: Callable[[], str]) -> None:
+    def __init__(self, file: str, save: Callable[[str], None], snippet: Callable[[], str]) -> None:
         self._save, self._snippet = save, snippet
         self._jobs = Jobs()
         tip = "Where to write: a name, or a folder and a name."
-        self.file = FileField("methods.png", _KINDS, tip, typed=(".jpg", ".jpeg"))
+        self.file = FileField(file, _KINDS, tip, typed=(".jpg", ".jpeg"))
         self.button = w.Button(
             description="Save",
-            tooltip="Write the page as it is now.",
+            tooltip="Write what is shown now.",
             layout=w.Layout(width="auto"),
         )
         self.button.on_click(lambda _: self._start())
         self.said = w.HTML(layout=w.Layout(width="96%", overflow="hidden"))
         self.code = w.Textarea(
-            tooltip="Code that brings this view back; models and images are yours.",
+            tooltip="Code that brings this view back; networks and images are yours.",
             rows=6,
             layout=w.Layout(width="100%", margin="1px 0"),
         )
         self.widget = w.VBox(
             [
                 w.HTML(text.heading("Keep")), self.file.kind, self.file.name, self.button,
-                self.said, self.code,
+                self.said, self.code, row(copy_button()),
             ],
             layout=w.Layout(width="100%", overflow="hidden"),
         )  # fmt: skip

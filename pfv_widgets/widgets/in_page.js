@@ -1,0 +1,110 @@
+// What only the page itself can do for an explorer; in_page.py says what and why.
+
+const call = (element, name) => {
+  if (element && name && element.getAttribute("aria-label") !== name)
+    element.setAttribute("aria-label", name);
+};
+
+const nameSliders = (root) => {
+  for (const slider of root.querySelectorAll(".widget-slider")) {
+    const label = slider.querySelector(".widget-label");
+    const name = label?.textContent.trim() || label?.title;
+    const handles = [...slider.querySelectorAll(".noUi-handle")];
+    const ends = handles.length > 1 ? [", from", ", to"] : [""];
+    handles.forEach((handle, place) => call(handle, name && name + ends[place]));
+    const readout = slider.querySelector(".widget-readout[contenteditable=true]");
+    readout?.setAttribute("role", "textbox");
+    call(readout, name && `${name}, as a number`);
+  }
+};
+
+const nameButtons = (root) => {
+  for (const button of root.querySelectorAll("button[title]")) {
+    const text = button.textContent.trim();
+    if (!/\p{L}{2}/u.test(text)) call(button, text ? `${text}: ${button.title}` : button.title);
+    else button.removeAttribute("aria-label");  // its text may have had no words before
+  }
+};
+
+const nameCanvases = (root, canvases) => {
+  for (const [kind, [role, name]] of Object.entries(canvases))
+    for (const canvas of root.querySelectorAll(`canvas.pfv-${kind}`)) {
+      canvas.setAttribute("role", role);
+      call(canvas, name);
+    }
+};
+
+// The text field nearest to a button: the one in the smallest box that holds both.
+const fieldOf = (button) => {
+  for (let box = button.parentElement; box; box = box.parentElement) {
+    const field = box.querySelector("textarea");
+    if (field) return field;
+  }
+};
+
+const copy = async (field) => {
+  try {
+    await navigator.clipboard.writeText(field.value);
+    return true;
+  } catch {  // pages without https have no clipboard, but may copy what is selected
+    field.select();
+    return document.execCommand("copy");
+  }
+};
+
+const attached = async (element, signal) => {
+  while (!element.isConnected && !signal.aborted)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+};
+
+const serve = (root, model, signal) => {
+  const nameAll = () => {
+    nameSliders(root);
+    nameButtons(root);
+    nameCanvases(root, model.get("canvases"));
+  };
+  let planned = 0;
+  const later = () => {
+    clearTimeout(planned);
+    planned = setTimeout(nameAll, 100);  // a picture in work goes first
+  };
+  const watch = new MutationObserver(later);
+  watch.observe(root, {
+    childList: true, subtree: true, characterData: true, attributeFilter: ["title"],
+  });
+  signal.addEventListener("abort", () => {
+    watch.disconnect();
+    clearTimeout(planned);
+  });
+  nameAll();
+
+  const clicked = async (event) => {
+    const button = event.target.closest?.("button.pfv-copy");
+    if (!button) return;
+    const field = fieldOf(button);
+    model.send({ copied: await copy(field), characters: field.value.length });
+  };
+  root.addEventListener("click", clicked, { signal });
+
+  // A canvas takes every key for itself: Tab goes on from it as from any control, and the
+  // kernel is told all the same.
+  const pressed = (event) => {
+    if (event.key !== "Tab" || !event.isTrusted || event.target.tagName !== "CANVAS") return;
+    event.stopPropagation();
+    const { key, shiftKey } = event;
+    event.target.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey }));
+  };
+  root.addEventListener("keydown", pressed, { signal, capture: true });
+  root.classList.add("pfv-scripted");
+};
+
+export default {
+  render({ model, el }) {
+    const leaving = new AbortController();
+    attached(el, leaving.signal).then(() => {
+      const root = el.closest(".pfv-explorer");
+      if (root && !leaving.signal.aborted) serve(root, model, leaving.signal);
+    });
+    return () => leaving.abort();
+  },
+};

@@ -1,0 +1,74 @@
+"""What only a script in the page can do: names for screen readers, the clipboard, the Tab key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets as w
+import traitlets
+
+# Kind of surface → its role for a screen reader, and what it is called. Those that arrow keys
+# work on are applications: a screen reader then leaves the keys to them.
+CANVASES = {
+    "gallery": (
+        "application",
+        "Gallery: arrow keys walk the images, Space takes one out of the batch, Enter pins a place",
+    ),
+    "thumbnails": (
+        "application",
+        "Batch: arrow keys walk the images, Space takes one out or in",
+    ),
+    "cloud": (
+        "application",
+        "Cloud of feature vectors: X and Y choose the components, Escape clears the selection",
+    ),
+    "components": ("img", "One picture for each component, of the image that is looked at"),
+    "scree": ("img", "Scree plot: the share of the variance that each component explains"),
+    "maps": ("img", "Grid of maps: methods by images and networks"),
+}
+_REFUSED = "The browser lets nothing be copied here: click into the text, then Ctrl+A and Ctrl+C."
+
+
+class InPage(anywidget.AnyWidget):
+    """A script that serves the explorer around it; without it, all else works.
+
+    - Names: ipywidgets gives the handles of sliders and canvases none, and calls a button by
+      its text even where that is a number.
+    - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
+      clipboard. They are hidden where the script does not run.
+    - The Tab key leaves a canvas at once, also while the kernel works.
+
+    Parameters
+    ----------
+    tell
+        Called with a message and its kind when something was copied.
+    """
+
+    # as text: anywidget watches a file for a process long, and keeps its widgets with it
+    _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
+    canvases = traitlets.Dict(CANVASES).tag(sync=True)
+
+    def __init__(self, tell: Callable[[str, str], None]) -> None:
+        super().__init__(layout=w.Layout(display="none"))
+        self._tell = tell
+        self.on_msg(self._came)
+
+    def _came(self, _: object, content: dict[str, Any], __: object) -> None:
+        if content.get("copied"):
+            self._tell(f"Copied {content.get('characters', 0)} characters.", "ok")
+        else:
+            self._tell(_REFUSED, "warning")
+
+
+def copy_button() -> w.Button:
+    """Return a button that copies the text field in the same box."""
+    button = w.Button(
+        description="Copy",
+        tooltip="Copy the text to the clipboard.",
+        layout=w.Layout(width="auto", flex="1 1 0", min_width="0"),
+    )
+    button.add_class("pfv-copy")
+    return button

@@ -1,0 +1,114 @@
+"""What the script in the page does: names, copying, the Tab key on a canvas – in every place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.explorer_page import HELPERS, ExplorerPage
+from tests.browser.lab import LabPage
+from tests.browser.widget_page import WidgetPage
+
+OpenLab = Callable[[list[str]], LabPage]
+
+DEMO = [HELPERS, "explorer = pw.demo()\nexplorer"]
+CLIPBOARD = "() => navigator.clipboard.readText()"
+NO_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined });"
+
+
+# Keeps all that status lines say: the next message may come at once.
+HEAR = """() => {
+  window.heard = new Set();
+  const listen = () => document.querySelectorAll("[role=status], [role=alert]")
+    .forEach((one) => window.heard.add(one.textContent));
+  new MutationObserver(listen).observe(document.body, { childList: true, subtree: true });
+}"""
+SAID = "words => [...window.heard].some((one) => one.includes(words))"
+
+
+def copied(explorer: ExplorerPage, characters: int) -> None:
+    """Press Copy and wait for the message."""
+    explorer.page.page.evaluate(HEAR)
+    explorer.button("Copy").click()
+    explorer.page.wait_for(SAID, f"Copied {characters} characters.")
+
+
+def opened_code(explorer: ExplorerPage) -> Locator:
+    """The field with the code, once it is filled."""
+    explorer.open_tab("Keep")
+    explorer.button("Code").click()
+    field = explorer.box.locator(".pfv-keep-code textarea")
+    expect(field).not_to_have_value("")
+    return field
+
+
+@pytest.mark.parametrize("place", ["lab", "notebook7", "voila"])
+def test_code_is_copied_and_sliders_are_named_everywhere(
+    request: pytest.FixtureRequest, place: str
+) -> None:
+    page: WidgetPage = request.getfixturevalue(place)(DEMO)
+    explorer = ExplorerPage(page)
+    expect(explorer.status).to_contain_text("Updated in", timeout=60_000)
+    expect(explorer.slider("Opacity")).to_have_attribute("aria-label", "Opacity")
+    expect(explorer.gallery).to_have_accessible_name(re.compile("^Gallery: "))
+    page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    code = opened_code(explorer).input_value()
+    copied(explorer, len(code))
+    assert page.page.evaluate(CLIPBOARD) == code
+
+
+def test_where_there_is_no_clipboard_the_text_is_selected_and_copied(lab: OpenLab) -> None:
+    page = lab(DEMO)  # the clipboard is taken away once it is open: Lab wants it as well
+    explorer = ExplorerPage(page)
+    page.page.context.grant_permissions(["clipboard-read"])
+    page.page.evaluate("window.clipboard = navigator.clipboard")
+    page.page.evaluate(NO_CLIPBOARD)
+    code = opened_code(explorer).input_value()
+    copied(explorer, len(code))
+    assert page.page.evaluate("() => window.clipboard.readText()") == code
+
+    page.page.evaluate("document.execCommand = () => false")
+    explorer.button("Copy").click()
+    expect(explorer.status).to_contain_text("then Ctrl+A and Ctrl+C")
+
+
+def test_buttons_that_copy_are_hidden_where_no_script_runs(lab: OpenLab) -> None:
+    explorer = ExplorerPage(lab(DEMO))
+    opened_code(explorer)
+    expect(explorer.button("Copy")).to_be_visible()
+    explorer.box.evaluate("box => box.classList.remove('pfv-scripted')")
+    expect(explorer.button("Copy")).to_be_hidden()
+
+
+def test_tab_leaves_the_gallery_while_the_kernel_works(lab: OpenLab) -> None:
+    page = lab(DEMO)
+    explorer = ExplorerPage(page)
+    expect(explorer.gallery).to_have_role("application")  # the script is there
+    page.begin("import time\nfor _ in range(6000):\n    time.sleep(0.1)")
+    explorer.gallery.focus()
+    for key, focused in (("Tab", False), ("Shift+Tab", True), ("Shift+Tab", False)):
+        page.page.keyboard.press(key)
+        assert (explorer.gallery.evaluate("one => one === document.activeElement")) is focused
+    expect(explorer.button("Safe colours")).to_be_focused()
+    assert page.page.evaluate("() => window.testRunEnd") is None
+    page.interrupt()
+    assert page.wait_for_end() == "error"
+
+
+def test_a_copy_of_each_widget_takes_its_own_text(lab: OpenLab) -> None:
+    cell = """
+import pfv_widgets as pw
+model, photos = pw.demo_model(), pw.demo_images(2)
+grid = pw.explore_methods(model, photos)
+made = pw.explore_reconstruction(model, photos, steps=20)
+"""
+    page = lab([cell, "grid", "made"])
+    page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for place, name in enumerate(("grid", "made")):
+        widget = ExplorerPage(page, name, canvas=place)
+        wanted = page.run(f"print({name}.snippet())")
+        copied(widget, len(wanted) + 1)
+        assert page.page.evaluate(CLIPBOARD).strip() == wanted
