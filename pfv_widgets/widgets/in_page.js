@@ -5,13 +5,25 @@ const call = (element, name) => {
     element.setAttribute("aria-label", name);
 };
 
+// The value in words: a slider through names has the number of the place alone.
+const sayValue = (handle) => {
+  const slider = handle.closest(".widget-slider");
+  const text = slider?.querySelector(".widget-readout")?.textContent.trim();
+  const single = slider?.querySelectorAll(".noUi-handle").length === 1;
+  if (single && text && handle.getAttribute("aria-valuetext") !== text)
+    handle.setAttribute("aria-valuetext", text);
+};
+
 const nameSliders = (root) => {
   for (const slider of root.querySelectorAll(".widget-slider")) {
     const label = slider.querySelector(".widget-label");
     const name = label?.textContent.trim() || label?.title;
     const handles = [...slider.querySelectorAll(".noUi-handle")];
     const ends = handles.length > 1 ? [", from", ", to"] : [""];
-    handles.forEach((handle, place) => call(handle, name && name + ends[place]));
+    handles.forEach((handle, place) => {
+      call(handle, name && name + ends[place]);
+      sayValue(handle);
+    });
     const readout = slider.querySelector(".widget-readout[contenteditable=true]");
     readout?.setAttribute("role", "textbox");
     call(readout, name && `${name}, as a number`);
@@ -68,9 +80,16 @@ const serve = (root, model, signal) => {
     clearTimeout(planned);
     planned = setTimeout(nameAll, 100);  // a picture in work goes first
   };
-  const watch = new MutationObserver(later);
+  const watch = new MutationObserver((changes) => {
+    for (const { attributeName, target } of changes)
+      if (attributeName === "aria-valuetext") sayValue(target);
+    later();
+  });
   watch.observe(root, {
-    childList: true, subtree: true, characterData: true, attributeFilter: ["title"],
+    childList: true,
+    subtree: true,
+    characterData: true,
+    attributeFilter: ["title", "aria-valuetext"],
   });
   signal.addEventListener("abort", () => {
     watch.disconnect();
