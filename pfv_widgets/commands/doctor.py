@@ -14,10 +14,23 @@ from typing import Any
 from pfv_widgets import __version__
 
 PACKAGES = (
-    *("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "ipycanvas"),
+    *(
+        "torch",
+        "torchvision",
+        "numpy",
+        "pillow",
+        "matplotlib",
+        "ipywidgets",
+        "ipycanvas",
+        "anywidget",
+    ),
     *("jupyterlab", "notebook", "voila", "ipykernel"),
 )
-EXTENSIONS = {"@jupyter-widgets/jupyterlab-manager": "ipywidgets", "ipycanvas": "ipycanvas"}
+EXTENSIONS = {
+    "@jupyter-widgets/jupyterlab-manager": "ipywidgets",
+    "ipycanvas": "ipycanvas",
+    "anywidget": "anywidget",
+}
 """Folder of each JupyterLab extension that the widgets need → the package that brings it."""
 
 
@@ -44,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _missing(report: dict[str, Any]) -> list[str]:
     """Name what to install for widgets in JupyterLab; an extension comes with its package."""
-    needed = ("jupyterlab", "ipykernel", "ipywidgets", "ipycanvas")
+    needed = ("jupyterlab", "ipykernel", "ipywidgets", "ipycanvas", "anywidget")
     absent = [name for name in needed if report[name] is None]
     for extension, package in EXTENSIONS.items():
         if report["extensions"][extension] is None and package not in absent:

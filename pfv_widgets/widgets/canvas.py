@@ -57,8 +57,9 @@ class ImageGrid:
         self.look = Look()
         self.page = Page.start(len(pixels), self.image_size)
         self.grid = self._stored = self._grid_of(self.page, "overlay")
-        self.surface = Surface("gallery", self.grid.size, stores=2)
-        self._photos, self._heat = self.surface.stores
+        self.surface = Surface("gallery", self.grid.size, stores=3)
+        self._photos, self._heat, self._large = self.surface.stores
+        self._enlarged = False  # what is in it is the heat
         layout = self.canvas.layout
         layout.width, layout.max_width = "100%", _WIDEST
         self._heat_file = b""
@@ -122,6 +123,9 @@ class ImageGrid:
         if anew or tiles is not None:
             pen.on(self._heat)
             pen.put(self._heat_file)
+            self._enlarged = False
+        elif self._step > 1 and not self._enlarged and self._heat_file:
+            self._enlarge(pen)
         pen.on(self.canvas)
         self._compose(pen)
         size = pen.send()
@@ -183,9 +187,9 @@ class ImageGrid:
                 pen.alpha(1.0 if look.view == "heatmap" else look.opacity)
                 if look.view == "split":
                     with pen.inside(self._right_parts()):
-                        self._whole(pen, self._heat, self._step)
+                        self._whole(pen, *self._best_heat)
                 else:
-                    self._whole(pen, self._heat, self._step)
+                    self._whole(pen, *self._best_heat)
             if gaps := self.grid.gaps():  # what the photos and heatmaps spilled over
                 pen.clear(*gaps)
         self._mark(pen)
@@ -209,10 +213,24 @@ class ImageGrid:
                     pen.fill(colour, box)
                     pen.blend("source-over")
 
-    def _whole(self, pen: Pen, store: Widget, step: int) -> None:
+    def _enlarge(self, pen: Pen) -> None:
+        """Keep the heatmaps as large as they are shown: drawing them again takes half the time.
+
+        It is done when the look changes for the first time: then a hand moves what sends no
+        pixels, and the same heatmaps are drawn again and again.
+        """
+        pen.on(self._large)
+        self._whole(pen, self._heat, self._step, GAP // 2)
+        self._enlarged = True
+
+    @property
+    def _best_heat(self) -> tuple[Widget, int]:
+        return (self._large, 1) if self._enlarged else (self._heat, self._step)
+
+    def _whole(self, pen: Pen, store: Widget, step: int, left: int = 0) -> None:
         """Draw a store whose cells are 1/step of a tile with half a gap around it."""
-        half = GAP // step // 2 * step
-        pen.image(store, (-half, -half, store.width * step, store.height * step))
+        at = left - GAP // step // 2 * step
+        pen.image(store, (at, at, store.width * step, store.height * step))
 
     def _one(self, pen: Pen, store: Widget, step: int, place: int, box: Box) -> None:
         """Draw one tile of a store into a box of any size."""

@@ -47,6 +47,22 @@ def clean(value: Any) -> Any:
     return round(value, 9) if isinstance(value, float) else value
 
 
+def is_echo(control: w.ValueWidget, shown: Any, sent: Any) -> bool:
+    """Whether a page that is shown ``shown`` sends ``sent`` back, where nobody moved anything.
+
+    Its sliders stand on their steps: a number between two of them comes back as the nearer one.
+    """
+    if sent == shown or not isinstance(control, w.FloatSlider):
+        return bool(sent == shown)
+
+    def off(value: float) -> float:
+        steps = (value - control.min) / control.step
+        return abs(steps - round(steps))
+
+    near = abs(sent - shown) <= control.step / 2 + 1e-9
+    return near and off(shown) > 1e-6 > off(sent)  # what is typed stays as it is
+
+
 class Showing(threading.local):
     """Whether this thread is setting controls to what is so: that is no wish of a person.
 
@@ -111,6 +127,6 @@ class Controls:
 
     def _moved(self, name: str, value: Any) -> None:
         meant = clean(value)
-        if not self._showing.now and meant != self._shown[name]:
+        if not self._showing.now and not is_echo(self.by_name[name], self._shown[name], meant):
             self._shown[name] = meant
             self._changed(name, meant)

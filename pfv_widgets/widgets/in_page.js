@@ -24,6 +24,7 @@ const nameSliders = (root) => {
       call(handle, name && name + ends[place]);
       sayValue(handle);
     });
+    if (slider.matches(".pfv-choice")) continue;  // its readout only looks editable
     const readout = slider.querySelector(".widget-readout[contenteditable=true]");
     readout?.setAttribute("role", "textbox");
     call(readout, name && `${name}, as a number`);
@@ -54,13 +55,16 @@ const fieldOf = (button) => {
   }
 };
 
-const copy = async (field) => {
+const copy = async (field, button) => {
   try {
     await navigator.clipboard.writeText(field.value);
     return true;
   } catch {  // pages without https have no clipboard, but may copy what is selected
+    field.focus();
     field.select();
-    return document.execCommand("copy");
+    const copied = document.execCommand("copy");
+    if (copied) button.focus();  // else the text stays selected, for Ctrl+C
+    return copied;
   }
 };
 
@@ -75,10 +79,12 @@ const serve = (root, model, signal) => {
     nameButtons(root);
     nameCanvases(root, model.get("canvases"));
   };
-  let planned = 0;
-  const later = () => {
+  let planned = 0, since = 0;
+  const later = () => {  // a picture in work goes first, but not for ever
+    const now = performance.now();
+    since ||= now;
     clearTimeout(planned);
-    planned = setTimeout(nameAll, 100);  // a picture in work goes first
+    planned = setTimeout(() => { since = 0; nameAll(); }, now - since > 1000 ? 0 : 100);
   };
   const watch = new MutationObserver((changes) => {
     for (const { attributeName, target } of changes)
@@ -100,18 +106,23 @@ const serve = (root, model, signal) => {
   const clicked = async (event) => {
     const button = event.target.closest?.("button.pfv-copy");
     if (!button) return;
-    const field = fieldOf(button);
-    model.send({ copied: await copy(field), characters: field.value.length });
+    const field = fieldOf(button), characters = field.value.length;
+    const copied = characters > 0 && await copy(field, button);
+    button.classList.toggle("pfv-copied", copied);
+    setTimeout(() => button.classList.remove("pfv-copied"), 2000);
+    try {
+      model.send({ copied, characters });
+    } catch {  // its kernel is gone: the button has said it
+    }
   };
   root.addEventListener("click", clicked, { signal });
 
   // A canvas takes every key for itself: Tab goes on from it as from any control, and the
-  // kernel is told all the same.
+  // kernel is told by a name of its own, since it answers Tab by taking the focus away.
   const pressed = (event) => {
     if (event.key !== "Tab" || !event.isTrusted || event.target.tagName !== "CANVAS") return;
     event.stopPropagation();
-    const { key, shiftKey } = event;
-    event.target.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey }));
+    event.target.dispatchEvent(new KeyboardEvent("keydown", { key: "Leave" }));
   };
   root.addEventListener("keydown", pressed, { signal, capture: true });
   root.classList.add("pfv-scripted");

@@ -57,8 +57,10 @@ class InPage(anywidget.AnyWidget):
         self.on_msg(self._came)
 
     def _came(self, _: object, content: dict[str, Any], __: object) -> None:
-        if content.get("copied"):
-            self._tell(f"Copied {content.get('characters', 0)} characters.", "ok")
+        if not content.get("characters"):
+            self._tell("There is nothing to copy yet.", "warning")
+        elif content.get("copied"):
+            self._tell(f"Copied {content['characters']} characters.", "ok")
         else:
             self._tell(_REFUSED, "warning")
 

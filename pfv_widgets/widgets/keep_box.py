@@ -47,7 +47,7 @@ class KeepBox:
         self.button.on_click(lambda _: self._start())
         self.said = w.HTML(layout=w.Layout(width="96%", overflow="hidden"))
         self.code = w.Textarea(
-            tooltip="Code that brings this view back; networks and images are yours.",
+            tooltip="Code that does what the controls ask; networks and images are yours.",
             rows=6,
             layout=w.Layout(width="100%", margin="1px 0"),
         )

@@ -25,7 +25,9 @@ from pfv_widgets.widgets.worker import LatestWins
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 _REST = 0.15  # seconds without a newer wish after which the fine picture is painted
 _SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
-_COARSE, _FINEST = 52.0, 480.0  # pixels of a heatmap, while a hand moves and at most
+_LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a hand moves, at most
+_SAMPLES = 2.3  # pixels for each place of the map while a hand moves: 35 dB and more if smooth
+_SMOOTH = ("none", "flat")  # weightings whose pictures have hardly more detail than the map
 _ENOUGH = 0.8  # of the pixels of the finest map: enlarged smoothly, nobody tells the difference
 _NEAREST = 6  # places elsewhere that are ringed
 _ALIKE = 0.5  # cosine from which a place elsewhere is worth a ring
@@ -99,14 +101,14 @@ class Painter:
         self._worker.wait(timeout)
         self._acknowledgement.close()
 
-    def draw(self, scene: Scene, wanted: float = _COARSE) -> None:
-        """Paint a scene with heatmaps ``wanted`` pixels wide."""
+    def draw(self, scene: Scene, wanted: float | None = None) -> None:
+        """Paint a scene with heatmaps ``wanted`` pixels wide; None: as a moving hand needs."""
         begin = time.perf_counter()
         if self._new_page.is_set():
             self._new_page.clear()
             self._grid.forget()
         frame, tiles = self.frame, None
-        size = self._grid.tile_size(scene.page, wanted)
+        size = self._grid.tile_size(scene.page, wanted or self._coarse(scene))
         same = not self._stale and scene.has_heat_of(self.scene)
         if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
             frame = self._rendered(scene, size)
@@ -194,14 +196,23 @@ class Painter:
         except Exception as second:  # told already: the first one is the cause
             self._tell(f"{named(error)} (then {second!r}).", "error")
 
+    def _coarse(self, scene: Scene) -> float:
+        """Pixels of a heatmap that are enough for the moment: fewer are there sooner."""
+        if self._weighting(scene) not in _SMOOTH:
+            return _COARSE
+        width = self._pfv.layer(scene.settings.layer).shape[2]
+        return min(max(_SAMPLES * width, _LEAST), _COARSE)
+
     def _finest(self, scene: Scene) -> float:
         """Pixels of a heatmap beyond which there is nothing more to see."""
         if scene.page.columns == 1:
             return _FINEST
-        settings = scene.settings
-        similarity = settings.pinned(len(self._pfv.images))  # is painted, and has no weighting
-        weighting = "none" if similarity else settings.weighting
-        return _ENOUGH * self._pfv.detail(settings.layer, weighting)
+        return _ENOUGH * self._pfv.detail(scene.settings.layer, self._weighting(scene))
+
+    def _weighting(self, scene: Scene) -> str:
+        """Return what decides on the detail of a picture; similarity has no weighting."""
+        similarity = scene.settings.pinned(len(self._pfv.images))
+        return "none" if similarity else scene.settings.weighting
 
     def _gains(self, scene: Scene) -> bool:
         """Whether a finer picture than the one on show would show more."""

@@ -52,6 +52,7 @@ class Panel:
         self._showing = Showing()
         self._layers = [layer for layer in pfv.layers if layer.same_as is None]
         self.layer = self._layer_slider()
+        self._shown_layer: str | None = None
         self._layer_line = w.HTML()
         self.knobs = Controls(
             settings,
@@ -75,7 +76,9 @@ class Panel:
             self.knobs["split"].disabled = settings.view != "split"
             self.knobs["similarity"].disabled = not settings.pins
             layer = self._pfv.layer(settings.layer)
-            self.layer.value = layer.same_as or layer.name
+            name = layer.same_as or layer.name
+            if name != self._shown_layer:  # else a hand may just be moving it
+                self.layer.value = self._shown_layer = name
             self._layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
 
     def on_open(self, callback: Callable[[str], None]) -> None:
@@ -105,10 +108,12 @@ class Panel:
             style={"description_width": "84px"},
         )
         slider.observe(self._layer_moved, "value")
+        slider.add_class("pfv-choice")
         return slider
 
     def _layer_moved(self, change: dict[str, Any]) -> None:
         if not self._showing.now:
+            self._shown_layer = change["new"]
             self._edit(lambda old: replace(old, layer=change["new"]))
 
     def _laid_out(self, tabs: Mapping[str, w.Widget]) -> w.VBox:

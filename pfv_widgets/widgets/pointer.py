@@ -10,6 +10,7 @@ from pfv_widgets.widgets.grid import Spot
 
 _STILL = 8.0  # pixels of the canvas that a click may slip before it is a drag
 _TWICE = 0.35  # seconds between the clicks of a double click
+_NEAR = 40.0  # pixels of the canvas between them
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Pointer:
         self._spot, self._size, self._meanings, self._clock = spot, size, meanings, clock
         self._pressed: tuple[float, float, Spot] | None = None
         self._dragging = False
-        self._clicked: tuple[float, int] = (float("-inf"), -1)
+        self._clicked: tuple[float, Spot | None] = (float("-inf"), None)
 
     def down(self, x: float, y: float) -> None:
         """Note where the pointer is pressed."""
@@ -100,11 +101,18 @@ class Pointer:
         self._meanings.hover(None)
 
     def _click(self, spot: Spot) -> None:
-        again = self._clock() - self._clicked[0] < _TWICE and spot.image == self._clicked[1]
+        when, last = self._clicked
+        again = self._clock() - when < _TWICE and last is not None and self._near(spot, last)
         try:
             (self._meanings.double_click if again else self._meanings.click)(spot)
         finally:  # from here: the second click has waited while the first one was worked on
-            self._clicked = (float("-inf"), -1) if again else (self._clock(), spot.image)
+            self._clicked = (float("-inf"), None) if again else (self._clock(), spot)
+
+    def _near(self, one: Spot, other: Spot) -> bool:
+        """Whether two clicks are on one place: those of a busy kernel come back to back."""
+        width, height = self._size()
+        apart = max(abs(one.x - other.x) * width, abs(one.y - other.y) * height)
+        return one.image == other.image and apart <= _NEAR
 
     def _towards(self, x: float, y: float) -> Spot:
         """Point in the image where the press began, held within it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -13,7 +12,6 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from pfv_widgets.engine.guest import unwrap
@@ -30,9 +28,9 @@ from pfv_widgets.widgets.in_page import InPage
 from pfv_widgets.widgets.jobs import Jobs
 from pfv_widgets.widgets.keep_box import KeepBox
 from pfv_widgets.widgets.reconstruct_panel import COMPONENTS, KINDS, ReconstructPanel, Wish
+from pfv_widgets.widgets.reconstruct_sheet import as_png
 
 _EVERY = 0.25  # seconds between two pictures on the page
-_GAP = 4  # pixels between pictures
 _WIDEST = "452px"  # of the picture with its margins, and of the controls beside or below it
 _FAREWELL = 10.0  # seconds that closing waits for the step in work
 
@@ -92,7 +90,7 @@ class ReconstructionExplorer(w.VBox):
                 padding="0 0 6px 0",
             ),
         )  # fmt: skip
-        self.keep = KeepBox("reconstruction.png", self.save, self.snippet)
+        self.keep = KeepBox("reconstruction.png", self._save_shown, self.snippet)
         right = w.VBox(
             [self.panel.widget, self.keep.widget],
             layout=w.Layout(
@@ -215,6 +213,13 @@ class ReconstructionExplorer(w.VBox):
         line = f"Step {step} of {total}, loss {loss:.3f}".replace("-", "−")
         self._tell(line, "busy", step / total)
 
+    def _save_shown(self, path: str) -> None:
+        if self._running:
+            raise PFVValueError(
+                "A picture is being made: press Stop or wait for its end, then save."
+            )
+        self.save(path)
+
     def _failed(self, error: Exception) -> None:
         self._buttons(running=False)
         self._tell(named(error), "error")
@@ -274,25 +279,6 @@ def explore_reconstruction(
     return ReconstructionExplorer(
         model, pfv, names, options=start, inputs=inputs, argument=argument
     )
-
-
-def as_png(pixels: np.ndarray, *, empty: bool = False) -> bytes:
-    """Return pictures ``(B, H, W, 3)`` on one transparent sheet; ``empty``: a faint box instead."""
-    number, height, width, _ = pixels.shape
-    columns = math.ceil(math.sqrt(number))
-    rows = math.ceil(number / columns)
-    size = rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP
-    sheet = np.zeros((*size, 4), np.uint8)
-    for index, picture in enumerate(pixels):
-        top, left = (
-            at * (side + _GAP)
-            for at, side in zip(divmod(index, columns), (height, width), strict=True)
-        )
-        sheet[top : top + height, left : left + width, :3] = 128 if empty else picture
-        sheet[top : top + height, left : left + width, 3] = 40 if empty else 255
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _button(name: str, tip: str, act: Callable[[], None]) -> w.Button:

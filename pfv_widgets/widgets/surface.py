@@ -30,20 +30,30 @@ class Pen:
     They are written as ipycanvas sends them: its own methods take 20 µs for each, its
     ``hold_canvas`` holds the canvases of the whole process, and its ``put_image_data`` encodes
     anew, coarsely.
+
+    Parameters
+    ----------
+    canvas
+        What is drawn on first.
+    rest
+        The canvas to end on. A page copies a displayed canvas to the screen each time that a
+        message comes to it, also where the message before ended on it: an undisplayed one
+        costs nothing.
     """
 
-    def __init__(self, canvas: Canvas) -> None:
+    def __init__(self, canvas: Canvas, rest: Canvas | None = None) -> None:
         self._commands: list[list[Any]] = []
         self._files: list[bytes] = []
-        self.on(canvas)
+        self._wanted, self._current, self._rest = canvas, None, rest
 
     def on(self, canvas: Canvas) -> None:
         """Go on drawing on this canvas."""
-        self._add("switchCanvas", f"IPY_MODEL_{canvas.model_id}")
+        self._wanted = canvas
 
     def put(self, file: bytes, left: float = 0, top: float = 0) -> None:
         """Draw an encoded picture (JPEG or PNG, with its transparency)."""
         if file:  # an empty one would stop every canvas of the page
+            self._switch()
             self._commands.append([COMMANDS["putImageData"], [left, top], 1])
             self._files.append(file)
 
@@ -105,7 +115,11 @@ class Pen:
         self._add("restore")
 
     def send(self) -> int:
-        """Send all that was drawn; return the number of bytes of its pictures."""
+        """Send all that was drawn, if anything; return the number of bytes of its pictures."""
+        if not self._commands:
+            return 0
+        self.on(self._rest or self._wanted)
+        self._switch()
         manager: Any = Canvas._canvas_manager.default_value
         with _sending:
             manager._current_canvas = None  # a page that is loaded anew knows of none
@@ -117,7 +131,14 @@ class Pen:
             self._add("set", Canvas.ATTRS[name], value)
 
     def _add(self, name: str, *arguments: Any) -> None:
+        self._switch()
         self._commands.append([COMMANDS[name], list(arguments), 0])
+
+    def _switch(self) -> None:
+        if self._wanted is not self._current:
+            self._current = self._wanted
+            place = f"IPY_MODEL_{self._wanted.model_id}"
+            self._commands.append([COMMANDS["switchCanvas"], [place], 0])
 
 
 class Surface:
@@ -154,7 +175,7 @@ class Surface:
 
     def pen(self) -> Pen:
         """Begin a message that draws on the displayed canvas, and on others as it says."""
-        return Pen(self.canvas)
+        return Pen(self.canvas, self.stores[0] if self.stores else None)
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page is ready to draw; it shows nothing yet."""

@@ -24,6 +24,7 @@ STYLE = """<style>
 .pfv-explorer .jupyter-widgets-disconnected::before,
 .pfv-explorer.jupyter-widgets-disconnected::before { display: none; }
 .pfv-explorer:not(.pfv-scripted) .pfv-copy { display: none; }
+.pfv-copied::after { content: " ✓"; }
 .pfv-lost { display: none; }
 .pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
 </style>

@@ -238,7 +238,10 @@ class Thumbnails:
             self._on_point(index)
 
     def _pressed(self, key: str, shift: bool, control: bool) -> None:
-        """Walk by arrow keys, toggle by Space or Enter, leave by Tab or Escape."""
+        """Walk by arrow keys, toggle by Space or Enter, leave by Tab or Escape.
+
+        ``Leave`` is what the script in the page makes of Tab when the focus has moved already.
+        """
         del shift
         steps = {
             "ArrowLeft": -1,
@@ -250,9 +253,10 @@ class Thumbnails:
         }
         if control:
             return
-        if key in ("Tab", "Escape"):  # the canvas swallows the key: the next one goes on from here
+        if key in ("Leave", "Tab", "Escape"):
             self._move_cursor(None)
-            self.widget.blur()
+            if key != "Leave":  # the canvas has swallowed the key: the next one goes on from here
+                self.widget.blur()
         elif key in (" ", "Enter") and self._cursor is not None:
             self._on_gesture(True)
             self._on_change((self._cursor,), not self._weights[self._cursor] > 0)

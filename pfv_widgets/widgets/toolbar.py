@@ -96,6 +96,7 @@ class Toolbar:
                 columns(change["new"])
 
         slider.observe(moved, "value")
+        slider.add_class("pfv-choice")
         return slider
 
     def _toggle(

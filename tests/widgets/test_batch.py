@@ -131,6 +131,18 @@ def test_class_slider_weighs_its_class(holder: Holder) -> None:
     assert holder.history == [(1, 0.4, 1, 0.4, 1, 1)]  # runs are gathered by the history
 
 
+def test_class_weight_between_two_steps_stays_where_a_page_shows_the_nearer_one(
+    holder: Holder,
+) -> None:
+    third = Settings(images=(1, 1 / 3, 1, 0.1, 1, 1))
+    holder.settings = third
+    holder.tab.show(third)
+    move(holder.tab.classes["dog"], value=0.35)
+    assert holder.settings == third
+    move(holder.tab.classes["dog"], value=0.5)
+    assert holder.settings.images == (1, 0.5, 1, 0.5, 1, 1)
+
+
 def test_every_preset_can_be_chosen_again_and_again(holder: Holder) -> None:
     for name in ("Only cat", "First half", "Only cat", "Only cat"):
         holder.choose(name)

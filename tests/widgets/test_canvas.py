@@ -327,7 +327,7 @@ def test_page_that_is_ready_is_told_by_each_canvas(recorded: RecordedPage, grid:
     calls: list[int] = []
     grid.on_ready(lambda: calls.append(1))
     recorded.load_anew(grid.canvas, *grid.surface.stores)
-    assert calls == [1, 1, 1]
+    assert calls == [1, 1, 1, 1]
 
 
 def test_canvas_that_is_blurred_gives_the_keys_back(

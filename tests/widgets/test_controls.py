@@ -96,6 +96,22 @@ def test_sum_of_steps_that_a_page_sends_has_no_noise(recorded: RecordedPage) -> 
     assert heard[1:] == [("amount", 0.4)]
 
 
+@pytest.mark.parametrize("amount", [0.333, 0.1234, 0.98765])
+def test_value_between_two_steps_stays_where_a_page_shows_the_nearer_one(
+    recorded: RecordedPage, amount: float
+) -> None:
+    heard = Heard()
+    controls = Controls(Knobs(amount=amount), ("amount",), heard)
+    step = controls["amount"].step
+    move(controls["amount"], value=round(round(amount / step) * step, 9))
+    assert heard == []
+    moved = round((5 if amount > 0.5 else 6) * step, 9)
+    move(controls["amount"], value=moved)
+    controls.show(Knobs(amount=amount))
+    move(controls["amount"], value=amount + 0.001)  # typed
+    assert heard == [("amount", moved), ("amount", round(amount + 0.001, 9))]
+
+
 def test_showing_a_state_moves_the_controls_and_tells_nobody(recorded: RecordedPage) -> None:
     heard = Heard()
     controls = Controls(Knobs(), ("amount", "kind"), heard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,23 @@ class Hand:
 @pytest.fixture
 def hand() -> Hand:
     return Hand()
+
+
+def test_second_click_counts_from_the_end_of_what_the_first_one_did(hand: Hand) -> None:
+    def slowly(*spots: Any) -> None:
+        hand.heard.append(("click", *spots))
+        hand.now += 5.0
+
+    hand.pointer._meanings = replace(hand.pointer._meanings, click=slowly)
+    for _ in range(2):
+        hand.click(10, 25)
+    assert [name for name, *_ in hand.heard] == ["click", "double_click"]
+
+
+def test_clicks_on_two_places_that_come_at_once_are_two_clicks(hand: Hand) -> None:
+    hand.click(10, 25)
+    hand.click(90, 25)
+    assert [name for name, *_ in hand.heard] == ["click", "click"]
 
 
 def test_moving_hovers_on_images_and_beside_them(hand: Hand) -> None:

@@ -104,7 +104,8 @@ def test_commands_are_those_that_ipycanvas_sends(
     pen = surface.pen()
     own(pen)
     pen.send()
-    sent = recorded.drawings[-1].commands
+    *sent, last = recorded.drawings[-1].commands
+    assert last == ("switchCanvas", [f"IPY_MODEL_{surface.stores[0].model_id}"])
     MANAGER._current_canvas = None
     with hold_canvas():
         by_ipycanvas(surface.canvas)
@@ -118,7 +119,7 @@ def test_image_of_a_store_is_sent_as_ipycanvas_sends_it(
     pen = surface.pen()
     pen.image(store, (1, 2, 60, 40))
     pen.send()
-    sent = recorded.drawings[-1].commands
+    sent = recorded.drawings[-1].commands[:-1]
     MANAGER._current_canvas = None
     with hold_canvas():
         surface.canvas.draw_image(store, 1, 2, 60, 40)
@@ -183,6 +184,7 @@ def test_error_while_sending_leaves_ipycanvas_usable(
     with monkeypatch.context() as patch:
         patch.setattr(type(MANAGER), "send", fail)
         pen = surface.pen()
+        pen.clear()
         with pytest.raises(OSError, match="broken"):
             pen.send()
     assert not MANAGER._caching
@@ -200,8 +202,25 @@ def test_empty_picture_is_never_sent(recorded: RecordedPage, surface: Surface) -
     pen = surface.pen()
     pen.put(b"")
     assert pen.send() == 0
-    assert recorded.drawings[-1].names == ["switchCanvas"]
+    assert recorded.drawings == []
+    pen.clear()
+    assert pen.send() == 0
     assert recorded.drawings[-1].pictures == []
+
+
+def test_message_ends_on_a_canvas_that_is_not_displayed_and_comes_to_each_once(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    store = surface.stores[0]
+    pen = surface.pen()
+    pen.on(store)
+    pen.on(surface.canvas)
+    pen.clear()
+    pen.on(surface.canvas)
+    pen.clear((1, 2, 3, 4))
+    pen.send()
+    switches = [where for name, where in recorded.drawings[-1].commands if name == "switchCanvas"]
+    assert switches == [[f"IPY_MODEL_{one.model_id}"] for one in (surface.canvas, store)]
 
 
 def test_drawing_that_someone_else_holds_is_not_sent_and_not_lost(

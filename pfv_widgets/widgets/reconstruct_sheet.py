@@ -1,0 +1,30 @@
+"""Pictures that a network made, as one file for the page."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+_GAP = 4  # pixels between pictures
+
+
+def as_png(pixels: np.ndarray, *, empty: bool = False) -> bytes:
+    """Return pictures ``(B, H, W, 3)`` on one transparent sheet; ``empty``: a faint box instead."""
+    number, height, width, _ = pixels.shape
+    columns = math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    size = rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP
+    sheet = np.zeros((*size, 4), np.uint8)
+    for index, picture in enumerate(pixels):
+        top, left = (
+            at * (side + _GAP)
+            for at, side in zip(divmod(index, columns), (height, width), strict=True)
+        )
+        sheet[top : top + height, left : left + width, :3] = 128 if empty else picture
+        sheet[top : top + height, left : left + width, 3] = 40 if empty else 255
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
