@@ -344,3 +344,34 @@ def test_close_closes_the_stores_too(recorded: RecordedPage, grid: ImageGrid) ->
     grid.close()
     assert ids <= recorded.closed
     happen(grid.canvas, "mouse_move", x=1, y=1)
+
+
+def test_look_that_changes_is_drawn_from_heatmaps_that_are_enlarged_once(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    large = f"IPY_MODEL_{grid.surface.stores[2].model_id}"
+
+    def uses() -> tuple[bool, bool]:
+        """Whether the last message drew on the large store, and from it."""
+        commands = recorded.drawings[-1].commands
+        sources = [where[0] for name, where in commands if name == "drawImage"]
+        return ("switchCanvas", [large]) in commands, large in sources
+
+    grid.paint(heat, Look(opacity=0.5))
+    direct = recorded.picture(grid.canvas).astype(int)
+    assert uses() == (False, False)
+    for look, wanted in ((0.9, (True, True)), (0.5, (False, True))):
+        grid.paint(None, Look(opacity=look))
+        assert uses() == wanted
+    assert np.abs(recorded.picture(grid.canvas).astype(int) - direct).max() <= 1
+    grid.paint(255 - heat, Look(opacity=0.5))
+    assert uses() == (False, False)
+    assert np.abs(recorded.picture(grid.canvas).astype(int) - direct).max() > 50
+    grid.paint(None, Look(opacity=0.4))
+    recorded.load_anew(grid.canvas, *grid.surface.stores)
+    grid.forget()
+    grid.paint(None, Look(opacity=0.4))
+    again = recorded.picture(grid.canvas).copy()
+    grid.paint(None, Look(opacity=0.4))
+    assert uses() == (True, True)
+    assert np.abs(recorded.picture(grid.canvas).astype(int) - again).max() <= 1

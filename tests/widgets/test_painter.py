@@ -98,6 +98,28 @@ def test_coarse_picture_comes_first_and_a_fine_one_after_a_rest(studio: Studio) 
     assert studio.told[-1][1] == "ok"
 
 
+def test_smooth_pictures_of_few_places_are_coarser_while_a_hand_moves(
+    recorded: RecordedPage,
+) -> None:
+    studio = Studio(recorded, number=4, side=40)
+    try:
+        names = {layer.shape[2]: layer.name for layer in studio.pfv.layers}
+        few, many = names[min(names)], names[max(names)]
+        widths = {
+            (layer, weighting): studio.painter._coarse(
+                studio.with_(layer=layer, weighting=weighting)
+            )
+            for layer in (few, many)
+            for weighting in ("flat", "gradual")
+        }
+        assert widths[few, "flat"] < widths[few, "gradual"]
+        assert widths[many, "flat"] == widths[many, "gradual"] == widths[few, "gradual"]
+        pinned = studio.with_(layer=few, weighting="gradual", pins=((0, 0.5, 0.5),))
+        assert studio.painter._coarse(pinned) == widths[few, "flat"]
+    finally:
+        studio.close()
+
+
 def test_small_pictures_are_painted_on_one_core_and_networks_run_on_all(studio: Studio) -> None:
     many = torch.get_num_threads()
     counts: list[int] = []
