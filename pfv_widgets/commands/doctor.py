@@ -14,16 +14,8 @@ from typing import Any
 from pfv_widgets import __version__
 
 PACKAGES = (
-    *(
-        "torch",
-        "torchvision",
-        "numpy",
-        "pillow",
-        "matplotlib",
-        "ipywidgets",
-        "ipycanvas",
-        "anywidget",
-    ),
+    *("torch", "torchvision", "numpy", "pillow", "matplotlib"),
+    *("ipywidgets", "ipycanvas", "anywidget"),
     *("jupyterlab", "notebook", "voila", "ipykernel"),
 )
 EXTENSIONS = {

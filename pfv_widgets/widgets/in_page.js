@@ -7,10 +7,9 @@ const call = (element, name) => {
 
 // The value in words: a slider through names has the number of the place alone.
 const sayValue = (handle) => {
-  const slider = handle.closest(".widget-slider");
-  const text = slider?.querySelector(".widget-readout")?.textContent.trim();
-  const single = slider?.querySelectorAll(".noUi-handle").length === 1;
-  if (single && text && handle.getAttribute("aria-valuetext") !== text)
+  const readout = handle.closest(".widget-slider")?.querySelector(".widget-readout");
+  const text = readout?.textContent.trim();
+  if (text && handle.getAttribute("aria-valuetext") !== text)
     handle.setAttribute("aria-valuetext", text);
 };
 
@@ -18,12 +17,10 @@ const nameSliders = (root) => {
   for (const slider of root.querySelectorAll(".widget-slider")) {
     const label = slider.querySelector(".widget-label");
     const name = label?.textContent.trim() || label?.title;
-    const handles = [...slider.querySelectorAll(".noUi-handle")];
-    const ends = handles.length > 1 ? [", from", ", to"] : [""];
-    handles.forEach((handle, place) => {
-      call(handle, name && name + ends[place]);
-      sayValue(handle);
-    });
+    const handle = slider.querySelector(".noUi-handle");
+    if (!handle) continue;  // it is being made
+    call(handle, name);
+    sayValue(handle);
     if (slider.matches(".pfv-choice")) continue;  // its readout only looks editable
     const readout = slider.querySelector(".widget-readout[contenteditable=true]");
     readout?.setAttribute("role", "textbox");
@@ -39,11 +36,11 @@ const nameButtons = (root) => {
   }
 };
 
-const nameCanvases = (root, canvases) => {
-  for (const [kind, [role, name]] of Object.entries(canvases))
-    for (const canvas of root.querySelectorAll(`canvas.pfv-${kind}`)) {
-      canvas.setAttribute("role", role);
-      call(canvas, name);
+const namePictures = (root, pictures) => {
+  for (const [kind, [role, name]] of Object.entries(pictures))
+    for (const picture of root.querySelectorAll(`:is(canvas, img).pfv-${kind}`)) {
+      picture.setAttribute("role", role);
+      call(picture, name);
     }
 };
 
@@ -77,7 +74,7 @@ const serve = (root, model, signal) => {
   const nameAll = () => {
     nameSliders(root);
     nameButtons(root);
-    nameCanvases(root, model.get("canvases"));
+    namePictures(root, model.get("pictures"));
   };
   let planned = 0, since = 0;
   const later = () => {  // a picture in work goes first, but not for ever

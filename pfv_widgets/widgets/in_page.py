@@ -10,9 +10,9 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
-# Kind of surface → its role for a screen reader, and what it is called. Those that arrow keys
+# Kind of picture → its role for a screen reader, and what it is called. Those that arrow keys
 # work on are applications: a screen reader then leaves the keys to them.
-CANVASES = {
+PICTURES = {
     "gallery": (
         "application",
         "Gallery: arrow keys walk the images, Space takes one out of the batch, Enter pins a place",
@@ -28,6 +28,7 @@ CANVASES = {
     "components": ("img", "One picture for each component, of the image that is looked at"),
     "scree": ("img", "Scree plot: the share of the variance that each component explains"),
     "maps": ("img", "Grid of maps: methods by images and networks"),
+    "made": ("img", "What the network makes from noise"),
 }
 _REFUSED = "The browser lets nothing be copied here: click into the text, then Ctrl+A and Ctrl+C."
 
@@ -35,7 +36,7 @@ _REFUSED = "The browser lets nothing be copied here: click into the text, then C
 class InPage(anywidget.AnyWidget):
     """A script that serves the explorer around it; without it, all else works.
 
-    - Names: ipywidgets gives the handles of sliders and canvases none, and calls a button by
+    - Names: ipywidgets gives the handles of sliders and pictures none, and calls a button by
       its text even where that is a number.
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
@@ -49,7 +50,7 @@ class InPage(anywidget.AnyWidget):
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
     _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
-    canvases = traitlets.Dict(CANVASES).tag(sync=True)
+    pictures = traitlets.Dict(PICTURES).tag(sync=True)
 
     def __init__(self, tell: Callable[[str, str], None]) -> None:
         super().__init__(layout=w.Layout(display="none"))

@@ -77,6 +77,7 @@ class ReconstructionExplorer(w.VBox):
             value=as_png(np.zeros((1, *pfv.images.size, 3), np.uint8), empty=True), format="png",
             layout=w.Layout(width="calc(100% - 4px)", height="auto"),  # margins of 2 pixels
         )  # fmt: skip
+        self.picture.add_class("pfv-made")
         self.start_button = _button("Start", "Make a picture from noise.", self.start)
         self.stop_button = _button("Stop", "Stop, and keep the best so far.", self.stop)
         self.panel = ReconstructPanel(

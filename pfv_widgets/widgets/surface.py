@@ -147,7 +147,7 @@ class Surface:
     Parameters
     ----------
     kind
-        What it is, one of :data:`in_page.CANVASES`, which names it for screen readers.
+        What it is, one of :data:`in_page.PICTURES`, which names it for screen readers.
     size
         Height and width in pixels of the canvas.
     stores

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,9 +106,7 @@ class Batch:
         mouse.up()
 
     def wait_for_out(self, *indices: int) -> None:
-        deadline = time.monotonic() + 60
-        while (found := self.page.run("print(holder.out)")) != str(list(indices)):
-            assert time.monotonic() < deadline, f"{found} are out, not {list(indices)}"
+        self.page.wait_until("holder.out", str(list(indices)))
 
     def text(self, words: str) -> Locator:
         return self.page.page.get_by_text(words)
@@ -149,12 +146,10 @@ def test_presets_and_buttons_can_be_pressed_again(opened: Callable[[int], Batch]
     expect(preset.locator("option:checked")).to_have_text("Choose …")
     halves = set()
     for _ in range(4):
-        before = batch.page.run("print(len(holder.history._past), end=' ')")
+        before = batch.page.run("print(len(holder.history._past))")
         preset.select_option("Random half")
         batch.text("8 of 16 images make the basis.").wait_for()
-        deadline = time.monotonic() + 60
-        while batch.page.run("print(len(holder.history._past), end=' ')") == before:
-            assert time.monotonic() < deadline, "nothing was chosen"
+        batch.page.wait_until(f"len(holder.history._past) > {before}", "True")
         expect(preset.locator("option:checked")).to_have_text("Choose …")
         halves.add(batch.page.run("print(holder.out)"))
     assert len(halves) == 4

@@ -93,13 +93,35 @@ def test_tab_leaves_the_gallery_while_the_kernel_works(lab: OpenLab) -> None:
     expect(explorer.gallery).to_have_role("application")  # the script is there
     page.begin("import time\nfor _ in range(6000):\n    time.sleep(0.1)")
     explorer.gallery.focus()
-    for key, focused in (("Tab", False), ("Shift+Tab", True), ("Shift+Tab", False)):
+    keys = ("Tab", False), ("Shift+Tab", True), ("Shift+Tab", False), ("Tab", True)
+    for key, focused in keys:
         page.page.keyboard.press(key)
         assert (explorer.gallery.evaluate("one => one === document.activeElement")) is focused
-    expect(explorer.button("Safe colours")).to_be_focused()
     assert page.page.evaluate("() => window.testRunEnd") is None
     page.interrupt()
     assert page.wait_for_end() == "error"
+    page.wait_until_drawn()  # the kernel has worked on the keys: it takes no focus away
+    expect(explorer.gallery).to_be_focused()
+    page.page.keyboard.press("Shift+Tab")
+    expect(explorer.button("Safe colours")).to_be_focused()
+
+
+def test_empty_field_leaves_the_clipboard_alone(lab: OpenLab) -> None:
+    page = lab(DEMO)
+    explorer = ExplorerPage(page)
+    page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.page.evaluate("() => navigator.clipboard.writeText('kept')")
+    explorer.open_tab("Keep")
+    explorer.button("Settings").click()
+    explorer.button("Copy").click()
+    expect(explorer.status).to_contain_text("There is nothing to copy yet.")
+    assert page.page.evaluate(CLIPBOARD) == "kept"
+    explorer.button("Show").click()
+    expect(explorer.box.locator(".pfv-keep-json textarea")).not_to_have_value("")
+    explorer.button("Copy").click()
+    expect(explorer.button("Copy ✓")).to_be_visible()
+    wanted = page.run("print(explorer.settings.to_json())")
+    assert page.page.evaluate(CLIPBOARD).strip() == wanted
 
 
 def test_a_copy_of_each_widget_takes_its_own_text(lab: OpenLab) -> None:
@@ -114,5 +136,6 @@ made = pw.explore_reconstruction(model, photos, steps=20)
     for place, name in enumerate(("grid", "made")):
         widget = ExplorerPage(page, name, canvas=place)
         wanted = page.run(f"print({name}.snippet())")
+        expect(widget.box.locator("canvas, img").first).to_have_role("img")
         copied(widget, len(wanted) + 1)
         assert page.page.evaluate(CLIPBOARD).strip() == wanted

@@ -248,6 +248,18 @@ def test_keys_walk_and_toggle(hand: Hand) -> None:
     assert hand.pointed[-1] is None
 
 
+@pytest.mark.parametrize(("key", "blurs"), [("Leave", 0), ("Tab", 1), ("Escape", 1)])
+def test_leaving_hides_the_cursor_and_takes_the_focus_only_where_the_page_has_not(
+    hand: Hand, key: str, blurs: int
+) -> None:
+    hand.key("ArrowRight")
+    hand.recorded.messages.clear()
+    hand.key(key)
+    assert hand.pointed == [0, None]
+    sent = [data.get("content") for _, _, data in hand.recorded.messages if data]
+    assert sent.count({"do": "blur"}) == blurs
+
+
 def test_keys_with_control_are_left_to_others(hand: Hand) -> None:
     hand.key("ArrowRight")
     hand.key(" ", ctrl_key=True)
