@@ -79,7 +79,14 @@ class Showing(threading.local):
 
 
 def close_all(widget: w.Widget) -> None:
-    """Close a widget with all that is in it: ipywidgets keeps whatever is open in memory."""
+    """Close a widget with all that is in it: ipywidgets keeps whatever is open in memory.
+
+    What has a way of its own to leave a page (``leave()``) takes that.
+    """
+    leave = getattr(widget, "leave", None)
+    if leave is not None:
+        leave()
+        return
     for part in (*getattr(widget, "children", ()), *(getattr(widget, a, None) for a in _PARTS)):
         if isinstance(part, w.Widget):
             close_all(part)

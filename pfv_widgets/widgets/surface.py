@@ -15,13 +15,13 @@ from ipycanvas.canvas import COMMANDS
 from IPython.core.getipython import get_ipython
 from PIL import Image
 
-from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.grid import Box
 
 FADE = ("#808080", 0.72)  # over an image that is out of the basis, as in Frame.composite
-_LINGER = 10.0  # seconds within which a page has drawn all that it was sent
 Pointer = Callable[[float, float], None]
-_sending = threading.Lock()  # ipycanvas remembers one current canvas for a whole process
+# ipycanvas remembers one current canvas for a whole process. Held again by whoever holds it: the
+# garbage collector closes, anywhere, what was closed before.
+_sending = threading.RLock()
 
 
 class Pen:
@@ -39,12 +39,20 @@ class Pen:
         The canvas to end on. A page copies a displayed canvas to the screen each time that a
         message comes to it, also where the message before ended on it: an undisplayed one
         costs nothing.
+    is_closed
+        Whether the canvases are closed: then nothing is sent.
     """
 
-    def __init__(self, canvas: Canvas, rest: Canvas | None = None) -> None:
+    def __init__(
+        self,
+        canvas: Canvas,
+        rest: Canvas | None = None,
+        is_closed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._commands: list[list[Any]] = []
         self._files: list[bytes] = []
         self._wanted, self._current, self._rest = canvas, None, rest
+        self._is_closed = is_closed
 
     def on(self, canvas: Canvas) -> None:
         """Go on drawing on this canvas."""
@@ -122,6 +130,8 @@ class Pen:
         self._switch()
         manager: Any = Canvas._canvas_manager.default_value
         with _sending:
+            if self._is_closed():
+                return 0
             manager._current_canvas = None  # a page that is loaded anew knows of none
             manager._send_custom(self._commands, self._files)
         return sum(map(len, self._files))
@@ -141,6 +151,12 @@ class Pen:
             self._commands.append([COMMANDS["switchCanvas"], [place], 0])
 
 
+class _Shown(Canvas):
+    """The displayed canvas of a surface: whoever closes it closes the surface."""
+
+    leave: Callable[[], None]
+
+
 class Surface:
     """A canvas that a person sees and points at, with stores of pictures behind it.
 
@@ -155,10 +171,15 @@ class Surface:
     """
 
     def __init__(self, kind: str, size: tuple[int, int], stores: int = 0) -> None:
-        self.canvas = Canvas(width=size[1], height=size[0])
+        self.canvas = _Shown(width=size[1], height=size[0])
+        self.canvas.leave = self.close
         self.canvas.add_class(f"pfv-{kind}")
         self.stores = tuple(Canvas(width=size[1], height=size[0]) for _ in range(stores))
         self._closed = False
+        self._heard: list[tuple[Callable[..., None], Callable[..., None]]] = []
+        self._ready: list[Callable[[], None]] = []
+        for canvas in (self.canvas, *self.stores):
+            canvas.on_client_ready(self._is_ready)
         self._in_kernel = getattr(get_ipython(), "kernel", None) is not None
 
     @property
@@ -175,12 +196,12 @@ class Surface:
 
     def pen(self) -> Pen:
         """Begin a message that draws on the displayed canvas, and on others as it says."""
-        return Pen(self.canvas, self.stores[0] if self.stores else None)
+        rest = self.stores[0] if self.stores else None
+        return Pen(self.canvas, rest, lambda: self._closed)
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page is ready to draw; it shows nothing yet."""
-        for canvas in (self.canvas, *self.stores):
-            canvas.on_client_ready(lambda: None if self._closed else callback())
+        self._ready.append(callback)
 
     def on_pointer(
         self,
@@ -202,43 +223,89 @@ class Surface:
             (up, canvas.on_mouse_up, canvas.on_touch_end),
         ):
             if callback is not None:
-                mouse(callback)
-                touch(finger.calling(callback))
+                self._hear(mouse, callback)
+                self._hear(touch, finger.calling(callback))
         if out is not None:
-            canvas.on_mouse_out(lambda *_: out())
-            canvas.on_touch_cancel(lambda *_: out())
+            self._hear(canvas.on_mouse_out, lambda *_: out())
+            self._hear(canvas.on_touch_cancel, lambda *_: out())
 
     def on_wheel(self, callback: Callable[[float, float], None]) -> None:
         """Call back with how far a wheel was turned across and down, in pixels.
 
         Over a canvas the wheel never scrolls the page.
         """
-        self.canvas.on_mouse_wheel(callback)
+        self._hear(self.canvas.on_mouse_wheel, callback)
 
     def on_key(self, callback: Callable[[str, bool, bool], None]) -> None:
         """Call back with the name of a key and whether Shift and Control (or Command) are held."""
-        self.canvas.on_key_down(
-            lambda key, shift, ctrl, meta: callback(key, bool(shift), bool(ctrl or meta))
+        self._hear(
+            self.canvas.on_key_down,
+            lambda key, shift, ctrl, meta: callback(key, bool(shift), bool(ctrl or meta)),
         )
 
     def close(self) -> None:
         """Remove the canvases from every page.
 
-        In a kernel they linger for some seconds after what shows them is gone: a page that
+        In a kernel they stay, tiny, until a page has drawn all that it was sent: a page that
         comes to a command for a canvas that it no longer has draws nothing ever again, on any
         canvas, and it may just be loading what draws.
         """
-        self._closed = True
+        if self._closed:
+            return
+        with _sending:  # what comes last comes after all that is sent
+            self._closed = True
+        self._ready.clear()
+        for register, callback in self._heard:
+            register(callback, remove=True)
+        self._heard.clear()
+        canvases = (self.canvas, *self.stores)
         if self._in_kernel and not sys.is_finalizing():
-            later = threading.Timer(_LINGER, self._remove)
-            later.daemon = True
-            later.start()
+            for canvas in canvases:
+                self.resize((1, 1), canvas)
+            _Farewell(canvases)
         else:
-            self._remove()
+            _remove(canvases)
 
-    def _remove(self) -> None:
-        for canvas in (self.canvas, *self.stores):
-            close_all(canvas)
+    def _hear(self, register: Callable[..., None], callback: Callable[..., None]) -> None:
+        register(callback)
+        self._heard.append((register, callback))
+
+    def _is_ready(self) -> None:
+        for callback in tuple(self._ready):
+            callback()
+
+
+class _Farewell:
+    """Removes canvases once a page has come to the end of what it was sent.
+
+    A canvas of one pixel is filled last, and the page sends its picture back. It asks for that
+    by saying that it has this canvas; where there is no page yet, the canvases wait for one.
+    """
+
+    def __init__(self, canvases: Iterable[Canvas]) -> None:
+        self._canvases = tuple(canvases)
+        self._last = Canvas(width=1, height=1, sync_image_data=True)
+        self._last.observe(self._drawn, "image_data")
+        self._last.on_client_ready(self._ask)
+
+    def _ask(self) -> None:
+        pen = Pen(self._last)
+        pen.fill("#000000", (0, 0, 1, 1))
+        pen.send()
+
+    def _drawn(self, change: dict[str, bytes]) -> None:
+        with Image.open(io.BytesIO(change["new"])) as picture:
+            filled = picture.convert("RGBA").getpixel((0, 0)) == (0, 0, 0, 255)
+        if filled:
+            self._last.sync_image_data = False  # before it goes: the page would send it once more
+            _remove((*self._canvases, self._last))
+
+
+def _remove(canvases: Iterable[Canvas]) -> None:
+    """Close canvases with what they keep open themselves."""
+    for canvas in canvases:
+        canvas.layout.close()
+        canvas.close()
 
 
 def encode(picture: np.ndarray, quality: int = 90) -> bytes:

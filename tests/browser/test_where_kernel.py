@@ -44,6 +44,14 @@ PAINTED = """index => {
   return canvas && canvas.getContext("2d").getImageData(20, 20, 1, 1).data[3] == 255;
 }"""
 
+# Decoding a picture takes a second.
+LATE_PICTURES = """
+  const { get, set } = Object.getOwnPropertyDescriptor(HTMLImageElement.prototype, "src");
+  Object.defineProperty(HTMLImageElement.prototype, "src", { get, set(url) {
+    setTimeout(() => set.call(this, url), String(url).startsWith("blob:") ? 1000 : 0);
+  } });
+"""
+
 
 def corner(explorer: ExplorerPage) -> list[int]:
     """The first pixels of the gallery, as ``MOVED`` takes them."""
@@ -168,14 +176,26 @@ def test_two_explorers_on_a_voila_page_do_not_disturb_each_other(
         assert (other.pixels() == kept).all()
 
 
-def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
-    page: Page, lab: Callable[[list[str]], LabPage]
-) -> None:
-    def late(route: Route) -> None:  # what draws arrives after the first explorer is gone
+def late_scripts(page: Page) -> None:
+    """Let what draws arrive after the first explorer is gone."""
+
+    def late(route: Route) -> None:
         time.sleep(2)
         route.continue_()
 
     page.route("**/labextensions/ipycanvas/static/*.js", late)
+
+
+def late_pictures(page: Page) -> None:
+    """Let what is drawn be there after the first explorer is gone."""
+    page.add_init_script(LATE_PICTURES)
+
+
+@pytest.mark.parametrize("late", [late_scripts, late_pictures])
+def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
+    page: Page, lab: Callable[[list[str]], LabPage], late: Callable[[Page], None]
+) -> None:
+    late(page)
     unseen = "gone = pw.demo(4)\ngone.wait(20)\ngone.close()"
     explorer = ExplorerPage(lab([HELPERS, unseen, "explorer = pw.demo(4)\nexplorer"]))
     explorer.wait_for_frame()

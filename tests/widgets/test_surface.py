@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from ipycanvas import Canvas, hold_canvas
+from ipywidgets import VBox
+from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
 from pfv_widgets.widgets import surface as module
+from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.surface import Pen, Surface, encode
-from tests.widgets.recorded_page import RecordedPage, happen
+from tests.widgets.recorded_page import RecordedPage, happen, move
 
 MANAGER = Canvas._canvas_manager.default_value
 RED = "#ff0000"
@@ -369,23 +371,89 @@ def test_close_closes_all_canvases(recorded: RecordedPage, surface: Surface) -> 
     assert opened <= recorded.closed
 
 
-def test_in_a_kernel_canvases_outlive_what_the_page_may_still_draw(
-    recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_kernel(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> Surface:
     monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=object()))
-    monkeypatch.setattr(module, "_LINGER", 0.2)
-    surface = Surface("gallery", (20, 30), stores=1)
-    calls: list[int] = []
-    surface.on_ready(lambda: calls.append(1))
-    surface.close()
-    assert not recorded.closed
-    recorded.load_anew(surface.canvas)
-    assert not calls  # what was closed is not painted again
-    canvases = {surface.canvas.comm.comm_id, surface.stores[0].comm.comm_id}
-    deadline = time.monotonic() + 10
-    while not canvases <= recorded.closed:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    return Surface("gallery", (20, 30), stores=1)
+
+
+def newest(recorded: RecordedPage) -> Canvas:
+    """The canvas that was opened last."""
+    opened = [comm for kind, comm, _ in recorded.messages if kind == "comm_open"]
+    canvases = [_instances[comm] for comm in opened if comm in _instances]
+    return next(widget for widget in reversed(canvases) if isinstance(widget, Canvas))
+
+
+def test_in_a_kernel_canvases_stay_until_a_page_has_drawn_what_it_was_sent(
+    recorded: RecordedPage, in_kernel: Surface
+) -> None:
+    canvases = {in_kernel.canvas.model_id, in_kernel.stores[0].model_id}
+    in_kernel.close()
+    in_kernel.close()
+    last = newest(recorded)
+    assert last.model_id not in canvases
+    move(
+        last, image_data=memoryview(png((0, 0, 0, 0), (1, 1)))
+    )  # not filled yet: more is to be drawn
+    assert not canvases & recorded.closed
+    recorded.load_anew(last)
+    assert recorded.drawings[-1].commands[-1][0] == "fillRect"
+    assert (recorded.picture(last) == 0).all()
+    assert (recorded.cover(last) == 1).all()
+    move(last, image_data=memoryview(png((0, 0, 0, 255), (1, 1))))
+    assert canvases | {comm for kind, comm, _ in recorded.messages if kind == "comm_open"} <= (
+        recorded.closed
+    )
+
+
+def test_what_is_closed_is_tiny_and_hears_and_draws_nothing(
+    recorded: RecordedPage, in_kernel: Surface
+) -> None:
+    calls: list[Any] = []
+    in_kernel.on_ready(lambda: calls.append("ready"))
+    in_kernel.on_pointer(down=lambda *at: calls.append(at), out=lambda: calls.append("out"))
+    in_kernel.on_wheel(lambda *by: calls.append(by))
+    in_kernel.on_key(lambda *key: calls.append(key))
+    late = in_kernel.pen()
+    late.fill(RED, (0, 0, 5, 5))
+    in_kernel.close()
+    for canvas in (in_kernel.canvas, *in_kernel.stores):
+        assert recorded.picture(canvas).shape == (1, 1, 3)
+        recorded.load_anew(canvas)
+    for event in ("mouse_down", "mouse_out", "mouse_wheel", "touch_cancel"):
+        happen(in_kernel.canvas, event, x=1, y=2, touches=[])
+    happen(in_kernel.canvas, "key_down", key="z", shift_key=False, ctrl_key=False, meta_key=False)
+    assert not calls
+    assert late.send() == 0
+    assert not recorded.drawings
+
+
+def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
+    surface: Surface, in_kernel: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Widgets close themselves as they are deleted, in whatever thread that comes."""
+    sent, send = threading.Event(), MANAGER._send_custom
+
+    def deleting(*arguments: Any) -> None:
+        in_kernel.close()
+        send(*arguments)
+        sent.set()
+
+    monkeypatch.setattr(MANAGER, "_send_custom", deleting)
+    pen = surface.pen()
+    pen.fill(RED, (0, 0, 5, 5))
+    threading.Thread(target=pen.send, daemon=True).start()
+    assert sent.wait(20)
+
+
+def test_whoever_closes_the_canvas_closes_the_surface(
+    recorded: RecordedPage, in_kernel: Surface
+) -> None:
+    box = VBox([in_kernel.canvas])
+    parts = {in_kernel.canvas.model_id, in_kernel.canvas.layout.model_id}
+    close_all(box)
+    assert not parts & recorded.closed
+    assert in_kernel.canvas.width == 1
 
 
 def test_encoded_heatmaps_keep_their_colours(rng: np.random.Generator) -> None:
