@@ -8,10 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 from ipywidgets import Widget
-from PIL import Image
 
 from pfv_widgets.widgets.grid import GAP, PANES, Box, Grid, Page, Spot
-from pfv_widgets.widgets.surface import FADE, Pen, Surface, encode
+from pfv_widgets.widgets.pen import FADE, Pen
+from pfv_widgets.widgets.pictures import encode, resized
+from pfv_widgets.widgets.surface import Surface
 
 _WIDEST = "632px"  # on the screen: crisp there at one and a half times the pixel density
 _PURE = ("#ff0000", "#00ff00", "#0000ff")
@@ -50,6 +51,13 @@ class ImageGrid:
     ----------
     pixels
         Photos, uint8 ``(N, H, W, 3)``.
+
+    Attributes
+    ----------
+    near
+        Whether quick pictures may go uncompressed: there at once, where the page is near.
+    rough
+        Whether the last heatmaps went that way, with 5 bits of a colour.
     """
 
     def __init__(self, pixels: np.ndarray) -> None:
@@ -60,6 +68,7 @@ class ImageGrid:
         self.surface = Surface("gallery", self.grid.size, stores=3)
         self._photos, self._heat, self._large = self.surface.stores
         self._enlarged = False  # what is in it is the heat
+        self.near = self.rough = False
         layout = self.canvas.layout
         layout.width, layout.max_width = "100%", _WIDEST
         self._heat_file = b""
@@ -104,14 +113,16 @@ class ImageGrid:
         """Send everything with the next frame: a page of the browser has just appeared."""
         self._sent = None
 
-    def paint(self, tiles: np.ndarray | None, look: Look) -> int:
+    def paint(self, tiles: np.ndarray | None, look: Look, *, quick: bool = False) -> int:
         """Show new heatmaps of the page, uint8 ``(n, h, w, 3)`` (None: the last ones).
 
-        ``(h, w)`` is what :meth:`tile_size` says. Returns the bytes of the pictures sent.
+        ``(h, w)`` is what :meth:`tile_size` says; ``quick`` ones are soon followed by others.
+        Returns the bytes of the pictures sent.
         """
         if tiles is not None:
             self._step = self._stored.tile[1] // tiles.shape[2]
-            self._heat_file = encode(self._stored.atlas(tiles))
+            self._heat_file = encode(self._stored.atlas(tiles), near=self.near and quick)
+            self.rough = self._heat_file.startswith(b"BM")
         self.look = look
         self.grid = self._grid_of(self.page, look.view)
         self._resize()
@@ -172,7 +183,7 @@ class ImageGrid:
 
     def _photo_file(self, page: Page) -> bytes:
         indices = self.indices(page)
-        tiles = _resized(self._pixels[indices.start : indices.stop], self._stored.tile)
+        tiles = resized(self._pixels[indices.start : indices.stop], self._stored.tile)
         return encode(self._stored.atlas(tiles))
 
     def _compose(self, pen: Pen) -> None:
@@ -287,10 +298,3 @@ class ImageGrid:
 
     def _panes_of(self, image: int) -> list[Box]:
         return self.grid.panes(image - self.shown.start, self.look.view)
-
-
-def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if pixels.shape[1:3] == size:
-        return pixels
-    resized = [Image.fromarray(one).resize(size[::-1], Image.Resampling.LANCZOS) for one in pixels]
-    return np.stack([np.asarray(one) for one in resized])

@@ -11,7 +11,9 @@ import numpy as np
 from pfv_widgets.engine.cloud import FADED, PAPER, Cloud, Mask, Numbers, Place
 from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.overlay import WIDTH
-from pfv_widgets.widgets.surface import Pen, Surface, encode
+from pfv_widgets.widgets.pen import Pen
+from pfv_widgets.widgets.pictures import encode
+from pfv_widgets.widgets.surface import Surface
 
 OnSelect = Callable[[Mask | None], None]
 OnHover = Callable[[Place | None], None]

@@ -18,8 +18,9 @@ from pfv_widgets.engine.weighting import enlarge
 from pfv_widgets.widgets.controls import Edit, close_all
 from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.overlay import WIDTH, Label, Overlay
+from pfv_widgets.widgets.pictures import encode
 from pfv_widgets.widgets.scree import GREY, toggled, tones
-from pfv_widgets.widgets.surface import Surface, encode
+from pfv_widgets.widgets.surface import Surface
 
 _GAP = 12  # pixels of the canvas between pictures
 _CAPTION = 34  # pixels of the canvas below each

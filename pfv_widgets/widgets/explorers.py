@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,8 @@ class PFVExplorer(w.VBox):
         sides = [self._gallery.widget, self._panel.widget]
         row = w.HBox(sides, layout=w.Layout(width="100%", flex_flow="row wrap"))
         style = w.HTML(text.STYLE, layout=w.Layout(margin="0"))
-        self._parts = w.VBox([style, row, InPage(self.tell)])
+        in_page = InPage(self.tell, self._grid.surface.stores, partial(setattr, self._grid, "near"))
+        self._parts = w.VBox([style, row, in_page])
         try:
             self._painter.draw(self._scene)
         except BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +41,42 @@ class InPage(anywidget.AnyWidget):
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
     - The Tab key leaves a canvas at once, also while the kernel works.
+    - Stores draw an uncompressed picture (:func:`pictures.bitmap`) as they come to it: loading a
+      compressed one takes a page 10 to 20 ms beside its other work. A page of this computer asks
+      for them; through a network the few bytes of a JPEG are there sooner.
 
     Parameters
     ----------
     tell
         Called with a message and its kind when something was copied.
+    stores
+        Canvases that are to draw uncompressed pictures at once.
+    near
+        Called with whether all pages so far do so, and are on this computer.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
     _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
     pictures = traitlets.Dict(PICTURES).tag(sync=True)
+    stores = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
-    def __init__(self, tell: Callable[[str, str], None]) -> None:
-        super().__init__(layout=w.Layout(display="none"))
-        self._tell = tell
+    def __init__(
+        self,
+        tell: Callable[[str, str], None],
+        stores: Iterable[w.Widget] = (),
+        near: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        ids = [store.model_id for store in stores]
+        super().__init__(stores=ids, layout=w.Layout(display="none"))
+        self._tell, self._near = tell, near
+        self._all_near = True
         self.on_msg(self._came)
 
     def _came(self, _: object, content: dict[str, Any], __: object) -> None:
-        if not content.get("characters"):
+        if "near" in content:
+            self._all_near = self._all_near and bool(content["near"])
+            self._near(self._all_near)
+        elif not content.get("characters"):
             self._tell("There is nothing to copy yet.", "warning")
         elif content.get("copied"):
             self._tell(f"Copied {content['characters']} characters.", "ok")

@@ -13,7 +13,9 @@ from pfv_widgets.methods.comparing import Cell
 from pfv_widgets.methods.comparing_scales import Ink, coloured
 from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.methods_layout import WIDTH, Layout
-from pfv_widgets.widgets.surface import Pen, Surface, encode
+from pfv_widgets.widgets.pen import Pen
+from pfv_widgets.widgets.pictures import encode
+from pfv_widgets.widgets.surface import Surface
 
 _GREY, _BLUE, _RED, _ORANGE = "#808080", "#1a73e8", "#d93025", "#d98a00"
 Place = tuple[int, int]  # row and column

@@ -114,7 +114,9 @@ class Painter:
             frame = self._rendered(scene, size)
             tiles = _bytes(frame, scene.selection)
             self._grid.turn(scene.page)
-        self._grid.paint(tiles, self._look(scene))
+        elif wanted is not None and self._grid.rough:
+            tiles = _bytes(frame, scene.selection)
+        self._grid.paint(tiles, self._look(scene), quick=wanted is None)
         pointed = self.scene is None or (scene.hover, scene.cursor, scene.settings) != (
             self.scene.hover, self.scene.cursor, self.scene.settings,
         )  # fmt: skip
@@ -216,6 +218,8 @@ class Painter:
 
     def _gains(self, scene: Scene) -> bool:
         """Whether a finer picture than the one on show would show more."""
+        if self._grid.rough:
+            return True
         fine = self._grid.tile_size(scene.page, self._finest(scene))
         return self.frame is not None and fine[1] > self.frame.heatmaps.shape[2]
 

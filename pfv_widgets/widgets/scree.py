@@ -15,7 +15,8 @@ from pfv_widgets.engine.settings import Settings
 from pfv_widgets.widgets.controls import Edit, Showing, close_all
 from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.surface import Pen, Surface
+from pfv_widgets.widgets.pen import Pen
+from pfv_widgets.widgets.surface import Surface
 
 GREY = "#808080"  # seen on light and on dark pages
 _LEFT = 82  # pixels of the canvas for the labels of the axis

@@ -11,8 +11,10 @@ import numpy as np
 
 from pfv_widgets.engine.stages import Weights
 from pfv_widgets.widgets.grid import Box
+from pfv_widgets.widgets.pen import FADE, Pen
+from pfv_widgets.widgets.pictures import encode
 from pfv_widgets.widgets.sheet import BAR, TRACK, WIDTH, Sheet
-from pfv_widgets.widgets.surface import FADE, Pen, Surface, encode
+from pfv_widgets.widgets.surface import Surface
 
 _HEAVIEST = 2.0  # weight of a full bar
 _BLUE, _ORANGE, _GREY = "#1a73e8", "#d98a00", "#808080"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pfv_widgets.widgets.canvas import ImageGrid, Look, Ring
 from pfv_widgets.widgets.grid import Page, Spot
-from pfv_widgets.widgets.surface import Pen
+from pfv_widgets.widgets.pen import Pen
 from tests.widgets.recorded_page import RecordedPage, happen
 
 SIZE = 468  # of the tiles of four images

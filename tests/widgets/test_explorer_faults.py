@@ -12,7 +12,7 @@ from ipycanvas import Canvas
 
 from pfv_widgets.widgets import gallery, moves
 from pfv_widgets.widgets.explorers import PFVExplorer
-from pfv_widgets.widgets.surface import Pen
+from pfv_widgets.widgets.pen import Pen
 from tests.widgets.conftest import Open
 from tests.widgets.reading import (
     click,

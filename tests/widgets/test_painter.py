@@ -20,8 +20,8 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.canvas import ImageGrid, Look
 from pfv_widgets.widgets.grid import Page, Spot
 from pfv_widgets.widgets.painter import Painter
+from pfv_widgets.widgets.pen import Pen
 from pfv_widgets.widgets.scene import Scene, Selection
-from pfv_widgets.widgets.surface import Pen
 from tests.networks import blobs, tiny
 from tests.widgets.recorded_page import RecordedPage
 

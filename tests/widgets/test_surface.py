@@ -17,7 +17,9 @@ from PIL import Image
 
 from pfv_widgets.widgets import surface as module
 from pfv_widgets.widgets.controls import close_all
-from pfv_widgets.widgets.surface import Pen, Surface, encode
+from pfv_widgets.widgets.pen import Pen
+from pfv_widgets.widgets.pictures import encode
+from pfv_widgets.widgets.surface import Surface
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
 MANAGER = Canvas._canvas_manager.default_value
