@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from ipywidgets import Widget
 
-from pfv_widgets.widgets.grid import GAP, PANES, Box, Grid, Page, Spot
+from pfv_widgets.widgets.grid import GAP, PANES, WHOLE, Box, Grid, Page, Spot
 from pfv_widgets.widgets.pen import FADE, Pen
 from pfv_widgets.widgets.pictures import encode, resized
 from pfv_widgets.widgets.surface import Surface
@@ -192,10 +192,10 @@ class ImageGrid:
             self._compose_panes(pen)
         else:
             pen.alpha(1.0)
-            if look.view != "heatmap":
-                self._whole(pen, self._photos, 1)
-            if look.view != "photo" and self._heat_file:
-                pen.alpha(1.0 if look.view == "heatmap" else look.opacity)
+            self._whole(pen, self._photos, 1)
+            if self._heat_file:
+                alpha = WHOLE.get(look.view)
+                pen.alpha(look.opacity if alpha is None else alpha)
                 if look.view == "split":
                     with pen.inside(self._right_parts()):
                         self._whole(pen, *self._best_heat)

@@ -29,7 +29,7 @@ from pfv_widgets.widgets.composition import weights_of
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.gallery import Gallery
 from pfv_widgets.widgets.history import History
-from pfv_widgets.widgets.in_page import InPage
+from pfv_widgets.widgets.in_page import InPage, following
 from pfv_widgets.widgets.pages import Pages
 from pfv_widgets.widgets.painter import Painter
 from pfv_widgets.widgets.panel import Panel
@@ -80,7 +80,9 @@ class PFVExplorer(w.VBox):
         sides = [self._gallery.widget, self._panel.widget]
         row = w.HBox(sides, layout=w.Layout(width="100%", flex_flow="row wrap"))
         style = w.HTML(text.STYLE, layout=w.Layout(margin="0"))
-        in_page = InPage(self.tell, self._grid.surface.stores, partial(setattr, self._grid, "near"))
+        surface, knobs = self._grid.surface, self._panel.knobs
+        live = following(surface, knobs["opacity"], knobs["view"])
+        in_page = InPage(self.tell, surface.stores, partial(setattr, self._grid, "near"), live)
         self._parts = w.VBox([style, row, in_page])
         try:
             self._painter.draw(self._scene)

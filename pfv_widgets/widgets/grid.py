@@ -15,6 +15,8 @@ _WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quic
 _TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
 
+# How opaque the heatmaps are where they are drawn in one piece over the photos; None: as asked for
+WHOLE = {"overlay": None, "heatmap": 1.0, "photo": 0.0}
 PANES = {"side by side": (2, 1), "rgb split": (2, 2)}  # pictures in a tile, across and down
 
 

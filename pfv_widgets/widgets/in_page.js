@@ -159,12 +159,80 @@ const hasten = async (model) => {
   return true;
 };
 
+// The part of a message that puts a gallery together, if it draws the heatmaps in one piece: then
+// `alpha` is the place of the command that says how opaque they are.
+const composition = (commands, { codes, gallery, heat }) => {
+  const turns = ([code]) => code === codes.switchCanvas;
+  const from = commands.findIndex((one) => turns(one) && one[1][0] === gallery);
+  if (from < 0) return;
+  const end = commands.findIndex((one, place) => place > from && turns(one));
+  const part = commands.slice(from, end < 0 ? undefined : end + 1);  // it turns away again
+  const drawn = part.findIndex(([code, [what]]) => code === codes.drawImage && heat.includes(what));
+  const before = part.slice(0, Math.max(0, drawn));
+  const alpha = before.findLastIndex(([code, [what]]) => code === codes.set && what === codes.alpha);
+  return { part, alpha: before.some(([code]) => code === codes.save) ? -1 : alpha };
+};
+
+// Opacity and view follow the hand without the kernel: what it put together last is drawn again
+// with the heatmaps as opaque as the controls say now. Its own picture comes later, and is the
+// same; where the hand has gone on in the meantime, it is drawn over before anyone sees it.
+const follow = async (model) => {
+  const live = model.get("live");
+  if (!live.gallery) return;
+  const find = (id) => model.widget_manager.get_model(id.replace("IPY_MODEL_", ""));
+  const [gallery, opacity, view] = await Promise.all(
+    [live.gallery, live.opacity, live.view].map(find));
+  const manager = gallery.get("_canvas_manager");
+  if (typeof manager?.processCommand !== "function" || !manager.currentProcessing?.then) return;
+  const wanted = () => {
+    const fixed = live.alphas[view.get("index")];
+    return fixed === "opacity" ? opacity.get("value") : fixed;
+  };
+  let last, planned = false;
+  const draw = async () => {
+    planned = false;
+    const alpha = wanted();
+    if (!(last?.alpha >= 0) || alpha === "none") return;
+    const part = last.part.slice();
+    part[last.alpha] = [live.codes.set, [live.codes.alpha, alpha], 0];
+    try {
+      manager.canvasesToUpdate = [];
+      await manager.processCommand(part, []);
+      gallery.syncViews();
+    } catch (error) {  // the queue of all canvases must go on
+      console.warn(error);
+      last = undefined;
+    }
+  };
+  const plan = () => {
+    if (planned || !(last?.alpha >= 0)) return;
+    planned = true;
+    manager.currentProcessing = manager.currentProcessing.then(draw);
+  };
+  const heard = (_, [commands]) => {
+    const all = JSON.parse(new TextDecoder().decode(commands));
+    const found = Array.isArray(all[0]) ? composition(all, live) : undefined;
+    if (!found) return;
+    last = found;
+    if (last.alpha >= 0 && last.part[last.alpha][1][1] !== wanted()) plan();
+  };
+  manager.on("msg:custom", heard);
+  opacity.on("change:value", plan);
+  view.on("change:index", plan);
+  return () => {
+    manager.off("msg:custom", heard);
+    opacity.off("change:value", plan);
+    view.off("change:index", plan);
+  };
+};
+
 const HERE = ["localhost", "127.0.0.1", "[::1]"];
 
 export default {
   async initialize({ model }) {
     const near = await hasten(model) && HERE.includes(location.hostname);
     model.send({ near });
+    return await follow(model);
   },
   render({ model, el }) {
     const leaving = new AbortController();

@@ -1,4 +1,4 @@
-"""What only a script in the page can do: names for screen readers, the clipboard, the Tab key."""
+"""What a script in the page does: names, the clipboard, the Tab key, and drawing at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Any
 import anywidget
 import ipywidgets as w
 import traitlets
+
+from pfv_widgets.widgets.grid import WHOLE
+from pfv_widgets.widgets.pen import CODES
+from pfv_widgets.widgets.surface import Surface
 
 # Kind of picture → its role for a screen reader, and what it is called. Those that arrow keys
 # work on are applications: a screen reader then leaves the keys to them.
@@ -41,6 +45,7 @@ class InPage(anywidget.AnyWidget):
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
     - The Tab key leaves a canvas at once, also while the kernel works.
+    - The gallery follows opacity and view at once; the kernel confirms it.
     - Stores draw an uncompressed picture (:func:`pictures.bitmap`) as they come to it: loading a
       compressed one takes a page 10 to 20 ms beside its other work. A page of this computer asks
       for them; through a network the few bytes of a JPEG are there sooner.
@@ -53,21 +58,25 @@ class InPage(anywidget.AnyWidget):
         Canvases that are to draw uncompressed pictures at once.
     near
         Called with whether all pages so far do so, and are on this computer.
+    live
+        Controls that the gallery follows without the kernel, see :func:`following`.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
     _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
     pictures = traitlets.Dict(PICTURES).tag(sync=True)
     stores = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    live = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
         tell: Callable[[str, str], None],
         stores: Iterable[w.Widget] = (),
         near: Callable[[bool], None] = lambda _: None,
+        live: dict[str, Any] | None = None,
     ) -> None:
         ids = [store.model_id for store in stores]
-        super().__init__(stores=ids, layout=w.Layout(display="none"))
+        super().__init__(stores=ids, live=live or {}, layout=w.Layout(display="none"))
         self._tell, self._near = tell, near
         self._all_near = True
         self.on_msg(self._came)
@@ -82,6 +91,23 @@ class InPage(anywidget.AnyWidget):
             self._tell(f"Copied {content['characters']} characters.", "ok")
         else:
             self._tell(_REFUSED, "warning")
+
+
+def following(surface: Surface, opacity: w.FloatSlider, view: w.Dropdown) -> dict[str, Any]:
+    """Say how a script finds what the gallery follows, and how opaque heatmaps are in each view.
+
+    The stores of ``surface`` are those of the photos, then those of the heatmaps.
+    """
+    gallery, *heat = (f"IPY_MODEL_{c.model_id}" for c in (surface.canvas, *surface.stores[1:]))
+    alphas = [WHOLE.get(name, "none") for name in view.options]
+    return {
+        "codes": CODES,
+        "gallery": gallery,
+        "heat": heat,
+        "opacity": opacity.model_id,
+        "view": view.model_id,
+        "alphas": ["opacity" if alpha is None else alpha for alpha in alphas],
+    }
 
 
 def copy_button() -> w.Button:

@@ -13,6 +13,11 @@ from ipycanvas.canvas import COMMANDS
 from pfv_widgets.widgets.grid import Box
 
 FADE = ("#808080", 0.72)  # over an image that is out of the basis, as in Frame.composite
+# What a script in a page has to know to read the commands of a pen.
+CODES = {
+    **{name: COMMANDS[name] for name in ("drawImage", "save", "set", "switchCanvas")},
+    "alpha": Canvas.ATTRS["global_alpha"],
+}
 # ipycanvas remembers one current canvas for a whole process. Held again by whoever holds it: the
 # garbage collector closes, anywhere, what was closed before.
 sending = threading.RLock()

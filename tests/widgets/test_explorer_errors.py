@@ -134,7 +134,7 @@ def test_error_while_sending_is_told_and_the_next_change_is_painted(
 ) -> None:
     recorded.load_anew(explorer._grid.canvas)
 
-    def fail(*_: object) -> int:
+    def fail(*_: object, **__: object) -> int:
         raise OSError("the line is broken")
 
     with monkeypatch.context() as patch:

@@ -43,8 +43,8 @@ class Studio:
         self.on_seen: Callable[[], None] = lambda: None
         paint = self.grid.paint
 
-        def painted(tiles: np.ndarray | None, look: Look) -> int:
-            sent = paint(tiles, look)
+        def painted(tiles: np.ndarray | None, look: Look, *, quick: bool = False) -> int:
+            sent = paint(tiles, look, quick=quick)
             self.widths.append(None if tiles is None else tiles.shape[2])
             self.on_paint()
             return sent
@@ -139,6 +139,27 @@ def test_small_pictures_are_painted_on_one_core_and_networks_run_on_all(studio: 
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(many)
+
+
+@pytest.mark.parametrize(("side", "finer"), [(120, True), (40, False)])
+def test_picture_that_went_uncompressed_is_followed_by_one_with_all_its_colours(
+    recorded: RecordedPage, side: int, finer: bool
+) -> None:
+    studio = Studio(recorded, number=4, side=side)
+    try:
+        studio.grid.near = True
+        scene = studio.with_(sigma=2.0)
+        recorded.drawings.clear()
+        coarse, fine = studio.paint(scene)
+        assert coarse is not None
+        assert fine is not None
+        assert (fine > coarse) == finer
+        kinds = [file[:2] for drawing in recorded.drawings for file in drawing.pictures]
+        assert kinds == [b"BM", b"\xff\xd8"]
+        assert not studio.grid.rough
+        assert studio.paint(studio.with_(scene, opacity=0.3)) == [None]
+    finally:
+        studio.close()
 
 
 def test_fine_picture_is_that_of_the_engine(studio: Studio) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from ipycanvas import Canvas, hold_canvas
 from ipywidgets import VBox
@@ -18,7 +17,6 @@ from PIL import Image
 from pfv_widgets.widgets import surface as module
 from pfv_widgets.widgets.controls import close_all
 from pfv_widgets.widgets.pen import Pen
-from pfv_widgets.widgets.pictures import encode
 from pfv_widgets.widgets.surface import Surface
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
@@ -456,11 +454,3 @@ def test_whoever_closes_the_canvas_closes_the_surface(
     close_all(box)
     assert not parts & recorded.closed
     assert in_kernel.canvas.width == 1
-
-
-def test_encoded_heatmaps_keep_their_colours(rng: np.random.Generator) -> None:
-    coarse = rng.integers(0, 255, (12, 12, 3)).astype(np.uint8)
-    picture = np.asarray(Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC))
-    again = np.asarray(Image.open(io.BytesIO(encode(picture))), float)
-    noise = ((again - picture) ** 2).mean()
-    assert 10 * np.log10(255**2 / noise) > 38  # dB

@@ -1,0 +1,163 @@
+"""What the script in the page draws by itself is what the kernel draws, and is there at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.browser.explorer_page import HELPERS, ExplorerPage
+from tests.browser.lab import LabPage
+
+OpenLab = Callable[[list[str]], LabPage]
+
+DEMO = [HELPERS, "explorer = pw.demo(4)\nexplorer"]
+NO_SCRIPT = """
+from pfv_widgets.widgets.in_page import InPage
+InPage._esm = "export default { render() {} }"
+"""
+# What a picture shows while a hand moves stays: no fine one follows.
+ONLY_QUICK = """
+explorer._painter._gains = lambda scene: False
+explorer.settings = replace(explorer.settings, sigma=2.0)
+print(rests(explorer), explorer._grid.rough)
+"""
+# Reads a pixel before each picture of the screen, while a key is pressed again and again.
+SAMPLED = """async (handle, [key, times, x, y]) => {
+  const canvas = document.querySelector("canvas.pfv-gallery"), seen = [];
+  const look = () => {
+    seen.push([...canvas.getContext("2d").getImageData(x, y, 1, 1).data.slice(0, 3)]);
+    ahead = requestAnimationFrame(look);
+  };
+  let ahead = requestAnimationFrame(look);
+  for (let i = 0; i < times; i++) {
+    handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  cancelAnimationFrame(ahead);
+  return seen;
+}"""
+
+
+@pytest.fixture
+def explorer(lab: OpenLab) -> ExplorerPage:
+    explorer = ExplorerPage(lab(DEMO))
+    explorer.wait_for_frame()
+    explorer.wait_until("explorer._grid.near", "True")  # the script is there
+    return explorer
+
+
+@contextmanager
+def standing_still(explorer: ExplorerPage) -> Iterator[None]:
+    """Stop the process of the kernel for a while."""
+    kernel = int(explorer.run("import os\nprint(os.getpid())"))
+    os.kill(kernel, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(kernel, signal.SIGCONT)
+
+
+def painted(explorer: ExplorerPage, **settings: object) -> npt.NDArray[np.int16]:
+    """What the kernel draws for some settings."""
+    changes = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    explorer.run(f"explorer.settings = replace(explorer.settings, {changes})")
+    return explorer.settled()
+
+
+def wait_for_pixels(explorer: ExplorerPage, wanted: npt.NDArray[np.int16]) -> None:
+    """Wait until the gallery shows this, give or take the rounding of a mixture."""
+    off = 256
+    for _ in range(200):
+        off = int(np.abs(explorer.pixels() - wanted).max())
+        if off <= 2:
+            return
+        explorer.page.page.wait_for_timeout(50)
+    raise AssertionError(f"a pixel is off by {off}")
+
+
+def test_gallery_follows_opacity_and_view_while_the_kernel_stands_still(
+    explorer: ExplorerPage,
+) -> None:
+    looks = {view: painted(explorer, view=view) for view in ("heatmap", "photo")}
+    half = painted(explorer, view="overlay", opacity=0.5)
+    for one in looks.values():
+        assert np.abs(one - half).max() > 50
+    with standing_still(explorer):
+        for view, wanted in looks.items():
+            explorer.choice("View").select_option(view)
+            wait_for_pixels(explorer, wanted)
+        explorer.choice("View").select_option("overlay")
+        wait_for_pixels(explorer, half)
+        for key, view in (("Home", "photo"), ("End", "heatmap")):
+            explorer.slider("Opacity").press(key)
+            wait_for_pixels(explorer, looks[view])
+    explorer.wait_until("(explorer.settings.opacity, explorer.settings.view)", "(1.0, 'overlay')")
+    assert np.abs(explorer.settled() - looks["heatmap"]).max() <= 2
+
+
+def test_what_the_page_cannot_draw_waits_for_the_kernel(explorer: ExplorerPage) -> None:
+    split = painted(explorer, view="split", opacity=0.5)
+    with standing_still(explorer):
+        explorer.slider("Opacity").press("ArrowRight")
+        explorer.page.page.wait_for_timeout(300)
+        assert (explorer.pixels() == split).all()
+        explorer.choice("View").select_option("overlay")
+        explorer.page.page.wait_for_timeout(300)
+        assert (explorer.pixels() == split).all()
+    explorer.wait_until("(explorer.settings.opacity, explorer.settings.view)", "(0.51, 'overlay')")
+    by_hand = explorer.settled()
+    assert np.abs(by_hand - split).max() > 5
+    assert np.abs(painted(explorer, view="split", opacity=0.5) - split).max() <= 2
+    assert np.abs(painted(explorer, view="overlay", opacity=0.51) - by_hand).max() <= 2
+
+
+def test_gallery_follows_after_the_page_was_loaded_anew(explorer: ExplorerPage) -> None:
+    page = explorer.page
+    assert isinstance(page, LabPage)
+    page.reload()
+    explorer.wait_for_frame()
+    photo = painted(explorer, opacity=0.0)
+    painted(explorer, opacity=0.5)
+    with standing_still(explorer):
+        explorer.slider("Opacity").press("Home")
+        wait_for_pixels(explorer, photo)
+
+
+@pytest.mark.parametrize(("opacity", "key"), [(0.0, "ArrowRight"), (1.0, "ArrowLeft")])
+def test_no_picture_of_an_older_opacity_comes_between(
+    explorer: ExplorerPage, opacity: float, key: str
+) -> None:
+    photo, heat = painted(explorer, opacity=0.0), painted(explorer, opacity=1.0)
+    apart = np.abs(heat - photo).max(2)
+    y, x = np.unravel_index(int(apart.argmax()), apart.shape)
+    channel = int(np.abs(heat - photo)[y, x].argmax())
+    painted(explorer, opacity=opacity)
+    handle = explorer.slider("Opacity").element_handle()
+    assert handle is not None
+    seen = np.array(handle.evaluate(SAMPLED, [key, 100, int(x), int(y)]))[:, channel]
+    towards, start = (heat, photo) if opacity == 0.0 else (photo, heat)
+    steps = np.diff(seen) * np.sign(int(towards[y, x, channel]) - int(start[y, x, channel]))
+    assert steps.min() >= -1  # it never goes back
+    assert len(np.unique(seen)) > 10
+    assert abs(int(seen[-1]) - int(towards[y, x, channel])) <= 2
+
+
+def test_uncompressed_pictures_are_drawn_as_they_are(explorer: ExplorerPage) -> None:
+    assert explorer.run(ONLY_QUICK) == "True True"
+    explorer.wait_for_frame(0, 1, 2, 3)
+
+
+def test_uncompressed_pictures_need_no_script(lab: OpenLab) -> None:
+    explorer = ExplorerPage(lab([HELPERS, NO_SCRIPT, "explorer = pw.demo(4)\nexplorer"]))
+    explorer.wait_for_frame()
+    assert explorer.run("print(explorer._grid.near)") == "False"
+    explorer.run("explorer._grid.near = True")
+    assert explorer.run(ONLY_QUICK) == "True True"
+    explorer.wait_for_frame(0, 1, 2, 3)
