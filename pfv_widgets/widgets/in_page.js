@@ -127,7 +127,7 @@ const serve = (root, model, signal) => {
 
 // Pixels of a picture as pictures.py writes it; nothing of any other.
 const unpacked = (file) => {
-  const { buffer, byteOffset, byteLength } = file;
+  const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(file) ? file : new DataView(file);
   const view = new DataView(buffer, byteOffset, byteLength);
   if (byteLength < 66 || view.getUint16(0) !== 0x424d || view.getUint16(28, true) !== 16) return;
   const start = byteOffset + view.getUint32(10, true);
@@ -209,8 +209,9 @@ const follow = async (model) => {
     planned = true;
     manager.currentProcessing = manager.currentProcessing.then(draw);
   };
-  const heard = (_, [commands]) => {
-    const all = JSON.parse(new TextDecoder().decode(commands));
+  const heard = (_, buffers) => {
+    if (!buffers?.length) return;
+    const all = JSON.parse(new TextDecoder().decode(buffers[0]));
     const found = Array.isArray(all[0]) ? composition(all, live) : undefined;
     if (!found) return;
     last = found;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,11 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 import pytest
+from playwright.sync_api import expect
 
-from tests.browser.explorer_page import HELPERS, ExplorerPage
+from tests.browser.explorer_page import HELPERS, ExplorerPage, settle, settling
 from tests.browser.lab import LabPage
+from tests.browser.widget_page import WidgetPage
 
 OpenLab = Callable[[list[str]], LabPage]
 
@@ -53,10 +56,14 @@ def explorer(lab: OpenLab) -> ExplorerPage:
     return explorer
 
 
+def process(explorer: ExplorerPage) -> int:
+    """The number of the kernel's process."""
+    return int(explorer.run("import os\nprint(os.getpid())"))
+
+
 @contextmanager
-def standing_still(explorer: ExplorerPage) -> Iterator[None]:
-    """Stop the process of the kernel for a while."""
-    kernel = int(explorer.run("import os\nprint(os.getpid())"))
+def standing_still(kernel: int) -> Iterator[None]:
+    """Stop the process of a kernel for a while."""
     os.kill(kernel, signal.SIGSTOP)
     try:
         yield
@@ -89,7 +96,7 @@ def test_gallery_follows_opacity_and_view_while_the_kernel_stands_still(
     half = painted(explorer, view="overlay", opacity=0.5)
     for one in looks.values():
         assert np.abs(one - half).max() > 50
-    with standing_still(explorer):
+    with standing_still(process(explorer)):
         for view, wanted in looks.items():
             explorer.choice("View").select_option(view)
             wait_for_pixels(explorer, wanted)
@@ -104,7 +111,7 @@ def test_gallery_follows_opacity_and_view_while_the_kernel_stands_still(
 
 def test_what_the_page_cannot_draw_waits_for_the_kernel(explorer: ExplorerPage) -> None:
     split = painted(explorer, view="split", opacity=0.5)
-    with standing_still(explorer):
+    with standing_still(process(explorer)):
         explorer.slider("Opacity").press("ArrowRight")
         explorer.page.page.wait_for_timeout(300)
         assert (explorer.pixels() == split).all()
@@ -125,9 +132,32 @@ def test_gallery_follows_after_the_page_was_loaded_anew(explorer: ExplorerPage) 
     explorer.wait_for_frame()
     photo = painted(explorer, opacity=0.0)
     painted(explorer, opacity=0.5)
-    with standing_still(explorer):
+    with standing_still(process(explorer)):
         explorer.slider("Opacity").press("Home")
         wait_for_pixels(explorer, photo)
+
+
+@pytest.mark.parametrize("place", ["notebook7", "voila"])
+def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) -> None:
+    cells = ["import os\nprint('kernel', os.getpid())"]
+    cells += ["import pfv_widgets as pw\nexplorer = pw.demo(4)\nexplorer", settling("explorer")]
+    page: WidgetPage = request.getfixturevalue(place)(cells)
+    explorer = ExplorerPage(page)
+    expect(explorer.status).to_contain_text("Updated in")
+    expect(explorer.box).to_contain_class("pfv-scripted")
+    found = re.search(
+        r"kernel (\d+)", page.page.get_by_text(re.compile(r"^kernel \d+")).inner_text()
+    )
+    assert found is not None
+    looks = {}
+    for key in ("Home", "End"):
+        explorer.slider("Opacity").press(key)
+        settle(page)
+        looks[key] = explorer.pixels()
+    assert np.abs(looks["Home"] - looks["End"]).max() > 50
+    with standing_still(int(number)):
+        explorer.slider("Opacity").press("Home")
+        wait_for_pixels(explorer, looks["Home"])
 
 
 @pytest.mark.parametrize(("opacity", "key"), [(0.0, "ArrowRight"), (1.0, "ArrowLeft")])
