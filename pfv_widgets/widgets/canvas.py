@@ -51,13 +51,6 @@ class ImageGrid:
     ----------
     pixels
         Photos, uint8 ``(N, H, W, 3)``.
-
-    Attributes
-    ----------
-    near
-        Whether quick pictures may go uncompressed: there at once, where the page is near.
-    rough
-        Whether the last heatmaps went that way, with 5 bits of a colour.
     """
 
     def __init__(self, pixels: np.ndarray) -> None:
@@ -68,7 +61,7 @@ class ImageGrid:
         self.surface = Surface("gallery", self.grid.size, stores=3)
         self._photos, self._heat, self._large = self.surface.stores
         self._enlarged = False  # what is in it is the heat
-        self.near = self.rough = False
+        self.near = False  # whether all pages are, and quick pictures may go uncompressed
         layout = self.canvas.layout
         layout.width, layout.max_width = "100%", _WIDEST
         self._heat_file = b""
@@ -87,6 +80,11 @@ class ImageGrid:
         """Height and width of the photos."""
         height, width = self._pixels.shape[1:3]
         return height, width
+
+    @property
+    def rough(self) -> bool:
+        """Whether the heatmaps went uncompressed, with 5 bits of a colour."""
+        return self._heat_file.startswith(b"BM")
 
     @property
     def shown(self) -> range:
@@ -122,7 +120,6 @@ class ImageGrid:
         if tiles is not None:
             self._step = self._stored.tile[1] // tiles.shape[2]
             self._heat_file = encode(self._stored.atlas(tiles), near=self.near and quick)
-            self.rough = self._heat_file.startswith(b"BM")
         self.look = look
         self.grid = self._grid_of(self.page, look.view)
         self._resize()
@@ -194,8 +191,8 @@ class ImageGrid:
             pen.alpha(1.0)
             self._whole(pen, self._photos, 1)
             if self._heat_file:
-                alpha = WHOLE.get(look.view)
-                pen.alpha(look.opacity if alpha is None else alpha)
+                fixed = WHOLE.get(look.view)
+                pen.alpha(look.opacity if fixed is None else fixed)
                 if look.view == "split":
                     with pen.inside(self._right_parts()):
                         self._whole(pen, *self._best_heat)

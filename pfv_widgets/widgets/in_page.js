@@ -139,8 +139,8 @@ const unpacked = (file) => {
   for (let row = 0, to = 0; row < height; row++)
     for (let from = row * across, end = from + width; from < end; from++) {
       const word = words[from], red = word >> 11, green = word >> 5 & 63, blue = word & 31;
-      pixels[to++] = (0xff << 24 | (blue << 3 | blue >> 2) << 16
-        | (green << 2 | green >> 4) << 8 | (red << 3 | red >> 2)) >>> 0;
+      pixels[to++] = 0xff << 24 | (blue << 3 | blue >> 2) << 16
+        | (green << 2 | green >> 4) << 8 | (red << 3 | red >> 2);
     }
   return picture;
 };

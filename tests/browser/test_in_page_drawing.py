@@ -30,6 +30,12 @@ explorer._painter._gains = lambda scene: False
 explorer.settings = replace(explorer.settings, sigma=2.0)
 print(rests(explorer), explorer._grid.rough)
 """
+# Counts the pictures that the page loads as files from now on.
+COUNT_LOADS = """() => {
+  window.loads = 0;
+  const make = URL.createObjectURL;
+  URL.createObjectURL = (file) => { window.loads++; return make.call(URL, file); };
+}"""
 # Reads a pixel before each picture of the screen, while a key is pressed again and again.
 SAMPLED = """async (handle, [key, times, x, y]) => {
   const canvas = document.querySelector("canvas.pfv-gallery"), seen = [];
@@ -177,14 +183,20 @@ def test_no_picture_of_an_older_opacity_comes_between(
 
 
 def test_uncompressed_pictures_are_drawn_as_they_are(explorer: ExplorerPage) -> None:
+    explorer.settled()
+    explorer.page.page.evaluate(COUNT_LOADS)
     assert explorer.run(ONLY_QUICK) == "True True"
     explorer.wait_for_frame(0, 1, 2, 3)
+    assert explorer.page.page.evaluate("window.loads") == 0
 
 
 def test_uncompressed_pictures_need_no_script(lab: OpenLab) -> None:
     explorer = ExplorerPage(lab([HELPERS, NO_SCRIPT, "explorer = pw.demo(4)\nexplorer"]))
     explorer.wait_for_frame()
     assert explorer.run("print(explorer._grid.near)") == "False"
+    explorer.settled()
+    explorer.page.page.evaluate(COUNT_LOADS)
     explorer.run("explorer._grid.near = True")
     assert explorer.run(ONLY_QUICK) == "True True"
     explorer.wait_for_frame(0, 1, 2, 3)
+    assert explorer.page.page.evaluate("window.loads") == 1

@@ -392,15 +392,14 @@ def test_in_a_kernel_canvases_stay_until_a_page_has_drawn_what_it_was_sent(
     in_kernel.close()
     last = newest(recorded)
     assert last.model_id not in canvases
-    move(
-        last, image_data=memoryview(png((0, 0, 0, 0), (1, 1)))
-    )  # not filled yet: more is to be drawn
+    empty, filled = (memoryview(png((0, 0, 0, alpha), (1, 1))) for alpha in (0, 255))
+    move(last, image_data=empty)  # more is to be drawn before it
     assert not canvases & recorded.closed
     recorded.load_anew(last)
     assert recorded.drawings[-1].commands[-1][0] == "fillRect"
     assert (recorded.picture(last) == 0).all()
     assert (recorded.cover(last) == 1).all()
-    move(last, image_data=memoryview(png((0, 0, 0, 255), (1, 1))))
+    move(last, image_data=filled)
     assert canvases | {comm for kind, comm, _ in recorded.messages if kind == "comm_open"} <= (
         recorded.closed
     )
