@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from ipywidgets import Widget
 
-from pfv_widgets.widgets.grid import GAP, PANES, WHOLE, Box, Grid, Page, Spot
-from pfv_widgets.widgets.pen import FADE, Pen
+from pfv_widgets.widgets.grid import GAP, PANES, Grid, Page, Spot
 from pfv_widgets.widgets.pictures import encode, resized
 from pfv_widgets.widgets.surface import Surface
+from pfv_widgets.widgets.tiles import Look, Tiles
 
 _WIDEST = "632px"  # on the screen: crisp there at one and a half times the pixel density
-_PURE = ("#ff0000", "#00ff00", "#0000ff")
-
-
-@dataclass(frozen=True)
-class Ring:
-    """A mark around a spot, in a colour with a dark or light rim."""
-
-    spot: Spot
-    colour: str
-    bold: bool = False
-
-
-@dataclass(frozen=True)
-class Look:
-    """How the tiles are put together in the browser; none of it sends a picture."""
-
-    opacity: float = 0.65
-    view: str = "overlay"
-    split: float = 0.5
-    out: frozenset[int] = frozenset()
-    cursor: int | None = None
-    rings: tuple[Ring, ...] = ()
-    frame: tuple[Spot, Spot] | None = None  # corners of what is being brushed, in one image
 
 
 class ImageGrid:
@@ -133,10 +109,14 @@ class ImageGrid:
             pen.put(self._heat_file)
             self._enlarged = False
         elif self._step > 1 and not self._enlarged and self._heat_file:
-            self._enlarge(pen)
+            # The look changes for the first time: then a hand moves what sends no pixels, and
+            # the same heatmaps are drawn again and again, which takes half the time so.
+            self._tiles().enlarge(pen)
+            self._enlarged = True
         pen.on(self.canvas)
-        self._compose(pen)
-        size = pen.send()
+        picture = self._tiles()
+        picture.draw(pen)
+        size = pen.send({"gallery": self.canvas.model_id, **picture.told()})
         self._sent = self.page
         return size
 
@@ -183,115 +163,10 @@ class ImageGrid:
         tiles = resized(self._pixels[indices.start : indices.stop], self._stored.tile)
         return encode(self._stored.atlas(tiles))
 
-    def _compose(self, pen: Pen) -> None:
-        look = self.look
-        if look.view in PANES:
-            self._compose_panes(pen)
-        else:
-            pen.alpha(1.0)
-            self._whole(pen, self._photos, 1)
-            if self._heat_file:
-                fixed = WHOLE.get(look.view)
-                pen.alpha(look.opacity if fixed is None else fixed)
-                if look.view == "split":
-                    with pen.inside(self._right_parts()):
-                        self._whole(pen, *self._best_heat)
-                else:
-                    self._whole(pen, *self._best_heat)
-            if gaps := self.grid.gaps():  # what the photos and heatmaps spilled over
-                pen.clear(*gaps)
-        self._mark(pen)
-
-    def _compose_panes(self, pen: Pen) -> None:
-        """Draw every image several times: beside itself, or with its colours apart."""
-        heat = bool(self._heat_file)
-        apart = self.look.view == "rgb split"
-        pen.clear()
-        for place in range(self.grid.number):
-            first, *others = self.grid.panes(place, self.look.view)
-            pen.alpha(1.0)
-            if heat and apart:
-                self._one(pen, self._heat, self._step, place, first)
-            else:
-                self._one(pen, self._photos, 1, place, first)
-            for colour, box in zip(_PURE, others, strict=False) if heat else ():
-                self._one(pen, self._heat, self._step, place, box)
-                if apart:
-                    pen.blend("multiply")
-                    pen.fill(colour, box)
-                    pen.blend("source-over")
-
-    def _enlarge(self, pen: Pen) -> None:
-        """Keep the heatmaps as large as they are shown: drawing them again takes half the time.
-
-        It is done when the look changes for the first time: then a hand moves what sends no
-        pixels, and the same heatmaps are drawn again and again.
-        """
-        pen.on(self._large)
-        self._whole(pen, self._heat, self._step, GAP // 2)
-        self._enlarged = True
-
-    @property
-    def _best_heat(self) -> tuple[Widget, int]:
-        return (self._large, 1) if self._enlarged else (self._heat, self._step)
-
-    def _whole(self, pen: Pen, store: Widget, step: int, left: int = 0) -> None:
-        """Draw a store whose cells are 1/step of a tile with half a gap around it."""
-        at = left - GAP // step // 2 * step
-        pen.image(store, (at, at, store.width * step, store.height * step))
-
-    def _one(self, pen: Pen, store: Widget, step: int, place: int, box: Box) -> None:
-        """Draw one tile of a store into a box of any size."""
-        left, top, width, height = box
-        half = GAP // step // 2 * step
-        x, y = (side + half for side in self._stored.corner(place))
-        across, down = width / self._stored.tile[1], height / self._stored.tile[0]
-        size = store.width * step * across, store.height * step * down
-        with pen.inside([box]):
-            pen.image(store, (left - x * across, top - y * down, *size))
-
-    def _right_parts(self) -> list[Box]:
-        """Return what the divider of the split view leaves to the heatmaps."""
-        parts = []
-        for place in range(self.grid.number):
-            left, top, width, height = self.grid.box(place)
-            cut = round(width * self.look.split)
-            parts.append((left + cut, top, width - cut, height))
-        return parts
-
-    def _mark(self, pen: Pen) -> None:
-        look, shown = self.look, self.shown
-        pen.alpha(FADE[1])
-        pen.fill(FADE[0], *(self.grid.box(index - shown.start) for index in shown
-                             if index in look.out))  # fmt: skip
-        pen.alpha(1.0)
-        if look.view == "split":
-            for left, top, _, height in self._right_parts():
-                pen.fill("#ffffff", (left - 2, top, 4, height))
-        if look.cursor is not None and look.cursor in shown and len(shown) > 1:
-            box = self.grid.box(look.cursor - shown.start)
-            for colour, line in (("#ffffff", 10), ("#1a73e8", 6)):
-                pen.stroke(colour, line, box)
-        for ring in look.rings:
-            if ring.spot.image in shown:
-                self._ring(pen, ring)
-        if look.frame is not None and look.frame[0].image in shown:
-            self._brushed(pen, *look.frame)
-
-    def _ring(self, pen: Pen, ring: Ring) -> None:
-        for left, top, width, height in self._panes_of(ring.spot.image):
-            radius = max(7, min(0.07 * min(width, height), 22)) * (1.35 if ring.bold else 1)
-            x, y = left + ring.spot.x * width, top + ring.spot.y * height
-            line = 6 if ring.bold else 4
-            pen.ring("#000000", line + 3, x, y, radius)
-            pen.ring(ring.colour, line, x, y, radius)
-
-    def _brushed(self, pen: Pen, one: Spot, other: Spot) -> None:
-        for left, top, width, height in self._panes_of(one.image):
-            x, y = left + one.x * width, top + one.y * height
-            box = (x, y, (other.x - one.x) * width, (other.y - one.y) * height)
-            for colour, line in (("#000000", 5), ("#ffffff", 3)):
-                pen.stroke(colour, line, box)
-
-    def _panes_of(self, image: int) -> list[Box]:
-        return self.grid.panes(image - self.shown.start, self.look.view)
+    def _tiles(self) -> Tiles:
+        step = self._step if self._heat_file else 0
+        wide = self._grid_of(self.page, "side by side")
+        photos, heat, large = self.surface.stores
+        return Tiles(
+            self.look, self.shown, self._stored, wide, photos, heat, large, step, self._enlarged
+        )

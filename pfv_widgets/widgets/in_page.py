@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
-from pfv_widgets.widgets.grid import WHOLE
-from pfv_widgets.widgets.pen import CODES
+from pfv_widgets.widgets.grid import GAP, PANES, WHOLE
+from pfv_widgets.widgets.pen import FADE
+from pfv_widgets.widgets.pointer import STILL
 from pfv_widgets.widgets.surface import Surface
+from pfv_widgets.widgets.tiles import PURE
 
 # Kind of picture → its role for a screen reader, and what it is called. Those that arrow keys
 # work on are applications: a screen reader then leaves the keys to them.
@@ -45,7 +47,7 @@ class InPage(anywidget.AnyWidget):
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
     - The Tab key leaves a canvas at once, also while the kernel works.
-    - The gallery follows opacity and view at once; the kernel confirms it.
+    - The gallery follows opacity, view and split at once; the kernel confirms it.
     - Stores draw an uncompressed picture (:func:`pictures.bitmap`) as they come to it: loading a
       compressed one takes a page 10 to 20 ms beside its other work. A page of this computer asks
       for them; through a network the few bytes of a JPEG are there sooner.
@@ -63,7 +65,10 @@ class InPage(anywidget.AnyWidget):
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
-    _esm = Path(__file__).with_suffix(".js").read_text("utf-8")
+    _esm = "\n".join(
+        Path(__file__).with_name(name).read_text("utf-8")
+        for name in ("in_page_drawing.js", "in_page.js")
+    )
     pictures = traitlets.Dict(PICTURES).tag(sync=True)
     stores = traitlets.List(traitlets.Unicode()).tag(sync=True)
     live = traitlets.Dict().tag(sync=True)
@@ -93,20 +98,24 @@ class InPage(anywidget.AnyWidget):
             self._tell(_REFUSED, "warning")
 
 
-def following(surface: Surface, opacity: w.FloatSlider, view: w.Dropdown) -> dict[str, Any]:
-    """Say how a script finds what the gallery follows, and how opaque heatmaps are in each view.
+def following(surface: Surface, knobs: Mapping[str, w.Widget]) -> dict[str, Any]:
+    """Say where a script finds what the gallery follows, and what it draws with.
 
-    The stores of ``surface`` are those of the photos, then those of the heatmaps.
+    The stores of ``surface`` are those of :class:`Tiles`.
     """
-    gallery, *heat = (f"IPY_MODEL_{c.model_id}" for c in (surface.canvas, *surface.stores[1:]))
-    alphas = [WHOLE.get(name, "none") for name in view.options]
+    fixed = {view: alpha for view, alpha in WHOLE.items() if alpha is not None}
     return {
-        "codes": CODES,
-        "gallery": gallery,
-        "heat": heat,
-        "opacity": opacity.model_id,
-        "view": view.model_id,
-        "alphas": ["opacity" if alpha is None else alpha for alpha in alphas],
+        "gallery": surface.canvas.model_id,
+        "knobs": {name: knobs[name].model_id for name in ("opacity", "view", "split")},
+        "views": list(knobs["view"].options),
+        "constants": {
+            "gap": GAP,
+            "panes": PANES,
+            "whole": fixed,
+            "fade": FADE,
+            "pure": PURE,
+            "still": STILL,
+        },
     }
 
 

@@ -17,9 +17,10 @@ from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.similarity import Place
 from pfv_widgets.errors import PFVError, named
 from pfv_widgets.widgets.acknowledge import Acknowledgement
-from pfv_widgets.widgets.canvas import ImageGrid, Look, Ring
+from pfv_widgets.widgets.canvas import ImageGrid
 from pfv_widgets.widgets.grid import Spot
 from pfv_widgets.widgets.scene import Scene, Selection
+from pfv_widgets.widgets.tiles import Look, Ring
 from pfv_widgets.widgets.worker import LatestWins
 
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page

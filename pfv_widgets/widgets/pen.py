@@ -9,15 +9,11 @@ from typing import Any
 
 from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
+from ipycanvas.utils import commands_to_buffer
 
 from pfv_widgets.widgets.grid import Box
 
 FADE = ("#808080", 0.72)  # over an image that is out of the basis, as in Frame.composite
-# What a script in a page has to know to read the commands of a pen.
-CODES = {
-    **{name: COMMANDS[name] for name in ("drawImage", "save", "set", "switchCanvas")},
-    "alpha": Canvas.ATTRS["global_alpha"],
-}
 # ipycanvas remembers one current canvas for a whole process. Held again by whoever holds it: the
 # garbage collector closes, anywhere, what was closed before.
 sending = threading.RLock()
@@ -121,8 +117,11 @@ class Pen:
         yield
         self._add("restore")
 
-    def send(self) -> int:
-        """Send all that was drawn, if anything; return the number of bytes of its pictures."""
+    def send(self, told: dict[str, Any] | None = None) -> int:
+        """Send all that was drawn, if anything; return the number of bytes of its pictures.
+
+        ``told`` goes with it, as ``told``, for a script in the page.
+        """
         if not self._commands:
             return 0
         self.on(self._rest or self._wanted)
@@ -132,7 +131,8 @@ class Pen:
             if self._is_closed():
                 return 0
             manager._current_canvas = None  # a page that is loaded anew knows of none
-            manager._send_custom(self._commands, self._files)
+            kind, commands = commands_to_buffer(self._commands)
+            manager.send({**kind, "told": told}, [commands, *self._files])
         return sum(map(len, self._files))
 
     def _set(self, **attributes: Any) -> None:

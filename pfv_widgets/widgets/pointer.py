@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pfv_widgets.widgets.grid import Spot
 
-_STILL = 8.0  # pixels of the canvas that a click may slip before it is a drag
+STILL = 8.0  # pixels of the canvas that a click may slip before it is a drag
 _TWICE = 0.35  # seconds between the clicks of a double click
 _NEAR = 40.0  # pixels of the canvas between them
 
@@ -77,7 +77,7 @@ class Pointer:
             self._meanings.hover(self._spot(x, y))
             return
         left, top, start = self._pressed
-        self._dragging = self._dragging or max(abs(x - left), abs(y - top)) > _STILL
+        self._dragging = self._dragging or max(abs(x - left), abs(y - top)) > STILL
         if self._dragging:
             self._meanings.drag(start, self._towards(x, y))
 

@@ -91,7 +91,7 @@ def test_one_image_left_out_after_the_other_tells_the_heaviest(demo: ExplorerPag
     demo.open_tab("Batch")
     demo.button("Leave one out").click()
     expect(demo.box.get_by_text(re.compile(r"the basis turns by \d+°"))).to_be_visible()
-    told = demo.box.get_by_text(re.compile("^Without")).first.inner_text()
+    told = demo.box.get_by_text(re.compile("^Without")).first.text_content() or ""
     code = """
 from pfv_widgets.analysis.influence import leave_one_out
 print(leave_one_out(explorer.pfv, explorer.settings).most()[0])

@@ -148,7 +148,7 @@ def titles(explorer: ExplorerPage) -> list[str]:
     """Titles of the pages of the panel."""
     tabs = explorer.box.get_by_role("tab")
     expect(tabs).to_have_text(["Picture", "Batch", "Components", "Keep"])
-    return [title.strip() for title in tabs.all_inner_texts()]
+    return [title.strip() for title in tabs.all_text_contents()]
 
 
 @dataclass

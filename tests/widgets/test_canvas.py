@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pfv_widgets.widgets.canvas import ImageGrid, Look, Ring
+from pfv_widgets.widgets.canvas import ImageGrid
 from pfv_widgets.widgets.grid import Page, Spot
 from pfv_widgets.widgets.pen import Pen
+from pfv_widgets.widgets.tiles import Look, Ring
 from tests.widgets.recorded_page import RecordedPage, happen
 
 SIZE = 468  # of the tiles of four images

@@ -17,11 +17,12 @@ from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.widgets.canvas import ImageGrid, Look
+from pfv_widgets.widgets.canvas import ImageGrid
 from pfv_widgets.widgets.grid import Page, Spot
 from pfv_widgets.widgets.painter import Painter
 from pfv_widgets.widgets.pen import Pen
 from pfv_widgets.widgets.scene import Scene, Selection
+from pfv_widgets.widgets.tiles import Look
 from tests.networks import blobs, tiny
 from tests.widgets.recorded_page import RecordedPage
 

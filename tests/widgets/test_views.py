@@ -9,8 +9,9 @@ import pytest
 
 from pfv_widgets.engine.settings import VIEWS
 from pfv_widgets.engine.views import compose
-from pfv_widgets.widgets.canvas import ImageGrid, Look
+from pfv_widgets.widgets.canvas import ImageGrid
 from pfv_widgets.widgets.grid import GAP, Page
+from pfv_widgets.widgets.tiles import Look
 from tests.widgets.recorded_page import RecordedPage
 
 SIDE = 120  # of the photos
