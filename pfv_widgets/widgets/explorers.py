@@ -81,7 +81,7 @@ class PFVExplorer(w.VBox):
         row = w.HBox(sides, layout=w.Layout(width="100%", flex_flow="row wrap"))
         style = w.HTML(text.STYLE, layout=w.Layout(margin="0"))
         surface, knobs = self._grid.surface, self._panel.knobs
-        live = following(surface, knobs)
+        live = following(surface, knobs.by_name)
         in_page = InPage(self.tell, surface.stores, partial(setattr, self._grid, "near"), live)
         self._parts = w.VBox([style, row, in_page])
         try:

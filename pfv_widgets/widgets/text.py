@@ -18,6 +18,8 @@ STYLE = """<style>
   padding: 0 6px !important; color: var(--jp-ui-font-color0, inherit) !important; }
 .pfv-explorer .widget-tab .lm-TabBar-tabLabel { text-align: center; }
 .pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
+.pfv-explorer .widget-readout { min-width: 46px; max-width: 46px; }
+.pfv-explorer .pfv-toolbar .widget-readout { min-width: 62px; max-width: 62px; }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }

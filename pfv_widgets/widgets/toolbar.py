@@ -87,7 +87,12 @@ class Toolbar:
             options=[(f"{one} a row", one) for one in self._choices],
             description="Tiles",
             tooltip="Size of the tiles: how many stand in a row",
-            layout=w.Layout(width="146px", visibility="visible" if most > 1 else "hidden"),
+            layout=w.Layout(
+                flex="1 1 170px",
+                width="auto",
+                max_width="240px",
+                visibility="visible" if most > 1 else "hidden",
+            ),
             style={"description_width": "32px"},
         )
 

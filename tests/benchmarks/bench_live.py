@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocke
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from pfv_widgets.engine.settings import VIEWS
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.server import JupyterServer
@@ -38,7 +39,7 @@ const differ = (a, b) => { for (let i = 0; i < a.length; i++) if (a[i] !== b[i])
 const tick = () => new Promise((resolve) => setTimeout(resolve, 0));
 const move = (control, key) => {
   if (control.tagName === "SELECT") {
-    control.selectedIndex = control.selectedIndex ? 0 : 1;
+    control.selectedIndex = key;
     control.dispatchEvent(new Event("change", { bubbles: true }));
   } else control.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 };
@@ -108,6 +109,10 @@ box
 """
 
 
+Keys = tuple[str, str] | tuple[int, int]  # that move a slider, or choices of a drop-down
+ARROWS = ("ArrowLeft", "ArrowRight")
+
+
 class Traffic:
     """Bytes that the page has received."""
 
@@ -148,29 +153,34 @@ def opened(
     return explorer, traffic
 
 
-def measured(explorer: ExplorerPage, traffic: Traffic, moves: int) -> list[dict[str, Any]]:
+def measured(
+    explorer: ExplorerPage, traffic: Traffic, moves: int, only: str
+) -> list[dict[str, Any]]:
     label = explorer.run("print(explorer.pfv.images.labels[0])")
-    controls = {
-        "opacity": explorer.slider("Opacity"),
-        "sigma": explorer.slider("Contrast σ"),
-        "components": explorer.slider("Components"),
-        "class weight": explorer.slider(label),
-        "weighting": explorer.choice("Weighting"),
-        "colour map": explorer.choice("Colours"),
-        "view": explorer.choice("View"),
+    controls: dict[str, tuple[Locator, Keys]] = {
+        "opacity": (explorer.slider("Opacity"), ARROWS),
+        "sigma": (explorer.slider("Contrast σ"), ARROWS),
+        "components": (explorer.slider("Components"), ARROWS),
+        "class weight": (explorer.slider(label), ARROWS),
+        "weighting": (explorer.choice("Weighting"), (0, 1)),
+        "colour map": (explorer.choice("Colours"), (1, 0)),
     }
-    return timed(controls, traffic, moves)
+    for index, view in enumerate(VIEWS[1:], 1):
+        controls[f"view: {view}"] = (explorer.choice("View"), (index, 0))
+    chosen = {name: control for name, control in controls.items() if only in name}
+    return timed(chosen, traffic, moves)
 
 
-def timed(controls: dict[str, Locator], traffic: Traffic, moves: int) -> list[dict[str, Any]]:
+def timed(
+    controls: dict[str, tuple[Locator, Keys]], traffic: Traffic, moves: int
+) -> list[dict[str, Any]]:
     rows = []
-    for name, control in controls.items():
+    for name, (control, keys) in controls.items():
         handle = control.element_handle()
-        for key in ("ArrowLeft", "ArrowRight"):  # the first visit fills the caches
+        for key in keys:  # the first visit fills the caches
             handle.evaluate(ONE_MOVE, key)
         before = traffic.count
-        keys = (("ArrowLeft", "ArrowRight")[number % 2] for number in range(moves))
-        times = [handle.evaluate(ONE_MOVE, key) for key in keys]
+        times = [handle.evaluate(ONE_MOVE, keys[number % 2]) for number in range(moves)]
         rows.append(
             {
                 "control": name,
@@ -193,7 +203,7 @@ def flooded(explorer: ExplorerPage, seconds: float) -> dict[str, float]:
 def bare(context: BrowserContext, server: JupyterServer, moves: int) -> list[dict[str, Any]]:
     lab, traffic = notebook(server, context, "bench-bare", [BARE])
     fill, put = (lab.page.get_by_role("slider").nth(index) for index in (0, 1))
-    return timed({"bare: fill": fill, "bare: picture": put}, traffic, moves)
+    return timed({"bare: fill": (fill, ARROWS), "bare: picture": (put, ARROWS)}, traffic, moves)
 
 
 def bench(browser: Browser, server: JupyterServer, options: argparse.Namespace) -> list[Any]:
@@ -206,7 +216,7 @@ def bench(browser: Browser, server: JupyterServer, options: argparse.Namespace) 
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(120_000)
         explorer, traffic = opened(server, context, tiles)
-        rows = measured(explorer, traffic, options.moves)
+        rows = measured(explorer, traffic, options.moves, options.only)
         results.append({"tiles": tiles, "moves": rows, "lag_ms": flooded(explorer, options.flood)})
         context.close()
         server.end_kernels()
@@ -233,6 +243,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     parser.add_argument("--tiles", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--moves", type=int, default=40, help="of each control")
+    parser.add_argument("--only", default="", help="what is in the names of the controls")
     parser.add_argument("--flood", type=float, default=10.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:

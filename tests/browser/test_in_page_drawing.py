@@ -138,7 +138,7 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
     explorer.run(MARKS.replace("SIGMA", "2.5"))
     looks = {view: painted(explorer, view=view) for view in VIEWS}
     others = {"opacity": painted(explorer, view="overlay", opacity=0.2)}
-    others["split"] = painted(explorer, view="split", split=0.8)
+    others["split"] = painted(explorer, view="split", opacity=0.65, split=0.8)
     painted(explorer, view="overlay", opacity=0.65, split=0.5)
     assert len({one.tobytes() for one in (*looks.values(), *others.values())}) == len(VIEWS) + 2
     with standing_still(process(explorer)):

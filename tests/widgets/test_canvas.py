@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -289,6 +291,41 @@ def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
     assert np.abs(tile(recorded, grid, 1) - 77).max() < 4
 
 
+def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    def told() -> dict[str, Any]:
+        contents = [(data or {}).get("content") or {} for _, _, data in recorded.messages]
+        return [one["told"] for one in contents if one.get("told")][-1]
+
+    rings = (Ring(Spot(0, 0.1, 0.2), "#111111"), Ring(Spot(1, 0.3, 0.4), "#222222", bold=True))
+    frame = (Spot(1, 0.1, 0.2), Spot(1, 0.3, 0.4))
+    look = Look(0.3, "split", 0.4, frozenset([1, 2]), 1, rings, frame)
+    grid.paint(None, look)
+    assert told()["step"] == 0  # there are no heatmaps yet
+    grid.paint(heat, look)
+    assert told()["look"] == {"opacity": 0.3, "view": "split", "split": 0.4}
+    assert (told()["gallery"], told()["step"]) == (grid.canvas.model_id, 2)
+    assert told()["grids"] == [[3, 2, SIZE, SIZE], [3, 1, 480, 960]]
+    assert (told()["out"], told()["cursor"]) == ([1, 2], 1)
+    assert told()["rings"] == [[0, 0.1, 0.2, "#111111", False], [1, 0.3, 0.4, "#222222", True]]
+    assert told()["frame"] == [[1, 0.1, 0.2], [1, 0.3, 0.4]]
+    assert not told()["enlarged"]
+    grid.paint(None, look)
+    assert told()["enlarged"]
+    json.dumps(told())
+
+    grid.turn(Page(1, 1))
+    grid.paint(None, look)
+    assert (told()["step"], told()["grids"][0][:2]) == (0, [1, 1])
+    assert (told()["out"], told()["cursor"]) == ([0], None)  # a single tile needs no frame
+    assert told()["rings"] == [[0, 0.3, 0.4, "#222222", True]]
+    assert told()["frame"] == [[0, 0.1, 0.2], [0, 0.3, 0.4]]
+    grid.turn(Page(2, 1))
+    grid.paint(None, look)
+    assert (told()["out"], told()["rings"], told()["frame"]) == ([0], [], [])
+
+
 def test_photos_of_a_page_are_sent_once_while_it_is_shown(
     recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
 ) -> None:
@@ -312,7 +349,7 @@ def test_frame_that_could_not_be_sent_leaves_nothing_to_build_on(
 ) -> None:
     grid.paint(heat, Look(view="heatmap"))
 
-    def fail(_: Pen) -> int:
+    def fail(*_: object) -> int:
         raise OSError("the line is broken")
 
     fine = 255 - heat.repeat(2, 1).repeat(2, 2)

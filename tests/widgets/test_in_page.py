@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -53,13 +54,13 @@ def test_all_pages_have_to_be_near(recorded: RecordedPage, told: list[tuple[str,
 def test_script_is_told_where_it_finds_what_it_follows(recorded: RecordedPage) -> None:
     explorer = pw.demo(2)
     surface, knobs = explorer._grid.surface, explorer._panel.knobs
-    live = following(surface, knobs["opacity"], knobs["view"])
-    assert live["gallery"] == f"IPY_MODEL_{surface.canvas.model_id}"
-    assert [f"IPY_MODEL_{one.model_id}" for one in surface.stores[1:]] == live["heat"]
-    alphas = dict(zip(VIEWS, live["alphas"], strict=True))
-    assert alphas["overlay"] == "opacity"
-    assert (alphas["heatmap"], alphas["photo"]) == (1.0, 0.0)
-    assert {alphas[name] for name in ("side by side", "split", "rgb split")} == {"none"}
+    live = following(surface, knobs.by_name)
+    assert live["gallery"] == surface.canvas.model_id
+    assert live["knobs"] == {one: knobs[one].model_id for one in ("opacity", "view", "split")}
+    assert tuple(live["views"]) == VIEWS
+    assert live["constants"]["whole"] == {"heatmap": 1.0, "photo": 0.0}
+    assert set(live["constants"]["panes"]) == {"side by side", "rgb split"}
+    json.dumps(live)
     explorer.close()
 
 

@@ -299,11 +299,11 @@ def test_error_while_sending_is_told_and_the_next_frame_is_whole(
     before = studio.picture
     send, left = Pen.send, [times]
 
-    def broken(pen: Pen) -> int:
+    def broken(pen: Pen, *told: Any) -> int:
         if left[0]:
             left[0] -= 1
             raise OSError("the line is broken")
-        return send(pen)
+        return send(pen, *told)
 
     with monkeypatch.context() as patch:
         patch.setattr(Pen, "send", broken)

@@ -431,14 +431,14 @@ def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
     surface: Surface, in_kernel: Surface, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Widgets close themselves as they are deleted, in whatever thread that comes."""
-    sent, send = threading.Event(), MANAGER._send_custom
+    sent, send = threading.Event(), MANAGER.send
 
     def deleting(*arguments: Any) -> None:
         in_kernel.close()
         send(*arguments)
         sent.set()
 
-    monkeypatch.setattr(MANAGER, "_send_custom", deleting)
+    monkeypatch.setattr(MANAGER, "send", deleting)
     pen = surface.pen()
     pen.fill(RED, (0, 0, 5, 5))
     threading.Thread(target=pen.send, daemon=True).start()
