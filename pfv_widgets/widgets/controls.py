@@ -78,6 +78,30 @@ class Showing(threading.local):
         self.now = False
 
 
+class Shown:
+    """What controls show: one is set again only where that changes.
+
+    One whose value is the one shown last is left alone: another thread may just be taking in a
+    person's move of it.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[w.ValueWidget, Any] = {}
+
+    def show(self, control: w.ValueWidget, value: Any) -> None:
+        """Set a control to what is so."""
+        if control not in self._last or self._last[control] != value:
+            control.value = self._last[control] = value
+
+    def moved(self, control: w.ValueWidget, value: Any) -> None:
+        """Note to what a person has moved a control."""
+        self._last[control] = value
+
+    def last(self, control: w.ValueWidget) -> Any:
+        """Return what a control shows, or has been moved to; None where nobody has said."""
+        return self._last.get(control)
+
+
 def close_all(widget: w.Widget) -> None:
     """Close a widget with all that is in it: ipywidgets keeps whatever is open in memory.
 
@@ -111,29 +135,24 @@ class Controls:
     ) -> None:
         declared, names = parameters_of(state), tuple(names)
         self.by_name = {name: control_for(declared[name], getattr(state, name)) for name in names}
-        self._shown = {name: getattr(state, name) for name in names}
+        self._shown = Shown()
         self._changed = changed
         self._showing = Showing()
         for name, control in self.by_name.items():
+            self._shown.moved(control, getattr(state, name))
             control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
 
     def __getitem__(self, name: str) -> w.ValueWidget:
         return self.by_name[name]
 
     def show(self, state: Any) -> None:
-        """Set every control to the values of ``state`` without calling back.
-
-        One whose value is the one shown last is left alone: another thread may just be taking
-        in a person's move of it.
-        """
+        """Set every control to the values of ``state`` without calling back."""
         with self._showing:
             for name, control in self.by_name.items():
-                value = getattr(state, name)
-                if value != self._shown[name]:
-                    control.value = self._shown[name] = value
+                self._shown.show(control, getattr(state, name))
 
     def _moved(self, name: str, value: Any) -> None:
-        meant = clean(value)
-        if not self._showing.now and not is_echo(self.by_name[name], self._shown[name], meant):
-            self._shown[name] = meant
+        meant, control = clean(value), self.by_name[name]
+        if not self._showing.now and not is_echo(control, self._shown.last(control), meant):
+            self._shown.moved(control, meant)
             self._changed(name, meant)

@@ -12,7 +12,7 @@ import ipywidgets as w
 
 from pfv_widgets.engine.colour import legend
 from pfv_widgets.engine.settings import Settings
-from pfv_widgets.widgets.controls import Edit, Showing, close_all
+from pfv_widgets.widgets.controls import Edit, Showing, Shown, close_all
 from pfv_widgets.widgets.grid import Box
 from pfv_widgets.widgets.overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.pen import Pen
@@ -63,7 +63,7 @@ class Scree:
     def __init__(self, edit: Edit) -> None:
         self._edit = edit
         self._lock = threading.RLock()
-        self._showing = Showing()
+        self._showing, self._shown = Showing(), Shown()
         self._ratios: tuple[float, ...] = ()
         self._settings = Settings()
         self.surface = Surface("scree", (_TOP + _HEIGHT, 2 * WIDTH))
@@ -164,7 +164,7 @@ class Scree:
             self._row.children = tuple(self.buttons[:number])
         with self._showing:
             for component, button in enumerate(self.buttons):
-                button.value = component in self._settings.shown
+                self._shown.show(button, component in self._settings.shown)
 
     def _button(self, component: int) -> w.ToggleButton:
         button = w.ToggleButton(
@@ -179,8 +179,9 @@ class Scree:
         if self._showing.now:
             return
         wanted = change["new"]
+        self._shown.moved(self.buttons[component], wanted)
         self._edit(
             lambda old: old if (component in old.shown) == wanted else toggled(old, component)
         )
         with self._showing:  # the last one that is shown cannot go: its button comes back
-            self.buttons[component].value = component in self._settings.shown
+            self._shown.show(self.buttons[component], component in self._settings.shown)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from pfv_widgets.widgets import text
-from pfv_widgets.widgets.controls import Showing
+from pfv_widgets.widgets.controls import Showing, Shown
 
 _MOST_ON_A_ROW = 16
 
@@ -35,7 +35,7 @@ class Toolbar:
         toggled: Callable[[str, bool], None],
     ) -> None:
         self._number = number
-        self._showing = Showing()
+        self._showing, self._shown = Showing(), Shown()
         self.buttons = {
             "back": _button("Back", "The images before", pressed, "back"),
             "forward": _button("Next", "The next images", pressed, "forward"),
@@ -69,9 +69,10 @@ class Toolbar:
     def show(self, shown: range, columns: int, *, safe: bool, undo: bool, redo: bool) -> None:
         """Show which images are on the page, and what can be done."""
         with self._showing:
-            self.size.value = min(self._choices, key=lambda one: abs(one - columns))
-            self.toggles["zoom"].value = columns == 1 and self._number > 1
-            self.toggles["safe"].value = safe
+            nearest = min(self._choices, key=lambda one: abs(one - columns))
+            self._shown.show(self.size, nearest)
+            self._shown.show(self.toggles["zoom"], columns == 1 and self._number > 1)
+            self._shown.show(self.toggles["safe"], safe)
         last = shown.stop - 1
         page = str(shown.start) if len(shown) == 1 else f"{shown.start}–{last}"
         self.pages.value = text.hint(f"{page} of {self._number}")
@@ -98,6 +99,7 @@ class Toolbar:
 
         def moved(change: dict[str, int]) -> None:
             if not self._showing.now:
+                self._shown.moved(slider, change["new"])
                 columns(change["new"])
 
         slider.observe(moved, "value")
@@ -113,6 +115,7 @@ class Toolbar:
 
         def changed(change: dict[str, bool]) -> None:
             if not self._showing.now:
+                self._shown.moved(button, change["new"])
                 toggled(name, change["new"])
 
         button.observe(changed, "value")

@@ -96,6 +96,19 @@ def test_button_of_the_last_component_comes_back(recorded: RecordedPage) -> None
     assert holder.scree.buttons[2].value is True
 
 
+def test_press_that_is_just_being_taken_in_is_not_undone_by_the_state_before_it(
+    holder: Holder,
+) -> None:
+    button = holder.scree.buttons[1]
+    with button.hold_trait_notifications():  # as a message of the page is taken in
+        button.value = False
+        holder.scree.show(holder.settings, RATIOS)  # a picture has just been drawn
+    assert holder.settings.channels == (0, 2)
+    assert button.value is False
+    holder.scree.show(Settings(components=4, channels=(0, 1, 2)), RATIOS)  # it was undone
+    assert button.value is True
+
+
 def test_showing_settings_calls_nobody_and_sends_only_what_changed(
     recorded: RecordedPage, holder: Holder
 ) -> None:

@@ -56,6 +56,18 @@ def test_slider_goes_from_small_tiles_to_one_large_one(bar: Bar) -> None:
     assert bar.heard == [("columns", 2)]
 
 
+def test_move_that_is_just_being_taken_in_is_not_undone_by_the_state_before_it(bar: Bar) -> None:
+    bar.show(range(9), 3)
+    for control, value in ((bar.toolbar.size, 5), (bar.toolbar.toggles["safe"], True)):
+        with control.hold_trait_notifications():  # as a message of the page is taken in
+            control.value = value
+            bar.show(range(9), 3)
+        assert control.value == value
+    assert bar.heard == [("columns", 5), ("safe", True)]
+    bar.show(range(9), 3)  # both were refused
+    assert (bar.toolbar.size.value, bar.toolbar.toggles["safe"].value) == (3, False)
+
+
 @pytest.mark.parametrize(("number", "most"), [(1, 1), (2, 2), (16, 16), (200, 16)])
 def test_row_holds_no_more_tiles_than_there_are_and_no_more_than_sixteen(
     recorded: RecordedPage, number: int, most: int
