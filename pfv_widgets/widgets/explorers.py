@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,11 @@ class PFVExplorer(w.VBox):
         sides = [self._gallery.widget, self._panel.widget]
         row = w.HBox(sides, layout=w.Layout(width="100%", flex_flow="row wrap"))
         style = w.HTML(text.STYLE, layout=w.Layout(margin="0"))
-        surface, knobs = self._grid.surface, self._panel.knobs
-        live = following(surface, knobs.by_name)
-        in_page = InPage(self.tell, surface.stores, partial(setattr, self._grid, "near"), live)
+        live = following(self._grid.surface, self._panel.knobs.by_name)
+        in_page = InPage(
+            self.tell, self._grid.surface.stores,
+            lambda near: self._painter.script_ready(self._scene, near=near), live,
+        )  # fmt: skip
         self._parts = w.VBox([style, row, in_page])
         try:
             self._painter.draw(self._scene)

@@ -1,5 +1,5 @@
 // What only the page itself can do for an explorer; in_page.py says what and why, and puts
-// in_page_drawing.js before it.
+// in_page_tiles.js and in_page_drawing.js before it.
 
 const call = (element, name) => {
   if (element && name && element.getAttribute("aria-label") !== name)
@@ -137,8 +137,9 @@ const HERE = ["localhost", "127.0.0.1", "[::1]"];
 export default {
   async initialize({ model }) {
     const near = await hasten(model) && HERE.includes(location.hostname);
-    model.send({ near });
-    return await follow(model);
+    const leave = await follow(model);
+    model.send({ near });  // from here on it hears what it is told
+    return leave;
   },
   render({ model, el }) {
     const leaving = new AbortController();

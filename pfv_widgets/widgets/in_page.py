@@ -59,7 +59,8 @@ class InPage(anywidget.AnyWidget):
     stores
         Canvases that are to draw uncompressed pictures at once.
     near
-        Called with whether all pages so far do so, and are on this computer.
+        Called with whether all pages so far do so, and are on this computer, each time that the
+        script of a page begins to hear what it is told.
     live
         Controls that the gallery follows without the kernel, see :func:`following`.
     """
@@ -67,7 +68,7 @@ class InPage(anywidget.AnyWidget):
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
     _esm = "\n".join(
         Path(__file__).with_name(name).read_text("utf-8")
-        for name in ("in_page_drawing.js", "in_page.js")
+        for name in ("in_page_tiles.js", "in_page_drawing.js", "in_page.js")
     )
     pictures = traitlets.Dict(PICTURES).tag(sync=True)
     stores = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -34,173 +34,11 @@ const hasten = async (model) => {
   return true;
 };
 
-// Tiles in rows, as Grid in grid.py.
-class Grid {
-  constructor([number, columns, height, width], gap) {
-    Object.assign(this, { number, columns, height, width, gap, rows: Math.ceil(number / columns) });
-  }
-  get size() {
-    const { rows, columns, height, width, gap } = this;
-    return { height: rows * (height + gap) - gap, width: columns * (width + gap) - gap };
-  }
-  corner(place) {
-    const row = Math.floor(place / this.columns), column = place % this.columns;
-    return [column * (this.width + this.gap), row * (this.height + this.gap)];
-  }
-  panes(place, [across, down]) {
-    const [left, top] = this.corner(place), boxes = [];
-    const width = this.width / across, height = this.height / down;
-    for (let row = 0; row < down; row++)
-      for (let column = 0; column < across; column++)
-        boxes.push([left + column * width, top + row * height, width, height]);
-    return boxes;
-  }
-  box(place) {
-    return this.panes(place, [1, 1])[0];
-  }
-  // The tile at a point of the canvas, and how far across it the point is; nothing beside tiles.
-  at(x, y) {
-    const across = this.width + this.gap, down = this.height + this.gap;
-    const column = Math.floor(x / across), place = Math.floor(y / down) * this.columns + column;
-    const on = x % across < this.width && y % down < this.height && column < this.columns;
-    return on && place < this.number ? (x % across) / this.width : undefined;
-  }
-  gaps() {
-    const { rows, columns, number, gap, size: { height, width } } = this, strips = [];
-    for (let c = 1; c < columns; c++) strips.push([c * (this.width + gap) - gap, 0, gap, height]);
-    for (let r = 1; r < rows; r++) strips.push([0, r * (this.height + gap) - gap, width, gap]);
-    if (rows * columns > number) {
-      const [left, top] = this.corner(number);
-      strips.push([left, top, width - left, this.height]);
-    }
-    return strips;
-  }
-}
+const REST = 500;  // ms after which nothing older is on its way
 
-// A picture of the gallery, as Tiles in tiles.py draws it: `told` is what Tiles.told says, `look`
-// the opacity, view and split that are wanted.
-class Tiles {
-  constructor(stores, told, look, constants) {
-    Object.assign(this, constants, told, { look });
-    [this.photos, this.heat, this.large] = stores.map(({ canvas }) => canvas);
-    const [stored, wide] = told.grids.map((grid) => new Grid(grid, this.gap));
-    this.stored = stored;
-    this.sides = this.panes[look.view] ?? [1, 1];
-    this.grid = `${this.sides}` === "2,1" ? wide : stored;
-    this.places = [...Array(stored.number).keys()];
-  }
-  draw(ctx) {
-    this.ctx = ctx;
-    ctx.save();
-    ctx.globalCompositeOperation = "source-over";
-    if (this.look.view in this.panes) this.drawPanes();
-    else this.drawOnce();
-    this.mark();
-    ctx.restore();
-  }
-  drawOnce() {
-    const { ctx, look } = this, best = this.enlarged ? [this.large, 1] : [this.heat, this.step];
-    ctx.globalAlpha = 1;
-    this.drawWhole(this.photos, 1);
-    if (this.step) {
-      ctx.globalAlpha = this.whole[look.view] ?? look.opacity;
-      if (look.view === "split") this.inside(this.rightParts(), () => this.drawWhole(...best));
-      else this.drawWhole(...best);
-    }
-    for (const gap of this.grid.gaps()) ctx.clearRect(...gap);
-  }
-  drawPanes() {
-    const { ctx, step, grid: { size } } = this, apart = this.look.view === "rgb split";
-    ctx.clearRect(0, 0, size.width, size.height);
-    ctx.globalAlpha = 1;
-    for (const place of this.places) {
-      const [first, ...others] = this.grid.panes(place, this.sides);
-      if (step && apart) this.drawOne(this.heat, step, place, first);
-      else this.drawOne(this.photos, 1, place, first);
-      if (!step) continue;
-      others.forEach((box, number) => {
-        this.drawOne(this.heat, step, place, box);
-        if (!apart) return;
-        ctx.globalCompositeOperation = "multiply";
-        this.fill(this.pure[number], [box]);
-        ctx.globalCompositeOperation = "source-over";
-      });
-    }
-  }
-  // A store whose cells are 1/step of a tile, with half a gap around it.
-  drawWhole(store, step) {
-    const at = -this.half(step);
-    this.ctx.drawImage(store, at, at, store.width * step, store.height * step);
-  }
-  // One tile of a store in a box of any size.
-  drawOne(store, step, place, box) {
-    const [left, top, width, height] = box, [x, y] = this.stored.corner(place);
-    const across = width / this.stored.width, down = height / this.stored.height;
-    const at = [left - (x + this.half(step)) * across, top - (y + this.half(step)) * down];
-    const size = [store.width * step * across, store.height * step * down];
-    this.inside([box], () => this.ctx.drawImage(store, ...at, ...size));
-  }
-  half(step) {
-    return Math.floor(Math.floor(this.gap / step) / 2) * step;
-  }
-  rightParts() {
-    return this.places.map((place) => {
-      const [left, top, width, height] = this.grid.box(place);
-      const cut = Math.floor(width * this.look.split + 0.5);
-      return [left + cut, top, width - cut, height];
-    });
-  }
-  mark() {
-    const { ctx, grid, fade: [grey, strength] } = this;
-    ctx.globalAlpha = strength;
-    this.fill(grey, this.out.map((place) => grid.box(place)));
-    ctx.globalAlpha = 1;
-    if (this.look.view === "split") {
-      const lines = this.rightParts().map(([left, top, _, height]) => [left - 2, top, 4, height]);
-      this.fill("#ffffff", lines);
-    }
-    if (this.cursor !== null)
-      for (const [colour, line] of [["#ffffff", 10], ["#1a73e8", 6]])
-        this.stroke(colour, line, () => ctx.strokeRect(...grid.box(this.cursor)));
-    for (const ring of this.rings) this.drawRing(ring);
-    if (this.frame.length) this.drawFrame(...this.frame);
-  }
-  drawRing([place, across, down, colour, bold]) {
-    for (const [left, top, width, height] of this.grid.panes(place, this.sides)) {
-      const least = Math.max(7, Math.min(0.07 * Math.min(width, height), 22));
-      const line = bold ? 6 : 4, radius = least * (bold ? 1.35 : 1);
-      for (const [rim, wide] of [["#000000", line + 3], [colour, line]])
-        this.stroke(rim, wide, () => {
-          this.ctx.beginPath();
-          this.ctx.arc(left + across * width, top + down * height, radius, 0, 2 * Math.PI);
-          this.ctx.stroke();
-        });
-    }
-  }
-  drawFrame([place, x, y], [, right, bottom]) {
-    for (const [left, top, width, height] of this.grid.panes(place, this.sides)) {
-      const box = [left + x * width, top + y * height, (right - x) * width, (bottom - y) * height];
-      for (const [colour, line] of [["#000000", 5], ["#ffffff", 3]])
-        this.stroke(colour, line, () => this.ctx.strokeRect(...box));
-    }
-  }
-  inside(boxes, draw) {
-    this.ctx.save();
-    this.ctx.beginPath();
-    for (const box of boxes) this.ctx.rect(...box);
-    this.ctx.clip();
-    draw();
-    this.ctx.restore();
-  }
-  fill(colour, boxes) {
-    this.ctx.fillStyle = colour;
-    for (const box of boxes) this.ctx.fillRect(...box);
-  }
-  stroke(colour, line, draw) {
-    Object.assign(this.ctx, { strokeStyle: colour, lineWidth: line });
-    draw();
-  }
-}
+// Whether the kernel shows what a hand has set; it may round the divider in another way.
+const same = (name, one, other) =>
+  one === other || Math.abs(one - other) < (name === "split" ? 0.011 : 1e-6);
 
 // Id of a gallery → what hears its pointer.
 const galleries = {};
@@ -215,31 +53,47 @@ const follow = async (model) => {
   const stores = await Promise.all(model.get("stores").map(find));
   const known = stores.every(({ canvas }) => canvas) && gallery.ctx && gallery.syncViews;
   if (!known || !manager?.currentProcessing?.then) return;  // another ipycanvas
-  const leave = [], hand = {};  // what a hand set last, until the kernel sets it
-  let told, shown = "", planned = false;
-  let drag, late = false;  // the divider is held; the kernel does not yet show where it is
+  const leave = [], hand = {};  // what a hand set last, until the kernel shows it or sets another
+  let told, shown = "", planned = false, resting = 0;
+  let drag, late = false, released = 0;  // the divider is held; the kernel has not yet come to it
   const queue = (job) => {  // after all that was sent before is drawn
     manager.currentProcessing = manager.currentProcessing.then(job).catch(console.warn);
   };
   const wanted = () => ({ ...told?.look, ...hand });
+  const tiles = (look) => new Tiles(stores, told, look, live.constants);
   const draw = () => {
     planned = false;
     const look = wanted(), text = JSON.stringify(look);
     if (!told || text === shown) return;
+    const picture = tiles(look), { width, height } = picture.stored.size;
+    const { gap } = live.constants, [{ canvas }] = stores;
+    if (canvas.width !== width + gap || canvas.height !== height + gap) return;  // another page comes
     shown = text;
-    const tiles = new Tiles(stores, told, look, live.constants);
-    gallery.set(tiles.grid.size);  // the kernel sets the same
-    tiles.draw(gallery.ctx);
+    gallery.set(picture.grid.size);  // the kernel sets the same
+    picture.draw(gallery.ctx);
     gallery.syncViews();
   };
   const plan = () => {
     if (!planned) queue(draw);
     planned = true;
   };
+  const settle = () => {
+    for (const name of Object.keys(hand))
+      if (!drag && told && same(name, told.look[name], hand[name])) forget(name);
+  };
   const forget = (name) => {
     delete hand[name];
     if (name === "split") late = false;
     plan();
+  };
+  const move = (name, value) => {
+    hand[name] = typeof value === "number" ? Math.round(1e9 * value) / 1e9 : value;
+    rest();
+    plan();
+  };
+  const rest = () => {
+    clearTimeout(resting);
+    resting = setTimeout(settle, REST);
   };
   const hear = (source, event, heard) => {
     source.on(event, heard);
@@ -249,26 +103,33 @@ const follow = async (model) => {
     if (now?.gallery === live.gallery)
       queue(() => {
         told = now;
-        shown = JSON.stringify(now.look);
-        if (late && !drag && now.look.split === hand.split) forget("split");
+        const { size } = tiles(now.look).grid;
+        const sized = gallery.get("width") === size.width && gallery.get("height") === size.height;
+        shown = sized ? JSON.stringify(now.look) : "";
+        if (!drag && same("split", now.look.split, hand.split)) late = false;
+        rest();
         draw();
       });
   });
   for (const [name, id] of Object.entries(live.knobs)) {
     const knob = await find(id), key = name === "view" ? "index" : "value";
     hear(knob, `change:${key}`, () => {
-      const value = knob.get(key), before = knob.previous(key), dragged = name === "split" && late;
-      if (dragged || Math.abs(value - before) < 1e-6) return;  // a slider may only count otherwise
-      if (knob._state_lock) forget(name);  // it comes from the kernel
-      else hand[name] = name === "view" ? live.views[value] : value;
-      plan();
+      const value = knob.get(key), kernels = knob._state_lock;
+      if (Math.abs(value - knob.previous(key)) < 1e-6) return;  // a slider may only count otherwise
+      if (name === "split" && late && kernels) {  // it may say where the divider was a moment ago
+        late = Boolean(drag) || !same(name, value, hand.split);
+        if (drag || performance.now() - released < 2 * REST) return;
+      }
+      if (name === "split") late = false;
+      if (kernels) forget(name);
+      else move(name, name === "view" ? live.views[value] : value);
     });
   }
 
   // The divider is dragged, as Pointer in pointer.py says; the kernel hears of it as well.
   galleries[live.gallery] = ({ type, target, clientX, clientY }) => {
-    const { left, top, width } = target.getBoundingClientRect(), scale = target.width / width;
-    const x = (clientX - left) * scale, y = (clientY - top) * scale;
+    const box = target.getBoundingClientRect(), scale = target.width / box.width;
+    const x = (clientX - box.left) * scale, y = (clientY - box.top) * scale;
     const grid = told && new Grid(told.grids[0], live.constants.gap);
     if (type === "mousedown") {
       const at = wanted().view === "split" ? grid?.at(x, y) : undefined;
@@ -278,16 +139,16 @@ const follow = async (model) => {
       if (!far && !drag.moved) return;
       drag.moved = late = true;
       const split = Math.min(Math.max(drag.at + (x - drag.x) / grid.width, 0), 1);
-      hand.split = Math.round(100 * split) / 100;
-      plan();
+      move("split", Math.round(100 * split) / 100);
     } else if (drag) {
-      const last = drag.moved ? hand.split : undefined;
-      drag = undefined;
-      setTimeout(() => { if (late && !drag && hand.split === last) forget("split"); }, 1000);
+      if (late) late = !same("split", told.look.split, hand.split);
+      [drag, released] = [undefined, performance.now()];
+      rest();
     }
   };
   return () => {
     leave.forEach((one) => one());
+    clearTimeout(resting);
     delete galleries[live.gallery];
   };
 };

@@ -96,6 +96,11 @@ class Painter:
         self._new_page.set()
         self.submit(scene)
 
+    def script_ready(self, scene: Scene, *, near: bool) -> None:
+        """Tell the script of a page what is on show; ``near``: all pages are on this computer."""
+        self._grid.near = near
+        self.submit(scene)
+
     def close(self, timeout: float) -> None:
         """End the painting; wait for the picture in work: a canvas that is gone draws no more."""
         self._worker.close()

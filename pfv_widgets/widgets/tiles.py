@@ -1,6 +1,6 @@
 """One picture of the gallery: how its tiles are put together from what the browser keeps.
 
-:class:`Tiles` draws it with commands of the kernel; ``in_page_drawing.js`` draws the same in the
+:class:`Tiles` draws it with commands of the kernel; ``in_page_tiles.js`` draws the same in the
 page itself, from what :meth:`Tiles.told` says, where a hand moves a control that it follows.
 """
 

@@ -38,6 +38,12 @@ COUNT_LOADS = """() => {
   const make = URL.createObjectURL;
   URL.createObjectURL = (file) => { window.loads++; return make.call(URL, file); };
 }"""
+# Notes each height that the gallery takes.
+SIZES = """canvas => {
+  window.sizes = [];
+  const note = () => window.sizes.push(canvas.height);
+  new MutationObserver(note).observe(canvas, { attributeFilter: ["height"] });
+}"""
 # Reads a pixel before each picture of the screen, while a key is pressed again and again.
 SAMPLED = """async (handle, [key, times, x, y]) => {
   const canvas = document.querySelector("canvas.pfv-gallery"), seen = [];
@@ -137,25 +143,20 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
         explorer.run("explorer._painter._gains = lambda scene: False")
     explorer.run(MARKS.replace("SIGMA", "2.5"))
     looks = {view: painted(explorer, view=view) for view in VIEWS}
-    others = {"opacity": painted(explorer, view="overlay", opacity=0.2)}
-    others["split"] = painted(explorer, view="split", opacity=0.65, split=0.8)
+    split = painted(explorer, view="split", split=1.0)
     painted(explorer, view="overlay", opacity=0.65, split=0.5)
-    assert len({one.tobytes() for one in (*looks.values(), *others.values())}) == len(VIEWS) + 2
+    assert len({one.tobytes() for one in (*looks.values(), split)}) == len(VIEWS) + 1
     with standing_still(process(explorer)):
         for view, wanted in reversed(looks.items()):
             explorer.choice("View").select_option(view)
             wait_for_pixels(explorer, wanted)
-        for _ in range(45):
-            explorer.slider("Opacity").press("ArrowLeft")
-        wait_for_pixels(explorer, others["opacity"])
-    explorer.wait_until("(explorer.settings.opacity, explorer.settings.view)", "(0.2, 'overlay')")
-    painted(explorer, view="split", opacity=0.65)
+    explorer.wait_until("explorer.settings.view", "overlay")
+    painted(explorer, view="split")
     with standing_still(process(explorer)):
-        for _ in range(30):
-            explorer.slider("Divider").press("ArrowRight")
-        wait_for_pixels(explorer, others["split"])
-    explorer.wait_until("explorer.settings.split", "0.8")
-    assert np.abs(explorer.settled() - others["split"]).max() <= 2
+        explorer.slider("Divider").press("End")
+        wait_for_pixels(explorer, split)
+    explorer.wait_until("explorer.settings.split", "1.0")
+    assert np.abs(explorer.settled() - split).max() <= 2
 
 
 def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
@@ -171,12 +172,42 @@ def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
         assert (explorer.pixels() == before).all()
         explorer.drag(start, end)
         wait_for_pixels(explorer, wanted)
+        explorer.page.page.wait_for_timeout(1500)
+        assert np.abs(explorer.pixels() - wanted).max() <= 2  # it does not jump back
     explorer.wait_until("explorer.settings.split", "0.5")
     explorer.run("explorer._gallery.unpin(None)")
     explorer.page.page.mouse.move(1, 1)
     painted(explorer, similarity=False)
     assert np.abs(explorer.settled() - wanted).max() <= 2
     assert np.abs(painted(explorer, split=0.8) - before).max() <= 2  # the kernel has it again
+
+
+def test_what_the_kernel_takes_back_is_shown_at_once(explorer: ExplorerPage) -> None:
+    before = painted(explorer, view="split", split=0.2)
+    left, top, width, height = json.loads(explorer.run("print([*explorer._grid.grid.box(0)])"))
+    for undone in range(2):
+        explorer.drag((left + width // 3, top + 20), (left + 2 * width // 3, top + height // 2))
+        explorer.wait_until("abs(explorer.settings.split - 0.66) < 0.02", "True")
+        explorer.leave()
+        if undone:  # with the pointer away, and with it where the divider was let go
+            explorer.page.page.wait_for_timeout(800)
+        explorer.run("explorer.undo()")
+        assert np.abs(explorer.settled() - before).max() <= 2
+    explorer.slider("Divider").press("Home")
+    explorer.wait_until("explorer.settings.split", "0.0")
+    assert np.abs(explorer.settled() - before).max() > 50
+
+
+def test_undo_of_a_view_of_another_size_resizes_once(explorer: ExplorerPage) -> None:
+    before = explorer.settled()
+    explorer.choice("View").select_option("side by side")
+    explorer.wait_until("explorer.settings.view", "side by side")
+    assert explorer.settled().shape != before.shape
+    explorer.page.page.wait_for_timeout(800)
+    explorer.gallery.evaluate(SIZES)
+    explorer.run("explorer.undo()")
+    assert np.abs(explorer.settled() - before).max() <= 2
+    assert explorer.page.page.evaluate("[...new Set(window.sizes)]") == [before.shape[0]]
 
 
 def test_gallery_follows_after_the_page_was_loaded_anew(explorer: ExplorerPage) -> None:
