@@ -38,6 +38,15 @@ COUNT_LOADS = """() => {
   const make = URL.createObjectURL;
   URL.createObjectURL = (file) => { window.loads++; return make.call(URL, file); };
 }"""
+# All that can be marked, at once.
+MARKS = """
+from pfv_widgets.widgets.grid import Spot
+explorer.settings = replace(
+    explorer.settings, images=(1.0, 0.0, 1.0, 1.0, 1.0), pins=((0, 0.3, 0.6), (4, 0.9, 0.1)),
+    similarity=False, sigma=2.5,
+)
+explorer.go(lambda scene: replace(scene, cursor=3, brush=(Spot(2, 0.2, 0.1), Spot(2, 0.7, 0.9))))
+"""
 # Notes each height that the gallery takes.
 SIZES = """canvas => {
   window.sizes = [];
@@ -124,16 +133,6 @@ def test_gallery_follows_opacity_and_view_while_the_kernel_stands_still(
     assert np.abs(explorer.settled() - looks["heatmap"]).max() <= 2
 
 
-MARKS = """
-from pfv_widgets.widgets.grid import Spot
-explorer.settings = replace(
-    explorer.settings, images=(1.0, 0.0, 1.0, 1.0, 1.0), pins=((0, 0.3, 0.6), (4, 0.9, 0.1)),
-    similarity=False, sigma=SIGMA,
-)
-explorer.go(lambda scene: replace(scene, cursor=3, brush=(Spot(2, 0.2, 0.1), Spot(2, 0.7, 0.9))))
-"""
-
-
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: bool) -> None:
     explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(5)\nexplorer"]))
@@ -141,7 +140,7 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
     explorer.wait_until("explorer._grid.near", "True")
     if quick:
         explorer.run("explorer._painter._gains = lambda scene: False")
-    explorer.run(MARKS.replace("SIGMA", "2.5"))
+    explorer.run(MARKS)
     looks = {view: painted(explorer, view=view) for view in VIEWS}
     split = painted(explorer, view="split", split=1.0)
     painted(explorer, view="overlay", opacity=0.65, split=0.5)
