@@ -92,7 +92,10 @@ class CloudView:
             description=name,
             tooltip=f"Component of the {way} axis ({key} steps through them on the cloud); the "
             "same on both axes stacks the points to a histogram.",
-            layout=w.Layout(width="102px", flex="0 1 auto", margin="2px 4px 2px 0"),
+            # of one width, beside words that differ
+            layout=w.Layout(
+                width="78px" if value else "102px", flex="0 1 auto", margin="2px 4px 2px 0"
+            ),
             style={"description_width": "initial"},
         )
         choice.observe(self._chosen, "value")
