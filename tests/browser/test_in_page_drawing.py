@@ -202,7 +202,7 @@ def test_undo_of_a_view_of_another_size_resizes_once(explorer: ExplorerPage) -> 
     explorer.choice("View").select_option("side by side")
     explorer.wait_until("explorer.settings.view", "side by side")
     assert explorer.settled().shape != before.shape
-    explorer.page.page.wait_for_timeout(800)
+    explorer.page.page.wait_for_timeout(2000)  # then nothing older is on its way
     explorer.gallery.evaluate(SIZES)
     explorer.run("explorer.undo()")
     assert np.abs(explorer.settled() - before).max() <= 2
