@@ -136,9 +136,9 @@ const HERE = ["localhost", "127.0.0.1", "[::1]"];
 
 export default {
   async initialize({ model }) {
-    const near = await hasten(model) && HERE.includes(location.hostname);
-    const leave = await follow(model);
-    model.send({ near });  // from here on it hears what it is told
+    const quick = await hasten(model).catch(console.warn);  // without either, all else works
+    const leave = await follow(model).catch(console.warn);
+    model.send({ near: Boolean(quick) && HERE.includes(location.hostname) });  // it hears from here
     return leave;
   },
   render({ model, el }) {

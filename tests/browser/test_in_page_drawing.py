@@ -232,6 +232,10 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) 
     told = page.page.get_by_text(re.compile(r"^kernel \d+")).text_content() or ""
     number = told.split()[1]
     looks = {}
+    for view in ("rgb split", "overlay"):
+        explorer.choice("View").select_option(view)
+        settle(page)
+        looks[view] = explorer.pixels()
     for key in ("Home", "End"):
         explorer.slider("Opacity").press(key)
         settle(page)
@@ -240,6 +244,8 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) 
     with standing_still(int(number)):
         explorer.slider("Opacity").press("Home")
         wait_for_pixels(explorer, looks["Home"])
+        explorer.choice("View").select_option("rgb split")
+        wait_for_pixels(explorer, looks["rgb split"])
 
 
 @pytest.mark.parametrize(("opacity", "key"), [(0.0, "ArrowRight"), (1.0, "ArrowLeft")])
