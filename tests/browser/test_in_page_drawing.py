@@ -113,26 +113,6 @@ def wait_for_pixels(explorer: ExplorerPage, wanted: npt.NDArray[np.int16]) -> No
     raise AssertionError(f"a pixel is off by {off}")
 
 
-def test_gallery_follows_opacity_and_view_while_the_kernel_stands_still(
-    explorer: ExplorerPage,
-) -> None:
-    looks = {view: painted(explorer, view=view) for view in ("heatmap", "photo")}
-    half = painted(explorer, view="overlay", opacity=0.5)
-    for one in looks.values():
-        assert np.abs(one - half).max() > 50
-    with standing_still(process(explorer)):
-        for view, wanted in looks.items():
-            explorer.choice("View").select_option(view)
-            wait_for_pixels(explorer, wanted)
-        explorer.choice("View").select_option("overlay")
-        wait_for_pixels(explorer, half)
-        for key, view in (("Home", "photo"), ("End", "heatmap")):
-            explorer.slider("Opacity").press(key)
-            wait_for_pixels(explorer, looks[view])
-    explorer.wait_until("(explorer.settings.opacity, explorer.settings.view)", "(1.0, 'overlay')")
-    assert np.abs(explorer.settled() - looks["heatmap"]).max() <= 2
-
-
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: bool) -> None:
     explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(5)\nexplorer"]))
@@ -149,8 +129,12 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
         for view, wanted in reversed(looks.items()):
             explorer.choice("View").select_option(view)
             wait_for_pixels(explorer, wanted)
-    explorer.wait_until("explorer.settings.view", "overlay")
-    painted(explorer, view="split")
+        for key, view in (("Home", "photo"), ("End", "heatmap")):
+            explorer.slider("Opacity").press(key)
+            wait_for_pixels(explorer, looks[view])
+    explorer.wait_until("(explorer.settings.opacity, explorer.settings.view)", "(1.0, 'overlay')")
+    assert np.abs(explorer.settled() - looks["heatmap"]).max() <= 2
+    painted(explorer, view="split", opacity=0.65)
     with standing_still(process(explorer)):
         explorer.slider("Divider").press("End")
         wait_for_pixels(explorer, split)
@@ -248,23 +232,20 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) 
         wait_for_pixels(explorer, looks["rgb split"])
 
 
-@pytest.mark.parametrize(("opacity", "key"), [(0.0, "ArrowRight"), (1.0, "ArrowLeft")])
-def test_no_picture_of_an_older_opacity_comes_between(
-    explorer: ExplorerPage, opacity: float, key: str
-) -> None:
+def test_no_picture_of_an_older_opacity_comes_between(explorer: ExplorerPage) -> None:
     photo, heat = painted(explorer, opacity=0.0), painted(explorer, opacity=1.0)
     apart = np.abs(heat - photo).max(2)
     y, x = np.unravel_index(int(apart.argmax()), apart.shape)
     channel = int(np.abs(heat - photo)[y, x].argmax())
-    painted(explorer, opacity=opacity)
     handle = explorer.slider("Opacity").element_handle()
     assert handle is not None
-    seen = np.array(handle.evaluate(SAMPLED, [key, 100, int(x), int(y)]))[:, channel]
-    towards, start = (heat, photo) if opacity == 0.0 else (photo, heat)
-    steps = np.diff(seen) * np.sign(int(towards[y, x, channel]) - int(start[y, x, channel]))
-    assert steps.min() >= -1  # it never goes back
-    assert len(np.unique(seen)) > 10
-    assert abs(int(seen[-1]) - int(towards[y, x, channel])) <= 2
+    for start, towards, key in ((heat, photo, "ArrowLeft"), (photo, heat, "ArrowRight")):
+        explorer.settled()
+        seen = np.array(handle.evaluate(SAMPLED, [key, 100, int(x), int(y)]))[:, channel]
+        steps = np.diff(seen) * np.sign(int(towards[y, x, channel]) - int(start[y, x, channel]))
+        assert steps.min() >= -1  # it never goes back
+        assert len(np.unique(seen)) > 10
+        assert abs(int(seen[-1]) - int(towards[y, x, channel])) <= 2
 
 
 def test_uncompressed_pictures_are_drawn_as_they_are(explorer: ExplorerPage) -> None:
