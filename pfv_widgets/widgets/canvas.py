@@ -166,7 +166,5 @@ class ImageGrid:
     def _tiles(self) -> Tiles:
         step = self._step if self._heat_file else 0
         wide = self._grid_of(self.page, "side by side")
-        photos, heat, large = self.surface.stores
-        return Tiles(
-            self.look, self.shown, self._stored, wide, photos, heat, large, step, self._enlarged
-        )
+        stores = self._photos, self._heat, self._large
+        return Tiles(self.look, self.shown, self._stored, wide, *stores, step, self._enlarged)

@@ -79,20 +79,18 @@ class Tiles:
     def told(self) -> dict[str, Any]:
         """Say what a page has to know to draw this, and other looks of it, by itself."""
         look = self.look
-        corners = look.frame if look.frame and look.frame[0].image in self.shown else ()
         return {
             "look": {"opacity": look.opacity, "view": look.view, "split": look.split},
             "grids": [[g.number, g.columns, *g.tile] for g in (self.stored, self.wide)],
             "step": self.step,
             "enlarged": self.enlarged,
-            "out": [place for place, index in enumerate(self.shown) if index in look.out],
+            "out": self._out,
             "cursor": self._cursor,
             "rings": [
                 [self._place(ring.spot), ring.spot.x, ring.spot.y, ring.colour, ring.bold]
-                for ring in look.rings
-                if ring.spot.image in self.shown
+                for ring in self._rings
             ],
-            "frame": [[self._place(spot), spot.x, spot.y] for spot in corners],
+            "frame": [[self._place(spot), spot.x, spot.y] for spot in self._frame],
         }
 
     def draw(self, pen: Pen) -> None:
@@ -170,27 +168,40 @@ class Tiles:
         framed = cursor is not None and cursor in self.shown and len(self.shown) > 1
         return cursor - self.shown.start if framed and cursor is not None else None
 
+    @property
+    def _out(self) -> list[int]:
+        """Tiles of images that are out of the basis."""
+        return [place for place, index in enumerate(self.shown) if index in self.look.out]
+
+    @property
+    def _rings(self) -> list[Ring]:
+        """Rings on images of the page."""
+        return [ring for ring in self.look.rings if ring.spot.image in self.shown]
+
+    @property
+    def _frame(self) -> tuple[Spot, ...]:
+        """Both corners of what is being brushed, if it is on the page."""
+        frame = self.look.frame
+        return frame if frame is not None and frame[0].image in self.shown else ()
+
     def _place(self, spot: Spot) -> int:
         return spot.image - self.shown.start
 
     def _mark(self, pen: Pen) -> None:
-        look, shown = self.look, self.shown
         pen.alpha(FADE[1])
-        pen.fill(FADE[0], *(self.grid.box(index - shown.start) for index in shown
-                            if index in look.out))  # fmt: skip
+        pen.fill(FADE[0], *map(self.grid.box, self._out))
         pen.alpha(1.0)
-        if look.view == "split":
+        if self.look.view == "split":
             for left, top, _, height in self._right_parts():
                 pen.fill("#ffffff", (left - 2, top, 4, height))
         if self._cursor is not None:
             box = self.grid.box(self._cursor)
             for colour, line in (("#ffffff", 10), ("#1a73e8", 6)):
                 pen.stroke(colour, line, box)
-        for ring in look.rings:
-            if ring.spot.image in shown:
-                self._ring(pen, ring)
-        if look.frame is not None and look.frame[0].image in shown:
-            self._brushed(pen, *look.frame)
+        for ring in self._rings:
+            self._ring(pen, ring)
+        if self._frame:
+            self._brushed(pen, *self._frame)
 
     def _ring(self, pen: Pen, ring: Ring) -> None:
         for left, top, width, height in self.grid.panes(self._place(ring.spot), self.look.view):
