@@ -24,7 +24,7 @@ from pfv_widgets.widgets.composition import (
     weights_of,
     with_class_weight,
 )
-from pfv_widgets.widgets.controls import Edit, Showing, clean, close_all, is_echo
+from pfv_widgets.widgets.controls import Edit, Showing, Shown, clean, close_all, is_echo
 from pfv_widgets.widgets.described import Dropdown
 from pfv_widgets.widgets.influence_text import influence_line
 from pfv_widgets.widgets.thumbnails import Thumbnails
@@ -69,7 +69,7 @@ class BatchTab:
         self._settings = Settings()
         self._influence: Influence | None = None
         self._problem = ""
-        self._shown: dict[str, float] = {}  # of each class, as last shown
+        self._shown = Shown()
         self._seeds = itertools.count()
         self._presets = presets(len(images), images.labels)
         self._summary, self._hint, self.result = w.HTML(), w.HTML(), w.HTML()
@@ -93,8 +93,7 @@ class BatchTab:
             weights = self._weights(settings)
             for label, slider in self.classes.items():
                 share = min(class_weight(weights, self._images.labels, label), _HEAVIEST)
-                if share != self._shown.get(label):  # else a hand may just be moving it
-                    slider.value = self._shown[label] = share
+                self._shown.show(slider, share)
             inside = sum(weight > 0 for weight in weights)
             self._summary.value = text.hint(f"{inside} of {len(weights)} images make the basis.")
             self.thumbnails.show(weights)
@@ -221,9 +220,10 @@ class BatchTab:
 
     def _class_moved(self, label: str, weight: float) -> None:
         labels, share = self._images.labels or (), clean(weight)
-        if self._showing.now or is_echo(self.classes[label], self._shown[label], share):
+        slider = self.classes[label]
+        if self._showing.now or is_echo(slider, self._shown.last(slider), share):
             return
-        self._shown[label] = share
+        self._shown.moved(slider, share)
         self._reweigh(lambda old: with_class_weight(old, labels, label, share), one_step=False)
 
     def _sweep_button(self) -> w.Button:

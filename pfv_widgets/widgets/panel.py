@@ -12,7 +12,7 @@ from pfv_widgets.engine.frame import Frame
 from pfv_widgets.engine.pipeline import PFV
 from pfv_widgets.engine.settings import Settings
 from pfv_widgets.widgets import text
-from pfv_widgets.widgets.controls import Controls, Edit, Showing
+from pfv_widgets.widgets.controls import Controls, Edit, Showing, Shown
 
 KNOBS = (
     "components",
@@ -52,7 +52,7 @@ class Panel:
         self._showing = Showing()
         self._layers = [layer for layer in pfv.layers if layer.same_as is None]
         self.layer = self._layer_slider()
-        self._shown_layer: str | None = None
+        self._shown = Shown()
         self._layer_line = w.HTML()
         self.knobs = Controls(
             settings,
@@ -77,8 +77,7 @@ class Panel:
             self.knobs["similarity"].disabled = not settings.pins
             layer = self._pfv.layer(settings.layer)
             name = layer.same_as or layer.name
-            if name != self._shown_layer:  # else a hand may just be moving it
-                self.layer.value = self._shown_layer = name
+            self._shown.show(self.layer, name)
             self._layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
 
     def on_open(self, callback: Callable[[str], None]) -> None:
@@ -113,7 +112,7 @@ class Panel:
 
     def _layer_moved(self, change: dict[str, Any]) -> None:
         if not self._showing.now:
-            self._shown_layer = change["new"]
+            self._shown.moved(self.layer, change["new"])
             self._edit(lambda old: replace(old, layer=change["new"]))
 
     def _laid_out(self, tabs: Mapping[str, w.Widget]) -> w.VBox:
