@@ -14,27 +14,28 @@ import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the pl
 
 if TYPE_CHECKING:
     from pfv_widgets.demo.gallery import demo_images, demo_model
-    from pfv_widgets.engine.basis import PrincipalBasis
-    from pfv_widgets.engine.dataset import fit_basis
-    from pfv_widgets.engine.frame import Frame
-    from pfv_widgets.engine.images import load_images
-    from pfv_widgets.engine.loading.batch import ImageBatch
-    from pfv_widgets.engine.pipeline import PFV
-    from pfv_widgets.engine.settings import Settings
-    from pfv_widgets.engine.stages import heatmaps_from_activations
-    from pfv_widgets.engine.survey import Layer
+    from pfv_widgets.engine.data.batch import ImageBatch
+    from pfv_widgets.engine.data.load_images import load_images
+    from pfv_widgets.engine.network.layers import Layer
+    from pfv_widgets.engine.pca.basis import PrincipalBasis
+    from pfv_widgets.engine.pca.fit_basis import fit_basis
+    from pfv_widgets.engine.pipeline.frame import Frame
+    from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
+    from pfv_widgets.engine.pipeline.pfv import PFV
+    from pfv_widgets.engine.pipeline.settings import Settings
     from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
-    from pfv_widgets.methods.attribution import Attribution, attribute
-    from pfv_widgets.methods.by_component import ComponentSplit, split_by_component
-    from pfv_widgets.methods.comparison_figures import figure_methods, figure_networks
-    from pfv_widgets.methods.reconstruct import reconstruct
-    from pfv_widgets.methods.reconstruct_options import Reconstruct
-    from pfv_widgets.methods.reconstruction import Reconstruction
-    from pfv_widgets.widgets.entry import explore
-    from pfv_widgets.widgets.explorers import PFVExplorer
-    from pfv_widgets.widgets.methods_entry import explore_methods
-    from pfv_widgets.widgets.methods_explorer import MethodsExplorer
-    from pfv_widgets.widgets.reconstruct_live import explore_reconstruction
+    from pfv_widgets.methods.attribution.attribute import Attribution, attribute
+    from pfv_widgets.methods.attribution.component_split import ComponentSplit, split_by_component
+    from pfv_widgets.methods.attribution.registry import METHODS
+    from pfv_widgets.methods.comparison.figures import figure_methods, figure_networks
+    from pfv_widgets.methods.inversion.options import Reconstruct
+    from pfv_widgets.methods.inversion.reconstruct import reconstruct
+    from pfv_widgets.methods.inversion.reconstruction import Reconstruction
+    from pfv_widgets.widgets.explorer.explore import explore
+    from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+    from pfv_widgets.widgets.methods.explore_methods import explore_methods
+    from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
+    from pfv_widgets.widgets.reconstruction.reconstruction_explorer import explore_reconstruction
 
 try:
     __version__ = version("pfv-widgets")
@@ -43,38 +44,40 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 # torch and Jupyter take seconds to import: each name is fetched when it is first used
 _HOMES = {
-    "Attribution": "methods.attribution",
-    "ComponentSplit": "methods.by_component",
-    "Frame": "engine.frame",
-    "ImageBatch": "engine.loading.batch",
-    "Layer": "engine.survey",
-    "MethodsExplorer": "widgets.methods_explorer",
-    "PFV": "engine.pipeline",
+    "METHODS": "methods.attribution.registry",
+    "Attribution": "methods.attribution.attribute",
+    "ComponentSplit": "methods.attribution.component_split",
+    "Frame": "engine.pipeline.frame",
+    "ImageBatch": "engine.data.batch",
+    "Layer": "engine.network.layers",
+    "MethodsExplorer": "widgets.methods.methods_explorer",
+    "PFV": "engine.pipeline.pfv",
     "PFVError": "errors",
-    "PFVExplorer": "widgets.explorers",
+    "PFVExplorer": "widgets.explorer.pfv_explorer",
     "PFVTypeError": "errors",
     "PFVValueError": "errors",
     "PFVWarning": "errors",
-    "PrincipalBasis": "engine.basis",
-    "Reconstruct": "methods.reconstruct_options",
-    "Reconstruction": "methods.reconstruction",
-    "Settings": "engine.settings",
-    "attribute": "methods.attribution",
+    "PrincipalBasis": "engine.pca.basis",
+    "Reconstruct": "methods.inversion.options",
+    "Reconstruction": "methods.inversion.reconstruction",
+    "Settings": "engine.pipeline.settings",
+    "attribute": "methods.attribution.attribute",
     "demo_images": "demo.gallery",
     "demo_model": "demo.gallery",
-    "explore": "widgets.entry",
-    "explore_methods": "widgets.methods_entry",
-    "explore_reconstruction": "widgets.reconstruct_live",
-    "figure_methods": "methods.comparison_figures",
-    "figure_networks": "methods.comparison_figures",
-    "fit_basis": "engine.dataset",
-    "heatmaps_from_activations": "engine.stages",
-    "load_images": "engine.images",
-    "reconstruct": "methods.reconstruct",
-    "split_by_component": "methods.by_component",
+    "explore": "widgets.explorer.explore",
+    "explore_methods": "widgets.methods.explore_methods",
+    "explore_reconstruction": "widgets.reconstruction.reconstruction_explorer",
+    "figure_methods": "methods.comparison.figures",
+    "figure_networks": "methods.comparison.figures",
+    "fit_basis": "engine.pca.fit_basis",
+    "heatmaps_from_activations": "engine.pipeline.functional",
+    "load_images": "engine.data.load_images",
+    "reconstruct": "methods.inversion.reconstruct",
+    "split_by_component": "methods.attribution.component_split",
 }
 
 __all__ = [
+    "METHODS",
     "PFV",
     "Attribution",
     "ComponentSplit",
@@ -116,9 +119,9 @@ def demo(count: int = 16, seed: int = 0, **settings: Any) -> PFVExplorer:
     PFVError
         Naming the argument, its value and what to do.
     """
-    from pfv_widgets.widgets import entry
+    from pfv_widgets.widgets.explorer import explore
 
-    return entry.demo(count, seed, **settings)
+    return explore.demo(count, seed, **settings)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 A frozen dataclass declares its fields with :func:`slider`, :func:`choice` and :func:`toggle`.
 From that one declaration come the validation (:func:`validate`), the control in a notebook
-(``pfv_widgets.widgets.controls``) and the option of the command line.
+(``pfv_widgets.widgets.toolkit.controls``) and the option of the command line.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.images import load_images
-from pfv_widgets.engine.loading.batch import ImageBatch
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.load_images import load_images
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -13,7 +13,7 @@ import pfv_widgets
 from pfv_widgets.cli import COMMANDS, main
 from pfv_widgets.commands import doctor
 from pfv_widgets.commands.outputs import Outputs
-from pfv_widgets.engine.settings import Settings
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import parameters_of
 
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.basis import PrincipalBasis
-from pfv_widgets.engine.moments import Moments
-from pfv_widgets.engine.pipeline import PFV
-from pfv_widgets.engine.settings import Settings
-from pfv_widgets.engine.stages import Features, Weights, fit
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.pipeline.functional import Features, Weights, fit
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 
 Angles = npt.NDArray[np.float64]

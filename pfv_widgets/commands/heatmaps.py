@@ -17,10 +17,10 @@ from tqdm import tqdm
 from pfv_widgets import __version__
 from pfv_widgets.commands.outputs import RECORD, Outputs
 from pfv_widgets.commands.terminal import printable
-from pfv_widgets.engine.frame import Frame
-from pfv_widgets.engine.images import ImageBatch, load_images
-from pfv_widgets.engine.pipeline import PFV
-from pfv_widgets.engine.settings import Settings
+from pfv_widgets.engine.data.load_images import ImageBatch, load_images
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVWarning
 from pfv_widgets.parameters import Choice, Slider, parameters_of
 
@@ -79,7 +79,7 @@ def _in_options(message: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pfv_widgets.engine.checkpoints import load_model
+    from pfv_widgets.engine.network.load_model import load_model
 
     start = time.perf_counter()
     knobs = {name: getattr(options, name) for name in parameters_of(Settings)}

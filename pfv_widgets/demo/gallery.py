@@ -13,7 +13,7 @@ from pfv_widgets.demo.network import load_weights
 from pfv_widgets.demo.paint import Dice
 from pfv_widgets.demo.scenes import SIZE, Scene, draw_scene
 from pfv_widgets.demo.things import CLASSES
-from pfv_widgets.engine.images import ImageBatch, load_images
+from pfv_widgets.engine.data.load_images import ImageBatch, load_images
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 _MOST_IMAGES = 1000

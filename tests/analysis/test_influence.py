@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.influence import leave_one_out, subspace_angles
-from pfv_widgets.engine.pipeline import PFV
-from pfv_widgets.engine.settings import Settings
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from tests.networks import blobs, counted, seeded, tiny
 from tests.reference import principal_components

@@ -22,9 +22,9 @@ import nbformat
 import numpy as np
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from pfv_widgets.engine.settings import VIEWS
+from pfv_widgets.engine.pipeline.settings import VIEWS
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.server import JupyterServer

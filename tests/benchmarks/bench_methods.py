@@ -22,11 +22,11 @@ import torchvision
 from captum.attr import Occlusion
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from pfv_widgets.engine.images import load_images
-from pfv_widgets.engine.loading.batch import ImageBatch
-from pfv_widgets.methods.attribution import attribute
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.methods.attribution.attribute import attribute
 
 
 def seconds(work: Callable[[], Any]) -> float:

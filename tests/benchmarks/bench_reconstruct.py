@@ -17,9 +17,9 @@ import torch
 import torchvision
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from pfv_widgets.methods.reconstruct import reconstruct
+from pfv_widgets.methods.inversion.reconstruct import reconstruct
 
 _STEPS = 17  # two looks at the pictures as they are among them
 

@@ -77,7 +77,7 @@ if "probe" not in globals():
     import io
     from ipycanvas import Canvas
     from PIL import Image
-    from pfv_widgets.widgets.pen import Pen
+    from pfv_widgets.widgets.browser.canvas_commands import Pen
 
     class Probe:
         def __init__(self):

@@ -21,10 +21,10 @@ HOLDER = """
 import numpy as np, torch, ipywidgets as w
 from dataclasses import replace
 from pfv_widgets.analysis.influence import Influence
-from pfv_widgets.engine.loading.batch import ImageBatch
-from pfv_widgets.engine.settings import Settings
-from pfv_widgets.widgets.batch import BatchTab
-from pfv_widgets.widgets.history import History
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.batch.batch_tab import BatchTab
+from pfv_widgets.widgets.toolkit.history import History
 
 def batch(number):
     pixels = np.zeros((number, 64, 64, 3), np.uint8)

@@ -20,7 +20,7 @@ SETUP = """
 import json
 import numpy as np
 import pfv_widgets as pw
-from pfv_widgets.widgets.components import ComponentsTab
+from pfv_widgets.widgets.components.components_tab import ComponentsTab
 
 pfv = pw.PFV(pw.demo_model(), pw.demo_images(16), device="cpu")
 frame = pfv.render(components=6, channels=(0, 1, 2))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from playwright.sync_api import expect
 
-from pfv_widgets.engine.settings import VIEWS
+from pfv_widgets.engine.pipeline.settings import VIEWS
 from tests.browser.explorer_page import HELPERS, ExplorerPage, settle, settling
 from tests.browser.lab import LabPage
 from tests.browser.widget_page import WidgetPage
@@ -23,7 +23,7 @@ OpenLab = Callable[[list[str]], LabPage]
 
 DEMO = [HELPERS, "explorer = pw.demo(4)\nexplorer"]
 NO_SCRIPT = """
-from pfv_widgets.widgets.in_page import InPage
+from pfv_widgets.widgets.browser.page_script import InPage
 InPage._esm = "export default { render() {} }"
 """
 # What a picture shows while a hand moves stays: no fine one follows.
@@ -40,7 +40,7 @@ COUNT_LOADS = """() => {
 }"""
 # All that can be marked, at once.
 MARKS = """
-from pfv_widgets.widgets.grid import Spot
+from pfv_widgets.widgets.toolkit.geometry import Spot
 explorer.settings = replace(
     explorer.settings, images=(1.0, 0.0, 1.0, 1.0, 1.0), pins=((0, 0.3, 0.6), (4, 0.9, 0.1)),
     similarity=False, sigma=2.5,

@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 import ipywidgets as w
 import pfv_widgets as pw
-from pfv_widgets.engine.page import write_page
-from pfv_widgets.engine.sweep import save_sweep
-from pfv_widgets.widgets.keep import KeepTab
+from pfv_widgets.engine.export.html_page import write_page
+from pfv_widgets.engine.export.sweep import save_sweep
+from pfv_widgets.widgets.export.export_tab import KeepTab
 
 class Explorer:
     def __init__(self):

@@ -20,8 +20,8 @@ import threading
 from dataclasses import replace
 import pfv_widgets as pw
 from pfv_widgets.demo import CLASSES, DemoNet
-from pfv_widgets.methods.comparing import Comparison
-from pfv_widgets.methods.method import step
+from pfv_widgets.methods.comparison.cells import Comparison
+from pfv_widgets.methods.core.method import step
 
 tickets, compute = threading.Semaphore(0), Comparison.compute
 

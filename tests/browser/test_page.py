@@ -11,10 +11,10 @@ import pytest
 import torch
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from pfv_widgets.engine.frame import Frame
-from pfv_widgets.engine.page import write_page
-from pfv_widgets.engine.settings import Settings
-from pfv_widgets.engine.stages import heatmaps_from_activations
+from pfv_widgets.engine.export.html_page import write_page
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
+from pfv_widgets.engine.pipeline.settings import Settings
 from tests.networks import seeded
 
 ROWS, COLUMNS, COUNT = 4, 6, 5

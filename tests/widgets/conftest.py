@@ -11,7 +11,7 @@ import pytest
 from ipycanvas import Canvas
 
 import pfv_widgets as pw
-from pfv_widgets.widgets.explorers import PFVExplorer
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.widgets.recorded_page import RecordedPage, RecordingComm
 
 scenes = cache(pw.demo_images)

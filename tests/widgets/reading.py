@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pfv_widgets.widgets.explorers import PFVExplorer
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.widgets.recorded_page import Drawing, RecordedPage, happen
 
 

@@ -1,0 +1,1 @@
+"""From scores to colours: weighting, normalisation, colour maps, compositing."""

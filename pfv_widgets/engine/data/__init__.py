@@ -1,0 +1,1 @@
+"""From paths, arrays and tensors to an :class:`ImageBatch`."""

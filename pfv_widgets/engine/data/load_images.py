@@ -1,0 +1,187 @@
+"""Load pictures from wherever they are into one batch: pixels to show and a tensor to run."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
+from pfv_widgets.engine.data.decoding import UnreadableError, as_rgb, image_from_array, read_photo
+from pfv_widgets.engine.data.preprocessing import (
+    checked_size,
+    imagenet,
+    normalisation_of,
+    normalised,
+    resized,
+    resized_tensor,
+    shown,
+)
+from pfv_widgets.engine.data.sources import Picture, pictures_of
+from pfv_widgets.engine.data.tensors import (
+    Transform,
+    applied,
+    checked_tensor,
+    of_one_shape,
+    stacked,
+)
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
+
+__all__ = ["ImageBatch", "load_images"]
+
+
+def load_images(
+    source: object,
+    size: int | tuple[int, int] = 224,
+    transform: Transform | None = None,
+    labels: Sequence[object] | None = None,
+) -> ImageBatch:
+    """Load pictures into a batch.
+
+    Parameters
+    ----------
+    source
+        A folder (its own images in natural order; where it has none, those of its sub-folders,
+        whose names become the labels), a glob (``**`` descends), a path, a PIL image, a uint8
+        array or a float array in [0, 1] of shape (H,W), (H,W,3), (H,W,4) or (N,H,W,3), a list
+        of any of these, an ``ImageBatch``, or a float tensor (N,3,H,W) or (3,H,W).
+    size
+        Pixels: an int for a square, or (H, W). The largest centred window of that shape is cut
+        and scaled, bilinear with antialiasing. Tensors keep their size, and a transform decides
+        its own: ``size`` is ignored for both.
+    transform
+        Called on each RGB PIL image, gives its float tensor (3,H,W), as torchvision's
+        ``weights.transforms()`` does. Shown is what it saw: its own normalisation undone,
+        clipped. Without one: ImageNet's mean and deviation.
+    labels
+        One str or int per picture of ``source``, counted before unreadable files are left out.
+
+    Notes
+    -----
+    A tensor is taken as ALREADY NORMALISED by ImageNet's mean and deviation, also where its
+    values happen to lie in [0, 1]; with ``transform`` it is taken as [0, 1], and each (3,H,W)
+    is given to the transform. Nothing that is passed in is changed.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, its value and the fix; one unreadable file among others is left
+        out with a ``PFVWarning`` and stands in ``ImageBatch.skipped``.
+    """
+    height_width = checked_size(size)
+    if transform is not None and not callable(transform):
+        raise PFVTypeError(f"transform={transform!r}: expected a callable on a PIL image, or None.")
+    if isinstance(source, Iterator):
+        source = list(source)
+    if isinstance(source, ImageBatch) and transform is None:
+        return _resized_batch(source, height_width, labels)
+    tensor = stacked(source)
+    if tensor is not None:
+        return _from_tensor(checked_tensor(tensor), transform, labels)
+    pictures = _of_batch(source) if isinstance(source, ImageBatch) else pictures_of(source)
+    batch = _from_pictures(pictures, height_width, transform, labels)
+    if batch.skipped:
+        told = "; ".join(batch.skipped[:5]) + ("; …" if len(batch.skipped) > 5 else "")
+        count = len(batch.skipped)
+        warnings.warn(f"{count} of {len(pictures)} files left out: {told}", PFVWarning, 2)
+    return batch
+
+
+def _from_pictures(
+    pictures: list[Picture],
+    size: tuple[int, int],
+    transform: Transform | None,
+    labels: Sequence[object] | None,
+) -> ImageBatch:
+    all_labels = checked_labels(labels, len(pictures), [p.label for p in pictures])
+    if transform is None:
+        results = _in_parallel(lambda picture: resized(_opened(picture), size), pictures)
+    else:  # one after the other: a transform may be random, and owes nobody thread safety
+        results = [_or_reason(partial(_transformed, transform), p) for p in pictures]
+    good = [i for i, result in enumerate(results) if not isinstance(result, UnreadableError)]
+    skipped = tuple(
+        f"{picture.name}: {result}"
+        for picture, result in zip(pictures, results, strict=True)
+        if isinstance(result, UnreadableError)
+    )
+    if not good:
+        raise PFVValueError(f"source: no file could be read. {'; '.join(skipped[:10])}.")
+    names = tuple(pictures[i].name for i in good)
+    kept = [results[i] for i in good]
+    if transform is None:
+        pixels = np.stack(kept)
+        tensor = normalised(pixels, imagenet())
+    else:
+        tensor = of_one_shape(kept, names)
+        pixels = shown(tensor, normalisation_of(transform))
+    kept_labels = all_labels and tuple(all_labels[i] for i in good)
+    return ImageBatch(pixels, tensor, names, kept_labels, skipped)
+
+
+def _from_tensor(
+    tensor: Tensor, transform: Transform | None, labels: Sequence[object] | None
+) -> ImageBatch:
+    names = tuple(f"image {i}" for i in range(1, len(tensor) + 1))
+    normalisation = imagenet()
+    if transform is not None:
+        normalisation = normalisation_of(transform)
+        results = [applied(transform, e, n) for e, n in zip(tensor, names, strict=True)]
+        tensor = of_one_shape(results, names)
+    checked = checked_labels(labels, len(names), [None])
+    return ImageBatch(shown(tensor, normalisation), tensor, names, checked)
+
+
+def _resized_batch(
+    batch: ImageBatch, size: tuple[int, int], labels: Sequence[object] | None
+) -> ImageBatch:
+    named = replace(batch, labels=checked_labels(labels, len(batch), batch.labels or [None]))
+    if batch.size == size:
+        return named
+    pixels = np.stack([resized(Image.fromarray(image), size) for image in batch.pixels])
+    # the tensor itself is resized, as its normalisation may be of the user's own making
+    return replace(named, pixels=pixels, tensor=resized_tensor(batch.tensor, size))
+
+
+def _of_batch(batch: ImageBatch) -> list[Picture]:
+    labels = batch.labels or (None,) * len(batch)
+    return [
+        Picture(pixels, name, label)
+        for pixels, name, label in zip(batch.pixels, batch.names, labels, strict=True)
+    ]
+
+
+def _opened(picture: Picture) -> Image.Image:
+    if isinstance(picture.content, Path):
+        return read_photo(picture.content)
+    try:
+        if isinstance(picture.content, np.ndarray):
+            return image_from_array(picture.content)
+        return as_rgb(picture.content)
+    except (PFVError, OSError, ValueError) as error:
+        kind = PFVTypeError if isinstance(error, TypeError) else PFVValueError
+        raise kind(f"source, {picture.name}: {error}.") from error
+
+
+def _in_parallel(work: Callable[[Picture], Any], pictures: list[Picture]) -> list[Any]:
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(partial(_or_reason, work), pictures))
+
+
+def _or_reason(work: Callable[[Picture], Any], picture: Picture) -> Any:
+    try:
+        return work(picture)
+    except UnreadableError as reason:
+        return reason
+
+
+def _transformed(transform: Transform, picture: Picture) -> Tensor:
+    return applied(transform, _opened(picture), picture.name)

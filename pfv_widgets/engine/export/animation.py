@@ -1,0 +1,266 @@
+"""Pictures with a caption bar, put together as a GIF, a WebP or a film."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from pfv_widgets.engine.export.output_paths import checked_place, replacing
+from pfv_widgets.errors import PFVValueError
+
+_WIDEST, _SMALLEST, _NARROWEST = 900, 240, 400  # pixels
+_MOST_PIXELS = 60_000_000  # of all pictures: 180 MB in memory
+_ENLARGED = 2.0  # times, at most: a small picture stays what it is
+_GAP, _EDGE, _BAR, _LINE = 6, 8, 38, 3
+_PAPER, _INK, _QUIET, _TRACK = (255, 255, 255), (29, 33, 38), (96, 104, 113), (213, 217, 222)
+_COLOURS = 236  # of the pictures in a GIF's palette; the others are the bar's, one is free
+_GREYS = 18
+_SAMPLE = 50_000  # pixels from which the palette is found: half a second; more gain nothing
+_RATE = 20  # pictures a second in a film
+
+Cancelled = Callable[[], bool]
+
+
+def checked_animation(path: object) -> Path:
+    """Return where to write an animation.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For a place that cannot be written, and for ``.mp4`` without ffmpeg.
+    """
+    place = checked_place(path, (".gif", ".webp", ".mp4"), "for the animation")
+    if place.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+        raise PFVValueError(
+            f"path={str(path)!r}: a film needs the program ffmpeg, which is not on the PATH. "
+            "Install it, or choose a name that ends in .gif or .webp."
+        )
+    return place
+
+
+class Film:
+    """Pictures of one size, each with a bar that says what it shows.
+
+    Parameters
+    ----------
+    number
+        How many pictures are to come, for the size and for the line that shows how far it is.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.pictures: list[np.ndarray] = []
+        self._number = number
+        self._sheet: _Sheet | None = None
+
+    def add(self, tiles: np.ndarray, caption: str, position: int) -> None:
+        """Draw tiles, uint8 ``(N, H, W, 3)``, as picture ``position`` of all, from 1."""
+        self._sheet = self._sheet or _Sheet(tiles.shape, self._number)
+        self.pictures.append(self._sheet.drawn(tiles, caption, position, self._number))
+
+    def write(self, path: Path, duration: int, cancelled: Cancelled) -> bool:
+        """Write the file; False, and no file, where it is cancelled meanwhile.
+
+        Parameters
+        ----------
+        duration
+            Milliseconds that a picture stays, the first and the last ones longer.
+        """
+        stays = [duration] * len(self.pictures)
+        stays[0] = max(duration, 600)
+        stays[-1] = max(2 * duration, 1200)
+        kinds = {".gif": self._gif, ".webp": self._webp, ".mp4": self._mp4}
+        with replacing(path) as part:
+            kinds[path.suffix.lower()](part, stays, cancelled)
+            if cancelled():
+                part.unlink()
+        return not cancelled()
+
+    def _gif(self, part: Path, stays: list[int], cancelled: Cancelled) -> None:
+        assert self._sheet is not None  # there are pictures
+        palette, noise = _palette(self.pictures), self._sheet.noise()
+        indexed = (_indexed(one, palette, noise) for one in self.pictures if not cancelled())
+        first = next(indexed, None)
+        if first is not None:
+            first.save(
+                part, "GIF", save_all=True, append_images=indexed, duration=stays, loop=0,
+                optimize=False,
+            )  # fmt: skip
+
+    def _webp(self, part: Path, stays: list[int], _: Cancelled) -> None:
+        first, *rest = (Image.fromarray(picture) for picture in self.pictures)
+        first.save(
+            part, "WEBP", save_all=True, append_images=rest, duration=stays, loop=0, quality=84,
+            method=3,
+        )  # fmt: skip
+
+    def _mp4(self, part: Path, stays: list[int], cancelled: Cancelled) -> None:
+        height, width, _ = self.pictures[0].shape
+        command = [
+            shutil.which("ffmpeg") or "ffmpeg", "-y", "-loglevel", "error",
+            "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(_RATE),
+            "-i", "-", "-an", "-pix_fmt", "yuv420p", "-b:v", "8M", "-movflags", "+faststart",
+            "-f", "mp4", str(part),
+        ]  # fmt: skip
+        chunks = (
+            picture.tobytes()
+            for picture, stay in zip(self.pictures, stays, strict=True)
+            for _ in range(max(1, round(stay * _RATE / 1000)))
+        )
+        _piped(command, chunks, cancelled)
+
+
+class _Sheet:
+    """Where the tiles of every picture are, in pixels."""
+
+    def __init__(self, shape: tuple[int, ...], pictures: int) -> None:
+        self._number, high, wide = shape[:3]
+        room = max(_SMALLEST, min(_WIDEST, int(math.sqrt(_MOST_PIXELS / pictures))))
+        scales = {
+            columns: min(self._scale(columns, wide, room), self._scale(rows, high, room))
+            for columns in range(1, self._number + 1)
+            for rows in [math.ceil(self._number / columns)]
+        }
+        self.columns = max(
+            scales, key=lambda columns: (scales[columns], -abs(self._lopsided(columns, wide, high)))
+        )
+        scale = scales[self.columns]
+        self.tile = max(1, int(wide * scale)), max(1, int(high * scale))
+        rows = math.ceil(self._number / self.columns)
+        across, down = (
+            count * (side + _GAP) - _GAP + 2 * _EDGE
+            for count, side in zip((self.columns, rows), self.tile, strict=True)
+        )
+        # even, as films want it
+        self.width = (max(across, min(_NARROWEST, room)) + 1) // 2 * 2
+        self.height = (down + _BAR + 1) // 2 * 2
+        self._left = (self.width - across) // 2 + _EDGE
+
+    @staticmethod
+    def _scale(count: int, side: int, room: int) -> float:
+        return min(_ENLARGED, (room - 2 * _EDGE - _GAP * (count - 1)) / (count * side))
+
+    def _lopsided(self, columns: int, wide: int, high: int) -> int:
+        return columns * wide - math.ceil(self._number / columns) * high
+
+    def corners(self) -> Iterator[tuple[int, int]]:
+        """Left and top of each tile."""
+        for index in range(self._number):
+            row, column = divmod(index, self.columns)
+            yield (
+                self._left + column * (self.tile[0] + _GAP),
+                _BAR + _EDGE + row * (self.tile[1] + _GAP),
+            )
+
+    def drawn(self, tiles: np.ndarray, caption: str, position: int, of: int) -> np.ndarray:
+        page = Image.new("RGB", (self.width, self.height), _PAPER)
+        for tile, corner in zip(tiles, self.corners(), strict=True):
+            image = Image.fromarray(tile)
+            page.paste(image.resize(self.tile, Image.Resampling.BICUBIC), corner)
+        draw, font = ImageDraw.Draw(page), _font(18)
+        right, middle = self.width - _EDGE, (_BAR - _LINE) / 2
+        counted = f"{position} / {of}"
+        draw.text((right, middle), counted, _QUIET, _font(13), anchor="rm")
+        room = right - draw.textlength(counted, _font(13)) - 2 * _EDGE
+        draw.text((_EDGE, middle), _fitting(caption, room, font), _INK, font, anchor="lm")
+        line = _BAR - _LINE, _BAR - 1
+        draw.rectangle((_EDGE, line[0], right - 1, line[1]), _TRACK)
+        reached = max(_EDGE + 1, _EDGE + (right - _EDGE) * position / of)
+        draw.rectangle((_EDGE, line[0], int(reached) - 1, line[1]), _INK)
+        return np.asarray(page)
+
+    def noise(self) -> np.ndarray:
+        """Return a pattern ``(height, width, 1)`` that hides a palette's steps, on tiles alone.
+
+        The same in each picture, so that what stands still does not flicker.
+        """
+        pattern = _bayer(3)
+        across = np.tile(pattern, (self.height // 8 + 1, self.width // 8 + 1))
+        noise = np.zeros((self.height, self.width, 1), np.float32)
+        for left, top in self.corners():
+            place = np.s_[top : top + self.tile[1], left : left + self.tile[0]]
+            noise[place] = across[place][:, :, None]
+        return noise
+
+
+def _bayer(order: int) -> np.ndarray:
+    """Thresholds of ordered dithering (Bayer 1973), ``2^order`` a side, in [−0.5, 0.5)."""
+    matrix = np.zeros((1, 1))
+    for _ in range(order):
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    scaled: np.ndarray = (matrix + 0.5) / matrix.size - 0.5
+    return scaled.astype(np.float32)
+
+
+_STRENGTH = 8  # of the pattern, in steps of 255
+
+
+def _palette(pictures: list[np.ndarray]) -> Image.Image:
+    """One palette for all pictures, with the greys of the bar in it."""
+    step = max(1, math.ceil(math.sqrt(len(pictures) * pictures[0][:, :, 0].size / _SAMPLE)))
+    sample = Image.fromarray(np.concatenate([one[_BAR::step, ::step] for one in pictures]))
+    adaptive = sample.quantize(_COLOURS, Image.Quantize.MEDIANCUT, kmeans=1)
+    colours = (adaptive.getpalette() or [])[: 3 * _COLOURS]
+    for share in np.linspace(0, 1, _GREYS):
+        colours += [round(a + share * (b - a)) for a, b in zip(_INK, _PAPER, strict=True)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours)
+    return palette
+
+
+def _indexed(picture: np.ndarray, palette: Image.Image, noise: np.ndarray) -> Image.Image:
+    shaken = np.clip(np.rint(picture + _STRENGTH * noise), 0, 255).astype(np.uint8)
+    return Image.fromarray(shaken).quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+def _piped(command: list[str], chunks: Iterator[bytes], cancelled: Cancelled) -> None:
+    """Feed a program; raise with what it says where it fails."""
+    with tempfile.TemporaryFile() as told:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told
+        ) as process:
+            assert process.stdin is not None
+            try:
+                for chunk in chunks:
+                    if cancelled():
+                        process.kill()
+                        return
+                    process.stdin.write(chunk)
+                process.stdin.close()
+            except BrokenPipeError:  # it ended early: what it says is the reason
+                pass
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            told.seek(0)
+            said = told.read().decode("utf-8", "replace").strip().splitlines() or ["no reason"]
+            raise PFVValueError(
+                f"ffmpeg could not write the film: {said[-1]:.200}. Choose a name that ends in "
+                ".gif or .webp."
+            )
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return matplotlib's own font: it has Greek letters, and is there on every machine."""
+    return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def _fitting(caption: str, room: float, font: ImageFont.FreeTypeFont) -> str:
+    """One line, cut in the middle until it fits into ``room`` pixels."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in caption[:400]).split())
+    kept = len(line)
+    cut = line
+    while kept and font.getlength(cut) > room:
+        kept -= 1
+        cut = f"{line[: kept // 2]}…{line[len(line) - (kept - kept // 2) :]}"
+    return cut

@@ -1,0 +1,76 @@
+"""What a page keeps of a frame: pictures and values as text, within bounds."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import adaptive_avg_pool2d
+
+if TYPE_CHECKING:
+    from pfv_widgets.engine.pipeline.frame import Frame
+
+_MOST_PIXELS = 12_000_000  # of all photos: about 240 of 224 × 224, 8 MB as text with their heatmaps
+_MOST_VALUES = 1_500_000  # component values in all: 4 MB as text
+_LONGEST_SIDE = 1024  # pixels of one photo
+_LOSSLESS = 64 * 64  # pixels: a picture that is no larger is not worth the loss of a JPEG
+
+
+def data(frame: Frame) -> str:
+    """Scores of the components shown as 16-bit numbers with one unit a component."""
+    shown = list(frame.settings.shown)
+    finite = torch.nan_to_num(frame.scores[:, shown].detach().float().cpu(), 0.0, 0.0, 0.0)
+    scores = adaptive_avg_pool2d(finite, grid(frame))
+    most = scores.abs().amax(dim=(0, 2, 3)).clamp_min(1e-30)
+    whole = (scores / most.view(1, -1, 1, 1) * 32767).round().to(torch.int16).numpy()
+    return json.dumps(
+        {
+            "shape": list(whole.shape),
+            "numbers": [index + 1 for index in shown],
+            "units": (most.double() / 32767).tolist(),
+            "scores": base64.b64encode(whole.astype("<i2").tobytes()).decode(),
+        }
+    )
+
+
+def grid(frame: Frame) -> tuple[int, int]:
+    """Places of which the page keeps the values, no more than all together may be."""
+    high, wide = (int(side) for side in frame.scores.shape[2:])
+    room = _MOST_VALUES / (len(frame) * len(frame.settings.shown))
+    factor = min(1.0, math.sqrt(room / (high * wide)))
+    return max(1, int(high * factor)), max(1, int(wide * factor))
+
+
+def side(number: int, high: int, wide: int) -> tuple[int, int]:
+    """Width and height of a picture in the page, in pixels."""
+    factor = min(
+        1.0, math.sqrt(_MOST_PIXELS / (number * high * wide)), _LONGEST_SIDE / max(high, wide)
+    )
+    return max(1, round(wide * factor)), max(1, round(high * factor))
+
+
+def picture(pixels: np.ndarray, size: tuple[int, int], colours: int) -> str:
+    """Encode one picture as the address of an image.
+
+    ``colours`` 2 halves the resolution of colour, which only a photo can bear; 0 keeps it.
+    """
+    image = Image.fromarray(pixels)
+    image = image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    if size[0] * size[1] <= _LOSSLESS:
+        return png(image)
+    image.save(buffer, "JPEG", quality=84, subsampling=colours, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def png(image: Image.Image) -> str:
+    """Encode a picture without loss, as the address of an image."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,239 @@
+"""A frame as one HTML file: pictures with values under the pointer, and no kernel behind them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from pfv_widgets.engine.colouring.colour_maps import legend
+from pfv_widgets.engine.export.html_data import data, grid, picture, png, side
+from pfv_widgets.engine.export.output_paths import checked_place, replacing
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+if TYPE_CHECKING:
+    from pfv_widgets.engine.pipeline.frame import Frame
+
+_VIEWS = ("overlay", "heatmap", "photo")
+_JOINERS = "\u200c\u200d"  # in Persian and in compound emoji: no letter, but seen
+_HOW_TO = (
+    "Point at a place, or use Tab and the arrow keys: its values appear here, and dotted rings "
+    "mark the most similar places in other pictures."
+)
+
+
+def write_page(frame: Frame, path: str | Path, labels: Sequence[str] | None = None) -> None:
+    """Write :func:`page_of` to a ``.html`` file; an error leaves what was there.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For labels that do not fit, another suffix, or a place that cannot be written.
+    """
+    place = checked_place(path, (".html", ".htm"), "for the page")
+    page = page_of(frame, labels)
+    with replacing(place) as part:
+        part.write_text(page, "utf-8")
+
+
+def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
+    """Return one HTML page that needs neither network nor kernel.
+
+    Views, opacity and tile size can be changed in it; the place under the pointer, the finger
+    or the keyboard's cursor shows its component values. About 0.6 MB for 16 pictures of 224 ×
+    224 pixels and 8 MB for 200; larger batches are scaled down, and values are averaged over
+    blocks of places, so that pages stay below about 15 MB.
+
+    Parameters
+    ----------
+    labels
+        One text for each image; None: those of the frame.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Unless there is one label for each image.
+    """
+    names = frame.names or tuple(f"image {index + 1}" for index in range(len(frame)))
+    labels = _checked_labels(frame.labels if labels is None else labels, len(frame))
+    entries = _Entries(frame, tuple(map(_line, names)), labels)
+    script = _asset("page.js")
+    style = _filled(_asset("page.css"), entries.look())
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; "
+        f"script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
+    )
+    code = {"style": style, "script": script, "policy": policy}
+    return _filled(_asset("page.html"), entries.parts() | code)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """What stands in the page for one frame; every text from outside goes through ``_text``."""
+
+    frame: Frame
+    names: tuple[str, ...]
+    labels: tuple[str, ...] | None
+
+    def look(self) -> dict[str, str]:
+        from pfv_widgets.engine.pipeline.frame import FADED
+
+        tile = min(480, max(128, 900 // math.ceil(math.sqrt(len(self.frame)))))
+        return {"opacity": f"{self._opacity():g}", "tile": str(tile), "faded": f"{FADED:g}"}
+
+    def parts(self) -> dict[str, str]:
+        frame, look = self.frame, self.look()
+        view = frame.settings.view if frame.settings.view in _VIEWS else _VIEWS[0]
+        hidden = " hidden" if frame.pixels is None else ""
+        layer = _text(frame.layer or "activations")
+        return {
+            "title": f"Principal features of {layer}",
+            "layer": layer,
+            "summary": _text(self._summary()),
+            "views": "\n".join(_radio(one, checked=one == view) for one in _VIEWS),
+            "view": view,
+            "views_off": hidden,
+            "opacity_off": hidden,
+            "disabled": " disabled" if hidden else "",
+            "percent": f"{100 * self._opacity():.0f}",
+            "tile": look["tile"],
+            "how_to": _text(_HOW_TO),
+            "legend": self._legend(),
+            "tiles": self._tiles(),
+            "facts": "\n".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in self._facts()),
+            "warnings": "".join(f'<p class="quiet">{_text(one)}</p>' for one in frame.warnings),
+            "data": data(frame),
+        }
+
+    def _opacity(self) -> float:
+        return 1.0 if self.frame.pixels is None else self.frame.settings.opacity
+
+    def _summary(self) -> str:
+        frame = self.frame
+        ratios = frame.basis.explained_variance_ratio[list(frame.settings.shown)]
+        number = f"{len(frame)} picture{'s' * (len(frame) != 1)}"
+        high, wide = frame.scores.shape[2:]
+        share = f"{100 * float(ratios.sum()):.1f} % of the variance in the colours"
+        return f"{number} · {high} × {wide} places each · {share}"
+
+    def _legend(self) -> str:
+        frame = self.frame
+        shown = frame.settings.shown
+        ratios = frame.basis.explained_variance_ratio.tolist()
+        ramps = (255 * legend(frame.settings.colour_map, len(shown))).round().byte().numpy()
+        painted = not (frame.settings.pins and frame.settings.similarity)
+        return "\n".join(
+            f'<li><span class="number">{index + 1}</span>{_ramp(ramp, index) if painted else "–"}'
+            f'<span class="share" title="share of the variance">{100 * ratios[index]:.1f} %</span>'
+            '<span class="value" title="value at the place">–</span>'
+            '<span class="swing" aria-hidden="true"><i></i></span></li>'
+            for index, ramp in zip(shown, ramps, strict=True)
+        )
+
+    def _tiles(self) -> str:
+        size = side(*self.frame.heatmaps.shape[:3])
+        return "\n".join(self._tile(index, size) for index in range(len(self.frame)))
+
+    def _tile(self, index: int, size: tuple[int, int]) -> str:
+        name = _text(self.names[index])
+        label = _text(self.labels[index]) if self.labels else ""
+        out = not self.frame.weights[index] > 0
+        said = f"{name}{f', {label}' if label else ''}{', not in the basis' if out else ''}"
+        heat = (255 * self.frame.heatmaps[index].cpu().clamp(0, 1)).round().byte().numpy()
+        heatmap = picture(heat, size, colours=0)
+        images = f'<img class="heat" alt="Heatmap of {said}" src="{heatmap}">'
+        if self.frame.pixels is not None:
+            photo = picture(self.frame.pixels[index], size, colours=2)
+            images = f'<img class="photo" alt="Photo of {said}" src="{photo}">{images}'
+        tab, chosen = ("0", "true") if index == 0 else ("-1", "false")
+        return (
+            f'<figure role="option" tabindex="{tab}" aria-selected="{chosen}" aria-label="{said}">'
+            f'<div class="picture{" out" if out else ""}" data-name="{name}" '
+            f'data-label="{label}">{images}</div>'
+            f'<figcaption><span title="{name}"><bdi>{name}</bdi></span>'
+            + (f'<span class="label" title="{label}"><bdi>{label}</bdi></span>' if label else "")
+            + "</figcaption></figure>"
+        )
+
+    def _facts(self) -> list[tuple[str, str]]:
+        frame, settings = self.frame, self.frame.settings
+        inside = [weight for weight in frame.weights if weight > 0]
+        even = len(set(inside)) == 1
+        kept = grid(frame)
+        averaged = "" if kept == tuple(frame.scores.shape[2:]) else ", averaged over blocks"
+        facts = [
+            ("Layer", f"{frame.layer or 'activations'}, {len(frame.basis.mean)} channels"),
+            ("Components", ", ".join(str(index + 1) for index in settings.shown)),
+            ("Weighting", settings.weighting),
+            ("Contrast", f"σ = {settings.sigma:g}, {settings.normalisation} normalisation"),
+            ("Colours", f"{settings.colour_map}, of {settings.sharing} places"),
+            (
+                "Basis",
+                f"{len(inside)} of {len(frame)} pictures, "
+                + ("all with the same weight" if even else "weighted differently"),
+            ),
+            ("Values", f"{kept[0]} × {kept[1]} places a picture{averaged}; before weighting"),
+        ]
+        if settings.pins and settings.similarity:
+            facts.insert(0, ("Painted", f"similarity to {len(settings.pins)} pinned places"))
+        return facts
+
+
+def _ramp(ramp: np.ndarray, index: int) -> str:
+    source = png(Image.fromarray(ramp[None]))
+    return f'<img class="ramp" alt="component {index + 1}, low to high" src="{source}">'
+
+
+def _radio(view: str, *, checked: bool) -> str:
+    mark = " checked" if checked else ""
+    return (
+        f'<label><input type="radio" name="view" value="{view}"{mark}>'
+        f"<span>{view.capitalize()}</span></label>"
+    )
+
+
+def _line(text: object, most: int = 200) -> str:
+    """One line in which no letter steers what stands beside it, cut to ``most`` letters."""
+    letters = (c if c.isprintable() or c in _JOINERS else " " for c in str(text))
+    line = " ".join("".join(letters).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _text(text: object) -> str:
+    return html.escape(_line(text, 1000))
+
+
+def _checked_labels(labels: Sequence[str] | None, number: int) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, str) or not isinstance(labels, Sequence):
+        raise PFVTypeError(f"labels={labels!r:.80}: expected one text for each image, or None.")
+    if len(labels) != number:
+        raise PFVValueError(
+            f"labels has {len(labels)} entries for {number} images: give one for each, or None."
+        )
+    return tuple(map(_line, labels))
+
+
+def _asset(name: str) -> str:
+    return files("pfv_widgets.engine.export").joinpath("assets", name).read_text("utf-8").strip()
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """Put the parts in at one go, so that none can hold a place for another."""
+    return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], template)
+
+
+def _digest(code: str) -> str:
+    """Return what lets a browser run this text and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"

@@ -1,0 +1,270 @@
+"""One setting varied, picture by picture, beside whatever an explorer shows of the same engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from pfv_widgets.engine.export.animation import Film, checked_animation
+from pfv_widgets.engine.export.sweep_plan import Step, planned
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+
+_COMPARED = 28  # places along a side on which the layers' maps are compared
+_ALIKE = 0.2  # correlation from which a component is taken to follow another one
+
+_DURATIONS = {"components": 900, "layer": 700, "class weight": 180, "sigma": 220}  # ms
+
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class SweepFrame:
+    """One picture of a sweep.
+
+    Attributes
+    ----------
+    caption
+        What is varied and its value, such as ``"components = 4"``.
+    frame
+        The picture, or None where this value gives none.
+    problem
+        Why it gives none, in words.
+    """
+
+    caption: str
+    frame: Frame | None
+    problem: str = ""
+
+
+def sweep(
+    pfv: PFV,
+    settings: Settings | None = None,
+    over: str = "components",
+    values: Sequence[object] | None = None,
+    *,
+    label: str | None = None,
+    cancelled: Cancelled | None = None,
+) -> Iterator[SweepFrame]:
+    """Paint the batch for each value of one setting, all else as in ``settings``.
+
+    Colours stay those that ``pfv`` showed before, and what it shows afterwards is as if there
+    had been no sweep. From layer to layer a component takes the colour and sign of the one
+    that it resembles most (correlation of the maps), as far as ``settings.stable_colours``.
+
+    Parameters
+    ----------
+    over
+        ``"components"``: the first, the first two, …; ``"layer"``: all distinct ones in forward
+        order; ``"class weight"``: of the images with ``label``, from 0 to 2; ``"sigma"``.
+    values
+        Those to show instead of the usual ones: numbers, or names of layers.
+    label
+        The class whose weight is varied.
+    cancelled
+        Asked before each picture and each chunk of a forward pass; True ends the sweep.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        At once for what cannot be swept at all; a value that gives no picture comes as a
+        :class:`SweepFrame` with its problem.
+    """
+    steps = planned(pfv, settings, over, values, label)
+    return _painted(pfv, steps, cancelled or (lambda: False))
+
+
+class _CancelledError(Exception):
+    """Ends a forward pass half-way."""
+
+
+def _painted(pfv: PFV, plan: Iterable[Step], cancelled: Cancelled) -> Iterator[SweepFrame]:
+    memory = _Memory(pfv)
+    before: Frame | None = None
+    for caption, settings in plan:
+        if cancelled():
+            return
+        try:
+            with memory.used(cancelled):
+                frame = pfv.render(settings)
+                if before is not None and before.layer != frame.layer:
+                    frame = memory.aligned(frame, before, settings)
+        except _CancelledError:
+            return
+        except PFVError as error:
+            yield SweepFrame(caption, None, str(error))
+            continue
+        before = frame
+        yield SweepFrame(caption, frame)
+
+
+class _Memory:
+    """The bases that colours refer to: a sweep goes on from those shown, and has its own."""
+
+    def __init__(self, pfv: PFV) -> None:
+        self._pfv = pfv
+        with pfv._lock:
+            self._own = dict(pfv._last), dict(pfv._anchors)
+
+    @contextmanager
+    def used(self, cancelled: Cancelled) -> Iterator[None]:
+        """Let the engine use this memory, and let its progress ask whether to go on."""
+
+        def ask(_done: int, _all: int) -> None:
+            if cancelled():
+                raise _CancelledError
+
+        pfv = self._pfv
+        with pfv._lock:
+            shown, progress, state = (pfv._last, pfv._anchors), pfv.progress, pfv._computed_with
+            (pfv._last, pfv._anchors), pfv.progress = self._own, ask
+            try:
+                yield
+            finally:
+                (pfv._last, pfv._anchors), pfv.progress = shown, progress
+                if pfv._computed_with != state:  # the network was trained on: nothing holds
+                    pfv._last.clear()
+                    pfv._anchors.clear()
+
+    def aligned(self, frame: Frame, before: Frame, settings: Settings) -> Frame:
+        """Paint a layer again, its components in the places and signs of the layer before."""
+        if not settings.stable_colours:
+            return frame
+        order = arrangement_like(frame.scores, before.scores, keep_order=bool(settings.channels))
+        if order == tuple(range(1, len(order) + 1)):
+            return frame
+        layer = self._pfv.layer(frame.layer)
+        basis: PrincipalBasis = frame.basis.arranged(order)
+        for memory in self._own:
+            memory[layer.same_as or layer.name] = basis
+        return self._pfv.render(settings)
+
+
+def arrangement_like(
+    scores: Tensor, others: Tensor, *, keep_order: bool = False
+) -> tuple[int, ...]:
+    """Signed numbers from 1 that put components beside those which they correlate with most.
+
+    Parameters
+    ----------
+    scores, others
+        ``(N, k, h, w)`` of two layers, each with its own grid, of the same images.
+    keep_order
+        Choose signs alone.
+    """
+    ours, theirs = (_comparable(one) for one in (scores, others))
+    number = len(ours)
+    alike = ours @ theirs.T  # (k, k'): ours in rows
+    places: dict[int, int] = {place: place for place in range(number)} if keep_order else {}
+    for flat in [] if keep_order else alike.abs().flatten().argsort(descending=True).tolist():
+        own, place = divmod(flat, alike.shape[1])
+        free = place < number and place not in places and own not in places.values()
+        if free and abs(float(alike[own, place])) > _ALIKE:
+            places[place] = own
+    rest = [own for own in range(number) if own not in places.values()]
+    chosen = [places[place] if place in places else rest.pop(0) for place in range(number)]
+    turned = [p < alike.shape[1] and float(alike[own, p]) < 0 for p, own in enumerate(chosen)]
+    return tuple(-(own + 1) if turn else own + 1 for own, turn in zip(chosen, turned, strict=True))
+
+
+def _comparable(scores: Tensor) -> Tensor:
+    """Rows ``(k, …)`` of unit length and mean zero on a common grid."""
+    maps = interpolate(scores.float(), (_COMPARED, _COMPARED), mode="bilinear", antialias=True)
+    rows = maps.transpose(0, 1).flatten(1).cpu()
+    rows = rows - rows.mean(dim=1, keepdim=True)
+    unit: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return unit
+
+
+@dataclass(frozen=True)
+class SavedSweep:
+    """What :func:`save_sweep` wrote.
+
+    Attributes
+    ----------
+    path
+        The file.
+    pictures
+        How many it holds.
+    skipped
+        ``"caption: why"`` of each value that gave no picture.
+    """
+
+    path: Path
+    pictures: int
+    skipped: tuple[str, ...]
+
+
+def save_sweep(
+    pfv: PFV,
+    path: str | Path,
+    over: str = "components",
+    settings: Settings | None = None,
+    *,
+    values: Sequence[object] | None = None,
+    label: str | None = None,
+    duration: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Cancelled | None = None,
+) -> SavedSweep | None:
+    """Write a :func:`sweep` as an animation that loops: ``.gif``, ``.webp`` or ``.mp4``.
+
+    Each picture has a bar that says what is varied. About 900 pixels wide, smaller where there
+    are very many pictures.
+
+    Parameters
+    ----------
+    duration
+        Milliseconds that a picture stays; None: what suits ``over``. The first and the last
+        stay longer.
+    progress
+        Called as ``progress(done, all)``; the last step is the writing.
+    cancelled
+        Asked between pictures; True ends it, nothing is written and None comes back.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For what cannot be swept, where no value gives a picture, for a place that cannot be
+        written, and for ``.mp4`` without an ``ffmpeg`` program.
+    """
+    place = checked_animation(path)
+    steps = planned(pfv, settings, over, values, label)
+    stays = _checked_duration(duration) or _DURATIONS[over]
+    stop = cancelled or (lambda: False)
+    film, skipped = Film(len(steps)), []
+    for done, one in enumerate(_painted(pfv, steps, stop), start=1):
+        if one.frame is None:
+            skipped.append(f"{one.caption}: {one.problem}")
+        else:
+            film.add(one.frame.composite(), one.caption, done)
+        if progress is not None:
+            progress(done, len(steps) + 1)
+    if stop():
+        return None
+    if not film.pictures:
+        raise PFVValueError(f"over={over!r}: no value gives a picture. {skipped[0]}")
+    if not film.write(place, stays, stop):
+        return None
+    if progress is not None:
+        progress(len(steps) + 1, len(steps) + 1)
+    return SavedSweep(place, len(film.pictures), tuple(skipped))
+
+
+def _checked_duration(duration: object) -> int | None:
+    legal = "expected milliseconds from 20 to 60000, or None"
+    if duration is None:
+        return None
+    if isinstance(duration, bool) or not isinstance(duration, int):
+        raise PFVTypeError(f"duration={duration!r}: {legal}.")
+    if not 20 <= duration <= 60_000:
+        raise PFVValueError(f"duration={duration!r}: {legal}.")
+    return duration

@@ -1,1 +1,0 @@
-"""Photos and weights as they come from disk, made ready for the engine."""

@@ -1,0 +1,105 @@
+"""Catch feature maps by layer name while a network runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.feature_layout import Layout
+
+Reduce = Callable[[Tensor], Tensor]
+See = Callable[[nn.Module, str, tuple[object, ...], object], None]
+
+
+@contextmanager
+def capture(
+    model: nn.Module, wanted: Mapping[str, tuple[Layout, Reduce | None]], *, stop: bool = True
+) -> Iterator[dict[str, Tensor]]:
+    """Catch feature maps while the model runs inside the ``with`` block.
+
+    Parameters
+    ----------
+    model
+        Any module; it is not changed.
+    wanted
+        Layer name → its layout, and a function applied to the map ``(N, C, h, w)`` at once
+        (``None``: a copy is kept, since a later in-place operation may rewrite the map).
+    stop
+        Whether to leave the forward pass once every wanted map was seen.
+
+    Yields
+    ------
+    dict
+        Layer name → result, filled anew by each forward pass. Every hook is removed when the
+        block is left, however it is left.
+    """
+    caught: dict[str, Tensor] = {}
+    runs: Counter[str] = Counter()
+    modules = modules_by_name(model)
+    bases = {name.partition("#")[0] for name in wanted}
+
+    def keep(_: nn.Module, base: str, __: tuple[object, ...], output: object) -> None:
+        runs[base] += 1
+        for name in (base, f"{base}#{runs[base]}"):
+            if name in wanted:
+                layout, reduce = wanted[name]
+                assert isinstance(output, Tensor)  # the survey saw one
+                maps = layout.maps(output.detach())
+                caught[name] = maps.clone() if reduce is None else reduce(maps)
+        if stop and len(caught) == len(wanted):
+            raise _Enough
+
+    def begin(*_: object) -> None:
+        caught.clear()
+        runs.clear()
+
+    handle = model.register_forward_pre_hook(begin, prepend=True)
+    try:
+        with hooked({base: modules[base] for base in bases}, keep):
+            yield caught
+    finally:
+        handle.remove()
+
+
+class _Enough(BaseException):
+    """Leaves a forward pass in which everything wanted was seen."""
+
+
+def run_captured(run: Callable[[], object]) -> None:
+    """Run a forward pass that :func:`capture` may end early."""
+    try:
+        run()
+    except _Enough:
+        return
+
+
+@contextmanager
+def hooked(
+    modules: Mapping[str, nn.Module],
+    see: Callable[[nn.Module, str, tuple[object, ...], object], None],
+) -> Iterator[None]:
+    """Call ``see(module, name, inputs, output)`` after each run of each module inside the block."""
+    handles = []
+    try:
+        for name, module in modules.items():
+
+            def hook(module: nn.Module, inputs: Any, output: object, name: str = name) -> None:
+                see(module, name, inputs, output)
+
+            handles.append(module.register_forward_hook(hook))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Dotted name → module, without the parts that ``torch.compile`` adds to names."""
+    return {
+        ".".join(part for part in name.split(".") if part != "_orig_mod"): module
+        for name, module in model.named_modules()
+    }

@@ -1,0 +1,213 @@
+"""The model is a guest: it is checked, run without gradients, and given back as it came."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from pfv_widgets.engine.network.fair_lock import Guests, Turns
+from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError
+
+_WRAPPERS = ("module", "_orig_mod")
+# Modes, buffers and hooks belong to the network, which several threads may hold.
+_TURNS, _GUESTS = Turns(), Guests()
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the network inside ``DataParallel`` and ``torch.compile`` wrappers.
+
+    Raises
+    ------
+    PFVTypeError
+        For anything but an eager ``nn.Module``: hooks do not run inside a traced or
+        scripted network.
+    PFVValueError
+        For parameters on the meta device or not initialised yet, which hold no numbers.
+    """
+    while isinstance(model, nn.Module) and _is_wrapper(model):
+        model = next(getattr(model, name) for name in _WRAPPERS if hasattr(model, name))
+    if isinstance(model, torch.jit.ScriptModule):
+        raise PFVTypeError(
+            f"model={type(model).__name__}: a traced or scripted network ignores hooks inside it, "
+            "so its feature maps cannot be read. Pass the eager nn.Module that it was made from."
+        )
+    if not isinstance(model, nn.Module):
+        raise PFVTypeError(
+            f"model={model!r:.80}: expected a torch.nn.Module, got {type(model).__name__}."
+        )
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise PFVValueError(
+                f"model: parameter {name!r} is not initialised yet. Run the model once on images "
+                "of the right size first."
+            )
+        if parameter.is_meta:
+            raise PFVValueError(
+                f"model: parameter {name!r} is on the meta device and holds no numbers. "
+                "Load the weights first, for example with load_state_dict(..., assign=True)."
+            )
+    return model
+
+
+def clean_name(name: str) -> str:
+    """Drop the parts that wrappers add to a layer's name.
+
+    >>> clean_name("module._orig_mod.features.3")
+    'features.3'
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod").removeprefix("module.")
+
+
+def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torch.device:
+    """Return where to run: ``"auto"`` keeps a model that is on an accelerator, else takes the best.
+
+    Raises
+    ------
+    PFVValueError
+        If the device is unknown or absent, naming those that are there.
+    """
+    if str(device) == "auto":
+        return _automatic_device(model)
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise PFVValueError(
+            f"device={device!r} cannot be used ({str(error).splitlines()[0]}). "
+            f"Choose one of {', '.join(repr(name) for name in available_devices())}."
+        ) from error
+    if chosen.type == "meta":
+        raise PFVValueError("device='meta' holds no numbers. Choose 'cpu', 'cuda' or 'mps'.")
+    return chosen
+
+
+def available_devices() -> tuple[str, ...]:
+    """Names that ``device`` takes on this machine, ``"auto"`` first."""
+    found = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        found.append("cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return tuple(found)
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model on ``device``: itself where it is there already, else a copy.
+
+    The user's own module never moves.
+    """
+    here = {parameter.device for parameter in model.parameters()}
+    if len(here) != 1 or _same_device(next(iter(here)), device):
+        return model
+    try:
+        return copy.deepcopy(model).to(device)
+    except (RuntimeError, TypeError) as error:
+        raise PFVValueError(
+            f"model: it could not be copied to {device} ({str(error).splitlines()[0]}). "
+            f"Move it there yourself with model.to({str(device)!r}), or pass device='cpu'."
+        ) from error
+
+
+def floating_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the model's first floating parameter or buffer, else float32."""
+    for values in (*model.parameters(), *model.buffers()):
+        if values.is_floating_point():
+            return values.dtype
+    return torch.float32
+
+
+@contextmanager
+def guest(model: nn.Module) -> Iterator[nn.Module]:
+    """Run a model in eval mode without gradients, and give it back as it came.
+
+    The training flag of every module and every buffer are restored, also after an exception.
+    Compiled parts run eagerly meanwhile, so that hooks see them. One thread at a time; long work
+    calls :func:`give_way` between its passes.
+    """
+    with _TURNS, torch.inference_mode(False), torch.no_grad():
+        modules = _GUESTS.arrive(model)
+        try:
+            yield model
+        finally:
+            _GUESTS.leave(modules)
+
+
+def give_way() -> None:
+    """Let other threads that wait for a network go first; call it where no hook is registered."""
+    _TURNS.give_way()
+
+
+def run(model: nn.Module, batch: Tensor) -> object:
+    """Call the model, and say what to do if the images do not fit it.
+
+    Raises
+    ------
+    PFVValueError
+        If the forward pass fails or memory runs out; the original error is the cause. An error
+        that this package raised inside passes as it is.
+    """
+    try:
+        return model(batch)
+    except PFVError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise PFVValueError(
+            f"images: {len(batch)} images at a time do not fit into the memory of {batch.device}. "
+            "Pass a smaller chunk_size, smaller images, or device='cpu'."
+        ) from error
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise PFVValueError(
+            f"images: the model failed on a batch of shape {tuple(batch.shape)} "
+            f"({type(error).__name__}: {reason:.300}). {_fix(model, batch)}"
+        ) from error
+
+
+def _fix(model: nn.Module, batch: Tensor) -> str:
+    first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
+    if first is not None and first.in_channels == 1 and batch.shape[1] == 3:
+        return (
+            "Its first convolution takes one channel, and images have three. Give a network that "
+            f"averages them first: {GREY}."
+        )
+    if not _takes(model, batch):
+        return (
+            "It takes more than the images. Wrap it in a module whose forward takes the images "
+            "alone; attribute, reconstruct and their kin take the rest as inputs=..."
+        )
+    return (
+        "Load the images at the size and with the channels that it was made for: "
+        "load_images(..., size=...)."
+    )
+
+
+def _takes(model: nn.Module, batch: Tensor) -> bool:
+    try:
+        inspect.signature(model.forward).bind(batch)
+    except TypeError:
+        return False
+    except ValueError:  # nothing is known of it
+        return True
+    return True
+
+
+def _is_wrapper(model: nn.Module) -> bool:
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    return isinstance(model, parallel) or isinstance(getattr(model, "_orig_mod", None), nn.Module)
+
+
+def _automatic_device(model: nn.Module) -> torch.device:
+    for parameter in model.parameters():
+        if parameter.device.type != "cpu":
+            return parameter.device
+    return torch.device(available_devices()[-1] if len(available_devices()) > 2 else "cpu")
+
+
+def _same_device(here: torch.device, there: torch.device) -> bool:
+    return here.type == there.type and there.index in (None, here.index)

@@ -1,0 +1,1 @@
+"""Moments of feature vectors, eigensolvers and the principal basis."""

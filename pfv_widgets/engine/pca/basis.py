@@ -1,0 +1,248 @@
+"""The principal components of feature vectors, with signs and order that hold still."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
+from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.errors import PFVValueError
+
+# Two unit vectors with a cosine above this have no other partner that near.
+_RECOGNISED = 0.5**0.5
+_FIELDS = ("mean", "components", "variances", "total_variance", "count", "layer")
+
+
+class _NoBasisError(ValueError):
+    """Why a file holds no basis, in words for the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrincipalBasis:
+    """Mean and leading principal components of feature vectors.
+
+    Attributes
+    ----------
+    mean
+        ``(C,)``.
+    components
+        Unit vectors in rows, ``(k, C)``, by falling variance unless matched to another basis.
+    variances
+        Population variance along each component, ``(k,)``.
+    total_variance
+        Variance summed over all C directions.
+    count
+        Number of feature vectors, weights included.
+    layer
+        Name of the layer, where known.
+    """
+
+    mean: Tensor
+    components: Tensor
+    variances: Tensor
+    total_variance: float
+    count: float
+    layer: str = ""
+
+    @property
+    def explained_variance_ratio(self) -> Tensor:
+        """Share of the total variance along each component, ``(k,)``, each in [0, 1]."""
+        return (self.variances / self.total_variance).clamp(0, 1)
+
+    def project(self, maps: Tensor) -> Tensor:
+        """Scores ``(N, k, h, w)`` of feature maps ``(N, C, h, w)``.
+
+        Raises
+        ------
+        PFVValueError
+            If the maps have another number of channels.
+        """
+        if maps.ndim != 4 or maps.shape[1] != self.mean.shape[0]:
+            raise PFVValueError(
+                f"maps of shape {tuple(maps.shape)}: this basis takes (N, C, h, w) with "
+                f"C={self.mean.shape[0]} channels. Use maps of the layer that it was made from."
+            )
+        vectors = maps.to(self.components).flatten(2) - self.mean[:, None]
+        return (self.components @ vectors).view(len(maps), -1, *maps.shape[2:])
+
+    def arranged(self, arrangement: tuple[int, ...]) -> PrincipalBasis:
+        """Pick components by signed numbers from 1: ``(2, -1)`` is the second, then −first."""
+        index = torch.tensor([abs(number) - 1 for number in arrangement])
+        index = index.to(self.variances.device)
+        signs = torch.tensor([1.0 if number > 0 else -1.0 for number in arrangement])
+        components = self.components[index] * signs.to(self.components)[:, None]
+        return PrincipalBasis(
+            self.mean,
+            components,
+            self.variances[index],
+            self.total_variance,
+            self.count,
+            self.layer,
+        )
+
+    def followed_by(self, other: PrincipalBasis) -> PrincipalBasis:
+        """Add the components of a longer basis, so that their places are remembered."""
+        number = len(self.components)
+        if len(other.components) <= number:
+            return self
+        return replace(
+            self,
+            components=torch.cat([self.components, other.components[number:]]),
+            variances=torch.cat([self.variances, other.variances[number:]]),
+        )
+
+    def matching(
+        self, previous: PrincipalBasis | None, number: int, anchor: PrincipalBasis | None = None
+    ) -> tuple[int, ...]:
+        """Return the arrangement of the first ``number`` components that keeps colours still.
+
+        A component that is recognisably one of ``anchor`` (cosine above 0.71), else one of
+        ``previous``, takes its place and sign. The others keep their order of variance, and
+        the sign that is nearer to what was in their place. The anchor keeps colours from
+        drifting along a long way of small changes. Without either: order of variance.
+        """
+        known = [self._cosines(one, number) for one in (anchor, previous) if self._fits(one)]
+        places: dict[int, int] = {}
+        for cosines in known:
+            for place, row in enumerate(cosines):
+                best = int(row.abs().argmax())
+                taken = place in places or best in places.values()
+                if not taken and abs(float(row[best])) > _RECOGNISED:
+                    places[place] = best
+        free = [index for index in range(number) if index not in places.values()]
+        arrangement = []
+        for place in range(number):
+            index = places[place] if place in places else free.pop(0)
+            near = [float(one[place, index]) for one in known if place < len(one)]
+            sure = [cosine for cosine in near if abs(cosine) > _RECOGNISED] or near[-1:]
+            arrangement.append(-(index + 1) if sure and sure[0] < 0 else index + 1)
+        return tuple(arrangement)
+
+    def _fits(self, other: PrincipalBasis | None) -> bool:
+        return other is not None and other.mean.shape == self.mean.shape
+
+    def _cosines(self, other: PrincipalBasis | None, number: int) -> Tensor:
+        assert other is not None  # it fits
+        rows = other.components[:number].to(self.components)
+        return (rows @ self.components[:number].T).cpu()
+
+    def save(self, path: str | Path) -> None:
+        """Write a ``.npz`` file that :meth:`load` reads, without pickle.
+
+        Raises
+        ------
+        PFVValueError
+            If there is no such folder, or it cannot be written to.
+        """
+        try:
+            file = Path(path).open("wb")  # noqa: SIM115 - closed below
+        except (OSError, TypeError, ValueError) as error:
+            raise PFVValueError(
+                f"path={path!r} cannot be written ({type(error).__name__}). Give the path of a "
+                "file in a folder that exists."
+            ) from error
+        with file:
+            np.savez(
+                file,
+                mean=self.mean.cpu().numpy(),
+                components=self.components.cpu().numpy(),
+                variances=self.variances.cpu().numpy(),
+                total_variance=np.float64(self.total_variance),
+                count=np.float64(self.count),
+                layer=np.str_(self.layer),
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> PrincipalBasis:
+        """Read a basis that :meth:`save` wrote.
+
+        Raises
+        ------
+        PFVValueError
+            If the file is absent or holds no basis.
+        """
+        where = Path(path)
+        try:
+            if not where.is_file():
+                raise _NoBasisError("there is no such file")
+            if not zipfile.is_zipfile(where):
+                raise _NoBasisError("it is no .npz file")
+            with np.load(where, allow_pickle=False) as file:
+                kinds = {name: file[name].dtype.kind for name in file.files}
+                missing = [name for name in _FIELDS if kinds.get(name) not in ("f", "U")]
+                if missing:
+                    raise _NoBasisError(f"it has no numbers {missing[0]!r}")
+                arrays = [torch.from_numpy(file[name]) for name in _FIELDS[:3]]
+                total, count = float(file["total_variance"]), float(file["count"])
+                layer = str(file["layer"])
+            _check_arrays(*arrays)
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
+            # numpy's own words would advise to unpickle
+            reason = str(error) if isinstance(error, _NoBasisError) else "it is damaged"
+            raise PFVValueError(
+                f"path={str(path)!r} holds no basis: {reason}. "
+                "Give a file that PrincipalBasis.save wrote."
+            ) from error
+        return cls(arrays[0], arrays[1], arrays[2], total, count, layer)
+
+
+def _check_arrays(mean: Tensor, components: Tensor, variances: Tensor) -> None:
+    """Raise unless the arrays of a file fit together as a basis."""
+    shape = (len(variances.flatten()), len(mean.flatten()))
+    if mean.ndim != 1 or variances.ndim != 1 or tuple(components.shape) != shape:
+        shapes = ", ".join(str(tuple(one.shape)) for one in (mean, components, variances))
+        raise _NoBasisError(f"shapes {shapes} of mean, components, variances")
+    for one in (mean, components, variances):
+        if not one.is_floating_point() or not bool(torch.isfinite(one).all()):
+            raise _NoBasisError("numbers that are not finite, or no floats")
+
+
+def fit_moments(
+    moments: Moments, number: int, *, start: Tensor | None = None, layer: str = ""
+) -> PrincipalBasis:
+    """Principal components of pooled moments (one group), signs by :func:`canonical_signs`."""
+    count = float(moments.count[0])
+    covariance = moments.scatter[0] / count
+    variances, components = leading_eigenvectors(covariance, number, start)
+    total = float(
+        covariance.diagonal().sum(dtype=torch.promote_types(covariance.dtype, torch.float32))
+    )
+    signs = canonical_signs(components)
+    return PrincipalBasis(
+        moments.mean[0], components * signs[:, None], variances, total, count, layer
+    )
+
+
+def fit_maps(maps: Tensor, weights: Tensor, number: int, *, layer: str = "") -> PrincipalBasis:
+    """Principal components of ``(N, C, h, w)`` by the Gram matrix of the places.
+
+    The smaller problem where channels outnumber places. Images count ``weights`` ``(N,)``
+    times.
+    """
+    places = maps.shape[2] * maps.shape[3]
+    used = weights > 0
+    vectors = maps[used].flatten(2).transpose(1, 2).flatten(0, 1)
+    amounts = weights[used].to(vectors).repeat_interleave(places)
+    count = float(amounts.sum())
+    mean = (amounts / count) @ vectors
+    rows = (vectors - mean) * (amounts / count).sqrt()[:, None]
+    gram = rows @ rows.T
+    variances, left = leading_eigenvectors(gram, number)
+    components = left @ rows
+    components = components / components.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    signs = canonical_signs(components)
+    total = float(gram.diagonal().sum())
+    return PrincipalBasis(mean, components * signs[:, None], variances, total, count, layer)
+
+
+def canonical_signs(components: Tensor) -> Tensor:
+    """Signs ``(k,)`` that make the entry of largest magnitude of each row positive."""
+    largest = components.abs().argmax(dim=1, keepdim=True)
+    picked = components.gather(1, largest)[:, 0]
+    return torch.where(picked < 0, -1.0, 1.0).to(components)

@@ -1,0 +1,1 @@
+"""Settings, the feature store, and :class:`PFV`, which renders a :class:`Frame`."""

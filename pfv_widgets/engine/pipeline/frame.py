@@ -1,0 +1,201 @@
+"""One finished picture of a batch, with all numbers behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.colouring.colour_maps import legend, pin_legend
+from pfv_widgets.engine.colouring.compositing import compose, spots
+from pfv_widgets.engine.colouring.similarity import cell_of
+from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.validation import checked_pins, few
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FADED = 0.72  # how far an image that is left out of the basis fades to grey
+_PAGES = (".html", ".htm")
+_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", *_PAGES, ".npz")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Frame:
+    """Heatmaps of a batch and where they come from.
+
+    Attributes
+    ----------
+    heatmaps
+        ``(N, H, W, 3)``, float32 in [0, 1].
+    scores
+        Projections on the components before weighting, ``(N, k, h, w)``.
+    basis
+        Mean ``(C,)``, components ``(k, C)`` and their explained variance.
+    settings
+        What was asked for; ``settings.layer`` is the layer that was taken.
+    weights
+        Weight of each image in the basis, N numbers.
+    pixels
+        The photos as shown, uint8 ``(N, H, W, 3)``, or None without photos.
+    names
+        One for each image.
+    warnings
+        What was replaced or left out on the way, in words.
+    indices
+        Which images of the batch these are: all arrays hold these alone, in this order, while
+        the basis, ``settings.images`` and the pins are those of the whole batch.
+    labels
+        The class of each image, or None where there are none.
+    """
+
+    heatmaps: Tensor
+    scores: Tensor
+    basis: PrincipalBasis
+    settings: Settings
+    weights: tuple[float, ...]
+    pixels: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+    indices: tuple[int, ...] = ()
+    labels: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.indices:
+            object.__setattr__(self, "indices", tuple(range(len(self.heatmaps))))
+
+    def __len__(self) -> int:
+        return len(self.heatmaps)
+
+    def __repr__(self) -> str:
+        height, width = self.heatmaps.shape[1:3]
+        shown = ", ".join(str(component + 1) for component in self.settings.shown)
+        return (
+            f"<Frame: {len(self)} image{'s' * (len(self) != 1)} of {width} × {height} pixels, "
+            f"layer {self.settings.layer!r}, component{'s' * (',' in shown)} {shown}>"
+        )
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer that was decomposed."""
+        return self.settings.layer or ""
+
+    def at(self, image: int, x: float, y: float) -> Tensor:
+        """Scores ``(k,)`` of the components at a place, on the CPU.
+
+        Parameters
+        ----------
+        image
+            Index in the batch, one of ``indices``.
+        x, y
+            Fractions of the image's width and height, in [0, 1].
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            Naming the place, and which images there are.
+        """
+        ((image, x, y),) = checked_pins([(image, x, y)])
+        if image not in self.indices:
+            raise PFVValueError(f"image={image}: this frame holds the images {few(self.indices)}.")
+        row, column = cell_of(x, y, self.scores.shape)
+        return self.scores[self.indices.index(image), :, row, column].cpu().clone()
+
+    def composite(self) -> np.ndarray:
+        """Return the tiles of the view, uint8 ``(N, H, W, 3)``; images left out fade to grey.
+
+        Photo and heatmap side by side make tiles ``(N, H, 2W, 3)``.
+        """
+        heat, settings = self.heatmaps.detach().float().cpu().numpy(), self.settings
+        tiles = compose(heat, self.pixels, settings.view, settings.opacity, settings.split)
+        shown = np.array([weight > 0 for weight in self.weights])[:, None, None, None]
+        tiles = np.where(shown, tiles, (1 - FADED) * tiles + FADED * 0.5)
+        painted: np.ndarray = np.rint(np.clip(tiles, 0, 1) * 255).astype(np.uint8)
+        return painted
+
+    def rings(self) -> list[tuple[int, int, float, float]]:
+        """Where pins are seen: number of the pin, of the tile, x and y as fractions of the tile."""
+        view, photos = self.settings.view, self.pixels is not None
+        return [
+            (number, self.indices.index(image), *spot)
+            for number, (image, x, y) in enumerate(self.settings.pins)
+            if image in self.indices
+            for spot in spots(view, x, y, photos=photos)
+        ]
+
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        """Label and colour ramp ``(64, 3)`` in [0, 1] of each component or pin that is painted."""
+        settings = self.settings
+        if settings.paints_similarity:
+            ramps = pin_legend(len(settings.pins))
+            labels = [
+                f"pin {number} (image {image})"
+                for number, (image, _, _) in enumerate(settings.pins, start=1)
+            ]
+        else:
+            ramps = legend(settings.colour_map, len(settings.shown))
+            ratios = self.basis.explained_variance_ratio.tolist()
+            labels = [f"component {i + 1} ({100 * ratios[i]:.1f} %)" for i in settings.shown]
+        return list(zip(labels, ramps.numpy(), strict=True))
+
+    def figure(self, columns: int | None = None) -> Figure:
+        """Draw the tiles with a legend of the components on a matplotlib figure.
+
+        Parameters
+        ----------
+        columns
+            Tiles in a row, from 1; None: as square as it gets.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For ``columns`` that are no whole number from 1.
+        """
+        from pfv_widgets.engine.export.figures import draw_frame
+
+        return draw_frame(self, columns)
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure, a web page or all arrays, as the suffix of ``path`` says.
+
+        Parameters
+        ----------
+        path
+            ``.png``, ``.pdf``, ``.svg``, ``.jpg`` or ``.jpeg`` for the figure, ``.html`` for a
+            page that needs neither network nor kernel, ``.npz`` for the arrays.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For another suffix, a folder that is not there, or a place that cannot be written.
+        """
+        place = checked_place(path, _SUFFIXES, "for a figure, a page or the arrays")
+        if place.suffix.lower() in _PAGES:
+            from pfv_widgets.engine.export.html_page import write_page
+
+            write_page(self, place)
+            return
+        write_figure_or_arrays(place, self.figure, self._arrays)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        ratio = self.basis.explained_variance_ratio
+        tensors: dict[str, Tensor] = {
+            "heatmaps": self.heatmaps,
+            "scores": self.scores,
+            "mean": self.basis.mean,
+            "components": self.basis.components,
+            "explained_variance_ratio": ratio,
+        }
+        arrays = {key: torch.Tensor.cpu(value).numpy() for key, value in tensors.items()}
+        return arrays | {
+            "names": np.array(self.names),
+            "weights": np.array(self.weights),
+            "indices": np.array(self.indices),
+        }

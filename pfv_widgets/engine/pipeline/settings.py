@@ -1,0 +1,220 @@
+"""Every knob of a picture, in one frozen dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
+from pfv_widgets.engine.colouring.normalisation import NORMALISATIONS
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
+from pfv_widgets.engine.pipeline.settings_json import read, written
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
+from pfv_widgets.validation import Pin, checked_channels, checked_pins, checked_weights
+
+VIEWS = ("overlay", "heatmap", "photo", "side by side", "split", "rgb split")
+SHARINGS = ("all", "inclusive", "exclusive")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to paint and how; edit with ``dataclasses.replace``.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the field, its value and the legal values.
+    """
+
+    layer: str | None = None
+    """Name of the layer whose feature map is decomposed; None: the last before the read-out."""
+
+    components: int = slider(
+        3, 1, 12, 1, label="Components", help="How many principal components are computed."
+    )
+
+    channels: tuple[int, ...] | None = None
+    """Which components are painted, in order, counted from 0; None: all of them."""
+
+    images: tuple[float, ...] | None = None
+    """Weight ≥ 0 of each image in the basis; 0 shows it in the basis of the others; None: all 1."""
+
+    weighting: str = choice(
+        "flat",
+        WEIGHTINGS,
+        label="Weighting",
+        help="How earlier layers sharpen the picture: where they are active, colours are strong.",
+    )
+
+    sigma: float = slider(
+        1.0,
+        0.25,
+        4.0,
+        0.05,
+        label="Contrast σ",
+        help="Scores are clipped at this many standard deviations: smaller means more contrast.",
+    )
+
+    normalisation: str = choice(
+        "global",
+        NORMALISATIONS,
+        label="Normalise",
+        help="One scale for all components, as in the paper, or one each, which shows weak ones.",
+    )
+
+    colour_map: str = choice(
+        "rgb",
+        COLOUR_MAPS,
+        label="Colours",
+        help="rgb as in the paper; safe for colour-blind eyes; hues: one hue a component.",
+    )
+
+    opacity: float = slider(
+        0.65, 0.0, 1.0, 0.01, label="Opacity", help="Of the heatmap over the photo."
+    )
+
+    view: str = choice(
+        "overlay",
+        VIEWS,
+        label="View",
+        help="What each tile shows: photo and heatmap together or apart, or the heatmap's red, "
+        "green and blue each alone.",
+    )
+
+    split: float = slider(
+        0.5,
+        0.0,
+        1.0,
+        0.01,
+        label="Divider",
+        help="In the split view: where the photo on the left ends and the heatmap begins.",
+    )
+
+    sharing: str = choice(
+        "all",
+        SHARINGS,
+        label="Colours of",
+        help="Paint all places, or inclusive: colours that all images share, or exclusive: "
+        "colours that only some have.",
+    )
+
+    stable_colours: bool = toggle(
+        True,
+        label="Stable colours",
+        help="Keep each component's colour and sign from one picture to the next.",
+    )
+
+    pins: tuple[Pin, ...] = ()
+    """Places to compare with: ``(image, x, y)``, x and y as fractions of width and height."""
+
+    similarity: bool = toggle(
+        True,
+        label="Similarity to pins",
+        help="With pins set: paint how similar each place is to them, instead of components.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise PFVTypeError(f"layer={self.layer!r}: expected a name from pfv.layers, or None.")
+        validate(self)
+        if self.channels is not None:
+            object.__setattr__(self, "channels", checked_channels(self.channels, self.components))
+        if self.images is not None:
+            object.__setattr__(self, "images", checked_weights(self.images))
+        object.__setattr__(self, "pins", checked_pins(self.pins))
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Indices of the components that are painted, in order."""
+        return tuple(range(self.components)) if self.channels is None else self.channels
+
+    def weights(self, number: int) -> tuple[float, ...]:
+        """Weights of ``number`` images.
+
+        Raises
+        ------
+        PFVValueError
+            If ``images`` has another length, or leaves no image in.
+        """
+        if self.images is None:
+            return (1.0,) * number
+        if len(self.images) != number:
+            raise PFVValueError(
+                f"images has {len(self.images)} weights for a batch of {number} images. "
+                "Give one weight for each image, or None for all ones."
+            )
+        if not any(self.images):
+            raise PFVValueError(
+                "images: every weight is 0, so no image is left to make a basis from. "
+                "Give at least one image a weight above 0."
+            )
+        return self.images
+
+    @property
+    def paints_similarity(self) -> bool:
+        """Whether the similarity to pins is painted, instead of components."""
+        return self.similarity and bool(self.pins)
+
+    def pinned(self, number: int) -> tuple[Pin, ...]:
+        """Pins to paint the similarity to, in a batch of ``number`` images; none where it is off.
+
+        Raises
+        ------
+        PFVValueError
+            If a pin is in an image beyond the batch.
+        """
+        pins = checked_pins(self.pins, number)
+        return pins if self.similarity else ()
+
+    def to_json(self) -> str:
+        """Write all fields as JSON, for :meth:`from_json` of this or another version."""
+        return written(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Read what :meth:`to_json` wrote; what cannot be used is left out.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        return cls.read_json(text)[0]
+
+    @classmethod
+    def read_json(cls, text: str) -> tuple[Settings, tuple[str, ...]]:
+        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
+
+        Fields of another version are left out, a field that is missing or has an illegal value
+        keeps its default.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        return read(cls(), text)
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults."""
+        plain = Settings()
+        return {k: v for k, v in asdict(self).items() if v != getattr(plain, k)}
+
+
+def settings_of(settings: Settings | None, changes: dict[str, Any]) -> Settings:
+    """Merge ``settings`` (None: the defaults) with keyword ``changes``.
+
+    Raises
+    ------
+    PFVTypeError
+        For an unknown keyword, with the nearest ones, or if ``settings`` is none.
+    """
+    if settings is not None and not isinstance(settings, Settings):
+        raise PFVTypeError(f"settings={settings!r}: expected a Settings, or keywords.")
+    known = [field.name for field in fields(Settings)]
+    for name in changes:
+        if name not in known:
+            raise PFVTypeError(f"{name!r} is no setting. {suggestion(name, known)}")
+    kept = {name: getattr(settings, name) for name in known} if settings else {}
+    return Settings(**(kept | changes))

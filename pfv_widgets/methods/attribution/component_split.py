@@ -1,0 +1,180 @@
+"""How much of the evidence for a unit falls on the regions of each PFV colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.colouring.colour_maps import legend
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pfv_widgets.methods.attribution.attribute import Attribution
+
+SIDES = ("+", "−")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ComponentSplit:
+    """An attribution, split by the principal component that leads at each pixel.
+
+    A pixel belongs to the component whose score there, enlarged bilinearly and divided by the
+    component's standard deviation, is furthest from zero, and to its side: above zero or below,
+    two colours of the picture. Sides are in the order +, −; images, components and sides make
+    the axes N, k and 2.
+
+    Attributes
+    ----------
+    evidence_for
+        float64 ``(N, k, 2)``: share of the evidence for the unit, that is, of the values above
+        zero of the map, that falls on the region. They add up to 1 in each image; all are NaN
+        (undefined) where there is none. Maps without a sign have this alone.
+    evidence_against
+        The same of the values below zero.
+    areas
+        Share of the pixels that belong to the region, ``(N, k, 2)``: what evidence that did not
+        look at the components would have.
+    regions
+        int64 ``(N, H, W)``: ``2 · component + side``, the component counted among those that are
+        shown, or −1 where no score differs from zero.
+    components
+        Numbers of the components as in the legend, from 1.
+    colours
+        float ``(k, 2, 3)`` in [0, 1]: of each side in the legend.
+    attribution
+        What was split, its images in the order of the frame.
+    layer
+        Whose components they are.
+    """
+
+    evidence_for: Tensor
+    evidence_against: Tensor
+    areas: Tensor
+    regions: Tensor
+    components: tuple[int, ...]
+    colours: np.ndarray
+    attribution: Attribution
+    layer: str
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ComponentSplit: {self.attribution.method} of {len(self)} images by "
+            f"{len(self.components)} components of {self.layer!r}>"
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the regions by their numbers, such as ``"1 +"`` and ``"1 −"``."""
+        return tuple(f"{number} {side}" for number in self.components for side in SIDES)
+
+    @property
+    def maps(self) -> Tensor:
+        """The attribution in each region and 0 elsewhere, ``(N, k, 2, H, W)``; they add up to it.
+
+        Pixels that belong to no region are in none.
+        """
+        numbers = torch.arange(2 * len(self.components)).view(1, -1, 2, 1, 1)
+        return self.attribution.maps[:, None, None] * (self.regions[:, None, None] == numbers)
+
+    @property
+    def concentration(self) -> Tensor:
+        """Evidence for the unit by area, ``(N, k, 2)``: 2 is twice what chance would give.
+
+        NaN where a region has no pixel, or an image no evidence.
+        """
+        return torch.where(self.areas > 0, self.evidence_for / self.areas, torch.nan)
+
+    def figure(self) -> Figure:
+        """Draw photo, map, the evidence on each component's regions in its colours, and bars."""
+        from pfv_widgets.methods.attribution.component_figure import draw_split
+
+        return draw_split(self)
+
+
+def split_by_component(attribution: Attribution, frame: Frame) -> ComponentSplit:
+    """Say how much of the evidence falls on regions of each PFV colour.
+
+    Parameters
+    ----------
+    attribution
+        Any result of :func:`attribute`.
+    frame
+        PFV of the same images at any layer, or of some of them. Of its components, those that
+        are shown divide the pixels.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        If it is no frame, or one of other images.
+    """
+    if not isinstance(frame, Frame):
+        raise PFVTypeError(
+            f"frame={frame!r:.80}: expected a Frame, as PFV(model, images).render() gives it."
+        )
+    chosen = attribution.of(_rows(attribution, frame))
+    shown = list(frame.settings.shown)
+    deviations = frame.basis.variances[shown].clamp(min=0).sqrt().view(-1, 1, 1).cpu()
+    scores = frame.scores[:, shown].detach().float().cpu()
+    standard = torch.where(deviations > 0, scores / deviations, torch.zeros_like(scores))
+    regions = leading(standard.nan_to_num(), (chosen.maps.shape[1], chosen.maps.shape[2]))
+    ramps = legend(frame.settings.colour_map, len(shown))
+    count = 2 * len(shown)
+    return ComponentSplit(
+        evidence_for=shares(chosen.maps.clamp(min=0), regions, count),
+        evidence_against=shares((-chosen.maps).clamp(min=0), regions, count),
+        areas=shares(torch.ones_like(chosen.maps), regions, count),
+        regions=regions,
+        components=tuple(index + 1 for index in shown),
+        colours=ramps[:, [-1, 0]].numpy(),
+        attribution=chosen,
+        layer=frame.layer,
+    )
+
+
+def leading(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the region ``(N, H, W)`` of each pixel by standardised scores ``(N, k, h, w)``."""
+    large = nn.functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+    strength, component = large.abs().max(1)
+    side = (large.gather(1, component[:, None])[:, 0] < 0).long()
+    return torch.where(strength > 0, 2 * component + side, -1)
+
+
+def shares(evidence: Tensor, regions: Tensor, count: int) -> Tensor:
+    """Return the share of evidence ``(N, H, W)``, not negative, in each region, ``(N, k, 2)``."""
+    inside = regions >= 0
+    amounts = (evidence.double() * inside).flatten(1)
+    sums = torch.zeros((len(evidence), count), dtype=torch.float64)
+    sums.scatter_add_(1, regions.clamp(min=0).flatten(1), amounts)
+    whole = sums.sum(1, keepdim=True)
+    return torch.where(whole > 0, sums / whole, torch.nan).view(len(evidence), -1, 2)
+
+
+def _rows(attribution: Attribution, frame: Frame) -> list[int]:
+    """Return which of the attribution's images the frame holds, or raise an error."""
+    one_to_one = list(range(len(frame))) if len(frame) == len(attribution) else []
+    for rows in (list(frame.indices), one_to_one):
+        if len(rows) != len(frame) or max(rows) >= len(attribution):
+            continue
+        names = tuple(attribution.names[row] for row in rows) if attribution.names else ()
+        if not names or not frame.names or names == tuple(frame.names):
+            return rows
+    raise PFVValueError(
+        f"frame holds {_told(frame.names, len(frame))}, and the attribution "
+        f"{_told(attribution.names, len(attribution))}. Make both from one batch: "
+        "images = load_images(...); PFV(model, images).render(); attribute(model, images)."
+    )
+
+
+def _told(names: tuple[str, ...], count: int) -> str:
+    some = f" ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})" if names else ""
+    return f"{count} image{'s' * (count != 1)}{some}"

@@ -1,0 +1,98 @@
+"""Choose a method by name and give it the images, chunk by chunk."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.model_guard import guest
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.core.extra_inputs import Fed
+from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result
+from pfv_widgets.methods.core.target import Target
+from pfv_widgets.parameters import suggestion
+
+
+def method_of(method: str | Method, options: Mapping[str, Any]) -> tuple[str, Method]:
+    """Return the name and the instance of a method with its options.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For an unknown method, an unknown option, or an illegal value.
+    """
+    if not isinstance(method, str):
+        names = [name for name, kind in METHODS.items() if type(method) is kind]
+        if not names:
+            legal = f"expected one of {', '.join(map(repr, METHODS))}, or an instance of one"
+            raise PFVTypeError(f"method={method!r:.80}: {legal}.")
+        if options:
+            instead = f"dataclasses.replace(method, {next(iter(options))}=...)"
+            raise PFVTypeError(f"method={method!r:.80} has its options: use {instead}.")
+        return names[0], method
+    if method not in METHODS:
+        raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, METHODS)}")
+    legal_options = list(inspect.signature(METHODS[method]).parameters)
+    for option in options:
+        if option not in legal_options:
+            has = suggestion(option, legal_options) if legal_options else "It has no options."
+            raise PFVTypeError(
+                f"{option}={options[option]!r:.60}: {method} has no such option. {has}"
+            )
+    return method, METHODS[method](**options)
+
+
+def checked_chunk(chunk_size: object) -> int:
+    """Return the number of images in a chunk, or raise a named error."""
+    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int):
+        raise PFVTypeError(f"chunk_size={chunk_size!r:.60}: expected a whole number from 1.")
+    if chunk_size < 1:
+        raise PFVValueError(f"chunk_size={chunk_size}: expected a whole number from 1.")
+    return chunk_size
+
+
+def check_differentiable(network: nn.Module) -> None:
+    """Raise an error where the network's numbers cannot take part in a gradient."""
+    for name, values in (*network.named_parameters(), *network.named_buffers()):
+        if values.is_inference():
+            raise PFVValueError(
+                f"model: {name!r} was made under torch.inference_mode, so there is no gradient "
+                "path. Build or load the network outside of it, or pass method='occlusion'."
+            )
+
+
+def in_chunks(
+    forward: Forward,
+    method: Method,
+    target: Target,
+    *,
+    size: int,
+    progress: Progress | None,
+    cancelled: Cancelled | None,
+) -> list[Result]:
+    """Give the images to the method, ``size`` at a time; results are on the CPU."""
+    starts = range(0, len(forward.images), size)
+
+    def report(chunk: int, done: int, total: int) -> None:
+        assert progress is not None
+        progress(chunk * total + done, len(starts) * total)
+
+    results = []
+    with guest(forward.model) as network:
+        if isinstance(network, Fed):
+            network.settle(forward.batch(0, 1))
+        for chunk, start in enumerate(starts):
+            if isinstance(network, Fed):
+                network.rows = (start,)
+            batch = forward.batch(start, start + size)
+            batch = batch.clone() if batch.is_inference() else batch
+            told = partial(report, chunk) if progress is not None else None
+            signed, measured, warnings = method.attribute(network, batch, target, told, cancelled)
+            results.append((signed.detach().float().cpu(), measured, warnings))
+    return results

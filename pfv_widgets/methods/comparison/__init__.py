@@ -1,0 +1,1 @@
+"""Methods × networks × images side by side."""

@@ -1,0 +1,1 @@
+"""What all methods share: the protocol, targets, read-outs, extra inputs."""

@@ -1,0 +1,98 @@
+"""What every method has in common: its options, what it is given and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.model_guard import give_way
+from pfv_widgets.errors import PFVError
+from pfv_widgets.methods.core.target import Measured, Target
+
+Progress = Callable[[int, int], None]  # (done, all)
+Cancelled = Callable[[], bool]
+Reduction = Literal["magnitude", "sum"]
+Family = Literal["input modification", "deconvolutional", "input reconstruction"]
+Result = tuple[Tensor, Measured, tuple[str, ...]]
+
+
+class CancelledError(PFVError):
+    """A method was asked to stop before it was done."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A frozen dataclass: its fields are its options, declared as in ``parameters.py``.
+
+    Attributes
+    ----------
+    label
+        Name for people.
+    family
+        Its class in the taxonomy of FeatureVis (Grün et al. 2016).
+    reduction
+        How its values become one map: ``"magnitude"``, the largest absolute value of the colour
+        channels, never negative; ``"sum"``, their sum with its sign.
+    needs_gradient
+        Whether the network has to be differentiable.
+    """
+
+    label: ClassVar[str]
+    family: ClassVar[Family]
+    reduction: ClassVar[Reduction]
+    needs_gradient: ClassVar[bool]
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Attribute the scores of a batch to its pixels.
+
+        Parameters
+        ----------
+        network
+            In eval mode, on the device of the batch, inside ``guest``: gradients are off.
+        batch
+            ``(N, 3, H, W)`` of the network's dtype; it is not changed.
+        target
+            What is explained.
+        progress
+            Called as ``progress(done, all)`` in steps of the method's own.
+        cancelled
+            Asked between steps; True: raise :class:`CancelledError`.
+
+        Returns
+        -------
+        tuple
+            Values ``(N, 3, H, W)`` or ``(N, H, W)``; the :class:`Measured` scores of the images
+            themselves, detached; what should be told, in words.
+        """
+        ...
+
+
+def step(done: int, total: int, progress: Progress | None, cancelled: Cancelled | None) -> None:
+    """Report that ``done`` of ``total`` steps are made, and let others use the network meanwhile.
+
+    Raises
+    ------
+    CancelledError
+        If the work is not wanted any more.
+    """
+    if cancelled is not None and cancelled():
+        raise CancelledError(f"The method was stopped after {done} of {total} steps.")
+    if progress is not None:
+        progress(done, total)
+    give_way()
+
+
+def reduce_channels(signed: Tensor, reduction: Reduction) -> Tensor:
+    """Return one map ``(N, H, W)`` of values ``(N, 3, H, W)`` or ``(N, H, W)``."""
+    if reduction == "magnitude":
+        return signed.abs().amax(1) if signed.ndim == 4 else signed.abs()
+    return signed.sum(1) if signed.ndim == 4 else signed

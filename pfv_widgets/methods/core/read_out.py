@@ -1,0 +1,258 @@
+"""How a layer's or a network's output becomes one row of units an image."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.capture import hooked, modules_by_name
+from pfv_widgets.engine.network.feature_layout import Layout, find_layout
+from pfv_widgets.engine.network.layers import survey
+from pfv_widgets.engine.network.model_guard import run
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.parameters import listed
+
+Read = Callable[[Tensor], Tensor]
+Output = str | int | None
+EVEN, STARTS = "even", ("even", "activation")
+
+
+def chosen_output(value: object, output: Output, what: str) -> Tensor:
+    """Return one tensor of what a module gave, by name or position.
+
+    Raises
+    ------
+    PFVValueError
+        Listing the outputs that there are.
+    """
+    if isinstance(value, Tensor):
+        if output not in (None, 0):
+            raise PFVValueError(f"output={output!r}: {what} gives one tensor. Leave output out.")
+        return value
+    parts = _parts(value)
+    named = {name: one for name, one in parts.items() if isinstance(one, Tensor)}
+    if not named and any(_holds_tensor(one) for one in parts.values()):
+        raise PFVValueError(
+            f"model: {what} gives a {type(value).__name__} whose tensors lie inside other dicts, "
+            "lists or tuples, which are not searched. Wrap the network in a module whose forward "
+            "returns the one tensor that is meant."
+        )
+    if not named:
+        raise PFVValueError(f"model: {what} gives a {type(value).__name__} without any tensor.")
+    names = ", ".join(repr(name) for name in named)
+    if output is None and len(named) > 1:
+        raise PFVValueError(f"output=None: {what} gives several tensors. Choose one of {names}.")
+    if output is None:
+        return next(iter(named.values()))
+    if isinstance(output, int) and output not in named and 0 <= output < len(named):
+        return list(named.values())[output]
+    if output not in named:
+        raise PFVValueError(f"output={output!r} is unknown: {what} gives {names}.")
+    return named[output]
+
+
+def _parts(value: object) -> dict[str | int, object]:
+    """Return what a module gave by name or position."""
+    if isinstance(value, Mapping):
+        return {str(key): one for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return dict(zip(getattr(value, "_fields", range(len(value))), value, strict=True))
+    return {}
+
+
+def _holds_tensor(value: object) -> bool:
+    inside = _parts(value).values()
+    return isinstance(value, Tensor) or any(_holds_tensor(one) for one in inside)
+
+
+def vector(output: Tensor, count: int | None = None) -> Tensor:
+    """Return ``(N, K)`` float values, or raise why the output has no units."""
+    fix = (
+        "Choose the network's logits with output=..., or a layer with layer=...: "
+        "a unit with a map is summed over its places"
+    )
+    if not output.is_floating_point() or output.is_quantized:
+        raise PFVValueError(f"model: its output has values of type {output.dtype}. {fix}.")
+    shape = tuple(output.shape)
+    if output.ndim == 1:
+        output = output[:, None]
+    elif output.ndim > 2 and shape[2:].count(1) == output.ndim - 2:
+        output = output.flatten(1)
+    if output.ndim != 2 or 0 in shape or (count is not None and len(output) != count):
+        raise PFVValueError(
+            f"model: its output has the shape {shape}, not (N, K) with one row an image. {fix}."
+        )
+    return _wide(output)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Return values that can be summed: half precision overflows, float64 stays what it is."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def split(layer: str) -> tuple[str, int | None]:
+    """Return a layer's module name and which of its runs is meant.
+
+    >>> split("block.relu#2")
+    ('block.relu', 2)
+    """
+    base, _, number = layer.partition("#")
+    return base, int(number) if number.isdecimal() else None
+
+
+class _Enough(BaseException):
+    """Leaves a forward pass in which the layer was seen."""
+
+
+def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: Tensor) -> Tensor:
+    """Return what ``read`` makes of the layer's tensor; the forward pass ends there.
+
+    Raises
+    ------
+    PFVValueError
+        For a layer that did not run, or gives other than one row an image.
+    """
+    name, number = split(layer)
+    seen: list[Tensor] = []
+    runs = 0
+
+    def see(_: nn.Module, __: str, ___: tuple[object, ...], given: object) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == (number or 1):
+            # at once: a later in-place operation may rewrite the map
+            seen.append(read(chosen_output(given, output, f"layer {layer!r}")))
+            raise _Enough
+
+    with hooked({name: modules_by_name(network)[name]}, see):
+        try:
+            run(network, batch.clone())
+        except _Enough:
+            if len(seen[0]) == len(batch):
+                return seen[0]
+    raise PFVValueError(
+        f"layer={layer!r} did not run, or gives other than one row an image. "
+        "Choose one of pfv.layers."
+    )
+
+
+def reader(
+    network: nn.Module, layer: str, output: Output, example: Tensor, start: str = EVEN
+) -> Read:
+    """Return what turns the layer's tensor into ``(N, K)``, maps summed over their places.
+
+    ``start``, one of ``STARTS``, is the signal with which the gradient of a sum begins at each
+    place of the map.
+
+    Raises
+    ------
+    PFVValueError
+        For an unknown layer, one that did not run, or one without units.
+    """
+    layout = layout_of(network, layer, output, example)
+    if layout is None:
+        return vector
+    total = _sum if start == EVEN else _weighted_sum
+    return lambda values: total(_wide(layout.maps(values)).flatten(2))
+
+
+def _sum(maps: Tensor) -> Tensor:
+    return maps.sum(2)
+
+
+def _weighted_sum(maps: Tensor) -> Tensor:
+    """Return the sums ``(N, K)`` of maps ``(N, K, P)``, whose gradient is the maps themselves."""
+    halves = 0.5 * maps.square().sum(2)
+    return halves + (maps.sum(2) - halves).detach()
+
+
+def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -> Layout | None:
+    """Return how the layer's tensor is laid out; None where it has features and no places.
+
+    Raises
+    ------
+    PFVValueError
+        For an unknown layer, one that did not run, or one without units.
+    """
+    name, number = split(layer)
+    modules = modules_by_name(network)
+    if name not in modules or not name:
+        raise PFVValueError(_unknown(layer, [one for one in modules if one]))
+    found: list[tuple[Tensor, object]] = []
+
+    def see(_: nn.Module, __: str, ___: tuple[object, ...], given: object) -> None:
+        found.append((chosen_output(given, output, f"layer {layer!r}"), given))
+
+    with hooked({name: modules[name]}, see):
+        run(network, example.clone())
+    values, given = found[_checked_run(layer, number, len(found)) - 1]
+    shape = tuple(values.shape)
+    if len(shape) <= 2 or shape[2:].count(1) == len(shape) - 2:
+        return None
+    if isinstance(given, Tensor):
+        return _layout(network, layer, example, shape)
+    return _layout_of_part(network, layer, example, values, first=_first(given) is values)
+
+
+def _checked_run(layer: str, number: int | None, times: int) -> int:
+    if not times:
+        raise PFVValueError(
+            f"layer={layer!r} did not run in the forward pass, or lies inside a traced or "
+            "scripted part. Choose one of pfv.layers."
+        )
+    base = layer.partition("#")[0]
+    options = listed([f"{base}#{index}" for index in range(1, times + 1)])
+    if number is None and times > 1:
+        raise PFVValueError(
+            f"layer={layer!r} runs {times} times in one forward pass. Choose one of {options}."
+        )
+    if number is not None and not 1 <= number <= times:
+        raise PFVValueError(f"layer={layer!r} is not there. Choose one of {options}.")
+    return number or 1
+
+
+def _layout(network: nn.Module, layer: str, example: Tensor, shape: tuple[int, ...]) -> Layout:
+    seen = survey(network, example.clone(), run)
+    known = {one.name: one.layout for one in seen.layers}
+    base, number = split(layer)
+    for name in (layer, base) if number == 1 else (layer,):
+        if name in known:
+            return known[name]
+    if len(shape) == 4 and layer not in seen.refused:
+        return Layout()
+    reason = seen.refused.get(layer, f"gives values of shape {shape}, which have no channels.")
+    raise PFVValueError(f"layer={layer!r} {reason}")
+
+
+def _layout_of_part(
+    network: nn.Module, layer: str, example: Tensor, values: Tensor, *, first: bool
+) -> Layout:
+    """Return the layout of one of the tensors of a layer that gives several."""
+    module = modules_by_name(network)[split(layer)[0]]
+    try:
+        grids = [one.shape[1:] for one in survey(network, example.clone(), run).layers]
+    except PFVValueError:  # no layer has maps, so there are no grids to compare with
+        grids = []
+    found = find_layout(values, module, example, grids)
+    if not isinstance(found, str):
+        return found[0]
+    if isinstance(module, nn.RNNBase) and first and values.ndim == 3:
+        if not module.batch_first:
+            return Layout("steps_first")
+        return Layout("tokens", (1, values.shape[1]))
+    raise PFVValueError(f"layer={layer!r} {found}")
+
+
+def _first(given: object) -> object:
+    return next(iter(_parts(given).values()), None)
+
+
+def _unknown(layer: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(layer, names, n=4, cutoff=0.3) or names[-4:]
+    return (
+        f"layer={layer!r} is not in this network. The nearest names are "
+        f"{', '.join(map(repr, near))}; pfv.layers lists those with maps."
+    )

@@ -1,0 +1,211 @@
+"""How a signal that runs back passes a ReLU, at the level of operations.
+
+The operations themselves are intercepted, so that a rule holds for modules, in-place and reused
+ones, and functions alike; nothing of the network is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
+from torch.overrides import TorchFunctionMode
+
+from pfv_widgets.methods.core.backward_graph import kind_of, nodes_to_images
+from pfv_widgets.methods.core.other_gates import WATCHED, counted, labels_of, origins
+from pfv_widgets.methods.core.relu_forms import (
+    ASSIGN,
+    Rectified,
+    as_rectified,
+    aside,
+    mark,
+    note,
+)
+
+ReluRule = Literal["deconvnet", "guided"]
+
+_NN: Any = torch._C._nn
+# operation → the names of its arguments, in order; all names that end in _ work in place
+RELU = ("input", "inplace")
+_CLAMP = ("input", "low", "high")
+_THRESHOLD = ("input", "low", "value", "inplace")
+_HARDTANH = ("input", "low", "high", "inplace")
+ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
+    F.relu: RELU,
+    F.relu6: RELU,
+    F.hardtanh: _HARDTANH,
+    F.hardtanh_: _HARDTANH,
+    F.threshold: _THRESHOLD,
+}
+ARGUMENTS |= {
+    getattr(home, name): names
+    for home, group in (
+        (torch, {"relu": RELU, "threshold": _THRESHOLD, "clip": _CLAMP, "clamp": _CLAMP}),
+        (torch, {"clamp_min": _CLAMP}),
+        (Tensor, {"relu": RELU, "clip": _CLAMP, "clamp": _CLAMP, "clamp_min": _CLAMP}),
+        (_NN, {"relu6": RELU, "hardtanh": _HARDTANH}),
+    )
+    for base, names in group.items()
+    for name in (base, f"{base}_")
+}
+_ALIASES = {"min": "low", "max": "high", "min_val": "low", "max_val": "high", "threshold": "low"}
+_SIX = {F.relu6, _NN.relu6, _NN.relu6_}
+_HARD = {F.hardtanh, F.hardtanh_, _NN.hardtanh, _NN.hardtanh_}
+
+_ESCAPED = "ReluBackward"
+_PLAIN = "The map is the plain gradient"
+
+
+class ReluMode(TorchFunctionMode):
+    """Inside this context every ReLU passes the signal ``d`` that runs back by another rule.
+
+    ``"deconvnet"`` ``d·(d > 0)`` (Zeiler and Fergus 2014); ``"guided"`` ``d·(x > 0)·(d > 0)``
+    (Springenberg et al. 2015). A ReLU is ``relu``, ``relu6``, and ``clamp``, ``hardtanh`` and
+    ``threshold`` from 0, as module, function or method, in place or not; so are ``maximum`` with
+    zeros, and ``where``, ``masked_fill`` and products by the sign of the same values. Where it
+    has an upper limit such as 6, also one right behind it, guided passes nothing at and above
+    it, as the gradient does; deconvnet does not look at ``x`` at all. Forward values are
+    untouched. Checkpointed parts keep their values.
+
+    Attributes
+    ----------
+    caught
+        Number of ReLUs that were met so far.
+    """
+
+    def __init__(self, rule: ReluRule) -> None:
+        super().__init__()
+        self.rule = rule
+        self.caught = 0
+        self._labels: dict[Any, str | None] = {}  # of operations in the graph
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Replace the operation if it is a ReLU on the way of a gradient."""
+        del types
+        kwargs = kwargs or {}
+        known = as_relu(func, args, kwargs) if func in ARGUMENTS else None
+        with keeping_values():
+            if known is not None:
+                values, high, inplace = known
+                run = partial(values.detach().clamp, 0, high)
+                return self._rectify(Rectified(values, high, inplace), run)
+            found = as_rectified(func, args, kwargs)
+            if found is not None:
+                outputs = self._rectify(found, partial(aside, func, args, kwargs, found))
+                return None if func in ASSIGN else outputs
+            return self._watch(func, args, kwargs)
+
+    def told(self, scores: Tensor) -> tuple[str, ...]:
+        """Say which activations on the way to ``scores`` the rule did not reach, in words."""
+        nodes = nodes_to_images(scores)
+        foreign = counted(self._labels, nodes)
+        warnings = []
+        if foreign:
+            listed = ", ".join(f"{label} × {count}" for label, count in sorted(foreign.items()))
+            what = "The plain gradient is used there" if self.caught else _PLAIN
+            warnings.append(
+                f"Not every activation is a ReLU that the {self.rule} rule can tell ({listed}). "
+                f"{what}: write it as nn.ReLU if it is one, or prefer a method without such a "
+                "rule, as integrated gradients."
+            )
+        escaped = sum(kind_of(node) == _ESCAPED for node in nodes)
+        if escaped:
+            warnings.append(
+                f"{escaped} ReLUs lie inside traced or scripted parts, where the "
+                f"{self.rule} rule cannot reach: those pass the gradient. Use the eager modules."
+            )
+        return tuple(warnings)
+
+    def _rectify(self, found: Rectified, run: Callable[[], Tensor]) -> Tensor:
+        self.caught += 1
+        passed: Tensor = _Rectified.apply(found.values, run, found.high, self.rule == "guided")
+        self._labels[passed.grad_fn] = None
+        outputs = found.values.copy_(passed) if found.inplace else passed
+        mark(outputs)
+        return outputs
+
+    def _watch(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        if func not in WATCHED:
+            outputs = func(*args, **kwargs)
+            note(func, args, outputs)
+            return outputs
+        before = origins(args, kwargs)
+        outputs = func(*args, **kwargs)
+        self._labels |= labels_of(func, args, kwargs, outputs, before)
+        return outputs
+
+
+def keeping_values() -> saved_tensors_hooks:
+    """Let the operation inside keep what its gradient needs, also in checkpointed parts.
+
+    Those would run again in the backward pass, where a mode is out of reach.
+    """
+    return saved_tensors_hooks(_packed, _unpacked)
+
+
+def _packed(values: Tensor) -> tuple[Tensor, int]:
+    return values, values._version
+
+
+def _unpacked(packed: tuple[Tensor, int]) -> Tensor:
+    """Check what autograd leaves unchecked where values pass through hooks."""
+    values, version = packed
+    if values._version != version:
+        raise RuntimeError("values that the gradient needs were rewritten by an in-place operation")
+    return values
+
+
+class _Rectified(torch.autograd.Function):
+    """``min(max(x, 0), high)`` as the network computes it, whose signal passes by a rule."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, run: Callable[[], Tensor], high: float, guided: bool
+    ) -> Tensor:
+        if guided:  # the mask and not the values: an in-place operation may rewrite those
+            ctx.save_for_backward((values > 0) & (values < high))
+        return run()
+
+    @staticmethod
+    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None, None]:
+        signal = signals[0].clamp(min=0)
+        for mask in ctx.saved_tensors:
+            signal = signal * mask
+        return signal, None, None, None
+
+
+def as_relu(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Tensor, float, bool] | None:
+    """Return the values, the upper limit and whether it works in place, or None for no ReLU."""
+    given = dict(zip(ARGUMENTS[func], args, strict=False))
+    given |= {_ALIASES.get(name, name): value for name, value in kwargs.items()}
+    given["input"] = given.get("input", given.get("self"))
+    values = given["input"]
+    if not isinstance(values, Tensor) or not values.requires_grad or not torch.is_grad_enabled():
+        return None
+    low, high = given.get("low"), given.get("high")
+    if ARGUMENTS[func] is RELU:
+        low = 0
+    elif func in _HARD:
+        low, high = given.get("low", -1.0), given.get("high", 1.0)
+    high = 6.0 if func in _SIX else torch.inf if high is None else high
+    numbers = isinstance(low, int | float) and isinstance(high, int | float)
+    if given.get("out") is not None or not numbers or low != 0 or high <= 0:
+        return None
+    if given.get("value", 0) != 0:
+        return None
+    return values, float(high), bool(given.get("inplace")) or func.__name__.endswith("_")

@@ -1,0 +1,176 @@
+"""What is explained: one unit of a layer or of the output, as a score to differentiate."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.model_guard import run
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.backward_graph import kind_of, nodes_behind
+from pfv_widgets.methods.core.read_out import EVEN, Read, at_layer, chosen_output, reader, vector
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained.
+
+    Attributes
+    ----------
+    layer
+        Dotted name of a layer, with ``#2`` for the second run of one that runs several times;
+        None: the network's output.
+    unit
+        Index of a channel, feature or class; None: the strongest unit of each image.
+    output
+        Which of several outputs, by name or position; None where there is one.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the field, its value and what is legal.
+    """
+
+    layer: str | None = None
+    unit: int | None = None
+    output: str | int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, str | None):
+            raise PFVTypeError(f"layer={self.layer!r:.80}: expected a layer's name, or None.")
+        legal = "expected a whole number from 0, or None for the strongest unit of each image"
+        if self.unit is not None:
+            try:
+                unit = operator.index(self.unit)
+            except TypeError:
+                raise PFVTypeError(f"unit={self.unit!r:.80}: {legal}.") from None
+            if isinstance(self.unit, bool):
+                raise PFVTypeError(f"unit={self.unit!r}: {legal}.")
+            if unit < 0:
+                raise PFVValueError(f"unit={self.unit!r}: {legal}.")
+            object.__setattr__(self, "unit", unit)
+        if isinstance(self.output, bool) or not isinstance(self.output, str | int | None):
+            raise PFVTypeError(
+                f"output={self.output!r:.80}: expected the name or position of one of the "
+                "network's outputs, or None."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The measured scores of a batch.
+
+    Attributes
+    ----------
+    scores
+        float ``(N,)``; can be differentiated where the batch requires gradients.
+    units
+        int64 ``(N,)``: which unit was taken for each image.
+    """
+
+    scores: Tensor
+    units: Tensor
+
+
+# ``run(batch)`` or ``run(batch, units)``; units (N,) keep the unit of each image as it was
+Measure = Callable[..., Measured]
+
+
+def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
+    """Return ``run(batch, units=None)``, which gives the scores of a batch ``(N, 3, H, W)``.
+
+    The score of a unit with a map is the **sum over its places**, for all methods: its gradient
+    starts with 1 at each place (with ``start="activation"``: with the map itself, as in
+    FeatureVis), and its relevance with the activation of each place. Call it
+    inside :func:`pfv_widgets.engine.network.model_guard.guest`; the forward pass ends at the
+    target's layer, and no hook stays behind. ``batch`` itself is left alone by in-place operations.
+
+    Parameters
+    ----------
+    network
+        The guest, on the device of the batches.
+    target
+        What is measured.
+    start
+        One of ``STARTS``: the signal at a map's places with which the gradient begins.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        (the function that is returned) For an unknown layer or output, one without that unit,
+        or one that gives neither ``(N, K)`` nor maps.
+    """
+    read: Read | None = None  # how the layer is read, once it was seen
+
+    def measure(batch: Tensor, units: Tensor | None = None) -> Measured:
+        nonlocal read
+        if target.layer is None:
+            output = chosen_output(run(network, batch.clone()), target.output, "the network")
+            return _measured(vector(output, len(batch)), target, units)
+        if read is None:
+            with torch.no_grad():
+                read = reader(network, target.layer, target.output, batch[:1].detach(), start)
+        values = at_layer(network, target.layer, target.output, read, batch)
+        return _measured(values, target, units)
+
+    return measure
+
+
+def gradient(measured: Measured, batch: Tensor) -> Tensor:
+    """Return the derivative of each image's score by its own pixels, of the shape of ``batch``.
+
+    No ``.grad`` is written.
+
+    Raises
+    ------
+    PFVValueError
+        If the scores do not depend on the images in a way that can be differentiated.
+    """
+    reason = "the scores do not depend on the images in a way that can be differentiated"
+    if without_gradient(measured.scores):
+        reason = WITHOUT_GRADIENT
+    elif measured.scores.requires_grad:
+        try:
+            (found,) = torch.autograd.grad(measured.scores.sum(), batch, allow_unused=True)
+        except RuntimeError as error:
+            raise PFVValueError(_no_path((str(error).splitlines() or [""])[0])) from error
+        if found is not None:
+            return found
+    raise PFVValueError(_no_path(reason))
+
+
+def without_gradient(values: Tensor) -> bool:
+    """Whether an operation on the way to ``values`` has no gradient: autograd would take zero."""
+    return any(kind_of(node) == _UNKNOWN for node in nodes_behind(values))
+
+
+WITHOUT_GRADIENT = "an operation, such as a quantised one, has no gradient"
+_UNKNOWN = "WarnNotImplemented"  # what autograd calls it
+
+
+def _measured(values: Tensor, target: Target, units: Tensor | None) -> Measured:
+    if units is None and target.unit is not None:
+        if target.unit >= values.shape[1]:
+            where = f"layer {target.layer!r}" if target.layer else "the output"
+            raise PFVValueError(
+                f"unit={target.unit}: {where} has {values.shape[1]} units. "
+                f"Choose one from 0 to {values.shape[1] - 1}."
+            )
+        units = torch.full((len(values),), target.unit, device=values.device)
+    elif units is None:
+        # NaN would win every comparison
+        units = values.detach().nan_to_num(nan=-torch.inf).argmax(1)
+    units = units.to(values.device)
+    return Measured(values.gather(1, units[:, None])[:, 0], units)
+
+
+def _no_path(reason: str) -> str:
+    return (
+        f"model: no gradient reaches the images ({reason}). A network under inference_mode, "
+        "quantised, with detach() or rounding inside cannot be differentiated: pass the float "
+        "network, or a method without gradients such as method='occlusion'."
+    )

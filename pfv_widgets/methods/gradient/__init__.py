@@ -1,0 +1,1 @@
+"""Methods that run a signal back from a score to the pixels."""

@@ -1,0 +1,158 @@
+"""Signals that run back from a unit to the pixels: gradients and the rules of ReLU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.core.read_out import EVEN, STARTS
+from pfv_widgets.methods.core.relu_rules import ReluMode, ReluRule
+from pfv_widgets.methods.core.target import Measure, Measured, Target, gradient, measuring
+from pfv_widgets.parameters import choice, validate
+
+_START = (
+    "Where a unit has a map, the signal that starts at its places. even: 1 at each; "
+    "activation: the map itself, as in FeatureVis, so that strong places count more."
+)
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """The gradient of the score by each pixel: backpropagation (Simonyan et al. 2014)."""
+
+    start: str = choice(EVEN, STARTS, label="Start", help=_START)
+
+    label: ClassVar[str] = "Gradient"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "magnitude"
+    needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the gradient ``(N, 3, H, W)``; see :class:`Method`."""
+        step(0, 1, progress, cancelled)
+        found, measured = differentiate(measuring(network, target, self.start), batch)
+        step(1, 1, progress, None)
+        return found, measured, ()
+
+
+@dataclass(frozen=True)
+class GradientTimesInput:
+    """The gradient times the normalised pixels (Shrikumar et al. 2016)."""
+
+    label: ClassVar[str] = "Gradient × input"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "sum"
+    needs_gradient: ClassVar[bool] = True
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the products ``(N, 3, H, W)``; see :class:`Method`."""
+        found, measured, warnings = Saliency().attribute(
+            network, batch, target, progress, cancelled
+        )
+        return found * batch, measured, warnings
+
+
+@dataclass(frozen=True)
+class Deconvnet:
+    """A ReLU passes the positive signal, whatever came in: ``d·(d > 0)`` (Zeiler, Fergus 2014)."""
+
+    start: str = choice(EVEN, STARTS, label="Start", help=_START)
+
+    label: ClassVar[str] = "Deconvnet"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "magnitude"
+    needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
+        step(0, 1, progress, cancelled)
+        result = by_rule("deconvnet", network, batch, target, self.start)
+        step(1, 1, progress, None)
+        return result
+
+
+@dataclass(frozen=True)
+class GuidedBackprop:
+    """A ReLU passes the positive signal where it was active: ``d·(x > 0)·(d > 0)``.
+
+    Springenberg et al. 2015.
+    """
+
+    start: str = choice(EVEN, STARTS, label="Start", help=_START)
+
+    label: ClassVar[str] = "Guided backpropagation"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "magnitude"
+    needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
+        step(0, 1, progress, cancelled)
+        result = by_rule("guided", network, batch, target, self.start)
+        step(1, 1, progress, None)
+        return result
+
+
+def by_rule(
+    rule: ReluRule, network: nn.Module, batch: Tensor, target: Target, start: str = EVEN
+) -> Result:
+    """Return the signal at the pixels where every ReLU passes it by ``rule``."""
+    with torch.enable_grad():
+        pixels = batch.detach().clone().requires_grad_()
+        with ReluMode(rule) as mode:
+            measured = measuring(network, target, start)(pixels)
+            warnings = mode.told(measured.scores)
+            found = gradient(measured, pixels)
+    return found, Measured(measured.scores.detach(), measured.units), warnings
+
+
+def differentiate(
+    measure: Measure, batch: Tensor, units: Tensor | None = None
+) -> tuple[Tensor, Measured]:
+    """Return the gradient ``(N, 3, H, W)`` of each score, and the scores, detached."""
+    with torch.enable_grad():
+        pixels = batch.detach().clone().requires_grad_()
+        measured = measure(pixels, units)
+        found = gradient(measured, pixels)
+    return found, Measured(measured.scores.detach(), measured.units)

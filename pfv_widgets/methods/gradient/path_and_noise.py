@@ -1,0 +1,155 @@
+"""Gradients averaged over many inputs: along a path, or under noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.core.target import Measured, Target, measuring
+from pfv_widgets.methods.gradient.backprop import differentiate
+from pfv_widgets.parameters import choice, slider, validate
+
+TOGETHER = 16  # images in one pass
+BASELINES = ("zero", "own mean", "blurred")
+_TOLERATED = 0.05  # of the difference of scores
+
+
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """Gradients along the straight path from a baseline, times the way (Sundararajan et al. 2017).
+
+    The integral is taken by Gauss–Legendre quadrature; its sum is the difference of the scores of
+    image and baseline, and a warning tells where it is off by more than 5 %.
+    """
+
+    steps: int = slider(
+        32, 2, 512, 1, label="Steps", help="Points on the path; more are more exact and slower."
+    )
+    baseline: str = choice(
+        "zero",
+        BASELINES,
+        label="Baseline",
+        help="Where the path begins: 0 after normalisation (mean colour of the training photos), "
+        "the image's own mean colour, or the image blurred beyond recognition.",
+    )
+
+    label: ClassVar[str] = "Integrated gradients"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "sum"
+    needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the attributions ``(N, 3, H, W)``; see :class:`Method`."""
+        step(0, self.steps, progress, cancelled)
+        measure = measuring(network, target)
+        own = measure(batch)
+        start = baseline_of(batch, self.baseline)
+        way = wide(batch - start)
+        points, shares = np.polynomial.legendre.leggauss(self.steps)
+        total = torch.zeros_like(way)
+        together = max(1, TOGETHER // len(batch))
+        for first in range(0, self.steps, together):
+            part = slice(first, first + together)
+            where = [(point + 1) / 2 for point in points[part].tolist()]
+            copies = torch.cat([start + at * way for at in where]).to(batch.dtype)
+            found, _ = differentiate(measure, copies, own.units.repeat(len(where)))
+            parts = wide(found).reshape(len(where), *batch.shape)
+            total += torch.einsum("s,snchw->nchw", torch.tensor(shares[part] / 2).to(parts), parts)
+            step(min(first + together, self.steps), self.steps, progress, cancelled)
+        warnings = _completeness(total * way, own, measure(start, own.units))
+        return total * way, own, warnings
+
+
+@dataclass(frozen=True)
+class SmoothGrad:
+    """The gradient averaged over noisy copies of the image (Smilkov et al. 2017).
+
+    All images get the same noise, scaled by their own range, so that a map does not depend on the
+    rest of the batch.
+    """
+
+    samples: int = slider(
+        16, 1, 256, 1, label="Samples", help="Noisy copies of each image; more give calmer maps."
+    )
+    noise: float = slider(
+        0.15, 0.0, 1.0, 0.01, label="Noise", help="Deviation, as a share of the image's range."
+    )
+    seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same noise.")
+
+    label: ClassVar[str] = "SmoothGrad"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "magnitude"
+    needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the mean gradient ``(N, 3, H, W)``; see :class:`Method`."""
+        step(0, self.samples, progress, cancelled)
+        measure = measuring(network, target)
+        own = measure(batch)
+        flat = batch.flatten(1).float()
+        deviation = (self.noise * (flat.amax(1) - flat.amin(1)))[:, None, None, None]
+        source = torch.Generator().manual_seed(self.seed)  # on the CPU: the same on any device
+        total = torch.zeros_like(wide(batch))
+        together = max(1, TOGETHER // len(batch))
+        for first in range(0, self.samples, together):
+            count = min(together, self.samples - first)
+            noises = [torch.randn(batch.shape[1:], generator=source) for _ in range(count)]
+            copies = [batch + deviation * noise.to(batch.device) for noise in noises]
+            found, _ = differentiate(
+                measure, torch.cat(copies).to(batch.dtype), own.units.repeat(count)
+            )
+            total += wide(found).reshape(count, *batch.shape).sum(0)
+            step(first + count, self.samples, progress, cancelled)
+        return total / self.samples, own, ()
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return values that can be summed: half precision becomes float32, the rest stays."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def baseline_of(batch: Tensor, name: str) -> Tensor:
+    """Return the images ``(N, 3, H, W)`` that stand for «nothing there»."""
+    if name == "zero":
+        return torch.zeros_like(batch)
+    if name == "own mean":
+        return batch.mean((2, 3), keepdim=True).expand_as(batch).clone()
+    few = nn.functional.adaptive_avg_pool2d(batch, 4)
+    return nn.functional.interpolate(few, size=batch.shape[2:], mode="bilinear")
+
+
+def _completeness(values: Tensor, own: Measured, start: Measured) -> tuple[str, ...]:
+    difference = own.scores - start.scores
+    off = (values.flatten(1).sum(1) - difference).abs()
+    scale = torch.maximum(own.scores.abs(), start.scores.abs())
+    # beside the scores themselves: where both are nearly equal any error is large
+    worst = float((off / torch.maximum(difference.abs(), 0.1 * scale).clamp(min=1e-6)).max())
+    if not worst > _TOLERATED:  # NaN is told elsewhere
+        return ()
+    told = f"The map adds up to the difference of the scores only within {100 * worst:.0f} %"
+    return (f"{told}: take more steps.",)

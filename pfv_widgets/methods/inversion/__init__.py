@@ -1,0 +1,1 @@
+"""Input reconstruction and activation maximisation."""

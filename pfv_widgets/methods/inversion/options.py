@@ -1,0 +1,108 @@
+"""How a picture is looked for: each field is one control."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pfv_widgets.errors import PFVTypeError
+from pfv_widgets.methods.inversion.augmentation import Moves
+from pfv_widgets.methods.inversion.image_parameterisation import PARAMETRISATIONS
+from pfv_widgets.parameters import choice, slider, suggestion, validate
+
+OPTIMISERS = ("adam", "momentum")
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Options of :func:`pfv_widgets.reconstruct`.
+
+    The defaults are what made such pictures good since 2016: waves in decorrelated colours
+    instead of pixels, Adam, and small random moves (Olah et al. 2017). :meth:`matching` gives
+    those for an activation that is to be met, and :meth:`featurevis` those of FeatureVis (Grün
+    et al. 2016, after Mahendran, Vedaldi 2015).
+    """
+
+    parametrisation: str = choice(
+        "fourier",
+        PARAMETRISATIONS,
+        label="Made of",
+        help="Waves in decorrelated colours, which give large, calm forms; or single pixels, as in "
+        "FeatureVis.",
+    )
+    optimiser: str = choice(
+        "adam",
+        OPTIMISERS,
+        label="Descent",
+        help="Adam, which gives each number its own step; or gradient descent with momentum 0.9, "
+        "as in FeatureVis.",
+    )
+    steps: int = slider(256, 1, 4096, 1, label="Steps", help="More are finer and take longer.")
+    runs: int = slider(
+        1, 1, 32, 1, label="Runs", help="Pictures of the same target, each from another noise."
+    )
+    rate: float = slider(
+        1.0, 0.01, 20.0, 0.01, label="Rate", help="Length of the steps, 1 is the usual one."
+    )
+    p_norm: float = slider(
+        2.0, 0.0, 10.0, 0.01, label="Range",
+        help="Weight of the 6-norm, which keeps the colours in range; 1 is that of FeatureVis.",
+    )  # fmt: skip
+    total_variation: float = slider(
+        0.0005, 0.0, 2.0, 0.0001, label="Smoothness",
+        help="Weight of the total variation, which keeps neighbours alike; 1 is that of "
+        "FeatureVis.",
+    )  # fmt: skip
+    jitter: int = slider(
+        16, 0, 64, 1, label="Jitter",
+        help="Pixels by which the picture is moved about while it grows, against noise. "
+        "An activation is met without it.",
+    )  # fmt: skip
+    scale: float = slider(
+        0.1, 0.0, 0.5, 0.01, label="Scaling", help="Share by which it grows and shrinks meanwhile."
+    )
+    rotation: float = slider(
+        5.0, 0.0, 45.0, 0.5, label="Rotation", help="Degrees by which it turns meanwhile."
+    )
+    seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same picture.")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @classmethod
+    def matching(cls, **changes: Any) -> Reconstruct:
+        """Return the options with which an activation is met: no moves, as each place counts."""
+        own: dict[str, Any] = {"p_norm": 1.0, "total_variation": 1e-4}
+        own |= {"jitter": 0, "scale": 0.0, "rotation": 0.0}
+        return cls(**{**own, **changes})
+
+    @classmethod
+    def featurevis(cls, **changes: Any) -> Reconstruct:
+        """Return the options of FeatureVis: pixels, momentum 0.9, 100 steps, both priors."""
+        own: dict[str, Any] = {"parametrisation": "pixels", "optimiser": "momentum", "steps": 100}
+        own |= {"p_norm": 1.0, "total_variation": 1.0, "jitter": 0, "scale": 0.0, "rotation": 0.0}
+        return cls(**{**own, **changes})
+
+    @property
+    def moves(self) -> Moves:
+        """The random moves."""
+        return Moves(self.jitter, self.scale, self.rotation)
+
+
+def checked_names(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return fields of :class:`Reconstruct` by name as they are.
+
+    Raises
+    ------
+    PFVTypeError
+        For a name that is none of them, with the nearest ones.
+    """
+    legal = [field.name for field in dataclasses.fields(Reconstruct)]
+    for name, value in changes.items():
+        if name not in legal:
+            raise PFVTypeError(
+                f"{name}={value!r:.60}: reconstruct has no such option. {suggestion(name, legal)}"
+            )
+    return changes

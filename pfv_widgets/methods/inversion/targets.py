@@ -1,0 +1,236 @@
+"""From what a person gives – a photo, a unit, a frame, a tensor – to the goal of a search."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.preprocessing import Normalisation
+from pfv_widgets.engine.network.model_guard import floating_dtype, guest
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.extra_inputs import Fed
+from pfv_widgets.methods.core.target import Target
+from pfv_widgets.methods.inversion.activations import tapping
+from pfv_widgets.methods.inversion.image_parameterisation import normalisation_behind
+from pfv_widgets.methods.inversion.objective import Components, Goal, Match, Units
+
+_NOTHING = (
+    "Give unit=... (a class, or a channel of layer=...), a photo with layer=..., a frame with "
+    "component=..., or the activations of layer=... as a tensor"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is looked for, before the network was seen.
+
+    Attributes
+    ----------
+    layer, output
+        Where it is looked for.
+    units
+        Units to raise.
+    components, sign
+        Components to raise or lower, of ``basis``.
+    photos
+        Photos whose activations are to be met.
+    values
+        Activations to be met.
+    """
+
+    layer: str | None = None
+    output: str | int | None = None
+    units: tuple[int, ...] = ()
+    basis: PrincipalBasis | None = None
+    components: tuple[int, ...] = ()
+    sign: int = 1
+    photos: ImageBatch | None = None
+    values: Tensor | None = None
+
+    @property
+    def matches(self) -> bool:
+        """Whether activations are to be met."""
+        return self.photos is not None or self.values is not None
+
+    @property
+    def number(self) -> int:
+        """How many targets there are."""
+        held = self.photos if self.photos is not None else self.values
+        return len(self.units or self.components) if held is None else len(held)
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """Mean and deviation by which the photos were normalised, where that can be told."""
+        if self.photos is None:
+            return None
+        return normalisation_behind(torch.from_numpy(self.photos.pixels), self.photos.tensor)
+
+    def goal(self, network: nn.Module, device: torch.device) -> Goal:
+        """Return the goal; photos run through the network here.
+
+        Raises
+        ------
+        PFVValueError
+            For an unknown layer or output.
+        """
+        where = Target(self.layer, None, self.output)
+        at = f"channel {{}} of {self.layer}" if self.layer else "class {}"
+        if self.units:
+            return Units(where, tuple(at.format(unit) for unit in self.units), self.units)
+        if self.basis is not None:
+            index = list(self.components)
+            names = tuple(f"component {one + 1} {'−+'[self.sign > 0]}" for one in index)
+            directions = self.sign * self.basis.components[index]
+            deviations = self.basis.variances[index].clamp(min=0).sqrt()
+            mean = self.basis.mean.clone()  # it may have been made under inference_mode
+            return Components(where, names, mean, directions, deviations.clamp(min=1e-12))
+        if self.photos is not None:
+            batch = self.photos.tensor.to(device, floating_dtype(network))
+            with torch.inference_mode(False), guest(network):
+                tap = tapping(network, where, batch[:1])
+                values = []
+                for row, one in enumerate(batch):
+                    if isinstance(network, Fed):
+                        network.rows = (row,)
+                    values.append(tap(one[None]).detach().clone())
+            return Match(where, self.photos.names, torch.cat(values))
+        assert self.values is not None
+        names = tuple(f"target {index + 1}" for index in range(len(self.values)))
+        return Match(where, names, self.values.to(device))
+
+
+def asked(
+    target: object,
+    *,
+    layer: str | None,
+    unit: int | Iterable[int] | None,
+    component: int | Iterable[int] | None,
+    sign: int,
+    output: str | int | None,
+    size: tuple[int, int],
+) -> Asked:
+    """Return what is looked for.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the argument, its value and the fix.
+    """
+    Target(layer, None, output)  # says what is wrong with them
+    basis = _basis_of(target)
+    if basis is None and component is not None:
+        raise PFVTypeError(
+            f"component={component!r:.60} with target={target!r:.60}: components belong to a Frame "
+            "or a PrincipalBasis. Give pfv.render(...) as the target."
+        )
+    if target is not None and unit is not None:
+        raise PFVTypeError(
+            f"unit={unit!r:.60} with target={target!r:.60}: give one of the two. {_NOTHING}."
+        )
+    if unit is not None:
+        return Asked(layer, output, units=_whole("unit", unit))
+    if target is None:
+        raise PFVTypeError(f"target=None: there is nothing to look for. {_NOTHING}.")
+    if basis is not None:
+        layer = _layer_of(target if isinstance(target, Frame) else basis, layer)
+        components = _components(basis, layer, component, sign)
+        return Asked(layer, output, basis=basis, components=components, sign=sign)
+    if isinstance(target, Tensor):
+        return Asked(layer, output, values=_activations(target))
+    if not isinstance(target, ImageBatch):
+        if target is False or target is True or isinstance(target, int | float):
+            raise PFVTypeError(f"target={target!r:.60}: a number says nothing. {_NOTHING}.")
+        target = photos_of("target", target, size)
+    return Asked(layer, output, photos=target)
+
+
+def photos_of(name: str, given: object, size: tuple[int, int]) -> ImageBatch:
+    """Load photos that were given as the argument ``name``.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the argument, and what is wrong with it.
+    """
+    try:
+        return load_images(given, size)
+    except PFVError as error:
+        kind = PFVTypeError if isinstance(error, PFVTypeError) else PFVValueError
+        raise kind(f"{name}={given!r:.60}: {error}") from error
+
+
+def _basis_of(target: object) -> PrincipalBasis | None:
+    if isinstance(target, Frame):
+        return target.basis
+    return target if isinstance(target, PrincipalBasis) else None
+
+
+def _layer_of(source: Frame | PrincipalBasis, layer: str | None) -> str | None:
+    """Return the layer of a frame or a basis; one that is given must be the same."""
+    own = source.layer or None
+    if layer is not None and own is not None and layer != own:
+        kind = "frame" if isinstance(source, Frame) else "basis"
+        raise PFVValueError(
+            f"layer={layer!r}: this {kind} is of layer {own!r}, and its components say nothing "
+            f"about another. Leave layer out, or give a {kind} of layer {layer!r}."
+        )
+    return layer or own
+
+
+def _components(
+    basis: PrincipalBasis, layer: str | None, component: int | Iterable[int] | None, sign: int
+) -> tuple[int, ...]:
+    if layer is None:
+        raise PFVValueError("layer=None: this basis does not name its layer. Give layer='...'.")
+    if isinstance(sign, bool) or sign not in (1, -1):
+        raise PFVValueError(f"sign={sign!r:.60}: choose 1 for more of the component, -1 for less.")
+    number = len(basis.components)
+    components = _whole("component", range(number) if component is None else component)
+    for one in components:
+        if one >= number:
+            raise PFVValueError(
+                f"component={one}: this basis has {number}. Choose one from 0 to {number - 1}."
+            )
+    return components
+
+
+def _activations(target: Tensor) -> Tensor:
+    """Return activations as ``(R, C, h, w)``; one ``(C, h, w)`` or ``(C,)`` is one row."""
+    legal = "expected the float activations of a layer, (C, h, w) or (N, C, h, w), or (C,)"
+    if not target.is_floating_point() or target.is_quantized or target.is_meta:
+        raise PFVTypeError(f"target: a tensor of {target.dtype}: {legal}.")
+    if target.ndim not in (1, 2, 3, 4) or 0 in target.shape:
+        raise PFVValueError(f"target: a tensor of shape {tuple(target.shape)}: {legal}.")
+    values = target.detach().to(torch.promote_types(target.dtype, torch.float32), copy=True)
+    values = values[None] if values.ndim in (1, 3) else values
+    return values[:, :, None, None] if values.ndim == 2 else values
+
+
+def _whole(name: str, given: int | Iterable[int]) -> tuple[int, ...]:
+    """Return one whole number or several, each from 0."""
+    legal = "expected a whole number from 0, or several of them"
+    several: Sequence[object]
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        several = list(given.tolist()) if isinstance(given, Tensor | np.ndarray) else list(given)
+    else:
+        several = [given]
+    numbers = []
+    for one in several:
+        try:
+            if isinstance(one, bool):
+                raise TypeError
+            numbers.append(operator.index(one))  # type: ignore[arg-type] # it says whether it is
+        except TypeError:
+            raise PFVTypeError(f"{name}={given!r:.60}: {legal}.") from None
+    if not numbers or min(numbers) < 0:
+        raise PFVValueError(f"{name}={given!r:.60}: {legal}.")
+    return tuple(numbers)

@@ -1,0 +1,163 @@
+"""Which operations are linear maps with constants of the network, and what map each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeGuard
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
+
+from pfv_widgets.methods.lrp.rules import LinearMap
+
+Kind = Literal["convolution", "dense", "scaling"]
+Operation = Callable[..., Any]
+Values = tuple[Any, ...]
+Named = Mapping[str, Any]
+
+_TRANSPOSED: set[Operation] = {
+    getattr(home, f"conv_transpose{axes}d") for home in (torch, F) for axes in (1, 2, 3)
+}
+_STRAIGHT: set[Operation] = {
+    getattr(home, f"conv{axes}d") for home in (torch, F) for axes in (1, 2, 3)
+}
+CONVOLUTIONS: frozenset[Operation] = frozenset(_STRAIGHT | _TRANSPOSED)
+DENSE: frozenset[Operation] = frozenset({F.linear})
+NORMS: frozenset[Operation] = frozenset({F.batch_norm, torch.batch_norm})
+# normalisations by statistics of each image
+OWN_NORMS: dict[Any, str] = {F.layer_norm: "LayerNorm", F.group_norm: "GroupNorm"}
+WRITTEN: frozenset[Operation] = frozenset(
+    {Tensor.add_, Tensor.__iadd__, Tensor.sub_, Tensor.__isub__}
+)
+_PLUS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.add_, Tensor.__iadd__)
+_MINUS = (torch.sub, Tensor.sub, Tensor.__sub__, Tensor.sub_, Tensor.__isub__)
+SHIFTS: frozenset[Any] = frozenset((*_PLUS, *_MINUS))
+
+_LAYER = ("input", "weight", "bias")
+_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_NATIVE = ("input", "weight", "bias", "running_mean", "running_var", *_NORM[5:])
+
+
+def is_activation(value: object) -> TypeGuard[Tensor]:
+    """Whether a value depends on the images, which are all that has a gradient."""
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def layer_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap, Kind] | None:
+    """Return the input, the map and its kind of a convolution or dense layer, else None."""
+    given = dict(zip(_LAYER, args, strict=False)) | dict(kwargs)
+    values, weight, bias = given["input"], given["weight"], given.get("bias")
+    dense = func in DENSE
+    if not is_activation(values) or (not dense and values.ndim != weight.ndim):
+        return None
+    rest, options = args[3:], {key: one for key, one in kwargs.items() if key not in _LAYER}
+
+    def apply(inputs: Tensor, weights: Tensor, offset: Tensor | None) -> Tensor:
+        outputs: Tensor = func(inputs, weights, offset, *rest, **options)
+        return outputs
+
+    if bias is not None:
+        bias = bias.detach() if dense else _along(bias.detach(), values.ndim)
+    axis = -1 if dense else 1
+    folds = values.ndim == 2 if dense else func not in _TRANSPOSED
+    linear = LinearMap(apply, weight.detach(), bias, axis, folds)
+    return values, linear, "dense" if dense else "convolution"
+
+
+def norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return the input, the scale and the shift ``(C,)`` of a BatchNorm, else None.
+
+    One that uses the statistics of the batch takes them as constants.
+    """
+    names = _NATIVE if func is torch.batch_norm else _NORM
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
+    values, mean, variance = given["input"], given["running_mean"], given["running_var"]
+    if not is_activation(values):
+        return None
+    if given.get("training") or mean is None:
+        own = values.detach().transpose(0, 1).flatten(1)
+        mean, variance = own.mean(1), own.var(1, unbiased=False)
+    scale = (variance + given.get("eps", 1e-5)).rsqrt()
+    if given.get("weight") is not None:
+        scale = scale * given["weight"].detach()
+    shift = -mean * scale
+    if given.get("bias") is not None:
+        shift = shift + given["bias"].detach()
+    return values, scale, shift
+
+
+def own_norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap] | None:
+    """Return the input and the map of a LayerNorm or GroupNorm, its statistics as constants.
+
+    Ali et al. 2022: otherwise no relevance would pass, as a scaled input gives the same output.
+    """
+    grouped = func is F.group_norm
+    names = ("input", "over", "weight", "bias", "eps")
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
+    values: Any = given["input"]
+    if not is_activation(values):
+        return None
+    over: Any = given.get("over", given.get("num_groups" if grouped else "normalized_shape"))
+    known = values.detach()
+    rows = known.reshape(len(known), over, -1) if grouped else known.flatten(-len(over))
+    deviation, mean = torch.std_mean(rows, -1, correction=0, keepdim=True)
+    scale = (deviation.square() + given.get("eps", 1e-5)).rsqrt().expand_as(rows)
+    scale, shift = (one.reshape(known.shape) for one in (scale, -mean * scale))
+    weight, bias = (
+        one if one is None or not grouped else _along(one, values.ndim)
+        for one in (given.get("weight"), given.get("bias"))
+    )
+    if weight is not None:
+        scale, shift = scale * weight.detach(), shift * weight.detach()
+    if bias is not None:
+        shift = shift + bias.detach()
+    return values, LinearMap(_scale, scale, shift, 1 if grouped else -1)
+
+
+def folded(linear: LinearMap, scale: Tensor, shift: Tensor) -> LinearMap | None:
+    """Return the map followed by a scaling of its channels, or None where it cannot be folded."""
+    if not linear.folds:
+        return None
+    weight = linear.weight * _along(scale, linear.weight.ndim, behind=False)
+    ndim = linear.weight.ndim  # of the outputs too; dense: (N, C)
+    bias = _along(shift, ndim)
+    if linear.bias is not None:
+        bias = bias + linear.bias * _along(scale, ndim)
+    return LinearMap(linear.apply, weight, bias, linear.axis)
+
+
+def scaling(values: Tensor, scale: Tensor, shift: Tensor) -> LinearMap:
+    """Return the map that scales each channel of ``(N, C, …)``."""
+    return LinearMap(_scale, _along(scale, values.ndim), _along(shift, values.ndim), 1)
+
+
+def shift_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap] | None:
+    """Return the activation and the map of a sum of one activation and a constant, else None."""
+    if kwargs or len(args) != 2:
+        return None
+    first, second = args
+    values, constant = (first, second) if is_activation(first) else (second, first)
+    if not is_activation(values) or is_activation(constant):
+        return None
+    if func in _MINUS and values is second:  # the activation is what is taken away
+        return None
+    shift = torch.as_tensor(constant, dtype=values.dtype, device=values.device).detach()
+    fits = shift.ndim <= values.ndim and all(
+        mine in (1, theirs)
+        for mine, theirs in zip(shift.shape[::-1], values.shape[::-1], strict=False)
+    )
+    if not fits or not bool(shift.any()):
+        return None
+    axis = 1 if values.ndim == 4 else -1
+    shift = (-shift if func in _MINUS else shift).clone()
+    return values, LinearMap(_scale, torch.ones_like(shift[(0,) * shift.ndim]), shift, axis)
+
+
+def _scale(values: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
+    return values * scale if shift is None else values * scale + shift
+
+
+def _along(values: Tensor, ndim: int, behind: bool = True) -> Tensor:
+    """Return ``(C,)`` as it multiplies outputs ``(N, C, …)``, or weights ``(C, …)``."""
+    return values.reshape(-1, *[1] * (ndim - (2 if behind else 1)))

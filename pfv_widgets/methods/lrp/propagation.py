@@ -1,0 +1,261 @@
+"""Relevance at the level of operations: which operation passes it by which rule.
+
+The operations themselves are intercepted, as in ``relu.py``: forward values stay those of the
+network, and nothing of it is replaced or copied. What runs back is the relevance per unit of
+value, ``s = R / x``, which sums, pooling, concatenation and reshaping pass like a gradient.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from pfv_widgets.methods.core.backward_graph import nodes_behind
+from pfv_widgets.methods.core.relu_rules import keeping_values
+from pfv_widgets.methods.lrp.linear_operations import (
+    CONVOLUTIONS,
+    DENSE,
+    NORMS,
+    OWN_NORMS,
+    SHIFTS,
+    WRITTEN,
+    Kind,
+    folded,
+    layer_of,
+    norm_of,
+    own_norm_of,
+    scaling,
+    shift_of,
+)
+from pfv_widgets.methods.lrp.other_operations import GATES, PASSING, PRODUCTS, passed, product
+from pfv_widgets.methods.lrp.rules import LinearMap
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One run of a linear map.
+
+    Attributes
+    ----------
+    linear
+        The map, with the BatchNorm behind it folded into it.
+    kind
+        What it is in the network.
+    number
+        How many convolutions and dense layers ran before it.
+    first
+        Whether it reads the pixels.
+    """
+
+    linear: LinearMap
+    kind: Kind
+    number: int = 0
+    first: bool = False
+
+    def wide(self) -> Step:
+        """Return it for sums in float32 at least, as half precision overflows."""
+        bias = None if self.linear.bias is None else _wide(self.linear.bias)
+        weight = _wide(self.linear.weight)
+        return replace(self, linear=replace(self.linear, weight=weight, bias=bias))
+
+
+# ``rule(step, depth, values, signal)`` → signal at the values, and what goes straight to the pixels
+Rule = Callable[[Step, float, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What made a tensor, as long as nothing is written into that tensor."""
+
+    step: Step
+    values: Tensor
+    version: int
+
+
+class RelevanceMode(TorchFunctionMode):
+    """Inside this context linear maps pass relevance by a rule; enter it for both passes.
+
+    A BatchNorm behind a convolution or a dense layer is folded into it; elsewhere it is a scaling
+    of each channel, as the linear map that it is. A ReLU passes the relevance whole, also one
+    with an upper limit, and so does any other activation, which is counted.
+
+    Parameters
+    ----------
+    rule
+        Asked in the backward pass; depth is from 0, the first layer, to 1.
+    direct
+        ``(N, 3, H, W)``, zeros: its gradient is the relevance that rules of the first layer give
+        to the pixels themselves.
+    positive
+        Whether a ReLU passes positive relevance only, as in deconvnet and guided
+        backpropagation.
+
+    Attributes
+    ----------
+    layers
+        Number of convolutions and dense layers that were met so far.
+    firsts
+        How many of them read the pixels.
+    met
+        Operations that are passed although the rules are not made for them, by their names.
+    """
+
+    def __init__(self, rule: Rule, direct: Tensor, positive: bool = False) -> None:
+        super().__init__()
+        self.rule = rule
+        self.direct = direct
+        self.positive = positive
+        self.layers = self.firsts = 0
+        self.met: Counter[str] = Counter()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Replace the operation if relevance passes it otherwise than a gradient."""
+        del types
+        if not torch.is_grad_enabled():
+            return func(*args, **(kwargs or {}))
+        with keeping_values():
+            return self._run(func, args, kwargs or {})
+
+    def _run(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        for known, handle in self._handlers:
+            if func in known:
+                found = handle(self, func, args, kwargs)
+                if found is not None:
+                    return found
+        return func(*args, **kwargs)
+
+    def _layer(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        found = layer_of(func, args, kwargs)
+        if found is None:
+            return None
+        values, linear, kind = found
+        step = Step(linear, kind, self.layers)
+        self.layers += 1
+        outputs = self._apply(values, partial(func, *args, **kwargs), step)
+        outputs.pfv_made = _Made(step, values, outputs._version)  # type: ignore[attr-defined]
+        return outputs
+
+    def _norm(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        found = norm_of(func, args, kwargs)
+        if found is None:
+            return None
+        values, scale, shift = found
+        run = partial(func, *args, **kwargs)
+        made = getattr(values, "pfv_made", None)
+        if isinstance(made, _Made) and made.version == values._version:
+            whole = folded(made.step.linear, scale, shift)
+            if whole is not None:
+                return self._apply(made.values, run, replace(made.step, linear=whole))
+        return self._apply(values, run, Step(scaling(values, scale, shift), "scaling"))
+
+    def _own_norm(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        found = own_norm_of(func, args, kwargs)
+        if found is None:
+            return None
+        self.met[OWN_NORMS[func]] += 1
+        values, linear = found
+        return self._apply(values, partial(func, *args, **kwargs), Step(linear, "scaling"))
+
+    def _shift(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        found = shift_of(func, args, kwargs)
+        if found is None:
+            return None
+        values, linear = found
+        before = values.clone() if func in WRITTEN else values
+        run = partial(linear.apply, before, linear.weight, linear.bias)
+        outputs = self._apply(before, run, Step(linear, "scaling"))
+        return values.copy_(outputs) if func in WRITTEN else outputs
+
+    def _apply(self, values: Tensor, run: Callable[[], Tensor], step: Step) -> Tensor:
+        if step.kind != "scaling" and values.shape == self.direct.shape:
+            step = replace(step, first=not _behind_a_layer(values))
+            self.firsts += step.first
+        return _Linear.apply(values, self.direct, run, step, self)  # type: ignore[no-any-return]
+
+    def _activation(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        return passed(func, args, kwargs, self.positive, self.met)
+
+    def _gate(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        gate: Tensor = func(*args, **kwargs)
+        gate.pfv_gate = gate._version  # type: ignore[attr-defined]
+        return gate
+
+    def _product(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        return product(func, args, kwargs, self.met)
+
+    _handlers = (
+        (CONVOLUTIONS | DENSE, _layer),
+        (NORMS, _norm),
+        (OWN_NORMS, _own_norm),
+        (SHIFTS, _shift),
+        (PASSING, _activation),
+        (GATES, _gate),
+        (PRODUCTS, _product),
+    )
+
+
+class _Linear(torch.autograd.Function):
+    """A linear map as the network computes it, whose signal passes by a rule."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd gives them by position
+        ctx: Any,
+        values: Tensor,
+        direct: Tensor,
+        run: Callable[[], Tensor],
+        step: Step,
+        mode: RelevanceMode,
+    ) -> Tensor:
+        del direct
+        ctx.step, ctx.mode = step, mode
+        ctx.save_for_backward(values)
+        return run()
+
+    @staticmethod
+    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor | None, ...]:
+        (values,) = ctx.saved_tensors
+        depth = min(ctx.step.number / ctx.mode.layers, 1.0) if ctx.mode.layers else 0.0
+        with torch._C.DisableTorchFunction():  # the rules run convolutions themselves
+            found, direct = ctx.mode.rule(ctx.step.wide(), depth, _wide(values), _wide(signals[0]))
+        kind = values.dtype
+        found, direct = (one if one is None else one.to(kind) for one in (found, direct))
+        return found, direct, None, None, None
+
+
+def _behind_a_layer(values: Tensor) -> bool:
+    """Whether a convolution or dense layer lies between the pixels and the values."""
+    steps = (getattr(node, "step", None) for node in nodes_behind(values))
+    return any(isinstance(step, Step) and step.kind != "scaling" for step in steps)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

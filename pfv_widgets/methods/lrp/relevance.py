@@ -1,0 +1,178 @@
+"""Relevance propagation: the score is handed back, layer by layer, to what it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.core.target import Measured, Target, gradient, measuring
+from pfv_widgets.methods.lrp.diagnostics import conserved, operations
+from pfv_widgets.methods.lrp.propagation import RelevanceMode, Step
+from pfv_widgets.methods.lrp.rules import (
+    Passed,
+    alpha_beta_rule,
+    box_rule,
+    epsilon_rule,
+    flat_rule,
+    gamma_rule,
+    handed_on,
+    scaling_rule,
+)
+from pfv_widgets.parameters import choice, slider, validate
+
+# name → the rules of the lower, the middle and the upper third of the convolutions, and of dense
+# layers; a dense layer without its own takes that of its third
+RULES: dict[str, tuple[str, str, str, str | None]] = {
+    "epsilon": ("epsilon", "epsilon", "epsilon", None),
+    "gamma": ("gamma", "gamma", "gamma", None),
+    "alpha-beta": ("alpha-beta", "alpha-beta", "alpha-beta", None),
+    "z-plus": ("z-plus", "z-plus", "z-plus", None),
+    "epsilon-plus": ("z-plus", "z-plus", "z-plus", "epsilon"),
+    "epsilon-gamma": ("gamma", "gamma", "gamma", "epsilon"),
+    "by depth": ("gamma", "epsilon", "zero", None),
+}
+FIRST = ("same", "box", "flat")
+RELU = ("backpropagation", "deconvnet", "guided")
+REST = ("handed on", "absorbed")
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Layer-wise relevance propagation (Bach et al. 2015), on any network of ReLUs.
+
+    The relevance of a unit starts as its activation and is divided among what it was made of, in
+    proportion to the contributions. BatchNorm counts with the convolution before it, sums split
+    in proportion, and maxima take all. Other inputs than the images count as constants, as biases
+    do. By default the map adds up to the score; a warning tells where it is off by 1 %.
+    ``Relevance(rest="absorbed")`` is the ε-rule of FeatureVis and of captum, where biases and ε
+    keep their share and the map adds up to less.
+    """
+
+    rule: str = choice(
+        "epsilon",
+        RULES,
+        label="Rule",
+        help="How a layer divides relevance. epsilon: by all contributions; gamma: those that "
+        "helped count more; alpha-beta: for and against apart; z-plus: only those for. "
+        "epsilon-plus and epsilon-gamma: z-plus or gamma in convolutions, epsilon in dense layers. "
+        "by depth: gamma below, epsilon in the middle, plain above.",
+    )
+    epsilon: float = slider(
+        0.001, 0.0, 10.0, 0.001, label="ε", help="Damps what rests on small activations."
+    )
+    gamma: float = slider(
+        0.25, 0.0, 10.0, 0.05, label="γ", help="How much more the helping contributions count."
+    )
+    alpha: float = slider(
+        2.0, 1.0, 5.0, 0.5, label="α", help="Weight of what speaks for; against gets β = α − 1."
+    )
+    first: str = choice(
+        "same",
+        FIRST,
+        label="First layer",
+        help="same: as the others; box: by the range of the pixels, so that dark ones count too; "
+        "flat: all pixels of a patch alike.",
+    )
+    relu: str = choice(
+        "backpropagation",
+        RELU,
+        label="ReLU",
+        help="backpropagation passes all relevance. deconvnet and guided pass what is positive "
+        "only, and the map does not add up any more; they are the same here, as a silent ReLU "
+        "has no relevance.",
+    )
+    rest: str = choice(
+        "handed on",
+        REST,
+        label="Biases",
+        help="What biases and ε take. handed on: the inputs of the same place get it, and the map "
+        "adds up to the score; absorbed: it is lost, as in FeatureVis and captum.",
+    )
+
+    label: ClassVar[str] = "Relevance propagation"
+    family: ClassVar[Family] = "deconvolutional"
+    reduction: ClassVar[Reduction] = "sum"
+    needs_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the relevance ``(N, 3, H, W)``; see :class:`Method`."""
+        step(0, 1, progress, cancelled)
+        zeros = torch.zeros_like(batch)
+        with torch.enable_grad(), _frozen(network):
+            both = torch.stack((batch.detach(), zeros)).requires_grad_()
+            pixels, direct = both
+            with RelevanceMode(self._divide, direct, self.relu != "backpropagation") as mode:
+                measured = measuring(network, target)(pixels)
+                words = operations(mode.met, measured.scores, both)
+                signal, straight = gradient(measured, both)
+        found, scores = signal * batch + straight, measured.scores.detach()
+        if self.first != "same" and not mode.firsts:
+            words += (_no_first_layer(self.first),)
+        if self.relu == "backpropagation":
+            words += conserved(found, scores, self.rest)
+        step(1, 1, progress, None)
+        return found, Measured(scores, measured.units), words
+
+    def _divide(
+        self, one: Step, depth: float, values: Tensor, signal: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        linear = one.linear
+        if one.first and self.first != "same":
+            rule = box_rule if self.first == "box" else flat_rule
+            return None, rule(linear, values, signal)
+        if one.kind == "scaling":
+            found, relevance, rest = scaling_rule(linear, values, signal)
+        else:
+            found, relevance, rest = self._by_rule(one, depth, values, signal)
+        if self.rest == "handed on" and bool(rest.any()):
+            found = found + handed_on(linear, values, relevance, rest)
+        return found, None
+
+    def _by_rule(self, one: Step, depth: float, values: Tensor, signal: Tensor) -> Passed:
+        *thirds, dense = RULES[self.rule]
+        name = dense if dense and one.kind == "dense" else thirds[min(int(3 * depth), 2)]
+        match name:
+            case "gamma":
+                return gamma_rule(one.linear, values, signal, self.gamma)
+            case "alpha-beta":
+                return alpha_beta_rule(one.linear, values, signal, self.alpha)
+            case "z-plus":
+                return alpha_beta_rule(one.linear, values, signal, 1.0)
+        epsilon = self.epsilon if name == "epsilon" else 0.0
+        return epsilon_rule(one.linear, values, signal, epsilon)
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Let nothing but the pixels have a gradient: that tells activations from constants."""
+    learning = [one for one in network.parameters() if one.requires_grad]
+    try:
+        for one in learning:
+            one.requires_grad = False
+        yield
+    finally:
+        for one in learning:
+            one.requires_grad = True
+
+
+def _no_first_layer(rule: str) -> str:
+    return (
+        f"first={rule!r} found no layer that reads the pixels as they are, and changes nothing. "
+        "Choose first='same'."
+    )

@@ -1,0 +1,1 @@
+"""Input modification: occlusion and RISE."""

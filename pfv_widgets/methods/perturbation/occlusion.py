@@ -1,0 +1,172 @@
+"""Occlusion: how far a score falls when a box hides a part of the image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.core.target import Target, measuring
+from pfv_widgets.methods.perturbation.occluded_scores import Occluded
+from pfv_widgets.methods.perturbation.occluders import FILLS, Colour, Scale, checked_colour, filling
+from pfv_widgets.methods.perturbation.sliding_windows import (
+    Pair,
+    Test,
+    checked_pair,
+    checked_tests,
+    heat,
+    normalised,
+    places,
+)
+from pfv_widgets.parameters import choice, slider, toggle, validate
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """The drop of the score under each box that covers a pixel (Zeiler, Fergus 2014; FeatureVis).
+
+    A box of one size slides over the image; the heat of a pixel is the sum of the drops of all
+    boxes that cover it. Several tests are each divided by their maximum, then averaged. The last
+    box of a row or column is cut off at the border, so that the whole image is covered.
+
+    Attributes
+    ----------
+    size, stride
+        In pixels, a number or ``(rows, columns)``; None: by the four shares.
+    tests
+        Any number of ``(size, stride)`` instead.
+    colour
+        Red, green and blue from 0 to 1, as shown, for ``fill="colour"``; with another filling it
+        waits, and a warning says so.
+    scale
+        What the network takes for a shown colour; :func:`attribute` reads it from the images.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the option, its value and what is legal; also for a size or stride beside tests.
+    """
+
+    width: int = slider(
+        25, 1, 100, 1, label="Box width, %", help="Of the image's width; small boxes find details."
+    )
+    height: int = slider(25, 1, 100, 1, label="Box height, %", help="Of the image's height.")
+    step_x: int = slider(
+        50, 5, 200, 5, label="Step across, %", help="Of the box's width; small steps are slower."
+    )
+    step_y: int = slider(50, 5, 200, 5, label="Step down, %", help="Of the box's height.")
+    fill: str = choice(
+        "own mean", FILLS, label="Box filling",
+        help="What hides the part: the image's own mean colour, 0 after normalisation (the mean "
+        "of the training photos), a colour, random pixels, the blurred image, or a smooth surface "
+        "from the border of the box.",
+    )  # fmt: skip
+    mean: bool = toggle(
+        False, label="Mean of boxes",
+        help="Divide by the number of boxes that cover a pixel: borders, which fewer cover, count "
+        "as much as the middle.",
+    )  # fmt: skip
+    seed: int = slider(0, 0, 9999, 1, label="Seed", help="Of the random pixels.")
+    batch_size: int = slider(
+        32, 1, 1024, 1, label="At a time", help="Images in one pass: less memory or more speed."
+    )
+    size: int | Pair | None = None
+    stride: int | Pair | None = None
+    tests: Sequence[tuple[int | Pair, int | Pair]] | None = None
+    colour: Colour | None = None
+    scale: Scale | None = dataclasses.field(default=None, repr=False)
+
+    label: ClassVar[str] = "Occlusion"
+    family: ClassVar[Family] = "input modification"
+    reduction: ClassVar[Reduction] = "sum"
+    needs_gradient: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        validate(self)
+        checks: dict[str, Callable[[Any], object]] = {
+            "size": lambda value: checked_pair("size", value),
+            "stride": lambda value: checked_pair("stride", value),
+            "tests": checked_tests,
+            "colour": checked_colour,
+        }
+        for name, check in checks.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check(getattr(self, name)))
+        for name in ("size", "stride"):
+            if self.tests is not None and getattr(self, name) is not None:
+                raise PFVValueError(
+                    f"{name}={getattr(self, name)!r} with tests={self.tests!r:.80}: each test has "
+                    "a size and a stride of its own. Leave one of the two out."
+                )
+
+    def for_images(self, images: ImageBatch) -> Occlusion:
+        """Return the method that knows what the network takes for a shown colour."""
+        return dataclasses.replace(self, scale=self.scale or Scale.of(images))
+
+    def tests_of(self, image: Pair) -> tuple[Test, ...]:
+        """Return the sizes and strides in pixels for images of ``(H, W)``."""
+        if self.tests is not None:
+            return checked_tests(self.tests)
+        shares = (self.height, self.width), (self.step_y, self.step_x)
+        size = self.size or _shares(shares[0], image)
+        size = checked_pair("size", size)
+        return ((size, checked_pair("stride", self.stride or _shares(shares[1], size))),)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """Return the heat ``(N, H, W)``; see :class:`Method`."""
+        image = (batch.shape[2], batch.shape[3])
+        tests = self.tests_of(image)
+        boxes = [places(size, stride, image) for size, stride in tests]
+        every = list(dict.fromkeys(box for some in boxes for box in some))
+        step(0, len(every), progress, cancelled)
+        measure = measuring(network, target)
+        own = measure(batch)
+        fill = partial(
+            filling, fill=self.fill, colour=self.colour, scale=self.scale, seed=self.seed
+        )
+        occluded = Occluded(measure, batch, own, fill, self.batch_size)
+        scores = occluded.scores(every, lambda done: step(done, len(every), progress, cancelled))
+        drops = dict(zip(every, (own.scores[:, None] - scores).T, strict=True))
+        heats = [
+            heat(torch.stack([drops[box] for box in some], 1), some, image, mean=self.mean)
+            for some in boxes
+        ]
+        if len(heats) > 1:
+            heats = [normalised(one) for one in heats]
+        return torch.stack(heats).mean(0), own, (*_gaps(tests), *self._unused())
+
+    def _unused(self) -> tuple[str, ...]:
+        if self.colour is None or self.fill == "colour":
+            return ()
+        told = f"colour={self.colour!r} has no say with fill={self.fill!r}"
+        return (f"{told}: choose fill='colour', or leave it out.",)
+
+
+def _shares(percent: Pair, whole: Sequence[int]) -> Pair:
+    rows, columns = (
+        max(1, round(share * size / 100)) for share, size in zip(percent, whole, strict=True)
+    )
+    return rows, columns
+
+
+def _gaps(tests: Sequence[Test]) -> tuple[str, ...]:
+    for size, stride in tests:
+        if stride[0] > size[0] or stride[1] > size[1]:
+            told = f"The stride {stride} is larger than the box {size} (rows, columns)"
+            return (f"{told}: pixels between the boxes were never hidden and have 0.",)
+    return ()

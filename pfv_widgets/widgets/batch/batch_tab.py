@@ -1,0 +1,269 @@
+"""The page "Batch": which images make the basis, and on which of them it hangs."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+
+from pfv_widgets.analysis.influence import Influence
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.pipeline.functional import Weights
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.batch.influence_text import influence_line
+from pfv_widgets.widgets.batch.thumbnails import Thumbnails
+from pfv_widgets.widgets.gallery.composition import (
+    class_weight,
+    inverted,
+    painted,
+    presets,
+    weights_of,
+    with_class_weight,
+)
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, clean, close_all, is_echo
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+_HEAVIEST = 2.0  # weight at the right end of a class slider
+_HOW_TO = "Click or drag to take images in or out. Keys: arrows and Space."
+_NO_PRESET = -1  # what the list of presets goes back to; None would show it empty
+_ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
+    "All": ("Every image counts once in the basis.", lambda old: (1.0,) * len(old)),
+    "None": ("Take every image out, to start from none.", lambda old: (0.0,) * len(old)),
+    "Invert": ("Take out what is in, and in what is out.", inverted),
+}
+
+
+class BatchTab:
+    """Thumbnails, presets and class weights; knows whom to tell, and computes nothing.
+
+    Parameters
+    ----------
+    images
+        The batch whose composition is edited.
+    edit
+        Called with a function from the old settings to the new ones.
+    sweep
+        Called when a person asks for "leave one out"; answer by ``show_progress``, then by
+        ``show_influence`` or ``show_problem``, from any thread.
+    gesture
+        Called with True before and with False after what is one step to undo.
+    """
+
+    def __init__(
+        self,
+        images: ImageBatch,
+        edit: Edit,
+        sweep: Callable[[], None],
+        gesture: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._images = images
+        self._edit, self._sweep, self._gesture = edit, sweep, gesture
+        self._showing = Showing()
+        self._lock = threading.RLock()  # never held while calling back
+        self._settings = Settings()
+        self._influence: Influence | None = None
+        self._problem = ""
+        self._shown = Shown()
+        self._seeds = itertools.count()
+        self._presets = presets(len(images), images.labels)
+        self._summary, self._hint, self.result = w.HTML(), w.HTML(), w.HTML()
+        self.buttons = {name: self._button(name) for name in _ALL_AT_ONCE}
+        self.preset = self._preset_list()
+        self.thumbnails = Thumbnails(images.pixels, self._painted, gesture, self._point_at)
+        self.classes = {label: self._class_slider(label) for label in images.classes}
+        self.sweep_button = self._sweep_button()
+        self.progress = w.IntProgress(
+            max=len(images), layout=w.Layout(width="auto", flex="1 1 0", visibility="hidden")
+        )
+        self.widget = self._laid_out()
+        self._point_at(None)
+        self._show_result()
+        self.show(Settings())
+
+    def show(self, settings: Settings) -> None:
+        """Set everything to what ``settings`` say, without calling back."""
+        with self._lock, self._showing:
+            before, self._settings = self._settings, settings
+            weights = self._weights(settings)
+            for label, slider in self.classes.items():
+                share = min(class_weight(weights, self._images.labels, label), _HEAVIEST)
+                self._shown.show(slider, share)
+            inside = sum(weight > 0 for weight in weights)
+            self._summary.value = text.hint(f"{inside} of {len(weights)} images make the basis.")
+            self.thumbnails.show(weights)
+            if self._basis_of(before) != self._basis_of(settings):
+                self._show_result()
+
+    def show_progress(self, done: int, of: int) -> None:
+        """Show how many images were left out so far."""
+        with self._lock:
+            self.progress.max, self.progress.value = max(of, 1), done
+
+    def show_influence(self, influence: Influence | None) -> None:
+        """Show what "leave one out" found; None clears it."""
+        with self._lock:
+            self._influence, self._problem = influence, ""
+            self._end_sweep()
+
+    def show_problem(self, message: str) -> None:
+        """Show why "leave one out" found nothing."""
+        with self._lock:
+            self._influence, self._problem = None, message
+            self._end_sweep()
+
+    def close(self) -> None:
+        """Remove the page with all that is in it."""
+        self.thumbnails.close()
+        close_all(self.widget)
+
+    def _end_sweep(self) -> None:
+        self.sweep_button.disabled = False
+        self.progress.layout.visibility = "hidden"
+        self._show_result()
+
+    def _show_result(self) -> None:
+        found = self._influence
+        current = found is not None and self._is_current(found)
+        self.thumbnails.show_influence(found.angles if found and current else None)
+        line = text.hint("Orange bars will show how far the basis turns without each image.")
+        if self._problem:
+            line = text.status(self._problem, kind="warning")
+        elif found:
+            line = influence_line(found, self._images.names, current=current)
+        self.result.value = line
+
+    def _is_current(self, influence: Influence) -> bool:
+        return self._basis_of(influence.settings) == self._basis_of(self._settings)
+
+    def _basis_of(self, settings: Settings) -> tuple[object, ...]:
+        """Return what of the settings a basis depends on."""
+        return settings.layer, settings.components, self._weights(settings)
+
+    def _weights(self, settings: Settings) -> Weights:
+        return weights_of(settings.images, len(self._images))
+
+    def _reweigh(self, change: Callable[[Weights], Weights], *, one_step: bool = True) -> None:
+        if one_step:
+            self._gesture(True)
+        self._edit(lambda old: replace(old, images=change(self._weights(old))))
+        if one_step:
+            self._gesture(False)
+
+    def _painted(self, indices: tuple[int, ...], inside: bool) -> None:
+        labels = self._images.labels
+        self._reweigh(lambda old: painted(old, indices, inside, labels), one_step=False)
+        self._point_at(indices[-1])
+
+    def _point_at(self, index: int | None) -> None:
+        self._hint.value = text.hint(_HOW_TO if index is None else self._about(index))
+
+    def _about(self, index: int) -> str:
+        images, found = self._images, self._influence
+        parts = [f"{index}: {text.plain(images.names[index])}"]
+        if images.labels:
+            parts.append(text.plain(images.labels[index], 24))
+        weight = self._weights(self._settings)[index]
+        parts.append(f"weight {weight:g}" if weight > 0 else "not in the basis")
+        if found and self._is_current(found) and np.isfinite(found.angles[index]):
+            parts.append(f"{found.angles[index]:.0f}° without it")
+        return " · ".join(parts)
+
+    def _button(self, name: str) -> w.Button:
+        tip, change = _ALL_AT_ONCE[name]
+        button = w.Button(
+            description=name, tooltip=tip, layout=w.Layout(width="auto", flex="1 1 0")
+        )
+        button.on_click(lambda _: self._reweigh(change))
+        return button
+
+    def _preset_list(self) -> w.Dropdown:
+        names = [(text.plain(one.name, 32), index) for index, one in enumerate(self._presets)]
+        control = Dropdown(
+            options=[("Choose …", _NO_PRESET), *names],
+            description="Preset",
+            tooltip="Ready-made compositions; choose the random half again for another one.",
+            disabled=not names,
+            layout=w.Layout(width="auto"),
+            style={"description_width": "84px"},
+        )
+        control.observe(self._preset_chosen, "value")
+        return control
+
+    def _preset_chosen(self, change: dict[str, Any]) -> None:
+        if self._showing.now or change["new"] == _NO_PRESET:
+            return
+        weights = self._presets[change["new"]].weights(next(self._seeds))
+        with self._showing:
+            self.preset.value = _NO_PRESET  # ready to be chosen again
+        self._reweigh(lambda _: weights)
+
+    def _class_slider(self, label: str) -> w.FloatSlider:
+        slider = w.FloatSlider(
+            value=1.0,
+            min=0.0,
+            max=_HEAVIEST,
+            step=0.05,
+            description=text.plain(label, 18),
+            tooltip=f"Weight of the class {text.plain(label)} in the basis; 0 leaves it out.",
+            readout_format=".2f",
+            layout=w.Layout(width="100%", margin="0"),
+            style={"description_width": "84px"},
+        )
+        slider.observe(lambda change: self._class_moved(label, change["new"]), "value")
+        return slider
+
+    def _class_moved(self, label: str, weight: float) -> None:
+        labels, share = self._images.labels or (), clean(weight)
+        slider = self.classes[label]
+        if self._showing.now or is_echo(slider, self._shown.last(slider), share):
+            return
+        self._shown.moved(slider, share)
+        self._reweigh(lambda old: with_class_weight(old, labels, label, share), one_step=False)
+
+    def _sweep_button(self) -> w.Button:
+        button = w.Button(
+            description="Leave one out",
+            tooltip="Fit the basis without each image in turn, and measure how far it turns.",
+            layout=w.Layout(width="auto", flex="0 0 auto"),
+        )
+        button.on_click(lambda _: self._start_sweep())
+        return button
+
+    def _start_sweep(self) -> None:
+        with self._lock:
+            self.sweep_button.disabled = True
+            self.progress.value, self.progress.layout.visibility = 0, "visible"
+        try:
+            self._sweep()
+        except Exception as error:  # a page would show nothing
+            self.show_problem(str(error) or type(error).__name__)
+
+    def _class_box(self) -> list[w.Widget]:
+        layout = w.Layout(max_height="210px", overflow="hidden auto", flex="0 0 auto")
+        sliders = w.VBox(list(self.classes.values()), layout=layout)
+        return [w.HTML(text.hint("Weight of each class")), sliders]
+
+    def _laid_out(self) -> w.VBox:
+        hint = self._hint.layout
+        hint.height, hint.overflow = "42px", "hidden"  # no text moves the rest
+        self.result.layout.min_height = "92px"
+        return w.VBox(
+            [
+                self._summary,
+                w.HBox(list(self.buttons.values())),
+                self.preset,
+                self.thumbnails.widget,
+                self._hint,
+                *(self._class_box() if self.classes else []),
+                w.HTML(text.heading("Which image matters most")),
+                w.HBox([self.sweep_button, self.progress]),
+                self.result,
+            ],
+            layout=w.Layout(width="100%"),
+        )

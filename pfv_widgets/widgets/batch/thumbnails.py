@@ -1,0 +1,279 @@
+"""All images as thumbnails, to take in and out of the basis by click, drag and key."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pfv_widgets.engine.pipeline.functional import Weights
+from pfv_widgets.widgets.batch.thumbnail_layout import BAR, TRACK, WIDTH, Sheet
+from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.canvas_commands import FADE, Pen
+from pfv_widgets.widgets.browser.image_encoding import encode
+from pfv_widgets.widgets.toolkit.geometry import Box
+
+_HEAVIEST = 2.0  # weight of a full bar
+_BLUE, _ORANGE, _GREY = "#1a73e8", "#d98a00", "#808080"
+
+
+@dataclass
+class _Stroke:
+    """A press, and the drag that follows it."""
+
+    inside: bool  # what it makes of the thumbnails that it passes
+    last: tuple[float, float]
+    passed: set[int] = field(default_factory=set)
+
+
+class Thumbnails:
+    """Thumbnails with a bar each: its weight, or how far the basis turns without it.
+
+    Parameters
+    ----------
+    pixels
+        Photos, uint8 ``(N, H, W, 3)``.
+    on_change
+        Called as ``on_change(indices, inside)`` when a person takes images in or out.
+    on_gesture
+        Called with True before the first change of a press, drag or key, and with False
+        after the last one: all between is one step to undo.
+    on_point
+        Called with the index that the pointer or the cursor comes to, None when it leaves.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        on_change: Callable[[tuple[int, ...], bool], None],
+        on_gesture: Callable[[bool], None] = lambda _: None,
+        on_point: Callable[[int | None], None] = lambda _: None,
+    ) -> None:
+        self.sheet = Sheet.of(len(pixels))
+        self.surface = Surface("thumbnails", (self.sheet.seen, WIDTH), stores=1)
+        self.surface.resize(self.sheet.size, self.surface.stores[0])
+        self.widget = self.surface.canvas
+        self.widget.layout.width, self.widget.layout.max_width = "100%", f"{WIDTH // 2}px"
+        self._photos = encode(self.sheet.picture(pixels))
+        self._on_change, self._on_gesture, self._on_point = on_change, on_gesture, on_point
+        self._lock = threading.RLock()  # never held while calling back
+        self._weights: Weights = (1.0,) * len(pixels)
+        self._angles: tuple[float, ...] | None = None
+        self._top = 0.0
+        self._cursor: int | None = None
+        self._by_key = False  # only then the cursor is drawn
+        self._closed = False
+        self._pointer = (-1.0, -1.0)
+        self._pointed: int | None = None
+        self._stroke: _Stroke | None = None
+        self._gripped = False
+        self.surface.on_ready(self.repaint)
+        self.surface.on_pointer(down=self._down, move=self._moved, up=self._up, out=self._left)
+        self.surface.on_key(self._pressed)
+        self.surface.on_wheel(lambda _, down: self._wheel(2 * down))
+        self.repaint()
+
+    def show(self, weights: Weights) -> None:
+        """Show which images are in the basis, and how much they weigh."""
+        with self._lock:
+            if weights != self._weights:
+                self._weights = weights
+                self._paint()
+
+    def show_influence(self, angles: Iterable[float] | None) -> None:
+        """Show angles in degrees (NaN: none) instead of weights, the largest one outlined."""
+        with self._lock:
+            self._angles = None if angles is None else tuple(float(angle) for angle in angles)
+            self._paint()
+
+    def repaint(self) -> None:
+        """Send everything: a page that has just appeared shows nothing yet."""
+        with self._lock:
+            self._paint(photos=True)
+
+    def close(self) -> None:
+        """Remove the thumbnails from every page."""
+        with self._lock:
+            self._closed = True
+            self.surface.close()
+
+    def _paint(self, *, photos: bool = False) -> None:
+        if self._closed:  # a page that draws on a canvas which is gone draws no more
+            return
+        pen = self.surface.pen()
+        if photos:
+            pen.on(self.surface.stores[0])
+            pen.put(self._photos)
+            pen.on(self.surface.canvas)
+        self._draw(pen)
+        pen.send()
+
+    def _draw(self, pen: Pen) -> None:
+        sheet, store = self.sheet, self.surface.stores[0]
+        top = round(self._top)
+        first = top // sheet.row * sheet.columns
+        last = (top + sheet.seen) // sheet.row * sheet.columns + sheet.columns
+        tiles = {index: self._tile(index) for index in range(first, min(last, sheet.number))}
+        pen.clear()
+        with pen.inside(tiles.values()):
+            pen.image(store, (0, -top, store.width, store.height))
+        pen.alpha(FADE[1])
+        pen.fill(FADE[0], *(tile for index, tile in tiles.items() if not self._weights[index]))
+        self._draw_bars(pen, tiles)
+        self._draw_marks(pen, tiles)
+        if sheet.furthest:
+            pen.alpha(0.5)
+            pen.fill(_GREY, self._handle(top))
+        pen.alpha(1)
+
+    def _draw_bars(self, pen: Pen, tiles: dict[int, Box]) -> None:
+        side, shares = self.sheet.side, self._shares()
+        bars = {i: (left, top + side + 4, side, BAR) for i, (left, top, _, _) in tiles.items()}
+        pen.alpha(0.3)
+        pen.fill(_GREY, *bars.values())
+        pen.alpha(1)
+        pen.fill(
+            _BLUE if self._angles is None else _ORANGE,
+            *((x, y, round(side * shares[i]), h) for i, (x, y, _, h) in bars.items() if shares[i]),
+        )
+
+    def _draw_marks(self, pen: Pen, tiles: dict[int, Box]) -> None:
+        shares = self._shares()
+        if self._angles is not None and max(shares) > 0:
+            most = shares.index(max(shares))
+            if most in tiles:
+                pen.stroke(_ORANGE, 6, tiles[most])
+        if self._by_key and self._cursor in tiles:
+            pen.stroke("#ffffff", 8, tiles[self._cursor])
+            pen.stroke(_BLUE, 5, tiles[self._cursor])
+
+    def _shares(self) -> list[float]:
+        """How full each bar is, from 0 to 1."""
+        if self._angles is None:
+            return [min(weight / _HEAVIEST, 1.0) for weight in self._weights]
+        angles = [0.0 if math.isnan(angle) else angle for angle in self._angles]
+        largest = max(angles) or 1.0
+        return [angle / largest for angle in angles]
+
+    def _tile(self, index: int) -> Box:
+        left, top = self.sheet.corner(index)
+        return left, top - round(self._top), self.sheet.side, self.sheet.side
+
+    def _handle(self, top: int) -> Box:
+        """Return where the handle of the scroll bar is."""
+        seen, whole = self.sheet.seen, self.sheet.size[0]
+        return WIDTH - TRACK + 8, round(top * seen / whole), 10, round(seen * seen / whole)
+
+    def _wheel(self, distance: float) -> None:
+        self._scroll_to(self._top + distance)
+        self._point_at(self._index(*self._pointer))
+
+    def _scroll_to(self, top: float) -> None:
+        with self._lock:
+            top = min(max(top, 0.0), self.sheet.furthest)
+            if top != self._top:
+                self._top = top
+                self._paint()
+
+    def _scroll_to_handle(self, y: float) -> None:
+        """Bring the middle of the handle to a height."""
+        self._scroll_to(y / self.sheet.seen * self.sheet.size[0] - self.sheet.seen / 2)
+
+    def _index(self, x: float, y: float) -> int | None:
+        return self.sheet.at(x, y + self._top) if 0 <= y < self.sheet.seen else None
+
+    def _down(self, x: float, y: float) -> None:
+        self._up(x, y)  # a press whose end the page did not tell
+        if self.sheet.furthest and x >= WIDTH - TRACK:
+            self._gripped = True
+            self._scroll_to_handle(y)
+            return
+        with self._lock:
+            index = self._index(x, y)
+            if index is None:
+                return
+            self._cursor, self._by_key = index, False
+            self._stroke = _Stroke(not self._weights[index] > 0, (x, y), {index})
+            inside = self._stroke.inside
+        self._on_gesture(True)
+        self._on_change((index,), inside)
+        self._point_at(index)
+
+    def _moved(self, x: float, y: float) -> None:
+        self._pointer = (x, y)
+        if self._gripped:
+            self._scroll_to_handle(y)
+            return
+        with self._lock:
+            stroke = self._stroke
+            new = self._passed(stroke, x, y) if stroke else ()
+        if stroke and new:
+            self._on_change(new, stroke.inside)
+        self._point_at(self._index(x, y))
+
+    def _passed(self, stroke: _Stroke, x: float, y: float) -> tuple[int, ...]:
+        """Thumbnails between the last point and this one that the stroke comes to first."""
+        (left, top), stroke.last = stroke.last, (x, y)
+        steps = math.ceil(max(abs(x - left), abs(y - top)) / (self.sheet.side / 2)) or 1
+        shares = [step / steps for step in range(1, steps + 1)]
+        found = [self._index(left + s * (x - left), top + s * (y - top)) for s in shares]
+        new = [i for i in dict.fromkeys(found) if i is not None and i not in stroke.passed]
+        stroke.passed.update(new)
+        return tuple(i for i in new if (self._weights[i] > 0) != stroke.inside)
+
+    def _up(self, *_: float) -> None:
+        with self._lock:
+            ended, self._stroke, self._gripped = self._stroke, None, False
+        if ended:
+            self._on_gesture(False)
+
+    def _left(self) -> None:
+        self._up()
+        self._point_at(None)
+
+    def _point_at(self, index: int | None) -> None:
+        if index != self._pointed:
+            self._pointed = index
+            self._on_point(index)
+
+    def _pressed(self, key: str, shift: bool, control: bool) -> None:
+        """Walk by arrow keys, toggle by Space or Enter, leave by Tab or Escape.
+
+        ``Leave`` is what the script in the page makes of Tab when the focus has moved already.
+        """
+        del shift
+        steps = {
+            "ArrowLeft": -1,
+            "ArrowRight": 1,
+            "ArrowUp": -self.sheet.columns,
+            "ArrowDown": self.sheet.columns,
+            "Home": -self.sheet.number,
+            "End": self.sheet.number,
+        }
+        if control:
+            return
+        if key in ("Leave", "Tab", "Escape"):
+            self._move_cursor(None)
+            if key != "Leave":  # the canvas has swallowed the key: the next one goes on from here
+                self.widget.blur()
+        elif key in (" ", "Enter") and self._cursor is not None:
+            self._on_gesture(True)
+            self._on_change((self._cursor,), not self._weights[self._cursor] > 0)
+            self._on_gesture(False)
+        elif key in steps:
+            last = self.sheet.number - 1
+            start = 0 if self._cursor is None else self._cursor + steps[key]
+            self._move_cursor(min(max(start, 0), last))
+
+    def _move_cursor(self, index: int | None) -> None:
+        with self._lock:
+            self._cursor, self._by_key = index, True
+            if index is not None:
+                top = self.sheet.corner(index)[1] - 4
+                low = top + self.sheet.row - self.sheet.seen
+                self._top = float(min(max(self._top, low), top))
+            self._paint()
+        self._point_at(index)

@@ -1,0 +1,1 @@
+"""The only code that knows ipycanvas, and the script of the page."""

@@ -1,0 +1,188 @@
+"""A canvas on the page, with stores that the browser keeps: this and the pen know ipycanvas."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable
+
+from ipycanvas import Canvas
+from IPython.core.getipython import get_ipython
+from PIL import Image
+
+from pfv_widgets.widgets.browser.canvas_commands import Pen, sending
+
+Pointer = Callable[[float, float], None]
+
+STILL = 8.0  # pixels of the canvas that a click may slip before it is a drag
+
+
+class _Shown(Canvas):
+    """The displayed canvas of a surface: whoever closes it closes the surface."""
+
+    leave: Callable[[], None]
+
+
+class Surface:
+    """A canvas that a person sees and points at, with stores of pictures behind it.
+
+    Parameters
+    ----------
+    kind
+        What it is, one of :data:`page_script.PICTURES`, which names it for screen readers.
+    size
+        Height and width in pixels of the canvas.
+    stores
+        Number of undisplayed canvases.
+    """
+
+    def __init__(self, kind: str, size: tuple[int, int], stores: int = 0) -> None:
+        self.canvas = _Shown(width=size[1], height=size[0])
+        self.canvas.leave = self.close
+        self.canvas.add_class(f"pfv-{kind}")
+        self.stores = tuple(Canvas(width=size[1], height=size[0]) for _ in range(stores))
+        self._closed = False
+        self._heard: list[tuple[Callable[..., None], Callable[..., None]]] = []
+        self._ready: list[Callable[[], None]] = []
+        for canvas in (self.canvas, *self.stores):
+            canvas.on_client_ready(self._is_ready)
+        self._in_kernel = getattr(get_ipython(), "kernel", None) is not None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels of the canvas."""
+        return self.canvas.height, self.canvas.width
+
+    def resize(self, size: tuple[int, int], canvas: Canvas | None = None) -> None:
+        """Give the displayed canvas, or a store, another size; it is blank afterwards."""
+        canvas = canvas or self.canvas
+        if (canvas.height, canvas.width) != size:
+            with canvas.hold_sync():
+                canvas.height, canvas.width = size
+
+    def pen(self) -> Pen:
+        """Begin a message that draws on the displayed canvas, and on others as it says."""
+        rest = self.stores[0] if self.stores else None
+        return Pen(self.canvas, rest, lambda: self._closed)
+
+    def on_ready(self, callback: Callable[[], None]) -> None:
+        """Call back when a page is ready to draw; it shows nothing yet."""
+        self._ready.append(callback)
+
+    def on_pointer(
+        self,
+        *,
+        down: Pointer | None = None,
+        move: Pointer | None = None,
+        up: Pointer | None = None,
+        out: Callable[[], None] | None = None,
+    ) -> None:
+        """Call back with ``x, y`` in pixels of the canvas, for a mouse or one finger.
+
+        Moves come as often as the page sees them, about 60 a second: whoever takes long about
+        one must let the last win.
+        """
+        canvas, finger = self.canvas, _Finger()
+        for callback, mouse, touch in (
+            (down, canvas.on_mouse_down, canvas.on_touch_start),
+            (move, canvas.on_mouse_move, canvas.on_touch_move),
+            (up, canvas.on_mouse_up, canvas.on_touch_end),
+        ):
+            if callback is not None:
+                self._hear(mouse, callback)
+                self._hear(touch, finger.calling(callback))
+        if out is not None:
+            self._hear(canvas.on_mouse_out, lambda *_: out())
+            self._hear(canvas.on_touch_cancel, lambda *_: out())
+
+    def on_wheel(self, callback: Callable[[float, float], None]) -> None:
+        """Call back with how far a wheel was turned across and down, in pixels.
+
+        Over a canvas the wheel never scrolls the page.
+        """
+        self._hear(self.canvas.on_mouse_wheel, callback)
+
+    def on_key(self, callback: Callable[[str, bool, bool], None]) -> None:
+        """Call back with the name of a key and whether Shift and Control (or Command) are held."""
+        self._hear(
+            self.canvas.on_key_down,
+            lambda key, shift, ctrl, meta: callback(key, bool(shift), bool(ctrl or meta)),
+        )
+
+    def close(self) -> None:
+        """Remove the canvases from every page.
+
+        In a kernel they stay, tiny, until a page has drawn all that it was sent: a page that
+        comes to a command for a canvas that it no longer has draws nothing ever again, on any
+        canvas, and it may just be loading what draws.
+        """
+        if self._closed:
+            return
+        with sending:  # what comes last comes after all that is sent
+            self._closed = True
+        self._ready.clear()
+        for register, callback in self._heard:
+            register(callback, remove=True)
+        self._heard.clear()
+        canvases = (self.canvas, *self.stores)
+        if self._in_kernel and not sys.is_finalizing():
+            for canvas in canvases:
+                self.resize((1, 1), canvas)
+            _Farewell(canvases)
+        else:
+            _remove(canvases)
+
+    def _hear(self, register: Callable[..., None], callback: Callable[..., None]) -> None:
+        register(callback)
+        self._heard.append((register, callback))
+
+    def _is_ready(self) -> None:
+        for callback in tuple(self._ready):
+            callback()
+
+
+class _Farewell:
+    """Removes canvases once a page has come to the end of what it was sent.
+
+    A canvas of one pixel is filled last, and the page sends its picture back. It asks for that
+    by saying that it has this canvas; where there is no page yet, the canvases wait for one.
+    """
+
+    def __init__(self, canvases: Iterable[Canvas]) -> None:
+        self._canvases = tuple(canvases)
+        self._last = Canvas(width=1, height=1, sync_image_data=True)
+        self._last.observe(self._drawn, "image_data")
+        self._last.on_client_ready(self._ask)
+
+    def _ask(self) -> None:
+        pen = Pen(self._last)
+        pen.fill("#000000", (0, 0, 1, 1))
+        pen.send()
+
+    def _drawn(self, change: dict[str, bytes]) -> None:
+        with Image.open(io.BytesIO(change["new"])) as picture:
+            filled = picture.convert("RGBA").getpixel((0, 0)) == (0, 0, 0, 255)
+        if filled:
+            self._last.sync_image_data = False  # before it goes: the page would send it once more
+            _remove((*self._canvases, self._last))
+
+
+def _remove(canvases: Iterable[Canvas]) -> None:
+    """Close canvases with what they keep open themselves."""
+    for canvas in canvases:
+        canvas.layout.close()
+        canvas.close()
+
+
+class _Finger:
+    """Where the first finger is; lifting it comes without a place."""
+
+    def __init__(self) -> None:
+        self._last = (0.0, 0.0)
+
+    def calling(self, callback: Pointer) -> Callable[[list[tuple[float, float]]], None]:
+        def touched(touches: list[tuple[float, float]]) -> None:
+            self._last = touches[0] if touches else self._last
+            callback(*self._last)
+
+        return touched

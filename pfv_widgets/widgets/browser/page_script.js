@@ -1,0 +1,152 @@
+// What only the page itself can do for an explorer; page_script.py says what and why, and puts
+// page_script_tiles.js and page_script_drawing.js before it.
+
+const call = (element, name) => {
+  if (element && name && element.getAttribute("aria-label") !== name)
+    element.setAttribute("aria-label", name);
+};
+
+// The value in words: a slider through names has the number of the place alone.
+const sayValue = (handle) => {
+  const readout = handle.closest(".widget-slider")?.querySelector(".widget-readout");
+  const text = readout?.textContent.trim();
+  if (text && handle.getAttribute("aria-valuetext") !== text)
+    handle.setAttribute("aria-valuetext", text);
+};
+
+const nameSliders = (root) => {
+  for (const slider of root.querySelectorAll(".widget-slider")) {
+    const label = slider.querySelector(".widget-label");
+    const name = label?.textContent.trim() || label?.title;
+    const handle = slider.querySelector(".noUi-handle");
+    if (!handle) continue;  // it is being made
+    call(handle, name);
+    sayValue(handle);
+    if (slider.matches(".pfv-choice")) continue;  // its readout only looks editable
+    const readout = slider.querySelector(".widget-readout[contenteditable=true]");
+    readout?.setAttribute("role", "textbox");
+    call(readout, name && `${name}, as a number`);
+  }
+};
+
+const nameButtons = (root) => {
+  for (const button of root.querySelectorAll("button[title]")) {
+    const text = button.textContent.trim();
+    if (!/\p{L}{2}/u.test(text)) call(button, text ? `${text}: ${button.title}` : button.title);
+    else button.removeAttribute("aria-label");  // its text may have had no words before
+  }
+};
+
+const namePictures = (root, pictures) => {
+  for (const [kind, [role, name]] of Object.entries(pictures))
+    for (const picture of root.querySelectorAll(`:is(canvas, img).pfv-${kind}`)) {
+      picture.setAttribute("role", role);
+      call(picture, name);
+    }
+};
+
+// The text field nearest to a button: the one in the smallest box that holds both.
+const fieldOf = (button) => {
+  for (let box = button.parentElement; box; box = box.parentElement) {
+    const field = box.querySelector("textarea");
+    if (field) return field;
+  }
+};
+
+const copy = async (field, button) => {
+  try {
+    await navigator.clipboard.writeText(field.value);
+    return true;
+  } catch {  // pages without https have no clipboard, but may copy what is selected
+    field.focus();
+    field.select();
+    const copied = document.execCommand("copy");
+    if (copied) button.focus();  // else the text stays selected, for Ctrl+C
+    return copied;
+  }
+};
+
+const attached = async (element, signal) => {
+  while (!element.isConnected && !signal.aborted)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+};
+
+const serve = (root, model, signal) => {
+  const nameAll = () => {
+    nameSliders(root);
+    nameButtons(root);
+    namePictures(root, model.get("pictures"));
+  };
+  let planned = 0, since = 0;
+  const later = () => {  // a picture in work goes first, but not for ever
+    const now = performance.now();
+    since ||= now;
+    clearTimeout(planned);
+    planned = setTimeout(() => { since = 0; nameAll(); }, now - since > 1000 ? 0 : 100);
+  };
+  const watch = new MutationObserver((changes) => {
+    for (const { attributeName, target } of changes)
+      if (attributeName === "aria-valuetext") sayValue(target);
+    later();
+  });
+  watch.observe(root, {
+    childList: true,
+    subtree: true,
+    characterData: true,
+    attributeFilter: ["title", "aria-valuetext"],
+  });
+  signal.addEventListener("abort", () => {
+    watch.disconnect();
+    clearTimeout(planned);
+  });
+  nameAll();
+
+  const clicked = async (event) => {
+    const button = event.target.closest?.("button.pfv-copy");
+    if (!button) return;
+    const field = fieldOf(button), characters = field.value.length;
+    const copied = characters > 0 && await copy(field, button);
+    button.classList.toggle("pfv-copied", copied);
+    setTimeout(() => button.classList.remove("pfv-copied"), 2000);
+    try {
+      model.send({ copied, characters });
+    } catch {  // its kernel is gone: the button has said it
+    }
+  };
+  root.addEventListener("click", clicked, { signal });
+
+  // A canvas takes every key for itself: Tab goes on from it as from any control, and the
+  // kernel is told by a name of its own, since it answers Tab by taking the focus away.
+  const pressed = (event) => {
+    if (event.key !== "Tab" || !event.isTrusted || event.target.tagName !== "CANVAS") return;
+    event.stopPropagation();
+    event.target.dispatchEvent(new KeyboardEvent("keydown", { key: "Leave" }));
+  };
+  root.addEventListener("keydown", pressed, { signal, capture: true });
+
+  const points = (event) => {
+    if (event.target.matches?.("canvas.pfv-gallery")) galleries[model.get("live").gallery]?.(event);
+  };
+  for (const type of ["mousedown", "mousemove", "mouseup", "mouseout"])
+    root.addEventListener(type, points, { signal });
+  root.classList.add("pfv-scripted");
+};
+
+const HERE = ["localhost", "127.0.0.1", "[::1]"];
+
+export default {
+  async initialize({ model }) {
+    const quick = await hasten(model).catch(console.warn);  // without either, all else works
+    const leave = await follow(model).catch(console.warn);
+    model.send({ near: Boolean(quick) && HERE.includes(location.hostname) });  // it hears from here
+    return leave;
+  },
+  render({ model, el }) {
+    const leaving = new AbortController();
+    attached(el, leaving.signal).then(() => {
+      const root = el.closest(".pfv-explorer");
+      if (root && !leaving.signal.aborted) serve(root, model, leaving.signal);
+    });
+    return () => leaving.abort();
+  },
+};

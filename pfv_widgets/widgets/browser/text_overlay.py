@@ -1,0 +1,76 @@
+"""Texts over a canvas, in HTML: crisp on any screen and in the colours of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import ipywidgets as w
+
+from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.toolkit.text import safe
+
+WIDTH = 270  # CSS pixels; half of a canvas, so that it is crisp on dense screens
+_SHIFTS = {"left": "0", "centre": "-50%", "right": "-100%"}
+
+
+@dataclass(frozen=True)
+class Label:
+    """A line of text on a canvas.
+
+    Attributes
+    ----------
+    text
+        As it came: nothing in it comes alive.
+    x, y
+        Where it starts, or has its middle or end, and its top, in pixels of the canvas.
+    align
+        ``"left"``, ``"centre"`` or ``"right"``.
+    style
+        More CSS, of our own.
+    """
+
+    text: str
+    x: float
+    y: float
+    align: str = "left"
+    style: str = ""
+
+
+class Overlay:
+    """A surface with labels over it; clicks go through them.
+
+    Parameters
+    ----------
+    surface
+        What is labelled; it takes the width that there is, up to half of its own.
+    """
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface = surface
+        width = f"{surface.size[1] // 2}px"
+        surface.canvas.layout.width = "100%"
+        surface.canvas.layout.margin = "0"
+        self._html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
+        self.widget = w.VBox(
+            [self._html, surface.canvas],
+            layout=w.Layout(width="100%", max_width=width, margin="0", overflow="visible"),
+        )
+
+    def show(self, labels: Iterable[Label]) -> None:
+        """Replace all labels."""
+        height, width = self._surface.size
+        lines = "".join(self._line(label, width, height) for label in labels)
+        box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{width}/{height}"
+        self._html.value = (
+            f'<div style="position:relative;height:0;z-index:1;pointer-events:none;'
+            f'font-size:11px;line-height:1.2;white-space:nowrap"><div style="{box}">{lines}</div>'
+            "</div>"
+        )
+
+    @staticmethod
+    def _line(label: Label, width: int, height: int) -> str:
+        place = f"left:{100 * label.x / width:.2f}%;top:{100 * label.y / height:.2f}%"
+        shift = f"transform:translateX({_SHIFTS[label.align]})"
+        style = f"position:absolute;{place};{shift};{label.style}"
+        return f'<span style="{style}">{safe(label.text)}</span>'

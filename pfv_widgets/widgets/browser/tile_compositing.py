@@ -1,0 +1,219 @@
+"""One picture of the gallery: how its tiles are put together from what the browser keeps.
+
+:class:`Tiles` draws it with commands of the kernel; ``page_script_tiles.js`` draws the same in the
+page itself, from what :meth:`Tiles.told` says, where a hand moves a control that it follows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ipycanvas import Canvas
+
+from pfv_widgets.widgets.browser.canvas_commands import FADE, Pen
+from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, WHOLE, Box, Grid, Spot
+
+PURE = ("#ff0000", "#00ff00", "#0000ff")  # what is left of a picture in the three of RGB split
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A mark around a spot, in a colour with a dark or light rim."""
+
+    spot: Spot
+    colour: str
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the tiles are put together in the browser; none of it sends a picture."""
+
+    opacity: float = 0.65
+    view: str = "overlay"
+    split: float = 0.5
+    out: frozenset[int] = frozenset()
+    cursor: int | None = None
+    rings: tuple[Ring, ...] = ()
+    frame: tuple[Spot, Spot] | None = None  # corners of what is being brushed, in one image
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The tiles of a page in one look, drawn from stores: photos below, heatmaps above.
+
+    Attributes
+    ----------
+    look
+        How they look.
+    shown
+        Indices of the images.
+    stored, wide
+        Where the tiles stand in the stores, and on the canvas; and where on the canvas if they
+        are twice as wide.
+    photos, heat, large
+        The stores: the photos, the heatmaps, and the heatmaps as large as the photos.
+    step
+        How many times smaller than the photos the heatmaps are; 0 where there are none yet.
+    enlarged
+        Whether ``large`` holds them too.
+    """
+
+    look: Look
+    shown: range
+    stored: Grid
+    wide: Grid
+    photos: Canvas
+    heat: Canvas
+    large: Canvas
+    step: int
+    enlarged: bool
+
+    @property
+    def grid(self) -> Grid:
+        """Where the tiles stand on the canvas."""
+        return self.wide if PANES.get(self.look.view) == (2, 1) else self.stored
+
+    def told(self) -> dict[str, Any]:
+        """Say what a page has to know to draw this, and other looks of it, by itself."""
+        look = self.look
+        return {
+            "look": {"opacity": look.opacity, "view": look.view, "split": look.split},
+            "grids": [[g.number, g.columns, *g.tile] for g in (self.stored, self.wide)],
+            "step": self.step,
+            "enlarged": self.enlarged,
+            "out": self._out,
+            "cursor": self._cursor,
+            "rings": [
+                [self._place(ring.spot), ring.spot.x, ring.spot.y, ring.colour, ring.bold]
+                for ring in self._rings
+            ],
+            "frame": [[self._place(spot), spot.x, spot.y] for spot in self._frame],
+        }
+
+    def draw(self, pen: Pen) -> None:
+        """Draw all of it."""
+        look = self.look
+        if look.view in PANES:
+            self._draw_panes(pen)
+        else:
+            pen.alpha(1.0)
+            self._draw_whole(pen, self.photos, 1)
+            if self.step:
+                fixed = WHOLE.get(look.view)
+                pen.alpha(look.opacity if fixed is None else fixed)
+                best = (self.large, 1) if self.enlarged else (self.heat, self.step)
+                if look.view == "split":
+                    with pen.inside(self._right_parts()):
+                        self._draw_whole(pen, *best)
+                else:
+                    self._draw_whole(pen, *best)
+            if gaps := self.grid.gaps():  # what the photos and heatmaps spilled over
+                pen.clear(*gaps)
+        self._mark(pen)
+
+    def enlarge(self, pen: Pen) -> None:
+        """Draw the heatmaps into the third store, as large as the photos."""
+        pen.on(self.large)
+        self._draw_whole(pen, self.heat, self.step, GAP // 2)
+
+    def _draw_whole(self, pen: Pen, store: Canvas, step: int, left: int = 0) -> None:
+        """Draw a store whose cells are 1/step of a tile with half a gap around it."""
+        at = left - GAP // step // 2 * step
+        pen.image(store, (at, at, store.width * step, store.height * step))
+
+    def _draw_panes(self, pen: Pen) -> None:
+        """Draw every image several times: beside itself, or with its colours apart."""
+        heat, apart = bool(self.step), self.look.view == "rgb split"
+        pen.clear()
+        for place in range(self.grid.number):
+            first, *others = self.grid.panes(place, self.look.view)
+            pen.alpha(1.0)
+            if heat and apart:
+                self._draw_one(pen, self.heat, self.step, place, first)
+            else:
+                self._draw_one(pen, self.photos, 1, place, first)
+            for colour, box in zip(PURE, others, strict=False) if heat else ():
+                self._draw_one(pen, self.heat, self.step, place, box)
+                if apart:
+                    pen.blend("multiply")
+                    pen.fill(colour, box)
+                    pen.blend("source-over")
+
+    def _draw_one(self, pen: Pen, store: Canvas, step: int, place: int, box: Box) -> None:
+        """Draw one tile of a store into a box of any size."""
+        left, top, width, height = box
+        half = GAP // step // 2 * step
+        x, y = (side + half for side in self.stored.corner(place))
+        across, down = width / self.stored.tile[1], height / self.stored.tile[0]
+        size = store.width * step * across, store.height * step * down
+        with pen.inside([box]):
+            pen.image(store, (left - x * across, top - y * down, *size))
+
+    def _right_parts(self) -> list[Box]:
+        """Return what the divider of the split view leaves to the heatmaps."""
+        parts = []
+        for place in range(self.grid.number):
+            left, top, width, height = self.grid.box(place)
+            cut = math.floor(width * self.look.split + 0.5)
+            parts.append((left + cut, top, width - cut, height))
+        return parts
+
+    @property
+    def _cursor(self) -> int | None:
+        """Tile that the cursor frames."""
+        cursor = self.look.cursor
+        framed = cursor is not None and cursor in self.shown and len(self.shown) > 1
+        return cursor - self.shown.start if framed and cursor is not None else None
+
+    @property
+    def _out(self) -> list[int]:
+        """Tiles of images that are out of the basis."""
+        return [place for place, index in enumerate(self.shown) if index in self.look.out]
+
+    @property
+    def _rings(self) -> list[Ring]:
+        """Rings on images of the page."""
+        return [ring for ring in self.look.rings if ring.spot.image in self.shown]
+
+    @property
+    def _frame(self) -> tuple[Spot, ...]:
+        """Both corners of what is being brushed, if it is on the page."""
+        frame = self.look.frame
+        return frame if frame is not None and frame[0].image in self.shown else ()
+
+    def _place(self, spot: Spot) -> int:
+        return spot.image - self.shown.start
+
+    def _mark(self, pen: Pen) -> None:
+        pen.alpha(FADE[1])
+        pen.fill(FADE[0], *map(self.grid.box, self._out))
+        pen.alpha(1.0)
+        if self.look.view == "split":
+            for left, top, _, height in self._right_parts():
+                pen.fill("#ffffff", (left - 2, top, 4, height))
+        if self._cursor is not None:
+            box = self.grid.box(self._cursor)
+            for colour, line in (("#ffffff", 10), ("#1a73e8", 6)):
+                pen.stroke(colour, line, box)
+        for ring in self._rings:
+            self._ring(pen, ring)
+        if self._frame:
+            self._brushed(pen, *self._frame)
+
+    def _ring(self, pen: Pen, ring: Ring) -> None:
+        for left, top, width, height in self.grid.panes(self._place(ring.spot), self.look.view):
+            radius = max(7, min(0.07 * min(width, height), 22)) * (1.35 if ring.bold else 1)
+            x, y = left + ring.spot.x * width, top + ring.spot.y * height
+            line = 6 if ring.bold else 4
+            pen.ring("#000000", line + 3, x, y, radius)
+            pen.ring(ring.colour, line, x, y, radius)
+
+    def _brushed(self, pen: Pen, one: Spot, other: Spot) -> None:
+        for left, top, width, height in self.grid.panes(self._place(one), self.look.view):
+            x, y = left + one.x * width, top + one.y * height
+            box = (x, y, (other.x - one.x) * width, (other.y - one.y) * height)
+            for colour, line in (("#000000", 5), ("#ffffff", 3)):
+                pen.stroke(colour, line, box)

@@ -1,0 +1,187 @@
+"""The page "Components": their variance, their pictures, and the cloud of all places."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from functools import partial
+
+import ipywidgets as w
+from torch import Tensor
+
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.scatter import Mask, Place
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.browser.text_overlay import WIDTH
+from pfv_widgets.widgets.components.component_images import ComponentPictures, reach_of
+from pfv_widgets.widgets.components.scatter_canvas import OnHover, OnSelect
+from pfv_widgets.widgets.components.scatter_plot import CloudView
+from pfv_widgets.widgets.components.scree_plot import Scree
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Edit, close_all
+
+_Part = Scree | ComponentPictures | CloudView
+_SCREE_HELP = "Bars: share of the variance of each; line: their sum. Click to paint or leave out."
+_PICTURE_HELP = (
+    "Scores as they are, one scale for all: blue below zero, pale at zero, orange above."
+)
+
+
+class ComponentsTab:
+    """Everything about the components of a frame; draws nothing while it is not visible.
+
+    Parameters
+    ----------
+    edit
+        Called with a function from the old settings to the new ones.
+    on_select
+        Called with the places ``(N, h, w)`` that are brushed in the cloud, live, or None.
+    on_hover
+        Called with the place (image, row, column) under the pointer in the cloud, or None.
+    """
+
+    def __init__(self, edit: Edit, on_select: OnSelect, on_hover: OnHover) -> None:
+        self._lock = threading.RLock()
+        self._visible = False
+        self._settings = Settings()
+        self._frame: Frame | None = None
+        self._index = 0
+        self._reach: tuple[Tensor, float] | None = None
+        self._selected: Mask | None = None
+        self._marks: tuple[Place, ...] = ()
+        self._blank: set[_Part] = set()  # a page has appeared that shows nothing of these yet
+        self.scree = Scree(edit)
+        self.pictures = ComponentPictures(edit)
+        self.cloud = CloudView(self._brushed, on_hover)
+        self._told = on_select
+        self._shares = w.HTML(text.hint(_SCREE_HELP), layout=_line_layout(40))
+        self._title = w.HTML(text.heading("Each component"))
+        self.widget = self._laid_out()
+        for part in (self.scree, self.pictures, self.cloud):
+            part.surface.on_ready(partial(self._page_ready, part))
+
+    @property
+    def visible(self) -> bool:
+        """Whether a person sees the page; it is drawn at once when this becomes true."""
+        return self._visible
+
+    @visible.setter
+    def visible(self, visible: bool) -> None:
+        with self._lock:
+            opens, self._visible = visible and not self._visible, visible
+            if opens:
+                self._draw()
+                self.cloud.select(self._selected)
+                self.cloud.canvas.mark(self._marks)
+                for part in self._blank:
+                    part.repaint()
+                self._blank.clear()
+
+    def show(self, settings: Settings) -> None:
+        """Show which components are painted, and how, without calling back."""
+        with self._lock:
+            self._settings = settings
+            if self._visible and self._frame is not None:
+                self._show_shares(self._frame)
+
+    def show_frame(self, frame: Frame, index: int | None = None) -> None:
+        """Show a frame, and of the pictures those of image ``index`` (None: the last one)."""
+        with self._lock:
+            self._frame, self._settings = frame, frame.settings
+            if index is not None:
+                self._index = index
+            self._draw()
+
+    def show_image(self, index: int) -> None:
+        """Show the components of image ``index``."""
+        with self._lock:
+            if index != self._index:
+                self._index = index
+                if self._visible and self._frame is not None:
+                    self._show_pictures(self._frame)
+
+    def show_selection(self, selected: Mask | None) -> None:
+        """Show which places ``(N, h, w)`` are selected: the others fade; None: all are alike.
+
+        A selection of another shape than the frame's scores counts as none.
+        """
+        with self._lock:
+            self._selected = selected
+            if self._visible:
+                self.cloud.select(selected)
+
+    def mark(self, places: Iterable[Place]) -> None:
+        """Draw rings around places (image, row, column) in the cloud."""
+        with self._lock:
+            self._marks = tuple(places)
+            if self._visible:
+                self.cloud.canvas.mark(self._marks)
+
+    def repaint(self) -> None:
+        """Send everything again, where it is visible: a page that has just appeared is blank."""
+        for part in (self.scree, self.pictures, self.cloud):
+            self._page_ready(part)
+
+    def close(self) -> None:
+        """Remove it from every page."""
+        with self._lock:
+            self._visible, self._frame = False, None
+            self.scree.close()
+            self.pictures.close()
+            self.cloud.close()
+            close_all(self.widget)
+
+    def _page_ready(self, part: _Part) -> None:
+        with self._lock:
+            if self._visible:
+                part.repaint()
+            else:
+                self._blank.add(part)
+
+    def _draw(self) -> None:
+        frame = self._frame
+        if self._visible and frame is not None:
+            self._show_shares(frame)
+            self._show_pictures(frame)
+            self.cloud.show(frame.scores, frame.heatmaps)
+
+    def _show_shares(self, frame: Frame) -> None:
+        ratios = frame.basis.explained_variance_ratio.tolist()
+        self.scree.show(self._settings, ratios)
+        self.pictures.show(self._settings, ratios)
+        shown = [one for one in self._settings.shown if one < len(ratios)]
+        share = 100 * sum(ratios[one] for one in shown)
+        self._shares.value = text.hint(
+            f"{len(shown)} of {len(ratios)} painted: {share:.1f} % of the variance. {_SCREE_HELP}"
+        )
+
+    def _show_pictures(self, frame: Frame) -> None:
+        index = min(self._index, len(frame) - 1)
+        scores = frame.scores
+        if self._reach is None or self._reach[0] is not scores:
+            self._reach = scores, reach_of(scores)
+        height, width = frame.heatmaps.shape[1:3]
+        self.pictures.show_scores(scores[index], self._reach[1], (height, width))
+        self._title.value = text.heading(f"Each component in image {index}")
+
+    def _brushed(self, selected: Mask | None) -> None:
+        self._selected = selected
+        self._told(selected)
+
+    def _laid_out(self) -> w.VBox:
+        parts = [
+            w.HTML(text.heading("Explained variance")),
+            self.scree.widget,
+            self._shares,
+            self._title,
+            self.pictures.widget,
+            w.HTML(text.hint(_PICTURE_HELP), layout=_line_layout(40)),
+            w.HTML(text.heading("All places")),
+            self.cloud.widget,
+        ]
+        return w.VBox(parts, layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"))
+
+
+def _line_layout(height: int) -> w.Layout:
+    """Room that stays the same whatever the words, so that nothing below moves."""
+    return w.Layout(width="100%", min_height=f"{height}px", margin="0")

@@ -1,0 +1,222 @@
+"""A cloud of points on a canvas: brushed, pointed at, marked."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Cloud, Mask, Numbers, Place
+from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.image_encoding import encode
+from pfv_widgets.widgets.browser.text_overlay import WIDTH
+from pfv_widgets.widgets.toolkit.geometry import Box
+
+OnSelect = Callable[[Mask | None], None]
+OnHover = Callable[[Place | None], None]
+
+SIZE = 2 * WIDTH  # pixels of the canvas
+_STILL = 6  # pixels of the canvas that a click may move
+_MANY = 30_000  # places whose fine dots hide what a stronger compression loses
+_RECENT = 64  # selections that may still be on their way back
+
+
+class CloudCanvas:
+    """The cloud on a canvas: brushed, pointed at, marked; nothing else around it.
+
+    Parameters
+    ----------
+    on_select
+        Called with the places ``(N, h, w)`` that are brushed, live, or None.
+    on_hover
+        Called with the place under the pointer when it becomes another one, or None.
+    """
+
+    def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
+        self._on_select, self._on_hover = on_select, on_hover
+        self._lock = threading.RLock()
+        self._cloud: Cloud | None = None
+        self._colours: Numbers | None = None
+        self._selected: Mask | None = None
+        self._brush: Box | None = None  # the selection is what lies in it
+        self._told: deque[Mask] = deque(maxlen=_RECENT)
+        self._start: tuple[float, float] | None = None
+        self._dragging = False
+        self._hovered: Place | None = None
+        self._marks: tuple[Place, ...] = ()
+        self._file = b""
+        self.surface = Surface("cloud", (SIZE, SIZE), stores=1)
+        self.surface.on_pointer(down=self._down, move=self._move, up=self._up, out=self._out)
+        self.surface.on_key(self._key)
+
+    @property
+    def selected(self) -> Mask | None:
+        """Places ``(N, h, w)`` that are selected; None: all are alike."""
+        return self._selected
+
+    def show(self, cloud: Cloud, colours: Numbers) -> None:
+        """Show a cloud whose places have these colours, ``(N, h, w, 3)`` in [0, 1].
+
+        The selection stays with its places; one of another shape is gone.
+        """
+        with self._lock:
+            if cloud is not self._cloud:
+                self._brush = self._start = self._hovered = None
+                self._dragging = False
+            elif self._colours is not None and np.array_equal(colours, self._colours):
+                return
+            self._cloud, self._colours = cloud, colours
+            if self._selected is not None and self._selected.shape != cloud.shape:
+                self._selected = None
+            self._repaint()
+
+    def select(self, selected: Mask | None) -> None:
+        """Show which places are selected; tells nobody.
+
+        What was brushed here and comes back, perhaps late, does not stop the hand that brushes.
+        """
+        with self._lock:
+            ours = self._brush is not None and any(selected is mask for mask in self._told)
+            if self._dragging or ours:
+                return
+            if self._cloud is not None and selected is not None:
+                selected = selected if selected.shape == self._cloud.shape else None
+            if _same(selected, self._selected):
+                return
+            kept = self._brush is not None and selected is None
+            self._selected, self._brush = selected, None
+            if kept:
+                self._draw()  # the points themselves have kept their colours
+            else:
+                self._repaint()
+
+    def mark(self, places: Iterable[Place]) -> None:
+        """Draw rings around these places."""
+        with self._lock:
+            marks = tuple(places)
+            if marks != self._marks:
+                self._marks = marks
+                self._draw()
+
+    def clear(self) -> None:
+        """Select nothing, and tell."""
+        told = self._selected is not None
+        self.select(None)
+        if told:
+            self._on_select(None)
+
+    def repaint(self) -> None:
+        """Send everything again."""
+        with self._lock:
+            self._draw(self._file)
+
+    def _repaint(self) -> None:
+        """Paint the points anew: colours, places or a selection that is no rectangle changed."""
+        if self._cloud is None or self._colours is None:
+            return
+        selected = None if self._brush else self._selected
+        picture = self._cloud.paint(self._colours, selected)
+        self._file = encode(picture, 66 if len(self._cloud.x) > _MANY else 86)
+        self._draw(self._file)
+
+    def _draw(self, file: bytes | None = None) -> None:
+        if self._cloud is None:
+            return
+        pen, store = self.surface.pen(), self.surface.stores[0]
+        if file:
+            pen.on(store)
+            pen.put(file)
+            pen.on(self.surface.canvas)
+        everything = 0, 0, SIZE, SIZE
+        pen.alpha(1)
+        pen.fill("#{:02x}{:02x}{:02x}".format(*PAPER), everything)
+        pen.alpha(FADED if self._brush else 1)
+        pen.image(store, everything)
+        pen.alpha(1)
+        if self._brush:
+            with pen.inside([self._brush]):
+                pen.image(store, everything)
+        self._draw_signs(pen, self._cloud)
+        pen.send()
+
+    def _draw_signs(self, pen: Pen, cloud: Cloud) -> None:
+        x, y = cloud.origin
+        pen.alpha(0.25)
+        pen.line("#ffffff", 2, x, 0, x, SIZE)
+        pen.line("#ffffff", 2, 0, y, SIZE, y)
+        pen.alpha(1)
+        if self._brush:
+            pen.stroke("#ffffff", 2, self._brush)
+        radius = max(9.0, cloud.radius + 5)
+        for place in dict.fromkeys((*self._marks, *filter(None, [self._hovered]))):
+            point = cloud.at(place)
+            if point is not None:
+                pen.ring("#000000", 7, *point, radius)
+                pen.ring("#ffffff", 3, *point, radius)
+
+    def _down(self, x: float, y: float) -> None:
+        with self._lock:
+            self._start, self._dragging = (x, y), False
+
+    def _move(self, x: float, y: float) -> None:
+        with self._lock:
+            cloud, start = self._cloud, self._start
+            if cloud is None:
+                return
+            if start is not None:
+                far = max(abs(x - start[0]), abs(y - start[1])) >= _STILL
+                self._dragging = self._dragging or far
+                if self._dragging:
+                    self._drag(cloud, *start, x, y)
+        # told without the lock: whoever is told may wait for a picture that needs it
+        if start is None:
+            self._hover(cloud.nearest(x, y))
+        elif self._dragging:
+            self._on_select(self._selected)
+
+    def _drag(self, cloud: Cloud, x1: float, y1: float, x2: float, y2: float) -> None:
+        old = self._selected is not None and self._brush is None
+        self._brush = min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)
+        self._selected = cloud.inside(x1, y1, x2, y2)
+        self._told.append(self._selected)
+        self._hovered = None
+        if old:  # what was selected elsewhere is painted into the points
+            self._repaint()
+        else:
+            self._draw()
+
+    def _up(self, *_: float) -> None:
+        with self._lock:
+            start, self._start = self._start, None
+            dragged, self._dragging = self._dragging, False
+            nothing = self._selected is None or not self._selected.any()
+        if start is not None and (nothing or not dragged):
+            self.clear()
+
+    def _out(self) -> None:
+        self._up() if self._dragging else None
+        self._start = None
+        self._hover(None)
+
+    def _hover(self, place: Place | None) -> None:
+        with self._lock:
+            if place == self._hovered:
+                return
+            self._hovered = place
+            self._draw()
+        self._on_hover(place)
+
+    def _key(self, key: str, *_: bool) -> None:
+        if key == "Escape" and self._selected is not None:
+            self.clear()
+        elif key in ("Escape", "Tab"):  # the canvas swallows the key: the next one goes on
+            self.surface.canvas.blur()
+
+
+def _same(one: Mask | None, other: Mask | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one is other or np.array_equal(one, other)

@@ -1,0 +1,173 @@
+"""The places of the batch as a cloud of points that one brushes."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import ipywidgets as w
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.pipeline.scatter import Cloud, Mask, cloud_of, place_colours
+from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
+from pfv_widgets.widgets.components.scatter_canvas import SIZE, CloudCanvas, OnHover, OnSelect
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Showing, close_all
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+_LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
+_HOW_TO = (
+    "Each point is a place of an image, in its colour in the heatmap. Drag to select points; "
+    "a click or Escape clears."
+)
+
+
+class CloudView:
+    """The cloud with its axes to choose, what is selected in words, and a button to clear.
+
+    Parameters
+    ----------
+    on_select, on_hover
+        As of :class:`CloudCanvas`.
+    """
+
+    def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
+        self._lock = threading.RLock()
+        self._showing = Showing()
+        self._told = on_select
+        self._scores: Tensor | None = None
+        self._heatmaps: Tensor | None = None
+        self._cloud: Cloud | None = None
+        self.canvas = CloudCanvas(self._brushed, on_hover)
+        self.surface = self.canvas.surface
+        self._overlay = Overlay(self.surface)
+        self.across, self.up = self._axis("Across", 0), self._axis("Up", 1)
+        self.clear = w.Button(
+            description="Clear",
+            tooltip="Select no places any more.",
+            disabled=True,
+            layout=w.Layout(width="56px", flex="0 0 auto", margin="2px 0 2px auto"),
+        )
+        self.surface.on_key(self._step)
+        self.clear.on_click(lambda _: self.canvas.clear())
+        self._line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="60px", margin="0"))
+        row = w.HBox(
+            [self.across, self.up, self.clear], layout=w.Layout(width="100%", margin="0 0 4px")
+        )
+        self.widget = w.VBox(
+            [row, self._overlay.widget, self._line],
+            layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
+        )
+
+    def show(self, scores: Tensor, heatmaps: Tensor) -> None:
+        """Show scores ``(N, k, h, w)`` in the colours of heatmaps ``(N, H, W, 3)``."""
+        with self._lock:
+            self._heatmaps = heatmaps
+            if not _equal(scores, self._scores):
+                self._scores = scores
+                self._offer(scores.shape[1])
+                self._place()
+            self._paint()
+
+    def select(self, selected: Mask | None) -> None:
+        """Show which places ``(N, h, w)`` are selected; tells nobody."""
+        self.canvas.select(selected)
+        self._count()
+
+    def repaint(self) -> None:
+        """Send everything again."""
+        self.canvas.repaint()
+
+    def close(self) -> None:
+        """Remove it from every page."""
+        self.surface.close()
+        close_all(self.widget)
+
+    def _axis(self, name: str, value: int) -> w.Dropdown:
+        way, key = ("vertical", "y") if value else ("horizontal", "x")
+        choice = Dropdown(
+            options=[(str(value + 1), value)],
+            value=value,
+            description=name,
+            tooltip=f"Component of the {way} axis ({key} steps through them on the cloud); the "
+            "same on both axes stacks the points to a histogram.",
+            # of one width, beside words that differ
+            layout=w.Layout(
+                width="78px" if value else "102px", flex="0 1 auto", margin="2px 4px 2px 0"
+            ),
+            style={"description_width": "initial"},
+        )
+        choice.observe(self._chosen, "value")
+        return choice
+
+    def _step(self, key: str, shift: bool, _: bool) -> None:
+        """Choose the next component of an axis by a key, or with Shift the one before."""
+        choice = {"x": self.across, "y": self.up}.get(key.lower())
+        if choice is not None:
+            choice.value = (choice.value + (-1 if shift else 1)) % len(choice.options)
+
+    def _offer(self, number: int) -> None:
+        options = [(str(component + 1), component) for component in range(number)]
+        with self._showing:
+            for choice, start in ((self.across, 0), (self.up, 1)):
+                value = choice.value if choice.value < number else min(start, number - 1)
+                if len(choice.options) < 2:  # the first frame, or one of a single component
+                    value = min(start, number - 1)
+                if list(choice.options) != options:
+                    choice.options = options
+                choice.value = value
+
+    def _chosen(self, _: dict[str, Any]) -> None:
+        if not self._showing.now:
+            with self._lock:
+                self._cloud = None
+                self._place()
+                self._paint()
+
+    def _place(self) -> None:
+        if self._scores is None:
+            return
+        last = self._cloud.limits if self._cloud is not None else None
+        x, y = self.across.value, self.up.value
+        self._cloud = cloud_of(self._scores, x, y, SIZE, last)
+        up = "stacked ↑" if x == y else f"{y + 1} ↑"
+        self._overlay.show(
+            [
+                Label(f"component {x + 1} →", SIZE - 12, SIZE - 36, "right", _LIGHT),
+                Label(up if x == y else f"component {up}", 12, 10, "left", _LIGHT),
+            ]
+        )
+
+    def _paint(self) -> None:
+        if self._cloud is not None and self._heatmaps is not None:
+            shape = self._cloud.shape[1:]
+            self.canvas.show(self._cloud, place_colours(self._heatmaps, shape))
+            self._count()
+
+    def _brushed(self, selected: Mask | None) -> None:
+        self._count()
+        self._told(selected)
+
+    def _count(self) -> None:
+        selected = self.canvas.selected
+        self.clear.disabled = selected is None
+        self._line.value = text.hint(_HOW_TO if selected is None else counted(selected))
+
+
+def counted(selected: Mask) -> str:
+    """Say how many places ``(N, h, w)`` are selected, and in how many images.
+
+    >>> import numpy as np
+    >>> counted(np.array([[[True, False]], [[False, False]]]))
+    '1 of 4 places selected, in 1 of 2 images.'
+    """
+    images = int(selected.any(axis=(1, 2)).sum())
+    number, of = int(selected.sum()), selected.size
+    return f"{number} of {of} places selected, in {images} of {len(selected)} images."
+
+
+def _equal(one: Tensor, other: Tensor | None) -> bool:
+    if other is None or one.shape != other.shape or one.device != other.device:
+        return False
+    return one is other or bool(torch.equal(one, other))

@@ -1,0 +1,1 @@
+"""The shell that all explorers share, and the explorer of PFV."""

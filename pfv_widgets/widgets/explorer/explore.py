@@ -1,0 +1,51 @@
+"""The verbs that open a widget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pfv_widgets.demo.gallery import demo_images, demo_model
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings, settings_of
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+
+
+def explore(
+    model: nn.Module,
+    images: Any,
+    *,
+    settings: Settings | None = None,
+    device: str | torch.device = "auto",
+    **changes: Any,
+) -> PFVExplorer:
+    """Open an explorer on a network and a batch.
+
+    Parameters
+    ----------
+    model
+        Any ``nn.Module`` that takes the images; it is given back as it came.
+    images
+        An ``ImageBatch``, or whatever ``load_images`` takes: a folder, paths, arrays, tensors.
+    settings
+        What to show first (None: the defaults). Weights of the images in the basis are given
+        here, as ``pw.Settings(images=…)``.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    **changes
+        Fields of ``Settings`` that are merged into it, such as ``layer="features.12"``.
+
+    Raises
+    ------
+    PFVError
+        Naming the argument, its value and what to do.
+    """
+    start = settings_of(settings, changes)
+    return PFVExplorer(PFV(model, images, device), start)
+
+
+def demo(count: int = 16, seed: int = 0, **settings: Any) -> PFVExplorer:
+    """Open an explorer on the embedded network and ``count`` of its drawn scenes."""
+    return explore(demo_model(), demo_images(count, seed), **settings)

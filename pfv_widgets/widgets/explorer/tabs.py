@@ -1,0 +1,173 @@
+"""The pages beside the knobs – Batch, Components, Keep – and how they meet the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import ipywidgets as w
+import numpy as np
+
+from pfv_widgets.analysis.influence import leave_one_out
+from pfv_widgets.engine.colouring.similarity import cell_of
+from pfv_widgets.engine.export.sweep import SavedSweep
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import named
+from pfv_widgets.widgets.batch.batch_tab import BatchTab
+from pfv_widgets.widgets.components.components_tab import ComponentsTab
+from pfv_widgets.widgets.export.export_tab import KeepTab
+from pfv_widgets.widgets.gallery.host import Host
+from pfv_widgets.widgets.gallery.view_state import Scene, Selection
+from pfv_widgets.widgets.toolkit.geometry import Spot
+from pfv_widgets.widgets.toolkit.jobs import Jobs
+
+_FAREWELL = 10.0  # seconds that closing waits for the job in work
+
+
+class PagesHost(Host, Protocol):
+    """What the pages ask of their explorer besides."""
+
+    @property
+    def settings(self) -> Settings:
+        """What is asked for."""
+
+    def tell(self, message: str, kind: str) -> None:
+        """Show a message in the status line."""
+
+    def snippet(self) -> str:
+        """Return the lines of code that bring the view back."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture."""
+
+    def save_sweep(
+        self,
+        path: str | Path,
+        over: str,
+        *,
+        label: str | None,
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> SavedSweep | None:
+        """Write an animation."""
+
+
+class Pages:
+    """Builds the pages, hands them what is shown, and runs their long work.
+
+    Parameters
+    ----------
+    pfv
+        Network and images.
+    host
+        The explorer.
+    """
+
+    def __init__(self, pfv: PFV, host: PagesHost) -> None:
+        self._pfv, self._host = pfv, host
+        self._scene: Scene | None = None
+        self._frame: Frame | None = None
+        self.jobs = Jobs()
+        self.batch = BatchTab(pfv.images, host.edit, self._sweep, host.gesture)
+        self.components = ComponentsTab(
+            host.edit, host.safely(self._select), host.safely(self._point)
+        )
+        self.keep = KeepTab(_Actions(pfv, host, self.jobs))
+        self.widgets: dict[str, w.Widget] = {
+            "Batch": self.batch.widget,
+            "Components": self.components.widget,
+            "Keep": self.keep.widget,
+        }
+        self.batch.thumbnails.surface.on_key(host.safely(self._pressed))
+
+    def show(self, scene: Scene) -> None:
+        """Set everything to what is asked for, without calling back."""
+        self.batch.show(scene.settings)
+        self.components.show(scene.settings)
+        self.keep.show(scene.settings)
+
+    def open(self, title: str) -> None:
+        """Draw a page that a person opens; the others rest."""
+        self.components.visible = title == "Components"
+        if self._scene is not None and self._frame is not None:
+            self.seen(self._scene, self._frame)
+
+    def seen(self, scene: Scene, frame: Frame) -> None:
+        """Read the numbers of a frame that is on the page of the browser."""
+        self._scene, self._frame = scene, frame
+        if not self.components.visible:
+            return
+        if len(frame) < len(self._pfv.images):
+            height, width = frame.scores.shape[2:]
+            frame = self._pfv.render(scene.settings, size=(height, width))
+        self.components.show_frame(frame, _image(scene))
+        self.marked(scene, frame)
+
+    def marked(self, scene: Scene, frame: Frame) -> None:
+        """Mark in the cloud what is pointed at and selected in the gallery."""
+        spot, selection = scene.hover, scene.selection
+        places = []
+        if spot is not None:
+            places = [(spot.image, *cell_of(spot.x, spot.y, frame.scores.shape))]
+        self.components.show_selection(None if selection is None else selection.mask)
+        self.components.mark(places)
+        if (index := _image(scene)) is not None:
+            self.components.show_image(index)
+
+    def close(self) -> None:
+        """End what runs, and remove the pages."""
+        self.keep.close()
+        self.jobs.close(_FAREWELL)
+        self.batch.close()
+        self.components.close()
+
+    def _select(self, mask: np.ndarray | None) -> None:
+        selection = None if mask is None else Selection(mask)
+        self._host.go(lambda scene: replace(scene, selection=selection), quiet=True)
+
+    def _point(self, place: tuple[int, int, int] | None) -> None:
+        spot = None
+        if place is not None and self._frame is not None:
+            image, row, column = place
+            height, width = self._frame.scores.shape[2:]
+            spot = Spot(image, (column + 0.5) / width, (row + 0.5) / height)
+        self._host.go(lambda scene: replace(scene, hover=spot), quiet=True)
+
+    def _pressed(self, key: str, _: bool, ctrl: bool) -> None:
+        if ctrl and key in ("z", "y", "Z"):
+            self._host.travel("undo" if key == "z" else "redo")
+
+    def _sweep(self) -> None:
+        """Leave each image out in turn, in the background."""
+        settings, tab = self._host.settings, self.batch
+
+        def job(cancelled: Callable[[], bool]) -> None:
+            tab.show_influence(leave_one_out(self._pfv, settings, tab.show_progress, cancelled))
+
+        self.jobs.run(job, lambda error: tab.show_problem(named(error)))
+
+
+class _Actions:
+    """What the page "Keep" may do: most of it is the explorer's."""
+
+    def __init__(self, pfv: PFV, host: PagesHost, jobs: Jobs) -> None:
+        self._host, self._jobs = host, jobs
+        self.classes: tuple[str, ...] = tuple(pfv.images.classes)
+        self.edit, self.snippet, self.tell = host.edit, host.snippet, host.tell
+        self.save, self.save_sweep = host.save, host.save_sweep
+
+    @property
+    def settings(self) -> Settings:
+        return self._host.settings
+
+    def run(self, job: Callable[[], None]) -> None:
+        self._jobs.run(lambda _: job(), lambda error: self.tell(named(error), "error"))
+
+
+def _image(scene: Scene) -> int | None:
+    """Return the image that is looked at most closely."""
+    return scene.cursor if scene.hover is None else scene.hover.image

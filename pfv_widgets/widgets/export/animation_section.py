@@ -1,0 +1,124 @@
+"""The section "Animation": what is varied, the file, progress and a way out."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+
+import ipywidgets as w
+
+from pfv_widgets.widgets.export.section import (
+    STYLE,
+    Actions,
+    FileField,
+    Section,
+    exists,
+    row,
+    written,
+)
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+_KINDS = {".gif": "GIF, for everywhere", ".webp": "WebP, much smaller"}
+_FILM = {".mp4": "MP4 film"}
+
+
+class AnimationSection(Section):
+    """Write a sweep over one setting as an animation, in the background."""
+
+    title = "Animation"
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__(actions)
+        self._stop = threading.Event()
+        classes = actions.classes
+        self.over = self._dropdown(
+            "Vary",
+            [
+                ("Components 1, 2, 3 …", "components"),
+                ("Layer, first to last", "layer"),
+                *([("Class weight, 0 to 2", "class weight")] if classes else []),
+                ("Contrast σ", "sigma"),
+            ],
+            "What changes from picture to picture; all else stays as it is now.",
+        )
+        self.label = self._dropdown(
+            "Class",
+            [(text.plain(name, 30), name) for name in classes],
+            "The class whose weight in the basis goes from 0 to 2.",
+        )
+        film = _FILM if shutil.which("ffmpeg") else {}
+        tip = "Where to write: a name, or a folder and a name."
+        self.file = FileField("pfv-sweep.gif", _KINDS | film, tip, typed=_FILM)
+        self.save = self.button("Save", "Paint each picture and write the file.", self._start)
+        self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel)
+        self.progress = w.IntProgress(
+            min=0, layout=w.Layout(width="100%"), tooltip="Pictures painted"
+        )
+        self.over.observe(lambda _: self._arrange(), "value")
+        self.widget = self.laid_out(
+            self.over, self.label, self.file.kind, self.file.name,
+            row(self.save, self.cancel), self.progress,
+        )  # fmt: skip
+        self._arrange()
+        self._busy(on=False)
+
+    def close(self) -> None:
+        """Let a sweep that runs end by itself."""
+        self._stop.set()
+
+    def _dropdown(self, name: str, options: list[tuple[str, str]], tip: str) -> w.Dropdown:
+        return Dropdown(
+            options=options,
+            description=name,
+            tooltip=tip,
+            layout=w.Layout(width="100%", margin="1px 0"),
+            style=STYLE,
+        )
+
+    def _arrange(self) -> None:
+        self.label.layout.display = None if self.over.value == "class weight" else "none"
+
+    def _busy(self, *, on: bool) -> None:
+        self.cancel.disabled = not on
+        self.progress.layout.visibility = "visible" if on else "hidden"
+
+    def _start(self) -> None:
+        self._stop.clear()
+        self.progress.value = 0
+        self._busy(on=True)
+        self.say("Painting the pictures …", "busy", tell=False)
+        path, over = self.file.path, self.over.value
+        label = self.label.value if over == "class weight" else None
+        try:
+            self.in_background(self.save, lambda: self._write(path, over, label))
+        except BaseException:
+            self._busy(on=False)
+            raise
+
+    def _cancel(self) -> None:
+        self._stop.set()
+        self.say("Stopping …", "busy", tell=False)
+
+    def _write(self, path: str, over: str, label: str | None) -> None:
+        existed = exists(path)
+        try:
+            saved = self.actions.save_sweep(
+                path, over, label=label, progress=self._progressed, cancelled=self._stop.is_set
+            )
+        finally:
+            self._busy(on=False)
+        if saved is None:
+            self.say("Cancelled: nothing was written.", "warning")
+            return
+        message = f"{written(saved.path, existed=existed)} {saved.pictures} pictures."
+        if saved.skipped:
+            message += f" Left out: {'; '.join(saved.skipped)}"
+        self.say(message, "warning" if saved.skipped else "ok")
+
+    def _progressed(self, done: int, of: int) -> None:
+        self.progress.max = of
+        self.progress.value = done
+        if not self._stop.is_set():
+            stage = "Writing the file …" if done >= of - 1 else f"Picture {done} of {of - 1}."
+            self.say(stage, "busy", tell=False)

@@ -1,0 +1,202 @@
+"""What the sections of the page "Keep" have in common: the explorer's side, fields, messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import ipywidgets as w
+
+from pfv_widgets.engine.export.sweep import SavedSweep
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVError
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Showing
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
+
+STYLE = {"description_width": "62px"}
+
+
+class Actions(Protocol):
+    """What the page asks of an explorer. Every method may raise a ``PFVError``."""
+
+    @property
+    def settings(self) -> Settings:
+        """What is shown."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of the images, each once; empty without labels."""
+
+    def edit(self, change: Callable[[Settings], Settings]) -> None:
+        """Apply a person's change of the settings."""
+
+    def snippet(self) -> str:
+        """Return the lines of code that bring this view back."""
+
+    def save(self, path: str) -> None:
+        """Write the picture; the suffix decides the kind of file."""
+
+    def save_sweep(
+        self,
+        path: str,
+        over: str,
+        *,
+        label: str | None,
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> SavedSweep | None:
+        """Write an animation; None where it was cancelled."""
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run a job in the background; it catches its own errors."""
+
+    def tell(self, message: str, kind: str) -> None:
+        """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
+
+
+class Section:
+    """One part of the page: its controls, and a line that says what became of them."""
+
+    title = ""
+
+    def __init__(self, actions: Actions) -> None:
+        self.actions = actions
+        self.said = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
+        self.said.add_class("pfv-keep-said")
+
+    def laid_out(self, *rows: w.Widget) -> w.VBox:
+        """Put rows and the line of messages below each other."""
+        return w.VBox([*rows, self.said], layout=w.Layout(width="100%", overflow="hidden"))
+
+    def say(self, message: str, kind: str = "ok", *, tell: bool = True) -> None:
+        """Write a message below the controls, and tell the explorer."""
+        self.said.value = wrapped(text.status(message, kind=kind))
+        if tell:
+            self.actions.tell(message, kind)
+
+    def button(self, name: str, tip: str, act: Callable[[], None]) -> w.Button:
+        """Make a button; an error in what it does is told in words."""
+        button = w.Button(
+            description=name,
+            tooltip=tip,
+            layout=w.Layout(width="auto", flex="1 1 0", min_width="0"),
+        )
+        button.on_click(lambda _: self.guarded(act))
+        return button
+
+    def guarded(self, act: Callable[[], None]) -> None:
+        """Do something; what goes wrong is said, and what was typed stays."""
+        try:
+            act()
+        except PFVError as error:
+            self.say(str(error), "error")
+        except Exception as error:
+            self.say(f"{type(error).__name__}: {error}", "error")
+
+    def in_background(self, button: w.Button, work: Callable[[], None]) -> None:
+        """Run ``work`` apart from this thread; the button rests meanwhile."""
+
+        def job() -> None:
+            try:
+                self.guarded(work)
+            finally:
+                button.disabled = False
+
+        button.disabled = True
+        try:
+            self.actions.run(job)
+        except BaseException:
+            button.disabled = False
+            raise
+
+
+class FileField:
+    """The name of a file and its kind, which follow each other.
+
+    Parameters
+    ----------
+    name
+        What stands there first.
+    kinds
+        Suffix → what it is, in words.
+    tip
+        Help of the name.
+    typed
+        More suffixes that a person may type.
+    """
+
+    def __init__(
+        self, name: str, kinds: dict[str, str], tip: str, typed: Iterable[str] = ()
+    ) -> None:
+        self._known = (*kinds, *typed)
+        self._showing = Showing()
+        wide = {"width": "100%", "margin": "1px 0"}
+        self.name = Text(
+            value=name, description="File", tooltip=tip, layout=w.Layout(**wide), style=STYLE
+        )
+        self.kind = Dropdown(
+            options=[(words, suffix) for suffix, words in kinds.items()],
+            value=Path(name).suffix,
+            description="Kind",
+            tooltip="What is written; the end of the name follows.",
+            layout=w.Layout(**wide),
+            style=STYLE,
+        )
+        self.name.observe(self._named, "value")
+        self.kind.observe(self._chosen, "value")
+
+    @property
+    def path(self) -> str:
+        """What was typed, with the suffix of the kind where it has none of its own."""
+        typed: str = self.name.value.strip()
+        has_one = Path(typed).suffix.lower() in self._known
+        return (
+            typed
+            if has_one or not typed or typed.endswith(("/", "\\"))
+            else typed + self.kind.value
+        )
+
+    def _named(self, change: dict[str, Any]) -> None:
+        suffix = Path(change["new"].strip()).suffix.lower()
+        if not self._showing.now and suffix in dict(self.kind.options).values():
+            with self._showing:
+                self.kind.value = suffix
+
+    def _chosen(self, change: dict[str, Any]) -> None:
+        if self._showing.now:
+            return
+        typed = self.name.value.strip()
+        stem = typed[: -len(Path(typed).suffix)] if self._ends_known(typed) else typed
+        with self._showing:
+            self.name.value = f"{stem}{change['new']}"
+
+    def _ends_known(self, typed: str) -> bool:
+        return Path(typed).suffix.lower() in self._known
+
+
+def row(*widgets: w.Widget) -> w.HBox:
+    """Put buttons beside each other, all of one width."""
+    return w.HBox(list(widgets), layout=w.Layout(width="100%", margin="2px 0"))
+
+
+def wrapped(line: str) -> str:
+    """Let a message break anywhere: names of files have no spaces."""
+    return f'<div style="overflow-wrap:anywhere;line-height:1.35">{line}</div>'
+
+
+def written(path: str | Path, *, existed: bool) -> str:
+    """Say where a file is, and how large."""
+    place = Path(path).resolve()
+    size = place.stat().st_size
+    amount = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
+    return f"{'Replaced' if existed else 'Saved'} {place} ({amount})."
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file already; a name that cannot be one is left to the writer."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False

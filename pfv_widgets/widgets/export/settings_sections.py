@@ -1,0 +1,187 @@
+"""The sections "Settings" and "Bookmarks": states as text, by name, and in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+
+from pfv_widgets.engine.export.output_paths import checked_place, replacing
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.widgets.browser.page_script import copy_button
+from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
+from pfv_widgets.widgets.export.section import STYLE, Actions, Section, exists, row, written
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
+
+_WIDE = {"width": "100%", "margin": "1px 0"}
+
+
+def file_name(value: str, tip: str) -> w.Text:
+    """Return a field for the name of a ``.json`` file."""
+    return Text(value=value, description="File", tooltip=tip, layout=w.Layout(**_WIDE), style=STYLE)
+
+
+def json_path(field: w.Text) -> str:
+    """Return what was typed, with ``.json`` at its end where it has no suffix."""
+    typed: str = field.value.strip()
+    return typed if not typed or Path(typed).suffix or typed.endswith("/") else f"{typed}.json"
+
+
+class SettingsSection(Section):
+    """All settings as JSON, to copy, paste, save and load."""
+
+    title = "Settings"
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__(actions)
+        self.json = w.Textarea(
+            placeholder="Paste settings here, then press Apply.",
+            tooltip="Settings as JSON: one line for each.",
+            rows=6,
+            layout=w.Layout(width="100%", margin="1px 0"),
+        )
+        self.json.add_class("pfv-keep-json")
+        self.file = file_name("pfv-settings.json", "Where to write, or what to read.")
+        self.widget = self.laid_out(
+            self.json,
+            row(
+                self.button("Show", "Write the settings of this view above.", self._show),
+                copy_button(),
+                self.button("Apply", "Show the view that the text above describes.", self._apply),
+            ),
+            self.file,
+            row(
+                self.button("Save", "Write the settings of this view to the file.", self._save),
+                self.button("Load", "Read the file and show its view.", self._load),
+            ),
+        )
+
+    def _show(self) -> None:
+        self.json.value = self.actions.settings.to_json()
+        self.say("These are the settings of this view.", tell=False)
+
+    def _apply(self) -> None:
+        if not self.json.value.strip():
+            raise PFVValueError("There is nothing to apply: paste settings as JSON first.")
+        self._take(self.json.value, "Applied.")
+
+    def _take(self, content: str, done: str) -> None:
+        settings, notes = Settings.read_json(content)
+        apply(self, settings, notes, done)
+
+    def _save(self) -> None:
+        place = checked_place(json_path(self.file), (".json",), "for the settings")
+        existed = exists(str(place))
+        with replacing(place) as part:
+            part.write_text(self.actions.settings.to_json(), "utf-8")
+        self.say(written(place, existed=existed))
+
+    def _load(self) -> None:
+        path = json_path(self.file)
+        content = read_text(path)
+        self.json.value = content
+        self._take(content, f"Loaded {path}.")
+
+
+def apply(section: Section, settings: Settings, notes: tuple[str, ...], done: str) -> None:
+    """Hand settings to the explorer and say what became of them."""
+    section.actions.edit(lambda _: settings)
+    if section.actions.settings != settings:
+        section.say("Not applied: the message beside the pictures says why.", "error", tell=False)
+    elif notes:
+        section.say(f"{done} {' '.join(notes)}", "warning")
+    else:
+        section.say(done, tell=False)
+
+
+class BookmarkSection(Section):
+    """Named states of the explorer."""
+
+    title = "Bookmarks"
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__(actions)
+        self.bookmarks = Bookmarks()
+        self.name = Text(
+            placeholder="such as: cats only",
+            description="Name",
+            tooltip="How this view is to be called.",
+            layout=w.Layout(**_WIDE),
+            style=STYLE,
+        )
+        self.chosen = Dropdown(
+            description="Go to",
+            tooltip="The bookmarks, in the order in which they were added.",
+            layout=w.Layout(**_WIDE),
+            style=STYLE,
+        )
+        self.file = file_name("pfv-bookmarks.json", "Where to write, or what to read.")
+        self._needing = [
+            self.button("Go", "Show this view.", self._go),
+            self.button("Rename", "Give it the name typed above.", self._rename),
+            self.button("Delete", "Forget this bookmark.", self._delete),
+        ]
+        keep = self.button("Save", "Write all bookmarks to the file.", self._save)
+        self._needing.append(keep)
+        self.widget = self.laid_out(
+            self.name,
+            row(self.button("Add", "Remember this view by the name above.", self._add)),
+            self.chosen,
+            row(*self._needing[:3]),
+            self.file,
+            row(keep, self.button("Load", "Add the bookmarks of the file.", self._load)),
+        )
+        self._set(self.bookmarks)
+
+    def _set(self, bookmarks: Bookmarks, chosen: str | None = None) -> None:
+        self.bookmarks = bookmarks
+        options: list[tuple[str, Any]] = [(text.plain(one, 30), one) for one in bookmarks.names]
+        self.chosen.options = options
+        if chosen is not None:
+            self.chosen.value = chosen
+        self.chosen.disabled = not options
+        for button in self._needing:
+            button.disabled = not options
+
+    def _add(self) -> None:
+        bookmarks = self.bookmarks.add(self.name.value, self.actions.settings)
+        name = bookmarks.names[-1]
+        self._set(bookmarks, name)
+        self.name.value = ""
+        self.say(f"Added “{name}”.", tell=False)
+
+    def _go(self) -> None:
+        name = self.chosen.value
+        apply(self, self.bookmarks.get(name), (), f"This is “{name}”.")
+
+    def _rename(self) -> None:
+        old = self.chosen.value
+        place = self.bookmarks.names.index(old)
+        bookmarks = self.bookmarks.rename(old, self.name.value)
+        name = bookmarks.names[place]
+        self._set(bookmarks, name)
+        self.name.value = ""
+        self.say(f"“{old}” is now “{name}”.", tell=False)
+
+    def _delete(self) -> None:
+        name = self.chosen.value
+        place = self.bookmarks.names.index(name)
+        left = self.bookmarks.delete(name)
+        self._set(left, left.names[min(place, len(left) - 1)] if len(left) else None)
+        self.say(f"Deleted “{name}”.", tell=False)
+
+    def _save(self) -> None:
+        path = json_path(self.file)
+        existed = exists(path)
+        self.bookmarks.save(path)
+        self.say(written(path, existed=existed))
+
+    def _load(self) -> None:
+        path = json_path(self.file)
+        found, notes = Bookmarks.load(path)
+        self._set(self.bookmarks.joined(found), found.names[0] if found.names else None)
+        told = f"Loaded {len(found)} bookmark{'s' * (len(found) != 1)} from {path}."
+        self.say(" ".join((told, *notes)), "warning" if notes else "ok")

@@ -1,0 +1,1 @@
+"""The gallery: tiles, pointer, keys, pins, toolbar."""

@@ -1,0 +1,130 @@
+"""Batch composition: weights of the images in the basis, as pure functions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from pfv_widgets.engine.pipeline.functional import Weights
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A composition with a name.
+
+    Attributes
+    ----------
+    name
+        What a person reads; may hold a label as it came.
+    weights
+        From a whole number to one weight for each image; only chance depends on the number.
+    """
+
+    name: str
+    weights: Callable[[int], Weights]
+
+
+def weights_of(images: Weights | None, number: int) -> Weights:
+    """Return one weight for each of ``number`` images; all 1 where ``images`` do not fit."""
+    return images if images and len(images) == number else (1.0,) * number
+
+
+def toggled(weights: Weights, index: int, labels: Sequence[str] | None) -> Weights:
+    """Take image ``index`` out, or in again with the weight of its class."""
+    if weights[index] > 0:
+        return _with(weights, {index: 0.0})
+    label = labels[index] if labels else None
+    peers = class_weight(weights, labels, label) if labels and label is not None else 0.0
+    return _with(weights, {index: peers or 1.0})
+
+
+def painted(
+    weights: Weights, indices: Iterable[int], inside: bool, labels: Sequence[str] | None
+) -> Weights:
+    """Take images in, with the weight of their class, or out; those that are so stay as they are.
+
+    >>> painted((1.0, 0.5, 0.0), (0, 2), False, None)
+    (0.0, 0.5, 0.0)
+    """
+    for index in indices:
+        if (weights[index] > 0) != inside:
+            weights = toggled(weights, index, labels)
+    return weights
+
+
+def inverted(weights: Weights) -> Weights:
+    """Take out what is in, and in what is out."""
+    return tuple(0.0 if weight > 0 else 1.0 for weight in weights)
+
+
+def class_weight(weights: Weights, labels: Sequence[str] | None, label: str | None) -> float:
+    """Return the largest weight within a class, 0 where all of it is out."""
+    return max((w for w, own in zip(weights, labels or (), strict=True) if own == label), default=0)
+
+
+def with_class_weight(
+    weights: Weights, labels: Sequence[str], label: str, weight: float
+) -> Weights:
+    """Give a class a weight; images taken out of it one by one stay out."""
+    members = [index for index, own in enumerate(labels) if own == label]
+    inside = [index for index in members if weights[index] > 0] or members
+    return _with(weights, dict.fromkeys(inside, weight))
+
+
+def presets(number: int, labels: Sequence[str] | None) -> tuple[Preset, ...]:
+    """Return the compositions that make sense for ``number`` images; none for a single one."""
+    if number < 2:
+        return ()
+    half = (number + 1) // 2
+    general = (
+        Preset("First half", _fixed(only(number, range(half)))),
+        Preset("Second half", _fixed(only(number, range(half, number)))),
+        Preset("Every second image", _fixed(only(number, range(0, number, 2)))),
+        Preset("Random half", lambda seed: random_half(number, seed)),
+    )
+    return general + (_presets_of_classes(labels) if labels else ())
+
+
+def only(number: int, indices: Iterable[int]) -> Weights:
+    """Weight 1 for the images at ``indices``, 0 for the others."""
+    chosen = set(indices)
+    return tuple(1.0 if index in chosen else 0.0 for index in range(number))
+
+
+def random_half(number: int, seed: int) -> Weights:
+    """Weight 1 for a half (the larger one) of the images, drawn by ``seed``."""
+    return only(number, random.Random(seed).sample(range(number), (number + 1) // 2))
+
+
+def only_class(labels: Sequence[str], label: str) -> Weights:
+    """Weight 1 for the images of a class, 0 for the others."""
+    return tuple(1.0 if own == label else 0.0 for own in labels)
+
+
+def all_but_class(labels: Sequence[str], label: str) -> Weights:
+    """Weight 0 for the images of a class, 1 for the others."""
+    return inverted(only_class(labels, label))
+
+
+def one_of_each(labels: Sequence[str]) -> Weights:
+    """Weight 1 for the first image of each class, 0 for the others."""
+    return only(len(labels), (labels.index(label) for label in dict.fromkeys(labels)))
+
+
+def _presets_of_classes(labels: Sequence[str]) -> tuple[Preset, ...]:
+    classes = tuple(dict.fromkeys(labels))
+    if len(classes) < 2:
+        return ()
+    each = Preset("One of each class", _fixed(one_of_each(labels)))
+    alone = [Preset(f"Only {one}", _fixed(only_class(labels, one))) for one in classes]
+    others = [Preset(f"All but {one}", _fixed(all_but_class(labels, one))) for one in classes]
+    return (each, *alone, *others)
+
+
+def _fixed(weights: Weights) -> Callable[[int], Weights]:
+    return lambda _: weights
+
+
+def _with(weights: Weights, changes: dict[int, float]) -> Weights:
+    return tuple(changes.get(index, weight) for index, weight in enumerate(weights))

@@ -1,0 +1,71 @@
+"""The row of pins below the gallery: one chip each, in its colour, that removes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as w
+
+from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS, pin_colours
+from pfv_widgets.validation import MOST_PINS, Pin
+from pfv_widgets.widgets.toolkit import text
+
+_INK = {True: "#ffffff", False: "#111111"}
+_HOW_TO = "Click a place to pin it: every place of the batch is painted by how alike it is."
+
+
+class PinRow:
+    """Chips that name the pins; a press takes one away.
+
+    Parameters
+    ----------
+    names
+        Of the images.
+    remove
+        Called with the number of the pin, None for all of them.
+    """
+
+    def __init__(self, names: tuple[str, ...], remove: Callable[[int | None], None]) -> None:
+        self._names = names
+        self.chips = [self._chip(number, remove) for number in range(MOST_PINS)]
+        self.clear = w.Button(
+            description="Remove all pins",
+            tooltip="Show the components again",
+            layout=w.Layout(width="auto", display="none"),
+        )
+        self.clear.on_click(lambda _: remove(None))
+        self._hint = w.HTML(text.hint(_HOW_TO))
+        self.widget = w.HBox(
+            [self._hint, *self.chips, self.clear],
+            layout=w.Layout(flex_flow="row wrap", min_height="34px", margin="4px 0 0 0"),
+        )
+
+    def show(self, pins: tuple[Pin, ...]) -> None:
+        """Show a chip for each pin."""
+        for number, chip in enumerate(self.chips):
+            if number < len(pins):
+                index = pins[number][0]
+                name = self._names[index] if index < len(self._names) else ""
+                chip.description = f"✕ {index}: {text.plain(name, 18)}"
+            _show(chip, number < len(pins))
+        _show(self.clear, len(pins) > 1)
+        _show(self._hint, not pins)
+
+    def _chip(self, number: int, remove: Callable[[int | None], None]) -> w.Button:
+        chip = w.Button(
+            tooltip="Remove this pin",
+            layout=w.Layout(width="auto", display="none", margin="2px"),
+            style={"button_color": PIN_COLOURS[number], "text_color": _INK[_dark(number)]},
+        )
+        chip.on_click(lambda _: remove(number))
+        return chip
+
+
+def _show(widget: w.DOMWidget, shown: bool) -> None:
+    widget.layout.display = None if shown else "none"
+
+
+def _dark(number: int) -> bool:
+    """Whether the colour of a pin asks for white letters (relative luminance of WCAG)."""
+    red, green, blue = (pin_colours(number + 1)[number] ** 2.2).tolist()
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18

@@ -1,0 +1,170 @@
+"""The gallery: the tiles of a page on one canvas, put together in the browser from two stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from ipywidgets import Widget
+
+from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.image_encoding import encode, resized
+from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
+from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, Grid, Page, Spot
+
+_WIDEST = "632px"  # on the screen: crisp there at one and a half times the pixel density
+
+
+class ImageGrid:
+    """Photos below, heatmaps above, drawn from two stores that the browser keeps.
+
+    A frame redraws both stores on the displayed canvas; only new heatmaps, or another page,
+    send a picture. Everything is sent anew when a page of the browser appears or is loaded
+    again.
+
+    Parameters
+    ----------
+    pixels
+        Photos, uint8 ``(N, H, W, 3)``.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels
+        self.look = Look()
+        self.page = Page.start(len(pixels), self.image_size)
+        self.grid = self._stored = self._grid_of(self.page, "overlay")
+        self.surface = Surface("gallery", self.grid.size, stores=3)
+        self._photos, self._heat, self._large = self.surface.stores
+        self._enlarged = False  # what is in it is the heat
+        self.near = False  # whether all pages are, and quick pictures may go uncompressed
+        layout = self.canvas.layout
+        layout.width, layout.max_width = "100%", _WIDEST
+        self._heat_file = b""
+        self._step = 1
+        self._sent: Page | None = None
+        self._files = lru_cache(maxsize=8)(self._photo_file)
+        self._resize()
+
+    @property
+    def canvas(self) -> Widget:
+        """The displayed canvas."""
+        return self.surface.canvas
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the photos."""
+        height, width = self._pixels.shape[1:3]
+        return height, width
+
+    @property
+    def rough(self) -> bool:
+        """Whether the heatmaps went uncompressed, with 5 bits of a colour."""
+        return self._heat_file.startswith(b"BM")
+
+    @property
+    def shown(self) -> range:
+        """Indices of the images on the page."""
+        return self.indices(self.page)
+
+    def indices(self, page: Page) -> range:
+        """Return which images are on a page."""
+        return page.indices(len(self._pixels), self.image_size)
+
+    def tile_size(self, page: Page, wanted: float) -> tuple[int, int]:
+        """Size of heatmaps at least ``wanted`` pixels wide, or as large as a tile of the page."""
+        grid = self._grid_of(page, "overlay")
+        step = grid.step(wanted)
+        return grid.tile[0] // step, grid.tile[1] // step
+
+    def turn(self, page: Page) -> None:
+        """Go to a page; :meth:`paint` is to follow with its heatmaps."""
+        if page != self.page:
+            self.page, self._heat_file = page, b""
+            self._stored = self._grid_of(page, "overlay")
+
+    def forget(self) -> None:
+        """Send everything with the next frame: a page of the browser has just appeared."""
+        self._sent = None
+
+    def paint(self, tiles: np.ndarray | None, look: Look, *, quick: bool = False) -> int:
+        """Show new heatmaps of the page, uint8 ``(n, h, w, 3)`` (None: the last ones).
+
+        ``(h, w)`` is what :meth:`tile_size` says; ``quick`` ones are soon followed by others.
+        Returns the bytes of the pictures sent.
+        """
+        if tiles is not None:
+            self._step = self._stored.tile[1] // tiles.shape[2]
+            self._heat_file = encode(self._stored.atlas(tiles), near=self.near and quick)
+        self.look = look
+        self.grid = self._grid_of(self.page, look.view)
+        self._resize()
+        pen, anew = self.surface.pen(), self._sent != self.page
+        self._sent = None  # until it is on its way: an error leaves nothing to build on
+        if anew:
+            pen.on(self._photos)
+            pen.put(self._files(self.page))
+        if anew or tiles is not None:
+            pen.on(self._heat)
+            pen.put(self._heat_file)
+            self._enlarged = False
+        elif self._step > 1 and not self._enlarged and self._heat_file:
+            # The look changes for the first time: then a hand moves what sends no pixels, and
+            # the same heatmaps are drawn again and again, which takes half the time so.
+            self._tiles().enlarge(pen)
+            self._enlarged = True
+        pen.on(self.canvas)
+        picture = self._tiles()
+        picture.draw(pen)
+        size = pen.send({"gallery": self.canvas.model_id, **picture.told()})
+        self._sent = self.page
+        return size
+
+    def spot(self, x: float, y: float) -> Spot | None:
+        """Image and point in it at a point of the canvas, None beside the tiles."""
+        found, shown = self.grid.at(x, y, self.look.view), self.shown
+        if found is None or found[0] >= len(shown):  # the page is being turned
+            return None
+        place, across, down = found
+        return Spot(shown[place], across, down)
+
+    def pane_size(self) -> tuple[float, float]:
+        """Width and height of an image on the canvas, in its pixels."""
+        return self.grid.panes(0, self.look.view)[0][2:]
+
+    def blur(self) -> None:
+        """Let the keys go to the rest of the page again."""
+        self.canvas.blur()
+
+    def on_ready(self, callback: Callable[[], None]) -> None:
+        """Call back when a page of the browser is ready to draw."""
+        self.surface.on_ready(callback)
+
+    def close(self) -> None:
+        """Remove the canvases from every page."""
+        self.surface.close()
+
+    def _grid_of(self, page: Page, view: str) -> Grid:
+        height, width = self.image_size
+        number = len(self.indices(page))
+        if PANES.get(view) == (2, 1):
+            return Grid.of(number, (height, 2 * width), max(1, round(page.columns / 2**0.5)))
+        return Grid.of(number, (height, width), page.columns)
+
+    def _resize(self) -> None:
+        """Give the canvases the sizes that their grids need."""
+        self.surface.resize(self.grid.size)
+        height, width = self._stored.size
+        for store in self.surface.stores:
+            self.surface.resize((height + GAP, width + GAP), store)
+
+    def _photo_file(self, page: Page) -> bytes:
+        indices = self.indices(page)
+        tiles = resized(self._pixels[indices.start : indices.stop], self._stored.tile)
+        return encode(self._stored.atlas(tiles))
+
+    def _tiles(self) -> Tiles:
+        step = self._step if self._heat_file else 0
+        wide = self._grid_of(self.page, "side by side")
+        stores = self._photos, self._heat, self._large
+        return Tiles(self.look, self.shown, self._stored, wide, *stores, step, self._enlarged)

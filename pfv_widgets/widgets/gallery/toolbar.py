@@ -1,0 +1,130 @@
+"""The row above the gallery: pages, tile size, zoom, undo, safe colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as w
+
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Showing, Shown
+
+_MOST_ON_A_ROW = 16
+
+
+class Toolbar:
+    """Buttons and the tile size; knows what to show and whom to tell.
+
+    Parameters
+    ----------
+    number
+        Images of the batch.
+    columns
+        Called with the tiles in a row that a person chooses.
+    pressed
+        Called with ``"back"``, ``"forward"``, ``"undo"`` or ``"redo"``.
+    toggled
+        Called with ``"zoom"`` or ``"safe"`` and whether it is wanted.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        columns: Callable[[int], None],
+        pressed: Callable[[str], None],
+        toggled: Callable[[str, bool], None],
+    ) -> None:
+        self._number = number
+        self._showing, self._shown = Showing(), Shown()
+        self.buttons = {
+            "back": _button("Back", "The images before", pressed, "back"),
+            "forward": _button("Next", "The next images", pressed, "forward"),
+            "undo": _button("Undo", "Take the last change of a setting back", pressed, "undo"),
+            "redo": _button("Redo", "Make the change again", pressed, "redo"),
+        }
+        self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="76px"))
+        self.size = self._size_slider(columns)
+        self.toggles = {
+            "zoom": self._toggle(
+                "zoom", "Zoom", "One image at a time, large; arrow keys walk", toggled
+            ),
+            "safe": self._toggle(
+                "safe", "Safe colours", "Colours that colour-blind eyes tell apart", toggled
+            ),
+        }
+        self.widget = w.HBox(
+            [
+                *(self.buttons[name] for name in ("back", "forward")),
+                self.pages,
+                self.size,
+                self.toggles["zoom"],
+                self.buttons["undo"],
+                self.buttons["redo"],
+                self.toggles["safe"],
+            ],
+            layout=w.Layout(flex_flow="row wrap", align_items="center", margin="0 0 4px 0"),
+        )
+        self.widget.add_class("pfv-toolbar")
+
+    def show(self, shown: range, columns: int, *, safe: bool, undo: bool, redo: bool) -> None:
+        """Show which images are on the page, and what can be done."""
+        with self._showing:
+            nearest = min(self._choices, key=lambda one: abs(one - columns))
+            self._shown.show(self.size, nearest)
+            self._shown.show(self.toggles["zoom"], columns == 1 and self._number > 1)
+            self._shown.show(self.toggles["safe"], safe)
+        last = shown.stop - 1
+        page = str(shown.start) if len(shown) == 1 else f"{shown.start}–{last}"
+        self.pages.value = text.hint(f"{page} of {self._number}")
+        self.buttons["back"].disabled = shown.start == 0
+        self.buttons["forward"].disabled = shown.stop >= self._number
+        self.buttons["undo"].disabled = not undo
+        self.buttons["redo"].disabled = not redo
+
+    def _size_slider(self, columns: Callable[[int], None]) -> w.SelectionSlider:
+        most = min(self._number, _MOST_ON_A_ROW)
+        self._choices = list(range(most, 0, -1))
+        slider = w.SelectionSlider(
+            options=[(f"{one} a row", one) for one in self._choices],
+            description="Tiles",
+            tooltip="Size of the tiles: how many stand in a row",
+            layout=w.Layout(
+                flex="1 1 150px",
+                width="auto",
+                max_width="240px",
+                visibility="visible" if most > 1 else "hidden",
+            ),
+            style={"description_width": "32px"},
+        )
+
+        def moved(change: dict[str, int]) -> None:
+            if not self._showing.now:
+                self._shown.moved(slider, change["new"])
+                columns(change["new"])
+
+        slider.observe(moved, "value")
+        slider.add_class("pfv-choice")
+        return slider
+
+    def _toggle(
+        self, name: str, label: str, tooltip: str, toggled: Callable[[str, bool], None]
+    ) -> w.ToggleButton:
+        button = w.ToggleButton(
+            description=label, tooltip=tooltip, layout=w.Layout(width="auto", margin="2px")
+        )
+
+        def changed(change: dict[str, bool]) -> None:
+            if not self._showing.now:
+                self._shown.moved(button, change["new"])
+                toggled(name, change["new"])
+
+        button.observe(changed, "value")
+        return button
+
+
+def _button(label: str, tooltip: str, pressed: Callable[[str], None], name: str) -> w.Button:
+    button = w.Button(
+        description=label, tooltip=tooltip, layout=w.Layout(width="auto", margin="2px")
+    )
+    button.on_click(lambda _: pressed(name))
+    return button

@@ -1,0 +1,54 @@
+"""All that the picture on the page depends on, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.toolkit.geometry import Page, Spot
+
+LOOK = ("opacity", "view", "split")  # settings that the browser applies by itself
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Places that were brushed: ``mask`` ``(N, h, w)``; the others fade."""
+
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Settings, and what a person looks at and points to.
+
+    Attributes
+    ----------
+    settings
+        What is painted and how.
+    page
+        Which images are on show.
+    cursor
+        Image that the keys act on.
+    hover
+        Spot under the pointer.
+    brush
+        Corners of the rectangle that is being drawn, in one image.
+    selection
+        Places that were brushed.
+    """
+
+    settings: Settings
+    page: Page
+    cursor: int | None = None
+    hover: Spot | None = None
+    brush: tuple[Spot, Spot] | None = None
+    selection: Selection | None = None
+
+    def has_heat_of(self, other: Scene | None) -> bool:
+        """Whether this shows the same heatmaps as another scene."""
+        if other is None or (self.page, self.selection) != (other.page, other.selection):
+            return False
+        look = {name: getattr(self.settings, name) for name in LOOK}
+        return self.settings == replace(other.settings, **look)

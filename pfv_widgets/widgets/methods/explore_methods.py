@@ -1,0 +1,54 @@
+"""The verb that opens a grid of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from pfv_widgets.methods.comparison.cells import Comparison
+from pfv_widgets.methods.comparison.tiles import class_names
+from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
+from pfv_widgets.widgets.methods.view_state import settings_of
+
+
+def explore_methods(
+    models: Any,
+    images: Any,
+    methods: Any = None,
+    *,
+    classes: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    argument: str | None = None,
+    device: str | torch.device = "auto",
+    **settings: Any,
+) -> MethodsExplorer:
+    """Open a grid of methods × images × networks.
+
+    Parameters
+    ----------
+    models
+        A network, a list of networks, or networks by name; they are given back as they came.
+    images
+        An ``ImageBatch``, or whatever ``load_images`` takes.
+    methods
+        The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with
+        options of their own; None: PFV and the usual ones. Others can be switched on in the
+        widget.
+    classes
+        Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
+    inputs, argument, device
+        As for ``attribute``, for every network.
+    **settings
+        Fields of ``pfv_widgets.widgets.methods.view_state.MethodsSettings``, such as ``layer``,
+        ``unit`` or ``scale``.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, its value and what to do.
+    """
+    start, names = settings_of(methods, settings), class_names(classes)
+    comparison = Comparison(models, images, inputs=inputs, argument=argument, device=device)
+    return MethodsExplorer(comparison, start, names)

@@ -1,0 +1,152 @@
+"""The canvas of a grid of methods: photos and maps that the browser keeps, drawn in one message."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pfv_widgets.methods.comparison.cells import Cell
+from pfv_widgets.methods.comparison.scales import Ink, coloured
+from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.image_encoding import encode
+from pfv_widgets.widgets.methods.grid_layout import WIDTH, Layout
+from pfv_widgets.widgets.toolkit.geometry import Box
+
+_GREY, _BLUE, _RED, _ORANGE = "#808080", "#1a73e8", "#d93025", "#d98a00"
+Place = tuple[int, int]  # row and column
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One cell as it is to be drawn; neither cell nor error: it waits."""
+
+    cell: Cell | None = None
+    ink: Ink | None = None
+    running: bool = False
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is something to see."""
+        return self.cell is not None and self.cell.values is not None
+
+
+class MethodsSheet:
+    """Pictures of a grid on one canvas.
+
+    Parameters
+    ----------
+    pixels
+        Photos, uint8 ``(N, H, W, 3)``.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels
+        self.surface = Surface("maps", (8, WIDTH), stores=2)
+        self.widget = self.surface.canvas
+        self.widget.layout.width = "100%"
+        self._photos, self._maps = self.surface.stores
+        self._lock = threading.Lock()
+        self._layout: Layout | None = None
+        self._sent: dict[Place, tuple[Cell, Ink | None]] = {}  # maps that the page has
+        self._closed = False
+        self.surface.on_key(self._pressed)
+
+    def forget(self) -> None:
+        """Send everything next time: a page that has just appeared shows nothing yet."""
+        with self._lock:
+            self._layout, self._sent = None, {}
+
+    def paint(
+        self, layout: Layout, cells: Mapping[Place, Shown], *, overlay: bool, opacity: float
+    ) -> None:
+        """Draw the grid; only pictures that the page does not have are sent."""
+        with self._lock:
+            if self._closed:  # a page that draws on a canvas which is gone draws no more
+                return
+            pen = self.surface.pen()
+            if layout != self._layout:
+                self._arrange(layout)
+                pen.on(self._photos)
+                for column, (image, _) in enumerate(layout.columns):
+                    pen.put(self._encoded(self._pixels[image]), layout.left(column), 0)
+            pen.on(self._maps)
+            for place, shown in cells.items():
+                self._put(pen, layout, place, shown)
+            pen.on(self.surface.canvas)
+            self._draw(pen, layout, cells, opacity if overlay else None)
+            pen.send()
+
+    def close(self) -> None:
+        """Remove the canvas from every page."""
+        with self._lock:
+            self._closed = True
+            self.surface.close()
+
+    def _arrange(self, layout: Layout) -> None:
+        self._layout, self._sent = layout, {}
+        self.surface.resize(layout.size)
+        self.surface.resize((layout.tile[0], WIDTH), self._photos)
+        self.surface.resize(layout.size, self._maps)
+
+    def _put(self, pen: Pen, layout: Layout, place: Place, shown: Shown) -> None:
+        if shown.cell is None or not shown.has_picture:
+            self._sent.pop(place, None)
+            return
+        known = self._sent.get(place)
+        if known is not None and known[0] is shown.cell and known[1] == shown.ink:
+            return
+        picture = coloured(shown.cell, shown.ink)
+        assert picture is not None
+        pen.put(self._encoded(np.rint(255 * picture).astype(np.uint8)), *layout.box(*place)[:2])
+        self._sent[place] = shown.cell, shown.ink
+
+    def _draw(
+        self, pen: Pen, layout: Layout, cells: Mapping[Place, Shown], opacity: float | None
+    ) -> None:
+        pen.clear()
+        for group in range(len(layout.images)):
+            box = layout.photo(group)
+            shift = box[0] - layout.left(group * layout.networks)
+            with pen.inside([box]):
+                pen.image(self._photos, (shift, box[1], WIDTH, layout.tile[0]))
+        done = {place: layout.box(*place) for place, one in cells.items() if one.has_picture}
+        for row in range(layout.rows) if opacity is not None else ():
+            with pen.inside([box for place, box in done.items() if place[0] == row]):
+                pen.image(self._photos, (0, layout.top(row), WIDTH, layout.tile[0]))
+        with pen.inside(done.values()):
+            pen.alpha(1 if opacity is None else opacity)
+            pen.image(self._maps, (0, 0, WIDTH, layout.size[0]))
+        self._draw_marks(pen, layout, cells)
+
+    def _draw_marks(self, pen: Pen, layout: Layout, cells: Mapping[Place, Shown]) -> None:
+        """Draw what stands for a map that is not there, and edges that say why."""
+        empty = [layout.box(*place) for place, one in cells.items() if not one.has_picture]
+        pen.alpha(0.14)
+        pen.fill(_GREY, *empty)
+        pen.alpha(1)
+        marks: dict[str, list[Box]] = {_BLUE: [], _RED: [], _ORANGE: []}
+        for place, one in cells.items():
+            left, top, width, height = layout.box(*place)
+            inner = left + 2, top + 2, width - 4, height - 4
+            if one.running:
+                marks[_BLUE].append(inner)
+            elif one.cell is not None and one.cell.error is not None:
+                marks[_RED].append(inner)
+            elif one.cell is not None and one.cell.told:
+                marks[_ORANGE].append(inner)
+        for colour, boxes in marks.items():
+            pen.stroke(colour, 4, *boxes)
+
+    def _encoded(self, picture: np.ndarray) -> bytes:
+        assert self._layout is not None
+        size = self._layout.tile[::-1]
+        return encode(np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)))
+
+    def _pressed(self, key: str, *_: bool) -> None:
+        if key in ("Tab", "Escape"):  # the canvas swallows the key: the next one goes on from here
+            self.widget.blur()

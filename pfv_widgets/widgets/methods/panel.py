@@ -1,0 +1,218 @@
+"""The controls beside a grid of methods: target, methods and their options, look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as w
+
+from pfv_widgets.methods.comparison.cells import Comparison
+from pfv_widgets.methods.comparison.rows import Explainer, explainer_of, names
+from pfv_widgets.methods.comparison.tiles import Classes
+from pfv_widgets.parameters import parameters_of
+from pfv_widgets.widgets.methods.view_state import MethodsSettings, name_of
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
+from pfv_widgets.widgets.toolkit.tooltips import Checkbox, Dropdown
+
+Edit = Callable[[Callable[[MethodsSettings], MethodsSettings]], None]
+
+LOOK = ("scale", "view", "opacity", "across")
+_STYLE = {"description_width": "84px"}
+_ROOM = "112px"  # for the names of options, which are longer than ours
+_WIDE = {"width": "100%", "margin": "1px 0"}
+
+
+class MethodsPanel:
+    """Controls of a grid of methods; knows what to show and whom to tell.
+
+    Parameters
+    ----------
+    comparison
+        Where layers, outputs and units come from.
+    settings
+        What the controls show first.
+    classes
+        Names of the output's units.
+    edit
+        Called with a function from the old settings to the new ones.
+    """
+
+    def __init__(
+        self, comparison: Comparison, settings: MethodsSettings, classes: Classes, edit: Edit
+    ) -> None:
+        self._comparison, self._classes, self._edit = comparison, classes, edit
+        self._showing = Showing()
+        # options of a method that is switched off stay as they were
+        self._known: dict[str, Explainer] = {name: explainer_of(name)[1] for name in names()}
+        self.layer = self._dropdown(
+            "Layer", "What is explained: the network's output, or a layer inside.", "layer"
+        )
+        self.output = self._dropdown("Output", "Which of the network's outputs.", "output")
+        self.unit = self._dropdown(
+            "Unit", "Which class or channel: the strongest of each image, or one for all.", "unit"
+        )
+        self.methods = {name: self._checkbox(name) for name in names()}
+        self.chosen = Dropdown(
+            description="Options of", style=_STYLE, layout=w.Layout(**_WIDE),
+            tooltip="The method whose options are shown below.",
+        )  # fmt: skip
+        self.chosen.observe(lambda _: self._open_options(), "value")
+        self.options: Controls | None = None
+        self._options_of: str | None = None
+        self._options_box = w.VBox(layout=w.Layout(width="100%", overflow="hidden"))
+        self.look = Controls(
+            settings, LOOK, lambda name, value: edit(lambda old: replace(old, **{name: value}))
+        )
+        self._layers = self._layer_options()
+        self.widget = self._laid_out()
+        self.show(settings)
+
+    def show(self, settings: MethodsSettings) -> None:
+        """Set every control to what ``settings`` say, without calling back."""
+        with self._showing:
+            self._show_target(settings)
+            shown = {name_of(method): method for method in settings.methods}
+            self._known |= shown
+            for name, box in self.methods.items():
+                box.value = name in shown
+            having = [name for name in shown if parameters_of(shown[name])]
+            options = [(shown[name].label, name) for name in having]
+            if self.chosen.options != tuple(options):
+                before = self.chosen.value
+                self.chosen.options = options
+                self.chosen.value = before if before in having else next(iter(having), None)
+            self.look.show(settings)
+            self.look["opacity"].disabled = settings.view != "overlay"
+            self._open_options()
+
+    def close(self) -> None:
+        """Close every control."""
+        close_all(self.widget)
+
+    def _show_target(self, settings: MethodsSettings) -> None:
+        outputs = dict.fromkeys(
+            name for network in self._comparison.networks for name in network.outputs
+        )
+        self._set(self.layer, self._layers, settings.layer)
+        choices = [("the only one" if one is None else text.plain(one), one) for one in outputs]
+        self._set(self.output, choices, settings.output)
+        inside = settings.layer is not None
+        self.output.layout.display = "none" if len(outputs) < 2 or inside else None
+        self._set(self.unit, self._unit_options(settings), settings.unit)
+
+    def _set(self, control: w.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
+        """Show a value; one that is not among the options comes last.
+
+        Values are wrapped: to ipywidgets, None means that nothing is chosen.
+        """
+        if all(value != one for _, one in options):
+            options = [*options, (text.plain(value), value)]
+        wrapped = tuple((label, (one,)) for label, one in options)
+        if control.options != wrapped:
+            control.options = wrapped
+        control.value = (value,)
+
+    def _unit_options(self, settings: MethodsSettings) -> list[tuple[str, Any]]:
+        networks = self._comparison.networks
+        if settings.layer is None:
+            counts = [network.outputs.get(settings.output, 0) for network in networks]
+            named: Classes = self._classes
+        else:
+            counts = [network.layers.get(settings.layer, 0) for network in networks]
+            named = {}
+        units = [
+            (f"{unit} · {text.plain(named[unit], 30)}" if unit in named else str(unit), unit)
+            for unit in range(max(counts, default=0))
+        ]
+        return [("the strongest", None), *units]
+
+    def _layer_options(self) -> list[tuple[str, Any]]:
+        """Return all layers; of several networks, with whose each one is."""
+        networks = self._comparison.networks
+        found: list[tuple[str, Any]] = [("Output", None)]
+        for name in dict.fromkeys(name for network in networks for name in network.layers):
+            having = [network.name for network in networks if name in network.layers]
+            whose = "" if len(having) == len(networks) else f" ({', '.join(having)} only)"
+            found.append((text.plain(f"{name}{whose}", 60), name))
+        return found
+
+    def _dropdown(self, label: str, help_: str, field: str) -> w.Dropdown:
+        control = Dropdown(description=label, tooltip=help_, style=_STYLE, layout=w.Layout(**_WIDE))
+        control.observe(lambda change: self._chose(field, change["new"]), "value")
+        return control
+
+    def _chose(self, field: str, chosen: tuple[Any] | None) -> None:
+        if self._showing.now or chosen is None:
+            return
+        (value,) = chosen
+        # a unit of one layer says nothing about another, and only the network has outputs
+        fresh: dict[str, Any] = {} if field == "unit" else {"unit": None}
+        if field == "layer":
+            fresh["output"] = None if value is not None else self._comparison.first_output
+        self._edit(lambda old: replace(old, **{**fresh, field: value}))
+
+    def _checkbox(self, name: str) -> w.Checkbox:
+        label = self._known[name].label
+        box = Checkbox(
+            description=label, indent=False, tooltip=f"Show a row for {label}.",
+            layout=w.Layout(width="auto", margin="0"),
+        )  # fmt: skip
+        box.observe(lambda change: self._switched(name, change["new"]), "value")
+        return box
+
+    def _switched(self, name: str, wanted: bool) -> None:
+        def change(old: MethodsSettings) -> MethodsSettings:
+            kept = {name_of(method): method for method in old.methods}
+            if wanted:
+                kept[name] = self._known[name]
+            else:
+                kept.pop(name, None)
+            ordered = [kept[one] for one in names() if one in kept]
+            return replace(old, methods=tuple(ordered))
+
+        if not self._showing.now:
+            self._edit(change)
+
+    def _open_options(self) -> None:
+        """Show the controls of the method that is chosen, set to what it has."""
+        name = self.chosen.value
+        if name == self._options_of and self.options is not None:
+            self.options.show(self._known[name])
+            return
+        before, self._options_of = self._options_box.children, name
+        self.options = None
+        if name is not None:
+            method = self._known[name]
+            self.options = Controls(
+                method, parameters_of(method), lambda field, value: self._option(name, field, value)
+            )
+        controls = [] if self.options is None else [*self.options.by_name.values()]
+        for control in controls:
+            control.style.description_width = _ROOM
+        self._options_box.children = controls
+        for control in before:
+            close_all(control)
+
+    def _option(self, name: str, field: str, value: Any) -> None:
+        def change(old: MethodsSettings) -> MethodsSettings:
+            methods: list[Any] = [
+                replace(one, **{field: value}) if name_of(one) == name else one  # type: ignore[type-var] # a dataclass
+                for one in old.methods
+            ]
+            return replace(old, methods=tuple(methods))
+
+        self._edit(change)
+
+    def _laid_out(self) -> w.VBox:
+        return w.VBox(
+            [
+                w.HTML(text.heading("What is explained")), self.layer, self.output, self.unit,
+                w.HTML(text.heading("Picture")), *(self.look[name] for name in LOOK),
+                w.HTML(text.heading("Methods")), *self.methods.values(),
+                self.chosen, self._options_box,
+            ],
+            layout=w.Layout(width="100%", overflow="hidden"),
+        )  # fmt: skip

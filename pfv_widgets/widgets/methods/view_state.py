@@ -1,0 +1,143 @@
+"""What a comparison of methods shows, in one frozen dataclass, and which cells that makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.comparison.cells import Comparison, Task
+from pfv_widgets.methods.comparison.rows import (
+    PFV_NAME,
+    Explainer,
+    PrincipalFeatures,
+    explainer_of,
+    explainers,
+)
+from pfv_widgets.methods.comparison.scales import SCALES
+from pfv_widgets.methods.core.target import Target
+from pfv_widgets.parameters import choice, slider, suggestion, validate
+
+VIEWS = ("heatmap", "overlay")
+# what stands there at first, as far as it is known: PFV, the methods of the paper, Grad-CAM
+_USUAL = (
+    PFV_NAME, "saliency", "deconvnet", "guided_backprop", "relevance", "grad_cam", "occlusion",
+)  # fmt: skip
+
+
+def _usual() -> tuple[Explainer, ...]:
+    known = [name for name in _USUAL if name == PFV_NAME or name in METHODS]
+    return tuple(explainers(known).values())
+
+
+@dataclass(frozen=True)
+class MethodsSettings:
+    """What the grid shows; edit with ``dataclasses.replace``.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the field, its value and the legal values.
+    """
+
+    methods: tuple[Explainer, ...] = field(default_factory=_usual)
+    """The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with options
+    of their own."""
+
+    layer: str | None = None
+    """What is explained: a layer's name; None: the network's output."""
+
+    unit: int | None = None
+    """Its unit; None: the strongest one of each image."""
+
+    output: str | int | None = None
+    """Which of several outputs, by name or position."""
+
+    view: str = choice(
+        "heatmap", VIEWS, label="View", help="The maps alone, or over the photos they explain."
+    )
+    opacity: float = slider(
+        0.65, 0.0, 1.0, 0.01, label="Opacity", help="Of the maps over the photos."
+    )
+    scale: str = choice(
+        "each map",
+        SCALES,
+        label="Scale",
+        help="Which pictures share their colours. Methods have different units: what all can "
+        "share is the rank of a pixel within its picture.",
+    )
+    across: int = slider(
+        4, 1, 8, 1, label="In a row", help="Pictures in a row; more of them are smaller."
+    )
+    first: int = 0
+    """Index of the first image on the page."""
+
+    def __post_init__(self) -> None:
+        validate(self)
+        object.__setattr__(self, "methods", tuple(explainers(self.methods).values()))
+        object.__setattr__(self, "unit", self.target.unit)
+        if isinstance(self.first, bool) or not isinstance(self.first, int):
+            raise PFVTypeError(f"first={self.first!r:.40}: expected the index of an image.")
+        if self.first < 0:
+            raise PFVValueError(f"first={self.first}: expected the index of an image, from 0.")
+
+    @property
+    def target(self) -> Target:
+        """What is explained."""
+        return Target(self.layer, self.unit, self.output)
+
+    def page(self, images: int, networks: int) -> range:
+        """Return the indices of the images on the page."""
+        size = max(1, self.across // networks)
+        first = min(self.first, images - 1) // size * size
+        return range(first, min(first + size, images))
+
+    def tasks(self, comparison: Comparison) -> list[Task]:
+        """Return the cells of the page, row by row; those that take long come last."""
+        networks = range(len(comparison.networks))
+        page = self.page(len(comparison.images), len(networks))
+        ordered = sorted(self.methods, key=lambda one: _family(one) == "input modification")
+        return [
+            Task(network, image, method, self.target)
+            for method in ordered
+            for image in page
+            for network in networks
+        ]
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults; methods only where they do."""
+        plain = MethodsSettings()
+        names = [one.name for one in dataclasses.fields(self)]
+        return {
+            name: getattr(self, name)
+            for name in names
+            if getattr(self, name) != getattr(plain, name)
+        }
+
+
+def settings_of(methods: object, changes: Mapping[str, Any]) -> MethodsSettings:
+    """Merge methods (None: the usual ones) and keyword ``changes``.
+
+    Raises
+    ------
+    PFVTypeError
+        For an unknown keyword, with the nearest ones.
+    """
+    known = [one.name for one in dataclasses.fields(MethodsSettings)]
+    for name in changes:
+        if name not in known:
+            raise PFVTypeError(f"{name!r} is no setting of the grid. {suggestion(name, known)}")
+    given = {} if methods is None else {"methods": tuple(explainers(methods).values())}
+    return MethodsSettings(**(given | dict(changes)))
+
+
+def name_of(method: Explainer) -> str:
+    """Name of a method in ``pfv_widgets.methods.METHODS``, or ``"pfv"``."""
+    return explainer_of(method)[0]
+
+
+def _family(method: Explainer) -> str:
+    return "" if isinstance(method, PrincipalFeatures) else method.family

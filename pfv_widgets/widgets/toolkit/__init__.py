@@ -1,0 +1,1 @@
+"""Controls, background work and history, which know no explorer."""

@@ -1,0 +1,82 @@
+"""Work in the background where only the latest wish counts."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from pfv_widgets.widgets.toolkit.shutdown import end_at_exit
+
+T = TypeVar("T")
+
+
+class LatestWins(Generic[T]):
+    """Run ``work(wish)`` in one thread; a wish that is not begun is replaced by a newer one.
+
+    Needs no event loop, so that it also works while a cell runs. The thread is started by the
+    first wish, and is a daemon: it never keeps a process alive. An error in the work is given
+    to ``threading.excepthook``, and the next wish is worked on as ever.
+    """
+
+    def __init__(self, work: Callable[[T], None]) -> None:
+        self._work = work
+        self._condition = threading.Condition()
+        self._wishes: list[T] = []
+        self._busy = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, wish: T) -> None:
+        """Ask for ``wish``; return at once."""
+        with self._condition:
+            if self._closed:
+                return
+            self._wishes = [wish]
+            self._condition.notify_all()
+            if self._thread is None:
+                end_at_exit(self)
+                self._thread = threading.Thread(target=self._run, name="pfv", daemon=True)
+                self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is wished and nothing runs; False where ``timeout`` s passed."""
+        if threading.current_thread() is self._thread:
+            return True  # the work itself asks: waiting for itself would never end
+        with self._condition:
+            return self._condition.wait_for(lambda: not self._wishes and not self._busy, timeout)
+
+    def newer(self, seconds: float = 0) -> bool:
+        """Whether a newer wish has come, or comes within ``seconds``: asked by the work itself."""
+        with self._condition:
+            return self._condition.wait_for(lambda: bool(self._wishes) or self._closed, seconds)
+
+    def close(self) -> None:
+        """Forget what is wished and let the thread end."""
+        with self._condition:
+            self._closed = True
+            self._wishes = []
+            self._condition.notify_all()
+
+    def ended(self, timeout: float) -> bool:
+        """Wait for the end of what runs; False where ``timeout`` seconds passed."""
+        return self.wait(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._wishes or self._closed)
+                if self._closed:
+                    return
+                wish, self._busy = self._wishes.pop(), True
+            try:
+                self._work(wish)
+            except Exception:
+                threading.excepthook(
+                    threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                )
+            finally:
+                with self._condition:
+                    self._busy = False
+                    self._condition.notify_all()

@@ -1,0 +1,182 @@
+"""Texts and small panels as HTML in which nothing foreign comes alive."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from pfv_widgets.engine.colouring.colour_maps import legend
+
+_MUTED = "opacity:.72"
+_RAMP_STEPS = 9
+
+# Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
+# needs both for itself. A widget whose kernel is gone is marked by ipywidgets with a sign in
+# every control, which moves them all: words in one place say more.
+STYLE = """<style>
+.pfv-explorer .widget-tab .lm-TabBar-tab { flex: 1 1 auto !important; min-width: 0 !important;
+  padding: 0 6px !important; color: var(--jp-ui-font-color0, inherit) !important; }
+.pfv-explorer .widget-tab .lm-TabBar-tabLabel { text-align: center; }
+.pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
+.pfv-explorer .widget-readout { min-width: 46px; max-width: 46px; }
+.pfv-explorer .pfv-toolbar .widget-readout { min-width: 62px; max-width: 62px; }
+.pfv-explorer canvas { cursor: crosshair; }
+.pfv-explorer canvas:focus { outline: none; }
+.pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
+.pfv-explorer .jupyter-widgets-disconnected::before,
+.pfv-explorer.jupyter-widgets-disconnected::before { display: none; }
+.pfv-explorer:not(.pfv-scripted) .pfv-copy { display: none; }
+.pfv-copied::after { content: " ✓"; }
+.pfv-lost { display: none; }
+.pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
+</style>
+<div class="pfv-lost" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
+style="color:#d93025">●</span> The kernel of this picture is gone: run the cell again to make it
+live.</div>"""
+
+
+def saved(picture: str) -> str:
+    """Return the picture of a saved notebook, PNG in base64, shown where no widget lives.
+
+    In a notebook on a new kernel it takes the place of the message that a model is not found.
+    """
+    cell, out = ".jp-OutputArea", ".jp-OutputArea-child"
+    return (
+        f"<style>.pfv-still{{display:none}} {cell}:not(:has(.pfv-explorer)) .pfv-still"
+        f"{{display:block}} {cell}:not(:has(.pfv-explorer)) {out}:has(+ {out} .pfv-still)"
+        '{display:none}</style><div class="pfv-still"><p>The picture that was saved: run the cell '
+        'to make it live.</p><img alt="Heatmaps of the batch with their legend" '
+        f'src="data:image/png;base64,{picture}"></div>'
+    )
+
+
+def plain(text: object, most: int = 40) -> str:
+    """Return one line of text for a label: no LaTeX, no control characters, cut to ``most``.
+
+    >>> plain("a $x$ b")
+    'a ＄x＄ b'
+    """
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    line = " ".join(line.split()).replace("$", "＄").replace("\\", "＼")
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def safe(text: object, most: int = 400) -> str:
+    """Return text for an HTML widget, escaped."""
+    return html.escape(plain(text, most))
+
+
+def status(text: str, *, kind: str = "ok", done: float | None = None) -> str:
+    """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
+
+    ``done`` in [0, 1] draws a bar below it.
+    """
+    colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#d98a00", "error": "#d93025"}
+    dot = f'<span aria-hidden="true" style="color:{colours[kind]}">●</span>'
+    role = "alert" if kind == "error" else "status"
+    return (
+        f'<div role="{role}" aria-live="polite" style="line-height:1.35;min-height:1.4em">'
+        f"{dot} {safe(text)}{_bar(done) if done is not None else ''}</div>"
+    )
+
+
+def _bar(done: float) -> str:
+    stops = f"#1a73e8 {100 * done:.0f}%, rgba(128,128,128,.3) 0"
+    return (
+        '<div aria-hidden="true" style="height:4px;border-radius:2px;max-width:320px;'
+        f'background:linear-gradient(to right,{stops})"></div>'
+    )
+
+
+def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
+    """Return what the chosen layer is: its name, class and shape."""
+    channels, height, width = shape
+    return (
+        f'<div style="line-height:1.3"><b>{safe(name, 60)}</b><br>'
+        f'<span style="{_MUTED}">{safe(kind)} · {channels} channels · {height} × {width} places'
+        "</span></div>"
+    )
+
+
+def hint(text: str) -> str:
+    """Return a quiet line of explanation."""
+    return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
+
+
+def place_line(
+    index: int,
+    name: str,
+    label: str | None,
+    weight: float,
+    *,
+    values: Sequence[float],
+    shown: Sequence[int],
+) -> str:
+    """Return what is known about an image, and the component values of a place in it.
+
+    Parameters
+    ----------
+    index, name, label, weight
+        Of the image; the label may be None.
+    values
+        Score of each component at the place; none where no place is pointed at.
+    shown
+        Indices of the components that are painted, which stand out.
+    """
+    parts = [f"{index}: {plain(name)}"]
+    parts += [plain(label)] if label else []
+    parts.append(f"weight {weight:g} in the basis" if weight > 0 else "not in the basis")
+    numbers = " ".join(_value(place, value, place in shown) for place, value in enumerate(values))
+    line = html.escape(" · ".join(parts))
+    values_line = f"<br>Components {numbers}" if numbers else ""
+    return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{line}{values_line}</div>'
+
+
+def _value(number: int, value: float, painted: bool) -> str:
+    figure = f"{value:+.2f}".replace("-", "−")
+    style = "white-space:nowrap" + ("" if painted else f";{_MUTED}")
+    return f'<span style="{style}">{number + 1}:&#8239;<b>{figure}</b></span>'
+
+
+def heading(text: str) -> str:
+    """Return the title of a group of controls."""
+    return f'<div style="font-weight:600;margin-top:4px">{safe(text)}</div>'
+
+
+def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: str) -> str:
+    """Return a row for each component shown: its colours and its share of the variance.
+
+    Parameters
+    ----------
+    ratios
+        Explained variance ratio of each component computed, in [0, 1].
+    shown
+        Indices of those that are painted, in order.
+    colour_map
+        Key of ``COLOUR_MAPS``.
+    """
+    ramps = (255 * legend(colour_map, len(shown), _RAMP_STEPS)).round().int().tolist()
+    largest = max((ratios[index] for index in shown), default=1) or 1
+    rows = [
+        _variance_row(index, ratios[index], largest, ramp)
+        for index, ramp in zip(shown, ramps, strict=True)
+    ]
+    total = sum(ratios[index] for index in shown)
+    return (
+        '<table role="table" aria-label="Explained variance" '
+        'style="border-spacing:0 3px;width:100%;line-height:1.1">'
+        f"{''.join(rows)}</table>"
+        f'<div style="{_MUTED}">{100 * total:.1f} % of the variance in all</div>'
+    )
+
+
+def _variance_row(index: int, ratio: float, largest: float, ramp: list[list[int]]) -> str:
+    stops = ",".join(f"rgb({r},{g},{b})" for r, g, b in ramp)
+    bar = f"width:{100 * ratio / largest:.0f}%;height:8px;background:currentColor;opacity:.35"
+    return (
+        f'<tr><td style="width:1.6em;text-align:right;padding-right:6px">{index + 1}</td>'
+        f'<td style="width:76px"><div title="low to high" style="height:14px;border-radius:3px;'
+        f'background:linear-gradient(to right,{stops})"></div></td>'
+        f'<td style="padding:0 6px 0 8px"><div style="{bar}"></div></td>'
+        f'<td style="width:3.6em;text-align:right">{100 * ratio:.1f} %</td></tr>'
+    )

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.colouring.weighting import (
+    WEIGHTINGS,
+    Level,
+    Weighting,
+    channel_sum,
+    enlarge,
+    weighted,
+)
+from tests import reference
+from tests.networks import seeded
+
+SIZE = (24, 20)
+every_weighting = pytest.mark.parametrize("name", WEIGHTINGS)
+
+
+@pytest.fixture
+def earlier() -> list[Tensor]:
+    """Activations of three earlier layers, some of them negative."""
+    shapes = [(3, 4, 24, 20), (3, 5, 11, 9), (3, 6, 6, 5)]
+    return [torch.randn(shape, generator=seeded(i)) + 0.3 for i, shape in enumerate(shapes)]
+
+
+@pytest.fixture
+def scores() -> Tensor:
+    return torch.randn(3, 2, 3, 3, generator=seeded(9))
+
+
+def levels_of(maps: list[Tensor]) -> list[Level]:
+    return [Level.of_sums(channel_sum(one), one.shape[1]) for one in maps]
+
+
+def brightness(size: tuple[int, int]) -> Tensor:
+    return torch.rand(3, 1, *size, generator=seeded(4))
+
+
+def applied(weighting: Weighting, maps: list[Tensor], scores: Tensor) -> Tensor:
+    return weighted(scores, weighting(levels_of(maps), brightness, SIZE), SIZE)
+
+
+@pytest.mark.parametrize("size", [(24, 20), (7, 5), (3, 3), (2, 9), (1, 1)])
+def test_enlarging_is_bilinear_without_aligned_corners(
+    scores: Tensor, size: tuple[int, int]
+) -> None:
+    np.testing.assert_allclose(enlarge(scores, size), reference.bilinear(scores, size), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["none", "flat", "hierarchical"])
+def test_weighting_follows_its_definition(name: str, earlier: list[Tensor], scores: Tensor) -> None:
+    found = applied(WEIGHTINGS[name], earlier, scores)
+    expected = reference.weighted(scores.double().numpy(), earlier, name, SIZE)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradual_multiplies_by_channel_means_and_ends_in_the_image(
+    earlier: list[Tensor], scores: Tensor
+) -> None:
+    found = applied(WEIGHTINGS["gradual"], earlier, scores)
+    expected = scores.double().numpy()
+    for one in reversed(earlier):
+        mean = one.double().numpy().mean(axis=1, keepdims=True)
+        expected = reference.bilinear(expected, mean.shape[2:]) * mean / np.abs(mean).max()
+    expected = reference.bilinear(expected, SIZE) * brightness(SIZE).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@every_weighting
+def test_weighting_gives_float_factors_that_enlarge_step_by_step(
+    name: str, earlier: list[Tensor]
+) -> None:
+    factors = WEIGHTINGS[name](levels_of(earlier), brightness, SIZE)
+    heights = [factor.shape[2] for factor in factors]
+    assert heights == sorted(heights)
+    for factor in factors:
+        assert factor.shape[:2] == (3, 1)
+        assert factor.dtype == torch.float32
+        assert bool(torch.isfinite(factor).all())
+
+
+@every_weighting
+def test_weighting_changes_no_input_and_repeats_itself(
+    name: str, earlier: list[Tensor], scores: Tensor
+) -> None:
+    levels = levels_of(earlier)
+    before = [level.total.clone() for level in levels]
+    first = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
+    first.zero_()  # what it returned is no view of what it was given
+    second = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
+    third = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
+    assert torch.equal(second, third)
+    assert all(torch.equal(a, level.total) for a, level in zip(before, levels, strict=True))
+
+
+@every_weighting
+@pytest.mark.parametrize("value", [0.0, 1.0, -2.0])
+def test_constant_or_silent_layers_keep_the_picture_finite(
+    name: str, value: float, earlier: list[Tensor], scores: Tensor
+) -> None:
+    maps = [torch.full_like(one, value) for one in earlier]
+    assert bool(torch.isfinite(applied(WEIGHTINGS[name], maps, scores)).all())
+
+
+def test_silent_layer_is_left_out_of_the_hierarchy(earlier: list[Tensor], scores: Tensor) -> None:
+    silent = [earlier[0], torch.zeros_like(earlier[1]), earlier[2]]
+    found = applied(WEIGHTINGS["hierarchical"], silent, scores)
+    torch.testing.assert_close(
+        found, applied(WEIGHTINGS["hierarchical"], [earlier[0], earlier[2]], scores)
+    )
+
+
+@pytest.mark.parametrize("name", ["hierarchical", "gradual"])
+def test_layer_that_is_negative_everywhere_turns_the_signs_once_only(
+    name: str, earlier: list[Tensor]
+) -> None:
+    # dividing by a negative maximum would turn them back where the map says otherwise
+    sums = -earlier[2].abs().sum(dim=1)
+    (factor,) = WEIGHTINGS[name]([Level.of_sums(sums, 6)], None, SIZE)
+    assert float(factor.max()) < 0
+    assert float(factor.min()) == -1
+
+
+@every_weighting
+def test_weighting_without_earlier_layers_does_nothing_but_enlarge(
+    name: str, scores: Tensor
+) -> None:
+    found = weighted(scores, WEIGHTINGS[name]([], None, SIZE), SIZE)
+    assert torch.equal(found, enlarge(scores, SIZE))
+
+
+@every_weighting
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_one_bad_place_spoils_neither_the_image_nor_the_batch(
+    name: str, bad: float, earlier: list[Tensor], scores: Tensor
+) -> None:
+    earlier[1][2, 0, 4, 4] = bad
+    levels = levels_of(earlier)
+    assert levels[1].broken == (2,)
+    found = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
+    assert bool(torch.isfinite(found).all())
+    assert levels[1].total[2, 4, 4] == 0
+    assert levels[0].broken == ()
+
+
+def test_channel_sums_of_half_precision_do_not_overflow() -> None:
+    maps = torch.full((2, 512, 3, 3), 3600.0, dtype=torch.float16)
+    assert channel_sum(maps).dtype == torch.float32
+    assert channel_sum(maps).unique().tolist() == [3600 * 512]
+
+
+def test_flat_factor_is_no_view_of_the_levels_at_the_same_size(earlier: list[Tensor]) -> None:
+    levels = levels_of(earlier[:1])
+    (factor,) = WEIGHTINGS["flat"](levels, None, SIZE)
+    kept = levels[0].total.clone()
+    factor.zero_()
+    assert torch.equal(levels[0].total, kept)
+
+
+def test_every_weighting_takes_levels_brightness_and_size() -> None:
+    for weighting in WEIGHTINGS.values():
+        assert len(inspect.signature(weighting).parameters) == 3

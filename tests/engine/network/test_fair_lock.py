@@ -1,0 +1,182 @@
+"""Threads take turns with a network; it comes back as it was once the last one is done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.fair_lock import Guests, Turns
+from pfv_widgets.engine.network.model_guard import _TURNS, give_way, guest
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.methods.attribution.attribute import attribute
+from tests.networks import blobs, tiny
+
+
+def started(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def ended(*threads: threading.Thread) -> None:
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def queued(turns: Turns, number: int) -> None:
+    """Wait until so many threads stand in the queue."""
+    for _ in range(2000):
+        with turns._changed:
+            if len(turns._waiting) == number:
+                return
+        threading.Event().wait(0.005)
+    raise AssertionError(f"{len(turns._waiting)} threads wait, not {number}")
+
+
+def test_turns_are_taken_in_the_order_of_asking() -> None:
+    turns, order, threads = Turns(), [], []
+
+    def ask(number: int) -> None:
+        with turns, turns:
+            order.append(number)
+
+    with turns:
+        for number in range(5):
+            threads.append(started(lambda number=number: ask(number)))  # type: ignore[misc]
+            queued(turns, number + 1)
+        assert order == []
+    ended(*threads)
+    assert order == list(range(5))
+
+
+def test_who_gives_way_goes_on_after_those_who_wait() -> None:
+    turns, order = Turns(), []
+
+    def ask() -> None:
+        with turns:
+            order.append("other")
+
+    with turns:
+        turns.give_way()  # nobody waits
+        thread = started(ask)
+        queued(turns, 1)
+        with turns:
+            turns.give_way()  # held twice: the outer work is in the middle of something
+        order.append("first")
+        turns.give_way()
+        order.append("again")
+    ended(thread)
+    assert order == ["first", "other", "again"]
+
+
+def test_interrupt_while_waiting_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns()
+    failed = threading.Event()
+
+    def interrupted() -> None:
+        def wait() -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(turns._changed, "wait", wait)
+        with pytest.raises(KeyboardInterrupt):
+            turns.__enter__()
+        monkeypatch.undo()
+        failed.set()
+
+    with turns:
+        ended(started(interrupted))
+        assert failed.is_set()
+    done = threading.Event()
+
+    def ask() -> None:
+        with turns:
+            done.set()
+
+    ended(started(ask))
+    assert done.is_set()
+
+
+def test_other_threads_paint_while_a_long_method_works() -> None:
+    model, images = tiny(), blobs(4)
+    model.train()
+    pfv = PFV(model, images, device="cpu")
+    painted, states = threading.Event(), []
+
+    def paint() -> None:
+        pfv.render(layer=pfv.layers[0].name)
+        states.append(model.training)
+        painted.set()
+
+    threads: list[threading.Thread] = []
+
+    def progress(done: int, total: int) -> None:
+        if done == 8:
+            threads.append(started(paint))
+            queued(_TURNS, 1)
+        elif 8 < done < total:
+            painted.wait(0.2)
+            assert not model.training
+        elif done == total:
+            assert painted.is_set()
+
+    alone = attribute(tiny(), images, "rise", masks=64, batch_size=8)
+    found = attribute(model, images, "rise", masks=64, batch_size=8, progress=progress)
+    ended(*threads)
+    assert states == [False]  # still in use by the method
+    assert all(module.training for module in model.modules())
+    torch.testing.assert_close(found.signed, alone.signed)
+
+
+class Counting(nn.Module):
+    """Writes a buffer in each pass, in evaluation too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("runs", torch.zeros(1))
+
+    def forward(self, values: Tensor) -> Tensor:
+        self.runs += 1
+        return values
+
+
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_shared_parts_come_back_when_the_last_guest_leaves(first_out: int) -> None:
+    part = Counting().train()
+    whole = nn.Sequential(part, nn.Dropout()).train()
+    guests = Guests()
+    held = [guests.arrive(whole), guests.arrive(part)]
+    part(torch.ones(1))
+    assert not part.training
+    guests.leave(held[first_out])
+    assert not part.training
+    part(torch.ones(1))
+    assert part.runs.item() == 2
+    guests.leave(held[1 - first_out])
+    assert part.training
+    assert whole.training
+    assert whole[1].training
+    assert part.runs.item() == 0
+
+
+def test_buffer_that_cannot_be_copied_leaves_every_module_as_it_was() -> None:
+    class Large(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("numbers", torch.zeros(1))
+
+    model = nn.Sequential(nn.Dropout(), Large()).train()
+
+    class Failing(torch.Tensor):
+        def detach(self) -> Tensor:
+            raise MemoryError
+
+    model[1]._buffers["numbers"] = torch.zeros(1).as_subclass(Failing)
+    with pytest.raises(MemoryError), guest(model):
+        pass
+    assert all(module.training for module in model.modules())
+    give_way()  # nothing is held

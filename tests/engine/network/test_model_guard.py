@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from pfv_widgets.engine.network.model_guard import (
+    available_devices,
+    choose_device,
+    clean_name,
+    floating_dtype,
+    place,
+    unwrap,
+)
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from tests.networks import Function, blobs, tiny
+
+HOOKS = [name for name in vars(nn.Module()) if "hooks" in name and name != "_is_full_backward_hook"]
+
+
+@contextmanager
+def given_back_as_it_came(model: nn.Module) -> Iterator[None]:
+    """Compare everything that a guest has before and after."""
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    hooks = [{name: dict(getattr(module, name) or {}) for name in HOOKS} for module in modules]
+    parameters = [(one, one.requires_grad, one.grad, one._version) for one in model.parameters()]
+    buffers = dict(model.named_buffers())
+    state = copy.deepcopy(model.state_dict())
+    grads, random = torch.is_grad_enabled(), torch.get_rng_state()
+    yield
+    assert list(model.modules()) == modules
+    assert [module.training for module in modules] == modes
+    now = [{name: dict(getattr(module, name) or {}) for name in HOOKS} for module in modules]
+    assert now == hooks
+    for one, (same, requires_grad, grad, version) in zip(
+        model.parameters(), parameters, strict=True
+    ):
+        assert one is same
+        assert one.requires_grad == requires_grad
+        assert one.grad is grad
+        assert one._version == version
+    assert all(buffer is buffers[name] for name, buffer in model.named_buffers())
+    assert list(state) == list(model.state_dict())
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert torch.is_grad_enabled() == grads
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def mixed() -> nn.Sequential:
+    """Modules in both modes, frozen and trained parameters, some with a gradient."""
+    network = tiny()
+    network.train()
+    network[1].eval()
+    network[5].weight.requires_grad_(False)
+    network[0].weight.grad = torch.ones_like(network[0].weight)
+    network.register_forward_hook(lambda *_: None)
+    network[2].register_forward_pre_hook(lambda *_: None)
+    return network
+
+
+class Failing(nn.Module):
+    """Raise an error once a flag is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+
+    def forward(self, value: Tensor) -> Tensor:
+        if self.error is not None:
+            raise self.error
+        return value
+
+
+def test_hooks_of_all_kinds_are_watched() -> None:
+    assert {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks"} <= set(HOOKS)
+
+
+@pytest.mark.parametrize("changes", [{}, {"layer": "4"}, {"weighting": "gradual"}])
+def test_model_comes_back_as_it_came(changes: dict[str, Any]) -> None:
+    network, images = mixed(), blobs(3)
+    tensor, pixels = images.tensor.clone(), images.pixels.copy()
+    with given_back_as_it_came(network):
+        PFV(network, images, device="cpu", chunk_size=2).render(**changes)
+    assert torch.equal(images.tensor, tensor)
+    assert (images.pixels == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (RuntimeError("it broke"), PFVValueError),
+        (KeyError("it broke"), PFVValueError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_model_comes_back_as_it_came_from_a_failure(
+    error: BaseException, seen: type[BaseException]
+) -> None:
+    failing = Failing()
+    network = nn.Sequential(*mixed()[:6], failing, nn.Conv2d(8, 8, 3), nn.ReLU())
+    network.train()
+    pfv = PFV(network, blobs(2), device="cpu")
+    failing.error = error
+    with given_back_as_it_came(network):
+        with pytest.raises(seen):
+            pfv.render(layer="7")
+        with pytest.raises(seen):
+            PFV(network, blobs(2), device="cpu")
+    failing.error = None
+    assert float(pfv.render(layer="7").heatmaps.std()) > 0.01
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+def test_mode_of_gradients_around_does_not_matter(mode: Callable[[], Any]) -> None:
+    network = mixed()
+    expected = PFV(network, blobs(2), device="cpu").render()
+    with mode():
+        found = PFV(network, blobs(2), device="cpu").render()
+        assert torch.is_grad_enabled() == (mode is torch.enable_grad)
+    torch.testing.assert_close(found.heatmaps.clone(), expected.heatmaps)
+    assert not found.heatmaps.requires_grad
+    assert not found.scores.requires_grad
+
+
+def test_model_made_in_inference_mode_gives_a_picture() -> None:
+    with torch.inference_mode():
+        network = tiny()
+    found = PFV(network, blobs(2), device="cpu").render()
+    torch.testing.assert_close(
+        found.heatmaps, PFV(tiny(), blobs(2), device="cpu").render().heatmaps
+    )
+
+
+def test_model_in_training_mode_gives_the_picture_of_evaluation() -> None:
+    trained = tiny().train()
+    trained.insert(3, nn.Dropout(0.9))
+    plain = copy.deepcopy(trained).eval()
+    found = PFV(trained, blobs(3), device="cpu").render()
+    assert torch.equal(found.heatmaps, PFV(plain, blobs(3), device="cpu").render().heatmaps)
+
+
+class Counting(nn.Module):
+    """Buffers that the forward pass changes in place and replaces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("runs", torch.zeros((), dtype=torch.long))
+        self.register_buffer("last", torch.full((2,), float("nan")))
+
+    def forward(self, value: Tensor) -> Tensor:
+        self.runs += 1
+        self.last = value.flatten()[:2]
+        return value * 2
+
+
+def test_buffers_that_the_forward_pass_writes_are_restored() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), Counting(), nn.Conv2d(5, 5, 3), nn.ReLU())
+    last = network[1].last
+    PFV(network, blobs(2), device="cpu").render(layer="2")
+    assert int(network[1].runs) == 0
+    assert network[1].last is last
+    assert bool(last.isnan().all())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_traced_and_scripted_networks_are_refused_with_the_reason() -> None:
+    example = torch.zeros(1, 3, 32, 32)
+    for model in (torch.jit.trace(tiny(), example), torch.jit.script(tiny())):
+        with pytest.raises(PFVTypeError, match=r"ignores hooks.*Pass the eager nn\.Module"):
+            PFV(model, blobs(1), device="cpu")
+
+
+@pytest.mark.parametrize("model", [None, "resnet18", nn.Conv2d, lambda images: images])
+def test_anything_but_a_module_is_refused_by_its_type(model: Any) -> None:
+    with pytest.raises(
+        PFVTypeError, match=rf"expected a torch\.nn\.Module, got {type(model).__name__}\."
+    ):
+        PFV(model, blobs(1), device="cpu")
+
+
+def test_parameters_without_numbers_are_named() -> None:
+    with pytest.raises(PFVValueError, match=r"parameter '0\.weight' is on the meta device"):
+        PFV(tiny().to("meta"), blobs(1), device="cpu")
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
+    with pytest.raises(PFVValueError, match=r"parameter '0\.weight' is not initialised"):
+        PFV(lazy, blobs(1), device="cpu")
+    assert "Lazy" in type(lazy[0]).__name__
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    return torch.compile(network, backend="eager")
+
+
+def compiled_inside(network: nn.Sequential) -> nn.Module:
+    network[4] = torch.compile(network[4], backend="eager")
+    return network
+
+
+def compiled_in_place(network: nn.Sequential) -> nn.Module:
+    network.compile(backend="eager")
+    network[4].compile(backend="eager")
+    return network
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        compiled,
+        compiled_inside,
+        compiled_in_place,
+        nn.DataParallel,
+        lambda network: compiled(nn.DataParallel(network)),
+    ],
+)
+@pytest.mark.parametrize("warm", [False, True])
+def test_wrapped_network_gives_the_same_picture_under_the_same_names(
+    wrap: Callable[[nn.Module], nn.Module], warm: bool
+) -> None:
+    plain = PFV(tiny(), blobs(2), device="cpu")
+    network = wrap(tiny())
+    if warm:  # what is compiled already asks for no hooks
+        with torch.no_grad():
+            network(blobs(2).tensor)
+    wrapped = PFV(network, blobs(2), device="cpu")
+    assert [layer.name for layer in wrapped.layers] == [layer.name for layer in plain.layers]
+    for name in ("4", "module.4", "_orig_mod.4", "module._orig_mod.4"):
+        found = wrapped.render(layer=name)
+        assert found.layer == "4"
+        torch.testing.assert_close(found.heatmaps, plain.render(layer="4").heatmaps)
+
+
+def test_network_with_a_part_that_is_called_module_keeps_its_names() -> None:
+    pfv = PFV(AveragedModel(tiny()), blobs(2), device="cpu")
+    assert pfv.default_layer == "module.10"
+    expected = PFV(tiny(), blobs(2), device="cpu").render(layer="4")
+    torch.testing.assert_close(pfv.render(layer="module.4").heatmaps, expected.heatmaps)
+
+
+def test_names_lose_what_wrappers_add() -> None:
+    assert clean_name("module._orig_mod.features.3") == "features.3"
+    assert clean_name("block._orig_mod.conv") == "block.conv"
+    assert clean_name("features.module.3") == "features.module.3"
+
+
+def test_network_that_fails_on_the_images_is_told_with_their_shape() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 2))
+    with pytest.raises(
+        PFVValueError, match=r"failed on a batch of shape .*3, 32, 32.*size="
+    ) as one:
+        PFV(network, blobs(1), device="cpu")
+    assert isinstance(one.value.__cause__, RuntimeError)
+
+
+def test_network_that_takes_more_than_images_is_told() -> None:
+    class Masked(nn.Module):
+        def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+            return images * mask
+
+    with pytest.raises(PFVValueError, match=r"It takes more than the images. Wrap it in a module"):
+        PFV(Masked(), blobs(1), device="cpu")
+
+
+def test_network_without_parameters_gives_a_picture() -> None:
+    network = nn.Sequential(Function(lambda x: x * 2), nn.AvgPool2d(2), nn.AvgPool2d(2))
+    assert floating_dtype(network) == torch.float32
+    assert float(PFV(network, blobs(2), device="cpu").render().heatmaps.std()) > 0.05
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "auto"])
+def test_network_on_its_device_is_not_copied(device: Any) -> None:
+    network = tiny()
+    chosen = choose_device(network, "cpu" if len(available_devices()) > 2 else device)
+    assert place(unwrap(network), chosen) is network
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta", 3.5, None])
+def test_device_that_cannot_be_used_is_named(device: Any) -> None:
+    with pytest.raises(PFVValueError, match=r"device=.*'cpu'"):
+        choose_device(tiny(), device)
+
+
+@pytest.mark.gpu
+def test_network_is_copied_to_the_accelerator_and_gives_the_same_picture() -> None:
+    network = tiny()
+    accelerator = available_devices()[-1]
+    with given_back_as_it_came(network):
+        pfv = PFV(network, blobs(3), device=accelerator)
+        found = pfv.render()
+    assert {one.device.type for one in network.parameters()} == {"cpu"}
+    assert found.heatmaps.device.type == pfv.device.type == accelerator
+    expected = PFV(network, blobs(3), device="cpu").render()
+    torch.testing.assert_close(found.heatmaps.cpu(), expected.heatmaps, rtol=0, atol=2e-3)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.pipeline.functional import few, heatmaps_from_activations
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from tests import reference
+from tests.networks import Function, blobs, seeded, tiny
+
+BAD = pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+
+
+def activations(images: int = 3) -> list[Tensor]:
+    shapes = [(images, 4, 20, 16), (images, 6, 10, 8), (images, 9, 5, 4)]
+    return [torch.randn(shape, generator=seeded(i)) + 0.5 for i, shape in enumerate(shapes)]
+
+
+def spoiling(network: nn.Sequential, place: int, image: int, bad: float) -> nn.Sequential:
+    """Let one layer give one bad number in one image, whatever the chunks are."""
+    marked = blobs(4).tensor[image]
+
+    def spoil(maps: Tensor) -> Tensor:
+        maps = maps.clone()
+        for index, one in enumerate(seen[-1]):
+            if torch.equal(one, marked):
+                maps[index, 0, 1, 1] = bad
+        return maps
+
+    seen: list[Tensor] = []
+    network.insert(place, Function(spoil))
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    return network
+
+
+@pytest.mark.parametrize("weighting", ["none", "flat", "hierarchical"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_activations_give_the_picture_of_the_slow_oracle(weighting: str, number: int) -> None:
+    maps = activations()
+    settings = Settings(weighting=weighting, components=3, channels=tuple(range(3)))
+    frame = heatmaps_from_activations(maps, settings, size=(24, 20))
+    expected = reference.heatmaps(maps, frame.scores, weighting, (24, 20))
+    np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-4)
+
+    fewer = Settings(weighting=weighting, components=number)
+    kept = heatmaps_from_activations(maps, fewer, size=(24, 20))
+    np.testing.assert_allclose(kept.scores, frame.scores[:, :number], atol=1e-4)
+
+
+def test_channels_choose_and_order_what_is_painted() -> None:
+    maps = activations()
+    plain = heatmaps_from_activations(maps, Settings())
+    turned = heatmaps_from_activations(maps, Settings(channels=(2, 0, 1)))
+    torch.testing.assert_close(turned.heatmaps, plain.heatmaps[..., [2, 0, 1]])
+    assert torch.equal(turned.scores, plain.scores)
+
+
+def test_size_is_that_of_the_first_activations_unless_given() -> None:
+    assert heatmaps_from_activations(activations()).heatmaps.shape == (3, 20, 16, 3)
+    assert heatmaps_from_activations(activations(), size=(7, 9)).heatmaps.shape == (3, 7, 9, 3)
+
+
+def test_activations_are_left_as_they_were() -> None:
+    maps = [one.requires_grad_() for one in activations()]
+    before = [one.detach().clone() for one in maps]
+    frame = heatmaps_from_activations(maps, Settings(weighting="gradual"))
+    frame.heatmaps.zero_()
+    frame.scores.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(maps, before, strict=True))
+    assert all(one.grad is None for one in maps)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        (torch.zeros(2, 3, 4, 4), PFVTypeError, "got one tensor, expected a list"),
+        ([], PFVValueError, "activations is empty"),
+        ([np.zeros((2, 3, 4, 4))], PFVTypeError, r"activations\[0\] is ndarray"),
+        ([torch.zeros(2, 3, 4, 4).int()], PFVTypeError, r"activations\[0\] is torch.int32"),
+        ([torch.zeros(3, 4, 4)], PFVValueError, r"activations\[0\] has shape \(3, 4, 4\)"),
+        ([torch.zeros(0, 3, 4, 4)], PFVValueError, "no empty side"),
+        ([torch.zeros(3, 3, 4, 4), torch.zeros(2, 3, 4, 4)], PFVValueError, "the same N"),
+    ],
+)
+def test_activations_that_cannot_be_used_are_named(
+    given: Any, kind: type[PFVError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        heatmaps_from_activations(given)
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, -3e3])
+def test_constant_activations_are_an_error(value: float) -> None:
+    with pytest.raises(PFVValueError, match="the same activations at every place"):
+        heatmaps_from_activations([torch.full((2, 5, 4, 4), value)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((2, 2, 4, 4), "has 2 channels .* at most 2"), ((1, 9, 1, 3), "3 places in 1 images.* 2")],
+)
+def test_fewer_channels_or_places_than_components_are_told(
+    shape: tuple[int, ...], words: str
+) -> None:
+    with pytest.raises(PFVValueError, match=rf"components=3, but activations {words}|{words}"):
+        heatmaps_from_activations([torch.randn(shape)])
+
+
+@BAD
+def test_bad_number_in_the_layer_names_the_image_and_weight_0_helps(bad: float) -> None:
+    network = spoiling(tiny(), 9, 2, bad)
+    pfv = PFV(network, blobs(4), device="cpu")
+    with pytest.raises(PFVValueError, match=r"layer='9' is NaN or infinite in image 2 .*weight 0"):
+        pfv.render(layer="9")
+    frame = pfv.render(layer="9", images=(1, 1, 0, 1))
+    assert bool(torch.isfinite(frame.heatmaps).all())
+    assert bool(torch.isfinite(frame.scores).all())
+    alone = PFV(tiny(), blobs(4).subset([0, 1, 3]), device="cpu").render(layer="8")
+    assert float((frame.heatmaps[[0, 1, 3]] - alone.heatmaps).abs().max()) < 1e-4
+
+
+@BAD
+@pytest.mark.parametrize("weighting", ["flat", "hierarchical", "gradual"])
+def test_bad_number_in_an_earlier_layer_spoils_no_other_image(weighting: str, bad: float) -> None:
+    clean = activations()
+    spoilt = [one.clone() for one in clean]
+    spoilt[1][2, 0, 3, 3] = bad
+    frame = heatmaps_from_activations(spoilt, Settings(weighting=weighting))
+    assert bool(torch.isfinite(frame.heatmaps).all())
+    (warning,) = frame.warnings
+    assert "activations[1] is NaN or infinite in image 2" in warning
+
+    # the place weights nothing, as it would where the layer is silent there
+    silent = [one.clone() for one in clean]
+    silent[1][2, :, 3, 3] = 0
+    expected = heatmaps_from_activations(silent, Settings(weighting=weighting))
+    torch.testing.assert_close(frame.heatmaps, expected.heatmaps)
+    assert expected.warnings == ()
+    assert heatmaps_from_activations(spoilt, Settings(weighting="none")).warnings == ()
+
+
+def test_bad_number_in_an_earlier_layer_of_a_network_is_told() -> None:
+    class Split(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bad = Function(spoiled)
+            self.down = nn.Conv2d(3, 6, 2, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.bad(images)
+            return self.down(images)
+
+    def spoiled(images: Tensor) -> Tensor:
+        marked = images[:, :1, :1, :1] == 7
+        return torch.where(marked & (images == images.amax()), float("nan"), images)
+
+    images, network = blobs(3), Split()
+    plain = PFV(network, images, device="cpu").render(layer="down")
+    assert plain.warnings == ()
+    images.tensor[1, 0, 0, 0] = 7
+    frame = PFV(network, images, device="cpu", chunk_size=1).render(layer="down")
+    assert any("bad is NaN or infinite in image 1:" in warning for warning in frame.warnings)
+    assert bool(torch.isfinite(frame.heatmaps).all())
+
+
+def test_weighting_without_earlier_layers_is_told() -> None:
+    (warning,) = heatmaps_from_activations(activations()[-1:]).warnings
+    assert "weighting 'flat' does nothing" in warning
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_activations_are_summed_in_float32(dtype: torch.dtype) -> None:
+    early = (3600 * torch.rand(2, 512, 12, 12, generator=seeded())).to(dtype)
+    last = (3600 * torch.rand(2, 512, 6, 6, generator=seeded(1))).to(dtype)
+    frame = heatmaps_from_activations([early, last])
+    exact = heatmaps_from_activations([early.float(), last.float()])
+    assert frame.heatmaps.dtype == frame.scores.dtype == torch.float32
+    torch.testing.assert_close(frame.heatmaps, exact.heatmaps)
+    expected = reference.heatmaps([early.float(), last.float()], frame.scores, "flat", (12, 12))
+    np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float16, 0.01), (torch.bfloat16, 0.08)])
+def test_network_in_half_precision_gives_nearly_the_picture_of_float32(
+    dtype: torch.dtype, limit: float
+) -> None:
+    half = PFV(tiny().to(dtype), blobs(3), device="cpu").render()
+    full = PFV(tiny(), blobs(3), device="cpu").render()
+    signs = reference.aligned(half.scores, full.scores)
+    assert (signs > 0).all()
+    assert half.heatmaps.dtype == torch.float32
+    assert float((half.heatmaps - full.heatmaps).abs().mean()) < limit
+
+
+def test_double_precision_is_kept() -> None:
+    maps = [one.double() for one in activations()]
+    frame = heatmaps_from_activations(maps)
+    assert frame.basis.components.dtype == torch.float64
+    expected = reference.heatmaps(maps, frame.scores, "flat", (20, 16))
+    np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-9)
+
+
+def test_few_indices_are_written_out_and_many_counted() -> None:
+    assert few([1, 4]) == "1, 4"
+    assert few(range(9)) == "0, 1, 2, 3, 4, 5 and 3 more"

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pfv_widgets.engine.pipeline import cache as caches
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from tests.networks import blobs, counted, tiny
+
+
+@pytest.fixture
+def network() -> nn.Sequential:
+    return tiny()
+
+
+@pytest.fixture
+def pfv(network: nn.Sequential) -> PFV:
+    return PFV(network, blobs(4), device="cpu")
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the stages that computed something, in order of their ends."""
+    made: list[str] = []
+    get = caches.ByteBoundedCache.get
+
+    def spied(self: caches.ByteBoundedCache, key: Any, make: Any) -> Any:
+        def noted() -> Any:
+            value = make()
+            made.append(key[0])
+            return value
+
+        return get(self, key, noted)
+
+    monkeypatch.setattr(caches.ByteBoundedCache, "get", spied)
+    return made
+
+
+def same(first: Frame, second: Frame, tolerance: float = 1e-5) -> None:
+    assert float((first.heatmaps - second.heatmaps).abs().max()) < tolerance
+
+
+def test_frame_has_the_size_of_the_images_and_tells_where_it_is_from(pfv: PFV) -> None:
+    frame = pfv.render(components=4)
+    assert frame.heatmaps.shape == (4, 32, 32, 3)
+    assert frame.heatmaps.dtype == torch.float32
+    assert bool(((frame.heatmaps >= 0) & (frame.heatmaps <= 1)).all())
+    assert frame.scores.shape == (4, 4, 8, 8)
+    assert frame.basis.components.shape == (4, 8)
+    assert frame.layer == frame.basis.layer == pfv.default_layer
+    assert frame.pixels is pfv.images.pixels
+    assert frame.names == pfv.images.names
+    assert frame.settings == Settings(components=4, layer=pfv.default_layer)
+
+
+@pytest.mark.parametrize("weighting", ["none", "flat", "hierarchical"])
+def test_frame_is_that_of_the_activations_caught_by_hand(
+    network: nn.Sequential, weighting: str
+) -> None:
+    images = blobs(3, 32, 40)
+    found = PFV(network, images, device="cpu").render(layer="8", weighting=weighting)
+    with torch.no_grad():
+        first = network[:3](images.tensor)
+        second = network[3:7](first)
+        last = network[7:9](second)
+    expected = heatmaps_from_activations(
+        [first, second, last], Settings(weighting=weighting), size=(32, 40)
+    )
+    same(found, expected, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "below"),
+    [
+        ({"opacity": 0.1}, []),
+        ({"view": "photo"}, []),
+        ({"sigma": 2.0}, []),
+        ({"colour_map": "safe"}, []),
+        ({"normalisation": "component"}, []),
+        ({"channels": (2, 1, 0)}, []),
+        ({"weighting": "hierarchical"}, ["factors"]),
+        ({"weighting": "gradual"}, ["brightness", "factors"]),
+        ({"components": 5}, ["basis", "scores"]),
+        ({"images": (1, 0, 2, 1)}, ["basis", "scores"]),
+        ({"layer": "4"}, ["captured", "moments", "basis", "scores", "factors"]),
+    ],
+)
+def test_change_runs_the_stages_below_it_and_nothing_above(
+    network: nn.Sequential, pfv: PFV, stages: list[str], changes: dict[str, Any], below: list[str]
+) -> None:
+    settings = Settings()
+    pfv.render(settings)
+    assert sorted(set(stages)) == ["basis", "captured", "factors", "moments", "scores"]
+    stages.clear()
+    with counted(network) as passes:
+        pfv.render(replace(settings, **changes))
+    assert stages == below
+    assert len(passes) == ("captured" in below)
+
+
+def test_going_back_to_what_was_shown_computes_nothing(pfv: PFV, stages: list[str]) -> None:
+    first = pfv.render()
+    pfv.render(layer="4")
+    pfv.render(images=(1, 1, 1, 0))
+    stages.clear()
+    assert torch.equal(pfv.render().heatmaps, first.heatmaps)
+    assert stages == []
+
+
+def test_new_layer_takes_one_forward_pass_that_ends_at_the_layer(
+    network: nn.Sequential, pfv: PFV
+) -> None:
+    with counted(*network) as ran:
+        pfv.render(layer="5")
+    assert ran == list(network[:6])
+
+
+def test_every_chunk_is_one_forward_pass_and_changes_nothing(network: nn.Sequential) -> None:
+    images = blobs(5)
+    frames = []
+    for chunk_size, passes in ((1, 3), (2, 2), (5, 1), (64, 1)):  # the survey ran two of five
+        pfv = PFV(network, images, device="cpu", chunk_size=chunk_size)
+        with counted(network) as ran:
+            frames.append(pfv.render())
+        assert len(ran) == passes
+    for frame in frames[1:]:
+        same(frame, frames[0])
+
+
+@pytest.mark.parametrize("chunk_size", [0, -1, 1.5, True, "2"])
+def test_chunk_size_must_be_a_whole_number(network: nn.Sequential, chunk_size: Any) -> None:
+    with pytest.raises(PFVValueError, match=r"chunk_size="):
+        PFV(network, blobs(1), device="cpu", chunk_size=chunk_size)
+
+
+@pytest.mark.parametrize("memory", [0, 20_000])
+def test_little_memory_gives_the_same_pictures_within_its_bound(
+    network: nn.Sequential, memory: int
+) -> None:
+    images = blobs(4)
+    rich, poor = (PFV(network, images, device="cpu", memory=m) for m in (2 << 30, memory))
+    for changes in ({}, {"layer": "4"}, {"components": 5}, {"images": (1, 0, 1, 1)}, {}):
+        same(poor.render(**changes), rich.render(**changes))
+        assert poor.cache.nbytes <= memory or len(poor.cache) == 1
+    assert rich.cache.nbytes > 20_000
+
+
+def test_closing_frees_all_and_the_next_picture_is_the_same(pfv: PFV) -> None:
+    before = pfv.render()
+    pfv.close()
+    assert (len(pfv.cache), pfv.cache.nbytes) == (0, 0)
+    same(pfv.render(), before)
+
+
+def test_ready_is_a_layer_whose_maps_are_kept(pfv: PFV) -> None:
+    assert not pfv.is_ready(None)
+    pfv.render()
+    assert pfv.is_ready(None)
+    assert pfv.is_ready(pfv.default_layer)
+    assert not pfv.is_ready("4")
+
+
+def test_size_is_that_of_the_heatmaps_alone(pfv: PFV) -> None:
+    frame = pfv.render(size=(20, 50))
+    assert frame.heatmaps.shape == (4, 20, 50, 3)
+    assert frame.scores.shape == pfv.render().scores.shape
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [
+        (3, PFVTypeError),
+        ((3,), PFVTypeError),
+        ((2.5, 3), PFVTypeError),
+        ((0, 3), PFVValueError),
+        ((9000, 3), PFVValueError),
+    ],
+)
+def test_size_that_cannot_be_used_is_named(pfv: PFV, size: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"size="):
+        pfv.render(size=size)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": (1, 1)}, "2 weights for a batch of 4 images"),
+        ({"images": (0, 0, 0, 0)}, "every weight is 0"),
+        ({"components": 9}, "has 8 channels and .* choose at most 8"),
+        ({"layer": "conv1"}, "'conv1' is not in this network"),
+        ({"colormap": "rgb"}, "Did you mean 'colour_map'"),
+    ],
+)
+def test_failure_is_named_and_loses_nothing_that_was_kept(
+    network: nn.Sequential, pfv: PFV, changes: dict[str, Any], words: str
+) -> None:
+    before = pfv.render()
+    with counted(network) as passes:
+        with pytest.raises((PFVValueError, PFVTypeError), match=words):
+            pfv.render(**changes)
+        assert torch.equal(pfv.render().heatmaps, before.heatmaps)
+    assert passes == []
+
+
+def test_one_image_that_is_not_square_gives_a_picture(network: nn.Sequential) -> None:
+    frame = PFV(network, blobs(1, 24, 56), device="cpu").render(components=1, colour_map="safe")
+    assert frame.heatmaps.shape == (1, 24, 56, 3)
+    assert float(frame.heatmaps.std()) > 0.05
+
+
+def test_layer_of_one_channel_gives_one_component() -> None:
+    pfv = PFV(nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU()), blobs(1), device="cpu")
+    assert float(pfv.render(layer="0", components=1).heatmaps.std()) > 0.05
+    with pytest.raises(PFVValueError, match=r"components=3.*has 1 channels.*choose at most 1"):
+        pfv.render(layer="0")
+
+
+def test_components_are_bounded_by_the_places_of_the_images_with_a_weight() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 9, 16, 16), nn.ReLU())
+    pfv = PFV(network, blobs(2), device="cpu")
+    assert pfv.render(layer="0", components=7).scores.shape == (2, 7, 2, 2)
+    with pytest.raises(PFVValueError, match=r"4 places in 1 images: choose at most 3"):
+        pfv.render(layer="0", components=4, images=(1, 0))
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_constant_layer_is_an_error_that_says_so(value: float) -> None:
+    convolution = nn.Conv2d(3, 4, 1)
+    nn.init.zeros_(convolution.weight)
+    nn.init.constant_(convolution.bias, value)
+    pfv = PFV(nn.Sequential(convolution, nn.Tanh()), blobs(2), device="cpu")
+    with pytest.raises(PFVValueError, match=r"layer='0' has the same activations at every place"):
+        pfv.render(layer="0")
+
+
+def test_images_are_loaded_where_no_batch_is_given(network: nn.Sequential) -> None:
+    arrays = (np.random.default_rng(0).random((2, 40, 40, 3)) * 255).astype(np.uint8)
+    assert PFV(network, arrays, device="cpu").render().heatmaps.shape == (2, 224, 224, 3)
+
+
+def test_images_seen_by_the_survey_are_not_run_again(network: nn.Sequential) -> None:
+    pfv = PFV(network, blobs(2), device="cpu")
+    with counted(network) as ran:
+        first = pfv.render()
+        assert len(ran) == 0
+        pfv.close()
+        again = pfv.render()
+        assert len(ran) == 1
+    torch.testing.assert_close(first.heatmaps, again.heatmaps)
+
+
+def test_weights_changed_since_the_survey_are_seen(network: nn.Sequential) -> None:
+    images = blobs(3)
+    pfv = PFV(network, images, device="cpu")
+    with torch.no_grad():
+        network[0].weight.mul_(-1)
+    fresh = PFV(network, images, device="cpu").render()
+    torch.testing.assert_close(pfv.render().heatmaps, fresh.heatmaps)

@@ -1,0 +1,172 @@
+"""What every method of the registry keeps: shapes, determinism, and the model as it came."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.methods.attribution.attribute import Attribution, attribute
+from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.core.method import CancelledError, Method
+from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of
+from tests.networks import blobs, tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
+each_method = pytest.mark.parametrize("name", list(METHODS))
+
+
+def state(model: nn.Module) -> list[Any]:
+    """Everything that a guest has to leave alone."""
+    hooks = [
+        key for module in model.modules() for key in vars(module)
+        if "hooks" in key and isinstance(getattr(module, key), dict) and getattr(module, key)
+    ]  # fmt: skip
+    modes = [module.training for module in model.modules()]
+    kinds = [(type(module), module) for module in model.modules()]
+    numbers = [(p.requires_grad, p.grad, p.data_ptr(), p._version) for p in model.parameters()]
+    buffers = [(b.data_ptr(), b.clone()) for b in model.buffers()]
+    return [hooks, modes, kinds, numbers, buffers]
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    before = state(model)
+    yield
+    after = state(model)
+    assert before[:4] == after[:4]
+    for (place, values), (other, now) in zip(before[4], after[4], strict=True):
+        assert place == other
+        assert torch.equal(values, now)
+
+
+@each_method
+def test_method_is_a_frozen_dataclass_with_a_label(name: str) -> None:
+    kind = METHODS[name]
+    assert isinstance(kind(), Method)
+    assert dataclasses.is_dataclass(kind)
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert kind.label
+    assert kind.family in ("input modification", "deconvolutional", "input reconstruction")
+    labels = [other.label for other in METHODS.values()]
+    assert labels.count(kind.label) == 1
+
+
+@each_method
+def test_illegal_options_are_named_errors(name: str) -> None:
+    for option, parameter in parameters_of(METHODS[name]).items():
+        wrong: dict[type, object] = {Slider: -1e9, Choice: "nothing", Toggle: "yes"}
+        with pytest.raises(PFVError, match=option):
+            METHODS[name](**{option: wrong[type(parameter)]})
+        assert parameter.label
+        assert parameter.help
+    with pytest.raises(PFVTypeError, match=r"nonsense=3.*no such option"):
+        attribute(tiny(), blobs(2), name, nonsense=3)
+
+
+@each_method
+def test_attribution_has_maps_scores_and_provenance(name: str) -> None:
+    model, images = tiny(), blobs(3, 24, 40)
+    found = attribute(model, images, name)
+    assert isinstance(found, Attribution)
+    assert found.maps.shape == (3, 24, 40)
+    assert found.maps.dtype == found.signed.dtype == torch.float32
+    assert found.signed.shape in ((3, 3, 24, 40), (3, 24, 40))
+    assert bool(found.maps.isfinite().all())
+    right = model(images.tensor).detach()
+    assert torch.equal(found.units, right.argmax(1))
+    torch.testing.assert_close(found.scores, right.amax(1), rtol=1e-4, atol=1e-5)
+    assert not found.maps.requires_grad
+    assert not found.scores.requires_grad
+    assert (found.method, found.names) == (name, images.names)
+    assert set(parameters_of(METHODS[name])) <= set(found.options)
+    assert bool((found.maps != 0).any())
+    if METHODS[name].reduction == "magnitude":
+        assert float(found.maps.min()) >= 0
+
+
+@each_method
+def test_the_same_call_gives_the_same_map_and_changes_nothing(name: str) -> None:
+    model, images = tiny(), blobs(3)
+    model[1].train()
+    model[0].weight.requires_grad_(False)
+    model[4].weight.grad = torch.ones_like(model[4].weight)
+    images.tensor.requires_grad_(False)
+    before = images.tensor.clone()
+    with unchanged(model):
+        first = attribute(model, images, name)
+        torch.rand(3)
+        with torch.inference_mode():
+            second = attribute(model, images, name)
+    assert torch.equal(first.signed, second.signed)
+    assert torch.equal(images.tensor, before)
+    assert images.tensor.grad is None
+
+
+@each_method
+def test_map_does_not_depend_on_the_chunk(name: str) -> None:
+    model, images = tiny(), blobs(3)
+    whole, single = (attribute(model, images, name, chunk_size=size) for size in (3, 1))
+    scale = float(whole.signed.abs().max())
+    torch.testing.assert_close(whole.signed, single.signed, rtol=1e-3, atol=1e-4 * scale)
+
+
+@each_method
+def test_units_of_a_layer_inside_can_be_explained(name: str) -> None:
+    model, images = tiny(), blobs(2)
+    found = attribute(model, images, name, layer="4", unit=3)
+    maps = model[:5](images.tensor)
+    torch.testing.assert_close(found.scores, maps[:, 3].sum((1, 2)).detach(), rtol=1e-3, atol=1e-3)
+    strongest = attribute(model, images, name, layer="4")
+    assert torch.equal(strongest.units, maps.sum((2, 3)).argmax(1))
+
+
+@each_method
+def test_model_comes_back_after_an_exception(name: str) -> None:
+    model, images = tiny().train(), blobs(3)
+    with unchanged(model), pytest.raises(CancelledError):
+        attribute(model, images, name, cancelled=lambda: True)
+    with unchanged(model), pytest.raises(PFVValueError, match="unit=5: the output has 5 units"):
+        attribute(model, images, name, unit=5)
+
+    class Broken(nn.Module):
+        def forward(self, _: object) -> object:
+            raise RuntimeError("no luck")
+
+    model.add_module("last", Broken())
+    with unchanged(model), pytest.raises(PFVValueError, match="no luck"):
+        attribute(model, images, name)
+
+
+@each_method
+def test_progress_ends_at_all(name: str) -> None:
+    told: list[tuple[int, int]] = []
+    attribute(tiny(), blobs(3), name, chunk_size=2, progress=lambda *step: told.append(step))
+    assert told[-1][0] == told[-1][1] > 0
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@each_method
+def test_nan_in_one_image_is_told_and_leaves_the_others_alone(name: str) -> None:
+    model, images = tiny(), blobs(3)
+    spoilt = images.tensor.clone()
+    spoilt[1, :, 4, 4] = torch.nan
+    batch = dataclasses.replace(images, tensor=spoilt)
+    with pytest.warns(PFVWarning, match="NaN or infinite values in 1 of 3 images"):
+        found = attribute(model, batch, name)
+    assert bool(found.maps.isfinite().all())
+    right = attribute(model, images, name)
+    scale = float(right.signed.abs().max())
+    torch.testing.assert_close(
+        found.signed[[0, 2]], right.signed[[0, 2]], rtol=1e-3, atol=1e-4 * scale
+    )
+    with torch.no_grad():
+        model[0].bias.fill_(torch.nan)
+    with pytest.raises(PFVValueError, match="NaN or infinite for every image"):
+        attribute(model, images, name)

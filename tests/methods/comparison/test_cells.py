@@ -1,0 +1,218 @@
+"""Cells of a comparison: the same maps as `attribute`, computed once; scales that are honest."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pfv_widgets as pw
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
+from pfv_widgets.methods.comparison.networks import named_models
+from pfv_widgets.methods.comparison.rows import PrincipalFeatures, explainer_of, explainers, names
+from pfv_widgets.methods.comparison.scales import SCALES, Ink, coloured, inks, ranked
+from pfv_widgets.methods.comparison.tiles import class_names, number
+from pfv_widgets.methods.core.method import CancelledError
+from pfv_widgets.methods.core.target import Target
+from pfv_widgets.methods.gradient.backprop import GuidedBackprop, Saliency
+from pfv_widgets.methods.gradient.gradcam import GradCAM
+from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
+from tests.networks import blobs, counted, tiny
+
+OUTPUT = Target()
+
+
+@pytest.mark.parametrize("method", [Saliency(), GradCAM(), SmoothGrad(samples=3)])
+def test_cell_is_the_map_that_attribute_gives(method: SmoothGrad) -> None:
+    model, images = tiny(), blobs(3)
+    right = pw.attribute(model, images, method, layer="4", unit=2)
+    cell = Comparison(model, images).compute(Task(0, 1, method, Target("4", 2)))
+    assert cell.map is not None
+    torch.testing.assert_close(cell.map, right.maps[1])
+    assert cell.unit == 2
+    assert cell.score == pytest.approx(float(right.scores[1]), rel=1e-4)
+
+
+def test_each_cell_is_computed_once_for_its_options_target_network_and_image() -> None:
+    models, images = {"a": tiny(), "b": tiny(1)}, blobs(2)
+    comparison = Comparison(models, images)
+    first = Task(0, 0, SmoothGrad(samples=2), OUTPUT)
+    cell = comparison.compute(first)
+    with counted(models["a"][0]) as ran:
+        assert comparison.compute(first) is cell
+        assert comparison.known(Task(0, 0, SmoothGrad(samples=2), Target())) is cell
+    assert not ran
+    for other in (
+        dataclasses.replace(first, method=SmoothGrad(samples=3)),
+        dataclasses.replace(first, target=Target(unit=1)),
+        dataclasses.replace(first, network=1),
+        dataclasses.replace(first, image=1),
+    ):
+        assert comparison.known(other) is None
+        assert not torch.equal(comparison.compute(other).values, cell.values)
+    comparison.close()
+    assert comparison.known(first) is None
+
+
+def test_pfv_fills_in_all_images_at_once_with_their_common_colours() -> None:
+    model, images = tiny(), blobs(3)
+    comparison = Comparison(model, images)
+    row = PrincipalFeatures(components=2, weighting="none")
+    cell = comparison.compute(Task(0, 1, row, Target("4")))
+    right = pw.PFV(model, images).render(layer="4", components=2, weighting="none")
+    torch.testing.assert_close(cell.values, right.heatmaps[1].cpu())
+    assert (cell.map, cell.score, cell.unit) == (None, None, None)
+    assert comparison.known(Task(0, 2, row, Target("4"))) is not None
+    assert comparison.layer_of(Task(0, 0, row, Target("4"))) == "4"
+    # a layer without maps has none to decompose: the last one before it stands there
+    assert comparison.layer_of(Task(0, 0, row, Target("14"))) == pw.PFV(model, images).default_layer
+    with pytest.raises(PFVValueError, match="layer='nowhere'"):
+        comparison.layer_of(Task(0, 0, row, Target("nowhere")))
+
+
+def test_stopping_keeps_what_is_known_and_the_model_as_it_came() -> None:
+    model, images = tiny().train(), blobs(2)
+    comparison = Comparison(model, images)
+    done = Task(0, 0, GuidedBackprop(), OUTPUT)
+    cell = comparison.compute(done)
+    for method in (SmoothGrad(), PrincipalFeatures()):
+        with pytest.raises(CancelledError):
+            comparison.compute(Task(0, 0, method, OUTPUT), None, lambda: True)
+    assert comparison.known(done) is cell
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_changed_weights_are_noticed() -> None:
+    model, images = tiny(), blobs(2)
+    comparison = Comparison(model, images)
+    task = Task(0, 0, Saliency(), OUTPUT)
+    before = comparison.compute(task)
+    comparison.refresh()
+    assert comparison.known(task) is before
+    with torch.no_grad():
+        model[0].weight.mul_(-1)
+    comparison.refresh()
+    assert comparison.known(task) is None
+    assert not torch.equal(comparison.compute(task).values, before.values)
+
+
+def test_nan_in_one_image_is_an_error_of_its_cell() -> None:
+    images = blobs(2)
+    spoilt = images.tensor.clone()
+    spoilt[1, 0, 3, 3] = torch.nan
+    comparison = Comparison(tiny(), dataclasses.replace(images, tensor=spoilt))
+    assert comparison.compute(Task(0, 0, Saliency(), OUTPUT)).end > 0
+    with pytest.raises(PFVValueError, match="NaN or infinite"):
+        comparison.compute(Task(0, 1, Saliency(), OUTPUT))
+
+
+class TwoInputs(nn.Module):
+    """Adds a number of each image to its pixels, and has two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv, self.pool = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, pixels: Tensor, shift: Tensor) -> dict[str, Tensor]:
+        maps = self.conv(pixels + shift[:, None, None, None]).relu()
+        units = self.pool(maps).flatten(1)
+        return {"logits": units, "twice": 2 * units[:, :2]}
+
+
+def test_networks_with_several_inputs_and_outputs_are_explained_image_by_image() -> None:
+    model, images, shift = TwoInputs().eval(), blobs(3), torch.tensor([0.0, 2.0, -1.0])
+    comparison = Comparison(model, images, inputs={"shift": shift})
+    assert comparison.networks[0].outputs == {"logits": 4, "twice": 2}
+    assert comparison.first_output == "logits"
+    target = Target(output="twice")
+    right = pw.attribute(model, images, "saliency", output="twice", inputs={"shift": shift})
+    for image in range(3):
+        cell = comparison.compute(Task(0, image, Saliency(), target))
+        torch.testing.assert_close(cell.map, right.maps[image])
+    with pytest.raises(PFVValueError, match="PFV takes all images at once"):
+        comparison.compute(Task(0, 0, PrincipalFeatures(), target))
+    one = Comparison(model, images, inputs={"shift": torch.ones(1)})
+    assert one.compute(Task(0, 0, PrincipalFeatures(), target)).values is not None
+
+
+def test_networks_have_names() -> None:
+    a, b = tiny(), tiny(1)
+    assert list(named_models(a)) == ["Sequential"]
+    assert list(named_models([a, b, nn.Conv2d(3, 1, 1)])) == [
+        "Sequential", "Sequential 2", "Conv2d",
+    ]  # fmt: skip
+    assert list(named_models({"x": a, 3: b})) == ["x", "3"]
+    for wrong, match in ((3, "models=3"), ([], "empty"), ({"x": 3}, r"models\['x'\]=3")):
+        with pytest.raises(PFVError, match=match):
+            named_models(wrong)
+
+
+def test_methods_are_chosen_by_name_or_instance_and_only_once() -> None:
+    for name in names():
+        assert explainer_of(name)[0] == name
+    assert list(explainers(["pfv", SmoothGrad(samples=3)])) == ["pfv", "smoothgrad"]
+    assert list(explainers("saliency")) == ["saliency"]
+    with pytest.raises(PFVValueError, match="Did you mean 'saliency'"):
+        explainers(["salience"])
+    with pytest.raises(PFVValueError, match="'saliency' twice"):
+        explainers(["saliency", Saliency()])
+    for wrong in (3, [3]):
+        with pytest.raises(PFVTypeError, match=r"methods?=3"):
+            explainers(wrong)
+
+
+def test_rank_is_the_share_of_weaker_pixels_with_its_sign() -> None:
+    values = torch.tensor([[0.0, -3.0, 1.0], [1.0, 0.5, 0.0]])
+    slow = torch.empty_like(values)
+    for row in range(2):
+        for column in range(3):
+            own = values[row, column]
+            weaker = (values.abs() < own.abs()).sum()
+            slow[row, column] = weaker / 5 * own.sign()
+    torch.testing.assert_close(ranked(values), slow)
+    torch.testing.assert_close(ranked(values * 1e-20), slow)
+    assert not ranked(torch.zeros(4, 4)).any()
+
+
+def test_scales_share_what_they_say() -> None:
+    ramp = torch.linspace(0, 1, 400).reshape(20, 20)
+    weak, strong = Cell(ramp), Cell(10 * ramp)
+    against = Cell(-ramp)
+    failed, pfv = Cell(error="no"), Cell(torch.rand(20, 20, 3))
+    own = inks([weak, strong, None, failed, pfv], "each map")
+    assert [ink and ink.signed for ink in own] == [False, False, None, None, None]
+    assert own[0].end == pytest.approx(own[1].end / 10)
+    both = inks([weak, strong], "each method")
+    assert both[0] == both[1] == Ink(strong.end, False)
+    assert inks([weak, against], "each map")[0].signed  # one kind of colours in a row
+    alike = inks([weak, strong], "all alike")
+    assert np.array_equal(coloured(weak, alike[0]), coloured(strong, alike[1]))
+    assert np.array_equal(coloured(weak, own[0]), coloured(strong, own[1]))
+    assert not np.allclose(coloured(weak, both[0]), coloured(strong, both[1]))
+    assert np.array_equal(coloured(pfv, None), pfv.values.numpy())
+    assert coloured(failed, None) is None
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_map_of_zeros_has_one_colour_on_every_scale(scale: str) -> None:
+    nothing, something = Cell(torch.zeros(9, 9)), Cell(torch.randn(9, 9))
+    for cells in ([nothing], [nothing, something]):
+        colours = coloured(nothing, inks(cells, scale)[0])
+        assert len(np.unique(colours.reshape(-1, 3), axis=0)) == 1
+
+
+def test_class_names_and_numbers() -> None:
+    assert class_names(["a", 3]) == {0: "a", 1: "3"}
+    assert class_names({7: "x"}) == {7: "x"}
+    assert class_names(None) == {}
+    assert class_names("imagenet")[14] == "indigo bunting"
+    for wrong in (3, "cifar"):
+        with pytest.raises(PFVError, match="classes="):
+            class_names(wrong)
+    assert [number(one) for one in (0.0, 0.99999, 123456.0)] == ["0", "1", "1.2e5"]

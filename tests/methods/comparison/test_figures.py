@@ -1,0 +1,182 @@
+"""The two comparison figures: what stands in each tile, and that every word has room."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import nn
+
+import pfv_widgets as pw
+from pfv_widgets.errors import PFVError, PFVValueError
+from pfv_widgets.methods.attribution.figures import limits, painted
+from pfv_widgets.methods.comparison.figures import PAPER_METHODS
+from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
+from tests.networks import blobs, tiny
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    """The tiles of a figure, without the bars of colours, row by row."""
+    drawn = [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
+    return [one for one in drawn if one.shape[0] > 1]
+
+
+def words(figure: Figure) -> list[str]:
+    return [one.get_text() for one in figure.texts]
+
+
+def assert_words_have_room(figure: Figure) -> None:
+    """No word leaves the figure or covers another."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [(one.get_text(), one.get_window_extent(renderer)) for one in figure.texts]
+    for text, box in boxes:
+        assert figure.bbox.x0 <= box.x0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text
+    for place, (text, box) in enumerate(boxes):
+        for other, next_ in boxes[place + 1 :]:
+            assert not box.overlaps(next_), (text, other)
+
+
+@pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
+def test_methods_stand_beside_the_photo_in_their_own_colours() -> None:
+    model, images = tiny(), blobs(2, 32, 40)
+    methods = ["saliency", "gradient_times_input", SmoothGrad(samples=2), "pfv"]
+    figure = pw.figure_methods(model, images, methods, classes=["a", "b", "c", "d", "e"])
+    tiles = pictures(figure)
+    assert len(tiles) == 10
+    heat = pw.PFV(model, images).render().heatmaps
+    for image in range(2):
+        row = tiles[5 * image : 5 * image + 5]
+        assert np.array_equal(row[0], images.pixels[image])
+        for tile, method in zip(row[1:4], methods, strict=False):
+            right = pw.attribute(model, images, method)
+            wanted = painted(right.maps, limits(right.maps))[image]
+            assert np.allclose(tile, wanted, atol=0.02)
+        assert np.allclose(row[4], heat[image].cpu(), atol=1e-4)
+    found = words(figure)
+    for label in ("Photo", "Gradient", "Gradient × input", "SmoothGrad", "PFV"):
+        assert label in found
+    right = pw.attribute(model, images, "saliency")
+    for unit, score in zip(right.units, right.scores, strict=True):
+        assert f"{'abcde'[int(unit)]}, {float(score):.3g}".replace("-", "−") in found
+    assert_words_have_room(figure)
+    assert len(figure.axes) == 12  # two bars: one from zero, one with a sign
+
+
+def test_networks_stand_beside_each_other_with_the_score_of_each() -> None:
+    models, images = {"first $x$": tiny(), "second": tiny(1)}, blobs(2)
+    figure = pw.figure_networks(models, images, scale="each method")
+    tiles, found = pictures(figure), words(figure)
+    assert len(tiles) == 6
+    maps = [pw.attribute(model, images) for model in models.values()]
+    end = max(float(limits(one.maps).max()) for one in maps).__float__()
+    for image in range(2):
+        for network in range(2):
+            ends = torch.tensor([end, end])
+            wanted = painted(maps[network].maps, ends, signed=False)[image]
+            assert np.allclose(tiles[3 * image + 1 + network], wanted, atol=0.02)
+            score = float(maps[network].scores[image])
+            unit = int(maps[network].units[image])
+            assert f"unit {unit}, {score:.3g}".replace("-", "−") in found
+    assert {"first $x$", "second", "Photo"} <= set(found)
+    assert_words_have_room(figure)
+
+
+@pytest.mark.parametrize("scale", ["each map", "each method", "all alike"])
+def test_words_have_room_whatever_their_length(scale: str, tmp_path: Path) -> None:
+    names = ("a$b$ <img>" * 9, "日本" * 40)
+    images = dataclasses.replace(blobs(2, 24, 60), names=names)
+    models = {"a network with a very long name indeed": tiny(), "b\nc": tiny(1)}
+    classes = ["a class of things with a very long name"] * 5
+    figure = pw.figure_networks(
+        models, images, "gradient_times_input", classes=classes, scale=scale
+    )
+    assert_words_have_room(figure)
+    figure.savefig(tmp_path / "one.png")
+    single = pw.figure_methods(tiny(), images.subset([0]), ["saliency"], scale=scale)
+    assert_words_have_room(single)
+
+
+def dead(channels: int = 3) -> nn.Sequential:
+    """A network whose deconvnet signal dies on the way."""
+    model = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 1))
+    with torch.no_grad():
+        model[3].weight.fill_(-1.0)
+    return model.eval()
+
+
+def test_a_map_of_zeros_is_plain_and_says_so() -> None:
+    figure = pw.figure_methods(dead(), blobs(1, 8), ["deconvnet", "saliency"])
+    zero = pictures(figure)[1]
+    assert len(np.unique(zero.reshape(-1, 3), axis=0)) == 1
+    assert words(figure).count("zero everywhere") == 1
+
+
+def test_one_method_that_fails_says_so_in_its_tiles_and_all_of_them_raise() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval()
+    figure = pw.figure_methods(model, blobs(2, 8), ["saliency", "grad_cam"])
+    assert len(pictures(figure)) == 4
+    assert any("model: none of its" in text for text in words(figure))
+    assert_words_have_room(figure)
+    with pytest.raises(PFVValueError, match="unit=7: the output has 5 units"):
+        pw.figure_methods(tiny(), blobs(2), ["saliency", "guided_backprop"], unit=7)
+
+
+def test_arguments_that_are_wrong_are_named() -> None:
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"methods": ["salienc"]}, "method='salienc'.*Did you mean 'saliency'"),
+        ({"scale": "each"}, "scale='each' is unknown"),
+        ({"unit": -1}, "unit=-1"),
+        ({"model": [tiny(), tiny()]}, "takes one network"),
+        ({"classes": 5}, "classes=5"),
+    ]
+    for changes, match in wrong:
+        arguments = {"model": tiny(), "images": blobs(1), "methods": ["saliency"], **changes}
+        with pytest.raises(PFVError, match=match):
+            pw.figure_methods(**arguments)
+    with pytest.raises(PFVError, match="method='salienc'"):
+        pw.figure_networks([tiny()], blobs(1), "salienc")
+
+
+def test_progress_counts_the_maps_and_cancelling_ends_it() -> None:
+    told: list[tuple[int, int]] = []
+    pw.figure_networks([tiny(), tiny(1)], blobs(2), progress=lambda *one: told.append(one))
+    assert told == [(done, 4) for done in range(5)]
+    with pytest.raises(PFVError, match="stopped"):
+        pw.figure_networks([tiny()], blobs(1), cancelled=lambda: True)
+
+
+def test_methods_of_the_paper_are_drawn_by_default() -> None:
+    figure = pw.figure_methods(tiny(), blobs(1))
+    assert len(pictures(figure)) == 1 + len(PAPER_METHODS)
+    for label in ("Occlusion", "Deconvnet", "Guided backpropagation"):
+        assert label in words(figure)
+
+
+@pytest.mark.assets
+def test_real_photos_are_named_below_their_guided_backpropagation(assets: Path) -> None:
+    import torchvision
+
+    model = torchvision.models.squeezenet1_0()
+    model.load_state_dict(torch.load(assets / "models/squeezenet1_0_imagenet.pth"))
+    photos = [
+        assets / "photos/imagenet" / name for name in ("106_wombat.jpg", "812_space_shuttle.jpg")
+    ]
+    figure = pw.figure_networks(model, pw.load_images(photos), classes="imagenet")
+    assert any(text.startswith("wombat, ") for text in words(figure))
+    assert any(text.startswith("space shuttle, ") for text in words(figure))
+    assert_words_have_room(figure)
+
+
+def test_nothing_to_draw_is_a_named_error() -> None:
+    with pytest.raises(PFVValueError, match=r"methods is empty: give some of 'pfv', 'occlusion'"):
+        pw.figure_methods(tiny(), blobs(1), [])
+    for call in (pw.figure_networks, pw.explore_methods):
+        with pytest.raises(PFVValueError, match="models is empty"):
+            call([], blobs(1))

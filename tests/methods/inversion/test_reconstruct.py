@@ -1,0 +1,391 @@
+"""Pictures that a network makes: targets, the descent, what stops it, and what is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import models
+
+import pfv_widgets as pw
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
+from tests.methods.attribution.test_contract import unchanged
+from tests.methods.core.test_target import Two
+from tests.networks import Tokens, blobs, tiny
+
+SMALL = {"size": 32, "steps": 40, "jitter": 2, "rate": 2.0}
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
+def test_a_photo_comes_back_from_an_early_layer() -> None:
+    images = blobs(2)
+    made = pw.reconstruct(tiny(), images, layer="2", steps=100, rate=2.0)
+    assert made.pixels.shape == (2, 32, 32, 3)
+    assert made.pixels.dtype == np.uint8
+    assert made.tensor.shape == (2, 3, 32, 32)
+    assert made.names == images.names
+    for picture, photo in zip(made.pixels, images.pixels, strict=True):
+        assert correlation(picture, photo) > 0.85
+    assert bool((made.losses[:, -1] < 0.2 * made.losses[:, 0]).all())
+    model = tiny()
+    maps, own = (model[:3](one) for one in (images.tensor, made.tensor))
+    right = (maps - own).flatten(1).norm(dim=1) / maps.flatten(1).norm(dim=1)
+    torch.testing.assert_close(made.scores, right.detach())
+
+
+def test_the_options_of_featurevis_lower_their_objective_and_bring_the_photo_back() -> None:
+    images = blobs(1)
+    options = pw.Reconstruct.featurevis(total_variation=0.001)
+    made = pw.reconstruct(tiny(), images, layer="2", options=options)
+    assert made.losses.shape == (1, 100)
+    assert float(made.losses[0, -1]) < 0.3 * float(made.losses[0, 0])
+    assert correlation(made.pixels, images.pixels) > 0.8
+    assert made.options == options
+
+
+@pytest.mark.parametrize("parametrisation", ["fourier", "pixels"])
+@pytest.mark.parametrize("optimiser", ["adam", "momentum"])
+def test_every_descent_raises_a_unit(parametrisation: str, optimiser: str) -> None:
+    model = tiny()
+    made = pw.reconstruct(
+        model, unit=3, parametrisation=parametrisation, optimiser=optimiser, **SMALL
+    )
+    assert float(made.losses[0, -8:].mean()) < float(made.losses[0, 0])
+    with torch.no_grad():
+        right, photos = model(made.tensor)[:, 3], model(blobs(8).tensor)[:, 3]
+    torch.testing.assert_close(made.scores, right, rtol=1e-3, atol=1e-4)
+    assert float(right) > float(photos.mean())
+
+
+def test_a_channel_is_raised_above_every_photo() -> None:
+    model, photos = tiny(), blobs(8)
+    made = pw.reconstruct(model, layer="6", unit=(3, 5), **{**SMALL, "steps": 80})
+    assert made.names == ("channel 3 of 6", "channel 5 of 6")
+    for row, unit in enumerate((3, 5)):
+        seen = model[:7](photos.tensor)[:, unit].mean((1, 2)).detach()
+        assert float(made.scores[row]) > float(seen.max())
+    own = model[:7](made.tensor).mean((2, 3)).detach()
+    torch.testing.assert_close(made.scores, own[[0, 1], [3, 5]])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_component_is_raised_or_lowered(sign: int) -> None:
+    model, photos = tiny(), blobs(6)
+    frame = pw.PFV(model, photos).render(layer="5", components=2)
+    made = pw.reconstruct(model, frame, component=1, sign=sign, **SMALL)
+    assert made.names == (f"component 2 {'+' if sign > 0 else '−'}",)
+    assert made.layer == "5"
+    assert made.figure().axes[0].texts[0].get_text() == made.names[0]
+    scores = frame.basis.project(model[:6](made.tensor).detach())[:, 1].mean()
+    deviation = frame.basis.variances[1].sqrt()
+    torch.testing.assert_close(sign * scores / deviation, made.scores[0], rtol=1e-4, atol=1e-5)
+    own = frame.scores[:, 1].mean((1, 2))
+    assert bool((sign * scores > sign * own).all())
+    assert made.pixels.shape[1:3] == photos.size
+
+
+def test_a_basis_makes_a_picture_for_each_of_its_components() -> None:
+    model = tiny()
+    basis = pw.PFV(model, blobs(4)).render(layer="5").basis
+    made = pw.reconstruct(model, basis, **{**SMALL, "steps": 4})
+    assert made.names == ("component 1 +", "component 2 +", "component 3 +")
+    with pytest.raises(PFVValueError, match=r"layer=None: this basis does not name its layer"):
+        pw.reconstruct(model, dataclasses.replace(basis, layer=""), **SMALL)
+    with pytest.raises(PFVValueError, match=r"basis of 8 channels, but layer '14' has 5"):
+        pw.reconstruct(model, dataclasses.replace(basis, layer=""), layer="14", **SMALL)
+
+
+@pytest.mark.assets
+def test_the_real_network_knows_the_bird_that_it_made(assets: Path) -> None:
+    network = models.squeezenet1_0()
+    network.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+    network.eval()
+    made = pw.reconstruct(network, unit=14, size=128, steps=24, rate=2.0, jitter=8)
+    with torch.no_grad():
+        assert int(network(made.tensor).argmax()) == 14
+        photos = pw.load_images(assets / "photos" / "imagenet", size=128)
+        assert float(network(photos.tensor)[:, 14].max()) < float(made.scores)
+
+
+def test_an_activation_itself_is_a_target() -> None:
+    model, photo = tiny(), blobs(1)
+    maps = model[:3](photo.tensor).detach()
+    first, second, third = (
+        pw.reconstruct(model, target, layer="2", size=32, steps=3)
+        for target in (photo, maps, maps[0])
+    )
+    assert np.array_equal(second.pixels, third.pixels)
+    torch.testing.assert_close(first.losses, second.losses, rtol=1e-3, atol=1e-4)
+    features = model[:13](photo.tensor).detach()[0].flatten()
+    made = pw.reconstruct(model, features, layer="12", size=32, steps=3)
+    assert made.names == ("target 1",)
+    logits = pw.reconstruct(model, model(photo.tensor).detach(), size=32, steps=3)
+    assert logits.layer is None
+
+
+def test_the_same_seed_gives_the_same_pictures_and_leaves_all_as_it_was() -> None:
+    model, photo, few = tiny().train(), blobs(1), SMALL | {"steps": 12}
+    model[4].weight.grad = torch.ones_like(model[4].weight)
+    before = photo.tensor.clone()
+    state = torch.random.get_rng_state()
+    with unchanged(model):
+        first = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)
+        with torch.inference_mode():
+            second = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)
+        pw.reconstruct(model, photo, layer="2", steps=2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert np.array_equal(first.pixels, second.pixels)
+    assert torch.equal(first.losses, second.losses)
+    assert torch.equal(photo.tensor, before)
+    other = pw.reconstruct(model, layer="6", unit=1, seed=1, **few)
+    assert not np.array_equal(other.pixels[0], first.pixels[0])
+    assert not np.array_equal(first.pixels[0], first.pixels[1])
+    alone = pw.reconstruct(model, layer="6", unit=1, **few)
+    assert correlation(alone.pixels[0], first.pixels[0]) > 0.999
+    assert first.best == int(first.best_losses.argmin())
+
+
+def test_preview_comes_at_the_start_and_with_the_best_at_the_end() -> None:
+    seen: list[tuple[int, int, np.ndarray, tuple[float, ...]]] = []
+    done: list[tuple[int, int]] = []
+    made = pw.reconstruct(
+        tiny(), unit=1, runs=2, every=3600.0, preview=lambda *told: seen.append(told),
+        progress=lambda *told: done.append(told), **SMALL,
+    )  # fmt: skip
+    assert [told[:2] for told in seen] == [(0, 40), (40, 40)]
+    assert seen[0][2].shape == (2, 32, 32, 3)
+    assert np.array_equal(seen[-1][2], made.pixels)
+    assert seen[-1][3] == tuple(made.best_losses.tolist())
+    assert done == [(step, 40) for step in range(1, 41)]
+    seen.clear()
+    pw.reconstruct(tiny(), unit=1, every=0, preview=lambda *told: seen.append(told), **SMALL)
+    assert [told[0] for told in seen] == list(range(41))
+
+
+@pytest.mark.parametrize("how", ["cancelled", "interrupted"])
+def test_stop_keeps_the_best_so_far(how: str) -> None:
+    steps = 0
+
+    def tell(done: int, _: int) -> None:
+        nonlocal steps
+        steps = done
+        if how == "interrupted" and done == 13:
+            raise KeyboardInterrupt
+
+    model = tiny()
+    made = pw.reconstruct(
+        model, unit=2, progress=tell,
+        cancelled=lambda: how == "cancelled" and steps == 13, **SMALL,
+    )  # fmt: skip
+    assert made.stopped
+    assert made.losses.shape == (1, 13)
+    assert "13 of 40 steps" in repr(made)
+    start = pw.reconstruct(model, unit=2, cancelled=lambda: True, **SMALL)
+    assert start.losses.shape == (1, 0)
+    assert float(made.best_losses) < float(start.best_losses)
+    assert float(made.scores) > float(start.scores)
+    start.figure()
+
+
+class Fragile(nn.Module):
+    """Gives NaN for pictures that are not dark enough."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, images: Tensor) -> Tensor:
+        means = images.mean((2, 3))
+        return torch.where(means[:, :1] < self.limit, means, torch.nan)
+
+
+def test_a_run_that_diverges_keeps_its_best_finite_picture_and_tells() -> None:
+    model = Fragile(0.6)
+    options = {**SMALL, "jitter": 0, "scale": 0.0, "rotation": 0.0}
+    with pytest.warns(PFVWarning, match=r"diverged to NaN.* in 1 of 1 pictures \(class 1\)"):
+        made = pw.reconstruct(model, unit=1, **options)
+    assert bool(made.scores.isfinite().all())
+    assert bool(made.tensor.isfinite().all())
+    assert bool(model(made.tensor).isfinite().all())
+    assert not bool(made.losses[0, -1].isfinite())
+    assert float(made.best_losses) < float(made.losses[0, 0])
+    assert any("diverged" in text for text in made.warnings)
+    with pytest.raises(PFVValueError, match="NaN or infinite for every start"):
+        pw.reconstruct(Fragile(-9.0), unit=1, **SMALL)
+
+
+def test_a_unit_that_is_silent_is_told_and_one_that_sleeps_is_woken() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        model[0].weight.fill_(0.3)
+        model[0].bias.copy_(torch.tensor([-0.5, -50.0]))  # a few bright pixels, and never
+    with pytest.warns(PFVWarning, match=r"silent on noise.*start="):
+        made = pw.reconstruct(model, unit=1, **SMALL)
+    assert float(made.scores) == 0
+    assert not pw.reconstruct(model, unit=0, **SMALL).warnings
+    bright = np.full((32, 32, 3), 250, np.uint8)
+    from_photo = pw.reconstruct(model, unit=0, start=bright, **{**SMALL, "steps": 1})
+    assert from_photo.pixels.mean() > 200
+
+
+def test_a_picture_can_start_from_a_photo() -> None:
+    photo = blobs(1)
+    for parametrisation in ("fourier", "pixels"):
+        made = pw.reconstruct(
+            tiny(), unit=1, size=32, start=photo, parametrisation=parametrisation,
+            cancelled=lambda: True,
+        )  # fmt: skip
+        assert np.abs(made.pixels.astype(int) - photo.pixels).max() <= 1
+    with pytest.raises(PFVValueError, match=r"start: 2 pictures\. Give one for all, or 3"):
+        pw.reconstruct(tiny(), unit=(1, 2, 3), size=32, start=blobs(2))
+    with pytest.raises(PFVValueError, match=r"start: 2 pictures\. Give one for all\.$"):
+        pw.reconstruct(tiny(), unit=1, size=32, start=blobs(2))
+
+
+def test_pictures_are_normalised_as_the_photos_were() -> None:
+    photos = blobs(2).pixels
+    half = lambda image: (torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 - 0.5) / 0.25  # noqa: E731
+    batch = pw.load_images(list(photos), transform=half)
+    batch = dataclasses.replace(batch, pixels=photos)  # a function does not say how it normalises
+    made = pw.reconstruct(tiny(), batch, layer="2", steps=2)
+    shown = torch.from_numpy(made.pixels).permute(0, 3, 1, 2) / 255
+    assert float((made.tensor * 0.25 + 0.5 - shown).abs().max()) < 0.01
+    usual = pw.reconstruct(tiny(), unit=1, size=32, steps=1)
+    mean, deviation = (
+        torch.tensor(v).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    shown = torch.from_numpy(usual.pixels).permute(0, 3, 1, 2) / 255
+    assert float((usual.tensor * deviation + mean - shown).abs().max()) < 0.01
+
+
+def test_tokens_half_precision_and_further_inputs_work() -> None:
+    made = pw.reconstruct(Tokens().eval(), layer="norm", unit=2, size=32, steps=3)
+    assert made.names == ("channel 2 of norm",)
+    half = pw.reconstruct(tiny().to(torch.bfloat16), unit=1, size=32, steps=3)
+    assert half.tensor.dtype == torch.float32
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., :8] = 1
+    two = pw.reconstruct(
+        Two().eval(), unit=1, size=16, steps=20, inputs={"mask": mask}, argument="photo",
+        parametrisation="pixels", p_norm=0, total_variation=0, jitter=0, scale=0, rotation=0,
+    )  # fmt: skip
+    grey = pw.reconstruct(
+        Two().eval(), unit=1, size=16, inputs={"mask": mask}, argument="photo",
+        parametrisation="pixels", cancelled=lambda: True,
+    )  # fmt: skip
+    moved = np.abs(two.pixels.astype(int) - grey.pixels).sum((0, 1, 3))
+    assert moved[:8].sum() > 100 * max(moved[9:].sum(), 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({}, PFVTypeError, r"target=None: there is nothing to look for. Give unit="),
+        ({"target": 13}, PFVTypeError, r"target=13: a number says nothing. Give unit="),
+        ({"target": "blobs", "unit": 3}, PFVTypeError, r"unit=3 with target="),
+        ({"target": "blobs", "component": 0}, PFVTypeError, r"component=0 .* Frame"),
+        ({"unit": 5}, PFVValueError, r"unit=5: the output has 5 units. Choose one from 0 to 4"),
+        ({"unit": 8, "layer": "2"}, PFVValueError, r"unit=8: layer '2' has 8 units"),
+        ({"unit": -1}, PFVValueError, r"unit=-1: expected a whole number from 0"),
+        ({"unit": ()}, PFVValueError, r"unit=\(\)"),
+        ({"unit": 1.5}, PFVTypeError, r"unit=1.5"),
+        ({"unit": True}, PFVTypeError, r"unit=True"),
+        ({"unit": 1, "layer": "22"}, PFVValueError, r"layer='22' is not in this network"),
+        ({"unit": 1, "layer": 2}, PFVTypeError, r"layer=2: expected a layer's name"),
+        ({"unit": 1, "output": "logits"}, PFVValueError, r"output='logits'"),
+        ({"unit": 1, "size": 4}, PFVValueError, r"size=4: choose at least 8"),
+        ({"unit": 1, "size": "big"}, PFVTypeError, r"size='big'"),
+        ({"unit": 1, "steps": 0}, PFVValueError, r"steps=0"),
+        ({"unit": 1, "step": 3}, PFVTypeError, r"step=3: .* no such option. Did you mean 'steps'"),
+        ({"unit": 1, "parametrisation": "wavelets"}, PFVValueError, r"'fourier', 'pixels'"),
+        ({"unit": 1, "options": {"steps": 3}}, PFVTypeError, r"options=.*expected a Reconstruct"),
+        ({"unit": 1, "preview": 3}, PFVTypeError, r"preview=3: expected a function"),
+        ({"unit": 1, "start": {}}, PFVTypeError, r"start=\{\}: source of type dict"),
+        ({"target": "none.png", "layer": "2"}, PFVValueError, r"target='none.png': .*exist"),
+        ({"unit": 1, "start": "blobs"}, PFVValueError, r"start: its pictures have \(24, 24\)"),
+        ({"unit": 1, "transform": 3}, PFVTypeError, r"transform=3: expected .*callable"),
+        ({"unit": 1, "every": -1}, PFVValueError, r"every=-1"),
+        ({"unit": 1, "device": "abacus"}, PFVValueError, r"device='abacus'"),
+        ({"target": "blobs", "size": 64}, PFVValueError, r"size=64: the photos have \(32, 32\)"),
+        ({"target": torch.zeros(8, 5, 5), "layer": "2"}, PFVValueError,
+         r"activations of shape \(8, 5, 5\), but layer '2' gives \(8, 32, 32\)"),
+        ({"target": torch.zeros(8, 32, 32), "layer": "2"}, PFVValueError, r"zero everywhere"),
+        ({"target": torch.full((8, 32, 32), torch.nan), "layer": "2"}, PFVValueError, r"NaN"),
+        ({"target": torch.zeros(3, dtype=torch.long)}, PFVTypeError, r"torch.int64"),
+        ({"target": torch.zeros(())}, PFVValueError, r"shape \(\)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_made_is_a_named_error(
+    arguments: dict[str, Any], error: type[PFVError], match: str
+) -> None:
+    given = {"size": 32} | arguments
+    if given.get("target") == "blobs":
+        given["target"] = blobs(1)
+    if given.get("start") == "blobs":
+        given["start"] = blobs(1, 24).tensor
+    with pytest.raises(error, match=match):
+        pw.reconstruct(tiny(), **given)
+
+
+def test_components_that_are_not_there_are_named() -> None:
+    model = tiny()
+    frame = pw.PFV(model, blobs(3)).render(layer="5", components=2)
+    with pytest.raises(PFVValueError, match=r"component=2: this basis has 2"):
+        pw.reconstruct(model, frame, component=2)
+    with pytest.raises(PFVValueError, match=r"sign=0: choose 1"):
+        pw.reconstruct(model, frame, component=0, sign=0)
+    for source, kind in ((frame, "frame"), (frame.basis, "basis")):
+        with pytest.raises(PFVValueError, match=rf"layer='2': this {kind} is of layer '5'"):
+            pw.reconstruct(model, source, component=0, layer="2")
+    made = pw.reconstruct(model, frame, component=0, layer="5", **{**SMALL, "steps": 1})
+    assert made.layer == "5"
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_networks_without_a_gradient_are_named_errors() -> None:
+    quantised = torch.ao.quantization.quantize_dynamic(tiny(), {nn.Linear}, dtype=torch.qint8)
+    with pytest.raises(PFVValueError, match=r"no gradient reaches the picture \(.*quantised one"):
+        pw.reconstruct(quantised, unit=1, size=32)
+    with pytest.raises(PFVTypeError, match="traced or scripted"):
+        pw.reconstruct(torch.jit.script(tiny()), unit=1, size=32)
+    with torch.inference_mode():
+        born = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten())
+    with pytest.raises(PFVValueError, match="inference_mode"):
+        pw.reconstruct(born, unit=1, size=32)
+
+
+@pytest.mark.parametrize("suffix", ["png", "npz"])
+def test_reconstruction_is_saved_and_is_a_batch(suffix: str, tmp_path: Path) -> None:
+    images = dataclasses.replace(blobs(3, 24, 40), names=("a$b$", "x\n\x07y", "日本" * 40))
+    made = pw.reconstruct(tiny(), images, layer="2", steps=2, runs=2)
+    path = tmp_path / f"made.{suffix}"
+    made.save(path)
+    if suffix == "npz":
+        assert np.array_equal(np.load(path)["pixels"], made.pixels)
+    else:
+        assert len(np.unique(np.asarray(Image.open(path).convert("L")))) > 50
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert isinstance(made.images, pw.ImageBatch)
+    assert made.images.names[1] == "a$b$, run 2"
+    assert len(pw.PFV(tiny(), made.images).render(layer="5").heatmaps) == 6
+    figure = made.figure(columns=4)
+    tiles = [axis.images[0].get_array() for axis in figure.axes[:6]]
+    assert np.array_equal(tiles[1][:, :40], images.pixels[0])
+    assert np.array_equal(tiles[1][:, 40:], made.pixels[1])
+    said = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert "a$b$, run 2" in said
+    assert f"distance {float(made.scores[1]):.4g}" in said
+    for columns in (0, 1.5):
+        with pytest.raises(PFVError, match="columns="):
+            made.figure(columns=columns)  # type: ignore[arg-type]

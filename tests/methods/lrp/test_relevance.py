@@ -1,0 +1,265 @@
+"""Relevance against a slow oracle of its rules, against captum, and its sum on six families."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.errors import PFVWarning
+from pfv_widgets.methods.attribution.attribute import Attribution, attribute
+from pfv_widgets.methods.lrp.relevance import RULES
+from tests.networks import blobs
+
+Array = npt.NDArray[np.float64]
+FAMILIES = ("vgg", "squeezenet1_1", "resnet18", "mobilenet_v2", "googlenet", "densenet121")
+
+
+def agreement(found: Tensor, right: Tensor) -> float:
+    assert right.abs().max() > 0
+    return float((found - right).abs().max() / right.abs().max())
+
+
+class Vgg(nn.Module):
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.head = nn.Sequential(nn.Linear(512 * 4, 64), nn.ReLU(True), nn.Linear(64, 10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images).flatten(1))
+
+
+def network(name: str, seed: int = 0) -> nn.Module:
+    """Random weights, and BatchNorm statistics that fit the images."""
+    torch.manual_seed(seed)
+    if name == "vgg":  # the convolutions of VGG-11, and dense layers that are made quickly
+        features = models.vgg.make_layers(models.vgg.cfgs["A"])
+        return Vgg(features).eval()
+    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    model = models.get_model(name, weights=None, num_classes=10, **options)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all passes
+    with torch.no_grad():
+        model.train()(blobs(8, 64, seed=5).tensor)
+    return model.eval()
+
+
+def sums(found: Attribution) -> Array:
+    """Relevance that arrives, as a share of the score: 1 is right."""
+    shares: Array = (found.signed.double().flatten(1).sum(1) / found.scores).numpy()
+    return shares
+
+
+# the oracle: one output after the other, one input after the other
+
+
+def as_matrix(conv: nn.Conv2d, height: int, width: int) -> tuple[Array, Array, list[list[int]]]:
+    """Weights (outputs, inputs), biases, and the outputs of each place."""
+    weight = conv.weight.detach().double().numpy()
+    bias = conv.bias.detach().double().numpy()
+    filters, channels, size, _ = weight.shape
+    pad, step = conv.padding[0], conv.stride[0]
+    high, wide = ((n + 2 * pad - size) // step + 1 for n in (height, width))
+    matrix = np.zeros((filters * high * wide, channels * height * width))
+    for o, y, x, c, i, j in np.ndindex(filters, high, wide, channels, size, size):
+        row, column = y * step + i - pad, x * step + j - pad
+        if 0 <= row < height and 0 <= column < width:
+            from_ = (c * height + row) * width + column
+            matrix[(o * high + y) * wide + x, from_] = weight[o, c, i, j]
+    places = [[o * high * wide + p for o in range(filters)] for p in range(high * wide)]
+    return matrix, np.repeat(bias, high * wide), places
+
+
+def parts_of(parts: Array, bias: float, rule: str) -> Array:
+    """What each contribution of one output gets of its relevance."""
+    z = parts.sum() + bias
+    sign = 1.0 if z >= 0 else -1.0
+    if rule in ("epsilon", "zero"):
+        return parts / (z + (0.01 if rule == "epsilon" else 0.0) * sign)
+    helping = np.where(sign * parts > 0, parts, 0)
+    if rule == "gamma":
+        return (parts + 0.5 * helping) / (z + 0.5 * (helping.sum() + max(sign * bias, 0) * sign))
+    up, down = np.clip(parts, 0, None), np.clip(parts, None, 0)
+    alpha = 3.0 if rule == "alpha-beta" else 1.0
+    above, below = up.sum() + max(bias, 0), down.sum() + min(bias, 0)
+    found = alpha * up / above if above > 0 else np.zeros_like(parts)
+    return found + ((1 - alpha) * down / below if below < 0 else 0)
+
+
+def pixel_shares(weight: Array, x: Array, rule: str, channels: int) -> Array:
+    if rule == "flat":
+        return (weight != 0) / (weight != 0).sum()
+    by_channel = x.reshape(channels, -1)
+    lowest, highest = np.clip(by_channel.min(1), None, 0), np.clip(by_channel.max(1), 0, None)
+    low, high = (np.repeat(end, by_channel.shape[1]) for end in (lowest, highest))
+    parts = x * weight - low * np.clip(weight, 0, None) - high * np.clip(weight, None, 0)
+    return parts / parts.sum()
+
+
+def divide(  # noqa: PLR0917 - one layer; the order is that of the definition
+    matrix: Array, bias: Array, places: list[list[int]], x: Array, relevance: Array,
+    rule: str, first: str, handed: bool,
+) -> Array:  # fmt: skip
+    total = np.zeros_like(x)
+    for place in places:
+        missing, placed = 0.0, {}
+        for j in place:
+            parts = matrix[j] * x
+            if first != "same":
+                total += relevance[j] * pixel_shares(matrix[j], x, first, 3)
+                continue
+            got = relevance[j] * parts_of(parts, bias[j], rule)
+            total += got
+            missing += relevance[j] - got.sum()
+            placed[j] = abs(got.sum()) if np.abs(parts).sum() > 0 else 0.0
+        whole = sum(placed.values())
+        for j, share in placed.items():
+            if handed and whole > 0 and share > 0:
+                sizes = np.abs(matrix[j] * x)
+                total += missing * share / whole * sizes / sizes.sum()
+    return total
+
+
+def by_hand(
+    model: nn.Sequential, image: Tensor, unit: int, *, rule: str, first: str, handed: bool
+) -> Array:
+    conv, dense = model[0], model[3]
+    x = image.double().numpy().ravel()
+    below = as_matrix(conv, *image.shape[1:])
+    hidden = np.clip(below[0] @ x + below[1], 0, None)
+    weight = dense.weight.detach().double().numpy()
+    bias = dense.bias.detach().double().numpy()
+    start = np.zeros(len(bias))
+    start[unit] = (weight @ hidden + bias)[unit]
+    *thirds, of_dense = RULES[rule]
+    upper = of_dense or thirds[1]  # the second of two layers stands in the middle third
+    every = [list(range(len(bias)))]
+    above = divide(weight, bias, every, hidden, start, upper, "same", handed)
+    found = divide(*below, x, above, thirds[0], first, handed)
+    return found.reshape(image.shape)
+
+
+@pytest.fixture(scope="module")
+def small() -> nn.Sequential:
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
+                          nn.Linear(4 * 9, 5))  # fmt: skip
+    return model.double().eval()
+
+
+@pytest.mark.filterwarnings("ignore:The map adds up to")
+@pytest.mark.parametrize("rest", ["absorbed", "handed on"])
+@pytest.mark.parametrize("first", ["same", "box", "flat"])
+@pytest.mark.parametrize("rule", RULES)
+def test_map_is_the_one_by_hand(small: nn.Sequential, rule: str, first: str, rest: str) -> None:
+    images = blobs(2, 6, seed=3)
+    options = {"epsilon": 0.01, "gamma": 0.5, "alpha": 3.0}
+    for unit in (0, 3):  # of scores above and below zero
+        found = attribute(
+            small, images, "relevance", unit=unit, rule=rule, first=first, rest=rest, **options
+        )
+        for image, one in zip(images.tensor, found.signed, strict=True):
+            right = by_hand(small, image, unit, rule=rule, first=first, handed=rest == "handed on")
+            assert agreement(one.double(), torch.from_numpy(right)) < 1e-5
+
+
+def captum_map(model: nn.Module, pixels: Tensor, units: Tensor, epsilon: float) -> Tensor:
+    captum = pytest.importorskip("captum.attr")
+    rules = pytest.importorskip("captum.attr._utils.lrp_rules")
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.rule = rules.EpsilonRule(epsilon)  # type: ignore[assignment]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # captum announces its hooks
+        found = captum.LRP(model).attribute(pixels.clone().requires_grad_(), target=units)
+    return found.detach()
+
+
+@pytest.mark.filterwarnings("ignore:The map adds up to")
+@pytest.mark.parametrize("epsilon", [1e-9, 1e-3])
+@pytest.mark.parametrize("name", ["vgg", "squeezenet1_1"])
+def test_epsilon_rule_is_that_of_captum_where_it_is_right(name: str, epsilon: float) -> None:
+    model, images = network(name), blobs(2, 64)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bias.uniform_(-0.02, 0.02)
+    found = attribute(model, images, "relevance", epsilon=epsilon, rest="absorbed")
+    right = captum_map(model, images.tensor, found.units, epsilon)
+    assert agreement(found.signed, right) < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:The map adds up to")
+@pytest.mark.assets
+def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -> None:
+    model = models.squeezenet1_0().eval()
+    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+    stems = ("014_indigo_bunting", "812_space_shuttle", "106_wombat")
+    images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
+    found = attribute(model, images, "relevance", rest="absorbed")
+    assert found.units.tolist() == [14, 812, 106]
+    right = captum_map(model, images.tensor, found.units, 1e-3)
+    assert agreement(found.signed, right) < 1e-4
+    assert 0.9 < sums(found).min() < sums(found).max() < 0.97  # its biases take the rest
+    found = attribute(model, images, "relevance", rule="gamma")
+    assert sums(found) == pytest.approx(1, abs=1e-4)
+    boxes = [(0.1, 0.55, 0.25, 0.75), (0.3, 0.8, 0.0, 1.0), (0.1, 0.8, 0.1, 0.9)]
+    for one, (top, bottom, left, right_) in zip(found.maps.abs(), boxes, strict=True):
+        rows = slice(int(top * len(one)), int(bottom * len(one)))
+        columns = slice(int(left * len(one)), int(right_ * len(one)))
+        area = (bottom - top) * (right_ - left)
+        assert float(one[rows, columns].sum() / one.sum()) > min(0.85, 2 * area)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_relevance_adds_up_to_the_score(name: str) -> None:
+    model, images = network(name), blobs(2, 64)
+    for rule in ("epsilon", "epsilon-plus"):
+        found = attribute(model, images, "relevance", rule=rule)
+        assert sums(found) == pytest.approx(1, abs=0.01), rule
+        assert found.warnings == ()
+        assert bool((found.signed.flatten(1).abs().amax(1) > 0).all())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", [*FAMILIES, "vgg16", "resnet50", "mnasnet0_5", "regnet_x_400mf"])
+def test_relevance_adds_up_by_every_rule(name: str, seed: int) -> None:
+    model, images = network(name, seed), blobs(2, 64, seed=seed)
+    for rule in RULES:
+        for first in ("same", "box", "flat"):
+            found = attribute(model, images, "relevance", rule=rule, first=first)
+            assert sums(found) == pytest.approx(1, abs=0.01), (rule, first)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "googlenet"])
+def test_without_epsilon_and_hand_over_the_map_is_gradient_times_input(name: str) -> None:
+    # Ancona et al. 2018: true for networks of ReLUs, BatchNorm, sums and maxima
+    model, images = network(name).double(), blobs(2, 64)
+    with pytest.warns(PFVWarning, match=r"adds up to .* biases and ε absorbed the rest"):
+        found = attribute(model, images, "relevance", epsilon=0.0, rest="absorbed")
+    right = attribute(model, images, "gradient_times_input")
+    assert agreement(found.signed, right.signed) < 1e-4
+
+
+def test_conserved_share_is_told() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    with torch.no_grad():
+        model[3].bias.fill_(1.0)
+    images = blobs(2, 8)
+    with pytest.warns(PFVWarning, match="1 is right, in 2 of 2 images: biases and ε absorbed"):
+        found = attribute(model.eval(), images, "relevance", rest="absorbed")
+    assert abs(sums(found) - 1).min() > 0.01
+    assert attribute(model, images, "relevance").warnings == ()

@@ -1,0 +1,351 @@
+"""Thumbnails: what is painted, and what the mouse, a finger and the keys do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pfv_widgets.widgets.batch.thumbnail_layout import BAR, WIDTH, Sheet
+from pfv_widgets.widgets.batch.thumbnails import Thumbnails
+from tests.widgets.recorded_page import RecordedPage, happen
+
+RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (26, 115, 232)
+NUMBERS = [1, 2, 7, 16, 24, 25, 54, 55, 64, 70, 71, 120, 200]
+
+
+class Hand:
+    """Thumbnails on a recorded page, with a holder of weights that they edit."""
+
+    def __init__(self, recorded: RecordedPage, number: int = 16) -> None:
+        self.recorded = recorded
+        self.calls: list[tuple[tuple[int, ...], bool]] = []
+        self.gestures: list[bool] = []
+        self.pointed: list[int | None] = []
+        self.weights = [1.0] * number
+        pixels = np.zeros((number, 20, 20, 3), np.uint8)
+        pixels[::2], pixels[1::2] = RED, GREEN
+        self.thumbs = Thumbnails(pixels, self._changed, self.gestures.append, self.pointed.append)
+        self.sheet = self.thumbs.sheet
+        self.show()
+
+    def _changed(self, indices: tuple[int, ...], inside: bool) -> None:
+        self.calls.append((indices, inside))
+        for index in indices:
+            self.weights[index] = float(inside)
+        self.show()
+
+    def show(self) -> None:
+        self.thumbs.show(tuple(self.weights))
+
+    def middle(self, index: int) -> dict[str, float]:
+        left, top = self.sheet.corner(index)
+        return {"x": left + self.sheet.side / 2, "y": top + self.sheet.side / 2}
+
+    def event(self, name: str, index: int) -> None:
+        happen(self.thumbs.widget, name, **self.middle(index))
+
+    def key(self, key: str, **held: bool) -> None:
+        flags = {"shift_key": False, "ctrl_key": False, "meta_key": False} | held
+        happen(self.thumbs.widget, "key_down", key=key, **flags)
+
+    def click(self, index: int) -> None:
+        self.event("mouse_down", index)
+        self.event("mouse_up", index)
+
+    @property
+    def page(self) -> npt.NDArray[np.float32]:
+        return self.recorded.picture(self.thumbs.widget)
+
+    def colour(self, index: int, top: int = 0) -> npt.NDArray[np.float32]:
+        place = self.middle(index)
+        return self.page[int(place["y"]) - top, int(place["x"])]
+
+    def bar(self, index: int) -> int:
+        """Number of pixels of the bar that are full."""
+        left, top = self.sheet.corner(index)
+        row = self.page[top + self.sheet.side + 4 + BAR // 2, left : left + self.sheet.side]
+        return int((row.max(axis=1) > 100).sum())
+
+    def out(self) -> list[int]:
+        return [index for index, weight in enumerate(self.weights) if weight == 0]
+
+
+Open = Callable[..., Hand]
+
+
+@pytest.fixture
+def opened(recorded: RecordedPage) -> Iterator[Open]:
+    hands: list[Hand] = []
+
+    def open_(number: int = 16) -> Hand:
+        hands.append(Hand(recorded, number))
+        return hands[-1]
+
+    yield open_
+    for hand in hands:
+        hand.thumbs.close()
+
+
+@pytest.fixture
+def hand(opened: Open) -> Hand:
+    return opened()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_thumbnail_is_found_where_it_stands(number: int) -> None:
+    sheet = Sheet.of(number)
+    for index in range(number):
+        left, top = sheet.corner(index)
+        assert 0 <= left <= sheet.size[1] - sheet.side
+        assert 0 <= top <= sheet.size[0] - sheet.side - BAR - 4
+        assert sheet.at(left, top) == sheet.at(left + sheet.side, top + sheet.side) == index
+    assert sheet.at(-1, 5) is None
+    assert sheet.at(5, sheet.size[0] + 1) is None
+    assert sheet.at(sheet.size[1] + 1, 5) is None
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_sheet_keeps_its_width_and_a_height_that_fits(number: int) -> None:
+    sheet = Sheet.of(number)
+    assert sheet.size[1] <= WIDTH
+    assert sheet.seen <= 464
+    assert (sheet.furthest > 0) == (number > 70)
+    assert sheet.side >= 40  # 20 pixels of the page
+
+
+def test_photos_are_cut_to_their_middle_square() -> None:
+    pixels = np.full((1, 20, 60, 3), RED, np.uint8)
+    pixels[:, :, 20:40] = GREEN
+    sheet = Sheet.of(1)
+    left, top = sheet.corner(0)
+    found = sheet.picture(pixels)[top : top + sheet.side, left : left + sheet.side]
+    assert (found == GREEN).all()
+
+
+def test_photos_are_shown_and_dimmed_to_grey_when_out(hand: Hand) -> None:
+    np.testing.assert_allclose(hand.colour(2), RED, atol=6)
+    np.testing.assert_allclose(hand.colour(3), GREEN, atol=6)
+    hand.weights[2] = 0.0
+    hand.show()
+    np.testing.assert_allclose(hand.colour(2), np.array(RED) * 0.28 + 128 * 0.72, atol=6)
+    np.testing.assert_allclose(hand.colour(3), GREEN, atol=6)
+
+
+def test_bars_are_as_long_as_the_weights(hand: Hand) -> None:
+    hand.weights[:5] = [0.0, 0.5, 1.0, 2.0, 7.0]
+    hand.show()
+    shares = [hand.bar(index) / hand.sheet.side for index in range(5)]
+    np.testing.assert_allclose(shares, [0, 0.25, 0.5, 1, 1], atol=0.02)
+
+
+def test_influence_takes_the_place_of_the_weights_until_it_is_gone(hand: Hand) -> None:
+    hand.thumbs.show_influence([np.nan, 10.0, 40.0, *[0.0] * 13])
+    shares = [hand.bar(index) / hand.sheet.side for index in range(4)]
+    np.testing.assert_allclose(shares, [0, 0.25, 1, 0], atol=0.02)
+    outlined = [c for c in hand.recorded.drawings[-1].commands if c[0] == "strokeRect"]
+    assert [command[1][:2] for command in outlined] == [list(hand.sheet.corner(2))]
+    hand.thumbs.show_influence(None)
+    assert hand.bar(2) == hand.sheet.side // 2
+    assert "strokeRect" not in hand.recorded.drawings[-1].names
+
+
+@pytest.mark.parametrize("angles", [[np.nan] * 16, [0.0] * 16])
+def test_influence_without_a_largest_outlines_nothing(hand: Hand, angles: list[float]) -> None:
+    hand.thumbs.show_influence(angles)
+    assert "strokeRect" not in hand.recorded.drawings[-1].names
+
+
+def test_click_takes_an_image_out_and_in_again(hand: Hand) -> None:
+    hand.click(5)
+    hand.click(5)
+    assert hand.calls == [((5,), False), ((5,), True)]
+    assert hand.gestures == [True, False, True, False]
+
+
+def test_drag_brings_all_that_it_passes_into_the_state_of_the_first(hand: Hand) -> None:
+    hand.weights[2] = 0.0
+    hand.show()
+    hand.event("mouse_down", 0)
+    for index in (1, 2, 3, 2, 1, 0):
+        hand.event("mouse_move", index)
+    hand.event("mouse_up", 0)
+    hand.event("mouse_move", 9)
+    assert hand.out() == [0, 1, 2, 3]
+    assert hand.calls == [((0,), False), ((1,), False), ((3,), False)]
+    assert hand.gestures == [True, False]
+
+
+def test_drag_from_an_image_that_is_out_takes_in(hand: Hand) -> None:
+    hand.weights[:6] = [0.0] * 6
+    hand.show()
+    hand.event("mouse_down", 1)
+    hand.event("mouse_move", 4)
+    assert hand.out() == [0, 5]
+
+
+def test_fast_drag_leaves_no_gap(hand: Hand) -> None:
+    hand.event("mouse_down", 6)
+    hand.event("mouse_move", 11)
+    assert hand.out() == [6, 7, 8, 9, 10, 11]
+
+
+def test_change_that_is_refused_is_asked_for_once_in_a_drag(hand: Hand) -> None:
+    hand.show = lambda: None  # type: ignore[method-assign] # the weights that are shown stay
+    hand.event("mouse_down", 0)
+    for index in (1, 0, 1, 1):
+        hand.event("mouse_move", index)
+    assert hand.calls == [((0,), False), ((1,), False)]
+
+
+def test_leaving_the_canvas_ends_the_drag(hand: Hand) -> None:
+    hand.event("mouse_down", 0)
+    happen(hand.thumbs.widget, "mouse_out", x=-1, y=0)
+    hand.event("mouse_move", 3)
+    assert hand.out() == [0]
+    assert hand.gestures == [True, False]
+
+
+def test_press_after_an_end_that_got_lost_is_a_gesture_of_its_own(hand: Hand) -> None:
+    hand.event("mouse_down", 0)
+    hand.event("mouse_down", 1)
+    assert hand.gestures == [True, False, True]
+
+
+def test_finger_paints_like_a_mouse(hand: Hand) -> None:
+    for name, index in (("touch_start", 0), ("touch_move", 2)):
+        happen(hand.thumbs.widget, name, touches=[hand.middle(index)])
+    happen(hand.thumbs.widget, "touch_end", touches=[])
+    assert hand.out() == [0, 1, 2]
+    assert hand.gestures == [True, False]
+
+
+def test_press_beside_the_thumbnails_does_nothing(hand: Hand) -> None:
+    happen(hand.thumbs.widget, "mouse_down", x=WIDTH - 10, y=hand.sheet.row * 3 - 10)
+    assert hand.calls == []
+    assert hand.gestures == []
+
+
+def test_pointer_tells_each_thumbnail_once(hand: Hand) -> None:
+    for index in (3, 3, 3, 4):
+        hand.event("mouse_move", index)
+    happen(hand.thumbs.widget, "mouse_out", x=-1, y=0)
+    assert hand.pointed == [3, 4, None]
+
+
+def test_keys_walk_and_toggle(hand: Hand) -> None:
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", " "):
+        hand.key(key)
+    assert hand.pointed == [0, 1, 7, 6]
+    assert hand.calls == [((6,), False)]
+    hand.key("End")
+    hand.key("ArrowRight")
+    hand.key("Enter")
+    assert hand.calls[-1] == ((15,), False)
+    hand.key("Escape")
+    assert hand.pointed[-1] is None
+
+
+@pytest.mark.parametrize(("key", "blurs"), [("Leave", 0), ("Tab", 1), ("Escape", 1)])
+def test_leaving_hides_the_cursor_and_takes_the_focus_only_where_the_page_has_not(
+    hand: Hand, key: str, blurs: int
+) -> None:
+    hand.key("ArrowRight")
+    hand.recorded.messages.clear()
+    hand.key(key)
+    assert hand.pointed == [0, None]
+    sent = [data.get("content") for _, _, data in hand.recorded.messages if data]
+    assert sent.count({"do": "blur"}) == blurs
+
+
+def test_keys_with_control_are_left_to_others(hand: Hand) -> None:
+    hand.key("ArrowRight")
+    hand.key(" ", ctrl_key=True)
+    assert hand.calls == []
+
+
+def test_cursor_is_drawn_for_keys_and_not_for_the_mouse(hand: Hand) -> None:
+    hand.click(3)
+    assert "strokeRect" not in hand.recorded.drawings[-1].names
+    hand.key("ArrowRight")
+    stroked = [c[1][:2] for c in hand.recorded.drawings[-1].commands if c[0] == "strokeRect"]
+    assert stroked == [list(hand.sheet.corner(4))] * 2
+
+
+def test_wheel_scrolls_many_rows_and_stops_at_the_ends(opened: Open) -> None:
+    hand = opened(200)
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=-50)
+    np.testing.assert_allclose(hand.colour(0), RED, atol=6)
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.sheet.row)  # of the page: two rows
+    np.testing.assert_allclose(hand.colour(20, 2 * hand.sheet.row), RED, atol=6)
+    hand.click(3)  # a row of ten: this is now the place of image 23
+    assert hand.out() == [23]
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=10**6)
+    below = hand.sheet.furthest
+    np.testing.assert_allclose(hand.colour(199, below), GREEN, atol=6)
+
+
+def test_wheel_brings_another_thumbnail_under_the_pointer(opened: Open) -> None:
+    hand = opened(200)
+    hand.event("mouse_move", 4)
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.sheet.row / 2)
+    assert hand.pointed == [4, 14]
+
+
+def test_cursor_stays_in_view(opened: Open) -> None:
+    hand = opened(200)
+    hand.key("ArrowRight")
+    hand.key("End")
+    assert hand.pointed[-1] == 199
+    np.testing.assert_allclose(hand.colour(198, hand.sheet.furthest), RED, atol=6)
+    hand.key("Home")
+    np.testing.assert_allclose(hand.colour(2), RED, atol=6)
+
+
+def test_scroll_bar_is_dragged(opened: Open) -> None:
+    hand = opened(200)
+    happen(hand.thumbs.widget, "mouse_down", x=WIDTH - 5, y=hand.sheet.seen - 2)
+    np.testing.assert_allclose(hand.colour(198, hand.sheet.furthest), RED, atol=6)
+    happen(hand.thumbs.widget, "mouse_move", x=20, y=0)
+    happen(hand.thumbs.widget, "mouse_up", x=20, y=0)
+    np.testing.assert_allclose(hand.colour(0), RED, atol=6)
+    assert hand.calls == []
+
+
+def test_few_rows_do_not_scroll(hand: Hand) -> None:
+    before = hand.page.copy()
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=500)
+    assert (hand.page == before).all()
+
+
+def test_page_that_is_loaded_anew_is_painted_again(hand: Hand) -> None:
+    hand.click(2)
+    before = hand.page.copy()
+    hand.recorded.load_anew(hand.thumbs.widget, *hand.thumbs.surface.stores)
+    assert (hand.page == before).all()
+
+
+def test_photos_are_sent_once(hand: Hand) -> None:
+    sent = sum(len(drawing.pictures) for drawing in hand.recorded.drawings)
+    hand.click(1)
+    hand.thumbs.show_influence([1.0] * 16)
+    hand.key("ArrowRight")
+    assert sum(len(drawing.pictures) for drawing in hand.recorded.drawings) == sent == 1
+
+
+def test_same_weights_again_send_nothing(hand: Hand) -> None:
+    count = len(hand.recorded.drawings)
+    hand.show()
+    assert len(hand.recorded.drawings) == count
+
+
+def test_nothing_is_drawn_after_closing(hand: Hand) -> None:
+    hand.thumbs.close()
+    count = len(hand.recorded.drawings)
+    hand.weights[0] = 0.0
+    hand.show()
+    hand.thumbs.show_influence(None)
+    hand.thumbs.repaint()
+    assert len(hand.recorded.drawings) == count

@@ -1,0 +1,84 @@
+"""Waiting for a page: it answers, it is slow, or there is none."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pfv_widgets.widgets.browser.acknowledgement import Acknowledgement
+from tests.widgets.recorded_page import RecordedPage, move
+
+
+@pytest.fixture
+def acknowledgement(recorded: RecordedPage) -> Iterator[Acknowledgement]:
+    one = Acknowledgement()
+    yield one
+    one.close()
+
+
+def answering(acknowledgement: Acknowledgement, late: float = 0.0) -> threading.Thread:
+    """Answer the next number that is sent, as the page of a browser does."""
+    sent = threading.Event()
+    acknowledgement._out.observe(lambda _: sent.set(), "value")
+
+    def answer() -> None:
+        assert sent.wait(10)
+        time.sleep(late)
+        move(acknowledgement._back, value=acknowledgement._out.value)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+def test_wait_ends_when_the_page_answers(acknowledgement: Acknowledgement) -> None:
+    page = answering(acknowledgement)
+    begin = time.monotonic()
+    assert acknowledgement.wait(10)
+    assert time.monotonic() - begin < 5
+    assert acknowledgement.answered
+    page.join()
+
+
+def test_wait_gives_up_where_no_page_answers(acknowledgement: Acknowledgement) -> None:
+    acknowledgement.answered = True
+    assert not acknowledgement.wait(0.05)
+    assert not acknowledgement.answered
+
+
+def test_answer_to_an_earlier_number_is_not_taken_for_this_one(
+    acknowledgement: Acknowledgement,
+) -> None:
+    assert not acknowledgement.wait(0.01)
+    acknowledgement._out.observe(lambda change: late(change["new"]), "value")
+
+    def late(number: int) -> None:
+        move(acknowledgement._back, value=number - 1)
+
+    assert not acknowledgement.wait(0.05)
+
+
+def test_page_that_answers_late_is_waited_for_again(acknowledgement: Acknowledgement) -> None:
+    page = answering(acknowledgement, late=0.2)
+    assert not acknowledgement.wait(0.02)
+    page.join()
+    assert acknowledgement.answered
+
+
+def test_number_that_the_page_sends_is_not_sent_back_to_it(
+    recorded: RecordedPage, acknowledgement: Acknowledgement
+) -> None:
+    recorded.messages.clear()
+    move(acknowledgement._back, value=7)
+    assert acknowledgement._back.value == 7
+    assert [one for one in recorded.messages if one[1] == acknowledgement._back.model_id] == []
+
+
+def test_close_removes_its_hidden_widgets(recorded: RecordedPage) -> None:
+    acknowledgement = Acknowledgement()
+    opened = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+    acknowledgement.close()
+    assert recorded.closed == opened

@@ -1,0 +1,455 @@
+"""A pen sends what ipycanvas would, and disturbs nobody; fingers and keys arrive."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ipycanvas import Canvas, hold_canvas
+from ipywidgets import VBox
+from ipywidgets.widgets.widget import _instances
+from PIL import Image
+
+from pfv_widgets.widgets.browser import canvas as module
+from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.toolkit.controls import close_all
+from tests.widgets.recorded_page import RecordedPage, happen, move
+
+MANAGER = Canvas._canvas_manager.default_value
+RED = "#ff0000"
+
+
+@pytest.fixture
+def surface(recorded: RecordedPage) -> Surface:
+    return Surface("gallery", (20, 30), stores=1)
+
+
+def png(colour: tuple[int, ...], size: tuple[int, int] = (30, 20)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA" if len(colour) == 4 else "RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PAIRS: dict[str, tuple[Callable[[Pen], None], Callable[[Canvas], None]]] = {
+    "fill": (
+        lambda pen: pen.fill(RED, (1, 2, 10, 5), (12, 3, 4, 4)),
+        lambda c: (setattr(c, "fill_style", RED), c.fill_rect(1, 2, 10, 5), c.fill_rect(12, 3, 4)),
+    ),
+    "stroke": (
+        lambda pen: pen.stroke(RED, 3, (4, 4, 10, 8)),
+        lambda c: (
+            setattr(c, "stroke_style", RED),
+            setattr(c, "line_width", 3),
+            c.stroke_rect(4, 4, 10, 8),
+        ),
+    ),
+    "ring": (
+        lambda pen: pen.ring(RED, 2, 15, 10, 6),
+        lambda c: (
+            setattr(c, "stroke_style", RED),
+            setattr(c, "line_width", 2),
+            c.stroke_circle(15, 10, 6),
+        ),
+    ),
+    "disc": (
+        lambda pen: pen.disc(RED, 15, 10, 6),
+        lambda c: (setattr(c, "fill_style", RED), c.fill_circle(15, 10, 6)),
+    ),
+    "line": (
+        lambda pen: pen.line(RED, 2, 1, 1, 20, 15),
+        lambda c: (
+            setattr(c, "stroke_style", RED),
+            setattr(c, "line_width", 2),
+            c.stroke_line(1, 1, 20, 15),
+        ),
+    ),
+    "clear": (lambda pen: pen.clear(), lambda c: c.clear()),
+    "clear a box": (lambda pen: pen.clear((1, 2, 5, 6)), lambda c: c.clear_rect(1, 2, 5, 6)),
+    "alpha": (lambda pen: pen.alpha(0.25), lambda c: setattr(c, "global_alpha", 0.25)),
+    "blend": (
+        lambda pen: pen.blend("multiply"),
+        lambda c: setattr(c, "global_composite_operation", "multiply"),
+    ),
+}
+
+
+def inside_by_ipycanvas(canvas: Canvas) -> None:
+    canvas.save()
+    canvas.begin_path()
+    canvas.rect(1, 2, 3, 4)
+    canvas.rect(5, 6, 7, 8)
+    canvas.clip()
+    canvas.restore()
+
+
+def inside(pen: Pen) -> None:
+    with pen.inside([(1, 2, 3, 4), (5, 6, 7, 8)]):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("own", "by_ipycanvas"),
+    [*PAIRS.values(), (inside, inside_by_ipycanvas)],
+    ids=[*PAIRS, "inside"],
+)
+def test_commands_are_those_that_ipycanvas_sends(
+    recorded: RecordedPage,
+    surface: Surface,
+    own: Callable[[Pen], None],
+    by_ipycanvas: Callable[[Canvas], Any],
+) -> None:
+    pen = surface.pen()
+    own(pen)
+    pen.send()
+    *sent, last = recorded.drawings[-1].commands
+    assert last == ("switchCanvas", [f"IPY_MODEL_{surface.stores[0].model_id}"])
+    MANAGER._current_canvas = None
+    with hold_canvas():
+        by_ipycanvas(surface.canvas)
+    assert [(name, list(numbers)) for name, numbers in recorded.drawings[-1].commands] == sent
+
+
+def test_image_of_a_store_is_sent_as_ipycanvas_sends_it(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    store = surface.stores[0]
+    pen = surface.pen()
+    pen.image(store, (1, 2, 60, 40))
+    pen.send()
+    sent = recorded.drawings[-1].commands[:-1]
+    MANAGER._current_canvas = None
+    with hold_canvas():
+        surface.canvas.draw_image(store, 1, 2, 60, 40)
+    assert recorded.drawings[-1].commands == sent
+
+
+def test_picture_is_drawn_as_it_was_encoded_with_its_transparency(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    pen = surface.pen()
+    pen.put(png((0, 200, 0)))
+    pen.put(png((200, 0, 0, 51), (10, 10)), 5, 5)
+    assert pen.send() == len(png((0, 200, 0))) + len(png((200, 0, 0, 51), (10, 10)))
+    picture = recorded.picture(surface.canvas)
+    assert tuple(picture[0, 0]) == (0, 200, 0)
+    assert picture[7, 7] == pytest.approx((40, 160, 0), abs=1)
+
+
+def test_message_names_first_on_which_canvas_it_draws(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    store = surface.stores[0]
+    pen = surface.pen()
+    pen.on(store)
+    pen.fill(RED, (0, 0, 30, 20))
+    pen.on(surface.canvas)
+    pen.image(store, (0, 0, 15, 10))
+    pen.send()
+    assert len(recorded.drawings) == 1
+    assert recorded.drawings[0].names[0] == "switchCanvas"
+    assert (recorded.picture(surface.canvas)[:10, :15] == (255, 0, 0)).all()
+    assert recorded.cover(surface.canvas)[10:].max() == 0
+
+
+def test_nothing_is_sent_before_send_and_an_error_leaves_nothing_behind(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    def draw_and_fail() -> None:
+        pen = surface.pen()
+        with pen.inside([(0, 0, 5, 5)]):
+            pen.fill(RED, (0, 0, 5, 5))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        draw_and_fail()
+    assert recorded.drawings == []
+    assert not MANAGER._caching
+    assert MANAGER._commands_cache == []
+    assert MANAGER._buffers_cache == []
+    pen = surface.pen()
+    pen.fill(RED, (0, 0, 30, 20))
+    pen.send()
+    assert (recorded.picture(surface.canvas) == (255, 0, 0)).all()
+
+
+def test_error_while_sending_leaves_ipycanvas_usable(
+    recorded: RecordedPage, surface: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the line is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(MANAGER), "send", fail)
+        pen = surface.pen()
+        pen.clear()
+        with pytest.raises(OSError, match="broken"):
+            pen.send()
+    assert not MANAGER._caching
+    other = Canvas(width=10, height=10)
+    other.fill_style = RED
+    other.fill_rect(0, 0, 10)
+    assert (recorded.picture(other) == (255, 0, 0)).all()
+    pen = surface.pen()
+    pen.fill(RED, (0, 0, 30, 20))
+    pen.send()
+    assert (recorded.picture(surface.canvas) == (255, 0, 0)).all()
+
+
+def test_empty_picture_is_never_sent(recorded: RecordedPage, surface: Surface) -> None:
+    pen = surface.pen()
+    pen.put(b"")
+    assert pen.send() == 0
+    assert recorded.drawings == []
+    pen.clear()
+    assert pen.send() == 0
+    assert recorded.drawings[-1].pictures == []
+
+
+def test_message_ends_on_a_canvas_that_is_not_displayed_and_comes_to_each_once(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    store = surface.stores[0]
+    pen = surface.pen()
+    pen.on(store)
+    pen.on(surface.canvas)
+    pen.clear()
+    pen.on(surface.canvas)
+    pen.clear((1, 2, 3, 4))
+    pen.send()
+    switches = [where for name, where in recorded.drawings[-1].commands if name == "switchCanvas"]
+    assert switches == [[f"IPY_MODEL_{one.model_id}"] for one in (surface.canvas, store)]
+
+
+def test_drawing_that_someone_else_holds_is_not_sent_and_not_lost(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    other = Canvas(width=10, height=10)
+    with hold_canvas():
+        other.fill_style = "#0000ff"
+        other.fill_rect(0, 0, 10)
+        pen = surface.pen()
+        pen.clear((0, 0, 5, 5))
+        pen.send()
+        assert len(recorded.drawings) == 1
+        other.fill_rect(0, 0, 5)
+    assert len(recorded.drawings) == 2
+    assert (recorded.picture(other) == [0, 0, 255]).all()
+    assert "fillRect" not in recorded.drawings[0].names
+    assert recorded.cover(surface.canvas).max() == 0
+
+
+def test_other_canvas_can_draw_after_a_message(recorded: RecordedPage, surface: Surface) -> None:
+    other = Canvas(width=10, height=10)
+    other.fill_style = RED
+    other.fill_rect(0, 0, 10)
+    pen = surface.pen()
+    pen.fill("#0000ff", (0, 0, 30, 20))
+    pen.send()
+    before = recorded.picture(surface.canvas).copy()
+    other.fill_style = "#00ff00"
+    other.fill_rect(0, 0, 10)
+    assert (recorded.picture(other) == [0, 255, 0]).all()
+    assert (recorded.picture(surface.canvas) == before).all()
+
+
+def test_opacity_and_blending_come_back_after_drawing_inside_boxes(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    pen = surface.pen()
+    pen.alpha(1.0)
+    with pen.inside([(0, 0, 10, 10)]):
+        pen.alpha(0.1)
+        pen.blend("multiply")
+    pen.fill(RED, (0, 0, 30, 20))
+    pen.send()
+    assert (recorded.picture(surface.canvas) == (255, 0, 0)).all()
+
+
+def test_messages_of_several_threads_stay_whole(recorded: RecordedPage) -> None:
+    surfaces = [Surface("gallery", (8, 8)) for _ in range(4)]
+    colours = ["#ff0000", "#00ff00", "#0000ff", "#ffff00"]
+
+    def draw(number: int) -> None:
+        for _ in range(50):
+            pen = surfaces[number].pen()
+            pen.fill(colours[number], (0, 0, 8, 8))
+            pen.send()
+
+    threads = [threading.Thread(target=draw, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(recorded.drawings) == 200
+    for one, colour in zip(surfaces, colours, strict=True):
+        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (recorded.picture(one.canvas) == wanted).all()
+
+
+def test_another_size_is_one_message_and_the_same_size_none(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    recorded.messages.clear()
+    surface.resize((40, 50))
+    assert len(recorded.messages) == 1
+    assert recorded.picture(surface.canvas).shape == (40, 50, 3)
+    assert surface.size == (40, 50)
+    surface.resize((40, 50))
+    assert len(recorded.messages) == 1
+    surface.resize((4, 5), surface.stores[0])
+    assert recorded.picture(surface.stores[0]).shape == (4, 5, 3)
+    assert surface.size == (40, 50)
+
+
+Heard = list[tuple[str, float, float]]
+
+
+@pytest.fixture
+def heard(surface: Surface) -> Heard:
+    heard: Heard = []
+    surface.on_pointer(
+        down=lambda x, y: heard.append(("down", x, y)),
+        move=lambda x, y: heard.append(("move", x, y)),
+        up=lambda x, y: heard.append(("up", x, y)),
+        out=lambda: heard.append(("out", 0, 0)),
+    )
+    return heard
+
+
+def test_mouse_is_heard_in_pixels_of_the_canvas(surface: Surface, heard: Heard) -> None:
+    for event in ("mouse_move", "mouse_down", "mouse_up", "mouse_out"):
+        happen(surface.canvas, event, x=5, y=6)
+    assert heard == [("move", 5, 6), ("down", 5, 6), ("up", 5, 6), ("out", 0, 0)]
+
+
+def test_finger_is_heard_as_the_mouse_and_lifted_where_it_was_last(
+    surface: Surface, heard: Heard
+) -> None:
+    canvas = surface.canvas
+    happen(canvas, "touch_start", touches=[{"x": 5, "y": 6}])
+    happen(canvas, "touch_move", touches=[{"x": 7, "y": 8}, {"x": 90, "y": 90}])
+    happen(canvas, "touch_end", touches=[])
+    assert heard == [("down", 5, 6), ("move", 7, 8), ("up", 7, 8)]
+    happen(canvas, "touch_cancel", touches=[])
+    assert heard[-1] == ("out", 0, 0)
+
+
+def test_only_what_is_asked_for_is_heard(surface: Surface) -> None:
+    heard: list[float] = []
+    surface.on_pointer(move=lambda x, y: heard.append(x + y))
+    for event in ("mouse_move", "mouse_down", "mouse_up", "mouse_out"):
+        happen(surface.canvas, event, x=1, y=2)
+    assert heard == [3]
+
+
+@pytest.mark.parametrize("held", ["", "shift", "ctrl", "meta"])
+def test_key_comes_with_shift_and_with_control_or_command(surface: Surface, held: str) -> None:
+    heard: list[tuple[str, bool, bool]] = []
+    surface.on_key(lambda *key: heard.append(key))
+    modifiers = {f"{one}_key": one == held for one in ("shift", "ctrl", "meta")}
+    happen(surface.canvas, "key_down", key="z", **modifiers)
+    assert heard == [("z", held == "shift", held in ("ctrl", "meta"))]
+
+
+def test_page_is_ready_for_the_canvas_and_for_each_store(
+    recorded: RecordedPage, surface: Surface
+) -> None:
+    calls: list[int] = []
+    surface.on_ready(lambda: calls.append(1))
+    recorded.load_anew(surface.canvas, *surface.stores)
+    assert calls == [1, 1]
+
+
+def test_close_closes_all_canvases(recorded: RecordedPage, surface: Surface) -> None:
+    opened = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+    surface.close()
+    assert opened <= recorded.closed
+
+
+@pytest.fixture
+def in_kernel(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> Surface:
+    monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    return Surface("gallery", (20, 30), stores=1)
+
+
+def newest(recorded: RecordedPage) -> Canvas:
+    """The canvas that was opened last."""
+    opened = [comm for kind, comm, _ in recorded.messages if kind == "comm_open"]
+    canvases = [_instances[comm] for comm in opened if comm in _instances]
+    return next(widget for widget in reversed(canvases) if isinstance(widget, Canvas))
+
+
+def test_in_a_kernel_canvases_stay_until_a_page_has_drawn_what_it_was_sent(
+    recorded: RecordedPage, in_kernel: Surface
+) -> None:
+    canvases = {in_kernel.canvas.model_id, in_kernel.stores[0].model_id}
+    in_kernel.close()
+    in_kernel.close()
+    last = newest(recorded)
+    assert last.model_id not in canvases
+    empty, filled = (memoryview(png((0, 0, 0, alpha), (1, 1))) for alpha in (0, 255))
+    move(last, image_data=empty)  # more is to be drawn before it
+    assert not canvases & recorded.closed
+    recorded.load_anew(last)
+    assert recorded.drawings[-1].commands[-1][0] == "fillRect"
+    assert (recorded.picture(last) == 0).all()
+    assert (recorded.cover(last) == 1).all()
+    move(last, image_data=filled)
+    assert canvases | {comm for kind, comm, _ in recorded.messages if kind == "comm_open"} <= (
+        recorded.closed
+    )
+
+
+def test_what_is_closed_is_tiny_and_hears_and_draws_nothing(
+    recorded: RecordedPage, in_kernel: Surface
+) -> None:
+    calls: list[Any] = []
+    in_kernel.on_ready(lambda: calls.append("ready"))
+    in_kernel.on_pointer(down=lambda *at: calls.append(at), out=lambda: calls.append("out"))
+    in_kernel.on_wheel(lambda *by: calls.append(by))
+    in_kernel.on_key(lambda *key: calls.append(key))
+    late = in_kernel.pen()
+    late.fill(RED, (0, 0, 5, 5))
+    in_kernel.close()
+    for canvas in (in_kernel.canvas, *in_kernel.stores):
+        assert recorded.picture(canvas).shape == (1, 1, 3)
+        recorded.load_anew(canvas)
+    for event in ("mouse_down", "mouse_out", "mouse_wheel", "touch_cancel"):
+        happen(in_kernel.canvas, event, x=1, y=2, touches=[])
+    happen(in_kernel.canvas, "key_down", key="z", shift_key=False, ctrl_key=False, meta_key=False)
+    assert not calls
+    assert late.send() == 0
+    assert not recorded.drawings
+
+
+def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
+    surface: Surface, in_kernel: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Widgets close themselves as they are deleted, in whatever thread that comes."""
+    sent, send = threading.Event(), MANAGER.send
+
+    def deleting(*arguments: Any) -> None:
+        in_kernel.close()
+        send(*arguments)
+        sent.set()
+
+    monkeypatch.setattr(MANAGER, "send", deleting)
+    pen = surface.pen()
+    pen.fill(RED, (0, 0, 5, 5))
+    threading.Thread(target=pen.send, daemon=True).start()
+    assert sent.wait(20)
+
+
+def test_whoever_closes_the_canvas_closes_the_surface(
+    recorded: RecordedPage, in_kernel: Surface
+) -> None:
+    box = VBox([in_kernel.canvas])
+    parts = {in_kernel.canvas.model_id, in_kernel.canvas.layout.model_id}
+    close_all(box)
+    assert not parts & recorded.closed
+    assert in_kernel.canvas.width == 1

@@ -1,0 +1,193 @@
+"""A problem is told in the status line; the picture and the widget stay alive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from tests.networks import Through, blobs, tiny
+from tests.widgets.conftest import Open
+from tests.widgets.reading import is_error, press, shows_its_frame, status
+from tests.widgets.recorded_page import RecordedPage, move
+from tests.widgets.toolkit.test_text import HOSTILE, Parsed
+
+
+def with_nan(maps: Tensor) -> Tensor:
+    return maps * math.nan
+
+
+def with_infinity_in_one_image(maps: Tensor) -> Tensor:
+    maps = maps.clone()
+    maps[0, :, 0, 0] = math.inf
+    return maps
+
+
+def constant(maps: Tensor) -> Tensor:
+    return torch.ones_like(maps)
+
+
+def still_works(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
+    """Whether the next change of a control is painted."""
+    explorer.settings = replace(explorer.settings, layer=None, images=None)
+    move(explorer._panel.knobs["sigma"], value=2.0)
+    assert explorer.frame.settings.sigma == 2.0
+    return not is_error(explorer) and shows_its_frame(recorded, explorer)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"layer": "stage1.9"}, "The nearest names are"),
+        ({"layer": "head"}, "layer='head'"),
+        ({"images": (1.0, 1.0)}, "2 weights for a batch of 4 images"),
+        ({"images": (0.0,) * 4}, "every weight is 0"),
+        ({"images": ()}, "0 weights for a batch of 4 images"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told_and_the_picture_stays(
+    recorded: RecordedPage, explorer: PFVExplorer, wrong: dict[str, Any], words: str
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    before = explorer.frame
+    explorer.settings = replace(explorer.settings, **wrong)
+    assert is_error(explorer)
+    assert words in status(explorer)
+    assert (explorer.frame.heatmaps == before.heatmaps).all()
+    assert still_works(recorded, explorer)
+
+
+def test_other_controls_follow_settings_whose_layer_is_unknown(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, layer="nowhere", sigma=3.0)
+    assert explorer._panel.knobs["sigma"].value == 3.0
+    move(explorer._panel.layer, index=1)
+    assert not is_error(explorer)
+
+
+def test_fewer_components_leave_out_the_channels_that_are_gone(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, components=4, channels=(0, 3))
+    assert explorer.wait(60)
+    move(explorer._panel.knobs["components"], value=2)
+    assert explorer.settings.components == 2
+    assert explorer.settings.channels == (0,)
+    assert not is_error(explorer)
+
+
+@pytest.mark.parametrize("change", [with_nan, constant])
+def test_layer_without_variance_or_numbers_does_not_end_the_explorer(
+    recorded: RecordedPage, opened: Open, change: Callable[[Tensor], Tensor]
+) -> None:
+    explorer = opened(model=Through(change), batch=blobs(3), layer="stem")
+    recorded.load_anew(explorer._grid.canvas)
+    explorer.settings = replace(explorer.settings, layer="change")
+    assert is_error(explorer)
+    explorer.settings = replace(explorer.settings, layer="pool")
+    assert not is_error(explorer)
+    assert shows_its_frame(recorded, explorer)
+    explorer.settings = replace(explorer.settings, layer="change")
+    assert is_error(explorer)
+
+
+def test_layer_with_a_few_infinities_is_painted_or_told(
+    recorded: RecordedPage, opened: Open
+) -> None:
+    model = Through(with_infinity_in_one_image)
+    explorer = opened(model=model, batch=blobs(3), layer="stem")
+    recorded.load_anew(explorer._grid.canvas)
+    explorer.settings = replace(explorer.settings, layer="change")
+    assert explorer.wait(60)
+    assert np.isfinite(explorer.frame.heatmaps.numpy()).all()
+    assert is_error(explorer) or explorer.frame.layer == "change"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), ZeroDivisionError("<b>x</b>")])
+def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
+    recorded: RecordedPage,
+    explorer: PFVExplorer,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+
+    def fail(*_: object, **__: object) -> Frame:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(explorer.pfv, "render", fail)
+        explorer.settings = replace(explorer.settings, sigma=3.0)
+        assert is_error(explorer)
+        assert f"{type(error).__name__}: {error} – the last picture stays." in status(explorer)
+        assert "<b>" not in explorer._gallery.status.value
+    assert still_works(recorded, explorer)
+
+
+def test_error_while_sending_is_told_and_the_next_change_is_painted(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+
+    def fail(*_: object, **__: object) -> int:
+        raise OSError("the line is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(explorer._grid, "paint", fail)
+        explorer.settings = replace(explorer.settings, sigma=3.0)
+        assert "OSError: the line is broken" in status(explorer)
+    assert still_works(recorded, explorer)
+
+
+def test_same_settings_are_painted_again_after_an_error(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    good = explorer.settings
+    explorer.settings = replace(good, images=(0.0,) * 4)
+    assert is_error(explorer)
+    explorer.settings = good
+    assert status(explorer).startswith("Updated in")
+    recorded.load_anew(explorer._grid.canvas)
+    assert shows_its_frame(recorded, explorer)
+
+
+@pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
+def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str) -> None:
+    images = replace(blobs(2), names=(foreign, "b"), labels=(foreign, "b"))
+    explorer = opened(model=tiny(), batch=images)
+    press(explorer, "Home")
+    assert explorer.wait(60)
+    hint = explorer._gallery.hint
+    explorer.settings = replace(explorer.settings, layer=foreign)
+    assert is_error(explorer)
+    for shown in (hint, explorer._gallery.status):
+        parsed = Parsed(shown.value)
+        assert set(parsed.tags) == ({"div"} if shown is hint else {"div", "span"})
+        assert parsed.attributes <= {"style", "role", "aria-live", "aria-hidden"}
+        assert parsed.text.isprintable()
+        assert not {"$", "\\"} & set(parsed.text)
+    slider = explorer._pages.batch.classes[foreign]
+    for label in (slider.description, slider.tooltip):
+        assert label.isprintable()
+        assert not {"$", "\\"} & set(label)
+    assert not slider.description_allow_html
+
+
+def test_foreign_names_of_layers_come_alive_nowhere(opened: Open) -> None:
+    model = tiny()
+    hostile = "<img src=x onerror=alert(1)> $x^2$"
+    model.add_module(hostile, torch.nn.Identity())
+    model[0].add_module(hostile, torch.nn.Identity())
+    branch = torch.nn.Sequential()
+    branch.add_module(hostile, model[0])
+    model[0] = branch
+    explorer = opened(model=model, batch=blobs(2))
+    explorer.settings = replace(explorer.settings, layer=f"0.{hostile}")
+    assert not is_error(explorer)
+    assert "<img" not in explorer._panel._layer_line.value
+    assert all("$" not in label for label, _ in explorer._panel.layer.options)

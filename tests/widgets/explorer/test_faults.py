@@ -1,0 +1,266 @@
+"""Whatever raises under a hand is told in the status line, and the next change works."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ipycanvas import Canvas
+
+from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from pfv_widgets.widgets.gallery import gallery_view, navigation
+from tests.widgets.conftest import Open
+from tests.widgets.reading import (
+    click,
+    drag,
+    hover,
+    is_error,
+    press,
+    press_button,
+    shows_its_frame,
+    status,
+)
+from tests.widgets.recorded_page import RecordedPage, happen, move
+
+MANAGER = Canvas._canvas_manager.default_value
+
+
+def fail(*_: object, **__: object) -> Any:
+    raise ZeroDivisionError("no luck")
+
+
+def toolbar(explorer: PFVExplorer, name: str) -> None:
+    press_button(explorer._gallery.toolbar.buttons[name])
+
+
+Where = Callable[[PFVExplorer], tuple[object, str]]
+Act = Callable[[PFVExplorer], None]
+
+# what raises, and what a person does that leads there
+FAULTS: dict[str, tuple[Where, Act]] = {
+    "hover": (lambda e: (e._gallery.pointer, "_spot"), lambda e: hover(e, 1)),
+    "nearest places": (lambda e: (e.pfv, "nearest"), lambda e: hover(e, 1)),
+    "values of a place": (lambda e: (e._gallery, "point"), lambda e: hover(e, 1)),
+    "click": (lambda _: (gallery_view, "replace"), lambda e: click(e, 1)),
+    "brush": (lambda _: (gallery_view, "brushed"), lambda e: drag(e, 1, (0.1, 0.1), (0.8, 0.8))),
+    "arrow key": (lambda _: (navigation, "walked"), lambda e: press(e, "ArrowRight")),
+    "shift and arrow": (lambda _: (navigation, "stepped"), lambda e: press(e, "shift+ArrowUp")),
+    "space": (lambda _: (gallery_view, "toggled"), lambda e: press(e, " ")),
+    "enter": (lambda _: (navigation, "spot_of"), lambda e: press(e, "Enter")),
+    "tab": (lambda e: (e._grid, "blur"), lambda e: press(e, "Escape")),
+    "turning": (lambda _: (navigation, "turned"), lambda e: toolbar(e, "forward")),
+    "tile size": (
+        lambda _: (navigation, "arranged"),
+        lambda e: move(e._gallery.toolbar.size, index=0),
+    ),
+    "zoom": (lambda _: (navigation, "arranged"), lambda e: press(e, "z")),
+    "zoom by the toolbar": (
+        lambda _: (navigation, "arranged"),
+        lambda e: move(e._gallery.toolbar.toggles["zoom"], value=True),
+    ),
+    "undo": (lambda e: (e._history, "undo"), lambda e: press(e, "ctrl+z")),
+    "redo": (lambda e: (e._history, "redo"), lambda e: toolbar(e, "redo")),
+    "remembering": (
+        lambda e: (e._history, "record"),
+        lambda e: move(e._panel.knobs["sigma"], value=3.0),
+    ),
+    "a knob": (
+        lambda e: (e._painter, "submit"),
+        lambda e: move(e._panel.knobs["sigma"], value=3.0),
+    ),
+    "layer": (lambda e: (e._painter, "submit"), lambda e: move(e._panel.layer, index=4)),
+    "painting": (lambda e: (e.pfv, "render"), lambda e: move(e._panel.knobs["sigma"], value=3.0)),
+    "sending": (lambda _: (Pen, "send"), lambda e: move(e._panel.knobs["opacity"], value=0.1)),
+    "reading the numbers": (
+        lambda e: (e._panel, "show_frame"),
+        lambda e: move(e._panel.knobs["sigma"], value=3.0),
+    ),
+    "safe colours": (
+        lambda e: (e._painter, "submit"),
+        lambda e: move(e._gallery.toolbar.toggles["safe"], value=True),
+    ),
+    "preset": (
+        lambda e: (e._painter, "submit"),
+        lambda e: press_button(e._pages.batch.buttons["Invert"]),
+    ),
+    "class weight": (
+        lambda e: (e._painter, "submit"),
+        lambda e: move(next(iter(e._pages.batch.classes.values())), value=0.5),
+    ),
+    "removing a pin": (
+        lambda e: (e._painter, "submit"),
+        lambda e: press_button(e._gallery.pins.clear),
+    ),
+    "showing the settings": (
+        lambda e: (e._panel, "show"),
+        lambda e: move(e._panel.knobs["sigma"], value=3.0),
+    ),
+    "showing the pages": (
+        lambda e: (e._pages, "show"),
+        lambda e: move(e._panel.knobs["sigma"], value=3.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_under_a_hand_is_told_and_the_next_change_works(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    where, act = FAULTS[name]
+    recorded.load_anew(explorer._grid.canvas)
+    explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5),))
+    assert explorer.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(*where(explorer), fail)
+        act(explorer)
+        assert is_error(explorer)
+        assert "ZeroDivisionError: no luck" in status(explorer)
+    assert not MANAGER._caching
+    explorer.settings = replace(explorer.settings, pins=(), images=None)
+    move(explorer._panel.knobs["sigma"], value=2.0)
+    assert explorer.frame.settings.sigma == 2.0
+    assert not is_error(explorer)
+    assert shows_its_frame(recorded, explorer)
+    assert explorer._panel.knobs["sigma"].value == 2.0
+
+
+def test_complaint_stays_while_marks_move_and_goes_with_the_next_change(
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer.settings = replace(explorer.settings, sigma=2.0)  # in work meanwhile
+    with monkeypatch.context() as patch:
+        patch.setattr(navigation, "walked", fail)
+        press(explorer, "ArrowRight")
+    assert "no luck" in status(explorer)
+    hover(explorer, 1, 0.2, 0.2)
+    assert "no luck" in status(explorer)
+    assert explorer._complaint._made is not None
+    message, scene, when = explorer._complaint._made
+    explorer._complaint._made = message, scene, when - 5  # seconds later
+    hover(explorer, 1, 0.7, 0.7)
+    assert status(explorer).startswith("Updated in")
+    with monkeypatch.context() as patch:
+        patch.setattr(navigation, "walked", fail)
+        press(explorer, "ArrowRight")
+    assert is_error(explorer)
+    explorer.settings = replace(explorer.settings, sigma=3.0)
+    assert status(explorer).startswith("Updated in")
+
+
+def test_paint_that_fails_half_way_leaves_ipycanvas_usable(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    before = recorded.picture(explorer._grid.canvas).copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(Pen, "alpha", fail)
+        explorer.settings = replace(explorer.settings, sigma=2.0)
+        assert is_error(explorer)
+    assert (recorded.picture(explorer._grid.canvas) == before).all()
+    assert not MANAGER._caching
+    assert (MANAGER._commands_cache, MANAGER._buffers_cache) == ([], [])
+    other = Canvas(width=10, height=10)
+    other.fill_style = "#00ff00"
+    other.fill_rect(0, 0, 10)
+    assert (recorded.picture(other) == (0, 255, 0)).all()
+    explorer.settings = replace(explorer.settings, sigma=3.0)
+    assert not is_error(explorer)
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_drag_during_which_something_fails_ends_with_the_next_press(
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer.settings = replace(explorer.settings, view="split")
+    assert explorer.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(explorer._painter, "submit", fail)
+        drag(explorer, 1, (0.5, 0.5), (0.2, 0.5))
+    drag(explorer, 1, (0.5, 0.5), (0.7, 0.5))
+    assert explorer.settings.split == 0.7
+    assert not explorer._gallery._dividing
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    explorer.undo()
+    assert explorer.settings.sigma == 1.0
+    assert explorer.settings.split == 0.7
+
+
+@pytest.mark.parametrize("event", ["mouse_up", "mouse_out", "mouse_move"])
+def test_events_of_the_mouse_without_a_press_are_harmless(
+    explorer: PFVExplorer, event: str
+) -> None:
+    before = explorer.settings
+    for x, y in [(-5, -5), (1e6, 1e6), (0, 0)]:
+        happen(explorer._grid.canvas, event, x=x, y=y)
+    assert not is_error(explorer)
+    assert explorer.settings == before
+
+
+@pytest.mark.parametrize("wrong", [(7, 0.5, 0.5), (4, 0.0, 0.0)])
+def test_pin_on_an_image_that_is_not_there_is_told_and_can_be_removed(
+    recorded: RecordedPage, explorer: PFVExplorer, wrong: tuple[int, float, float]
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5), wrong))
+    assert is_error(explorer)
+    assert f"pins[1]={wrong}" in status(explorer)
+    press_button(explorer._gallery.pins.chips[1])
+    assert explorer.settings.pins == ((0, 0.5, 0.5),)
+    assert not is_error(explorer)
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_leaving_one_out_goes_on_in_the_background_and_is_told(
+    explorer: PFVExplorer,
+) -> None:
+    batch = explorer._pages.batch
+    press_button(batch.sweep_button)
+    explorer.settings = replace(explorer.settings, sigma=2.0)  # meanwhile
+    assert explorer.wait(60)
+    explorer._pages.jobs.wait()
+    assert not batch.sweep_button.disabled
+    assert batch.progress.layout.visibility == "hidden"
+    assert "the basis turns by" in batch.result.value or "no single image" in batch.result.value
+    assert not is_error(explorer)
+
+
+def test_leaving_one_out_of_nothing_is_told_on_its_page(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, images=(0.0,) * 4)
+    batch = explorer._pages.batch
+    press_button(batch.sweep_button)
+    explorer._pages.jobs.wait()
+    assert "every weight is 0" in batch.result.value
+    assert not batch.sweep_button.disabled
+
+
+def test_closing_while_one_is_left_out_ends_cleanly(
+    recorded: RecordedPage, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer = opened(12)
+    batch, begun = explorer._pages.batch, threading.Event()
+    show = batch.show_progress
+    reported: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+
+    def slow(done: int, of: int) -> None:
+        begun.set()
+        threading.Event().wait(0.05)
+        show(done, of)
+
+    monkeypatch.setattr(batch, "show_progress", slow)
+    press_button(batch.sweep_button)
+    assert begun.wait(30)
+    explorer.close()
+    thread = explorer._pages.jobs._thread
+    assert thread is not None
+    assert not thread.is_alive()
+    assert batch.progress.value < 12
+    assert len(explorer.pfv.cache) == 0
+    assert reported == []
+    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+    assert opened_ids <= recorded.closed

@@ -1,0 +1,315 @@
+"""From the first page to the last: pages, floods, saving, closing."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import io
+import threading
+import time
+import weakref
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ipywidgets.widgets.widget import _instances
+from PIL import Image
+
+import pfv_widgets as pw
+from pfv_widgets.engine.pipeline.cache import ByteBoundedCache
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from tests.networks import blobs, tiny
+from tests.widgets.conftest import Open, scenes
+from tests.widgets.reading import drawn, is_error, press, shows_its_frame
+from tests.widgets.recorded_page import RecordedPage, move
+
+
+def test_page_that_is_loaded_anew_is_painted_again(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    grid = explorer._grid
+    recorded.load_anew(grid.canvas)
+    explorer.settings = replace(explorer.settings, opacity=0.3, images=(1, 0, 1, 1))
+    assert shows_its_frame(recorded, explorer)
+    before = recorded.picture(grid.canvas).copy()
+    for _ in range(3):
+        recorded.load_anew(grid.canvas, *grid.surface.stores)
+        assert explorer.wait(60)
+        assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
+
+
+def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    answer_each_frame(explorer, late=0.03)
+    recorded.drawings.clear()
+    begin = time.monotonic()
+    for step in range(300):
+        explorer.settings = replace(explorer.settings, sigma=1 + step / 299)
+    assert explorer.wait(60)
+    most = (time.monotonic() - begin) / 0.03 + 3  # one after the answer to another
+    assert explorer.settings.sigma == explorer.frame.settings.sigma == 2
+    assert len(drawn(recorded, explorer)) < min(most, 300)
+    assert shows_its_frame(recorded, explorer)
+    assert explorer._painter._acknowledgement.answered
+
+
+def answer_each_frame(explorer: PFVExplorer, late: float = 0.01) -> None:
+    """Answer as a page does that takes a while to draw."""
+    acknowledgement = explorer._painter._acknowledgement
+    acknowledgement.answered = True
+
+    def answer(number: int) -> None:
+        time.sleep(late)
+        move(acknowledgement._back, value=number)
+
+    def sent(change: dict[str, int]) -> None:
+        threading.Thread(target=answer, args=(change["new"],)).start()
+
+    acknowledgement._out.observe(sent, "value")
+
+
+def test_changes_from_two_threads_are_all_kept(explorer: PFVExplorer) -> None:
+    """Sliders and clicks come in different threads with ipykernel 7."""
+
+    def click() -> None:
+        for _ in range(51):
+            press(explorer, " ")
+
+    press(explorer, "ArrowRight", "ArrowRight", "ArrowRight")
+    clicking = threading.Thread(target=click)
+    clicking.start()
+    for step in range(50):
+        move(explorer._panel.knobs["sigma"], value=0.5 + step / 50)
+        move(explorer._panel.knobs["components"], value=1 + step % 5)
+    clicking.join()
+    assert explorer.settings.images == (1, 1, 0, 1)
+    assert explorer.settings.sigma == 1.48
+    assert explorer.settings.components == 5
+    assert explorer.frame.settings == explorer.settings
+    assert explorer._panel.knobs["sigma"].value == 1.48
+
+
+def test_snippet_brings_the_view_back(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(
+        explorer.settings, components=4, channels=(3, 0), images=(1, 0, 0.5, 1), sigma=1.5
+    )
+    space = {"model": pw.demo_model(), "images": scenes(4)}
+    exec(explorer.snippet(), space)
+    again = space["explorer"]
+    assert again.settings == explorer.settings
+    products = again.frame.basis.components @ explorer.frame.basis.components.T
+    assert (products.abs().amax(dim=1) > 0.999).all()  # order and signs come from earlier ones
+    again.close()
+
+
+def test_save_writes_the_picture_and_the_arrays(explorer: PFVExplorer, tmp_path: Path) -> None:
+    explorer.settings = replace(explorer.settings, components=2)
+    explorer.save(tmp_path / "view.png")
+    explorer.save(str(tmp_path / "view.npz"))
+    with Image.open(tmp_path / "view.png") as picture:
+        assert picture.width > 300
+    with np.load(tmp_path / "view.npz") as arrays:
+        assert arrays["scores"].shape[:2] == (4, 2)
+    with pytest.raises(pw.PFVValueError, match="no folder"):
+        explorer.save(tmp_path / "missing" / "view.png")
+
+
+def test_place_without_widgets_gets_a_picture(explorer: PFVExplorer) -> None:
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
+        assert picture.format == "PNG"
+        assert picture.width >= 300
+        assert np.asarray(picture.convert("RGB")).std() > 20
+
+
+def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
+    recorded: RecordedPage, opened: Open
+) -> None:
+    explorer = opened()
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    thread = explorer._painter._worker._thread
+    assert thread is not None
+    explorer.close()
+    assert len(explorer.pfv.cache) == 0
+    thread.join(10)
+    assert not thread.is_alive()
+    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+    assert opened_ids <= recorded.closed
+    explorer.close()
+
+
+def test_closed_explorer_paints_no_more_and_does_not_fail(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    explorer.close()
+    recorded.drawings.clear()
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    explorer._painter.page_ready(explorer._scene)
+    assert explorer.wait(5)
+    assert recorded.drawings == []
+    assert explorer.frame.settings.sigma == 1.0
+
+
+def test_close_waits_for_the_frame_in_work(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    render = explorer.pfv.render
+
+    def slow(*args: object, **kwargs: object) -> Frame:
+        begun.set()
+        assert go.wait(10)
+        return render(*args, **kwargs)
+
+    monkeypatch.setattr(explorer.pfv, "render", slow)
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    assert begun.wait(10)
+    threading.Timer(0.1, go.set).start()
+    explorer.close()
+    assert len(explorer.pfv.cache) == 0
+    last = recorded.messages[-1]
+    assert last[0] == "comm_close"
+    assert not is_error(explorer)
+
+
+def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
+    explorer = pw.explore(tiny(), blobs(2), device="cpu")
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    assert explorer.wait(60)
+    memory = weakref.ref(explorer.pfv)
+    explorer.close()
+    thread = explorer._painter._worker._thread
+    assert thread is not None
+    thread.join(10)
+    del explorer, thread
+    gc.collect()
+    assert memory() is None
+
+
+def test_explorer_that_fails_to_open_leaves_no_widget(recorded: RecordedPage) -> None:
+    with pytest.raises(pw.PFVError, match="every weight is 0"):
+        pw.explore(tiny(), blobs(2), settings=pw.Settings(images=(0, 0)))
+    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+    assert opened_ids <= recorded.closed
+
+
+def test_every_widget_is_forgotten_when_an_explorer_is_closed(recorded: RecordedPage) -> None:
+    before = set(_instances)
+    explorer = pw.explore(tiny(), blobs(3), device="cpu")
+    during = set(_instances) - before
+    assert len(during) > 50
+    for index in range(len(explorer._panel.tabs.children)):
+        explorer._panel.tabs.selected_index = index
+    press(explorer, "Home", "z", "Enter")
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    assert explorer.wait(60)
+    explorer.close()
+    assert set(_instances) == before
+
+
+def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
+    recorded: RecordedPage, opened: Open
+) -> None:
+    explorer = opened(model=tiny(), batch=blobs(3))
+    for layer in explorer.pfv.layers:
+        explorer.settings = replace(explorer.settings, layer=layer.name)
+        assert explorer.wait(60)
+    kept = [weakref.ref(value) for value in tensors(explorer.pfv.cache)]
+    assert len(kept) > 5
+    explorer.close()
+    explorer._painter.frame = None
+    gc.collect()
+    assert [one() for one in kept if one() is not None] == []
+
+
+def tensors(cache: ByteBoundedCache) -> list[torch.Tensor]:
+    """Every tensor in a cache, however deep."""
+    found, waiting = [], [value for value, _ in cache._kept.values()]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, torch.Tensor):
+            found.append(one)
+        elif is_dataclass(one):
+            waiting += [getattr(one, field.name) for field in fields(one)]
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return found
+
+
+def test_progress_of_the_network_is_told_by_the_explorer_that_is_open(
+    recorded: RecordedPage,
+) -> None:
+    pfv = PFV(tiny(), blobs(3), device="cpu")
+    for _ in range(2):
+        explorer = PFVExplorer(pfv)
+        assert pfv.progress == explorer._progressed
+        pfv.progress(1, 3)
+        assert "1 of 3 images" in explorer._gallery.status.value
+        explorer.close()
+        assert pfv.progress is None
+
+
+def test_progress_that_someone_else_wants_stays_his(recorded: RecordedPage) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def mine(done: int, of: int) -> None:
+        calls.append((done, of))
+
+    pfv = PFV(tiny(), blobs(3), device="cpu", progress=mine)
+    PFVExplorer(pfv).close()
+    assert pfv.progress is mine
+
+
+def test_two_explorers_do_not_disturb_each_other(recorded: RecordedPage, opened: Open) -> None:
+    one, other = opened(), opened(model=tiny(), batch=blobs(5))
+    recorded.load_anew(one._grid.canvas, other._grid.canvas)
+    assert one.wait(60)
+    assert other.wait(60)
+    untouched = recorded.picture(other._grid.canvas).copy()
+    start = other.settings
+    press(one, "Home", "ArrowRight", " ", "Enter")
+    one.settings = replace(one.settings, view="split", sigma=2.0)
+    assert shows_its_frame(recorded, one)
+    assert other.settings == start
+    assert (recorded.picture(other._grid.canvas) == untouched).all()
+    threads = [
+        threading.Thread(target=flood, args=(explorer, sigma))
+        for explorer, sigma in ((one, 1.5), (other, 2.5))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (one.frame.settings.sigma, other.frame.settings.sigma) == (1.5, 2.5)
+    assert shows_its_frame(recorded, one)
+    assert shows_its_frame(recorded, other)
+    one.close()
+    other.settings = replace(other.settings, sigma=0.5)
+    assert shows_its_frame(recorded, other)
+    assert not is_error(other)
+
+
+def flood(explorer: PFVExplorer, last: float) -> None:
+    for step in range(100):
+        explorer.settings = replace(explorer.settings, sigma=0.5 + step / 100)
+    explorer.settings = replace(explorer.settings, sigma=last)
+
+
+def test_first_picture_is_coarse_and_becomes_fine_when_a_page_is_there(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    assert explorer._painter.frame is not None
+    coarse = explorer._painter.frame.heatmaps.shape[1]
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    assert explorer._painter.frame.heatmaps.shape[1] > coarse

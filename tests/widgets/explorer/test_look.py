@@ -1,0 +1,474 @@
+"""Pages, zoom, pins, brushing, and undo and redo of every setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.validation import MOST_PINS
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from tests.networks import blobs, tiny
+from tests.widgets.conftest import Open
+from tests.widgets.reading import (
+    click,
+    drag,
+    hint,
+    hover,
+    is_error,
+    pictures_sent,
+    press,
+    press_button,
+    shows_its_frame,
+    spot,
+    status,
+    tile,
+)
+from tests.widgets.recorded_page import RecordedPage, happen, move
+
+
+@pytest.fixture
+def nine(recorded: RecordedPage, opened: Open) -> PFVExplorer:
+    """Nine images, two in a row: pages of four."""
+    explorer = opened(model=tiny(), batch=blobs(9))
+    recorded.load_anew(explorer._grid.canvas)
+    size(explorer, 2)
+    assert explorer.wait(60)
+    return explorer
+
+
+def size(explorer: PFVExplorer, columns: int) -> None:
+    slider = explorer._gallery.toolbar.size
+    move(slider, index=[one for _, one in slider.options].index(columns))
+
+
+def button(explorer: PFVExplorer, name: str) -> None:
+    press_button(explorer._gallery.toolbar.buttons[name])
+
+
+def shown(explorer: PFVExplorer) -> list[int]:
+    assert explorer.wait(60)
+    assert not is_error(explorer)
+    return list(explorer._grid.shown)
+
+
+def twice(explorer: PFVExplorer, index: int) -> None:
+    explorer._gallery.pointer._clicked = (float("-inf"), -1)
+    for event in ("mouse_down", "mouse_up") * 2:
+        happen(explorer._grid.canvas, event, **spot(explorer, index))
+
+
+# Pages
+
+
+def test_pages_are_turned_by_buttons_and_keys(recorded: RecordedPage, nine: PFVExplorer) -> None:
+    assert shown(nine) == [0, 1, 2, 3]
+    for turn, wanted in [
+        (lambda: button(nine, "forward"), [4, 5, 6, 7]),
+        (lambda: press(nine, "PageDown"), [8]),
+        (lambda: press(nine, "PageDown"), [8]),
+        (lambda: button(nine, "back"), [4, 5, 6, 7]),
+        (lambda: press(nine, "PageUp"), [0, 1, 2, 3]),
+    ]:
+        turn()
+        assert shown(nine) == wanted
+        assert shows_its_frame(recorded, nine)
+        assert f"{wanted[0]}" in nine._gallery.toolbar.pages.value
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 9])
+def test_every_size_of_tiles_shows_its_frame(
+    recorded: RecordedPage, nine: PFVExplorer, columns: int
+) -> None:
+    size(nine, columns)
+    assert len(shown(nine)) == min(9, columns * columns)
+    assert shows_its_frame(recorded, nine)
+
+
+def test_basis_is_that_of_all_images_on_every_page(nine: PFVExplorer) -> None:
+    before = nine.frame.basis.components
+    button(nine, "forward")
+    assert (nine.frame.basis.components == before).all()
+    assert nine.frame.heatmaps.shape[0] == 9
+
+
+def test_walk_by_keys_turns_the_pages(nine: PFVExplorer) -> None:
+    press(nine, "Home", *["ArrowRight"] * 4)
+    assert shown(nine) == [4, 5, 6, 7]
+    assert nine._grid.look.cursor == 4
+    press(nine, "End", " ")
+    assert shown(nine) == [8]
+    assert nine.settings.images == (1,) * 8 + (0,)
+
+
+def test_what_is_pointed_at_on_a_later_page_is_read_there(nine: PFVExplorer) -> None:
+    button(nine, "forward")
+    assert shown(nine) == [4, 5, 6, 7]
+    hover(nine, 6, 0.4, 0.8)
+    values = nine.frame.at(6, 0.4, 0.8).tolist()
+    assert all(f"{value:+.2f}".replace("-", "−") in hint(nine) for value in values)
+    assert hint(nine).startswith("6: ")
+    click(nine, 6, 0.25, 0.5)
+    assert nine.settings.pins == ((6, 0.25, 0.5),)
+
+
+# Zoom
+
+
+@pytest.mark.parametrize("how", ["double click", "toolbar", "key", "slider"])
+def test_image_is_zoomed_and_back_in_every_way(
+    recorded: RecordedPage, nine: PFVExplorer, how: str
+) -> None:
+    toggle = nine._gallery.toolbar.toggles["zoom"]
+    press(nine, "Home", "ArrowRight", "ArrowRight")
+    ways: dict[str, Callable[[bool], None]] = {
+        "double click": lambda _: twice(nine, 2),
+        "toolbar": lambda wanted: move(toggle, value=wanted),
+        "key": lambda _: press(nine, "z"),
+        "slider": lambda wanted: size(nine, 1 if wanted else 2),
+    }
+    ways[how](True)
+    assert shown(nine) == [2]
+    assert toggle.value
+    assert shows_its_frame(recorded, nine)
+    assert nine._painter.frame is not None
+    assert nine._painter.frame.heatmaps.shape[1] > 400  # crisp
+    ways[how](False)
+    assert shown(nine) == [0, 1, 2, 3]
+    assert not toggle.value
+    assert nine.settings.pins == ()
+
+
+def test_double_click_zooms_into_the_image_that_is_clicked(nine: PFVExplorer) -> None:
+    press(nine, "Home")
+    button(nine, "forward")
+    assert shown(nine) == [4, 5, 6, 7]
+    twice(nine, 7)
+    assert shown(nine) == [7]
+
+
+def test_arrow_keys_walk_through_zoomed_images(recorded: RecordedPage, nine: PFVExplorer) -> None:
+    press(nine, "End", "z")
+    assert shown(nine) == [8]
+    press(nine, "ArrowLeft")
+    assert shown(nine) == [7]
+    assert shows_its_frame(recorded, nine)
+    press(nine, "Escape")
+    assert shown(nine) == [4, 5, 6, 7]
+
+
+def test_double_click_leaves_pins_and_similarity_as_they_were(explorer: PFVExplorer) -> None:
+    pins = ((0, 0.2, 0.2), (1, 0.3, 0.3))
+    explorer.settings = replace(explorer.settings, pins=pins, similarity=False)
+    assert explorer.wait(60)
+    twice(explorer, 2)
+    assert shown(explorer) == [2]
+    assert explorer.settings.pins == pins
+    assert not explorer.settings.similarity
+
+
+def test_double_click_with_all_pins_set_takes_none_away(explorer: PFVExplorer) -> None:
+    pins = tuple((0, index / 10, 0.5) for index in range(MOST_PINS))
+    explorer.settings = replace(explorer.settings, pins=pins)
+    assert explorer.wait(60)
+    twice(explorer, 1)
+    assert explorer.settings.pins == pins
+    assert explorer.wait(60)
+    assert list(explorer._grid.shown) == [1]
+
+
+def test_escape_leaves_selection_zoom_and_canvas_in_turn(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    def blurred() -> bool:
+        sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
+        return (explorer._grid.canvas.model_id, {"do": "blur"}) in sent
+
+    press(explorer, "Home", "z")
+    assert shown(explorer) == [0]
+    drag(explorer, 0, (0.1, 0.1), (0.6, 0.6))
+    assert explorer._scene.selection is not None
+    recorded.messages.clear()
+    press(explorer, "Escape")
+    assert explorer._scene.selection is None
+    assert shown(explorer) == [0]
+    press(explorer, "Escape")
+    assert shown(explorer) == [0, 1, 2, 3]
+    assert not blurred()
+    press(explorer, "Escape")
+    assert blurred()
+    assert explorer._scene.cursor is None
+
+
+# Pins
+
+
+def test_pins_are_painted_and_their_chips_remove_them(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    places = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
+    for place in places:
+        click(explorer, *place)
+    assert explorer.settings.pins == tuple(places)
+    assert explorer.frame.settings.paints_similarity
+    chips = explorer._gallery.pins.chips
+    assert [chip.layout.display for chip in chips] == [None] * 3 + ["none"] * 5
+    press_button(chips[1])
+    assert explorer.settings.pins == (places[0], places[2])
+    press_button(explorer._gallery.pins.clear)
+    assert explorer.settings.pins == ()
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -> None:
+    places = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
+    for place in places:
+        click(explorer, *place)
+    press_button(explorer._gallery.pins.chips[0])
+    seen = [explorer.settings.pins]
+    for _ in range(4):
+        explorer.undo()
+        seen.append(explorer.settings.pins)
+    first, second, third = places
+    assert seen == [(second, third), tuple(places), (first, second), (first,), ()]
+
+
+def test_pin_paints_how_alike_all_places_are(recorded: RecordedPage, explorer: PFVExplorer) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    explorer.settings = replace(explorer.settings, view="heatmap")
+    before = tile(recorded, explorer, 3).copy()
+    click(explorer, 1, 0.5, 0.5)
+    assert shows_its_frame(recorded, explorer)
+    assert np.abs(tile(recorded, explorer, 3) - before).mean() > 10
+    toggle = explorer._panel.knobs["similarity"]
+    assert not toggle.disabled
+    move(toggle, value=False)
+    assert np.abs(tile(recorded, explorer, 3) - before).mean() < 1
+    assert explorer._grid.look.rings != ()
+
+
+def test_one_pin_too_many_is_told_and_the_others_stay(explorer: PFVExplorer) -> None:
+    pins = tuple((0, index / 10, 0.5) for index in range(MOST_PINS))
+    explorer.settings = replace(explorer.settings, pins=pins)
+    assert explorer.wait(60)
+    click(explorer, 1)
+    assert "remove one first" in status(explorer)
+    assert explorer.settings.pins == pins
+    press_button(explorer._gallery.pins.chips[0])
+    assert explorer.settings.pins == pins[1:]
+    click(explorer, 1)
+    assert explorer.settings.pins == (*pins[1:], (1, 0.5, 0.5))
+    assert not is_error(explorer)
+
+
+@pytest.mark.parametrize("view", ["side by side", "rgb split", "split"])
+def test_click_in_any_view_pins_the_same_place(explorer: PFVExplorer, view: str) -> None:
+    explorer.settings = replace(explorer.settings, view=view)
+    assert explorer.wait(60)
+    grid = explorer._grid.grid
+    for number, (left, top, width, height) in enumerate(grid.panes(3, view)):
+        explorer._gallery.pointer._clicked = (float("-inf"), -1)
+        point = {"x": left + 0.25 * width, "y": top + 0.75 * height}
+        for event in ("mouse_down", "mouse_up"):
+            happen(explorer._grid.canvas, event, **point)
+        assert explorer.settings.pins[number] == (3, 0.25, 0.75)
+
+
+# Brushing
+
+
+def test_drag_selects_places_and_the_others_fade(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    explorer.settings = replace(explorer.settings, view="heatmap")
+    before = tile(recorded, explorer, 2).copy()
+    drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
+    selection = explorer._scene.selection
+    assert selection is not None
+    rows, columns = explorer.places()
+    assert selection.mask.shape == (4, rows, columns)
+    assert selection.mask[1, :, : columns // 2].all()
+    assert selection.mask.sum() == rows * (columns // 2)
+    after = tile(recorded, explorer, 2)
+    assert after.std() < 0.4 * before.std()
+    assert explorer._grid.look.frame is None
+    assert explorer.settings.pins == ()
+    press(explorer, "Escape")
+    assert np.abs(tile(recorded, explorer, 2) - before).max() < 1
+
+
+def test_rectangle_is_seen_while_it_is_drawn_and_sends_no_picture(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    canvas = explorer._grid.canvas
+    recorded.load_anew(canvas)
+    assert explorer.wait(60)
+    recorded.drawings.clear()
+    happen(canvas, "mouse_down", **spot(explorer, 1, 0.2, 0.2))
+    happen(canvas, "mouse_move", **spot(explorer, 1, 0.6, 0.7))
+    assert explorer.wait(60)
+    assert explorer._grid.look.frame is not None
+    start, end = explorer._grid.look.frame
+    assert (start.image, round(start.x, 2), round(end.y, 2)) == (1, 0.2, 0.7)
+    assert pictures_sent(recorded, explorer) == 0
+    happen(canvas, "mouse_out", x=0, y=0)
+    assert explorer.wait(60)
+    assert explorer._scene.selection is not None
+    assert explorer._grid.look.frame is None
+
+
+def test_selection_is_dropped_on_another_layer_and_kept_otherwise(explorer: PFVExplorer) -> None:
+    drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
+    assert explorer._scene.selection is not None
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    assert explorer._scene.selection is not None
+    explorer.settings = replace(explorer.settings, layer=explorer.pfv.layers[2].name)
+    assert explorer._scene.selection is None
+    assert not is_error(explorer)
+
+
+# The divider
+
+
+def test_drag_in_the_split_view_moves_the_divider_and_is_one_step_to_undo(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
+    assert explorer.wait(60)
+    seconds = iter(range(10**6))  # the hand rests a second at each move
+    monkeypatch.setattr(explorer._history, "_clock", lambda: next(seconds))
+    recorded.drawings.clear()
+    drag(explorer, 1, (0.5, 0.5), (0.2, 0.6))
+    assert explorer.settings.split == 0.2
+    assert shows_its_frame(recorded, explorer)
+    assert pictures_sent(recorded, explorer) == 0
+    assert explorer._scene.selection is None
+    drag(explorer, 0, (0.2, 0.5), (0.9, 0.6))
+    assert explorer.settings.split == 0.9
+    explorer.undo()
+    assert explorer.settings.split == 0.2
+    explorer.undo()
+    assert explorer.settings.split == 0.5
+    explorer.redo()
+    assert explorer.settings.split == 0.2
+
+
+# Undo and redo
+
+OTHER: dict[str, Any] = {
+    "layer": "another",
+    "components": 5,
+    "channels": (2, 0),
+    "images": (1.0, 0.0, 0.5, 1.0),
+    "weighting": "gradual",
+    "sigma": 2.0,
+    "normalisation": "component",
+    "colour_map": "safe",
+    "opacity": 0.2,
+    "view": "rgb split",
+    "split": 0.25,
+    "sharing": "exclusive",
+    "stable_colours": False,
+    "pins": ((1, 0.5, 0.5),),
+    "similarity": False,
+}
+
+
+def test_every_setting_is_undone_and_redone(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(OTHER) == {field.name for field in fields(Settings)}
+    recorded.load_anew(explorer._grid.canvas)
+    states = [explorer.settings]
+    for name, value in {**OTHER, "layer": explorer.pfv.layers[2].name}.items():
+        explorer.settings = replace(explorer.settings, **{name: value})
+        states.append(explorer.settings)
+    buttons = explorer._gallery.toolbar.buttons
+    for way, back in [(lambda: button(explorer, "undo"), True), (explorer.redo, False)]:
+        for wanted in states[-2::-1] if back else states[1:]:
+            assert not buttons["undo" if back else "redo"].disabled
+            way()
+            assert explorer.settings == wanted
+            assert explorer._panel.knobs["sigma"].value == wanted.sigma
+            assert explorer._panel.layer.value == wanted.layer
+        assert buttons["undo" if back else "redo"].disabled
+        assert explorer.frame.settings == explorer.settings
+    assert shows_its_frame(recorded, explorer)
+
+
+@pytest.mark.parametrize(("undo", "redo"), [("ctrl+z", "ctrl+y"), ("meta+z", "meta+shift+Z")])
+def test_keys_undo_and_redo(explorer: PFVExplorer, undo: str, redo: str) -> None:
+    start = explorer.settings
+    explorer.settings = replace(start, sigma=2.0)
+    press(explorer, undo)
+    assert explorer.settings == start
+    press(explorer, redo)
+    assert explorer.settings.sigma == 2.0
+    press(explorer, redo, undo, undo, undo)
+    assert explorer.settings == start
+    assert not is_error(explorer)
+
+
+def test_drag_of_a_slider_is_one_step(explorer: PFVExplorer) -> None:
+    start = explorer.settings
+    for step in range(20):
+        move(explorer._panel.knobs["sigma"], value=1.5 + step / 10)
+    move(explorer._panel.knobs["opacity"], value=0.1)
+    explorer.undo()
+    assert explorer.settings == replace(start, sigma=3.4)
+    explorer.undo()
+    assert explorer.settings == start
+
+
+def test_stroke_over_thumbnails_is_one_step(explorer: PFVExplorer) -> None:
+    thumbnails = explorer._pages.batch.thumbnails
+    start = explorer.settings
+    places = [thumbnails.sheet.corner(index) for index in (0, 1, 2)]
+    (x, y), *others = [(left + 9, top + 9) for left, top in places]
+    happen(thumbnails.widget, "mouse_down", x=x, y=y)
+    for x, y in others:
+        happen(thumbnails.widget, "mouse_move", x=x, y=y)
+    happen(thumbnails.widget, "mouse_up", x=x, y=y)
+    assert explorer.settings.images == (0, 0, 0, 1)
+    explorer.undo()
+    assert explorer.settings == start
+
+
+def test_change_after_an_undo_forgets_what_was_undone(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    explorer.undo()
+    explorer.settings = replace(explorer.settings, components=2)
+    explorer.redo()
+    assert explorer.settings.components == 2
+    assert explorer.settings.sigma == 1.0
+    assert explorer._gallery.toolbar.buttons["redo"].disabled
+
+
+def test_settings_that_cannot_be_painted_are_undone(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    start = explorer.settings
+    explorer.settings = replace(start, layer="nowhere")
+    assert is_error(explorer)
+    press(explorer, "ctrl+z")
+    assert explorer.settings == start
+    assert not is_error(explorer)
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_looking_around_is_no_change_of_settings(nine: PFVExplorer) -> None:
+    start = nine.settings
+    button(nine, "forward")
+    press(nine, "End", "z", "Escape")
+    hover(nine, 8)
+    drag(nine, 8, (0.1, 0.1), (0.9, 0.9))
+    assert nine.settings == start
+    assert nine._gallery.toolbar.buttons["undo"].disabled

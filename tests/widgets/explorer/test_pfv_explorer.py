@@ -1,0 +1,240 @@
+"""Settings and controls are two ends of one road, and the picture follows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pfv_widgets as pw
+from pfv_widgets.engine.pipeline.settings import VIEWS
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from tests.networks import blobs, counted, tiny
+from tests.widgets.conftest import Open, scenes
+from tests.widgets.reading import (
+    drawn,
+    expected,
+    is_error,
+    pictures_sent,
+    press,
+    shows_its_frame,
+    status,
+    tile,
+)
+from tests.widgets.recorded_page import RecordedPage, move
+
+CHANGES: dict[str, Any] = {
+    "components": 2,
+    "opacity": 0.25,
+    "sigma": 0.5,
+    "weighting": "gradual",
+    "view": "heatmap",
+    "sharing": "inclusive",
+    "colour_map": "safe",
+    "normalisation": "component",
+    "stable_colours": False,
+}
+IN_THE_BROWSER = {"opacity", "view"}
+
+
+def by_page(control: Any, value: Any) -> dict[str, Any]:
+    """The message of a page that sets a control to a value."""
+    options = getattr(control, "options", None)
+    return {"value": value} if options is None else {"index": list(options).index(value)}
+
+
+def test_first_picture_is_painted_before_anything_is_asked(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    assert shows_its_frame(recorded, explorer)
+    assert status(explorer).startswith("Updated in ")
+    assert explorer._painter._worker._thread is not None
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_settings_from_code_reach_the_control_and_the_picture(
+    recorded: RecordedPage, explorer: PFVExplorer, name: str
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    recorded.drawings.clear()
+    explorer.settings = replace(explorer.settings, **{name: CHANGES[name]})
+    assert explorer._panel.knobs[name].value == CHANGES[name]
+    assert explorer.frame.settings == explorer.settings
+    assert shows_its_frame(recorded, explorer)
+    frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
+    if name in IN_THE_BROWSER:
+        assert frames == [0]
+    else:  # a coarse frame at once, a finer one after a rest where it shows more
+        assert frames in ([1], [1, 1])
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_control_moved_on_the_page_reaches_the_settings_and_the_picture(
+    recorded: RecordedPage, explorer: PFVExplorer, name: str
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    control = explorer._panel.knobs[name]
+    move(control, **by_page(control, CHANGES[name]))
+    start = pw.Settings(layer=explorer.pfv.default_layer)
+    assert explorer.settings == replace(start, **{name: CHANGES[name]})
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    slider = explorer._panel.layer
+    layers = [layer for layer in explorer.pfv.layers if layer.same_as is None]
+    assert [value for _, value in slider.options] == [layer.name for layer in layers]
+    move(slider, index=4)
+    assert explorer.settings.layer == layers[4].name
+    channels, height, width = layers[4].shape
+    line = f"{channels} channels · {height} × {width} places"
+    assert line in explorer._panel._layer_line.value
+    assert explorer.frame.layer == layers[4].name
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_layer_that_stands_for_the_same_map_is_shown_under_its_own_name(
+    explorer: PFVExplorer,
+) -> None:
+    twin = next(layer for layer in explorer.pfv.layers if layer.same_as)
+    explorer.settings = replace(explorer.settings, layer=twin.name)
+    assert explorer._panel.layer.value == twin.same_as
+    assert f"<b>{twin.name}</b>" in explorer._panel._layer_line.value
+    assert explorer.settings.layer == explorer.frame.layer == twin.name
+
+
+def test_start_settings_reach_the_controls(opened: Open) -> None:
+    layer = pw.PFV(pw.demo_model(), scenes(1)).layers[2].name
+    explorer = opened(layer=layer, components=5, opacity=0.2, images=(1, 0, 1, 0.5))
+    knobs = explorer._panel.knobs
+    assert (knobs["components"].value, knobs["opacity"].value) == (5, 0.2)
+    assert explorer._panel.layer.value == layer
+    assert explorer.frame.weights == (1, 0, 1, 0.5)
+    assert "3 of 4 images make the basis." in explorer._pages.batch._summary.value
+
+
+def test_only_another_layer_runs_the_network(explorer: PFVExplorer) -> None:
+    assert explorer.wait(60)
+    with counted(explorer.pfv.model) as ran:
+        for name, value in CHANGES.items():
+            explorer.settings = replace(explorer.settings, **{name: value})
+            assert explorer.wait(60)
+        explorer.settings = replace(explorer.settings, images=(1, 0, 1, 1))
+        assert explorer.wait(60)
+        assert ran == []
+        early = explorer.pfv.layers[1].name
+        explorer.settings = replace(explorer.settings, layer=early)
+        assert explorer.wait(60)
+        assert len(ran) == 1
+
+
+def test_frame_waits_for_what_was_asked_last_and_has_the_size_of_the_images(
+    explorer: PFVExplorer,
+) -> None:
+    for sigma in (0.5, 1.5, 2.5, 3.5):
+        explorer.settings = replace(explorer.settings, sigma=sigma)
+    frame = explorer.frame
+    assert frame.settings.sigma == 3.5
+    assert tuple(frame.heatmaps.shape) == (4, 128, 128, 3)
+    assert frame.composite().shape == (4, 128, 128, 3)
+
+
+def test_variance_panel_follows_the_frame(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, components=5)
+    ratios = explorer.frame.basis.explained_variance_ratio
+    assert f"{100 * float(ratios.sum()):.1f} % of the variance" in explorer._panel._variance.value
+    assert explorer._panel._variance.value.count("<tr>") == 5
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_painted_without_a_picture(
+    recorded: RecordedPage, explorer: PFVExplorer, view: str
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.wait(60)
+    recorded.drawings.clear()
+    move(explorer._panel.knobs["view"], **by_page(explorer._panel.knobs["view"], view))
+    assert explorer.frame.settings.view == view
+    assert shows_its_frame(recorded, explorer)
+    assert pictures_sent(recorded, explorer) == 0
+
+
+def test_divider_is_moved_by_its_slider_only_where_there_is_one(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    slider = explorer._panel.knobs["split"]
+    assert slider.disabled
+    explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
+    assert not slider.disabled
+    move(slider, value=0.2)
+    assert explorer.settings.split == 0.2
+    assert shows_its_frame(recorded, explorer)
+    explorer.settings = replace(explorer.settings, view="photo")
+    assert slider.disabled
+
+
+def test_safe_colours_are_one_click_away_and_back(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    toggle = explorer._gallery.toolbar.toggles["safe"]
+    move(toggle, value=True)
+    assert explorer.settings.colour_map == "safe"
+    assert explorer._panel.knobs["colour_map"].value == "safe"
+    move(toggle, value=False)
+    assert explorer.settings.colour_map == "rgb"
+    explorer.settings = replace(explorer.settings, colour_map="safe")
+    assert toggle.value
+
+
+@pytest.mark.parametrize("index", [0, 7, 15])
+def test_colours_stay_when_an_image_is_left_out(opened: Open, index: int) -> None:
+    explorer = opened(16)
+    before = explorer.frame
+    press(explorer, "Home", *["ArrowRight"] * index, " ")
+    after = explorer.frame
+    assert after.weights[index] == 0
+    products = (before.basis.components * after.basis.components).sum(dim=1)
+    assert (products > 0.8).all()
+    assert np.corrcoef(before.heatmaps.flatten(), after.heatmaps.flatten())[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 64])
+def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, count: int) -> None:
+    explorer = opened(count)
+    recorded.load_anew(explorer._grid.canvas)
+    for index in {0, count // 2, count - 1}:
+        assert np.abs(tile(recorded, explorer, index) - expected(explorer, index)).mean() < 5
+    assert not is_error(explorer)
+
+
+def test_batch_without_labels_has_no_class_sliders(opened: Open) -> None:
+    explorer = opened(model=tiny(), batch=blobs(3))
+    assert explorer._pages.batch.classes == {}
+    press(explorer, "Home", "ArrowRight", " ")
+    assert explorer.settings.images == (1, 0, 1)
+    assert explorer.frame.weights == (1, 0, 1)
+
+
+def test_batch_of_other_than_square_images_is_painted_in_its_shape(
+    recorded: RecordedPage, opened: Open
+) -> None:
+    explorer = opened(model=tiny(), batch=blobs(5, 48, 96), weighting="gradual")
+    recorded.load_anew(explorer._grid.canvas)
+    height, width = explorer._grid.grid.tile
+    assert width == 2 * height
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_unknown_setting_is_refused_before_anything_opens() -> None:
+    with pytest.raises(pw.PFVTypeError, match="Did you mean 'sigma'"):
+        pw.explore(tiny(), blobs(2), sigam=2)
+    with pytest.raises(pw.PFVValueError, match="nearest names"):
+        pw.explore(tiny(), blobs(2), layer="none")

@@ -1,0 +1,251 @@
+"""The gallery and the batch page by mouse, finger, keyboard, buttons and sliders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from tests.widgets.conftest import Open
+from tests.widgets.reading import (
+    click,
+    hint,
+    hover,
+    is_error,
+    press,
+    press_button,
+    spot,
+    status,
+    tile,
+    words,
+)
+from tests.widgets.recorded_page import RecordedPage, happen, move
+
+
+def inside(explorer: PFVExplorer) -> list[int]:
+    assert explorer.wait(60)
+    return [index for index, weight in enumerate(explorer.frame.weights) if weight > 0]
+
+
+def walk_to(explorer: PFVExplorer, index: int) -> None:
+    press(explorer, "Home", *["ArrowRight"] * index)
+
+
+def press_preset(explorer: PFVExplorer, name: str) -> None:
+    press_button(explorer._pages.batch.buttons[name])
+
+
+def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    walk_to(explorer, 1)
+    before = tile(recorded, explorer, 1).copy()
+    press(explorer, " ")
+    assert inside(explorer) == [0, 2, 3]
+    assert tile(recorded, explorer, 1).std() < 0.6 * before.std()
+    assert "3 of 4 images make the basis." in explorer._pages.batch._summary.value
+    press(explorer, " ")
+    assert inside(explorer) == [0, 1, 2, 3]
+    assert np.abs(tile(recorded, explorer, 1) - before).mean() < 1
+
+
+def test_click_pins_a_place_and_leaves_the_composition_alone(explorer: PFVExplorer) -> None:
+    click(explorer, 1, 0.25, 0.75)
+    assert explorer.settings.pins == ((1, 0.25, 0.75),)
+    assert explorer.settings.images is None
+    assert explorer.frame.settings.paints_similarity
+
+
+def test_tap_of_a_finger_pins_as_a_click_does(explorer: PFVExplorer) -> None:
+    canvas = explorer._grid.canvas
+    happen(canvas, "touch_start", touches=[spot(explorer, 2, 0.5, 0.25)])
+    happen(canvas, "touch_end", touches=[])
+    assert explorer.settings.pins == ((2, 0.5, 0.25),)
+
+
+def test_click_beside_the_tiles_changes_nothing(explorer: PFVExplorer) -> None:
+    before = explorer.settings
+    left, _ = explorer._grid.grid.corner(1)
+    for event in ("mouse_down", "mouse_up"):
+        happen(explorer._grid.canvas, event, x=left - 2, y=20)
+    assert explorer.settings == before
+
+
+def test_buttons_take_all_none_or_the_others(explorer: PFVExplorer) -> None:
+    walk_to(explorer, 0)
+    press(explorer, " ")
+    press_preset(explorer, "Invert")
+    assert inside(explorer) == [0]
+    press_preset(explorer, "All")
+    assert inside(explorer) == [0, 1, 2, 3]
+    press_preset(explorer, "None")
+    assert explorer.settings.images == (0, 0, 0, 0)
+    assert set(explorer._pages.batch.buttons) == {"All", "None", "Invert"}
+
+
+def test_all_images_out_is_told_and_the_next_one_in_paints_again(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    recorded.load_anew(explorer._grid.canvas)
+    last = explorer.frame
+    press_preset(explorer, "None")
+    assert is_error(explorer)
+    assert "every weight is 0" in status(explorer)
+    assert "0 of 4 images" in explorer._pages.batch._summary.value
+    assert (explorer.frame.heatmaps == last.heatmaps).all()
+    assert all(tile(recorded, explorer, index).std() < 30 for index in range(4))
+    walk_to(explorer, 2)
+    press(explorer, " ")
+    assert not is_error(explorer)
+    assert inside(explorer) == [2]
+    assert tile(recorded, explorer, 2).std() > 30
+
+
+def test_class_slider_weighs_the_images_of_its_class(opened: Open) -> None:
+    explorer = opened(20)
+    images = explorer.pfv.images
+    label = images.classes[0]
+    move(explorer._pages.batch.classes[label], value=0.25)
+    weights = explorer.frame.weights
+    assert {weights[index] for index, own in enumerate(images.labels) if own == label} == {0.25}
+    assert {weights[index] for index, own in enumerate(images.labels) if own != label} == {1.0}
+    move(explorer._pages.batch.classes[label], value=0)
+    assert len(inside(explorer)) == 20 - images.labels.count(label)
+
+
+def test_class_sliders_show_weights_that_come_from_code(explorer: PFVExplorer) -> None:
+    labels = explorer.pfv.images.labels
+    explorer.settings = replace(explorer.settings, images=(0.5, 0, 7, 1))
+    values = {label: slider.value for label, slider in explorer._pages.batch.classes.items()}
+    assert len(set(labels)) == 4
+    assert [values[label] for label in labels] == [0.5, 0, 2, 1]
+    assert explorer.settings.images == (0.5, 0, 7, 1)
+
+
+def test_thumbnail_that_is_clicked_takes_its_image_out(explorer: PFVExplorer) -> None:
+    thumbnails = explorer._pages.batch.thumbnails
+    left, top = thumbnails.sheet.corner(3)
+    for event in ("mouse_down", "mouse_up"):
+        happen(thumbnails.widget, event, x=left + 5, y=top + 5)
+    assert inside(explorer) == [0, 1, 2]
+
+
+def test_pointer_on_a_tile_tells_which_image_it_is_and_the_values_there(
+    explorer: PFVExplorer,
+) -> None:
+    images = explorer.pfv.images
+    hover(explorer, 3, 0.3, 0.6)
+    line = hint(explorer)
+    assert images.names[3] in line
+    assert "weight 1 in the basis" in line
+    values = explorer.frame.at(3, 0.3, 0.6).tolist()
+    for value in values:
+        assert f"{value:+.2f}".replace("-", "−") in line
+    happen(explorer._grid.canvas, "mouse_out", x=-1, y=-1)
+    assert "Point at a place" in hint(explorer)
+
+
+def test_values_under_the_pointer_follow_the_settings(explorer: PFVExplorer) -> None:
+    hover(explorer, 0, 0.5, 0.5)
+    assert "weight 1 in the basis" in hint(explorer)
+    explorer.settings = replace(explorer.settings, images=(0, 1, 1, 1), components=5)
+    line = hint(explorer)
+    assert "not in the basis" in line
+    values = explorer.frame.at(0, 0.5, 0.5).tolist()
+    assert len(values) == 5
+    assert all(f"{value:+.2f}".replace("-", "−") in line for value in values)
+    explorer.settings = replace(explorer.settings, layer=explorer.pfv.layers[2].name)
+    deeper = [f"{value:+.2f}" for value in explorer.frame.at(0, 0.5, 0.5).tolist()]
+    assert all(value.replace("-", "−") in hint(explorer) for value in deeper)
+
+
+def test_hint_about_the_image_of_the_cursor_follows_a_key(explorer: PFVExplorer) -> None:
+    walk_to(explorer, 1)
+    assert hint(explorer).startswith(f"1: {explorer.pfv.images.names[1][:20]}")
+    press(explorer, " ")
+    assert "not in the basis" in hint(explorer)
+    press(explorer, " ")
+    assert "weight 1 in the basis" in hint(explorer)
+
+
+def test_place_under_the_pointer_and_its_like_are_ringed(explorer: PFVExplorer) -> None:
+    hover(explorer, 1, 0.4, 0.4)
+    assert explorer.wait(60)
+    *near, own = explorer._grid.look.rings
+    assert (own.spot.image, own.bold) == (1, True)
+    found = explorer.pfv.nearest(1, own.spot.x, own.spot.y, number=6)
+    close = [one for one in found if one.similarity > 0.5]
+    assert [(ring.spot.image, ring.spot.x, ring.spot.y) for ring in near] == [
+        (one.image, one.x, one.y) for one in close
+    ]
+    happen(explorer._grid.canvas, "mouse_out", x=-1, y=-1)
+    assert explorer.wait(60)
+    assert explorer._grid.look.rings == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "cursor"),
+    [
+        (["ArrowRight"], 0),
+        (["ArrowRight", "ArrowRight"], 1),
+        (["ArrowLeft", "ArrowLeft"], 0),
+        (["ArrowDown", "ArrowDown"], 2),
+        (["ArrowDown", "ArrowDown", "ArrowUp"], 0),
+        (["ArrowDown", *["ArrowRight"] * 9], 3),
+        (["End"], 3),
+        (["End", "Home"], 0),
+        (["x", "Shift"], None),
+        (["ArrowDown", "Escape"], None),
+    ],
+)
+def test_arrow_keys_walk_the_tiles_and_stay_inside(
+    explorer: PFVExplorer, keys: list[str], cursor: int | None
+) -> None:
+    press(explorer, *keys)
+    assert explorer.wait(60)
+    assert explorer._grid.look.cursor == cursor
+    assert explorer.settings.images is None
+    assert explorer.settings.pins == ()
+
+
+def test_shift_and_arrows_mark_a_place_that_enter_pins(explorer: PFVExplorer) -> None:
+    rows, columns = explorer.places()
+    walk_to(explorer, 2)
+    press(explorer, "shift+ArrowUp", "shift+ArrowUp", "shift+ArrowRight", "Enter")
+    ((image, x, y),) = explorer.settings.pins
+    assert image == 2
+    assert int(y * rows) == rows // 2 - 1
+    assert int(x * columns) == columns // 2 + 1
+    assert "Components" in hint(explorer)
+
+
+def test_enter_without_a_mark_pins_the_middle_of_the_image(explorer: PFVExplorer) -> None:
+    walk_to(explorer, 3)
+    press(explorer, "Enter")
+    assert explorer.settings.pins == ((3, 0.5, 0.5),)
+    press(explorer, "Delete")
+    assert explorer.settings.pins == ()
+    press(explorer, "Delete", "Backspace")
+    assert not is_error(explorer)
+
+
+@pytest.mark.parametrize("key", ["Tab", "Escape"])
+def test_tab_and_escape_leave_the_canvas(
+    recorded: RecordedPage, explorer: PFVExplorer, key: str
+) -> None:
+    recorded.messages.clear()
+    press(explorer, key)
+    assert blurred(recorded, explorer)
+
+
+def blurred(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
+    sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
+    return (explorer._grid.canvas.model_id, {"do": "blur"}) in sent
+
+
+def test_how_to_begin_is_told_at_the_start(explorer: PFVExplorer) -> None:
+    assert "click to pin it" in hint(explorer)
+    assert "double-click to zoom" in words(explorer._gallery.hint.value)

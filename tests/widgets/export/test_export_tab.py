@@ -1,0 +1,405 @@
+"""The page "Keep", without a browser: files, messages, and that nothing typed is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import ipywidgets as w
+import pytest
+from ipywidgets.widgets.widget import _instances as widget_instances
+from PIL import Image
+
+from pfv_widgets.engine.export.html_page import write_page
+from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.widgets.export.export_tab import KeepTab
+from tests.networks import blobs, tiny
+from tests.widgets.recorded_page import RecordedPage
+
+LABELS = ("cat", "$x$ <b>", "cat", "dog")
+
+
+class Explorer:
+    """What the page asks of an explorer, around a small network."""
+
+    def __init__(self, labels: tuple[str, ...] | None = LABELS) -> None:
+        self.pfv = PFV(tiny(), replace(blobs(4), labels=labels), "cpu")
+        self.settings = Settings()
+        self.told: list[tuple[str, str]] = []
+        self.threads: list[threading.Thread] = []
+        self.refusing = False
+        self.gate = threading.Event()
+        self.gate.set()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.pfv.images.classes
+
+    def edit(self, change: Callable[[Settings], Settings]) -> None:
+        if self.refusing:
+            self.tell("refused", "error")
+            return
+        self.settings = change(self.settings)
+
+    def snippet(self) -> str:
+        return f"settings = {self.settings.changed()!r}\n"
+
+    def save(self, path: str) -> None:
+        frame = self.pfv.render(self.settings)
+        if path.endswith(".html"):
+            write_page(frame, path, self.pfv.images.labels)
+        else:
+            frame.save(path)
+
+    def save_sweep(
+        self,
+        path: str,
+        over: str,
+        *,
+        label: str | None,
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> SavedSweep | None:
+        self.gate.wait(20)
+        return save_sweep(
+            self.pfv, path, over, self.settings, label=label, progress=progress,
+            cancelled=cancelled,
+        )  # fmt: skip
+
+    def run(self, job: Callable[[], None]) -> None:
+        if self.refusing:
+            raise PFVValueError("another job is running.")
+        self.threads.append(threading.Thread(target=job))
+        self.threads[-1].start()
+
+    def tell(self, message: str, kind: str) -> None:
+        self.told.append((message, kind))
+
+    def finish(self) -> None:
+        for thread in self.threads:
+            thread.join(60)
+
+
+@pytest.fixture
+def explorer(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Explorer:
+    monkeypatch.chdir(tmp_path)
+    return Explorer()
+
+
+@pytest.fixture
+def tab(explorer: Explorer) -> Iterator[KeepTab]:
+    made = KeepTab(explorer)
+    yield made
+    explorer.finish()
+    made.close()
+
+
+def button(part: w.Widget, name: str, index: int = 0) -> w.Button:
+    found = [one for one in walk(part) if isinstance(one, w.Button) and one.description == name]
+    return found[index]
+
+
+def walk(part: w.Widget) -> Iterator[w.Widget]:
+    yield part
+    for child in getattr(part, "children", ()):
+        yield from walk(child)
+
+
+@pytest.mark.parametrize("kind", [".png", ".svg", ".pdf", ".html", ".npz"])
+def test_picture_is_written_in_each_kind_and_told_where(
+    tab: KeepTab, explorer: Explorer, tmp_path: Path, kind: str
+) -> None:
+    tab.picture.file.kind.value = kind
+    assert tab.picture.file.name.value == f"pfv{kind}"
+    tab.picture.save.click()
+    explorer.finish()
+    assert (tmp_path / f"pfv{kind}").stat().st_size > 1000
+    message, how = explorer.told[-1]
+    assert how == "ok"
+    assert message.startswith(f"Saved {tmp_path / 'pfv'}{kind} (")
+    assert f"pfv{kind}" in tab.picture.said.value
+    assert not tab.picture.save.disabled
+    tab.picture.save.click()
+    explorer.finish()
+    assert explorer.told[-1][0].startswith("Replaced ")
+
+
+def test_name_and_kind_follow_each_other(tab: KeepTab) -> None:
+    file = tab.picture.file
+    file.name.value = "a.b/my.cat.svg"
+    assert file.kind.value == ".svg"
+    file.kind.value = ".npz"
+    assert file.name.value == "a.b/my.cat.npz"
+    file.name.value = "my.cat"
+    assert file.kind.value == ".npz"
+    assert file.path == "my.cat.npz"
+    file.name.value = "photo.JPG"
+    assert file.path == "photo.JPG"
+    file.name.value = "  spaced  "
+    assert file.path == "spaced.npz"
+    file.name.value = ""
+    assert file.path == ""
+
+
+@pytest.mark.parametrize("name", ["absent/a.png", "", "/", "a\0.png", "x" * 300, "folder"])
+def test_name_that_cannot_be_written_is_told_and_stays(
+    tab: KeepTab, explorer: Explorer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    tab.picture.file.name.value = name
+    tab.picture.save.click()
+    explorer.finish()
+    message, how = explorer.told[-1]
+    assert how == "error"
+    assert "path=" in message
+    assert tab.picture.file.name.value == name
+    assert not tab.picture.save.disabled
+    assert 'role="alert"' in tab.picture.said.value
+
+
+def test_error_of_another_kind_is_told_too(
+    tab: KeepTab, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> None:
+        raise RuntimeError("<b>out of memory</b>")
+
+    monkeypatch.setattr(explorer, "save", broken)
+    tab.picture.save.click()
+    explorer.finish()
+    assert explorer.told[-1] == ("RuntimeError: <b>out of memory</b>", "error")
+    assert "<b>" not in tab.picture.said.value
+
+
+def test_work_that_is_refused_leaves_the_button_ready(tab: KeepTab, explorer: Explorer) -> None:
+    explorer.refusing = True
+    tab.picture.save.click()
+    assert explorer.told[-1] == ("another job is running.", "error")
+    assert not tab.picture.save.disabled
+    tab.animation.save.click()
+    assert not tab.animation.save.disabled
+    assert tab.animation.cancel.disabled
+
+
+@pytest.mark.parametrize("over", ["components", "layer", "class weight", "sigma"])
+def test_animation_is_written_with_progress(
+    tab: KeepTab, explorer: Explorer, tmp_path: Path, over: str
+) -> None:
+    tab.animation.over.value = over
+    tab.animation.save.click()
+    explorer.finish()
+    with Image.open(tmp_path / "pfv-sweep.gif") as file:
+        count = file.n_frames
+    assert f"{count} pictures" in explorer.told[-1][0] or over == "class weight"
+    assert tab.animation.progress.value == tab.animation.progress.max
+    assert tab.animation.progress.layout.visibility == "hidden"
+    assert tab.animation.cancel.disabled
+    assert not tab.animation.save.disabled
+
+
+def test_class_is_asked_for_only_where_it_is_varied(tab: KeepTab, explorer: Explorer) -> None:
+    animation = tab.animation
+    assert animation.label.layout.display == "none"
+    animation.over.value = "class weight"
+    assert animation.label.layout.display is None
+    assert [value for _, value in animation.label.options] == list(explorer.classes)
+    assert "$" not in "".join(label for label, _ in animation.label.options)
+
+
+def test_images_without_labels_have_no_class_to_vary(recorded: RecordedPage) -> None:
+    tab = KeepTab(Explorer(labels=None))
+    assert "class weight" not in dict(tab.animation.over.options).values()
+    tab.close()
+
+
+def test_animation_does_not_block_and_can_be_cancelled(
+    tab: KeepTab, explorer: Explorer, tmp_path: Path
+) -> None:
+    explorer.gate.clear()
+    tab.animation.save.click()
+    assert tab.animation.save.disabled
+    assert not tab.animation.cancel.disabled
+    assert tab.animation.progress.layout.visibility == "visible"
+    tab.animation.cancel.click()
+    explorer.gate.set()
+    explorer.finish()
+    assert list(tmp_path.iterdir()) == []
+    assert explorer.told[-1] == ("Cancelled: nothing was written.", "warning")
+    tab.animation.file.name.value = "again.webp"
+    tab.animation.save.click()
+    explorer.finish()
+    assert (tmp_path / "again.webp").is_file()
+
+
+def test_values_that_were_left_out_are_told(tab: KeepTab, explorer: Explorer) -> None:
+    explorer.settings = Settings(images=(1.0, 0.0, 1.0, 0.0))
+    tab.animation.over.value = "class weight"
+    tab.animation.save.click()
+    explorer.finish()
+    message, how = explorer.told[-1]
+    assert how == "warning"
+    assert "Left out: weight of cat = 0" in message
+
+
+def test_closing_stops_an_animation(recorded: RecordedPage, tmp_path: Path) -> None:
+    explorer = Explorer()
+    tab = KeepTab(explorer)
+    explorer.gate.clear()
+    tab.animation.file.name.value = str(tmp_path / "a.gif")
+    tab.animation.save.click()
+    tab.close()
+    explorer.gate.set()
+    explorer.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_is_closed(recorded: RecordedPage) -> None:
+    before = set(widget_instances)
+    tab = KeepTab(Explorer())
+    tab.close()
+    assert set(widget_instances) <= before
+
+
+def test_code_is_written_when_its_section_opens_and_follows_the_settings(
+    tab: KeepTab, explorer: Explorer
+) -> None:
+    explorer.settings = Settings(sigma=2.0)
+    tab.show(explorer.settings)
+    assert tab.code.code.value == ""
+    tab.chosen.value = 2
+    assert tab.code.code.value == "settings = {'sigma': 2.0}\n"
+    explorer.settings = Settings(sigma=3.0)
+    tab.show(explorer.settings)
+    assert tab.code.code.value == "settings = {'sigma': 3.0}\n"
+    tab.code.code.value = "typed"
+    assert tab.code.code.value == "settings = {'sigma': 3.0}\n"
+
+
+def test_settings_go_out_as_json_and_come_back(tab: KeepTab, explorer: Explorer) -> None:
+    explorer.settings = kept = Settings(sigma=2.0, pins=((1, 0.5, 0.5),))
+    button(tab.settings.widget, "Show").click()
+    assert Settings.from_json(tab.settings.json.value) == kept
+    explorer.settings = Settings()
+    button(tab.settings.widget, "Apply").click()
+    assert explorer.settings == kept
+    assert "Applied." in tab.settings.said.value
+
+
+def test_settings_go_to_a_file_and_come_back(
+    tab: KeepTab, explorer: Explorer, tmp_path: Path
+) -> None:
+    explorer.settings = kept = Settings(sigma=2.0)
+    tab.settings.file.value = "mine"
+    button(tab.settings.widget, "Save").click()
+    assert (tmp_path / "mine.json").is_file()
+    assert explorer.told[-1][0].startswith(f"Saved {tmp_path / 'mine.json'}")
+    explorer.settings = Settings()
+    button(tab.settings.widget, "Load").click()
+    assert explorer.settings == kept
+
+
+def test_notes_about_settings_of_another_version_are_told(tab: KeepTab, explorer: Explorer) -> None:
+    tab.settings.json.value = '{"sigma": 2, "glow": 1, "opacity": 7}'
+    button(tab.settings.widget, "Apply").click()
+    assert explorer.settings == Settings(sigma=2.0)
+    message, how = explorer.told[-1]
+    assert how == "warning"
+    assert "'glow' is no setting" in message
+    assert "opacity" in message
+
+
+@pytest.mark.parametrize("content", ["", "  ", "{", "3", "<script>alert(1)</script>"])
+def test_text_that_is_no_settings_is_told_and_stays(
+    tab: KeepTab, explorer: Explorer, content: str
+) -> None:
+    tab.settings.json.value = content
+    button(tab.settings.widget, "Apply").click()
+    assert explorer.told[-1][1] == "error"
+    assert tab.settings.json.value == content
+    assert explorer.settings == Settings()
+    assert "<script" not in tab.settings.said.value
+
+
+def test_settings_that_the_explorer_refuses_are_not_called_applied(
+    tab: KeepTab, explorer: Explorer
+) -> None:
+    explorer.refusing = True
+    tab.settings.json.value = '{"sigma": 2}'
+    button(tab.settings.widget, "Apply").click()
+    assert explorer.told == [("refused", "error")]
+    assert "Not applied" in tab.settings.said.value
+
+
+@pytest.mark.parametrize("act", ["Save", "Load"])
+@pytest.mark.parametrize("section", ["settings", "marks"])
+@pytest.mark.parametrize("name", ["absent/a.json", "", "a\0", "notes.txt"])
+def test_file_that_cannot_be_used_is_told_and_its_name_stays(
+    tab: KeepTab, explorer: Explorer, act: str, section: str, name: str
+) -> None:
+    part = getattr(tab, section)
+    tab.marks.name.value = "one"
+    button(tab.marks.widget, "Add").click()
+    part.file.value = name
+    button(part.widget, act).click()
+    assert explorer.told[-1][1] == "error"
+    assert "path=" in explorer.told[-1][0]
+    assert part.file.value == name
+
+
+def test_bookmarks_are_added_shown_renamed_and_deleted(tab: KeepTab, explorer: Explorer) -> None:
+    marks = tab.marks
+    assert button(marks.widget, "Go").disabled
+    for sigma in (2.0, 3.0):
+        explorer.settings = Settings(sigma=sigma)
+        marks.name.value = "$view$"
+        button(marks.widget, "Add").click()
+    assert tab.bookmarks.names == ("$view$", "$view$ (2)")
+    assert marks.chosen.value == "$view$ (2)"
+    assert "$" not in marks.chosen.label
+    marks.chosen.value = "$view$"
+    button(marks.widget, "Go").click()
+    assert explorer.settings == Settings(sigma=2.0)
+    marks.name.value = "first"
+    button(marks.widget, "Rename").click()
+    assert tab.bookmarks.names == ("first", "$view$ (2)")
+    assert marks.chosen.value == "first"
+    button(marks.widget, "Delete").click()
+    assert marks.chosen.value == "$view$ (2)"
+    button(marks.widget, "Delete").click()
+    assert tab.bookmarks.names == ()
+    assert marks.chosen.value is None
+    assert button(marks.widget, "Go").disabled
+
+
+def test_bookmark_without_a_name_is_told(tab: KeepTab, explorer: Explorer) -> None:
+    tab.marks.name.value = "  "
+    button(tab.marks.widget, "Add").click()
+    assert "name is empty" in explorer.told[-1][0]
+    assert tab.marks.name.value == "  "
+
+
+def test_bookmarks_go_to_a_file_and_join_those_that_are_there(
+    tab: KeepTab, explorer: Explorer, tmp_path: Path
+) -> None:
+    marks = tab.marks
+    marks.name.value = "a"
+    button(marks.widget, "Add").click()
+    button(marks.widget, "Save").click()
+    assert (tmp_path / "pfv-bookmarks.json").is_file()
+    button(marks.widget, "Delete").click()
+    marks.name.value = "b"
+    button(marks.widget, "Add").click()
+    button(marks.widget, "Load").click()
+    assert tab.bookmarks.names == ("b", "a")
+    assert explorer.told[-1][0].startswith("Loaded 1 bookmark from")
+
+
+def test_every_control_has_a_help_text(tab: KeepTab) -> None:
+    kinds = (w.Button, w.Text, w.Textarea, w.Dropdown, w.IntProgress)
+    controls = [one for one in walk(tab.widget) if isinstance(one, kinds)]
+    assert len(controls) > 20
+    assert [one for one in controls if not one.tooltip] == []

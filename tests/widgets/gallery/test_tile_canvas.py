@@ -1,0 +1,415 @@
+"""What is drawn and what is sent, on a page without a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
+from pfv_widgets.widgets.gallery.tile_canvas import ImageGrid
+from pfv_widgets.widgets.toolkit.geometry import Page, Spot
+from tests.widgets.recorded_page import RecordedPage, happen
+
+SIZE = 468  # of the tiles of four images
+
+
+@pytest.fixture
+def photos() -> np.ndarray:
+    """Three photos of one colour each, as large as their tiles."""
+    colours = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
+    return np.broadcast_to(colours[:, None, None], (3, SIZE, SIZE, 3)).copy()
+
+
+@pytest.fixture
+def heat() -> np.ndarray:
+    """Three heatmaps, dark on the left and light on the right, at half of the size."""
+    ramp = np.linspace(20, 220, SIZE // 2).astype(np.uint8)
+    return np.broadcast_to(ramp[None, None, :, None], (3, SIZE // 2, SIZE // 2, 3)).copy()
+
+
+@pytest.fixture
+def grid(recorded: RecordedPage, photos: np.ndarray) -> ImageGrid:
+    grid = ImageGrid(photos)
+    assert grid.grid.tile == (SIZE, SIZE)
+    grid.paint(None, Look())
+    return grid
+
+
+def tile(recorded: RecordedPage, grid: ImageGrid, index: int) -> np.ndarray:
+    left, top = grid.grid.corner(index - grid.shown.start)
+    height, width = grid.grid.tile
+    return recorded.picture(grid.canvas)[top : top + height, left : left + width]
+
+
+def enlarged(one: np.ndarray, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
+    image = Image.fromarray(one).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(image, np.float32)
+
+
+def test_each_tile_mixes_its_photo_with_its_heat_by_the_opacity(
+    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray, heat: np.ndarray
+) -> None:
+    grid.paint(heat, Look(opacity=0.25))
+    for index in range(3):
+        wanted = 0.75 * photos[index] + 0.25 * enlarged(heat[index])
+        assert np.abs(tile(recorded, grid, index) - wanted).max() < 6
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6])
+def test_heat_of_any_step_lies_exactly_on_its_tile(
+    recorded: RecordedPage, grid: ImageGrid, step: int
+) -> None:
+    side = SIZE // step
+    heat = np.zeros((3, side, side, 3), np.uint8)
+    heat[:, : side // 2, : side // 2] = 255
+    grid.paint(heat, Look(view="heatmap"))
+    for index in range(3):
+        found = tile(recorded, grid, index)
+        assert np.abs(found - enlarged(heat[index])).max() < 30
+        assert np.abs(found - enlarged(heat[index])).mean() < 1
+
+
+def test_views_show_the_heat_alone_or_the_photo_alone(
+    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray, heat: np.ndarray
+) -> None:
+    grid.paint(heat, Look(view="heatmap"))
+    assert np.abs(tile(recorded, grid, 1) - enlarged(heat[1])).max() < 6
+    grid.paint(None, Look(view="photo"))
+    assert np.abs(tile(recorded, grid, 1) - photos[1]).max() < 6
+
+
+def test_image_that_is_out_is_dimmed_and_the_others_are_not(
+    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
+) -> None:
+    grid.paint(None, Look(view="photo", out=frozenset([1])))
+    assert np.abs(tile(recorded, grid, 0) - photos[0]).max() < 6
+    grey = 0.28 * photos[1] + 0.72 * 128
+    assert np.abs(tile(recorded, grid, 1) - grey).max() < 6
+
+
+@pytest.mark.parametrize("view", ["overlay", "heatmap", "photo", "split", "rgb split"])
+def test_gaps_stay_transparent_and_tiles_are_opaque(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, view: str
+) -> None:
+    grid.paint(heat, Look(view=view, out=frozenset([0])))
+    cover = recorded.cover(grid.canvas).copy()
+    for index in range(3):
+        left, top, width, height = grid.grid.box(index)
+        one = cover[top : top + height, left : left + width]
+        assert one.min() > 0.99
+        one[...] = 0
+    assert cover.max() == 0
+
+
+def test_marks_of_the_last_frame_do_not_stay(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    grid.paint(heat, Look())
+    before = recorded.picture(grid.canvas).copy()
+    corner = Spot(0, 0.01, 0.01)
+    rings = (Ring(corner, "#ff0000", bold=True),)
+    grid.paint(None, Look(cursor=1, rings=rings, frame=(corner, Spot(0, 0.5, 0.5))))
+    assert np.abs(recorded.picture(grid.canvas) - before).max() > 50
+    grid.paint(None, Look())
+    assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
+
+
+def test_frame_is_one_message_with_one_jpeg_of_full_colour(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    recorded.drawings.clear()
+    sent = grid.paint(heat, Look())
+    assert len(recorded.drawings) == 1
+    (picture,) = recorded.drawings[0].pictures
+    assert len(picture) == sent
+    image = Image.open(io.BytesIO(picture))
+    assert image.format == "JPEG"
+    assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
+    height, width = grid.grid.size
+    assert image.size == ((width + 12) // 2, (height + 12) // 2)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        Look(opacity=0.1),
+        *(Look(view=view) for view in ("photo", "heatmap", "side by side", "split", "rgb split")),
+        Look(view="split", split=0.2),
+        Look(out=frozenset([1, 2])),
+        Look(cursor=2),
+        Look(rings=(Ring(Spot(0, 0.2, 0.2), "#ff0000"),)),
+        Look(frame=(Spot(0, 0.1, 0.1), Spot(0, 0.4, 0.5))),
+    ],
+    ids=str,
+)
+def test_change_of_the_look_sends_one_message_and_no_picture(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, look: Look
+) -> None:
+    grid.paint(heat, Look())
+    recorded.drawings.clear()
+    assert grid.paint(None, look) == 0
+    assert [drawing.pictures for drawing in recorded.drawings] == [[]]
+
+
+def test_no_heat_is_drawn_before_there_is_one(
+    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
+) -> None:
+    for view in ("overlay", "split"):
+        grid.paint(None, Look(opacity=1.0, view=view, split=0.0))
+        assert np.abs(tile(recorded, grid, 2)[:, 5:] - photos[2][:, 5:]).max() < 6
+    assert all(drawing.pictures != [b""] for drawing in recorded.drawings)
+
+
+@pytest.mark.parametrize("fine", [False, True])
+def test_page_that_is_loaded_anew_shows_the_same_again(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, fine: bool
+) -> None:
+    heat = heat.repeat(2, 1).repeat(2, 2) if fine else heat
+    look = Look(opacity=0.4, out=frozenset([2]), cursor=0)
+    grid.paint(heat, look)
+    before = recorded.picture(grid.canvas).copy()
+    recorded.load_anew()
+    grid.forget()
+    grid.paint(None, look)
+    assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
+
+
+def test_finer_heat_leaves_nothing_of_the_coarser_one(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    grid.paint(heat.repeat(2, 1).repeat(2, 2), Look(view="heatmap"))
+    grid.paint(255 - heat, Look(view="heatmap"))
+    assert np.abs(tile(recorded, grid, 2) - enlarged(255 - heat[2])).max() < 6
+
+
+def test_every_frame_names_its_canvas_first_and_restores_what_it_saved(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    recorded.drawings.clear()
+    looks = [Look(), Look(out=frozenset([0]), cursor=1), Look(view="photo"), Look(view="split")]
+    for look in looks:
+        grid.paint(heat, look)
+        grid.paint(None, look)
+    assert len(recorded.drawings) == 8
+    for drawing in recorded.drawings:
+        assert drawing.names[0] == "switchCanvas"
+        assert drawing.names.count("save") == drawing.names.count("restore")
+        assert "clear" not in drawing.names  # it would flicker
+
+
+def test_cursor_is_a_frame_around_its_tile_alone(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    grid.paint(heat, Look())
+    before = recorded.picture(grid.canvas).copy()
+    grid.paint(None, Look(cursor=1))
+    changed = np.abs(recorded.picture(grid.canvas) - before).max(axis=2) > 0
+    left, top, width, height = grid.grid.box(1)
+    assert changed[top, left : left + width].all()
+    assert changed[top : top + height, left].all()
+    assert not changed[top + 6 : top + height - 6, left + 6 : left + width - 6].any()
+    around = changed.copy()
+    around[max(0, top - 6) : top + height + 6, left - 6 : left + width + 6] = False
+    assert not around.any()
+    assert tuple(recorded.picture(grid.canvas)[top, left + 50]) == (0x1A, 0x73, 0xE8)
+
+
+def test_ring_is_where_its_spot_is_and_only_on_its_page(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    rings = (Ring(Spot(1, 0.25, 0.75), "#ff0000"), Ring(Spot(77, 0.5, 0.5), "#00ff00"))
+    grid.paint(255 * np.ones_like(heat), Look(view="heatmap", rings=rings))
+    red = (recorded.picture(grid.canvas) == (255, 0, 0)).all(axis=2)
+    left, top, width, height = grid.grid.box(1)
+    rows, columns = np.nonzero(red)
+    assert rows.mean() + 0.5 == pytest.approx(top + 0.75 * height, abs=0.5)
+    assert columns.mean() + 0.5 == pytest.approx(left + 0.25 * width, abs=0.5)
+    assert 14 <= np.ptp(rows) <= 50
+    assert not (recorded.picture(grid.canvas) == (0, 255, 0)).all(axis=2).any()
+
+
+@pytest.mark.parametrize(
+    ("view", "copies"), [("overlay", 1), ("side by side", 2), ("rgb split", 4)]
+)
+def test_ring_is_seen_in_every_picture_of_its_image(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, view: str, copies: int
+) -> None:
+    grid.paint(heat, Look(view=view, rings=(Ring(Spot(1, 0.3, 0.6), "#123456"),)))
+    inked = (recorded.picture(grid.canvas) == (0x12, 0x34, 0x56)).all(axis=2)
+    panes = grid.grid.panes(1, view)
+    assert len(panes) == copies
+    count = []
+    for left, top, width, height in panes:
+        rows = slice(int(top), int(top + height))
+        count.append(int(inked[rows, int(left) : int(left + width)].sum()))
+    assert min(count) > 50
+    assert sum(count) == inked.sum()
+
+
+def test_rectangle_that_is_brushed_is_drawn_from_any_corner(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    pictures = []
+    for one, other in [((0.2, 0.3), (0.6, 0.5)), ((0.6, 0.5), (0.2, 0.3))]:
+        grid.paint(heat, Look(frame=(Spot(2, *one), Spot(2, *other))))
+        pictures.append(recorded.picture(grid.canvas).copy())
+    assert (pictures[0] == pictures[1]).all()
+    left, top, width, height = grid.grid.box(2)
+    x, y = round(left + 0.4 * width), round(top + 0.3 * height)
+    assert (pictures[0][y, x] == 255).all()
+    assert not (pictures[0][y + 10, x] == 255).all()
+
+
+def test_point_of_the_canvas_is_a_spot_of_an_image(grid: ImageGrid) -> None:
+    left, top = grid.grid.corner(2)
+    found = grid.spot(left + 0.5 * SIZE, top + 0.25 * SIZE)
+    assert found == Spot(2, 0.5, 0.25)
+    assert grid.spot(left - 3, top + 5) is None
+    assert grid.pane_size() == (SIZE, SIZE)
+    grid.paint(None, Look(view="rgb split"))
+    assert grid.spot(left + 0.75 * SIZE, top + 0.125 * SIZE) == Spot(2, 0.5, 0.25)
+    assert grid.pane_size() == (SIZE / 2, SIZE / 2)
+
+
+def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
+    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
+) -> None:
+    grid.turn(Page(1, 1))
+    grid.paint(None, Look())
+    assert grid.shown == range(1, 2)
+    size = grid.grid.tile[::-1]
+    assert np.abs(tile(recorded, grid, 1) - enlarged(photos[1], size)).max() < 6
+    assert grid.spot(5, 5) == Spot(1, pytest.approx(5 / size[0]), pytest.approx(5 / size[1]))
+    heat = np.full((1, *grid.tile_size(grid.page, 80), 3), 77, np.uint8)
+    grid.paint(heat, Look(view="heatmap"))
+    assert np.abs(tile(recorded, grid, 1) - 77).max() < 4
+
+
+def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    def told() -> dict[str, Any]:
+        contents = [(data or {}).get("content") or {} for _, _, data in recorded.messages]
+        return [one["told"] for one in contents if one.get("told")][-1]
+
+    rings = (Ring(Spot(0, 0.1, 0.2), "#111111"), Ring(Spot(1, 0.3, 0.4), "#222222", bold=True))
+    frame = (Spot(1, 0.1, 0.2), Spot(1, 0.3, 0.4))
+    look = Look(0.3, "split", 0.4, frozenset([1, 2]), 1, rings, frame)
+    grid.paint(None, look)
+    assert told()["step"] == 0  # there are no heatmaps yet
+    grid.paint(heat, look)
+    assert told()["look"] == {"opacity": 0.3, "view": "split", "split": 0.4}
+    assert (told()["gallery"], told()["step"]) == (grid.canvas.model_id, 2)
+    assert told()["grids"] == [[3, 2, SIZE, SIZE], [3, 1, 480, 960]]
+    assert (told()["out"], told()["cursor"]) == ([1, 2], 1)
+    assert told()["rings"] == [[0, 0.1, 0.2, "#111111", False], [1, 0.3, 0.4, "#222222", True]]
+    assert told()["frame"] == [[1, 0.1, 0.2], [1, 0.3, 0.4]]
+    assert not told()["enlarged"]
+    grid.paint(None, look)
+    assert told()["enlarged"]
+    json.dumps(told())
+
+    grid.turn(Page(1, 1))
+    grid.paint(None, look)
+    assert (told()["step"], told()["grids"][0][:2]) == (0, [1, 1])
+    assert (told()["out"], told()["cursor"]) == ([0], None)  # a single tile needs no frame
+    assert told()["rings"] == [[0, 0.3, 0.4, "#222222", True]]
+    assert told()["frame"] == [[0, 0.1, 0.2], [0, 0.3, 0.4]]
+    grid.turn(Page(2, 1))
+    grid.paint(None, look)
+    assert (told()["out"], told()["rings"], told()["frame"]) == ([0], [], [])
+
+
+def test_photos_of_a_page_are_sent_once_while_it_is_shown(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    recorded.drawings.clear()
+    for _ in range(3):
+        grid.paint(heat, Look())
+    assert [len(drawing.pictures) for drawing in recorded.drawings] == [1, 1, 1]
+    grid.turn(Page(0, 1))
+    grid.paint(np.zeros((1, *grid.tile_size(grid.page, 80), 3), np.uint8), Look())
+    assert len(recorded.drawings[-1].pictures) == 2
+
+
+def test_point_that_is_no_longer_on_a_page_that_turns_is_none(grid: ImageGrid) -> None:
+    left, top = grid.grid.corner(2)
+    grid.turn(Page(2, 1))
+    assert grid.spot(left + 5, top + 5) is None  # between two frames, in another thread
+
+
+def test_frame_that_could_not_be_sent_leaves_nothing_to_build_on(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid.paint(heat, Look(view="heatmap"))
+
+    def fail(*_: object) -> int:
+        raise OSError("the line is broken")
+
+    fine = 255 - heat.repeat(2, 1).repeat(2, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Pen, "send", fail)
+        with pytest.raises(OSError, match="broken"):
+            grid.paint(fine, Look(view="heatmap"))
+    grid.paint(None, Look(view="heatmap"))  # as after every error
+    assert np.abs(tile(recorded, grid, 1) - fine[1]).max() < 6
+
+
+def test_page_that_is_ready_is_told_by_each_canvas(recorded: RecordedPage, grid: ImageGrid) -> None:
+    calls: list[int] = []
+    grid.on_ready(lambda: calls.append(1))
+    recorded.load_anew(grid.canvas, *grid.surface.stores)
+    assert calls == [1, 1, 1, 1]
+
+
+def test_canvas_that_is_blurred_gives_the_keys_back(
+    recorded: RecordedPage, grid: ImageGrid
+) -> None:
+    recorded.messages.clear()
+    grid.blur()
+    sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
+    assert (grid.canvas.model_id, {"do": "blur"}) in sent
+
+
+def test_close_closes_the_stores_too(recorded: RecordedPage, grid: ImageGrid) -> None:
+    ids = {one.model_id for one in (grid.canvas, *grid.surface.stores)}
+    grid.close()
+    assert ids <= recorded.closed
+    happen(grid.canvas, "mouse_move", x=1, y=1)
+
+
+def test_look_that_changes_is_drawn_from_heatmaps_that_are_enlarged_once(
+    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+) -> None:
+    large = f"IPY_MODEL_{grid.surface.stores[2].model_id}"
+
+    def uses() -> tuple[bool, bool]:
+        """Whether the last message drew on the large store, and from it."""
+        commands = recorded.drawings[-1].commands
+        sources = [where[0] for name, where in commands if name == "drawImage"]
+        return ("switchCanvas", [large]) in commands, large in sources
+
+    grid.paint(heat, Look(opacity=0.5))
+    direct = recorded.picture(grid.canvas).astype(int)
+    assert uses() == (False, False)
+    for look, wanted in ((0.9, (True, True)), (0.5, (False, True))):
+        grid.paint(None, Look(opacity=look))
+        assert uses() == wanted
+    assert np.abs(recorded.picture(grid.canvas).astype(int) - direct).max() <= 1
+    grid.paint(255 - heat, Look(opacity=0.5))
+    assert uses() == (False, False)
+    assert np.abs(recorded.picture(grid.canvas).astype(int) - direct).max() > 50
+    grid.paint(None, Look(opacity=0.4))
+    recorded.load_anew(grid.canvas, *grid.surface.stores)
+    grid.forget()
+    grid.paint(None, Look(opacity=0.4))
+    again = recorded.picture(grid.canvas).copy()
+    grid.paint(None, Look(opacity=0.4))
+    assert uses() == (True, True)
+    assert np.abs(recorded.picture(grid.canvas).astype(int) - again).max() <= 1

@@ -1,0 +1,131 @@
+"""The row above the gallery tells what a person presses, and shows what is so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pfv_widgets.widgets.gallery.toolbar import Toolbar
+from tests.widgets.reading import press_button, words
+from tests.widgets.recorded_page import RecordedPage, move
+
+
+class Bar:
+    """A toolbar with what it tells."""
+
+    def __init__(self, number: int = 9) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.toolbar = Toolbar(
+            number,
+            lambda columns: self.heard.append(("columns", columns)),
+            lambda name: self.heard.append((name,)),
+            lambda name, wanted: self.heard.append((name, wanted)),
+        )
+
+    def show(self, shown: range, columns: int = 3, **more: bool) -> None:
+        flags = {"safe": False, "undo": False, "redo": False} | more
+        self.toolbar.show(shown, columns, **flags)
+
+
+@pytest.fixture
+def bar(recorded: RecordedPage) -> Bar:
+    return Bar()
+
+
+def test_buttons_and_toggles_tell_their_names(bar: Bar) -> None:
+    for name in ("back", "forward", "undo", "redo"):
+        press_button(bar.toolbar.buttons[name])
+    move(bar.toolbar.toggles["zoom"], value=True)
+    move(bar.toolbar.toggles["safe"], value=True)
+    assert bar.heard == [
+        ("back",),
+        ("forward",),
+        ("undo",),
+        ("redo",),
+        ("zoom", True),
+        ("safe", True),
+    ]
+
+
+def test_slider_goes_from_small_tiles_to_one_large_one(bar: Bar) -> None:
+    options = [columns for _, columns in bar.toolbar.size.options]
+    assert options == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    bar.show(range(9))
+    move(bar.toolbar.size, index=options.index(2))
+    assert bar.heard == [("columns", 2)]
+
+
+def test_move_that_is_just_being_taken_in_is_not_undone_by_the_state_before_it(bar: Bar) -> None:
+    bar.show(range(9), 3)
+    for control, value in ((bar.toolbar.size, 5), (bar.toolbar.toggles["safe"], True)):
+        with control.hold_trait_notifications():  # as a message of the page is taken in
+            control.value = value
+            bar.show(range(9), 3)
+        assert control.value == value
+    assert bar.heard == [("columns", 5), ("safe", True)]
+    bar.show(range(9), 3)  # both were refused
+    assert (bar.toolbar.size.value, bar.toolbar.toggles["safe"].value) == (3, False)
+
+
+@pytest.mark.parametrize(("number", "most"), [(1, 1), (2, 2), (16, 16), (200, 16)])
+def test_row_holds_no_more_tiles_than_there_are_and_no_more_than_sixteen(
+    recorded: RecordedPage, number: int, most: int
+) -> None:
+    toolbar = Bar(number).toolbar
+    assert max(columns for _, columns in toolbar.size.options) == most
+    assert (toolbar.size.layout.visibility == "hidden") == (number == 1)
+
+
+def test_showing_tells_nobody(bar: Bar) -> None:
+    for columns in (1, 2, 9, 1):
+        bar.show(range(4), columns, safe=columns == 2, undo=True, redo=True)
+        assert bar.toolbar.size.value == columns
+        assert bar.toolbar.toggles["zoom"].value == (columns == 1)
+        assert bar.toolbar.toggles["safe"].value == (columns == 2)
+    assert bar.heard == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "words_", "back", "forward"),
+    [
+        (range(4), "0–3 of 9", False, True),
+        (range(4, 8), "4–7 of 9", True, True),
+        (range(8, 9), "8 of 9", True, False),
+        (range(9), "0–8 of 9", False, False),
+    ],
+)
+def test_page_is_named_and_only_ways_that_lead_somewhere_are_open(
+    bar: Bar, shown: range, words_: str, back: bool, forward: bool
+) -> None:
+    bar.show(shown)
+    assert words(bar.toolbar.pages.value) == words_
+    assert bar.toolbar.buttons["back"].disabled != back
+    assert bar.toolbar.buttons["forward"].disabled != forward
+
+
+@pytest.mark.parametrize("undo", [True, False])
+@pytest.mark.parametrize("redo", [True, False])
+def test_undo_and_redo_are_open_where_there_is_something(bar: Bar, undo: bool, redo: bool) -> None:
+    bar.show(range(9), undo=undo, redo=redo)
+    buttons = bar.toolbar.buttons
+    assert (buttons["undo"].disabled, buttons["redo"].disabled) == (not undo, not redo)
+
+
+def test_single_image_is_not_zoomed(recorded: RecordedPage) -> None:
+    bar = Bar(1)
+    bar.show(range(1), 1)
+    assert not bar.toolbar.toggles["zoom"].value
+
+
+def test_row_of_more_tiles_than_the_slider_has_shows_its_end(recorded: RecordedPage) -> None:
+    bar = Bar(200)
+    bar.show(range(200), 40)
+    assert bar.toolbar.size.value == 16
+    assert bar.heard == []
+
+
+def test_every_control_says_what_it_does(bar: Bar) -> None:
+    toolbar = bar.toolbar
+    for control in (*toolbar.buttons.values(), *toolbar.toggles.values(), toolbar.size):
+        assert len(control.tooltip) > 8

@@ -1,0 +1,522 @@
+"""A grid of methods without a browser: filled in, stopped, resumed, repainted, closed."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import pfv_widgets as pw
+from pfv_widgets.errors import PFVError
+from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.comparison.cells import Comparison, Task
+from pfv_widgets.methods.comparison.rows import names
+from pfv_widgets.methods.comparison.scales import coloured, inks
+from pfv_widgets.methods.core.method import step
+from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
+from pfv_widgets.parameters import parameters_of
+from pfv_widgets.widgets.methods.grid_layout import Layout
+from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
+from pfv_widgets.widgets.methods.view_state import MethodsSettings
+from tests.networks import blobs, tiny
+from tests.widgets.reading import press_button, words
+from tests.widgets.recorded_page import RecordedPage, happen, move
+
+ROOT = Path(__file__).resolve().parents[3]
+QUICK = ("pfv", "saliency", "gradient_times_input")
+Open = Callable[..., MethodsExplorer]
+
+
+@pytest.fixture
+def grid(recorded: RecordedPage) -> Iterator[Open]:
+    """Open grids of small networks; close them after the test."""
+    opened: list[MethodsExplorer] = []
+
+    def open_(models: Any = None, images: Any = None, methods: Any = QUICK, **more: Any) -> Any:
+        batch = blobs(2) if images is None else images
+        opened.append(pw.explore_methods(models or tiny(), batch, methods, device="cpu", **more))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()
+
+
+class Gate:
+    """Lets a few cells be computed; the others wait at the gate, where they can be cancelled."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tickets, self.began, self.computed = threading.Semaphore(0), threading.Event(), []
+        self.left = 0
+        original = Comparison.compute
+
+        def compute(comparison: Comparison, task: Task, progress: Any, cancelled: Any) -> Any:
+            self.began.set()
+            while not self.tickets.acquire(timeout=0.005):
+                step(1, 2, progress, cancelled)
+            self.computed.append(task)
+            try:
+                return original(comparison, task, progress, cancelled)
+            finally:
+                self.left += 1
+
+        monkeypatch.setattr(Comparison, "compute", compute)
+
+    def let(self, count: int) -> None:
+        """Let so many cells through, and wait until they are computed."""
+        wanted = self.left + count
+        for _ in range(count):
+            self.tickets.release()
+        deadline = time.monotonic() + 20
+        while self.left < wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        self.began.clear()
+
+
+def status(explorer: MethodsExplorer) -> str:
+    assert explorer.wait(60)
+    return words(explorer._bar.status.value).removeprefix("● ")
+
+
+def shown_words(explorer: MethodsExplorer) -> str:
+    assert explorer.wait(60)
+    return words(explorer._page.words.value)
+
+
+def tile(recorded: RecordedPage, explorer: MethodsExplorer, row: int, column: int) -> Any:
+    """Pixels of a cell on the page."""
+    assert explorer.wait(60)
+    left, top, width, height = (int(one) for one in layout(explorer).box(row, column))
+    return recorded.picture(explorer._page._sheet.widget)[top : top + height, left : left + width]
+
+
+def layout(explorer: MethodsExplorer) -> Layout:
+    return explorer._page._layout(explorer.settings)
+
+
+def expected(explorer: MethodsExplorer, row: int, column: int) -> Any:
+    """Pixels of a cell as they should be, of its method's maps on the page."""
+    place, settings = layout(explorer), explorer.settings
+    cells = [
+        explorer.comparison.known(Task(network, image, settings.methods[row], settings.target))
+        for image, network in place.columns
+    ]
+    colours = coloured(cells[column], inks(cells, settings.scale)[column])
+    picture = Image.fromarray(np.rint(255 * colours).astype(np.uint8))
+    return np.asarray(picture.resize(place.tile[::-1], Image.Resampling.LANCZOS), np.float32)
+
+
+def shows_its_maps(recorded: RecordedPage, explorer: MethodsExplorer, tolerance: float = 6) -> bool:
+    """Whether every cell looks as it should, but for what JPEG makes of coloured noise."""
+    place = layout(explorer)
+    return all(
+        np.abs(tile(recorded, explorer, row, column) - expected(explorer, row, column)).mean()
+        < tolerance
+        for row in range(place.rows)
+        for column in range(len(place.columns))
+    )
+
+
+def test_grid_is_a_public_widget_with_every_method_in_it(grid: Open) -> None:
+    explorer = grid(methods=None)
+    explorer.stop()
+    assert isinstance(explorer, pw.MethodsExplorer)
+    assert list(explorer._panel.methods) == names() == ["pfv", *METHODS]
+    kinds = [type(method).__name__ for method in explorer.settings.methods]
+    assert kinds[:4] == ["PrincipalFeatures", "Saliency", "Deconvnet", "GuidedBackprop"]
+
+
+def test_cells_fill_in_and_look_as_their_maps(recorded: RecordedPage, grid: Open) -> None:
+    explorer = grid({"a": tiny(), "b": tiny(1)}, across=4)
+    assert status(explorer) == "12 maps of the output."
+    assert len(layout(explorer).columns) == 4
+    assert shows_its_maps(recorded, explorer)
+    found = shown_words(explorer)
+    for word in (
+        "PFV",
+        "Gradient",
+        "Gradient × input",
+        "a",
+        "b",
+        *explorer.comparison.images.names,
+    ):
+        assert word in found
+    head = layout(explorer).photo(1)
+    left, top, width, height = (int(one) for one in head)
+    photo = recorded.picture(explorer._page._sheet.widget)[top : top + height, left : left + width]
+    right = Image.fromarray(explorer.comparison.images.pixels[1])
+    wanted = np.asarray(right.resize((width, height), Image.Resampling.LANCZOS), np.float32)
+    assert np.abs(photo - wanted).mean() < 6
+    legend = words(explorer._page.legend.value)
+    assert "against" in legend
+    assert "Each map has its own scale" in legend
+
+
+def test_stop_half_way_keeps_what_is_done_and_go_on_computes_only_the_rest(
+    recorded: RecordedPage, grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    explorer = grid(methods=("saliency", "gradient_times_input"), images=blobs(3), classes=None)
+    gate.let(2)
+    press_button(explorer._bar.stop)
+    assert "2 of 6 maps. Stopped: Go on computes the rest." in status(explorer)
+    assert explorer._bar.stop.disabled
+    assert not explorer._bar.go_on.disabled
+    assert shown_words(explorer).count("waiting") == 4
+    assert sum(cell is not None for cell in explorer.cells().values()) == 2
+    assert np.ptp(tile(recorded, explorer, 0, 0)) > 50
+    assert np.ptp(tile(recorded, explorer, 1, 2)) < 50
+    first = list(gate.computed)
+    gate.tickets.release(10)
+    press_button(explorer._bar.go_on)
+    assert status(explorer) == "6 maps of the output."
+    assert len(gate.computed) == len(set(gate.computed)) == 6
+    assert gate.computed[:2] == first
+    assert shows_its_maps(recorded, explorer)
+    assert explorer._bar.stop.disabled
+
+
+def test_cell_in_work_says_so_and_goes_on_where_only_its_looks_change(
+    grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    explorer = grid(methods=("saliency", "smoothgrad"), images=blobs(1))
+    assert gate.began.wait(20)
+    gate.began.clear()
+    explorer.settings = replace(explorer.settings, scale="all alike", methods=("saliency",))
+    explorer._painting.wait(20)
+    assert "working …" in words(explorer._page.words.value)
+    assert "Computing Gradient of" in words(explorer._bar.status.value)
+    assert not gate.began.wait(0.05)  # it was not begun anew
+    explorer.settings = replace(explorer.settings, unit=1)
+    assert gate.began.wait(20)  # another target: what was in work is left at once
+    gate.tickets.release(10)
+    assert status(explorer) == "1 map of the output."
+    assert [task.target.unit for task in gate.computed] == [1]
+
+
+def test_another_target_repaints_and_going_back_computes_nothing(
+    recorded: RecordedPage, grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer = grid(classes=["one", "two", "three", "four", "five"])
+    first = tile(recorded, explorer, 1, 0).copy()
+    explorer.settings = replace(explorer.settings, layer="4", unit=3)
+    assert "unit 3, " in shown_words(explorer)
+    assert shows_its_maps(recorded, explorer)
+    assert np.abs(tile(recorded, explorer, 1, 0) - first).mean() > 5
+    monkeypatch.setattr(Comparison, "compute", lambda *_: pytest.fail("computed anew"))
+    explorer.settings = replace(explorer.settings, layer=None, unit=None)
+    assert np.array_equal(tile(recorded, explorer, 1, 0), first)
+    assert any(name in shown_words(explorer) for name in ("one, ", "two, ", "three, ", "four, "))
+
+
+@pytest.mark.parametrize("scale", ["each method", "all alike"])
+def test_scales_and_the_overlay_are_painted(recorded: RecordedPage, grid: Open, scale: str) -> None:
+    strength = torch.tensor([1.0, 6.0])[:, None, None, None]
+    explorer = grid(images=dataclasses.replace(blobs(2), tensor=blobs(2).tensor * strength))
+    assert explorer.wait(60)
+    before = expected(explorer, 2, 0)
+    move(explorer._panel.look["scale"], index=["each map", "each method", "all alike"].index(scale))
+    assert explorer.settings.scale == scale
+    assert shows_its_maps(recorded, explorer)
+    seen = tile(recorded, explorer, 2, 0)
+    now = np.abs(seen - expected(explorer, 2, 0)).mean()
+    assert now < np.abs(seen - before).mean() / 2
+    if scale == "each method":
+        assert "±" in shown_words(explorer)
+    move(explorer._panel.look["view"], index=1)
+    assert explorer.wait(20)
+    explorer.settings = replace(explorer.settings, opacity=0.0)
+    photo = explorer.comparison.images.pixels[1]
+    size = layout(explorer).tile[::-1]
+    wanted = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS), np.float32)
+    assert np.abs(tile(recorded, explorer, 2, 1) - wanted).mean() < 6
+    before = len(recorded.drawings)
+    move(explorer._panel.look["opacity"], value=0.5)
+    mixed = (wanted + expected(explorer, 2, 1)) / 2
+    assert np.abs(tile(recorded, explorer, 2, 1) - mixed).mean() < 6
+    assert not any(one.pictures for one in recorded.drawings[before:])  # the browser has them
+
+
+def test_error_of_one_cell_is_told_there_and_the_rest_goes_on(grid: Open) -> None:
+    explorer = grid({"has it": tiny(), "has not": nn.Sequential(nn.Conv2d(3, 5, 3))}, layer="4")
+    assert "maps failed: layer='4' is not in this network" in status(explorer)
+    assert 'role="alert"' in explorer._bar.status.value
+    failed = [cell for cell in explorer.cells().values() if cell.error is not None]
+    assert len(failed) == 6
+    assert shown_words(explorer).count("layer='4' is not in this") >= 6
+    assert not explorer._bar.go_on.disabled  # it may be tried once more
+    press_button(explorer._bar.go_on)
+    assert "6 of 12 maps failed" in status(explorer)
+
+
+def test_what_failed_is_tried_once_more_by_going_on(
+    grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, failing = Comparison.compute, threading.Event()
+
+    def compute(comparison: Comparison, task: Task, *more: Any) -> Any:
+        if not failing.is_set() and task.image == 1:
+            raise MemoryError
+        return original(comparison, task, *more)
+
+    monkeypatch.setattr(Comparison, "compute", compute)
+    explorer = grid(methods=("saliency", "guided_backprop"))
+    assert "2 of 4 maps failed: The memory is not enough" in status(explorer)
+    failing.set()
+    press_button(explorer._bar.go_on)
+    assert status(explorer) == "4 maps of the output."
+    assert explorer._bar.go_on.disabled
+
+
+def test_every_method_has_controls_for_its_options(grid: Open) -> None:
+    explorer = grid(methods=names())
+    explorer.stop()
+    panel = explorer._panel
+    for _, name in panel.chosen.options:
+        panel.chosen.value = name
+        declared = parameters_of(explorer_methods(explorer)[name])
+        assert list(panel.options.by_name) == list(declared)
+        assert [one.description for one in panel._options_box.children] == [
+            one.label for one in declared.values()
+        ]
+    assert len(panel.chosen.options) > 4
+
+
+def explorer_methods(explorer: MethodsExplorer) -> dict[str, Any]:
+    return dict(zip(names(), explorer.settings.methods, strict=True))
+
+
+def test_controls_follow_the_settings_and_set_them(grid: Open) -> None:
+    explorer = grid(classes={2: "cat"})
+    panel = explorer._panel
+    labels = [label for label, _ in panel.unit.options]
+    assert labels == ["the strongest", "0", "1", "2 · cat", "3", "4"]
+    assert panel.layer.options[0] == ("Output", (None,))
+    move(panel.unit, index=3)
+    assert explorer.settings.unit == 2
+    move(panel.layer, index=2)
+    assert explorer.settings.layer == panel.layer.options[2][1][0]
+    assert explorer.settings.unit is None  # a unit of one layer says nothing about another
+    assert len(panel.unit.options) == 9
+    explorer.settings = replace(explorer.settings, layer="14", unit=4, scale="all alike")
+    assert panel.layer.value == ("14",)
+    assert panel.unit.value == (4,)
+    assert panel.look["scale"].value == "all alike"
+    move(panel.methods["pfv"], value=False)
+    move(panel.methods["smoothgrad"], value=True)
+    kinds = [type(method).__name__ for method in explorer.settings.methods]
+    assert kinds == ["Saliency", "GradientTimesInput", "SmoothGrad"]
+    assert panel.chosen.options == (("Gradient", "saliency"), ("SmoothGrad", "smoothgrad"))
+    panel.chosen.value = "smoothgrad"
+    move(panel.options["samples"], value=5)
+    assert explorer.settings.methods[2] == SmoothGrad(samples=5)
+    move(panel.methods["smoothgrad"], value=False)
+    move(panel.methods["smoothgrad"], value=True)
+    assert explorer.settings.methods[2] == SmoothGrad(samples=5)  # its options stayed
+    assert explorer.wait(60)
+
+
+def test_an_illegal_change_is_told_and_the_picture_stays(grid: Open) -> None:
+    explorer = grid()
+    before = explorer.settings
+    explorer.edit(lambda old: replace(old, unit=-1))
+    assert "unit=-1" in status(explorer)
+    assert explorer.settings is before
+    explorer.settings = replace(before, scale="all alike")
+    assert status(explorer) == "6 maps of the output."
+    for wrong in ({"unti": 3}, {"scale": "x"}, {"methods": "x"}, {"first": -1}):
+        with pytest.raises(PFVError):
+            grid(**wrong)
+
+
+def test_pages_of_images_are_turned(grid: Open) -> None:
+    explorer = grid({"a": tiny(), "b": tiny(1)}, blobs(3), methods=("saliency",), across=2)
+    assert explorer.wait(20)
+    assert words(explorer._bar.pages.value) == "Image 1 of 3"
+    assert layout(explorer).images == (0,)
+    press_button(explorer._bar.forward)
+    press_button(explorer._bar.forward)
+    assert layout(explorer).images == (2,)
+    assert status(explorer) == "2 maps of the output."
+    assert words(explorer._bar.pages.value) == "Image 3 of 3"
+    assert explorer._bar.forward.disabled
+    press_button(explorer._bar.back)
+    assert layout(explorer).images == (1,)
+    explorer.settings = replace(explorer.settings, across=8)
+    assert layout(explorer).images == (0, 1, 2)
+    assert status(explorer) == "6 maps of the output."
+
+
+def test_page_that_is_loaded_anew_shows_everything_again(
+    recorded: RecordedPage, grid: Open
+) -> None:
+    explorer = grid()
+    assert explorer.wait(60)
+    surface = explorer._page._sheet.surface
+    before = recorded.picture(surface.canvas).copy()
+    recorded.load_anew(surface.canvas, *surface.stores)
+    assert explorer.wait(60)
+    assert np.array_equal(recorded.picture(surface.canvas), before)
+    assert before.std() > 20
+
+
+def test_two_grids_do_not_disturb_each_other(recorded: RecordedPage, grid: Open) -> None:
+    model = tiny()
+    first, second = grid(model), grid(model, layer="4")
+    first.settings = replace(first.settings, unit=1)
+    assert shows_its_maps(recorded, first)
+    assert shows_its_maps(recorded, second)
+    second.close()
+    first.settings = replace(first.settings, unit=2)
+    assert status(first) == "6 maps of the output."
+    assert shows_its_maps(recorded, first)
+
+
+def test_closing_stops_the_work_and_frees_everything(
+    recorded: RecordedPage, grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    model = tiny().train()
+    before = len(recorded.messages)
+    explorer = grid(model)
+    assert gate.began.wait(20)
+    explorer.close()
+    opened = {one for kind, one, _ in recorded.messages[before:] if kind == "comm_open"}
+    assert opened - recorded.closed == set()
+    for worker in (explorer._filling._worker, explorer._painting):
+        worker._thread.join(10)
+        assert not worker._thread.is_alive()
+    assert not gate.computed
+    assert all(module.training for module in model.modules())
+    explorer.close()
+
+
+def test_foreign_names_stay_words(grid: Open) -> None:
+    name = '<img src=x onerror="alert(1)">$x$'
+    images = dataclasses.replace(blobs(2), names=(name, name))
+    explorer = grid({name: tiny(), "b": tiny(1)}, images, methods=("saliency",), classes=[name] * 5)
+    assert explorer.wait(60)
+    for markup in (explorer._page.words.value, explorer._bar.status.value):
+        assert "<img" not in markup
+        assert "$x$" not in markup
+    assert "＄x＄" in explorer._page.words.value
+
+
+def test_tab_and_escape_leave_the_canvas(recorded: RecordedPage, grid: Open) -> None:
+    canvas = grid()._page._sheet.widget
+    before = len(recorded.messages)
+    happen(canvas, "key_down", key="Tab", shift_key=False, ctrl_key=False, meta_key=False)
+    assert any(one == canvas.comm.comm_id for _, one, _ in recorded.messages[before:])
+
+
+def test_snippet_brings_the_view_back_and_the_figure_is_written(grid: Open, tmp_path: Path) -> None:
+    explorer = grid(methods=("pfv", SmoothGrad(samples=3)), unit=2, scale="each method")
+    found: dict[str, Any] = {"models": tiny(), "images": blobs(2)}
+    exec(explorer.snippet(), found)
+    again = found["explorer"]
+    assert again.settings == explorer.settings
+    again.close()
+    assert explorer.wait(60)
+    explorer.save(tmp_path / "grid.png")
+    assert np.asarray(Image.open(tmp_path / "grid.png").convert("L")).std() > 20
+    with pytest.raises(PFVError, match=r"\.txt"):
+        explorer.save(tmp_path / "grid.txt")
+    assert explorer._keep.code.value == explorer.snippet()
+    explorer._keep.file.name.value = str(tmp_path / "grid.npz")
+    press_button(explorer._keep.button)
+    explorer._keep.wait()
+    assert "Saved" in words(explorer._keep.said.value)
+    kept = np.load(tmp_path / "grid.npz")
+    cells = explorer.cells()
+    assert kept["pfv"].shape == (2, 1, 32, 32, 3)
+    for task, cell in cells.items():
+        name = "pfv" if task.method == explorer.settings.methods[0] else "smoothgrad"
+        assert np.array_equal(kept[name][task.image, 0], cell.values.numpy())
+    explorer._keep.file.name.value = str(tmp_path / "absent" / "grid.png")
+    press_button(explorer._keep.button)
+    explorer._keep.wait()
+    assert "there is no folder" in words(explorer._keep.said.value)
+    assert not explorer._keep.button.disabled
+
+
+def test_settings_name_what_is_wrong() -> None:
+    settings = MethodsSettings(methods=("saliency",))
+    assert settings == replace(settings, methods=tuple(settings.methods))
+    assert settings.page(10, 2) == range(2)
+    assert replace(settings, first=99).page(10, 1) == range(8, 10)
+    with pytest.raises(PFVError, match="first="):
+        replace(settings, first=1.5)
+
+
+@pytest.mark.parametrize("networks", [1, 2, 5])
+@pytest.mark.parametrize("size", [(24, 60), (60, 24), (32, 32)])
+def test_tiles_lie_apart_on_the_canvas(networks: int, size: tuple[int, int]) -> None:
+    place = Layout.of(range(2), networks, 3, size, across=4)
+    high, wide = place.size
+    boxes = [place.box(row, column) for row in range(3) for column in range(2 * networks)]
+    boxes += [place.photo(group) for group in range(2)]
+    taken = np.zeros((high, wide), int)
+    for left, top, width, height in boxes if networks < 5 else boxes[:5]:
+        assert left >= 0
+        assert left + width <= wide
+        assert top + height <= high
+        taken[top : top + height, left : left + width] += 1
+    assert taken.max() == 1
+
+
+def run_notebook(found: dict[str, Any], *, first: int = 0) -> list[Any]:
+    """Run the code cells of the notebook from ``first`` on; return what each shows."""
+    book = json.loads((ROOT / "notebooks" / "featurevis.ipynb").read_text("utf-8"))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    shown = []
+    for cell in cells[first:]:
+        lines = [line for line in cell["source"] if not line.startswith("%")]
+        tree = ast.parse("".join(lines))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "cell", "exec"), found)
+        shown.append(last and eval(compile(ast.Expression(last.value), "cell", "eval"), found))
+    return shown
+
+
+def test_notebook_runs_from_top_to_bottom(recorded: RecordedPage) -> None:
+    _, methods, networks, explorer = run_notebook({})
+    assert len(methods.axes) > 12
+    assert len(networks.axes) > 6
+    assert explorer.wait(120)
+    assert not any(cell.error for cell in explorer.cells().values())
+    assert shows_its_maps(recorded, explorer, tolerance=15)
+    explorer.close()
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_notebook_draws_its_figures_on_real_photos(assets: Path, recorded: RecordedPage) -> None:
+    import torchvision
+
+    network = torchvision.models.squeezenet1_0()
+    network.load_state_dict(torch.load(assets / "models/squeezenet1_0_imagenet.pth"))
+    names = ("014_indigo_bunting", "776_sax", "106_wombat", "812_space_shuttle")
+    images = pw.load_images([assets / "photos/imagenet" / f"{name}.jpg" for name in names])
+    untrained = torchvision.models.squeezenet1_0()
+    networks = {"SqueezeNet": network, "untrained": untrained}
+    found = {"pw": pw, "network": network, "networks": networks, "images": images}
+    _, drawn, explorer = run_notebook(found | {"classes": "imagenet"}, first=1)
+    assert any(one.get_text().startswith("wombat, ") for one in drawn.texts)
+    assert explorer.wait(300)
+    assert not any(cell.error for cell in explorer.cells().values())
+    explorer.close()

@@ -1,0 +1,118 @@
+"""Long work runs one after another in the background, and ends when it is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pfv_widgets.widgets.toolkit.jobs import Jobs
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    jobs = Jobs()
+    yield jobs
+    jobs.close(10)
+
+
+def ignore(_: Exception) -> None:
+    raise AssertionError("no job of this test fails")
+
+
+def test_jobs_run_in_order_in_one_daemon_thread_which_the_first_starts(jobs: Jobs) -> None:
+    assert jobs._thread is None
+    ran: list[tuple[int, threading.Thread]] = []
+    for number in range(5):
+        jobs.run(lambda _, n=number: ran.append((n, threading.current_thread())), ignore)
+    jobs.wait()
+    assert [number for number, _ in ran] == [0, 1, 2, 3, 4]
+    assert {thread for _, thread in ran} == {jobs._thread}
+    assert jobs._thread is not None
+    assert jobs._thread.daemon
+
+
+def test_run_returns_while_the_job_goes_on(jobs: Jobs) -> None:
+    go = threading.Event()
+    done: list[int] = []
+    jobs.run(lambda _: (go.wait(10), done.append(1)), ignore)
+    assert done == []
+    go.set()
+    jobs.wait()
+    assert done == [1]
+
+
+def test_error_of_a_job_is_told_and_the_next_job_runs(jobs: Jobs) -> None:
+    told: list[Exception] = []
+    done: list[int] = []
+    jobs.run(lambda _: 1 / 0, told.append)
+    jobs.run(lambda _: done.append(1), ignore)
+    jobs.wait()
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert done == [1]
+
+
+def test_error_while_telling_is_reported_and_the_next_job_runs(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+    done: list[int] = []
+
+    def fail(_: Exception) -> None:
+        raise OSError("no page")
+
+    jobs.run(lambda _: 1 / 0, fail)
+    jobs.run(lambda _: done.append(1), ignore)
+    jobs.wait()
+    assert done == [1]
+    assert [one.exc_type for one in reported] == [OSError]
+
+
+def test_close_tells_the_job_that_runs_and_forgets_the_others(jobs: Jobs) -> None:
+    begun = threading.Event()
+    ended: list[str] = []
+
+    def long(cancelled: Callable[[], bool]) -> None:
+        begun.set()
+        while not cancelled():
+            threading.Event().wait(0.005)
+        ended.append("told to stop")
+
+    jobs.run(long, ignore)
+    jobs.run(lambda _: ended.append("never"), ignore)
+    assert begun.wait(10)
+    jobs.close(10)
+    assert ended == ["told to stop"]
+    assert jobs._thread is not None
+    assert not jobs._thread.is_alive()
+    jobs.wait()  # nothing is left to wait for
+
+
+def test_closed_jobs_run_nothing_more(jobs: Jobs) -> None:
+    ran: list[int] = []
+    jobs.close()
+    jobs.run(lambda _: ran.append(1), ignore)
+    jobs.wait()
+    jobs.close()
+    assert ran == []
+    assert jobs._thread is None
+
+
+def test_close_waits_no_longer_than_it_is_told(jobs: Jobs) -> None:
+    go = threading.Event()
+    jobs.run(lambda _: go.wait(10), ignore)
+    jobs.close(0.02)
+    assert jobs._thread is not None
+    assert jobs._thread.is_alive()
+    go.set()
+    jobs._thread.join(10)
+    assert not jobs._thread.is_alive()
+
+
+def test_job_may_close_the_jobs_itself(jobs: Jobs) -> None:
+    jobs.run(lambda _: jobs.close(10), ignore)
+    assert jobs._thread is not None
+    jobs._thread.join(5)
+    assert not jobs._thread.is_alive()

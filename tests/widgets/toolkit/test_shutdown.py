@@ -1,0 +1,60 @@
+"""The interpreter ends cleanly while something is computed in the background."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pfv_widgets.widgets.toolkit.jobs import Jobs
+from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
+from pfv_widgets.widgets.toolkit.shutdown import end
+
+SCRIPTS = {
+    "grid": """
+import torch, torchvision, pfv_widgets as pw
+model = torchvision.models.resnet18(weights=None).eval()
+kept = pw.explore_methods(model, pw.load_images(torch.randn(4, 3, 64, 64)), device="cpu")
+""",
+    "reconstruction": """
+import time
+import pfv_widgets as pw
+kept = pw.explore_reconstruction(pw.demo_model(), pw.demo_images(2), device="cpu")
+kept.start_button.click()
+while "Step" not in kept.status.value:
+    time.sleep(0.05)
+""",
+    "explorer": """
+import pfv_widgets as pw
+kept = pw.demo(4, device="cpu")
+""",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_script_ends_cleanly_while_a_widget_computes(script: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Error" not in ended.stderr
+
+
+def test_work_is_told_to_end_and_waited_for() -> None:
+    begun, said = threading.Event(), []
+    jobs, worker = Jobs(), LatestWins(lambda _: begun.wait(10))
+
+    def job(cancelled: object) -> None:
+        begun.wait(10)
+        said.append(cancelled())  # type: ignore[operator]
+
+    jobs.run(job, said.append)
+    worker.submit(0)
+    threading.Timer(0.3, begun.set).start()
+    end([jobs, worker])
+    assert said == [True]
+    assert worker.wait(0)
+    worker.submit(1)
+    assert worker.wait(0), "what was ended begins nothing more"

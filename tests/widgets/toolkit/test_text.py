@@ -1,0 +1,123 @@
+"""Nothing foreign comes alive in a text, wherever it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
+from pfv_widgets.widgets.toolkit import text
+
+HOSTILE = {
+    "tag": "<img src=x onerror=alert(1)>",
+    "script": "</div></b><script>alert(1)</script>",
+    "attribute": "\"' onmouseover=alert(1) x='\"",
+    "entity": "&lt;img src=x onerror=alert(1)&gt;",
+    "dollar": "$x^2$ and $$y$$",
+    "parentheses": r"\(x\) \[y\] \begin{equation}z\end{equation}",
+    "newlines": "one\ntwo\r\nthree\u2028four",
+    "bidi": "\u202egnp.exe\u202c \u2066x\u2069 \u200f",
+    "control": "a\x00b\x1b[31mc\x7f",
+    "zero width": "a\u200bb\ufeffc",
+    "surrogate": "file-\udce9.jpg",
+    "empty": "",
+    "long": "x" * 10_000,
+}
+PLACES: dict[str, Callable[[str], str]] = {
+    "status": lambda foreign: text.status(foreign, kind="error"),
+    "hint": text.hint,
+    "heading": text.heading,
+    "name of a layer": lambda foreign: text.layer_line(foreign, "Conv2d", (8, 4, 4)),
+    "kind of a layer": lambda foreign: text.layer_line("conv", foreign, (8, 4, 4)),
+}
+
+
+class Parsed(HTMLParser):
+    """Tags, attributes and text of a piece of HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words)
+
+
+@pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_foreign_text_adds_no_tag_and_no_attribute(
+    place: Callable[[str], str], foreign: str
+) -> None:
+    harmless, hostile = Parsed(place("word")), Parsed(place(foreign))
+    assert hostile.tags == harmless.tags
+    assert hostile.attributes == harmless.attributes
+
+
+@pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_foreign_text_holds_no_formula_and_nothing_invisible(
+    place: Callable[[str], str], foreign: str
+) -> None:
+    shown = Parsed(place(foreign)).text
+    assert "$" not in shown
+    assert "\\" not in shown
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
+def test_label_is_one_printable_line_of_limited_length(foreign: str) -> None:
+    label = text.plain(foreign, 18)
+    assert len(label) <= 18
+    assert label.isprintable()
+    assert not {"$", "\\"} & set(label)
+    label.encode()
+
+
+def test_harmless_text_of_any_language_stays_as_it_is() -> None:
+    words = "Ärger & Zoë – 猫 кот قط 🐈 100 %"
+    assert text.plain(words) == words
+    assert Parsed(text.hint(words)).text == words
+
+
+def test_cut_text_ends_in_an_ellipsis_within_the_limit() -> None:
+    assert text.plain("abcdefgh", 5) == "abcd…"
+    assert text.plain("abcde", 5) == "abcde"
+
+
+def test_error_is_announced_as_an_alert_and_all_else_as_a_status() -> None:
+    assert 'role="alert"' in text.status("no", kind="error")
+    for kind in ("ok", "busy", "warning"):
+        assert 'role="status"' in text.status("yes", kind=kind)
+
+
+@pytest.mark.parametrize("name", COLOUR_MAPS)
+@pytest.mark.parametrize("number", [1, 2, 3, 6, 12])
+def test_variance_panel_has_a_row_for_each_component_shown(name: str, number: int) -> None:
+    ratios = [0.5 / 2**index for index in range(12)]
+    panel = text.variance_panel(ratios, range(number), name)
+    assert Parsed(panel).tags.count("tr") == number
+    assert panel.count("linear-gradient") == number
+    assert f"{100 * sum(ratios[:number]):.1f} % of the variance in all" in panel
+
+
+def test_variance_panel_names_the_components_that_are_shown() -> None:
+    panel = text.variance_panel([0.6, 0.3, 0.1], (2, 0), "rgb")
+    assert Parsed(panel).text == "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance in all"
+
+
+def test_variance_panel_of_a_constant_map_shows_zeros() -> None:
+    assert "0.0 % of the variance in all" in text.variance_panel([0.0, 0.0], (0, 1), "rgb")
