@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +29,7 @@ from pfv_widgets.methods.attribution.runner import (
 )
 from pfv_widgets.methods.core.extra_inputs import Fed, fed
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result, reduce_channels
-from pfv_widgets.methods.core.target import Target
+from pfv_widgets.methods.core.target import Target, checked_unit
 from pfv_widgets.methods.perturbation.occluders import adapted
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Attribution:
         return dataclasses.replace(
             self,
             **{name: getattr(self, name)[rows] for name in ("maps", "signed", "scores", "units")},
+            target=self.target.of(rows),
             names=tuple(self.names[row] for row in rows) if self.names else (),
             pixels=None if self.pixels is None else self.pixels[rows],
         )
@@ -175,7 +176,7 @@ def attribute(
     images: object,
     method: str | Method = "guided_backprop",
     layer: str | None = None,
-    unit: int | None = None,
+    unit: int | Sequence[int] | None = None,
     *,
     output: str | int | None = None,
     inputs: Mapping[str, Any] | None = None,
@@ -198,7 +199,8 @@ def attribute(
         A name in ``pfv_widgets.methods.METHODS``, or an instance of one of its classes.
     layer, unit, output
         What is explained, see :class:`pfv_widgets.methods.core.target.Target`: by default the
-        strongest unit of the network's output, for each image its own.
+        strongest unit of the network's output, for each image its own. ``unit=7`` explains unit 7
+        in every image, ``unit=[14, 776]`` another in each of two images.
     inputs
         The network's other inputs by name. A tensor with as many rows as there are images gives
         one row to each; one with a single row, and anything else, is given to all.
@@ -222,7 +224,7 @@ def attribute(
         ``PFVWarning``, and stands in ``Attribution.warnings``.
     """
     name, chosen = method_of(method, options)
-    target = Target(layer, unit, output)
+    target = Target(layer, checked_unit(unit), output)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     network = unwrap(model)
     if chosen.needs_gradient:

@@ -77,7 +77,9 @@ def in_chunks(
     cancelled: Cancelled | None,
 ) -> list[Result]:
     """Give the images to the method, ``size`` at a time; results are on the CPU."""
-    starts = range(0, len(forward.images), size)
+    count = len(forward.images)
+    target.check_count(count)
+    starts = range(0, count, size)
 
     def report(chunk: int, done: int, total: int) -> None:
         assert progress is not None
@@ -93,6 +95,7 @@ def in_chunks(
             batch = forward.batch(start, start + size)
             batch = batch.clone() if batch.is_inference() else batch
             told = partial(report, chunk) if progress is not None else None
-            signed, measured, warnings = method.attribute(network, batch, target, told, cancelled)
+            own = target.of(range(start, start + len(batch)))
+            signed, measured, warnings = method.attribute(network, batch, own, told, cancelled)
             results.append((signed.detach().float().cpu(), measured, warnings))
     return results

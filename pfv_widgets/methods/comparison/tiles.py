@@ -112,6 +112,7 @@ def computed(
     PFVError
         Where every cell fails: the first one's error.
     """
+    target.check_count(len(comparison.images))
     rows: list[list[Cell]] = [[] for _ in range(len(comparison.images))]
     total, errors = len(rows) * len(columns), []
     for place, (network, method) in enumerate(columns):
@@ -119,7 +120,9 @@ def computed(
             step(place * len(rows) + image, total, progress, cancelled)
             try:
                 row.append(
-                    comparison.compute(Task(network, image, method, target), None, cancelled)
+                    comparison.compute(
+                        Task(network, image, method, target.of(image)), None, cancelled
+                    )
                 )
             except CancelledError:
                 raise
@@ -162,6 +165,8 @@ def which(target: Target, classes: Classes) -> str:
     where += "" if target.output is None else f" {target.output}"
     if target.unit is None:
         return f"strongest unit of {where}"
+    if isinstance(target.unit, tuple):
+        return f"one unit an image of {where}"
     unit = classes.get(target.unit) if target.layer is None else None
     return f"{unit or f'unit {target.unit}'} of {where}"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,8 @@ class Target:
         Dotted name of a layer, with ``#2`` for the second run of one that runs several times;
         None: the network's output.
     unit
-        Index of a channel, feature or class; None: the strongest unit of each image.
+        Index of a channel, feature or class for all images, or one for each image; None: the
+        strongest unit of each image.
     output
         Which of several outputs, by name or position; None where there is one.
 
@@ -36,28 +39,69 @@ class Target:
     """
 
     layer: str | None = None
-    unit: int | None = None
+    unit: int | tuple[int, ...] | None = None
     output: str | int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.layer, str | None):
             raise PFVTypeError(f"layer={self.layer!r:.80}: expected a layer's name, or None.")
-        legal = "expected a whole number from 0, or None for the strongest unit of each image"
-        if self.unit is not None:
-            try:
-                unit = operator.index(self.unit)
-            except TypeError:
-                raise PFVTypeError(f"unit={self.unit!r:.80}: {legal}.") from None
-            if isinstance(self.unit, bool):
-                raise PFVTypeError(f"unit={self.unit!r}: {legal}.")
-            if unit < 0:
-                raise PFVValueError(f"unit={self.unit!r}: {legal}.")
-            object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "unit", checked_unit(self.unit))
         if isinstance(self.output, bool) or not isinstance(self.output, str | int | None):
             raise PFVTypeError(
                 f"output={self.output!r:.80}: expected the name or position of one of the "
                 "network's outputs, or None."
             )
+
+    def check_count(self, images: int) -> None:
+        """Raise an error where there is one unit an image, but not for ``images`` of them.
+
+        Raises
+        ------
+        PFVValueError
+            Naming both numbers.
+        """
+        if isinstance(self.unit, tuple) and len(self.unit) != images:
+            raise PFVValueError(
+                f"unit={self.unit!r:.80}: {len(self.unit)} units for {images} "
+                f"image{'s' * (images != 1)}. Give one unit for all, or one for each image."
+            )
+
+    def of(self, images: int | Sequence[int]) -> Target:
+        """Return the target of the image at an index, or of several in that order."""
+        if not isinstance(self.unit, tuple):
+            return self
+        if isinstance(images, int):
+            return replace(self, unit=self.unit[images])
+        return replace(self, unit=tuple(self.unit[image] for image in images))
+
+
+def checked_unit(unit: object) -> int | tuple[int, ...] | None:
+    """Return a unit, one for each image, or None.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the value and what is legal.
+    """
+    legal = (
+        "expected a whole number from 0, one for each image, or None for the strongest unit of "
+        "each image"
+    )
+    if isinstance(unit, np.ndarray | Tensor):
+        unit = unit.tolist()
+    several = isinstance(unit, Iterable) and not isinstance(unit, str | bytes | dict | set)
+    given: list[Any] = list(unit) if several else [unit]  # type: ignore[call-overload]
+    if unit is None:
+        return None
+    if any(isinstance(one, bool | np.bool_) for one in given):
+        raise PFVTypeError(f"unit={unit!r:.80}: {legal}.")
+    try:
+        units = tuple(operator.index(one) for one in given)
+    except TypeError:
+        raise PFVTypeError(f"unit={unit!r:.80}: {legal}.") from None
+    if not units or min(units) < 0:
+        raise PFVValueError(f"unit={unit!r:.80}: {legal}.")
+    return units if several else units[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +198,15 @@ _UNKNOWN = "WarnNotImplemented"  # what autograd calls it
 
 def _measured(values: Tensor, target: Target, units: Tensor | None) -> Measured:
     if units is None and target.unit is not None:
-        if target.unit >= values.shape[1]:
+        target.check_count(len(values))
+        chosen = target.unit if isinstance(target.unit, tuple) else (target.unit,) * len(values)
+        if max(chosen) >= values.shape[1]:
             where = f"layer {target.layer!r}" if target.layer else "the output"
             raise PFVValueError(
-                f"unit={target.unit}: {where} has {values.shape[1]} units. "
-                f"Choose one from 0 to {values.shape[1] - 1}."
+                f"unit={max(chosen)}: {where} has {values.shape[1]} units. "
+                f"Choose from 0 to {values.shape[1] - 1}."
             )
-        units = torch.full((len(values),), target.unit, device=values.device)
+        units = torch.tensor(chosen, device=values.device)
     elif units is None:
         # NaN would win every comparison
         units = values.detach().nan_to_num(nan=-torch.inf).argmax(1)

@@ -110,7 +110,7 @@ def test_output_without_units_or_gradient_is_a_named_error(
         ({"layer": 4}, PFVTypeError, r"layer=4: expected a layer's name"),
         ({"layer": "4#2"}, PFVValueError, r"layer='4#2' is not there. Choose one of '4#1'"),
         ({"layer": "4", "unit": 8}, PFVValueError, r"unit=8: layer '4' has 8 units"),
-        ({"unit": 5}, PFVValueError, r"unit=5: the output has 5 units. Choose one from 0 to 4"),
+        ({"unit": 5}, PFVValueError, r"unit=5: the output has 5 units. Choose from 0 to 4"),
         ({"unit": -1}, PFVValueError, r"unit=-1: expected a whole number from 0"),
         ({"unit": 1.5}, PFVTypeError, r"unit=1.5: expected a whole number"),
         ({"unit": True}, PFVTypeError, r"unit=True"),
@@ -127,6 +127,34 @@ def test_what_is_not_there_is_a_named_error(
 ) -> None:
     with pytest.raises(error, match=match):
         attribute(tiny(), blobs(2), **({"method": "saliency"} | options))
+
+
+@pytest.mark.filterwarnings("ignore:The map is zero")
+def test_one_unit_an_image() -> None:
+    model, images = tiny(), blobs(3)
+    right = [attribute(model, images, "saliency", unit=unit) for unit in (1, 4, 0)]
+    for units in ([1, 4, 0], (1, 4, 0), np.array([1, 4, 0]), torch.tensor([1, 4, 0])):
+        for size in (1, 2, 3):
+            found = attribute(model, images, "saliency", unit=units, chunk_size=size)
+            assert found.units.tolist() == [1, 4, 0]
+            for row, one in enumerate(right):
+                torch.testing.assert_close(found.maps[row], one.maps[row])
+                torch.testing.assert_close(found.scores[row], one.scores[row])
+    assert found.of([2, 0]).target.unit == (0, 1)
+    assert hash(found.target) == hash(Target(unit=(1, 4, 0)))
+    for method in ("occlusion", "integrated_gradients", "smoothgrad", "rise", "grad_cam"):
+        found = attribute(model, images, method, unit=[1, 4, 0])
+        assert found.units.tolist() == [1, 4, 0]
+    for units, error, words in (
+        ([1, 2], PFVValueError, r"2 units for 3 images"),
+        ([], PFVValueError, "one for each image"),
+        ([1, -1, 0], PFVValueError, "one for each image"),
+        ([1, True, 0], PFVTypeError, "one for each image"),
+        ("012", PFVTypeError, "one for each image"),
+        ([1, 9, 0], PFVValueError, "unit=9: the output has 5 units"),
+    ):
+        with pytest.raises(error, match=words):
+            attribute(model, images, "saliency", unit=units)  # type: ignore[arg-type]
 
 
 def test_numbers_of_numpy_are_units() -> None:
