@@ -115,7 +115,7 @@ def split_by_component(attribution: Attribution, frame: Frame) -> ComponentSplit
     Raises
     ------
     PFVTypeError, PFVValueError
-        If it is no frame, or one of other images.
+        If it is no frame, or one of other photos, of another order or of another size.
     """
     if not isinstance(frame, Frame):
         raise PFVTypeError(
@@ -160,18 +160,56 @@ def shares(evidence: Tensor, regions: Tensor, count: int) -> Tensor:
 
 
 def _rows(attribution: Attribution, frame: Frame) -> list[int]:
-    """Return which of the attribution's images the frame holds, or raise an error."""
+    """Return which of the attribution's images the frame holds, or raise an error.
+
+    The photos themselves are compared, as pictures without names are all "image 1, 2, …".
+    """
+    fix = (
+        "Make both from one batch: images = load_images(...); PFV(model, images).render(); "
+        "attribute(model, images)."
+    )
     one_to_one = list(range(len(frame))) if len(frame) == len(attribution) else []
-    for rows in (list(frame.indices), one_to_one):
-        if len(rows) != len(frame) or max(rows) >= len(attribution):
-            continue
-        names = tuple(attribution.names[row] for row in rows) if attribution.names else ()
-        if not names or not frame.names or names == tuple(frame.names):
+    fitting = [
+        rows
+        for rows in (list(frame.indices), one_to_one)
+        if len(rows) == len(frame) and max(rows) < len(attribution)
+        and _same_names(attribution, rows, frame)
+    ]  # fmt: skip
+    for rows in fitting:
+        if _other_photo(attribution, rows, frame) is None:
             return rows
+    if fitting:
+        other = _other_photo(attribution, fitting[0], frame)
+        raise PFVValueError(
+            f"frame holds other photos than the attribution, or another order or size of them: "
+            f"the first that differs is image {other} of the frame. {fix}"
+        )
     raise PFVValueError(
         f"frame holds {_told(frame.names, len(frame))}, and the attribution "
-        f"{_told(attribution.names, len(attribution))}. Make both from one batch: "
-        "images = load_images(...); PFV(model, images).render(); attribute(model, images)."
+        f"{_told(attribution.names, len(attribution))}. {fix}"
+    )
+
+
+def _same_names(attribution: Attribution, rows: list[int], frame: Frame) -> bool:
+    names = tuple(attribution.names[row] for row in rows) if attribution.names else ()
+    return not names or not frame.names or names == tuple(frame.names)
+
+
+def _other_photo(attribution: Attribution, rows: list[int], frame: Frame) -> int | None:
+    """Return which image of the frame, from 1, shows another photo; None where all are the same.
+
+    Without photos on one side there is nothing to compare.
+    """
+    if attribution.pixels is None or frame.pixels is None:
+        return None
+    pairs = zip(rows, frame.pixels, strict=True)
+    return next(
+        (
+            index
+            for index, (row, pixels) in enumerate(pairs, start=1)
+            if not np.array_equal(attribution.pixels[row], pixels)
+        ),
+        None,
     )
 
 

@@ -15,7 +15,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.attribute import Attribution, attribute
-from pfv_widgets.methods.attribution.component_split import leading, shares
+from pfv_widgets.methods.attribution.component_split import leading, shares, split_by_component
 from tests.networks import blobs, tiny
 
 
@@ -117,12 +117,37 @@ def test_a_frame_of_some_of_the_images_splits_these() -> None:
     some = dataclasses.replace(
         frame, heatmaps=frame.heatmaps[[2, 0]], scores=frame.scores[[2, 0]],
         names=(frame.names[2], frame.names[0]), indices=(2, 0),
+        pixels=frame.pixels[[2, 0]],
     )  # fmt: skip
     found = attribute(model, images, "saliency")
     split = found.by_component(some)
     whole = found.by_component(frame)
     assert split.attribution.names == some.names
     torch.testing.assert_close(split.evidence_for, whole.evidence_for[[2, 0]])
+
+
+def test_frames_of_other_photos_are_refused_although_their_names_are_the_same() -> None:
+    images, others = blobs(2), blobs(2, seed=5)
+    assert images.names == others.names
+    found = attribute(tiny(), images, "saliency")
+    split_by_component(found, PFV(tiny(), images).render())
+    turned = load_images(images.tensor.flip(0))
+    assert turned.names == images.names
+    partly = load_images(torch.stack([images.tensor[0], others.tensor[1]]))
+    for batch, number in ((others, 1), (turned, 1), (partly, 2), (blobs(2, 40), 1)):
+        frame = PFV(tiny(), batch).render()
+        with pytest.raises(PFVValueError, match=rf"frame holds other photos.* image {number} of"):
+            found.by_component(frame)
+        with pytest.raises(PFVValueError, match=r"frame holds other photos"):
+            split_by_component(found, frame)
+    four = attribute(tiny(), blobs(4), "saliency")
+    whole = PFV(tiny(), blobs(4)).render()
+    some = dataclasses.replace(
+        whole, heatmaps=whole.heatmaps[[2, 0]], scores=whole.scores[[2, 0]],
+        names=whole.names[:2], pixels=whole.pixels[[2, 0]], indices=(0, 1),
+    )  # fmt: skip
+    with pytest.raises(PFVValueError, match="other photos"):
+        four.by_component(some)
 
 
 def test_frames_of_other_images_are_named_errors() -> None:
