@@ -38,9 +38,9 @@ def copied(explorer: ExplorerPage, characters: int) -> None:
 
 def opened_code(explorer: ExplorerPage) -> Locator:
     """The field with the code, once it is filled."""
-    explorer.open_tab("Keep")
+    explorer.open_tab("Export")
     explorer.button("Code").click()
-    field = explorer.box.locator(".pfv-keep-code textarea")
+    field = explorer.box.locator(".pfv-export-code textarea")
     expect(field).not_to_have_value("")
     return field
 
@@ -111,13 +111,13 @@ def test_empty_field_leaves_the_clipboard_alone(lab: OpenLab) -> None:
     explorer = ExplorerPage(page)
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.page.evaluate("() => navigator.clipboard.writeText('kept')")
-    explorer.open_tab("Keep")
+    explorer.open_tab("Export")
     explorer.button("Settings").click()
     explorer.button("Copy").click()
     expect(explorer.status).to_contain_text("There is nothing to copy yet.")
     assert page.page.evaluate(CLIPBOARD) == "kept"
     explorer.button("Show").click()
-    expect(explorer.box.locator(".pfv-keep-json textarea")).not_to_have_value("")
+    expect(explorer.box.locator(".pfv-export-json textarea")).not_to_have_value("")
     explorer.button("Copy").click()
     expect(explorer.button("Copy ✓")).to_be_visible()
     wanted = page.run("print(explorer.settings.to_json())")

@@ -158,7 +158,7 @@ class PFVExplorer(w.VBox):
     @property
     def bookmarks(self) -> Bookmarks:
         """Named settings: ``add``, ``get``, ``rename``, ``delete``, ``to_json``."""
-        return self._pages.keep.bookmarks
+        return self._pages.export.bookmarks
 
     def undo(self) -> None:
         """Take the last change of the settings back."""

@@ -1,4 +1,4 @@
-"""The pages beside the knobs – Batch, Components, Keep – and how they meet the gallery."""
+"""The pages beside the knobs – Batch, Components, Export – and how they meet the gallery."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
-from pfv_widgets.widgets.export.export_tab import KeepTab
+from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.gallery.host import Host
 from pfv_widgets.widgets.gallery.view_state import Scene, Selection
 from pfv_widgets.widgets.toolkit.geometry import Spot
@@ -76,11 +76,11 @@ class Pages:
         self.components = ComponentsTab(
             host.edit, host.safely(self._select), host.safely(self._point)
         )
-        self.keep = KeepTab(_Actions(pfv, host, self.jobs))
+        self.export = ExportTab(_Actions(pfv, host, self.jobs))
         self.widgets: dict[str, w.Widget] = {
             "Batch": self.batch.widget,
             "Components": self.components.widget,
-            "Keep": self.keep.widget,
+            "Export": self.export.widget,
         }
         self.batch.thumbnails.surface.on_key(host.safely(self._pressed))
 
@@ -88,7 +88,7 @@ class Pages:
         """Set everything to what is asked for, without calling back."""
         self.batch.show(scene.settings)
         self.components.show(scene.settings)
-        self.keep.show(scene.settings)
+        self.export.show(scene.settings)
 
     def open(self, title: str) -> None:
         """Draw a page that a person opens; the others rest."""
@@ -120,7 +120,7 @@ class Pages:
 
     def close(self) -> None:
         """End what runs, and remove the pages."""
-        self.keep.close()
+        self.export.close()
         self.jobs.close(_FAREWELL)
         self.batch.close()
         self.components.close()
@@ -152,7 +152,7 @@ class Pages:
 
 
 class _Actions:
-    """What the page "Keep" may do: most of it is the explorer's."""
+    """What the page "Export" may do: most of it is the explorer's."""
 
     def __init__(self, pfv: PFV, host: PagesHost, jobs: Jobs) -> None:
         self._host, self._jobs = host, jobs

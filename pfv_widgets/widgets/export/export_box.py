@@ -21,7 +21,7 @@ _KINDS = {
 }
 
 
-class KeepBox:
+class ExportBox:
     """A file's name with a button, and the lines that bring the view back.
 
     Parameters
@@ -45,7 +45,7 @@ class KeepBox:
             layout=w.Layout(width="auto"),
         )
         self.button.on_click(lambda _: self._start())
-        self.said = w.HTML(layout=w.Layout(width="96%", overflow="hidden"))
+        self.message = w.HTML(layout=w.Layout(width="96%", overflow="hidden"))
         self.code = w.Textarea(
             tooltip="Code that does what the controls ask; networks and images are yours.",
             rows=6,
@@ -53,8 +53,8 @@ class KeepBox:
         )
         self.widget = w.VBox(
             [
-                w.HTML(text.heading("Keep")), self.file.kind, self.file.name, self.button,
-                self.said, self.code, row(copy_button()),
+                w.HTML(text.heading("Export")), self.file.kind, self.file.name, self.button,
+                self.message, self.code, row(copy_button()),
             ],
             layout=w.Layout(width="100%", overflow="hidden"),
         )  # fmt: skip
@@ -89,4 +89,4 @@ class KeepBox:
         self.button.disabled = False
 
     def _say(self, message: str, kind: str) -> None:
-        self.said.value = wrapped(text.status(message, kind=kind))
+        self.message.value = wrapped(text.status(message, kind=kind))

@@ -1,4 +1,4 @@
-"""The page "Keep": the picture, an animation, code, settings and bookmarks to take along."""
+"""The page "Export": the picture, an animation, code, settings and bookmarks to take along."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pfv_widgets.widgets.export.settings_sections import BookmarkSection, Settin
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, close_all
 
-__all__ = ["Actions", "KeepTab"]
+__all__ = ["Actions", "ExportTab"]
 
 _KINDS = {
     ".png": "PNG picture",
@@ -62,7 +62,7 @@ class CodeSection(Section):
             rows=8,
             layout=w.Layout(width="100%", margin="1px 0"),
         )
-        self.code.add_class("pfv-keep-code")
+        self.code.add_class("pfv-export-code")
         self.code.observe(self._typed, "value")
         hint = "By hand: click into the text, then Ctrl+A and Ctrl+C (⌘A, ⌘C)."
         self.widget = self.laid_out(self.code, row(copy_button()), w.HTML(text.hint(hint)))
@@ -77,7 +77,7 @@ class CodeSection(Section):
             self.refresh()
 
 
-class KeepTab:
+class ExportTab:
     """Everything that a person takes along, in sections of which one is open.
 
     Parameters
@@ -99,16 +99,16 @@ class KeepTab:
         self.marks = BookmarkSection(actions)
         sections = (self.picture, self.animation, self.code, self.settings, self.marks)
         self._stack = w.Stack([section.widget for section in sections], selected_index=0)
-        self._stack.add_class("pfv-keep-section")
+        self._stack.add_class("pfv-export-section")
         # buttons, where folds would take no focus and so be closed to a keyboard
         self.chosen = w.ToggleButtons(
             options=[(section.title, place) for place, section in enumerate(sections)],
-            tooltips=[f"Keep: {section.title.lower()}" for section in sections],
+            tooltips=[f"Export: {section.title.lower()}" for section in sections],
             layout=w.Layout(width="100%", margin="0 0 6px 0"),
             style={"button_width": "auto"},
         )
         self.widget = w.VBox([self.chosen, self._stack], layout=w.Layout(width="100%"))
-        self.widget.add_class("pfv-keep")
+        self.widget.add_class("pfv-export")
         self._code_at = sections.index(self.code)
         self.chosen.observe(lambda change: self._choose(change["new"]), "value")
 

@@ -1,4 +1,4 @@
-"""What the sections of the page "Keep" have in common: the explorer's side, fields, messages."""
+"""What the sections of the page "Export" have in common: the explorer's side, fields, messages."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ class Section:
 
     def __init__(self, actions: Actions) -> None:
         self.actions = actions
-        self.said = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
-        self.said.add_class("pfv-keep-said")
+        self.message = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
+        self.message.add_class("pfv-export-message")
 
     def laid_out(self, *rows: w.Widget) -> w.VBox:
         """Put rows and the line of messages below each other."""
-        return w.VBox([*rows, self.said], layout=w.Layout(width="100%", overflow="hidden"))
+        return w.VBox([*rows, self.message], layout=w.Layout(width="100%", overflow="hidden"))
 
     def say(self, message: str, kind: str = "ok", *, tell: bool = True) -> None:
         """Write a message below the controls, and tell the explorer."""
-        self.said.value = wrapped(text.status(message, kind=kind))
+        self.message.value = wrapped(text.status(message, kind=kind))
         if tell:
             self.actions.tell(message, kind)
 

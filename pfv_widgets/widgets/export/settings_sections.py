@@ -43,7 +43,7 @@ class SettingsSection(Section):
             rows=6,
             layout=w.Layout(width="100%", margin="1px 0"),
         )
-        self.json.add_class("pfv-keep-json")
+        self.json.add_class("pfv-export-json")
         self.file = file_name("pfv-settings.json", "Where to write, or what to read.")
         self.widget = self.laid_out(
             self.json,

@@ -19,7 +19,7 @@ from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.tiles import Classes
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.widgets.browser.page_script import InPage
-from pfv_widgets.widgets.export.export_box import KeepBox
+from pfv_widgets.widgets.export.export_box import ExportBox
 from pfv_widgets.widgets.methods.background_filling import Filling
 from pfv_widgets.widgets.methods.bar import MethodsBar
 from pfv_widgets.widgets.methods.grid_page import MethodsPage
@@ -73,7 +73,7 @@ class MethodsExplorer(w.VBox):
             self.safely(self.stop), self.safely(self.go_on), self.safely(self.turn)
         )
         self._panel = MethodsPanel(comparison, settings, self.classes, self.edit)
-        self._keep = KeepBox("methods.png", self.save, self.snippet)
+        self._export = ExportBox("methods.png", self.save, self.snippet)
         self._filling = Filling(self._compute, lambda: self._painting.submit(None))
         self._painting: LatestWins[None] = LatestWins(lambda _: self._paint())
         left = w.VBox(
@@ -81,7 +81,7 @@ class MethodsExplorer(w.VBox):
             layout=w.Layout(flex="1 1 480px", min_width="0", overflow="hidden"),
         )
         right = w.VBox(
-            [self._panel.widget, self._keep.widget],
+            [self._panel.widget, self._export.widget],
             layout=w.Layout(flex="0 1 250px", min_width="230px", padding="0 0 0 12px"),
         )
         row = w.HBox([left, right], layout=w.Layout(width="100%", flex_flow="row wrap"))
@@ -168,7 +168,7 @@ class MethodsExplorer(w.VBox):
         self._painting.close()
         self._painting.wait(_FAREWELL)
         self._page.close()
-        self._keep.close()
+        self._export.close()
         self.comparison.close()
         close_all(self._parts)
         if self.comm is not None:
@@ -201,7 +201,7 @@ class MethodsExplorer(w.VBox):
             self._complaint = None
             self._plan()
             self._panel.show(self.settings)
-            self._keep.show()
+            self._export.show()
 
     def _plan(self) -> None:
         """Ask for what is missing on the page."""

@@ -23,7 +23,7 @@ from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.widgets.browser.page_script import InPage
-from pfv_widgets.widgets.export.export_box import KeepBox
+from pfv_widgets.widgets.export.export_box import ExportBox
 from pfv_widgets.widgets.reconstruction.contact_sheet import as_png
 from pfv_widgets.widgets.reconstruction.panel import COMPONENTS, KINDS, ReconstructPanel, Wish
 from pfv_widgets.widgets.toolkit import text
@@ -91,9 +91,9 @@ class ReconstructionExplorer(w.VBox):
                 padding="0 0 6px 0",
             ),
         )  # fmt: skip
-        self.keep = KeepBox("reconstruction.png", self._save_shown, self.snippet)
+        self.export = ExportBox("reconstruction.png", self._save_shown, self.snippet)
         right = w.VBox(
-            [self.panel.widget, self.keep.widget],
+            [self.panel.widget, self.export.widget],
             layout=w.Layout(
                 flex="1 1 280px", min_width="230px", max_width=_WIDEST, padding="0 0 0 12px"
             ),
@@ -172,7 +172,7 @@ class ReconstructionExplorer(w.VBox):
             return
         self._stopping.set()
         self._jobs.close(_FAREWELL)
-        self.keep.close()
+        self.export.close()
         self.pfv.close()
         close_all(self._parts)
         if self.comm is not None:
@@ -226,7 +226,7 @@ class ReconstructionExplorer(w.VBox):
         self._tell(named(error), "error")
 
     def _idle(self) -> None:
-        self.keep.show()
+        self.export.show()
         if not self._running:
             kind = next(name for name, key in KINDS.items() if key == self.panel.wish.kind)
             self._tell(f"Press Start to make a picture of {kind}.", "ok")

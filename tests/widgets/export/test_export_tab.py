@@ -1,4 +1,4 @@
-"""The page "Keep", without a browser: files, messages, and that nothing typed is lost."""
+"""The page "Export", without a browser: files, messages, and that nothing typed is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.widgets.export.export_tab import KeepTab
+from pfv_widgets.widgets.export.export_tab import ExportTab
 from tests.networks import blobs, tiny
 from tests.widgets.recorded_page import RecordedPage
 
@@ -92,8 +92,8 @@ def explorer(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 @pytest.fixture
-def tab(explorer: Explorer) -> Iterator[KeepTab]:
-    made = KeepTab(explorer)
+def tab(explorer: Explorer) -> Iterator[ExportTab]:
+    made = ExportTab(explorer)
     yield made
     explorer.finish()
     made.close()
@@ -112,7 +112,7 @@ def walk(part: w.Widget) -> Iterator[w.Widget]:
 
 @pytest.mark.parametrize("kind", [".png", ".svg", ".pdf", ".html", ".npz"])
 def test_picture_is_written_in_each_kind_and_told_where(
-    tab: KeepTab, explorer: Explorer, tmp_path: Path, kind: str
+    tab: ExportTab, explorer: Explorer, tmp_path: Path, kind: str
 ) -> None:
     tab.picture.file.kind.value = kind
     assert tab.picture.file.name.value == f"pfv{kind}"
@@ -122,14 +122,14 @@ def test_picture_is_written_in_each_kind_and_told_where(
     message, how = explorer.told[-1]
     assert how == "ok"
     assert message.startswith(f"Saved {tmp_path / 'pfv'}{kind} (")
-    assert f"pfv{kind}" in tab.picture.said.value
+    assert f"pfv{kind}" in tab.picture.message.value
     assert not tab.picture.save.disabled
     tab.picture.save.click()
     explorer.finish()
     assert explorer.told[-1][0].startswith("Replaced ")
 
 
-def test_name_and_kind_follow_each_other(tab: KeepTab) -> None:
+def test_name_and_kind_follow_each_other(tab: ExportTab) -> None:
     file = tab.picture.file
     file.name.value = "a.b/my.cat.svg"
     assert file.kind.value == ".svg"
@@ -148,7 +148,7 @@ def test_name_and_kind_follow_each_other(tab: KeepTab) -> None:
 
 @pytest.mark.parametrize("name", ["absent/a.png", "", "/", "a\0.png", "x" * 300, "folder"])
 def test_name_that_cannot_be_written_is_told_and_stays(
-    tab: KeepTab, explorer: Explorer, tmp_path: Path, name: str
+    tab: ExportTab, explorer: Explorer, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "folder.png").mkdir()
     tab.picture.file.name.value = name
@@ -159,11 +159,11 @@ def test_name_that_cannot_be_written_is_told_and_stays(
     assert "path=" in message
     assert tab.picture.file.name.value == name
     assert not tab.picture.save.disabled
-    assert 'role="alert"' in tab.picture.said.value
+    assert 'role="alert"' in tab.picture.message.value
 
 
 def test_error_of_another_kind_is_told_too(
-    tab: KeepTab, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+    tab: ExportTab, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: str) -> None:
         raise RuntimeError("<b>out of memory</b>")
@@ -172,10 +172,10 @@ def test_error_of_another_kind_is_told_too(
     tab.picture.save.click()
     explorer.finish()
     assert explorer.told[-1] == ("RuntimeError: <b>out of memory</b>", "error")
-    assert "<b>" not in tab.picture.said.value
+    assert "<b>" not in tab.picture.message.value
 
 
-def test_work_that_is_refused_leaves_the_button_ready(tab: KeepTab, explorer: Explorer) -> None:
+def test_work_that_is_refused_leaves_the_button_ready(tab: ExportTab, explorer: Explorer) -> None:
     explorer.refusing = True
     tab.picture.save.click()
     assert explorer.told[-1] == ("another job is running.", "error")
@@ -187,7 +187,7 @@ def test_work_that_is_refused_leaves_the_button_ready(tab: KeepTab, explorer: Ex
 
 @pytest.mark.parametrize("over", ["components", "layer", "class weight", "sigma"])
 def test_animation_is_written_with_progress(
-    tab: KeepTab, explorer: Explorer, tmp_path: Path, over: str
+    tab: ExportTab, explorer: Explorer, tmp_path: Path, over: str
 ) -> None:
     tab.animation.over.value = over
     tab.animation.save.click()
@@ -201,7 +201,7 @@ def test_animation_is_written_with_progress(
     assert not tab.animation.save.disabled
 
 
-def test_class_is_asked_for_only_where_it_is_varied(tab: KeepTab, explorer: Explorer) -> None:
+def test_class_is_asked_for_only_where_it_is_varied(tab: ExportTab, explorer: Explorer) -> None:
     animation = tab.animation
     assert animation.label.layout.display == "none"
     animation.over.value = "class weight"
@@ -211,13 +211,13 @@ def test_class_is_asked_for_only_where_it_is_varied(tab: KeepTab, explorer: Expl
 
 
 def test_images_without_labels_have_no_class_to_vary(recorded: RecordedPage) -> None:
-    tab = KeepTab(Explorer(labels=None))
+    tab = ExportTab(Explorer(labels=None))
     assert "class weight" not in dict(tab.animation.over.options).values()
     tab.close()
 
 
 def test_animation_does_not_block_and_can_be_cancelled(
-    tab: KeepTab, explorer: Explorer, tmp_path: Path
+    tab: ExportTab, explorer: Explorer, tmp_path: Path
 ) -> None:
     explorer.gate.clear()
     tab.animation.save.click()
@@ -235,7 +235,7 @@ def test_animation_does_not_block_and_can_be_cancelled(
     assert (tmp_path / "again.webp").is_file()
 
 
-def test_values_that_were_left_out_are_told(tab: KeepTab, explorer: Explorer) -> None:
+def test_values_that_were_left_out_are_told(tab: ExportTab, explorer: Explorer) -> None:
     explorer.settings = Settings(images=(1.0, 0.0, 1.0, 0.0))
     tab.animation.over.value = "class weight"
     tab.animation.save.click()
@@ -247,7 +247,7 @@ def test_values_that_were_left_out_are_told(tab: KeepTab, explorer: Explorer) ->
 
 def test_closing_stops_an_animation(recorded: RecordedPage, tmp_path: Path) -> None:
     explorer = Explorer()
-    tab = KeepTab(explorer)
+    tab = ExportTab(explorer)
     explorer.gate.clear()
     tab.animation.file.name.value = str(tmp_path / "a.gif")
     tab.animation.save.click()
@@ -259,13 +259,13 @@ def test_closing_stops_an_animation(recorded: RecordedPage, tmp_path: Path) -> N
 
 def test_everything_is_closed(recorded: RecordedPage) -> None:
     before = set(widget_instances)
-    tab = KeepTab(Explorer())
+    tab = ExportTab(Explorer())
     tab.close()
     assert set(widget_instances) <= before
 
 
 def test_code_is_written_when_its_section_opens_and_follows_the_settings(
-    tab: KeepTab, explorer: Explorer
+    tab: ExportTab, explorer: Explorer
 ) -> None:
     explorer.settings = Settings(sigma=2.0)
     tab.show(explorer.settings)
@@ -279,18 +279,18 @@ def test_code_is_written_when_its_section_opens_and_follows_the_settings(
     assert tab.code.code.value == "settings = {'sigma': 3.0}\n"
 
 
-def test_settings_go_out_as_json_and_come_back(tab: KeepTab, explorer: Explorer) -> None:
+def test_settings_go_out_as_json_and_come_back(tab: ExportTab, explorer: Explorer) -> None:
     explorer.settings = kept = Settings(sigma=2.0, pins=((1, 0.5, 0.5),))
     button(tab.settings.widget, "Show").click()
     assert Settings.from_json(tab.settings.json.value) == kept
     explorer.settings = Settings()
     button(tab.settings.widget, "Apply").click()
     assert explorer.settings == kept
-    assert "Applied." in tab.settings.said.value
+    assert "Applied." in tab.settings.message.value
 
 
 def test_settings_go_to_a_file_and_come_back(
-    tab: KeepTab, explorer: Explorer, tmp_path: Path
+    tab: ExportTab, explorer: Explorer, tmp_path: Path
 ) -> None:
     explorer.settings = kept = Settings(sigma=2.0)
     tab.settings.file.value = "mine"
@@ -302,7 +302,9 @@ def test_settings_go_to_a_file_and_come_back(
     assert explorer.settings == kept
 
 
-def test_notes_about_settings_of_another_version_are_told(tab: KeepTab, explorer: Explorer) -> None:
+def test_notes_about_settings_of_another_version_are_told(
+    tab: ExportTab, explorer: Explorer
+) -> None:
     tab.settings.json.value = '{"sigma": 2, "glow": 1, "opacity": 7}'
     button(tab.settings.widget, "Apply").click()
     assert explorer.settings == Settings(sigma=2.0)
@@ -314,31 +316,31 @@ def test_notes_about_settings_of_another_version_are_told(tab: KeepTab, explorer
 
 @pytest.mark.parametrize("content", ["", "  ", "{", "3", "<script>alert(1)</script>"])
 def test_text_that_is_no_settings_is_told_and_stays(
-    tab: KeepTab, explorer: Explorer, content: str
+    tab: ExportTab, explorer: Explorer, content: str
 ) -> None:
     tab.settings.json.value = content
     button(tab.settings.widget, "Apply").click()
     assert explorer.told[-1][1] == "error"
     assert tab.settings.json.value == content
     assert explorer.settings == Settings()
-    assert "<script" not in tab.settings.said.value
+    assert "<script" not in tab.settings.message.value
 
 
 def test_settings_that_the_explorer_refuses_are_not_called_applied(
-    tab: KeepTab, explorer: Explorer
+    tab: ExportTab, explorer: Explorer
 ) -> None:
     explorer.refusing = True
     tab.settings.json.value = '{"sigma": 2}'
     button(tab.settings.widget, "Apply").click()
     assert explorer.told == [("refused", "error")]
-    assert "Not applied" in tab.settings.said.value
+    assert "Not applied" in tab.settings.message.value
 
 
 @pytest.mark.parametrize("act", ["Save", "Load"])
 @pytest.mark.parametrize("section", ["settings", "marks"])
 @pytest.mark.parametrize("name", ["absent/a.json", "", "a\0", "notes.txt"])
 def test_file_that_cannot_be_used_is_told_and_its_name_stays(
-    tab: KeepTab, explorer: Explorer, act: str, section: str, name: str
+    tab: ExportTab, explorer: Explorer, act: str, section: str, name: str
 ) -> None:
     part = getattr(tab, section)
     tab.marks.name.value = "one"
@@ -350,7 +352,7 @@ def test_file_that_cannot_be_used_is_told_and_its_name_stays(
     assert part.file.value == name
 
 
-def test_bookmarks_are_added_shown_renamed_and_deleted(tab: KeepTab, explorer: Explorer) -> None:
+def test_bookmarks_are_added_shown_renamed_and_deleted(tab: ExportTab, explorer: Explorer) -> None:
     marks = tab.marks
     assert button(marks.widget, "Go").disabled
     for sigma in (2.0, 3.0):
@@ -375,7 +377,7 @@ def test_bookmarks_are_added_shown_renamed_and_deleted(tab: KeepTab, explorer: E
     assert button(marks.widget, "Go").disabled
 
 
-def test_bookmark_without_a_name_is_told(tab: KeepTab, explorer: Explorer) -> None:
+def test_bookmark_without_a_name_is_told(tab: ExportTab, explorer: Explorer) -> None:
     tab.marks.name.value = "  "
     button(tab.marks.widget, "Add").click()
     assert "name is empty" in explorer.told[-1][0]
@@ -383,7 +385,7 @@ def test_bookmark_without_a_name_is_told(tab: KeepTab, explorer: Explorer) -> No
 
 
 def test_bookmarks_go_to_a_file_and_join_those_that_are_there(
-    tab: KeepTab, explorer: Explorer, tmp_path: Path
+    tab: ExportTab, explorer: Explorer, tmp_path: Path
 ) -> None:
     marks = tab.marks
     marks.name.value = "a"
@@ -398,7 +400,7 @@ def test_bookmarks_go_to_a_file_and_join_those_that_are_there(
     assert explorer.told[-1][0].startswith("Loaded 1 bookmark from")
 
 
-def test_every_control_has_a_help_text(tab: KeepTab) -> None:
+def test_every_control_has_a_help_text(tab: ExportTab) -> None:
     kinds = (w.Button, w.Text, w.Textarea, w.Dropdown, w.IntProgress)
     controls = [one for one in walk(tab.widget) if isinstance(one, kinds)]
     assert len(controls) > 20

@@ -435,22 +435,22 @@ def test_snippet_brings_the_view_back_and_the_figure_is_written(grid: Open, tmp_
     assert np.asarray(Image.open(tmp_path / "grid.png").convert("L")).std() > 20
     with pytest.raises(PFVError, match=r"\.txt"):
         explorer.save(tmp_path / "grid.txt")
-    assert explorer._keep.code.value == explorer.snippet()
-    explorer._keep.file.name.value = str(tmp_path / "grid.npz")
-    press_button(explorer._keep.button)
-    explorer._keep.wait()
-    assert "Saved" in words(explorer._keep.said.value)
-    kept = np.load(tmp_path / "grid.npz")
+    assert explorer._export.code.value == explorer.snippet()
+    explorer._export.file.name.value = str(tmp_path / "grid.npz")
+    press_button(explorer._export.button)
+    explorer._export.wait()
+    assert "Saved" in words(explorer._export.message.value)
+    saved = np.load(tmp_path / "grid.npz")
     cells = explorer.cells()
-    assert kept["pfv"].shape == (2, 1, 32, 32, 3)
+    assert saved["pfv"].shape == (2, 1, 32, 32, 3)
     for task, cell in cells.items():
         name = "pfv" if task.method == explorer.settings.methods[0] else "smoothgrad"
-        assert np.array_equal(kept[name][task.image, 0], cell.values.numpy())
-    explorer._keep.file.name.value = str(tmp_path / "absent" / "grid.png")
-    press_button(explorer._keep.button)
-    explorer._keep.wait()
-    assert "there is no folder" in words(explorer._keep.said.value)
-    assert not explorer._keep.button.disabled
+        assert np.array_equal(saved[name][task.image, 0], cell.values.numpy())
+    explorer._export.file.name.value = str(tmp_path / "absent" / "grid.png")
+    press_button(explorer._export.button)
+    explorer._export.wait()
+    assert "there is no folder" in words(explorer._export.message.value)
+    assert not explorer._export.button.disabled
 
 
 def test_settings_name_what_is_wrong() -> None:

@@ -126,9 +126,9 @@ def test_stop_keeps_the_best_and_nothing_can_be_changed_meanwhile(live: Open) ->
     explorer.start_button.click()
     until(lambda: "Step " in said(explorer) and "Step 0" not in said(explorer))
     assert explorer.running
-    explorer.keep.button.click()
-    explorer.keep.wait()
-    assert "A picture is being made" in words(explorer.keep.said.value)
+    explorer.export.button.click()
+    explorer.export.wait()
+    assert "A picture is being made" in words(explorer.export.message.value)
     assert explorer.panel.unit.disabled
     assert explorer.start_button.disabled
     explorer.start()  # does nothing

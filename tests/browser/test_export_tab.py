@@ -1,4 +1,4 @@
-"""The page "Keep" in JupyterLab, on a stand-in for the explorer: files, progress, keys, looks."""
+"""The page "Export" in JupyterLab, on a stand-in for the explorer: files, progress, keys, looks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import ipywidgets as w
 import pfv_widgets as pw
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import save_sweep
-from pfv_widgets.widgets.export.export_tab import KeepTab
+from pfv_widgets.widgets.export.export_tab import ExportTab
 
 class Explorer:
     def __init__(self):
@@ -49,15 +49,15 @@ class Explorer:
         self.told.append((kind, message))
 
 explorer = Explorer()
-tab = KeepTab(explorer)
+tab = ExportTab(explorer)
 """
 CONTROLS = "input, select, textarea, button"
 # How many controls each section shows.
 SECTIONS = {"Picture": 3, "Animation": 5, "Code": 2, "Settings": 7, "Bookmarks": 9}
 # Whether a section shows all its controls, none hidden late, and nothing sticks out.
 FITS = """([controls, number]) => {
-  const box = document.querySelector(".pfv-keep");
-  const part = box.querySelector(".pfv-keep-section"), outer = box.getBoundingClientRect();
+  const box = document.querySelector(".pfv-export");
+  const part = box.querySelector(".pfv-export-section"), outer = box.getBoundingClientRect();
   const shown = [...part.querySelectorAll(controls)]
     .filter((one) => one.checkVisibility()).map((one) => one.getBoundingClientRect());
   return outer.width <= 270 && shown.length === number
@@ -68,35 +68,35 @@ SHOW = 'w.VBox([tab.widget], layout=w.Layout(width="270px"))'
 
 
 @pytest.fixture
-def keep(lab: OpenLab) -> LabPage:
+def opened(lab: OpenLab) -> LabPage:
     """The page alone, 270 pixels wide."""
-    opened = lab([SETUP, SHOW])
-    expect(box(opened.page)).to_be_visible()
-    return opened
+    page = lab([SETUP, SHOW])
+    expect(box(page.page)).to_be_visible()
+    return page
 
 
 def box(page: Page) -> Locator:
-    return page.locator(".pfv-keep")
+    return page.locator(".pfv-export")
 
 
 def section(page: Page, name: str) -> Locator:
     """Open a section; return what is in it."""
     box(page).get_by_role("button", name=name, exact=True).click()
-    contents = box(page).locator(".pfv-keep-section")
+    contents = box(page).locator(".pfv-export-section")
     expect(contents).to_be_visible()
     return contents
 
 
 def said(part: Locator) -> Locator:
-    return part.locator(".pfv-keep-said [role=status], .pfv-keep-said [role=alert]")
+    return part.locator(".pfv-export-message [role=status], .pfv-export-message [role=alert]")
 
 
 def press(part: Locator, name: str) -> None:
     part.get_by_role("button", name=name, exact=True).click()
 
 
-def test_picture_is_saved_under_the_name_that_was_typed(keep: LabPage) -> None:
-    part = section(keep.page, "Picture")
+def test_picture_is_saved_under_the_name_that_was_typed(opened: LabPage) -> None:
+    part = section(opened.page, "Picture")
     part.get_by_label("Kind").select_option("HTML page with values")
     expect(part.get_by_label("File")).to_have_value("pfv.html")
     part.get_by_label("File").fill("mine.svg")
@@ -104,9 +104,9 @@ def test_picture_is_saved_under_the_name_that_was_typed(keep: LabPage) -> None:
     press(part, "Save")
     expect(said(part)).to_contain_text("Saved")
     expect(said(part)).to_contain_text("mine.svg")
-    assert keep.run("print(Path('mine.svg').read_text()[:5])") == "<?xml"
+    assert opened.run("print(Path('mine.svg').read_text()[:5])") == "<?xml"
     part.get_by_label("File").fill("absent/<img src=x>.png")
-    keep.wait_until("tab.picture.file.name.value", "absent/<img src=x>.png")
+    opened.wait_until("tab.picture.file.name.value", "absent/<img src=x>.png")
     press(part, "Save")
     expect(said(part)).to_have_role("alert")
     expect(said(part)).to_contain_text("there is no folder")
@@ -114,77 +114,77 @@ def test_picture_is_saved_under_the_name_that_was_typed(keep: LabPage) -> None:
     expect(part.locator("img")).to_have_count(0)
 
 
-def test_animation_shows_progress_and_can_be_cancelled(keep: LabPage) -> None:
-    part = section(keep.page, "Animation")
+def test_animation_shows_progress_and_can_be_cancelled(opened: LabPage) -> None:
+    part = section(opened.page, "Animation")
     expect(part.get_by_label("Class")).to_be_hidden()
     part.get_by_label("Vary").select_option("Class weight, 0 to 2")
     expect(part.get_by_label("Class")).to_be_visible()
-    keep.run("explorer.stays_at = 3")
+    opened.run("explorer.stays_at = 3")
     press(part, "Save")
     expect(part.get_by_role("button", name="Save")).to_be_disabled()
     expect(said(part)).to_contain_text("Picture 3 of 21")
     press(part, "Cancel")
     expect(said(part)).to_contain_text("Cancelled: nothing was written.")
-    assert keep.run("print(Path('pfv-sweep.gif').exists())") == "False"
-    keep.run("explorer.stays_at = 0")
+    assert opened.run("print(Path('pfv-sweep.gif').exists())") == "False"
+    opened.run("explorer.stays_at = 0")
     part.get_by_label("Vary").select_option("Components 1, 2, 3 …")
-    keep.wait_until("tab.animation.over.value", "components")
+    opened.wait_until("tab.animation.over.value", "components")
     press(part, "Save")
     expect(said(part)).to_contain_text("6 pictures")
-    assert keep.run("print(Path('pfv-sweep.gif').read_bytes()[:6])") == "b'GIF89a'"
+    assert opened.run("print(Path('pfv-sweep.gif').read_bytes()[:6])") == "b'GIF89a'"
 
 
-def test_code_can_be_selected_and_copied_by_keys(keep: LabPage) -> None:
-    keep.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    keep.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
-    part = section(keep.page, "Code")
+def test_code_can_be_selected_and_copied_by_keys(opened: LabPage) -> None:
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
+    part = section(opened.page, "Code")
     area = part.locator("textarea")
-    wanted = keep.run("print(explorer.snippet())")
+    wanted = opened.run("print(explorer.snippet())")
     expect(area).to_have_value(wanted + "\n")
     area.click()
-    keep.page.keyboard.press("Control+a")
-    keep.page.keyboard.press("Control+c")
-    copied = keep.page.evaluate("() => navigator.clipboard.readText()")
+    opened.page.keyboard.press("Control+a")
+    opened.page.keyboard.press("Control+c")
+    copied = opened.page.evaluate("() => navigator.clipboard.readText()")
     assert copied.strip() == wanted
-    keep.page.keyboard.type("x")
+    opened.page.keyboard.type("x")
     area.blur()
     expect(area).to_have_value(wanted + "\n")
 
 
-def test_settings_are_pasted_and_applied(keep: LabPage) -> None:
-    part = section(keep.page, "Settings")
+def test_settings_are_pasted_and_applied(opened: LabPage) -> None:
+    part = section(opened.page, "Settings")
     press(part, "Show")
     expect(part.locator("textarea")).to_have_value(
-        keep.run("print(explorer.settings.to_json())") + "\n"
+        opened.run("print(explorer.settings.to_json())") + "\n"
     )
     pasted = '{"sigma": 2, "glow": "</textarea><img src=x>"}'
     part.locator("textarea").fill(pasted)
-    keep.wait_until("tab.settings.json.value", pasted)
+    opened.wait_until("tab.settings.json.value", pasted)
     press(part, "Apply")
     expect(said(part)).to_contain_text("'glow' is no setting")
-    assert keep.run("print(explorer.settings.sigma)") == "2.0"
+    assert opened.run("print(explorer.settings.sigma)") == "2.0"
     part.locator("textarea").fill("{")
-    keep.wait_until("tab.settings.json.value", "{")
+    opened.wait_until("tab.settings.json.value", "{")
     press(part, "Apply")
     expect(said(part)).to_have_role("alert")
     expect(part.locator("textarea")).to_have_value("{")
 
 
-def test_bookmarks_bring_a_view_back(keep: LabPage) -> None:
-    part = section(keep.page, "Bookmarks")
+def test_bookmarks_bring_a_view_back(opened: LabPage) -> None:
+    part = section(opened.page, "Bookmarks")
     expect(part.get_by_role("button", name="Go")).to_be_disabled()
     part.get_by_label("Name").fill("<b>$x$</b>")
-    keep.wait_until("tab.marks.name.value", "<b>$x$</b>")
+    opened.wait_until("tab.marks.name.value", "<b>$x$</b>")
     press(part, "Add")
     expect(said(part)).to_contain_text("Added")
     expect(part.get_by_label("Go to")).to_have_value("<b>＄x＄</b>")
-    keep.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
+    opened.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
     press(part, "Go")
     expect(said(part)).to_contain_text("This is")
-    assert keep.run("print(explorer.settings.sigma)") == "1.0"
+    assert opened.run("print(explorer.settings.sigma)") == "1.0"
 
 
 @pytest.mark.parametrize("name", list(SECTIONS))
-def test_nothing_is_wider_than_the_page(keep: LabPage, name: str) -> None:
-    section(keep.page, name)
-    keep.wait_for(FITS, [CONTROLS, SECTIONS[name]])
+def test_nothing_is_wider_than_the_page(opened: LabPage, name: str) -> None:
+    section(opened.page, name)
+    opened.wait_for(FITS, [CONTROLS, SECTIONS[name]])
