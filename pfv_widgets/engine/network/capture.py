@@ -47,7 +47,7 @@ def capture(
         for name in (base, f"{base}#{runs[base]}"):
             if name in wanted:
                 layout, reduce = wanted[name]
-                assert isinstance(output, Tensor)  # the survey saw one
+                assert isinstance(output, Tensor)  # list_layers saw one
                 maps = layout.maps(output.detach())
                 caught[name] = maps.clone() if reduce is None else reduce(maps)
         if stop and len(caught) == len(wanted):

@@ -46,7 +46,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Survey:
+class LayerListing:
     """What one forward pass showed of a network.
 
     Attributes
@@ -60,7 +60,7 @@ class Survey:
     maps
         Name → ``(n, C, h, w)`` of the default layer and its chain for the images that ran;
         a layer is missing where a later operation rewrote its output.
-    closed
+    scripted
         Names of traced and scripted parts, which ignore hooks inside them.
     """
 
@@ -68,7 +68,7 @@ class Survey:
     default: str
     refused: Mapping[str, str]
     maps: Mapping[str, Tensor] = field(default_factory=dict)
-    closed: tuple[str, ...] = ()
+    scripted: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Layer:
         """Return the layer of that name.
@@ -114,7 +114,9 @@ class _Call:
     moved: bool  # the output holds the input's values in another order
 
 
-def survey(model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor], object]) -> Survey:
+def list_layers(
+    model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor], object]
+) -> LayerListing:
     """Run ``example`` ``(n, 3, H, W)`` once and list every spatial feature map.
 
     The model must already be in the mode in which it will be captured.
@@ -134,7 +136,7 @@ def survey(model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor],
         run(model, example)
     found, refused = _sort_out(calls, example)
     ran = {call.base for call in calls}
-    closed, inside = _closed(modules)
+    scripted, inside = _scripted(modules)
     refused |= inside
     refused |= {
         name: "did not run in the forward pass. Choose one of pfv.layers."
@@ -146,15 +148,15 @@ def survey(model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor],
             "model: none of its layers gives a spatial feature map (N, C, h, w) with more than "
             "one place for these images. Load larger images, or take another network."
         )
-    seen = Survey(_mark_same(found), _default(found, calls), refused)
+    seen = LayerListing(_mark_same(found), _default(found, calls), refused)
     outputs = {layer.name: call for layer, call in found.items()}
     kept = [seen[seen.default], *seen.chain(seen.default)]
     maps = dict(_unchanged((layer, outputs[layer.name]) for layer in kept))
-    return replace(seen, maps=maps, closed=closed)
+    return replace(seen, maps=maps, scripted=scripted)
 
 
-def _closed(modules: Mapping[str, nn.Module]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Name the traced and scripted parts, and say for each module inside that it is closed."""
+def _scripted(modules: Mapping[str, nn.Module]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Name the traced and scripted parts, and say for each module inside so."""
     scripted = [name for name, one in modules.items() if isinstance(one, torch.jit.ScriptModule)]
     outer = [n for n in scripted if not any(n.startswith(f"{one}.") for one in scripted)]
     inside = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pfv_widgets.engine.network.capture import capture, run_captured
-from pfv_widgets.engine.network.layers import survey
+from pfv_widgets.engine.network.layers import list_layers
 from pfv_widgets.engine.network.model_guard import (
     choose_device,
     clean_name,
@@ -75,8 +75,8 @@ def fit_basis(
         for index, batch in enumerate(tqdm(dataloader, disable=not progress, unit="batch")):
             images = _images(batch, index).to(where, dtype)
             if found is None:
-                seen = survey(network, images[:1], run)
-                found = seen[seen.default if layer is None else clean_name(layer)]
+                listing = list_layers(network, images[:1], run)
+                found = listing[listing.default if layer is None else clean_name(layer)]
             with capture(network, {found.name: (found.layout, None)}) as caught:
                 run_captured(lambda images=images: run(network, images))  # type: ignore[misc]
             pooled = _added(pooled, caught[found.name], index, found.name)

@@ -18,7 +18,7 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_su
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.layers import Layer, Survey, survey
+from pfv_widgets.engine.network.layers import Layer, LayerListing, list_layers
 from pfv_widgets.engine.network.model_guard import clean_name, guest, run
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.moments import Moments
@@ -65,18 +65,18 @@ class Kept:
             # two images: what does not follow the number of images is no map of them
             example = forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
-            self._survey: Survey = survey(network, example, run)
-        self._surveyed = forward.versions()
+            self._listing: LayerListing = list_layers(network, example, run)
+        self._listed_with = forward.versions()
 
     @property
     def layers(self) -> list[Layer]:
         """All spatial feature maps in forward order: what can be chosen."""
-        return list(self._survey.layers)
+        return list(self._listing.layers)
 
     @property
     def default_layer(self) -> str:
         """Name of the last spatial feature map before the read-out."""
-        return self._survey.default
+        return self._listing.default
 
     def layer(self, name: str | None = None) -> Layer:
         """Return the layer of that name (None: the default).
@@ -87,9 +87,9 @@ class Kept:
             Naming why it cannot be shown, or the nearest names.
         """
         if name is None:
-            return self._survey[self.default_layer]
-        known = any(layer.name == name for layer in self._survey.layers)
-        return self._survey[name if known else clean_name(name)]
+            return self._listing[self.default_layer]
+        known = any(layer.name == name for layer in self._listing.layers)
+        return self._listing[name if known else clean_name(name)]
 
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are kept, so that it needs no forward pass."""
@@ -99,7 +99,7 @@ class Kept:
     @stage
     def captured(self, layer: str) -> tuple[Features, list[Level]]:
         """Feature maps of a layer and how active its chain is, from one forward pass."""
-        chain = self._survey.chain(layer)
+        chain = self._listing.chain(layer)
         wanted: dict[str, Reduce | None] = {one.name: channel_sum for one in chain}
         layouts = {
             name: (self.layer(name).layout, reduce)
@@ -195,7 +195,7 @@ class Kept:
         return likeness(self.captured(layer)[0].maps, self.lengths(layer), image, cell)
 
     def _known(self) -> dict[str, Tensor]:
-        """Hand out the maps that the survey saw, once, if the network is still the same."""
-        maps, self._survey = self._survey.maps, replace(self._survey, maps={})
-        same = self._surveyed is not None and self._surveyed == self._forward.versions()
+        """Return once the maps seen while listing the layers, if the network is still the same."""
+        maps, self._listing = self._listing.maps, replace(self._listing, maps={})
+        same = self._listed_with is not None and self._listed_with == self._forward.versions()
         return {name: one[: len(self.images)] for name, one in maps.items()} if same else {}

@@ -81,7 +81,7 @@ class PFV(Kept):
         )
         self.progress = progress
         self._anchors: dict[str, PrincipalBasis] = {}
-        self._computed_with = self._surveyed
+        self._computed_with = self._listed_with
 
     def render(
         self,
@@ -262,10 +262,10 @@ class PFV(Kept):
             self._computed_with = now
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
-        names = [one.name for one in self._survey.chain(layer)]
+        names = [one.name for one in self._listing.chain(layer)]
         closed = tuple(
             f"{name} is traced or scripted: the layers inside it cannot be seen."
-            for name in self._survey.closed
+            for name in self._listing.scripted
         )
         return closed + weighting_warnings(self.captured(layer)[1], names, weighting)
 

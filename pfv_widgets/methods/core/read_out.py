@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import hooked, modules_by_name
 from pfv_widgets.engine.network.feature_layout import Layout, find_layout
-from pfv_widgets.engine.network.layers import survey
+from pfv_widgets.engine.network.layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import listed
@@ -215,15 +215,15 @@ def _checked_run(layer: str, number: int | None, times: int) -> int:
 
 
 def _layout(network: nn.Module, layer: str, example: Tensor, shape: tuple[int, ...]) -> Layout:
-    seen = survey(network, example.clone(), run)
-    known = {one.name: one.layout for one in seen.layers}
+    listing = list_layers(network, example.clone(), run)
+    known = {one.name: one.layout for one in listing.layers}
     base, number = split(layer)
     for name in (layer, base) if number == 1 else (layer,):
         if name in known:
             return known[name]
-    if len(shape) == 4 and layer not in seen.refused:
+    if len(shape) == 4 and layer not in listing.refused:
         return Layout()
-    reason = seen.refused.get(layer, f"gives values of shape {shape}, which have no channels.")
+    reason = listing.refused.get(layer, f"gives values of shape {shape}, which have no channels.")
     raise PFVValueError(f"layer={layer!r} {reason}")
 
 
@@ -233,7 +233,7 @@ def _layout_of_part(
     """Return the layout of one of the tensors of a layer that gives several."""
     module = modules_by_name(network)[split(layer)[0]]
     try:
-        grids = [one.shape[1:] for one in survey(network, example.clone(), run).layers]
+        grids = [one.shape[1:] for one in list_layers(network, example.clone(), run).layers]
     except PFVValueError:  # no layer has maps, so there are no grids to compare with
         grids = []
     found = find_layout(values, module, example, grids)

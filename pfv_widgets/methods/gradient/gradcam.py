@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.layers import Layer, Survey, survey
+from pfv_widgets.engine.network.layers import Layer, LayerListing, list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
@@ -72,8 +72,8 @@ class GradCAM:
 
     def _found(self, network: nn.Module, batch: Tensor, target: Target) -> Tried:
         with torch.no_grad():
-            seen = survey(network, batch[:1].clone(), run)
-        layer = self._asked(seen) or _default(seen, target)
+            listing = list_layers(network, batch[:1].clone(), run)
+        layer = self._asked(listing) or _default(listing, target)
         first = tried(network, batch, target, layer)
         if self.at is not None and first.maps is None and target.layer is not None:
             raise PFVValueError(
@@ -83,18 +83,18 @@ class GradCAM:
         if first.from_images and (first.useful or (self.at and first.signal is not None)):
             return first
         try:
-            way = on_the_way(network, batch, target, _until(seen, layer, self.at))
+            way = on_the_way(network, batch, target, _until(listing, layer, self.at))
         except PFVValueError:
             if first.signal is None:
                 raise
             return first  # its maps are known, if not how they depend on the images
         return self._instead(first, way, lambda other: tried(network, batch, target, other))
 
-    def _asked(self, seen: Survey) -> Layer | None:
+    def _asked(self, listing: LayerListing) -> Layer | None:
         if self.at is None:
             return None
         try:
-            return seen[self.at]
+            return listing[self.at]
         except PFVValueError as error:
             raise PFVValueError(f"at={str(error).removeprefix('layer=')}") from error
 
@@ -114,15 +114,15 @@ class GradCAM:
         )
 
 
-def _default(seen: Survey, target: Target) -> Layer:
-    names = [layer.name for layer in seen.layers]
-    if target.layer in names and names.index(seen.default) > names.index(target.layer):
-        return seen[target.layer]
-    return seen[seen.default]
+def _default(listing: LayerListing, target: Target) -> Layer:
+    names = [layer.name for layer in listing.layers]
+    if target.layer in names and names.index(listing.default) > names.index(target.layer):
+        return listing[target.layer]
+    return listing[listing.default]
 
 
-def _until(seen: Survey, layer: Layer, at: str | None) -> list[Layer]:
+def _until(listing: LayerListing, layer: Layer, at: str | None) -> list[Layer]:
     """Return the layers that may stand for one: those up to it, or all where it was asked for."""
-    names = [one.name for one in seen.layers]
+    names = [one.name for one in listing.layers]
     end = len(names) if at is not None else names.index(layer.name) + 1
-    return [one for one in seen.layers[:end] if one.kind not in _READ_OUT]
+    return [one for one in listing.layers[:end] if one.kind not in _READ_OUT]

@@ -127,7 +127,12 @@ def test_new_layer_takes_one_forward_pass_that_ends_at_the_layer(
 def test_every_chunk_is_one_forward_pass_and_changes_nothing(network: nn.Sequential) -> None:
     images = blobs(5)
     frames = []
-    for chunk_size, passes in ((1, 3), (2, 2), (5, 1), (64, 1)):  # the survey ran two of five
+    for chunk_size, passes in (
+        (1, 3),
+        (2, 2),
+        (5, 1),
+        (64, 1),
+    ):  # listing the layers ran two of five
         pfv = PFV(network, images, device="cpu", chunk_size=chunk_size)
         with counted(network) as ran:
             frames.append(pfv.render())
@@ -247,7 +252,7 @@ def test_images_are_loaded_where_no_batch_is_given(network: nn.Sequential) -> No
     assert PFV(network, arrays, device="cpu").render().heatmaps.shape == (2, 224, 224, 3)
 
 
-def test_images_seen_by_the_survey_are_not_run_again(network: nn.Sequential) -> None:
+def test_images_seen_while_listing_layers_are_not_run_again(network: nn.Sequential) -> None:
     pfv = PFV(network, blobs(2), device="cpu")
     with counted(network) as ran:
         first = pfv.render()
@@ -258,7 +263,7 @@ def test_images_seen_by_the_survey_are_not_run_again(network: nn.Sequential) -> 
     torch.testing.assert_close(first.heatmaps, again.heatmaps)
 
 
-def test_weights_changed_since_the_survey_are_seen(network: nn.Sequential) -> None:
+def test_weights_changed_since_the_layers_were_listed_are_seen(network: nn.Sequential) -> None:
     images = blobs(3)
     pfv = PFV(network, images, device="cpu")
     with torch.no_grad():
