@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, Triple
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 
@@ -26,6 +27,9 @@ class ImageBatch:
         One text per picture; ``labels`` is None where there are no classes.
     skipped
         ``"name: reason"`` of each file that was left out.
+    mean, std
+        Of the normalisation that lies between: ``tensor = (pixels / 255 - mean) / std``, three
+        numbers each for red, green and blue.
     """
 
     pixels: np.ndarray
@@ -33,6 +37,8 @@ class ImageBatch:
     names: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
+    mean: Triple = IMAGENET.mean
+    std: Triple = IMAGENET.std
 
     def __post_init__(self) -> None:
         count, height, width, _ = self.pixels.shape
@@ -45,6 +51,8 @@ class ImageBatch:
             entries = getattr(self, field)
             if entries is not None and len(entries) != count:
                 raise PFVValueError(f"{field}: {len(entries)} entries for {count} images.")
+        for field in ("mean", "std"):
+            object.__setattr__(self, field, getattr(self.normalisation, field))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -54,6 +62,11 @@ class ImageBatch:
         parts += [f"{len(self.classes)} classes"] if self.classes else []
         parts += [f"{len(self.skipped)} files skipped"] if self.skipped else []
         return f"ImageBatch({', '.join(parts)})"
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """``mean`` and ``std`` as the map that takes ``pixels`` to ``tensor``."""
+        return Normalisation(self.mean, self.std)
 
     @property
     def size(self) -> tuple[int, int]:

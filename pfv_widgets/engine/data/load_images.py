@@ -17,10 +17,9 @@ from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
 from pfv_widgets.engine.data.decoding import UnreadableError, as_rgb, image_from_array, read_photo
+from pfv_widgets.engine.data.normalisation import IMAGENET, normalisation_of
 from pfv_widgets.engine.data.preprocessing import (
     checked_size,
-    imagenet,
-    normalisation_of,
     normalised,
     resized,
     resized_tensor,
@@ -61,7 +60,9 @@ def load_images(
     transform
         Called on each RGB PIL image, gives its float tensor (3,H,W), as torchvision's
         ``weights.transforms()`` does. Shown is what it saw: its own normalisation undone,
-        clipped. Without one: ImageNet's mean and deviation.
+        clipped. That is the ``mean`` and ``std`` of its last step that has them, none where no
+        step has; of a function what it does to a black and a white image, or ImageNet's where it
+        is random or not affine. Without a transform: ImageNet's.
     labels
         One str or int per picture of ``source``, counted before unreadable files are left out.
 
@@ -116,28 +117,30 @@ def _from_pictures(
     if not good:
         raise PFVValueError(f"source: no file could be read. {'; '.join(skipped[:10])}.")
     names = tuple(pictures[i].name for i in good)
-    kept = [results[i] for i in good]
+    readable = [results[i] for i in good]
+    by = IMAGENET
     if transform is None:
-        pixels = np.stack(kept)
-        tensor = normalised(pixels, imagenet())
+        pixels = np.stack(readable)
+        tensor = normalised(pixels, by)
     else:
-        tensor = of_one_shape(kept, names)
-        pixels = shown(tensor, normalisation_of(transform))
-    kept_labels = all_labels and tuple(all_labels[i] for i in good)
-    return ImageBatch(pixels, tensor, names, kept_labels, skipped)
+        tensor = of_one_shape(readable, names)
+        by = normalisation_of(transform)
+        pixels = shown(tensor, by)
+    own_labels = all_labels and tuple(all_labels[i] for i in good)
+    return ImageBatch(pixels, tensor, names, own_labels, skipped, by.mean, by.std)
 
 
 def _from_tensor(
     tensor: Tensor, transform: Transform | None, labels: Sequence[object] | None
 ) -> ImageBatch:
     names = tuple(f"image {i}" for i in range(1, len(tensor) + 1))
-    normalisation = imagenet()
+    by = IMAGENET
     if transform is not None:
-        normalisation = normalisation_of(transform)
+        by = normalisation_of(transform, tensor[0])
         results = [applied(transform, e, n) for e, n in zip(tensor, names, strict=True)]
         tensor = of_one_shape(results, names)
     checked = checked_labels(labels, len(names), [None])
-    return ImageBatch(shown(tensor, normalisation), tensor, names, checked)
+    return ImageBatch(shown(tensor, by), tensor, names, checked, (), by.mean, by.std)
 
 
 def _resized_batch(

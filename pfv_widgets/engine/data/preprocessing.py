@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from pfv_widgets.engine.data.normalisation import Normalisation
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_SIDE = 4096
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
-
-Normalisation = tuple[Tensor, Tensor]
-"""Mean and standard deviation, each (3,1,1)."""
 
 
 def checked_size(size: object) -> tuple[int, int]:
@@ -80,60 +75,10 @@ def resized_tensor(tensor: Tensor, size: tuple[int, int]) -> Tensor:
 
 def normalised(pixels: np.ndarray, by: Normalisation) -> Tensor:
     """Turn uint8 (N,H,W,3) into the float32 (N,3,H,W) that the network is given."""
-    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-    return tensor.sub_(by[0]).div_(by[1]).contiguous()
+    return by.apply(torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)).contiguous()
 
 
 def shown(tensor: Tensor, by: Normalisation) -> np.ndarray:
     """Turn a normalised (N,3,H,W) tensor into uint8 (N,H,W,3); what lies outside is clipped."""
-    values = tensor.float().mul(by[1]).add_(by[0]).mul_(255).round_().clamp_(0, 255)
+    values = by.undo(tensor.float()).mul_(255).round_().clamp_(0, 255)
     return values.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy()
-
-
-def imagenet() -> Normalisation:
-    """Return the normalisation of torchvision's ImageNet networks."""
-    return _as_normalisation(IMAGENET_MEAN, IMAGENET_STD)
-
-
-def normalisation_of(transform: Callable[..., Any]) -> Normalisation:
-    """Find the mean and deviation by which a transform normalises.
-
-    Those of its own ``mean`` and ``std`` (torchvision's ``weights.transforms()``), or of the
-    last step that has them; a sequence of steps that has none leaves [0, 1] as it is. Of a
-    function nothing can be known: ImageNet's are assumed.
-    """
-    found = _found(transform)
-    if found is None:
-        opaque = _steps(transform) is None
-        found = imagenet() if opaque else _as_normalisation((0.0,) * 3, (1.0,) * 3)
-    return found
-
-
-def _found(transform: Any) -> Normalisation | None:
-    own = _own(transform)
-    if own is not None:
-        return own
-    inner = (_found(step) for step in reversed(_steps(transform) or []))
-    return next((found for found in inner if found is not None), None)
-
-
-def _steps(transform: Any) -> list[Any] | None:
-    steps = getattr(transform, "transforms", transform)
-    wrapped = steps is not transform or isinstance(transform, torch.nn.Sequential)
-    return list(steps) if wrapped and isinstance(steps, Iterable) else None
-
-
-def _own(transform: Any) -> Normalisation | None:
-    mean, std = getattr(transform, "mean", None), getattr(transform, "std", None)
-    if mean is None or std is None:
-        return None
-    try:
-        return _as_normalisation(mean, std)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def _as_normalisation(mean: Any, std: Any) -> Normalisation:
-    pair = (torch.as_tensor(value, dtype=torch.float32).flatten() for value in (mean, std))
-    first, second = (value.expand(3).reshape(3, 1, 1) for value in pair)
-    return first, second

@@ -179,7 +179,7 @@ def searching(
     PFVValueError
         If the goal does not fit the layer.
     """
-    device = canvas.mean.device
+    device = canvas.device
     rows = torch.arange(number, device=device).repeat_interleave(options.runs)
     with guest(network):
         grey = torch.zeros(1, 3, *canvas.size, device=device, dtype=floating_dtype(network))

@@ -13,11 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.preprocessing import (
-    Normalisation,
-    checked_size,
-    normalisation_of,
-)
+from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
+from pfv_widgets.engine.data.preprocessing import checked_size
 from pfv_widgets.engine.network.model_guard import (
     choose_device,
     floating_dtype,
@@ -141,7 +138,7 @@ def reconstruct(
     watch = Watch(progress, preview, cancelled, _seconds(every))
     with torch.inference_mode(False):  # what is made under it has no gradient
         by = normalisation_of(transform) if transform is not None else wanted.normalisation
-        canvas = Canvas.of(chosen.parametrisation, (height, width), by, device)
+        canvas = Canvas(chosen.parametrisation, (height, width), by or IMAGENET, device)
         _settle(network, canvas)
         goal = wanted.goal(network, device)
         search = searching(network, goal, canvas, chosen, len(goal.names))
@@ -173,6 +170,8 @@ def _reconstruction(
         originals,
         found.stopped,
         _told(found, names),
+        canvas.by.mean,
+        canvas.by.std,
     )
 
 
@@ -238,7 +237,8 @@ def _settle(network: nn.Module, canvas: Canvas) -> None:
     """Say what is wrong with the other inputs of a network, where there are any."""
     if isinstance(network, Fed):
         with guest(network):
-            network.settle(canvas.mean.new_zeros(1, 3, *canvas.size).to(floating_dtype(network)))
+            example = torch.zeros(1, 3, *canvas.size, device=canvas.device)
+            network.settle(example.to(floating_dtype(network)))
 
 
 def _check_numbers(network: nn.Module) -> None:
@@ -265,7 +265,7 @@ def _start(start: object, canvas: Canvas, number: int, by: Normalisation | None)
     if len(photos) not in (1, number):
         each = f", or {number}, one for each that is made" if number > 1 else ""
         raise PFVValueError(f"start: {len(photos)} pictures. Give one for all{each}.")
-    levels = torch.from_numpy(photos.pixels).to(canvas.mean.device).permute(0, 3, 1, 2)
+    levels = torch.from_numpy(photos.pixels).to(canvas.device).permute(0, 3, 1, 2)
     return (levels.float() / 255).expand(number, -1, -1, -1).contiguous()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.normalisation import IMAGENET, Triple
 from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
 from pfv_widgets.methods.inversion.options import Reconstruct
 
@@ -53,6 +54,8 @@ class Reconstruction:
         Whether it was stopped before the last step.
     warnings
         What should be known beside the pictures, in words.
+    mean, std
+        Of the normalisation between ``pixels`` and ``tensor``.
     """
 
     pixels: np.ndarray
@@ -67,6 +70,8 @@ class Reconstruction:
     originals: np.ndarray | None = None
     stopped: bool = False
     warnings: tuple[str, ...] = ()
+    mean: Triple = IMAGENET.mean
+    std: Triple = IMAGENET.std
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -89,7 +94,7 @@ class Reconstruction:
         """The pictures as a batch, for ``pw.explore``, ``pw.attribute`` and their like."""
         numbers = [f"{name}, run {self._run(i)}" for i, name in enumerate(self.names)]
         names = tuple(numbers) if self.options.runs > 1 else self.names
-        return ImageBatch(self.pixels, self.tensor, names)
+        return ImageBatch(self.pixels, self.tensor, names, mean=self.mean, std=self.std)
 
     def figure(self, columns: int | None = None) -> Figure:
         """Draw the pictures, each beside its photo where there is one, and how the losses fell.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.data.preprocessing import Normalisation
+from pfv_widgets.engine.data.normalisation import Normalisation
 from pfv_widgets.engine.network.model_guard import floating_dtype, guest
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -20,7 +20,6 @@ from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.extra_inputs import Fed
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.inversion.activations import tapping
-from pfv_widgets.methods.inversion.image_parameterisation import normalisation_behind
 from pfv_widgets.methods.inversion.objective import Components, Goal, Match, Units
 
 _NOTHING = (
@@ -69,10 +68,8 @@ class Asked:
 
     @property
     def normalisation(self) -> Normalisation | None:
-        """Mean and deviation by which the photos were normalised, where that can be told."""
-        if self.photos is None:
-            return None
-        return normalisation_behind(torch.from_numpy(self.photos.pixels), self.photos.tensor)
+        """By which the photos were normalised, where there are any."""
+        return None if self.photos is None else self.photos.normalisation
 
     def goal(self, network: nn.Module, device: torch.device) -> Goal:
         """Return the goal; photos run through the network here.

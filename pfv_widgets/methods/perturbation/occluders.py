@@ -2,69 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.normalisation import Normalisation, Triple
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.method import Method
 from pfv_widgets.methods.perturbation.sliding_windows import Place
 
 Fill = Callable[[Place], Tensor]  # values (N, 3, h, w) of a box
-Colour = tuple[float, float, float]
+Colour = Triple
 
 SHOWN = {"black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5), "white": (1.0, 1.0, 1.0)}
 FILLS = ("own mean", "zero", *SHOWN, "colour", "random", "blurred", "in-painted")
 _BLUR = 0.08  # deviation of the blur, as a share of the image's shorter side
-_ROUNDING = 0.02  # of a channel's range: pixels are shown in 256 steps, resized and clipped
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How a shown colour becomes the network's numbers: ``factor · colour + offset``.
-
-    Attributes
-    ----------
-    factor, offset
-        One number for red, green and blue each; shown colours run from 0 to 1.
-    """
-
-    factor: Colour
-    offset: Colour
-
-    @classmethod
-    def of(cls, images: ImageBatch) -> Scale | None:
-        """Read it from the images as shown and as run; None where it is not one such scale."""
-        step = max(1, images.pixels.size // (3 * 2**18))
-        shown = images.pixels.reshape(-1, 3)[::step].astype(np.float64) / 255
-        run = images.tensor.permute(0, 2, 3, 1).reshape(-1, 3)[::step].double().numpy()
-        lines = [_line(shown[:, channel], run[:, channel]) for channel in range(3)]
-        known = [line for line in lines if line is not None]
-        if len(known) < 3:
-            return None
-        factor, offset = zip(*known, strict=True)
-        return cls(factor, offset)
-
-    def applied(self, colour: Colour) -> list[float]:
-        """Return the network's numbers of a shown colour."""
-        parts = zip(self.factor, colour, self.offset, strict=True)
-        return [factor * one + offset for factor, one, offset in parts]
-
-
-def _line(shown: np.ndarray, run: np.ndarray) -> tuple[float, float] | None:
-    inside = (shown > 0) & (shown < 1) & np.isfinite(run)  # at the ends values may be clipped
-    shown, run = shown[inside], run[inside]
-    if len(shown) < 2 or np.ptp(shown) < 4 / 255:
-        return None
-    factor, offset = np.polyfit(shown, run, 1)
-    off = np.abs(factor * shown + offset - run).max()
-    return (float(factor), float(offset)) if off <= _ROUNDING * abs(factor) else None
 
 
 def adapted(method: Method, images: ImageBatch) -> Method:
@@ -93,7 +49,7 @@ def checked_colour(value: object) -> Colour:
 
 
 def filling(
-    batch: Tensor, fill: str, colour: Colour | None, scale: Scale | None, seed: int
+    batch: Tensor, fill: str, colour: Colour | None, by: Normalisation | None, seed: int
 ) -> Fill:
     """Return the values ``(N, 3, h, w)`` that take the place of a box.
 
@@ -107,8 +63,8 @@ def filling(
         own colours; the blurred image; a harmonic surface from the border of the box.
     colour
         Of ``"colour"``, as shown.
-    scale
-        Of shown colours.
+    by
+        The normalisation of the images, which takes a shown colour to the network's numbers.
     seed
         Of the random pixels.
 
@@ -132,7 +88,7 @@ def filling(
     elif fill == "zero":
         picture = torch.zeros_like(batch)
     else:
-        values = _of_shown(fill, colour, scale)
+        values = _of_shown(fill, colour, by)
         picture = batch.new_tensor(values)[None, :, None, None].expand_as(batch)
 
     def of(box: Place) -> Tensor:
@@ -142,16 +98,18 @@ def filling(
     return of
 
 
-def _of_shown(fill: str, colour: Colour | None, scale: Scale | None) -> Sequence[float]:
+def _of_shown(fill: str, colour: Colour | None, by: Normalisation | None) -> list[float]:
     shown = SHOWN.get(fill, colour)
     if shown is None:
         raise PFVValueError("colour=None: fill='colour' needs one, such as colour=(1, 0, 0).")
-    if scale is None:
+    if by is None:
         raise PFVValueError(
-            f"fill={fill!r}: the normalisation of these images cannot be told from them, so it "
-            "is not known what the network takes for that colour. Choose fill='zero' or 'own mean'."
+            f"fill={fill!r}: the normalisation of the images is not known, nor what the network "
+            "takes for that colour. Give Occlusion(..., by=images.normalisation), or choose "
+            "fill='zero' or 'own mean'."
         )
-    return scale.applied(shown)
+    values = by.apply(torch.tensor(shown, dtype=torch.float64).reshape(3, 1, 1))
+    return [float(value) for value in values.flatten()]
 
 
 def blurred(batch: Tensor) -> Tensor:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.normalisation import Normalisation
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
 from pfv_widgets.methods.core.target import Target, measuring
 from pfv_widgets.methods.perturbation.occluded_scores import Occluded
-from pfv_widgets.methods.perturbation.occluders import FILLS, Colour, Scale, checked_colour, filling
+from pfv_widgets.methods.perturbation.occluders import FILLS, Colour, checked_colour, filling
 from pfv_widgets.methods.perturbation.sliding_windows import (
     Pair,
     Test,
@@ -46,8 +47,9 @@ class Occlusion:
     colour
         Red, green and blue from 0 to 1, as shown, for ``fill="colour"``; with another filling it
         waits, and a warning says so.
-    scale
-        What the network takes for a shown colour; :func:`attribute` reads it from the images.
+    by
+        The normalisation of the images, which says what the network takes for a shown colour;
+        None: that of the :class:`ImageBatch` that :func:`attribute` is given.
 
     Raises
     ------
@@ -82,7 +84,7 @@ class Occlusion:
     stride: int | Pair | None = None
     tests: Sequence[tuple[int | Pair, int | Pair]] | None = None
     colour: Colour | None = None
-    scale: Scale | None = dataclasses.field(default=None, repr=False)
+    by: Normalisation | None = dataclasses.field(default=None, repr=False)
 
     label: ClassVar[str] = "Occlusion"
     family: ClassVar[Family] = "input modification"
@@ -109,7 +111,7 @@ class Occlusion:
 
     def for_images(self, images: ImageBatch) -> Occlusion:
         """Return the method that knows what the network takes for a shown colour."""
-        return dataclasses.replace(self, scale=self.scale or Scale.of(images))
+        return dataclasses.replace(self, by=self.by or images.normalisation)
 
     def tests_of(self, image: Pair) -> tuple[Test, ...]:
         """Return the sizes and strides in pixels for images of ``(H, W)``."""
@@ -136,9 +138,7 @@ class Occlusion:
         step(0, len(every), progress, cancelled)
         measure = measuring(network, target)
         own = measure(batch)
-        fill = partial(
-            filling, fill=self.fill, colour=self.colour, scale=self.scale, seed=self.seed
-        )
+        fill = partial(filling, fill=self.fill, colour=self.colour, by=self.by, seed=self.seed)
         occluded = Occluded(measure, batch, own, fill, self.batch_size)
         scores = occluded.scores(every, lambda done: step(done, len(every), progress, cancelled))
         drops = dict(zip(every, (own.scores[:, None] - scores).T, strict=True))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,6 +200,37 @@ def test_batch_of_parts_that_do_not_fit_is_a_named_error() -> None:
         ImageBatch(pixels, torch.zeros(2, 3, 5, 4), ("a", "b"))
     with pytest.raises(PFVValueError, match="names: 1 entries for 2 images"):
         ImageBatch(pixels, torch.zeros(2, 3, 4, 4), ("a",))
+
+
+def test_normalisation_stands_in_the_batch_and_goes_where_it_goes(photos: Path) -> None:
+    batch = load_images(photos, size=8)
+    assert (batch.mean, batch.std) == (tuple(MEAN), tuple(STD))
+    steps = [transforms.ToTensor(), transforms.Normalize((0.5, 0.4, 0.3), (0.25, 0.5, 1))]
+    own = load_images(photos, transform=transforms.Compose([transforms.CenterCrop(8), *steps]))
+    for some in (
+        own,
+        own.subset([1]),
+        load_images(own, size=4),
+        load_images(own, labels=[1, 2, 3]),
+    ):
+        assert (some.mean, some.std) == ((0.5, 0.4, 0.3), (0.25, 0.5, 1.0))
+    assert load_images(own, transform=transforms.Compose(steps[:1])).std == (1, 1, 1)
+    assert load_images(own.tensor).mean == tuple(MEAN)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"mean": 0.5}, r"mean=0.5: expected three"),
+        ({"std": (1, 0, 1)}, r"std=\(1, 0, 1\): expected three finite numbers.*not 0"),
+        ({"std": (1, 1, float("nan"))}, "std=.*finite"),
+        ({"mean": ("a", "b", "c")}, "mean=.*expected three"),
+    ],
+)
+def test_normalisation_of_a_batch_is_three_numbers(wrong: dict[str, Any], error: str) -> None:
+    pixels = np.zeros((1, 4, 4, 3), np.uint8)
+    with pytest.raises((PFVValueError, PFVTypeError), match=error):
+        ImageBatch(pixels, torch.zeros(1, 3, 4, 4), ("a",), **wrong)
 
 
 @pytest.mark.assets

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 import pfv_widgets as pw
+from pfv_widgets.engine.data.normalisation import IMAGENET
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.inversion.augmentation import Moves
-from pfv_widgets.methods.inversion.image_parameterisation import Canvas, normalisation_behind
+from pfv_widgets.methods.inversion.image_parameterisation import Canvas
 from pfv_widgets.methods.inversion.objective import Components, Match, Units, priors, raised
 from pfv_widgets.methods.inversion.optimiser import Adam, Momentum, descent_of, rate_at
-from tests.networks import blobs, seeded
+from tests.networks import seeded
 
 CPU = torch.device("cpu")
 
 
 def canvas(kind: str, size: tuple[int, int] = (9, 14)) -> Canvas:
-    return Canvas.of(kind, size, None, CPU)
+    return Canvas(kind, size, IMAGENET, CPU)
 
 
 def test_priors_are_those_of_featurevis(rng: np.random.Generator) -> None:
@@ -183,16 +184,6 @@ def test_steps_get_shorter_over_the_last_half() -> None:
     assert len(set(rates[:49])) == 1
     assert all(np.diff(rates[50:]) < 0)
     assert rates[-1] == pytest.approx(rates[0] / 10)
-
-
-def test_normalisation_is_found_behind_photos_and_clipped_ones() -> None:
-    batch = blobs(3)
-    mean, deviation = normalisation_behind(torch.from_numpy(batch.pixels), batch.tensor)  # type: ignore[misc]
-    assert mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406], abs=2e-3)
-    assert deviation.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225], abs=2e-3)
-    pixels = torch.from_numpy(batch.pixels)
-    assert normalisation_behind(pixels, batch.tensor**3) is None
-    assert normalisation_behind(torch.zeros(1, 4, 4, 3).byte(), torch.zeros(1, 3, 4, 4)) is None
 
 
 def test_options_of_featurevis_are_those_of_the_paper() -> None:

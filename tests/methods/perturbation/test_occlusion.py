@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision import transforms
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
@@ -18,7 +19,7 @@ from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.methods.perturbation import occluded_scores
 from pfv_widgets.methods.perturbation.incremental_inference import Window
-from pfv_widgets.methods.perturbation.occluders import FILLS, Scale, filling
+from pfv_widgets.methods.perturbation.occluders import FILLS, filling
 from pfv_widgets.methods.perturbation.occlusion import Occlusion
 from pfv_widgets.methods.perturbation.sliding_windows import heat, normalised, places
 from tests.networks import Function, blobs, tiny
@@ -193,12 +194,11 @@ def test_strides_beyond_the_box_are_told_and_leave_zeros() -> None:
 
 def test_each_filling_is_what_its_name_says() -> None:
     images = photos(2)
-    batch, scale = images.tensor, Scale.of(images)
-    assert scale is not None
+    batch = images.tensor
     box = (5, 15, 8, 20)
 
     def of(name: str) -> Tensor:
-        return filling(batch, name, (1.0, 0.5, 0.0), scale, 3)(box)
+        return filling(batch, name, (1.0, 0.5, 0.0), images.normalisation, 3)(box)
 
     means, deviations = (torch.tensor(one).view(3, 1, 1) for one in (MEANS, DEVIATIONS))
     shown = {name: of(name) * deviations + means for name in FILLS}
@@ -213,7 +213,7 @@ def test_each_filling_is_what_its_name_says() -> None:
     noise = shown["random"]
     assert float(noise.std()) > 0.1
     assert torch.equal(of("random"), of("random"))
-    assert not torch.equal(of("random"), filling(batch, "random", None, scale, 4)(box))
+    assert not torch.equal(of("random"), filling(batch, "random", None, None, 4)(box))
     rough, calm = (one.diff(dim=3).abs().max() for one in (batch, of("blurred")))
     assert 0 < calm < 0.8 * rough
 
@@ -264,20 +264,17 @@ def test_arrays_are_pairs() -> None:
         Occlusion(size=np.array([8.0, 6.0]))
 
 
-def test_a_shown_colour_needs_images_whose_normalisation_can_be_told() -> None:
-    images = photos(2)
-    strange = dataclasses.replace(images, tensor=images.tensor**3)
-    with pytest.raises(PFVValueError, match="fill='grey': the normalisation"):
-        attribute(tiny(), strange, "occlusion", size=8, fill="grey")
-    attribute(tiny(), strange, "occlusion", size=8, fill="own mean")
+def test_a_shown_colour_needs_the_normalisation_of_the_images() -> None:
+    with pytest.raises(PFVValueError, match=r"fill='grey': the normalisation .* by=images"):
+        filling(photos(1).tensor, "grey", None, None, 0)
 
 
-def test_scale_of_photos_is_that_of_their_normalisation() -> None:
-    scale = Scale.of(photos(2))
-    assert scale is not None
-    assert scale.factor == pytest.approx([1 / one for one in DEVIATIONS], rel=1e-3)
-    offsets = [-mean / one for mean, one in zip(MEANS, DEVIATIONS, strict=True)]
-    assert scale.offset == pytest.approx(offsets, rel=1e-3)
+def test_a_shown_colour_is_taken_by_the_normalisation_of_the_batch() -> None:
+    images = load_images(photos(2), transform=transforms.Compose([transforms.ToTensor()]))
+    assert (images.mean, images.std) == ((0, 0, 0), (1, 1, 1))
+    found = attribute(tiny(), images, "occlusion", size=8, fill="white")
+    right, _ = slow(tiny(), images.tensor, (8, 8), (4, 4), 1.0)
+    torch.testing.assert_close(found.maps, right, rtol=1e-4, atol=1e-5)
 
 
 def test_whole_passes_give_the_same_map(monkeypatch: pytest.MonkeyPatch) -> None:
