@@ -2,7 +2,8 @@
 
 A frozen dataclass declares its fields with :func:`slider`, :func:`choice` and :func:`toggle`.
 From that one declaration come the validation (:func:`validate`), the control in a notebook
-(``pfv_widgets.widgets.toolkit.controls``) and the option of the command line.
+(``pfv_widgets.widgets.toolkit.controls``) and the option of the command line. ``page`` is the
+title of the tab that shows the control, or None where the explorer has only one set of controls.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Slider:
     step: float
     label: str
     help: str
+    page: str | None = None
 
     def check(self, name: str, value: object) -> float:
         """Return the value as ``int`` or ``float``, or raise a named error."""
@@ -55,6 +57,7 @@ class Choice:
     choices: Collection[str]
     label: str
     help: str
+    page: str | None = None
 
     def check(self, name: str, value: object) -> str:
         """Return the value, or raise an error with the legal names, the nearest first."""
@@ -71,6 +74,7 @@ class Toggle:
 
     label: str
     help: str
+    page: str | None = None
 
     def check(self, name: str, value: object) -> bool:
         """Return the value, or raise a named error."""
@@ -90,26 +94,44 @@ def slider(
     *,
     label: str,
     help: str,  # noqa: A002 - the field's word
+    page: str | None = None,
 ) -> Any:
     """Declare a numeric field; an ``int`` step makes it whole."""
-    return _field(default, Slider(minimum, maximum, step, label, help))
+    return _field(default, Slider(minimum, maximum, step, label, help, page))
 
 
-def choice(default: str, choices: Collection[str], *, label: str, help: str) -> Any:  # noqa: A002 - the field's word
+def choice(
+    default: str,
+    choices: Collection[str],
+    *,
+    label: str,
+    help: str,  # noqa: A002 - the field's word
+    page: str | None = None,
+) -> Any:
     """Declare a field that takes one of ``choices``."""
-    return _field(default, Choice(choices, label, help))
+    return _field(default, Choice(choices, label, help, page))
 
 
-def toggle(default: bool, *, label: str, help: str) -> Any:  # noqa: A002 - the field's word
+def toggle(
+    default: bool,
+    *,
+    label: str,
+    help: str,  # noqa: A002 - the field's word
+    page: str | None = None,
+) -> Any:
     """Declare a field that is on or off."""
-    return _field(default, Toggle(label, help))
+    return _field(default, Toggle(label, help, page))
 
 
-def parameters_of(owner: type | object) -> dict[str, Parameter]:
-    """Name → declaration of each field of a dataclass that has one, in order."""
+def parameters_of(owner: type | object, page: str | None = None) -> dict[str, Parameter]:
+    """Name → declaration of each field of a dataclass that has one, in order.
+
+    ``page`` keeps those that are shown on one tab; None: all.
+    """
     if not dataclasses.is_dataclass(owner):
         raise PFVTypeError(f"owner={owner!r}: expected a dataclass.")
-    return {f.name: f.metadata[_KEY] for f in dataclasses.fields(owner) if _KEY in f.metadata}
+    declared = {f.name: f.metadata[_KEY] for f in dataclasses.fields(owner) if _KEY in f.metadata}
+    return {name: one for name, one in declared.items() if page in (None, one.page)}
 
 
 def validate(instance: object) -> None:

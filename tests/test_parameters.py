@@ -30,7 +30,7 @@ class Knobs:
     radius: float = slider(1.5, 0.5, 3, 0.1, label="Radius", help="In pixels.")
     steps: int = slider(4, 1, 9, 1, label="Steps", help="How many.")
     kind: str = choice("smooth", KINDS, label="Kind", help="Which.")
-    loud: bool = toggle(False, label="Loud", help="Or quiet.")
+    loud: bool = toggle(False, label="Loud", help="Or quiet.", page="Sound")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -41,8 +41,13 @@ def test_declarations_stand_beside_their_fields_in_order() -> None:
     assert list(found) == ["radius", "steps", "kind", "loud"]
     assert found["radius"] == Slider(0.5, 3, 0.1, "Radius", "In pixels.")
     assert found["kind"] == Choice(KINDS, "Kind", "Which.")
-    assert found["loud"] == Toggle("Loud", "Or quiet.")
+    assert found["loud"] == Toggle("Loud", "Or quiet.", "Sound")
     assert parameters_of(Knobs()) == found
+
+
+def test_a_knob_is_on_the_page_that_it_declares() -> None:
+    assert list(parameters_of(Knobs, "Sound")) == ["loud"]
+    assert parameters_of(Knobs, "Picture") == {}
 
 
 def test_defaults_are_those_of_the_declaration() -> None:

@@ -31,7 +31,13 @@ class Settings:
     """Name of the layer whose feature map is decomposed; None: the last before the read-out."""
 
     components: int = slider(
-        3, 1, 12, 1, label="Components", help="How many principal components are computed."
+        3,
+        1,
+        12,
+        1,
+        label="Components",
+        help="How many principal components are computed.",
+        page="Picture",
     )
 
     channels: tuple[int, ...] | None = None
@@ -45,6 +51,7 @@ class Settings:
         WEIGHTINGS,
         label="Weighting",
         help="How earlier layers sharpen the picture: where they are active, colours are strong.",
+        page="Picture",
     )
 
     sigma: float = slider(
@@ -54,6 +61,7 @@ class Settings:
         0.05,
         label="Contrast σ",
         help="Scores are clipped at this many standard deviations: smaller means more contrast.",
+        page="Picture",
     )
 
     normalisation: str = choice(
@@ -61,6 +69,7 @@ class Settings:
         NORMALISATIONS,
         label="Normalise",
         help="One scale for all components, as in the paper, or one each, which shows weak ones.",
+        page="Picture",
     )
 
     colour_map: str = choice(
@@ -68,10 +77,17 @@ class Settings:
         COLOUR_MAPS,
         label="Colours",
         help="rgb as in the paper; safe for colour-blind eyes; hues: one hue a component.",
+        page="Picture",
     )
 
     opacity: float = slider(
-        0.65, 0.0, 1.0, 0.01, label="Opacity", help="Of the heatmap over the photo."
+        0.65,
+        0.0,
+        1.0,
+        0.01,
+        label="Opacity",
+        help="Of the heatmap over the photo.",
+        page="Picture",
     )
 
     view: str = choice(
@@ -80,6 +96,7 @@ class Settings:
         label="View",
         help="What each tile shows: photo and heatmap together or apart, or the heatmap's red, "
         "green and blue each alone.",
+        page="Picture",
     )
 
     split: float = slider(
@@ -89,6 +106,7 @@ class Settings:
         0.01,
         label="Divider",
         help="In the split view: where the photo on the left ends and the heatmap begins.",
+        page="Picture",
     )
 
     sharing: str = choice(
@@ -97,12 +115,14 @@ class Settings:
         label="Colours of",
         help="Paint all places, or inclusive: colours that all images share, or exclusive: "
         "colours that only some have.",
+        page="Picture",
     )
 
     stable_colours: bool = toggle(
         True,
         label="Stable colours",
         help="Keep each component's colour and sign from one picture to the next.",
+        page="Picture",
     )
 
     pins: tuple[Pin, ...] = ()
@@ -112,6 +132,7 @@ class Settings:
         True,
         label="Similarity to pins",
         help="With pins set: paint how similar each place is to them, instead of components.",
+        page="Picture",
     )
 
     def __post_init__(self) -> None:

@@ -113,3 +113,7 @@ def test_unknown_keyword_names_the_nearest_setting() -> None:
         settings_of(None, {"colormap": "rgb"})
     with pytest.raises(PFVTypeError, match="expected a Settings"):
         settings_of({"sigma": 2}, {})  # type: ignore[arg-type]
+
+
+def test_every_knob_declares_the_tab_that_shows_it() -> None:
+    assert {knob.page for knob in parameters_of(Settings).values()} == {"Picture"}
