@@ -30,7 +30,6 @@ from pfv_widgets.methods.attribution.runner import (
 from pfv_widgets.methods.core.extra_inputs import Fed, fed
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result, reduce_channels
 from pfv_widgets.methods.core.target import Target, checked_unit
-from pfv_widgets.methods.perturbation.occluders import adapted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -233,8 +232,9 @@ def attribute(
     network = fed(place(network, where), len(batch), inputs, argument)
     forward = Forward(network, batch.tensor, where)
     size = 1 if isinstance(network, Fed) else checked_chunk(chunk_size)
-    knowing = adapted(chosen, batch)
-    results = in_chunks(forward, knowing, target, size=size, progress=progress, cancelled=cancelled)
+    results = in_chunks(
+        forward, batch, chosen, target, size=size, progress=progress, cancelled=cancelled
+    )
     attribution = _attribution(results, name, chosen, target, batch)
     for text in attribution.warnings:
         warnings.warn(text, PFVWarning, 2)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import guest
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -69,6 +70,7 @@ def check_differentiable(network: nn.Module) -> None:
 
 def in_chunks(
     forward: Forward,
+    images: ImageBatch,
     method: Method,
     target: Target,
     *,
@@ -76,7 +78,19 @@ def in_chunks(
     progress: Progress | None,
     cancelled: Cancelled | None,
 ) -> list[Result]:
-    """Give the images to the method, ``size`` at a time; results are on the CPU."""
+    """Give the images to the method, ``size`` at a time; results are on the CPU.
+
+    Every way to a map leads through here, so that options mean the same on all of them.
+
+    Parameters
+    ----------
+    forward
+        The network with the tensors that are explained.
+    images
+        The batch that they belong to: a method with ``for_images`` is told what it is.
+    """
+    adapt = getattr(method, "for_images", None)
+    method = method if adapt is None else adapt(images)
     count = len(forward.images)
     target.check_count(count)
     starts = range(0, count, size)

@@ -27,12 +27,20 @@ from pfv_widgets.methods.core.target import Target
 
 @dataclass(frozen=True)
 class Task:
-    """One cell of a comparison: indices of network and image, how it is explained, and what."""
+    """One cell of a comparison: indices of network and image, how it is explained, and what.
+
+    Of a target with one unit an image it keeps the unit of its own; PFV knows of none.
+    """
 
     network: int
     image: int
     method: Explainer
     target: Target
+
+    def __post_init__(self) -> None:
+        unit = None if isinstance(self.method, PrincipalFeatures) else self.target.unit
+        target = dataclasses.replace(self.target, unit=unit).of(self.image)
+        object.__setattr__(self, "target", target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,8 +192,9 @@ class Comparison:
         if method.needs_gradient:
             check_differentiable(forward.model)
         ((signed, measured, told),) = in_chunks(
-            forward, method, task.target, size=1, progress=progress, cancelled=cancelled
-        )
+            forward, self.images, method, task.target,
+            size=1, progress=progress, cancelled=cancelled,
+        )  # fmt: skip
         score = measured.scores.detach().float().cpu()
         if not (score.isfinite().all() and signed.isfinite().all()):
             raise PFVValueError(

@@ -120,9 +120,7 @@ def computed(
             step(place * len(rows) + image, total, progress, cancelled)
             try:
                 row.append(
-                    comparison.compute(
-                        Task(network, image, method, target.of(image)), None, cancelled
-                    )
+                    comparison.compute(Task(network, image, method, target), None, cancelled)
                 )
             except CancelledError:
                 raise

@@ -67,9 +67,18 @@ class Target:
             )
 
     def of(self, images: int | Sequence[int]) -> Target:
-        """Return the target of the image at an index, or of several in that order."""
+        """Return the target of the image at an index, or of several in that order.
+
+        Raises
+        ------
+        PFVValueError
+            If there is one unit an image, but none for that one.
+        """
         if not isinstance(self.unit, tuple):
             return self
+        last = max((images,) if isinstance(images, int) else images)
+        if last >= len(self.unit):
+            self.check_count(last + 1)
         if isinstance(images, int):
             return replace(self, unit=self.unit[images])
         return replace(self, unit=tuple(self.unit[image] for image in images))

@@ -1,0 +1,109 @@
+"""Every option of every method gives one map: by `attribute`, in cells, figures and the grid."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+import pfv_widgets as pw
+from pfv_widgets.methods.attribution.figures import limits, painted
+from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.comparison.cells import Comparison, Task
+from pfv_widgets.methods.core.method import Method
+from pfv_widgets.methods.core.target import Target
+from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of
+from tests.networks import blobs, tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
+# values of the options that have no control, and what some options need beside them
+UNDECLARED: dict[str, tuple[Any, ...]] = {
+    "size": (10, (8, 12)), "stride": (6,), "tests": ([(12, 6), (8, 8)],), "at": ("4",),
+    "colour": ((1.0, 0.5, 0.0),), "by": (), "scale": (),
+}  # fmt: skip
+BESIDE: dict[tuple[str, Any], dict[str, Any]] = {
+    ("fill", "colour"): {"colour": (0.2, 0.9, 0.4)},
+    ("colour", (1.0, 0.5, 0.0)): {"fill": "colour"},
+}
+QUICK = {"masks": 40, "steps": 8, "samples": 4}
+
+
+def values_of(option: str, declared: Any) -> tuple[Any, ...]:
+    if isinstance(declared, Choice):
+        return tuple(declared.choices)
+    if isinstance(declared, Toggle):
+        return (True, False)
+    if isinstance(declared, Slider):
+        middle = declared.minimum + round(0.3 * (declared.maximum - declared.minimum), 3)
+        return (min(int(middle), 40) if isinstance(declared.step, int) else middle,)
+    return UNDECLARED[option]
+
+
+def settings_of(kind: type[Method]) -> Iterator[Method]:
+    """A method with its defaults, then one with each value of each of its options."""
+    assert dataclasses.is_dataclass(kind)
+    fields = [one.name for one in dataclasses.fields(kind)]
+    quick = {name: value for name, value in QUICK.items() if name in fields}
+    yield kind(**quick)
+    for option in fields:
+        for value in values_of(option, parameters_of(kind).get(option)):
+            more = BESIDE.get((option, value), {}) if not isinstance(value, list) else {}
+            yield kind(**(quick | {option: value} | more))
+
+
+EVERY = [(name, one) for name, kind in METHODS.items() for one in settings_of(kind)]
+each_setting = pytest.mark.parametrize(
+    ("name", "method"), EVERY, ids=[f"{name}-{number}" for number, (name, _) in enumerate(EVERY)]
+)
+
+
+def tiles(figure: Figure) -> list[np.ndarray]:
+    drawn = [np.asarray(one.get_array()) for axis in figure.axes for one in axis.images]
+    return [one for one in drawn if one.shape[:2] == (32, 32)]
+
+
+@each_setting
+def test_every_option_gives_one_map_on_every_way(name: str, method: Method) -> None:
+    model, images, units = tiny(), blobs(2), [3, 1]
+    right = pw.attribute(model, images, method, unit=units)
+    assert right.method == name
+    assert bool(right.maps.isfinite().all())
+    comparison = Comparison(model, images)
+    for image in range(2):
+        cell = comparison.compute(Task(0, image, method, Target(unit=tuple(units))))
+        assert cell.unit == units[image]
+        scale = float(right.maps[image].abs().max())
+        torch.testing.assert_close(cell.map, right.maps[image], rtol=1e-3, atol=1e-4 * scale)
+    wanted = painted(right.maps, limits(right.maps))
+    for figure in (
+        pw.figure_methods(model, images, [method], unit=units),
+        pw.figure_networks({"one": model, "again": model}, images, method, unit=units),
+    ):
+        drawn = tiles(figure)
+        for row in range(2):
+            picture = drawn[row * (len(drawn) // 2) + 1]
+            assert float(np.abs(picture - wanted[row]).mean()) < 0.01
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_option_gives_one_map_in_the_grid(name: str) -> None:
+    model, images = tiny(), blobs(1)
+    explorer = pw.explore_methods(model, images, [name], unit=2, device="cpu")
+    try:
+        for _, method in [one for one in EVERY if one[0] == name]:
+            explorer.settings = dataclasses.replace(explorer.settings, methods=(method,))
+            assert explorer.wait(60)
+            ((task, cell),) = explorer.cells().items()
+            assert cell is not None
+            assert cell.error is None
+            right = pw.attribute(model, images, method, unit=2).maps[0]
+            scale = float(right.abs().max())
+            torch.testing.assert_close(cell.map, right, rtol=1e-3, atol=1e-4 * scale)
+            assert task.method == method
+    finally:
+        explorer.close()
