@@ -10,7 +10,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import SHARINGS, VIEWS, Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import parameters_of
-from pfv_widgets.validation import MOST_PINS
+from pfv_widgets.validation import MOST_PINS, few
 from tests.networks import blobs, tiny
 
 
@@ -89,3 +89,8 @@ def test_pin_beyond_the_batch_is_named_when_it_is_painted(similarity: bool) -> N
 def test_images_to_paint_that_are_none_are_named(only: Any, kind: type[PFVError]) -> None:
     with pytest.raises(kind, match=r"only=.*from 0 to 2"):
         PFV(tiny(), blobs(3), device="cpu").render(only=only)
+
+
+def test_few_indices_are_written_out_and_many_counted() -> None:
+    assert few([1, 4]) == "1, 4"
+    assert few(range(9)) == "0, 1, 2, 3, 4, 5 and 3 more"

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.features import Features
+from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
-from pfv_widgets.engine.pipeline.functional import Features, Weights, fit
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
@@ -126,11 +127,10 @@ class _Sweep:
 
     @classmethod
     def of(cls, pfv: PFV, settings: Settings, weights: Weights) -> _Sweep:
-        layer = pfv.layer(settings.layer)
-        name = layer.same_as or layer.name
-        with pfv._lock:  # what is kept may be asked for by another thread
-            basis = pfv.basis(name, weights, settings.components)
-            features, moments = pfv.captured(name)[0], pfv.moments(name)
+        store, name = pfv.store, pfv.store.key_of(settings.layer)
+        with store.lock:  # no other thread changes the network's state in between
+            basis = store.basis(name, weights, settings.components)
+            features, moments = store.captured(name)[0], store.moments(name)
         pooled = _pooled(features, moments, weights)
         return cls(features, moments, pooled, weights, basis)
 
@@ -146,7 +146,7 @@ class _Sweep:
             weight = self.weights[index] / max(self.weights)
             # one group that is not weighted any more: `fit` takes it as it is
             moments = _taken_out(self.pooled, self._moments_of(index), weight) or moments
-        return fit(
+        return fit_batch(
             self.features,
             moments,
             rest,

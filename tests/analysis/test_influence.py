@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.influence import leave_one_out, subspace_angles
+from pfv_widgets.engine.pipeline.feature_store import FeatureStore
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
@@ -29,7 +30,7 @@ def pfv() -> PFV:
 
 
 def maps_of(pfv: PFV, layer: str = LAYER) -> Tensor:
-    features = pfv.captured(layer)[0]
+    features = pfv.store.captured(layer)[0]
     return features.maps + features.offset[:, None, None]
 
 
@@ -62,7 +63,7 @@ def test_angles_are_those_of_a_basis_fitted_anew_without_each_image(
 def test_angles_are_the_same_where_no_moments_are_kept(
     pfv: PFV, layer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PFV, "moments", lambda *_: None)  # as with very many channels
+    monkeypatch.setattr(FeatureStore, "moments", lambda *_: None)  # as with very many channels
     images = blobs(5, 32 if layer == "3" else 8)
     few = PFV(tiny(channels=128 if layer == "6" else 16), images, device="cpu")
     settings = Settings(layer=layer, components=2, images=(1, 0.5, 1, 0, 1))
@@ -137,13 +138,13 @@ def test_all_channels_together_never_turn(pfv: PFV) -> None:
 def test_neither_network_nor_colours_nor_cache_are_touched(pfv: PFV) -> None:
     settings = Settings(layer=LAYER)
     before = pfv.render(settings)
-    kept, held = len(pfv.cache), pfv.cache.nbytes
-    colours = {name: basis.components.clone() for name, basis in pfv._last.items()}
+    cache, colours = pfv.store.cache, pfv.colours
+    kept, held = len(cache), cache.nbytes
     with counted(*pfv.model.modules()) as ran:
         leave_one_out(pfv, settings)
     assert ran == []
-    assert (len(pfv.cache), pfv.cache.nbytes) == (kept, held)
-    torch.testing.assert_close(pfv._last[LAYER].components, colours[LAYER], rtol=0, atol=0)
+    assert (len(cache), cache.nbytes) == (kept, held)
+    assert pfv.colours is colours
     torch.testing.assert_close(pfv.render(settings).heatmaps, before.heatmaps, rtol=0, atol=0)
 
 
@@ -154,7 +155,7 @@ def test_what_is_kept_is_not_asked_for_while_another_thread_paints(pfv: PFV) -> 
         leave_one_out(pfv, Settings(layer=LAYER))
         done.set()
 
-    with pfv._lock:
+    with pfv.store.lock:
         thread = threading.Thread(target=sweep)
         thread.start()
         assert not done.wait(0.3)

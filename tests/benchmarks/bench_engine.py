@@ -99,7 +99,7 @@ def changes(images: pw.ImageBatch, device: torch.device, layer: str) -> dict[str
 
     def basis_alone(step: int) -> None:
         weights = tuple(0.5 + 0.001 * step if i == step % number else 1.0 for i in range(number))
-        pfv.scores(layer, weights, (1, 2, 3))
+        pfv.store.scores(layer, weights, (1, 2, 3))
 
     times = [seconds(lambda k=k: basis_alone(k), device) for k in range(24)]
     figures["basis and projection_ms"] = 1e3 * statistics.median(times[4:])

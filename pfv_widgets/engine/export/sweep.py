@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pfv_widgets.engine.colouring.colour_memory import ColourMemory
 from pfv_widgets.engine.export.animation import Film, checked_animation
 from pfv_widgets.engine.export.sweep_plan import Step, planned
-from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 
 _COMPARED = 28  # places along a side on which the layers' maps are compared
 _ALIKE = 0.2  # correlation from which a component is taken to follow another one
 
 _DURATIONS = {"components": 900, "layer": 700, "class weight": 180, "sigma": 220}  # ms
-
-Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +50,7 @@ def sweep(
     values: Sequence[object] | None = None,
     *,
     label: str | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[SweepFrame]:
     """Paint the batch for each value of one setting, all else as in ``settings``.
 
@@ -79,25 +77,28 @@ def sweep(
         :class:`SweepFrame` with its problem.
     """
     steps = planned(pfv, settings, over, values, label)
-    return _painted(pfv, steps, cancelled or (lambda: False))
+    return _pictures(pfv, steps, cancelled or (lambda: False))
 
 
-class _CancelledError(Exception):
-    """Ends a forward pass half-way."""
-
-
-def _painted(pfv: PFV, plan: Iterable[Step], cancelled: Cancelled) -> Iterator[SweepFrame]:
-    memory = _Memory(pfv)
+def _pictures(
+    pfv: PFV, plan: Iterable[Step], cancelled: Callable[[], bool]
+) -> Iterator[SweepFrame]:
+    colours = pfv.colours
     before: Frame | None = None
+
+    def ask(_: Progress) -> None:
+        if cancelled():
+            raise Cancelled
+
     for caption, settings in plan:
         if cancelled():
             return
         try:
-            with memory.used(cancelled):
-                frame = pfv.render(settings)
-                if before is not None and before.layer != frame.layer:
-                    frame = memory.aligned(frame, before, settings)
-        except _CancelledError:
+            frame, colours = pfv.render_with(colours, settings, on_progress=ask)
+            if before is not None and before.layer != frame.layer and settings.stable_colours:
+                colours = _aligned(pfv, colours, frame, before)
+                frame, colours = pfv.render_with(colours, settings, on_progress=ask)
+        except Cancelled:
             return
         except PFVError as error:
             yield SweepFrame(caption, None, str(error))
@@ -106,46 +107,10 @@ def _painted(pfv: PFV, plan: Iterable[Step], cancelled: Cancelled) -> Iterator[S
         yield SweepFrame(caption, frame)
 
 
-class _Memory:
-    """The bases that colours refer to: a sweep goes on from those shown, and has its own."""
-
-    def __init__(self, pfv: PFV) -> None:
-        self._pfv = pfv
-        with pfv._lock:
-            self._own = dict(pfv._last), dict(pfv._anchors)
-
-    @contextmanager
-    def used(self, cancelled: Cancelled) -> Iterator[None]:
-        """Let the engine use this memory, and let its progress ask whether to go on."""
-
-        def ask(_done: int, _all: int) -> None:
-            if cancelled():
-                raise _CancelledError
-
-        pfv = self._pfv
-        with pfv._lock:
-            shown, progress, state = (pfv._last, pfv._anchors), pfv.progress, pfv._computed_with
-            (pfv._last, pfv._anchors), pfv.progress = self._own, ask
-            try:
-                yield
-            finally:
-                (pfv._last, pfv._anchors), pfv.progress = shown, progress
-                if pfv._computed_with != state:  # the network was trained on: nothing holds
-                    pfv._last.clear()
-                    pfv._anchors.clear()
-
-    def aligned(self, frame: Frame, before: Frame, settings: Settings) -> Frame:
-        """Paint a layer again, its components in the places and signs of the layer before."""
-        if not settings.stable_colours:
-            return frame
-        order = arrangement_like(frame.scores, before.scores, keep_order=bool(settings.channels))
-        if order == tuple(range(1, len(order) + 1)):
-            return frame
-        layer = self._pfv.layer(frame.layer)
-        basis: PrincipalBasis = frame.basis.arranged(order)
-        for memory in self._own:
-            memory[layer.same_as or layer.name] = basis
-        return self._pfv.render(settings)
+def _aligned(pfv: PFV, colours: ColourMemory, frame: Frame, before: Frame) -> ColourMemory:
+    """Return a memory with the components of a layer in the order and signs of another one's."""
+    order = arrangement_like(frame.scores, before.scores, keep_order=bool(frame.settings.channels))
+    return colours.shown(pfv.store.key_of(frame.layer), frame.basis.arranged(order))
 
 
 def arrangement_like(
@@ -213,7 +178,7 @@ def save_sweep(
     label: str | None = None,
     duration: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> SavedSweep | None:
     """Write a :func:`sweep` as an animation that loops: ``.gif``, ``.webp`` or ``.mp4``.
 
@@ -241,7 +206,7 @@ def save_sweep(
     stays = _checked_duration(duration) or _DURATIONS[over]
     stop = cancelled or (lambda: False)
     film, skipped = Film(len(steps)), []
-    for done, one in enumerate(_painted(pfv, steps, stop), start=1):
+    for done, one in enumerate(_pictures(pfv, steps, stop), start=1):
         if one.frame is None:
             skipped.append(f"{one.caption}: {one.problem}")
         else:

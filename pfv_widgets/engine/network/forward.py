@@ -62,6 +62,8 @@ class Forward:
             chunks[name].append(known[name] if reduce is None else reduce(known[name]))
         first = len(next(iter(known.values()))) if complete else 0
         with guest(self.model) as network, capture(network, layouts) as caught:
+            if progress is not None and first < len(self.images):
+                progress(first, len(self.images))
             for start in range(first, len(self.images), chunk_size):
                 run_captured(partial(run, network, self.batch(start, start + chunk_size)))
                 for name in layouts:

@@ -1,4 +1,4 @@
-"""Results of stages, kept while they fit into a bound in bytes."""
+"""Results of stages, cached while they fit into a bound in bytes."""
 
 from __future__ import annotations
 
@@ -24,42 +24,47 @@ class ByteBoundedCache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.nbytes = 0
-        self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._kept
+        return key in self._entries
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what is kept under ``key``, or make and keep it."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key][0]  # type: ignore[return-value] # kept by the call below
+        """Return what is cached under ``key``, or make and cache it."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key][0]  # type: ignore[return-value] # cached by the call below
         value = make()
-        self._kept[key] = (value, nbytes(value))
-        self.nbytes += self._kept[key][1]
-        while self.nbytes > self.limit and len(self._kept) > 1:
-            self.nbytes -= self._kept.popitem(last=False)[1][1]
+        self._entries[key] = (value, nbytes(value))
+        self.nbytes += self._entries[key][1]
+        while self.nbytes > self.limit and len(self._entries) > 1:
+            self.nbytes -= self._entries.popitem(last=False)[1][1]
         return value
+
+    def values(self) -> list[object]:
+        """Return all results, the least recently used first."""
+        return [value for value, _ in self._entries.values()]
 
     def clear(self) -> None:
         """Drop everything."""
-        self._kept.clear()
+        self._entries.clear()
         self.nbytes = 0
 
 
 def stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Keep a method's results in ``self.cache``, by its name and arguments."""
+    """Cache results of a method in ``self.cache``, by name and arguments, under ``self.lock``."""
 
     @functools.wraps(method)
-    def kept(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+    def cached(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
         cache: ByteBoundedCache = self.cache  # type: ignore[attr-defined] # the owner has one
         key = (method.__name__, *args, *sorted(kwargs.items()))
-        return cache.get(key, lambda: method(self, *args, **kwargs))
+        with self.lock:  # type: ignore[attr-defined] # the owner has one
+            return cache.get(key, lambda: method(self, *args, **kwargs))
 
-    return kept  # type: ignore[return-value] # the same signature, by wraps
+    return cached  # type: ignore[return-value] # the same signature, by wraps
 
 
 def nbytes(value: Any) -> int:

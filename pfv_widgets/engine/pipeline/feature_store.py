@@ -1,9 +1,10 @@
-"""What one network computes for one batch, in stages that each remember their results."""
+"""What one network computes for one batch, in stages with cached results."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -21,10 +22,14 @@ from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing, list_layers
 from pfv_widgets.engine.network.model_guard import clean_name, guest, run
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerSample
+from pfv_widgets.engine.pca.features import Features, features_of
+from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, stage
-from pfv_widgets.engine.pipeline.functional import Features, Weights, features_of, fit
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import FITTING, RUNNING, OnProgress, Progress, Report
+from pfv_widgets.errors import PFVValueError
 
 Size = tuple[int, int]
 Images = tuple[int, ...] | None  # indices; None: all
@@ -34,10 +39,11 @@ Arrangement = tuple[int, ...]
 _MOST_CHANNELS_FOR_MOMENTS = 1024
 
 
-class Kept:
+class FeatureStore:
     """The layers of a network and the stages from its feature maps to scores.
 
     The arguments of a stage are exactly what it depends on: they are the key of its result.
+    Every stage can be called from any thread.
 
     Parameters
     ----------
@@ -48,25 +54,43 @@ class Kept:
     chunk_size
         Images in one forward pass.
     memory
-        Bound in bytes for results that are kept.
+        Bound in bytes for results that are cached.
+    source
+        Where a basis comes from.
+
+    Attributes
+    ----------
+    cache
+        The results.
+    lock
+        Held by each stage; hold it where several stages must see the network in one state.
     """
 
-    def __init__(self, forward: Forward, images: ImageBatch, chunk_size: int, memory: int) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        images: ImageBatch,
+        chunk_size: int,
+        memory: int,
+        source: BasisSource | None = None,
+    ) -> None:
         self.images = images
         self.model = forward.model
         self.device = forward.device
         self.chunk_size = chunk_size
-        self.progress: Callable[[int, int], None] | None = None
         self.cache = ByteBoundedCache(memory)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self.source = FittedBasis() if source is None else source
         self._forward = forward
-        self._last: dict[str, PrincipalBasis] = {}
+        self._listeners: tuple[OnProgress, ...] = ()
+        self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         with guest(self.model) as network:
             # two images: what does not follow the number of images is no map of them
             example = forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             self._listing: LayerListing = list_layers(network, example, run)
-        self._listed_with = forward.versions()
+        self._listed_with = self._computed_with = forward.versions()
+        self._own_layer = self._layer_of_the_source()
 
     @property
     def layers(self) -> list[Layer]:
@@ -75,8 +99,8 @@ class Kept:
 
     @property
     def default_layer(self) -> str:
-        """Name of the last spatial feature map before the read-out."""
-        return self._listing.default
+        """Name of the last spatial feature map before the read-out, or of the basis given."""
+        return self._listing.default if self._own_layer is None else self._own_layer.name
 
     def layer(self, name: str | None = None) -> Layer:
         """Return the layer of that name (None: the default).
@@ -91,21 +115,77 @@ class Kept:
         known = any(layer.name == name for layer in self._listing.layers)
         return self._listing[name if known else clean_name(name)]
 
-    def is_ready(self, name: str | None) -> bool:
-        """Whether a layer's feature maps are kept, so that it needs no forward pass."""
+    def key_of(self, name: str | None) -> str:
+        """Return the name by which the stages know a layer: that of all layers that are the same.
+
+        Raises
+        ------
+        PFVValueError
+            As :meth:`layer`.
+        """
         layer = self.layer(name)
-        return ("captured", layer.same_as or layer.name) in self.cache
+        return layer.same_as or layer.name
+
+    def chain(self, layer: str) -> tuple[Layer, ...]:
+        """Return the earlier layers that weight a layer, in forward order."""
+        return self._listing.chain(layer)
+
+    @property
+    def scripted(self) -> tuple[str, ...]:
+        """Names of traced and scripted parts, whose layers cannot be seen."""
+        return self._listing.scripted
+
+    def is_ready(self, name: str | None) -> bool:
+        """Whether a layer's feature maps are cached, so that it needs no forward pass."""
+        return ("captured", self.key_of(name)) in self.cache
+
+    def clear(self) -> None:
+        """Free everything that is cached; the next picture computes anew."""
+        with self.lock:
+            self.cache.clear()
+            self._starts.clear()
+
+    def clear_if_changed(self) -> bool:
+        """Free everything that was computed with other weights than the network has now."""
+        with self.lock:
+            now = self._forward.versions()
+            changed = now != self._computed_with
+            if changed:
+                self.clear()
+                self._computed_with = now
+            return changed
+
+    @contextmanager
+    def reporting(self, *listeners: OnProgress | None) -> Iterator[None]:
+        """Tell ``listeners`` what the stages do inside the block; each may raise to stop them."""
+        with self.lock:
+            before = self._listeners
+            self._listeners = tuple(one for one in listeners if one is not None)
+            try:
+                yield
+            finally:
+                self._listeners = before
+
+    def report(self, name: str, unit: str = "images") -> Report:
+        """Return what a function that works on one stage calls, as ``report(done, total)``."""
+
+        def tell(done: int, total: int) -> None:
+            for listener in self._listeners:
+                listener(Progress(name, done, total, unit))
+
+        return tell
 
     @stage
     def captured(self, layer: str) -> tuple[Features, list[Level]]:
         """Feature maps of a layer and how active its chain is, from one forward pass."""
-        chain = self._listing.chain(layer)
+        chain = self.chain(layer)
         wanted: dict[str, Reduce | None] = {one.name: channel_sum for one in chain}
         layouts = {
             name: (self.layer(name).layout, reduce)
             for name, reduce in (wanted | {layer: None}).items()
         }
-        caught = self._forward.catch(layouts, self._known(), self.chunk_size, self.progress)
+        report = self.report(RUNNING)
+        caught = self._forward.catch(layouts, self._known(), self.chunk_size, report)
         levels = [Level.of_sums(caught[one.name], one.shape[0]) for one in chain]
         return features_of(caught[layer]), levels
 
@@ -121,7 +201,7 @@ class Kept:
         """Width in pixels of the finest map that a picture of the layer is made of."""
         known = self.layer(layer)
         name, width = known.same_as or known.name, known.shape[2]
-        with self._lock, torch.no_grad():
+        with torch.no_grad():
             levels = [one.of((0,)) for one in self.captured(name)[1] if not one.silent]
         ends_in_the_image = False
 
@@ -152,22 +232,29 @@ class Kept:
 
     @stage
     def basis(self, layer: str, weights: Weights, number: int) -> PrincipalBasis:
-        """Principal components of the images with a weight, by falling variance."""
-        last = self._last.get(layer)
-        start = None if last is None else last.components
-        return fit(
-            self.captured(layer)[0], self.moments(layer), weights, number, start=start, layer=layer
+        """Return ``number`` components for a layer, from :attr:`source`."""
+        self._check_source(layer)
+        features = self.captured(layer)[0]
+        sample = LayerSample(
+            layer,
+            features,
+            lambda: self.moments(layer),
+            self._starts.get(layer),
+            self.report(FITTING),
         )
+        basis = self.source.basis(sample, weights, number)
+        self._starts[layer] = basis.components
+        return basis
 
     @stage
-    def scores(self, layer: str, weights: Weights, arrangement: tuple[int, ...]) -> Tensor:
+    def scores(self, layer: str, weights: Weights, arrangement: Arrangement) -> Tensor:
         """Projections ``(N, k, h, w)`` on the components of an arrangement."""
         features = self.captured(layer)[0]
         return features.scores(self.basis(layer, weights, len(arrangement)).arranged(arrangement))
 
     @stage
     def spread(
-        self, layer: str, weights: Weights, arrangement: tuple[int, ...], weighting: str, size: Size
+        self, layer: str, weights: Weights, arrangement: Arrangement, weighting: str, size: Size
     ) -> Spread:
         """How the weighted scores of all images are spread."""
         scores = self.scores(layer, weights, arrangement)
@@ -175,7 +262,7 @@ class Kept:
 
     @stage
     def shared(
-        self, layer: str, weights: Weights, arrangement: tuple[int, ...], settings: Settings
+        self, layer: str, weights: Weights, arrangement: Arrangement, settings: Settings
     ) -> Shared:
         """Which colours are painted, of those that all images have or only some."""
         size = counting_size(self.images.size)
@@ -191,7 +278,7 @@ class Kept:
 
     @stage
     def likeness(self, layer: str, image: int, cell: tuple[int, int]) -> Tensor:
-        """Similarity of every place to one place of one image, ``(N, h, w)``."""
+        """Similarity of every position to one position of one image, ``(N, h, w)``."""
         return likeness(self.captured(layer)[0].maps, self.lengths(layer), image, cell)
 
     def _known(self) -> dict[str, Tensor]:
@@ -199,3 +286,20 @@ class Kept:
         maps, self._listing = self._listing.maps, replace(self._listing, maps={})
         same = self._listed_with is not None and self._listed_with == self._forward.versions()
         return {name: one[: len(self.images)] for name, one in maps.items()} if same else {}
+
+    def _layer_of_the_source(self) -> Layer | None:
+        """Return the only layer that the source has a basis for; None: any."""
+        if self.source.layer is None:
+            return None
+        try:
+            return self.layer(self.source.layer)
+        except PFVValueError as error:
+            raise PFVValueError(f"basis is of another network: {error}") from error
+
+    def _check_source(self, layer: str) -> None:
+        own = self._own_layer
+        if own is not None and layer != (own.same_as or own.name):
+            raise PFVValueError(
+                f"layer={layer!r}: the basis given is of layer {own.name!r}. Choose that layer, "
+                "or give basis=None, which fits one to the images."
+            )

@@ -15,6 +15,7 @@ from pfv_widgets.engine.colouring.compositing import compose, spots
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import checked_pins, few
@@ -54,6 +55,8 @@ class Frame:
         the basis, ``settings.images`` and the pins are those of the whole batch.
     labels
         The class of each image, or None where there are none.
+    basis_source
+        Where the basis comes from, in words.
     """
 
     heatmaps: Tensor
@@ -66,6 +69,7 @@ class Frame:
     warnings: tuple[str, ...] = field(default=())
     indices: tuple[int, ...] = ()
     labels: tuple[str, ...] | None = None
+    basis_source: str = FittedBasis().description
 
     def __post_init__(self) -> None:
         if not self.indices:

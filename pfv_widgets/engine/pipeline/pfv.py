@@ -1,26 +1,31 @@
-"""From a network and a batch to a frame, in stages that each remember their results."""
+"""From a network and a batch to a frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.colouring.colour_memory import Arrangement, ColourMemory
 from pfv_widgets.engine.colouring.heatmaps import paint
 from pfv_widgets.engine.colouring.similarity import Place, cell_of, nearest_places, paint_similarity
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import choose_device, place, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pipeline.feature_store import Images, Kept, Size
+from pfv_widgets.engine.pca.basis_source import BasisSource, source_of
+from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.functional import Weights, weighting_warnings
+from pfv_widgets.engine.pipeline.functional import weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
+from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import Slider, parameters_of
 from pfv_widgets.validation import Pin, checked_images, checked_pins, checked_size
@@ -32,7 +37,7 @@ _LOOK: dict[str, Any] = {"layer": None, "images": None, "opacity": 1.0, "view": 
 }  # fmt: skip
 
 
-class PFV(Kept):
+class PFV:
     """Principal Feature Visualisation of one network on one batch (Bakken et al. 2020).
 
     Parameters
@@ -44,12 +49,25 @@ class PFV(Kept):
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
+    basis
+        A :class:`PrincipalBasis` of elsewhere, whose mean and components are used instead of
+        those of the images, or a ``BasisSource``; None: fitted to the images.
     chunk_size
         Images in one forward pass.
     memory
-        Bound in bytes for results that are kept.
+        Bound in bytes for results that are cached.
     progress
         Called as ``progress(done, all)`` with numbers of images while a layer is computed.
+
+    Attributes
+    ----------
+    store
+        The layers, and the stages with their cached results.
+    colours
+        Which component has which colour: a value, replaced by each picture.
+    on_progress
+        Called with a :class:`Progress` in every slow stage. It may raise :class:`Cancelled`
+        to stop there: what is cached stays valid, and the next picture goes on from it.
 
     Raises
     ------
@@ -63,6 +81,7 @@ class PFV(Kept):
         images: Any,
         device: str | torch.device = "auto",
         *,
+        basis: PrincipalBasis | BasisSource | None = None,
         chunk_size: int = 16,
         memory: int = 2 << 30,
         progress: Callable[[int, int], None] | None = None,
@@ -73,15 +92,50 @@ class PFV(Kept):
             raise PFVValueError(f"memory={memory!r}: expected a whole number of bytes ≥ 0.")
         if progress is not None and not callable(progress):
             raise PFVTypeError(f"progress={progress!r}: expected a function of (done, all).")
+        source = source_of(basis)
         network = unwrap(model)
         batch = images if isinstance(images, ImageBatch) else load_images(images)
         target = choose_device(network, device)
-        super().__init__(
-            Forward(place(network, target), batch.tensor, target), batch, chunk_size, memory
-        )
+        forward = Forward(place(network, target), batch.tensor, target)
+        self.store = FeatureStore(forward, batch, chunk_size, memory, source)
+        self.colours = ColourMemory()
         self.progress = progress
-        self._anchors: dict[str, PrincipalBasis] = {}
-        self._computed_with = self._listed_with
+        self.on_progress: OnProgress | None = None
+
+    @property
+    def images(self) -> ImageBatch:
+        """The batch."""
+        return self.store.images
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, on :attr:`device`."""
+        return self.store.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.store.device
+
+    @property
+    def layers(self) -> list[Layer]:
+        """All spatial feature maps in forward order: what can be chosen."""
+        return self.store.layers
+
+    @property
+    def default_layer(self) -> str:
+        """Name of the last spatial feature map before the read-out, or of the basis given."""
+        return self.store.default_layer
+
+    def layer(self, name: str | None = None) -> Layer:
+        """Return the layer of that name (None: the default).
+
+        Raises
+        ------
+        PFVValueError
+            Naming why it cannot be shown, or the nearest names.
+        """
+        return self.store.layer(name)
 
     def render(
         self,
@@ -89,47 +143,73 @@ class PFV(Kept):
         *,
         size: tuple[int, int] | None = None,
         only: Iterable[int] | None = None,
+        on_progress: OnProgress | None = None,
         **changes: Any,
     ) -> Frame:
-        """Paint the batch, or some images of it.
+        """Render the batch, or some images of it.
 
         Parameters
         ----------
         settings
-            What to paint (None: the defaults); ``changes`` are merged into it.
+            What to render (None: the defaults); ``changes`` are merged into it.
         size
             Height and width of the heatmaps in pixels; None: those of the images. Above that,
             colours are those of the pictures at the size of the images.
         only
-            Indices of the images to paint, in order; None: all. Basis and colours are those of
+            Indices of the images to render, in order; None: all. Basis and colours are those of
             the whole batch. The frame holds these images alone, also of scores and weights.
+        on_progress
+            Told of this picture's progress instead of the attribute and ``progress``.
 
         Raises
         ------
         PFVValueError, PFVTypeError
-            Naming the setting, its value and what to do; nothing that was kept is lost.
+            Naming the setting, its value and what to do; nothing that is cached is lost.
         """
         settings = settings_of(settings, changes)
+        with self.store.lock:
+            frame, self.colours = self.render_with(
+                self.colours, settings, size=size, only=only, on_progress=on_progress
+            )
+        return frame
+
+    def render_with(
+        self,
+        colours: ColourMemory,
+        settings: Settings,
+        *,
+        size: tuple[int, int] | None = None,
+        only: Iterable[int] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> tuple[Frame, ColourMemory]:
+        """Render as :meth:`render`, with a colour memory of one's own: return the new one.
+
+        :attr:`colours` stay as they are. Where the network has changed, a new memory begins.
+        """
         number = len(self.images)
         weights, pins = settings.weights(number), settings.pinned(number)
         chosen, size = checked_images(only, number), checked_size(size) or self.images.size
-        with self._lock, torch.no_grad():
-            self._forget_if_changed()
-            layer = self.layer(settings.layer)
-            name = layer.same_as or layer.name
-            arrangement, basis = self._arranged(name, weights, settings)
+        with self._working(on_progress), torch.no_grad():
+            if self._forget_if_changed():
+                colours = ColourMemory()
+            layer, name = self.layer(settings.layer), self.store.key_of(settings.layer)
+            basis = self.store.basis(name, weights, settings.components)
+            arrangement, colours = colours.arranged(
+                name, basis, settings.components, stable=settings.stable_colours
+            )
             view = name, weights, arrangement
             told = self._warnings(name, settings.weighting)
             if pins:
-                alike = self.similarity(pins, name).transpose(0, 1)
+                alike = self._alike(pins, name).transpose(0, 1)
                 heatmaps = paint_similarity(_some(alike, chosen), size)
             else:
                 heatmaps, more = self._painted(view, settings, size, chosen)
                 told += more
+            basis = basis.arranged(arrangement)
             indices, labels = chosen or tuple(range(number)), self.images.labels
-            return Frame(
+            frame = Frame(
                 heatmaps,
-                _some(self.scores(*view), chosen).clone(),  # copies: what is kept stays as it is
+                _some(self.store.scores(*view), chosen).clone(),  # copies: the cache stays as it is
                 replace(basis, mean=basis.mean.clone(), layer=layer.name),
                 replace(settings, layer=layer.name),
                 tuple(weights[index] for index in indices),
@@ -138,7 +218,9 @@ class PFV(Kept):
                 told,
                 indices,
                 labels and tuple(labels[index] for index in indices),
+                self.store.source.description,
             )
+            return frame, colours
 
     def similarity(self, pins: Iterable[Pin], layer: str | None = None) -> Tensor:
         """How similar every place is to each pinned place, as a layer sees them.
@@ -165,12 +247,9 @@ class PFV(Kept):
         pins = checked_pins(pins, len(self.images))
         if not pins:
             raise PFVValueError("pins is empty: give at least one (image, x, y).")
-        with self._lock, torch.no_grad():
+        with self._working(None), torch.no_grad():
             self._forget_if_changed()
-            known = self.layer(layer)
-            name = known.same_as or known.name
-            cells = [(image, cell_of(x, y, known.shape)) for image, x, y in pins]
-            return torch.stack([self.likeness(name, image, cell) for image, cell in cells])
+            return self._alike(pins, self.store.key_of(layer))
 
     def nearest(
         self, image: int, x: float, y: float, *, number: int = 5, layer: str | None = None
@@ -202,72 +281,81 @@ class PFV(Kept):
         Otherwise they refer to the first basis that is shown. Nothing happens for a layer that
         has a reference, or whose basis of all images does not exist.
         """
-        with self._lock, torch.no_grad(), suppress(PFVValueError):
-            layer = self.layer(name)
-            name = layer.same_as or layer.name
-            if name not in self._anchors:
-                places = len(self.images) * layer.shape[1] * layer.shape[2]
-                number = min(layer.shape[0], places - 1, _MOST_COMPONENTS)
-                self._anchors[name] = self.basis(name, (1.0,) * len(self.images), number)
+        with self._working(None), torch.no_grad(), suppress(PFVValueError):
+            layer, key = self.layer(name), self.store.key_of(name)
+            if key not in self.colours.anchors:
+                positions = len(self.images) * layer.shape[1] * layer.shape[2]
+                number = min(layer.shape[0], positions - 1, _MOST_COMPONENTS)
+                basis = self.store.basis(key, (1.0,) * len(self.images), number)
+                self.colours = self.colours.anchored(key, basis)
+
+    def is_ready(self, name: str | None) -> bool:
+        """Whether a layer's feature maps are cached, so that it needs no forward pass."""
+        return self.store.is_ready(name)
+
+    def detail(self, layer: str | None, weighting: str) -> int:
+        """Width in pixels of the finest map that a picture of the layer is made of."""
+        with self._working(None):
+            return self.store.detail(layer, weighting)
 
     def close(self) -> None:
-        """Free everything that is kept; the next picture computes anew."""
-        with self._lock:
-            self.cache.clear()
-            self._last.clear()
-            self._anchors.clear()
+        """Free everything that is cached; the next picture computes anew."""
+        with self.store.lock:
+            self.store.clear()
+            self.colours = ColourMemory()
 
-    def _arranged(
-        self, layer: str, weights: Weights, settings: Settings
-    ) -> tuple[tuple[int, ...], PrincipalBasis]:
-        """Fit a basis and bring it into the order and signs in which its colours hold still."""
-        basis = self.basis(layer, weights, settings.components)
-        last = anchor = None
-        if settings.stable_colours:
-            last, anchor = self._last.get(layer), self._anchors.get(layer)
-        arrangement = basis.matching(last, settings.components, anchor)
-        shown = basis.arranged(arrangement)
-        self._last[layer] = shown if last is None else shown.followed_by(last)
-        self._anchors[layer] = shown if anchor is None else anchor.followed_by(shown)
-        return arrangement, shown
+    def _working(self, on_progress: OnProgress | None) -> AbstractContextManager[None]:
+        """Hold the lock, and let the callbacks hear what the stages do."""
+        if on_progress is not None:
+            return self.store.reporting(on_progress)
+        return self.store.reporting(self.on_progress, self._images_run)
+
+    def _images_run(self, progress: Progress) -> None:
+        if self.progress is not None and progress.stage == RUNNING and progress.done:
+            self.progress(progress.done, progress.total)
+
+    def _alike(self, pins: Iterable[Pin], layer: str) -> Tensor:
+        shape = self.layer(layer).shape
+        cells = [(image, cell_of(x, y, shape)) for image, x, y in pins]
+        return torch.stack([self.store.likeness(layer, image, cell) for image, cell in cells])
 
     def _painted(
         self,
-        view: tuple[str, Weights, tuple[int, ...]],
+        view: tuple[str, Weights, Arrangement],
         settings: Settings,
         size: Size,
         only: Images,
     ) -> tuple[Tensor, tuple[str, ...]]:
         """Paint the components of ``view`` (layer, weights, arrangement), with warnings."""
         layer, weights, _ = view
-        scores = _some(self.scores(*view), only)
+        scores = _some(self.store.scores(*view), only)
         colours: Tensor | None = None
         told: tuple[str, ...] = ()
         if settings.sharing != "all":
-            shared = self.shared(*view, replace(settings, **_LOOK))
+            shared = self.store.shared(*view, replace(settings, **_LOOK))
             colours, told = shared.shown, shared.warnings
         height, width = (min(pair) for pair in zip(size, self.images.size, strict=True))
         spread = None
         if only is not None or (height, width) != size:
-            spread = self.spread(*view, settings.weighting, (height, width))
-        factors = self.factors(layer, settings.weighting, size, only)
+            spread = self.store.spread(*view, settings.weighting, (height, width))
+        factors = self.store.factors(layer, settings.weighting, size, only)
         heatmaps = paint(scores, factors, weights, settings, size, spread=spread, colours=colours)
         return heatmaps, told
 
-    def _forget_if_changed(self) -> None:
+    def _forget_if_changed(self) -> bool:
         """Drop what was computed with other weights than the network has now."""
-        now = self._forward.versions()
-        if now != self._computed_with:
-            self.close()
-            self._computed_with = now
+        changed = self.store.clear_if_changed()
+        if changed:
+            self.colours = ColourMemory()
+        return changed
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
-        names = [one.name for one in self._listing.chain(layer)]
+        names = [one.name for one in self.store.chain(layer)]
         closed = tuple(
             f"{name} is traced or scripted: the layers inside it cannot be seen."
-            for name in self._listing.scripted
+            for name in self.store.scripted
         )
-        return closed + weighting_warnings(self.captured(layer)[1], names, weighting)
+        return closed + weighting_warnings(self.store.captured(layer)[1], names, weighting)
 
 
 def _some(values: Tensor, images: Images) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pfv_widgets.analysis.influence import Influence
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.pipeline.functional import Weights
+from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.batch.influence_text import influence_line
 from pfv_widgets.widgets.batch.thumbnails import Thumbnails

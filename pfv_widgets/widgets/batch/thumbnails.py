@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pfv_widgets.engine.pipeline.functional import Weights
+from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.widgets.batch.thumbnail_layout import BAR, TRACK, WIDTH, Sheet
 from pfv_widgets.widgets.browser.canvas import Surface
 from pfv_widgets.widgets.browser.canvas_commands import FADE, Pen

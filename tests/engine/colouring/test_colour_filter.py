@@ -153,11 +153,11 @@ def test_hiding_changes_nothing_in_place() -> None:
 
 def test_opacity_and_view_count_no_colours_anew(pfv: PFV) -> None:
     pfv.render(sharing="inclusive")
-    kept = len(pfv.cache)
+    kept = len(pfv.store.cache)
     pfv.render(sharing="inclusive", opacity=0.1, view="split", split=0.2)
-    assert len(pfv.cache) == kept
+    assert len(pfv.store.cache) == kept
     pfv.render(sharing="inclusive", sigma=2.0)
-    assert len(pfv.cache) == kept + 1
+    assert len(pfv.store.cache) == kept + 1
 
 
 def test_colours_are_hidden_on_images_that_are_painted_part_by_part(

@@ -11,7 +11,8 @@ from torch import Tensor
 from pfv_widgets.engine.colouring import similarity
 from pfv_widgets.engine.colouring.colour_maps import PIN_NEUTRAL, pin_colours
 from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, paint_similarity
-from pfv_widgets.engine.pipeline.functional import features_of, heatmaps_from_activations
+from pfv_widgets.engine.pca.features import features_of
+from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -55,7 +56,7 @@ def alike(maps: Tensor, image: int, cell: tuple[int, int]) -> Tensor:
 def test_similarity_is_the_cosine_about_the_mean(pfv: PFV) -> None:
     found = pfv.similarity(PINS)
     assert found.shape == (3, 4, 8, 10)
-    caught = pfv.captured(pfv.default_layer)[0]
+    caught = pfv.store.captured(pfv.default_layer)[0]
     activations = caught.maps + caught.offset[:, None, None]
     np.testing.assert_allclose(found, slowly(activations, PINS), atol=2e-5)
     assert float(found.abs().max()) <= 1
@@ -192,7 +193,7 @@ def test_pins_paint_similarity_and_leave_scores_and_basis_alone(pfv: PFV) -> Non
 
 
 def test_pins_on_given_activations_paint_the_same_as_on_a_network(pfv: PFV) -> None:
-    features = pfv.captured(pfv.default_layer)[0]
+    features = pfv.store.captured(pfv.default_layer)[0]
     maps = features.maps + features.offset[:, None, None]
     found = heatmaps_from_activations([maps], Settings(pins=PINS), size=(32, 40))
     expected = pfv.render(pins=PINS).heatmaps
@@ -208,6 +209,6 @@ def test_pin_in_a_spoilt_image_paints_nothing(maps: Tensor) -> None:
 
 def test_places_are_compared_once_for_each_cell(pfv: PFV) -> None:
     pfv.similarity([(0, 0.51, 0.51)])
-    kept = len(pfv.cache)
+    kept = len(pfv.store.cache)
     pfv.similarity([(0, 0.52, 0.52)])
-    assert len(pfv.cache) == kept
+    assert len(pfv.store.cache) == kept

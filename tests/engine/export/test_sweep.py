@@ -103,7 +103,7 @@ def test_sweep_leaves_what_is_shown_as_it_was(pfv: PFV, over: str) -> None:
 def test_sweep_starts_from_the_colours_that_are_shown(pfv: PFV) -> None:
     shown = pfv.render(images=(1.0, 0.0, 0.0, 0.0))
     turned = shown.basis.arranged((-2, 3, -1))
-    pfv._last[shown.layer] = pfv._anchors[shown.layer] = turned
+    pfv.colours = pfv.colours.shown(shown.layer, turned)
     one = frames(list(sweep(pfv, Settings(images=(1.0, 0.0, 0.0, 0.0)), "sigma", [1.0])))[0]
     assert torch.allclose(one.basis.components, turned.components, atol=1e-4)
 
@@ -134,7 +134,7 @@ def test_arrangement_finds_swapped_and_turned_components() -> None:
 
 
 def test_cancelling_ends_a_forward_pass_half_way(pfv: PFV) -> None:
-    pfv.chunk_size = 1
+    pfv.store.chunk_size = 1
     asked: list[bool] = []
 
     def cancelled() -> bool:

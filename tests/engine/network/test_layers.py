@@ -17,7 +17,7 @@ def listed(network: nn.Module, side: int = 32) -> PFV:
 
 
 def chain(pfv: PFV, layer: str | None = None) -> list[str]:
-    return [one.name for one in pfv._listing.chain(pfv.layer(layer).name)]
+    return [one.name for one in pfv.store.chain(pfv.layer(layer).name)]
 
 
 def test_layers_stand_in_forward_order_with_kind_and_shape() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -67,7 +68,7 @@ def test_none_is_a_result_too() -> None:
 def test_stage_is_kept_by_its_name_and_arguments() -> None:
     class Works:
         def __init__(self) -> None:
-            self.cache = ByteBoundedCache(1000)
+            self.cache, self.lock = ByteBoundedCache(1000), threading.RLock()
             self.calls: list[tuple[str, int, int]] = []
 
         @stage

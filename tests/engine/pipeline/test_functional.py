@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.pipeline.functional import few, heatmaps_from_activations
+from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
@@ -97,13 +97,13 @@ def test_activations_that_cannot_be_used_are_named(
 
 @pytest.mark.parametrize("value", [0.0, 5.0, -3e3])
 def test_constant_activations_are_an_error(value: float) -> None:
-    with pytest.raises(PFVValueError, match="the same activations at every place"):
+    with pytest.raises(PFVValueError, match="the same activations at every position"):
         heatmaps_from_activations([torch.full((2, 5, 4, 4), value)])
 
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((2, 2, 4, 4), "has 2 channels .* at most 2"), ((1, 9, 1, 3), "3 places in 1 images.* 2")],
+    [((2, 2, 4, 4), "has 2 channels .* at most 2"), ((1, 9, 1, 3), "3 positions in 1 images.* 2")],
 )
 def test_fewer_channels_or_places_than_components_are_told(
     shape: tuple[int, ...], words: str
@@ -204,8 +204,3 @@ def test_double_precision_is_kept() -> None:
     assert frame.basis.components.dtype == torch.float64
     expected = reference.heatmaps(maps, frame.scores, "flat", (20, 16))
     np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-9)
-
-
-def test_few_indices_are_written_out_and_many_counted() -> None:
-    assert few([1, 4]) == "1, 4"
-    assert few(range(9)) == "0, 1, 2, 3, 4, 5 and 3 more"

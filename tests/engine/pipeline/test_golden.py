@@ -11,9 +11,10 @@ import torch
 import torchvision
 from torch import nn
 
+from pfv_widgets.engine.colouring.heatmaps import paint
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations, paint
+from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from tests.reference import aligned, heatmaps, principal_components, project

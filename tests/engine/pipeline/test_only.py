@@ -9,6 +9,7 @@ import torch
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
+from pfv_widgets.engine.pipeline.feature_store import FeatureStore
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import SHARINGS
 from tests.networks import blobs, tiny
@@ -110,21 +111,21 @@ def test_zoom_takes_no_memory_for_the_other_images(weighting: str, sharing: str)
 
 def test_zoom_into_the_next_image_measures_nothing_anew(pfv: PFV) -> None:
     pfv.render(size=(300, 300), only=[1])
-    kept = len(pfv.cache)
+    kept = len(pfv.store.cache)
     pfv.render(size=(300, 300), only=[2])
-    assert len(pfv.cache) == kept + 1  # the factors of the second image
+    assert len(pfv.store.cache) == kept + 1  # the factors of the second image
 
 
 def test_statistics_are_those_at_the_size_of_the_images_at_most(pfv: PFV) -> None:
     asked = []
-    spread = PFV.spread.__wrapped__  # type: ignore[attr-defined] # by functools
+    spread = FeatureStore.spread.__wrapped__  # type: ignore[attr-defined] # by functools
 
     def spied(*arguments: Any) -> Any:
         asked.append(arguments[-1])
         return spread(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PFV, "spread", spied)
+        patch.setattr(FeatureStore, "spread", spied)
         pfv.render(size=(640, 30))
         pfv.render(size=(20, 30), only=[0])
         pfv.render(size=(20, 30))

@@ -155,14 +155,14 @@ def test_little_memory_gives_the_same_pictures_within_its_bound(
     rich, poor = (PFV(network, images, device="cpu", memory=m) for m in (2 << 30, memory))
     for changes in ({}, {"layer": "4"}, {"components": 5}, {"images": (1, 0, 1, 1)}, {}):
         same(poor.render(**changes), rich.render(**changes))
-        assert poor.cache.nbytes <= memory or len(poor.cache) == 1
-    assert rich.cache.nbytes > 20_000
+        assert poor.store.cache.nbytes <= memory or len(poor.store.cache) == 1
+    assert rich.store.cache.nbytes > 20_000
 
 
 def test_closing_frees_all_and_the_next_picture_is_the_same(pfv: PFV) -> None:
     before = pfv.render()
     pfv.close()
-    assert (len(pfv.cache), pfv.cache.nbytes) == (0, 0)
+    assert (len(pfv.store.cache), pfv.store.cache.nbytes) == (0, 0)
     same(pfv.render(), before)
 
 
@@ -233,7 +233,7 @@ def test_components_are_bounded_by_the_places_of_the_images_with_a_weight() -> N
     network = nn.Sequential(nn.Conv2d(3, 9, 16, 16), nn.ReLU())
     pfv = PFV(network, blobs(2), device="cpu")
     assert pfv.render(layer="0", components=7).scores.shape == (2, 7, 2, 2)
-    with pytest.raises(PFVValueError, match=r"4 places in 1 images: choose at most 3"):
+    with pytest.raises(PFVValueError, match=r"4 positions in 1 images: choose at most 3"):
         pfv.render(layer="0", components=4, images=(1, 0))
 
 
@@ -243,7 +243,9 @@ def test_constant_layer_is_an_error_that_says_so(value: float) -> None:
     nn.init.zeros_(convolution.weight)
     nn.init.constant_(convolution.bias, value)
     pfv = PFV(nn.Sequential(convolution, nn.Tanh()), blobs(2), device="cpu")
-    with pytest.raises(PFVValueError, match=r"layer='0' has the same activations at every place"):
+    with pytest.raises(
+        PFVValueError, match=r"layer='0' has the same activations at every position"
+    ):
         pfv.render(layer="0")
 
 

@@ -260,7 +260,7 @@ def test_closing_while_one_is_left_out_ends_cleanly(
     assert thread is not None
     assert not thread.is_alive()
     assert batch.progress.value < 12
-    assert len(explorer.pfv.cache) == 0
+    assert len(explorer.pfv.store.cache) == 0
     assert reported == []
     opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
     assert opened_ids <= recorded.closed

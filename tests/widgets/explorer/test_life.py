@@ -138,7 +138,7 @@ def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
     thread = explorer._painter._worker._thread
     assert thread is not None
     explorer.close()
-    assert len(explorer.pfv.cache) == 0
+    assert len(explorer.pfv.store.cache) == 0
     thread.join(10)
     assert not thread.is_alive()
     opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
@@ -174,7 +174,7 @@ def test_close_waits_for_the_frame_in_work(
     assert begun.wait(10)
     threading.Timer(0.1, go.set).start()
     explorer.close()
-    assert len(explorer.pfv.cache) == 0
+    assert len(explorer.pfv.store.cache) == 0
     last = recorded.messages[-1]
     assert last[0] == "comm_close"
     assert not is_error(explorer)
@@ -222,7 +222,7 @@ def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
     for layer in explorer.pfv.layers:
         explorer.settings = replace(explorer.settings, layer=layer.name)
         assert explorer.wait(60)
-    kept = [weakref.ref(value) for value in tensors(explorer.pfv.cache)]
+    kept = [weakref.ref(value) for value in tensors(explorer.pfv.store.cache)]
     assert len(kept) > 5
     explorer.close()
     explorer._painter.frame = None
@@ -232,7 +232,7 @@ def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
 
 def tensors(cache: ByteBoundedCache) -> list[torch.Tensor]:
     """Every tensor in a cache, however deep."""
-    found, waiting = [], [value for value, _ in cache._kept.values()]
+    found, waiting = [], cache.values()
     while waiting:
         one = waiting.pop()
         if isinstance(one, torch.Tensor):

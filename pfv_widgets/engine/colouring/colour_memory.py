@@ -1,0 +1,59 @@
+"""Which component has which colour and sign, remembered from picture to picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+
+Arrangement = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ColourMemory:
+    """The bases that colours refer to; a value: what is shown gives a new one.
+
+    Attributes
+    ----------
+    anchors
+        Layer → the basis that its colours refer to first of all.
+    previous
+        Layer → the basis shown last.
+    """
+
+    anchors: Mapping[str, PrincipalBasis] = field(default_factory=dict)
+    previous: Mapping[str, PrincipalBasis] = field(default_factory=dict)
+
+    def arranged(
+        self, layer: str, basis: PrincipalBasis, number: int, *, stable: bool = True
+    ) -> tuple[Arrangement, ColourMemory]:
+        """Return order and signs in which the colours of a layer hold still, and the new memory.
+
+        Parameters
+        ----------
+        basis
+            By falling variance.
+        number
+            How many components are shown.
+        stable
+            False: they keep the order of variance, and the memory begins anew with them.
+        """
+        last = self.previous.get(layer) if stable else None
+        anchor = self.anchors.get(layer) if stable else None
+        arrangement = basis.matching(last, number, anchor)
+        shown = basis.arranged(arrangement)
+        memory = replace(
+            self,
+            previous={**self.previous, layer: shown if last is None else shown.followed_by(last)},
+            anchors={**self.anchors, layer: shown if anchor is None else anchor.followed_by(shown)},
+        )
+        return arrangement, memory
+
+    def anchored(self, layer: str, basis: PrincipalBasis) -> ColourMemory:
+        """Return a memory in which the colours of a layer refer to ``basis``."""
+        return replace(self, anchors={**self.anchors, layer: basis})
+
+    def shown(self, layer: str, basis: PrincipalBasis) -> ColourMemory:
+        """Return a memory as if ``basis`` alone had been shown of a layer."""
+        return replace(self.anchored(layer, basis), previous={**self.previous, layer: basis})

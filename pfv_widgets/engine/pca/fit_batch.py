@@ -1,0 +1,117 @@
+"""The principal components of the images of a batch, each with its weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_maps, fit_moments
+from pfv_widgets.engine.pca.features import Features
+from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.progress import Report, silent
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.validation import few
+
+Weights = tuple[float, ...]
+
+
+def fit_batch(
+    features: Features,
+    moments: Moments | None,
+    weights: Weights,
+    number: int,
+    *,
+    start: Tensor | None = None,
+    layer: str = "",
+    report: Report = silent,
+) -> PrincipalBasis:
+    """Fit the first ``number`` components to the images with a weight.
+
+    Parameters
+    ----------
+    moments
+        Of each image, or of all pooled into one group; None: they are collected here.
+    start
+        Vectors near the components, ``(m, C)``; they save time.
+    report
+        Called as ``report(done, total)`` with numbers of images while moments are collected.
+
+    Raises
+    ------
+    PFVValueError
+        If the maps are not finite, constant, or smaller than ``number`` components need.
+    """
+    where = f"layer={layer!r}" if layer else "activations"
+    _check(features, weights, number, where)
+    largest = max(weights)  # divided out: 1e30 would overflow in float32
+    amounts = torch.tensor([weight / largest for weight in weights]).to(features.maps)
+    try:
+        basis = _fitted(features, moments, amounts, number, start=start, report=report)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # documented
+        raise PFVValueError(
+            f"{where} is too large for sums in float32 (largest magnitude "
+            f"{float(features.maps.abs().max()):.3g}). Choose an earlier layer, or scale it down."
+        ) from error
+    basis = replace(
+        basis, mean=basis.mean + features.offset, count=basis.count * largest, layer=layer
+    )
+    size = float((basis.mean.cpu().double() ** 2).sum())
+    if not basis.total_variance > 1e-13 * size:
+        raise PFVValueError(
+            f"{where} has the same activations at every position (variance "
+            f"{basis.total_variance:.3g}): there is no component to show, or its differences "
+            "are too small for float32. Choose another layer, or check the network's weights."
+        )
+    return basis
+
+
+def _check(features: Features, weights: Weights, number: int, where: str) -> None:
+    _, channels, height, width = features.maps.shape
+    used = [index for index, weight in enumerate(weights) if weight > 0]
+    broken = [index for index in features.broken if index in used]
+    if broken:
+        leave_out = f"give {'it' if len(broken) == 1 else 'them'} weight 0 in images=..., "
+        advice = "" if len(broken) == len(used) else leave_out
+        raise PFVValueError(
+            f"{where} is NaN or infinite in image {few(broken)} (counted from 0): {advice}choose "
+            "an earlier layer, run the network in float32, or check its weights."
+        )
+    most = min(channels, len(used) * height * width - 1)
+    if number > most:
+        raise PFVValueError(
+            f"components={number}, but {where} has {channels} channels and "
+            f"{len(used) * height * width} positions in {len(used)} images: choose at most "
+            f"{max(most, 1)}, another layer, or more images."
+        )
+
+
+def _fitted(
+    features: Features,
+    moments: Moments | None,
+    amounts: Tensor,
+    number: int,
+    *,
+    start: Tensor | None,
+    report: Report,
+) -> PrincipalBasis:
+    count, channels, height, width = features.maps.shape
+    if moments is None and int((amounts > 0).sum()) * height * width < channels:
+        return fit_maps(features.maps, amounts, number)
+    moments = moments or _moments_in_chunks(features.maps, amounts, report)
+    pooled = moments.pooled(amounts if len(moments.count) == count else None)
+    return fit_moments(pooled, number, start=start)
+
+
+def _moments_in_chunks(maps: Tensor, weights: Tensor, report: Report) -> Moments:
+    """Pooled moments without the Gram matrix of every single image at once."""
+    pooled: Moments | None = None
+    used = weights.nonzero()[:, 0].tolist()
+    for done, index in enumerate(used):
+        report(done, len(used))
+        one = Moments.of_maps(maps[index : index + 1]).pooled(weights[index : index + 1])
+        pooled = one if pooled is None else pooled.merged(one)
+    report(len(used), len(used))
+    assert pooled is not None  # at least one weight is above zero
+    return pooled

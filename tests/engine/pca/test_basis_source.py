@@ -1,0 +1,127 @@
+"""Bases that are fitted, given and aligned, as the engine uses them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import nn
+
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis_source import AlignedBasis, FittedBasis, rotated_to
+from pfv_widgets.engine.pca.fit_basis import fit_basis
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from tests.networks import blobs, seeded, tiny
+
+LAYER = "6"
+
+
+@pytest.fixture
+def network() -> nn.Sequential:
+    return tiny()
+
+
+@pytest.fixture
+def given(network: nn.Sequential) -> PrincipalBasis:
+    """Of other images than those that are shown."""
+    loader = [blobs(6, seed=5).tensor]
+    return fit_basis(network, loader, LAYER, components=4, device="cpu", progress=False)
+
+
+def test_given_basis_is_used_with_its_mean_and_components(
+    network: nn.Sequential, given: PrincipalBasis
+) -> None:
+    images = blobs(3)
+    frame = PFV(network, images, device="cpu", basis=given).render(components=3)
+    assert frame.layer == LAYER  # the basis says so
+    assert torch.equal(frame.basis.components, given.components[:3])
+    assert torch.equal(frame.basis.mean, given.mean)
+    with torch.no_grad():
+        maps = network[:7](images.tensor)
+    torch.testing.assert_close(frame.scores, replace(given, components=given.components[:3],
+        variances=given.variances[:3]).project(maps), rtol=1e-4, atol=1e-4)  # fmt: skip
+    assert frame.basis_source == "given, made of 1536 feature vectors"
+
+
+def test_given_basis_does_not_depend_on_the_images(
+    network: nn.Sequential, given: PrincipalBasis
+) -> None:
+    pfv = PFV(network, blobs(4), device="cpu", basis=given)
+    for images in (None, (1.0, 0.0, 0.0, 0.0), (0.0, 3.0, 1.0, 1.0)):
+        found = pfv.render(images=images).basis
+        assert torch.equal(found.components, given.components[:3])
+        assert found.explained_variance_ratio.tolist() == pytest.approx(
+            given.explained_variance_ratio[:3].tolist()
+        )
+
+
+def test_frame_without_a_given_basis_says_that_it_is_fitted(network: nn.Sequential) -> None:
+    assert PFV(network, blobs(2), device="cpu").render().basis_source == "fitted to these images"
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "words"),
+    [
+        ({}, {"layer": "8"}, "layer='8': the basis given is of layer '6'"),
+        ({}, {"components": 5}, "components=5: the basis given has 4"),
+        ({"layer": "nowhere"}, None, "basis is of another network.*'nowhere' is not in this netw"),
+        ({"layer": "", "mean": torch.zeros(3)}, {}, "basis has 3 channels and layer .* has 8"),
+    ],
+)
+def test_basis_that_does_not_fit_is_refused_by_name(
+    network: nn.Sequential,
+    given: PrincipalBasis,
+    change: dict[str, Any],
+    settings: dict[str, Any] | None,
+    words: str,
+) -> None:
+    def render() -> None:
+        pfv = PFV(network, blobs(2), device="cpu", basis=replace(given, **change))
+        if settings is not None:
+            pfv.render(**settings)
+
+    with pytest.raises(PFVValueError, match=words):
+        render()
+
+
+@pytest.mark.parametrize("basis", ["basis.npz", 3, torch.eye(1)])
+def test_basis_of_another_type_is_refused(network: nn.Sequential, basis: Any) -> None:
+    with pytest.raises(PFVTypeError, match=r"basis=.*expected a PrincipalBasis"):
+        PFV(network, blobs(1), device="cpu", basis=basis)
+
+
+def test_basis_without_a_name_of_its_layer_fits_any_of_its_channels(
+    network: nn.Sequential, given: PrincipalBasis
+) -> None:
+    pfv = PFV(network, blobs(2), device="cpu", basis=replace(given, layer=""))
+    assert torch.equal(pfv.render(layer="8").basis.components, given.components[:3])
+
+
+def test_rotation_to_a_reference_is_scipys_procrustes() -> None:
+    own, other = (torch.linalg.qr(torch.randn(9, 4, generator=seeded(i))).Q.T for i in range(2))
+    basis, reference = (
+        PrincipalBasis(torch.zeros(9), rows, torch.tensor([4.0, 2, 1, 0.5]), 9.0, 10)
+        for rows in (own, other)
+    )
+    rotation, _ = scipy.linalg.orthogonal_procrustes(own.T.numpy(), other.T.numpy())
+    found = rotated_to(basis, reference)
+    np.testing.assert_allclose(found.components.numpy(), (own.T.numpy() @ rotation).T, atol=1e-5)
+    covariance = own.T @ torch.diag(basis.variances) @ own
+    expected = (found.components @ covariance @ found.components.T).diagonal()
+    torch.testing.assert_close(found.variances, expected)
+
+
+def test_aligned_basis_undoes_a_rotation_and_keeps_the_subspace(network: nn.Sequential) -> None:
+    images = blobs(4)
+    plain = PFV(network, images, device="cpu").render(components=3).basis
+    turned = torch.linalg.qr(torch.randn(3, 3, generator=seeded())).Q @ plain.components
+    source = AlignedBasis(replace(plain, components=turned), FittedBasis())
+    frame = PFV(network, images, device="cpu", basis=source).render(components=3)
+    torch.testing.assert_close(frame.basis.components, turned, rtol=0, atol=1e-5)
+    assert frame.basis_source == "fitted to these images, aligned to another basis"
+    assert float(frame.basis.variances.sum()) == pytest.approx(float(plain.variances.sum()))

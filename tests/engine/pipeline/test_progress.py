@@ -1,0 +1,93 @@
+"""What a picture says while it is made, and what is left when it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.progress import Cancelled, Progress
+from tests.networks import blobs, counted, tiny
+
+
+@pytest.fixture
+def pfv() -> PFV:
+    return PFV(tiny(), blobs(5), device="cpu", chunk_size=1)
+
+
+def test_every_chunk_of_the_forward_pass_is_reported(pfv: PFV) -> None:
+    told: list[Progress] = []
+    pfv.on_progress = told.append
+    pfv.render(layer="4")
+    passes = [one for one in told if one.stage == "Running the network"]
+    assert [one.done for one in passes] == [0, 1, 2, 3, 4, 5]
+    assert {(one.total, one.unit) for one in passes} == {(5, "images")}
+    assert str(passes[2]) == "Running the network: 2 of 5 images"
+
+
+def stopping(after: int) -> tuple[list[Progress], Callable[[Progress], None]]:
+    told: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        told.append(progress)
+        if len(told) > after:
+            raise Cancelled
+
+    return told, stop
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_picture_can_be_stopped_at_each_report_and_made_afterwards(wide: bool) -> None:
+    network, images = tiny(channels=1030 if wide else 8), blobs(3, 16)
+    expected = PFV(network, images, device="cpu").render(layer="4")
+    told: list[Progress] = []
+    PFV(network, images, device="cpu", chunk_size=1).render(layer="4", on_progress=told.append)
+    for after in range(len(told)):
+        pfv = PFV(network, images, device="cpu", chunk_size=1)
+        before = pfv.colours
+        with pytest.raises(Cancelled):
+            pfv.render(layer="4", on_progress=stopping(after)[1])
+        assert pfv.colours is before
+        torch.testing.assert_close(pfv.render(layer="4").heatmaps, expected.heatmaps)
+
+
+def test_stopped_picture_goes_on_from_the_stages_that_are_finished() -> None:
+    network = tiny(channels=1030)  # too many for moments that are kept
+    pfv = PFV(network, blobs(3, 24), device="cpu", chunk_size=1)
+
+    def stop(progress: Progress) -> None:
+        if progress.stage != "Running the network":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pfv.render(layer="1", on_progress=stop)
+    with counted(network) as ran:
+        pfv.render(layer="1")
+    assert ran == []
+
+
+def test_network_comes_back_as_it_was_after_a_stop(pfv: PFV) -> None:
+    network: nn.Module = pfv.model
+    network.train()
+    hooks = [len(module._forward_hooks) for module in network.modules()]
+    with pytest.raises(Cancelled):
+        pfv.render(layer="4", on_progress=stopping(2)[1])
+    assert all(module.training for module in network.modules())
+    assert [len(module._forward_hooks) for module in network.modules()] == hooks
+
+
+def test_callback_of_one_picture_takes_the_place_of_the_others(pfv: PFV) -> None:
+    ever: list[Progress] = []
+    images: list[tuple[int, int]] = []
+    once: list[Progress] = []
+    pfv.on_progress = ever.append
+    pfv.progress = lambda done, total: images.append((done, total))
+    pfv.render(layer="4", on_progress=once.append)
+    assert (ever, images) == ([], [])
+    assert once
+    pfv.render(layer="8")
+    assert ever
+    assert images[-1] == (5, 5)
