@@ -3,30 +3,95 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: no test opens a window
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+LIMIT = 5.0  # seconds of processor time that a test may take without a marker
+LONG = ("browser", "all", "slow")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also run the tests marked `all`")
+    parser.addoption("--rest", action="store_true", help="run only what --all adds")
     parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
 
 
+@pytest.hookimpl(optionalhook=True)  # only where pytest-xdist is there
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    from tests.workers import FilesTogether
+
+    return FilesTogether(config, log)
+
+
+@pytest.hookimpl(trylast=True)  # the browser's own conftest marks its tests before
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Browser tests come last: the quick ones fail first, and Playwright's event loop,
-    which stays in this thread while a browser is open, is in nobody's way.
+    """Choose what runs, and in which order.
+
+    In one process browser tests come last: the quick ones fail first. Several workers begin with
+    them, since they take longest. Playwright's event loop is closed in between: see there.
     """
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    rest, everything = config.getoption("--rest"), config.getoption("--all")
+    unwanted = [item for item in items if not is_wanted(item, everything=everything, rest=rest)]
+    if unwanted:
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if item not in set(unwanted)]
+    several_workers = hasattr(config, "workerinput")
+    tests_of = Counter(item.path for item in items)
+    if several_workers:  # large files first, so that all workers end at about the same time
+        items.sort(key=lambda item: (-tests_of[item.path], item.path))
+    items.sort(key=lambda item: is_marked(item, "browser") is not several_workers)
     if not config.getoption("--slow"):
         skip = pytest.mark.skip(reason="takes minutes: run with --slow")
         for item in items:
-            if item.get_closest_marker("slow"):
+            if is_marked(item, "slow"):
                 item.add_marker(skip)
+
+
+def is_marked(item: pytest.Item, *names: str) -> bool:
+    return any(item.get_closest_marker(name) for name in names)
+
+
+def is_wanted(item: pytest.Item, *, everything: bool, rest: bool) -> bool:
+    if rest:
+        return is_marked(item, "all")
+    return everything or not is_marked(item, "all")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that takes too long for all who run the suite, and has no marker that says so.
+
+    Processor time, of this process and of those that it waited for: a busy machine adds little.
+    """
+    begin = processor_time()
+    result = yield
+    seconds = processor_time() - begin
+    if seconds > LIMIT and not is_marked(item, *LONG):
+        pytest.fail(
+            f"took {seconds:.1f} s of processor time, of {LIMIT:.0f} s: make it smaller, or mark "
+            f"it as one of {', '.join(LONG)}",
+            pytrace=False,
+        )
+    return result
+
+
+def processor_time() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,7 +1,8 @@
-"""Set everything up on a fresh machine and run all tests: `python3 tests/run.py`.
+"""Set everything up on a fresh machine and test the package: `python3 tests/run.py`.
 
-Standard library only. Extra arguments go to pytest, for example `tests/run.py -k basis`;
-without any, all tests run on several cores, those in the browser after the others.
+Standard library only. It runs what tells whether the product works, on several cores, with lint
+and types beside it; `--all` adds what takes longer, `--slow` what takes many minutes. Arguments
+that are not its own go to pytest, in one process: `tests/run.py -k basis`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-test"
 STAMP = VENV / "installed.txt"
+
+CHECKERS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "--diff", "."),
+    ("mypy",),
+    ("lint-imports",),
+)
+LOW_PRIORITY = ("nice", "-n", "10") if os.name == "posix" else ()
+SLOWEST = 25  # tests whose times are listed
 
 COMMANDS = (
     "chromium",
@@ -233,31 +244,88 @@ def provide_browser(python: Path) -> Path | None:
     return None
 
 
+# -------------------------------------------------------------------------------- checkers
+
+
+class Checkers(threading.Thread):
+    """Lint, format, types and imports, one after the other beside the tests."""
+
+    def __init__(self, python: Path) -> None:
+        super().__init__(daemon=True)
+        self._folder = python.parent
+        self._complaints: dict[str, str] = {}
+
+    def run(self) -> None:
+        for arguments in CHECKERS:
+            tool = shutil.which(arguments[0], path=str(self._folder))
+            name = " ".join(arguments)
+            if tool is None:
+                self._complaints[name] = f"it is not installed in {self._folder}"
+                continue
+            done = subprocess.run(
+                [*LOW_PRIORITY, tool, *arguments[1:]],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+            )
+            if done.returncode:
+                self._complaints[name] = done.stdout
+
+    def report(self) -> int:
+        """Wait for the last one, print what they complain of, and return an exit status."""
+        self.join()
+        for name, output in self._complaints.items():
+            print(output)
+            say(f"`{name}` complains: see above")
+        if not self._complaints:
+            say(f"no complaint of {', '.join(arguments[0] for arguments in CHECKERS)}")
+        return 1 if self._complaints else 0
+
+
 # ------------------------------------------------------------------------------------ main
 
 
-def main(arguments: Sequence[str]) -> int:
+def read(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the options, and what is left for pytest."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--all", action="store_true", help="run also what takes longer")
+    parser.add_argument("--rest", action="store_true", help="run only what --all adds")
+    parser.add_argument("--slow", action="store_true", help="run also what takes many minutes")
     parser.add_argument("--no-install", action="store_true", help="use this Python as it is")
     parser.add_argument("--check-browser", action="store_true", help="print the browser and exit")
-    options, for_pytest = parser.parse_known_args(arguments)
+    return parser.parse_known_args(arguments)
+
+
+def pytest_environment(browser: Path | None) -> dict[str, str]:
+    """Return the environment of the tests: the browser, one thread for each worker."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a dozen processes import the same files
+    return environment | ({"PFV_CHROMIUM": str(browser)} if browser else {})
+
+
+def main(arguments: Sequence[str]) -> int:
+    options, for_pytest = read(arguments)
     python = Path(sys.executable) if options.no_install else install()
     browser = find_browser(python) if options.no_install else provide_browser(python)
     say(f"browser: {browser}" if browser else NO_BROWSER)
     if options.check_browser:
         return 0 if browser else 1
-    environment = {**os.environ, **({"PFV_CHROMIUM": str(browser)} if browser else {})}
-    pytest = [str(python), "-m", "pytest"]
+    chosen = [f"--{name}" for name in ("all", "rest", "slow") if getattr(options, name)]
+    pytest = [str(python), "-m", "pytest", *chosen]
+    environment = pytest_environment(browser)
     if for_pytest:
         return subprocess.call([*pytest, *for_pytest], cwd=ROOT, env=environment)
-    cores = max(2, min(os.cpu_count() or 2, 8))
-    lean = {**environment, "OMP_NUM_THREADS": "1"}  # each worker has a core of its own
-    parts = (
-        ["-m", "not browser", "-n", str(cores), "--dist", "worksteal"],
-        ["-m", "browser", "-n", str(max(2, cores // 2)), "--dist", "loadfile"],
-    )
-    codes = [subprocess.call([*pytest, *part], cwd=ROOT, env=lean) for part in parts]
-    return next((code for code in codes if code), 0)
+    checkers = None if options.rest else Checkers(python)
+    if checkers:
+        checkers.start()
+    workers = max(2, min(os.cpu_count() or 2, 8))
+    suite = [*pytest, "-n", str(workers), f"--durations={SLOWEST}"]
+    code = subprocess.call(suite, cwd=ROOT, env=environment)
+    return (checkers.report() if checkers else 0) or code
 
 
 if __name__ == "__main__":

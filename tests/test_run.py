@@ -125,25 +125,72 @@ def test_command_succeeds_or_fails_with_its_exit_status() -> None:
     assert not run.run_limited(["no-such-program"], 60)
 
 
-def test_arguments_that_are_not_its_own_go_to_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[list[str]] = []
-    monkeypatch.setattr(run, "find_browser", lambda _: Path("browser"))
-    monkeypatch.setattr(run.subprocess, "call", lambda command, **_: calls.append(command) or 5)
-    assert run.main(["--no-install", "-k", "basis", "-x"]) == 5
-    assert calls == [[sys.executable, "-m", "pytest", "-k", "basis", "-x"]]
-
-
-@pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((1, 0), 1), ((0, 1), 1), ((2, 1), 2)])
-def test_whole_suite_runs_on_several_cores_in_the_browser_last(
-    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], code: int
-) -> None:
-    calls = []
-    left = iter(codes)
-    monkeypatch.setattr(
-        run.subprocess, "call", lambda command, **_: calls.append(command) or next(left)
-    )
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of pytest, in place of running them."""
+    commands: list[list[str]] = []
     monkeypatch.setenv("PFV_CHROMIUM", "/no/such/browser")
-    assert run.main(["--no-install"]) == code
-    marked = [command[command.index("-m", 2) + 1] for command in calls]
-    assert marked == ["not browser", "browser"]
-    assert all("-n" in command for command in calls)
+    monkeypatch.setattr(run.subprocess, "call", lambda command, **_: commands.append(command) or 5)
+    return commands
+
+
+def test_arguments_that_are_not_its_own_go_to_pytest_in_one_process(calls: list[list[str]]) -> None:
+    assert run.main(["--no-install", "--slow", "-k", "basis", "-x"]) == 5
+    assert calls == [[sys.executable, "-m", "pytest", "--slow", "-k", "basis", "-x"]]
+
+
+@pytest.mark.parametrize("checkers", [0, 1])
+def test_suite_runs_once_on_several_cores_with_the_checkers_beside_it(
+    monkeypatch: pytest.MonkeyPatch, calls: list[list[str]], checkers: int
+) -> None:
+    monkeypatch.setattr(run.Checkers, "start", lambda _: None)
+    monkeypatch.setattr(run.Checkers, "report", lambda _: checkers)
+    assert run.main(["--no-install"]) == (checkers or 5)
+    [suite] = calls
+    assert "-n" in suite
+
+
+def test_rest_is_run_without_the_checkers(
+    monkeypatch: pytest.MonkeyPatch, calls: list[list[str]]
+) -> None:
+    monkeypatch.setattr(run.Checkers, "start", lambda _: pytest.fail("they have run before"))
+    assert run.main(["--no-install", "--rest"]) == 5
+    assert "--rest" in calls[0]
+
+
+@posix_only
+def test_checker_that_complains_is_reported_with_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python = executable(tmp_path / "python")
+    executable(tmp_path / "good")
+    executable(tmp_path / "bad", "#!/bin/sh\necho line 3 is long\nexit 1\n")
+    monkeypatch.setattr(run, "CHECKERS", (("good", "-q"), ("bad", "check"), ("absent",)))
+    checkers = run.Checkers(python)
+    checkers.start()
+    assert checkers.report() == 1
+    told = capsys.readouterr().out
+    assert "line 3 is long\n" in told
+    assert "`bad check` complains" in told
+    assert "`absent` complains" in told
+    assert "good" not in told
+
+
+@posix_only
+def test_checkers_without_a_complaint_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executable(tmp_path / "good")
+    monkeypatch.setattr(run, "CHECKERS", (("good", "-q"),))
+    checkers = run.Checkers(executable(tmp_path / "python"))
+    checkers.start()
+    assert checkers.report() == 0
+    assert "no complaint of good" in capsys.readouterr().out
+
+
+def test_tests_get_one_thread_each_and_compiled_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = run.pytest_environment(Path("chosen"))
+    assert environment["PFV_CHROMIUM"] == "chosen"
+    assert environment["OMP_NUM_THREADS"] == "1"
+    assert "PYTHONDONTWRITEBYTECODE" not in environment

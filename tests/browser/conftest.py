@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -9,30 +10,21 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import count
 from pathlib import Path
 
-import nbformat
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
 
 from tests.browser.lab import LabPage
 from tests.browser.notebook7 import Notebook7Page
 from tests.browser.server import JupyterServer
+from tests.browser.session import BrowserSession
 from tests.browser.widget_page import WidgetPage
-from tests.run import NO_BROWSER, find_browser
 
 HERE = Path(__file__).parent
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-)
 numbers = count(1)
 expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
-console_key = pytest.StashKey[list[str]]()
-context_key = pytest.StashKey[BrowserContext]()
+session_key = pytest.StashKey[BrowserSession]()
+contexts_key = pytest.StashKey[list[BrowserContext]]()
+failed_key = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,21 +40,24 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep what the browser showed when a test fails, and say where."""
     report = yield
-    context = item.stash.get(context_key, None)
-    if report.when != "teardown" and report.failed and context is not None:
-        folder = keep_evidence(item, context)
-        report.sections.append(("browser", f"screenshots and console log: {folder}"))
+    contexts = item.stash.get(contexts_key, [])
+    if report.when != "teardown" and report.failed:
+        item.stash[failed_key] = True
+        if contexts:
+            folder = keep_evidence(item, contexts)
+            report.sections.append(("browser", f"screenshots and console log: {folder}"))
     return report
 
 
-def keep_evidence(item: pytest.Item, context: BrowserContext) -> Path:
+def keep_evidence(item: pytest.Item, contexts: list[BrowserContext]) -> Path:
     base = os.environ.get("PFV_ARTIFACTS")
     name = re.sub(r"\W+", "-", item.name)
     if base:
         Path(base).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
-    lines = item.stash[console_key]
-    for number, page in enumerate(context.pages):
+    lines = item.config.stash[session_key].console
+    pages = [page for context in contexts for page in context.pages]
+    for number, page in enumerate(pages):
         try:
             page.screenshot(path=folder / f"page-{number}.png", timeout=10_000)
         except Error as error:
@@ -71,27 +66,44 @@ def keep_evidence(item: pytest.Item, context: BrowserContext) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    """One Jupyter server for all browser tests."""
-    server = JupyterServer(tmp_path_factory.mktemp("jupyter"))
-    server.start()
-    yield server
-    server.stop()
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Close the browser when other tests follow: Playwright's event loop stays in this thread."""
+    follows = nextitem is not None and nextitem.get_closest_marker("browser") is not None
+    session = item.config.stash.get(session_key, None)
+    if session is not None and not follows:
+        session.close()
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all browser tests."""
-    path = find_browser()
-    if path is None and os.environ.get("CI"):
-        pytest.fail(NO_BROWSER)
-    if path is None:
-        pytest.skip(NO_BROWSER)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=120_000)
-        yield chromium
-        chromium.close()
+def browser_session(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> BrowserSession:
+    """The server and the browser of this process; closed when other tests follow."""
+    session = BrowserSession(tmp_path_factory.mktemp("jupyter"))
+    request.config.stash[session_key] = session
+    return session
+
+
+@pytest.fixture
+def watched(
+    request: pytest.FixtureRequest, browser_session: BrowserSession
+) -> list[BrowserContext]:
+    """The profiles that a test uses: what they show and say is kept where it fails."""
+    browser_session.console.clear()
+    return request.node.stash.setdefault(contexts_key, [])
+
+
+@pytest.fixture
+def jupyter(browser_session: BrowserSession) -> JupyterServer:
+    """The Jupyter server of all browser tests."""
+    return browser_session.server
+
+
+@pytest.fixture
+def browser(browser_session: BrowserSession) -> Browser:
+    """The Chromium of all browser tests."""
+    return browser_session.browser
 
 
 @pytest.fixture
@@ -102,52 +114,76 @@ def density() -> float:
 
 @pytest.fixture
 def browser_context(
-    browser: Browser, request: pytest.FixtureRequest, density: float
+    browser_session: BrowserSession, watched: list[BrowserContext], density: float
 ) -> Iterator[BrowserContext]:
-    """The tabs of one test; what their consoles say is kept for a failure."""
-    lines = request.node.stash.setdefault(console_key, [])
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, device_scale_factor=density
-    )
-    request.node.stash[context_key] = context
-    context.set_default_timeout(120_000)
-    context.on("console", lambda message: lines.append(f"{message.type}: {message.text}"))
-    context.on("weberror", lambda error: lines.append(f"uncaught: {error.error}"))
+    """A profile for one test alone."""
+    context = browser_session.new_context(density)
+    watched.append(context)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(browser_context: BrowserContext) -> Page:
-    """A tab of 1280 × 900 pixels."""
+    """A page of 1280 × 900 pixels, in a profile of its own."""
     return browser_context.new_page()
 
 
 @pytest.fixture
-def notebook(jupyter: JupyterServer) -> Iterator[Callable[[list[str]], str]]:
-    """Write a notebook of code cells where the server finds it; afterwards end its kernel."""
+def shared_context(
+    request: pytest.FixtureRequest, browser_session: BrowserSession, watched: list[BrowserContext]
+) -> Iterator[BrowserContext]:
+    """The profile of all pages that Jupyter serves; afterwards only an empty Lab is open in it."""
+    watched.append(browser_session.context)
+    yield browser_session.context
+    browser_session.tidy(spoilt=request.node.stash.get(failed_key, False))
+
+
+@pytest.fixture
+def notebook(jupyter: JupyterServer) -> Callable[[list[str]], str]:
+    """Write a notebook of code cells where the server finds it."""
 
     def write(cells: list[str]) -> str:
         name = f"test-{next(numbers)}.ipynb"
-        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(book, jupyter.notebooks / name)
+        (jupyter.notebooks / name).write_text(json.dumps(notebook_of(cells)), "utf-8")
         return name
 
-    yield write
-    jupyter.end_kernels()
+    return write
+
+
+def notebook_of(cells: list[str]) -> dict[str, object]:
+    """Return the JSON of a notebook: nbformat takes seconds to import."""
+    empty = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        "cells": [{**empty, "id": f"cell-{i}", "source": text} for i, text in enumerate(cells)],
+    }
 
 
 @pytest.fixture
 def lab(
-    jupyter: JupyterServer, page: Page, notebook: Callable[[list[str]], str]
+    request: pytest.FixtureRequest,
+    browser_session: BrowserSession,
+    shared_context: BrowserContext,
+    notebook: Callable[[list[str]], str],
+    density: float,
 ) -> Callable[[list[str]], LabPage]:
-    """Open code cells as a notebook in JupyterLab and run them: `lab(["1 + 1"])`."""
+    """Open code cells as a notebook in JupyterLab and run them: `lab(["1 + 1"])`.
+
+    The page of Lab is that of the test before; a test marked `own_page` has one of its own.
+    """
+    own = density != 1 or request.node.get_closest_marker("own_page") is not None
+    page = request.getfixturevalue("page") if own else None
 
     def open_and_run(cells: list[str]) -> LabPage:
         name = notebook(cells)
-        opened = LabPage(page, jupyter, name)
-        opened.open(name.removesuffix(".ipynb"))
+        opened = LabPage(page or browser_session.lab, browser_session.server, name)
+        if page:
+            opened.open(name.removesuffix(".ipynb"))
+        else:
+            opened.open_notebook()
         opened.run_all()
         return opened
 
@@ -156,12 +192,14 @@ def lab(
 
 @pytest.fixture
 def notebook7(
-    jupyter: JupyterServer, page: Page, notebook: Callable[[list[str]], str]
+    jupyter: JupyterServer,
+    shared_context: BrowserContext,
+    notebook: Callable[[list[str]], str],
 ) -> Callable[[list[str]], Notebook7Page]:
     """Open code cells as a notebook in Notebook 7 and run them."""
 
     def open_and_run(cells: list[str]) -> Notebook7Page:
-        opened = Notebook7Page(page, jupyter, notebook(cells))
+        opened = Notebook7Page(shared_context.new_page(), jupyter, notebook(cells))
         opened.open()
         opened.run_all()
         return opened
@@ -171,11 +209,14 @@ def notebook7(
 
 @pytest.fixture
 def voila(
-    jupyter: JupyterServer, page: Page, notebook: Callable[[list[str]], str]
+    jupyter: JupyterServer,
+    shared_context: BrowserContext,
+    notebook: Callable[[list[str]], str],
 ) -> Callable[[list[str]], WidgetPage]:
     """Serve code cells as a Voila page and wait until its widgets are there."""
 
     def serve(cells: list[str]) -> WidgetPage:
+        page = shared_context.new_page()
         page.goto(jupyter.url(f"voila/render/{notebook(cells)}"), timeout=120_000)
         page.locator(".jupyter-widgets").first.wait_for(state="attached", timeout=120_000)
         return WidgetPage(page)

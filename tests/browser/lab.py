@@ -10,6 +10,8 @@ from playwright.sync_api import Page
 from tests.browser.server import JupyterServer
 from tests.browser.widget_page import WidgetPage
 
+RESTORED = """async () => { await window.jupyterapp.restored; }"""
+
 OPEN = """async (path) => {
   const app = window.jupyterapp;
   await app.restored;
@@ -20,6 +22,20 @@ OPEN = """async (path) => {
   window.testPanel = panel;
 }"""
 
+# Closes what is open without a question, and answers those that are asked; the light theme again.
+CLOSE = """async (theme) => {
+  const { shell, commands } = window.jupyterapp;
+  document.querySelectorAll(".jp-Dialog .jp-mod-reject").forEach((button) => button.click());
+  for (const widget of [...shell.widgets("main")]) {
+    if (widget.context) widget.context.model.dirty = false;
+    widget.dispose();
+  }
+  window.testPanel = null;
+  if (document.body.dataset.jpThemeName !== theme)
+    await commands.execute("apputils:change-theme", { theme });
+}"""
+
+LIGHT = "JupyterLab Light"
 IS_IDLE = """() => window.testPanel?.sessionContext.session?.kernel?.status === "idle" """
 
 RUN_ALL = """async () => {
@@ -107,6 +123,24 @@ WITHIN = """([argument, seconds]) => Promise.race([
 ])"""
 
 
+def call(page: Page, function: str, argument: object = None, timeout: float = 120) -> Any:
+    """Call a JavaScript function of a page; raise where its promise stays open."""
+    return page.evaluate(WITHIN.replace("FUNCTION", function), [argument, timeout])
+
+
+def open_lab(page: Page, server: JupyterServer, workspace: str) -> None:
+    """Load JupyterLab with nothing open, whatever was open in this workspace before."""
+    page.goto(server.url(f"lab/workspaces/{workspace}?reset"))
+    page.wait_for_function("() => window.jupyterapp !== undefined", timeout=180_000)
+    call(page, RESTORED, timeout=180)
+
+
+def close_notebooks(page: Page) -> None:
+    """Close all that is open in JupyterLab."""
+    call(page, CLOSE, LIGHT, timeout=30)
+    page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=LIGHT)
+
+
 class NotebookPage(WidgetPage):
     """A notebook with a kernel, driven through the application object that its page exposes."""
 
@@ -150,10 +184,10 @@ class NotebookPage(WidgetPage):
         self._call(SAVE)
 
     def reload(self) -> None:
-        """Save, reload the page and open the notebook again; the kernel lives on."""
+        """Save, load the page anew and open the notebook again; the kernel lives on."""
         self.save()
-        self.page.reload()
-        self._open_notebook()
+        self._load()
+        self.open_notebook()
 
     def interrupt(self) -> None:
         """Interrupt the kernel as the stop button does."""
@@ -166,13 +200,16 @@ class NotebookPage(WidgetPage):
         self._call("() => window.testRestart")
         self.wait_until_idle()
 
-    def _open_notebook(self) -> None:
+    def open_notebook(self) -> None:
+        """Show the notebook in the application that is loaded, and wait for its kernel."""
         raise NotImplementedError
 
+    def _load(self) -> None:
+        """Load the page anew."""
+        self.page.reload()
+
     def _call(self, function: str, argument: object = None, timeout: float = 120) -> Any:
-        """Call a JavaScript function of the page; raise where its promise stays open."""
-        within = WITHIN.replace("FUNCTION", function)
-        return self.page.evaluate(within, [argument, timeout])
+        return call(self.page, function, argument, timeout)
 
 
 class LabPage(NotebookPage):
@@ -182,11 +219,17 @@ class LabPage(NotebookPage):
         super().__init__(page)
         self._server = server
         self._name = name
+        self._workspace = "tests"
 
     def open(self, workspace: str) -> None:
-        """Open Lab with the notebook and wait for its kernel."""
-        self.page.goto(self._server.url(f"lab/workspaces/{workspace}"))
-        self._open_notebook()
+        """Load Lab, open the notebook and wait for its kernel."""
+        self._workspace = workspace
+        self._load()
+        self.open_notebook()
+
+    def open_notebook(self) -> None:
+        self._call(OPEN, self._name, timeout=180)  # the first kernel waits for torch
+        self.wait_until_idle()
 
     def second_view(self, cell: int = -1) -> None:
         """Show the output of a cell once more, beside the notebook; the last cell by default."""
@@ -204,7 +247,5 @@ class LabPage(NotebookPage):
         self._call(THEME, name)
         self.wait_for("name => document.body.dataset.jpThemeName === name", name)
 
-    def _open_notebook(self) -> None:
-        self.wait_for("() => window.jupyterapp !== undefined", timeout=180)
-        self._call(OPEN, self._name, timeout=180)  # the first kernel waits for torch
-        self.wait_until_idle()
+    def _load(self) -> None:
+        open_lab(self.page, self._server, self._workspace)

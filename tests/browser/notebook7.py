@@ -29,9 +29,9 @@ class Notebook7Page(NotebookPage):
     def open(self) -> None:
         """Open the notebook and wait for its kernel."""
         self.page.goto(self._address)
-        self._open_notebook()
+        self.open_notebook()
 
-    def _open_notebook(self) -> None:
+    def open_notebook(self) -> None:
         self.wait_for(HAS_NOTEBOOK, timeout=180)
         self._call(OPEN, timeout=180)
         self.wait_until_idle()

@@ -1,0 +1,120 @@
+"""What the browser tests of one process share: a Jupyter server, Chromium, an open JupyterLab."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
+
+from tests.browser.lab import close_notebooks, open_lab
+from tests.browser.server import JupyterServer
+from tests.run import NO_BROWSER, find_browser
+
+VIEWPORT = {"width": 1280, "height": 900}
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+)
+
+
+class BrowserSession:
+    """Each part starts when a test first needs it; ``close`` ends all of them.
+
+    JupyterLab takes seconds to load: one page of it serves test after test, each with a notebook
+    and a kernel of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.console: list[str] = []  # what the pages of the running test say
+        self._folder = folder
+        self._starts = 0
+        self._server: JupyterServer | None = None
+        self._playwright: Playwright | None = None
+        self._browser: Browser | None = None
+        self._context: BrowserContext | None = None
+        self._lab: Page | None = None
+
+    @property
+    def server(self) -> JupyterServer:
+        if self._server is None:
+            self._starts += 1
+            self._server = JupyterServer(self._folder / str(self._starts))
+            self._server.start()
+        return self._server
+
+    @property
+    def browser(self) -> Browser:
+        if self._browser is None:
+            path = find_browser()
+            if path is None and os.environ.get("CI"):
+                pytest.fail(NO_BROWSER)
+            if path is None:
+                pytest.skip(NO_BROWSER)
+            self._playwright = sync_playwright().start()
+            self._browser = self._playwright.chromium.launch(
+                executable_path=path, args=FLAGS, timeout=120_000
+            )
+        return self._browser
+
+    @property
+    def context(self) -> BrowserContext:
+        """The profile of all pages that Jupyter serves: its scripts are fetched once."""
+        if self._context is None:
+            self._context = self.new_context()
+        return self._context
+
+    def new_context(self, density: float = 1) -> BrowserContext:
+        """Return a profile without a page; what its pages say is written down."""
+        context = self.browser.new_context(viewport=VIEWPORT, device_scale_factor=density)
+        context.set_default_timeout(120_000)
+        context.on("console", lambda message: self._note(f"{message.type}: {message.text}"))
+        context.on("weberror", lambda error: self._note(f"uncaught: {error.error}"))
+        return context
+
+    def _note(self, line: str) -> None:
+        self.console.append(line)
+
+    @property
+    def lab(self) -> Page:
+        """The page of JupyterLab, without a notebook."""
+        if self._lab is None:
+            page = self.context.new_page()
+            open_lab(page, self.server, "tests")
+            self._lab = page
+        return self._lab
+
+    def tidy(self, *, spoilt: bool) -> None:
+        """Close the notebooks of a test and the pages that it opened; a spoilt Lab goes too."""
+        for page in self.context.pages:
+            if page is not self._lab:
+                page.close()
+        if self._lab is not None:
+            try:
+                if not spoilt:
+                    self._lab.set_viewport_size(VIEWPORT)
+                    self._lab.mouse.move(1, 1)
+                    close_notebooks(self._lab)
+            except Error as error:
+                spoilt = True
+                self._note(f"JupyterLab could not be tidied: {error}")
+            if spoilt:
+                self._lab.close()
+                self._lab = None
+        self.context.clear_permissions()
+        self.server.end_kernels()
+
+    def close(self) -> None:
+        if self._browser is not None:
+            self._browser.close()
+        if self._playwright is not None:
+            self._playwright.stop()
+        if self._server is not None:
+            self._server.stop()
+        self._server = self._playwright = self._browser = self._context = self._lab = None
