@@ -158,6 +158,7 @@ def test_presets_and_buttons_can_be_pressed_again(opened: Callable[[int], Batch]
     batch.is_painted(0, RED)
 
 
+@pytest.mark.all
 def test_keys_toggle_and_leave_the_canvas(opened: Callable[[int], Batch]) -> None:
     batch = opened(16)
     batch.drag(7)
@@ -168,6 +169,7 @@ def test_keys_toggle_and_leave_the_canvas(opened: Callable[[int], Batch]) -> Non
     batch.is_out(8)
 
 
+@pytest.mark.all
 def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
     opened: Callable[[int], Batch],
 ) -> None:
@@ -181,6 +183,7 @@ def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
     batch.screenshot("16-stale")
 
 
+@pytest.mark.all
 def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) -> None:
     batch = opened(200)
     box = batch.page.canvas().locator("xpath=..")
@@ -194,6 +197,7 @@ def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) 
     batch.screenshot("200-end")
 
 
+@pytest.mark.all
 def test_reload_shows_the_same_thumbnails(opened: Callable[[int], Batch]) -> None:
     batch = opened(16)
     batch.drag(3, 4)
@@ -205,6 +209,7 @@ def test_reload_shows_the_same_thumbnails(opened: Callable[[int], Batch]) -> Non
     batch.wait_for_out(4)
 
 
+@pytest.mark.all
 def test_it_reads_well_on_a_dark_page(opened: Callable[[int], Batch]) -> None:
     batch = opened(16)
     theme = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: '%s'})"

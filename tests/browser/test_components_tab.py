@@ -144,6 +144,7 @@ def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
     wait_for_pixels(tab, CLOUD, lambda now: np.abs(now - before).max() == 0)
 
 
+@pytest.mark.all
 def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) -> None:
     before = pixels(tab, CLOUD)
     x, y = json.loads(state(tab, "json.dumps(tab.cloud._cloud.at((3, 8, 8)))"))
@@ -178,6 +179,7 @@ def test_components_are_toggled_by_bars_buttons_and_pictures(tab: LabPage) -> No
     wait_for_pixels(tab, PICTURES, lambda now: np.abs(now - before).max() > 50)
 
 
+@pytest.mark.all
 def test_axes_are_chosen_by_name_and_with_the_keyboard(tab: LabPage) -> None:
     before = pixels(tab, CLOUD)
     tab.page.get_by_label("Across").select_option("2")
@@ -191,6 +193,7 @@ def test_axes_are_chosen_by_name_and_with_the_keyboard(tab: LabPage) -> None:
     expect(tab.page.get_by_text("component 3 ↑")).to_be_visible()
 
 
+@pytest.mark.all
 def test_reloaded_page_shows_the_same(tab: LabPage) -> None:
     before = [pixels(tab, index) for index in (SCREE, PICTURES, CLOUD)]
     tab.reload()
@@ -202,6 +205,7 @@ def test_reloaded_page_shows_the_same(tab: LabPage) -> None:
     wait_for_pixels(tab, PICTURES, lambda now: np.abs(now - before[PICTURES]).max() > 50)
 
 
+@pytest.mark.all
 def test_labels_lie_on_the_canvas_and_nothing_is_wider_than_the_page(tab: LabPage) -> None:
     tab.run("tab.widget.layout.width = '250px'")
     narrow = 'document.querySelector(".jp-OutputArea-output .widget-vbox").clientWidth <= 250'

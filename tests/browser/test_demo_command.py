@@ -30,6 +30,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     process.communicate(timeout=60)
 
 
+@pytest.mark.all
 def test_notebook_opens_with_a_live_explorer_before_anything_is_run(
     address: str, page: Page
 ) -> None:

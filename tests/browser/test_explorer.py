@@ -223,6 +223,7 @@ def test_brushed_places_stay_and_the_others_fade(demo: ExplorerPage) -> None:
     assert changed_part(before, demo.settled()) < 0.02
 
 
+@pytest.mark.all
 def test_two_hundred_images_are_paged(lab: OpenLab) -> None:
     explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(200)\nexplorer"]))
     explorer.wait_for_frame(0, 63, tolerance=40)  # small tiles are sharper in the browser

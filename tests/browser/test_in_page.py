@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
-from tests.browser.widget_page import WidgetPage
+from tests.browser.widget_page import PLACES, WidgetPage
 
 OpenLab = Callable[[list[str]], LabPage]
 
@@ -45,7 +45,7 @@ def opened_code(explorer: ExplorerPage) -> Locator:
     return field
 
 
-@pytest.mark.parametrize("place", ["lab", "notebook7", "voila"])
+@pytest.mark.parametrize("place", PLACES)
 def test_code_is_copied_and_sliders_are_named_everywhere(
     request: pytest.FixtureRequest, place: str
 ) -> None:
@@ -64,6 +64,8 @@ def test_code_is_copied_and_sliders_are_named_everywhere(
     assert page.page.evaluate(CLIPBOARD) == code
 
 
+@pytest.mark.own_page
+@pytest.mark.all
 def test_where_there_is_no_clipboard_the_text_is_selected_and_copied(lab: OpenLab) -> None:
     page = lab(DEMO)  # the clipboard is taken away once it is open: Lab wants it as well
     explorer = ExplorerPage(page)
@@ -79,6 +81,7 @@ def test_where_there_is_no_clipboard_the_text_is_selected_and_copied(lab: OpenLa
     expect(explorer.status).to_contain_text("then Ctrl+A and Ctrl+C")
 
 
+@pytest.mark.all
 def test_buttons_that_copy_are_hidden_where_no_script_runs(lab: OpenLab) -> None:
     explorer = ExplorerPage(lab(DEMO))
     opened_code(explorer)
@@ -106,6 +109,7 @@ def test_tab_leaves_the_gallery_while_the_kernel_works(lab: OpenLab) -> None:
     expect(explorer.button("Safe colours")).to_be_focused()
 
 
+@pytest.mark.all
 def test_empty_field_leaves_the_clipboard_alone(lab: OpenLab) -> None:
     page = lab(DEMO)
     explorer = ExplorerPage(page)

@@ -113,7 +113,7 @@ def wait_for_pixels(explorer: ExplorerPage, wanted: npt.NDArray[np.int16]) -> No
     raise AssertionError(f"a pixel is off by {off}")
 
 
-@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("quick", [False, pytest.param(True, marks=pytest.mark.all)])
 def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: bool) -> None:
     explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(5)\nexplorer"]))
     explorer.wait_for_frame()
@@ -181,6 +181,7 @@ def test_what_the_kernel_takes_back_is_shown_at_once(explorer: ExplorerPage) -> 
     assert np.abs(explorer.settled() - before).max() > 50
 
 
+@pytest.mark.all
 def test_undo_of_a_view_of_another_size_resizes_once(explorer: ExplorerPage) -> None:
     before = explorer.settled()
     explorer.choice("View").select_option("side by side")
@@ -193,6 +194,7 @@ def test_undo_of_a_view_of_another_size_resizes_once(explorer: ExplorerPage) -> 
     assert explorer.page.page.evaluate("[...new Set(window.sizes)]") == [before.shape[0]]
 
 
+@pytest.mark.all
 def test_gallery_follows_after_the_page_was_loaded_anew(explorer: ExplorerPage) -> None:
     page = explorer.page
     assert isinstance(page, LabPage)
@@ -205,6 +207,7 @@ def test_gallery_follows_after_the_page_was_loaded_anew(explorer: ExplorerPage) 
         wait_for_pixels(explorer, photo)
 
 
+@pytest.mark.all
 @pytest.mark.parametrize("place", ["notebook7", "voila"])
 def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) -> None:
     cells = ["import os\nprint('kernel', os.getpid())"]
@@ -248,6 +251,7 @@ def test_no_picture_of_an_older_opacity_comes_between(explorer: ExplorerPage) ->
         assert abs(int(seen[-1]) - int(towards[y, x, channel])) <= 2
 
 
+@pytest.mark.all
 def test_uncompressed_pictures_are_drawn_as_they_are(explorer: ExplorerPage) -> None:
     explorer.settled()
     explorer.page.page.evaluate(COUNT_LOADS)
@@ -256,6 +260,7 @@ def test_uncompressed_pictures_are_drawn_as_they_are(explorer: ExplorerPage) -> 
     assert explorer.page.page.evaluate("window.loads") == 0
 
 
+@pytest.mark.all
 def test_uncompressed_pictures_need_no_script(lab: OpenLab) -> None:
     explorer = ExplorerPage(lab([HELPERS, NO_SCRIPT, "explorer = pw.demo(4)\nexplorer"]))
     explorer.wait_for_frame()

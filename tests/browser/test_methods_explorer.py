@@ -142,6 +142,7 @@ def check_it_fits(page: Page) -> None:
     assert words.evaluate_all(outside) == 0
 
 
+@pytest.mark.all
 def test_grid_is_there_again_after_a_reload_and_in_the_dark(grid: LabPage) -> None:
     page = grid.page
     release(grid, 100)

@@ -38,7 +38,7 @@ Open = Callable[[list[str]], WidgetPage]
 OpenLab = Callable[[list[str]], LabPage]
 
 
-@pytest.fixture(params=["lab", "voila"])
+@pytest.fixture(params=["lab", pytest.param("voila", marks=pytest.mark.all)])
 def opened(request: pytest.FixtureRequest) -> WidgetPage:
     serve: Open = request.getfixturevalue(request.param)
     return serve(CELLS)
@@ -68,6 +68,7 @@ def test_a_failing_cell_fails_the_test_with_its_traceback(lab: OpenLab) -> None:
         lab(["no_such_name"])
 
 
+@pytest.mark.all
 def test_notebook_stays_usable_after_a_reload_of_the_page(lab: OpenLab) -> None:
     page = lab(CELLS)
     page.press(page.slider("Shade"), "ArrowRight")
@@ -78,6 +79,7 @@ def test_notebook_stays_usable_after_a_reload_of_the_page(lab: OpenLab) -> None:
     page.wait_for_colour(60, 40, GREEN)
 
 
+@pytest.mark.all
 def test_second_view_of_an_output_is_painted_too(lab: OpenLab) -> None:
     page = lab(CELLS)
     page.wait_for_colour(60, 40, GREY)
@@ -88,6 +90,7 @@ def test_second_view_of_an_output_is_painted_too(lab: OpenLab) -> None:
     page.wait_for_colour(60, 40, RED, index=1)
 
 
+@pytest.mark.all
 def test_second_page_and_first_page_show_the_same(lab: OpenLab) -> None:
     first = lab(CELLS)
     first.wait_for_colour(60, 40, GREY)

@@ -16,6 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.lab import LabPage
 from tests.browser.test_where_looks import CONTRASTS, READABLE
+from tests.browser.widget_page import PLACES
 
 OpenLab = Callable[[list[str]], LabPage]
 
@@ -133,7 +134,7 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
     assert again == opened.run("print(explorer.reconstruction.scores)")
 
 
-@pytest.mark.parametrize("place", ["lab", "notebook7", "voila"])
+@pytest.mark.parametrize("place", PLACES)
 def test_keys_errors_widths_and_colours_are_right(
     place: str, request: pytest.FixtureRequest
 ) -> None:

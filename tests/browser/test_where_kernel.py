@@ -58,7 +58,7 @@ def corner(explorer: ExplorerPage) -> list[int]:
     return explorer.pixels()[:64, :64].ravel().tolist()
 
 
-@pytest.fixture(params=["lab", "notebook7"])
+@pytest.fixture(params=["lab", pytest.param("notebook7", marks=pytest.mark.all)])
 def opened(request: pytest.FixtureRequest) -> Callable[[list[str]], NotebookPage]:
     """Open code cells and run them, in each kind of notebook."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
@@ -126,6 +126,7 @@ def test_after_a_restart_the_old_widget_is_marked_and_the_cell_paints_anew(
     explorer.wait_for_frame()
 
 
+@pytest.mark.all
 def test_after_a_restart_the_old_widget_tells_to_run_the_cell_again(
     lab: Callable[[list[str]], LabPage],
 ) -> None:
@@ -136,6 +137,7 @@ def test_after_a_restart_the_old_widget_tells_to_run_the_cell_again(
     expect(explorer.box.get_by_text(re.compile("run .*cell", re.IGNORECASE))).to_be_visible()
 
 
+@pytest.mark.all
 def test_notebook_opened_on_a_new_kernel_shows_the_saved_picture(
     opened: Callable[[list[str]], NotebookPage], jupyter: JupyterServer
 ) -> None:
@@ -151,6 +153,7 @@ def test_notebook_opened_on_a_new_kernel_shows_the_saved_picture(
     expect(page.page.get_by_text("model not found")).not_to_be_visible()
 
 
+@pytest.mark.all
 def test_two_explorers_on_a_voila_page_do_not_disturb_each_other(
     voila: Callable[[list[str]], WidgetPage],
 ) -> None:
@@ -191,6 +194,8 @@ def late_pictures(page: Page) -> None:
     page.add_init_script(LATE_PICTURES)
 
 
+@pytest.mark.own_page
+@pytest.mark.all
 @pytest.mark.parametrize("late", [late_scripts, late_pictures])
 def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
     page: Page, lab: Callable[[list[str]], LabPage], late: Callable[[Page], None]

@@ -256,6 +256,7 @@ def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPag
     assert measured(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
 
 
+@pytest.mark.all
 @pytest.mark.parametrize("density", [2])
 @pytest.mark.parametrize(
     "width",
@@ -302,6 +303,7 @@ def walked(explorer: ExplorerPage) -> tuple[list[str], list[str]]:
     return controls, reached
 
 
+@pytest.mark.all
 @pytest.mark.parametrize("count", [1, 64, 200])
 def test_batches_of_any_size_are_painted_and_follow_a_slider(lab: OpenLab, count: int) -> None:
     page = lab([HELPERS, f"explorer = pw.demo({count})\nexplorer"])

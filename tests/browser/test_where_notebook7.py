@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.notebook7 import Notebook7Page
 
 
+@pytest.mark.all
 def test_demo_follows_its_controls_survives_a_reload_and_closes(
     notebook7: Callable[[list[str]], Notebook7Page],
 ) -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from playwright.sync_api import FloatRect, Locator, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+# Where explorers are driven; JupyterLab in each run.
+PLACES = ["lab", *(pytest.param(place, marks=pytest.mark.all) for place in ("notebook7", "voila"))]
 
 READ_PIXELS = """(canvas, [x, y, width, height]) => {
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
