@@ -146,6 +146,25 @@ def validate(instance: object) -> None:
         object.__setattr__(instance, name, parameter.check(name, getattr(instance, name)))
 
 
+def in_words(instance: object, names: Iterable[str]) -> tuple[str, ...]:
+    """Return fields with their values, as people read them.
+
+    >>> from pfv_widgets.methods.perturbation.occlusion import Occlusion
+    >>> in_words(Occlusion(), ["width", "fill", "mean"])
+    ('box width 25 %', 'box filling own mean', 'mean of boxes off')
+    """
+    declared = parameters_of(instance)
+    words = []
+    for name in names:
+        value = getattr(instance, name)
+        label, _, unit = (declared[name].label if name in declared else name).partition(", ")
+        label = label if label[1:2].isupper() else label[:1].lower() + label[1:]
+        shown = ("off", "on")[value] if isinstance(value, bool) else value
+        shown = f"{shown:g}" if isinstance(shown, float) else str(shown)
+        words.append(" ".join(filter(None, [label, shown, unit])))
+    return tuple(words)
+
+
 def suggestion(value: str, choices: Iterable[str]) -> str:
     """Return «Did you mean 'a'? Choose one of 'a', 'b'.» for an unknown name.
 

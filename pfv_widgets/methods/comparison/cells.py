@@ -19,8 +19,14 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.attribution.figures import limits
 from pfv_widgets.methods.attribution.runner import check_differentiable, in_chunks
-from pfv_widgets.methods.comparison.networks import Network, named_models
-from pfv_widgets.methods.comparison.rows import Explainer, PrincipalFeatures
+from pfv_widgets.methods.comparison.explainers import Explainer, PrincipalFeatures
+from pfv_widgets.methods.comparison.networks import (
+    Network,
+    images_by_network,
+    named_models,
+    normalisation_note,
+)
+from pfv_widgets.methods.core.class_names import class_names_by_network
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, reduce_channels, step
 from pfv_widgets.methods.core.target import Target
 
@@ -45,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What was found for a task.
+    """The result of a task.
 
     Attributes
     ----------
@@ -54,20 +60,23 @@ class Cell:
         None where it failed.
     score, unit
         What was explained; None with PFV.
-    told
+    warnings
         What should be known beside the picture, in words.
     error
         Why there is no map.
+    zero_reason
+        Why the map is zero everywhere, if it is.
     """
 
     values: Tensor | None = None
     score: float | None = None
     unit: int | None = None
-    told: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     error: str | None = None
+    zero_reason: str = ""
 
     @cached_property
-    def end(self) -> float:
+    def limit(self) -> float:
         """Strength at which the colours of the map end, see :func:`limits`; 0: zero everywhere."""
         return 0.0 if self.map is None else float(limits(self.map[None])[0])
 
@@ -78,19 +87,23 @@ class Cell:
 
 
 class Comparison:
-    """Networks and images with the results that are kept: each cell is computed once.
+    """Networks and images with cached results: each cell is computed once.
 
     Parameters
     ----------
     models
-        A network, a list of networks, or networks by name; they are given back as they came.
+        A network, a list of networks, or networks by name; they are given back as they came. In
+        a list or a mapping a pair ``(network, images)`` or ``(network, transform)`` says how the
+        images of that network are normalised; see :func:`images_by_network` for the others.
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes; every network gets the
-        same pixels.
+        same photos.
+    classes
+        Names of the output's units, see :func:`class_names`; also by the name of the network.
     inputs, argument, device
         As for :func:`attribute`, for every network.
     memory
-        Bound in bytes for what is kept.
+        Bound in bytes of the cache.
 
     Raises
     ------
@@ -103,6 +116,7 @@ class Comparison:
         models: object,
         images: object,
         *,
+        classes: object = None,
         inputs: Mapping[str, Any] | None = None,
         argument: str | None = None,
         device: str | torch.device = "auto",
@@ -110,37 +124,43 @@ class Comparison:
     ) -> None:
         named = named_models(models)
         self.images = images if isinstance(images, ImageBatch) else load_images(images)
+        batches = images_by_network(named, self.images)
+        class_names = class_names_by_network(classes, named)
         self.networks = tuple(
-            Network(name, model, self.images, device=device, inputs=inputs, argument=argument)
-            for name, model in named.items()
-        )
+            Network(
+                name, model, batches[name], classes=class_names[name],
+                device=device, inputs=inputs, argument=argument,
+            )
+            for name, (model, _) in named.items()
+        )  # fmt: skip
+        self.note = normalisation_note(batches)
         self._cache = ByteBoundedCache(memory)
         self._lock = threading.Lock()
         self._computed_with = [network.versions() for network in self.networks]
 
-    def known(self, task: Task) -> Cell | None:
+    def cached(self, task: Task) -> Cell | None:
         """Return what was computed for a task before."""
         with self._lock:
             if task not in self._cache:
                 return None
-            kept: Cell = self._cache.get(task, Cell)
-            return kept
+            cell: Cell = self._cache.get(task, Cell)
+            return cell
 
     def compute(
         self, task: Task, progress: Progress | None = None, cancelled: Cancelled | None = None
     ) -> Cell:
-        """Return the cell of a task, computed now unless it is known.
+        """Return the cell of a task, computed now unless it is cached.
 
         Raises
         ------
         CancelledError
-            If it was cancelled; what is known stays.
+            If it was cancelled; the cache stays.
         PFVValueError, PFVTypeError
             If the method cannot explain the target in this network.
         """
-        found = self.known(task)
-        if found is not None:
-            return found
+        cached = self.cached(task)
+        if cached is not None:
+            return cached
         if isinstance(task.method, PrincipalFeatures):
             cells = self._principal(task, task.method, progress, cancelled)
         else:
@@ -158,9 +178,9 @@ class Comparison:
         PFVValueError
             If the network has no such layer.
         """
-        network, wanted = self.networks[task.network], task.target.layer
-        elsewhere = wanted is not None and wanted not in network.layers and network.has(wanted)
-        return network.pfv.layer(None if elsewhere else wanted).name
+        network, layer = self.networks[task.network], task.target.layer
+        without_maps = layer is not None and layer not in network.layers and network.has(layer)
+        return network.pfv.layer(None if without_maps else layer).name
 
     @property
     def first_output(self) -> str | int | None:
@@ -175,7 +195,7 @@ class Comparison:
             self._computed_with = now
 
     def close(self) -> None:
-        """Free everything that is kept; a cell that is asked for later is computed anew."""
+        """Empty the cache; a cell that is needed later is computed anew."""
         with self._lock:
             self._cache.clear()
         for network in self.networks:
@@ -188,11 +208,12 @@ class Comparison:
         progress: Progress | None,
         cancelled: Cancelled | None,
     ) -> Cell:
-        forward = self.networks[task.network].forward(task.image)
+        network = self.networks[task.network]
+        forward = network.forward(task.image)
         if method.needs_gradient:
             check_differentiable(forward.model)
-        ((signed, measured, told),) = in_chunks(
-            forward, self.images, method, task.target,
+        ((signed, measured, warnings),) = in_chunks(
+            forward, network.images, method, task.target,
             size=1, progress=progress, cancelled=cancelled,
         )  # fmt: skip
         score = measured.scores.detach().float().cpu()
@@ -202,31 +223,33 @@ class Comparison:
                 "of the images."
             )
         values = reduce_channels(signed, method.reduction)[0].clone()
-        return Cell(values, float(score[0]), int(measured.units[0]), tuple(told))
+        reason = f"zero everywhere: {method.zero_reason}"
+        unit = int(measured.units[0])
+        return Cell(values, float(score[0]), unit, tuple(warnings), zero_reason=reason)
 
     def _principal(
         self,
         task: Task,
-        row: PrincipalFeatures,
+        method: PrincipalFeatures,
         progress: Progress | None,
         cancelled: Cancelled | None,
     ) -> dict[Task, Cell]:
-        """Paint the images of one network, all at once: their colours belong together."""
+        """Render the images of one network, all at once: their colours belong together."""
         step(0, 1, None, cancelled)
         pfv, layer = self.networks[task.network].pfv, self.layer_of(task)
 
-        def told(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             step(done, total, progress, cancelled)
 
-        pfv.progress = told
+        pfv.progress = report
         try:
-            options = {name: getattr(row, name) for name in ("components", "weighting", "sigma")}
+            options = {name: getattr(method, name) for name in ("components", "weighting", "sigma")}
             frame = pfv.render(Settings(layer=layer, **options))
         finally:
             pfv.progress = None
         step(1, 1, progress, None)
         heatmaps = frame.heatmaps.detach().float().cpu()
         return {
-            dataclasses.replace(task, image=image): Cell(heatmap.clone(), told=frame.warnings)
+            dataclasses.replace(task, image=image): Cell(heatmap.clone(), warnings=frame.warnings)
             for image, heatmap in enumerate(heatmaps)
         }

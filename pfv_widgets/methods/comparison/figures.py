@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.comparison.cells import Cell, Comparison
-from pfv_widgets.methods.comparison.rows import PrincipalFeatures, explainer_of, explainers, names
-from pfv_widgets.methods.comparison.scales import MEANING
-from pfv_widgets.methods.comparison.table import Table, Tile, draw_table
-from pfv_widgets.methods.comparison.tiles import (
-    Filled,
-    checked_scale,
-    class_names,
-    computed,
-    reach,
-    said,
-    which,
+from pfv_widgets.methods.comparison.cell_table import (
+    CellTable,
+    compute_cells,
+    range_label,
+    score_label,
+    target_label,
 )
+from pfv_widgets.methods.comparison.cells import Comparison
+from pfv_widgets.methods.comparison.colour_scales import SCALES, checked_scale
+from pfv_widgets.methods.comparison.explainers import (
+    Explainer,
+    explainer_of,
+    explainers,
+    labels,
+    names,
+)
+from pfv_widgets.methods.comparison.table import Table, Tile, draw_table
 from pfv_widgets.methods.core.method import Cancelled, Progress
-from pfv_widgets.methods.core.target import Target
+from pfv_widgets.methods.core.target import Target, checked_unit
+from pfv_widgets.methods.gradient.backprop import Deconvnet, GuidedBackprop, Saliency
 from pfv_widgets.methods.lrp.relevance import Relevance
+from pfv_widgets.methods.perturbation.occlusion import Occlusion
 from pfv_widgets.parameters import listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAPER_METHODS = (
-    "occlusion", "deconvnet", "saliency", "guided_backprop", Relevance(rest="absorbed"),
+    Occlusion(), Deconvnet(start="activation"), Saliency(start="activation"),
+    GuidedBackprop(start="activation"), Relevance(rest="absorbed"),
 )  # fmt: skip
-_PFV = " PFV: principal components as colours, the same in all images of a network."
+"""The methods of FeatureVis's figure: signals start from the unit's own map, biases absorb."""
 
 
 def figure_methods(
@@ -41,7 +48,7 @@ def figure_methods(
     methods: object = PAPER_METHODS,
     *,
     layer: str | None = None,
-    unit: int | None = None,
+    unit: int | Sequence[int] | None = None,
     output: str | int | None = None,
     classes: object = None,
     scale: str = "each map",
@@ -61,15 +68,14 @@ def figure_methods(
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     methods
         Names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with options of
-        their own; by default those of the paper, whose relevance has ε = 0.001 and lets
-        biases absorb their share.
+        their own, also several of one method; by default those of the paper.
     layer, unit, output
         What is explained, see :class:`pfv_widgets.methods.core.target.Target`: by default the
-        strongest unit of the output.
+        strongest unit of the output; ``unit=[14, 776]`` is another one in each image.
     classes
         Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
     scale
-        ``"each map"``, ``"each method"`` or ``"all alike"``: which pictures share their colours.
+        ``"each map"``, ``"each method"`` or ``"all alike"``: which maps share their colours.
     inputs, argument, device
         As for :func:`attribute`.
     progress, cancelled
@@ -81,21 +87,30 @@ def figure_methods(
         Naming the argument, its value and what to do. Where one method alone cannot explain
         the network, its tiles say so.
     """
-    chosen, target = explainers(methods), Target(layer, unit, output)
-    known, scale = class_names(classes), checked_scale(scale)
-    comparison = Comparison(model, images, inputs=inputs, argument=argument, device=device)
+    chosen, target = explainers(methods), Target(layer, checked_unit(unit), output)
+    scale = checked_scale(scale)
+    comparison = Comparison(
+        model, images, classes=classes, inputs=inputs, argument=argument, device=device
+    )
     if len(comparison.networks) > 1:
         raise PFVValueError("model: figure_methods takes one network; see figure_networks.")
-    columns = [(0, one) for one in chosen.values()]
-    if not columns:
+    if not chosen:
         raise PFVValueError(f"methods is empty: give some of {listed(names())}.")
-    rows = computed(comparison, columns, target, progress, cancelled)
-    title = f"{comparison.networks[0].name}: {which(target, known)}"
-    below = [said(row, target, known) or name for row, name in _named(comparison, rows)]
-    filled = Filled.of(columns, rows, scale)
-    headings = [one.label for one in chosen.values()]
-    tiles = filled.tiles(reach)
-    return _drawn(comparison, filled, title=title, headings=headings, below=below, tiles=tiles)
+    columns = [(0, one) for one in chosen]
+    rows = compute_cells(comparison, columns, target, progress, cancelled)
+    (network,) = comparison.networks
+    below = [
+        score_label(row, target, network.classes) or name
+        for row, name in zip(rows, comparison.images.names, strict=True)
+    ]
+    table = CellTable.of(columns, rows, scale)
+    return _drawn(
+        comparison, table,
+        title=f"{network.name}: {target_label(target, network.classes)}",
+        headings=labels(chosen),
+        below=below,
+        tiles=table.tiles(lambda _, cell, colours: range_label(cell, colours)),
+    )  # fmt: skip
 
 
 def figure_networks(
@@ -104,7 +119,7 @@ def figure_networks(
     method: object = "guided_backprop",
     *,
     layer: str | None = None,
-    unit: int | None = None,
+    unit: int | Sequence[int] | None = None,
     output: str | int | None = None,
     classes: object = None,
     scale: str = "each map",
@@ -119,13 +134,17 @@ def figure_networks(
     Parameters
     ----------
     models
-        Networks by name, or a list of them.
+        Networks by name, or a list of them; ``{"name": (network, images)}`` gives one its images
+        in its own normalisation, see
+        :func:`pfv_widgets.methods.comparison.networks.images_by_network`.
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     method
         A name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, or an instance with options of its
-        own.
-    layer, unit, output, classes, scale, inputs, argument, device, progress, cancelled
+        own. The default is that of the paper's figure.
+    classes
+        As for :func:`figure_methods`, or those of each network by its name.
+    layer, unit, output, scale, inputs, argument, device, progress, cancelled
         As for :func:`figure_methods`.
 
     Raises
@@ -135,26 +154,38 @@ def figure_networks(
         the networks, its tiles say so.
     """
     _, chosen = explainer_of(method)
-    target, known = Target(layer, unit, output), class_names(classes)
-    scale = checked_scale(scale)
-    comparison = Comparison(models, images, inputs=inputs, argument=argument, device=device)
-    columns = [(number, chosen) for number in range(len(comparison.networks))]
-    rows = computed(comparison, columns, target, progress, cancelled)
-    filled = Filled.of(columns, rows, scale)
-    tiles = filled.tiles(lambda cell, _: said([cell], target, known))
-    title = f"{chosen.label}: {which(target, known)}"
-    headings = [network.name for network in comparison.networks]
-    below = list(comparison.images.names)
-    return _drawn(comparison, filled, title=title, headings=headings, below=below, tiles=tiles)
+    target, scale = Target(layer, checked_unit(unit), output), checked_scale(scale)
+    comparison = Comparison(
+        models, images, classes=classes, inputs=inputs, argument=argument, device=device
+    )
+    networks = comparison.networks
+    columns = [(number, chosen) for number in range(len(networks))]
+    rows = compute_cells(comparison, columns, target, progress, cancelled)
+    table = CellTable.of(columns, rows, scale)
+    return _drawn(
+        comparison, table,
+        title=f"{chosen.label}: {target_label(target, networks[0].classes)}",
+        headings=[network.name for network in networks],
+        below=list(comparison.images.names),
+        tiles=table.tiles(
+            lambda column, cell, _: score_label([cell], target, networks[column].classes)
+        ),
+    )  # fmt: skip
 
 
-def _named(comparison: Comparison, rows: list[list[Cell]]) -> zip[tuple[list[Cell], str]]:
-    return zip(rows, comparison.images.names, strict=True)
+def caption(comparison: Comparison, methods: Sequence[Explainer], scale: str) -> str:
+    """Say what colours compare, how images are normalised, and what to know of each method."""
+    lines = [SCALES[scale], comparison.note]
+    for label, method in zip(labels(methods), methods, strict=True):
+        details = ", ".join(method.details(comparison.images.size))
+        about = "; ".join(filter(None, [details, method.caution]))
+        lines += [f"{label}: {about}."] if about else []
+    return " ".join(filter(None, lines))
 
 
 def _drawn(
     comparison: Comparison,
-    filled: Filled,
+    table: CellTable,
     *,
     title: str,
     headings: list[str],
@@ -163,14 +194,14 @@ def _drawn(
 ) -> Figure:
     """Draw the photos, with words below them, before the tiles."""
     photos = [Tile(*one) for one in zip(comparison.images.pixels, below, strict=True)]
-    has_pfv = any(isinstance(method, PrincipalFeatures) for _, method in filled.columns)
+    methods = list(dict.fromkeys(method for _, method in table.columns))
     return draw_table(
         Table(
             title,
             [[photo, *row] for photo, row in zip(photos, tiles, strict=True)],
             ["Photo", *headings],
             comparison.images.size,
-            bars=filled.bars(),
-            caption=MEANING[filled.scale] + _PFV * has_pfv,
+            bars=table.bars(),
+            caption=caption(comparison, methods, table.scale),
         )
     )

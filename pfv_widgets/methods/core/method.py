@@ -37,12 +37,22 @@ class Method(Protocol):
         channels, never negative; ``"sum"``, their sum with its sign.
     needs_gradient
         Whether the network has to be differentiable.
+    zero_reason
+        What it means if a map is zero everywhere, in words.
+    caution
+        What should be known before its maps are believed, in words with their source, or ``""``.
     """
 
     label: ClassVar[str]
     family: ClassVar[Family]
     reduction: ClassVar[Reduction]
     needs_gradient: ClassVar[bool]
+    zero_reason: ClassVar[str]
+    caution: ClassVar[str]
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """Return the options that its maps of images ``(H, W)`` depend on, in words."""
+        ...
 
     def attribute(
         self,

@@ -12,7 +12,7 @@ from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reducti
 from pfv_widgets.methods.core.read_out import EVEN, STARTS
 from pfv_widgets.methods.core.relu_rules import ReluMode, ReluRule
 from pfv_widgets.methods.core.target import Measure, Measured, Target, gradient, measuring
-from pfv_widgets.parameters import choice, validate
+from pfv_widgets.parameters import choice, in_words, validate
 
 _START = (
     "Where a unit has a map, the signal that starts at its places. even: 1 at each; "
@@ -30,9 +30,17 @@ class Saliency:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = (
+        "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
+    )
+    caution: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        return () if self.start == EVEN else in_words(self, ("start",))
 
     def attribute(
         self,
@@ -57,6 +65,14 @@ class GradientTimesInput:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = (
+        "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
+    )
+    caution: ClassVar[str] = ""
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        return ()
 
     def attribute(
         self,
@@ -83,9 +99,21 @@ class Deconvnet:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = (
+        "a ReLU passes only positive signals, and none is left before the pixels"
+    )
+    caution: ClassVar[str] = (
+        "fails the randomisation check: its maps hardly change where the network's weights are "
+        "made random, so they show edges of the photo rather than what was learned (Nie et al. "
+        "2018; Sixt et al. 2020)"
+    )
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        return () if self.start == EVEN else in_words(self, ("start",))
 
     def attribute(
         self,
@@ -115,9 +143,21 @@ class GuidedBackprop:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = (
+        "a ReLU passes only positive signals, and none is left before the pixels"
+    )
+    caution: ClassVar[str] = (
+        "fails the randomisation check: its maps hardly change where the network's weights are "
+        "made random, so they show edges of the photo rather than what was learned (Adebayo et "
+        "al. 2018; Nie et al. 2018)"
+    )
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        return () if self.start == EVEN else in_words(self, ("start",))
 
     def attribute(
         self,

@@ -15,7 +15,7 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
 from pfv_widgets.methods.core.target import Measured, Target
 from pfv_widgets.methods.gradient.gradcam_maps import Tried, Way, on_the_way, tried
-from pfv_widgets.parameters import toggle, validate
+from pfv_widgets.parameters import in_words, toggle, validate
 
 _READ_OUT = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "Flatten")  # pooling for the classifier
 _NONE = "Take a method of the pixels, as method='saliency'."
@@ -42,11 +42,18 @@ class GradCAM:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = "no channel of the layer speaks for the unit"
+    caution: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         validate(self)
         if not isinstance(self.at, str | None):
             raise PFVTypeError(f"at={self.at!r:.80}: expected a layer's name, or None.")
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        at = () if self.at is None else (f"at {self.at}",)
+        return at if self.positive else (*at, *in_words(self, ("positive",)))
 
     def attribute(
         self,

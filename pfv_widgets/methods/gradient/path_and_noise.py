@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
 from pfv_widgets.methods.core.target import Measured, Target, measuring
 from pfv_widgets.methods.gradient.backprop import differentiate
-from pfv_widgets.parameters import choice, slider, validate
+from pfv_widgets.parameters import choice, in_words, slider, validate
 
 TOGETHER = 16  # images in one pass
 BASELINES = ("zero", "own mean", "blurred")
@@ -42,9 +42,21 @@ class IntegratedGradients:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = "no pixel changes the score on the way from the baseline"
+    caution: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        return in_words(
+            self,
+            (
+                "steps",
+                "baseline",
+            ),
+        )
 
     def attribute(
         self,
@@ -95,9 +107,23 @@ class SmoothGrad:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = (
+        "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
+    )
+    caution: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        return in_words(
+            self,
+            (
+                "samples",
+                "noise",
+            ),
+        )
 
     def attribute(
         self,

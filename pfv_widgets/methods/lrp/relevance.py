@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from typing import ClassVar
 
 import torch
@@ -24,7 +25,7 @@ from pfv_widgets.methods.lrp.rules import (
     handed_on,
     scaling_rule,
 )
-from pfv_widgets.parameters import choice, slider, validate
+from pfv_widgets.parameters import choice, in_words, slider, validate
 
 # name → the rules of the lower, the middle and the upper third of the convolutions, and of dense
 # layers; a dense layer without its own takes that of its third
@@ -99,9 +100,21 @@ class Relevance:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = True
+    zero_reason: ClassVar[str] = "the score that is shared out is zero"
+    caution: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options that have an effect; see :class:`Method`."""
+        rules = RULES[self.rule]
+        shown = ["rule"]
+        shown += [name for name in ("epsilon", "gamma") if name in rules]
+        shown += ["alpha"] * ("alpha-beta" in rules)
+        changed = [self.first != Relevance.first, self.relu != Relevance.relu]
+        shown += compress(("first", "relu"), changed)
+        return in_words(self, (*shown, "rest"))
 
     def attribute(
         self,

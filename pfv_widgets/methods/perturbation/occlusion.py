@@ -90,6 +90,8 @@ class Occlusion:
     family: ClassVar[Family] = "input modification"
     reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = False
+    zero_reason: ClassVar[str] = "hiding a part of the image does not change the score"
+    caution: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         validate(self)
@@ -121,6 +123,17 @@ class Occlusion:
         size = self.size or _shares(shares[0], image)
         size = checked_pair("size", size)
         return ((size, checked_pair("stride", self.stride or _shares(shares[1], size))),)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """Return sizes and strides in pixels, and what a value is; see :class:`Method`."""
+        each = [
+            f"boxes of {_by(box)} every {_by(stride)} pixels" for box, stride in self.tests_of(size)
+        ]
+        colour = f" {self.colour}" if self.fill == "colour" else ""
+        value = "the mean" if self.mean else "the sum"
+        value = f"a value is {value} of the score's drops under all boxes over the pixel"
+        value += ", each size divided by its maximum" if len(each) > 1 else ""
+        return (*each, f"filled with {self.fill}{colour}", value)
 
     def attribute(
         self,
@@ -170,3 +183,7 @@ def _gaps(tests: Sequence[Test]) -> tuple[str, ...]:
             told = f"The stride {stride} is larger than the box {size} (rows, columns)"
             return (f"{told}: pixels between the boxes were never hidden and have 0.",)
     return ()
+
+
+def _by(pair: Pair) -> str:
+    return f"{pair[0]} × {pair[1]}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
 from pfv_widgets.methods.core.target import Measured, Target, measuring
-from pfv_widgets.parameters import slider, toggle, validate
+from pfv_widgets.parameters import in_words, slider, toggle, validate
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,23 @@ class RISE:
     family: ClassVar[Family] = "input modification"
     reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = False
+    zero_reason: ClassVar[str] = "the score does not depend on what is seen"
+    caution: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words; see :class:`Method`."""
+        return in_words(
+            self,
+            (
+                "masks",
+                "cells",
+                "seen",
+                "centred",
+            ),
+        )
 
     def attribute(
         self,

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from pfv_widgets.methods.comparison.cells import Comparison
-from pfv_widgets.methods.comparison.tiles import class_names
 from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.view_state import settings_of
 
@@ -30,14 +29,16 @@ def explore_methods(
     ----------
     models
         A network, a list of networks, or networks by name; they are given back as they came.
+        ``{"name": (network, images)}`` gives one its images in its own normalisation.
     images
         An ``ImageBatch``, or whatever ``load_images`` takes.
     methods
         The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with
-        options of their own; None: PFV and the usual ones. Others can be switched on in the
-        widget.
+        options of their own, also several of one method; None: PFV and the usual ones. Others
+        can be switched on in the widget.
     classes
-        Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
+        Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``; or
+        those of each network by its name.
     inputs, argument, device
         As for ``attribute``, for every network.
     **settings
@@ -49,6 +50,9 @@ def explore_methods(
     PFVValueError, PFVTypeError
         Naming the argument, its value and what to do.
     """
-    start, names = settings_of(methods, settings), class_names(classes)
-    comparison = Comparison(models, images, inputs=inputs, argument=argument, device=device)
-    return MethodsExplorer(comparison, start, names)
+    start = settings_of(methods, settings)
+    comparison = Comparison(
+        models, images, classes=classes, inputs=inputs, argument=argument, device=device
+    )
+    start.target.check_count(len(comparison.images))
+    return MethodsExplorer(comparison, start)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pfv_widgets.methods.comparison.cells import Cell
-from pfv_widgets.methods.comparison.scales import Ink, coloured
+from pfv_widgets.methods.comparison.colour_scales import ColourRange, coloured
 from pfv_widgets.widgets.browser.canvas import Surface
 from pfv_widgets.widgets.browser.canvas_commands import Pen
 from pfv_widgets.widgets.browser.image_encoding import encode
@@ -26,7 +26,7 @@ class Shown:
     """One cell as it is to be drawn; neither cell nor error: it waits."""
 
     cell: Cell | None = None
-    ink: Ink | None = None
+    colours: ColourRange | None = None
     running: bool = False
 
     @property
@@ -52,7 +52,7 @@ class MethodsSheet:
         self._photos, self._maps = self.surface.stores
         self._lock = threading.Lock()
         self._layout: Layout | None = None
-        self._sent: dict[Place, tuple[Cell, Ink | None]] = {}  # maps that the page has
+        self._sent: dict[Place, tuple[Cell, ColourRange | None]] = {}  # maps that the page has
         self._closed = False
         self.surface.on_key(self._pressed)
 
@@ -98,12 +98,12 @@ class MethodsSheet:
             self._sent.pop(place, None)
             return
         known = self._sent.get(place)
-        if known is not None and known[0] is shown.cell and known[1] == shown.ink:
+        if known is not None and known[0] is shown.cell and known[1] == shown.colours:
             return
-        picture = coloured(shown.cell, shown.ink)
+        picture = coloured(shown.cell, shown.colours)
         assert picture is not None
         pen.put(self._encoded(np.rint(255 * picture).astype(np.uint8)), *layout.box(*place)[:2])
-        self._sent[place] = shown.cell, shown.ink
+        self._sent[place] = shown.cell, shown.colours
 
     def _draw(
         self, pen: Pen, layout: Layout, cells: Mapping[Place, Shown], opacity: float | None
@@ -137,7 +137,7 @@ class MethodsSheet:
                 marks[_BLUE].append(inner)
             elif one.cell is not None and one.cell.error is not None:
                 marks[_RED].append(inner)
-            elif one.cell is not None and one.cell.told:
+            elif one.cell is not None and one.cell.warnings:
                 marks[_ORANGE].append(inner)
         for colour, boxes in marks.items():
             pen.stroke(colour, 4, *boxes)

@@ -10,15 +10,20 @@ import ipywidgets as w
 import numpy as np
 
 from pfv_widgets.errors import PFVError
+from pfv_widgets.methods.comparison.cell_table import (
+    CellTable,
+    range_label,
+    score_label,
+    target_label,
+)
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
-from pfv_widgets.methods.comparison.rows import PrincipalFeatures
-from pfv_widgets.methods.comparison.scales import MEANING
+from pfv_widgets.methods.comparison.explainers import PrincipalFeatures, file_keys, labels
+from pfv_widgets.methods.comparison.figures import caption
 from pfv_widgets.methods.comparison.table import Table, Tile, draw_table
-from pfv_widgets.methods.comparison.tiles import Classes, Filled, reach, said, which
 from pfv_widgets.widgets.methods.grid_canvas import MethodsSheet, Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.grid_texts import legend, words
-from pfv_widgets.widgets.methods.view_state import MethodsSettings, name_of
+from pfv_widgets.widgets.methods.view_state import MethodsSettings
 from pfv_widgets.widgets.toolkit.controls import close_all
 
 if TYPE_CHECKING:
@@ -34,12 +39,10 @@ class MethodsPage:
     ----------
     comparison
         Networks and images.
-    classes
-        Names of the output's units.
     """
 
-    def __init__(self, comparison: Comparison, classes: Classes) -> None:
-        self._comparison, self._classes = comparison, classes
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
         self._sheet = MethodsSheet(comparison.images.pixels)
         self.words, self.legend = w.HTML(), w.HTML()
         self.words.add_class("pfv-methods-words")
@@ -57,45 +60,43 @@ class MethodsPage:
 
     def paint(self, settings: MethodsSettings, find: Find, running: Task | None) -> None:
         """Draw the page; ``find`` says what is known of a cell."""
-        layout, filled = self._layout(settings), self._filled(settings, find)
+        layout, table = self._layout(settings), self._table(settings, find)
         cells: dict[Place, Shown] = {}
         for row, method in enumerate(settings.methods):
             for column, (image, network) in enumerate(layout.columns):
                 at = layout.images.index(image), row * layout.networks + network
                 task = Task(network, image, method, settings.target)
-                cell, ink = filled.cells[at[0]][at[1]], filled.inks[at[0]][at[1]]
-                cells[row, column] = Shown(cell, ink, cell is None and task == running)
+                cell, colours = table.cells[at[0]][at[1]], table.ranges[at[0]][at[1]]
+                cells[row, column] = Shown(cell, colours, cell is None and task == running)
         overlay = settings.view == "overlay"
         self._sheet.paint(layout, cells, overlay=overlay, opacity=settings.opacity)
         self.words.value = words(
             layout,
             settings,
             cells,
-            images=self._comparison.images,
-            networks=[network.name for network in self._comparison.networks],
-            classes=self._classes,
+            comparison=self._comparison,
             layers=self._layers(settings, layout),
         )
-        self.legend.value = legend(settings, filled.bars())
+        self.legend.value = legend(table.bars(), self._caption(settings))
 
     def figure(self, settings: MethodsSettings, find: Find) -> Figure:
         """Draw the page as a figure: photos first, then a row for each method."""
-        layout, filled = self._layout(settings), self._filled(settings, find)
-        tiles, networks = filled.tiles(reach), layout.networks
-        images, target = self._comparison.images, settings.target
+        layout, table = self._layout(settings), self._table(settings, find)
+        tiles = table.tiles(lambda _, cell, colours: range_label(cell, colours))
+        networks, images = layout.networks, self._comparison.images
         photos, headings = [], []
         for group, image in enumerate(layout.images):
             for network in range(networks):
-                found = filled.cells[group][network::networks]
-                photos.append(Tile(images.pixels[image], said(found, target, self._classes)))
-                name = self._comparison.networks[network].name
-                headings.append(images.names[image] if networks == 1 else name)
+                one = self._comparison.networks[network]
+                found = table.cells[group][network::networks]
+                score = score_label(found, settings.target, one.classes)
+                photos.append(Tile(images.pixels[image], score))
+                headings.append(images.names[image] if networks == 1 else one.name)
         rows = [
             [tile for row in tiles for tile in row[place : place + networks]]
             for place in range(0, len(settings.methods) * networks, networks)
         ]
-        labels = ["Photo", *(method.label for method in settings.methods)]
-        title = which(target, self._classes)
+        title = target_label(settings.target, self._comparison.networks[0].classes)
         if networks == 1:
             title = f"{self._comparison.networks[0].name}: {title}"
         return draw_table(
@@ -104,30 +105,33 @@ class MethodsPage:
                 [photos, *rows],
                 headings,
                 images.size,
-                labels=labels,
-                bars=filled.bars(),
-                caption=MEANING[settings.scale],
+                labels=["Photo", *labels(settings.methods)],
+                bars=table.bars(),
+                caption=self._caption(settings),
             )
         )
 
     def arrays(self, settings: MethodsSettings, find: Find) -> dict[str, np.ndarray]:
         """Return the maps ``(images, networks, H, W)`` of each method by its name, and all names.
 
+        Several settings of one method are told apart by the options that differ.
+
         PFV has colours ``(images, networks, H, W, 3)``; what is missing is NaN.
         """
-        filled, networks = self._filled(settings, find), self._comparison.networks
+        table, networks = self._table(settings, find), self._comparison.networks
         page = settings.page(len(self._comparison.images), len(networks))
         found: dict[str, np.ndarray] = {}
-        for row, method in enumerate(settings.methods):
+        keys = file_keys(settings.methods)
+        for row, (key, method) in enumerate(zip(keys, settings.methods, strict=True)):
             colours = (3,) if isinstance(method, PrincipalFeatures) else ()
             missing = np.full((*self._comparison.images.size, *colours), np.nan, np.float32)
             start = row * len(networks)
-            found[name_of(method)] = np.stack([
+            found[key] = np.stack([
                 np.stack([
                     missing if cell is None or cell.values is None else cell.values.numpy()
                     for cell in cells[start : start + len(networks)]
                 ])
-                for cells in filled.cells
+                for cells in table.cells
             ])  # fmt: skip
         found["images"] = np.array([self._comparison.images.names[image] for image in page])
         found["networks"] = np.array([network.name for network in networks])
@@ -145,7 +149,7 @@ class MethodsPage:
         across = min(settings.across, len(images) * networks)
         return Layout.of(page, networks, rows, images.size, across)
 
-    def _filled(self, settings: MethodsSettings, find: Find) -> Filled:
+    def _table(self, settings: MethodsSettings, find: Find) -> CellTable:
         networks = range(len(self._comparison.networks))
         columns = [(network, method) for method in settings.methods for network in networks]
         page = settings.page(len(self._comparison.images), len(networks))
@@ -153,7 +157,10 @@ class MethodsPage:
             [find(Task(network, image, method, settings.target)) for network, method in columns]
             for image in page
         ]
-        return Filled.of(columns, cells, settings.scale)
+        return CellTable.of(columns, cells, settings.scale)
+
+    def _caption(self, settings: MethodsSettings) -> str:
+        return caption(self._comparison, settings.methods, settings.scale)
 
     def _layers(self, settings: MethodsSettings, layout: Layout) -> dict[Place, str]:
         """Name the layers that PFV shows, by row and network."""

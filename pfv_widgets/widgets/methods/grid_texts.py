@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 
-from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.methods.comparison.cells import Cell
-from pfv_widgets.methods.comparison.rows import PrincipalFeatures
-from pfv_widgets.methods.comparison.scales import MEANING
+from pfv_widgets.methods.comparison.cell_table import range_label, score_label, why_empty
+from pfv_widgets.methods.comparison.cells import Cell, Comparison
+from pfv_widgets.methods.comparison.explainers import labels
 from pfv_widgets.methods.comparison.table import Bar
-from pfv_widgets.methods.comparison.tiles import ZERO, Classes, note_of, reach, said
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.widgets.methods.grid_canvas import Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import LABEL, Layout
@@ -54,9 +52,7 @@ def words(
     settings: MethodsSettings,
     cells: Mapping[Place, Shown],
     *,
-    images: ImageBatch,
-    networks: Sequence[str],
-    classes: Classes,
+    comparison: Comparison,
     layers: Mapping[Place, str],
 ) -> str:
     """Return all words of the grid, each at its place.
@@ -66,37 +62,36 @@ def words(
     layers
         Name of the layer that PFV shows, by the place of its first cell.
     """
-    target = settings.target
+    images, networks = comparison.images, comparison.networks
     parts = [
         _at(layout, layout.group(group), _line(images.names[image], "b"), "middle")
         for group, image in enumerate(layout.images)
     ]
     for column, (_, network) in enumerate(layout.columns):
         found = [one.cell for (_, place), one in cells.items() if place == column]
-        below = [_line(networks[network], "span")] if layout.networks > 1 else []
-        below.append(_line(said(found, target, classes), "span", "muted"))
+        below = [_line(networks[network].name, "span")] if layout.networks > 1 else []
+        score = score_label(found, settings.target, networks[network].classes)
+        below.append(_line(score, "span", "muted"))
         parts += [
             _at(layout, layout.below(column, number), line, "middle")
             for number, line in enumerate(below)
         ]
-    for row, method in enumerate(settings.methods):
-        more = _about_row(row, settings, cells, layers)
+    named = labels(settings.methods)
+    for row, label in enumerate(named):
+        more = _about_row(row, settings, cells, layers, images.size)
         box = (0, layout.top(row), LABEL - 16, layout.tile[0])
-        parts.append(_at(layout, box, f"<b>{safe(method.label)}</b>{more}"))
+        parts.append(_at(layout, box, f'<b class="cut">{safe(label)}</b>{more}'))
     for place, shown in cells.items():
-        parts.append(
-            _cell(layout, place, shown, _spoken(layout, place, settings, images, networks))
-        )
+        image, network = layout.columns[place[1]]
+        spoken = f"{named[place[0]]}, {networks[network].name}, {images.names[image]}"
+        parts.append(_cell(layout, place, shown, spoken))
     return "".join(parts)
 
 
-def legend(settings: MethodsSettings, bars: Sequence[Bar]) -> str:
-    """Return the bars of the colours in use, and what may be compared."""
+def legend(bars: Sequence[Bar], caption: str) -> str:
+    """Return the bars of the colours in use, and the words below the grid."""
     parts = [_bar(bar) for bar in bars]
-    meaning = MEANING[settings.scale]
-    if any(isinstance(method, PrincipalFeatures) for method in settings.methods):
-        meaning += " PFV: its principal components as colours, for all images of one network."
-    parts.append(f'<div style="flex:1 1 260px;opacity:.72">{safe(meaning)}</div>')
+    parts.append(f'<div style="flex:1 1 260px;opacity:.72">{safe(caption, 2000)}</div>')
     return f'<div class="pfv-methods-legend">{"".join(parts)}</div>'
 
 
@@ -116,18 +111,21 @@ def _about_row(
     settings: MethodsSettings,
     cells: Mapping[Place, Shown],
     layers: Mapping[Place, str],
+    size: tuple[int, int],
 ) -> str:
-    """Return the layer of PFV, or where the colours of a method end."""
+    """Return the layer of PFV, where the colours of a method end, and its options."""
     named = dict.fromkeys(layer for (place, _), layer in sorted(layers.items()) if place == row)
-    about = ", ".join(named)
+    about = list(named)
     if settings.scale == "each method":
         reaches = [
-            reach(one.cell, one.ink)
+            range_label(one.cell, one.colours)
             for (place, _), one in sorted(cells.items())
             if place == row and one.cell is not None
         ]
-        about = about or next(filter(None, reaches), "")
-    return f'<span class="muted cut">{safe(about, 60)}</span>' if about else ""
+        about = about or list(filter(None, reaches))[:1]
+    about += settings.methods[row].details(size)
+    line = safe(", ".join(about), 200)
+    return f'<span class="muted cut" title="{line}">{line}</span>' if about else ""
 
 
 def _cell(layout: Layout, place: Place, shown: Shown, spoken: str) -> str:
@@ -137,25 +135,14 @@ def _cell(layout: Layout, place: Place, shown: Shown, spoken: str) -> str:
     elif shown.cell is None:
         inside, spoken = '<span class="muted">waiting</span>', f"{spoken}: waiting"
     else:
-        note = note_of(shown.cell)
-        about = " · ".join(filter(None, [note, reach(shown.cell, shown.ink), *shown.cell.told]))
+        note, warnings = why_empty(shown.cell), shown.cell.warnings
+        about = " · ".join(filter(None, [note, range_label(shown.cell, shown.colours), *warnings]))
         spoken = f"{spoken}: {about}" if about else spoken
         if note:
-            kind = "note" if note == ZERO else "cut"
+            kind = "cut" if shown.cell.error else "note cut"
             inside = f'<span class="{kind}">{safe(note, 160)}</span>'
     title = f'role="img" aria-label="{safe(spoken)}" title="{safe(spoken)}"'
     return _at(layout, layout.box(*place), inside, "middle", title)
-
-
-def _spoken(
-    layout: Layout,
-    place: Place,
-    settings: MethodsSettings,
-    images: ImageBatch,
-    networks: Sequence[str],
-) -> str:
-    image, network = layout.columns[place[1]]
-    return f"{settings.methods[place[0]].label}, {networks[network]}, {images.names[image]}"
 
 
 def _line(text: str, tag: str, kind: str = "") -> str:
@@ -183,7 +170,7 @@ def outcome_line(found: Sequence[Cell | None], target: Target, *, stopped: bool)
     """Return how the grid stands, and the kind of that message."""
     cells = [cell for cell in found if cell is not None]
     errors = [cell.error for cell in cells if cell.error is not None]
-    told = list(dict.fromkeys(text for cell in cells for text in cell.told))
+    warnings = list(dict.fromkeys(text for cell in cells for text in cell.warnings))
     counted = f"{len(cells)} of {len(found)} maps"
     every = f"{len(cells)} map{'s' * (len(cells) != 1)} of {target.layer or 'the output'}"
     if len(cells) < len(found):
@@ -191,7 +178,7 @@ def outcome_line(found: Sequence[Cell | None], target: Target, *, stopped: bool)
         return f"{counted}. {rest}", "warning"
     if errors:
         return f"{len(errors)} of {len(found)} maps failed: {errors[0]}", "error"
-    if told:
-        marked = sum(bool(cell.told) for cell in cells)
-        return f"{every}; {marked} with a remark: {told[0]}", "warning"
+    if warnings:
+        marked = sum(bool(cell.warnings) for cell in cells)
+        return f"{every}; {marked} with a warning: {warnings[0]}", "warning"
     return f"{every}.", "ok"

@@ -16,7 +16,7 @@ import traitlets
 from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
 from pfv_widgets.errors import named
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
-from pfv_widgets.methods.comparison.tiles import Classes
+from pfv_widgets.methods.comparison.explainers import name_of
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.widgets.browser.page_script import InPage
 from pfv_widgets.widgets.export.export_box import ExportBox
@@ -25,7 +25,7 @@ from pfv_widgets.widgets.methods.bar import MethodsBar
 from pfv_widgets.widgets.methods.grid_page import MethodsPage
 from pfv_widgets.widgets.methods.grid_texts import STYLE, outcome_line, progress_line
 from pfv_widgets.widgets.methods.panel import MethodsPanel
-from pfv_widgets.widgets.methods.view_state import MethodsSettings, name_of
+from pfv_widgets.widgets.methods.view_state import MethodsSettings
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
@@ -47,8 +47,6 @@ class MethodsExplorer(w.VBox):
         Networks and images.
     settings
         What to show first.
-    classes
-        Names of the output's units.
     """
 
     settings = traitlets.Instance(MethodsSettings)
@@ -58,21 +56,20 @@ class MethodsExplorer(w.VBox):
         self,
         comparison: Comparison,
         settings: MethodsSettings | None = None,
-        classes: Classes | None = None,
     ) -> None:
         settings = settings or MethodsSettings()
         if settings.layer is None and settings.output is None:
             settings = replace(settings, output=comparison.first_output)
-        self.comparison, self.classes = comparison, classes or {}
+        self.comparison = comparison
         self._editing = threading.RLock()
         self._failed: dict[Task, Cell] = {}
         self._told = 0.0
         self._complaint: str | None = None
-        self._page = MethodsPage(comparison, self.classes)
+        self._page = MethodsPage(comparison)
         self._bar = MethodsBar(
             self.safely(self.stop), self.safely(self.go_on), self.safely(self.turn)
         )
-        self._panel = MethodsPanel(comparison, settings, self.classes, self.edit)
+        self._panel = MethodsPanel(comparison, settings, self.edit)
         self._export = ExportBox("methods.png", self.save, self.snippet)
         self._filling = Filling(self._compute, lambda: self._painting.submit(None))
         self._painting: LatestWins[None] = LatestWins(lambda _: self._paint())
@@ -211,7 +208,7 @@ class MethodsExplorer(w.VBox):
         self._painting.submit(None)
 
     def _cell(self, task: Task) -> Cell | None:
-        return self.comparison.known(task) or self._failed.get(task)
+        return self.comparison.cached(task) or self._failed.get(task)
 
     def _compute(self, task: Task, cancelled: Callable[[], bool]) -> None:
         """Fill in one cell, in the background."""

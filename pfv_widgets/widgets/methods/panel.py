@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
 
 from pfv_widgets.methods.comparison.cells import Comparison
-from pfv_widgets.methods.comparison.rows import Explainer, explainer_of, names
-from pfv_widgets.methods.comparison.tiles import Classes
+from pfv_widgets.methods.comparison.explainers import (
+    Explainer,
+    explainer_of,
+    labels,
+    name_of,
+    names,
+)
+from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.parameters import parameters_of
-from pfv_widgets.widgets.methods.view_state import MethodsSettings, name_of
+from pfv_widgets.widgets.methods.view_state import MethodsSettings
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
 from pfv_widgets.widgets.toolkit.tooltips import Checkbox, Dropdown
@@ -34,19 +40,18 @@ class MethodsPanel:
         Where layers, outputs and units come from.
     settings
         What the controls show first.
-    classes
-        Names of the output's units.
     edit
         Called with a function from the old settings to the new ones.
     """
 
-    def __init__(
-        self, comparison: Comparison, settings: MethodsSettings, classes: Classes, edit: Edit
-    ) -> None:
-        self._comparison, self._classes, self._edit = comparison, classes, edit
+    def __init__(self, comparison: Comparison, settings: MethodsSettings, edit: Edit) -> None:
+        self._comparison, self._edit = comparison, edit
         self._showing = Showing()
-        # options of a method that is switched off stay as they were
-        self._known: dict[str, Explainer] = {name: explainer_of(name)[1] for name in names()}
+        # options of a method that is switched off stay as they were; one may have several settings
+        self._known: dict[str, tuple[Explainer, ...]] = {
+            name: (explainer_of(name)[1],) for name in names()
+        }
+        self._shown: dict[str, Explainer] = {}  # the rows by name, numbered where one comes again
         self.layer = self._dropdown(
             "Layer", "What is explained: the network's output, or a layer inside.", "layer"
         )
@@ -74,12 +79,17 @@ class MethodsPanel:
         """Set every control to what ``settings`` say, without calling back."""
         with self._showing:
             self._show_target(settings)
-            shown = {name_of(method): method for method in settings.methods}
-            self._known |= shown
+            groups = _by_name(settings.methods)
+            self._known |= {name: tuple(several) for name, several in groups.items()}
             for name, box in self.methods.items():
-                box.value = name in shown
-            having = [name for name in shown if parameters_of(shown[name])]
-            options = [(shown[name].label, name) for name in having]
+                box.value = name in groups
+            self._shown = {}
+            for method in settings.methods:
+                number = groups[name_of(method)].index(method)
+                self._shown[name_of(method) + (f" {number + 1}" if number else "")] = method
+            named = zip(self._shown.items(), labels(settings.methods), strict=True)
+            options = [(label, key) for (key, one), label in named if parameters_of(one)]
+            having = [key for _, key in options]
             if self.chosen.options != tuple(options):
                 before = self.chosen.value
                 self.chosen.options = options
@@ -119,7 +129,8 @@ class MethodsPanel:
         networks = self._comparison.networks
         if settings.layer is None:
             counts = [network.outputs.get(settings.output, 0) for network in networks]
-            named: Classes = self._classes
+            several = [network.classes for network in networks]
+            named: ClassNames = several[0] if all(one == several[0] for one in several) else {}
         else:
             counts = [network.layers.get(settings.layer, 0) for network in networks]
             named = {}
@@ -155,7 +166,7 @@ class MethodsPanel:
         self._edit(lambda old: replace(old, **{**fresh, field: value}))
 
     def _checkbox(self, name: str) -> w.Checkbox:
-        label = self._known[name].label
+        label = self._known[name][0].label
         box = Checkbox(
             description=label, indent=False, tooltip=f"Show a row for {label}.",
             layout=w.Layout(width="auto", margin="0"),
@@ -165,12 +176,9 @@ class MethodsPanel:
 
     def _switched(self, name: str, wanted: bool) -> None:
         def change(old: MethodsSettings) -> MethodsSettings:
-            kept = {name_of(method): method for method in old.methods}
-            if wanted:
-                kept[name] = self._known[name]
-            else:
-                kept.pop(name, None)
-            ordered = [kept[one] for one in names() if one in kept]
+            groups = {one: tuple(several) for one, several in _by_name(old.methods).items()}
+            groups[name] = self._known[name] if wanted else ()
+            ordered = [method for one in names() for method in groups.get(one, ())]
             return replace(old, methods=tuple(ordered))
 
         if not self._showing.now:
@@ -180,12 +188,12 @@ class MethodsPanel:
         """Show the controls of the method that is chosen, set to what it has."""
         name = self.chosen.value
         if name == self._options_of and self.options is not None:
-            self.options.show(self._known[name])
+            self.options.show(self._shown[name])
             return
         before, self._options_of = self._options_box.children, name
         self.options = None
         if name is not None:
-            method = self._known[name]
+            method = self._shown[name]
             self.options = Controls(
                 method, parameters_of(method), lambda field, value: self._option(name, field, value)
             )
@@ -197,9 +205,11 @@ class MethodsPanel:
             close_all(control)
 
     def _option(self, name: str, field: str, value: Any) -> None:
+        row = self._shown[name]
+
         def change(old: MethodsSettings) -> MethodsSettings:
             methods: list[Any] = [
-                replace(one, **{field: value}) if name_of(one) == name else one  # type: ignore[type-var] # a dataclass
+                replace(one, **{field: value}) if one == row else one  # type: ignore[type-var] # a dataclass
                 for one in old.methods
             ]
             return replace(old, methods=tuple(methods))
@@ -216,3 +226,11 @@ class MethodsPanel:
             ],
             layout=w.Layout(width="100%", overflow="hidden"),
         )  # fmt: skip
+
+
+def _by_name(methods: Iterable[Explainer]) -> dict[str, list[Explainer]]:
+    """Return the settings of each method by its name."""
+    groups: dict[str, list[Explainer]] = {}
+    for method in methods:
+        groups.setdefault(name_of(method), []).append(method)
+    return groups

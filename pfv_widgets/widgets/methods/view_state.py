@@ -10,14 +10,13 @@ from typing import Any
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.cells import Comparison, Task
-from pfv_widgets.methods.comparison.rows import (
+from pfv_widgets.methods.comparison.colour_scales import SCALES
+from pfv_widgets.methods.comparison.explainers import (
     PFV_NAME,
     Explainer,
     PrincipalFeatures,
-    explainer_of,
     explainers,
 )
-from pfv_widgets.methods.comparison.scales import SCALES
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import choice, slider, suggestion, validate
 
@@ -30,7 +29,7 @@ _USUAL = (
 
 def _usual() -> tuple[Explainer, ...]:
     known = [name for name in _USUAL if name == PFV_NAME or name in METHODS]
-    return tuple(explainers(known).values())
+    return explainers(known)
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,13 @@ class MethodsSettings:
 
     methods: tuple[Explainer, ...] = field(default_factory=_usual)
     """The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with options
-    of their own."""
+    of their own, also several of one method."""
 
     layer: str | None = None
     """What is explained: a layer's name; None: the network's output."""
 
-    unit: int | None = None
-    """Its unit; None: the strongest one of each image."""
+    unit: int | tuple[int, ...] | None = None
+    """Its unit, for all images or one for each; None: the strongest one of each image."""
 
     output: str | int | None = None
     """Which of several outputs, by name or position."""
@@ -77,7 +76,7 @@ class MethodsSettings:
 
     def __post_init__(self) -> None:
         validate(self)
-        object.__setattr__(self, "methods", tuple(explainers(self.methods).values()))
+        object.__setattr__(self, "methods", explainers(self.methods))
         object.__setattr__(self, "unit", self.target.unit)
         if isinstance(self.first, bool) or not isinstance(self.first, int):
             raise PFVTypeError(f"first={self.first!r:.40}: expected the index of an image.")
@@ -96,7 +95,14 @@ class MethodsSettings:
         return range(first, min(first + size, images))
 
     def tasks(self, comparison: Comparison) -> list[Task]:
-        """Return the cells of the page, row by row; those that take long come last."""
+        """Return the cells of the page, row by row; those that take long come last.
+
+        Raises
+        ------
+        PFVValueError
+            Where there is one unit an image, but not for as many images.
+        """
+        self.target.check_count(len(comparison.images))
         networks = range(len(comparison.networks))
         page = self.page(len(comparison.images), len(networks))
         ordered = sorted(self.methods, key=lambda one: _family(one) == "input modification")
@@ -130,13 +136,8 @@ def settings_of(methods: object, changes: Mapping[str, Any]) -> MethodsSettings:
     for name in changes:
         if name not in known:
             raise PFVTypeError(f"{name!r} is no setting of the grid. {suggestion(name, known)}")
-    given = {} if methods is None else {"methods": tuple(explainers(methods).values())}
+    given = {} if methods is None else {"methods": explainers(methods)}
     return MethodsSettings(**(given | dict(changes)))
-
-
-def name_of(method: Explainer) -> str:
-    """Name of a method in ``pfv_widgets.methods.METHODS``, or ``"pfv"``."""
-    return explainer_of(method)[0]
 
 
 def _family(method: Explainer) -> str:

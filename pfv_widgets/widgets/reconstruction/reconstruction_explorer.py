@@ -17,7 +17,7 @@ from torch import nn
 from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError, named
-from pfv_widgets.methods.comparison.tiles import class_names
+from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.methods.core.extra_inputs import fed
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.methods.inversion.reconstruct import reconstruct

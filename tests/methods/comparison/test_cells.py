@@ -11,11 +11,22 @@ from torch import Tensor, nn
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.methods.comparison.cell_table import number
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
+from pfv_widgets.methods.comparison.colour_scales import (
+    SCALES,
+    ColourRange,
+    colour_ranges,
+    coloured,
+    ranked,
+)
+from pfv_widgets.methods.comparison.explainers import (
+    PrincipalFeatures,
+    explainer_of,
+    explainers,
+    names,
+)
 from pfv_widgets.methods.comparison.networks import named_models
-from pfv_widgets.methods.comparison.rows import PrincipalFeatures, explainer_of, explainers, names
-from pfv_widgets.methods.comparison.scales import SCALES, Ink, coloured, inks, ranked
-from pfv_widgets.methods.comparison.tiles import class_names, number
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.gradient.backprop import GuidedBackprop, Saliency
@@ -44,7 +55,7 @@ def test_each_cell_is_computed_once_for_its_options_target_network_and_image() -
     cell = comparison.compute(first)
     with counted(models["a"][0]) as ran:
         assert comparison.compute(first) is cell
-        assert comparison.known(Task(0, 0, SmoothGrad(samples=2), Target())) is cell
+        assert comparison.cached(Task(0, 0, SmoothGrad(samples=2), Target())) is cell
     assert not ran
     for other in (
         dataclasses.replace(first, method=SmoothGrad(samples=3)),
@@ -52,10 +63,10 @@ def test_each_cell_is_computed_once_for_its_options_target_network_and_image() -
         dataclasses.replace(first, network=1),
         dataclasses.replace(first, image=1),
     ):
-        assert comparison.known(other) is None
+        assert comparison.cached(other) is None
         assert not torch.equal(comparison.compute(other).values, cell.values)
     comparison.close()
-    assert comparison.known(first) is None
+    assert comparison.cached(first) is None
 
 
 def test_pfv_fills_in_all_images_at_once_with_their_common_colours() -> None:
@@ -66,7 +77,7 @@ def test_pfv_fills_in_all_images_at_once_with_their_common_colours() -> None:
     right = pw.PFV(model, images).render(layer="4", components=2, weighting="none")
     torch.testing.assert_close(cell.values, right.heatmaps[1].cpu())
     assert (cell.map, cell.score, cell.unit) == (None, None, None)
-    assert comparison.known(Task(0, 2, row, Target("4"))) is not None
+    assert comparison.cached(Task(0, 2, row, Target("4"))) is not None
     assert comparison.layer_of(Task(0, 0, row, Target("4"))) == "4"
     # a layer without maps has none to decompose: the last one before it stands there
     assert comparison.layer_of(Task(0, 0, row, Target("14"))) == pw.PFV(model, images).default_layer
@@ -82,7 +93,7 @@ def test_stopping_keeps_what_is_known_and_the_model_as_it_came() -> None:
     for method in (SmoothGrad(), PrincipalFeatures()):
         with pytest.raises(CancelledError):
             comparison.compute(Task(0, 0, method, OUTPUT), None, lambda: True)
-    assert comparison.known(done) is cell
+    assert comparison.cached(done) is cell
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -93,11 +104,11 @@ def test_changed_weights_are_noticed() -> None:
     task = Task(0, 0, Saliency(), OUTPUT)
     before = comparison.compute(task)
     comparison.refresh()
-    assert comparison.known(task) is before
+    assert comparison.cached(task) is before
     with torch.no_grad():
         model[0].weight.mul_(-1)
     comparison.refresh()
-    assert comparison.known(task) is None
+    assert comparison.cached(task) is None
     assert not torch.equal(comparison.compute(task).values, before.values)
 
 
@@ -106,7 +117,7 @@ def test_nan_in_one_image_is_an_error_of_its_cell() -> None:
     spoilt = images.tensor.clone()
     spoilt[1, 0, 3, 3] = torch.nan
     comparison = Comparison(tiny(), dataclasses.replace(images, tensor=spoilt))
-    assert comparison.compute(Task(0, 0, Saliency(), OUTPUT)).end > 0
+    assert comparison.compute(Task(0, 0, Saliency(), OUTPUT)).limit > 0
     with pytest.raises(PFVValueError, match="NaN or infinite"):
         comparison.compute(Task(0, 1, Saliency(), OUTPUT))
 
@@ -143,7 +154,7 @@ def test_networks_with_several_inputs_and_outputs_are_explained_image_by_image()
 
 def test_networks_have_names() -> None:
     a, b = tiny(), tiny(1)
-    assert list(named_models(a)) == ["Sequential"]
+    assert named_models(a) == {"Sequential": (a, None)}
     assert list(named_models([a, b, nn.Conv2d(3, 1, 1)])) == [
         "Sequential", "Sequential 2", "Conv2d",
     ]  # fmt: skip
@@ -153,14 +164,17 @@ def test_networks_have_names() -> None:
             named_models(wrong)
 
 
-def test_methods_are_chosen_by_name_or_instance_and_only_once() -> None:
+def test_methods_are_chosen_by_name_or_instance() -> None:
     for name in names():
         assert explainer_of(name)[0] == name
-    assert list(explainers(["pfv", SmoothGrad(samples=3)])) == ["pfv", "smoothgrad"]
-    assert list(explainers("saliency")) == ["saliency"]
+    assert explainers(["pfv", SmoothGrad(samples=3)]) == (
+        PrincipalFeatures(),
+        SmoothGrad(samples=3),
+    )
+    assert explainers("saliency") == (Saliency(),)
     with pytest.raises(PFVValueError, match="Did you mean 'saliency'"):
         explainers(["salience"])
-    with pytest.raises(PFVValueError, match="'saliency' twice"):
+    with pytest.raises(PFVValueError, match="'saliency' twice with the same options"):
         explainers(["saliency", Saliency()])
     for wrong in (3, [3]):
         with pytest.raises(PFVTypeError, match=r"methods?=3"):
@@ -185,13 +199,13 @@ def test_scales_share_what_they_say() -> None:
     weak, strong = Cell(ramp), Cell(10 * ramp)
     against = Cell(-ramp)
     failed, pfv = Cell(error="no"), Cell(torch.rand(20, 20, 3))
-    own = inks([weak, strong, None, failed, pfv], "each map")
+    own = colour_ranges([weak, strong, None, failed, pfv], "each map")
     assert [ink and ink.signed for ink in own] == [False, False, None, None, None]
-    assert own[0].end == pytest.approx(own[1].end / 10)
-    both = inks([weak, strong], "each method")
-    assert both[0] == both[1] == Ink(strong.end, False)
-    assert inks([weak, against], "each map")[0].signed  # one kind of colours in a row
-    alike = inks([weak, strong], "all alike")
+    assert own[0].limit == pytest.approx(own[1].limit / 10)
+    both = colour_ranges([weak, strong], "each method")
+    assert both[0] == both[1] == ColourRange(strong.limit, False)
+    assert colour_ranges([weak, against], "each map")[0].signed  # one kind of colours in a row
+    alike = colour_ranges([weak, strong], "all alike")
     assert np.array_equal(coloured(weak, alike[0]), coloured(strong, alike[1]))
     assert np.array_equal(coloured(weak, own[0]), coloured(strong, own[1]))
     assert not np.allclose(coloured(weak, both[0]), coloured(strong, both[1]))
@@ -203,16 +217,9 @@ def test_scales_share_what_they_say() -> None:
 def test_a_map_of_zeros_has_one_colour_on_every_scale(scale: str) -> None:
     nothing, something = Cell(torch.zeros(9, 9)), Cell(torch.randn(9, 9))
     for cells in ([nothing], [nothing, something]):
-        colours = coloured(nothing, inks(cells, scale)[0])
+        colours = coloured(nothing, colour_ranges(cells, scale)[0])
         assert len(np.unique(colours.reshape(-1, 3), axis=0)) == 1
 
 
-def test_class_names_and_numbers() -> None:
-    assert class_names(["a", 3]) == {0: "a", 1: "3"}
-    assert class_names({7: "x"}) == {7: "x"}
-    assert class_names(None) == {}
-    assert class_names("imagenet")[14] == "indigo bunting"
-    for wrong in (3, "cifar"):
-        with pytest.raises(PFVError, match="classes="):
-            class_names(wrong)
+def test_numbers_have_two_digits() -> None:
     assert [number(one) for one in (0.0, 0.99999, 123456.0)] == ["0", "1", "1.2e5"]

@@ -15,8 +15,11 @@ from torch import nn
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.attribution.figures import limits, painted
+from pfv_widgets.methods.comparison.explainers import explainers, labels
 from pfv_widgets.methods.comparison.figures import PAPER_METHODS
-from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
+from pfv_widgets.methods.gradient.path_and_noise import IntegratedGradients, SmoothGrad
+from pfv_widgets.methods.lrp.relevance import Relevance
+from pfv_widgets.methods.perturbation.occlusion import Occlusion
 from tests.networks import blobs, tiny
 
 
@@ -115,7 +118,58 @@ def test_a_map_of_zeros_is_plain_and_says_so() -> None:
     figure = pw.figure_methods(dead(), blobs(1, 8), ["deconvnet", "saliency"])
     zero = pictures(figure)[1]
     assert len(np.unique(zero.reshape(-1, 3), axis=0)) == 1
-    assert words(figure).count("zero everywhere") == 1
+    assert "zero everywhere: a ReLU passes only positive signals" in " ".join(words(figure))
+
+
+@pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
+def test_settings_of_one_method_stand_side_by_side_and_are_told_apart() -> None:
+    model, images = tiny(), blobs(2)
+    methods = [
+        Relevance(rest="absorbed"), Relevance(rule="gamma", gamma=0.5, rest="absorbed"), "saliency",
+        Occlusion(size=8), Occlusion(size=16),
+    ]  # fmt: skip
+    figure = pw.figure_methods(model, images, methods, unit=[3, 1])
+    tiles, found = pictures(figure), words(figure)
+    for image in range(2):
+        for column, method in enumerate(methods):
+            right = pw.attribute(model, images, method, unit=[3, 1])
+            wanted = painted(right.maps, limits(right.maps))[image]
+            assert np.allclose(tiles[6 * image + 1 + column], wanted, atol=0.02), method
+    assert labels(explainers(methods)) == [
+        "Relevance propagation, rule epsilon, γ 0.25", "Relevance propagation, rule gamma, γ 0.5",
+        "Gradient", "Occlusion, size (8, 8)", "Occlusion, size (16, 16)",
+    ]  # fmt: skip
+    assert "Gradient" in found
+    with pytest.raises(PFVValueError, match="'relevance' twice with the same options"):
+        pw.figure_methods(model, images, [Relevance(), Relevance()])
+
+
+def test_units_of_each_photo_are_explained_in_their_rows() -> None:
+    model, images = tiny(), blobs(2)
+    names = ["a", "b", "c", "d", "e"]
+    scores = pw.attribute(model, images, "saliency", unit=[3, 1]).scores
+    for figure in (
+        pw.figure_methods(model, images, ["saliency"], unit=[3, 1], classes=names),
+        pw.figure_networks({"x": model}, images, "saliency", unit=[3, 1], classes={"x": names}),
+    ):
+        for name, score in zip("db", scores, strict=True):
+            assert f"{name}, {float(score):.3g}".replace("-", "−") in words(figure)
+    with pytest.raises(PFVValueError, match="3 units for 2 images"):
+        pw.figure_methods(model, images, ["saliency"], unit=[3, 1, 2])
+
+
+@pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
+def test_options_and_what_a_method_fails_stand_below_the_figure() -> None:
+    methods = [Occlusion(size=8, stride=4), Relevance(epsilon=0.25), IntegratedGradients(steps=9)]
+    said = " ".join(words(pw.figure_methods(tiny(), blobs(1), [*methods, SmoothGrad(samples=2)])))
+    for option in (
+        "boxes of 8 × 8 every 4 × 4 pixels", "sum of the score's drops under all boxes",
+        "ε 0.25", "steps 9", "samples 2, noise 0.15",
+    ):  # fmt: skip
+        assert option in said, option
+    shown = " ".join(words(pw.figure_networks([tiny()], blobs(1))))
+    assert "Guided backpropagation: fails the randomisation check" in shown
+    assert "randomisation check" not in said
 
 
 def test_one_method_that_fails_says_so_in_its_tiles_and_all_of_them_raise() -> None:

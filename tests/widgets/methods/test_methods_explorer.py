@@ -22,8 +22,8 @@ import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.cells import Comparison, Task
-from pfv_widgets.methods.comparison.rows import names
-from pfv_widgets.methods.comparison.scales import coloured, inks
+from pfv_widgets.methods.comparison.colour_scales import colour_ranges, coloured
+from pfv_widgets.methods.comparison.explainers import names
 from pfv_widgets.methods.core.method import step
 from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
 from pfv_widgets.parameters import parameters_of
@@ -111,10 +111,10 @@ def expected(explorer: MethodsExplorer, row: int, column: int) -> Any:
     """Pixels of a cell as they should be, of its method's maps on the page."""
     place, settings = layout(explorer), explorer.settings
     cells = [
-        explorer.comparison.known(Task(network, image, settings.methods[row], settings.target))
+        explorer.comparison.cached(Task(network, image, settings.methods[row], settings.target))
         for image, network in place.columns
     ]
-    colours = coloured(cells[column], inks(cells, settings.scale)[column])
+    colours = coloured(cells[column], colour_ranges(cells, settings.scale)[column])
     picture = Image.fromarray(np.rint(255 * colours).astype(np.uint8))
     return np.asarray(picture.resize(place.tile[::-1], Image.Resampling.LANCZOS), np.float32)
 
@@ -328,6 +328,36 @@ def test_controls_follow_the_settings_and_set_them(grid: Open) -> None:
     move(panel.methods["smoothgrad"], value=True)
     assert explorer.settings.methods[2] == SmoothGrad(samples=5)  # its options stayed
     assert explorer.wait(60)
+
+
+def test_settings_of_one_method_have_rows_and_controls_of_their_own(
+    recorded: RecordedPage, grid: Open, tmp_path: Path
+) -> None:
+    methods = (SmoothGrad(samples=2), "saliency", SmoothGrad(samples=3))
+    explorer = grid(methods=methods, unit=[3, 1])
+    assert shows_its_maps(recorded, explorer)
+    found, panel = shown_words(explorer), explorer._panel
+    assert "SmoothGrad, samples 2" in found
+    assert "SmoothGrad, samples 3" in found
+    assert [cell.unit for cell in explorer.cells().values()] == [3, 1] * 3
+    assert [label for label, _ in panel.chosen.options][1:] == ["Gradient", "SmoothGrad, samples 3"]
+    panel.chosen.value = panel.chosen.options[2][1]
+    move(panel.options["samples"], value=5)
+    kinds = [getattr(one, "samples", None) for one in explorer.settings.methods]
+    assert kinds == [2, None, 5]
+    move(panel.options["samples"], value=2)  # the same twice is no comparison
+    assert "'smoothgrad' twice with the same options" in status(explorer)
+    assert [getattr(one, "samples", None) for one in explorer.settings.methods] == kinds
+    move(panel.methods["smoothgrad"], value=False)
+    assert len(explorer.settings.methods) == 1
+    move(panel.methods["smoothgrad"], value=True)
+    assert len(explorer.settings.methods) == 3
+    assert explorer.wait(60)
+    explorer.save(tmp_path / "grid.npz")
+    keys = list(np.load(tmp_path / "grid.npz"))
+    assert keys[:3] == ["saliency", "smoothgrad samples=2", "smoothgrad samples=5"]
+    with pytest.raises(PFVError, match="3 units for 2 images"):
+        grid(unit=[1, 2, 3])
 
 
 def test_an_illegal_change_is_told_and_the_picture_stays(grid: Open) -> None:

@@ -14,70 +14,78 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.attribution.figures import has_sign, painted
 from pfv_widgets.methods.comparison.cells import Cell
+from pfv_widgets.parameters import suggestion
 
-SCALES = ("each map", "each method", "all alike")
-
-MEANING = {
-    "each map": "Each map has its own scale: colours compare the places of one picture.",
+SCALES = {
+    "each map": "Each map has its own scale: colours compare the positions of one map.",
     "each method": (
-        "One scale for each method: its colours compare pictures too. "
-        "Methods have different units, so rows do not compare."
+        "One scale for each method: its colours compare maps too. "
+        "Methods have different units, so methods do not compare."
     ),
     "all alike": (
-        "By rank: a colour says which share of the picture's own pixels is weaker. "
-        "Places compare in all pictures; how strong they are is not shown."
+        "By rank: a colour says which share of the map's own pixels is weaker. "
+        "Positions compare in all maps; how strong they are is not shown."
     ),
 }
+"""Name → what its colours compare."""
 
 
 @dataclass(frozen=True)
-class Ink:
+class ColourRange:
     """How a map is coloured.
 
     Attributes
     ----------
-    end
+    limit
         The value that has the last colour; None: colours are ranks.
     signed
         Whether what speaks against the unit has colours of its own.
     """
 
-    end: float | None
+    limit: float | None
     signed: bool
 
 
-def inks(cells: Sequence[Cell | None], scale: str) -> list[Ink | None]:
+def checked_scale(scale: object) -> str:
+    """Return the scale, or raise an error with the legal names."""
+    if not isinstance(scale, str) or scale not in SCALES:
+        raise PFVValueError(f"scale={scale!r} is unknown. {suggestion(str(scale), SCALES)}")
+    return scale
+
+
+def colour_ranges(cells: Sequence[Cell | None], scale: str) -> list[ColourRange | None]:
     """Return how each cell of one method is coloured; None for PFV, errors and what is missing."""
     maps = [cell.map for cell in cells if cell is not None and cell.map is not None]
     signed = any(has_sign(one) for one in maps)
-    end = max((cell.end for cell in cells if cell is not None), default=0.0)
-    found: list[Ink | None] = []
+    shared = max((cell.limit for cell in cells if cell is not None), default=0.0)
+    ranges: list[ColourRange | None] = []
     for cell in cells:
         if cell is None or cell.map is None:
-            found.append(None)
+            ranges.append(None)
         elif scale == "all alike":
-            found.append(Ink(None, signed))
+            ranges.append(ColourRange(None, signed))
         else:
-            found.append(Ink(end if scale == "each method" else cell.end, signed))
-    return found
+            ranges.append(ColourRange(shared if scale == "each method" else cell.limit, signed))
+    return ranges
 
 
-def coloured(cell: Cell, ink: Ink | None) -> np.ndarray | None:
+def coloured(cell: Cell, colours: ColourRange | None) -> np.ndarray | None:
     """Return the colours of a cell, float in [0, 1], ``(H, W, 3)``; None where it failed.
 
     A map of zeros has the one colour of nothing.
     """
     if cell.values is None:
         return None
-    if ink is None or cell.map is None:
+    if colours is None or cell.map is None:
         return cell.values.clamp(0, 1).numpy()
-    values, end = cell.map, ink.end
-    if end is None:
-        values, end = ranked(values), 1.0
-    colours: np.ndarray = painted(values[None], torch.tensor([end]), ink.signed)[0]
-    return colours
+    values, limit = cell.map, colours.limit
+    if limit is None:
+        values, limit = ranked(values), 1.0
+    picture: np.ndarray = painted(values[None], torch.tensor([limit]), colours.signed)[0]
+    return picture
 
 
 def ranked(values: Tensor) -> Tensor:

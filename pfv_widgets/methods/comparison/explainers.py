@@ -1,0 +1,137 @@
+"""What a comparison compares: every method, and PFV as one among them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.attribution.runner import method_of
+from pfv_widgets.methods.core.method import Method
+from pfv_widgets.parameters import in_words, suggestion, validate
+
+PFV_NAME = "pfv"  # beside the names of METHODS
+
+
+def _as_in_settings(name: str) -> Any:
+    declared = next(one for one in dataclasses.fields(Settings) if one.name == name)
+    return dataclasses.field(default=declared.default, metadata=declared.metadata)
+
+
+@dataclass(frozen=True)
+class PrincipalFeatures:
+    """PFV as one of the methods: of the target's layer, or the last with maps before the output.
+
+    It looks at all images of one network together and knows of no unit.
+    """
+
+    components: int = _as_in_settings("components")
+    weighting: str = _as_in_settings("weighting")
+    sigma: float = _as_in_settings("sigma")
+
+    label: ClassVar[str] = "PFV"
+    caution: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words, as every method does."""
+        about = "principal components as colours, common to all images of a network"
+        return (about, *in_words(self, ("components", "weighting", "sigma")))
+
+
+Explainer = Method | PrincipalFeatures
+
+
+def explainer_of(method: object) -> tuple[str, Explainer]:
+    """Return the name and the instance of a method, PFV among them.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For anything but a name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, or an instance of
+        one of them.
+    """
+    if isinstance(method, PrincipalFeatures):
+        return PFV_NAME, method
+    if method == PFV_NAME:
+        return PFV_NAME, PrincipalFeatures()
+    if isinstance(method, str) and method not in METHODS:
+        raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, names())}")
+    return method_of(method, {})  # type: ignore[arg-type] # it checks the type
+
+
+def name_of(method: Explainer) -> str:
+    """Name of a method in ``pfv_widgets.methods.METHODS``, or ``"pfv"``."""
+    return explainer_of(method)[0]
+
+
+def explainers(methods: object) -> tuple[Explainer, ...]:
+    """Return methods in order; one method may come with several settings.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For what is no list of methods, or a method that comes twice with the same options.
+    """
+    several = [methods] if isinstance(methods, str | Method | PrincipalFeatures) else methods
+    if not isinstance(several, Iterable):
+        raise PFVTypeError(f"methods={methods!r:.60}: expected a list of names of methods.")
+    instances: list[Explainer] = []
+    for name, instance in map(explainer_of, several):
+        if instance in instances:
+            raise PFVValueError(
+                f"methods has {name!r} twice with the same options: leave one out, or give one of "
+                "them other options."
+            )
+        instances.append(instance)
+    return tuple(instances)
+
+
+def names() -> list[str]:
+    """Names of all methods, PFV first."""
+    return [PFV_NAME, *METHODS]
+
+
+def labels(methods: Sequence[Explainer]) -> list[str]:
+    """Label each method; several settings of one method are told apart by the options that differ.
+
+    >>> from pfv_widgets.methods.lrp.relevance import Relevance
+    >>> labels([Relevance(rule="gamma"), Relevance(rule="z-plus")])
+    ['Relevance propagation, rule gamma', 'Relevance propagation, rule z-plus']
+    """
+    return _labelled(methods, [method.label for method in methods], ", ", in_words)
+
+
+def file_keys(methods: Sequence[Explainer]) -> list[str]:
+    """Name each method for a file, with the options that differ between settings of one method."""
+
+    def assigned(method: Explainer, differing: Sequence[str]) -> list[str]:
+        return [f"{name}={getattr(method, name)}" for name in differing]
+
+    return _labelled(methods, [name_of(method) for method in methods], " ", assigned)
+
+
+def _labelled(
+    methods: Sequence[Explainer], bases: Sequence[str], joint: str, describe: Any
+) -> list[str]:
+    often = Counter(bases)
+    found = []
+    for method, base in zip(methods, bases, strict=True):
+        if often[base] == 1:
+            found.append(base)
+            continue
+        same = [other for other in methods if type(other) is type(method)]
+        differing = [
+            field.name
+            for field in dataclasses.fields(method)  # type: ignore[arg-type] # a dataclass
+            if len({repr(getattr(one, field.name)) for one in same}) > 1
+        ]
+        found.append(joint.join([base, *describe(method, differing)]))
+    return found
