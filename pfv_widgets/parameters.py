@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
-import numbers
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.validation import number, truth_value
 
 _KEY = "parameter"
 
@@ -37,17 +36,10 @@ class Slider:
         whole = isinstance(self.step, int)
         kind = "a whole number" if whole else "a number"
         legal = f"{kind} from {self.minimum:g} to {self.maximum:g}"
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise PFVTypeError(f"{name}={value!r}: expected {legal}, got {type(value).__name__}.")
-        try:
-            number = float(value)
-        except OverflowError:  # a whole number beyond 1e308
-            number = math.inf
-        if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
-            raise PFVValueError(f"{name}={value!r:.60} is out of range: choose {legal}.")
-        if whole and number != int(number):
+        checked = number(name, value, self.minimum, self.maximum, legal)
+        if whole and checked != int(checked):
             raise PFVValueError(f"{name}={value!r}: expected {legal}.")
-        return int(number) if whole else number
+        return int(checked) if whole else checked
 
 
 @dataclass(frozen=True)
@@ -78,9 +70,7 @@ class Toggle:
 
     def check(self, name: str, value: object) -> bool:
         """Return the value, or raise a named error."""
-        if not isinstance(value, bool):
-            raise PFVTypeError(f"{name}={value!r}: expected True or False.")
-        return value
+        return truth_value(name, value)
 
 
 Parameter = Slider | Choice | Toggle

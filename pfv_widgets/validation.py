@@ -1,49 +1,183 @@
-"""What the settings that hold several values may hold."""
+"""The checks that arguments share: whole numbers, numbers, sizes, functions, and lists of them.
+
+Each returns the clean value, or raises a ``PFVTypeError`` or ``PFVValueError`` that names the
+argument, its value and what is legal.
+"""
 
 from __future__ import annotations
 
 import math
 import numbers
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
+MAX_SIDE = 8192  # pixels of what is drawn
 MOST_PINS = 8  # as many colours as an eye tells apart
 
 Pin = tuple[int, float, float]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number: an ``int``, or one of NumPy or torch, and no truth value.
+
+    >>> is_whole(3), is_whole(True), is_whole(3.0)
+    (True, False, False)
+    """
+    if isinstance(value, bool | np.bool_) or "bool" in str(getattr(value, "dtype", "")):
+        return False
+    try:
+        operator.index(value)  # type: ignore[arg-type] # it says whether it is
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, and no truth value."""
+    return not isinstance(value, bool | np.bool_) and isinstance(value, numbers.Real)
+
+
+def whole_number(
+    name: str, value: Any, low: int = 0, high: int | None = None, legal: str | None = None
+) -> int:
+    """Return a whole number from ``low`` to ``high``; ``legal`` says so in other words."""
+    legal = legal or f"a whole number from {low}{'' if high is None else f' to {high}'}"
+    if not is_whole(value):
+        raise _wrong_type(name, value, legal)
+    if value < low or (high is not None and value > high):
+        raise _wrong_value(name, value, legal)
+    return operator.index(value)
+
+
+def number(
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    legal: str | None = None,
+) -> float:
+    """Return a finite number from ``low`` to ``high``; ``legal`` says so in other words."""
+    legal = legal or f"a number from {low:g}{'' if high == math.inf else f' to {high:g}'}"
+    if not is_number(value):
+        raise _wrong_type(name, value, legal)
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number beyond 1e308
+        result = math.inf
+    if not math.isfinite(result) or not low <= result <= high:
+        raise _wrong_value(name, value, legal)
+    return result
+
+
+def whole_numbers(
+    name: str, values: Any, low: int = 0, high: int | None = None, legal: str | None = None
+) -> tuple[int, ...]:
+    """Return one or more whole numbers of a list, an array or a tensor."""
+    legal = legal or f"whole numbers from {low}{'' if high is None else f' to {high}'}"
+    entries = _entries(name, values, legal)
+    if not all(is_whole(one) for one in entries):
+        raise _wrong_type(name, values, legal)
+    inside = all(low <= one and (high is None or one <= high) for one in entries)
+    if not entries or not inside:
+        raise _wrong_value(name, values, legal)
+    return tuple(operator.index(one) for one in entries)
+
+
+def one_or_more_whole_numbers(
+    name: str, value: Any, low: int = 0, legal: str | None = None
+) -> int | tuple[int, ...]:
+    """Return a whole number, or those of a list, an array or a tensor."""
+    legal = legal or f"a whole number from {low}, or several of them"
+    value = plain(value)
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | dict | set):
+        return whole_numbers(name, value, low, legal=legal)
+    return whole_number(name, value, low, legal=legal)
+
+
+def three_numbers(
+    name: str, values: Any, low: float = -math.inf, high: float = math.inf, legal: str = ""
+) -> tuple[float, float, float]:
+    """Return three finite numbers from ``low`` to ``high``, such as for red, green and blue."""
+    entries = _entries(name, values, legal)
+    if not all(is_number(one) for one in entries):
+        raise _wrong_type(name, values, legal)
+    if len(entries) != 3 or not all(math.isfinite(one) and low <= one <= high for one in entries):
+        raise _wrong_value(name, values, legal)
+    red, green, blue = (float(one) for one in entries)
+    return red, green, blue
+
+
+def size_in_pixels(
+    name: str, size: Any, most: int = MAX_SIDE, low: int = 1, *, square: bool = False
+) -> tuple[int, int]:
+    """Return ``(height, width)``; with ``square`` one whole number is the side of a square."""
+    legal = f"(height, width) in pixels, whole numbers from {low} to {most}"
+    legal += ", or one for a square" if square else ""
+    size = plain(size)
+    sides = (size, size) if square and is_whole(size) else _entries(name, size, legal)
+    if not all(is_whole(side) for side in sides):
+        raise _wrong_type(name, size, legal)
+    if len(sides) != 2:
+        raise _wrong_type(name, size, legal)
+    if not all(low <= side <= most for side in sides):
+        raise _wrong_value(name, size, legal)
+    return operator.index(sides[0]), operator.index(sides[1])
+
+
+def function_or_none(
+    name: str, value: _Function | None, legal: str = "a function"
+) -> _Function | None:
+    """Return what can be called, or None."""
+    if value is not None and not callable(value):
+        raise _wrong_type(name, value, f"{legal}, or None")
+    return value
+
+
+def text_or_none(name: str, value: Any, legal: str = "a text") -> str | None:
+    """Return a text, or None."""
+    if value is not None and not isinstance(value, str):
+        raise _wrong_type(name, value, f"{legal}, or None")
+    return value
+
+
+def truth_value(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise _wrong_type(name, value, "True or False")
+    return bool(value)
+
+
+def plain(value: Any) -> Any:
+    """Return an array or a tensor as a list or a number, anything else as it is."""
+    return value.tolist() if isinstance(value, np.ndarray | Tensor) else value
 
 
 def checked_channels(channels: Iterable[int], components: int) -> tuple[int, ...]:
-    """Return the components to paint as whole numbers, or raise an error."""
-    legal = f"distinct indices from 0 to {components - 1} (components={components})"
-    try:
-        chosen = tuple(channels)
-    except TypeError:
-        raise PFVTypeError(
-            f"channels={channels!r}: expected a tuple of {legal}, or None."
-        ) from None
-    if any(isinstance(c, bool) or not isinstance(c, numbers.Integral) for c in chosen):
-        raise PFVTypeError(f"channels={channels!r}: expected a tuple of {legal}, or None.")
-    numbers_ = tuple(int(c) for c in chosen)
-    inside = all(0 <= c < components for c in numbers_)
-    if not numbers_ or len(set(numbers_)) != len(numbers_) or not inside:
-        raise PFVValueError(f"channels={numbers_}: choose at least one of {legal}.")
-    return numbers_
+    """Return the components to paint."""
+    legal = (
+        f"a tuple of at least one of the distinct indices from 0 to {components - 1} "
+        f"(components={components}), or None"
+    )
+    chosen = whole_numbers("channels", channels, 0, components - 1, legal)
+    if len(set(chosen)) != len(chosen):
+        raise _wrong_value("channels", chosen, legal)
+    return chosen
 
 
 def checked_weights(images: Iterable[float]) -> tuple[float, ...]:
-    """Return the weights of the images as finite numbers ≥ 0, or raise an error."""
+    """Return the weights of the images: finite numbers ≥ 0."""
+    legal = "one weight ≥ 0 for each image, or None"
     try:
-        if isinstance(images, str):
-            raise TypeError("a text is no list of numbers")
-        weights = tuple(float(weight) for weight in images)
+        weights = tuple(float(weight) for weight in _entries("images", images, legal))
     except (TypeError, ValueError):
-        raise PFVTypeError(
-            f"images={images!r}: expected one weight ≥ 0 for each image, or None."
-        ) from None
+        raise _wrong_type("images", images, legal) from None
     for index, weight in enumerate(weights):
         if not math.isfinite(weight) or weight < 0:
             raise PFVValueError(
@@ -56,15 +190,11 @@ def checked_weights(images: Iterable[float]) -> tuple[float, ...]:
 def checked_pins(
     pins: Iterable[Iterable[float]] | None, number: int | None = None
 ) -> tuple[Pin, ...]:
-    """Return pins as ``(image, x, y)``, or raise an error that names the one that is wrong.
-
-    Their images are in a batch of ``number`` images, where that is known.
-    """
+    """Return pins as ``(image, x, y)``, their images in a batch of ``number`` where it is known."""
     if pins is None:
         return ()
-    if isinstance(pins, str) or not isinstance(pins, Iterable):
-        raise PFVTypeError(f"pins={pins!r}: expected a tuple of (image, x, y), or None.")
-    checked = tuple(_checked_pin(index, pin) for index, pin in enumerate(pins))
+    entries = _entries("pins", pins, "a tuple of (image, x, y), or None")
+    checked = tuple(_checked_pin(index, pin) for index, pin in enumerate(entries))
     if len(checked) > MOST_PINS:
         raise PFVValueError(f"pins: got {len(checked)}, choose at most {MOST_PINS} of them.")
     for index, pin in enumerate(checked):
@@ -77,54 +207,21 @@ def checked_pins(
 
 
 def checked_images(only: Iterable[int] | None, number: int) -> tuple[int, ...] | None:
-    """Return indices of some of ``number`` images, or raise an error; None stands for all."""
+    """Return indices of some of ``number`` images; None stands for all."""
     if only is None:
         return None
-    legal = f"expected indices of images, whole numbers from 0 to {number - 1}, or None for all"
-    if isinstance(only, str) or not isinstance(only, Iterable):
-        raise PFVTypeError(f"only={only!r}: {legal}.")
-    chosen = tuple(only)
-    if any(isinstance(i, bool) or not isinstance(i, numbers.Integral) for i in chosen):
-        raise PFVTypeError(f"only={chosen!r:.80}: {legal}.")
-    if not chosen or not all(0 <= index < number for index in chosen):
-        raise PFVValueError(f"only={chosen!r:.80}: {legal}.")
-    return tuple(int(index) for index in chosen)
-
-
-def _checked_pin(index: int, pin: Iterable[float]) -> Pin:
-    named = f"pins[{index}]={pin!r:.80}"
-    legal = (
-        "expected (image, x, y): the image's index, a whole number from 0, and the place as "
-        "fractions of its width and height, from 0 to 1"
-    )
-    if isinstance(pin, str) or not isinstance(pin, Iterable):
-        raise PFVTypeError(f"{named}: {legal}.")
-    values = tuple(pin)
-    if any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in values):
-        raise PFVTypeError(f"{named}: {legal}.")
-    if len(values) != 3:
-        raise PFVValueError(f"{named}: {legal}.")
-    image, x, y = values
-    # comparisons that NaN does not pass
-    if not (0 <= image < math.inf and image == int(image) and 0 <= x <= 1 and 0 <= y <= 1):
-        raise PFVValueError(f"{named}: {legal}.")
-    return int(image), float(x), float(y)
+    legal = f"indices of images, whole numbers from 0 to {number - 1}, or None for all"
+    return whole_numbers("only", only, 0, number - 1, legal)
 
 
 def checked_columns(columns: object, what: str) -> int | None:
-    """Return the number of ``what`` in a row of a figure (None: any), or raise an error."""
-    legal = f"expected a whole number from 1 ({what} in a row), or None"
-    if columns is None:
-        return None
-    if isinstance(columns, bool) or not isinstance(columns, numbers.Integral):
-        raise PFVTypeError(f"columns={columns!r:.60}: {legal}.")
-    if columns < 1:
-        raise PFVValueError(f"columns={columns!r}: {legal}.")
-    return int(columns)
+    """Return the number of ``what`` in a row of a figure; None: any."""
+    legal = f"a whole number from 1 ({what} in a row), or None"
+    return None if columns is None else whole_number("columns", columns, 1, legal=legal)
 
 
 def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
-    """Return the activations as a list, or raise an error that names the entry."""
+    """Return the activations as a list."""
     if isinstance(activations, Tensor):
         raise PFVTypeError(
             "activations: got one tensor, expected a list of (N, C, h, w) tensors, "
@@ -151,21 +248,40 @@ def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
     return [one.detach() for one in maps]
 
 
-def checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Return the size as two whole numbers ≥ 1, or raise an error."""
-    if size is None:
-        return None
-    legal = "expected (height, width) in pixels, whole numbers from 1 to 8192"
-    try:
-        height, width = (operator.index(side) for side in size)
-    except (TypeError, ValueError):
-        raise PFVTypeError(f"size={size!r}: {legal}.") from None
-    if not (1 <= height <= 8192 and 1 <= width <= 8192):
-        raise PFVValueError(f"size={size!r}: {legal}.")
-    return height, width
-
-
 def few(indices: Sequence[int]) -> str:
     """Write a few indices out and count the rest."""
     text = ", ".join(str(index) for index in indices[:6])
     return text if len(indices) <= 6 else f"{text} and {len(indices) - 6} more"
+
+
+def _checked_pin(index: int, pin: Iterable[float]) -> Pin:
+    legal = (
+        "(image, x, y): the image's index, a whole number from 0, and the position as fractions "
+        "of its width and height, from 0 to 1"
+    )
+    name = f"pins[{index}]"
+    values = _entries(name, pin, legal)
+    if not all(is_number(value) for value in values):
+        raise _wrong_type(name, pin, legal)
+    if len(values) != 3:
+        raise _wrong_value(name, pin, legal)
+    image, x, y = values
+    # comparisons that NaN does not pass
+    if not (0 <= image < math.inf and image == int(image) and 0 <= x <= 1 and 0 <= y <= 1):
+        raise _wrong_value(name, pin, legal)
+    return int(image), float(x), float(y)
+
+
+def _entries(name: str, values: Any, legal: str) -> list[Any]:
+    values = plain(values)
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise _wrong_type(name, values, legal)
+    return list(values)
+
+
+def _wrong_type(name: str, value: object, legal: str) -> PFVTypeError:
+    return PFVTypeError(f"{name}={value!r:.80}: expected {legal}, got {type(value).__name__}.")
+
+
+def _wrong_value(name: str, value: object, legal: str) -> PFVValueError:
+    return PFVValueError(f"{name}={value!r:.80}: expected {legal}.")

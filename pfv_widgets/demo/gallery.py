@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from pfv_widgets.demo.paint import Dice
 from pfv_widgets.demo.scenes import SIZE, Scene, draw_scene
 from pfv_widgets.demo.things import CLASSES
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.validation import whole_number
 
 _MOST_IMAGES = 1000
 _HIGHEST_SEED = 999_999
@@ -43,7 +42,7 @@ def demo_images(count: int = 16, seed: int = 0) -> ImageBatch:
     seed
         0…999 999; every seed gives other scenes, none of which the network was trained on.
     """
-    scenes = _scenes(_whole("count", count, 1, _MOST_IMAGES), _seed(seed))
+    scenes = _scenes(whole_number("count", count, 1, _MOST_IMAGES), _seed(seed))
     labels = [scene.things[0] for scene in scenes]
     batch = load_images([scene.pixels for scene in scenes], size=SIZE, labels=labels)
     names = (f"scene {i:02d}: {', '.join(scene.things)}" for i, scene in enumerate(scenes))
@@ -52,7 +51,7 @@ def demo_images(count: int = 16, seed: int = 0) -> ImageBatch:
 
 def demo_masks(count: int = 16, seed: int = 0) -> dict[str, npt.NDArray[np.bool_]]:
     """Return, for each class, where it is visible (count, 128, 128) in the same scenes."""
-    scenes = _scenes(_whole("count", count, 1, _MOST_IMAGES), _seed(seed))
+    scenes = _scenes(whole_number("count", count, 1, _MOST_IMAGES), _seed(seed))
     masks = {name: np.zeros((len(scenes), SIZE, SIZE), dtype=bool) for name in CLASSES}
     for index, scene in enumerate(scenes):
         for name, mask in zip(scene.things, scene.masks, strict=True):
@@ -69,14 +68,4 @@ def _scenes(count: int, seed: int) -> list[Scene]:
 
 
 def _seed(value: int) -> int:
-    return _whole("seed", value, 0, _HIGHEST_SEED)
-
-
-def _whole(name: str, value: int, lowest: int, highest: int) -> int:
-    """Return a whole number within its legal range, or raise an error that names it."""
-    legal = f"a whole number from {lowest} to {highest}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise PFVTypeError(f"{name}={value!r}: expected {legal}, got {type(value).__name__}.")
-    if not lowest <= value <= highest:
-        raise PFVValueError(f"{name}={value!r} is out of range: choose {legal}.")
-    return int(value)
+    return whole_number("seed", value, 0, _HIGHEST_SEED)

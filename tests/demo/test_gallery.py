@@ -60,10 +60,10 @@ def test_highest_seed_stays_below_the_training_scenes():
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"count": 0}, "count=0 .* 1 to 1000"),
-        ({"count": 1001}, "count=1001 .* 1 to 1000"),
-        ({"seed": -1}, "seed=-1 .* 0 to 999999"),
-        ({"seed": 1_000_000}, "seed=1000000 .* 0 to 999999"),
+        ({"count": 0}, "count=0: .* 1 to 1000"),
+        ({"count": 1001}, "count=1001: .* 1 to 1000"),
+        ({"seed": -1}, "seed=-1: .* 0 to 999999"),
+        ({"seed": 1_000_000}, "seed=1000000: .* 0 to 999999"),
     ],
 )
 def test_numbers_out_of_range_are_named_with_the_legal_range(function, arguments, named):

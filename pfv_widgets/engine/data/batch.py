@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, Triple
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.validation import is_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,6 +119,6 @@ def checked_labels(
     if len(entries) != count:
         raise PFVValueError(f"labels has {len(entries)} entries: {legal}, unreadable ones too.")
     for entry in entries:
-        if isinstance(entry, bool) or not isinstance(entry, str | numbers.Integral):
+        if not isinstance(entry, str) and not is_whole(entry):
             raise PFVTypeError(f"labels has the entry {entry!r}: {legal}.")
     return tuple(str(entry) for entry in entries)

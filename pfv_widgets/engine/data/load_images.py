@@ -19,7 +19,7 @@ from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
 from pfv_widgets.engine.data.decoding import UnreadableError, as_rgb, image_from_array, read_photo
 from pfv_widgets.engine.data.normalisation import IMAGENET, normalisation_of
 from pfv_widgets.engine.data.preprocessing import (
-    checked_size,
+    MAX_SIDE,
     normalised,
     resized,
     resized_tensor,
@@ -34,6 +34,7 @@ from pfv_widgets.engine.data.tensors import (
     stacked,
 )
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.validation import function_or_none, size_in_pixels
 
 __all__ = ["ImageBatch", "load_images"]
 
@@ -78,9 +79,8 @@ def load_images(
         Naming the argument, its value and the fix; one unreadable file among others is left
         out with a ``PFVWarning`` and stands in ``ImageBatch.skipped``.
     """
-    height_width = checked_size(size)
-    if transform is not None and not callable(transform):
-        raise PFVTypeError(f"transform={transform!r}: expected a callable on a PIL image, or None.")
+    height_width = size_in_pixels("size", size, MAX_SIDE, square=True)
+    function_or_none("transform", transform, "a callable on a PIL image")
     if isinstance(source, Iterator):
         source = list(source)
     if isinstance(source, ImageBatch) and transform is None:

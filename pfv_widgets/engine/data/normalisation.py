@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,25 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.validation import three_numbers
 
 Triple = tuple[float, float, float]
 """One number each for red, green and blue."""
 
 _PROBES = ((0, 0, 0), (255, 255, 255), (51, 102, 204))  # uint8 colours of uniform images
 _TOLERANCE = 0.02  # of the step from black to white: uniform images survive a JPEG, not a curve
-
-
-def _checked_triple(name: str, value: Any) -> Triple:
-    legal = "expected three finite numbers, for red, green and blue"
-    try:
-        red, green, blue = (float(one) for one in value)
-    except (TypeError, ValueError):
-        raise PFVTypeError(f"{name}={value!r:.80}: {legal}.") from None
-    numbers = (red, green, blue)
-    if not all(math.isfinite(one) for one in numbers) or (name == "std" and 0 in numbers):
-        raise PFVValueError(f"{name}={value!r:.80}: {legal}{', not 0' * (name == 'std')}.")
-    return numbers
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,12 @@ class Normalisation:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            object.__setattr__(self, name, _checked_triple(name, getattr(self, name)))
+            legal = "three finite numbers, for red, green and blue"
+            object.__setattr__(self, name, three_numbers(name, getattr(self, name), legal=legal))
+        if 0 in self.std:
+            raise PFVValueError(
+                f"std={self.std!r:.80}: expected three finite numbers, none of them 0."
+            )
 
     def apply(self, shown: Tensor) -> Tensor:
         """Return what the network takes for images ``(..., 3, H, W)`` in [0, 1]."""

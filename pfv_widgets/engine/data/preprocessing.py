@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from pfv_widgets.engine.data.normalisation import Normalisation
-from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 MAX_SIDE = 4096
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
-
-
-def checked_size(size: object) -> tuple[int, int]:
-    """Return ``size`` as (H, W): an int is a square's side.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Unless each side is a whole number from 1 to ``MAX_SIDE``.
-    """
-    legal = f"expected pixels from 1 to {MAX_SIDE} as a whole number or as (height, width)"
-    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,) * 2
-    if len(sides) != 2:
-        raise PFVValueError(f"size={size!r}: {legal}.")
-    for side in sides:
-        if isinstance(side, bool) or not isinstance(side, numbers.Integral):
-            raise PFVTypeError(f"size={size!r}: {legal}.")
-        if not 1 <= int(side) <= MAX_SIDE:
-            raise PFVValueError(f"size={size!r} is out of range: {legal}.")
-    return int(sides[0]), int(sides[1])
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> np.ndarray:

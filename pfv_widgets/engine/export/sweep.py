@@ -16,7 +16,8 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled, Progress
-from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVValueError
+from pfv_widgets.validation import whole_number
 
 _COMPARED = 28  # places along a side on which the layers' maps are compared
 _ALIKE = 0.2  # correlation from which a component is taken to follow another one
@@ -225,11 +226,5 @@ def save_sweep(
 
 
 def _checked_duration(duration: object) -> int | None:
-    legal = "expected milliseconds from 20 to 60000, or None"
-    if duration is None:
-        return None
-    if isinstance(duration, bool) or not isinstance(duration, int):
-        raise PFVTypeError(f"duration={duration!r}: {legal}.")
-    if not 20 <= duration <= 60_000:
-        raise PFVValueError(f"duration={duration!r}: {legal}.")
-    return duration
+    legal = "milliseconds from 20 to 60000, or None"
+    return None if duration is None else whole_number("duration", duration, 20, 60_000, legal)

@@ -9,6 +9,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed, suggestion
+from pfv_widgets.validation import number
 
 _FEWEST_COMPONENTS = 6  # that are swept: fewer make no animation
 
@@ -110,10 +111,7 @@ _USUAL = {
 def _numbers(values: Values, over: str) -> list[float]:
     if values is None:
         return _USUAL[over]
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise PFVTypeError(f"values: {value!r:.60} is no number.")
-    return [float(value) for value in values]  # type: ignore[arg-type] # they are numbers
+    return [number(f"values[{index}]", value) for index, value in enumerate(values)]
 
 
 def _distinct(pfv: PFV) -> list[str]:

@@ -23,6 +23,7 @@ from pfv_widgets.engine.network.model_guard import (
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.validation import text_or_none, truth_value, whole_number
 
 
 def fit_basis(
@@ -59,9 +60,9 @@ def fit_basis(
     PFVValueError, PFVTypeError
         Naming the batch or argument, and what is expected.
     """
-    whole = isinstance(components, int) and not isinstance(components, bool)
-    if not whole or components < 1:
-        raise PFVValueError(f"components={components!r}: expected a whole number ≥ 1.")
+    components = whole_number("components", components, 1)
+    layer = text_or_none("layer", layer, "a layer's name")
+    progress = truth_value("progress", progress)
     if not isinstance(dataloader, Iterable):
         raise PFVTypeError(
             f"dataloader={dataloader!r}: expected batches (N, 3, H, W), such as a DataLoader gives."

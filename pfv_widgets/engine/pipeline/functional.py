@@ -16,7 +16,7 @@ from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
-from pfv_widgets.validation import Pin, checked_activations, checked_size, few
+from pfv_widgets.validation import Pin, checked_activations, few, size_in_pixels
 
 
 def heatmaps_from_activations(
@@ -43,7 +43,7 @@ def heatmaps_from_activations(
     """
     maps = checked_activations(activations)
     settings = settings_of(settings, {})
-    size = checked_size(size) or (maps[0].shape[2], maps[0].shape[3])
+    size = size_in_pixels("size", tuple(maps[0].shape[2:]) if size is None else size)
     weights, pins = settings.weights(len(maps[-1])), settings.pinned(len(maps[-1]))
     told: tuple[str, ...] = ()
     with torch.no_grad():

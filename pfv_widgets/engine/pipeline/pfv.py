@@ -26,9 +26,16 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import Slider, parameters_of
-from pfv_widgets.validation import Pin, checked_images, checked_pins, checked_size
+from pfv_widgets.validation import (
+    Pin,
+    checked_images,
+    checked_pins,
+    function_or_none,
+    size_in_pixels,
+    whole_number,
+)
 
 _MOST_COMPONENTS = int(cast(Slider, parameters_of(Settings)["components"]).maximum)
 # what has no say in which colours a picture has
@@ -86,12 +93,9 @@ class PFV:
         memory: int = 2 << 30,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
-            raise PFVValueError(f"chunk_size={chunk_size!r}: expected a whole number ≥ 1.")
-        if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
-            raise PFVValueError(f"memory={memory!r}: expected a whole number of bytes ≥ 0.")
-        if progress is not None and not callable(progress):
-            raise PFVTypeError(f"progress={progress!r}: expected a function of (done, all).")
+        chunk_size = whole_number("chunk_size", chunk_size, 1)
+        memory = whole_number("memory", memory, legal="a whole number of bytes from 0")
+        function_or_none("progress", progress, "a function of (done, all)")
         source = source_of(basis)
         network = unwrap(model)
         batch = images if isinstance(images, ImageBatch) else load_images(images)
@@ -188,7 +192,8 @@ class PFV:
         """
         number = len(self.images)
         weights, pins = settings.weights(number), settings.pinned(number)
-        chosen, size = checked_images(only, number), checked_size(size) or self.images.size
+        chosen = checked_images(only, number)
+        size = self.images.size if size is None else size_in_pixels("size", size)
         with self._working(on_progress), torch.no_grad():
             if self._forget_if_changed():
                 colours = ColourMemory()
@@ -271,8 +276,7 @@ class PFV:
         PFVValueError, PFVTypeError
             Naming the place or the layer, and what to do.
         """
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise PFVValueError(f"number={number!r}: expected a whole number ≥ 1.")
+        number = whole_number("number", number, 1)
         return nearest_places(self.similarity([(image, x, y)], layer)[0], image, number)
 
     def anchor(self, name: str | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +19,16 @@ from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, place, unwrap
-from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution.runner import (
     check_differentiable,
-    checked_chunk,
     in_chunks,
     method_of,
 )
 from pfv_widgets.methods.core.extra_inputs import Fed, fed
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result, reduce_channels
 from pfv_widgets.methods.core.target import Target, checked_unit
+from pfv_widgets.validation import whole_number, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,19 +149,8 @@ class Attribution:
         return split_by_component(self, frame)
 
     def _checked(self, images: Iterable[int]) -> list[int]:
-        legal = f"expected places in the batch, whole numbers from 0 to {len(self) - 1}"
-        try:
-            if isinstance(images, str):
-                raise TypeError("a text is no list of numbers")
-            given = list(images)
-            if any(isinstance(one, bool | np.bool_) for one in given):
-                raise TypeError("a mask is no list of places")
-            rows = [operator.index(one) for one in given]
-        except TypeError:
-            raise PFVTypeError(f"images={images!r:.60}: {legal}.") from None
-        if not rows or not all(-len(self) <= row < len(self) for row in rows):
-            raise PFVValueError(f"images={rows!r:.60}: {legal}.")
-        return rows
+        legal = f"positions in the batch, whole numbers from 0 to {len(self) - 1}"
+        return list(whole_numbers("images", images, -len(self), len(self) - 1, legal))
 
     def _arrays(self) -> dict[str, np.ndarray]:
         tensors = {name: getattr(self, name) for name in ("maps", "signed", "scores", "units")}
@@ -231,7 +219,7 @@ def attribute(
     where = choose_device(network, device)
     network = fed(place(network, where), len(batch), inputs, argument)
     forward = Forward(network, batch.tensor, where)
-    size = 1 if isinstance(network, Fed) else checked_chunk(chunk_size)
+    size = 1 if isinstance(network, Fed) else whole_number("chunk_size", chunk_size, 1)
     results = in_chunks(
         forward, batch, chosen, target, size=size, progress=progress, cancelled=cancelled
     )

@@ -49,15 +49,6 @@ def method_of(method: str | Method, options: Mapping[str, Any]) -> tuple[str, Me
     return method, METHODS[method](**options)
 
 
-def checked_chunk(chunk_size: object) -> int:
-    """Return the number of images in a chunk, or raise a named error."""
-    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int):
-        raise PFVTypeError(f"chunk_size={chunk_size!r:.60}: expected a whole number from 1.")
-    if chunk_size < 1:
-        raise PFVValueError(f"chunk_size={chunk_size}: expected a whole number from 1.")
-    return chunk_size
-
-
 def check_differentiable(network: nn.Module) -> None:
     """Raise an error where the network's numbers cannot take part in a gradient."""
     for name, values in (*network.named_parameters(), *network.named_buffers()):

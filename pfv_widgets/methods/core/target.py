@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +12,7 @@ from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.backward_graph import kind_of, nodes_behind
 from pfv_widgets.methods.core.read_out import EVEN, Read, at_layer, chosen_output, reader, vector
+from pfv_widgets.validation import one_or_more_whole_numbers
 
 
 @dataclass(frozen=True)
@@ -93,24 +91,9 @@ def checked_unit(unit: object) -> int | tuple[int, ...] | None:
         Naming the value and what is legal.
     """
     legal = (
-        "expected a whole number from 0, one for each image, or None for the strongest unit of "
-        "each image"
+        "a whole number from 0, one for each image, or None for the strongest unit of each image"
     )
-    if isinstance(unit, np.ndarray | Tensor):
-        unit = unit.tolist()
-    several = isinstance(unit, Iterable) and not isinstance(unit, str | bytes | dict | set)
-    given: list[Any] = list(unit) if several else [unit]  # type: ignore[call-overload]
-    if unit is None:
-        return None
-    if any(isinstance(one, bool | np.bool_) for one in given):
-        raise PFVTypeError(f"unit={unit!r:.80}: {legal}.")
-    try:
-        units = tuple(operator.index(one) for one in given)
-    except TypeError:
-        raise PFVTypeError(f"unit={unit!r:.80}: {legal}.") from None
-    if not units or min(units) < 0:
-        raise PFVValueError(f"unit={unit!r:.80}: {legal}.")
-    return units if several else units[0]
+    return None if unit is None else one_or_more_whole_numbers("unit", unit, 0, legal)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
-from pfv_widgets.engine.data.preprocessing import checked_size
+from pfv_widgets.engine.data.preprocessing import MAX_SIDE
 from pfv_widgets.engine.network.model_guard import (
     choose_device,
     floating_dtype,
@@ -33,6 +32,7 @@ from pfv_widgets.methods.inversion.optimisation import searching
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.methods.inversion.targets import Asked, asked, photos_of
+from pfv_widgets.validation import function_or_none, number, size_in_pixels
 
 _SMALLEST = 8  # pixels of a side
 
@@ -122,20 +122,17 @@ def reconstruct(
         size=(height, width),
     )  # fmt: skip
     chosen = _options(options, changes, wanted)
-    if transform is not None and not callable(transform):
-        raise PFVTypeError(
-            f"transform={transform!r:.60}: expected what load_images takes, a callable on a PIL "
-            "image, or None."
-        )
+    function_or_none("transform", transform, "what load_images takes, a callable on a PIL image")
     _check_size(wanted, size, (height, width))
     network = unwrap(model)
     _check_numbers(network)
     device = choose_device(network, device)
     network = fed(place(network, device), wanted.number, inputs, argument)
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
-        if call is not None and not callable(call):
-            raise PFVTypeError(f"{name}={call!r:.60}: expected a function, or None.")
-    watch = Watch(progress, preview, cancelled, _seconds(every))
+        function_or_none(name, call)
+    watch = Watch(
+        progress, preview, cancelled, number("every", every, 0, legal="seconds, a number from 0")
+    )
     with torch.inference_mode(False):  # what is made under it has no gradient
         by = normalisation_of(transform) if transform is not None else wanted.normalisation
         canvas = Canvas(chosen.parametrisation, (height, width), by or IMAGENET, device)
@@ -213,10 +210,7 @@ def _options(options: Reconstruct | None, changes: Mapping[str, Any], wanted: As
 
 def _size(size: int | tuple[int, int] | None, target: object) -> tuple[int, int]:
     if size is not None:
-        height, width = checked_size(size)
-        if min(height, width) < _SMALLEST:
-            raise PFVValueError(f"size={size!r}: choose at least {_SMALLEST} pixels for a side.")
-        return height, width
+        return size_in_pixels("size", size, MAX_SIDE, _SMALLEST, square=True)
     if isinstance(target, ImageBatch):
         return target.size
     if isinstance(target, Frame):
@@ -267,12 +261,3 @@ def _start(start: object, canvas: Canvas, number: int, by: Normalisation | None)
         raise PFVValueError(f"start: {len(photos)} pictures. Give one for all{each}.")
     levels = torch.from_numpy(photos.pixels).to(canvas.device).permute(0, 3, 1, 2)
     return (levels.float() / 255).expand(number, -1, -1, -1).contiguous()
-
-
-def _seconds(every: object) -> float:
-    legal = "expected seconds, a number from 0"
-    if isinstance(every, bool) or not isinstance(every, int | float):
-        raise PFVTypeError(f"every={every!r:.60}: {legal}.")
-    if not 0 <= every < math.inf:
-        raise PFVValueError(f"every={every!r}: {legal}.")
-    return float(every)

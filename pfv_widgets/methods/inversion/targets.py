@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +19,7 @@ from pfv_widgets.methods.core.extra_inputs import Fed
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.inversion.activations import tapping
 from pfv_widgets.methods.inversion.objective import Components, Goal, Match, Units
+from pfv_widgets.validation import is_whole, one_or_more_whole_numbers
 
 _NOTHING = (
     "Give unit=... (a class, or a channel of layer=...), a photo with layer=..., a frame with "
@@ -188,7 +187,7 @@ def _components(
 ) -> tuple[int, ...]:
     if layer is None:
         raise PFVValueError("layer=None: this basis does not name its layer. Give layer='...'.")
-    if isinstance(sign, bool) or sign not in (1, -1):
+    if not is_whole(sign) or sign not in (1, -1):
         raise PFVValueError(f"sign={sign!r:.60}: choose 1 for more of the component, -1 for less.")
     number = len(basis.components)
     components = _whole("component", range(number) if component is None else component)
@@ -212,22 +211,7 @@ def _activations(target: Tensor) -> Tensor:
     return values[:, :, None, None] if values.ndim == 2 else values
 
 
-def _whole(name: str, given: int | Iterable[int]) -> tuple[int, ...]:
+def _whole(name: str, value: int | Iterable[int]) -> tuple[int, ...]:
     """Return one whole number or several, each from 0."""
-    legal = "expected a whole number from 0, or several of them"
-    several: Sequence[object]
-    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
-        several = list(given.tolist()) if isinstance(given, Tensor | np.ndarray) else list(given)
-    else:
-        several = [given]
-    numbers = []
-    for one in several:
-        try:
-            if isinstance(one, bool):
-                raise TypeError
-            numbers.append(operator.index(one))  # type: ignore[arg-type] # it says whether it is
-        except TypeError:
-            raise PFVTypeError(f"{name}={given!r:.60}: {legal}.") from None
-    if not numbers or min(numbers) < 0:
-        raise PFVValueError(f"{name}={given!r:.60}: {legal}.")
-    return tuple(numbers)
+    whole = one_or_more_whole_numbers(name, value)
+    return (whole,) if isinstance(whole, int) else whole

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import Normalisation, Triple
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.method import Method
 from pfv_widgets.methods.perturbation.sliding_windows import Place
+from pfv_widgets.validation import three_numbers
 
 Fill = Callable[[Place], Tensor]  # values (N, 3, h, w) of a box
 Colour = Triple
@@ -37,15 +37,8 @@ def checked_colour(value: object) -> Colour:
     PFVTypeError, PFVValueError
         Naming the value and what is legal.
     """
-    legal = "expected red, green and blue, three numbers from 0 to 1, such as (0.5, 0.5, 0.5)"
-    entries: Any = value
-    try:
-        numbers = tuple(float(one) for one in entries)
-    except (TypeError, ValueError):
-        raise PFVTypeError(f"colour={value!r:.80}: {legal}.") from None
-    if len(numbers) != 3 or not all(0 <= one <= 1 for one in numbers):
-        raise PFVValueError(f"colour={value!r:.80}: {legal}.")
-    return numbers
+    legal = "red, green and blue, three numbers from 0 to 1, such as (0.5, 0.5, 0.5)"
+    return three_numbers("colour", value, 0, 1, legal)
 
 
 def filling(

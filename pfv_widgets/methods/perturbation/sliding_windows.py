@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.validation import one_or_more_whole_numbers, plain
 
 Place = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
 Pair = tuple[int, int]  # for rows and columns: height and width
@@ -25,19 +23,13 @@ def checked_pair(name: str, value: object) -> Pair:
     PFVTypeError, PFVValueError
         Naming the option, its value and what is legal.
     """
-    legal = "expected pixels as a whole number from 1, or a pair (rows, columns) of them"
-    value = _plain(value)
-    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    entries: Any = value if several else (value, value)
-    if len(entries) != 2 or any(isinstance(one, bool) for one in entries):
-        raise PFVTypeError(f"{name}={value!r:.80}: {legal}.")
-    try:
-        rows, columns = map(operator.index, entries)
-    except TypeError:
-        raise PFVTypeError(f"{name}={value!r:.80}: {legal}.") from None
-    if min(rows, columns) < 1:
-        raise PFVValueError(f"{name}={value!r:.80}: {legal}.")
-    return rows, columns
+    legal = "pixels as a whole number from 1, or a pair (rows, columns) of them"
+    sides = one_or_more_whole_numbers(name, value, 1, legal)
+    if isinstance(sides, int):
+        return sides, sides
+    if len(sides) != 2:
+        raise PFVTypeError(f"{name}={value!r:.80}: expected {legal}.")
+    return sides[0], sides[1]
 
 
 def checked_tests(value: object) -> tuple[Test, ...]:
@@ -49,12 +41,12 @@ def checked_tests(value: object) -> tuple[Test, ...]:
         Where there is none, or naming the one that is wrong.
     """
     legal = "expected pairs (size, stride) in pixels, such as [(64, 32), ((32, 64), (16, 16))]"
-    value = _plain(value)
+    value = plain(value)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise PFVTypeError(f"tests={value!r:.80}: {legal}.")
     if not value:
         raise PFVValueError(f"tests={value!r} is empty: {legal}.")
-    tests = [_plain(test) for test in value]
+    tests = [plain(test) for test in value]
     for index, test in enumerate(tests):
         if not isinstance(test, Sequence) or isinstance(test, str | bytes) or len(test) != 2:
             raise PFVTypeError(f"tests[{index}]={test!r:.80}: {legal}.")
@@ -62,11 +54,6 @@ def checked_tests(value: object) -> tuple[Test, ...]:
         (checked_pair(f"tests[{i}] size", size), checked_pair(f"tests[{i}] stride", stride))
         for i, (size, stride) in enumerate(tests)
     )
-
-
-def _plain(value: Any) -> Any:
-    """Return an array or a tensor as a list, or as a number."""
-    return value.tolist() if isinstance(value, np.ndarray | Tensor) else value
 
 
 def places(size: Pair, stride: Pair, image: Pair) -> list[Place]:

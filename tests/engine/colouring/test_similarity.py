@@ -15,7 +15,7 @@ from pfv_widgets.engine.pca.features import features_of
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from tests import reference
 from tests.networks import blobs, seeded, tiny
 
@@ -148,7 +148,7 @@ def test_images_in_which_nothing_is_similar_are_left_out() -> None:
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "3"])
 def test_number_of_places_must_be_whole(pfv: PFV, number: Any) -> None:
-    with pytest.raises(PFVValueError, match="number="):
+    with pytest.raises(PFVError, match=r"number=.*a whole number from 1"):
         pfv.nearest(0, 0, 0, number=number)
 
 

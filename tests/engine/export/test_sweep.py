@@ -154,7 +154,11 @@ def test_cancelling_ends_a_forward_pass_half_way(pfv: PFV) -> None:
         ({"over": None}, PFVValueError, "over=None is unknown"),
         ({"over": "class weight"}, PFVValueError, "label: name the class.*'cat', 'dog'"),
         ({"over": "class weight", "label": "cats"}, PFVValueError, "Did you mean 'cat'"),
-        ({"over": "class weight", "label": "cat", "values": ["x"]}, PFVTypeError, "'x' is no num"),
+        (
+            {"over": "class weight", "label": "cat", "values": ["x"]},
+            PFVTypeError,
+            r"values\[0\]='x'",
+        ),
         ({"over": "class weight", "label": "cat", "values": [-1]}, PFVValueError, "images"),
         ({"over": "sigma", "values": [9]}, PFVValueError, "sigma=9"),
         ({"over": "layer", "values": ["0", "nose"]}, PFVValueError, "nose"),

@@ -13,7 +13,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from tests.networks import blobs, counted, tiny
 
 
@@ -143,7 +143,7 @@ def test_every_chunk_is_one_forward_pass_and_changes_nothing(network: nn.Sequent
 
 @pytest.mark.parametrize("chunk_size", [0, -1, 1.5, True, "2"])
 def test_chunk_size_must_be_a_whole_number(network: nn.Sequential, chunk_size: Any) -> None:
-    with pytest.raises(PFVValueError, match=r"chunk_size="):
+    with pytest.raises(PFVError, match=r"chunk_size=.*a whole number from 1"):
         PFV(network, blobs(1), device="cpu", chunk_size=chunk_size)
 
 

@@ -124,7 +124,9 @@ def test_arguments_of_pfv_are_checked_at_once(arguments: dict[str, Any]) -> None
 
 
 def test_arguments_of_fit_basis_are_checked_before_the_data_are_read() -> None:
-    with pytest.raises(PFVValueError, match="components='3'"):
-        fit_basis(tiny(), iter(()), components="3")
+    for wrong in ({"components": "3"}, {"components": 0}, {"layer": 3}, {"progress": "yes"}):
+        name, value = next(iter(wrong.items()))
+        with pytest.raises(PFVError, match=rf"{name}={value!r}: expected"):
+            fit_basis(tiny(), iter(()), **wrong)
     with pytest.raises(PFVTypeError, match="dataloader=None"):
         fit_basis(tiny(), None)

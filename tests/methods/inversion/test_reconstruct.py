@@ -302,7 +302,7 @@ def test_tokens_half_precision_and_further_inputs_work() -> None:
         ({"unit": 1, "layer": "22"}, PFVValueError, r"layer='22' is not in this network"),
         ({"unit": 1, "layer": 2}, PFVTypeError, r"layer=2: expected a layer's name"),
         ({"unit": 1, "output": "logits"}, PFVValueError, r"output='logits'"),
-        ({"unit": 1, "size": 4}, PFVValueError, r"size=4: choose at least 8"),
+        ({"unit": 1, "size": 4}, PFVValueError, r"size=4: expected .*from 8 to 4096"),
         ({"unit": 1, "size": "big"}, PFVTypeError, r"size='big'"),
         ({"unit": 1, "steps": 0}, PFVValueError, r"steps=0"),
         ({"unit": 1, "step": 3}, PFVTypeError, r"step=3: .* no such option. Did you mean 'steps'"),
