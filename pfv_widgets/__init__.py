@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pfv_widgets.methods.attribution.component_split import ComponentSplit, split_by_component
     from pfv_widgets.methods.attribution.registry import METHODS
     from pfv_widgets.methods.comparison.figures import figure_methods, figure_networks
+    from pfv_widgets.methods.core.extra_inputs import with_inputs
     from pfv_widgets.methods.inversion.options import Reconstruct
     from pfv_widgets.methods.inversion.reconstruct import reconstruct
     from pfv_widgets.methods.inversion.reconstruction import Reconstruction
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
     from pfv_widgets.widgets.methods.explore_methods import explore_methods
     from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
-    from pfv_widgets.widgets.reconstruction.reconstruction_explorer import explore_reconstruction
+    from pfv_widgets.widgets.reconstruction.explore_reconstruction import explore_reconstruction
 
 try:
     __version__ = version("pfv-widgets")
@@ -66,7 +67,7 @@ _HOMES = {
     "demo_model": "demo.gallery",
     "explore": "widgets.explorer.explore",
     "explore_methods": "widgets.methods.explore_methods",
-    "explore_reconstruction": "widgets.reconstruction.reconstruction_explorer",
+    "explore_reconstruction": "widgets.reconstruction.explore_reconstruction",
     "figure_methods": "methods.comparison.figures",
     "figure_networks": "methods.comparison.figures",
     "fit_basis": "engine.pca.fit_basis",
@@ -74,6 +75,7 @@ _HOMES = {
     "load_images": "engine.data.load_images",
     "reconstruct": "methods.inversion.reconstruct",
     "split_by_component": "methods.attribution.component_split",
+    "with_inputs": "methods.core.extra_inputs",
 }
 
 __all__ = [
@@ -108,6 +110,7 @@ __all__ = [
     "load_images",
     "reconstruct",
     "split_by_component",
+    "with_inputs",
 ]
 
 

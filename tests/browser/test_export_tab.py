@@ -12,24 +12,25 @@ from tests.browser.lab import LabPage
 OpenLab = Callable[[list[str]], LabPage]
 
 SETUP = """
-import threading, time
+import time
 from dataclasses import replace
 from pathlib import Path
 import ipywidgets as w
 import pfv_widgets as pw
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import save_sweep
+from pfv_widgets.widgets.explorer.tabs import FILE_KINDS, PFV_SECTIONS
 from pfv_widgets.widgets.export.export_tab import ExportTab
+from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 class Explorer:
     def __init__(self):
         self.pfv = pw.PFV(pw.demo_model(), pw.demo_images(4), "cpu")
-        self.settings, self.told, self.stays_at = pw.Settings(), [], 0
-    @property
-    def classes(self):
-        return self.pfv.images.classes
+        self.settings, self.status, self.stays_at = pw.Settings(), "", 0
+        self.jobs, self.file_kinds, self.file_stem = Jobs(), FILE_KINDS, "pfv"
     def edit(self, change):
         self.settings = change(self.settings)
+        return True
     def snippet(self):
         fields = ", ".join(f"{k}={v!r}" for k, v in self.settings.changed().items())
         return f"import pfv_widgets as pw\\n\\nsettings = pw.Settings({fields})\\n"
@@ -43,13 +44,13 @@ class Explorer:
                 time.sleep(0.02)
         return save_sweep(self.pfv, path, over, self.settings, label=label, progress=slowly,
                           cancelled=cancelled)
-    def run(self, job):
-        threading.Thread(target=job, daemon=True).start()
-    def tell(self, message, kind):
-        self.told.append((kind, message))
+    def fail(self, error):
+        self.status = str(error)
+    def show_message(self, message, kind="ok"):
+        self.status = message
 
 explorer = Explorer()
-tab = ExportTab(explorer)
+tab = ExportTab(explorer, PFV_SECTIONS)
 """
 CONTROLS = "input, select, textarea, button"
 # How many controls each section shows.
@@ -106,7 +107,7 @@ def test_picture_is_saved_under_the_name_that_was_typed(opened: LabPage) -> None
     expect(said(part)).to_contain_text("mine.svg")
     assert opened.run("print(Path('mine.svg').read_text()[:5])") == "<?xml"
     part.get_by_label("File").fill("absent/<img src=x>.png")
-    opened.wait_until("tab.picture.file.name.value", "absent/<img src=x>.png")
+    opened.wait_until("tab.sections['Picture'].file.name.value", "absent/<img src=x>.png")
     press(part, "Save")
     expect(said(part)).to_have_role("alert")
     expect(said(part)).to_contain_text("there is no folder")
@@ -128,7 +129,7 @@ def test_animation_shows_progress_and_can_be_cancelled(opened: LabPage) -> None:
     assert opened.run("print(Path('pfv-sweep.gif').exists())") == "False"
     opened.run("explorer.stays_at = 0")
     part.get_by_label("Vary").select_option("Components 1, 2, 3 …")
-    opened.wait_until("tab.animation.over.value", "components")
+    opened.wait_until("tab.sections['Animation'].over.value", "components")
     press(part, "Save")
     expect(said(part)).to_contain_text("6 pictures")
     assert opened.run("print(Path('pfv-sweep.gif').read_bytes()[:6])") == "b'GIF89a'"
@@ -160,12 +161,12 @@ def test_settings_are_pasted_and_applied(opened: LabPage) -> None:
     )
     pasted = '{"sigma": 2, "glow": "</textarea><img src=x>"}'
     part.locator("textarea").fill(pasted)
-    opened.wait_until("tab.settings.json.value", pasted)
+    opened.wait_until("tab.sections['Settings'].json.value", pasted)
     press(part, "Apply")
     expect(said(part)).to_contain_text("'glow' is no setting")
     assert opened.run("print(explorer.settings.sigma)") == "2.0"
     part.locator("textarea").fill("{")
-    opened.wait_until("tab.settings.json.value", "{")
+    opened.wait_until("tab.sections['Settings'].json.value", "{")
     press(part, "Apply")
     expect(said(part)).to_have_role("alert")
     expect(part.locator("textarea")).to_have_value("{")
@@ -176,7 +177,7 @@ def test_bookmarks_bring_a_view_back(opened: LabPage) -> None:
     part = section(opened.page, "Bookmarks")
     expect(part.get_by_role("button", name="Go")).to_be_disabled()
     part.get_by_label("Name").fill("<b>$x$</b>")
-    opened.wait_until("tab.marks.name.value", "<b>$x$</b>")
+    opened.wait_until("tab.sections['Bookmarks'].name.value", "<b>$x$</b>")
     press(part, "Add")
     expect(said(part)).to_contain_text("Added")
     expect(part.get_by_label("Go to")).to_have_value("<b>＄x＄</b>")

@@ -21,9 +21,12 @@ _LONGEST = 300  # letters of a note
 State = TypeVar("State", bound="DataclassInstance")
 
 
-def written(state: DataclassInstance) -> str:
-    """Return a JSON object with one field of a parameter dataclass a line."""
-    entries = {field.name: getattr(state, field.name) for field in fields(state)}
+def written(state: DataclassInstance, **encoded: Any) -> str:
+    """Return a JSON object with one field of a parameter dataclass a line.
+
+    ``encoded`` has the values of fields that JSON does not know.
+    """
+    entries = {field.name: getattr(state, field.name) for field in fields(state)} | encoded
     lines = (
         f"  {json.dumps(k)}: {json.dumps(v)}"
         for k, v in [(_VERSION_KEY, VERSION), *entries.items()]

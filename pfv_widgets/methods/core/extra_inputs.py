@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed, suggestion
 
@@ -165,6 +166,29 @@ def fed(
     if not inputs and argument is None:
         return network
     return Fed(network, count, inputs or {}, argument)
+
+
+def with_inputs(
+    model: nn.Module, inputs: Mapping[str, Any] | None = None, argument: str | None = None
+) -> nn.Module:
+    """Return a network that is called with images alone, around one that takes more.
+
+    Parameters
+    ----------
+    model
+        Any ``nn.Module``; its layers keep their names.
+    inputs
+        Its other inputs by name. A tensor with a single row is given to each image; anything else
+        is given as it is.
+    argument
+        The name of the input that takes the images; None: the first.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the input that is missing, or that the network does not take.
+    """
+    return fed(unwrap(model), 1, inputs, argument)
 
 
 def _takes(network: nn.Module) -> _Takes | None:

@@ -71,6 +71,7 @@ class PFVExplorer(w.VBox):
         self._history = History(settings)
         self._grid = ImageGrid(pfv.images.pixels)
         self._scene = Scene(settings, self._grid.page)
+        self.settings = settings
         self._pages = Pages(pfv, self)
         self._panel = Panel(pfv, settings, self.edit, self._pages.widgets)
         self._panel.on_open(self.safely(self._pages.open))
@@ -288,9 +289,10 @@ class PFVExplorer(w.VBox):
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the widget, and below it the picture for where no widget lives any more."""
         bundle = self._repr_mimebundle_(**kwargs)
-        display(bundle, raw=True)
+        display({kind: value for kind, value in bundle.items() if kind != "image/png"}, raw=True)
         if "image/png" in bundle:
-            display({"text/html": text.saved(bundle["image/png"])}, raw=True)
+            display({"text/html": text.SAVED}, raw=True)
+            display({"image/png": bundle["image/png"]}, raw=True)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Add a picture for places where no widget can run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import ipywidgets as w
 import numpy as np
@@ -19,12 +19,24 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
-from pfv_widgets.widgets.export.export_tab import ExportTab
+from pfv_widgets.widgets.export.animation_section import AnimationSection
+from pfv_widgets.widgets.export.export_tab import CodeSection, ExportTab, PictureSection
+from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.gallery.host import Host
 from pfv_widgets.widgets.gallery.view_state import Scene, Selection
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
+PFV_SECTIONS = (
+    PictureSection, AnimationSection, CodeSection, SettingsSection, BookmarkSection,
+)  # fmt: skip
+FILE_KINDS = {
+    ".png": "PNG picture",
+    ".svg": "SVG drawing",
+    ".pdf": "PDF for print",
+    ".html": "HTML page with values",
+    ".npz": "NPZ arrays of numbers",
+}
 _FAREWELL = 10.0  # seconds that closing waits for the job in work
 
 
@@ -76,7 +88,7 @@ class Pages:
         self.components = ComponentsTab(
             host.edit, host.safely(self._select), host.safely(self._point)
         )
-        self.export = ExportTab(_Actions(pfv, host, self.jobs))
+        self.export = ExportTab(cast(Any, _Actions(pfv, host, self.jobs)), PFV_SECTIONS)
         self.widgets: dict[str, w.Widget] = {
             "Batch": self.batch.widget,
             "Components": self.components.widget,
@@ -152,20 +164,27 @@ class Pages:
 
 
 class _Actions:
-    """What the page "Export" may do: most of it is the explorer's."""
+    """What the tab "Export" may do: most of it is the explorer's."""
+
+    file_kinds, file_stem = FILE_KINDS, "pfv"
 
     def __init__(self, pfv: PFV, host: PagesHost, jobs: Jobs) -> None:
-        self._host, self._jobs = host, jobs
-        self.classes: tuple[str, ...] = tuple(pfv.images.classes)
-        self.edit, self.snippet, self.tell = host.edit, host.snippet, host.tell
+        self._host, self.jobs, self.pfv = host, jobs, pfv
+        self.snippet, self.show_message = host.snippet, host.tell
         self.save, self.save_sweep = host.save, host.save_sweep
+        self.status = "the message beside the pictures says why."
 
     @property
     def settings(self) -> Settings:
         return self._host.settings
 
-    def run(self, job: Callable[[], None]) -> None:
-        self._jobs.run(lambda _: job(), lambda error: self.tell(named(error), "error"))
+    def edit(self, change: Callable[[Settings], Settings]) -> bool:
+        wanted = change(self.settings)
+        self._host.edit(lambda _: wanted)
+        return self.settings == wanted
+
+    def fail(self, error: Exception) -> None:
+        self.show_message(named(error), "error")
 
 
 def _image(scene: Scene) -> int | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
+from typing import Protocol
 
 import ipywidgets as w
 
+from pfv_widgets.engine.export.sweep import SavedSweep
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.export.section import (
     STYLE,
-    Actions,
     FileField,
     Section,
     exists,
@@ -17,10 +21,28 @@ from pfv_widgets.widgets.export.section import (
     written,
 )
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _KINDS = {".gif": "GIF, for everywhere", ".webp": "WebP, much smaller"}
 _FILM = {".mp4": "MP4 film"}
+
+
+class SweepingExplorer(Explorer[Settings], Protocol):
+    """An explorer of a batch that can be animated."""
+
+    pfv: PFV
+
+    def save_sweep(
+        self,
+        path: str,
+        over: str,
+        *,
+        label: str | None,
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> SavedSweep | None:
+        """Write an animation; None where it was cancelled."""
 
 
 class AnimationSection(Section):
@@ -28,10 +50,11 @@ class AnimationSection(Section):
 
     title = "Animation"
 
-    def __init__(self, actions: Actions) -> None:
-        super().__init__(actions)
+    def __init__(self, explorer: SweepingExplorer) -> None:
+        super().__init__(explorer)
+        self._save_sweep = explorer.save_sweep
         self._stop = threading.Event()
-        classes = actions.classes
+        classes = explorer.pfv.images.classes
         self.over = self._dropdown(
             "Vary",
             [
@@ -63,7 +86,7 @@ class AnimationSection(Section):
         self._arrange()
         self._busy(on=False)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Let a sweep that runs end by itself."""
         self._stop.set()
 
@@ -90,11 +113,7 @@ class AnimationSection(Section):
         self.say("Painting the pictures …", "busy", tell=False)
         path, over = self.file.path, self.over.value
         label = self.label.value if over == "class weight" else None
-        try:
-            self.in_background(self.save, lambda: self._write(path, over, label))
-        except BaseException:
-            self._busy(on=False)
-            raise
+        self.in_background(self.save, lambda: self._write(path, over, label))
 
     def _cancel(self) -> None:
         self._stop.set()
@@ -103,7 +122,7 @@ class AnimationSection(Section):
     def _write(self, path: str, over: str, label: str | None) -> None:
         existed = exists(path)
         try:
-            saved = self.actions.save_sweep(
+            saved = self._save_sweep(
                 path, over, label=label, progress=self._progressed, cancelled=self._stop.is_set
             )
         finally:

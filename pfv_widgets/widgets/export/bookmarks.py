@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,12 @@ class Bookmarks:
     ----------
     entries
         ``(name, settings)``, each name once.
+    kind
+        The class of the settings.
     """
 
-    entries: tuple[tuple[str, Settings], ...] = ()
+    entries: tuple[tuple[str, Any], ...] = ()
+    kind: type[Any] = Settings
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -40,7 +43,7 @@ class Bookmarks:
         """All names in order."""
         return tuple(name for name, _ in self.entries)
 
-    def get(self, name: str) -> Settings:
+    def get(self, name: str) -> Any:
         """Return the settings of that name.
 
         Raises
@@ -55,7 +58,7 @@ class Bookmarks:
             raise PFVValueError(f"name={name!r:.80}: there are no bookmarks yet; add one first.")
         raise PFVValueError(f"name={name!r:.80} is no bookmark. {suggestion(name, self.names)}")
 
-    def add(self, name: str, settings: Settings) -> Bookmarks:
+    def add(self, name: str, settings: Any) -> Bookmarks:
         """Add settings at the end; a name that is taken gets a number: ``"cats (2)"``.
 
         The name as it came out is the last of ``names``.
@@ -65,11 +68,13 @@ class Bookmarks:
         PFVValueError, PFVTypeError
             For an empty name, settings that are none, and beyond 200 bookmarks.
         """
-        if not isinstance(settings, Settings):
-            raise PFVTypeError(f"settings={settings!r:.80}: expected a Settings.")
+        if not isinstance(settings, self.kind):
+            kind = self.kind.__name__
+            raise PFVTypeError(f"settings={settings!r:.80}: expected a {kind}.")
         if len(self) >= _MOST:
             raise PFVValueError(f"There are {_MOST} bookmarks already; delete some first.")
-        return Bookmarks((*self.entries, (_unique(_cleaned(name), self.names), settings)))
+        entry = _unique(_cleaned(name), self.names), settings
+        return replace(self, entries=(*self.entries, entry))
 
     def rename(self, name: str, new: str) -> Bookmarks:
         """Give a bookmark another name, made unique as in :meth:`add`.
@@ -82,7 +87,8 @@ class Bookmarks:
         self.get(name)
         others = tuple(one for one in self.names if one != name)
         chosen = _unique(_cleaned(new), others)
-        return Bookmarks(tuple((chosen if own == name else own, s) for own, s in self.entries))
+        entries = tuple((chosen if own == name else own, s) for own, s in self.entries)
+        return replace(self, entries=entries)
 
     def delete(self, name: str) -> Bookmarks:
         """Leave one out.
@@ -93,7 +99,7 @@ class Bookmarks:
             If there is no such bookmark.
         """
         self.get(name)
-        return Bookmarks(tuple(entry for entry in self.entries if entry[0] != name))
+        return replace(self, entries=tuple(e for e in self.entries if e[0] != name))
 
     def joined(self, others: Bookmarks) -> Bookmarks:
         """Add all others that are not here already; a name that is taken gets a number.
@@ -119,21 +125,23 @@ class Bookmarks:
         return json.dumps(content, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> tuple[Bookmarks, tuple[str, ...]]:
+    def from_json(cls, text: str, kind: type[Any] = Settings) -> tuple[Bookmarks, tuple[str, ...]]:
         """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
+
+        ``kind`` is the class of the settings.
 
         Raises
         ------
         PFVValueError, PFVTypeError
             If the text holds no bookmarks.
         """
-        found, notes = cls(), []
+        found, notes = cls(kind=kind), []
         for index, entry in enumerate(_entries(text)):
             try:
                 name, content = _parts(entry)
-                settings, told = Settings.read_json(json.dumps(content))
+                settings, more = kind.read_json(json.dumps(content))
                 found = found.add(name, settings)
-                notes += [f"{found.names[-1]}: {note}" for note in told]
+                notes += [f"{found.names[-1]}: {note}" for note in more]
             except PFVError as error:
                 notes.append(f"Bookmark {index + 1} was left out: {error}")
         return found, tuple(notes)
@@ -151,7 +159,9 @@ class Bookmarks:
             part.write_text(self.to_json(), "utf-8")
 
     @classmethod
-    def load(cls, path: str | Path) -> tuple[Bookmarks, tuple[str, ...]]:
+    def load(
+        cls, path: str | Path, kind: type[Any] = Settings
+    ) -> tuple[Bookmarks, tuple[str, ...]]:
         """Read a file that :meth:`save` wrote: see :meth:`from_json`.
 
         Raises
@@ -159,7 +169,7 @@ class Bookmarks:
         PFVValueError, PFVTypeError
             If there is no such file, or it holds no bookmarks.
         """
-        return cls.from_json(read_text(path))
+        return cls.from_json(read_text(path), kind)
 
 
 def read_text(path: str | Path) -> str:

@@ -1,29 +1,21 @@
-"""The page "Export": the picture, an animation, code, settings and bookmarks to take along."""
+"""The tab "Export": the picture, an animation, code, settings and bookmarks to take along."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as w
 
-from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.page_script import copy_button
-from pfv_widgets.widgets.export.animation_section import AnimationSection
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
-from pfv_widgets.widgets.export.section import Actions, FileField, Section, exists, row, written
+from pfv_widgets.widgets.export.section import FileField, Section, exists, row, written
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, close_all
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 
-__all__ = ["Actions", "ExportTab"]
-
-_KINDS = {
-    ".png": "PNG picture",
-    ".svg": "SVG drawing",
-    ".pdf": "PDF for print",
-    ".html": "HTML page with values",
-    ".npz": "NPZ arrays of numbers",
-}
+_TYPED = (".jpg", ".jpeg", ".htm")  # suffixes that a person may type besides those that are listed
 
 
 class PictureSection(Section):
@@ -31,10 +23,12 @@ class PictureSection(Section):
 
     title = "Picture"
 
-    def __init__(self, actions: Actions) -> None:
-        super().__init__(actions)
+    def __init__(self, explorer: Explorer[Any]) -> None:
+        super().__init__(explorer)
         tip = "Where to write: a name, or a folder and a name."
-        self.file = FileField("pfv.png", _KINDS, tip, typed=(".jpg", ".jpeg", ".htm"))
+        kinds = explorer.file_kinds
+        name = f"{explorer.file_stem}{next(iter(kinds))}"
+        self.file = FileField(name, kinds, tip, typed=_TYPED)
         self.save = self.button("Save", "Write what is shown now.", self._start)
         self.widget = self.laid_out(self.file.kind, self.file.name, row(self.save))
 
@@ -45,7 +39,7 @@ class PictureSection(Section):
 
     def _write(self, path: str) -> None:
         existed = exists(path)
-        self.actions.save(path)
+        self.explorer.save(path)
         self.say(written(path, existed=existed))
 
 
@@ -54,8 +48,8 @@ class CodeSection(Section):
 
     title = "Code"
 
-    def __init__(self, actions: Actions) -> None:
-        super().__init__(actions)
+    def __init__(self, explorer: Explorer[Any]) -> None:
+        super().__init__(explorer)
         self._showing = Showing()
         self.code = w.Textarea(
             tooltip="Code that brings this view back; model and images are yours.",
@@ -70,11 +64,16 @@ class CodeSection(Section):
     def refresh(self) -> None:
         """Write the lines of the view that is shown."""
         with self._showing:
-            self.guarded(lambda: setattr(self.code, "value", self.actions.snippet()))
+            self.guarded(lambda: setattr(self.code, "value", self.explorer.snippet()))
 
     def _typed(self, _: dict[str, Any]) -> None:
         if not self._showing.now:  # it is there to be read
             self.refresh()
+
+
+SECTIONS: tuple[Callable[[Any], Section], ...] = (
+    PictureSection, CodeSection, SettingsSection, BookmarkSection,
+)  # fmt: skip
 
 
 class ExportTab:
@@ -82,8 +81,10 @@ class ExportTab:
 
     Parameters
     ----------
-    actions
-        What the explorer does for it: see :class:`Actions`.
+    explorer
+        Whose pictures, settings and code are exported.
+    sections
+        The classes of the sections, in order; bookmarks are among them.
 
     Attributes
     ----------
@@ -91,45 +92,48 @@ class ExportTab:
         About 270 CSS pixels wide; it takes what it is given.
     """
 
-    def __init__(self, actions: Actions) -> None:
-        self.picture = PictureSection(actions)
-        self.animation = AnimationSection(actions)
-        self.code = CodeSection(actions)
-        self.settings = SettingsSection(actions)
-        self.marks = BookmarkSection(actions)
-        sections = (self.picture, self.animation, self.code, self.settings, self.marks)
-        self._stack = w.Stack([section.widget for section in sections], selected_index=0)
+    visible = False
+
+    def __init__(
+        self, explorer: Explorer[Any], sections: Sequence[Callable[[Any], Section]] = SECTIONS
+    ) -> None:
+        self.sections = {
+            section.title: section for section in (make(explorer) for make in sections)
+        }
+        parts = [section.widget for section in self.sections.values()]
+        self._stack = w.Stack(parts, selected_index=0)
         self._stack.add_class("pfv-export-section")
         # buttons, where folds would take no focus and so be closed to a keyboard
         self.chosen = w.ToggleButtons(
-            options=[(section.title, place) for place, section in enumerate(sections)],
-            tooltips=[f"Export: {section.title.lower()}" for section in sections],
+            options=list(self.sections),
+            tooltips=[f"Export: {title.lower()}" for title in self.sections],
             layout=w.Layout(width="100%", margin="0 0 6px 0"),
             style={"button_width": "auto"},
         )
         self.widget = w.VBox([self.chosen, self._stack], layout=w.Layout(width="100%"))
         self.widget.add_class("pfv-export")
-        self._code_at = sections.index(self.code)
-        self.chosen.observe(lambda change: self._choose(change["new"]), "value")
+        self.chosen.observe(lambda _: self._choose(), "value")
 
     @property
     def bookmarks(self) -> Bookmarks:
-        """The named states."""
-        return self.marks.bookmarks
+        """The named settings."""
+        section = self.sections[BookmarkSection.title]
+        assert isinstance(section, BookmarkSection)
+        return section.bookmarks
 
-    def show(self, _: Settings) -> None:
+    def show(self, _: object) -> None:
         """Follow the settings of the explorer, without calling back."""
         self._refresh()
 
     def close(self) -> None:
         """Stop what runs and close every widget."""
-        self.animation.close()
+        for section in self.sections.values():
+            section.stop()
         close_all(self.widget)
 
-    def _choose(self, place: int) -> None:
-        self._stack.selected_index = place
+    def _choose(self) -> None:
+        self._stack.selected_index = list(self.sections).index(self.chosen.value)
         self._refresh()
 
     def _refresh(self) -> None:
-        if self.chosen.value == self._code_at:  # nobody reads it elsewhere
-            self.code.refresh()
+        self.sections[self.chosen.value].refresh()  # nobody reads the others

@@ -4,77 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ipywidgets as w
+from PIL import Image
 
-from pfv_widgets.engine.export.sweep import SavedSweep
-from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVError
+from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
 
 STYLE = {"description_width": "62px"}
-
-
-class Actions(Protocol):
-    """What the page asks of an explorer. Every method may raise a ``PFVError``."""
-
-    @property
-    def settings(self) -> Settings:
-        """What is shown."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The labels of the images, each once; empty without labels."""
-
-    def edit(self, change: Callable[[Settings], Settings]) -> None:
-        """Apply a person's change of the settings."""
-
-    def snippet(self) -> str:
-        """Return the lines of code that bring this view back."""
-
-    def save(self, path: str) -> None:
-        """Write the picture; the suffix decides the kind of file."""
-
-    def save_sweep(
-        self,
-        path: str,
-        over: str,
-        *,
-        label: str | None,
-        progress: Callable[[int, int], None],
-        cancelled: Callable[[], bool],
-    ) -> SavedSweep | None:
-        """Write an animation; None where it was cancelled."""
-
-    def run(self, job: Callable[[], None]) -> None:
-        """Run a job in the background; it catches its own errors."""
-
-    def tell(self, message: str, kind: str) -> None:
-        """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
+_OTHER_KINDS = (".avi", ".csv", ".json", ".mkv", ".mov", ".npy", ".tex", ".txt", ".webm", ".zip")
 
 
 class Section:
-    """One part of the page: its controls, and a line that says what became of them."""
+    """One part of the tab: its controls, and a line that says what became of them."""
 
     title = ""
+    widget: w.Widget
 
-    def __init__(self, actions: Actions) -> None:
-        self.actions = actions
+    def __init__(self, explorer: Explorer[Any]) -> None:
+        self.explorer = explorer
         self.message = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
         self.message.add_class("pfv-export-message")
+
+    def refresh(self) -> None:
+        """Follow the settings, where the section shows what depends on them."""
+
+    def stop(self) -> None:
+        """Let work of the section that runs end by itself."""
 
     def laid_out(self, *rows: w.Widget) -> w.VBox:
         """Put rows and the line of messages below each other."""
         return w.VBox([*rows, self.message], layout=w.Layout(width="100%", overflow="hidden"))
 
     def say(self, message: str, kind: str = "ok", *, tell: bool = True) -> None:
-        """Write a message below the controls, and tell the explorer."""
+        """Write a message below the controls, and in the status line of the explorer."""
         self.message.value = wrapped(text.status(message, kind=kind))
         if tell:
-            self.actions.tell(message, kind)
+            self.explorer.show_message(message, kind)
 
     def button(self, name: str, tip: str, act: Callable[[], None]) -> w.Button:
         """Make a button; an error in what it does is told in words."""
@@ -90,26 +60,20 @@ class Section:
         """Do something; what goes wrong is said, and what was typed stays."""
         try:
             act()
-        except PFVError as error:
-            self.say(str(error), "error")
         except Exception as error:
-            self.say(f"{type(error).__name__}: {error}", "error")
+            self.say(named(error), "error")
 
     def in_background(self, button: w.Button, work: Callable[[], None]) -> None:
         """Run ``work`` apart from this thread; the button rests meanwhile."""
 
-        def job() -> None:
+        def job(_: Callable[[], bool]) -> None:
             try:
                 self.guarded(work)
             finally:
                 button.disabled = False
 
         button.disabled = True
-        try:
-            self.actions.run(job)
-        except BaseException:
-            button.disabled = False
-            raise
+        self.explorer.jobs.run(job, self.explorer.fail)
 
 
 class FileField:
@@ -149,14 +113,15 @@ class FileField:
 
     @property
     def path(self) -> str:
-        """What was typed, with the suffix of the kind where it has none of its own."""
+        """What was typed, with the suffix of the kind where it has none of a file.
+
+        One of another kind of file stays, to be refused: ``photo.bmp`` is no name for a PNG.
+        """
         typed: str = self.name.value.strip()
-        has_one = Path(typed).suffix.lower() in self._known
-        return (
-            typed
-            if has_one or not typed or typed.endswith(("/", "\\"))
-            else typed + self.kind.value
-        )
+        suffix = Path(typed).suffix.lower()
+        if not typed or typed.endswith(("/", "\\")) or suffix in (*self._known, *_other_kinds()):
+            return typed
+        return f"{typed}{self.kind.value}"
 
     def _named(self, change: dict[str, Any]) -> None:
         suffix = Path(change["new"].strip()).suffix.lower()
@@ -174,6 +139,11 @@ class FileField:
 
     def _ends_known(self, typed: str) -> bool:
         return Path(typed).suffix.lower() in self._known
+
+
+def _other_kinds() -> tuple[str, ...]:
+    """Return suffixes that say what a file is: pictures of every kind, and the usual others."""
+    return (*Image.registered_extensions(), *_OTHER_KINDS)
 
 
 def row(*widgets: w.Widget) -> w.HBox:

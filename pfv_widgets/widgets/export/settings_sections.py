@@ -8,12 +8,12 @@ from typing import Any
 import ipywidgets as w
 
 from pfv_widgets.engine.export.output_paths import checked_place, replacing
-from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
-from pfv_widgets.widgets.export.section import STYLE, Actions, Section, exists, row, written
+from pfv_widgets.widgets.export.section import STYLE, Section, exists, row, written
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
@@ -35,8 +35,8 @@ class SettingsSection(Section):
 
     title = "Settings"
 
-    def __init__(self, actions: Actions) -> None:
-        super().__init__(actions)
+    def __init__(self, explorer: Explorer[Any]) -> None:
+        super().__init__(explorer)
         self.json = w.Textarea(
             placeholder="Paste settings here, then press Apply.",
             tooltip="Settings as JSON: one line for each.",
@@ -45,12 +45,15 @@ class SettingsSection(Section):
         )
         self.json.add_class("pfv-export-json")
         self.file = file_name("pfv-settings.json", "Where to write, or what to read.")
+        self.apply = self.button(
+            "Apply", "Show the view that the text above describes.", self._apply
+        )
         self.widget = self.laid_out(
             self.json,
             row(
                 self.button("Show", "Write the settings of this view above.", self._show),
                 copy_button(),
-                self.button("Apply", "Show the view that the text above describes.", self._apply),
+                self.apply,
             ),
             self.file,
             row(
@@ -60,7 +63,7 @@ class SettingsSection(Section):
         )
 
     def _show(self) -> None:
-        self.json.value = self.actions.settings.to_json()
+        self.json.value = self.explorer.settings.to_json()
         self.say("These are the settings of this view.", tell=False)
 
     def _apply(self) -> None:
@@ -69,14 +72,14 @@ class SettingsSection(Section):
         self._take(self.json.value, "Applied.")
 
     def _take(self, content: str, done: str) -> None:
-        settings, notes = Settings.read_json(content)
+        settings, notes = self.explorer.settings.read_json(content)
         apply(self, settings, notes, done)
 
     def _save(self) -> None:
         place = checked_place(json_path(self.file), (".json",), "for the settings")
         existed = exists(str(place))
         with replacing(place) as part:
-            part.write_text(self.actions.settings.to_json(), "utf-8")
+            part.write_text(self.explorer.settings.to_json(), "utf-8")
         self.say(written(place, existed=existed))
 
     def _load(self) -> None:
@@ -86,11 +89,10 @@ class SettingsSection(Section):
         self._take(content, f"Loaded {path}.")
 
 
-def apply(section: Section, settings: Settings, notes: tuple[str, ...], done: str) -> None:
+def apply(section: Section, settings: Any, notes: tuple[str, ...], done: str) -> None:
     """Hand settings to the explorer and say what became of them."""
-    section.actions.edit(lambda _: settings)
-    if section.actions.settings != settings:
-        section.say("Not applied: the message beside the pictures says why.", "error", tell=False)
+    if not section.explorer.edit(lambda _: settings):
+        section.say(f"Not applied: {section.explorer.status}", "error", tell=False)
     elif notes:
         section.say(f"{done} {' '.join(notes)}", "warning")
     else:
@@ -102,9 +104,9 @@ class BookmarkSection(Section):
 
     title = "Bookmarks"
 
-    def __init__(self, actions: Actions) -> None:
-        super().__init__(actions)
-        self.bookmarks = Bookmarks()
+    def __init__(self, explorer: Explorer[Any]) -> None:
+        super().__init__(explorer)
+        self.bookmarks = Bookmarks(kind=type(explorer.settings))
         self.name = Text(
             placeholder="such as: cats only",
             description="Name",
@@ -119,20 +121,22 @@ class BookmarkSection(Section):
             style=STYLE,
         )
         self.file = file_name("pfv-bookmarks.json", "Where to write, or what to read.")
+        self.add = self.button("Add", "Remember this view by the name above.", self._add)
+        self.go = self.button("Go", "Show this view.", self._go)
         self._needing = [
-            self.button("Go", "Show this view.", self._go),
+            self.go,
             self.button("Rename", "Give it the name typed above.", self._rename),
             self.button("Delete", "Forget this bookmark.", self._delete),
         ]
-        keep = self.button("Save", "Write all bookmarks to the file.", self._save)
-        self._needing.append(keep)
+        save = self.button("Save", "Write all bookmarks to the file.", self._save)
+        self._needing.append(save)
         self.widget = self.laid_out(
             self.name,
-            row(self.button("Add", "Remember this view by the name above.", self._add)),
+            row(self.add),
             self.chosen,
             row(*self._needing[:3]),
             self.file,
-            row(keep, self.button("Load", "Add the bookmarks of the file.", self._load)),
+            row(save, self.button("Load", "Add the bookmarks of the file.", self._load)),
         )
         self._set(self.bookmarks)
 
@@ -147,7 +151,7 @@ class BookmarkSection(Section):
             button.disabled = not options
 
     def _add(self) -> None:
-        bookmarks = self.bookmarks.add(self.name.value, self.actions.settings)
+        bookmarks = self.bookmarks.add(self.name.value, self.explorer.settings)
         name = bookmarks.names[-1]
         self._set(bookmarks, name)
         self.name.value = ""
@@ -181,7 +185,7 @@ class BookmarkSection(Section):
 
     def _load(self) -> None:
         path = json_path(self.file)
-        found, notes = Bookmarks.load(path)
+        found, notes = Bookmarks.load(path, self.bookmarks.kind)
         self._set(self.bookmarks.joined(found), found.names[0] if found.names else None)
-        told = f"Loaded {len(found)} bookmark{'s' * (len(found) != 1)} from {path}."
-        self.say(" ".join((told, *notes)), "warning" if notes else "ok")
+        done = f"Loaded {len(found)} bookmark{'s' * (len(found) != 1)} from {path}."
+        self.say(" ".join((done, *notes)), "warning" if notes else "ok")

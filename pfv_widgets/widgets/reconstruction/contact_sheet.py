@@ -1,4 +1,4 @@
-"""Pictures that a network made, as one file for the page."""
+"""Pictures that a network made, as one PNG file."""
 
 from __future__ import annotations
 

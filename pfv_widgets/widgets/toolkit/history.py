@@ -76,6 +76,12 @@ class History(Generic[T]):
         self._running = changed or None
         self._now, self._changed_at, self._future = value, moment, []
 
+    def amend(self, value: T) -> None:
+        """Put ``value`` in the place of the last one, which could not be: no step is added."""
+        self._now, self._running = value, None
+        if self._past and self._past[-1] == value:
+            self._past.pop()
+
     def begin(self) -> None:
         """Make one step of all changes from here to ``end``, however long they take."""
         self._running, self._gathering = None, True

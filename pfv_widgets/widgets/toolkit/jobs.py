@@ -1,4 +1,4 @@
-"""Long work in the background: one job after another, told when to stop."""
+"""Long work in the background: one job after another, which can be stopped."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ class Jobs:
                 self._thread = threading.Thread(target=self._work, name="pfv-jobs", daemon=True)
                 self._thread.start()
 
-    def wait(self) -> None:
-        """Wait until every job has ended."""
-        self._queue.join()
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until every job has ended; False where ``timeout`` seconds passed."""
+        ended = self._queue.all_tasks_done
+        with ended:
+            return ended.wait_for(lambda: not self._queue.unfinished_tasks, timeout)
 
     def close(self, timeout: float = 0.0) -> None:
         """Tell the job that runs to stop, forget the others, and wait at most ``timeout`` s."""

@@ -1,4 +1,4 @@
-"""Work in the background where only the latest wish counts."""
+"""Work in the background where only the latest request counts."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ T = TypeVar("T")
 
 
 class LatestWins(Generic[T]):
-    """Run ``work(wish)`` in one thread; a wish that is not begun is replaced by a newer one.
+    """Run ``work(request)`` in one thread; a request that is not begun is replaced by a newer one.
 
     Needs no event loop, so that it also works while a cell runs. The thread is started by the
-    first wish, and is a daemon: it never keeps a process alive. An error in the work is given
-    to ``threading.excepthook``, and the next wish is worked on as ever.
+    first request, and is a daemon: it never keeps a process alive. An error in the work is given
+    to ``threading.excepthook``, and the next request is worked on as ever.
     """
 
     def __init__(self, work: Callable[[T], None]) -> None:
         self._work = work
         self._condition = threading.Condition()
-        self._wishes: list[T] = []
+        self._requests: list[T] = []
         self._busy = False
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def submit(self, wish: T) -> None:
-        """Ask for ``wish``; return at once."""
+    def submit(self, request: T) -> None:
+        """Ask for ``request``; return at once."""
         with self._condition:
             if self._closed:
                 return
-            self._wishes = [wish]
+            self._requests = [request]
             self._condition.notify_all()
             if self._thread is None:
                 end_at_exit(self)
@@ -41,22 +41,22 @@ class LatestWins(Generic[T]):
                 self._thread.start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is wished and nothing runs; False where ``timeout`` s passed."""
+        """Wait until nothing is requested and nothing runs; False where ``timeout`` s passed."""
         if threading.current_thread() is self._thread:
             return True  # the work itself asks: waiting for itself would never end
         with self._condition:
-            return self._condition.wait_for(lambda: not self._wishes and not self._busy, timeout)
+            return self._condition.wait_for(lambda: not self._requests and not self._busy, timeout)
 
     def newer(self, seconds: float = 0) -> bool:
-        """Whether a newer wish has come, or comes within ``seconds``: asked by the work itself."""
+        """Whether a newer request has come, or comes within ``seconds``; for the work itself."""
         with self._condition:
-            return self._condition.wait_for(lambda: bool(self._wishes) or self._closed, seconds)
+            return self._condition.wait_for(lambda: bool(self._requests) or self._closed, seconds)
 
     def close(self) -> None:
-        """Forget what is wished and let the thread end."""
+        """Forget what is requested and let the thread end."""
         with self._condition:
             self._closed = True
-            self._wishes = []
+            self._requests = []
             self._condition.notify_all()
 
     def ended(self, timeout: float) -> bool:
@@ -66,12 +66,12 @@ class LatestWins(Generic[T]):
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._wishes or self._closed)
+                self._condition.wait_for(lambda: self._requests or self._closed)
                 if self._closed:
                     return
-                wish, self._busy = self._wishes.pop(), True
+                request, self._busy = self._requests.pop(), True
             try:
-                self._work(wish)
+                self._work(request)
             except Exception:
                 threading.excepthook(
                     threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))

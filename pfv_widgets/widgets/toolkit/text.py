@@ -35,19 +35,16 @@ style="color:#d93025">●</span> The kernel of this picture is gone: run the cel
 live.</div>"""
 
 
-def saved(picture: str) -> str:
-    """Return the picture of a saved notebook, PNG in base64, shown where no widget lives.
-
-    In a notebook on a new kernel it takes the place of the message that a model is not found.
-    """
-    cell, out = ".jp-OutputArea", ".jp-OutputArea-child"
-    return (
-        f"<style>.pfv-still{{display:none}} {cell}:not(:has(.pfv-explorer)) .pfv-still"
-        f"{{display:block}} {cell}:not(:has(.pfv-explorer)) {out}:has(+ {out} .pfv-still)"
-        '{display:none}</style><div class="pfv-still"><p>The picture that was saved: run the cell '
-        'to make it live.</p><img alt="Heatmaps of the batch with their legend" '
-        f'src="data:image/png;base64,{picture}"></div>'
-    )
+# Outputs of a saved notebook: a widget that lives no more, this, and then the picture. While the
+# widget lives this and the picture are hidden; afterwards the message that a model is not found.
+_CELL, _OUT = ".jp-OutputArea", ".jp-OutputArea-child"
+SAVED = (
+    f"<style>{_CELL}:has(.pfv-explorer) {_OUT}:has(.pfv-still),"
+    f"{_CELL}:has(.pfv-explorer) {_OUT}:has(.pfv-still) + {_OUT},"
+    f"{_CELL}:not(:has(.pfv-explorer)) {_OUT}:has(+ {_OUT} .pfv-still)"
+    '{display:none}</style><p class="pfv-still">The picture that was shown last: run the cell to '
+    "make it live.</p>"
+)
 
 
 def plain(text: object, most: int = 40) -> str:

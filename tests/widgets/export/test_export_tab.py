@@ -16,8 +16,9 @@ from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.widgets.explorer.tabs import FILE_KINDS, PFV_SECTIONS
 from pfv_widgets.widgets.export.export_tab import ExportTab
+from pfv_widgets.widgets.toolkit.jobs import Jobs
 from tests.networks import blobs, tiny
 from tests.widgets.recorded_page import RecordedPage
 
@@ -25,26 +26,27 @@ LABELS = ("cat", "$x$ <b>", "cat", "dog")
 
 
 class Explorer:
-    """What the page asks of an explorer, around a small network."""
+    """What the tab asks of an explorer, around a small network."""
+
+    file_kinds = FILE_KINDS
+    file_stem = "pfv"
 
     def __init__(self, labels: tuple[str, ...] | None = LABELS) -> None:
         self.pfv = PFV(tiny(), replace(blobs(4), labels=labels), "cpu")
         self.settings = Settings()
-        self.told: list[tuple[str, str]] = []
-        self.threads: list[threading.Thread] = []
+        self.messages: list[tuple[str, str]] = []
+        self.status = ""
+        self.jobs = Jobs()
         self.refusing = False
         self.gate = threading.Event()
         self.gate.set()
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.pfv.images.classes
-
-    def edit(self, change: Callable[[Settings], Settings]) -> None:
+    def edit(self, change: Callable[[Settings], Settings]) -> bool:
         if self.refusing:
-            self.tell("refused", "error")
-            return
+            self.show_message("refused", "error")
+            return False
         self.settings = change(self.settings)
+        return True
 
     def snippet(self) -> str:
         return f"settings = {self.settings.changed()!r}\n"
@@ -71,18 +73,15 @@ class Explorer:
             cancelled=cancelled,
         )  # fmt: skip
 
-    def run(self, job: Callable[[], None]) -> None:
-        if self.refusing:
-            raise PFVValueError("another job is running.")
-        self.threads.append(threading.Thread(target=job))
-        self.threads[-1].start()
+    def show_message(self, message: str, kind: str = "ok") -> None:
+        self.status = message
+        self.messages.append((message, kind))
 
-    def tell(self, message: str, kind: str) -> None:
-        self.told.append((message, kind))
+    def fail(self, error: Exception) -> None:
+        self.show_message(str(error), "error")
 
     def finish(self) -> None:
-        for thread in self.threads:
-            thread.join(60)
+        self.jobs.wait()
 
 
 @pytest.fixture
@@ -93,10 +92,11 @@ def explorer(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.fixture
 def tab(explorer: Explorer) -> Iterator[ExportTab]:
-    made = ExportTab(explorer)
+    made = ExportTab(explorer, PFV_SECTIONS)
     yield made
     explorer.finish()
     made.close()
+    explorer.jobs.close(10)
 
 
 def button(part: w.Widget, name: str, index: int = 0) -> w.Button:
@@ -114,23 +114,23 @@ def walk(part: w.Widget) -> Iterator[w.Widget]:
 def test_picture_is_written_in_each_kind_and_told_where(
     tab: ExportTab, explorer: Explorer, tmp_path: Path, kind: str
 ) -> None:
-    tab.picture.file.kind.value = kind
-    assert tab.picture.file.name.value == f"pfv{kind}"
-    tab.picture.save.click()
+    tab.sections["Picture"].file.kind.value = kind
+    assert tab.sections["Picture"].file.name.value == f"pfv{kind}"
+    tab.sections["Picture"].save.click()
     explorer.finish()
     assert (tmp_path / f"pfv{kind}").stat().st_size > 1000
-    message, how = explorer.told[-1]
+    message, how = explorer.messages[-1]
     assert how == "ok"
     assert message.startswith(f"Saved {tmp_path / 'pfv'}{kind} (")
-    assert f"pfv{kind}" in tab.picture.message.value
-    assert not tab.picture.save.disabled
-    tab.picture.save.click()
+    assert f"pfv{kind}" in tab.sections["Picture"].message.value
+    assert not tab.sections["Picture"].save.disabled
+    tab.sections["Picture"].save.click()
     explorer.finish()
-    assert explorer.told[-1][0].startswith("Replaced ")
+    assert explorer.messages[-1][0].startswith("Replaced ")
 
 
 def test_name_and_kind_follow_each_other(tab: ExportTab) -> None:
-    file = tab.picture.file
+    file = tab.sections["Picture"].file
     file.name.value = "a.b/my.cat.svg"
     assert file.kind.value == ".svg"
     file.kind.value = ".npz"
@@ -146,20 +146,33 @@ def test_name_and_kind_follow_each_other(tab: ExportTab) -> None:
     assert file.path == ""
 
 
+@pytest.mark.parametrize("name", ["photo.bmp", "photo.TIFF", "notes.txt", "film.mov"])
+def test_file_of_another_kind_is_refused_and_not_saved_by_a_longer_name(
+    tab: ExportTab, explorer: Explorer, tmp_path: Path, name: str
+) -> None:
+    tab.sections["Picture"].file.name.value = name
+    tab.sections["Picture"].save.click()
+    explorer.finish()
+    message, how = explorer.messages[-1]
+    assert how == "error"
+    assert Path(name).suffix in message
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["absent/a.png", "", "/", "a\0.png", "x" * 300, "folder"])
 def test_name_that_cannot_be_written_is_told_and_stays(
     tab: ExportTab, explorer: Explorer, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "folder.png").mkdir()
-    tab.picture.file.name.value = name
-    tab.picture.save.click()
+    tab.sections["Picture"].file.name.value = name
+    tab.sections["Picture"].save.click()
     explorer.finish()
-    message, how = explorer.told[-1]
+    message, how = explorer.messages[-1]
     assert how == "error"
     assert "path=" in message
-    assert tab.picture.file.name.value == name
-    assert not tab.picture.save.disabled
-    assert 'role="alert"' in tab.picture.message.value
+    assert tab.sections["Picture"].file.name.value == name
+    assert not tab.sections["Picture"].save.disabled
+    assert 'role="alert"' in tab.sections["Picture"].message.value
 
 
 def test_error_of_another_kind_is_told_too(
@@ -169,50 +182,40 @@ def test_error_of_another_kind_is_told_too(
         raise RuntimeError("<b>out of memory</b>")
 
     monkeypatch.setattr(explorer, "save", broken)
-    tab.picture.save.click()
+    tab.sections["Picture"].save.click()
     explorer.finish()
-    assert explorer.told[-1] == ("RuntimeError: <b>out of memory</b>", "error")
-    assert "<b>" not in tab.picture.message.value
-
-
-def test_work_that_is_refused_leaves_the_button_ready(tab: ExportTab, explorer: Explorer) -> None:
-    explorer.refusing = True
-    tab.picture.save.click()
-    assert explorer.told[-1] == ("another job is running.", "error")
-    assert not tab.picture.save.disabled
-    tab.animation.save.click()
-    assert not tab.animation.save.disabled
-    assert tab.animation.cancel.disabled
+    assert explorer.messages[-1] == ("RuntimeError: <b>out of memory</b>", "error")
+    assert "<b>" not in tab.sections["Picture"].message.value
 
 
 @pytest.mark.parametrize("over", ["components", "layer", "class weight", "sigma"])
 def test_animation_is_written_with_progress(
     tab: ExportTab, explorer: Explorer, tmp_path: Path, over: str
 ) -> None:
-    tab.animation.over.value = over
-    tab.animation.save.click()
+    tab.sections["Animation"].over.value = over
+    tab.sections["Animation"].save.click()
     explorer.finish()
     with Image.open(tmp_path / "pfv-sweep.gif") as file:
         count = file.n_frames
-    assert f"{count} pictures" in explorer.told[-1][0] or over == "class weight"
-    assert tab.animation.progress.value == tab.animation.progress.max
-    assert tab.animation.progress.layout.visibility == "hidden"
-    assert tab.animation.cancel.disabled
-    assert not tab.animation.save.disabled
+    assert f"{count} pictures" in explorer.messages[-1][0] or over == "class weight"
+    assert tab.sections["Animation"].progress.value == tab.sections["Animation"].progress.max
+    assert tab.sections["Animation"].progress.layout.visibility == "hidden"
+    assert tab.sections["Animation"].cancel.disabled
+    assert not tab.sections["Animation"].save.disabled
 
 
 def test_class_is_asked_for_only_where_it_is_varied(tab: ExportTab, explorer: Explorer) -> None:
-    animation = tab.animation
+    animation = tab.sections["Animation"]
     assert animation.label.layout.display == "none"
     animation.over.value = "class weight"
     assert animation.label.layout.display is None
-    assert [value for _, value in animation.label.options] == list(explorer.classes)
+    assert [value for _, value in animation.label.options] == list(explorer.pfv.images.classes)
     assert "$" not in "".join(label for label, _ in animation.label.options)
 
 
 def test_images_without_labels_have_no_class_to_vary(recorded: RecordedPage) -> None:
-    tab = ExportTab(Explorer(labels=None))
-    assert "class weight" not in dict(tab.animation.over.options).values()
+    tab = ExportTab(Explorer(labels=None), PFV_SECTIONS)
+    assert "class weight" not in dict(tab.sections["Animation"].over.options).values()
     tab.close()
 
 
@@ -220,37 +223,37 @@ def test_animation_does_not_block_and_can_be_cancelled(
     tab: ExportTab, explorer: Explorer, tmp_path: Path
 ) -> None:
     explorer.gate.clear()
-    tab.animation.save.click()
-    assert tab.animation.save.disabled
-    assert not tab.animation.cancel.disabled
-    assert tab.animation.progress.layout.visibility == "visible"
-    tab.animation.cancel.click()
+    tab.sections["Animation"].save.click()
+    assert tab.sections["Animation"].save.disabled
+    assert not tab.sections["Animation"].cancel.disabled
+    assert tab.sections["Animation"].progress.layout.visibility == "visible"
+    tab.sections["Animation"].cancel.click()
     explorer.gate.set()
     explorer.finish()
     assert list(tmp_path.iterdir()) == []
-    assert explorer.told[-1] == ("Cancelled: nothing was written.", "warning")
-    tab.animation.file.name.value = "again.webp"
-    tab.animation.save.click()
+    assert explorer.messages[-1] == ("Cancelled: nothing was written.", "warning")
+    tab.sections["Animation"].file.name.value = "again.webp"
+    tab.sections["Animation"].save.click()
     explorer.finish()
     assert (tmp_path / "again.webp").is_file()
 
 
 def test_values_that_were_left_out_are_told(tab: ExportTab, explorer: Explorer) -> None:
     explorer.settings = Settings(images=(1.0, 0.0, 1.0, 0.0))
-    tab.animation.over.value = "class weight"
-    tab.animation.save.click()
+    tab.sections["Animation"].over.value = "class weight"
+    tab.sections["Animation"].save.click()
     explorer.finish()
-    message, how = explorer.told[-1]
+    message, how = explorer.messages[-1]
     assert how == "warning"
     assert "Left out: weight of cat = 0" in message
 
 
 def test_closing_stops_an_animation(recorded: RecordedPage, tmp_path: Path) -> None:
     explorer = Explorer()
-    tab = ExportTab(explorer)
+    tab = ExportTab(explorer, PFV_SECTIONS)
     explorer.gate.clear()
-    tab.animation.file.name.value = str(tmp_path / "a.gif")
-    tab.animation.save.click()
+    tab.sections["Animation"].file.name.value = str(tmp_path / "a.gif")
+    tab.sections["Animation"].save.click()
     tab.close()
     explorer.gate.set()
     explorer.finish()
@@ -259,7 +262,7 @@ def test_closing_stops_an_animation(recorded: RecordedPage, tmp_path: Path) -> N
 
 def test_everything_is_closed(recorded: RecordedPage) -> None:
     before = set(widget_instances)
-    tab = ExportTab(Explorer())
+    tab = ExportTab(Explorer(), PFV_SECTIONS)
     tab.close()
     assert set(widget_instances) <= before
 
@@ -269,46 +272,46 @@ def test_code_is_written_when_its_section_opens_and_follows_the_settings(
 ) -> None:
     explorer.settings = Settings(sigma=2.0)
     tab.show(explorer.settings)
-    assert tab.code.code.value == ""
-    tab.chosen.value = 2
-    assert tab.code.code.value == "settings = {'sigma': 2.0}\n"
+    assert tab.sections["Code"].code.value == ""
+    tab.chosen.value = "Code"
+    assert tab.sections["Code"].code.value == "settings = {'sigma': 2.0}\n"
     explorer.settings = Settings(sigma=3.0)
     tab.show(explorer.settings)
-    assert tab.code.code.value == "settings = {'sigma': 3.0}\n"
-    tab.code.code.value = "typed"
-    assert tab.code.code.value == "settings = {'sigma': 3.0}\n"
+    assert tab.sections["Code"].code.value == "settings = {'sigma': 3.0}\n"
+    tab.sections["Code"].code.value = "typed"
+    assert tab.sections["Code"].code.value == "settings = {'sigma': 3.0}\n"
 
 
 def test_settings_go_out_as_json_and_come_back(tab: ExportTab, explorer: Explorer) -> None:
     explorer.settings = kept = Settings(sigma=2.0, pins=((1, 0.5, 0.5),))
-    button(tab.settings.widget, "Show").click()
-    assert Settings.from_json(tab.settings.json.value) == kept
+    button(tab.sections["Settings"].widget, "Show").click()
+    assert Settings.from_json(tab.sections["Settings"].json.value) == kept
     explorer.settings = Settings()
-    button(tab.settings.widget, "Apply").click()
+    button(tab.sections["Settings"].widget, "Apply").click()
     assert explorer.settings == kept
-    assert "Applied." in tab.settings.message.value
+    assert "Applied." in tab.sections["Settings"].message.value
 
 
 def test_settings_go_to_a_file_and_come_back(
     tab: ExportTab, explorer: Explorer, tmp_path: Path
 ) -> None:
     explorer.settings = kept = Settings(sigma=2.0)
-    tab.settings.file.value = "mine"
-    button(tab.settings.widget, "Save").click()
+    tab.sections["Settings"].file.value = "mine"
+    button(tab.sections["Settings"].widget, "Save").click()
     assert (tmp_path / "mine.json").is_file()
-    assert explorer.told[-1][0].startswith(f"Saved {tmp_path / 'mine.json'}")
+    assert explorer.messages[-1][0].startswith(f"Saved {tmp_path / 'mine.json'}")
     explorer.settings = Settings()
-    button(tab.settings.widget, "Load").click()
+    button(tab.sections["Settings"].widget, "Load").click()
     assert explorer.settings == kept
 
 
 def test_notes_about_settings_of_another_version_are_told(
     tab: ExportTab, explorer: Explorer
 ) -> None:
-    tab.settings.json.value = '{"sigma": 2, "glow": 1, "opacity": 7}'
-    button(tab.settings.widget, "Apply").click()
+    tab.sections["Settings"].json.value = '{"sigma": 2, "glow": 1, "opacity": 7}'
+    button(tab.sections["Settings"].widget, "Apply").click()
     assert explorer.settings == Settings(sigma=2.0)
-    message, how = explorer.told[-1]
+    message, how = explorer.messages[-1]
     assert how == "warning"
     assert "'glow' is no setting" in message
     assert "opacity" in message
@@ -318,42 +321,42 @@ def test_notes_about_settings_of_another_version_are_told(
 def test_text_that_is_no_settings_is_told_and_stays(
     tab: ExportTab, explorer: Explorer, content: str
 ) -> None:
-    tab.settings.json.value = content
-    button(tab.settings.widget, "Apply").click()
-    assert explorer.told[-1][1] == "error"
-    assert tab.settings.json.value == content
+    tab.sections["Settings"].json.value = content
+    button(tab.sections["Settings"].widget, "Apply").click()
+    assert explorer.messages[-1][1] == "error"
+    assert tab.sections["Settings"].json.value == content
     assert explorer.settings == Settings()
-    assert "<script" not in tab.settings.message.value
+    assert "<script" not in tab.sections["Settings"].message.value
 
 
 def test_settings_that_the_explorer_refuses_are_not_called_applied(
     tab: ExportTab, explorer: Explorer
 ) -> None:
     explorer.refusing = True
-    tab.settings.json.value = '{"sigma": 2}'
-    button(tab.settings.widget, "Apply").click()
-    assert explorer.told == [("refused", "error")]
-    assert "Not applied" in tab.settings.message.value
+    tab.sections["Settings"].json.value = '{"sigma": 2}'
+    button(tab.sections["Settings"].widget, "Apply").click()
+    assert explorer.messages == [("refused", "error")]
+    assert "Not applied" in tab.sections["Settings"].message.value
 
 
 @pytest.mark.parametrize("act", ["Save", "Load"])
-@pytest.mark.parametrize("section", ["settings", "marks"])
+@pytest.mark.parametrize("section", ["Settings", "Bookmarks"])
 @pytest.mark.parametrize("name", ["absent/a.json", "", "a\0", "notes.txt"])
 def test_file_that_cannot_be_used_is_told_and_its_name_stays(
     tab: ExportTab, explorer: Explorer, act: str, section: str, name: str
 ) -> None:
-    part = getattr(tab, section)
-    tab.marks.name.value = "one"
-    button(tab.marks.widget, "Add").click()
+    part = tab.sections[section]
+    tab.sections["Bookmarks"].name.value = "one"
+    button(tab.sections["Bookmarks"].widget, "Add").click()
     part.file.value = name
     button(part.widget, act).click()
-    assert explorer.told[-1][1] == "error"
-    assert "path=" in explorer.told[-1][0]
+    assert explorer.messages[-1][1] == "error"
+    assert "path=" in explorer.messages[-1][0]
     assert part.file.value == name
 
 
 def test_bookmarks_are_added_shown_renamed_and_deleted(tab: ExportTab, explorer: Explorer) -> None:
-    marks = tab.marks
+    marks = tab.sections["Bookmarks"]
     assert button(marks.widget, "Go").disabled
     for sigma in (2.0, 3.0):
         explorer.settings = Settings(sigma=sigma)
@@ -378,16 +381,16 @@ def test_bookmarks_are_added_shown_renamed_and_deleted(tab: ExportTab, explorer:
 
 
 def test_bookmark_without_a_name_is_told(tab: ExportTab, explorer: Explorer) -> None:
-    tab.marks.name.value = "  "
-    button(tab.marks.widget, "Add").click()
-    assert "name is empty" in explorer.told[-1][0]
-    assert tab.marks.name.value == "  "
+    tab.sections["Bookmarks"].name.value = "  "
+    button(tab.sections["Bookmarks"].widget, "Add").click()
+    assert "name is empty" in explorer.messages[-1][0]
+    assert tab.sections["Bookmarks"].name.value == "  "
 
 
 def test_bookmarks_go_to_a_file_and_join_those_that_are_there(
     tab: ExportTab, explorer: Explorer, tmp_path: Path
 ) -> None:
-    marks = tab.marks
+    marks = tab.sections["Bookmarks"]
     marks.name.value = "a"
     button(marks.widget, "Add").click()
     button(marks.widget, "Save").click()
@@ -397,7 +400,7 @@ def test_bookmarks_go_to_a_file_and_join_those_that_are_there(
     button(marks.widget, "Add").click()
     button(marks.widget, "Load").click()
     assert tab.bookmarks.names == ("b", "a")
-    assert explorer.told[-1][0].startswith("Loaded 1 bookmark from")
+    assert explorer.messages[-1][0].startswith("Loaded 1 bookmark from")
 
 
 def test_every_control_has_a_help_text(tab: ExportTab) -> None:

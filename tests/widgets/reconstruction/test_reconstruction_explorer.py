@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from PIL import Image
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.inversion.options import Reconstruct
-from pfv_widgets.widgets.reconstruction.panel import Wish
 from pfv_widgets.widgets.reconstruction.reconstruction_explorer import (
     ReconstructionExplorer,
     as_png,
 )
+from pfv_widgets.widgets.reconstruction.settings import ReconstructionSettings
 from tests.methods.core.test_target import Two
 from tests.networks import blobs, tiny
 from tests.widgets.reading import words
@@ -47,7 +48,7 @@ def live() -> Iterator[Open]:
 
 
 def said(explorer: ReconstructionExplorer) -> str:
-    return words(explorer.status.value).removeprefix("● ")
+    return explorer.status.message
 
 
 def picture(explorer: ReconstructionExplorer) -> np.ndarray:
@@ -66,16 +67,16 @@ def test_start_makes_the_picture_that_the_controls_ask_for(live: Open, tmp_path:
     assert said(explorer) == "Press Start to make a picture of a class."
     with pytest.raises(PFVError, match="There is no picture yet"):
         explorer.save(tmp_path / "none.png")
-    move(explorer.panel.unit, value=3)
-    move(explorer.panel.main["seed"], value=7)
+    move(explorer.tabs["Target"].unit, value=3)
+    move(explorer.tabs["Target"].main["seed"], value=7)
     explorer.start_button.click()
-    assert explorer.stop_button.disabled is False
+    assert explorer.status_line.stop_button.layout.visibility == "visible"
     explorer.wait()
     right = pw.reconstruct(tiny(), unit=3, size=32, steps=5, jitter=1, seed=7)
     assert np.array_equal(explorer.reconstruction.pixels, right.pixels)
     assert np.array_equal(picture(explorer)[..., :3], right.pixels[0])
     assert said(explorer).startswith("Done after 5 of 5 steps: activation ")
-    assert explorer.stop_button.disabled
+    assert explorer.status_line.stop_button.layout.visibility == "hidden"
     assert not explorer.start_button.disabled
     explorer.save(tmp_path / "made.png")
     assert (tmp_path / "made.png").stat().st_size > 1000
@@ -84,10 +85,10 @@ def test_start_makes_the_picture_that_the_controls_ask_for(live: Open, tmp_path:
 @pytest.mark.parametrize("kind", ["channel", "component", "photo"])
 def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> None:
     explorer = live()
-    panel = explorer.panel
-    move(panel.kind, index=[key for _, key in panel.kind.options].index(kind))
-    assert panel.wish.kind == kind
-    shown = {name for name, one in panel._fields.items() if one.layout.display != "none"}
+    panel = explorer.tabs["Target"]
+    move(panel.fields["kind"], index=[key for _, key in panel.fields["kind"].options].index(kind))
+    assert explorer.settings.kind == kind
+    shown = {name for name, one in panel.fields.items() if one.layout.display != "none"}
     assert (
         shown
         == {
@@ -99,19 +100,19 @@ def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> No
     explorer.start()
     explorer.wait()
     assert said(explorer).startswith("Done"), said(explorer)
-    assert explorer.reconstruction.layer == panel.wish.layer
+    assert explorer.reconstruction.layer == explorer.settings.layer
     known: dict[str, Any] = {"model": tiny(), "images": blobs(3)}
     exec(explorer.snippet(), known)
     assert np.array_equal(known["made"].pixels, explorer.reconstruction.pixels)
     if kind == "photo":  # its defaults, and the choices that a person made
-        assert panel.options == Reconstruct.matching(steps=5)
+        assert explorer.settings.options == Reconstruct.matching(steps=5)
         assert panel.more["p_norm"].value == 1.0
-        move(panel.kind, index=0)
-        assert panel.options == Reconstruct(steps=5)
+        move(panel.fields["kind"], index=0)
+        assert explorer.settings.options == Reconstruct(steps=5)
 
 
 def test_button_shows_and_hides_more_options(live: Open) -> None:
-    panel = live().panel
+    panel = live().tabs["Target"]
     button, inside = panel.widget.children[-1].children
     assert panel.more["rate"] in inside.children
     assert inside.layout.display == "none"
@@ -126,30 +127,34 @@ def test_stop_keeps_the_best_and_nothing_can_be_changed_meanwhile(live: Open) ->
     explorer.start_button.click()
     until(lambda: "Step " in said(explorer) and "Step 0" not in said(explorer))
     assert explorer.running
-    explorer.export.button.click()
-    explorer.export.wait()
-    assert "A picture is being made" in words(explorer.export.message.value)
-    assert explorer.panel.unit.disabled
+    export = explorer.tabs["Export"].sections["Picture"]
+    export.save.click()
+    explorer.jobs.wait()
+    assert "A picture is being made" in words(export.message.value)
+    before = explorer.settings
+    explorer.settings = replace(before, unit=1)
+    assert explorer.settings is before
+    assert explorer.tabs["Target"].unit.disabled
     assert explorer.start_button.disabled
     explorer.start()  # does nothing
-    explorer.stop_button.click()
+    explorer.status_line.stop_button.click()
     explorer.wait()
     assert "Stopped after" in said(explorer)
     assert explorer.reconstruction.stopped
-    assert not explorer.panel.unit.disabled
+    assert not explorer.tabs["Target"].unit.disabled
     assert not explorer.running
 
 
 def test_errors_and_doubts_are_told_and_the_widget_lives_on(live: Open) -> None:
     explorer = live()
-    move(explorer.panel.unit, value=77)
+    move(explorer.tabs["Target"].unit, value=77)
     explorer.start()
     explorer.wait()
     assert said(explorer).startswith("unit=77: the output has 5 units.")
-    assert 'role="alert"' in explorer.status.value
-    move(explorer.panel.unit, value=1)
-    assert "<b>" not in explorer.panel.named.value
-    assert words(explorer.panel.named.value) == "<b>dog</b>"
+    assert explorer.status.kind == "error"
+    move(explorer.tabs["Target"].unit, value=1)
+    assert "<b>" not in explorer.tabs["Target"].class_name.value
+    assert words(explorer.tabs["Target"].class_name.value) == "<b>dog</b>"
     explorer.start()
     explorer.wait()
     assert said(explorer).startswith("Done")
@@ -164,7 +169,10 @@ def test_other_inputs_of_the_network_are_passed_on(kind: str, live: Open) -> Non
     mask[..., 16:] = 1
     inputs = {"mask": mask}
     explorer = live(model=Two().eval(), inputs=inputs, argument="photo")
-    move(explorer.panel.kind, index=[key for _, key in explorer.panel.kind.options].index(kind))
+    move(
+        explorer.tabs["Target"].fields["kind"],
+        index=[key for _, key in explorer.tabs["Target"].fields["kind"].options].index(kind),
+    )
     explorer.start()
     explorer.wait()
     assert said(explorer).startswith("Done"), said(explorer)
@@ -195,4 +203,51 @@ def test_pictures_stand_on_one_sheet_with_gaps() -> None:
     assert np.array_equal(sheet[8:12, :6, :3], pixels[2])
     assert not sheet[8:12, 10:16].any()
     assert not sheet[:4, 6:10, 3].any()
-    assert Wish().kind == "class"
+
+
+OTHER = ReconstructionSettings(
+    kind="component", unit=3, layer="4", component=2, sign=-1, photo=1,
+    options=Reconstruct(seed=5, steps=7, rotation=0.5),
+)  # fmt: skip
+
+
+def test_settings_come_back_from_json_and_name_what_is_wrong() -> None:
+    plain = ReconstructionSettings()
+    assert all(getattr(OTHER, one.name) != getattr(plain, one.name) for one in fields(OTHER))
+    assert ReconstructionSettings.read_json(OTHER.to_json()) == (OTHER, ())
+    text = '{"unit": -1, "options": {"steps": 3, "stesp": 4}, "sign": 1}'
+    settings, notes = ReconstructionSettings.read_json(text)
+    assert settings == plain
+    assert "unit=-1" in notes[0]
+    assert "'steps'" in notes[1]
+    for wrong in ({"kind": "cat"}, {"component": 8}, {"sign": 2}, {"photo": True}, {"layer": 3}):
+        with pytest.raises(PFVError, match=f"{next(iter(wrong))}="):
+            replace(plain, **wrong)
+
+
+def test_settings_are_undone_and_go_out_as_bookmarks_and_code(live: Open) -> None:
+    explorer = live()
+    start = explorer.settings
+    move(explorer.tabs["Target"].fields["kind"], index=3)
+    assert explorer.settings.kind == "photo"
+    assert explorer.settings.options == Reconstruct.matching(steps=5)
+    explorer.status_line.undo_button.click()
+    assert explorer.settings == start
+    assert explorer.tabs["Target"].fields["kind"].value == "class"
+    assert not explorer.can_undo
+    explorer.redo()
+    assert explorer.settings.kind == "photo"
+    bookmarks = explorer.tabs["Export"].sections["Bookmarks"]
+    bookmarks.name.value = "a photo"
+    bookmarks.add.click()
+    assert explorer.bookmarks.get("a photo") == explorer.settings
+    explorer.undo()
+    bookmarks.go.click()
+    assert explorer.settings.kind == "photo"
+    section = explorer.tabs["Export"].sections["Settings"]
+    section.json.value = '{"layer": "nonsense"}'
+    before = explorer.settings
+    section.apply.click()
+    assert explorer.settings == before
+    assert "Not applied: layer='nonsense'" in words(section.message.value)
+    assert explorer.status.kind == "error"

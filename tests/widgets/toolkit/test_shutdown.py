@@ -23,7 +23,7 @@ import time
 import pfv_widgets as pw
 kept = pw.explore_reconstruction(pw.demo_model(), pw.demo_images(2), device="cpu")
 kept.start_button.click()
-while "Step" not in kept.status.value:
+while "Step" not in kept.status.message:
     time.sleep(0.05)
 """,
     "explorer": """

@@ -1,0 +1,280 @@
+"""What every explorer is: settings with a history, a status line, code, files, a still picture."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import ipywidgets as w
+from IPython.display import display
+from traitlets import validate
+
+from pfv_widgets.errors import PFVError, PFVValueError, named
+from pfv_widgets.widgets.browser.page_script import InPage
+from pfv_widgets.widgets.explorer.observers import observer_of
+from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
+from pfv_widgets.widgets.explorer.still_picture import StillPicture, runs_unattended
+from pfv_widgets.widgets.export.bookmarks import Bookmarks
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import close_all
+from pfv_widgets.widgets.toolkit.history import History
+from pfv_widgets.widgets.toolkit.jobs import Jobs
+
+S = TypeVar("S")
+FAREWELL = 10.0  # seconds that closing waits for the work that runs
+
+
+class Shell(w.VBox, Generic[S]):
+    """The widget around the parts of an explorer.
+
+    An explorer declares its ``settings`` trait, builds its parts inside :meth:`_opening`, shows
+    them by :meth:`_open`, and implements the methods below that raise ``NotImplementedError``; it
+    overrides no other.
+
+    Parameters
+    ----------
+    settings
+        What to show first.
+    """
+
+    settings: Any
+    file_kinds: dict[str, str]
+    file_stem: str
+
+    def __init__(self, settings: S) -> None:
+        self.lock = threading.RLock()
+        self.jobs = Jobs()
+        self._is_open = self._is_closed = False
+        self._history_allowed = True
+        self._history = History(settings)
+        self._step: Callable[[S], None] = self._history.record  # what a change is to the history
+        self.status_line = StatusLine(
+            self.safely(self.stop), self.safely(self.undo), self.safely(self.redo)
+        )
+        self._still = StillPicture(self._still_picture)
+        super().__init__(layout=w.Layout(width="100%"), settings=settings)
+        self.add_class("pfv-explorer")
+
+    # What an explorer has of its own
+
+    def stop(self) -> None:
+        """Stop what is being computed; what is shown stays."""
+        raise NotImplementedError
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until what is asked for is shown; False where ``timeout`` seconds passed."""
+        raise NotImplementedError
+
+    def snippet(self) -> str:
+        """Return lines of code that bring this view back."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> None:
+        """Write what is shown; the suffix decides the kind of file."""
+        raise NotImplementedError
+
+    def _check(self, settings: S) -> None:
+        """Raise a PFVError for settings that cannot be shown, as far as that is seen at once."""
+        raise NotImplementedError
+
+    def _compute(self, settings: S) -> None:
+        """Begin to compute what these settings ask for, in the background."""
+        raise NotImplementedError
+
+    def _show_controls(self) -> None:
+        """Set all controls to what is asked for, without calling back."""
+        raise NotImplementedError
+
+    def _still_picture(self) -> bytes | None:
+        """Draw what is shown as a PNG file; None where there is nothing yet."""
+        raise NotImplementedError
+
+    def _bookmarks(self) -> Bookmarks:
+        """Return the named settings."""
+        raise NotImplementedError
+
+    def _close_parts(self) -> None:
+        """End the work and close what is not a child of this widget."""
+        raise NotImplementedError
+
+    # What all explorers have
+
+    @property
+    def status(self) -> Status:
+        """What the status line says: ``message``, ``kind`` and how much is ``done``."""
+        return self.status_line.status
+
+    @property
+    def bookmarks(self) -> Bookmarks:
+        """Named settings: ``add``, ``get``, ``rename``, ``delete``, ``to_json``."""
+        return self._bookmarks()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change of the settings to take back."""
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a change to make again."""
+        return self._history.can_redo
+
+    def undo(self) -> None:
+        """Take the last change of the settings back."""
+        self._travel(self._history.undo)
+
+    def redo(self) -> None:
+        """Make the change again that was taken back."""
+        self._travel(self._history.redo)
+
+    def gesture(self, begins: bool) -> None:
+        """Make one step to undo of all changes until it ends."""
+        with self.lock:
+            (self._history.begin if begins else self._history.end)()
+
+    def edit(self, change: Callable[[S], S]) -> bool:
+        """Apply a person's change; False, with a message, where it is refused."""
+        with self.lock:  # sliders and clicks may come in different threads
+            before = self.settings
+            try:
+                wanted = change(before)
+                self.settings = wanted
+            except Exception as error:
+                observer = observer_of(error)
+                if observer:  # the change is made, and who watches it has failed
+                    self.status_line.fail(
+                        f"{observer}, which observes this explorer, raised {named(error)} "
+                        "The explorer itself goes on."
+                    )
+                    return True
+                self.fail(error)
+                self.show_state()
+                return False
+            return self.settings == wanted
+
+    def reject(self, settings: S, error: Exception, shown: S | None) -> None:
+        """Say why ``settings`` cannot be shown, and go back to those that are ``shown``."""
+        with self.lock:
+            if shown is not None and self.settings == settings != shown:
+                self._set(shown, self._history.amend)
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Say in the status line what went wrong."""
+        self.status_line.fail(error)
+
+    def safely(self, action: Callable[..., None]) -> Callable[..., None]:
+        """Make an action report its errors in the status line: nothing else would."""
+
+        @wraps(action)
+        def guarded(*arguments: Any) -> None:
+            try:
+                action(*arguments)
+            except Exception as error:
+                self.fail(error)
+
+        return guarded
+
+    def show_message(self, message: str, kind: str = "ok") -> None:
+        """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
+        self.status_line.show(message, kind)
+
+    def show_state(self) -> None:
+        """Set all controls to what is asked for."""
+        self.safely(self._show_controls)()
+        self.allow_history(self._history_allowed)
+
+    def allow_history(self, allowed: bool) -> None:
+        """Offer Undo and Redo where there is a step, or for a while neither."""
+        self._history_allowed = allowed
+        self.status_line.allow(undo=allowed and self.can_undo, redo=allowed and self.can_redo)
+
+    def close(self) -> None:
+        """Remove the widget from every page, stop its work, and free what no other one uses."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._still.close()
+        self._close_parts()
+        self.jobs.close(FAREWELL)
+        for child in (*self.children, self.status_line.widget):
+            close_all(child)
+        if self.comm is not None:
+            self.layout.close()
+        super().close()
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Close what is there already where a part cannot be made."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, body: w.Widget, styles: str = "") -> None:
+        """Show the parts, and follow the settings from here on."""
+        style = w.HTML(text.STYLE + styles, layout=w.Layout(margin="0"))
+        script = InPage(self.show_message)
+        self.children = [style, self.status_line.widget, body, script]
+        self._is_open = True
+        self.observe(lambda _: self._changed(), "settings")
+        self.show_state()
+
+    def _changed(self) -> None:
+        """Follow the settings; an error is shown, and raised at nobody who has set them."""
+        with self.lock:
+            self.safely(self._step)(self.settings)
+            self.status_line.outdate()
+            self.safely(self._compute)(self.settings)
+            self.show_state()
+
+    def _travel(self, step: Callable[[], S]) -> None:
+        with self.lock:
+            self._set(step(), lambda _: None)
+
+    def _set(self, settings: S, step: Callable[[S], None]) -> None:
+        """Change the settings; ``step`` is what that means to the history."""
+        before, self._step = self._step, step
+        try:
+            self.settings = settings
+        finally:
+            self._step = before
+
+    @validate("settings")
+    def _validated(self, proposal: Any) -> S:
+        """Leave everything as it was where settings cannot be shown."""
+        if self._is_closed:
+            kind = type(self).__name__
+            raise PFVValueError(f"This {kind} is closed: open another one to change settings.")
+        wanted: S = proposal["value"]
+        if self._is_open:
+            try:
+                self._check(wanted)
+            except PFVError as error:
+                self.fail(error)
+                self.safely(self._show_controls)()  # a control may have been moved there
+                return self.settings
+        return wanted
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        """Show the widget, and below it the picture for where no widget lives any more."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle:
+            display(bundle, raw=True)
+            self._still.show()
+            if runs_unattended():
+                self.wait()
+                self._still.wait()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """Add a picture for places where no widget can run."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle and self.wait() and (picture := self._still_picture()) is not None:
+            bundle["image/png"] = base64.b64encode(picture).decode()
+        return bundle

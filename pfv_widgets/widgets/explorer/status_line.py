@@ -1,0 +1,100 @@
+"""The line at the top of every explorer: what it does, Stop, Undo and Redo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ipywidgets as w
+
+from pfv_widgets.errors import named
+from pfv_widgets.widgets.toolkit import text
+
+_TO_READ = 4.0  # seconds that an error stays where nothing but marks changes
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the status line says.
+
+    Attributes
+    ----------
+    message
+        In words.
+    kind
+        ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
+    done
+        How much of the work is done, in [0, 1], where that is known.
+    """
+
+    message: str
+    kind: str = "ok"
+    done: float | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class StatusLine:
+    """Messages, and an error that does not give way to the report of older work.
+
+    Parameters
+    ----------
+    stop, undo, redo
+        Called when their button is pressed.
+    """
+
+    def __init__(
+        self, stop: Callable[[], None], undo: Callable[[], None], redo: Callable[[], None]
+    ) -> None:
+        self._html = w.HTML(layout=w.Layout(flex="1 1 0", min_width="0", margin="0"))
+        self.stop_button = _button("Stop", "Stop what is being computed", stop)
+        self.undo_button = _button("Undo", "Take the last change of a setting back", undo)
+        self.redo_button = _button("Redo", "Make the change again", redo)
+        buttons = [self.stop_button, self.undo_button, self.redo_button]
+        self.widget = w.HBox(  # of one height, so that no message moves the pictures
+            [self._html, *buttons],
+            layout=w.Layout(width="100%", height="44px", overflow="hidden auto"),
+        )
+        self.widget.add_class("pfv-status")
+        self._error: tuple[Status, float] | None = None  # what, and when it is read
+        self.status = Status("")
+        self.show("Opening …", "busy")
+
+    def show(
+        self, message: str, kind: str = "ok", done: float | None = None, *, stoppable: bool = False
+    ) -> None:
+        """Say something now; ``stoppable`` offers a way to stop it."""
+        self.status = Status(message, kind, done)
+        self._html.value = text.status(message, kind=kind, done=done)
+        self.stop_button.layout.visibility = "visible" if stoppable else "hidden"
+
+    def fail(self, error: Exception | str) -> None:
+        """Say what went wrong; it stays until something else is asked for, or is read."""
+        message = error if isinstance(error, str) else named(error)
+        self.show(message, "error")
+        self._error = self.status, time.monotonic() + _TO_READ
+
+    def repeat_error(self) -> None:
+        """Say it again after a report, unless it is read or outdated."""
+        if self._error is not None:
+            status, until = self._error
+            if time.monotonic() < until:
+                self.show(status.message, status.kind)
+            else:
+                self._error = None
+
+    def outdate(self) -> None:
+        """Let the next report take the place of an error: something else was asked for."""
+        self._error = None
+
+    def allow(self, *, undo: bool, redo: bool) -> None:
+        """Let those buttons be pressed that do something."""
+        self.undo_button.disabled, self.redo_button.disabled = not undo, not redo
+
+
+def _button(name: str, tip: str, act: Callable[[], None]) -> w.Button:
+    button = w.Button(description=name, tooltip=tip, layout=w.Layout(width="auto", margin="2px"))
+    button.on_click(lambda _: act())
+    return button

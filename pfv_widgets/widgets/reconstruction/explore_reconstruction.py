@@ -1,0 +1,58 @@
+"""The verb that opens an explorer of reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.methods.core.class_names import class_names
+from pfv_widgets.methods.core.extra_inputs import with_inputs
+from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
+from pfv_widgets.widgets.reconstruction.reconstruction_explorer import ReconstructionExplorer
+from pfv_widgets.widgets.reconstruction.settings import ReconstructionSettings
+
+
+def explore_reconstruction(
+    model: nn.Module,
+    images: Any,
+    *,
+    classes: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    argument: str | None = None,
+    device: str | torch.device = "auto",
+    **options: Any,
+) -> ReconstructionExplorer:
+    """Open a widget in which a network makes pictures.
+
+    Parameters
+    ----------
+    model
+        Any eager, differentiable ``nn.Module`` that takes the images; it is given back as it came.
+    images
+        An ``ImageBatch``, or whatever ``load_images`` takes: photos to match, and those whose
+        components are offered. The pictures have their size.
+    classes
+        Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
+    inputs, argument
+        The network's other inputs by name, and the name of the one that takes the images. A
+        tensor has a single row, which is given to all pictures and photos, or is given as it is.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    **options
+        Fields of :class:`Reconstruct`, such as ``seed`` or ``steps``.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, its value and what to do.
+    """
+    settings, names = (
+        ReconstructionSettings(options=Reconstruct(**checked_names(options))),
+        class_names(classes),
+    )
+    pfv = PFV(with_inputs(model, inputs, argument), images, device)
+    return ReconstructionExplorer(model, pfv, names, settings, inputs=inputs, argument=argument)

@@ -1,0 +1,108 @@
+"""What a network is to see, and how the picture is made, in one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pfv_widgets.engine.pipeline.settings_json import read, written
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
+from pfv_widgets.parameters import choice, validate
+
+KINDS = {
+    "class": "a class", "channel": "a channel", "component": "a component of PFV",
+    "photo": "a photo",
+}  # fmt: skip
+COMPONENTS = 8  # of PFV, that are offered
+MOST_UNITS = 99_999
+# what a person has chosen and keeps where the kind of target, and with it the defaults, change
+_CHOSEN = ("seed", "steps", "parametrisation", "optimiser", "runs", "rate")
+
+
+@dataclass(frozen=True)
+class ReconstructionSettings:
+    """What to reconstruct and how; edit with ``dataclasses.replace``.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the field, its value and the legal values.
+    """
+
+    kind: str = choice("class", KINDS, label="Picture of", help="What the network should see.")
+    """One of ``"class"``, ``"channel"``, ``"component"`` or ``"photo"``."""
+
+    unit: int = 0
+    """Index of the class, or of the channel of the layer."""
+
+    layer: str | None = None
+    """Where channel, component and photo are read; None: the default layer of PFV."""
+
+    component: int = 0
+    """Index of the principal component."""
+
+    sign: int = 1
+    """1: more of the component; -1: less of it."""
+
+    photo: int = 0
+    """Index of the photo whose activation the picture should have."""
+
+    options: Reconstruct = field(default_factory=Reconstruct)
+    """How the picture is made: a ``Reconstruct``, or a mapping of its fields."""
+
+    def __post_init__(self) -> None:
+        validate(self)
+        for name, last in (("unit", MOST_UNITS), ("component", COMPONENTS - 1), ("photo", None)):
+            _check_index(name, getattr(self, name), last)
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise PFVTypeError(f"layer={self.layer!r:.60}: expected the name of a layer, or None.")
+        if isinstance(self.sign, bool) or self.sign not in (1, -1):
+            raise PFVValueError(f"sign={self.sign!r:.60}: choose 1 or -1.")
+        if isinstance(self.options, Mapping):
+            object.__setattr__(self, "options", Reconstruct(**checked_names(self.options)))
+        if not isinstance(self.options, Reconstruct):
+            raise PFVTypeError(f"options={self.options!r:.60}: expected a Reconstruct.")
+
+    def of_kind(self, kind: str) -> ReconstructionSettings:
+        """Return settings for another kind of target, with its own defaults of the options."""
+        changed = replace(self, kind=kind)
+        if (kind == "photo") == (self.kind == "photo"):
+            return changed
+        chosen = {name: getattr(self.options, name) for name in _CHOSEN}
+        return replace(changed, options=replace(changed.usual_options, **chosen))
+
+    @property
+    def usual_options(self) -> Reconstruct:
+        """The default options for this kind of target."""
+        return Reconstruct.matching() if self.kind == "photo" else Reconstruct()
+
+    def changed_options(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults for this kind of target."""
+        usual, own = dataclasses.asdict(self.usual_options), dataclasses.asdict(self.options)
+        return {name: value for name, value in own.items() if value != usual[name]}
+
+    def to_json(self) -> str:
+        """Write all fields as JSON, for :meth:`read_json` of this or another version."""
+        return written(self, options=dataclasses.asdict(self.options))
+
+    @classmethod
+    def read_json(cls, text: str) -> tuple[ReconstructionSettings, tuple[str, ...]]:
+        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        return read(cls(), text)
+
+
+def _check_index(name: str, value: object, last: int | None) -> None:
+    legal = "a whole number ≥ 0" if last is None else f"a whole number from 0 to {last}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PFVTypeError(f"{name}={value!r:.60}: expected {legal}.")
+    if value < 0 or (last is not None and value > last):
+        raise PFVValueError(f"{name}={value!r:.60}: expected {legal}.")

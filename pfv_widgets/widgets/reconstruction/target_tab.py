@@ -1,0 +1,158 @@
+"""The tab "Target" of a reconstruction: what the network is to see, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import ipywidgets as w
+
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.widgets.reconstruction.settings import (
+    COMPONENTS,
+    KINDS,
+    MOST_UNITS,
+    ReconstructionSettings,
+)
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
+from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText, Dropdown
+
+_MAIN = ("seed", "steps", "parametrisation")
+_MORE = (
+    "optimiser", "runs", "rate", "p_norm", "total_variation", "jitter", "scale", "rotation",
+)  # fmt: skip
+_NEEDED = {
+    "class": {"kind", "unit"},
+    "channel": {"kind", "layer", "unit"},
+    "component": {"kind", "layer", "component", "sign"},
+    "photo": {"kind", "layer", "photo"},
+}
+_STYLE = {"description_width": "84px"}
+_WIDE = {"width": "100%", "margin": "1px 0"}
+_INDENT = "92px"  # to where the controls begin, beside their labels
+
+
+class Reconstructing(Explorer[ReconstructionSettings], Protocol):
+    """An explorer that makes pictures."""
+
+    pfv: PFV
+    classes: dict[int, str]
+
+
+class TargetTab:
+    """Controls of a reconstruction.
+
+    Parameters
+    ----------
+    explorer
+        Whose settings they edit.
+    """
+
+    visible = True
+
+    def __init__(self, explorer: Reconstructing) -> None:
+        self._edit, self._classes, self._showing = explorer.edit, explorer.classes, Showing()
+        pfv, settings = explorer.pfv, explorer.settings
+        self._default_layer = pfv.default_layer
+        layers = [(text.plain(layer.name), layer.name) for layer in pfv.layers]
+        components = [(f"component {one + 1}", one) for one in range(COMPONENTS)]
+        photos = [
+            (f"{number}: {text.plain(name, 28)}", number - 1)
+            for number, name in enumerate(pfv.images.names, 1)
+        ]
+        self.unit = BoundedIntText(
+            min=0, max=MOST_UNITS, description="Number", style=_STYLE, layout=w.Layout(**_WIDE),
+            tooltip="Index of the class, or of the channel of the layer, from 0.",
+        )  # fmt: skip
+        self.fields: dict[str, w.ValueWidget] = {
+            "kind": _dropdown(
+                "Picture of",
+                "What the network should see.",
+                [(words, kind) for kind, words in KINDS.items()],
+            ),
+            "layer": _dropdown("Layer", "Where the activation is read.", layers),
+            "unit": self.unit,
+            "component": _dropdown("Colour", "A principal component of the photos.", components),
+            "sign": _dropdown(
+                "Towards",
+                "More of the component, or less.",
+                [("more of it", 1), ("less of it", -1)],
+            ),
+            "photo": _dropdown("Photo", "Whose activation the picture should have.", photos),
+        }
+        self.class_name = w.HTML(layout=w.Layout(margin=f"0 0 0 {_INDENT}", overflow="hidden"))
+        for name, control in self.fields.items():
+            control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
+        self.main = Controls(settings.options, _MAIN, self._set_option)
+        self.more = Controls(settings.options, _MORE, self._set_option)
+        self.more["total_variation"].readout_format = ".4f"  # its default is below 0.01
+        self.widget = self._laid_out()
+        self.show(settings)
+
+    def show(self, settings: ReconstructionSettings) -> None:
+        """Set every control without calling back, and hide those that have no say."""
+        kind = settings.kind
+        with self._showing:
+            for name, control in self.fields.items():
+                value = getattr(settings, name)
+                control.value = self._default_layer if name == "layer" and value is None else value
+                control.layout.display = None if name in _NEEDED[kind] else "none"
+            self.unit.description = "Class" if kind == "class" else "Channel"
+            known = self._classes.get(settings.unit, "") if kind == "class" else ""
+            self.class_name.value = text.hint(text.plain(known, 36)) if known else ""
+            self.class_name.layout.display = None if known else "none"
+            self.main.show(settings.options)
+            self.more.show(settings.options)
+
+    def lock(self, locked: bool) -> None:
+        """Let nothing be changed while a picture is made, or again."""
+        for control in (*self.fields.values(), *self.main.by_name.values()):
+            control.disabled = locked
+        for control in self.more.by_name.values():
+            control.disabled = locked
+
+    def close(self) -> None:
+        """Close every control."""
+        close_all(self.widget)
+
+    def _moved(self, name: str, value: Any) -> None:
+        if self._showing.now:
+            return
+        if name == "kind":
+            self._edit(lambda old: old.of_kind(value))
+        else:
+            self._edit(lambda old: replace(old, **{name: value}))
+
+    def _set_option(self, name: str, value: Any) -> None:
+        self._edit(lambda old: replace(old, options=replace(old.options, **{name: value})))
+
+    def _laid_out(self) -> w.VBox:
+        fields = list(self.fields.values())
+        more = _fold("More options", list(self.more.by_name.values()))
+        parts = [*fields[:3], self.class_name, *fields[3:], *self.main.by_name.values(), more]
+        return w.VBox(parts, layout=w.Layout(width="100%", overflow="hidden"))
+
+
+def _dropdown(name: str, tip: str, options: list[tuple[str, Any]]) -> w.Dropdown:
+    return Dropdown(
+        options=options, description=name, tooltip=tip, style=_STYLE, layout=w.Layout(**_WIDE)
+    )
+
+
+def _fold(name: str, controls: Sequence[w.Widget]) -> w.VBox:
+    """Return controls below a button that shows and hides them, which the keyboard reaches."""
+    button = w.ToggleButton(
+        description=name, tooltip="Show these options, or hide them.", icon="caret-right",
+        layout=w.Layout(width="auto", margin=f"4px 2px 4px {_INDENT}"),
+    )  # fmt: skip
+    inside = w.VBox(controls, layout=w.Layout(display="none", overflow="hidden"))
+
+    def toggled(change: dict[str, bool]) -> None:
+        button.icon = "caret-down" if change["new"] else "caret-right"
+        inside.layout.display = None if change["new"] else "none"
+
+    button.observe(toggled, "value")
+    return w.VBox([button, inside], layout=w.Layout(overflow="hidden"))

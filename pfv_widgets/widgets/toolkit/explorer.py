@@ -1,0 +1,88 @@
+"""What the parts of an explorer ask of it, and what a tab is: one protocol each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import ipywidgets as w
+
+from pfv_widgets.widgets.toolkit.jobs import Jobs
+
+S = TypeVar("S")  # the settings: a frozen dataclass
+
+
+class Explorer(Protocol[S]):
+    """An explorer, as its galleries, panels and tabs see it."""
+
+    jobs: Jobs
+    settings: S
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """Held while settings or a view state change: controls and canvases use other threads."""
+
+    @property
+    def file_kinds(self) -> dict[str, str]:
+        """The suffixes that :meth:`save` takes, the usual one first → what each is, in words."""
+
+    @property
+    def file_stem(self) -> str:
+        """A name for files, without suffix."""
+
+    def edit(self, change: Callable[[S], S]) -> bool:
+        """Apply a person's change of the settings; False, with a message, where it is refused."""
+
+    def show_state(self) -> None:
+        """Set all controls to the settings and the view state."""
+
+    def gesture(self, begins: bool) -> None:
+        """Make one step to undo of all changes until it ends."""
+
+    def undo(self) -> None:
+        """Take the last change of the settings back."""
+
+    def redo(self) -> None:
+        """Make the change again that was taken back."""
+
+    def safely(self, action: Callable[..., None]) -> Callable[..., None]:
+        """Make an action report its errors in the status line."""
+
+    @property
+    def status(self) -> object:
+        """What the status line says, as text by ``str``."""
+
+    def fail(self, error: Exception) -> None:
+        """Say in the status line what went wrong."""
+
+    def show_message(self, message: str, kind: str = "ok") -> None:
+        """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
+
+    def snippet(self) -> str:
+        """Return the lines of code that bring this view back."""
+
+    def save(self, path: str | Path) -> None:
+        """Write what is shown; the suffix decides the kind of file."""
+
+
+class Tab(Protocol):
+    """One tab of a panel, made with its explorer.
+
+    Attributes
+    ----------
+    widget
+        What the tab shows; knobs whose ``page`` is the title of the tab stand above it.
+    visible
+        Whether the tab is open; set by the panel. What takes long to draw may wait for it.
+    """
+
+    widget: w.Widget
+    visible: bool
+
+    def show(self, settings: Any) -> None:
+        """Follow the settings, without calling back."""
+
+    def close(self) -> None:
+        """End what runs, and close every widget."""
