@@ -2,44 +2,48 @@
 
 What a convolution or a pooling gives outside of the reach of the box is taken from the pass of
 the untouched images (exact incremental inference, Nakandala et al. 2019, "Krypton"). An operation
-that is not known to be local gets the whole map, so that any network runs, and the rest of it as
-usual. Numbers agree with whole passes up to rounding.
+without a rule gets the whole map, so that any network runs, and the rest of it as usual. Numbers
+agree with whole passes up to rounding. The rules are given to :class:`Tape`; those of torch's
+operations are ``incremental_operations.LOCAL_OPERATIONS``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Place = tuple[int, int, int, int]  # top, bottom, left, right; the ends are outside
-Places = tuple[Place, ...]
+Box = tuple[int, int, int, int]  # top, bottom, left, right; the ends are outside
+Boxes = tuple[Box, ...]
 Make = Callable[..., Tensor]
+# ``rule(func, args, kwargs)`` → the window after the operation; None: the whole map is needed
+Rule = Callable[[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], "Window | None"]
+Rules = Mapping[Callable[..., Any], Rule]
 _MOST = 0.8  # share of a map from which on all of it is computed
 
 
 class Base:
-    """What one operation gives for the untouched images; kept where it is worth it."""
+    """What one operation gives for the untouched images; stored where it is worth it."""
 
     def __init__(self, shape: torch.Size, make: Callable[[], Tensor]) -> None:
         self.shape = shape
         self._make = make
         self._value: Tensor | None = None
-        self._asked = 0
+        self._reads = 0
 
     def get(self) -> Tensor:
-        """Return the map and keep it."""
+        """Return the map and store it."""
         if self._value is None:
             self._value = self._make()
         return self._value
 
     def peek(self) -> Tensor:
-        """Return the map on the way to another; the second time it is kept."""
-        self._asked += 1
-        return self.get() if self._value is not None or self._asked > 1 else self._make()
+        """Return the map on the way to another; the second time it is stored."""
+        self._reads += 1
+        return self.get() if self._value is not None or self._reads > 1 else self._make()
 
     @property
     def size(self) -> int:
@@ -48,11 +52,20 @@ class Base:
 
 
 class Tape:
-    """The operations of a network on a batch, in their order."""
+    """The operations of a network on a batch, in their order.
 
-    def __init__(self, batch: Tensor) -> None:
-        kept = batch.contiguous(memory_format=torch.channels_last)
-        self._start = Base(batch.shape, lambda: kept)
+    Parameters
+    ----------
+    batch
+        The untouched images ``(N, 3, H, W)``.
+    rules
+        How each operation that is known to be local runs on a window.
+    """
+
+    def __init__(self, batch: Tensor, rules: Rules) -> None:
+        self.rules = rules
+        stored = batch.contiguous(memory_format=torch.channels_last)
+        self._start = Base(batch.shape, lambda: stored)
         self._known: list[tuple[object, tuple[Base, ...], Sequence[object], Base]] = []
         self._at = 0
 
@@ -61,12 +74,12 @@ class Tape:
         """Bytes of the maps that are held."""
         return sum(base.size for *_, base in self._known)
 
-    def changed(self, places: Sequence[Place], values: Sequence[Tensor]) -> Window:
-        """Return copies of the batch for one forward pass, each with other values at one place.
+    def changed(self, boxes: Sequence[Box], values: Sequence[Tensor]) -> Window:
+        """Return copies of the batch for one forward pass, each with other values at one box.
 
         Parameters
         ----------
-        places
+        boxes
             P boxes.
         values
             What is there, ``(N, 3, h, w)`` each.
@@ -77,9 +90,9 @@ class Tape:
             ``(P · N, 3, H, W)``, the images of the first box first.
         """
         self._at = 0
-        window = Window(self, self._start, aligned(places, self._start.shape), None)
-        parts = window.part.view(len(places), -1, *window.part.shape[1:])
-        for part, box, origin, value in zip(parts, places, window.places, values, strict=True):
+        window = Window(self, self._start, aligned(boxes, self._start.shape), None)
+        parts = window.part.view(len(boxes), -1, *window.part.shape[1:])
+        for part, box, origin, value in zip(parts, boxes, window.boxes, values, strict=True):
             part[_cut(box, origin)] = value
         return window
 
@@ -110,35 +123,35 @@ class Window(Tensor):
     ----------
     base
         The maps of the N untouched images.
-    places
-        Where the parts lie: P places of one size.
+    boxes
+        Where the parts lie: P boxes of one size.
     part
-        ``(P · N, C, h, w)``, the images of the first place first.
+        ``(P · N, C, h, w)``, the images of the first box first.
     """
 
     tape: Tape
     base: Base
-    places: Places
+    boxes: Boxes
     part: Tensor
 
     @staticmethod
-    def __new__(cls, tape: Tape, base: Base, places: Places, part: Tensor | None) -> Window:
+    def __new__(cls, tape: Tape, base: Base, boxes: Boxes, part: Tensor | None) -> Window:
         """Make a tensor that has a shape and no numbers of its own."""
         like = base.get() if part is None else part
-        shape = (len(places) * base.shape[0], *base.shape[1:])
+        shape = (len(boxes) * base.shape[0], *base.shape[1:])
         made: Window = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=like.dtype, device=like.device
         )
         return made
 
-    def __init__(self, tape: Tape, base: Base, places: Places, part: Tensor | None) -> None:
+    def __init__(self, tape: Tape, base: Base, boxes: Boxes, part: Tensor | None) -> None:
         self.tape = tape
         self.base = base
-        self.become(base, places, self._of_base(places, 0.0) if part is None else part)
+        self.become(base, boxes, self._of_base(boxes, 0.0) if part is None else part)
 
-    def become(self, base: Base, places: Places, part: Tensor) -> None:
+    def become(self, base: Base, boxes: Boxes, part: Tensor) -> None:
         """Take other values, as after an operation in place."""
-        self.base, self.places, self.part = base, places, part
+        self.base, self.boxes, self.part = base, boxes, part
 
     @classmethod
     def __torch_function__(
@@ -149,17 +162,13 @@ class Window(Tensor):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run one operation: on the window where that is enough, else on the whole map."""
-        from pfv_widgets.methods.perturbation.incremental_operations import RULES
-
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunctionSubclass():
-            if func in _ABOUT:
+            if func in _PROPERTIES:
                 return func(*args, **kwargs)
-            if func in RULES:
-                found = RULES[func](func, args, kwargs)
-                if found is not None:
-                    return found
-            return func(*_whole(args), **_whole(kwargs))
+            rule = next(_windows((args, kwargs))).tape.rules.get(func)
+            after = None if rule is None else rule(func, args, kwargs)
+            return func(*_whole(args), **_whole(kwargs)) if after is None else after
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -170,36 +179,36 @@ class Window(Tensor):
 
     def whole(self) -> Tensor:
         """Return the maps themselves; they stay the window's own, for operations in place."""
-        every = ((0, self.base.shape[2], 0, self.base.shape[3]),) * len(self.places)
+        every = ((0, self.base.shape[2], 0, self.base.shape[3]),) * len(self.boxes)
         self.become(self.base, every, self.over(every))
         return self.part
 
-    def over(self, places: Places, padding: float = 0.0) -> Tensor:
-        """Return the maps at other places of one size, ``padding`` outside of the borders."""
-        if places == self.places:
+    def over(self, boxes: Boxes, padding: float = 0.0) -> Tensor:
+        """Return the maps at other boxes of one size, ``padding`` outside of the borders."""
+        if boxes == self.boxes:
             return self.part
-        patch = self._of_base(places, padding)
-        count = len(places)
+        patch = self._of_base(boxes, padding)
+        count = len(boxes)
         patches, parts = (one.view(count, -1, *one.shape[1:]) for one in (patch, self.part))
-        for into, place, part, own in zip(patches, places, parts, self.places, strict=True):
-            both = _intersection(own, place)
+        for into, box, part, own in zip(patches, boxes, parts, self.boxes, strict=True):
+            both = _intersection(own, box)
             if both[0] < both[1] and both[2] < both[3]:
-                into[_cut(both, place)] = part[_cut(both, own)]
+                into[_cut(both, box)] = part[_cut(both, own)]
         return patch
 
-    def _of_base(self, places: Places, padding: float) -> Tensor:
+    def _of_base(self, boxes: Boxes, padding: float) -> Tensor:
         base = self.base.get()
         number, channels, height, width = base.shape
-        top, bottom, left, right = places[0]
-        shape = (len(places) * number, channels, bottom - top, right - left)
+        top, bottom, left, right = boxes[0]
+        shape = (len(boxes) * number, channels, bottom - top, right - left)
         patch = torch.empty(
             shape, dtype=base.dtype, device=base.device, memory_format=torch.channels_last
         )
-        inside = [_intersection(place, (0, height, 0, width)) for place in places]
-        if inside != list(places):
+        inside = [_intersection(box, (0, height, 0, width)) for box in boxes]
+        if inside != list(boxes):
             patch.fill_(padding)
-        for index, (place, part) in enumerate(zip(places, inside, strict=True)):
-            patch[index * number : (index + 1) * number][_cut(part, place)] = base[_cut(part)]
+        for index, (box, part) in enumerate(zip(boxes, inside, strict=True)):
+            patch[index * number : (index + 1) * number][_cut(part, box)] = base[_cut(part)]
         return patch
 
     def after(
@@ -214,39 +223,48 @@ class Window(Tensor):
         )
 
 
-def union(places: Sequence[Place]) -> Place:
-    """Return the smallest place around several."""
-    tops, bottoms, lefts, rights = zip(*places, strict=True)
+def union(boxes: Sequence[Box]) -> Box:
+    """Return the smallest box around several."""
+    tops, bottoms, lefts, rights = zip(*boxes, strict=True)
     return min(tops), max(bottoms), min(lefts), max(rights)
 
 
-def aligned(places: Sequence[Place], shape: torch.Size) -> Places:
-    """Return places of one size around some in maps of ``shape``, all inside of the map."""
-    tall = max(bottom - top for top, bottom, _, _ in places)
-    broad = max(right - left for _, _, left, right in places)
+def aligned(boxes: Sequence[Box], shape: torch.Size) -> Boxes:
+    """Return boxes of one size around some in maps of ``shape``, all inside of the map."""
+    tall = max(bottom - top for top, bottom, _, _ in boxes)
+    broad = max(right - left for _, _, left, right in boxes)
     height, width = shape[2:]
-    moved = [(min(top, height - tall), min(left, width - broad)) for top, _, left, _ in places]
+    moved = [(min(top, height - tall), min(left, width - broad)) for top, _, left, _ in boxes]
     return tuple((top, top + tall, left, left + broad) for top, left in moved)
 
 
-def too_large(places: Places, shape: torch.Size) -> bool:
-    """Whether a place is so much of a map that cutting costs more than it saves."""
-    top, bottom, left, right = places[0]
+def too_large(boxes: Boxes, shape: torch.Size) -> bool:
+    """Whether a box is so much of a map that cutting costs more than it saves."""
+    top, bottom, left, right = boxes[0]
     return (bottom - top) * (right - left) >= _MOST * math.prod(shape[2:])
 
 
-def _intersection(one: Place, other: Place) -> Place:
-    """Return what two places share; empty where an end lies before its begin."""
+def _intersection(one: Box, other: Box) -> Box:
+    """Return what two boxes share; empty where an end lies before its begin."""
     return (
         max(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3]),
     )  # fmt: skip
 
 
-def _cut(place: Place, origin: Place = (0, 0, 0, 0)) -> tuple[Any, ...]:
-    top, bottom, left, right = place
+def _cut(box: Box, origin: Box = (0, 0, 0, 0)) -> tuple[Any, ...]:
+    top, bottom, left, right = box
     return (
         ..., slice(top - origin[0], bottom - origin[0]), slice(left - origin[2], right - origin[2]),
     )  # fmt: skip
+
+
+def _windows(value: Any) -> Iterator[Window]:
+    """Find the windows among arguments."""
+    if isinstance(value, Window):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _windows(one)
 
 
 def _whole(value: Any) -> Any:
@@ -269,7 +287,7 @@ def _getter(name: str) -> Any:
     return getattr(Tensor, name).__get__
 
 
-_ABOUT = {
+_PROPERTIES = {
     *map(_getter, ("shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "layout")),
     _getter("is_quantized"), Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel,
     Tensor.__len__, Tensor.is_floating_point, Tensor.is_complex, Tensor.is_inference,

@@ -1,4 +1,4 @@
-"""Which operations are local, and what place of their output a changed place reaches."""
+"""Which operations are local, and which box of their output a changed box reaches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody kno
 
 from pfv_widgets.methods.perturbation.incremental_inference import (
     Make,
+    Rules,
     Window,
     aligned,
     too_large,
     union,
 )
 
-Rule = Callable[[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], Window | None]
 Pair = tuple[int, int]
 
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -66,9 +66,9 @@ def _each(func: object, window: Window, others: Sequence[object], apply: Make) -
         return None
     values = apply(window.part)
     if values.data_ptr() == window.part.data_ptr():  # in place, or nothing done
-        window.become(base, window.places, values)
+        window.become(base, window.boxes, values)
         return window
-    return Window(window.tape, base, window.places, values)
+    return Window(window.tape, base, window.boxes, values)
 
 
 def binary(
@@ -111,19 +111,19 @@ def _joined(
     apply: Make,
 ) -> Window | None:  # fmt: skip
     first = windows[0]
-    each = zip(*(one.places for one in windows), strict=True)
-    places = aligned([union(some) for some in each], shape)
-    if too_large(places, shape):
+    each = zip(*(one.boxes for one in windows), strict=True)
+    boxes = aligned([union(some) for some in each], shape)
+    if too_large(boxes, shape):
         return None
     base = first.after(func, windows, others, shape, apply)
     if base is None:
         return None
-    parts = [one.over(places) for one in windows]
+    parts = [one.over(boxes) for one in windows]
     values = apply(*parts)
     if values.data_ptr() == parts[0].data_ptr():
-        first.become(base, places, values)
+        first.become(base, boxes, values)
         return first
-    return Window(first.tape, base, places, values)
+    return Window(first.tape, base, boxes, values)
 
 
 def conv2d(
@@ -194,7 +194,7 @@ class _Slide:
     stride: Pair
     padding: Pair
     dilation: Pair
-    ceiling: bool = False  # a last place that hangs over the border counts
+    ceiling: bool = False  # a last window that reaches over the border counts
     outside: float = 0.0  # value beyond the borders
 
     def size(self, axis: int, before: int) -> int:
@@ -231,16 +231,16 @@ def _slid(
     shape = torch.Size((count, slide.channels, rows, columns))
     reached = [
         (*slide.reach(0, top, bottom, rows), *slide.reach(1, left, right, columns))
-        for top, bottom, left, right in window.places
+        for top, bottom, left, right in window.boxes
     ]
-    places = aligned(reached, shape)
-    if too_large(places, shape):
+    boxes = aligned(reached, shape)
+    if too_large(boxes, shape):
         return None
     base = window.after(func, (window,), (*given.values(),), shape, lambda one: func(one, **given))
     if base is None:
         return None
-    sources = tuple((*slide.sources(0, *p[:2]), *slide.sources(1, *p[2:])) for p in places)
-    return Window(window.tape, base, places, inside(window.over(sources, slide.outside)))
+    sources = tuple((*slide.sources(0, *p[:2]), *slide.sources(1, *p[2:])) for p in boxes)
+    return Window(window.tape, base, boxes, inside(window.over(sources, slide.outside)))
 
 
 def _pair(value: Any) -> Pair:
@@ -282,7 +282,7 @@ _BINARY = [
         "maximum", "minimum",
     )),
 ]  # fmt: skip
-RULES: dict[Callable[..., Any], Rule] = {
+LOCAL_OPERATIONS: Rules = {
     **dict.fromkeys(_POINTWISE, pointwise),
     **dict.fromkeys(_BINARY, binary),
     **dict.fromkeys([torch.cat, torch.concat, torch.concatenate], cat),

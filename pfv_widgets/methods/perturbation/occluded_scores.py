@@ -11,10 +11,11 @@ from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.methods.core.target import Measure, Measured
 from pfv_widgets.methods.perturbation.incremental_inference import Tape
+from pfv_widgets.methods.perturbation.incremental_operations import LOCAL_OPERATIONS
 from pfv_widgets.methods.perturbation.occluders import Fill
-from pfv_widgets.methods.perturbation.sliding_windows import Place
+from pfv_widgets.methods.perturbation.sliding_windows import Box
 
-_MEMORY = 2**29  # bytes of maps that are kept for the images of one tape
+_MEMORY = 2**29  # bytes of maps that are stored for the images of one tape
 _BOXES = 8  # that are passed part by part at a time
 _TOLERANCE = 1e-4  # of the scores' size, between passes of a part and whole ones
 _WIDE = (torch.float32, torch.float64)
@@ -23,9 +24,10 @@ _WIDE = (torch.float32, torch.float64)
 class Occluded:
     """Measure images with a hidden box.
 
-    On a processor only what lies in the reach of a box is computed (see ``local.py``), after two
-    boxes have shown that the scores are those of whole passes; on an accelerator, which would
-    wait for such small pieces, many boxes go through the network together.
+    On a processor only what lies in the reach of a box is computed (see
+    ``incremental_inference.py``), after two boxes have shown that the scores are those of whole
+    passes; on an accelerator, which would wait for such small pieces, many boxes go through the
+    network together.
 
     Parameters
     ----------
@@ -35,8 +37,8 @@ class Occluded:
         The images ``(N, 3, H, W)``.
     own
         Their own scores.
-    filling
-        Gives what the boxes of some of the images are filled with.
+    occluder
+        Gives what hides the boxes of some of the images.
     together
         Images in one pass.
     """
@@ -46,49 +48,52 @@ class Occluded:
         measure: Measure,
         batch: Tensor,
         own: Measured,
-        filling: Callable[[Tensor], Fill],
+        occluder: Callable[[Tensor], Fill],
         together: int,
     ) -> None:
         self._measure = measure
         self._batch = batch
         self._units = own.units
         self._size = float(own.scores.detach().nan_to_num().abs().amax())
-        self._filling = filling
+        self._occluder = occluder
         self._together = together
 
-    def scores(self, boxes: Sequence[Place], told: Callable[[int], None]) -> Tensor:
-        """Return the scores ``(N, B)``; ``told`` hears how many boxes are done."""
+    def scores(self, boxes: Sequence[Box], report: Callable[[int], None]) -> Tensor:
+        """Return the scores ``(N, B)``; ``report`` is called with how many boxes are done."""
         some = self._for_parts(boxes) if self._batch.device.type == "cpu" else 0
-        return self._by_parts(boxes, some, told) if some else self._whole(boxes, told)
+        return self._by_parts(boxes, some, report) if some else self._whole(boxes, report)
 
-    def _whole(self, boxes: Sequence[Place], told: Callable[[int], None]) -> Tensor:
+    def _whole(self, boxes: Sequence[Box], report: Callable[[int], None]) -> Tensor:
         count = len(self._batch)
         at_once = max(1, self._together // count)
-        fill = self._filling(self._batch)
+        fill = self._occluder(self._batch)
         found = []
         for start in range(0, len(boxes), at_once):
             some = boxes[start : start + at_once]
             hidden = torch.cat([_hidden(self._batch, box, fill(box)) for box in some])
             scores = self._measure(hidden, self._units.repeat(len(some))).scores
             found.append(scores.detach().view(len(some), count))
-            told(start + len(some))
+            report(start + len(some))
         return torch.cat(found).T
 
     def _by_parts(
-        self, boxes: Sequence[Place], together: int, told: Callable[[int], None]
+        self, boxes: Sequence[Box], together: int, report: Callable[[int], None]
     ) -> Tensor:
         starts = range(0, len(self._batch), together)
         at_once = max(1, min(self._together // together, _BOXES))
         rows = []
         for group, start in enumerate(starts):
             images = slice(start, start + together)
-            tape, fill = Tape(self._batch[images]), self._filling(self._batch[images])
+            tape, fill = (
+                Tape(self._batch[images], LOCAL_OPERATIONS),
+                self._occluder(self._batch[images]),
+            )
             row = []
             for first in range(0, len(boxes), at_once):
                 some = boxes[first : first + at_once]
                 scores = self._part(tape.changed(some, [fill(box) for box in some]), images)
                 row.append(scores.view(len(some), -1))
-                told((group * len(boxes) + first + len(some)) // len(starts))
+                report((group * len(boxes) + first + len(some)) // len(starts))
             rows.append(torch.cat(row).T)
         return torch.cat(rows)
 
@@ -97,13 +102,13 @@ class Occluded:
         times = len(changed) // len(units)
         return self._measure(changed, units.repeat(times)).scores.detach()
 
-    def _for_parts(self, boxes: Sequence[Place]) -> int:
+    def _for_parts(self, boxes: Sequence[Box]) -> int:
         """Return how many images can be passed part by part at a time; 0: it does not work."""
         if self._batch.dtype not in _WIDE:
             return 0
         first = slice(0, 1)
         image = self._batch[first]
-        tape, fill = Tape(image), self._filling(image)
+        tape, fill = Tape(image, LOCAL_OPERATIONS), self._occluder(image)
         for box in (boxes[0], boxes[len(boxes) // 2]):
             values = fill(box)
             whole = self._part(_hidden(image, box, values), first)
@@ -118,7 +123,7 @@ class Occluded:
         return min(self._together, _MEMORY // max(tape.size, 1), len(self._batch))
 
 
-def _hidden(images: Tensor, box: Place, values: Tensor) -> Tensor:
+def _hidden(images: Tensor, box: Box, values: Tensor) -> Tensor:
     top, bottom, left, right = box
     hidden = images.clone(memory_format=torch.channels_last)
     hidden[:, :, top:bottom, left:right] = values

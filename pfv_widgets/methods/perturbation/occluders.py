@@ -1,32 +1,122 @@
-"""What a box is filled with, in the values that the network is given."""
+"""What hides a box of an image, in the values that the network takes.
+
+A new occluder is one function and one line in ``OCCLUDERS``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 
-from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import Normalisation, Triple
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.core.method import Method
-from pfv_widgets.methods.perturbation.sliding_windows import Place
+from pfv_widgets.methods.perturbation.sliding_windows import Box
 from pfv_widgets.validation import three_numbers
 
-Fill = Callable[[Place], Tensor]  # values (N, 3, h, w) of a box
 Colour = Triple
+Fill = Callable[[Box], Tensor]  # values (N, 3, h, w) of a box
 
-SHOWN = {"black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5), "white": (1.0, 1.0, 1.0)}
-FILLS = ("own mean", "zero", *SHOWN, "colour", "random", "blurred", "in-painted")
 _BLUR = 0.08  # deviation of the blur, as a share of the image's shorter side
 
 
-def adapted(method: Method, images: ImageBatch) -> Method:
-    """Return the method, with what it has to know of the images."""
-    wants = getattr(method, "for_images", None)
-    return method if wants is None else wants(images)
+@dataclass(frozen=True)
+class OccluderOptions:
+    """What an occluder may need besides the images.
+
+    Attributes
+    ----------
+    colour
+        Red, green and blue from 0 to 1, as shown.
+    normalisation
+        Of the images: it says what the network takes for a shown colour.
+    seed
+        Of random numbers.
+    """
+
+    colour: Colour | None = None
+    normalisation: Normalisation | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Occluder:
+    """``make(batch, options)`` gives what hides each box of the images; ``help`` says what it is.
+
+    ``batch`` is ``(N, 3, H, W)`` as the network takes it.
+    """
+
+    make: Callable[[Tensor, OccluderOptions], Fill]
+    help: str
+
+
+def own_mean(batch: Tensor, _: OccluderOptions) -> Fill:
+    """Hide with the image's own mean colour."""
+    return _part_of(batch.mean((2, 3), keepdim=True).expand_as(batch))
+
+
+def zero(batch: Tensor, _: OccluderOptions) -> Fill:
+    """Hide with 0 after normalisation, the mean colour of the training photos."""
+    return _part_of(torch.zeros_like(batch))
+
+
+def shown_colour(batch: Tensor, options: OccluderOptions, colour: Colour | None = None) -> Fill:
+    """Hide with a colour as shown, by default that of the options.
+
+    Raises
+    ------
+    PFVValueError
+        Without a colour, or where it is not known what the network takes for it.
+    """
+    colour = colour or options.colour
+    if colour is None:
+        raise PFVValueError("colour=None: fill='colour' needs one, such as colour=(1, 0, 0).")
+    if options.normalisation is None:
+        raise PFVValueError(
+            f"fill: the normalisation of the images is not known, so it is not known what the "
+            f"network takes for the colour {colour}. Give "
+            "Occlusion(..., normalisation=images.normalisation), or choose fill='zero' or "
+            "'own mean'."
+        )
+    values = options.normalisation.apply(torch.tensor(colour, dtype=torch.float64).view(3, 1, 1))
+    return _part_of(values.to(batch).expand_as(batch))
+
+
+def random_pixels(batch: Tensor, options: OccluderOptions) -> Fill:
+    """Hide with pixels drawn evenly from the range of the image's own colours."""
+    source = torch.Generator().manual_seed(options.seed)  # on the CPU: the same on any device
+    noise = torch.rand(batch.shape[1:], generator=source).to(batch)
+    low, high = batch.amin((2, 3), keepdim=True), batch.amax((2, 3), keepdim=True)
+    return _part_of(low + noise * (high - low))
+
+
+def blurred(batch: Tensor, _: OccluderOptions) -> Fill:
+    """Hide with the image blurred by a Gaussian of 8 % of its shorter side."""
+    deviation = max(_BLUR * min(batch.shape[2:]), 1e-3)
+    reach = [min(round(3 * deviation), side - 1) for side in (batch.shape[3], batch.shape[2])]
+    return _part_of(gaussian_blur(batch, [2 * one + 1 for one in reach], [deviation] * 2))
+
+
+def inpainted(batch: Tensor, _: OccluderOptions) -> Fill:
+    """Hide with a smooth surface from the pixels around the box."""
+    return partial(harmonic_surface, batch)
+
+
+OCCLUDERS: dict[str, Occluder] = {
+    "own mean": Occluder(own_mean, "the image's own mean colour"),
+    "zero": Occluder(zero, "0 after normalisation, the mean colour of the training photos"),
+    "black": Occluder(partial(shown_colour, colour=(0.0, 0.0, 0.0)), "black as shown"),
+    "grey": Occluder(partial(shown_colour, colour=(0.5, 0.5, 0.5)), "grey as shown"),
+    "white": Occluder(partial(shown_colour, colour=(1.0, 1.0, 1.0)), "white as shown"),
+    "colour": Occluder(shown_colour, "the colour of the option colour="),
+    "random": Occluder(random_pixels, "random pixels in the range of the image's colours"),
+    "blurred": Occluder(blurred, "the blurred image"),
+    "in-painted": Occluder(inpainted, "a smooth surface from the border of the box"),
+}
 
 
 def checked_colour(value: object) -> Colour:
@@ -41,86 +131,7 @@ def checked_colour(value: object) -> Colour:
     return three_numbers("colour", value, 0, 1, legal)
 
 
-def filling(
-    batch: Tensor, fill: str, colour: Colour | None, by: Normalisation | None, seed: int
-) -> Fill:
-    """Return the values ``(N, 3, h, w)`` that take the place of a box.
-
-    Parameters
-    ----------
-    batch
-        The images as the network takes them, ``(N, 3, H, W)``.
-    fill
-        One of ``FILLS``: the image's own mean colour; 0 after normalisation, the mean colour of
-        the training photos; a fixed colour; each pixel at random within the range of the image's
-        own colours; the blurred image; a harmonic surface from the border of the box.
-    colour
-        Of ``"colour"``, as shown.
-    by
-        The normalisation of the images, which takes a shown colour to the network's numbers.
-    seed
-        Of the random pixels.
-
-    Raises
-    ------
-    PFVValueError
-        For a shown colour where it is not known what the network takes for it.
-    """
-    size = batch.shape[2:]
-    if fill == "in-painted":
-        return partial(inpainted, batch)
-    if fill == "blurred":
-        picture = blurred(batch)
-    elif fill == "random":
-        source = torch.Generator().manual_seed(seed)  # on the CPU: the same on any device
-        noise = torch.rand((3, *size), generator=source).to(batch)
-        low, high = batch.amin((2, 3), keepdim=True), batch.amax((2, 3), keepdim=True)
-        picture = low + noise * (high - low)
-    elif fill == "own mean":
-        picture = batch.mean((2, 3), keepdim=True).expand_as(batch)
-    elif fill == "zero":
-        picture = torch.zeros_like(batch)
-    else:
-        values = _of_shown(fill, colour, by)
-        picture = batch.new_tensor(values)[None, :, None, None].expand_as(batch)
-
-    def of(box: Place) -> Tensor:
-        top, bottom, left, right = box
-        return picture[:, :, top:bottom, left:right]
-
-    return of
-
-
-def _of_shown(fill: str, colour: Colour | None, by: Normalisation | None) -> list[float]:
-    shown = SHOWN.get(fill, colour)
-    if shown is None:
-        raise PFVValueError("colour=None: fill='colour' needs one, such as colour=(1, 0, 0).")
-    if by is None:
-        raise PFVValueError(
-            f"fill={fill!r}: the normalisation of the images is not known, nor what the network "
-            "takes for that colour. Give Occlusion(..., by=images.normalisation), or choose "
-            "fill='zero' or 'own mean'."
-        )
-    values = by.apply(torch.tensor(shown, dtype=torch.float64).reshape(3, 1, 1))
-    return [float(value) for value in values.flatten()]
-
-
-def blurred(batch: Tensor) -> Tensor:
-    """Blur images ``(N, 3, H, W)`` with a Gaussian of 8 % of the shorter side."""
-    deviation = max(_BLUR * min(batch.shape[2:]), 1e-3)
-    for axis in (2, 3):
-        reach = min(round(3 * deviation), batch.shape[axis] - 1)
-        distance = torch.arange(-reach, reach + 1, dtype=batch.dtype, device=batch.device)
-        kernel = torch.exp(-0.5 * (distance / deviation) ** 2)
-        shape = (3, 1, -1, 1) if axis == 2 else (3, 1, 1, -1)
-        pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
-        weight = (kernel / kernel.sum()).view(1, 1, *shape[2:]).expand(3, -1, -1, -1)
-        mirrored = nn.functional.pad(batch, pad, mode="reflect")
-        batch = nn.functional.conv2d(mirrored, weight, groups=3)
-    return batch
-
-
-def inpainted(batch: Tensor, box: Place) -> Tensor:
+def harmonic_surface(batch: Tensor, box: Box) -> Tensor:
     """Fill a box smoothly from the pixels around it: each is the mean of its four neighbours.
 
     The discrete Laplace equation, solved exactly in the eigenvectors of its rows and columns.
@@ -144,6 +155,14 @@ def inpainted(batch: Tensor, box: Place) -> Tensor:
     across, columns = _laplacian(right - left, left > 0, right < width, wide)
     solved = rows.T @ known @ columns / (down[:, None] + across)
     return (rows @ solved @ columns.T).to(batch.dtype)
+
+
+def _part_of(picture: Tensor) -> Fill:
+    def part(box: Box) -> Tensor:
+        top, bottom, left, right = box
+        return picture[:, :, top:bottom, left:right]
+
+    return part
 
 
 def _laplacian(size: int, before: bool, after: bool, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +17,12 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
 from pfv_widgets.methods.core.target import Target, measuring
 from pfv_widgets.methods.perturbation.occluded_scores import Occluded
-from pfv_widgets.methods.perturbation.occluders import FILLS, Colour, checked_colour, filling
+from pfv_widgets.methods.perturbation.occluders import (
+    OCCLUDERS,
+    Colour,
+    OccluderOptions,
+    checked_colour,
+)
 from pfv_widgets.methods.perturbation.sliding_windows import (
     Pair,
     Test,
@@ -25,7 +30,7 @@ from pfv_widgets.methods.perturbation.sliding_windows import (
     checked_tests,
     heat,
     normalised,
-    places,
+    sliding_boxes,
 )
 from pfv_widgets.parameters import choice, slider, toggle, validate
 
@@ -45,11 +50,11 @@ class Occlusion:
     tests
         Any number of ``(size, stride)`` instead.
     colour
-        Red, green and blue from 0 to 1, as shown, for ``fill="colour"``; with another filling it
-        waits, and a warning says so.
-    by
-        The normalisation of the images, which says what the network takes for a shown colour;
-        None: that of the :class:`ImageBatch` that :func:`attribute` is given.
+        Red, green and blue from 0 to 1, as shown, for ``fill="colour"``; with another occluder it
+        changes nothing, and a warning says so.
+    normalisation
+        Of the images: it says what the network takes for a shown colour; None: that of the
+        :class:`ImageBatch` that is explained.
 
     Raises
     ------
@@ -66,15 +71,15 @@ class Occlusion:
     )
     step_y: int = slider(50, 5, 200, 5, label="Step down, %", help="Of the box's height.")
     fill: str = choice(
-        "own mean", FILLS, label="Box filling",
-        help="What hides the part: the image's own mean colour, 0 after normalisation (the mean "
-        "of the training photos), a colour, random pixels, the blurred image, or a smooth surface "
-        "from the border of the box.",
+        "own mean", OCCLUDERS, label="Occluder",
+        help="What hides the box. "
+        + "; ".join(f"{name}: {one.help}" for name, one in OCCLUDERS.items())
+        + ".",
     )  # fmt: skip
     mean: bool = toggle(
-        False, label="Mean of boxes",
-        help="Divide by the number of boxes that cover a pixel: borders, which fewer cover, count "
-        "as much as the middle.",
+        False, label="Average overlapping boxes",
+        help="Divide by the number of boxes that cover a pixel. Off: their drops are added, as in "
+        "FeatureVis, so where boxes overlap a value can exceed the score.",
     )  # fmt: skip
     seed: int = slider(0, 0, 9999, 1, label="Seed", help="Of the random pixels.")
     batch_size: int = slider(
@@ -84,7 +89,7 @@ class Occlusion:
     stride: int | Pair | None = None
     tests: Sequence[tuple[int | Pair, int | Pair]] | None = None
     colour: Colour | None = None
-    by: Normalisation | None = dataclasses.field(default=None, repr=False)
+    normalisation: Normalisation | None = dataclasses.field(default=None, repr=False)
 
     label: ClassVar[str] = "Occlusion"
     family: ClassVar[Family] = "input modification"
@@ -113,7 +118,7 @@ class Occlusion:
 
     def for_images(self, images: ImageBatch) -> Occlusion:
         """Return the method that knows what the network takes for a shown colour."""
-        return dataclasses.replace(self, by=self.by or images.normalisation)
+        return dataclasses.replace(self, normalisation=self.normalisation or images.normalisation)
 
     def tests_of(self, image: Pair) -> tuple[Test, ...]:
         """Return the sizes and strides in pixels for images of ``(H, W)``."""
@@ -126,14 +131,16 @@ class Occlusion:
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:
         """Return sizes and strides in pixels, and what a value is; see :class:`Method`."""
-        each = [
-            f"boxes of {_by(box)} every {_by(stride)} pixels" for box, stride in self.tests_of(size)
-        ]
+        tests = self.tests_of(size)
+        each = [f"boxes of {_by(box)} every {_by(stride)} pixels" for box, stride in tests]
         colour = f" {self.colour}" if self.fill == "colour" else ""
-        value = "the mean" if self.mean else "the sum"
-        value = f"a value is {value} of the score's drops under all boxes over the pixel"
+        most = max(math.prod(-(-a // b) for a, b in zip(*test, strict=True)) for test in tests)
+        value = "the drop of the score under the box over the pixel"
+        if most > 1:
+            kind = "mean" if self.mean else "sum"
+            value = f"the {kind} of the score's drops under up to {most} boxes over the pixel"
         value += ", each size divided by its maximum" if len(each) > 1 else ""
-        return (*each, f"filled with {self.fill}{colour}", value)
+        return (*each, f"hidden by {self.fill}{colour}", f"a value is {value}")
 
     def attribute(
         self,
@@ -146,13 +153,14 @@ class Occlusion:
         """Return the heat ``(N, H, W)``; see :class:`Method`."""
         image = (batch.shape[2], batch.shape[3])
         tests = self.tests_of(image)
-        boxes = [places(size, stride, image) for size, stride in tests]
+        boxes = [sliding_boxes(size, stride, image) for size, stride in tests]
         every = list(dict.fromkeys(box for some in boxes for box in some))
         step(0, len(every), progress, cancelled)
         measure = measuring(network, target)
         own = measure(batch)
-        fill = partial(filling, fill=self.fill, colour=self.colour, by=self.by, seed=self.seed)
-        occluded = Occluded(measure, batch, own, fill, self.batch_size)
+        options = OccluderOptions(self.colour, self.normalisation, self.seed)
+        make = OCCLUDERS[self.fill].make
+        occluded = Occluded(measure, batch, own, lambda some: make(some, options), self.batch_size)
         scores = occluded.scores(every, lambda done: step(done, len(every), progress, cancelled))
         drops = dict(zip(every, (own.scores[:, None] - scores).T, strict=True))
         heats = [
@@ -166,8 +174,8 @@ class Occlusion:
     def _unused(self) -> tuple[str, ...]:
         if self.colour is None or self.fill == "colour":
             return ()
-        told = f"colour={self.colour!r} has no say with fill={self.fill!r}"
-        return (f"{told}: choose fill='colour', or leave it out.",)
+        ignored = f"colour={self.colour!r} changes nothing with fill={self.fill!r}"
+        return (f"{ignored}: choose fill='colour', or leave it out.",)
 
 
 def _shares(percent: Pair, whole: Sequence[int]) -> Pair:
@@ -180,8 +188,8 @@ def _shares(percent: Pair, whole: Sequence[int]) -> Pair:
 def _gaps(tests: Sequence[Test]) -> tuple[str, ...]:
     for size, stride in tests:
         if stride[0] > size[0] or stride[1] > size[1]:
-            told = f"The stride {stride} is larger than the box {size} (rows, columns)"
-            return (f"{told}: pixels between the boxes were never hidden and have 0.",)
+            apart = f"The stride {stride} is larger than the box {size} (rows, columns)"
+            return (f"{apart}: pixels between the boxes were never hidden and have 0.",)
     return ()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import one_or_more_whole_numbers, plain
 
-Place = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
+Box = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
 Pair = tuple[int, int]  # for rows and columns: height and width
 Test = tuple[Pair, Pair]  # size and stride in pixels
 
@@ -56,13 +56,13 @@ def checked_tests(value: object) -> tuple[Test, ...]:
     )
 
 
-def places(size: Pair, stride: Pair, image: Pair) -> list[Place]:
+def sliding_boxes(size: Pair, stride: Pair, image: Pair) -> list[Box]:
     """Return where the boxes lie, row by row.
 
     The first lies in the upper left corner; the last of a row or column is cut off at the border,
     so that with strides up to the size each pixel is covered.
 
-    >>> places((4, 4), (4, 3), (4, 8))
+    >>> sliding_boxes((4, 4), (4, 3), (4, 8))
     [(0, 4, 0, 4), (0, 4, 3, 7), (0, 4, 6, 8)]
 
     Raises
@@ -86,7 +86,7 @@ def places(size: Pair, stride: Pair, image: Pair) -> list[Place]:
     return [(*row, *column) for row in rows for column in columns]
 
 
-def heat(drops: Tensor, boxes: Sequence[Place], image: Pair, *, mean: bool = False) -> Tensor:
+def heat(drops: Tensor, boxes: Sequence[Box], image: Pair, *, mean: bool = False) -> Tensor:
     """Give each pixel the drops of the boxes that cover it.
 
     Parameters
@@ -94,7 +94,7 @@ def heat(drops: Tensor, boxes: Sequence[Place], image: Pair, *, mean: bool = Fal
     drops
         ``(N, B)``: how far the score of each image fell under each box.
     boxes
-        B places.
+        B of them.
     image
         Height and width.
     mean

@@ -163,7 +163,7 @@ def test_options_and_what_a_method_fails_stand_below_the_figure() -> None:
     methods = [Occlusion(size=8, stride=4), Relevance(epsilon=0.25), IntegratedGradients(steps=9)]
     said = " ".join(words(pw.figure_methods(tiny(), blobs(1), [*methods, SmoothGrad(samples=2)])))
     for option in (
-        "boxes of 8 × 8 every 4 × 4 pixels", "sum of the score's drops under all boxes",
+        "boxes of 8 × 8 every 4 × 4 pixels", "sum of the score's drops under up to 4 boxes",
         "ε 0.25", "steps 9", "samples 2, noise 0.15",
     ):  # fmt: skip
         assert option in said, option

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
 # values of the options that have no control, and what some options need beside them
 UNDECLARED: dict[str, tuple[Any, ...]] = {
     "size": (10, (8, 12)), "stride": (6,), "tests": ([(12, 6), (8, 8)],), "at": ("4",),
-    "colour": ((1.0, 0.5, 0.0),), "by": (), "scale": (),
+    "colour": ((1.0, 0.5, 0.0),), "normalisation": (),
 }  # fmt: skip
 BESIDE: dict[tuple[str, Any], dict[str, Any]] = {
     ("fill", "colour"): {"colour": (0.2, 0.9, 0.4)},

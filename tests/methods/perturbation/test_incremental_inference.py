@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 
 from pfv_widgets.methods.perturbation.incremental_inference import Tape, Window
+from pfv_widgets.methods.perturbation.incremental_operations import LOCAL_OPERATIONS
 from tests.networks import Function, Tokens, blobs, tiny
 
 BOXES = [(0, 9, 0, 7), (11, 20, 14, 19), (23, 32, 30, 40), (0, 32, 0, 3), (5, 6, 8, 9)]
@@ -99,7 +100,7 @@ def test_a_pass_of_a_part_gives_what_a_whole_pass_gives(name: str) -> None:
     network = made(NETWORKS[name])
     images = blobs(2, 32, 40).tensor
     before = images.clone()
-    tape, changed = Tape(images), False
+    tape, changed = Tape(images, LOCAL_OPERATIONS), False
     with torch.no_grad():
         untouched = network(images.clone())
         for box in (*BOXES, *BOXES):
@@ -120,7 +121,7 @@ def test_a_pass_of_a_part_gives_what_a_whole_pass_gives(name: str) -> None:
 def test_several_boxes_pass_together(name: str) -> None:
     network = made(NETWORKS[name])
     images = blobs(2, 32, 40).tensor
-    tape = Tape(images)
+    tape = Tape(images, LOCAL_OPERATIONS)
     for boxes in (BOXES, BOXES[:1] + BOXES[2:], BOXES[1:3] * 2):
         values = [torch.randn(2, 3, one[1] - one[0], one[3] - one[2]) for one in boxes]
         hidden = images.repeat(len(boxes), 1, 1, 1)
@@ -140,10 +141,10 @@ def test_only_the_reach_of_the_box_is_computed(name: str) -> None:
     hidden = images.clone()
     hidden[:, :, 20:28, 40:48] = values
     with torch.no_grad():
-        found = network(Tape(images).changed([(20, 28, 40, 48)], [values]))
+        found = network(Tape(images, LOCAL_OPERATIONS).changed([(20, 28, 40, 48)], [values]))
         differs = (network(hidden) != network(images)).any(1)[0].nonzero()
     assert isinstance(found, Window)
-    ((top, bottom, left, right),) = found.places
+    ((top, bottom, left, right),) = found.boxes
     assert found.part.shape[2:] == (bottom - top, right - left)
     (first_row, first_column), (last_row, last_column) = differs.amin(0), differs.amax(0)
     assert top <= first_row <= last_row < bottom
@@ -155,7 +156,7 @@ def test_only_the_reach_of_the_box_is_computed(name: str) -> None:
 
 def test_only_maps_that_are_read_beyond_the_box_are_kept() -> None:
     network = made(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
-    tape = Tape(blobs(1, 64).tensor)
+    tape = Tape(blobs(1, 64).tensor, LOCAL_OPERATIONS)
     with torch.no_grad():
         for _ in range(5):
             network(tape.changed([(20, 28, 40, 48)], [torch.randn(1, 3, 8, 8)]))
@@ -163,7 +164,9 @@ def test_only_maps_that_are_read_beyond_the_box_are_kept() -> None:
 
 
 def test_a_part_of_a_map_tells_the_shape_of_the_map() -> None:
-    window = Tape(blobs(2, 32).tensor).changed([(0, 4, 0, 5)], [torch.zeros(2, 3, 4, 5)])
+    window = Tape(blobs(2, 32).tensor, LOCAL_OPERATIONS).changed(
+        [(0, 4, 0, 5)], [torch.zeros(2, 3, 4, 5)]
+    )
     assert (window.shape, len(window), window.dim()) == ((2, 3, 32, 32), 2, 4)
     assert (window.dtype, window.device.type) == (torch.float32, "cpu")
     assert torch.equal(window[:, :, :4, :5], torch.zeros(2, 3, 4, 5))

@@ -19,9 +19,9 @@ from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.methods.perturbation import occluded_scores
 from pfv_widgets.methods.perturbation.incremental_inference import Window
-from pfv_widgets.methods.perturbation.occluders import FILLS, filling
+from pfv_widgets.methods.perturbation.occluders import OCCLUDERS, OccluderOptions
 from pfv_widgets.methods.perturbation.occlusion import Occlusion
-from pfv_widgets.methods.perturbation.sliding_windows import heat, normalised, places
+from pfv_widgets.methods.perturbation.sliding_windows import heat, normalised, sliding_boxes
 from tests.networks import Function, blobs, tiny
 
 # photos of which all colours are known, normalised as ImageNet's are
@@ -144,7 +144,7 @@ def test_shares_are_of_the_image_and_of_the_box() -> None:
 
 def test_boxes_cover_the_whole_image_once_the_last_is_cut_off() -> None:
     for size, stride, image in (((5, 3), (2, 3), (12, 10)), ((4, 4), (4, 4), (4, 9))):
-        boxes = places(size, stride, image)
+        boxes = sliding_boxes(size, stride, image)
         assert len(set(boxes)) == len(boxes)
         ones = torch.ones(1, len(boxes))
         assert float(heat(ones, boxes, image).min()) >= 1
@@ -192,16 +192,17 @@ def test_strides_beyond_the_box_are_told_and_leave_zeros() -> None:
     assert bool(found.maps[0, :4, :4].all())
 
 
-def test_each_filling_is_what_its_name_says() -> None:
+def test_each_occluder_is_what_its_name_says() -> None:
     images = photos(2)
     batch = images.tensor
     box = (5, 15, 8, 20)
 
     def of(name: str) -> Tensor:
-        return filling(batch, name, (1.0, 0.5, 0.0), images.normalisation, 3)(box)
+        options = OccluderOptions((1.0, 0.5, 0.0), images.normalisation, 3)
+        return OCCLUDERS[name].make(batch, options)(box)
 
     means, deviations = (torch.tensor(one).view(3, 1, 1) for one in (MEANS, DEVIATIONS))
-    shown = {name: of(name) * deviations + means for name in FILLS}
+    shown = {name: of(name) * deviations + means for name in OCCLUDERS}
     for name, right in (
         ("black", (0, 0, 0)), ("grey", (0.5, 0.5, 0.5)), ("white", (1, 1, 1)), ("zero", MEANS),
         ("colour", (1, 0.5, 0)),
@@ -213,7 +214,9 @@ def test_each_filling_is_what_its_name_says() -> None:
     noise = shown["random"]
     assert float(noise.std()) > 0.1
     assert torch.equal(of("random"), of("random"))
-    assert not torch.equal(of("random"), filling(batch, "random", None, None, 4)(box))
+    assert not torch.equal(
+        of("random"), OCCLUDERS["random"].make(batch, OccluderOptions(seed=4))(box)
+    )
     rough, calm = (one.diff(dim=3).abs().max() for one in (batch, of("blurred")))
     assert 0 < calm < 0.8 * rough
 
@@ -225,7 +228,9 @@ def test_an_in_painted_box_is_the_mean_of_its_neighbours_everywhere(
     batch = photos(2).tensor.double()
     top, bottom, left, right = box
     filled = batch.clone()
-    filled[:, :, top:bottom, left:right] = filling(batch, "in-painted", None, None, 0)(box)
+    filled[:, :, top:bottom, left:right] = OCCLUDERS["in-painted"].make(batch, OccluderOptions())(
+        box
+    )
     for row in range(top, bottom):
         for column in range(left, right):
             beside = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
@@ -237,7 +242,7 @@ def test_an_in_painted_box_is_the_mean_of_its_neighbours_everywhere(
 
 def test_a_box_over_the_whole_image_can_be_filled() -> None:
     images = photos(1)
-    for fill in FILLS:
+    for fill in OCCLUDERS:
         found = attribute(
             tiny(), images, "occlusion", size=(24, 32), stride=9, fill=fill,
             colour=(1, 0, 0) if fill == "colour" else None,
@@ -245,9 +250,9 @@ def test_a_box_over_the_whole_image_can_be_filled() -> None:
         assert float(found.maps.std()) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_colour_that_has_no_say_is_told() -> None:
+def test_a_colour_that_changes_nothing_is_a_warning() -> None:
     waiting = Occlusion(fill="zero", colour=(1, 0, 0), size=8, stride=8)
-    with pytest.warns(PFVWarning, match=r"colour=\(1.* has no say with fill='zero': choose"):
+    with pytest.warns(PFVWarning, match=r"colour=\(1.* changes nothing with fill='zero': choose"):
         found = attribute(tiny(), photos(1), waiting)
     assert torch.equal(
         found.maps, attribute(tiny(), photos(1), dataclasses.replace(waiting, colour=None)).maps
@@ -265,8 +270,8 @@ def test_arrays_are_pairs() -> None:
 
 
 def test_a_shown_colour_needs_the_normalisation_of_the_images() -> None:
-    with pytest.raises(PFVValueError, match=r"fill='grey': the normalisation .* by=images"):
-        filling(photos(1).tensor, "grey", None, None, 0)
+    with pytest.raises(PFVValueError, match=r"fill: the normalisation .* normalisation=images"):
+        OCCLUDERS["grey"].make(photos(1).tensor, OccluderOptions())
 
 
 def test_a_shown_colour_is_taken_by_the_normalisation_of_the_batch() -> None:
