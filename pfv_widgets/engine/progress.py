@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+_PERIOD = 0.1  # seconds
 
 RUNNING, MOMENTS, FITTING, COLOURING = (
     "Running the network", "Collecting moments", "Fitting components", "Colouring",
 )  # fmt: skip
-
-Report = Callable[[int, int], None]
-"""Called as ``report(done, total)`` by a function that does one kind of work."""
 
 
 @dataclass(frozen=True)
@@ -43,5 +45,22 @@ class Cancelled(Exception):  # noqa: N818 - nothing failed: somebody asked for i
     """Raised by an ``on_progress`` callback to stop the work; what is cached stays valid."""
 
 
-def silent(_done: int, _total: int) -> None:
-    """Report to nobody."""
+def silent(_: Progress) -> None:
+    """Tell nobody."""
+
+
+def patiently(work: Callable[[], T], progress: Progress, report: OnProgress) -> T:
+    """Return ``work()``, which cannot report by itself, and report ten times a second meanwhile.
+
+    Where the report raises, the work goes on unseen until it is done, and its result is lost.
+    """
+    if report is silent:
+        return work()
+    pool = ThreadPoolExecutor(1)
+    try:
+        future = pool.submit(work)
+        while not wait([future], _PERIOD).done:
+            report(progress)
+        return future.result()
+    finally:
+        pool.shutdown(wait=False)

@@ -12,6 +12,7 @@ from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.normalisation import Spread, scaled, scaling
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 
 _CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core
 
@@ -25,6 +26,7 @@ def paint(
     *,
     spread: Spread | None = None,
     colours: Tensor | None = None,
+    report: OnProgress = silent,
 ) -> Tensor:
     """Weight, enlarge, normalise and colour scores ``(N, k, h, w)``; heatmaps ``(N, H, W, 3)``.
 
@@ -35,6 +37,8 @@ def paint(
         which may hold other images and another size.
     colours
         Which of the 27 colours are shown, bool ``(27,)``; None: all.
+    report
+        Called with the number of images that are done; those that are weighted count half.
     """
     shown = scores if settings.channels is None else scores[:, list(settings.channels)]
     parts = _parts(shown, size)
@@ -42,6 +46,7 @@ def paint(
     maps = scores.new_empty(*shown.shape[:2], *end)
     spreads = []
     for part, one in _weighted(shown, factors, size):
+        report(Progress(COLOURING, part.start // 2, len(scores)))
         if spread is None:
             spreads.append(Spread.of_maps(one))
         maps[part] = one
@@ -52,6 +57,7 @@ def paint(
     fits = maps.shape[1:] == (3, *size)
     heatmaps = maps if fits else scores.new_empty(len(scores), 3, *size)
     for part in parts:
+        report(Progress(COLOURING, (len(scores) + part.start) // 2, len(scores)))
         picture = COLOUR_MAPS[settings.colour_map](scaled(maps[part], scale, shift), neutral)
         picture = enlarge(picture, size)
         heatmaps[part] = picture if colours is None else hide(picture, colours)
@@ -70,9 +76,18 @@ def shared_colours(
     return selected(shares_of(picture), weights, settings.sharing)
 
 
-def spread_of(scores: Tensor, factors: Sequence[Tensor], size: tuple[int, int]) -> Spread:
+def spread_of(
+    scores: Tensor,
+    factors: Sequence[Tensor],
+    size: tuple[int, int],
+    report: OnProgress = silent,
+) -> Spread:
     """Measure the weighted scores of a batch, part by part, without keeping them."""
-    return Spread.joined([Spread.of_maps(one) for _, one in _weighted(scores, factors, size)])
+    spreads = []
+    for part, one in _weighted(scores, factors, size):
+        report(Progress(COLOURING, part.start, len(scores)))
+        spreads.append(Spread.of_maps(one))
+    return Spread.joined(spreads)
 
 
 def _weighted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -91,6 +92,27 @@ def hooked(
                 see(module, name, inputs, output)
 
             handles.append(module.register_forward_hook(hook))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def before_each_leaf(model: nn.Module, call: Callable[[], None]) -> Iterator[None]:
+    """Call a function before each module without children runs, in this thread, in the block.
+
+    What it raises ends the forward pass.
+    """
+    thread = threading.get_ident()
+
+    def before(*_: object) -> None:
+        if threading.get_ident() == thread:
+            call()
+
+    leaves = [module for module in model.modules() if not any(module.children())]
+    handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]
+    try:
         yield
     finally:
         for handle in handles:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.capture import Reduce, capture, run_captured
+from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.model_guard import floating_dtype, guest, run
-
-Progress = Callable[[int, int], None]
+from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class Forward:
         layouts: Mapping[str, tuple[Layout, Reduce | None]],
         known: Mapping[str, Tensor],
         chunk_size: int,
-        progress: Progress | None,
+        report: OnProgress = silent,
     ) -> dict[str, Tensor]:
         """Run the batch in chunks and return what was caught, ``(N, …)`` by layer name.
 
@@ -53,23 +52,30 @@ class Forward:
             How each layer's output is read, and what is kept of it (None: all).
         known
             May hold the maps of the first images.
-        progress
-            Called as ``progress(done, all)`` with numbers of images.
+        report
+            Called with the number of images that are done, before each module that runs.
         """
         complete = known.keys() >= layouts.keys()
         chunks: dict[str, list[Tensor]] = {name: [] for name in layouts}
         for name, (_, reduce) in layouts.items() if complete else ():
             chunks[name].append(known[name] if reduce is None else reduce(known[name]))
         first = len(next(iter(known.values()))) if complete else 0
-        with guest(self.model) as network, capture(network, layouts) as caught:
-            if progress is not None and first < len(self.images):
-                progress(first, len(self.images))
-            for start in range(first, len(self.images), chunk_size):
-                run_captured(partial(run, network, self.batch(start, start + chunk_size)))
+        done = first
+
+        def tell() -> None:
+            report(Progress(RUNNING, done, len(self.images)))
+
+        with (
+            guest(self.model) as network,
+            capture(network, layouts) as caught,
+            before_each_leaf(network, tell),
+        ):
+            while done < len(self.images):
+                run_captured(partial(run, network, self.batch(done, done + chunk_size)))
                 for name in layouts:
                     chunks[name].append(caught[name])
-                if progress is not None:
-                    progress(min(start + chunk_size, len(self.images)), len(self.images))
+                done = min(done + chunk_size, len(self.images))
+                tell()
         return {name: torch.cat(parts) for name, parts in chunks.items()}
 
     def versions(self) -> list[tuple[int, int]] | None:

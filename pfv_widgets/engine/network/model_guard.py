@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pfv_widgets.engine.network.fair_lock import Guests, Turns
+from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError
 
 _WRAPPERS = ("module", "_orig_mod")
@@ -154,7 +155,7 @@ def run(model: nn.Module, batch: Tensor) -> object:
     """
     try:
         return model(batch)
-    except PFVError:
+    except (PFVError, Cancelled):
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise PFVValueError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
 from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.progress import OnProgress, silent
 from pfv_widgets.errors import PFVValueError
 
 # Two unit vectors with a cosine above this have no other partner that near.
@@ -204,12 +205,17 @@ def _check_arrays(mean: Tensor, components: Tensor, variances: Tensor) -> None:
 
 
 def fit_moments(
-    moments: Moments, number: int, *, start: Tensor | None = None, layer: str = ""
+    moments: Moments,
+    number: int,
+    *,
+    start: Tensor | None = None,
+    layer: str = "",
+    report: OnProgress = silent,
 ) -> PrincipalBasis:
     """Principal components of pooled moments (one group), signs by :func:`canonical_signs`."""
     count = float(moments.count[0])
     covariance = moments.scatter[0] / count
-    variances, components = leading_eigenvectors(covariance, number, start)
+    variances, components = leading_eigenvectors(covariance, number, start, report)
     total = float(
         covariance.diagonal().sum(dtype=torch.promote_types(covariance.dtype, torch.float32))
     )
@@ -219,7 +225,9 @@ def fit_moments(
     )
 
 
-def fit_maps(maps: Tensor, weights: Tensor, number: int, *, layer: str = "") -> PrincipalBasis:
+def fit_maps(
+    maps: Tensor, weights: Tensor, number: int, *, layer: str = "", report: OnProgress = silent
+) -> PrincipalBasis:
     """Principal components of ``(N, C, h, w)`` by the Gram matrix of the places.
 
     The smaller problem where channels outnumber places. Images count ``weights`` ``(N,)``
@@ -233,7 +241,7 @@ def fit_maps(maps: Tensor, weights: Tensor, number: int, *, layer: str = "") -> 
     mean = (amounts / count) @ vectors
     rows = (vectors - mean) * (amounts / count).sqrt()[:, None]
     gram = rows @ rows.T
-    variances, left = leading_eigenvectors(gram, number)
+    variances, left = leading_eigenvectors(gram, number, report=report)
     components = left @ rows
     components = components / components.norm(dim=1, keepdim=True).clamp_min(1e-30)
     signs = canonical_signs(components)

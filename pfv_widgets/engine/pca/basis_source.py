@@ -13,7 +13,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
-from pfv_widgets.engine.progress import Report, silent
+from pfv_widgets.engine.progress import OnProgress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 
@@ -33,14 +33,14 @@ class LayerSample:
     start
         Vectors near the components, ``(m, C)``, where some are known; they save time.
     report
-        Called as ``report(done, total)`` with numbers of images.
+        Called with the progress of what takes long.
     """
 
     layer: str
     features: Features
     moments: Callable[[], Moments | None]
     start: Tensor | None = None
-    report: Report = silent
+    report: OnProgress = silent
 
 
 class BasisSource(Protocol):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import torch
 from torch import Tensor
+
+from pfv_widgets.engine.progress import FITTING, OnProgress, Progress, patiently, silent
 
 _DENSE = 256  # up to this size the full decomposition costs less than the iteration
 _GUARD = 8  # extra vectors, which make the wanted ones converge
@@ -13,11 +15,9 @@ _DEGREE = 8
 _ROUNDS = 12
 _TOLERANCE = 2e-6
 
-Apply = Callable[[Tensor], Tensor]
-
 
 def leading_eigenvectors(
-    matrix: Tensor, number: int, start: Tensor | None = None
+    matrix: Tensor, number: int, start: Tensor | None = None, report: OnProgress = silent
 ) -> tuple[Tensor, Tensor]:
     """Return the largest eigenvalues ``(k,)``, falling, and their eigenvectors ``(k, C)``.
 
@@ -30,6 +30,8 @@ def leading_eigenvectors(
     start
         Vectors near the wanted ones, ``(m, C)``: those of the last basis. They save time and
         leave the result the same up to rounding.
+    report
+        Called between steps that take long.
 
     Notes
     -----
@@ -37,14 +39,27 @@ def leading_eigenvectors(
     residual is below 2·10⁻⁶ of the largest eigenvalue; the dense solver where that fails.
     """
     if matrix.device.type == "mps":  # which has neither QR nor a symmetric eigensolver
-        values, vectors = leading_eigenvectors(matrix.cpu(), number, start)
+        values, vectors = leading_eigenvectors(matrix.cpu(), number, start, report)
         return values.to(matrix.device), vectors.to(matrix.device)
+    # residuals are sums of squares of its entries, which must neither under- nor overflow
+    scale = matrix.diagonal().amax()
+    if not 0 < float(scale) < math.inf:
+        return _dense(matrix, number)
+    values, vectors = _solved(matrix / scale, number, start, report)
+    return values * scale, vectors
+
+
+def _solved(
+    matrix: Tensor, number: int, start: Tensor | None, report: OnProgress
+) -> tuple[Tensor, Tensor]:
     size = matrix.shape[0]
     if size > max(_DENSE, 3 * (number + _GUARD)):
-        found = _iterated(matrix, number, _starting_block(size, number, start, matrix))
+        block = _starting_block(size, number, start, matrix)
+        found = _iterated(matrix, number, block, report)
         if found is not None:
             return found
-    return _dense(matrix, number)
+    rounds = Progress(FITTING, _ROUNDS, _ROUNDS, "steps")
+    return patiently(lambda: _dense(matrix, number), rounds, report)
 
 
 def _dense(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -52,8 +67,11 @@ def _dense(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:
     return values.flip(0)[:number].clamp_min(0), vectors.flip(1)[:, :number].T.contiguous()
 
 
-def _iterated(matrix: Tensor, number: int, block: Tensor) -> tuple[Tensor, Tensor] | None:
-    for _ in range(_ROUNDS):
+def _iterated(
+    matrix: Tensor, number: int, block: Tensor, report: OnProgress
+) -> tuple[Tensor, Tensor] | None:
+    for done in range(_ROUNDS):
+        report(Progress(FITTING, done, _ROUNDS, "steps"))
         block = torch.linalg.qr(block).Q
         image = matrix @ block
         values, rotation = torch.linalg.eigh(block.T @ image)
@@ -64,7 +82,8 @@ def _iterated(matrix: Tensor, number: int, block: Tensor) -> tuple[Tensor, Tenso
             return None
         if residual <= _TOLERANCE * values[0]:
             return values[:number].clamp_min(0), block[:, :number].T.contiguous()
-        block = _filtered(matrix, block, image, max(float(values[-1]), 1e-7 * float(values[0])))
+        cut = max(float(values[-1]), 1e-7 * float(values[0]))
+        block = _filtered(matrix, block, image, cut)
     return None
 
 

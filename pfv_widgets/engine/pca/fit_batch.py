@@ -10,7 +10,7 @@ from torch import Tensor
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_maps, fit_moments
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.moments import Moments
-from pfv_widgets.engine.progress import Report, silent
+from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import few
 
@@ -25,7 +25,7 @@ def fit_batch(
     *,
     start: Tensor | None = None,
     layer: str = "",
-    report: Report = silent,
+    report: OnProgress = silent,
 ) -> PrincipalBasis:
     """Fit the first ``number`` components to the images with a weight.
 
@@ -36,7 +36,7 @@ def fit_batch(
     start
         Vectors near the components, ``(m, C)``; they save time.
     report
-        Called as ``report(done, total)`` with numbers of images while moments are collected.
+        Called with the progress of collecting moments and of finding the components.
 
     Raises
     ------
@@ -94,24 +94,24 @@ def _fitted(
     number: int,
     *,
     start: Tensor | None,
-    report: Report,
+    report: OnProgress,
 ) -> PrincipalBasis:
     count, channels, height, width = features.maps.shape
     if moments is None and int((amounts > 0).sum()) * height * width < channels:
-        return fit_maps(features.maps, amounts, number)
+        return fit_maps(features.maps, amounts, number, report=report)
     moments = moments or _moments_in_chunks(features.maps, amounts, report)
     pooled = moments.pooled(amounts if len(moments.count) == count else None)
-    return fit_moments(pooled, number, start=start)
+    return fit_moments(pooled, number, start=start, report=report)
 
 
-def _moments_in_chunks(maps: Tensor, weights: Tensor, report: Report) -> Moments:
+def _moments_in_chunks(maps: Tensor, weights: Tensor, report: OnProgress) -> Moments:
     """Pooled moments without the Gram matrix of every single image at once."""
     pooled: Moments | None = None
     used = weights.nonzero()[:, 0].tolist()
     for done, index in enumerate(used):
-        report(done, len(used))
+        report(Progress(MOMENTS, done, len(used)))
         one = Moments.of_maps(maps[index : index + 1]).pooled(weights[index : index + 1])
         pooled = one if pooled is None else pooled.merged(one)
-    report(len(used), len(used))
+    report(Progress(MOMENTS, len(used), len(used)))
     assert pooled is not None  # at least one weight is above zero
     return pooled

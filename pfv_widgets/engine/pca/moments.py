@@ -12,6 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
+
+_AT_ONCE = 1 << 22  # numbers of a part's feature maps or of its scatter
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -32,13 +36,22 @@ class Moments:
     scatter: Tensor
 
     @classmethod
-    def of_maps(cls, maps: Tensor) -> Moments:
+    def of_maps(cls, maps: Tensor, report: OnProgress = silent) -> Moments:
         """Moments of each image of ``(N, C, h, w)``, in at least float32."""
-        vectors = maps.flatten(2).to(torch.promote_types(maps.dtype, torch.float32))
-        mean = vectors.mean(dim=2)
-        centred = vectors - mean[:, :, None]
-        count = torch.full_like(mean[:, 0], vectors.shape[2])
-        return cls(count, mean, centred @ centred.transpose(1, 2))
+        number, channels, height, width = maps.shape
+        dtype = torch.promote_types(maps.dtype, torch.float32)
+        mean = maps.new_empty(number, channels, dtype=dtype)
+        scatter = maps.new_empty(number, channels, channels, dtype=dtype)
+        step = max(1, _AT_ONCE // (channels * max(channels, height * width)))
+        for start in range(0, number, step):  # a part at a time: working copies stay small
+            report(Progress(MOMENTS, start, number))
+            part = slice(start, start + step)
+            vectors = maps[part].flatten(2).to(dtype)
+            mean[part] = vectors.mean(dim=2)
+            centred = vectors - mean[part, :, None]
+            torch.bmm(centred, centred.transpose(1, 2), out=scatter[part])
+        count = torch.full_like(mean[:, 0], height * width)
+        return cls(count, mean, scatter)
 
     def pooled(self, weights: Tensor | None = None) -> Moments:
         """Merge the groups into one, each counted ``weights`` ``(N,)`` ≥ 0 times."""

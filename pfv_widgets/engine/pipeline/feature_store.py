@@ -28,7 +28,7 @@ from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, stage
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.engine.progress import FITTING, RUNNING, OnProgress, Progress, Report
+from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
 
 Size = tuple[int, int]
@@ -166,14 +166,10 @@ class FeatureStore:
             finally:
                 self._listeners = before
 
-    def report(self, name: str, unit: str = "images") -> Report:
-        """Return what a function that works on one stage calls, as ``report(done, total)``."""
-
-        def tell(done: int, total: int) -> None:
-            for listener in self._listeners:
-                listener(Progress(name, done, total, unit))
-
-        return tell
+    def report(self, progress: Progress) -> None:
+        """Tell how far a stage is; what a listener raises ends it."""
+        for listener in self._listeners:
+            listener(progress)
 
     @stage
     def captured(self, layer: str) -> tuple[Features, list[Level]]:
@@ -184,8 +180,7 @@ class FeatureStore:
             name: (self.layer(name).layout, reduce)
             for name, reduce in (wanted | {layer: None}).items()
         }
-        report = self.report(RUNNING)
-        caught = self._forward.catch(layouts, self._known(), self.chunk_size, report)
+        caught = self._forward.catch(layouts, self._known(), self.chunk_size, self.report)
         levels = [Level.of_sums(caught[one.name], one.shape[0]) for one in chain]
         return features_of(caught[layer]), levels
 
@@ -228,7 +223,7 @@ class FeatureStore:
         maps = self.captured(layer)[0].maps
         if maps.shape[1] > _MOST_CHANNELS_FOR_MOMENTS:
             return None
-        return Moments.of_maps(maps)
+        return Moments.of_maps(maps, self.report)
 
     @stage
     def basis(self, layer: str, weights: Weights, number: int) -> PrincipalBasis:
@@ -240,7 +235,7 @@ class FeatureStore:
             features,
             lambda: self.moments(layer),
             self._starts.get(layer),
-            self.report(FITTING),
+            self.report,
         )
         basis = self.source.basis(sample, weights, number)
         self._starts[layer] = basis.components
@@ -258,7 +253,7 @@ class FeatureStore:
     ) -> Spread:
         """How the weighted scores of all images are spread."""
         scores = self.scores(layer, weights, arrangement)
-        return spread_of(scores, self.factors(layer, weighting, size), size)
+        return spread_of(scores, self.factors(layer, weighting, size), size, self.report)
 
     @stage
     def shared(

@@ -312,11 +312,15 @@ class PFV:
         """Hold the lock, and let the callbacks hear what the stages do."""
         if on_progress is not None:
             return self.store.reporting(on_progress)
-        return self.store.reporting(self.on_progress, self._images_run)
+        told = 0
 
-    def _images_run(self, progress: Progress) -> None:
-        if self.progress is not None and progress.stage == RUNNING and progress.done:
-            self.progress(progress.done, progress.total)
+        def images_run(progress: Progress) -> None:
+            nonlocal told
+            if self.progress is not None and progress.stage == RUNNING and progress.done > told:
+                told = progress.done
+                self.progress(progress.done, progress.total)
+
+        return self.store.reporting(self.on_progress, images_run)
 
     def _alike(self, pins: Iterable[Pin], layer: str) -> Tensor:
         shape = self.layer(layer).shape
@@ -343,7 +347,10 @@ class PFV:
         if only is not None or (height, width) != size:
             spread = self.store.spread(*view, settings.weighting, (height, width))
         factors = self.store.factors(layer, settings.weighting, size, only)
-        heatmaps = paint(scores, factors, weights, settings, size, spread=spread, colours=colours)
+        heatmaps = paint(
+            scores, factors, weights, settings, size, spread=spread, colours=colours,
+            report=self.store.report,
+        )  # fmt: skip
         return heatmaps, told
 
     def _forget_if_changed(self) -> bool:
