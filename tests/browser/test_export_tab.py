@@ -31,6 +31,8 @@ class Explorer:
     def edit(self, change):
         self.settings = change(self.settings)
         return True
+    def gesture(self, begins):
+        pass
     def snippet(self):
         fields = ", ".join(f"{k}={v!r}" for k, v in self.settings.changed().items())
         return f"import pfv_widgets as pw\\n\\nsettings = pw.Settings({fields})\\n"

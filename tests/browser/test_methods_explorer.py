@@ -78,7 +78,7 @@ def release(grid: LabPage, count: int) -> None:
 
 def part(grid: LabPage, row: int, column: int) -> list[int]:
     """Where a tile is on the canvas."""
-    code = "explorer._page._layout(explorer.settings)"
+    code = "explorer.page.layout(explorer.settings)"
     return [int(one) for one in grid.run(f"print(*{code}.box({row}, {column}))").split()]
 
 

@@ -53,7 +53,8 @@ def read(plain: State, text: str) -> tuple[State, tuple[str, ...]]:
             try:
                 state = replace(state, **{name: entries[name]})
             except PFVError as error:
-                notes.append(f"{name} keeps its default {getattr(plain, name)!r}: {error}")
+                default = f" {getattr(plain, name)!r}"
+                notes.append(f"{name} keeps its default{default * (len(default) < 60)}: {error}")
     return state, tuple(textwrap.shorten(note, _LONGEST, placeholder=" …") for note in notes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -55,16 +55,28 @@ def explainer_of(method: object) -> tuple[str, Explainer]:
     Raises
     ------
     PFVValueError, PFVTypeError
-        For anything but a name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, or an instance of
-        one of them.
+        For anything but a name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, an instance of one
+        of them, or a name with options: ``{"method": "smoothgrad", "samples": 3}``.
     """
     if isinstance(method, PrincipalFeatures):
         return PFV_NAME, method
+    if isinstance(method, Mapping):
+        return _with_options(method)
     if method == PFV_NAME:
         return PFV_NAME, PrincipalFeatures()
     if isinstance(method, str) and method not in METHODS:
         raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, names())}")
     return method_of(method, {})  # type: ignore[arg-type] # it checks the type
+
+
+def _with_options(mapping: Mapping[Any, Any]) -> tuple[str, Explainer]:
+    options = {str(name): value for name, value in mapping.items() if name != "method"}
+    name, plain = explainer_of(mapping.get("method"))
+    legal = [field.name for field in dataclasses.fields(plain)]  # type: ignore[arg-type] # a dataclass
+    for option in options:
+        if option not in legal:
+            raise PFVTypeError(f"{name!r} has no option {option!r}. {suggestion(option, legal)}")
+    return name, dataclasses.replace(plain, **options)  # type: ignore[type-var] # a dataclass
 
 
 def name_of(method: Explainer) -> str:
@@ -80,7 +92,9 @@ def explainers(methods: object) -> tuple[Explainer, ...]:
     PFVValueError, PFVTypeError
         For what is no list of methods, or a method that comes twice with the same options.
     """
-    several = [methods] if isinstance(methods, str | Method | PrincipalFeatures) else methods
+    several = (
+        [methods] if isinstance(methods, str | Mapping | Method | PrincipalFeatures) else methods
+    )
     if not isinstance(several, Iterable):
         raise PFVTypeError(f"methods={methods!r:.60}: expected a list of names of methods.")
     instances: list[Explainer] = []

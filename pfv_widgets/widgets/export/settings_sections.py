@@ -91,6 +91,7 @@ class SettingsSection(Section):
 
 def apply(section: Section, settings: Any, notes: tuple[str, ...], done: str) -> None:
     """Hand settings to the explorer and say what became of them."""
+    section.explorer.gesture(False)  # a step of its own, however quickly it follows another
     if not section.explorer.edit(lambda _: settings):
         section.say(f"Not applied: {section.explorer.status}", "error", tell=False)
     elif notes:

@@ -35,7 +35,7 @@ class Shown:
         return self.cell is not None and self.cell.values is not None
 
 
-class MethodsSheet:
+class GridCanvas:
     """Pictures of a grid on one canvas.
 
     Parameters

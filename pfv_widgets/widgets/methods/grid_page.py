@@ -20,7 +20,7 @@ from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.explainers import PrincipalFeatures, file_keys, labels
 from pfv_widgets.methods.comparison.figures import caption
 from pfv_widgets.methods.comparison.table import Table, Tile, draw_table
-from pfv_widgets.widgets.methods.grid_canvas import MethodsSheet, Place, Shown
+from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.grid_texts import legend, words
 from pfv_widgets.widgets.methods.view_state import MethodsSettings
@@ -43,24 +43,24 @@ class MethodsPage:
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
-        self._sheet = MethodsSheet(comparison.images.pixels)
+        self.canvas = GridCanvas(comparison.images.pixels)
         self.words, self.legend = w.HTML(), w.HTML()
         self.words.add_class("pfv-methods-words")
-        sheet = w.Box([self._sheet.widget, self.words], layout=w.Layout(display="block"))
-        sheet.add_class("pfv-methods-sheet")
-        self.widget = w.VBox([sheet, self.legend], layout=w.Layout(overflow="hidden"))
+        grid = w.Box([self.canvas.widget, self.words], layout=w.Layout(display="block"))
+        grid.add_class("pfv-methods-grid")
+        self.widget = w.VBox([grid, self.legend], layout=w.Layout(overflow="hidden"))
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page of the browser is ready to draw."""
-        self._sheet.surface.on_ready(callback)
+        self.canvas.surface.on_ready(callback)
 
     def forget(self) -> None:
         """Send everything with the next picture."""
-        self._sheet.forget()
+        self.canvas.forget()
 
     def paint(self, settings: MethodsSettings, find: Find, running: Task | None) -> None:
         """Draw the page; ``find`` says what is known of a cell."""
-        layout, table = self._layout(settings), self._table(settings, find)
+        layout, table = self.layout(settings), self._table(settings, find)
         cells: dict[Place, Shown] = {}
         for row, method in enumerate(settings.methods):
             for column, (image, network) in enumerate(layout.columns):
@@ -69,7 +69,7 @@ class MethodsPage:
                 cell, colours = table.cells[at[0]][at[1]], table.ranges[at[0]][at[1]]
                 cells[row, column] = Shown(cell, colours, cell is None and task == running)
         overlay = settings.view == "overlay"
-        self._sheet.paint(layout, cells, overlay=overlay, opacity=settings.opacity)
+        self.canvas.paint(layout, cells, overlay=overlay, opacity=settings.opacity)
         self.words.value = words(
             layout,
             settings,
@@ -81,7 +81,7 @@ class MethodsPage:
 
     def figure(self, settings: MethodsSettings, find: Find) -> Figure:
         """Draw the page as a figure: photos first, then a row for each method."""
-        layout, table = self._layout(settings), self._table(settings, find)
+        layout, table = self.layout(settings), self._table(settings, find)
         tiles = table.tiles(lambda _, cell, colours: range_label(cell, colours))
         networks, images = layout.networks, self._comparison.images
         photos, headings = [], []
@@ -139,10 +139,11 @@ class MethodsPage:
 
     def close(self) -> None:
         """Remove everything from the page."""
-        self._sheet.close()
+        self.canvas.close()
         close_all(self.widget)
 
-    def _layout(self, settings: MethodsSettings) -> Layout:
+    def layout(self, settings: MethodsSettings) -> Layout:
+        """Return where everything stands."""
         networks, images = len(self._comparison.networks), self._comparison.images
         page = settings.page(len(images), networks)
         rows = len(settings.methods)

@@ -20,10 +20,10 @@ from pfv_widgets.widgets.toolkit.text import safe
 
 # The words lie upon the canvas and follow its width; the wheel over them scrolls the page.
 STYLE = """<style>
-.pfv-methods-sheet { position: relative; container-type: inline-size; overflow: hidden; }
-.pfv-methods-sheet canvas { pointer-events: none; display: block; margin: 0; height: auto; }
-.pfv-methods-sheet canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
-.pfv-methods-sheet > .pfv-methods-words { position: absolute; inset: 0; margin: 0;
+.pfv-methods-grid { position: relative; container-type: inline-size; overflow: hidden; }
+.pfv-methods-grid canvas { pointer-events: none; display: block; margin: 0; height: auto; }
+.pfv-methods-grid canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
+.pfv-methods-grid > .pfv-methods-words { position: absolute; inset: 0; margin: 0;
   width: auto; height: auto; }
 .pfv-methods-words > .widget-html-content { position: absolute; inset: 0;
   font-size: clamp(8px, 1.9cqi, 13px); line-height: 1.25; }

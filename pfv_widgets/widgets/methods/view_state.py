@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pfv_widgets.engine.pipeline.settings_json import read, written
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.cells import Comparison, Task
@@ -16,6 +17,7 @@ from pfv_widgets.methods.comparison.explainers import (
     Explainer,
     PrincipalFeatures,
     explainers,
+    name_of,
 )
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import choice, slider, suggestion, validate
@@ -113,6 +115,21 @@ class MethodsSettings:
             for network in networks
         ]
 
+    def to_json(self) -> str:
+        """Write all fields as JSON, for :meth:`read_json` of this or another version."""
+        return written(self, methods=[encoded(method) for method in self.methods])
+
+    @classmethod
+    def read_json(cls, text: str) -> tuple[MethodsSettings, tuple[str, ...]]:
+        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        return read(cls(), text)
+
     def changed(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults; methods only where they do."""
         plain = MethodsSettings()
@@ -138,6 +155,19 @@ def settings_of(methods: object, changes: Mapping[str, Any]) -> MethodsSettings:
             raise PFVTypeError(f"{name!r} is no setting of the grid. {suggestion(name, known)}")
     given = {} if methods is None else {"methods": explainers(methods)}
     return MethodsSettings(**(given | dict(changes)))
+
+
+def encoded(method: Explainer) -> str | dict[str, Any]:
+    """Return a method by its name, or as a mapping where it has options of its own.
+
+    >>> encoded(METHODS["smoothgrad"](samples=3))
+    {'method': 'smoothgrad', 'samples': 3}
+    """
+    usual = type(method)()
+    names = [one.name for one in dataclasses.fields(method)]  # type: ignore[arg-type] # a dataclass
+    options = {one: getattr(method, one) for one in names}
+    options = {one: value for one, value in options.items() if value != getattr(usual, one)}
+    return {"method": name_of(method), **options} if options else name_of(method)
 
 
 def _family(method: Explainer) -> str:

@@ -12,7 +12,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import Choice, Parameter, Slider, parameters_of
 from pfv_widgets.widgets.toolkit.tooltips import Checkbox, Dropdown
 
-Edit = Callable[[Callable[[Settings], Settings]], None]  # from the old settings to the new ones
+Edit = Callable[[Callable[[Settings], Settings]], object]  # from the old settings to the new ones
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
 _PARTS = ("layout", "style")
@@ -131,7 +131,7 @@ class Controls:
     """
 
     def __init__(
-        self, state: Any, names: Iterable[str], changed: Callable[[str, Any], None]
+        self, state: Any, names: Iterable[str], changed: Callable[[str, Any], object]
     ) -> None:
         declared, names = parameters_of(state), tuple(names)
         self.by_name = {name: control_for(declared[name], getattr(state, name)) for name in names}

@@ -48,6 +48,9 @@ class Explorer:
         self.settings = change(self.settings)
         return True
 
+    def gesture(self, begins: bool) -> None:
+        pass
+
     def snippet(self) -> str:
         return f"settings = {self.settings.changed()!r}\n"
 

@@ -88,23 +88,23 @@ class Gate:
 
 def status(explorer: MethodsExplorer) -> str:
     assert explorer.wait(60)
-    return words(explorer._bar.status.value).removeprefix("● ")
+    return explorer.status.message
 
 
 def shown_words(explorer: MethodsExplorer) -> str:
     assert explorer.wait(60)
-    return words(explorer._page.words.value)
+    return words(explorer.page.words.value)
 
 
 def tile(recorded: RecordedPage, explorer: MethodsExplorer, row: int, column: int) -> Any:
     """Pixels of a cell on the page."""
     assert explorer.wait(60)
     left, top, width, height = (int(one) for one in layout(explorer).box(row, column))
-    return recorded.picture(explorer._page._sheet.widget)[top : top + height, left : left + width]
+    return recorded.picture(explorer.page.canvas.widget)[top : top + height, left : left + width]
 
 
 def layout(explorer: MethodsExplorer) -> Layout:
-    return explorer._page._layout(explorer.settings)
+    return explorer.page.layout(explorer.settings)
 
 
 def expected(explorer: MethodsExplorer, row: int, column: int) -> Any:
@@ -134,7 +134,7 @@ def test_grid_is_a_public_widget_with_every_method_in_it(grid: Open) -> None:
     explorer = grid(methods=None)
     explorer.stop()
     assert isinstance(explorer, pw.MethodsExplorer)
-    assert list(explorer._panel.methods) == names() == ["pfv", *METHODS]
+    assert list(explorer.tabs["Methods"].methods) == names() == ["pfv", *METHODS]
     kinds = [type(method).__name__ for method in explorer.settings.methods]
     assert kinds[:4] == ["PrincipalFeatures", "Saliency", "Deconvnet", "GuidedBackprop"]
 
@@ -156,11 +156,11 @@ def test_cells_fill_in_and_look_as_their_maps(recorded: RecordedPage, grid: Open
         assert word in found
     head = layout(explorer).photo(1)
     left, top, width, height = (int(one) for one in head)
-    photo = recorded.picture(explorer._page._sheet.widget)[top : top + height, left : left + width]
+    photo = recorded.picture(explorer.page.canvas.widget)[top : top + height, left : left + width]
     right = Image.fromarray(explorer.comparison.images.pixels[1])
     wanted = np.asarray(right.resize((width, height), Image.Resampling.LANCZOS), np.float32)
     assert np.abs(photo - wanted).mean() < 6
-    legend = words(explorer._page.legend.value)
+    legend = words(explorer.page.legend.value)
     assert "against" in legend
     assert "Each map has its own scale" in legend
 
@@ -171,22 +171,22 @@ def test_stop_half_way_keeps_what_is_done_and_go_on_computes_only_the_rest(
     gate = Gate(monkeypatch)
     explorer = grid(methods=("saliency", "gradient_times_input"), images=blobs(3), classes=None)
     gate.let(2)
-    press_button(explorer._bar.stop)
+    press_button(explorer.status_line.stop_button)
     assert "2 of 6 maps. Stopped: Go on computes the rest." in status(explorer)
-    assert explorer._bar.stop.disabled
-    assert not explorer._bar.go_on.disabled
+    assert explorer.status_line.stop_button.layout.visibility == "hidden"
+    assert not explorer.bar.go_on.disabled
     assert shown_words(explorer).count("waiting") == 4
     assert sum(cell is not None for cell in explorer.cells().values()) == 2
     assert np.ptp(tile(recorded, explorer, 0, 0)) > 50
     assert np.ptp(tile(recorded, explorer, 1, 2)) < 50
     first = list(gate.computed)
     gate.tickets.release(10)
-    press_button(explorer._bar.go_on)
+    press_button(explorer.bar.go_on)
     assert status(explorer) == "6 maps of the output."
     assert len(gate.computed) == len(set(gate.computed)) == 6
     assert gate.computed[:2] == first
     assert shows_its_maps(recorded, explorer)
-    assert explorer._bar.stop.disabled
+    assert explorer.status_line.stop_button.layout.visibility == "hidden"
 
 
 def test_cell_in_work_says_so_and_goes_on_where_only_its_looks_change(
@@ -197,9 +197,9 @@ def test_cell_in_work_says_so_and_goes_on_where_only_its_looks_change(
     assert gate.began.wait(20)
     gate.began.clear()
     explorer.settings = replace(explorer.settings, scale="all alike", methods=("saliency",))
-    explorer._painting.wait(20)
-    assert "working …" in words(explorer._page.words.value)
-    assert "Computing Gradient of" in words(explorer._bar.status.value)
+    explorer.painting.wait(20)
+    assert "working …" in words(explorer.page.words.value)
+    assert "Computing Gradient of" in explorer.status.message
     assert not gate.began.wait(0.05)  # it was not begun anew
     explorer.settings = replace(explorer.settings, unit=1)
     assert gate.began.wait(20)  # another target: what was in work is left at once
@@ -229,7 +229,10 @@ def test_scales_and_the_overlay_are_painted(recorded: RecordedPage, grid: Open, 
     explorer = grid(images=dataclasses.replace(blobs(2), tensor=blobs(2).tensor * strength))
     assert explorer.wait(60)
     before = expected(explorer, 2, 0)
-    move(explorer._panel.look["scale"], index=["each map", "each method", "all alike"].index(scale))
+    move(
+        explorer.tabs["Methods"].look["scale"],
+        index=["each map", "each method", "all alike"].index(scale),
+    )
     assert explorer.settings.scale == scale
     assert shows_its_maps(recorded, explorer)
     seen = tile(recorded, explorer, 2, 0)
@@ -237,7 +240,7 @@ def test_scales_and_the_overlay_are_painted(recorded: RecordedPage, grid: Open, 
     assert now < np.abs(seen - before).mean() / 2
     if scale == "each method":
         assert "±" in shown_words(explorer)
-    move(explorer._panel.look["view"], index=1)
+    move(explorer.tabs["Methods"].look["view"], index=1)
     assert explorer.wait(20)
     explorer.settings = replace(explorer.settings, opacity=0.0)
     photo = explorer.comparison.images.pixels[1]
@@ -245,7 +248,7 @@ def test_scales_and_the_overlay_are_painted(recorded: RecordedPage, grid: Open, 
     wanted = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS), np.float32)
     assert np.abs(tile(recorded, explorer, 2, 1) - wanted).mean() < 6
     before = len(recorded.drawings)
-    move(explorer._panel.look["opacity"], value=0.5)
+    move(explorer.tabs["Methods"].look["opacity"], value=0.5)
     mixed = (wanted + expected(explorer, 2, 1)) / 2
     assert np.abs(tile(recorded, explorer, 2, 1) - mixed).mean() < 6
     assert not any(one.pictures for one in recorded.drawings[before:])  # the browser has them
@@ -254,12 +257,12 @@ def test_scales_and_the_overlay_are_painted(recorded: RecordedPage, grid: Open, 
 def test_error_of_one_cell_is_told_there_and_the_rest_goes_on(grid: Open) -> None:
     explorer = grid({"has it": tiny(), "has not": nn.Sequential(nn.Conv2d(3, 5, 3))}, layer="4")
     assert "maps failed: layer='4' is not in this network" in status(explorer)
-    assert 'role="alert"' in explorer._bar.status.value
+    assert explorer.status.kind == "error"
     failed = [cell for cell in explorer.cells().values() if cell.error is not None]
     assert len(failed) == 6
     assert shown_words(explorer).count("layer='4' is not in this") >= 6
-    assert not explorer._bar.go_on.disabled  # it may be tried once more
-    press_button(explorer._bar.go_on)
+    assert not explorer.bar.go_on.disabled  # it may be tried once more
+    press_button(explorer.bar.go_on)
     assert "6 of 12 maps failed" in status(explorer)
 
 
@@ -277,20 +280,20 @@ def test_what_failed_is_tried_once_more_by_going_on(
     explorer = grid(methods=("saliency", "guided_backprop"))
     assert "2 of 4 maps failed: The memory is not enough" in status(explorer)
     failing.set()
-    press_button(explorer._bar.go_on)
+    press_button(explorer.bar.go_on)
     assert status(explorer) == "4 maps of the output."
-    assert explorer._bar.go_on.disabled
+    assert explorer.bar.go_on.disabled
 
 
 def test_every_method_has_controls_for_its_options(grid: Open) -> None:
     explorer = grid(methods=names())
     explorer.stop()
-    panel = explorer._panel
+    panel = explorer.tabs["Methods"]
     for _, name in panel.chosen.options:
         panel.chosen.value = name
         declared = parameters_of(explorer_methods(explorer)[name])
         assert list(panel.options.by_name) == list(declared)
-        assert [one.description for one in panel._options_box.children] == [
+        assert [one.description for one in panel.options_box.children] == [
             one.label for one in declared.values()
         ]
     assert len(panel.chosen.options) > 4
@@ -302,7 +305,7 @@ def explorer_methods(explorer: MethodsExplorer) -> dict[str, Any]:
 
 def test_controls_follow_the_settings_and_set_them(grid: Open) -> None:
     explorer = grid(classes={2: "cat"})
-    panel = explorer._panel
+    panel = explorer.tabs["Methods"]
     labels = [label for label, _ in panel.unit.options]
     assert labels == ["the strongest", "0", "1", "2 · cat", "3", "4"]
     assert panel.layer.options[0] == ("Output", (None,))
@@ -336,7 +339,7 @@ def test_settings_of_one_method_have_rows_and_controls_of_their_own(
     methods = (SmoothGrad(samples=2), "saliency", SmoothGrad(samples=3))
     explorer = grid(methods=methods, unit=[3, 1])
     assert shows_its_maps(recorded, explorer)
-    found, panel = shown_words(explorer), explorer._panel
+    found, panel = shown_words(explorer), explorer.tabs["Methods"]
     assert "SmoothGrad, samples 2" in found
     assert "SmoothGrad, samples 3" in found
     assert [cell.unit for cell in explorer.cells().values()] == [3, 1] * 3
@@ -376,15 +379,15 @@ def test_an_illegal_change_is_told_and_the_picture_stays(grid: Open) -> None:
 def test_pages_of_images_are_turned(grid: Open) -> None:
     explorer = grid({"a": tiny(), "b": tiny(1)}, blobs(3), methods=("saliency",), across=2)
     assert explorer.wait(20)
-    assert words(explorer._bar.pages.value) == "Image 1 of 3"
+    assert words(explorer.bar.pages.value) == "Image 1 of 3"
     assert layout(explorer).images == (0,)
-    press_button(explorer._bar.forward)
-    press_button(explorer._bar.forward)
+    press_button(explorer.bar.forward)
+    press_button(explorer.bar.forward)
     assert layout(explorer).images == (2,)
     assert status(explorer) == "2 maps of the output."
-    assert words(explorer._bar.pages.value) == "Image 3 of 3"
-    assert explorer._bar.forward.disabled
-    press_button(explorer._bar.back)
+    assert words(explorer.bar.pages.value) == "Image 3 of 3"
+    assert explorer.bar.forward.disabled
+    press_button(explorer.bar.back)
     assert layout(explorer).images == (1,)
     explorer.settings = replace(explorer.settings, across=8)
     assert layout(explorer).images == (0, 1, 2)
@@ -396,7 +399,7 @@ def test_page_that_is_loaded_anew_shows_everything_again(
 ) -> None:
     explorer = grid()
     assert explorer.wait(60)
-    surface = explorer._page._sheet.surface
+    surface = explorer.page.canvas.surface
     before = recorded.picture(surface.canvas).copy()
     recorded.load_anew(surface.canvas, *surface.stores)
     assert explorer.wait(60)
@@ -421,18 +424,24 @@ def test_closing_stops_the_work_and_frees_everything(
 ) -> None:
     gate = Gate(monkeypatch)
     model = tiny().train()
+    running = set(threading.enumerate())
     before = len(recorded.messages)
     explorer = grid(model)
     assert gate.began.wait(20)
     explorer.close()
     opened = {one for kind, one, _ in recorded.messages[before:] if kind == "comm_open"}
     assert opened - recorded.closed == set()
-    for worker in (explorer._filling._worker, explorer._painting):
-        worker._thread.join(10)
-        assert not worker._thread.is_alive()
+    assert ended(running)
     assert not gate.computed
     assert all(module.training for module in model.modules())
     explorer.close()
+
+
+def ended(before: set[threading.Thread]) -> bool:
+    """Whether all threads that were begun since have ended, or end soon."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    return set(threading.enumerate()) <= before
 
 
 def test_foreign_names_stay_words(grid: Open) -> None:
@@ -440,14 +449,14 @@ def test_foreign_names_stay_words(grid: Open) -> None:
     images = dataclasses.replace(blobs(2), names=(name, name))
     explorer = grid({name: tiny(), "b": tiny(1)}, images, methods=("saliency",), classes=[name] * 5)
     assert explorer.wait(60)
-    for markup in (explorer._page.words.value, explorer._bar.status.value):
+    for markup in (explorer.page.words.value, explorer.status.message):
         assert "<img" not in markup
         assert "$x$" not in markup
-    assert "＄x＄" in explorer._page.words.value
+    assert "＄x＄" in explorer.page.words.value
 
 
 def test_tab_and_escape_leave_the_canvas(recorded: RecordedPage, grid: Open) -> None:
-    canvas = grid()._page._sheet.widget
+    canvas = grid().page.canvas.widget
     before = len(recorded.messages)
     happen(canvas, "key_down", key="Tab", shift_key=False, ctrl_key=False, meta_key=False)
     assert any(one == canvas.comm.comm_id for _, one, _ in recorded.messages[before:])
@@ -465,22 +474,73 @@ def test_snippet_brings_the_view_back_and_the_figure_is_written(grid: Open, tmp_
     assert np.asarray(Image.open(tmp_path / "grid.png").convert("L")).std() > 20
     with pytest.raises(PFVError, match=r"\.txt"):
         explorer.save(tmp_path / "grid.txt")
-    assert explorer._export.code.value == explorer.snippet()
-    explorer._export.file.name.value = str(tmp_path / "grid.npz")
-    press_button(explorer._export.button)
-    explorer._export.wait()
-    assert "Saved" in words(explorer._export.message.value)
+    export = explorer.tabs["Export"]
+    export.chosen.value = "Code"
+    assert export.sections["Code"].code.value == explorer.snippet()
+    picture = export.sections["Picture"]
+    picture.file.name.value = str(tmp_path / "grid.npz")
+    press_button(picture.save)
+    explorer.jobs.wait()
+    assert "Saved" in words(picture.message.value)
     saved = np.load(tmp_path / "grid.npz")
     cells = explorer.cells()
     assert saved["pfv"].shape == (2, 1, 32, 32, 3)
     for task, cell in cells.items():
         name = "pfv" if task.method == explorer.settings.methods[0] else "smoothgrad"
         assert np.array_equal(saved[name][task.image, 0], cell.values.numpy())
-    explorer._export.file.name.value = str(tmp_path / "absent" / "grid.png")
-    press_button(explorer._export.button)
-    explorer._export.wait()
-    assert "there is no folder" in words(explorer._export.message.value)
-    assert not explorer._export.button.disabled
+    picture.file.name.value = str(tmp_path / "absent" / "grid.png")
+    press_button(picture.save)
+    explorer.jobs.wait()
+    assert "there is no folder" in words(picture.message.value)
+    assert not picture.save.disabled
+
+
+def test_settings_come_back_from_json_and_as_bookmarks(grid: Open) -> None:
+    other = MethodsSettings(
+        methods=("pfv", {"method": "pfv", "components": 5}, SmoothGrad(samples=3)),
+        layer="4", unit=(1, 2), output=0, view="overlay", opacity=0.2, scale="all alike",
+        across=2, first=1,
+    )  # fmt: skip
+    plain = MethodsSettings()
+    changed = [one.name for one in dataclasses.fields(other)]
+    assert all(getattr(other, name) != getattr(plain, name) for name in changed)
+    assert MethodsSettings.read_json(other.to_json()) == (other, ())
+    explorer = grid()
+    start = explorer.settings
+    bookmarks = explorer.tabs["Export"].sections["Bookmarks"]
+    bookmarks.name.value = "start"
+    press_button(bookmarks.add)
+    explorer.settings = other
+    assert explorer.bookmarks.names == ("start",)
+    press_button(bookmarks.go)
+    assert explorer.settings == start
+    press_button(explorer.status_line.undo_button)
+    assert explorer.settings == other
+    assert explorer.tabs["Methods"].look["scale"].value == "all alike"
+    section = explorer.tabs["Export"].sections["Settings"]
+    section.json.value = '{"methods": ["saliency", {"method": "smoothgrad", "smaples": 3}]}'
+    press_button(section.apply)
+    assert "'smoothgrad' has no option 'smaples'. Did you mean 'samples'" in explorer.status.message
+    assert explorer.settings.methods == plain.methods
+    explorer.settings = replace(other, unit=(1, 2, 3))  # for two images
+    assert explorer.settings.unit != (1, 2, 3)
+    assert explorer.status.kind == "error"
+
+
+def test_closing_a_grid_leaves_what_another_one_has_computed(
+    grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = grid()
+    assert first.wait(60)
+    second = MethodsExplorer(first.comparison, first.settings)
+    first.close()
+    monkeypatch.setattr(Comparison, "compute", lambda *_: pytest.fail("computed anew"))
+    assert second.wait(60)
+    assert second.status.message == "6 maps of the output."
+    second.close()
+    assert not any(
+        second.comparison.cached(task) for task in second.settings.tasks(second.comparison)
+    )
 
 
 def test_settings_name_what_is_wrong() -> None:

@@ -1,10 +1,10 @@
-"""The controls beside a grid of methods: target, methods and their options, look."""
+"""The tab "Methods" of a grid: target, methods and their options, look."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets as w
 
@@ -21,9 +21,8 @@ from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.methods.view_state import MethodsSettings
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Checkbox, Dropdown
-
-Edit = Callable[[Callable[[MethodsSettings], MethodsSettings]], None]
 
 LOOK = ("scale", "view", "opacity", "across")
 _STYLE = {"description_width": "84px"}
@@ -31,21 +30,26 @@ _ROOM = "112px"  # for the names of options, which are longer than ours
 _WIDE = {"width": "100%", "margin": "1px 0"}
 
 
-class MethodsPanel:
-    """Controls of a grid of methods; knows what to show and whom to tell.
+class ComparingExplorer(Explorer[MethodsSettings], Protocol):
+    """An explorer that compares methods."""
+
+    comparison: Comparison
+
+
+class MethodsTab:
+    """Controls of a grid of methods.
 
     Parameters
     ----------
-    comparison
-        Where layers, outputs and units come from.
-    settings
-        What the controls show first.
-    edit
-        Called with a function from the old settings to the new ones.
+    explorer
+        Whose settings they edit.
     """
 
-    def __init__(self, comparison: Comparison, settings: MethodsSettings, edit: Edit) -> None:
-        self._comparison, self._edit = comparison, edit
+    visible = True
+
+    def __init__(self, explorer: ComparingExplorer) -> None:
+        edit, settings = explorer.edit, explorer.settings
+        self._comparison, self._edit = explorer.comparison, edit
         self._showing = Showing()
         # options of a method that is switched off stay as they were; one may have several settings
         self._known: dict[str, tuple[Explainer, ...]] = {
@@ -67,7 +71,7 @@ class MethodsPanel:
         self.chosen.observe(lambda _: self._open_options(), "value")
         self.options: Controls | None = None
         self._options_of: str | None = None
-        self._options_box = w.VBox(layout=w.Layout(width="100%", overflow="hidden"))
+        self.options_box = w.VBox(layout=w.Layout(width="100%", overflow="hidden"))
         self.look = Controls(
             settings, LOOK, lambda name, value: edit(lambda old: replace(old, **{name: value}))
         )
@@ -190,7 +194,7 @@ class MethodsPanel:
         if name == self._options_of and self.options is not None:
             self.options.show(self._shown[name])
             return
-        before, self._options_of = self._options_box.children, name
+        before, self._options_of = self.options_box.children, name
         self.options = None
         if name is not None:
             method = self._shown[name]
@@ -200,7 +204,7 @@ class MethodsPanel:
         controls = [] if self.options is None else [*self.options.by_name.values()]
         for control in controls:
             control.style.description_width = _ROOM
-        self._options_box.children = controls
+        self.options_box.children = controls
         for control in before:
             close_all(control)
 
@@ -222,7 +226,7 @@ class MethodsPanel:
                 w.HTML(text.heading("What is explained")), self.layer, self.output, self.unit,
                 w.HTML(text.heading("Picture")), *(self.look[name] for name in LOOK),
                 w.HTML(text.heading("Methods")), *self.methods.values(),
-                self.chosen, self._options_box,
+                self.chosen, self.options_box,
             ],
             layout=w.Layout(width="100%", overflow="hidden"),
         )  # fmt: skip

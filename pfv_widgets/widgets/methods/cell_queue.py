@@ -1,4 +1,4 @@
-"""Cells that are filled in one after another, in the background, and can be stopped at any time."""
+"""Cells that are computed one after another, in the background, and can be stopped."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 Cancelled = Callable[[], bool]
 
 
-class Filling:
+class CellQueue:
     """Work through the latest list of tasks.
 
     Parameters
     ----------
     compute
-        Called with a task and with ``cancelled()``, which it asks between its steps; it keeps
+        Called with a task and with ``cancelled()``, which it asks between its steps; it stores
         the result and catches its own errors.
     ended
         Called when nothing is left to do, or the work was stopped.
@@ -28,7 +28,7 @@ class Filling:
     ) -> None:
         self._compute, self._ended = compute, ended
         self._stopped, self._closed = threading.Event(), threading.Event()
-        self._wanted: frozenset[Task] = frozenset()
+        self._requested: frozenset[Task] = frozenset()
         self._plan: tuple[Task, ...] = ()
         self._worker = LatestWins(self._work)
         self.running: Task | None = None
@@ -38,9 +38,9 @@ class Filling:
         """Whether a person stopped the work."""
         return self._stopped.is_set()
 
-    def want(self, tasks: Sequence[Task]) -> None:
+    def request(self, tasks: Sequence[Task]) -> None:
         """Work on these tasks; one that runs goes on if it is among them."""
-        self._plan, self._wanted = tuple(tasks), frozenset(tasks)
+        self._plan, self._requested = tuple(tasks), frozenset(tasks)
         self._worker.submit(self._plan)
 
     def stop(self) -> None:
@@ -48,7 +48,7 @@ class Filling:
         self._stopped.set()
 
     def go_on(self) -> None:
-        """Let work begin again with what is wanted next."""
+        """Let work begin again with what is requested next."""
         self._stopped.clear()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -74,4 +74,4 @@ class Filling:
             self._ended()
 
     def _is_unwanted(self, task: Task) -> bool:
-        return self._stopped.is_set() or self._closed.is_set() or task not in self._wanted
+        return self._stopped.is_set() or self._closed.is_set() or task not in self._requested
