@@ -25,15 +25,13 @@ from dataclasses import replace
 from PIL import Image
 
 def rests(explorer):
-    with explorer._editing:  # a change that is being made has been asked for by now
-        pass
     return explorer.wait(100)
 
 def expected(explorer, index, side={SIDE}):
     assert rests(explorer)
-    grid = explorer._grid
+    grid = explorer.gallery.tiles
     tile, corner = grid.grid.tile, grid.grid.corner(index - grid.shown.start)
-    frame = explorer.pfv.render(explorer.scene.settings, only=[index])
+    frame = explorer.pfv.render(explorer.gallery.view_state.settings, only=[index])
     one = Image.fromarray(frame.composite()[0]).resize(tile[::-1], 3)
     means = np.asarray(one.resize((side, side), Image.Resampling.BOX)).ravel().tolist()
     print(json.dumps([*corner, tile[1], tile[0], means]))
@@ -127,7 +125,7 @@ class ExplorerPage:
     def leave(self) -> None:
         """Take the pointer away from the gallery, and wait until its marks are gone."""
         self.page.page.mouse.move(1, 1)
-        self.wait_until("explorer._scene.hover", "None")
+        self.wait_until("explorer.gallery.view_state.hover", "None")
         assert self.run("print(rests(explorer))") == "True"
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
@@ -182,8 +180,6 @@ told.add_class("test-settled")
 def settle(_):
     def job():
         for one in ({", ".join(names)},):
-            with one._editing:
-                pass
             one.wait()
         probe.ask()
         while not probe.answered:

@@ -93,7 +93,7 @@ if "probe" not in globals():
     import io
     from ipycanvas import Canvas
     from PIL import Image
-    from pfv_widgets.widgets.browser.canvas_commands import Pen
+    from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 
     class Probe:
         def __init__(self):
@@ -101,9 +101,9 @@ if "probe" not in globals():
 
         def ask(self):
             self.number += 1
-            pen = Pen(self.canvas)
-            pen.fill(f"#{self.number:06x}", (0, 0, 1, 1))
-            pen.send()
+            commands = CanvasCommands(self.canvas)
+            commands.fill(f"#{self.number:06x}", (0, 0, 1, 1))
+            commands.send()
 
         @property
         def answered(self):

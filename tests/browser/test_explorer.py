@@ -83,7 +83,7 @@ def test_heat_and_class_weights_are_painted_exactly(demo: ExplorerPage) -> None:
 def painted_pixels(demo: ExplorerPage, index: int) -> np.ndarray:
     """What the engine paints, at half the size of a tile; enlarged as in the browser."""
     code = f"""
-size = tuple(side // 2 for side in explorer._grid.grid.tile)
+size = tuple(side // 2 for side in explorer.gallery.tiles.grid.tile)
 heat = explorer.pfv.render(explorer.settings, size=size).heatmaps[{index}]
 one = Image.fromarray((heat * 255).round().byte().numpy())
 print(one.resize(({TILE}, {TILE}), Image.Resampling.BILINEAR).tobytes().hex())
@@ -191,16 +191,19 @@ def test_views_are_put_together_in_the_browser_and_the_divider_is_dragged(
 def test_zoom_walks_the_batch_and_comes_back(demo: ExplorerPage) -> None:
     before = demo.settled()
     demo.double_click(300, 60)
-    demo.wait_until("(explorer._scene.page.columns, explorer._scene.page.first)", "(1, 1)")
+    demo.wait_until(
+        "(explorer.gallery.view_state.page.columns, explorer.gallery.view_state.page.first)",
+        "(1, 1)",
+    )
     demo.wait_for_frame(1, tolerance=16)
     assert demo.run("print(explorer.settings.pins)") == "()"
     demo.gallery.press("ArrowRight")
-    demo.wait_until("explorer._scene.page.first", "2")
+    demo.wait_until("explorer.gallery.view_state.page.first", "2")
     demo.wait_for_frame(2, tolerance=16)
-    heat = int(demo.run("print(explorer._painter.frame.heatmaps.shape[2])"))
+    heat = int(demo.run("print(explorer.gallery.render_loop.frame.heatmaps.shape[2])"))
     assert heat >= 400, "the zoomed picture is no finer than a tile"
     demo.gallery.press("Escape")
-    demo.wait_until("explorer._scene.page.columns", "4")
+    demo.wait_until("explorer.gallery.view_state.page.columns", "4")
     demo.gallery.press("Escape")
     demo.leave()
     demo.wait_for_frame(0, 15)
@@ -210,8 +213,8 @@ def test_zoom_walks_the_batch_and_comes_back(demo: ExplorerPage) -> None:
 def test_brushed_places_stay_and_the_others_fade(demo: ExplorerPage) -> None:
     before = demo.settled()
     demo.drag((300, 60), (400, 160))
-    demo.wait_until("explorer._scene.selection is not None", "True")
-    mask = "explorer._scene.selection.mask"
+    demo.wait_until("explorer.gallery.view_state.selection is not None", "True")
+    mask = "explorer.gallery.view_state.selection.mask"
     demo.wait_until(f"{mask}.any(axis=(1, 2)).nonzero()[0].tolist()", "[1]")
     demo.leave()
     after = demo.settled()
@@ -219,7 +222,7 @@ def test_brushed_places_stay_and_the_others_fade(demo: ExplorerPage) -> None:
     assert changed_part(before[inside], after[inside]) < 0.1
     assert after[:TILE, :TILE, :3].std() < 0.7 * before[:TILE, :TILE, :3].std()
     demo.gallery.press("Escape")
-    demo.wait_until("explorer._scene.selection", "None")
+    demo.wait_until("explorer.gallery.view_state.selection", "None")
     assert changed_part(before, demo.settled()) < 0.02
 
 

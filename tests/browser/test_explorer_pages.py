@@ -41,18 +41,18 @@ def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPa
     mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"], steps=6)
     mouse.up()
     expect(words).to_be_visible()
-    demo.wait_until("explorer._pages.components.cloud.canvas._start", "None")  # the button is up
-    demo.wait_until("explorer._scene.selection is not None", "True")
-    count = int(demo.run("print(int(explorer._scene.selection.mask.sum()))"))
+    demo.wait_until("explorer._pages.components.scatter.plot._start", "None")  # the button is up
+    demo.wait_until("explorer.gallery.view_state.selection is not None", "True")
+    count = int(demo.run("print(int(explorer.gallery.view_state.selection.mask.sum()))"))
     expect(words).to_contain_text(f"{count} of 4096")
     assert 0 < count < 4096
     assert differing(before, demo.settled()) > 0.2
 
     demo.gallery.press("Escape")
-    demo.wait_until("explorer._scene.selection", "None")
+    demo.wait_until("explorer.gallery.view_state.selection", "None")
     demo.drag((300, 60), (400, 160))
-    demo.wait_until("explorer._scene.selection is not None", "True")
-    count = int(demo.run("print(int(explorer._scene.selection.mask.sum()))"))
+    demo.wait_until("explorer.gallery.view_state.selection is not None", "True")
+    count = int(demo.run("print(int(explorer.gallery.view_state.selection.mask.sum()))"))
     expect(words).to_contain_text(f"{count} of 4096 places selected, in 1 of 16 images.")
 
 

@@ -23,14 +23,14 @@ OpenLab = Callable[[list[str]], LabPage]
 
 DEMO = [HELPERS, "explorer = pw.demo(4)\nexplorer"]
 NO_SCRIPT = """
-from pfv_widgets.widgets.browser.page_script import InPage
-InPage._esm = "export default { render() {} }"
+from pfv_widgets.widgets.browser.gallery_script import GalleryScript
+GalleryScript._esm = "export default { render() {} }"
 """
 # What a picture shows while a hand moves stays: no fine one follows.
 ONLY_QUICK = """
-explorer._painter._gains = lambda scene: False
+explorer.gallery.render_loop._gains = lambda state: False
 explorer.settings = replace(explorer.settings, sigma=2.0)
-print(rests(explorer), explorer._grid.rough)
+print(rests(explorer), explorer.gallery.tiles.rough)
 """
 # Counts the pictures that the page loads as files from now on.
 COUNT_LOADS = """() => {
@@ -45,7 +45,8 @@ explorer.settings = replace(
     explorer.settings, images=(1.0, 0.0, 1.0, 1.0, 1.0), pins=((0, 0.3, 0.6), (4, 0.9, 0.1)),
     similarity=False, sigma=2.5,
 )
-explorer.go(lambda scene: replace(scene, cursor=3, brush=(Spot(2, 0.2, 0.1), Spot(2, 0.7, 0.9))))
+brush = Spot(2, 0.2, 0.1), Spot(2, 0.7, 0.9)
+explorer.gallery.go(lambda state: replace(state, cursor=3, brush=brush))
 """
 # Notes each height that the gallery takes.
 SIZES = """canvas => {
@@ -75,7 +76,7 @@ SAMPLED = """async (handle, [key, times, x, y]) => {
 def explorer(lab: OpenLab) -> ExplorerPage:
     explorer = ExplorerPage(lab(DEMO))
     explorer.wait_for_frame()
-    explorer.wait_until("explorer._grid.near", "True")  # the script is there
+    explorer.wait_until("explorer.gallery.tiles.near", "True")  # the script is there
     return explorer
 
 
@@ -117,9 +118,9 @@ def wait_for_pixels(explorer: ExplorerPage, wanted: npt.NDArray[np.int16]) -> No
 def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: bool) -> None:
     explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(5)\nexplorer"]))
     explorer.wait_for_frame()
-    explorer.wait_until("explorer._grid.near", "True")
+    explorer.wait_until("explorer.gallery.tiles.near", "True")
     if quick:
-        explorer.run("explorer._painter._gains = lambda scene: False")
+        explorer.run("explorer.gallery.render_loop._gains = lambda state: False")
     explorer.run(MARKS)
     looks = {view: painted(explorer, view=view) for view in VIEWS}
     split = painted(explorer, view="split", split=1.0)
@@ -144,7 +145,7 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
 
 def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
     painted(explorer, view="split", split=0.8)
-    explorer.run("x, y, w, h = explorer._grid.grid.box(0)")
+    explorer.run("x, y, w, h = explorer.gallery.tiles.grid.box(0)")
     left, top, width, height = json.loads(explorer.run("print([int(i) for i in (x, y, w, h)])"))
     start, end = (left + width // 4, top + height // 2), (left + width // 2, top + height // 3)
     wanted = painted(explorer, split=round(0.25 + (end[0] - start[0]) / width, 2))
@@ -158,7 +159,7 @@ def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
         explorer.page.page.wait_for_timeout(1500)
         assert np.abs(explorer.pixels() - wanted).max() <= 2  # it does not jump back
     explorer.wait_until("explorer.settings.split", "0.5")
-    explorer.run("explorer._gallery.unpin(None)")
+    explorer.run("explorer.gallery.unpin(None)")
     explorer.page.page.mouse.move(1, 1)
     painted(explorer, similarity=False)
     assert np.abs(explorer.settled() - wanted).max() <= 2
@@ -167,7 +168,9 @@ def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
 
 def test_what_the_kernel_takes_back_is_shown_at_once(explorer: ExplorerPage) -> None:
     before = painted(explorer, view="split", split=0.2)
-    left, top, width, height = json.loads(explorer.run("print([*explorer._grid.grid.box(0)])"))
+    left, top, width, height = json.loads(
+        explorer.run("print([*explorer.gallery.tiles.grid.box(0)])")
+    )
     for undone in range(2):
         explorer.drag((left + width // 3, top + 20), (left + 2 * width // 3, top + height // 2))
         explorer.wait_until("abs(explorer.settings.split - 0.66) < 0.02", "True")
@@ -264,10 +267,10 @@ def test_uncompressed_pictures_are_drawn_as_they_are(explorer: ExplorerPage) -> 
 def test_uncompressed_pictures_need_no_script(lab: OpenLab) -> None:
     explorer = ExplorerPage(lab([HELPERS, NO_SCRIPT, "explorer = pw.demo(4)\nexplorer"]))
     explorer.wait_for_frame()
-    assert explorer.run("print(explorer._grid.near)") == "False"
+    assert explorer.run("print(explorer.gallery.tiles.near)") == "False"
     explorer.settled()
     explorer.page.page.evaluate(COUNT_LOADS)
-    explorer.run("explorer._grid.near = True")
+    explorer.run("explorer.gallery.tiles.near = True")
     assert explorer.run(ONLY_QUICK) == "True True"
     explorer.wait_for_frame(0, 1, 2, 3)
     assert explorer.page.page.evaluate("window.loads") == 1

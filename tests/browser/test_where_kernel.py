@@ -204,4 +204,4 @@ def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
     unseen = "gone = pw.demo(4)\ngone.wait(20)\ngone.close()"
     explorer = ExplorerPage(lab([HELPERS, unseen, "explorer = pw.demo(4)\nexplorer"]))
     explorer.wait_for_frame()
-    explorer.wait_until("gone._grid.surface.canvas.comm is None", "True")
+    explorer.wait_until("gone.gallery.tiles.canvas.displayed.comm is None", "True")

@@ -21,32 +21,32 @@ def words(markup: str) -> str:
 def status(explorer: PFVExplorer) -> str:
     """The words of the status line, once nothing is being painted."""
     assert explorer.wait(60)
-    return words(explorer._gallery.status.value).removeprefix("● ")
+    return words(explorer.gallery.status.value).removeprefix("● ")
 
 
 def is_error(explorer: PFVExplorer) -> bool:
     assert explorer.wait(60)
-    return 'role="alert"' in explorer._gallery.status.value
+    return 'role="alert"' in explorer.gallery.status.value
 
 
 def hint(explorer: PFVExplorer) -> str:
     """The words about what is pointed at."""
     assert explorer.wait(60)
-    return words(explorer._gallery.hint.value)
+    return words(explorer.gallery.hint.value)
 
 
 def tile(recorded: RecordedPage, explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
     """Pixels of the tile of an image on the page, once nothing is being painted."""
     assert explorer.wait(60)
-    grid = explorer._grid.grid
-    left, top = grid.corner(index - explorer._grid.shown.start)
-    picture = recorded.picture(explorer._grid.canvas)
+    grid = explorer.gallery.tiles.grid
+    left, top = grid.corner(index - explorer.gallery.tiles.shown.start)
+    picture = recorded.picture(explorer.gallery.tiles.widget)
     return picture[top : top + grid.tile[0], left : left + grid.tile[1]]
 
 
 def expected(explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
     """Pixels of a tile as the engine composes it, at the size of the tile."""
-    size = explorer._grid.grid.tile[::-1]
+    size = explorer.gallery.tiles.grid.tile[::-1]
     one = Image.fromarray(explorer.frame.composite()[index])
     return np.asarray(one.resize(size, Image.Resampling.BICUBIC), np.float32)
 
@@ -56,7 +56,7 @@ def shows_its_frame(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
     weights = explorer.frame.weights
     differences = [
         np.abs(tile(recorded, explorer, index) - expected(explorer, index)).mean()
-        for index in explorer._grid.shown
+        for index in explorer.gallery.tiles.shown
         if weights[index] > 0
     ]
     return bool(max(differences) < 5)
@@ -69,29 +69,31 @@ def pictures_sent(recorded: RecordedPage, explorer: PFVExplorer) -> int:
 
 def drawn(recorded: RecordedPage, explorer: PFVExplorer) -> list[Drawing]:
     """The messages that drew on the gallery: other canvases are the business of others."""
-    name = f"IPY_MODEL_{explorer._grid.canvas.model_id}"
+    name = f"IPY_MODEL_{explorer.gallery.tiles.widget.model_id}"
     return [one for one in recorded.drawings if ("switchCanvas", [name]) in one.commands]
 
 
 def spot(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> dict[str, float]:
     """Where a point of an image is on the canvas, in the first of its pictures."""
-    place = index - explorer._grid.shown.start
-    left, top, width, height = explorer._grid.grid.panes(place, explorer._grid.look.view)[0]
+    place = index - explorer.gallery.tiles.shown.start
+    left, top, width, height = explorer.gallery.tiles.grid.panes(
+        place, explorer.gallery.tiles.look.view
+    )[0]
     return {"x": left + x * width, "y": top + y * height}
 
 
 def click(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> None:
     """Press and let go, long after the last click."""
-    explorer._gallery.pointer._clicked = (float("-inf"), -1)
+    explorer.gallery.interaction.gestures._clicked = (float("-inf"), -1)
     for event in ("mouse_down", "mouse_up"):
-        happen(explorer._grid.canvas, event, **spot(explorer, index, x, y))
+        happen(explorer.gallery.tiles.widget, event, **spot(explorer, index, x, y))
 
 
 def drag(
     explorer: PFVExplorer, index: int, start: tuple[float, float], end: tuple[float, float]
 ) -> None:
     """Press, move in steps, and let go, within an image."""
-    canvas = explorer._grid.canvas
+    canvas = explorer.gallery.tiles.widget
     happen(canvas, "mouse_down", **spot(explorer, index, *start))
     for share in (0.25, 0.5, 0.75, 1.0):
         x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
@@ -100,7 +102,7 @@ def drag(
 
 
 def hover(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> None:
-    happen(explorer._grid.canvas, "mouse_move", **spot(explorer, index, x, y))
+    happen(explorer.gallery.tiles.widget, "mouse_move", **spot(explorer, index, x, y))
 
 
 def press(explorer: PFVExplorer, *keys: str) -> None:
@@ -108,7 +110,7 @@ def press(explorer: PFVExplorer, *keys: str) -> None:
     for key in keys:
         *held, name = key.split("+") if len(key) > 1 else [key]
         modifiers = {f"{one}_key": one in held for one in ("shift", "ctrl", "meta")}
-        happen(explorer._grid.canvas, "key_down", key=name, **modifiers)
+        happen(explorer.gallery.tiles.widget, "key_down", key=name, **modifiers)
 
 
 def press_button(button: object) -> None:

@@ -92,8 +92,8 @@ class RecordedPage:
             assert file, "an empty picture stops every canvas of the page"
             raster.put(Image.open(io.BytesIO(file)), arguments[0], arguments[1])
         elif name == "drawImage":
-            store = self._canvases[arguments[0].removeprefix("IPY_MODEL_")]
-            raster.image(store.pixels, *arguments[1:5])
+            buffer = self._canvases[arguments[0].removeprefix("IPY_MODEL_")]
+            raster.image(buffer.pixels, *arguments[1:5])
         else:
             raster.play(name, arguments)
 
@@ -119,3 +119,8 @@ def move(control: Any, **state: Any) -> None:
 def happen(canvas: Canvas, event: str, **content: Any) -> None:
     """Let an event of the mouse or the keyboard come from the page."""
     canvas._handle_frontend_event(canvas, {"event": event, **content}, [])
+
+
+def message(widget: Any, **content: Any) -> None:
+    """Let a message of a script come from the page."""
+    widget._handle_custom_msg(content, [])

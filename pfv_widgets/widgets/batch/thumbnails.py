@@ -11,8 +11,8 @@ import numpy as np
 
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.widgets.batch.thumbnail_layout import BAR, TRACK, WIDTH, Sheet
-from pfv_widgets.widgets.browser.canvas import Surface
-from pfv_widgets.widgets.browser.canvas_commands import FADE, Pen
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
+from pfv_widgets.widgets.browser.canvas_commands import FADE, CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.toolkit.geometry import Box
 
@@ -53,9 +53,9 @@ class Thumbnails:
         on_point: Callable[[int | None], None] = lambda _: None,
     ) -> None:
         self.sheet = Sheet.of(len(pixels))
-        self.surface = Surface("thumbnails", (self.sheet.seen, WIDTH), stores=1)
-        self.surface.resize(self.sheet.size, self.surface.stores[0])
-        self.widget = self.surface.canvas
+        self.canvas = LayeredCanvas("thumbnails", (self.sheet.seen, WIDTH), buffers=1)
+        self.canvas.resize(self.sheet.size, self.canvas.buffers[0])
+        self.widget = self.canvas.displayed
         self.widget.layout.width, self.widget.layout.max_width = "100%", f"{WIDTH // 2}px"
         self._photos = encode(self.sheet.picture(pixels))
         self._on_change, self._on_gesture, self._on_point = on_change, on_gesture, on_point
@@ -70,10 +70,10 @@ class Thumbnails:
         self._pointed: int | None = None
         self._stroke: _Stroke | None = None
         self._gripped = False
-        self.surface.on_ready(self.repaint)
-        self.surface.on_pointer(down=self._down, move=self._moved, up=self._up, out=self._left)
-        self.surface.on_key(self._pressed)
-        self.surface.on_wheel(lambda _, down: self._wheel(2 * down))
+        self.canvas.on_ready(self.repaint)
+        self.canvas.on_pointer(down=self._down, move=self._moved, up=self._up, out=self._left)
+        self.canvas.on_key(self._pressed)
+        self.canvas.on_wheel(lambda _, down: self._wheel(2 * down))
         self.repaint()
 
     def show(self, weights: Weights) -> None:
@@ -98,57 +98,57 @@ class Thumbnails:
         """Remove the thumbnails from every page."""
         with self._lock:
             self._closed = True
-            self.surface.close()
+            self.canvas.close()
 
     def _paint(self, *, photos: bool = False) -> None:
         if self._closed:  # a page that draws on a canvas which is gone draws no more
             return
-        pen = self.surface.pen()
+        commands = self.canvas.commands()
         if photos:
-            pen.on(self.surface.stores[0])
-            pen.put(self._photos)
-            pen.on(self.surface.canvas)
-        self._draw(pen)
-        pen.send()
+            commands.on(self.canvas.buffers[0])
+            commands.put(self._photos)
+            commands.on(self.canvas.displayed)
+        self._draw(commands)
+        commands.send()
 
-    def _draw(self, pen: Pen) -> None:
-        sheet, store = self.sheet, self.surface.stores[0]
+    def _draw(self, commands: CanvasCommands) -> None:
+        sheet, buffer = self.sheet, self.canvas.buffers[0]
         top = round(self._top)
         first = top // sheet.row * sheet.columns
         last = (top + sheet.seen) // sheet.row * sheet.columns + sheet.columns
         tiles = {index: self._tile(index) for index in range(first, min(last, sheet.number))}
-        pen.clear()
-        with pen.inside(tiles.values()):
-            pen.image(store, (0, -top, store.width, store.height))
-        pen.alpha(FADE[1])
-        pen.fill(FADE[0], *(tile for index, tile in tiles.items() if not self._weights[index]))
-        self._draw_bars(pen, tiles)
-        self._draw_marks(pen, tiles)
+        commands.clear()
+        with commands.inside(tiles.values()):
+            commands.image(buffer, (0, -top, buffer.width, buffer.height))
+        commands.alpha(FADE[1])
+        commands.fill(FADE[0], *(tile for index, tile in tiles.items() if not self._weights[index]))
+        self._draw_bars(commands, tiles)
+        self._draw_marks(commands, tiles)
         if sheet.furthest:
-            pen.alpha(0.5)
-            pen.fill(_GREY, self._handle(top))
-        pen.alpha(1)
+            commands.alpha(0.5)
+            commands.fill(_GREY, self._handle(top))
+        commands.alpha(1)
 
-    def _draw_bars(self, pen: Pen, tiles: dict[int, Box]) -> None:
+    def _draw_bars(self, commands: CanvasCommands, tiles: dict[int, Box]) -> None:
         side, shares = self.sheet.side, self._shares()
         bars = {i: (left, top + side + 4, side, BAR) for i, (left, top, _, _) in tiles.items()}
-        pen.alpha(0.3)
-        pen.fill(_GREY, *bars.values())
-        pen.alpha(1)
-        pen.fill(
+        commands.alpha(0.3)
+        commands.fill(_GREY, *bars.values())
+        commands.alpha(1)
+        commands.fill(
             _BLUE if self._angles is None else _ORANGE,
             *((x, y, round(side * shares[i]), h) for i, (x, y, _, h) in bars.items() if shares[i]),
         )
 
-    def _draw_marks(self, pen: Pen, tiles: dict[int, Box]) -> None:
+    def _draw_marks(self, commands: CanvasCommands, tiles: dict[int, Box]) -> None:
         shares = self._shares()
         if self._angles is not None and max(shares) > 0:
             most = shares.index(max(shares))
             if most in tiles:
-                pen.stroke(_ORANGE, 6, tiles[most])
+                commands.stroke(_ORANGE, 6, tiles[most])
         if self._by_key and self._cursor in tiles:
-            pen.stroke("#ffffff", 8, tiles[self._cursor])
-            pen.stroke(_BLUE, 5, tiles[self._cursor])
+            commands.stroke("#ffffff", 8, tiles[self._cursor])
+            commands.stroke(_BLUE, 5, tiles[self._cursor])
 
     def _shares(self) -> list[float]:
         """How full each bar is, from 0 to 1."""

@@ -1,4 +1,4 @@
-"""A canvas on the page, with stores that the browser keeps: this and the pen know ipycanvas."""
+"""A displayed canvas with buffers that the browser keeps undisplayed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipycanvas import Canvas
 from IPython.core.getipython import get_ipython
 from PIL import Image
 
-from pfv_widgets.widgets.browser.canvas_commands import Pen, sending
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands, sending
 
 Pointer = Callable[[float, float], None]
 
@@ -18,13 +18,13 @@ STILL = 8.0  # pixels of the canvas that a click may slip before it is a drag
 
 
 class _Shown(Canvas):
-    """The displayed canvas of a surface: whoever closes it closes the surface."""
+    """The displayed canvas of a canvas: whoever closes it closes the canvas."""
 
     leave: Callable[[], None]
 
 
-class Surface:
-    """A canvas that a person sees and points at, with stores of pictures behind it.
+class LayeredCanvas:
+    """A canvas that a person sees and points at, with buffers of pictures behind it.
 
     Parameters
     ----------
@@ -32,38 +32,38 @@ class Surface:
         What it is, one of :data:`page_script.PICTURES`, which names it for screen readers.
     size
         Height and width in pixels of the canvas.
-    stores
+    buffers
         Number of undisplayed canvases.
     """
 
-    def __init__(self, kind: str, size: tuple[int, int], stores: int = 0) -> None:
-        self.canvas = _Shown(width=size[1], height=size[0])
-        self.canvas.leave = self.close
-        self.canvas.add_class(f"pfv-{kind}")
-        self.stores = tuple(Canvas(width=size[1], height=size[0]) for _ in range(stores))
+    def __init__(self, kind: str, size: tuple[int, int], buffers: int = 0) -> None:
+        self.displayed = _Shown(width=size[1], height=size[0])
+        self.displayed.leave = self.close
+        self.displayed.add_class(f"pfv-{kind}")
+        self.buffers = tuple(Canvas(width=size[1], height=size[0]) for _ in range(buffers))
         self._closed = False
         self._heard: list[tuple[Callable[..., None], Callable[..., None]]] = []
         self._ready: list[Callable[[], None]] = []
-        for canvas in (self.canvas, *self.stores):
+        for canvas in (self.displayed, *self.buffers):
             canvas.on_client_ready(self._is_ready)
         self._in_kernel = getattr(get_ipython(), "kernel", None) is not None
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the canvas."""
-        return self.canvas.height, self.canvas.width
+        return self.displayed.height, self.displayed.width
 
     def resize(self, size: tuple[int, int], canvas: Canvas | None = None) -> None:
-        """Give the displayed canvas, or a store, another size; it is blank afterwards."""
-        canvas = canvas or self.canvas
+        """Give the displayed canvas, or a buffer, another size; it is blank afterwards."""
+        canvas = canvas or self.displayed
         if (canvas.height, canvas.width) != size:
             with canvas.hold_sync():
                 canvas.height, canvas.width = size
 
-    def pen(self) -> Pen:
+    def commands(self) -> CanvasCommands:
         """Begin a message that draws on the displayed canvas, and on others as it says."""
-        rest = self.stores[0] if self.stores else None
-        return Pen(self.canvas, rest, lambda: self._closed)
+        rest = self.buffers[0] if self.buffers else None
+        return CanvasCommands(self.displayed, rest, lambda: self._closed)
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page is ready to draw; it shows nothing yet."""
@@ -82,7 +82,7 @@ class Surface:
         Moves come as often as the page sees them, about 60 a second: whoever takes long about
         one must let the last win.
         """
-        canvas, finger = self.canvas, _Finger()
+        canvas, finger = self.displayed, _Finger()
         for callback, mouse, touch in (
             (down, canvas.on_mouse_down, canvas.on_touch_start),
             (move, canvas.on_mouse_move, canvas.on_touch_move),
@@ -100,12 +100,12 @@ class Surface:
 
         Over a canvas the wheel never scrolls the page.
         """
-        self._hear(self.canvas.on_mouse_wheel, callback)
+        self._hear(self.displayed.on_mouse_wheel, callback)
 
     def on_key(self, callback: Callable[[str, bool, bool], None]) -> None:
         """Call back with the name of a key and whether Shift and Control (or Command) are held."""
         self._hear(
-            self.canvas.on_key_down,
+            self.displayed.on_key_down,
             lambda key, shift, ctrl, meta: callback(key, bool(shift), bool(ctrl or meta)),
         )
 
@@ -124,7 +124,7 @@ class Surface:
         for register, callback in self._heard:
             register(callback, remove=True)
         self._heard.clear()
-        canvases = (self.canvas, *self.stores)
+        canvases = (self.displayed, *self.buffers)
         if self._in_kernel and not sys.is_finalizing():
             for canvas in canvases:
                 self.resize((1, 1), canvas)
@@ -155,9 +155,9 @@ class _Farewell:
         self._last.on_client_ready(self._ask)
 
     def _ask(self) -> None:
-        pen = Pen(self._last)
-        pen.fill("#000000", (0, 0, 1, 1))
-        pen.send()
+        commands = CanvasCommands(self._last)
+        commands.fill("#000000", (0, 0, 1, 1))
+        commands.send()
 
     def _drawn(self, change: dict[str, bytes]) -> None:
         with Image.open(io.BytesIO(change["new"])) as picture:

@@ -19,8 +19,8 @@ FADE = ("#808080", 0.72)  # over an image that is out of the basis, as in Frame.
 sending = threading.RLock()
 
 
-class Pen:
-    """Commands for the canvases of one surface, gathered and sent as one message.
+class CanvasCommands:
+    """Commands for the canvases of one canvas, gathered and sent as one message.
 
     They are written as ipycanvas sends them: its own methods take 20 µs for each, its
     ``hold_canvas`` holds the canvases of the whole process, and its ``put_image_data`` encodes
@@ -60,9 +60,9 @@ class Pen:
             self._commands.append([COMMANDS["putImageData"], [left, top], 1])
             self._files.append(file)
 
-    def image(self, store: Canvas, box: Box) -> None:
-        """Draw all of a store into a box."""
-        self._add("drawImage", f"IPY_MODEL_{store.model_id}", *box)
+    def image(self, buffer: Canvas, box: Box) -> None:
+        """Draw all of a buffer into a box."""
+        self._add("drawImage", f"IPY_MODEL_{buffer.model_id}", *box)
 
     def fill(self, colour: str, *boxes: Box) -> None:
         """Fill boxes with a colour."""

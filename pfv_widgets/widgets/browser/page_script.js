@@ -1,5 +1,4 @@
-// What only the page itself can do for an explorer; page_script.py says what and why, and puts
-// page_script_tiles.js and page_script_drawing.js before it.
+// What only the browser can do for an explorer: page_script.py says what and why.
 
 const call = (element, name) => {
   if (element && name && element.getAttribute("aria-label") !== name)
@@ -124,23 +123,10 @@ const serve = (root, model, signal) => {
   };
   root.addEventListener("keydown", pressed, { signal, capture: true });
 
-  const points = (event) => {
-    if (event.target.matches?.("canvas.pfv-gallery")) galleries[model.get("live").gallery]?.(event);
-  };
-  for (const type of ["mousedown", "mousemove", "mouseup", "mouseout"])
-    root.addEventListener(type, points, { signal });
   root.classList.add("pfv-scripted");
 };
 
-const HERE = ["localhost", "127.0.0.1", "[::1]"];
-
 export default {
-  async initialize({ model }) {
-    const quick = await hasten(model).catch(console.warn);  // without either, all else works
-    const leave = await follow(model).catch(console.warn);
-    model.send({ near: Boolean(quick) && HERE.includes(location.hostname) });  // it hears from here
-    return leave;
-  },
   render({ model, el }) {
     const leaving = new AbortController();
     attached(el, leaving.signal).then(() => {

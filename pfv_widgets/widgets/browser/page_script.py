@@ -1,19 +1,14 @@
-"""What a script in the page does: names, the clipboard, the Tab key, and drawing at once."""
+"""What a script in the browser does for an explorer: names, the clipboard, the Tab key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import ipywidgets as w
 import traitlets
-
-from pfv_widgets.widgets.browser.canvas import STILL, Surface
-from pfv_widgets.widgets.browser.canvas_commands import FADE
-from pfv_widgets.widgets.browser.tile_compositing import PURE
-from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, WHOLE
 
 # Kind of picture → its role for a screen reader, and what it is called. Those that arrow keys
 # work on are applications: a screen reader then leaves the keys to them.
@@ -26,7 +21,7 @@ PICTURES = {
         "application",
         "Batch: arrow keys walk the images, Space takes one out or in",
     ),
-    "cloud": (
+    "scatter": (
         "application",
         "Cloud of feature vectors: X and Y choose the components, Escape clears the selection",
     ),
@@ -38,7 +33,7 @@ PICTURES = {
 _REFUSED = "The browser lets nothing be copied here: click into the text, then Ctrl+A and Ctrl+C."
 
 
-class InPage(anywidget.AnyWidget):
+class PageScript(anywidget.AnyWidget):
     """A script that serves the explorer around it; without it, all else works.
 
     - Names: ipywidgets gives the handles of sliders and pictures none, and calls a button by
@@ -46,77 +41,29 @@ class InPage(anywidget.AnyWidget):
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
     - The Tab key leaves a canvas at once, also while the kernel works.
-    - The gallery follows opacity, view and split at once; the kernel confirms it.
-    - Stores draw an uncompressed picture (:func:`pictures.bitmap`) as they come to it: loading a
-      compressed one takes a page 10 to 20 ms beside its other work. A page of this computer asks
-      for them; through a network the few bytes of a JPEG are there sooner.
 
     Parameters
     ----------
     tell
         Called with a message and its kind when something was copied.
-    stores
-        Canvases that are to draw uncompressed pictures at once.
-    near
-        Called with whether all pages so far do so, and are on this computer, each time that the
-        script of a page begins to hear what it is told.
-    live
-        Controls that the gallery follows without the kernel, see :func:`following`.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
-    _esm = "\n".join(
-        Path(__file__).with_name(name).read_text("utf-8")
-        for name in ("page_script_tiles.js", "page_script_drawing.js", "page_script.js")
-    )
+    _esm = Path(__file__).with_name("page_script.js").read_text("utf-8")
     pictures = traitlets.Dict(PICTURES).tag(sync=True)
-    stores = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    live = traitlets.Dict().tag(sync=True)
 
-    def __init__(
-        self,
-        tell: Callable[[str, str], None],
-        stores: Iterable[w.Widget] = (),
-        near: Callable[[bool], None] = lambda _: None,
-        live: dict[str, Any] | None = None,
-    ) -> None:
-        ids = [store.model_id for store in stores]
-        super().__init__(stores=ids, live=live or {}, layout=w.Layout(display="none"))
-        self._tell, self._near = tell, near
-        self._all_near = True
+    def __init__(self, tell: Callable[[str, str], None]) -> None:
+        super().__init__(layout=w.Layout(display="none"))
+        self._tell = tell
         self.on_msg(self._came)
 
     def _came(self, _: object, content: dict[str, Any], __: object) -> None:
-        if "near" in content:
-            self._all_near = self._all_near and bool(content["near"])
-            self._near(self._all_near)
-        elif not content.get("characters"):
+        if not content.get("characters"):
             self._tell("There is nothing to copy yet.", "warning")
         elif content.get("copied"):
             self._tell(f"Copied {content['characters']} characters.", "ok")
         else:
             self._tell(_REFUSED, "warning")
-
-
-def following(surface: Surface, knobs: Mapping[str, w.Widget]) -> dict[str, Any]:
-    """Say where a script finds what the gallery follows, and what it draws with.
-
-    The stores of ``surface`` are those of :class:`Tiles`.
-    """
-    fixed = {view: alpha for view, alpha in WHOLE.items() if alpha is not None}
-    return {
-        "gallery": surface.canvas.model_id,
-        "knobs": {name: knobs[name].model_id for name in ("opacity", "view", "split")},
-        "views": list(knobs["view"].options),
-        "constants": {
-            "gap": GAP,
-            "panes": PANES,
-            "whole": fixed,
-            "fade": FADE,
-            "pure": PURE,
-            "still": STILL,
-        },
-    }
 
 
 def copy_button() -> w.Button:

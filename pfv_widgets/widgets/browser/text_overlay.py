@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import ipywidgets as w
 
-from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.toolkit.text import safe
 
 WIDTH = 270  # CSS pixels; half of a canvas, so that it is crisp on dense screens
@@ -38,28 +38,28 @@ class Label:
 
 
 class Overlay:
-    """A surface with labels over it; clicks go through them.
+    """A canvas with labels over it; clicks go through them.
 
     Parameters
     ----------
-    surface
+    canvas
         What is labelled; it takes the width that there is, up to half of its own.
     """
 
-    def __init__(self, surface: Surface) -> None:
-        self._surface = surface
-        width = f"{surface.size[1] // 2}px"
-        surface.canvas.layout.width = "100%"
-        surface.canvas.layout.margin = "0"
+    def __init__(self, canvas: LayeredCanvas) -> None:
+        self._canvas = canvas
+        width = f"{canvas.size[1] // 2}px"
+        canvas.displayed.layout.width = "100%"
+        canvas.displayed.layout.margin = "0"
         self._html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
         self.widget = w.VBox(
-            [self._html, surface.canvas],
+            [self._html, canvas.displayed],
             layout=w.Layout(width="100%", max_width=width, margin="0", overflow="visible"),
         )
 
     def show(self, labels: Iterable[Label]) -> None:
         """Replace all labels."""
-        height, width = self._surface.size
+        height, width = self._canvas.size
         lines = "".join(self._line(label, width, height) for label in labels)
         box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{width}/{height}"
         self._html.value = (

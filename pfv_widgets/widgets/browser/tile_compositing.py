@@ -12,7 +12,7 @@ from typing import Any
 
 from ipycanvas import Canvas
 
-from pfv_widgets.widgets.browser.canvas_commands import FADE, Pen
+from pfv_widgets.widgets.browser.canvas_commands import FADE, CanvasCommands
 from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, WHOLE, Box, Grid, Spot
 
 PURE = ("#ff0000", "#00ff00", "#0000ff")  # what is left of a picture in the three of RGB split
@@ -42,7 +42,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles of a page in one look, drawn from stores: photos below, heatmaps above.
+    """The tiles of a page in one look, drawn from buffers: photos below, heatmaps above.
 
     Attributes
     ----------
@@ -51,10 +51,10 @@ class Tiles:
     shown
         Indices of the images.
     stored, wide
-        Where the tiles stand in the stores, and on the canvas; and where on the canvas if they
+        Where the tiles stand in the buffers, and on the canvas; and where on the canvas if they
         are twice as wide.
     photos, heat, large
-        The stores: the photos, the heatmaps, and the heatmaps as large as the photos.
+        The buffers: the photos, the heatmaps, and the heatmaps as large as the photos.
     step
         How many times smaller than the photos the heatmaps are; 0 where there are none yet.
     enlarged
@@ -93,64 +93,68 @@ class Tiles:
             "frame": [[self._place(spot), spot.x, spot.y] for spot in self._frame],
         }
 
-    def draw(self, pen: Pen) -> None:
+    def draw(self, commands: CanvasCommands) -> None:
         """Draw all of it."""
         look = self.look
         if look.view in PANES:
-            self._draw_panes(pen)
+            self._draw_panes(commands)
         else:
-            pen.alpha(1.0)
-            self._draw_whole(pen, self.photos, 1)
+            commands.alpha(1.0)
+            self._draw_whole(commands, self.photos, 1)
             if self.step:
                 fixed = WHOLE.get(look.view)
-                pen.alpha(look.opacity if fixed is None else fixed)
+                commands.alpha(look.opacity if fixed is None else fixed)
                 best = (self.large, 1) if self.enlarged else (self.heat, self.step)
                 if look.view == "split":
-                    with pen.inside(self._right_parts()):
-                        self._draw_whole(pen, *best)
+                    with commands.inside(self._right_parts()):
+                        self._draw_whole(commands, *best)
                 else:
-                    self._draw_whole(pen, *best)
+                    self._draw_whole(commands, *best)
             if gaps := self.grid.gaps():  # what the photos and heatmaps spilled over
-                pen.clear(*gaps)
-        self._mark(pen)
+                commands.clear(*gaps)
+        self._mark(commands)
 
-    def enlarge(self, pen: Pen) -> None:
-        """Draw the heatmaps into the third store, as large as the photos."""
-        pen.on(self.large)
-        self._draw_whole(pen, self.heat, self.step, GAP // 2)
+    def enlarge(self, commands: CanvasCommands) -> None:
+        """Draw the heatmaps into the third buffer, as large as the photos."""
+        commands.on(self.large)
+        self._draw_whole(commands, self.heat, self.step, GAP // 2)
 
-    def _draw_whole(self, pen: Pen, store: Canvas, step: int, left: int = 0) -> None:
-        """Draw a store whose cells are 1/step of a tile with half a gap around it."""
+    def _draw_whole(
+        self, commands: CanvasCommands, buffer: Canvas, step: int, left: int = 0
+    ) -> None:
+        """Draw a buffer whose cells are 1/step of a tile with half a gap around it."""
         at = left - GAP // step // 2 * step
-        pen.image(store, (at, at, store.width * step, store.height * step))
+        commands.image(buffer, (at, at, buffer.width * step, buffer.height * step))
 
-    def _draw_panes(self, pen: Pen) -> None:
+    def _draw_panes(self, commands: CanvasCommands) -> None:
         """Draw every image several times: beside itself, or with its colours apart."""
         heat, apart = bool(self.step), self.look.view == "rgb split"
-        pen.clear()
+        commands.clear()
         for place in range(self.grid.number):
             first, *others = self.grid.panes(place, self.look.view)
-            pen.alpha(1.0)
+            commands.alpha(1.0)
             if heat and apart:
-                self._draw_one(pen, self.heat, self.step, place, first)
+                self._draw_one(commands, self.heat, self.step, place, first)
             else:
-                self._draw_one(pen, self.photos, 1, place, first)
+                self._draw_one(commands, self.photos, 1, place, first)
             for colour, box in zip(PURE, others, strict=False) if heat else ():
-                self._draw_one(pen, self.heat, self.step, place, box)
+                self._draw_one(commands, self.heat, self.step, place, box)
                 if apart:
-                    pen.blend("multiply")
-                    pen.fill(colour, box)
-                    pen.blend("source-over")
+                    commands.blend("multiply")
+                    commands.fill(colour, box)
+                    commands.blend("source-over")
 
-    def _draw_one(self, pen: Pen, store: Canvas, step: int, place: int, box: Box) -> None:
-        """Draw one tile of a store into a box of any size."""
+    def _draw_one(
+        self, commands: CanvasCommands, buffer: Canvas, step: int, place: int, box: Box
+    ) -> None:
+        """Draw one tile of a buffer into a box of any size."""
         left, top, width, height = box
         half = GAP // step // 2 * step
         x, y = (side + half for side in self.stored.corner(place))
         across, down = width / self.stored.tile[1], height / self.stored.tile[0]
-        size = store.width * step * across, store.height * step * down
-        with pen.inside([box]):
-            pen.image(store, (left - x * across, top - y * down, *size))
+        size = buffer.width * step * across, buffer.height * step * down
+        with commands.inside([box]):
+            commands.image(buffer, (left - x * across, top - y * down, *size))
 
     def _right_parts(self) -> list[Box]:
         """Return what the divider of the split view leaves to the heatmaps."""
@@ -187,33 +191,33 @@ class Tiles:
     def _place(self, spot: Spot) -> int:
         return spot.image - self.shown.start
 
-    def _mark(self, pen: Pen) -> None:
-        pen.alpha(FADE[1])
-        pen.fill(FADE[0], *map(self.grid.box, self._out))
-        pen.alpha(1.0)
+    def _mark(self, commands: CanvasCommands) -> None:
+        commands.alpha(FADE[1])
+        commands.fill(FADE[0], *map(self.grid.box, self._out))
+        commands.alpha(1.0)
         if self.look.view == "split":
             for left, top, _, height in self._right_parts():
-                pen.fill("#ffffff", (left - 2, top, 4, height))
+                commands.fill("#ffffff", (left - 2, top, 4, height))
         if self._cursor is not None:
             box = self.grid.box(self._cursor)
             for colour, line in (("#ffffff", 10), ("#1a73e8", 6)):
-                pen.stroke(colour, line, box)
+                commands.stroke(colour, line, box)
         for ring in self._rings:
-            self._ring(pen, ring)
+            self._ring(commands, ring)
         if self._frame:
-            self._brushed(pen, *self._frame)
+            self._brushed(commands, *self._frame)
 
-    def _ring(self, pen: Pen, ring: Ring) -> None:
+    def _ring(self, commands: CanvasCommands, ring: Ring) -> None:
         for left, top, width, height in self.grid.panes(self._place(ring.spot), self.look.view):
             radius = max(7, min(0.07 * min(width, height), 22)) * (1.35 if ring.bold else 1)
             x, y = left + ring.spot.x * width, top + ring.spot.y * height
             line = 6 if ring.bold else 4
-            pen.ring("#000000", line + 3, x, y, radius)
-            pen.ring(ring.colour, line, x, y, radius)
+            commands.ring("#000000", line + 3, x, y, radius)
+            commands.ring(ring.colour, line, x, y, radius)
 
-    def _brushed(self, pen: Pen, one: Spot, other: Spot) -> None:
+    def _brushed(self, commands: CanvasCommands, one: Spot, other: Spot) -> None:
         for left, top, width, height in self.grid.panes(self._place(one), self.look.view):
             x, y = left + one.x * width, top + one.y * height
             box = (x, y, (other.x - one.x) * width, (other.y - one.y) * height)
             for colour, line in (("#000000", 5), ("#ffffff", 3)):
-                pen.stroke(colour, line, box)
+                commands.stroke(colour, line, box)

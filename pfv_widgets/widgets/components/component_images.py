@@ -15,7 +15,7 @@ from torch import Tensor
 from pfv_widgets.engine.colouring.colour_maps import diverging
 from pfv_widgets.engine.colouring.weighting import enlarge
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scree_plot import GREY, toggled, tones
@@ -107,14 +107,14 @@ class ComponentPictures:
         self._edit = edit
         self._lock = threading.RLock()
         self._cells = Cells(3, (1, 1))
-        self.surface = Surface("components", self._cells.size, stores=1)
-        self._overlay = Overlay(self.surface)
+        self.canvas = LayeredCanvas("components", self._cells.size, buffers=1)
+        self._overlay = Overlay(self.canvas)
         self._settings = Settings()
         self._ratios: tuple[float, ...] = ()
         self._file = b""
         self.widget: w.VBox = self._overlay.widget
-        self.surface.on_pointer(down=self._clicked)
-        self.surface.on_key(lambda key, *_: self.surface.canvas.blur() if key == "Tab" else None)
+        self.canvas.on_pointer(down=self._clicked)
+        self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
 
     def show(self, settings: Settings, ratios: Sequence[float] | None = None) -> None:
         """Say which are painted, and their shares of the variance; no picture is sent."""
@@ -141,8 +141,8 @@ class ComponentPictures:
             moved = cells.size != self._cells.size
             self._cells = cells
             if moved:
-                for canvas in (self.surface.canvas, *self.surface.stores):
-                    self.surface.resize(cells.size, canvas)
+                for canvas in (self.canvas.displayed, *self.canvas.buffers):
+                    self.canvas.resize(cells.size, canvas)
             if moved or file != self._file:
                 self._file = file
                 self._draw(file)
@@ -154,31 +154,31 @@ class ComponentPictures:
 
     def close(self) -> None:
         """Remove it from every page."""
-        self.surface.close()
+        self.canvas.close()
         close_all(self.widget)
 
     def _draw(self, file: bytes | None) -> None:
         if not self._file:
             return
-        store, cells = self.surface.stores[0], self._cells
+        buffer, cells = self.canvas.buffers[0], self._cells
         self._overlay.show(self._label(index) for index in range(cells.number))
-        pen = self.surface.pen()
+        commands = self.canvas.commands()
         if file:
-            pen.on(store)
-            pen.put(file)
-            pen.on(self.surface.canvas)
-        pen.clear()
+            commands.on(buffer)
+            commands.put(file)
+            commands.on(self.canvas.displayed)
+        commands.clear()
         shades = tones(self._settings)
         for opacity, shown in ((1.0, True), (_HIDDEN, False)):
             boxes = [cells.box(i) for i in range(cells.number) if (i in shades) == shown]
-            pen.alpha(opacity)
-            with pen.inside(boxes):
-                pen.image(store, (0, 0, cells.size[1], cells.size[0]))
-        pen.alpha(1)
+            commands.alpha(opacity)
+            with commands.inside(boxes):
+                commands.image(buffer, (0, 0, cells.size[1], cells.size[0]))
+        commands.alpha(1)
         for index in range(cells.number):
             width = 2 * _EDGE if index in shades else 2
-            pen.stroke(shades.get(index, GREY), width, cells.box(index))
-        pen.send()
+            commands.stroke(shades.get(index, GREY), width, cells.box(index))
+        commands.send()
 
     def _label(self, index: int) -> Label:
         left, top, width, height = self._cells.box(index)

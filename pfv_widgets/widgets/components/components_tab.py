@@ -15,12 +15,12 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.components.component_images import ComponentPictures, reach_of
 from pfv_widgets.widgets.components.scatter_canvas import OnHover, OnSelect
-from pfv_widgets.widgets.components.scatter_plot import CloudView
+from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
 from pfv_widgets.widgets.components.scree_plot import Scree
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, close_all
 
-_Part = Scree | ComponentPictures | CloudView
+_Part = Scree | ComponentPictures | ScatterPlot
 _SCREE_HELP = "Bars: share of the variance of each; line: their sum. Click to paint or leave out."
 _PICTURE_HELP = (
     "Scores as they are, one scale for all: blue below zero, pale at zero, orange above."
@@ -52,13 +52,13 @@ class ComponentsTab:
         self._blank: set[_Part] = set()  # a page has appeared that shows nothing of these yet
         self.scree = Scree(edit)
         self.pictures = ComponentPictures(edit)
-        self.cloud = CloudView(self._brushed, on_hover)
+        self.scatter = ScatterPlot(self._brushed, on_hover)
         self._told = on_select
         self._shares = w.HTML(text.hint(_SCREE_HELP), layout=_line_layout(40))
         self._title = w.HTML(text.heading("Each component"))
         self.widget = self._laid_out()
-        for part in (self.scree, self.pictures, self.cloud):
-            part.surface.on_ready(partial(self._page_ready, part))
+        for part in (self.scree, self.pictures, self.scatter):
+            part.canvas.on_ready(partial(self._page_ready, part))
 
     @property
     def visible(self) -> bool:
@@ -71,8 +71,8 @@ class ComponentsTab:
             opens, self._visible = visible and not self._visible, visible
             if opens:
                 self._draw()
-                self.cloud.select(self._selected)
-                self.cloud.canvas.mark(self._marks)
+                self.scatter.select(self._selected)
+                self.scatter.plot.mark(self._marks)
                 for part in self._blank:
                     part.repaint()
                 self._blank.clear()
@@ -108,18 +108,18 @@ class ComponentsTab:
         with self._lock:
             self._selected = selected
             if self._visible:
-                self.cloud.select(selected)
+                self.scatter.select(selected)
 
     def mark(self, places: Iterable[Place]) -> None:
         """Draw rings around places (image, row, column) in the cloud."""
         with self._lock:
             self._marks = tuple(places)
             if self._visible:
-                self.cloud.canvas.mark(self._marks)
+                self.scatter.plot.mark(self._marks)
 
     def repaint(self) -> None:
         """Send everything again, where it is visible: a page that has just appeared is blank."""
-        for part in (self.scree, self.pictures, self.cloud):
+        for part in (self.scree, self.pictures, self.scatter):
             self._page_ready(part)
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class ComponentsTab:
             self._visible, self._frame = False, None
             self.scree.close()
             self.pictures.close()
-            self.cloud.close()
+            self.scatter.close()
             close_all(self.widget)
 
     def _page_ready(self, part: _Part) -> None:
@@ -143,7 +143,7 @@ class ComponentsTab:
         if self._visible and frame is not None:
             self._show_shares(frame)
             self._show_pictures(frame)
-            self.cloud.show(frame.scores, frame.heatmaps)
+            self.scatter.show(frame.scores, frame.heatmaps)
 
     def _show_shares(self, frame: Frame) -> None:
         ratios = frame.basis.explained_variance_ratio.tolist()
@@ -177,7 +177,7 @@ class ComponentsTab:
             self.pictures.widget,
             w.HTML(text.hint(_PICTURE_HELP), layout=_line_layout(40)),
             w.HTML(text.heading("All places")),
-            self.cloud.widget,
+            self.scatter.widget,
         ]
         return w.VBox(parts, layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"))
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Cloud, Mask, Numbers, Place
-from pfv_widgets.widgets.browser.canvas import Surface
-from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.toolkit.geometry import Box
@@ -24,7 +24,7 @@ _MANY = 30_000  # places whose fine dots hide what a stronger compression loses
 _RECENT = 64  # selections that may still be on their way back
 
 
-class CloudCanvas:
+class ScatterCanvas:
     """The cloud on a canvas: brushed, pointed at, marked; nothing else around it.
 
     Parameters
@@ -48,9 +48,9 @@ class CloudCanvas:
         self._hovered: Place | None = None
         self._marks: tuple[Place, ...] = ()
         self._file = b""
-        self.surface = Surface("cloud", (SIZE, SIZE), stores=1)
-        self.surface.on_pointer(down=self._down, move=self._move, up=self._up, out=self._out)
-        self.surface.on_key(self._key)
+        self.canvas = LayeredCanvas("scatter", (SIZE, SIZE), buffers=1)
+        self.canvas.on_pointer(down=self._down, move=self._move, up=self._up, out=self._out)
+        self.canvas.on_key(self._key)
 
     @property
     def selected(self) -> Mask | None:
@@ -125,37 +125,37 @@ class CloudCanvas:
     def _draw(self, file: bytes | None = None) -> None:
         if self._cloud is None:
             return
-        pen, store = self.surface.pen(), self.surface.stores[0]
+        commands, buffer = self.canvas.commands(), self.canvas.buffers[0]
         if file:
-            pen.on(store)
-            pen.put(file)
-            pen.on(self.surface.canvas)
+            commands.on(buffer)
+            commands.put(file)
+            commands.on(self.canvas.displayed)
         everything = 0, 0, SIZE, SIZE
-        pen.alpha(1)
-        pen.fill("#{:02x}{:02x}{:02x}".format(*PAPER), everything)
-        pen.alpha(FADED if self._brush else 1)
-        pen.image(store, everything)
-        pen.alpha(1)
+        commands.alpha(1)
+        commands.fill("#{:02x}{:02x}{:02x}".format(*PAPER), everything)
+        commands.alpha(FADED if self._brush else 1)
+        commands.image(buffer, everything)
+        commands.alpha(1)
         if self._brush:
-            with pen.inside([self._brush]):
-                pen.image(store, everything)
-        self._draw_signs(pen, self._cloud)
-        pen.send()
+            with commands.inside([self._brush]):
+                commands.image(buffer, everything)
+        self._draw_signs(commands, self._cloud)
+        commands.send()
 
-    def _draw_signs(self, pen: Pen, cloud: Cloud) -> None:
+    def _draw_signs(self, commands: CanvasCommands, cloud: Cloud) -> None:
         x, y = cloud.origin
-        pen.alpha(0.25)
-        pen.line("#ffffff", 2, x, 0, x, SIZE)
-        pen.line("#ffffff", 2, 0, y, SIZE, y)
-        pen.alpha(1)
+        commands.alpha(0.25)
+        commands.line("#ffffff", 2, x, 0, x, SIZE)
+        commands.line("#ffffff", 2, 0, y, SIZE, y)
+        commands.alpha(1)
         if self._brush:
-            pen.stroke("#ffffff", 2, self._brush)
+            commands.stroke("#ffffff", 2, self._brush)
         radius = max(9.0, cloud.radius + 5)
         for place in dict.fromkeys((*self._marks, *filter(None, [self._hovered]))):
             point = cloud.at(place)
             if point is not None:
-                pen.ring("#000000", 7, *point, radius)
-                pen.ring("#ffffff", 3, *point, radius)
+                commands.ring("#000000", 7, *point, radius)
+                commands.ring("#ffffff", 3, *point, radius)
 
     def _down(self, x: float, y: float) -> None:
         with self._lock:
@@ -213,7 +213,7 @@ class CloudCanvas:
         if key == "Escape" and self._selected is not None:
             self.clear()
         elif key in ("Escape", "Tab"):  # the canvas swallows the key: the next one goes on
-            self.surface.canvas.blur()
+            self.canvas.displayed.blur()
 
 
 def _same(one: Mask | None, other: Mask | None) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.pipeline.scatter import Cloud, Mask, cloud_of, place_colours
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.components.scatter_canvas import SIZE, CloudCanvas, OnHover, OnSelect
+from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, close_all
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
@@ -23,13 +23,13 @@ _HOW_TO = (
 )
 
 
-class CloudView:
+class ScatterPlot:
     """The cloud with its axes to choose, what is selected in words, and a button to clear.
 
     Parameters
     ----------
     on_select, on_hover
-        As of :class:`CloudCanvas`.
+        As of :class:`ScatterCanvas`.
     """
 
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
@@ -39,9 +39,9 @@ class CloudView:
         self._scores: Tensor | None = None
         self._heatmaps: Tensor | None = None
         self._cloud: Cloud | None = None
-        self.canvas = CloudCanvas(self._brushed, on_hover)
-        self.surface = self.canvas.surface
-        self._overlay = Overlay(self.surface)
+        self.plot = ScatterCanvas(self._brushed, on_hover)
+        self.canvas = self.plot.canvas
+        self._overlay = Overlay(self.canvas)
         self.across, self.up = self._axis("Across", 0), self._axis("Up", 1)
         self.clear = w.Button(
             description="Clear",
@@ -49,8 +49,8 @@ class CloudView:
             disabled=True,
             layout=w.Layout(width="56px", flex="0 0 auto", margin="2px 0 2px auto"),
         )
-        self.surface.on_key(self._step)
-        self.clear.on_click(lambda _: self.canvas.clear())
+        self.canvas.on_key(self._step)
+        self.clear.on_click(lambda _: self.plot.clear())
         self._line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="60px", margin="0"))
         row = w.HBox(
             [self.across, self.up, self.clear], layout=w.Layout(width="100%", margin="0 0 4px")
@@ -72,16 +72,16 @@ class CloudView:
 
     def select(self, selected: Mask | None) -> None:
         """Show which places ``(N, h, w)`` are selected; tells nobody."""
-        self.canvas.select(selected)
+        self.plot.select(selected)
         self._count()
 
     def repaint(self) -> None:
         """Send everything again."""
-        self.canvas.repaint()
+        self.plot.repaint()
 
     def close(self) -> None:
         """Remove it from every page."""
-        self.surface.close()
+        self.canvas.close()
         close_all(self.widget)
 
     def _axis(self, name: str, value: int) -> w.Dropdown:
@@ -142,7 +142,7 @@ class CloudView:
     def _paint(self) -> None:
         if self._cloud is not None and self._heatmaps is not None:
             shape = self._cloud.shape[1:]
-            self.canvas.show(self._cloud, place_colours(self._heatmaps, shape))
+            self.plot.show(self._cloud, place_colours(self._heatmaps, shape))
             self._count()
 
     def _brushed(self, selected: Mask | None) -> None:
@@ -150,7 +150,7 @@ class CloudView:
         self._told(selected)
 
     def _count(self) -> None:
-        selected = self.canvas.selected
+        selected = self.plot.selected
         self.clear.disabled = selected is None
         self._line.value = text.hint(_HOW_TO if selected is None else counted(selected))
 

@@ -12,8 +12,8 @@ import ipywidgets as w
 
 from pfv_widgets.engine.colouring.colour_maps import legend
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.widgets.browser.canvas import Surface
-from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, close_all
 from pfv_widgets.widgets.toolkit.geometry import Box
@@ -66,8 +66,8 @@ class Scree:
         self._showing, self._shown = Showing(), Shown()
         self._ratios: tuple[float, ...] = ()
         self._settings = Settings()
-        self.surface = Surface("scree", (_TOP + _HEIGHT, 2 * WIDTH))
-        self._overlay = Overlay(self.surface)
+        self.canvas = LayeredCanvas("scree", (_TOP + _HEIGHT, 2 * WIDTH))
+        self._overlay = Overlay(self.canvas)
         self.buttons: list[w.ToggleButton] = []
         left = f"{100 * _LEFT / (2 * WIDTH):.2f}%"
         self._row = w.HBox(
@@ -77,8 +77,8 @@ class Scree:
             [self._overlay.widget, self._row],
             layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
         )
-        self.surface.on_pointer(down=self._clicked)
-        self.surface.on_key(lambda key, *_: self.surface.canvas.blur() if key == "Tab" else None)
+        self.canvas.on_pointer(down=self._clicked)
+        self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
 
     def show(self, settings: Settings, ratios: Sequence[float]) -> None:
         """Show explained variance ratios, in [0, 1], with the colours of ``settings``."""
@@ -99,10 +99,10 @@ class Scree:
                 Label(f"{100 * share:g} %", _LEFT - 8, self._y(share) - 13, "right", "opacity:.72")
                 for share in (0, top / 2, top)
             )
-            pen = self.surface.pen()
-            pen.clear()
-            self._draw(pen, top)
-            pen.send()
+            commands = self.canvas.commands()
+            commands.clear()
+            self._draw(commands, top)
+            commands.send()
 
     def bar(self, component: int) -> Box:
         """Box of a bar, in pixels of the canvas."""
@@ -114,34 +114,34 @@ class Scree:
 
     def close(self) -> None:
         """Remove it from every page."""
-        self.surface.close()
+        self.canvas.close()
         for part in (*self.buttons, self.widget):  # not every button is in the row
             close_all(part)
 
-    def _draw(self, pen: Pen, top: float) -> None:
+    def _draw(self, commands: CanvasCommands, top: float) -> None:
         shades = tones(self._settings)
-        pen.alpha(0.35)
+        commands.alpha(0.35)
         for share in (0, top / 2, top):
-            pen.line(GREY, 2, _LEFT, self._y(share) - 1, 2 * WIDTH, self._y(share) - 1)
+            commands.line(GREY, 2, _LEFT, self._y(share) - 1, 2 * WIDTH, self._y(share) - 1)
         for component in range(len(self._ratios)):
             shade = shades.get(component)
-            pen.alpha(1.0 if shade else 0.4)
-            pen.fill(shade or GREY, self.bar(component))
-            pen.alpha(0.8)
-            pen.stroke(GREY, 2, self.bar(component))
-        self._draw_sum(pen)
+            commands.alpha(1.0 if shade else 0.4)
+            commands.fill(shade or GREY, self.bar(component))
+            commands.alpha(0.8)
+            commands.stroke(GREY, 2, self.bar(component))
+        self._draw_sum(commands)
 
-    def _draw_sum(self, pen: Pen) -> None:
-        pen.alpha(1)
+    def _draw_sum(self, commands: CanvasCommands) -> None:
+        commands.alpha(1)
         total, points = 0.0, []
         for component, ratio in enumerate(self._ratios):
             total += ratio
             left, _, wide, _ = self.bar(component)
             points.append((left + wide / 2, self._y(total)))
         for start, end in pairwise(points):
-            pen.line(GREY, 4, *start, *end)
+            commands.line(GREY, 4, *start, *end)
         for x, y in points:
-            pen.disc(GREY, x, y, 6)
+            commands.disc(GREY, x, y, 6)
 
     def _top(self) -> float:
         total = sum(self._ratios)

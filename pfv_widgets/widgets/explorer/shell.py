@@ -15,7 +15,7 @@ from IPython.display import display
 from traitlets import validate
 
 from pfv_widgets.errors import PFVError, PFVValueError, named
-from pfv_widgets.widgets.browser.page_script import InPage
+from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.explorer.observers import observer_of
 from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
 from pfv_widgets.widgets.explorer.still_picture import StillPicture, runs_unattended
@@ -220,7 +220,7 @@ class Shell(w.VBox, Generic[S]):
     def _open(self, body: w.Widget, styles: str = "") -> None:
         """Show the parts, and follow the settings from here on."""
         style = w.HTML(text.STYLE + styles, layout=w.Layout(margin="0"))
-        script = InPage(self.show_message)
+        script = PageScript(self.show_message)
         self.children = [style, self.status_line.widget, body, script]
         self._is_open = True
         self.observe(lambda _: self._changed(), "settings")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from pfv_widgets.errors import named
-from pfv_widgets.widgets.gallery.view_state import Scene
+from pfv_widgets.widgets.gallery.view_state import ViewState
 
 _TO_READ = 4.0  # seconds that a complaint stays where nothing but marks changes
 
@@ -22,15 +22,15 @@ class Complaint:
 
     def __init__(self, tell: Callable[[str, str], None]) -> None:
         self._tell = tell
-        self._made: tuple[str, Scene, float] | None = None  # what, about which scene, when
+        self._made: tuple[str, ViewState, float] | None = None  # what, about which state, when
 
-    def make(self, error: Exception, scene: Scene) -> None:
-        """Tell an error of what was done to a scene."""
-        self._made = named(error), scene, time.monotonic()
+    def make(self, error: Exception, state: ViewState) -> None:
+        """Tell an error of what was done to a state."""
+        self._made = named(error), state, time.monotonic()
         self._tell(named(error), "error")
 
-    def repeat(self, reported: Scene, latest: Scene) -> None:
-        """Tell it again after the report of a scene, if that is no later one than its own."""
+    def repeat(self, reported: ViewState, latest: ViewState) -> None:
+        """Tell it again after the report of a state, if that is no later one than its own."""
         if self._made is None:
             return
         message, about, when = self._made

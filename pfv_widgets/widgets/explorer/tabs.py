@@ -22,8 +22,8 @@ from pfv_widgets.widgets.components.components_tab import ComponentsTab
 from pfv_widgets.widgets.export.animation_section import AnimationSection
 from pfv_widgets.widgets.export.export_tab import CodeSection, ExportTab, PictureSection
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
-from pfv_widgets.widgets.gallery.host import Host
-from pfv_widgets.widgets.gallery.view_state import Scene, Selection
+from pfv_widgets.widgets.gallery.owner import Owner
+from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
@@ -40,12 +40,15 @@ FILE_KINDS = {
 _FAREWELL = 10.0  # seconds that closing waits for the job in work
 
 
-class PagesHost(Host, Protocol):
+class PagesHost(Owner, Protocol):
     """What the pages ask of their explorer besides."""
 
     @property
     def settings(self) -> Settings:
         """What is asked for."""
+
+    def go(self, change: Callable[[ViewState], ViewState], *, quiet: bool = False) -> None:
+        """Change what is looked at; ``quiet`` leaves the controls as they are."""
 
     def tell(self, message: str, kind: str) -> None:
         """Show a message in the status line."""
@@ -81,7 +84,7 @@ class Pages:
 
     def __init__(self, pfv: PFV, host: PagesHost) -> None:
         self._pfv, self._host = pfv, host
-        self._scene: Scene | None = None
+        self._state: ViewState | None = None
         self._frame: Frame | None = None
         self.jobs = Jobs()
         self.batch = BatchTab(pfv.images, host.edit, self._sweep, host.gesture)
@@ -94,40 +97,40 @@ class Pages:
             "Components": self.components.widget,
             "Export": self.export.widget,
         }
-        self.batch.thumbnails.surface.on_key(host.safely(self._pressed))
+        self.batch.thumbnails.canvas.on_key(host.safely(self._pressed))
 
-    def show(self, scene: Scene) -> None:
+    def show(self, state: ViewState) -> None:
         """Set everything to what is asked for, without calling back."""
-        self.batch.show(scene.settings)
-        self.components.show(scene.settings)
-        self.export.show(scene.settings)
+        self.batch.show(state.settings)
+        self.components.show(state.settings)
+        self.export.show(state.settings)
 
     def open(self, title: str) -> None:
         """Draw a page that a person opens; the others rest."""
         self.components.visible = title == "Components"
-        if self._scene is not None and self._frame is not None:
-            self.seen(self._scene, self._frame)
+        if self._state is not None and self._frame is not None:
+            self.seen(self._state, self._frame)
 
-    def seen(self, scene: Scene, frame: Frame) -> None:
+    def seen(self, state: ViewState, frame: Frame) -> None:
         """Read the numbers of a frame that is on the page of the browser."""
-        self._scene, self._frame = scene, frame
+        self._state, self._frame = state, frame
         if not self.components.visible:
             return
         if len(frame) < len(self._pfv.images):
             height, width = frame.scores.shape[2:]
-            frame = self._pfv.render(scene.settings, size=(height, width))
-        self.components.show_frame(frame, _image(scene))
-        self.marked(scene, frame)
+            frame = self._pfv.render(state.settings, size=(height, width))
+        self.components.show_frame(frame, _image(state))
+        self.marked(state, frame)
 
-    def marked(self, scene: Scene, frame: Frame) -> None:
+    def marked(self, state: ViewState, frame: Frame) -> None:
         """Mark in the cloud what is pointed at and selected in the gallery."""
-        spot, selection = scene.hover, scene.selection
+        spot, selection = state.hover, state.selection
         places = []
         if spot is not None:
             places = [(spot.image, *cell_of(spot.x, spot.y, frame.scores.shape))]
         self.components.show_selection(None if selection is None else selection.mask)
         self.components.mark(places)
-        if (index := _image(scene)) is not None:
+        if (index := _image(state)) is not None:
             self.components.show_image(index)
 
     def close(self) -> None:
@@ -139,7 +142,7 @@ class Pages:
 
     def _select(self, mask: np.ndarray | None) -> None:
         selection = None if mask is None else Selection(mask)
-        self._host.go(lambda scene: replace(scene, selection=selection), quiet=True)
+        self._host.go(lambda state: replace(state, selection=selection), quiet=True)
 
     def _point(self, place: tuple[int, int, int] | None) -> None:
         spot = None
@@ -147,7 +150,7 @@ class Pages:
             image, row, column = place
             height, width = self._frame.scores.shape[2:]
             spot = Spot(image, (column + 0.5) / width, (row + 0.5) / height)
-        self._host.go(lambda scene: replace(scene, hover=spot), quiet=True)
+        self._host.go(lambda state: replace(state, hover=spot), quiet=True)
 
     def _pressed(self, key: str, _: bool, ctrl: bool) -> None:
         if ctrl and key in ("z", "y", "Z"):
@@ -187,6 +190,6 @@ class _Actions:
         self.show_message(named(error), "error")
 
 
-def _image(scene: Scene) -> int | None:
+def _image(state: ViewState) -> int | None:
     """Return the image that is looked at most closely."""
-    return scene.cursor if scene.hover is None else scene.hover.image
+    return state.cursor if state.hover is None else state.hover.image

@@ -14,7 +14,7 @@ _NEAR = 40.0  # pixels of the canvas between them
 
 
 @dataclass(frozen=True)
-class Meanings:
+class GestureHandlers:
     """What is called for each gesture.
 
     Attributes
@@ -38,7 +38,7 @@ class Meanings:
     dropped: Callable[[Spot, Spot], None]
 
 
-class Pointer:
+class Gestures:
     """Tells clicks, double clicks and drags apart.
 
     Parameters
@@ -47,7 +47,7 @@ class Pointer:
         Finds the image and the point in it for a point of the canvas.
     size
         Returns width and height of an image on the canvas, in its pixels.
-    meanings
+    handlers
         What is called.
     clock
         Seconds, for double clicks.
@@ -57,10 +57,10 @@ class Pointer:
         self,
         spot: Callable[[float, float], Spot | None],
         size: Callable[[], tuple[float, float]],
-        meanings: Meanings,
+        handlers: GestureHandlers,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spot, self._size, self._meanings, self._clock = spot, size, meanings, clock
+        self._spot, self._size, self._handlers, self._clock = spot, size, handlers, clock
         self._pressed: tuple[float, float, Spot] | None = None
         self._dragging = False
         self._clicked: tuple[float, Spot | None] = (float("-inf"), None)
@@ -74,12 +74,12 @@ class Pointer:
     def move(self, x: float, y: float) -> None:
         """Hover, or drag where the pointer is pressed."""
         if self._pressed is None:
-            self._meanings.hover(self._spot(x, y))
+            self._handlers.hover(self._spot(x, y))
             return
         left, top, start = self._pressed
         self._dragging = self._dragging or max(abs(x - left), abs(y - top)) > STILL
         if self._dragging:
-            self._meanings.drag(start, self._towards(x, y))
+            self._handlers.drag(start, self._towards(x, y))
 
     def up(self, x: float, y: float) -> None:
         """End a drag, or click."""
@@ -89,22 +89,22 @@ class Pointer:
         dragging, self._dragging = self._dragging, False
         self._pressed = None
         if dragging:
-            self._meanings.dropped(start, end)
+            self._handlers.dropped(start, end)
         else:
             self._click(start)
 
     def out(self) -> None:
         """Leave the canvas: a drag ends where it was."""
         if self._pressed is not None and self._dragging:
-            self._meanings.dropped(self._pressed[2], self._last)
+            self._handlers.dropped(self._pressed[2], self._last)
         self._pressed, self._dragging = None, False
-        self._meanings.hover(None)
+        self._handlers.hover(None)
 
     def _click(self, spot: Spot) -> None:
         when, last = self._clicked
         again = self._clock() - when < _TWICE and last is not None and self._near(spot, last)
         try:
-            (self._meanings.double_click if again else self._meanings.click)(spot)
+            (self._handlers.double_click if again else self._handlers.click)(spot)
         finally:  # from here: the second click has waited while the first one was worked on
             self._clicked = (float("-inf"), None) if again else (self._clock(), spot)
 

@@ -1,4 +1,4 @@
-"""From a scene to pixels on the page: quickly while a hand moves, finely once it rests."""
+"""From a state to pixels on the page: quickly while a hand moves, finely once it rests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, named
 from pfv_widgets.widgets.browser.acknowledgement import Acknowledgement
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
-from pfv_widgets.widgets.gallery.tile_canvas import ImageGrid
-from pfv_widgets.widgets.gallery.view_state import Scene, Selection
+from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
+from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
@@ -38,32 +38,32 @@ _LINE = "#ffffff"
 Tell = Callable[[str, str], None]
 
 
-class Painter:
-    """Paints the latest scene in the background; no error ends it, none clears the picture.
+class RenderLoop:
+    """Paints the latest state in the background; no error ends it, none clears the picture.
 
     Parameters
     ----------
     pfv
         What renders.
-    grid
+    tiles
         What shows.
     tell
         Called with a message and its kind, for the status line.
     seen
-        Called with the scene and its frame when the page has drawn it, and no newer one waits.
+        Called with the state and its frame when the page has drawn it, and no newer one waits.
     pointed
-        Called with the scene and the frame at once, for what the pointer reads.
+        Called with the state and the frame at once, for what the pointer reads.
     """
 
     def __init__(
         self,
         pfv: PFV,
-        grid: ImageGrid,
+        tiles: TileCanvas,
         tell: Tell,
-        seen: Callable[[Scene, Frame], None],
-        pointed: Callable[[Scene, Frame], None],
+        seen: Callable[[ViewState, Frame], None],
+        pointed: Callable[[ViewState, Frame], None],
     ) -> None:
-        self._pfv, self._grid, self._tell = pfv, grid, tell
+        self._pfv, self._tiles, self._tell = pfv, tiles, tell
         self._seen, self._pointed = seen, pointed
         self._acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work)
@@ -72,34 +72,34 @@ class Painter:
         self._stale = False  # what is on show is older than what was asked for
         self._told = self._took = 0.0
         self._near: tuple[object, tuple[Place, ...]] = (None, ())
-        self.scene: Scene | None = None
+        self.state: ViewState | None = None
         self.frame: Frame | None = None
 
-    def submit(self, scene: Scene, patience: float = 0.0) -> None:
-        """Ask for a scene; return at once, or wait up to ``patience`` s until it is drawn.
+    def submit(self, state: ViewState, patience: float = 0.0) -> None:
+        """Ask for a state; return at once, or wait up to ``patience`` s until it is drawn.
 
-        Whoever goes on working in Python would slow the drawing down. While another scene is in
+        Whoever goes on working in Python would slow the drawing down. While another state is in
         work nobody waits: events would pile up.
         """
         idle = self._worker.wait(0)
         self._drawn.clear()
-        self._worker.submit(scene)
+        self._worker.submit(state)
         self._drawn.wait(patience if idle else 0.0)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is painted; False where ``timeout`` seconds passed."""
         return self._worker.wait(timeout)
 
-    def page_ready(self, scene: Scene) -> None:
+    def page_ready(self, state: ViewState) -> None:
         """Paint everything again: a page of the browser has appeared and shows nothing."""
         self._acknowledgement.answered = True
         self._new_page.set()
-        self.submit(scene)
+        self.submit(state)
 
-    def script_ready(self, scene: Scene, *, near: bool) -> None:
+    def script_ready(self, state: ViewState, *, near: bool) -> None:
         """Tell the script of a page what is on show; ``near``: all pages are on this computer."""
-        self._grid.near = near
-        self.submit(scene)
+        self._tiles.near = near
+        self.submit(state)
 
     def close(self, timeout: float) -> None:
         """End the painting; wait for the picture in work: a canvas that is gone draws no more."""
@@ -107,148 +107,148 @@ class Painter:
         self._worker.wait(timeout)
         self._acknowledgement.close()
 
-    def draw(self, scene: Scene, wanted: float | None = None) -> None:
-        """Paint a scene with heatmaps ``wanted`` pixels wide; None: as a moving hand needs."""
+    def draw(self, state: ViewState, wanted: float | None = None) -> None:
+        """Paint a state with heatmaps ``wanted`` pixels wide; None: as a moving hand needs."""
         begin = time.perf_counter()
         if self._new_page.is_set():
             self._new_page.clear()
-            self._grid.forget()
+            self._tiles.forget()
         frame, tiles = self.frame, None
-        size = self._grid.tile_size(scene.page, wanted or self._coarse(scene))
-        same = not self._stale and scene.has_heat_of(self.scene)
+        size = self._tiles.tile_size(state.page, wanted or self._coarse(state))
+        same = not self._stale and state.has_heat_of(self.state)
         if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
-            frame = self._rendered(scene, size)
-            tiles = _bytes(frame, scene.selection)
-            self._grid.turn(scene.page)
-        elif wanted is not None and self._grid.rough:
-            tiles = _bytes(frame, scene.selection)
-        self._grid.paint(tiles, self._look(scene), quick=wanted is None)
-        pointed = self.scene is None or (scene.hover, scene.cursor, scene.settings) != (
-            self.scene.hover, self.scene.cursor, self.scene.settings,
+            frame = self._rendered(state, size)
+            tiles = _bytes(frame, state.selection)
+            self._tiles.turn(state.page)
+        elif wanted is not None and self._tiles.rough:
+            tiles = _bytes(frame, state.selection)
+        self._tiles.paint(tiles, self._look(state), quick=wanted is None)
+        pointed = self.state is None or (state.hover, state.cursor, state.settings) != (
+            self.state.hover, self.state.cursor, self.state.settings,
         )  # fmt: skip
-        self.scene, self.frame, self._stale = scene, frame, False
+        self.state, self.frame, self._stale = state, frame, False
         self._took = 1000 * (time.perf_counter() - begin)
         if pointed:
-            self._pointed(scene, frame)
+            self._pointed(state, frame)
 
-    def _rendered(self, scene: Scene, size: tuple[int, int]) -> Frame:
-        settings = scene.settings
+    def _rendered(self, state: ViewState, size: tuple[int, int]) -> Frame:
+        settings = state.settings
         if not self._pfv.is_ready(settings.layer):
             self._tell(f"Computing {self._pfv.layer(settings.layer).name} …", "busy")
         self._pfv.anchor(settings.layer)
-        shown = tuple(self._grid.indices(scene.page))
+        shown = tuple(self._tiles.indices(state.page))
         only = None if len(shown) == len(self._pfv.images) else shown
         return self._pfv.render(settings, size=size, only=only)
 
-    def _work(self, scene: Scene) -> None:
+    def _work(self, state: ViewState) -> None:
         """Paint in the background; no error ends the thread."""
-        with self._lean(scene):
+        with self._lean(state):
             try:
                 try:
-                    self.draw(scene)
+                    self.draw(state)
                 finally:
                     self._drawn.set()
             except Exception as error:
-                self._fail(scene, error)
+                self._fail(state, error)
             else:
-                self._settle(scene)
+                self._settle(state)
 
-    def _lean(self, scene: Scene) -> AbstractContextManager[object]:
+    def _lean(self, state: ViewState) -> AbstractContextManager[object]:
         """Keep this thread to one core, unless a network has to run.
 
         The parts of such small pictures wait for one another longer than they are worked on
         where a browser wants a core as well.
         """
         with suppress(PFVError):  # painting meets the same error, and tells it
-            if self._pfv.is_ready(scene.settings.layer):
+            if self._pfv.is_ready(state.settings.layer):
                 torch.get_num_threads()  # sets up a new thread, which would undo the limit
                 return self._pools.limit(limits=1, user_api="openmp")
         return nullcontext()
 
-    def _settle(self, scene: Scene) -> None:
+    def _settle(self, state: ViewState) -> None:
         """Wait for the page, then read the numbers and paint finely, unless a hand moves on."""
         self._await_page()
         moving = self._worker.newer()
         if moving and time.monotonic() - self._told < _SELDOM:
             return
         try:
-            self.report(scene)
-            if not moving and self._gains(scene) and not self._worker.newer(_REST):
-                self.draw(scene, self._finest(scene))
+            self.report(state)
+            if not moving and self._gains(state) and not self._worker.newer(_REST):
+                self.draw(state, self._finest(state))
                 self._await_page()
         except Exception as error:
-            self._fail(scene, error)
+            self._fail(state, error)
 
     def _await_page(self) -> None:
         """Wait until the page has drawn what it was sent, where there is one that answers."""
         if self._acknowledgement.answered:
             self._acknowledgement.wait(_PATIENCE)
 
-    def report(self, scene: Scene) -> None:
-        """Tell that a scene is painted, and let its numbers be read."""
+    def report(self, state: ViewState) -> None:
+        """Tell that a state is painted, and let its numbers be read."""
         assert self.frame is not None  # it is drawn
         self._told = time.monotonic()
         warnings = self.frame.warnings
         done = f"Updated in {self._took:.0f} ms."
         self._tell(" ".join((done, *warnings)), "warning" if warnings else "ok")
-        self._seen(scene, self.frame)
+        self._seen(state, self.frame)
 
-    def _fail(self, scene: Scene, error: Exception) -> None:
+    def _fail(self, state: ViewState, error: Exception) -> None:
         """Keep the last picture and say what to do; look and marks still follow."""
         self._stale = True
         foreign = "" if isinstance(error, PFVError) else " – the last picture stays."
         self._tell(f"{named(error)}{foreign}", "error")
         try:
-            if self.scene is not None:
-                self._grid.paint(None, self._look(scene, near=False))
+            if self.state is not None:
+                self._tiles.paint(None, self._look(state, near=False))
         except Exception as second:  # told already: the first one is the cause
             self._tell(f"{named(error)} (then {second!r}).", "error")
 
-    def _coarse(self, scene: Scene) -> float:
+    def _coarse(self, state: ViewState) -> float:
         """Pixels of a heatmap that are enough for the moment: fewer are there sooner."""
-        if self._weighting(scene) not in _SMOOTH:
+        if self._weighting(state) not in _SMOOTH:
             return _COARSE
-        width = self._pfv.layer(scene.settings.layer).shape[2]
+        width = self._pfv.layer(state.settings.layer).shape[2]
         return min(max(_SAMPLES * width, _LEAST), _COARSE)
 
-    def _finest(self, scene: Scene) -> float:
+    def _finest(self, state: ViewState) -> float:
         """Pixels of a heatmap beyond which there is nothing more to see."""
-        if scene.page.columns == 1:
+        if state.page.columns == 1:
             return _FINEST
-        return _ENOUGH * self._pfv.detail(scene.settings.layer, self._weighting(scene))
+        return _ENOUGH * self._pfv.detail(state.settings.layer, self._weighting(state))
 
-    def _weighting(self, scene: Scene) -> str:
+    def _weighting(self, state: ViewState) -> str:
         """Return what decides on the detail of a picture; similarity has no weighting."""
-        similarity = scene.settings.pinned(len(self._pfv.images))
-        return "none" if similarity else scene.settings.weighting
+        similarity = state.settings.pinned(len(self._pfv.images))
+        return "none" if similarity else state.settings.weighting
 
-    def _gains(self, scene: Scene) -> bool:
+    def _gains(self, state: ViewState) -> bool:
         """Whether a finer picture than the one on show would show more."""
-        if self._grid.rough:
+        if self._tiles.rough:
             return True
-        fine = self._grid.tile_size(scene.page, self._finest(scene))
+        fine = self._tiles.tile_size(state.page, self._finest(state))
         return self.frame is not None and fine[1] > self.frame.heatmaps.shape[2]
 
-    def _look(self, scene: Scene, *, near: bool = True) -> Look:
-        settings = scene.settings
+    def _look(self, state: ViewState, *, near: bool = True) -> Look:
+        settings = state.settings
         weights = settings.images or ()
         out = frozenset(index for index, weight in enumerate(weights) if weight == 0)
         rings = [
             Ring(Spot(*pin), PIN_COLOURS[number % len(PIN_COLOURS)], bold=True)
             for number, pin in enumerate(settings.pins)
         ]
-        if scene.hover is not None:
-            places = self._nearest(scene) if near else ()
+        if state.hover is not None:
+            places = self._nearest(state) if near else ()
             rings += [Ring(Spot(p.image, p.x, p.y), _LINE) for p in places]
-            rings.append(Ring(scene.hover, _LINE, bold=True))
+            rings.append(Ring(state.hover, _LINE, bold=True))
         return Look(
-            settings.opacity, settings.view, settings.split, out, scene.cursor, tuple(rings),
-            scene.brush,
+            settings.opacity, settings.view, settings.split, out, state.cursor, tuple(rings),
+            state.brush,
         )  # fmt: skip
 
-    def _nearest(self, scene: Scene) -> tuple[Place, ...]:
+    def _nearest(self, state: ViewState) -> tuple[Place, ...]:
         """Places in other images that are most like the one under the pointer."""
-        spot, layer = scene.hover, scene.settings.layer
+        spot, layer = state.hover, state.settings.layer
         assert spot is not None  # it is asked for where there is one
         if self._near[0] != (spot, layer):
             found = self._pfv.nearest(spot.image, spot.x, spot.y, number=_NEAREST, layer=layer)

@@ -1,4 +1,4 @@
-"""The gallery: the tiles of a page on one canvas, put together in the browser from two stores."""
+"""The gallery: the tiles of a page on one canvas, put together in the browser from two buffers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from ipywidgets import Widget
 
-from pfv_widgets.widgets.browser.canvas import Surface
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode, resized
 from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
 from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, Grid, Page, Spot
@@ -16,10 +16,10 @@ from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, Grid, Page, Spot
 _WIDEST = "632px"  # on the screen: crisp there at one and a half times the pixel density
 
 
-class ImageGrid:
-    """Photos below, heatmaps above, drawn from two stores that the browser keeps.
+class TileCanvas:
+    """Photos below, heatmaps above, drawn from two buffers that the browser keeps.
 
-    A frame redraws both stores on the displayed canvas; only new heatmaps, or another page,
+    A frame redraws both buffers on the displayed canvas; only new heatmaps, or another page,
     send a picture. Everything is sent anew when a page of the browser appears or is loaded
     again.
 
@@ -34,11 +34,11 @@ class ImageGrid:
         self.look = Look()
         self.page = Page.start(len(pixels), self.image_size)
         self.grid = self._stored = self._grid_of(self.page, "overlay")
-        self.surface = Surface("gallery", self.grid.size, stores=3)
-        self._photos, self._heat, self._large = self.surface.stores
+        self.canvas = LayeredCanvas("gallery", self.grid.size, buffers=3)
+        self._photos, self._heat, self._large = self.canvas.buffers
         self._enlarged = False  # what is in it is the heat
         self.near = False  # whether all pages are, and quick pictures may go uncompressed
-        layout = self.canvas.layout
+        layout = self.widget.layout
         layout.width, layout.max_width = "100%", _WIDEST
         self._heat_file = b""
         self._step = 1
@@ -47,9 +47,9 @@ class ImageGrid:
         self._resize()
 
     @property
-    def canvas(self) -> Widget:
+    def widget(self) -> Widget:
         """The displayed canvas."""
-        return self.surface.canvas
+        return self.canvas.displayed
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -99,24 +99,24 @@ class ImageGrid:
         self.look = look
         self.grid = self._grid_of(self.page, look.view)
         self._resize()
-        pen, anew = self.surface.pen(), self._sent != self.page
+        commands, anew = self.canvas.commands(), self._sent != self.page
         self._sent = None  # until it is on its way: an error leaves nothing to build on
         if anew:
-            pen.on(self._photos)
-            pen.put(self._files(self.page))
+            commands.on(self._photos)
+            commands.put(self._files(self.page))
         if anew or tiles is not None:
-            pen.on(self._heat)
-            pen.put(self._heat_file)
+            commands.on(self._heat)
+            commands.put(self._heat_file)
             self._enlarged = False
         elif self._step > 1 and not self._enlarged and self._heat_file:
             # The look changes for the first time: then a hand moves what sends no pixels, and
             # the same heatmaps are drawn again and again, which takes half the time so.
-            self._tiles().enlarge(pen)
+            self._tiles().enlarge(commands)
             self._enlarged = True
-        pen.on(self.canvas)
+        commands.on(self.widget)
         picture = self._tiles()
-        picture.draw(pen)
-        size = pen.send({"gallery": self.canvas.model_id, **picture.told()})
+        picture.draw(commands)
+        size = commands.send({"gallery": self.widget.model_id, **picture.told()})
         self._sent = self.page
         return size
 
@@ -134,15 +134,15 @@ class ImageGrid:
 
     def blur(self) -> None:
         """Let the keys go to the rest of the page again."""
-        self.canvas.blur()
+        self.widget.blur()
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page of the browser is ready to draw."""
-        self.surface.on_ready(callback)
+        self.canvas.on_ready(callback)
 
     def close(self) -> None:
         """Remove the canvases from every page."""
-        self.surface.close()
+        self.canvas.close()
 
     def _grid_of(self, page: Page, view: str) -> Grid:
         height, width = self.image_size
@@ -153,10 +153,10 @@ class ImageGrid:
 
     def _resize(self) -> None:
         """Give the canvases the sizes that their grids need."""
-        self.surface.resize(self.grid.size)
+        self.canvas.resize(self.grid.size)
         height, width = self._stored.size
-        for store in self.surface.stores:
-            self.surface.resize((height + GAP, width + GAP), store)
+        for buffer in self.canvas.buffers:
+            self.canvas.resize((height + GAP, width + GAP), buffer)
 
     def _photo_file(self, page: Page) -> bytes:
         indices = self.indices(page)
@@ -166,5 +166,5 @@ class ImageGrid:
     def _tiles(self) -> Tiles:
         step = self._step if self._heat_file else 0
         wide = self._grid_of(self.page, "side by side")
-        stores = self._photos, self._heat, self._large
-        return Tiles(self.look, self.shown, self._stored, wide, *stores, step, self._enlarged)
+        buffers = self._photos, self._heat, self._large
+        return Tiles(self.look, self.shown, self._stored, wide, *buffers, step, self._enlarged)

@@ -20,7 +20,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Scene:
+class ViewState:
     """Settings, and what a person looks at and points to.
 
     Attributes
@@ -46,8 +46,8 @@ class Scene:
     brush: tuple[Spot, Spot] | None = None
     selection: Selection | None = None
 
-    def has_heat_of(self, other: Scene | None) -> bool:
-        """Whether this shows the same heatmaps as another scene."""
+    def has_heat_of(self, other: ViewState | None) -> bool:
+        """Whether this shows the same heatmaps as another state."""
         if other is None or (self.page, self.selection) != (other.page, other.selection):
             return False
         look = {name: getattr(self.settings, name) for name in LOOK}

@@ -11,8 +11,8 @@ from PIL import Image
 
 from pfv_widgets.methods.comparison.cells import Cell
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, coloured
-from pfv_widgets.widgets.browser.canvas import Surface
-from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.methods.grid_layout import WIDTH, Layout
 from pfv_widgets.widgets.toolkit.geometry import Box
@@ -46,15 +46,15 @@ class GridCanvas:
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels
-        self.surface = Surface("maps", (8, WIDTH), stores=2)
-        self.widget = self.surface.canvas
+        self.canvas = LayeredCanvas("maps", (8, WIDTH), buffers=2)
+        self.widget = self.canvas.displayed
         self.widget.layout.width = "100%"
-        self._photos, self._maps = self.surface.stores
+        self._photos, self._maps = self.canvas.buffers
         self._lock = threading.Lock()
         self._layout: Layout | None = None
         self._sent: dict[Place, tuple[Cell, ColourRange | None]] = {}  # maps that the page has
         self._closed = False
-        self.surface.on_key(self._pressed)
+        self.canvas.on_key(self._pressed)
 
     def forget(self) -> None:
         """Send everything next time: a page that has just appeared shows nothing yet."""
@@ -68,32 +68,32 @@ class GridCanvas:
         with self._lock:
             if self._closed:  # a page that draws on a canvas which is gone draws no more
                 return
-            pen = self.surface.pen()
+            commands = self.canvas.commands()
             if layout != self._layout:
                 self._arrange(layout)
-                pen.on(self._photos)
+                commands.on(self._photos)
                 for column, (image, _) in enumerate(layout.columns):
-                    pen.put(self._encoded(self._pixels[image]), layout.left(column), 0)
-            pen.on(self._maps)
+                    commands.put(self._encoded(self._pixels[image]), layout.left(column), 0)
+            commands.on(self._maps)
             for place, shown in cells.items():
-                self._put(pen, layout, place, shown)
-            pen.on(self.surface.canvas)
-            self._draw(pen, layout, cells, opacity if overlay else None)
-            pen.send()
+                self._put(commands, layout, place, shown)
+            commands.on(self.canvas.displayed)
+            self._draw(commands, layout, cells, opacity if overlay else None)
+            commands.send()
 
     def close(self) -> None:
         """Remove the canvas from every page."""
         with self._lock:
             self._closed = True
-            self.surface.close()
+            self.canvas.close()
 
     def _arrange(self, layout: Layout) -> None:
         self._layout, self._sent = layout, {}
-        self.surface.resize(layout.size)
-        self.surface.resize((layout.tile[0], WIDTH), self._photos)
-        self.surface.resize(layout.size, self._maps)
+        self.canvas.resize(layout.size)
+        self.canvas.resize((layout.tile[0], WIDTH), self._photos)
+        self.canvas.resize(layout.size, self._maps)
 
-    def _put(self, pen: Pen, layout: Layout, place: Place, shown: Shown) -> None:
+    def _put(self, commands: CanvasCommands, layout: Layout, place: Place, shown: Shown) -> None:
         if shown.cell is None or not shown.has_picture:
             self._sent.pop(place, None)
             return
@@ -102,33 +102,41 @@ class GridCanvas:
             return
         picture = coloured(shown.cell, shown.colours)
         assert picture is not None
-        pen.put(self._encoded(np.rint(255 * picture).astype(np.uint8)), *layout.box(*place)[:2])
+        commands.put(
+            self._encoded(np.rint(255 * picture).astype(np.uint8)), *layout.box(*place)[:2]
+        )
         self._sent[place] = shown.cell, shown.colours
 
     def _draw(
-        self, pen: Pen, layout: Layout, cells: Mapping[Place, Shown], opacity: float | None
+        self,
+        commands: CanvasCommands,
+        layout: Layout,
+        cells: Mapping[Place, Shown],
+        opacity: float | None,
     ) -> None:
-        pen.clear()
+        commands.clear()
         for group in range(len(layout.images)):
             box = layout.photo(group)
             shift = box[0] - layout.left(group * layout.networks)
-            with pen.inside([box]):
-                pen.image(self._photos, (shift, box[1], WIDTH, layout.tile[0]))
+            with commands.inside([box]):
+                commands.image(self._photos, (shift, box[1], WIDTH, layout.tile[0]))
         done = {place: layout.box(*place) for place, one in cells.items() if one.has_picture}
         for row in range(layout.rows) if opacity is not None else ():
-            with pen.inside([box for place, box in done.items() if place[0] == row]):
-                pen.image(self._photos, (0, layout.top(row), WIDTH, layout.tile[0]))
-        with pen.inside(done.values()):
-            pen.alpha(1 if opacity is None else opacity)
-            pen.image(self._maps, (0, 0, WIDTH, layout.size[0]))
-        self._draw_marks(pen, layout, cells)
+            with commands.inside([box for place, box in done.items() if place[0] == row]):
+                commands.image(self._photos, (0, layout.top(row), WIDTH, layout.tile[0]))
+        with commands.inside(done.values()):
+            commands.alpha(1 if opacity is None else opacity)
+            commands.image(self._maps, (0, 0, WIDTH, layout.size[0]))
+        self._draw_marks(commands, layout, cells)
 
-    def _draw_marks(self, pen: Pen, layout: Layout, cells: Mapping[Place, Shown]) -> None:
+    def _draw_marks(
+        self, commands: CanvasCommands, layout: Layout, cells: Mapping[Place, Shown]
+    ) -> None:
         """Draw what stands for a map that is not there, and edges that say why."""
         empty = [layout.box(*place) for place, one in cells.items() if not one.has_picture]
-        pen.alpha(0.14)
-        pen.fill(_GREY, *empty)
-        pen.alpha(1)
+        commands.alpha(0.14)
+        commands.fill(_GREY, *empty)
+        commands.alpha(1)
         marks: dict[str, list[Box]] = {_BLUE: [], _RED: [], _ORANGE: []}
         for place, one in cells.items():
             left, top, width, height = layout.box(*place)
@@ -140,7 +148,7 @@ class GridCanvas:
             elif one.cell is not None and one.cell.warnings:
                 marks[_ORANGE].append(inner)
         for colour, boxes in marks.items():
-            pen.stroke(colour, 4, *boxes)
+            commands.stroke(colour, 4, *boxes)
 
     def _encoded(self, picture: np.ndarray) -> bytes:
         assert self._layout is not None

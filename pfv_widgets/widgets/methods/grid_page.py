@@ -52,7 +52,7 @@ class MethodsPage:
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page of the browser is ready to draw."""
-        self.canvas.surface.on_ready(callback)
+        self.canvas.canvas.on_ready(callback)
 
     def forget(self) -> None:
         """Send everything with the next picture."""

@@ -338,6 +338,6 @@ def test_calls_from_many_threads_end_with_the_last_settings(holder: Holder) -> N
 def test_closing_leaves_no_canvas_on_the_page(recorded: RecordedPage) -> None:
     holder = Holder(batch_of())
     canvas = holder.tab.thumbnails.widget
-    ids = {canvas.model_id, holder.tab.thumbnails.surface.stores[0].model_id}
+    ids = {canvas.model_id, holder.tab.thumbnails.canvas.buffers[0].model_id}
     holder.tab.close()
     assert ids <= recorded.closed

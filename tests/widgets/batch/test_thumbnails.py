@@ -323,7 +323,7 @@ def test_few_rows_do_not_scroll(hand: Hand) -> None:
 def test_page_that_is_loaded_anew_is_painted_again(hand: Hand) -> None:
     hand.click(2)
     before = hand.page.copy()
-    hand.recorded.load_anew(hand.thumbs.widget, *hand.thumbs.surface.stores)
+    hand.recorded.load_anew(hand.thumbs.widget, *hand.thumbs.canvas.buffers)
     assert (hand.page == before).all()
 
 

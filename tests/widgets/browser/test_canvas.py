@@ -1,4 +1,4 @@
-"""A pen sends what ipycanvas would, and disturbs nobody; fingers and keys arrive."""
+"""A commands sends what ipycanvas would, and disturbs nobody; fingers and keys arrive."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
 from pfv_widgets.widgets.browser import canvas as module
-from pfv_widgets.widgets.browser.canvas import Surface
-from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.toolkit.controls import close_all
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
@@ -25,8 +25,8 @@ RED = "#ff0000"
 
 
 @pytest.fixture
-def surface(recorded: RecordedPage) -> Surface:
-    return Surface("gallery", (20, 30), stores=1)
+def canvas(recorded: RecordedPage) -> LayeredCanvas:
+    return LayeredCanvas("gallery", (20, 30), buffers=1)
 
 
 def png(colour: tuple[int, ...], size: tuple[int, int] = (30, 20)) -> bytes:
@@ -35,13 +35,13 @@ def png(colour: tuple[int, ...], size: tuple[int, int] = (30, 20)) -> bytes:
     return buffer.getvalue()
 
 
-PAIRS: dict[str, tuple[Callable[[Pen], None], Callable[[Canvas], None]]] = {
+PAIRS: dict[str, tuple[Callable[[CanvasCommands], None], Callable[[Canvas], None]]] = {
     "fill": (
-        lambda pen: pen.fill(RED, (1, 2, 10, 5), (12, 3, 4, 4)),
+        lambda commands: commands.fill(RED, (1, 2, 10, 5), (12, 3, 4, 4)),
         lambda c: (setattr(c, "fill_style", RED), c.fill_rect(1, 2, 10, 5), c.fill_rect(12, 3, 4)),
     ),
     "stroke": (
-        lambda pen: pen.stroke(RED, 3, (4, 4, 10, 8)),
+        lambda commands: commands.stroke(RED, 3, (4, 4, 10, 8)),
         lambda c: (
             setattr(c, "stroke_style", RED),
             setattr(c, "line_width", 3),
@@ -49,7 +49,7 @@ PAIRS: dict[str, tuple[Callable[[Pen], None], Callable[[Canvas], None]]] = {
         ),
     ),
     "ring": (
-        lambda pen: pen.ring(RED, 2, 15, 10, 6),
+        lambda commands: commands.ring(RED, 2, 15, 10, 6),
         lambda c: (
             setattr(c, "stroke_style", RED),
             setattr(c, "line_width", 2),
@@ -57,22 +57,25 @@ PAIRS: dict[str, tuple[Callable[[Pen], None], Callable[[Canvas], None]]] = {
         ),
     ),
     "disc": (
-        lambda pen: pen.disc(RED, 15, 10, 6),
+        lambda commands: commands.disc(RED, 15, 10, 6),
         lambda c: (setattr(c, "fill_style", RED), c.fill_circle(15, 10, 6)),
     ),
     "line": (
-        lambda pen: pen.line(RED, 2, 1, 1, 20, 15),
+        lambda commands: commands.line(RED, 2, 1, 1, 20, 15),
         lambda c: (
             setattr(c, "stroke_style", RED),
             setattr(c, "line_width", 2),
             c.stroke_line(1, 1, 20, 15),
         ),
     ),
-    "clear": (lambda pen: pen.clear(), lambda c: c.clear()),
-    "clear a box": (lambda pen: pen.clear((1, 2, 5, 6)), lambda c: c.clear_rect(1, 2, 5, 6)),
-    "alpha": (lambda pen: pen.alpha(0.25), lambda c: setattr(c, "global_alpha", 0.25)),
+    "clear": (lambda commands: commands.clear(), lambda c: c.clear()),
+    "clear a box": (
+        lambda commands: commands.clear((1, 2, 5, 6)),
+        lambda c: c.clear_rect(1, 2, 5, 6),
+    ),
+    "alpha": (lambda commands: commands.alpha(0.25), lambda c: setattr(c, "global_alpha", 0.25)),
     "blend": (
-        lambda pen: pen.blend("multiply"),
+        lambda commands: commands.blend("multiply"),
         lambda c: setattr(c, "global_composite_operation", "multiply"),
     ),
 }
@@ -87,8 +90,8 @@ def inside_by_ipycanvas(canvas: Canvas) -> None:
     canvas.restore()
 
 
-def inside(pen: Pen) -> None:
-    with pen.inside([(1, 2, 3, 4), (5, 6, 7, 8)]):
+def inside(commands: CanvasCommands) -> None:
+    with commands.inside([(1, 2, 3, 4), (5, 6, 7, 8)]):
         pass
 
 
@@ -99,70 +102,70 @@ def inside(pen: Pen) -> None:
 )
 def test_commands_are_those_that_ipycanvas_sends(
     recorded: RecordedPage,
-    surface: Surface,
-    own: Callable[[Pen], None],
+    canvas: LayeredCanvas,
+    own: Callable[[CanvasCommands], None],
     by_ipycanvas: Callable[[Canvas], Any],
 ) -> None:
-    pen = surface.pen()
-    own(pen)
-    pen.send()
+    commands = canvas.commands()
+    own(commands)
+    commands.send()
     *sent, last = recorded.drawings[-1].commands
-    assert last == ("switchCanvas", [f"IPY_MODEL_{surface.stores[0].model_id}"])
+    assert last == ("switchCanvas", [f"IPY_MODEL_{canvas.buffers[0].model_id}"])
     MANAGER._current_canvas = None
     with hold_canvas():
-        by_ipycanvas(surface.canvas)
+        by_ipycanvas(canvas.displayed)
     assert [(name, list(numbers)) for name, numbers in recorded.drawings[-1].commands] == sent
 
 
 def test_image_of_a_store_is_sent_as_ipycanvas_sends_it(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
-    store = surface.stores[0]
-    pen = surface.pen()
-    pen.image(store, (1, 2, 60, 40))
-    pen.send()
+    buffer = canvas.buffers[0]
+    commands = canvas.commands()
+    commands.image(buffer, (1, 2, 60, 40))
+    commands.send()
     sent = recorded.drawings[-1].commands[:-1]
     MANAGER._current_canvas = None
     with hold_canvas():
-        surface.canvas.draw_image(store, 1, 2, 60, 40)
+        canvas.displayed.draw_image(buffer, 1, 2, 60, 40)
     assert recorded.drawings[-1].commands == sent
 
 
 def test_picture_is_drawn_as_it_was_encoded_with_its_transparency(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
-    pen = surface.pen()
-    pen.put(png((0, 200, 0)))
-    pen.put(png((200, 0, 0, 51), (10, 10)), 5, 5)
-    assert pen.send() == len(png((0, 200, 0))) + len(png((200, 0, 0, 51), (10, 10)))
-    picture = recorded.picture(surface.canvas)
+    commands = canvas.commands()
+    commands.put(png((0, 200, 0)))
+    commands.put(png((200, 0, 0, 51), (10, 10)), 5, 5)
+    assert commands.send() == len(png((0, 200, 0))) + len(png((200, 0, 0, 51), (10, 10)))
+    picture = recorded.picture(canvas.displayed)
     assert tuple(picture[0, 0]) == (0, 200, 0)
     assert picture[7, 7] == pytest.approx((40, 160, 0), abs=1)
 
 
 def test_message_names_first_on_which_canvas_it_draws(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
-    store = surface.stores[0]
-    pen = surface.pen()
-    pen.on(store)
-    pen.fill(RED, (0, 0, 30, 20))
-    pen.on(surface.canvas)
-    pen.image(store, (0, 0, 15, 10))
-    pen.send()
+    buffer = canvas.buffers[0]
+    commands = canvas.commands()
+    commands.on(buffer)
+    commands.fill(RED, (0, 0, 30, 20))
+    commands.on(canvas.displayed)
+    commands.image(buffer, (0, 0, 15, 10))
+    commands.send()
     assert len(recorded.drawings) == 1
     assert recorded.drawings[0].names[0] == "switchCanvas"
-    assert (recorded.picture(surface.canvas)[:10, :15] == (255, 0, 0)).all()
-    assert recorded.cover(surface.canvas)[10:].max() == 0
+    assert (recorded.picture(canvas.displayed)[:10, :15] == (255, 0, 0)).all()
+    assert recorded.cover(canvas.displayed)[10:].max() == 0
 
 
 def test_nothing_is_sent_before_send_and_an_error_leaves_nothing_behind(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
     def draw_and_fail() -> None:
-        pen = surface.pen()
-        with pen.inside([(0, 0, 5, 5)]):
-            pen.fill(RED, (0, 0, 5, 5))
+        commands = canvas.commands()
+        with commands.inside([(0, 0, 5, 5)]):
+            commands.fill(RED, (0, 0, 5, 5))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -171,114 +174,116 @@ def test_nothing_is_sent_before_send_and_an_error_leaves_nothing_behind(
     assert not MANAGER._caching
     assert MANAGER._commands_cache == []
     assert MANAGER._buffers_cache == []
-    pen = surface.pen()
-    pen.fill(RED, (0, 0, 30, 20))
-    pen.send()
-    assert (recorded.picture(surface.canvas) == (255, 0, 0)).all()
+    commands = canvas.commands()
+    commands.fill(RED, (0, 0, 30, 20))
+    commands.send()
+    assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
 def test_error_while_sending_leaves_ipycanvas_usable(
-    recorded: RecordedPage, surface: Surface, monkeypatch: pytest.MonkeyPatch
+    recorded: RecordedPage, canvas: LayeredCanvas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("the line is broken")
 
     with monkeypatch.context() as patch:
         patch.setattr(type(MANAGER), "send", fail)
-        pen = surface.pen()
-        pen.clear()
+        commands = canvas.commands()
+        commands.clear()
         with pytest.raises(OSError, match="broken"):
-            pen.send()
+            commands.send()
     assert not MANAGER._caching
     other = Canvas(width=10, height=10)
     other.fill_style = RED
     other.fill_rect(0, 0, 10)
     assert (recorded.picture(other) == (255, 0, 0)).all()
-    pen = surface.pen()
-    pen.fill(RED, (0, 0, 30, 20))
-    pen.send()
-    assert (recorded.picture(surface.canvas) == (255, 0, 0)).all()
+    commands = canvas.commands()
+    commands.fill(RED, (0, 0, 30, 20))
+    commands.send()
+    assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
-def test_empty_picture_is_never_sent(recorded: RecordedPage, surface: Surface) -> None:
-    pen = surface.pen()
-    pen.put(b"")
-    assert pen.send() == 0
+def test_empty_picture_is_never_sent(recorded: RecordedPage, canvas: LayeredCanvas) -> None:
+    commands = canvas.commands()
+    commands.put(b"")
+    assert commands.send() == 0
     assert recorded.drawings == []
-    pen.clear()
-    assert pen.send() == 0
+    commands.clear()
+    assert commands.send() == 0
     assert recorded.drawings[-1].pictures == []
 
 
 def test_message_ends_on_a_canvas_that_is_not_displayed_and_comes_to_each_once(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
-    store = surface.stores[0]
-    pen = surface.pen()
-    pen.on(store)
-    pen.on(surface.canvas)
-    pen.clear()
-    pen.on(surface.canvas)
-    pen.clear((1, 2, 3, 4))
-    pen.send()
+    buffer = canvas.buffers[0]
+    commands = canvas.commands()
+    commands.on(buffer)
+    commands.on(canvas.displayed)
+    commands.clear()
+    commands.on(canvas.displayed)
+    commands.clear((1, 2, 3, 4))
+    commands.send()
     switches = [where for name, where in recorded.drawings[-1].commands if name == "switchCanvas"]
-    assert switches == [[f"IPY_MODEL_{one.model_id}"] for one in (surface.canvas, store)]
+    assert switches == [[f"IPY_MODEL_{one.model_id}"] for one in (canvas.displayed, buffer)]
 
 
 def test_drawing_that_someone_else_holds_is_not_sent_and_not_lost(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
     other = Canvas(width=10, height=10)
     with hold_canvas():
         other.fill_style = "#0000ff"
         other.fill_rect(0, 0, 10)
-        pen = surface.pen()
-        pen.clear((0, 0, 5, 5))
-        pen.send()
+        commands = canvas.commands()
+        commands.clear((0, 0, 5, 5))
+        commands.send()
         assert len(recorded.drawings) == 1
         other.fill_rect(0, 0, 5)
     assert len(recorded.drawings) == 2
     assert (recorded.picture(other) == [0, 0, 255]).all()
     assert "fillRect" not in recorded.drawings[0].names
-    assert recorded.cover(surface.canvas).max() == 0
+    assert recorded.cover(canvas.displayed).max() == 0
 
 
-def test_other_canvas_can_draw_after_a_message(recorded: RecordedPage, surface: Surface) -> None:
+def test_other_canvas_can_draw_after_a_message(
+    recorded: RecordedPage, canvas: LayeredCanvas
+) -> None:
     other = Canvas(width=10, height=10)
     other.fill_style = RED
     other.fill_rect(0, 0, 10)
-    pen = surface.pen()
-    pen.fill("#0000ff", (0, 0, 30, 20))
-    pen.send()
-    before = recorded.picture(surface.canvas).copy()
+    commands = canvas.commands()
+    commands.fill("#0000ff", (0, 0, 30, 20))
+    commands.send()
+    before = recorded.picture(canvas.displayed).copy()
     other.fill_style = "#00ff00"
     other.fill_rect(0, 0, 10)
     assert (recorded.picture(other) == [0, 255, 0]).all()
-    assert (recorded.picture(surface.canvas) == before).all()
+    assert (recorded.picture(canvas.displayed) == before).all()
 
 
 def test_opacity_and_blending_come_back_after_drawing_inside_boxes(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
-    pen = surface.pen()
-    pen.alpha(1.0)
-    with pen.inside([(0, 0, 10, 10)]):
-        pen.alpha(0.1)
-        pen.blend("multiply")
-    pen.fill(RED, (0, 0, 30, 20))
-    pen.send()
-    assert (recorded.picture(surface.canvas) == (255, 0, 0)).all()
+    commands = canvas.commands()
+    commands.alpha(1.0)
+    with commands.inside([(0, 0, 10, 10)]):
+        commands.alpha(0.1)
+        commands.blend("multiply")
+    commands.fill(RED, (0, 0, 30, 20))
+    commands.send()
+    assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
 def test_messages_of_several_threads_stay_whole(recorded: RecordedPage) -> None:
-    surfaces = [Surface("gallery", (8, 8)) for _ in range(4)]
+    canvases = [LayeredCanvas("gallery", (8, 8)) for _ in range(4)]
     colours = ["#ff0000", "#00ff00", "#0000ff", "#ffff00"]
 
     def draw(number: int) -> None:
         for _ in range(50):
-            pen = surfaces[number].pen()
-            pen.fill(colours[number], (0, 0, 8, 8))
-            pen.send()
+            commands = canvases[number].commands()
+            commands.fill(colours[number], (0, 0, 8, 8))
+            commands.send()
 
     threads = [threading.Thread(target=draw, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -286,33 +291,33 @@ def test_messages_of_several_threads_stay_whole(recorded: RecordedPage) -> None:
     for thread in threads:
         thread.join()
     assert len(recorded.drawings) == 200
-    for one, colour in zip(surfaces, colours, strict=True):
+    for one, colour in zip(canvases, colours, strict=True):
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-        assert (recorded.picture(one.canvas) == wanted).all()
+        assert (recorded.picture(one.displayed) == wanted).all()
 
 
 def test_another_size_is_one_message_and_the_same_size_none(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
     recorded.messages.clear()
-    surface.resize((40, 50))
+    canvas.resize((40, 50))
     assert len(recorded.messages) == 1
-    assert recorded.picture(surface.canvas).shape == (40, 50, 3)
-    assert surface.size == (40, 50)
-    surface.resize((40, 50))
+    assert recorded.picture(canvas.displayed).shape == (40, 50, 3)
+    assert canvas.size == (40, 50)
+    canvas.resize((40, 50))
     assert len(recorded.messages) == 1
-    surface.resize((4, 5), surface.stores[0])
-    assert recorded.picture(surface.stores[0]).shape == (4, 5, 3)
-    assert surface.size == (40, 50)
+    canvas.resize((4, 5), canvas.buffers[0])
+    assert recorded.picture(canvas.buffers[0]).shape == (4, 5, 3)
+    assert canvas.size == (40, 50)
 
 
 Heard = list[tuple[str, float, float]]
 
 
 @pytest.fixture
-def heard(surface: Surface) -> Heard:
+def heard(canvas: LayeredCanvas) -> Heard:
     heard: Heard = []
-    surface.on_pointer(
+    canvas.on_pointer(
         down=lambda x, y: heard.append(("down", x, y)),
         move=lambda x, y: heard.append(("move", x, y)),
         up=lambda x, y: heard.append(("up", x, y)),
@@ -321,16 +326,16 @@ def heard(surface: Surface) -> Heard:
     return heard
 
 
-def test_mouse_is_heard_in_pixels_of_the_canvas(surface: Surface, heard: Heard) -> None:
+def test_mouse_is_heard_in_pixels_of_the_canvas(canvas: LayeredCanvas, heard: Heard) -> None:
     for event in ("mouse_move", "mouse_down", "mouse_up", "mouse_out"):
-        happen(surface.canvas, event, x=5, y=6)
+        happen(canvas.displayed, event, x=5, y=6)
     assert heard == [("move", 5, 6), ("down", 5, 6), ("up", 5, 6), ("out", 0, 0)]
 
 
 def test_finger_is_heard_as_the_mouse_and_lifted_where_it_was_last(
-    surface: Surface, heard: Heard
+    canvas: LayeredCanvas, heard: Heard
 ) -> None:
-    canvas = surface.canvas
+    canvas = canvas.displayed
     happen(canvas, "touch_start", touches=[{"x": 5, "y": 6}])
     happen(canvas, "touch_move", touches=[{"x": 7, "y": 8}, {"x": 90, "y": 90}])
     happen(canvas, "touch_end", touches=[])
@@ -339,42 +344,42 @@ def test_finger_is_heard_as_the_mouse_and_lifted_where_it_was_last(
     assert heard[-1] == ("out", 0, 0)
 
 
-def test_only_what_is_asked_for_is_heard(surface: Surface) -> None:
+def test_only_what_is_asked_for_is_heard(canvas: LayeredCanvas) -> None:
     heard: list[float] = []
-    surface.on_pointer(move=lambda x, y: heard.append(x + y))
+    canvas.on_pointer(move=lambda x, y: heard.append(x + y))
     for event in ("mouse_move", "mouse_down", "mouse_up", "mouse_out"):
-        happen(surface.canvas, event, x=1, y=2)
+        happen(canvas.displayed, event, x=1, y=2)
     assert heard == [3]
 
 
 @pytest.mark.parametrize("held", ["", "shift", "ctrl", "meta"])
-def test_key_comes_with_shift_and_with_control_or_command(surface: Surface, held: str) -> None:
+def test_key_comes_with_shift_and_with_control_or_command(canvas: LayeredCanvas, held: str) -> None:
     heard: list[tuple[str, bool, bool]] = []
-    surface.on_key(lambda *key: heard.append(key))
+    canvas.on_key(lambda *key: heard.append(key))
     modifiers = {f"{one}_key": one == held for one in ("shift", "ctrl", "meta")}
-    happen(surface.canvas, "key_down", key="z", **modifiers)
+    happen(canvas.displayed, "key_down", key="z", **modifiers)
     assert heard == [("z", held == "shift", held in ("ctrl", "meta"))]
 
 
 def test_page_is_ready_for_the_canvas_and_for_each_store(
-    recorded: RecordedPage, surface: Surface
+    recorded: RecordedPage, canvas: LayeredCanvas
 ) -> None:
     calls: list[int] = []
-    surface.on_ready(lambda: calls.append(1))
-    recorded.load_anew(surface.canvas, *surface.stores)
+    canvas.on_ready(lambda: calls.append(1))
+    recorded.load_anew(canvas.displayed, *canvas.buffers)
     assert calls == [1, 1]
 
 
-def test_close_closes_all_canvases(recorded: RecordedPage, surface: Surface) -> None:
+def test_close_closes_all_canvases(recorded: RecordedPage, canvas: LayeredCanvas) -> None:
     opened = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
-    surface.close()
+    canvas.close()
     assert opened <= recorded.closed
 
 
 @pytest.fixture
-def in_kernel(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> Surface:
+def in_kernel(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> LayeredCanvas:
     monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=object()))
-    return Surface("gallery", (20, 30), stores=1)
+    return LayeredCanvas("gallery", (20, 30), buffers=1)
 
 
 def newest(recorded: RecordedPage) -> Canvas:
@@ -385,9 +390,9 @@ def newest(recorded: RecordedPage) -> Canvas:
 
 
 def test_in_a_kernel_canvases_stay_until_a_page_has_drawn_what_it_was_sent(
-    recorded: RecordedPage, in_kernel: Surface
+    recorded: RecordedPage, in_kernel: LayeredCanvas
 ) -> None:
-    canvases = {in_kernel.canvas.model_id, in_kernel.stores[0].model_id}
+    canvases = {in_kernel.displayed.model_id, in_kernel.buffers[0].model_id}
     in_kernel.close()
     in_kernel.close()
     last = newest(recorded)
@@ -406,29 +411,31 @@ def test_in_a_kernel_canvases_stay_until_a_page_has_drawn_what_it_was_sent(
 
 
 def test_what_is_closed_is_tiny_and_hears_and_draws_nothing(
-    recorded: RecordedPage, in_kernel: Surface
+    recorded: RecordedPage, in_kernel: LayeredCanvas
 ) -> None:
     calls: list[Any] = []
     in_kernel.on_ready(lambda: calls.append("ready"))
     in_kernel.on_pointer(down=lambda *at: calls.append(at), out=lambda: calls.append("out"))
     in_kernel.on_wheel(lambda *by: calls.append(by))
     in_kernel.on_key(lambda *key: calls.append(key))
-    late = in_kernel.pen()
+    late = in_kernel.commands()
     late.fill(RED, (0, 0, 5, 5))
     in_kernel.close()
-    for canvas in (in_kernel.canvas, *in_kernel.stores):
+    for canvas in (in_kernel.displayed, *in_kernel.buffers):
         assert recorded.picture(canvas).shape == (1, 1, 3)
         recorded.load_anew(canvas)
     for event in ("mouse_down", "mouse_out", "mouse_wheel", "touch_cancel"):
-        happen(in_kernel.canvas, event, x=1, y=2, touches=[])
-    happen(in_kernel.canvas, "key_down", key="z", shift_key=False, ctrl_key=False, meta_key=False)
+        happen(in_kernel.displayed, event, x=1, y=2, touches=[])
+    happen(
+        in_kernel.displayed, "key_down", key="z", shift_key=False, ctrl_key=False, meta_key=False
+    )
     assert not calls
     assert late.send() == 0
     assert not recorded.drawings
 
 
 def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
-    surface: Surface, in_kernel: Surface, monkeypatch: pytest.MonkeyPatch
+    canvas: LayeredCanvas, in_kernel: LayeredCanvas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Widgets close themselves as they are deleted, in whatever thread that comes."""
     sent, send = threading.Event(), MANAGER.send
@@ -439,17 +446,17 @@ def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
         sent.set()
 
     monkeypatch.setattr(MANAGER, "send", deleting)
-    pen = surface.pen()
-    pen.fill(RED, (0, 0, 5, 5))
-    threading.Thread(target=pen.send, daemon=True).start()
+    commands = canvas.commands()
+    commands.fill(RED, (0, 0, 5, 5))
+    threading.Thread(target=commands.send, daemon=True).start()
     assert sent.wait(20)
 
 
 def test_whoever_closes_the_canvas_closes_the_surface(
-    recorded: RecordedPage, in_kernel: Surface
+    recorded: RecordedPage, in_kernel: LayeredCanvas
 ) -> None:
-    box = VBox([in_kernel.canvas])
-    parts = {in_kernel.canvas.model_id, in_kernel.canvas.layout.model_id}
+    box = VBox([in_kernel.displayed])
+    parts = {in_kernel.displayed.model_id, in_kernel.displayed.layout.model_id}
     close_all(box)
     assert not parts & recorded.closed
-    assert in_kernel.canvas.width == 1
+    assert in_kernel.displayed.width == 1

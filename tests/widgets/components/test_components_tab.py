@@ -45,18 +45,18 @@ class Holder:
         self.tab.show_frame(self.frame, 0)
 
     @property
-    def surfaces(self) -> list:
-        return [part.surface for part in (self.tab.scree, self.tab.pictures, self.tab.cloud)]
+    def canvases(self) -> list:
+        return [part.canvas for part in (self.tab.scree, self.tab.pictures, self.tab.scatter)]
 
     def pictures(self) -> list[np.ndarray]:
-        return [self.recorded.picture(surface.canvas).copy() for surface in self.surfaces]
+        return [self.recorded.picture(canvas.displayed).copy() for canvas in self.canvases]
 
     def is_painted(self) -> list[bool]:
         return [bool(picture.std() > 1) for picture in self.pictures()]
 
     def cell(self, component: int) -> np.ndarray:
         left, top, width, height = map(int, self.tab.pictures._cells.box(component))
-        canvas = self.recorded.picture(self.tab.pictures.surface.canvas)
+        canvas = self.recorded.picture(self.tab.pictures.canvas.displayed)
         return canvas[top + 8 : top + height - 8, left + 8 : left + width - 8]
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_drawn_or_sent_while_not_visible_and_all_at_once_when_it_is(
     holder.tab.visible = True
     assert all(holder.is_painted())
     assert "image 2" in words(holder.tab._title)
-    assert "4 of 4 images" in words(holder.tab.cloud._line)
+    assert "4 of 4 images" in words(holder.tab.scatter._line)
     holder.tab.visible = False
     silent = len(recorded.messages)
     holder.edit(lambda _: pw.Settings(components=4))
@@ -99,7 +99,7 @@ def test_nothing_is_drawn_or_sent_while_not_visible_and_all_at_once_when_it_is(
 def test_page_that_is_loaded_anew_shows_all_again(holder: Holder) -> None:
     holder.tab.mark([(1, 2, 3)])
     before = holder.pictures()
-    canvases = [surface.canvas for surface in holder.surfaces]
+    canvases = [canvas.displayed for canvas in holder.canvases]
     holder.recorded.load_anew(*canvases)
     for old, new in zip(before, holder.pictures(), strict=True):
         assert np.abs(new - old).max() < 1
@@ -150,7 +150,7 @@ def test_captions_say_number_and_share(holder: Holder) -> None:
 def test_click_on_a_picture_toggles_the_component_and_sends_no_picture_of_it(
     holder: Holder,
 ) -> None:
-    canvas = holder.tab.pictures.surface.canvas
+    canvas = holder.tab.pictures.canvas.displayed
     left, top, width, height = holder.tab.pictures._cells.box(1)
     faded = holder.cell(1).copy()
     happen(canvas, "mouse_down", x=left + width / 2, y=top + height / 2)
@@ -163,7 +163,7 @@ def test_click_on_a_picture_toggles_the_component_and_sends_no_picture_of_it(
 
 
 def test_brushing_the_cloud_is_told_and_remembered(holder: Holder) -> None:
-    canvas = holder.tab.cloud.surface.canvas
+    canvas = holder.tab.scatter.canvas.displayed
     for event, x, y in (("down", 0, 0), ("move", 300, 500), ("up", 300, 500)):
         happen(canvas, f"mouse_{event}", x=x, y=y)
     selected = holder.selected[-1]
@@ -171,7 +171,7 @@ def test_brushing_the_cloud_is_told_and_remembered(holder: Holder) -> None:
     assert selected.shape == holder.frame.scores[:, 0].shape
     holder.tab.visible = False
     holder.tab.visible = True
-    assert np.array_equal(holder.tab.cloud.canvas.selected, selected)
+    assert np.array_equal(holder.tab.scatter.plot.selected, selected)
 
 
 def test_whoever_is_told_of_a_brush_may_wait_for_a_picture_in_another_thread(
@@ -185,9 +185,9 @@ def test_whoever_is_told_of_a_brush_may_wait_for_a_picture_in_another_thread(
         thread.join(20)
 
     holder.tab._told = told
-    holder.tab.cloud.canvas._on_hover = told
-    canvas = holder.tab.cloud.surface.canvas
-    x, y = holder.tab.cloud._cloud.at((0, 0, 0))
+    holder.tab.scatter.plot._on_hover = told
+    canvas = holder.tab.scatter.canvas.displayed
+    x, y = holder.tab.scatter._cloud.at((0, 0, 0))
     happen(canvas, "mouse_move", x=x, y=y)
     happen(canvas, "mouse_down", x=0, y=0)
     happen(canvas, "mouse_move", x=300, y=500)
@@ -242,7 +242,7 @@ def test_odd_batches_are_shown(
     tab.show_frame(frame, number - 1)
     tab.show_image(500)
     tab.show_selection(np.zeros((number, *size), bool))
-    assert f"0 of {number * size[0] * size[1]} places" in words(tab.cloud._line)
+    assert f"0 of {number * size[0] * size[1]} places" in words(tab.scatter._line)
     tab.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Mask, Place
-from pfv_widgets.widgets.components.scatter_plot import CloudView
+from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
 SHAPE = (3, 4, 5)
@@ -25,11 +25,11 @@ class Hand:
         self.recorded = recorded
         self.selected: list[Mask | None] = []
         self.hovered: list[Place | None] = []
-        self.view = CloudView(self.selected.append, self.hovered.append)
+        self.view = ScatterPlot(self.selected.append, self.hovered.append)
         self.scores = torch.randn(3, components, 4, 5)
         self.heatmaps = torch.full((3, 8, 10, 3), 0.9)
         self.view.show(self.scores, self.heatmaps)
-        self.canvas = self.view.surface.canvas
+        self.canvas = self.view.canvas.displayed
 
     @property
     def cloud(self) -> Any:
@@ -138,10 +138,10 @@ def test_own_selection_that_comes_back_late_does_not_stop_the_brush(hand: Hand) 
     hand.view.select(hand.selected[0])
     hand.event("mouse_up", 400, 420)
     hand.view.select(hand.selected[0])
-    assert np.array_equal(hand.view.canvas.selected, hand.selected[-1])
+    assert np.array_equal(hand.view.plot.selected, hand.selected[-1])
     other = ~hand.selected[-1]
     hand.view.select(other)
-    assert np.array_equal(hand.view.canvas.selected, other)
+    assert np.array_equal(hand.view.plot.selected, other)
 
 
 def test_leaving_the_canvas_ends_the_brush_and_keeps_the_selection(hand: Hand) -> None:
@@ -150,24 +150,24 @@ def test_leaving_the_canvas_ends_the_brush_and_keeps_the_selection(hand: Hand) -
     count = len(hand.selected)
     hand.event("mouse_move", 10, 10)
     assert len(hand.selected) == count
-    assert hand.view.canvas.selected is hand.selected[-1]
+    assert hand.view.plot.selected is hand.selected[-1]
 
 
 def test_selection_stays_with_its_places_when_scores_change(hand: Hand) -> None:
     hand.drag((40, 40), (400, 420))
     selected = hand.selected[-1].copy()
     hand.view.show(-hand.scores, hand.heatmaps)
-    assert np.array_equal(hand.view.canvas.selected, selected)
-    assert hand.view.canvas._brush is None
+    assert np.array_equal(hand.view.plot.selected, selected)
+    assert hand.view.plot._brush is None
     assert all(bright(hand.pixel(place)) for place in np.ndindex(*SHAPE) if selected[place])
 
 
 def test_selection_of_another_shape_is_none(hand: Hand) -> None:
     hand.view.select(np.ones((3, 9, 9), bool))
-    assert hand.view.canvas.selected is None
+    assert hand.view.plot.selected is None
     hand.view.select(np.ones(SHAPE, bool))
     hand.view.show(torch.randn(3, 2, 6, 6), hand.heatmaps)
-    assert hand.view.canvas.selected is None
+    assert hand.view.plot.selected is None
     assert "Drag" in hand.words
 
 
@@ -189,9 +189,9 @@ def test_pointing_tells_the_nearest_place_once_and_rings_it(hand: Hand) -> None:
 
 def test_marks_are_ringed_and_places_that_are_not_there_are_not(hand: Hand) -> None:
     before = hand.recorded.picture(hand.canvas).copy()
-    hand.view.canvas.mark([(9, 0, 0), (0, 4, 0)])
+    hand.view.plot.mark([(9, 0, 0), (0, 4, 0)])
     assert np.abs(hand.recorded.picture(hand.canvas) - before).max() < 1
-    hand.view.canvas.mark([(0, 0, 0), (2, 3, 4)])
+    hand.view.plot.mark([(0, 0, 0), (2, 3, 4)])
     changed = np.abs(hand.recorded.picture(hand.canvas) - before).max(axis=2) > 40
     for place in ((0, 0, 0), (2, 3, 4)):
         x, y = (round(v) for v in hand.cloud.at(place))
@@ -258,10 +258,10 @@ def test_keyboard_leaves_the_canvas(hand: Hand, key: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 3, 1, 1), (200, 2, 1, 1), (2, 12, 7, 3)])
 def test_odd_shapes_are_shown(recorded: RecordedPage, shape: tuple[int, ...]) -> None:
-    view = CloudView(lambda _: None, lambda _: None)
+    view = ScatterPlot(lambda _: None, lambda _: None)
     view.show(torch.randn(*shape), torch.rand(shape[0], 14, 6, 3))
-    happen(view.surface.canvas, "mouse_move", x=200, y=200)
-    happen(view.surface.canvas, "mouse_down", x=0, y=0)
-    happen(view.surface.canvas, "mouse_move", x=540, y=540)
-    assert view.canvas.selected.all()
+    happen(view.canvas.displayed, "mouse_move", x=200, y=200)
+    happen(view.canvas.displayed, "mouse_down", x=0, y=0)
+    happen(view.canvas.displayed, "mouse_move", x=540, y=540)
+    assert view.plot.selected.all()
     view.close()

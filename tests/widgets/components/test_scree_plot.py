@@ -35,7 +35,7 @@ def holder(recorded: RecordedPage) -> Holder:
 
 def click(scree: Scree, component: int) -> None:
     left, top, width, _ = scree.bar(component)
-    happen(scree.surface.canvas, "mouse_down", x=left + width / 2, y=top - 20)
+    happen(scree.canvas.displayed, "mouse_down", x=left + width / 2, y=top - 20)
 
 
 def test_hiding_and_showing_keeps_the_order_and_none_means_all() -> None:
@@ -70,7 +70,7 @@ def test_bars_are_as_high_as_their_shares_and_in_their_colours(
 ) -> None:
     heights = [holder.scree.bar(component)[3] for component in range(4)]
     assert np.allclose(np.array(heights) / heights[0], np.array(RATIOS) / RATIOS[0])
-    picture = recorded.picture(holder.scree.surface.canvas)
+    picture = recorded.picture(holder.scree.canvas.displayed)
     for component, text in tones(holder.settings).items():
         left, top, width, height = holder.scree.bar(component)
         colour = picture[int(top + 0.7 * height), int(left + 0.2 * width), :3]
@@ -85,7 +85,7 @@ def test_click_on_a_bar_and_on_a_button_toggle_the_component(holder: Holder) -> 
     assert holder.settings.channels == (0, 2, 3)
     move(holder.scree.buttons[3], value=False)
     assert holder.settings.channels == (0, 2)
-    happen(holder.scree.surface.canvas, "mouse_down", x=10, y=100)  # on the labels of the axis
+    happen(holder.scree.canvas.displayed, "mouse_down", x=10, y=100)  # on the labels of the axis
     assert holder.settings.channels == (0, 2)
 
 
@@ -126,7 +126,7 @@ def test_showing_settings_calls_nobody_and_sends_only_what_changed(
 def test_any_number_of_components_fits(recorded: RecordedPage, ratios: tuple[float, ...]) -> None:
     scree = Scree(lambda _: None)
     scree.show(Settings(components=len(ratios)), ratios)
-    height, width = scree.surface.size
+    height, width = scree.canvas.size
     assert len([b for b in scree._row.children if b.description]) == len(ratios)
     for component in range(len(ratios)):
         left, top, across, down = scree.bar(component)
@@ -137,7 +137,7 @@ def test_any_number_of_components_fits(recorded: RecordedPage, ratios: tuple[flo
 
 
 def test_closing_leaves_no_widget_open(recorded: RecordedPage, holder: Holder) -> None:
-    button, canvas = holder.scree.buttons[3], holder.scree.surface.canvas
+    button, canvas = holder.scree.buttons[3], holder.scree.canvas.displayed
     holder.scree.show(Settings(components=2), RATIOS[:2])  # buttons 3 and 4 are out of sight
     holder.scree.close()
     assert button.comm is None

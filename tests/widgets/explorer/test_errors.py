@@ -56,7 +56,7 @@ def still_works(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
 def test_settings_that_do_not_fit_are_told_and_the_picture_stays(
     recorded: RecordedPage, explorer: PFVExplorer, wrong: dict[str, Any], words: str
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     before = explorer.frame
     explorer.settings = replace(explorer.settings, **wrong)
     assert is_error(explorer)
@@ -86,7 +86,7 @@ def test_layer_without_variance_or_numbers_does_not_end_the_explorer(
     recorded: RecordedPage, opened: Open, change: Callable[[Tensor], Tensor]
 ) -> None:
     explorer = opened(model=Through(change), batch=blobs(3), layer="stem")
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, layer="change")
     assert is_error(explorer)
     explorer.settings = replace(explorer.settings, layer="pool")
@@ -101,7 +101,7 @@ def test_layer_with_a_few_infinities_is_painted_or_told(
 ) -> None:
     model = Through(with_infinity_in_one_image)
     explorer = opened(model=model, batch=blobs(3), layer="stem")
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, layer="change")
     assert explorer.wait(60)
     assert np.isfinite(explorer.frame.heatmaps.numpy()).all()
@@ -115,7 +115,7 @@ def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
 
     def fail(*_: object, **__: object) -> Frame:
         raise error
@@ -125,20 +125,20 @@ def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
         explorer.settings = replace(explorer.settings, sigma=3.0)
         assert is_error(explorer)
         assert f"{type(error).__name__}: {error} – the last picture stays." in status(explorer)
-        assert "<b>" not in explorer._gallery.status.value
+        assert "<b>" not in explorer.gallery.status.value
     assert still_works(recorded, explorer)
 
 
 def test_error_while_sending_is_told_and_the_next_change_is_painted(
     recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
 
     def fail(*_: object, **__: object) -> int:
         raise OSError("the line is broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(explorer._grid, "paint", fail)
+        patch.setattr(explorer.gallery.tiles, "paint", fail)
         explorer.settings = replace(explorer.settings, sigma=3.0)
         assert "OSError: the line is broken" in status(explorer)
     assert still_works(recorded, explorer)
@@ -152,7 +152,7 @@ def test_same_settings_are_painted_again_after_an_error(
     assert is_error(explorer)
     explorer.settings = good
     assert status(explorer).startswith("Updated in")
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     assert shows_its_frame(recorded, explorer)
 
 
@@ -162,10 +162,10 @@ def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str)
     explorer = opened(model=tiny(), batch=images)
     press(explorer, "Home")
     assert explorer.wait(60)
-    hint = explorer._gallery.hint
+    hint = explorer.gallery.hint
     explorer.settings = replace(explorer.settings, layer=foreign)
     assert is_error(explorer)
-    for shown in (hint, explorer._gallery.status):
+    for shown in (hint, explorer.gallery.status):
         parsed = Parsed(shown.value)
         assert set(parsed.tags) == ({"div"} if shown is hint else {"div", "span"})
         assert parsed.attributes <= {"style", "role", "aria-live", "aria-hidden"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ipycanvas import Canvas
 
-from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import gallery_view, navigation
 from tests.widgets.conftest import Open
@@ -34,7 +34,7 @@ def fail(*_: object, **__: object) -> Any:
 
 
 def toolbar(explorer: PFVExplorer, name: str) -> None:
-    press_button(explorer._gallery.toolbar.buttons[name])
+    press_button(explorer.gallery.toolbar.buttons[name])
 
 
 Where = Callable[[PFVExplorer], tuple[object, str]]
@@ -42,25 +42,25 @@ Act = Callable[[PFVExplorer], None]
 
 # what raises, and what a person does that leads there
 FAULTS: dict[str, tuple[Where, Act]] = {
-    "hover": (lambda e: (e._gallery.pointer, "_spot"), lambda e: hover(e, 1)),
+    "hover": (lambda e: (e.gallery.interaction.gestures, "_spot"), lambda e: hover(e, 1)),
     "nearest places": (lambda e: (e.pfv, "nearest"), lambda e: hover(e, 1)),
-    "values of a place": (lambda e: (e._gallery, "point"), lambda e: hover(e, 1)),
+    "values of a place": (lambda e: (e.gallery, "point"), lambda e: hover(e, 1)),
     "click": (lambda _: (gallery_view, "replace"), lambda e: click(e, 1)),
     "brush": (lambda _: (gallery_view, "brushed"), lambda e: drag(e, 1, (0.1, 0.1), (0.8, 0.8))),
     "arrow key": (lambda _: (navigation, "walked"), lambda e: press(e, "ArrowRight")),
     "shift and arrow": (lambda _: (navigation, "stepped"), lambda e: press(e, "shift+ArrowUp")),
     "space": (lambda _: (gallery_view, "toggled"), lambda e: press(e, " ")),
     "enter": (lambda _: (navigation, "spot_of"), lambda e: press(e, "Enter")),
-    "tab": (lambda e: (e._grid, "blur"), lambda e: press(e, "Escape")),
+    "tab": (lambda e: (e.gallery.tiles, "blur"), lambda e: press(e, "Escape")),
     "turning": (lambda _: (navigation, "turned"), lambda e: toolbar(e, "forward")),
     "tile size": (
         lambda _: (navigation, "arranged"),
-        lambda e: move(e._gallery.toolbar.size, index=0),
+        lambda e: move(e.gallery.toolbar.size, index=0),
     ),
     "zoom": (lambda _: (navigation, "arranged"), lambda e: press(e, "z")),
     "zoom by the toolbar": (
         lambda _: (navigation, "arranged"),
-        lambda e: move(e._gallery.toolbar.toggles["zoom"], value=True),
+        lambda e: move(e.gallery.toolbar.toggles["zoom"], value=True),
     ),
     "undo": (lambda e: (e._history, "undo"), lambda e: press(e, "ctrl+z")),
     "redo": (lambda e: (e._history, "redo"), lambda e: toolbar(e, "redo")),
@@ -69,31 +69,34 @@ FAULTS: dict[str, tuple[Where, Act]] = {
         lambda e: move(e._panel.knobs["sigma"], value=3.0),
     ),
     "a knob": (
-        lambda e: (e._painter, "submit"),
+        lambda e: (e.gallery.render_loop, "submit"),
         lambda e: move(e._panel.knobs["sigma"], value=3.0),
     ),
-    "layer": (lambda e: (e._painter, "submit"), lambda e: move(e._panel.layer, index=4)),
+    "layer": (lambda e: (e.gallery.render_loop, "submit"), lambda e: move(e._panel.layer, index=4)),
     "painting": (lambda e: (e.pfv, "render"), lambda e: move(e._panel.knobs["sigma"], value=3.0)),
-    "sending": (lambda _: (Pen, "send"), lambda e: move(e._panel.knobs["opacity"], value=0.1)),
+    "sending": (
+        lambda _: (CanvasCommands, "send"),
+        lambda e: move(e._panel.knobs["opacity"], value=0.1),
+    ),
     "reading the numbers": (
         lambda e: (e._panel, "show_frame"),
         lambda e: move(e._panel.knobs["sigma"], value=3.0),
     ),
     "safe colours": (
-        lambda e: (e._painter, "submit"),
-        lambda e: move(e._gallery.toolbar.toggles["safe"], value=True),
+        lambda e: (e.gallery.render_loop, "submit"),
+        lambda e: move(e.gallery.toolbar.toggles["safe"], value=True),
     ),
     "preset": (
-        lambda e: (e._painter, "submit"),
+        lambda e: (e.gallery.render_loop, "submit"),
         lambda e: press_button(e._pages.batch.buttons["Invert"]),
     ),
     "class weight": (
-        lambda e: (e._painter, "submit"),
+        lambda e: (e.gallery.render_loop, "submit"),
         lambda e: move(next(iter(e._pages.batch.classes.values())), value=0.5),
     ),
     "removing a pin": (
-        lambda e: (e._painter, "submit"),
-        lambda e: press_button(e._gallery.pins.clear),
+        lambda e: (e.gallery.render_loop, "submit"),
+        lambda e: press_button(e.gallery.pins.clear),
     ),
     "showing the settings": (
         lambda e: (e._panel, "show"),
@@ -111,7 +114,7 @@ def test_fault_under_a_hand_is_told_and_the_next_change_works(
     recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     where, act = FAULTS[name]
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5),))
     assert explorer.wait(60)
     with monkeypatch.context() as patch:
@@ -139,8 +142,8 @@ def test_complaint_stays_while_marks_move_and_goes_with_the_next_change(
     hover(explorer, 1, 0.2, 0.2)
     assert "no luck" in status(explorer)
     assert explorer._complaint._made is not None
-    message, scene, when = explorer._complaint._made
-    explorer._complaint._made = message, scene, when - 5  # seconds later
+    message, state, when = explorer._complaint._made
+    explorer._complaint._made = message, state, when - 5  # seconds later
     hover(explorer, 1, 0.7, 0.7)
     assert status(explorer).startswith("Updated in")
     with monkeypatch.context() as patch:
@@ -154,14 +157,14 @@ def test_complaint_stays_while_marks_move_and_goes_with_the_next_change(
 def test_paint_that_fails_half_way_leaves_ipycanvas_usable(
     recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
-    before = recorded.picture(explorer._grid.canvas).copy()
+    before = recorded.picture(explorer.gallery.tiles.widget).copy()
     with monkeypatch.context() as patch:
-        patch.setattr(Pen, "alpha", fail)
+        patch.setattr(CanvasCommands, "alpha", fail)
         explorer.settings = replace(explorer.settings, sigma=2.0)
         assert is_error(explorer)
-    assert (recorded.picture(explorer._grid.canvas) == before).all()
+    assert (recorded.picture(explorer.gallery.tiles.widget) == before).all()
     assert not MANAGER._caching
     assert (MANAGER._commands_cache, MANAGER._buffers_cache) == ([], [])
     other = Canvas(width=10, height=10)
@@ -179,11 +182,11 @@ def test_drag_during_which_something_fails_ends_with_the_next_press(
     explorer.settings = replace(explorer.settings, view="split")
     assert explorer.wait(60)
     with monkeypatch.context() as patch:
-        patch.setattr(explorer._painter, "submit", fail)
+        patch.setattr(explorer.gallery.render_loop, "submit", fail)
         drag(explorer, 1, (0.5, 0.5), (0.2, 0.5))
     drag(explorer, 1, (0.5, 0.5), (0.7, 0.5))
     assert explorer.settings.split == 0.7
-    assert not explorer._gallery._dividing
+    assert not explorer.gallery._dividing
     explorer.settings = replace(explorer.settings, sigma=2.0)
     explorer.undo()
     assert explorer.settings.sigma == 1.0
@@ -196,7 +199,7 @@ def test_events_of_the_mouse_without_a_press_are_harmless(
 ) -> None:
     before = explorer.settings
     for x, y in [(-5, -5), (1e6, 1e6), (0, 0)]:
-        happen(explorer._grid.canvas, event, x=x, y=y)
+        happen(explorer.gallery.tiles.widget, event, x=x, y=y)
     assert not is_error(explorer)
     assert explorer.settings == before
 
@@ -205,11 +208,11 @@ def test_events_of_the_mouse_without_a_press_are_harmless(
 def test_pin_on_an_image_that_is_not_there_is_told_and_can_be_removed(
     recorded: RecordedPage, explorer: PFVExplorer, wrong: tuple[int, float, float]
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5), wrong))
     assert is_error(explorer)
     assert f"pins[1]={wrong}" in status(explorer)
-    press_button(explorer._gallery.pins.chips[1])
+    press_button(explorer.gallery.pins.chips[1])
     assert explorer.settings.pins == ((0, 0.5, 0.5),)
     assert not is_error(explorer)
     assert shows_its_frame(recorded, explorer)

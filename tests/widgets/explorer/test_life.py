@@ -31,21 +31,21 @@ from tests.widgets.recorded_page import RecordedPage, move
 def test_page_that_is_loaded_anew_is_painted_again(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    grid = explorer._grid
-    recorded.load_anew(grid.canvas)
+    grid = explorer.gallery.tiles
+    recorded.load_anew(grid.widget)
     explorer.settings = replace(explorer.settings, opacity=0.3, images=(1, 0, 1, 1))
     assert shows_its_frame(recorded, explorer)
-    before = recorded.picture(grid.canvas).copy()
+    before = recorded.picture(grid.widget).copy()
     for _ in range(3):
-        recorded.load_anew(grid.canvas, *grid.surface.stores)
+        recorded.load_anew(grid.widget, *grid.canvas.buffers)
         assert explorer.wait(60)
-        assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
+        assert np.abs(recorded.picture(grid.widget) - before).max() < 1
 
 
 def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
     answer_each_frame(explorer, late=0.03)
     recorded.drawings.clear()
@@ -57,12 +57,12 @@ def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
     assert explorer.settings.sigma == explorer.frame.settings.sigma == 2
     assert len(drawn(recorded, explorer)) < min(most, 300)
     assert shows_its_frame(recorded, explorer)
-    assert explorer._painter._acknowledgement.answered
+    assert explorer.gallery.render_loop._acknowledgement.answered
 
 
 def answer_each_frame(explorer: PFVExplorer, late: float = 0.01) -> None:
     """Answer as a page does that takes a while to draw."""
-    acknowledgement = explorer._painter._acknowledgement
+    acknowledgement = explorer.gallery.render_loop._acknowledgement
     acknowledgement.answered = True
 
     def answer(number: int) -> None:
@@ -135,7 +135,7 @@ def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
 ) -> None:
     explorer = opened()
     explorer.settings = replace(explorer.settings, sigma=2.0)
-    thread = explorer._painter._worker._thread
+    thread = explorer.gallery.render_loop._worker._thread
     assert thread is not None
     explorer.close()
     assert len(explorer.pfv.store.cache) == 0
@@ -152,7 +152,7 @@ def test_closed_explorer_paints_no_more_and_does_not_fail(
     explorer.close()
     recorded.drawings.clear()
     explorer.settings = replace(explorer.settings, sigma=2.0)
-    explorer._painter.page_ready(explorer._scene)
+    explorer.gallery.render_loop.page_ready(explorer.gallery.view_state)
     assert explorer.wait(5)
     assert recorded.drawings == []
     assert explorer.frame.settings.sigma == 1.0
@@ -186,7 +186,7 @@ def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
     assert explorer.wait(60)
     memory = weakref.ref(explorer.pfv)
     explorer.close()
-    thread = explorer._painter._worker._thread
+    thread = explorer.gallery.render_loop._worker._thread
     assert thread is not None
     thread.join(10)
     del explorer, thread
@@ -225,7 +225,7 @@ def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
     kept = [weakref.ref(value) for value in tensors(explorer.pfv.store.cache)]
     assert len(kept) > 5
     explorer.close()
-    explorer._painter.frame = None
+    explorer.gallery.render_loop.frame = None
     gc.collect()
     assert [one() for one in kept if one() is not None] == []
 
@@ -254,7 +254,7 @@ def test_progress_of_the_network_is_told_by_the_explorer_that_is_open(
         explorer = PFVExplorer(pfv)
         assert pfv.progress == explorer._progressed
         pfv.progress(1, 3)
-        assert "1 of 3 images" in explorer._gallery.status.value
+        assert "1 of 3 images" in explorer.gallery.status.value
         explorer.close()
         assert pfv.progress is None
 
@@ -272,16 +272,16 @@ def test_progress_that_someone_else_wants_stays_his(recorded: RecordedPage) -> N
 
 def test_two_explorers_do_not_disturb_each_other(recorded: RecordedPage, opened: Open) -> None:
     one, other = opened(), opened(model=tiny(), batch=blobs(5))
-    recorded.load_anew(one._grid.canvas, other._grid.canvas)
+    recorded.load_anew(one.gallery.tiles.widget, other.gallery.tiles.widget)
     assert one.wait(60)
     assert other.wait(60)
-    untouched = recorded.picture(other._grid.canvas).copy()
+    untouched = recorded.picture(other.gallery.tiles.widget).copy()
     start = other.settings
     press(one, "Home", "ArrowRight", " ", "Enter")
     one.settings = replace(one.settings, view="split", sigma=2.0)
     assert shows_its_frame(recorded, one)
     assert other.settings == start
-    assert (recorded.picture(other._grid.canvas) == untouched).all()
+    assert (recorded.picture(other.gallery.tiles.widget) == untouched).all()
     threads = [
         threading.Thread(target=flood, args=(explorer, sigma))
         for explorer, sigma in ((one, 1.5), (other, 2.5))
@@ -308,8 +308,8 @@ def flood(explorer: PFVExplorer, last: float) -> None:
 def test_first_picture_is_coarse_and_becomes_fine_when_a_page_is_there(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    assert explorer._painter.frame is not None
-    coarse = explorer._painter.frame.heatmaps.shape[1]
-    recorded.load_anew(explorer._grid.canvas)
+    assert explorer.gallery.render_loop.frame is not None
+    coarse = explorer.gallery.render_loop.frame.heatmaps.shape[1]
+    recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
-    assert explorer._painter.frame.heatmaps.shape[1] > coarse
+    assert explorer.gallery.render_loop.frame.heatmaps.shape[1] > coarse

@@ -35,31 +35,31 @@ from tests.widgets.recorded_page import RecordedPage, happen, move
 def nine(recorded: RecordedPage, opened: Open) -> PFVExplorer:
     """Nine images, two in a row: pages of four."""
     explorer = opened(model=tiny(), batch=blobs(9))
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     size(explorer, 2)
     assert explorer.wait(60)
     return explorer
 
 
 def size(explorer: PFVExplorer, columns: int) -> None:
-    slider = explorer._gallery.toolbar.size
+    slider = explorer.gallery.toolbar.size
     move(slider, index=[one for _, one in slider.options].index(columns))
 
 
 def button(explorer: PFVExplorer, name: str) -> None:
-    press_button(explorer._gallery.toolbar.buttons[name])
+    press_button(explorer.gallery.toolbar.buttons[name])
 
 
 def shown(explorer: PFVExplorer) -> list[int]:
     assert explorer.wait(60)
     assert not is_error(explorer)
-    return list(explorer._grid.shown)
+    return list(explorer.gallery.tiles.shown)
 
 
 def twice(explorer: PFVExplorer, index: int) -> None:
-    explorer._gallery.pointer._clicked = (float("-inf"), -1)
+    explorer.gallery.interaction.gestures._clicked = (float("-inf"), -1)
     for event in ("mouse_down", "mouse_up") * 2:
-        happen(explorer._grid.canvas, event, **spot(explorer, index))
+        happen(explorer.gallery.tiles.widget, event, **spot(explorer, index))
 
 
 # Pages
@@ -77,7 +77,7 @@ def test_pages_are_turned_by_buttons_and_keys(recorded: RecordedPage, nine: PFVE
         turn()
         assert shown(nine) == wanted
         assert shows_its_frame(recorded, nine)
-        assert f"{wanted[0]}" in nine._gallery.toolbar.pages.value
+        assert f"{wanted[0]}" in nine.gallery.toolbar.pages.value
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 9])
@@ -99,7 +99,7 @@ def test_basis_is_that_of_all_images_on_every_page(nine: PFVExplorer) -> None:
 def test_walk_by_keys_turns_the_pages(nine: PFVExplorer) -> None:
     press(nine, "Home", *["ArrowRight"] * 4)
     assert shown(nine) == [4, 5, 6, 7]
-    assert nine._grid.look.cursor == 4
+    assert nine.gallery.tiles.look.cursor == 4
     press(nine, "End", " ")
     assert shown(nine) == [8]
     assert nine.settings.images == (1,) * 8 + (0,)
@@ -123,7 +123,7 @@ def test_what_is_pointed_at_on_a_later_page_is_read_there(nine: PFVExplorer) -> 
 def test_image_is_zoomed_and_back_in_every_way(
     recorded: RecordedPage, nine: PFVExplorer, how: str
 ) -> None:
-    toggle = nine._gallery.toolbar.toggles["zoom"]
+    toggle = nine.gallery.toolbar.toggles["zoom"]
     press(nine, "Home", "ArrowRight", "ArrowRight")
     ways: dict[str, Callable[[bool], None]] = {
         "double click": lambda _: twice(nine, 2),
@@ -135,8 +135,8 @@ def test_image_is_zoomed_and_back_in_every_way(
     assert shown(nine) == [2]
     assert toggle.value
     assert shows_its_frame(recorded, nine)
-    assert nine._painter.frame is not None
-    assert nine._painter.frame.heatmaps.shape[1] > 400  # crisp
+    assert nine.gallery.render_loop.frame is not None
+    assert nine.gallery.render_loop.frame.heatmaps.shape[1] > 400  # crisp
     ways[how](False)
     assert shown(nine) == [0, 1, 2, 3]
     assert not toggle.value
@@ -178,7 +178,7 @@ def test_double_click_with_all_pins_set_takes_none_away(explorer: PFVExplorer) -
     twice(explorer, 1)
     assert explorer.settings.pins == pins
     assert explorer.wait(60)
-    assert list(explorer._grid.shown) == [1]
+    assert list(explorer.gallery.tiles.shown) == [1]
 
 
 def test_escape_leaves_selection_zoom_and_canvas_in_turn(
@@ -186,22 +186,22 @@ def test_escape_leaves_selection_zoom_and_canvas_in_turn(
 ) -> None:
     def blurred() -> bool:
         sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
-        return (explorer._grid.canvas.model_id, {"do": "blur"}) in sent
+        return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 
     press(explorer, "Home", "z")
     assert shown(explorer) == [0]
     drag(explorer, 0, (0.1, 0.1), (0.6, 0.6))
-    assert explorer._scene.selection is not None
+    assert explorer.gallery.view_state.selection is not None
     recorded.messages.clear()
     press(explorer, "Escape")
-    assert explorer._scene.selection is None
+    assert explorer.gallery.view_state.selection is None
     assert shown(explorer) == [0]
     press(explorer, "Escape")
     assert shown(explorer) == [0, 1, 2, 3]
     assert not blurred()
     press(explorer, "Escape")
     assert blurred()
-    assert explorer._scene.cursor is None
+    assert explorer.gallery.view_state.cursor is None
 
 
 # Pins
@@ -210,17 +210,17 @@ def test_escape_leaves_selection_zoom_and_canvas_in_turn(
 def test_pins_are_painted_and_their_chips_remove_them(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     places = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
     for place in places:
         click(explorer, *place)
     assert explorer.settings.pins == tuple(places)
     assert explorer.frame.settings.paints_similarity
-    chips = explorer._gallery.pins.chips
+    chips = explorer.gallery.pins.chips
     assert [chip.layout.display for chip in chips] == [None] * 3 + ["none"] * 5
     press_button(chips[1])
     assert explorer.settings.pins == (places[0], places[2])
-    press_button(explorer._gallery.pins.clear)
+    press_button(explorer.gallery.pins.clear)
     assert explorer.settings.pins == ()
     assert shows_its_frame(recorded, explorer)
 
@@ -229,7 +229,7 @@ def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -
     places = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
     for place in places:
         click(explorer, *place)
-    press_button(explorer._gallery.pins.chips[0])
+    press_button(explorer.gallery.pins.chips[0])
     seen = [explorer.settings.pins]
     for _ in range(4):
         explorer.undo()
@@ -239,7 +239,7 @@ def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -
 
 
 def test_pin_paints_how_alike_all_places_are(recorded: RecordedPage, explorer: PFVExplorer) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, view="heatmap")
     before = tile(recorded, explorer, 3).copy()
     click(explorer, 1, 0.5, 0.5)
@@ -249,7 +249,7 @@ def test_pin_paints_how_alike_all_places_are(recorded: RecordedPage, explorer: P
     assert not toggle.disabled
     move(toggle, value=False)
     assert np.abs(tile(recorded, explorer, 3) - before).mean() < 1
-    assert explorer._grid.look.rings != ()
+    assert explorer.gallery.tiles.look.rings != ()
 
 
 def test_one_pin_too_many_is_told_and_the_others_stay(explorer: PFVExplorer) -> None:
@@ -259,7 +259,7 @@ def test_one_pin_too_many_is_told_and_the_others_stay(explorer: PFVExplorer) -> 
     click(explorer, 1)
     assert "remove one first" in status(explorer)
     assert explorer.settings.pins == pins
-    press_button(explorer._gallery.pins.chips[0])
+    press_button(explorer.gallery.pins.chips[0])
     assert explorer.settings.pins == pins[1:]
     click(explorer, 1)
     assert explorer.settings.pins == (*pins[1:], (1, 0.5, 0.5))
@@ -270,12 +270,12 @@ def test_one_pin_too_many_is_told_and_the_others_stay(explorer: PFVExplorer) -> 
 def test_click_in_any_view_pins_the_same_place(explorer: PFVExplorer, view: str) -> None:
     explorer.settings = replace(explorer.settings, view=view)
     assert explorer.wait(60)
-    grid = explorer._grid.grid
+    grid = explorer.gallery.tiles.grid
     for number, (left, top, width, height) in enumerate(grid.panes(3, view)):
-        explorer._gallery.pointer._clicked = (float("-inf"), -1)
+        explorer.gallery.interaction.gestures._clicked = (float("-inf"), -1)
         point = {"x": left + 0.25 * width, "y": top + 0.75 * height}
         for event in ("mouse_down", "mouse_up"):
-            happen(explorer._grid.canvas, event, **point)
+            happen(explorer.gallery.tiles.widget, event, **point)
         assert explorer.settings.pins[number] == (3, 0.25, 0.75)
 
 
@@ -285,11 +285,11 @@ def test_click_in_any_view_pins_the_same_place(explorer: PFVExplorer, view: str)
 def test_drag_selects_places_and_the_others_fade(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, view="heatmap")
     before = tile(recorded, explorer, 2).copy()
     drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
-    selection = explorer._scene.selection
+    selection = explorer.gallery.view_state.selection
     assert selection is not None
     rows, columns = explorer.places()
     assert selection.mask.shape == (4, rows, columns)
@@ -297,7 +297,7 @@ def test_drag_selects_places_and_the_others_fade(
     assert selection.mask.sum() == rows * (columns // 2)
     after = tile(recorded, explorer, 2)
     assert after.std() < 0.4 * before.std()
-    assert explorer._grid.look.frame is None
+    assert explorer.gallery.tiles.look.frame is None
     assert explorer.settings.pins == ()
     press(explorer, "Escape")
     assert np.abs(tile(recorded, explorer, 2) - before).max() < 1
@@ -306,30 +306,30 @@ def test_drag_selects_places_and_the_others_fade(
 def test_rectangle_is_seen_while_it_is_drawn_and_sends_no_picture(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    canvas = explorer._grid.canvas
+    canvas = explorer.gallery.tiles.widget
     recorded.load_anew(canvas)
     assert explorer.wait(60)
     recorded.drawings.clear()
     happen(canvas, "mouse_down", **spot(explorer, 1, 0.2, 0.2))
     happen(canvas, "mouse_move", **spot(explorer, 1, 0.6, 0.7))
     assert explorer.wait(60)
-    assert explorer._grid.look.frame is not None
-    start, end = explorer._grid.look.frame
+    assert explorer.gallery.tiles.look.frame is not None
+    start, end = explorer.gallery.tiles.look.frame
     assert (start.image, round(start.x, 2), round(end.y, 2)) == (1, 0.2, 0.7)
     assert pictures_sent(recorded, explorer) == 0
     happen(canvas, "mouse_out", x=0, y=0)
     assert explorer.wait(60)
-    assert explorer._scene.selection is not None
-    assert explorer._grid.look.frame is None
+    assert explorer.gallery.view_state.selection is not None
+    assert explorer.gallery.tiles.look.frame is None
 
 
 def test_selection_is_dropped_on_another_layer_and_kept_otherwise(explorer: PFVExplorer) -> None:
     drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
-    assert explorer._scene.selection is not None
+    assert explorer.gallery.view_state.selection is not None
     explorer.settings = replace(explorer.settings, sigma=2.0)
-    assert explorer._scene.selection is not None
+    assert explorer.gallery.view_state.selection is not None
     explorer.settings = replace(explorer.settings, layer=explorer.pfv.layers[2].name)
-    assert explorer._scene.selection is None
+    assert explorer.gallery.view_state.selection is None
     assert not is_error(explorer)
 
 
@@ -339,7 +339,7 @@ def test_selection_is_dropped_on_another_layer_and_kept_otherwise(explorer: PFVE
 def test_drag_in_the_split_view_moves_the_divider_and_is_one_step_to_undo(
     recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
     assert explorer.wait(60)
     seconds = iter(range(10**6))  # the hand rests a second at each move
@@ -349,7 +349,7 @@ def test_drag_in_the_split_view_moves_the_divider_and_is_one_step_to_undo(
     assert explorer.settings.split == 0.2
     assert shows_its_frame(recorded, explorer)
     assert pictures_sent(recorded, explorer) == 0
-    assert explorer._scene.selection is None
+    assert explorer.gallery.view_state.selection is None
     drag(explorer, 0, (0.2, 0.5), (0.9, 0.6))
     assert explorer.settings.split == 0.9
     explorer.undo()
@@ -385,12 +385,12 @@ def test_every_setting_is_undone_and_redone(
     recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert set(OTHER) == {field.name for field in fields(Settings)}
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     states = [explorer.settings]
     for name, value in {**OTHER, "layer": explorer.pfv.layers[2].name}.items():
         explorer.settings = replace(explorer.settings, **{name: value})
         states.append(explorer.settings)
-    buttons = explorer._gallery.toolbar.buttons
+    buttons = explorer.gallery.toolbar.buttons
     for way, back in [(lambda: button(explorer, "undo"), True), (explorer.redo, False)]:
         for wanted in states[-2::-1] if back else states[1:]:
             assert not buttons["undo" if back else "redo"].disabled
@@ -448,13 +448,13 @@ def test_change_after_an_undo_forgets_what_was_undone(explorer: PFVExplorer) -> 
     explorer.redo()
     assert explorer.settings.components == 2
     assert explorer.settings.sigma == 1.0
-    assert explorer._gallery.toolbar.buttons["redo"].disabled
+    assert explorer.gallery.toolbar.buttons["redo"].disabled
 
 
 def test_settings_that_cannot_be_painted_are_undone(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     start = explorer.settings
     explorer.settings = replace(start, layer="nowhere")
     assert is_error(explorer)
@@ -471,4 +471,4 @@ def test_looking_around_is_no_change_of_settings(nine: PFVExplorer) -> None:
     hover(nine, 8)
     drag(nine, 8, (0.1, 0.1), (0.9, 0.9))
     assert nine.settings == start
-    assert nine._gallery.toolbar.buttons["undo"].disabled
+    assert nine.gallery.toolbar.buttons["undo"].disabled

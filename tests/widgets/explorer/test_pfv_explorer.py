@@ -48,17 +48,17 @@ def by_page(control: Any, value: Any) -> dict[str, Any]:
 def test_first_picture_is_painted_before_anything_is_asked(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     assert shows_its_frame(recorded, explorer)
     assert status(explorer).startswith("Updated in ")
-    assert explorer._painter._worker._thread is not None
+    assert explorer.gallery.render_loop._worker._thread is not None
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_settings_from_code_reach_the_control_and_the_picture(
     recorded: RecordedPage, explorer: PFVExplorer, name: str
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
     recorded.drawings.clear()
     explorer.settings = replace(explorer.settings, **{name: CHANGES[name]})
@@ -76,7 +76,7 @@ def test_settings_from_code_reach_the_control_and_the_picture(
 def test_control_moved_on_the_page_reaches_the_settings_and_the_picture(
     recorded: RecordedPage, explorer: PFVExplorer, name: str
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     control = explorer._panel.knobs[name]
     move(control, **by_page(control, CHANGES[name]))
     start = pw.Settings(layer=explorer.pfv.default_layer)
@@ -87,7 +87,7 @@ def test_control_moved_on_the_page_reaches_the_settings_and_the_picture(
 def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     slider = explorer._panel.layer
     layers = [layer for layer in explorer.pfv.layers if layer.same_as is None]
     assert [value for _, value in slider.options] == [layer.name for layer in layers]
@@ -157,7 +157,7 @@ def test_variance_panel_follows_the_frame(explorer: PFVExplorer) -> None:
 def test_every_view_is_painted_without_a_picture(
     recorded: RecordedPage, explorer: PFVExplorer, view: str
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
     recorded.drawings.clear()
     move(explorer._panel.knobs["view"], **by_page(explorer._panel.knobs["view"], view))
@@ -169,7 +169,7 @@ def test_every_view_is_painted_without_a_picture(
 def test_divider_is_moved_by_its_slider_only_where_there_is_one(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     slider = explorer._panel.knobs["split"]
     assert slider.disabled
     explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
@@ -184,7 +184,7 @@ def test_divider_is_moved_by_its_slider_only_where_there_is_one(
 def test_safe_colours_are_one_click_away_and_back(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    toggle = explorer._gallery.toolbar.toggles["safe"]
+    toggle = explorer.gallery.toolbar.toggles["safe"]
     move(toggle, value=True)
     assert explorer.settings.colour_map == "safe"
     assert explorer._panel.knobs["colour_map"].value == "safe"
@@ -209,7 +209,7 @@ def test_colours_stay_when_an_image_is_left_out(opened: Open, index: int) -> Non
 @pytest.mark.parametrize("count", [1, 2, 16, 64])
 def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, count: int) -> None:
     explorer = opened(count)
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     for index in {0, count // 2, count - 1}:
         assert np.abs(tile(recorded, explorer, index) - expected(explorer, index)).mean() < 5
     assert not is_error(explorer)
@@ -227,8 +227,8 @@ def test_batch_of_other_than_square_images_is_painted_in_its_shape(
     recorded: RecordedPage, opened: Open
 ) -> None:
     explorer = opened(model=tiny(), batch=blobs(5, 48, 96), weighting="gradual")
-    recorded.load_anew(explorer._grid.canvas)
-    height, width = explorer._grid.grid.tile
+    recorded.load_anew(explorer.gallery.tiles.widget)
+    height, width = explorer.gallery.tiles.grid.tile
     assert width == 2 * height
     assert shows_its_frame(recorded, explorer)
 

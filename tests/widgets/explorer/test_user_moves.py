@@ -40,7 +40,7 @@ def press_preset(explorer: PFVExplorer, name: str) -> None:
 def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     walk_to(explorer, 1)
     before = tile(recorded, explorer, 1).copy()
     press(explorer, " ")
@@ -60,7 +60,7 @@ def test_click_pins_a_place_and_leaves_the_composition_alone(explorer: PFVExplor
 
 
 def test_tap_of_a_finger_pins_as_a_click_does(explorer: PFVExplorer) -> None:
-    canvas = explorer._grid.canvas
+    canvas = explorer.gallery.tiles.widget
     happen(canvas, "touch_start", touches=[spot(explorer, 2, 0.5, 0.25)])
     happen(canvas, "touch_end", touches=[])
     assert explorer.settings.pins == ((2, 0.5, 0.25),)
@@ -68,9 +68,9 @@ def test_tap_of_a_finger_pins_as_a_click_does(explorer: PFVExplorer) -> None:
 
 def test_click_beside_the_tiles_changes_nothing(explorer: PFVExplorer) -> None:
     before = explorer.settings
-    left, _ = explorer._grid.grid.corner(1)
+    left, _ = explorer.gallery.tiles.grid.corner(1)
     for event in ("mouse_down", "mouse_up"):
-        happen(explorer._grid.canvas, event, x=left - 2, y=20)
+        happen(explorer.gallery.tiles.widget, event, x=left - 2, y=20)
     assert explorer.settings == before
 
 
@@ -89,7 +89,7 @@ def test_buttons_take_all_none_or_the_others(explorer: PFVExplorer) -> None:
 def test_all_images_out_is_told_and_the_next_one_in_paints_again(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer._grid.canvas)
+    recorded.load_anew(explorer.gallery.tiles.widget)
     last = explorer.frame
     press_preset(explorer, "None")
     assert is_error(explorer)
@@ -144,7 +144,7 @@ def test_pointer_on_a_tile_tells_which_image_it_is_and_the_values_there(
     values = explorer.frame.at(3, 0.3, 0.6).tolist()
     for value in values:
         assert f"{value:+.2f}".replace("-", "−") in line
-    happen(explorer._grid.canvas, "mouse_out", x=-1, y=-1)
+    happen(explorer.gallery.tiles.widget, "mouse_out", x=-1, y=-1)
     assert "Point at a place" in hint(explorer)
 
 
@@ -174,16 +174,16 @@ def test_hint_about_the_image_of_the_cursor_follows_a_key(explorer: PFVExplorer)
 def test_place_under_the_pointer_and_its_like_are_ringed(explorer: PFVExplorer) -> None:
     hover(explorer, 1, 0.4, 0.4)
     assert explorer.wait(60)
-    *near, own = explorer._grid.look.rings
+    *near, own = explorer.gallery.tiles.look.rings
     assert (own.spot.image, own.bold) == (1, True)
     found = explorer.pfv.nearest(1, own.spot.x, own.spot.y, number=6)
     close = [one for one in found if one.similarity > 0.5]
     assert [(ring.spot.image, ring.spot.x, ring.spot.y) for ring in near] == [
         (one.image, one.x, one.y) for one in close
     ]
-    happen(explorer._grid.canvas, "mouse_out", x=-1, y=-1)
+    happen(explorer.gallery.tiles.widget, "mouse_out", x=-1, y=-1)
     assert explorer.wait(60)
-    assert explorer._grid.look.rings == ()
+    assert explorer.gallery.tiles.look.rings == ()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_arrow_keys_walk_the_tiles_and_stay_inside(
 ) -> None:
     press(explorer, *keys)
     assert explorer.wait(60)
-    assert explorer._grid.look.cursor == cursor
+    assert explorer.gallery.tiles.look.cursor == cursor
     assert explorer.settings.images is None
     assert explorer.settings.pins == ()
 
@@ -243,9 +243,9 @@ def test_tab_and_escape_leave_the_canvas(
 
 def blurred(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
     sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
-    return (explorer._grid.canvas.model_id, {"do": "blur"}) in sent
+    return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 
 
 def test_how_to_begin_is_told_at_the_start(explorer: PFVExplorer) -> None:
     assert "click to pin it" in hint(explorer)
-    assert "double-click to zoom" in words(explorer._gallery.hint.value)
+    assert "double-click to zoom" in words(explorer.gallery.hint.value)

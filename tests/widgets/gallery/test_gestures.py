@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pfv_widgets.widgets.gallery.gestures import Meanings, Pointer
+from pfv_widgets.widgets.gallery.gestures import GestureHandlers, Gestures
 from pfv_widgets.widgets.toolkit.geometry import Spot
 
 A, B = Spot(0, 0.1, 0.5), Spot(1, 0.1, 0.5)
@@ -20,10 +20,10 @@ class Hand:
         self.heard: list[tuple[Any, ...]] = []
         self.now = 0.0
         names = ("hover", "click", "double_click", "drag", "dropped")
-        self.pointer = Pointer(
+        self.pointer = Gestures(
             self.spot,
             lambda: (100.0, 50.0),
-            Meanings(*(self.hearing(name) for name in names)),
+            GestureHandlers(*(self.hearing(name) for name in names)),
             clock=lambda: self.now,
         )
 
@@ -51,7 +51,7 @@ def test_second_click_counts_from_the_end_of_what_the_first_one_did(hand: Hand) 
         hand.heard.append(("click", *spots))
         hand.now += 5.0
 
-    hand.pointer._meanings = replace(hand.pointer._meanings, click=slowly)
+    hand.pointer._handlers = replace(hand.pointer._handlers, click=slowly)
     for _ in range(2):
         hand.click(10, 25)
     assert [name for name, *_ in hand.heard] == ["click", "double_click"]
@@ -195,8 +195,10 @@ def test_error_in_a_click_does_not_leave_the_pointer_pressed(hand: Hand) -> None
         raise ZeroDivisionError
 
     quiet = hand.hearing
-    meanings = Meanings(quiet("hover"), fail, quiet("double_click"), quiet("drag"), quiet("end"))
-    hand.pointer._meanings = meanings
+    meanings = GestureHandlers(
+        quiet("hover"), fail, quiet("double_click"), quiet("drag"), quiet("end")
+    )
+    hand.pointer._handlers = meanings
     hand.pointer.down(10, 25)
     with pytest.raises(ZeroDivisionError):
         hand.pointer.up(10, 25)

@@ -8,51 +8,51 @@ import pytest
 
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.gallery import navigation
-from pfv_widgets.widgets.gallery.view_state import Scene
+from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit.geometry import Page, Spot
 
 NINE = navigation.Batch(9, (100, 100))
-START = Scene(Settings(), Page(0, 2))  # pages of four
+START = ViewState(Settings(), Page(0, 2))  # pages of four
 
 
-def shown(scene: Scene, batch: navigation.Batch = NINE) -> list[int]:
-    return list(scene.page.indices(batch.number, batch.size))
+def shown(state: ViewState, batch: navigation.Batch = NINE) -> list[int]:
+    return list(state.page.indices(batch.number, batch.size))
 
 
 def test_turning_shows_every_image_once_and_stops_at_both_ends() -> None:
-    scene, seen = START, [shown(START)]
+    state, seen = START, [shown(START)]
     for _ in range(3):
-        scene = navigation.turned(scene, NINE, 1)
-        seen.append(shown(scene))
+        state = navigation.turned(state, NINE, 1)
+        seen.append(shown(state))
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [8], [8]]
     for _ in range(3):
-        scene = navigation.turned(scene, NINE, -1)
-    assert shown(scene) == [0, 1, 2, 3]
+        state = navigation.turned(state, NINE, -1)
+    assert shown(state) == [0, 1, 2, 3]
 
 
 def test_images_stay_on_the_page_while_the_size_of_the_tiles_slides() -> None:
     many = navigation.Batch(200, (100, 100))
-    scene = replace(START, page=Page(64, 8))
+    state = replace(START, page=Page(64, 8))
     for columns in (7, 6, 5, 4, 3, 4, 5):
-        scene = navigation.arranged(scene, many, columns)
-        assert 64 in shown(scene, many)
-    assert shown(scene, many) == list(range(50, 75))
-    scene = navigation.arranged(navigation.turned(scene, many, 1), many, 3)
-    assert 75 in shown(scene, many)
+        state = navigation.arranged(state, many, columns)
+        assert 64 in shown(state, many)
+    assert shown(state, many) == list(range(50, 75))
+    state = navigation.arranged(navigation.turned(state, many, 1), many, 3)
+    assert 75 in shown(state, many)
 
 
 def test_turning_leaves_what_was_pointed_at_behind() -> None:
-    scene = replace(START, cursor=1, hover=Spot(2, 0.5, 0.5))
-    after = navigation.turned(scene, NINE, 1)
+    state = replace(START, cursor=1, hover=Spot(2, 0.5, 0.5))
+    after = navigation.turned(state, NINE, 1)
     assert (after.cursor, after.hover) == (None, None)
-    assert navigation.turned(scene, NINE, -1) is scene
+    assert navigation.turned(state, NINE, -1) is state
 
 
 def test_turning_a_zoomed_image_goes_to_the_next_which_the_keys_then_act_on() -> None:
-    scene = navigation.arranged(replace(START, cursor=4), NINE, 1)
-    assert (shown(scene), scene.cursor) == ([4], 4)
-    scene = navigation.turned(scene, NINE, 1)
-    assert (shown(scene), scene.cursor) == ([5], 5)
+    state = navigation.arranged(replace(START, cursor=4), NINE, 1)
+    assert (shown(state), state.cursor) == ([4], 4)
+    state = navigation.turned(state, NINE, 1)
+    assert (shown(state), state.cursor) == ([5], 5)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 8])
@@ -60,13 +60,13 @@ def test_turning_a_zoomed_image_goes_to_the_next_which_the_keys_then_act_on() ->
 def test_another_size_of_tiles_keeps_what_is_looked_at_on_the_page(
     columns: int, looked_at: str
 ) -> None:
-    scene = replace(START, page=Page(4, 2))
+    state = replace(START, page=Page(4, 2))
     if looked_at == "cursor":
-        scene = replace(scene, cursor=6, hover=Spot(5, 0.1, 0.1))
+        state = replace(state, cursor=6, hover=Spot(5, 0.1, 0.1))
     elif looked_at == "hover":
-        scene = replace(scene, hover=Spot(6, 0.1, 0.1))
+        state = replace(state, hover=Spot(6, 0.1, 0.1))
     target = 4 if looked_at == "page" else 6
-    after = navigation.arranged(scene, NINE, columns)
+    after = navigation.arranged(state, NINE, columns)
     assert target in shown(after)
     assert after.page.columns == columns
     assert after.hover is None
@@ -93,25 +93,25 @@ def test_another_size_of_tiles_keeps_what_is_looked_at_on_the_page(
     ],
 )
 def test_arrow_keys_walk_through_all_pages(start: int | None, key: str, end: int) -> None:
-    scene = replace(START, page=Page(4, 2), cursor=start)
-    after = navigation.walked(scene, NINE, key, 2)
+    state = replace(START, page=Page(4, 2), cursor=start)
+    after = navigation.walked(state, NINE, key, 2)
     assert after.cursor == end
     assert end in shown(after)
 
 
 def test_walk_over_a_page_of_panes_goes_by_the_rows_that_are_seen() -> None:
-    scene = replace(START, cursor=0)
-    assert navigation.walked(scene, NINE, "ArrowDown", 1).cursor == 1
+    state = replace(START, cursor=0)
+    assert navigation.walked(state, NINE, "ArrowDown", 1).cursor == 1
 
 
 def test_walking_forgets_the_marked_place() -> None:
-    scene = replace(START, cursor=0, hover=Spot(0, 0.5, 0.5))
-    assert navigation.walked(scene, NINE, "ArrowRight", 2).hover is None
+    state = replace(START, cursor=0, hover=Spot(0, 0.5, 0.5))
+    assert navigation.walked(state, NINE, "ArrowRight", 2).hover is None
 
 
 def test_first_step_marks_the_middle_of_the_image_of_the_cursor() -> None:
-    scene = navigation.stepped(replace(START, cursor=2), "ArrowLeft", (5, 9))
-    assert scene.hover == Spot(2, pytest.approx(4.5 / 9), pytest.approx(2.5 / 5))
+    state = navigation.stepped(replace(START, cursor=2), "ArrowLeft", (5, 9))
+    assert state.hover == Spot(2, pytest.approx(4.5 / 9), pytest.approx(2.5 / 5))
     assert navigation.stepped(START, "ArrowLeft", (5, 9)).cursor == 0
 
 
@@ -125,31 +125,31 @@ def test_first_step_marks_the_middle_of_the_image_of_the_cursor() -> None:
     ],
 )
 def test_steps_go_from_place_to_place(key: str, x: float, y: float) -> None:
-    scene = navigation.stepped(replace(START, cursor=2), key, (5, 9))
-    after = navigation.stepped(scene, key, (5, 9))
+    state = navigation.stepped(replace(START, cursor=2), key, (5, 9))
+    after = navigation.stepped(state, key, (5, 9))
     assert after.hover == Spot(2, pytest.approx(x), pytest.approx(y))
 
 
 @pytest.mark.parametrize("key", ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"])
 @pytest.mark.parametrize("places", [(1, 1), (3, 4)])
 def test_steps_stay_in_the_image(key: str, places: tuple[int, int]) -> None:
-    scene = replace(START, cursor=2)
+    state = replace(START, cursor=2)
     for _ in range(9):
-        scene = navigation.stepped(scene, key, places)
-        assert scene.hover is not None
-        assert 0 < scene.hover.x < 1
-        assert 0 < scene.hover.y < 1
+        state = navigation.stepped(state, key, places)
+        assert state.hover is not None
+        assert 0 < state.hover.x < 1
+        assert 0 < state.hover.y < 1
 
 
 def test_steps_begin_anew_in_another_image() -> None:
-    scene = replace(START, cursor=2, hover=Spot(1, 0.05, 0.05))
-    after = navigation.stepped(scene, "ArrowRight", (5, 5))
+    state = replace(START, cursor=2, hover=Spot(1, 0.05, 0.05))
+    after = navigation.stepped(state, "ArrowRight", (5, 5))
     assert after.hover == Spot(2, 0.5, 0.5)
 
 
 def test_point_at_the_far_edge_counts_as_the_last_place() -> None:
-    scene = replace(START, cursor=2, hover=Spot(2, 1.0, 1.0))
-    after = navigation.stepped(scene, "ArrowRight", (4, 4))
+    state = replace(START, cursor=2, hover=Spot(2, 1.0, 1.0))
+    after = navigation.stepped(state, "ArrowRight", (4, 4))
     assert after.hover == Spot(2, 3.5 / 4, 3.5 / 4)
 
 

@@ -1,4 +1,4 @@
-"""A scene becomes pixels: coarse at once, fine after a rest, and no error ends it."""
+"""A state becomes pixels: coarse at once, fine after a rest, and no error ends it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.tile_compositing import Look
-from pfv_widgets.widgets.gallery.render_loop import Painter
-from pfv_widgets.widgets.gallery.tile_canvas import ImageGrid
-from pfv_widgets.widgets.gallery.view_state import Scene, Selection
+from pfv_widgets.widgets.gallery.render_loop import RenderLoop
+from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
+from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.geometry import Page, Spot
 from tests.networks import blobs, tiny
 from tests.widgets.recorded_page import RecordedPage
@@ -35,10 +35,10 @@ class Studio:
     def __init__(self, recorded: RecordedPage, number: int = 4, side: int = 120) -> None:
         self.recorded = recorded
         self.pfv = PFV(tiny(), blobs(number, side), device="cpu")
-        self.grid = ImageGrid(self.pfv.images.pixels)
+        self.grid = TileCanvas(self.pfv.images.pixels)
         self.told: list[tuple[str, str]] = []
-        self.seen: list[Scene] = []
-        self.pointed: list[Scene] = []
+        self.seen: list[ViewState] = []
+        self.pointed: list[ViewState] = []
         self.widths: list[int | None] = []  # of the heatmaps of each frame; None: only a look
         self.on_paint: Callable[[], None] = lambda: None
         self.on_seen: Callable[[], None] = lambda: None
@@ -51,30 +51,30 @@ class Studio:
             return sent
 
         self.grid.paint = painted  # type: ignore[method-assign]
-        self.painter = Painter(
+        self.painter = RenderLoop(
             self.pfv,
             self.grid,
             lambda message, kind: self.told.append((message, kind)),
-            lambda scene, _: (self.seen.append(scene), self.on_seen()),
-            lambda scene, _: self.pointed.append(scene),
+            lambda state, _: (self.seen.append(state), self.on_seen()),
+            lambda state, _: self.pointed.append(state),
         )
-        self.start = Scene(Settings(layer=self.pfv.default_layer), self.grid.page)
+        self.start = ViewState(Settings(layer=self.pfv.default_layer), self.grid.page)
         self.painter.draw(self.start)
 
-    def with_(self, scene: Scene | None = None, **settings: Any) -> Scene:
-        scene = scene or self.start
-        return replace(scene, settings=replace(scene.settings, **settings))
+    def with_(self, state: ViewState | None = None, **settings: Any) -> ViewState:
+        state = state or self.start
+        return replace(state, settings=replace(state.settings, **settings))
 
-    def paint(self, scene: Scene) -> list[int | None]:
-        """Submit a scene; return the widths of the heatmaps that were painted for it."""
+    def paint(self, state: ViewState) -> list[int | None]:
+        """Submit a state; return the widths of the heatmaps that were painted for it."""
         self.widths.clear()
-        self.painter.submit(scene)
+        self.painter.submit(state)
         assert self.painter.wait(30)
         return list(self.widths)
 
     @property
     def picture(self) -> np.ndarray:
-        return self.recorded.picture(self.grid.canvas).copy()
+        return self.recorded.picture(self.grid.widget).copy()
 
     def close(self) -> None:
         self.painter.close(10)
@@ -149,24 +149,24 @@ def test_picture_that_went_uncompressed_is_followed_by_one_with_all_its_colours(
     studio = Studio(recorded, number=4, side=side)
     try:
         studio.grid.near = True
-        scene = studio.with_(sigma=2.0)
+        state = studio.with_(sigma=2.0)
         recorded.drawings.clear()
-        coarse, fine = studio.paint(scene)
+        coarse, fine = studio.paint(state)
         assert coarse is not None
         assert fine is not None
         assert (fine > coarse) == finer
         kinds = [file[:2] for drawing in recorded.drawings for file in drawing.pictures]
         assert kinds == [b"BM", b"\xff\xd8"]
         assert not studio.grid.rough
-        assert studio.paint(studio.with_(scene, opacity=0.3)) == [None]
+        assert studio.paint(studio.with_(state, opacity=0.3)) == [None]
     finally:
         studio.close()
 
 
 def test_fine_picture_is_that_of_the_engine(studio: Studio) -> None:
-    scene = studio.with_(sigma=2.0, view="heatmap", weighting="gradual")
-    studio.paint(scene)
-    frame = studio.pfv.render(scene.settings, size=(FINE, FINE))
+    state = studio.with_(sigma=2.0, view="heatmap", weighting="gradual")
+    studio.paint(state)
+    frame = studio.pfv.render(state.settings, size=(FINE, FINE))
     for place in range(4):
         left, top, width, height = studio.grid.grid.box(place)
         found = studio.picture[top : top + height, left : left + width]
@@ -198,7 +198,7 @@ def test_wish_that_waits_already_drops_the_fine_picture(studio: Studio) -> None:
 
     studio.on_paint = once
     assert studio.paint(studio.with_(sigma=2.0)) == [COARSE, COARSE, FINE]
-    assert studio.painter.scene == second
+    assert studio.painter.state == second
 
 
 def test_wish_during_the_rest_drops_the_fine_picture(studio: Studio) -> None:
@@ -210,7 +210,7 @@ def test_wish_during_the_rest_drops_the_fine_picture(studio: Studio) -> None:
 
     studio.on_seen = once
     assert studio.paint(studio.with_(sigma=2.0)) == [COARSE, COARSE, FINE]
-    assert studio.painter.scene == second
+    assert studio.painter.state == second
 
 
 def test_change_of_the_look_alone_keeps_the_fine_picture(
@@ -244,7 +244,7 @@ def test_error_keeps_the_last_picture_and_marks_and_look_still_follow(
         wrong = replace(studio.with_(first, sigma=3.0), hover=Spot(0, 0.5, 0.5))
         assert studio.paint(wrong) == [None]
     assert studio.told[-1] == ("ZeroDivisionError: no luck – the last picture stays.", "error")
-    assert (studio.painter.scene, studio.painter.frame) == (first, frame)
+    assert (studio.painter.state, studio.painter.frame) == (first, frame)
     changed = np.abs(studio.picture - before).max(axis=2) > 0
     rows, columns = np.nonzero(changed)
     box = studio.grid.grid.box(0)
@@ -297,16 +297,16 @@ def test_error_while_sending_is_told_and_the_next_frame_is_whole(
     wanted = studio.with_(sigma=2.0, view="heatmap")
     studio.paint(wanted)
     before = studio.picture
-    send, left = Pen.send, [times]
+    send, left = CanvasCommands.send, [times]
 
-    def broken(pen: Pen, *told: Any) -> int:
+    def broken(commands: CanvasCommands, *told: Any) -> int:
         if left[0]:
             left[0] -= 1
             raise OSError("the line is broken")
-        return send(pen, *told)
+        return send(commands, *told)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Pen, "send", broken)
+        patch.setattr(CanvasCommands, "send", broken)
         studio.paint(studio.with_(wanted, sigma=0.5))
     assert left == [0]
     assert studio.told[-1][1] == "error"
@@ -347,7 +347,7 @@ def test_page_that_cannot_be_sent_comes_with_the_next_frame(
     wanted = studio.picture
     studio.paint(start)
     with monkeypatch.context() as patch:
-        patch.setattr(Pen, "send", fail)
+        patch.setattr(CanvasCommands, "send", fail)
         studio.paint(turned)
     assert studio.told[-1][1] == "error"
     studio.paint(turned)
@@ -365,12 +365,12 @@ def test_only_the_images_of_the_page_are_rendered(recorded: RecordedPage) -> Non
 
 
 def test_new_page_of_the_browser_gets_everything(studio: Studio) -> None:
-    scene = replace(studio.with_(sigma=2.0), cursor=1)
-    studio.paint(scene)
+    state = replace(studio.with_(sigma=2.0), cursor=1)
+    studio.paint(state)
     before = studio.picture
     studio.recorded.load_anew()
     studio.recorded.drawings.clear()
-    studio.painter.page_ready(scene)
+    studio.painter.page_ready(state)
     assert studio.painter.wait(30)
     assert [len(drawing.pictures) for drawing in studio.recorded.drawings] == [2]
     assert np.abs(studio.picture - before).max() < 1
@@ -405,8 +405,8 @@ def test_places_like_the_one_under_the_pointer_are_asked_for_once(
     studio.paint(studio.start)
     assert asked == []
     here = replace(studio.start, hover=Spot(1, 0.3, 0.3))
-    for scene in (here, studio.with_(here, opacity=0.2), studio.with_(here, sigma=2.0)):
-        studio.paint(scene)
+    for state in (here, studio.with_(here, opacity=0.2), studio.with_(here, sigma=2.0)):
+        studio.paint(state)
     assert asked == [(1, 0.3, 0.3)]
     studio.paint(replace(here, hover=Spot(1, 0.6, 0.3)))
     assert len(asked) == 2
@@ -415,13 +415,13 @@ def test_places_like_the_one_under_the_pointer_are_asked_for_once(
 
 
 def test_places_outside_of_the_selection_fade_to_grey(studio: Studio) -> None:
-    scene = studio.with_(view="heatmap")
-    studio.paint(scene)
+    state = studio.with_(view="heatmap")
+    studio.paint(state)
     whole = studio.picture
-    _, rows, columns = studio.pfv.layer(scene.settings.layer).shape
+    _, rows, columns = studio.pfv.layer(state.settings.layer).shape
     mask = np.zeros((4, rows, columns), bool)
     mask[1, :, : columns // 2] = True
-    assert studio.paint(replace(scene, selection=Selection(mask))) == [COARSE, FINE]
+    assert studio.paint(replace(state, selection=Selection(mask))) == [COARSE, FINE]
     for place in range(4):
         left, top, width, height = studio.grid.grid.box(place)
         before, after = (
@@ -432,14 +432,14 @@ def test_places_outside_of_the_selection_fade_to_grey(studio: Studio) -> None:
         assert np.abs(after - faded)[:, half + 10 :].max() < 12
         wanted = before if place == 1 else faded
         assert np.abs(after - wanted)[:, : half - 10].max() < 12
-    studio.paint(scene)
+    studio.paint(state)
     assert np.abs(studio.picture - whole).max() < 1
 
 
 def test_images_out_of_the_basis_pins_and_cursor_are_in_the_look(studio: Studio) -> None:
     pins = ((0, 0.1, 0.2), (3, 0.5, 0.5))
-    scene = replace(studio.with_(images=(1, 0, 1, 0.5), pins=pins), cursor=2)
-    studio.paint(scene)
+    state = replace(studio.with_(images=(1, 0, 1, 0.5), pins=pins), cursor=2)
+    studio.paint(state)
     look = studio.grid.look
     assert (look.out, look.cursor) == ({1}, 2)
     assert [(ring.spot, ring.bold) for ring in look.rings] == [
@@ -452,12 +452,12 @@ def test_images_out_of_the_basis_pins_and_cursor_are_in_the_look(studio: Studio)
 def test_pointer_is_read_when_it_moves_or_the_numbers_change(studio: Studio) -> None:
     studio.pointed.clear()
     here = replace(studio.start, hover=Spot(1, 0.3, 0.3))
-    scenes = [here, studio.with_(here, sigma=2.0), replace(here, cursor=1)]
-    for scene in scenes:
-        studio.paint(scene)
-    assert studio.pointed == scenes
-    studio.paint(replace(scenes[-1], brush=(Spot(0, 0, 0), Spot(0, 1, 1))))
-    assert studio.pointed == scenes
+    states = [here, studio.with_(here, sigma=2.0), replace(here, cursor=1)]
+    for state in states:
+        studio.paint(state)
+    assert studio.pointed == states
+    studio.paint(replace(states[-1], brush=(Spot(0, 0, 0), Spot(0, 1, 1))))
+    assert studio.pointed == states
 
 
 def test_error_while_reading_the_numbers_is_told_and_the_picture_is_the_new_one(
@@ -466,7 +466,7 @@ def test_error_while_reading_the_numbers_is_told_and_the_picture_is_the_new_one(
     studio.on_seen = fail
     studio.paint(studio.with_(sigma=2.0))
     assert studio.told[-1][1] == "error"
-    assert studio.painter.scene == studio.with_(sigma=2.0)
+    assert studio.painter.state == studio.with_(sigma=2.0)
     studio.on_seen = lambda: None
     studio.paint(studio.with_(sigma=3.0))
     assert studio.told[-1][1] == "ok"
@@ -504,7 +504,7 @@ def test_closed_painter_paints_no_more(studio: Studio) -> None:
 
 def test_first_picture_that_fails_is_raised(recorded: RecordedPage) -> None:
     studio = Studio(recorded)
-    painter = Painter(studio.pfv, studio.grid, *([lambda *_: None] * 3))
+    painter = RenderLoop(studio.pfv, studio.grid, *([lambda *_: None] * 3))
     with pytest.raises(PFVValueError, match="every weight is 0"):
         painter.draw(studio.with_(images=(0.0,) * 4))
     painter.close(1)
@@ -513,9 +513,9 @@ def test_first_picture_that_fails_is_raised(recorded: RecordedPage) -> None:
 
 def test_whoever_asks_may_wait_until_the_picture_is_drawn(studio: Studio) -> None:
     studio.on_paint = lambda: time.sleep(0.2)
-    scene = studio.with_(sigma=2.0)
-    studio.painter.submit(scene, 10)
-    assert studio.painter.scene is scene
+    state = studio.with_(sigma=2.0)
+    studio.painter.submit(state, 10)
+    assert studio.painter.state is state
     assert studio.painter.wait(30)
 
 
@@ -530,7 +530,7 @@ def test_nobody_waits_behind_another_picture_or_longer_than_said(studio: Studio)
     assert time.monotonic() - begin < 10
     free.set()
     assert studio.painter.wait(30)
-    assert studio.painter.scene == last
+    assert studio.painter.state == last
 
 
 def test_whoever_waits_for_a_picture_that_fails_goes_on(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pfv_widgets.widgets.browser.canvas_commands import Pen
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
-from pfv_widgets.widgets.gallery.tile_canvas import ImageGrid
+from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.toolkit.geometry import Page, Spot
 from tests.widgets.recorded_page import RecordedPage, happen
 
@@ -34,17 +34,17 @@ def heat() -> np.ndarray:
 
 
 @pytest.fixture
-def grid(recorded: RecordedPage, photos: np.ndarray) -> ImageGrid:
-    grid = ImageGrid(photos)
+def grid(recorded: RecordedPage, photos: np.ndarray) -> TileCanvas:
+    grid = TileCanvas(photos)
     assert grid.grid.tile == (SIZE, SIZE)
     grid.paint(None, Look())
     return grid
 
 
-def tile(recorded: RecordedPage, grid: ImageGrid, index: int) -> np.ndarray:
+def tile(recorded: RecordedPage, grid: TileCanvas, index: int) -> np.ndarray:
     left, top = grid.grid.corner(index - grid.shown.start)
     height, width = grid.grid.tile
-    return recorded.picture(grid.canvas)[top : top + height, left : left + width]
+    return recorded.picture(grid.widget)[top : top + height, left : left + width]
 
 
 def enlarged(one: np.ndarray, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
@@ -53,7 +53,7 @@ def enlarged(one: np.ndarray, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarra
 
 
 def test_each_tile_mixes_its_photo_with_its_heat_by_the_opacity(
-    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look(opacity=0.25))
     for index in range(3):
@@ -63,7 +63,7 @@ def test_each_tile_mixes_its_photo_with_its_heat_by_the_opacity(
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6])
 def test_heat_of_any_step_lies_exactly_on_its_tile(
-    recorded: RecordedPage, grid: ImageGrid, step: int
+    recorded: RecordedPage, grid: TileCanvas, step: int
 ) -> None:
     side = SIZE // step
     heat = np.zeros((3, side, side, 3), np.uint8)
@@ -76,7 +76,7 @@ def test_heat_of_any_step_lies_exactly_on_its_tile(
 
 
 def test_views_show_the_heat_alone_or_the_photo_alone(
-    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look(view="heatmap"))
     assert np.abs(tile(recorded, grid, 1) - enlarged(heat[1])).max() < 6
@@ -85,7 +85,7 @@ def test_views_show_the_heat_alone_or_the_photo_alone(
 
 
 def test_image_that_is_out_is_dimmed_and_the_others_are_not(
-    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray
 ) -> None:
     grid.paint(None, Look(view="photo", out=frozenset([1])))
     assert np.abs(tile(recorded, grid, 0) - photos[0]).max() < 6
@@ -95,10 +95,10 @@ def test_image_that_is_out_is_dimmed_and_the_others_are_not(
 
 @pytest.mark.parametrize("view", ["overlay", "heatmap", "photo", "split", "rgb split"])
 def test_gaps_stay_transparent_and_tiles_are_opaque(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, view: str
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, view: str
 ) -> None:
     grid.paint(heat, Look(view=view, out=frozenset([0])))
-    cover = recorded.cover(grid.canvas).copy()
+    cover = recorded.cover(grid.widget).copy()
     for index in range(3):
         left, top, width, height = grid.grid.box(index)
         one = cover[top : top + height, left : left + width]
@@ -108,20 +108,20 @@ def test_gaps_stay_transparent_and_tiles_are_opaque(
 
 
 def test_marks_of_the_last_frame_do_not_stay(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look())
-    before = recorded.picture(grid.canvas).copy()
+    before = recorded.picture(grid.widget).copy()
     corner = Spot(0, 0.01, 0.01)
     rings = (Ring(corner, "#ff0000", bold=True),)
     grid.paint(None, Look(cursor=1, rings=rings, frame=(corner, Spot(0, 0.5, 0.5))))
-    assert np.abs(recorded.picture(grid.canvas) - before).max() > 50
+    assert np.abs(recorded.picture(grid.widget) - before).max() > 50
     grid.paint(None, Look())
-    assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
+    assert np.abs(recorded.picture(grid.widget) - before).max() < 1
 
 
 def test_frame_is_one_message_with_one_jpeg_of_full_colour(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     recorded.drawings.clear()
     sent = grid.paint(heat, Look())
@@ -149,7 +149,7 @@ def test_frame_is_one_message_with_one_jpeg_of_full_colour(
     ids=str,
 )
 def test_change_of_the_look_sends_one_message_and_no_picture(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, look: Look
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, look: Look
 ) -> None:
     grid.paint(heat, Look())
     recorded.drawings.clear()
@@ -158,7 +158,7 @@ def test_change_of_the_look_sends_one_message_and_no_picture(
 
 
 def test_no_heat_is_drawn_before_there_is_one(
-    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray
 ) -> None:
     for view in ("overlay", "split"):
         grid.paint(None, Look(opacity=1.0, view=view, split=0.0))
@@ -168,20 +168,20 @@ def test_no_heat_is_drawn_before_there_is_one(
 
 @pytest.mark.parametrize("fine", [False, True])
 def test_page_that_is_loaded_anew_shows_the_same_again(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, fine: bool
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, fine: bool
 ) -> None:
     heat = heat.repeat(2, 1).repeat(2, 2) if fine else heat
     look = Look(opacity=0.4, out=frozenset([2]), cursor=0)
     grid.paint(heat, look)
-    before = recorded.picture(grid.canvas).copy()
+    before = recorded.picture(grid.widget).copy()
     recorded.load_anew()
     grid.forget()
     grid.paint(None, look)
-    assert np.abs(recorded.picture(grid.canvas) - before).max() < 1
+    assert np.abs(recorded.picture(grid.widget) - before).max() < 1
 
 
 def test_finer_heat_leaves_nothing_of_the_coarser_one(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     grid.paint(heat.repeat(2, 1).repeat(2, 2), Look(view="heatmap"))
     grid.paint(255 - heat, Look(view="heatmap"))
@@ -189,7 +189,7 @@ def test_finer_heat_leaves_nothing_of_the_coarser_one(
 
 
 def test_every_frame_names_its_canvas_first_and_restores_what_it_saved(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     recorded.drawings.clear()
     looks = [Look(), Look(out=frozenset([0]), cursor=1), Look(view="photo"), Look(view="split")]
@@ -204,12 +204,12 @@ def test_every_frame_names_its_canvas_first_and_restores_what_it_saved(
 
 
 def test_cursor_is_a_frame_around_its_tile_alone(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look())
-    before = recorded.picture(grid.canvas).copy()
+    before = recorded.picture(grid.widget).copy()
     grid.paint(None, Look(cursor=1))
-    changed = np.abs(recorded.picture(grid.canvas) - before).max(axis=2) > 0
+    changed = np.abs(recorded.picture(grid.widget) - before).max(axis=2) > 0
     left, top, width, height = grid.grid.box(1)
     assert changed[top, left : left + width].all()
     assert changed[top : top + height, left].all()
@@ -217,31 +217,31 @@ def test_cursor_is_a_frame_around_its_tile_alone(
     around = changed.copy()
     around[max(0, top - 6) : top + height + 6, left - 6 : left + width + 6] = False
     assert not around.any()
-    assert tuple(recorded.picture(grid.canvas)[top, left + 50]) == (0x1A, 0x73, 0xE8)
+    assert tuple(recorded.picture(grid.widget)[top, left + 50]) == (0x1A, 0x73, 0xE8)
 
 
 def test_ring_is_where_its_spot_is_and_only_on_its_page(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     rings = (Ring(Spot(1, 0.25, 0.75), "#ff0000"), Ring(Spot(77, 0.5, 0.5), "#00ff00"))
     grid.paint(255 * np.ones_like(heat), Look(view="heatmap", rings=rings))
-    red = (recorded.picture(grid.canvas) == (255, 0, 0)).all(axis=2)
+    red = (recorded.picture(grid.widget) == (255, 0, 0)).all(axis=2)
     left, top, width, height = grid.grid.box(1)
     rows, columns = np.nonzero(red)
     assert rows.mean() + 0.5 == pytest.approx(top + 0.75 * height, abs=0.5)
     assert columns.mean() + 0.5 == pytest.approx(left + 0.25 * width, abs=0.5)
     assert 14 <= np.ptp(rows) <= 50
-    assert not (recorded.picture(grid.canvas) == (0, 255, 0)).all(axis=2).any()
+    assert not (recorded.picture(grid.widget) == (0, 255, 0)).all(axis=2).any()
 
 
 @pytest.mark.parametrize(
     ("view", "copies"), [("overlay", 1), ("side by side", 2), ("rgb split", 4)]
 )
 def test_ring_is_seen_in_every_picture_of_its_image(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, view: str, copies: int
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, view: str, copies: int
 ) -> None:
     grid.paint(heat, Look(view=view, rings=(Ring(Spot(1, 0.3, 0.6), "#123456"),)))
-    inked = (recorded.picture(grid.canvas) == (0x12, 0x34, 0x56)).all(axis=2)
+    inked = (recorded.picture(grid.widget) == (0x12, 0x34, 0x56)).all(axis=2)
     panes = grid.grid.panes(1, view)
     assert len(panes) == copies
     count = []
@@ -253,12 +253,12 @@ def test_ring_is_seen_in_every_picture_of_its_image(
 
 
 def test_rectangle_that_is_brushed_is_drawn_from_any_corner(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     pictures = []
     for one, other in [((0.2, 0.3), (0.6, 0.5)), ((0.6, 0.5), (0.2, 0.3))]:
         grid.paint(heat, Look(frame=(Spot(2, *one), Spot(2, *other))))
-        pictures.append(recorded.picture(grid.canvas).copy())
+        pictures.append(recorded.picture(grid.widget).copy())
     assert (pictures[0] == pictures[1]).all()
     left, top, width, height = grid.grid.box(2)
     x, y = round(left + 0.4 * width), round(top + 0.3 * height)
@@ -266,7 +266,7 @@ def test_rectangle_that_is_brushed_is_drawn_from_any_corner(
     assert not (pictures[0][y + 10, x] == 255).all()
 
 
-def test_point_of_the_canvas_is_a_spot_of_an_image(grid: ImageGrid) -> None:
+def test_point_of_the_canvas_is_a_spot_of_an_image(grid: TileCanvas) -> None:
     left, top = grid.grid.corner(2)
     found = grid.spot(left + 0.5 * SIZE, top + 0.25 * SIZE)
     assert found == Spot(2, 0.5, 0.25)
@@ -278,7 +278,7 @@ def test_point_of_the_canvas_is_a_spot_of_an_image(grid: ImageGrid) -> None:
 
 
 def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
-    recorded: RecordedPage, grid: ImageGrid, photos: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray
 ) -> None:
     grid.turn(Page(1, 1))
     grid.paint(None, Look())
@@ -292,7 +292,7 @@ def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
 
 
 def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     def told() -> dict[str, Any]:
         contents = [(data or {}).get("content") or {} for _, _, data in recorded.messages]
@@ -305,7 +305,7 @@ def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
     assert told()["step"] == 0  # there are no heatmaps yet
     grid.paint(heat, look)
     assert told()["look"] == {"opacity": 0.3, "view": "split", "split": 0.4}
-    assert (told()["gallery"], told()["step"]) == (grid.canvas.model_id, 2)
+    assert (told()["gallery"], told()["step"]) == (grid.widget.model_id, 2)
     assert told()["grids"] == [[3, 2, SIZE, SIZE], [3, 1, 480, 960]]
     assert (told()["out"], told()["cursor"]) == ([1, 2], 1)
     assert told()["rings"] == [[0, 0.1, 0.2, "#111111", False], [1, 0.3, 0.4, "#222222", True]]
@@ -327,7 +327,7 @@ def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
 
 
 def test_photos_of_a_page_are_sent_once_while_it_is_shown(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     recorded.drawings.clear()
     for _ in range(3):
@@ -338,14 +338,14 @@ def test_photos_of_a_page_are_sent_once_while_it_is_shown(
     assert len(recorded.drawings[-1].pictures) == 2
 
 
-def test_point_that_is_no_longer_on_a_page_that_turns_is_none(grid: ImageGrid) -> None:
+def test_point_that_is_no_longer_on_a_page_that_turns_is_none(grid: TileCanvas) -> None:
     left, top = grid.grid.corner(2)
     grid.turn(Page(2, 1))
     assert grid.spot(left + 5, top + 5) is None  # between two frames, in another thread
 
 
 def test_frame_that_could_not_be_sent_leaves_nothing_to_build_on(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid.paint(heat, Look(view="heatmap"))
 
@@ -354,62 +354,64 @@ def test_frame_that_could_not_be_sent_leaves_nothing_to_build_on(
 
     fine = 255 - heat.repeat(2, 1).repeat(2, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(Pen, "send", fail)
+        patch.setattr(CanvasCommands, "send", fail)
         with pytest.raises(OSError, match="broken"):
             grid.paint(fine, Look(view="heatmap"))
     grid.paint(None, Look(view="heatmap"))  # as after every error
     assert np.abs(tile(recorded, grid, 1) - fine[1]).max() < 6
 
 
-def test_page_that_is_ready_is_told_by_each_canvas(recorded: RecordedPage, grid: ImageGrid) -> None:
+def test_page_that_is_ready_is_told_by_each_canvas(
+    recorded: RecordedPage, grid: TileCanvas
+) -> None:
     calls: list[int] = []
     grid.on_ready(lambda: calls.append(1))
-    recorded.load_anew(grid.canvas, *grid.surface.stores)
+    recorded.load_anew(grid.widget, *grid.canvas.buffers)
     assert calls == [1, 1, 1, 1]
 
 
 def test_canvas_that_is_blurred_gives_the_keys_back(
-    recorded: RecordedPage, grid: ImageGrid
+    recorded: RecordedPage, grid: TileCanvas
 ) -> None:
     recorded.messages.clear()
     grid.blur()
     sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
-    assert (grid.canvas.model_id, {"do": "blur"}) in sent
+    assert (grid.widget.model_id, {"do": "blur"}) in sent
 
 
-def test_close_closes_the_stores_too(recorded: RecordedPage, grid: ImageGrid) -> None:
-    ids = {one.model_id for one in (grid.canvas, *grid.surface.stores)}
+def test_close_closes_the_stores_too(recorded: RecordedPage, grid: TileCanvas) -> None:
+    ids = {one.model_id for one in (grid.widget, *grid.canvas.buffers)}
     grid.close()
     assert ids <= recorded.closed
-    happen(grid.canvas, "mouse_move", x=1, y=1)
+    happen(grid.widget, "mouse_move", x=1, y=1)
 
 
 def test_look_that_changes_is_drawn_from_heatmaps_that_are_enlarged_once(
-    recorded: RecordedPage, grid: ImageGrid, heat: np.ndarray
+    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
-    large = f"IPY_MODEL_{grid.surface.stores[2].model_id}"
+    large = f"IPY_MODEL_{grid.canvas.buffers[2].model_id}"
 
     def uses() -> tuple[bool, bool]:
-        """Whether the last message drew on the large store, and from it."""
+        """Whether the last message drew on the large buffer, and from it."""
         commands = recorded.drawings[-1].commands
         sources = [where[0] for name, where in commands if name == "drawImage"]
         return ("switchCanvas", [large]) in commands, large in sources
 
     grid.paint(heat, Look(opacity=0.5))
-    direct = recorded.picture(grid.canvas).astype(int)
+    direct = recorded.picture(grid.widget).astype(int)
     assert uses() == (False, False)
     for look, wanted in ((0.9, (True, True)), (0.5, (False, True))):
         grid.paint(None, Look(opacity=look))
         assert uses() == wanted
-    assert np.abs(recorded.picture(grid.canvas).astype(int) - direct).max() <= 1
+    assert np.abs(recorded.picture(grid.widget).astype(int) - direct).max() <= 1
     grid.paint(255 - heat, Look(opacity=0.5))
     assert uses() == (False, False)
-    assert np.abs(recorded.picture(grid.canvas).astype(int) - direct).max() > 50
+    assert np.abs(recorded.picture(grid.widget).astype(int) - direct).max() > 50
     grid.paint(None, Look(opacity=0.4))
-    recorded.load_anew(grid.canvas, *grid.surface.stores)
+    recorded.load_anew(grid.widget, *grid.canvas.buffers)
     grid.forget()
     grid.paint(None, Look(opacity=0.4))
-    again = recorded.picture(grid.canvas).copy()
+    again = recorded.picture(grid.widget).copy()
     grid.paint(None, Look(opacity=0.4))
     assert uses() == (True, True)
-    assert np.abs(recorded.picture(grid.canvas).astype(int) - again).max() <= 1
+    assert np.abs(recorded.picture(grid.widget).astype(int) - again).max() <= 1

@@ -10,7 +10,7 @@ import pytest
 from pfv_widgets.engine.colouring.compositing import compose
 from pfv_widgets.engine.pipeline.settings import VIEWS
 from pfv_widgets.widgets.browser.tile_compositing import Look
-from pfv_widgets.widgets.gallery.tile_canvas import ImageGrid
+from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.toolkit.geometry import GAP, Page
 from tests.widgets.recorded_page import RecordedPage
 
@@ -29,20 +29,20 @@ def smooth(number: int, height: int, width: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture
-def grid(recorded: RecordedPage) -> ImageGrid:
-    grid = ImageGrid(smooth(5, SIDE, SIDE, 1))
+def grid(recorded: RecordedPage) -> TileCanvas:
+    grid = TileCanvas(smooth(5, SIDE, SIDE, 1))
     grid.paint(None, Look())
     return grid
 
 
 def painted(
-    recorded: RecordedPage, grid: ImageGrid, look: Look, step: int = 1
+    recorded: RecordedPage, grid: TileCanvas, look: Look, step: int = 1
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Tiles on the page in a look, and the heatmaps at the size of the stored tiles."""
     side = grid.tile_size(grid.page, 1e9)[0]
     heat = smooth(len(grid.shown), side, side, 2)
     grid.paint(heat[:, ::step, ::step] if step > 1 else heat, look)
-    picture = recorded.picture(grid.canvas)
+    picture = recorded.picture(grid.widget)
     boxes = [grid.grid.box(place) for place in range(len(grid.shown))]
     tiles = [picture[y : y + h, x : x + w].copy() for x, y, w, h in np.array(boxes, int)]
     return tiles, heat
@@ -60,7 +60,7 @@ def resized(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @pytest.mark.parametrize("opacity", [0.65, 1.0])
 @pytest.mark.parametrize("view", VIEWS)
 def test_view_is_what_the_engine_composes(
-    recorded: RecordedPage, grid: ImageGrid, view: str, opacity: float, step: int
+    recorded: RecordedPage, grid: TileCanvas, view: str, opacity: float, step: int
 ) -> None:
     tiles, heat = painted(recorded, grid, Look(opacity, view, 0.3), step)
     height, width = tiles[0].shape[:2]
@@ -80,7 +80,7 @@ def test_view_is_what_the_engine_composes(
 
 
 def test_split_shows_the_photo_left_and_the_heat_right_of_a_white_line(
-    recorded: RecordedPage, grid: ImageGrid
+    recorded: RecordedPage, grid: TileCanvas
 ) -> None:
     look = Look(1.0, "split", 0.3)
     tiles, heat = painted(recorded, grid, look)
@@ -95,7 +95,7 @@ def test_split_shows_the_photo_left_and_the_heat_right_of_a_white_line(
 
 @pytest.mark.parametrize("split", [0.0, 1.0])
 def test_divider_at_an_end_leaves_one_of_the_two(
-    recorded: RecordedPage, grid: ImageGrid, split: float
+    recorded: RecordedPage, grid: TileCanvas, split: float
 ) -> None:
     tiles, heat = painted(recorded, grid, Look(1.0, "split", split))
     photos = resized(grid._pixels, tiles[0].shape[:2])
@@ -104,7 +104,7 @@ def test_divider_at_an_end_leaves_one_of_the_two(
 
 
 def test_rgb_split_has_the_heat_and_each_of_its_colours_alone(
-    recorded: RecordedPage, grid: ImageGrid
+    recorded: RecordedPage, grid: TileCanvas
 ) -> None:
     tiles, _ = painted(recorded, grid, Look(0.3, "rgb split"))
     half = tiles[0].shape[0] // 2
@@ -118,7 +118,7 @@ def test_rgb_split_has_the_heat_and_each_of_its_colours_alone(
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_image_that_is_out_fades_as_the_engine_fades_it(
-    recorded: RecordedPage, grid: ImageGrid, view: str
+    recorded: RecordedPage, grid: TileCanvas, view: str
 ) -> None:
     plain, _ = painted(recorded, grid, Look(0.65, view, 0.3))
     faded, _ = painted(recorded, grid, Look(0.65, view, 0.3, frozenset([1])))
@@ -133,21 +133,21 @@ def test_image_that_is_out_fades_as_the_engine_fades_it(
     ("one", "other"), [*itertools.pairwise(VIEWS), *itertools.pairwise(VIEWS[::-1])]
 )
 def test_view_after_another_is_as_if_it_came_first(
-    recorded: RecordedPage, grid: ImageGrid, one: str, other: str
+    recorded: RecordedPage, grid: TileCanvas, one: str, other: str
 ) -> None:
     painted(recorded, grid, Look(0.65, other, 0.3))
-    wanted = recorded.picture(grid.canvas).copy()
+    wanted = recorded.picture(grid.widget).copy()
     grid.paint(None, Look(0.65, one, 0.7, cursor=2))
     grid.paint(None, Look(0.65, other, 0.3))
-    assert np.array_equal(recorded.picture(grid.canvas), wanted)
+    assert np.array_equal(recorded.picture(grid.widget), wanted)
 
 
 @pytest.mark.parametrize("view", ["side by side", "rgb split"])
 def test_pictures_of_several_panes_leave_the_gaps_transparent(
-    recorded: RecordedPage, grid: ImageGrid, view: str
+    recorded: RecordedPage, grid: TileCanvas, view: str
 ) -> None:
     painted(recorded, grid, Look(0.65, view))
-    cover = recorded.cover(grid.canvas).copy()
+    cover = recorded.cover(grid.widget).copy()
     assert cover.shape == grid.grid.size
     for place in range(5):
         left, top, width, height = grid.grid.box(place)
@@ -159,7 +159,7 @@ def test_pictures_of_several_panes_leave_the_gaps_transparent(
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_view_shows_the_images_of_a_later_page(
-    recorded: RecordedPage, grid: ImageGrid, view: str
+    recorded: RecordedPage, grid: TileCanvas, view: str
 ) -> None:
     grid.turn(Page(4, 2))
     tiles, heat = painted(recorded, grid, Look(0.65, view, 0.3))

@@ -399,11 +399,11 @@ def test_page_that_is_loaded_anew_shows_everything_again(
 ) -> None:
     explorer = grid()
     assert explorer.wait(60)
-    surface = explorer.page.canvas.surface
-    before = recorded.picture(surface.canvas).copy()
-    recorded.load_anew(surface.canvas, *surface.stores)
+    canvas = explorer.page.canvas.canvas
+    before = recorded.picture(canvas.displayed).copy()
+    recorded.load_anew(canvas.displayed, *canvas.buffers)
     assert explorer.wait(60)
-    assert np.array_equal(recorded.picture(surface.canvas), before)
+    assert np.array_equal(recorded.picture(canvas.displayed), before)
     assert before.std() > 20
 
 

@@ -46,9 +46,9 @@ class Grid {
 // A picture of the gallery, as Tiles in tiles.py draws it: `told` is what Tiles.told says, `look`
 // the opacity, view and split that are wanted.
 class Tiles {
-  constructor(stores, told, look, constants) {
+  constructor(buffers, told, look, constants) {
     Object.assign(this, constants, told, { look });
-    [this.photos, this.heat, this.large] = stores.map(({ canvas }) => canvas);
+    [this.photos, this.heat, this.large] = buffers.map(({ canvas }) => canvas);
     const [stored, wide] = told.grids.map((grid) => new Grid(grid, this.gap));
     this.stored = stored;
     this.sides = this.panes[look.view] ?? [1, 1];
@@ -93,18 +93,18 @@ class Tiles {
       });
     }
   }
-  // A store whose cells are 1/step of a tile, with half a gap around it.
-  drawWhole(store, step) {
+  // A buffer whose cells are 1/step of a tile, with half a gap around it.
+  drawWhole(buffer, step) {
     const at = -this.half(step);
-    this.ctx.drawImage(store, at, at, store.width * step, store.height * step);
+    this.ctx.drawImage(buffer, at, at, buffer.width * step, buffer.height * step);
   }
-  // One tile of a store in a box of any size.
-  drawOne(store, step, place, box) {
+  // One tile of a buffer in a box of any size.
+  drawOne(buffer, step, place, box) {
     const [left, top, width, height] = box, [x, y] = this.stored.corner(place);
     const across = width / this.stored.width, down = height / this.stored.height;
     const at = [left - (x + this.half(step)) * across, top - (y + this.half(step)) * down];
-    const size = [store.width * step * across, store.height * step * down];
-    this.inside([box], () => this.ctx.drawImage(store, ...at, ...size));
+    const size = [buffer.width * step * across, buffer.height * step * down];
+    this.inside([box], () => this.ctx.drawImage(buffer, ...at, ...size));
   }
   half(step) {
     return Math.floor(Math.floor(this.gap / step) / 2) * step;

@@ -1,6 +1,7 @@
-// What the page draws by itself: uncompressed pictures, and a gallery that follows the hand.
+// What the browser draws of one gallery by itself: uncompressed pictures, and what follows the hand.
+// gallery_script.py says why, and puts tile_compositing.js before it.
 
-// Pixels of a picture as pictures.py writes it; nothing of any other.
+// Pixels of a picture as image_encoding.py writes it; nothing of any other.
 const unpacked = (file) => {
   const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(file) ? file : new DataView(file);
   const view = new DataView(buffer, byteOffset, byteLength);
@@ -20,12 +21,12 @@ const unpacked = (file) => {
   return picture;
 };
 
-// Lets stores draw uncompressed pictures at once: ipycanvas loads each as a file.
+// Lets buffers draw uncompressed pictures at once: ipycanvas loads each as a file.
 const hasten = async (model) => {
-  for (const id of model.get("stores")) {
-    const store = await model.widget_manager.get_model(id), load = store.putImageData;
-    if (typeof load !== "function" || !store.ctx) return false;  // another ipycanvas
-    store.putImageData = async function (place, files) {
+  for (const id of model.get("buffers")) {
+    const buffer = await model.widget_manager.get_model(id), load = buffer.putImageData;
+    if (typeof load !== "function" || !buffer.ctx) return false;  // another ipycanvas
+    buffer.putImageData = async function (place, files) {
       const picture = unpacked(files[0]);
       if (picture) this.ctx.putImageData(picture, ...place);
       else await load.call(this, place, files);
@@ -40,8 +41,8 @@ const REST = 500;  // ms after which nothing older is on its way
 const same = (name, one, other) =>
   one === other || Math.abs(one - other) < (name === "split" ? 0.011 : 1e-6);
 
-// Id of a gallery → what hears its pointer.
-const galleries = {};
+// Id of a gallery → what hears its pointer; a view of the gallery passes events on.
+const pointers = {};
 
 // Opacity, view and split follow the hand without the kernel: what it told last is drawn anew as
 // the controls say now. Its own picture comes later, and is the same; where the hand has gone on
@@ -50,8 +51,8 @@ const follow = async (model) => {
   const live = model.get("live"), find = (id) => model.widget_manager.get_model(id);
   if (!live.gallery) return;
   const gallery = await find(live.gallery), manager = gallery.get("_canvas_manager");
-  const stores = await Promise.all(model.get("stores").map(find));
-  const known = stores.every(({ canvas }) => canvas) && gallery.ctx && gallery.syncViews;
+  const buffers = await Promise.all(model.get("buffers").map(find));
+  const known = buffers.every(({ canvas }) => canvas) && gallery.ctx && gallery.syncViews;
   if (!known || !manager?.currentProcessing?.then) return;  // another ipycanvas
   const leave = [], hand = {};  // what a hand set last, until the kernel shows it or sets another
   let told, shown = "", planned = false, resting = 0;
@@ -60,13 +61,13 @@ const follow = async (model) => {
     manager.currentProcessing = manager.currentProcessing.then(job).catch(console.warn);
   };
   const wanted = () => ({ ...told?.look, ...hand });
-  const tiles = (look) => new Tiles(stores, told, look, live.constants);
+  const tiles = (look) => new Tiles(buffers, told, look, live.constants);
   const draw = () => {
     planned = false;
     const look = wanted(), text = JSON.stringify(look);
     if (!told || text === shown) return;
     const picture = tiles(look), { width, height } = picture.stored.size;
-    const { gap } = live.constants, [{ canvas }] = stores;
+    const { gap } = live.constants, [{ canvas }] = buffers;
     if (canvas.width !== width + gap || canvas.height !== height + gap) return;  // another page comes
     shown = text;
     gallery.set(picture.grid.size);  // the kernel sets the same
@@ -126,8 +127,8 @@ const follow = async (model) => {
     });
   }
 
-  // The divider is dragged, as Pointer in pointer.py says; the kernel hears of it as well.
-  galleries[live.gallery] = ({ type, target, clientX, clientY }) => {
+  // The divider is dragged, as gestures.py says; the kernel hears of it as well.
+  pointers[live.gallery] = ({ type, target, clientX, clientY }) => {
     const box = target.getBoundingClientRect(), scale = target.width / box.width;
     const x = (clientX - box.left) * scale, y = (clientY - box.top) * scale;
     const grid = told && new Grid(told.grids[0], live.constants.gap);
@@ -149,7 +150,39 @@ const follow = async (model) => {
   return () => {
     leave.forEach((one) => one());
     clearTimeout(resting);
-    delete galleries[live.gallery];
+    delete pointers[live.gallery];
   };
 };
 
+const HERE = ["localhost", "127.0.0.1", "[::1]"];
+
+const attached = async (element, signal) => {
+  while (!element.isConnected && !signal.aborted)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+};
+
+// The box around one gallery: what happens on another one beside it is not heard.
+const listen = (box, model, signal) => {
+  const points = (event) => {
+    if (event.target.matches?.("canvas.pfv-gallery")) pointers[model.get("live").gallery]?.(event);
+  };
+  for (const type of ["mousedown", "mousemove", "mouseup", "mouseout"])
+    box.addEventListener(type, points, { signal });
+};
+
+export default {
+  async initialize({ model }) {
+    const quick = await hasten(model).catch(console.warn);  // without either, all else works
+    const leave = await follow(model).catch(console.warn);
+    model.send({ near: Boolean(quick) && HERE.includes(location.hostname) });  // it hears from here
+    return leave;
+  },
+  render({ model, el }) {
+    const leaving = new AbortController();
+    attached(el, leaving.signal).then(() => {
+      const box = el.closest(".pfv-gallery-view");
+      if (box && !leaving.signal.aborted) listen(box, model, leaving.signal);
+    });
+    return () => leaving.abort();
+  },
+};

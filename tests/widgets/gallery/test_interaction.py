@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pfv_widgets.widgets.gallery.gallery_view import brushed
+from pfv_widgets.widgets.gallery.interaction import brushed
 from pfv_widgets.widgets.toolkit.geometry import Spot
 
 

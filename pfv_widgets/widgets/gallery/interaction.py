@@ -1,0 +1,212 @@
+"""What a person does to a gallery by pointer, keys and toolbar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.validation import MOST_PINS, Pin
+from pfv_widgets.widgets.gallery import navigation
+from pfv_widgets.widgets.gallery.composition import toggled, weights_of
+from pfv_widgets.widgets.gallery.gestures import GestureHandlers, Gestures
+from pfv_widgets.widgets.gallery.owner import Owner
+from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
+from pfv_widgets.widgets.gallery.viewport import Viewport
+from pfv_widgets.widgets.toolkit.geometry import Spot
+
+_ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
+
+
+class Interaction:
+    """Turns gestures, keys and buttons into changes of the view state and of the settings.
+
+    Parameters
+    ----------
+    viewport
+        What is looked at.
+    owner
+        The explorer that holds the settings.
+    """
+
+    def __init__(self, viewport: Viewport, owner: Owner) -> None:
+        self._viewport, self._owner = viewport, owner
+        self._tiles, self._go = viewport.tiles, viewport.go
+        self._columns = viewport.state.page.columns  # to go back to from a zoomed image
+        self._dividing = False  # whether the divider is being dragged
+        self._unpinned: tuple[tuple[Pin, ...], bool] | None = None  # before the last click
+        self.gestures = self._listen()
+
+    @property
+    def _state(self) -> ViewState:
+        return self._viewport.state
+
+    def arrange(self, columns: int) -> None:
+        """Show so many tiles in a row."""
+        if columns > 1:
+            self._columns = columns
+        self._go(lambda state: navigation.arranged(state, self._viewport.batch, columns))
+
+    def zoom(self, wanted: bool) -> None:
+        """Show one image large, or the tiles again."""
+        if not wanted:
+            self.arrange(self._columns)
+            return
+        if self._state.page.columns > 1:
+            self._columns = self._state.page.columns
+        self._go(lambda state: navigation.arranged(state, self._viewport.batch, 1))
+
+    def pin(self, spot: Spot) -> None:
+        """Paint how alike every place is to this one."""
+        if len(self._state.settings.pins) >= MOST_PINS:
+            raise PFVValueError(f"pins: there are {MOST_PINS} already; remove one first.")
+        pin = (spot.image, round(spot.x, 4), round(spot.y, 4))
+        self._owner.gesture(False)  # each pin is a step of its own, however quickly they follow
+        self._owner.edit(lambda old: replace(old, pins=(*old.pins, pin), similarity=True))
+
+    def unpin(self, number: int | None) -> None:
+        """Take a pin away, counted from the first, or all of them."""
+
+        def without(old: Settings) -> Settings:
+            if number is None:
+                return replace(old, pins=())
+            kept = [pin for place, pin in enumerate(old.pins) if place != number % len(old.pins)]
+            return replace(old, pins=tuple(kept))
+
+        if self._state.settings.pins:
+            self._owner.gesture(False)
+            self._owner.edit(without)
+
+    def pressed(self, key: str, shift: bool, ctrl: bool) -> None:
+        """Do what a key means; every control has a pointer's way too."""
+        acts: dict[str, Callable[[], None]] = {
+            " ": self._in_or_out,
+            "Enter": lambda: self.pin(navigation.spot_of(self._state)),
+            "z": lambda: self._owner.travel("undo") if ctrl else self._zoom_or_back(),
+            "y": lambda: self._owner.travel("redo") if ctrl else None,
+            "Z": lambda: self._owner.travel("redo") if ctrl else self._zoom_or_back(),
+            "Delete": lambda: self.unpin(-1),
+            "Backspace": lambda: self.unpin(-1),
+            "PageUp": lambda: self.turn_page(-1),
+            "PageDown": lambda: self.turn_page(1),
+            "Tab": self._tiles.blur,  # the canvas swallows the key: the next one goes on from here
+            "Escape": self._escape,
+        }
+        if key in _ARROWS and shift:
+            self._go(lambda state: navigation.stepped(state, key, self._viewport.map_size))
+        elif key in (*_ARROWS, "Home", "End"):
+            columns = self._tiles.grid.columns
+            self._go(lambda state: navigation.walked(state, self._viewport.batch, key, columns))
+        elif key in acts:
+            acts[key]()
+
+    def _listen(self) -> Gestures:
+        handlers = GestureHandlers(self._hover, self._once, self._twice, self._drag, self._dropped)
+        gestures = Gestures(self._tiles.spot, self._tiles.pane_size, handlers)
+        safely = self._owner.safely
+        self._tiles.canvas.on_pointer(
+            down=safely(gestures.down),
+            move=safely(gestures.move),
+            up=safely(gestures.up),
+            out=safely(gestures.out),
+        )
+        self._tiles.canvas.on_key(safely(self.pressed))
+        return gestures
+
+    def _hover(self, spot: Spot | None) -> None:
+        if self._place(spot) != self._place(self._state.hover):
+            self._go(lambda state: replace(state, hover=spot), quiet=True)
+
+    def _place(self, spot: Spot | None) -> tuple[int, int, int] | None:
+        rows, columns = self._viewport.map_size
+        return None if spot is None else (spot.image, int(spot.y * rows), int(spot.x * columns))
+
+    def _once(self, spot: Spot) -> None:
+        before, self._unpinned = self._state.settings, None
+        self.pin(spot)
+        self._unpinned = before.pins, before.similarity
+
+    def _twice(self, spot: Spot) -> None:
+        if self._unpinned is not None:  # take back what the first of the two clicks did
+            pins, similarity = self._unpinned
+            self._owner.edit(lambda old: replace(old, pins=pins, similarity=similarity))
+        self._go(lambda state: replace(state, cursor=spot.image), quiet=True)
+        self._zoom_or_back()
+
+    def _drag(self, start: Spot, end: Spot) -> None:
+        if self._state.settings.view == "split":
+            if not self._dividing:
+                self._dividing = True
+                self._owner.gesture(True)
+                self._hover(None)  # nothing is pointed at while the divider moves
+            self._owner.edit(lambda old: replace(old, split=round(end.x, 2)))
+        else:
+            self._go(lambda state: replace(state, brush=(start, end), hover=None), quiet=True)
+
+    def _dropped(self, start: Spot, end: Spot) -> None:
+        if self._state.settings.view == "split":
+            self._drag(start, end)
+        else:
+            mask = brushed(start, end, self._viewport.batch.number, self._viewport.map_size)
+            self._go(lambda state: replace(state, brush=None, selection=Selection(mask)))
+        if self._dividing:
+            self._dividing = False
+            self._owner.gesture(False)
+
+    def press(self, name: str) -> None:
+        """Do what a button of the toolbar says."""
+        if name in ("undo", "redo"):
+            self._owner.travel(name)
+        else:
+            self.turn_page(-1 if name == "back" else 1)
+
+    def turn_page(self, step: int) -> None:
+        """Go ``step`` pages on."""
+        self._go(lambda state: navigation.turned(state, self._viewport.batch, step))
+
+    def toggle(self, name: str, wanted: bool) -> None:
+        """Switch the zoom or the safe colours on or off."""
+        if name == "zoom":
+            self.zoom(wanted)
+        else:
+            self._owner.edit(lambda old: replace(old, colour_map="safe" if wanted else "rgb"))
+
+    def _zoom_or_back(self) -> None:
+        self.zoom(self._state.page.columns > 1)
+
+    def _in_or_out(self) -> None:
+        index, labels = navigation.spot_of(self._state).image, self._viewport.pfv.images.labels
+
+        def changed(old: Settings) -> Settings:
+            weights = weights_of(old.images, self._viewport.batch.number)
+            return replace(old, images=toggled(weights, index, labels))
+
+        self._owner.gesture(False)
+        self._owner.edit(changed)
+
+    def _escape(self) -> None:
+        """Leave one thing after another: selection, marks, zoom, the canvas."""
+        state = self._state
+        if state.selection is not None or state.brush is not None:
+            self._go(lambda state: replace(state, selection=None, brush=None))
+        elif state.page.columns == 1 and self._columns > 1:
+            self.zoom(False)
+        else:
+            self._go(lambda state: replace(state, hover=None, cursor=None))
+            self._tiles.blur()
+
+
+def brushed(start: Spot, end: Spot, number: int, places: tuple[int, int]) -> np.ndarray:
+    """Places ``(N, h, w)`` of one image whose centres are within a rectangle, at least one."""
+    rows, columns = places
+    mask = np.zeros((number, rows, columns), bool)
+    spans = []
+    for one, other, count in ((start.y, end.y, rows), (start.x, end.x, columns)):
+        low, high = sorted((one, other))
+        first = min(int(low * count + 0.5), count - 1)
+        spans.append(slice(first, max(first + 1, int(high * count + 0.5))))
+    mask[start.image, spans[0], spans[1]] = True
+    return mask

@@ -1,0 +1,104 @@
+"""What a gallery looks at: the view state, rendered live onto its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVError
+from pfv_widgets.widgets.gallery.navigation import Batch
+from pfv_widgets.widgets.gallery.owner import Owner
+from pfv_widgets.widgets.gallery.render_loop import RenderLoop, Tell
+from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
+from pfv_widgets.widgets.gallery.view_state import ViewState
+
+_PATIENCE = 0.06  # seconds that a control waits for its picture before it shows the settings
+
+OnFrame = Callable[[ViewState, Frame], None]
+
+
+class Viewport:
+    """The view state of one gallery, with the tiles that show it.
+
+    Parameters
+    ----------
+    pfv
+        What renders.
+    owner
+        The explorer that holds the settings.
+    settings
+        What to show first.
+    tell
+        Called with a message and its kind, for the status line.
+    on_frame, on_point
+        As of :class:`GalleryView`.
+    """
+
+    def __init__(
+        self,
+        pfv: PFV,
+        owner: Owner,
+        settings: Settings,
+        *,
+        tell: Tell,
+        on_frame: OnFrame,
+        on_point: OnFrame,
+    ) -> None:
+        self.pfv, self._owner = pfv, owner
+        self._map_size = (1, 1)
+        self.tiles = TileCanvas(pfv.images.pixels)
+        self.batch = Batch(len(pfv.images), self.tiles.image_size)
+        self.state = ViewState(settings, self.tiles.page)
+        self.render_loop = RenderLoop(pfv, self.tiles, tell, on_frame, on_point)
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the feature map on show."""
+        with suppress(PFVError):  # rendering meets the same error, and reports it
+            self._map_size = self.pfv.layer(self.state.settings.layer).shape[1:]
+        return self._map_size
+
+    def start(self) -> None:
+        """Draw the first picture.
+
+        Raises
+        ------
+        PFVError
+            If it cannot be rendered.
+        """
+        self.render_loop.draw(self.state)
+        self.tiles.on_ready(lambda: self.render_loop.page_ready(self.state))
+
+    def go(self, change: Callable[[ViewState], ViewState], *, quiet: bool = False) -> None:
+        """Change what is looked at; ``quiet`` leaves the controls as they are."""
+        with self._owner.lock:
+            self.state = change(self.state)
+            # first: a control that fails stops no picture
+            self.render_loop.submit(self.state, 0.0 if quiet else _PATIENCE)
+            if not quiet:
+                self._owner.show_state()
+
+    def show_settings(self, settings: Settings) -> None:
+        """Render other settings; a selection of positions stays as long as the layer does."""
+        same = settings.layer == self.state.settings.layer
+        selection = self.state.selection if same else None
+        self.go(lambda state: replace(state, settings=settings, selection=selection))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until what is asked for is rendered; False where ``timeout`` seconds passed."""
+        with self._owner.lock:  # a change that another thread is making is submitted by then
+            pass
+        return self.render_loop.wait(timeout)
+
+    def script_ready(self, near: bool) -> None:
+        """Send everything to a page that can hear it; ``near``: all pages are on this computer."""
+        self.render_loop.script_ready(self.state, near=near)
+
+    def close(self, timeout: float) -> None:
+        """Remove the canvases, once the picture in work is drawn."""
+        self.render_loop.close(timeout)
+        self.tiles.close()

@@ -1,0 +1,45 @@
+"""What the script of a gallery is sent and answers; the script itself runs in a browser."""
+
+from __future__ import annotations
+
+import json
+
+from pfv_widgets.engine.pipeline.settings import VIEWS
+from pfv_widgets.widgets.browser.gallery_script import FOLLOWED, GalleryScript
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from tests.widgets.recorded_page import RecordedPage, message
+
+
+def test_all_pages_have_to_be_near(explorer: PFVExplorer) -> None:
+    heard: list[bool] = []
+    script = GalleryScript(explorer.gallery.tiles.canvas, {}, heard.append)
+    for near in (True, True, False, True):
+        message(script, near=near)
+    assert heard == [True, True, False, False]
+
+
+def test_script_is_told_where_it_finds_what_it_follows(explorer: PFVExplorer) -> None:
+    canvas, knobs = explorer.gallery.tiles.canvas, explorer._panel.knobs
+    script = explorer.gallery.script
+    assert script.live["gallery"] == canvas.displayed.model_id
+    assert script.live["knobs"] == {one: knobs[one].model_id for one in FOLLOWED}
+    assert tuple(script.live["views"]) == VIEWS
+    assert script.live["constants"]["whole"] == {"heatmap": 1.0, "photo": 0.0}
+    assert set(script.live["constants"]["panes"]) == {"side by side", "rgb split"}
+    json.dumps(script.live)
+
+
+def test_gallery_without_controls_follows_none(explorer: PFVExplorer) -> None:
+    tiles = explorer.gallery.tiles
+    assert not GalleryScript(tiles.canvas, {}).live
+    assert GalleryScript(tiles.canvas, {}).buffers == [one.model_id for one in tiles.canvas.buffers]
+
+
+def test_explorer_sends_uncompressed_pictures_once_its_page_is_near(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    gallery = explorer.gallery
+    assert gallery.script.buffers == [buffer.model_id for buffer in gallery.tiles.canvas.buffers]
+    assert not gallery.tiles.near
+    message(gallery.script, near=True)
+    assert gallery.tiles.near
