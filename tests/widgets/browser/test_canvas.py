@@ -452,7 +452,7 @@ def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
     assert sent.wait(20)
 
 
-def test_whoever_closes_the_canvas_closes_the_surface(
+def test_whoever_closes_the_canvas_closes_its_buffers(
     recorded: RecordedPage, in_kernel: LayeredCanvas
 ) -> None:
     box = VBox([in_kernel.displayed])
