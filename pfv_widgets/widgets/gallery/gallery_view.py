@@ -82,6 +82,11 @@ class GalleryView:
         """What is asked for: the settings, and what a person looks at and points to."""
         return self.viewport.state
 
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the feature map on show."""
+        return self.viewport.map_size
+
     def show(self, *, undo: bool, redo: bool) -> None:
         """Show which images are on the page, the pins, and whether there is a step to undo."""
         state = self.view_state

@@ -291,7 +291,7 @@ def test_drag_selects_places_and_the_others_fade(
     drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
     selection = explorer.gallery.view_state.selection
     assert selection is not None
-    rows, columns = explorer.places()
+    rows, columns = explorer.gallery.map_size
     assert selection.mask.shape == (4, rows, columns)
     assert selection.mask[1, :, : columns // 2].all()
     assert selection.mask.sum() == rows * (columns // 2)

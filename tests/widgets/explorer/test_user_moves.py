@@ -212,7 +212,7 @@ def test_arrow_keys_walk_the_tiles_and_stay_inside(
 
 
 def test_shift_and_arrows_mark_a_place_that_enter_pins(explorer: PFVExplorer) -> None:
-    rows, columns = explorer.places()
+    rows, columns = explorer.gallery.map_size
     walk_to(explorer, 2)
     press(explorer, "shift+ArrowUp", "shift+ArrowUp", "shift+ArrowRight", "Enter")
     ((image, x, y),) = explorer.settings.pins
