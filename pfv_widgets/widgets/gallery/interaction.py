@@ -105,7 +105,8 @@ class Interaction:
 
     def _listen(self) -> Gestures:
         handlers = GestureHandlers(self._hover, self._once, self._twice, self._drag, self._dropped)
-        gestures = Gestures(self._tiles.spot, self._tiles.pane_size, handlers)
+        tiles = self._tiles
+        gestures = Gestures(lambda x, y: tiles.spot(x, y), tiles.pane_size, handlers)
         safely = self._owner.safely
         self._tiles.canvas.on_pointer(
             down=safely(gestures.down),

@@ -12,7 +12,8 @@ from ipycanvas import Canvas
 
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from pfv_widgets.widgets.gallery import gallery_view, navigation
+from pfv_widgets.widgets.gallery import interaction, navigation
+from pfv_widgets.widgets.toolkit import text
 from tests.widgets.conftest import Open
 from tests.widgets.reading import (
     click,
@@ -42,14 +43,14 @@ Act = Callable[[PFVExplorer], None]
 
 # what raises, and what a person does that leads there
 FAULTS: dict[str, tuple[Where, Act]] = {
-    "hover": (lambda e: (e.gallery.interaction.gestures, "_spot"), lambda e: hover(e, 1)),
+    "hover": (lambda e: (e.gallery.tiles, "spot"), lambda e: hover(e, 1)),
     "nearest places": (lambda e: (e.pfv, "nearest"), lambda e: hover(e, 1)),
-    "values of a place": (lambda e: (e.gallery, "point"), lambda e: hover(e, 1)),
-    "click": (lambda _: (gallery_view, "replace"), lambda e: click(e, 1)),
-    "brush": (lambda _: (gallery_view, "brushed"), lambda e: drag(e, 1, (0.1, 0.1), (0.8, 0.8))),
+    "values of a place": (lambda _: (text, "place_line"), lambda e: hover(e, 1)),
+    "click": (lambda _: (interaction, "replace"), lambda e: click(e, 1)),
+    "brush": (lambda _: (interaction, "brushed"), lambda e: drag(e, 1, (0.1, 0.1), (0.8, 0.8))),
     "arrow key": (lambda _: (navigation, "walked"), lambda e: press(e, "ArrowRight")),
     "shift and arrow": (lambda _: (navigation, "stepped"), lambda e: press(e, "shift+ArrowUp")),
-    "space": (lambda _: (gallery_view, "toggled"), lambda e: press(e, " ")),
+    "space": (lambda _: (interaction, "toggled"), lambda e: press(e, " ")),
     "enter": (lambda _: (navigation, "spot_of"), lambda e: press(e, "Enter")),
     "tab": (lambda e: (e.gallery.tiles, "blur"), lambda e: press(e, "Escape")),
     "turning": (lambda _: (navigation, "turned"), lambda e: toolbar(e, "forward")),
