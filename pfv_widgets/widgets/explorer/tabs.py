@@ -154,7 +154,7 @@ class Pages:
 
     def _pressed(self, key: str, _: bool, ctrl: bool) -> None:
         if ctrl and key in ("z", "y", "Z"):
-            self._host.travel("undo" if key == "z" else "redo")
+            (self._host.undo if key == "z" else self._host.redo)()
 
     def _sweep(self) -> None:
         """Leave each image out in turn, in the background."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pfv_widgets.widgets.browser.canvas import STILL
 from pfv_widgets.widgets.toolkit.geometry import Spot
@@ -38,15 +39,23 @@ class GestureHandlers:
     dropped: Callable[[Spot, Spot], None]
 
 
+class Pointable(Protocol):
+    """Images on a canvas."""
+
+    def spot(self, x: float, y: float) -> Spot | None:
+        """Image and point in it at a point of the canvas, None beside the images."""
+
+    def pane_size(self) -> tuple[float, float]:
+        """Width and height of an image on the canvas, in its pixels."""
+
+
 class Gestures:
     """Tells clicks, double clicks and drags apart.
 
     Parameters
     ----------
-    spot
-        Finds the image and the point in it for a point of the canvas.
-    size
-        Returns width and height of an image on the canvas, in its pixels.
+    tiles
+        What is pointed at.
     handlers
         What is called.
     clock
@@ -55,26 +64,25 @@ class Gestures:
 
     def __init__(
         self,
-        spot: Callable[[float, float], Spot | None],
-        size: Callable[[], tuple[float, float]],
+        tiles: Pointable,
         handlers: GestureHandlers,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spot, self._size, self._handlers, self._clock = spot, size, handlers, clock
+        self._tiles, self._handlers, self._clock = tiles, handlers, clock
         self._pressed: tuple[float, float, Spot] | None = None
         self._dragging = False
         self._clicked: tuple[float, Spot | None] = (float("-inf"), None)
 
     def down(self, x: float, y: float) -> None:
         """Note where the pointer is pressed."""
-        spot = self._spot(x, y)
+        spot = self._tiles.spot(x, y)
         self._pressed = None if spot is None else (x, y, spot)
         self._dragging = False
 
     def move(self, x: float, y: float) -> None:
         """Hover, or drag where the pointer is pressed."""
         if self._pressed is None:
-            self._handlers.hover(self._spot(x, y))
+            self._handlers.hover(self._tiles.spot(x, y))
             return
         left, top, start = self._pressed
         self._dragging = self._dragging or max(abs(x - left), abs(y - top)) > STILL
@@ -110,7 +118,7 @@ class Gestures:
 
     def _near(self, one: Spot, other: Spot) -> bool:
         """Whether two clicks are on one place: those of a busy kernel come back to back."""
-        width, height = self._size()
+        width, height = self._tiles.pane_size()
         apart = max(abs(one.x - other.x) * width, abs(one.y - other.y) * height)
         return one.image == other.image and apart <= _NEAR
 
@@ -118,7 +126,7 @@ class Gestures:
         """Point in the image where the press began, held within it."""
         assert self._pressed is not None  # there is a press to go on from
         left, top, start = self._pressed
-        width, height = self._size()
+        width, height = self._tiles.pane_size()
         across = min(max(start.x + (x - left) / width, 0.0), 1.0)
         down = min(max(start.y + (y - top) / height, 0.0), 1.0)
         self._last = Spot(start.image, across, down)

@@ -36,7 +36,7 @@ class Interaction:
         self._viewport, self._owner = viewport, owner
         self._tiles, self._go = viewport.tiles, viewport.go
         self._columns = viewport.state.page.columns  # to go back to from a zoomed image
-        self._dividing = False  # whether the divider is being dragged
+        self.dividing = False  # whether the divider is being dragged
         self._unpinned: tuple[tuple[Pin, ...], bool] | None = None  # before the last click
         self.gestures = self._listen()
 
@@ -85,9 +85,9 @@ class Interaction:
         acts: dict[str, Callable[[], None]] = {
             " ": self._in_or_out,
             "Enter": lambda: self.pin(navigation.spot_of(self._state)),
-            "z": lambda: self._owner.travel("undo") if ctrl else self._zoom_or_back(),
-            "y": lambda: self._owner.travel("redo") if ctrl else None,
-            "Z": lambda: self._owner.travel("redo") if ctrl else self._zoom_or_back(),
+            "z": self._owner.undo if ctrl else self._zoom_or_back,
+            "y": self._owner.redo if ctrl else lambda: None,
+            "Z": self._owner.redo if ctrl else self._zoom_or_back,
             "Delete": lambda: self.unpin(-1),
             "Backspace": lambda: self.unpin(-1),
             "PageUp": lambda: self.turn_page(-1),
@@ -105,8 +105,7 @@ class Interaction:
 
     def _listen(self) -> Gestures:
         handlers = GestureHandlers(self._hover, self._once, self._twice, self._drag, self._dropped)
-        tiles = self._tiles
-        gestures = Gestures(lambda x, y: tiles.spot(x, y), tiles.pane_size, handlers)
+        gestures = Gestures(self._tiles, handlers)
         safely = self._owner.safely
         self._tiles.canvas.on_pointer(
             down=safely(gestures.down),
@@ -139,8 +138,8 @@ class Interaction:
 
     def _drag(self, start: Spot, end: Spot) -> None:
         if self._state.settings.view == "split":
-            if not self._dividing:
-                self._dividing = True
+            if not self.dividing:
+                self.dividing = True
                 self._owner.gesture(True)
                 self._hover(None)  # nothing is pointed at while the divider moves
             self._owner.edit(lambda old: replace(old, split=round(end.x, 2)))
@@ -153,16 +152,19 @@ class Interaction:
         else:
             mask = brushed(start, end, self._viewport.batch.number, self._viewport.map_size)
             self._go(lambda state: replace(state, brush=None, selection=Selection(mask)))
-        if self._dividing:
-            self._dividing = False
+        if self.dividing:
+            self.dividing = False
             self._owner.gesture(False)
 
     def press(self, name: str) -> None:
         """Do what a button of the toolbar says."""
-        if name in ("undo", "redo"):
-            self._owner.travel(name)
-        else:
-            self.turn_page(-1 if name == "back" else 1)
+        acts: dict[str, Callable[[], None]] = {
+            "undo": self._owner.undo,
+            "redo": self._owner.redo,
+            "back": lambda: self.turn_page(-1),
+            "forward": lambda: self.turn_page(1),
+        }
+        acts[name]()
 
     def turn_page(self, step: int) -> None:
         """Go ``step`` pages on."""

@@ -16,8 +16,8 @@ class Owner(Protocol):
     def lock(self) -> AbstractContextManager[object]:
         """Held while settings or a view state change: controls and canvases use other threads."""
 
-    def edit(self, change: Callable[[Settings], Settings]) -> None:
-        """Change the settings."""
+    def edit(self, change: Callable[[Settings], Settings]) -> object:
+        """Apply a person's change of the settings."""
 
     def show_state(self) -> None:
         """Set all controls to the settings and the view states."""
@@ -25,8 +25,11 @@ class Owner(Protocol):
     def gesture(self, begins: bool) -> None:
         """Make one step to undo of all that changes until it ends."""
 
-    def travel(self, direction: str) -> None:
-        """``"undo"`` or ``"redo"``."""
+    def undo(self) -> None:
+        """Take the last change of the settings back."""
+
+    def redo(self) -> None:
+        """Make the change again that was taken back."""
 
     def safely(self, action: Callable[..., None]) -> Callable[..., None]:
         """Make an action report its errors in the status line."""

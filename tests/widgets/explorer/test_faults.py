@@ -187,7 +187,7 @@ def test_drag_during_which_something_fails_ends_with_the_next_press(
         drag(explorer, 1, (0.5, 0.5), (0.2, 0.5))
     drag(explorer, 1, (0.5, 0.5), (0.7, 0.5))
     assert explorer.settings.split == 0.7
-    assert not explorer.gallery._dividing
+    assert not explorer.gallery.interaction.dividing
     explorer.settings = replace(explorer.settings, sigma=2.0)
     explorer.undo()
     assert explorer.settings.sigma == 1.0

@@ -21,8 +21,7 @@ class Hand:
         self.now = 0.0
         names = ("hover", "click", "double_click", "drag", "dropped")
         self.pointer = Gestures(
-            self.spot,
-            lambda: (100.0, 50.0),
+            self,
             GestureHandlers(*(self.hearing(name) for name in names)),
             clock=lambda: self.now,
         )
@@ -35,6 +34,10 @@ class Hand:
         image, left = divmod(x, 120)
         inside = left < 100 and 0 <= y < 50 and image in (0, 1)
         return Spot(int(image), left / 100, y / 50) if inside else None
+
+    @staticmethod
+    def pane_size() -> tuple[float, float]:
+        return 100.0, 50.0
 
     def click(self, x: float, y: float) -> None:
         self.pointer.down(x, y)
