@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,22 +23,27 @@ def nodes_behind(values: Tensor) -> Iterator[Any]:
         waiting += [following for following, _ in node.next_functions]
 
 
-def nodes_to_images(scores: Tensor) -> set[Any]:
-    """Return the operations behind ``scores`` whose gradient runs on to more than parameters."""
-    before = defaultdict(list)
+def nodes_between(values: Tensor, is_leaf: Callable[[Tensor], bool]) -> set[Any]:
+    """Return the operations behind ``values`` whose gradient runs on to a leaf that is meant."""
+    users = defaultdict(list)
     waiting = []
-    for node in nodes_behind(scores):
-        if kind_of(node) == _LEAF and not isinstance(node.variable, nn.Parameter):
+    for node in nodes_behind(values):
+        if kind_of(node) == _LEAF and is_leaf(node.variable):
             waiting.append(node)
         for following, _ in node.next_functions:
-            before[following].append(node)
+            users[following].append(node)
     reached: set[Any] = set()
     while waiting:
         node = waiting.pop()
         if node not in reached:
             reached.add(node)
-            waiting += before[node]
+            waiting += users[node]
     return reached
+
+
+def nodes_to_images(scores: Tensor) -> set[Any]:
+    """Return the operations behind ``scores`` whose gradient runs on to more than parameters."""
+    return nodes_between(scores, lambda leaf: not isinstance(leaf, nn.Parameter))
 
 
 def depends(values: Tensor, leaf: Tensor) -> bool:

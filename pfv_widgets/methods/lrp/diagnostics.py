@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from torch import Tensor
+
+from pfv_widgets.methods.core.backward_graph import kind_of, nodes_between
 
 _TOLERATED = 0.01  # of the score
 
@@ -102,28 +103,10 @@ def _names_behind(scores: Tensor, pixels: Tensor) -> Iterator[str]:
 
     One that is linear in one of two operands is named as such if both depend on the pixels.
     """
-    before: dict[Any, list[Any]] = {}
-    after: dict[Any, list[Any]] = {}
-    ends, waiting = [], [scores.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in before:
-            continue
-        if getattr(node, "variable", None) is pixels:
-            ends.append(node)
-        before[node] = [one for one, _ in node.next_functions if one is not None]
-        for one in before[node]:
-            after.setdefault(one, []).append(node)
-        waiting += before[node]
-    on_the_way: set[Any] = set()
-    while ends:
-        node = ends.pop()
-        if node not in on_the_way:
-            on_the_way.add(node)
-            ends += after.get(node, [])
-    for node in on_the_way:
-        name = node.name().rpartition("::")[2].partition("Backward")[0]
-        operands = sum(one in on_the_way for one in before[node])
+    between = nodes_between(scores, lambda leaf: leaf is pixels)
+    for node in between:
+        name = kind_of(node).partition("Backward")[0]
+        operands = sum(one in between for one, _ in node.next_functions)
         yield f"{name} of two" if name in _TWO and operands > 1 else name
 
 

@@ -1,6 +1,6 @@
 """Relevance at the level of operations: which operation passes it by which rule.
 
-The operations themselves are intercepted, as in ``relu.py``: forward values stay those of the
+The operations themselves are intercepted, as in ``relu_rules.py``: forward values stay those of the
 network, and nothing of it is replaced or copied. What runs back is the relevance per unit of
 value, ``s = R / x``, which sums, pooling, concatenation and reshaping pass like a gradient.
 """
@@ -19,11 +19,14 @@ from torch.overrides import TorchFunctionMode
 
 from pfv_widgets.methods.core.backward_graph import nodes_behind
 from pfv_widgets.methods.core.relu_rules import keeping_values
-from pfv_widgets.methods.lrp.linear_operations import (
+from pfv_widgets.methods.lrp.operations import (
     CONVOLUTIONS,
     DENSE,
+    GATES,
     NORMS,
     OWN_NORMS,
+    PASSING,
+    PRODUCTS,
     SHIFTS,
     WRITTEN,
     Kind,
@@ -31,10 +34,11 @@ from pfv_widgets.methods.lrp.linear_operations import (
     layer_of,
     norm_of,
     own_norm_of,
+    passed,
+    product,
     scaling,
     shift_of,
 )
-from pfv_widgets.methods.lrp.other_operations import GATES, PASSING, PRODUCTS, passed, product
 from pfv_widgets.methods.lrp.rules import LinearMap
 
 
