@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PAPER_METHODS = (
     Occlusion(), Deconvnet(start="activation"), Saliency(start="activation"),
-    GuidedBackprop(start="activation"), Relevance(rest="absorbed"),
+    GuidedBackprop(start="activation"), Relevance(rule="epsilon", bias="absorbed"),
 )  # fmt: skip
 """The methods of FeatureVis's figure: signals start from the unit's own map, biases absorb."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from pfv_widgets.methods.core.backward_graph import kind_of, nodes_between
 
 _TOLERATED = 0.01  # of the score
+_CANCELLING = 10.0  # times the score: faithful composites reach 1 to 2, plain ε 30 to 500
 
 # what autograd calls the operations that pass relevance as they pass a gradient: they are linear,
 # or choose among their inputs
@@ -80,7 +81,7 @@ def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[
     return tuple(text for text, there in told.items() if there)
 
 
-def conserved(relevance: Tensor, scores: Tensor, rest: str) -> tuple[str, ...]:
+def conserved(relevance: Tensor, scores: Tensor, bias: str) -> tuple[str, ...]:
     """Say where relevance ``(N, …)`` does not add up to the scores ``(N,)`` within 1 %."""
     share = (relevance.flatten(1).sum(1) / scores)[scores != 0]
     share = share[share.isfinite()]
@@ -90,12 +91,28 @@ def conserved(relevance: Tensor, scores: Tensor, rest: str) -> tuple[str, ...]:
     low, high = float(share[off].min()), float(share[off].max())
     span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
     why = (
-        "biases and ε absorbed the rest, which rest='handed on' gives to the inputs"
-        if rest == "absorbed"
+        "biases and ε absorbed the rest, which bias='redistributed' gives to the inputs"
+        if bias == "absorbed"
         else "an operation has no rule, some had no inputs to go to, or rounding took it"
     )
     told = f"The map adds up to {span} of the score, where 1 is right, in {int(off.sum())} of "
     return (f"{told}{len(relevance)} images: {why}.",)
+
+
+def cancelling(relevance: Tensor, scores: Tensor) -> tuple[str, ...]:
+    """Say where the parts of a map ``(N, 3, H, W)`` are far larger than the scores ``(N,)``."""
+    ratio = relevance.sum(1).abs().flatten(1).sum(1) / scores.abs()
+    ratio = ratio[(scores != 0) & ratio.isfinite()]
+    large = ratio > _CANCELLING
+    if not large.any():
+        return ()
+    text = (
+        f"Most of the relevance cancels: in {int(large.sum())} of {len(relevance)} images the "
+        f"pixels' absolute values add up to more than {_CANCELLING:.0f} times the score (up to "
+        f"{float(ratio.max()):.0f} times), so the sum is right and single pixels say little. "
+        "Prefer rule='epsilon-plus by depth'."
+    )
+    return (text,)
 
 
 def _names_behind(scores: Tensor, pixels: Tensor) -> Iterator[str]:

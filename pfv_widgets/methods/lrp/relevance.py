@@ -1,4 +1,4 @@
-"""Relevance propagation: the score is handed back, layer by layer, to what it was made of."""
+"""Relevance propagation: the score is divided, layer by layer, among what it was made of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
 from pfv_widgets.methods.core.target import Measured, Target, gradient, measuring
-from pfv_widgets.methods.lrp.diagnostics import conserved, operations
+from pfv_widgets.methods.lrp.diagnostics import cancelling, conserved, operations
 from pfv_widgets.methods.lrp.propagation import RelevanceMode, Step
 from pfv_widgets.methods.lrp.rules import (
     Passed,
@@ -22,7 +22,7 @@ from pfv_widgets.methods.lrp.rules import (
     epsilon_rule,
     flat_rule,
     gamma_rule,
-    handed_on,
+    redistributed,
     scaling_rule,
 )
 from pfv_widgets.parameters import choice, in_words, slider, validate
@@ -30,6 +30,7 @@ from pfv_widgets.parameters import choice, in_words, slider, validate
 # name → the rules of the lower, the middle and the upper third of the convolutions, and of dense
 # layers; a dense layer without its own takes that of its third
 RULES: dict[str, tuple[str, str, str, str | None]] = {
+    "epsilon-plus by depth": ("z-plus", "z-plus", "epsilon", "epsilon"),
     "epsilon": ("epsilon", "epsilon", "epsilon", None),
     "gamma": ("gamma", "gamma", "gamma", None),
     "alpha-beta": ("alpha-beta", "alpha-beta", "alpha-beta", None),
@@ -40,7 +41,7 @@ RULES: dict[str, tuple[str, str, str, str | None]] = {
 }
 FIRST = ("same", "box", "flat")
 RELU = ("backpropagation", "deconvnet", "guided")
-REST = ("handed on", "absorbed")
+BIAS = ("redistributed", "absorbed")
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,25 @@ class Relevance:
     The relevance of a unit starts as its activation and is divided among what it was made of, in
     proportion to the contributions. BatchNorm counts with the convolution before it, sums split
     in proportion, and maxima take all. Other inputs than the images count as constants, as biases
-    do. By default the map adds up to the score; a warning tells where it is off by 1 %.
-    ``Relevance(rest="absorbed")`` is the ε-rule of FeatureVis and of captum, where biases and ε
-    keep their share and the map adds up to less.
+    do. By default the map adds up to the score; a warning tells where it is off by 1 %, and where
+    most of it cancels. The default rule is a composite (Montavon et al. 2019): z⁺ below, so that
+    the map is faithful, ε above, so that it depends on the class.
+    ``Relevance(rule="epsilon", bias="absorbed")`` is the ε-rule of FeatureVis and of captum, where
+    biases and ε keep their share and the map adds up to less.
     """
 
     rule: str = choice(
-        "epsilon",
+        "epsilon-plus by depth",
         RULES,
         label="Rule",
-        help="How a layer divides relevance. epsilon: by all contributions; gamma: those that "
-        "helped count more; alpha-beta: for and against apart; z-plus: only those for. "
-        "epsilon-plus and epsilon-gamma: z-plus or gamma in convolutions, epsilon in dense layers. "
-        "by depth: gamma below, epsilon in the middle, plain above.",
+        help="How a layer divides relevance. epsilon-plus by depth: z-plus in the lower two thirds "
+        "of the convolutions, epsilon above and in dense layers; faithful, and passes the "
+        "randomisation check. epsilon: by all contributions, nearly gradient × input, whose values "
+        "mostly cancel. gamma: contributions of the output's sign count more. alpha-beta: for and "
+        "against apart. z-plus: only those for. epsilon-plus and epsilon-gamma: z-plus or gamma in "
+        "convolutions, epsilon in dense layers. by depth: gamma below, epsilon in the middle, "
+        "plain above. gamma, alpha-beta, z-plus and epsilon-plus hardly change where the "
+        "classifier is re-initialised.",
     )
     epsilon: float = slider(
         0.001, 0.0, 10.0, 0.001, label="ε", help="Damps what rests on small activations."
@@ -88,12 +95,13 @@ class Relevance:
         "only, and the map does not add up any more; they are the same here, as a silent ReLU "
         "has no relevance.",
     )
-    rest: str = choice(
-        "handed on",
-        REST,
+    bias: str = choice(
+        "redistributed",
+        BIAS,
         label="Biases",
-        help="What biases and ε take. handed on: the inputs of the same place get it, and the map "
-        "adds up to the score; absorbed: it is lost, as in FeatureVis and captum.",
+        help="What becomes of the share of biases and ε. redistributed: the inputs of the same "
+        "position get it, and the map adds up to the score; absorbed: it is lost, as in FeatureVis "
+        "and captum.",
     )
 
     label: ClassVar[str] = "Relevance propagation"
@@ -114,7 +122,7 @@ class Relevance:
         shown += ["alpha"] * ("alpha-beta" in rules)
         changed = [self.first != Relevance.first, self.relu != Relevance.relu]
         shown += compress(("first", "relu"), changed)
-        return in_words(self, (*shown, "rest"))
+        return in_words(self, (*shown, "bias"))
 
     def attribute(
         self,
@@ -138,7 +146,8 @@ class Relevance:
         if self.first != "same" and not mode.firsts:
             words += (_no_first_layer(self.first),)
         if self.relu == "backpropagation":
-            words += conserved(found, scores, self.rest)
+            words += conserved(found, scores, self.bias)
+            words += cancelling(found, scores)
         step(1, 1, progress, None)
         return found, Measured(scores, measured.units), words
 
@@ -153,8 +162,8 @@ class Relevance:
             found, relevance, rest = scaling_rule(linear, values, signal)
         else:
             found, relevance, rest = self._by_rule(one, depth, values, signal)
-        if self.rest == "handed on" and bool(rest.any()):
-            found = found + handed_on(linear, values, relevance, rest)
+        if self.bias == "redistributed" and bool(rest.any()):
+            found = found + redistributed(linear, values, relevance, rest)
         return found, None
 
     def _by_rule(self, one: Step, depth: float, values: Tensor, signal: Tensor) -> Passed:

@@ -4,7 +4,7 @@ All rules give an input a share in proportion to its value ``x``, so that what r
 relevance *per unit of input*, ``s = R / x``: nothing is ever divided by an input, and sums,
 pooling, concatenation and reshaping pass ``s`` as they pass a gradient. The relevance of an output
 is ``R = s·z``. A bias has no input of its own: what it would get, and what ε takes, is the rest,
-which :func:`handed_on` gives to the inputs of the place.
+which :func:`redistributed` gives to the inputs of the position.
 """
 
 from __future__ import annotations
@@ -129,20 +129,20 @@ def scaling_rule(linear: LinearMap, values: Tensor, signal: Tensor) -> Passed:
     return pull(signal), signal * (outputs + linear.offset), signal * linear.offset
 
 
-def handed_on(linear: LinearMap, values: Tensor, relevance: Tensor, rest: Tensor) -> Tensor:
-    """Return the signal that gives the rest of each place to the inputs of this place.
+def redistributed(linear: LinearMap, values: Tensor, relevance: Tensor, rest: Tensor) -> Tensor:
+    """Return the signal that gives the rest of each position to the inputs of this position.
 
-    The rests of all channels of a place are added up first. Each unit there takes of them as it
+    The rests of all channels of a position are added up first. Each unit there takes of them as it
     did of the relevance, ``|R − rest|``, and divides it by the size of its contributions,
-    ``|xw| / Σ|xw|``. Where all inputs of a place are zero, those of the whole image get it.
+    ``|xw| / Σ|xw|``. Where all inputs of a position are zero, those of the whole image get it.
     """
     sizes, pull = linear.at(values.abs(), linear.weight.abs())
     weight = torch.where(sizes > 0, (relevance - rest).abs(), torch.zeros_like(sizes))
     whole = weight.sum(linear.axis, keepdim=True)
     rest = rest.expand_as(relevance).sum(linear.axis, keepdim=True)
     everywhere = tuple(range(1, whole.ndim))
-    homeless = torch.where(whole > _TINY, 0, rest).sum(everywhere, keepdim=True)
-    ratio = _divided(rest, whole) + _divided(homeless, whole.sum(everywhere, keepdim=True))
+    unplaced = torch.where(whole > _TINY, 0, rest).sum(everywhere, keepdim=True)
+    ratio = _divided(rest, whole) + _divided(unplaced, whole.sum(everywhere, keepdim=True))
     return values.sign() * pull(_divided(weight, sizes) * ratio)
 
 
@@ -152,9 +152,9 @@ def box_rule(linear: LinearMap, values: Tensor, signal: Tensor) -> Tensor:
     The range is that of each channel of each image, with zero.
     """
     up, down = linear.weight.clamp(min=0), linear.weight.clamp(max=0)
-    places = tuple(range(2, values.ndim))
-    low = values.amin(places, keepdim=True).clamp(max=0).expand_as(values)
-    high = values.amax(places, keepdim=True).clamp(min=0).expand_as(values)
+    positions = tuple(range(2, values.ndim))
+    low = values.amin(positions, keepdim=True).clamp(max=0).expand_as(values)
+    high = values.amax(positions, keepdim=True).clamp(min=0).expand_as(values)
     outputs, pull = linear.at(values, linear.weight)
     lower, pull_low = linear.at(low, up)
     upper, pull_high = linear.at(high, down)

@@ -12,9 +12,9 @@ from tests.networks import blobs, tiny
 
 
 @pytest.mark.filterwarnings("ignore:The map adds up to")
-@pytest.mark.parametrize("rest", ["handed on", "absorbed"])
+@pytest.mark.parametrize("bias", ["redistributed", "absorbed"])
 @pytest.mark.parametrize("rule", ["epsilon", "z-plus", "gamma", "alpha-beta"])
-def test_batchnorm_counts_with_the_convolution_before_it(rule: str, rest: str) -> None:
+def test_batchnorm_counts_with_the_convolution_before_it(rule: str, bias: str) -> None:
     model, images = tiny(), blobs(2)
     with torch.no_grad():
         model[1].weight[::2].mul_(-1)  # a scale below zero turns the sign of its weights
@@ -24,7 +24,7 @@ def test_batchnorm_counts_with_the_convolution_before_it(rule: str, rest: str) -
         if not isinstance(one, nn.BatchNorm2d)
     ]
     found, right = (
-        attribute(one, images, "relevance", rule=rule, rest=rest).signed
+        attribute(one, images, "relevance", rule=rule, bias=bias).signed
         for one in (model, nn.Sequential(*folded))
     )
     assert agreement(found, right) < 1e-4

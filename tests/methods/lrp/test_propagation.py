@@ -55,7 +55,7 @@ def test_sum_splits_in_proportion_to_its_parts() -> None:
             return out[:, 0].flatten(1).sum(1, keepdim=True)
 
     model, images = Residual(), blobs(1, 4)
-    found = attribute(model, images, "relevance", epsilon=0.0).signed[0]
+    found = attribute(model, images, "relevance", rule="epsilon", epsilon=0.0).signed[0]
     pixels = images.tensor[0]
     right = pixels * model.conv.weight[0, :, 0, 0].detach()[:, None, None]  # the branch's part
     right[0] += pixels[0]  # its own
@@ -86,12 +86,13 @@ def test_every_form_of_relu_gives_the_same_map(form: str, relu: str) -> None:
 @told
 def test_guided_relevance_passes_what_is_positive_only() -> None:
     model, images = around(F.relu), blobs(2, 12)
-    options = {"epsilon": 0.0, "relu": "guided"}
-    found = attribute(model, images, "relevance", unit=0, **options)
-    again = attribute(model, images, "relevance", unit=0, epsilon=0.0, relu="deconvnet")
+    options = {"rule": "epsilon", "epsilon": 0.0, "unit": 0}
+    found = attribute(model, images, "relevance", relu="guided", **options)
+    again = attribute(model, images, "relevance", relu="deconvnet", **options)
     assert torch.equal(found.signed, again.signed)
-    plain = attribute(model, images, "relevance", unit=0, epsilon=0.0, rest="absorbed")
-    found = attribute(model, images, "relevance", unit=0, rest="absorbed", **options)
+    options["bias"] = "absorbed"
+    plain = attribute(model, images, "relevance", **options)
+    found = attribute(model, images, "relevance", relu="guided", **options)
     pixels = images.tensor.clone().requires_grad_()
     guided = copy.deepcopy(model)
     for module in guided:  # the rule by hand: signals below zero end at each ReLU
@@ -257,6 +258,6 @@ def test_half_precision_sums_in_float32() -> None:
 
 
 def test_illegal_options_are_named() -> None:
-    for option, value in {"rule": "lrp", "epsilon": -1, "alpha": 0.5, "rest": "lost"}.items():
+    for option, value in {"rule": "lrp", "epsilon": -1, "alpha": 0.5, "bias": "lost"}.items():
         with pytest.raises(PFVError, match=option):
             Relevance(**{option: value})

@@ -108,7 +108,7 @@ def pixel_shares(weight: Array, x: Array, rule: str, channels: int) -> Array:
 
 def divide(  # noqa: PLR0917 - one layer; the order is that of the definition
     matrix: Array, bias: Array, places: list[list[int]], x: Array, relevance: Array,
-    rule: str, first: str, handed: bool,
+    rule: str, first: str, redistributed: bool,
 ) -> Array:  # fmt: skip
     total = np.zeros_like(x)
     for place in places:
@@ -124,14 +124,14 @@ def divide(  # noqa: PLR0917 - one layer; the order is that of the definition
             placed[j] = abs(got.sum()) if np.abs(parts).sum() > 0 else 0.0
         whole = sum(placed.values())
         for j, share in placed.items():
-            if handed and whole > 0 and share > 0:
+            if redistributed and whole > 0 and share > 0:
                 sizes = np.abs(matrix[j] * x)
                 total += missing * share / whole * sizes / sizes.sum()
     return total
 
 
 def by_hand(
-    model: nn.Sequential, image: Tensor, unit: int, *, rule: str, first: str, handed: bool
+    model: nn.Sequential, image: Tensor, unit: int, *, rule: str, first: str, redistributed: bool
 ) -> Array:
     conv, dense = model[0], model[3]
     x = image.double().numpy().ravel()
@@ -144,8 +144,8 @@ def by_hand(
     *thirds, of_dense = RULES[rule]
     upper = of_dense or thirds[1]  # the second of two layers stands in the middle third
     every = [list(range(len(bias)))]
-    above = divide(weight, bias, every, hidden, start, upper, "same", handed)
-    found = divide(*below, x, above, thirds[0], first, handed)
+    above = divide(weight, bias, every, hidden, start, upper, "same", redistributed)
+    found = divide(*below, x, above, thirds[0], first, redistributed)
     return found.reshape(image.shape)
 
 
@@ -158,18 +158,20 @@ def small() -> nn.Sequential:
 
 
 @pytest.mark.filterwarnings("ignore:The map adds up to")
-@pytest.mark.parametrize("rest", ["absorbed", "handed on"])
+@pytest.mark.parametrize("bias", ["absorbed", "redistributed"])
 @pytest.mark.parametrize("first", ["same", "box", "flat"])
 @pytest.mark.parametrize("rule", RULES)
-def test_map_is_the_one_by_hand(small: nn.Sequential, rule: str, first: str, rest: str) -> None:
+def test_map_is_the_one_by_hand(small: nn.Sequential, rule: str, first: str, bias: str) -> None:
     images = blobs(2, 6, seed=3)
     options = {"epsilon": 0.01, "gamma": 0.5, "alpha": 3.0}
     for unit in (0, 3):  # of scores above and below zero
         found = attribute(
-            small, images, "relevance", unit=unit, rule=rule, first=first, rest=rest, **options
+            small, images, "relevance", unit=unit, rule=rule, first=first, bias=bias, **options
         )
         for image, one in zip(images.tensor, found.signed, strict=True):
-            right = by_hand(small, image, unit, rule=rule, first=first, handed=rest == "handed on")
+            right = by_hand(
+                small, image, unit, rule=rule, first=first, redistributed=bias == "redistributed"
+            )
             assert agreement(one.double(), torch.from_numpy(right)) < 1e-5
 
 
@@ -186,7 +188,7 @@ def captum_map(model: nn.Module, pixels: Tensor, units: Tensor, epsilon: float) 
     return found.detach()
 
 
-@pytest.mark.filterwarnings("ignore:The map adds up to")
+@pytest.mark.filterwarnings("ignore:The map adds up to", "ignore:Most of the relevance cancels")
 @pytest.mark.parametrize("epsilon", [1e-9, 1e-3])
 @pytest.mark.parametrize("name", ["vgg", "squeezenet1_1"])
 def test_epsilon_rule_is_that_of_captum_where_it_is_right(name: str, epsilon: float) -> None:
@@ -195,19 +197,20 @@ def test_epsilon_rule_is_that_of_captum_where_it_is_right(name: str, epsilon: fl
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 module.bias.uniform_(-0.02, 0.02)
-    found = attribute(model, images, "relevance", epsilon=epsilon, rest="absorbed")
+    options = {"rule": "epsilon", "epsilon": epsilon, "bias": "absorbed"}
+    found = attribute(model, images, "relevance", **options)
     right = captum_map(model, images.tensor, found.units, epsilon)
     assert agreement(found.signed, right) < 1e-4
 
 
-@pytest.mark.filterwarnings("ignore:The map adds up to")
+@pytest.mark.filterwarnings("ignore:The map adds up to", "ignore:Most of the relevance cancels")
 @pytest.mark.assets
 def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -> None:
     model = models.squeezenet1_0().eval()
     model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
     stems = ("014_indigo_bunting", "812_space_shuttle", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
-    found = attribute(model, images, "relevance", rest="absorbed")
+    found = attribute(model, images, "relevance", rule="epsilon", bias="absorbed")
     assert found.units.tolist() == [14, 812, 106]
     right = captum_map(model, images.tensor, found.units, 1e-3)
     assert agreement(found.signed, right) < 1e-4
@@ -222,13 +225,14 @@ def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -
         assert float(one[rows, columns].sum() / one.sum()) > min(0.85, 2 * area)
 
 
+@pytest.mark.filterwarnings("ignore:Most of the relevance cancels")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_relevance_adds_up_to_the_score(name: str) -> None:
     model, images = network(name), blobs(2, 64)
-    for rule in ("epsilon", "epsilon-plus"):
+    for rule in ("epsilon", "epsilon-plus", "epsilon-plus by depth"):
         found = attribute(model, images, "relevance", rule=rule)
         assert sums(found) == pytest.approx(1, abs=0.01), rule
-        assert found.warnings == ()
+        assert not any("adds up to" in one for one in found.warnings)
         assert bool((found.signed.flatten(1).abs().amax(1) > 0).all())
 
 
@@ -243,14 +247,67 @@ def test_relevance_adds_up_by_every_rule(name: str, seed: int) -> None:
             assert sums(found) == pytest.approx(1, abs=0.01), (rule, first)
 
 
+@pytest.mark.filterwarnings("ignore:Most of the relevance cancels")
 @pytest.mark.parametrize("name", ["resnet18", "googlenet"])
 def test_without_epsilon_and_hand_over_the_map_is_gradient_times_input(name: str) -> None:
     # Ancona et al. 2018: true for networks of ReLUs, BatchNorm, sums and maxima
     model, images = network(name).double(), blobs(2, 64)
+    options = {"rule": "epsilon", "epsilon": 0.0, "bias": "absorbed"}
     with pytest.warns(PFVWarning, match=r"adds up to .* biases and ε absorbed the rest"):
-        found = attribute(model, images, "relevance", epsilon=0.0, rest="absorbed")
+        found = attribute(model, images, "relevance", **options)
     right = attribute(model, images, "gradient_times_input")
     assert agreement(found.signed, right.signed) < 1e-4
+
+
+@pytest.mark.assets
+def test_the_default_rule_is_no_gradient_times_input_and_epsilon_says_that_it_cancels(
+    assets: Path,
+) -> None:
+    model = models.squeezenet1_0().eval()
+    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+    stems = ("014_indigo_bunting", "812_space_shuttle")
+    paths = [assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems]
+    images = load_images(paths, size=128)
+    found = attribute(model, images, "relevance")
+    assert found.options["rule"] == "epsilon-plus by depth"
+    assert found.warnings == ()
+    assert sums(found) == pytest.approx(1, abs=1e-3)
+    scale = found.scores.abs()
+    assert float((found.maps.abs().sum((1, 2)) / scale).max()) < 2
+    with pytest.warns(
+        PFVWarning, match=r"cancels: in 2 of 2 images .* times\), so the sum is right"
+    ):
+        plain = attribute(model, images, "relevance", rule="epsilon")
+    assert sums(plain) == pytest.approx(1, abs=1e-3)
+    assert float((plain.maps.abs().sum((1, 2)) / scale).min()) > 10
+    product = attribute(model, images, "gradient_times_input").maps
+    for one, other, right in zip(found.maps, plain.maps, product, strict=True):
+        assert np.corrcoef(other.flatten(), right.flatten())[0, 1] > 0.99
+        assert abs(np.corrcoef(one.flatten(), right.flatten())[0, 1]) < 0.5
+
+
+@pytest.mark.assets
+def test_the_default_rule_passes_the_randomisation_check_that_epsilon_plus_fails(
+    assets: Path,
+) -> None:
+    model = models.squeezenet1_0().eval()
+    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+    paths = sorted((assets / "photos" / "imagenet").glob("*.jpg"))[::13]
+    images = load_images(paths, size=128)
+    classes = [int(name[:3]) for name in images.names]
+    other = copy.deepcopy(model)
+    torch.manual_seed(0)
+    other.classifier[1].reset_parameters()
+    means = {}
+    for rule in ("epsilon-plus by depth", "epsilon-plus"):
+        maps = [
+            attribute(one, images, "relevance", unit=classes, rule=rule).maps
+            for one in (model, other)
+        ]
+        ranks = [one.flatten(1).argsort(1).argsort(1).double().numpy() for one in maps]
+        means[rule] = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*ranks, strict=True)])
+    assert means["epsilon-plus by depth"] < 0.35
+    assert means["epsilon-plus"] > 0.5
 
 
 def test_conserved_share_is_told() -> None:
@@ -260,6 +317,6 @@ def test_conserved_share_is_told() -> None:
         model[3].bias.fill_(1.0)
     images = blobs(2, 8)
     with pytest.warns(PFVWarning, match="1 is right, in 2 of 2 images: biases and ε absorbed"):
-        found = attribute(model.eval(), images, "relevance", rest="absorbed")
+        found = attribute(model.eval(), images, "relevance", bias="absorbed")
     assert abs(sums(found) - 1).min() > 0.01
     assert attribute(model, images, "relevance").warnings == ()
