@@ -1,4 +1,4 @@
-"""What a layer gives for a batch, as channels at places, so that it can be differentiated."""
+"""Activations of a layer or of the output as channels at positions, to be differentiated."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.methods.core.read_out import at_layer, chosen_output, layout_of, vector
 from pfv_widgets.methods.core.target import Target
 
-# from a batch (B, 3, H, W) to values (B, C, h, w), or (B, C, 1, 1) where there are no places
-Tap = Callable[[Tensor], Tensor]
+# from a batch (B, 3, H, W) to values (B, C, h, w), or (B, C, 1, 1) where there are no positions
+Activations = Callable[[Tensor], Tensor]
 
 
-def tapping(network: nn.Module, where: Target, example: Tensor) -> Tap:
-    """Return what gives the values of a layer, or of the output, at least float32.
+def activations_of(network: nn.Module, at: Target, example: Tensor) -> Activations:
+    """Return a function from a batch to the values of a layer, or of the output, at least float32.
 
     It is called inside of :func:`pfv_widgets.engine.network.model_guard.guest`; the forward pass
     ends at the layer, and no hook stays behind.
@@ -24,8 +24,8 @@ def tapping(network: nn.Module, where: Target, example: Tensor) -> Tap:
     Parameters
     ----------
     network
-        The guest, on the device of the batches.
-    where
+        On the device of the batches.
+    at
         Layer and output; the unit is ignored.
     example
         ``(1, 3, H, W)``: shows how the layer is laid out.
@@ -35,14 +35,14 @@ def tapping(network: nn.Module, where: Target, example: Tensor) -> Tap:
     PFVValueError
         For an unknown layer or output, or one without channels or features.
     """
-    if where.layer is None:
+    if at.layer is None:
         return lambda batch: vector(
-            chosen_output(run(network, batch.clone()), where.output, "the network"), len(batch)
+            chosen_output(run(network, batch.clone()), at.output, "the network"), len(batch)
         )[:, :, None, None]
-    layout = layout_of(network, where.layer, where.output, example)
+    layout = layout_of(network, at.layer, at.output, example)
 
     def read(values: Tensor) -> Tensor:
-        found = vector(values)[:, :, None, None] if layout is None else layout.maps(values)
-        return found.to(torch.promote_types(found.dtype, torch.float32))
+        maps = vector(values)[:, :, None, None] if layout is None else layout.maps(values)
+        return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
-    return lambda batch: at_layer(network, where.layer or "", where.output, read, batch)
+    return lambda batch: at_layer(network, at.layer or "", at.output, read, batch)

@@ -1,4 +1,4 @@
-"""Small random moves: what survives them is in the network and not in the grid of the pixels."""
+"""Random jitter, scaling and rotation: transformation robustness (Olah et al. 2017)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody kno
 
 
 @dataclass(frozen=True)
-class Moves:
-    """How far pictures are moved before each look of the network.
+class Augmentation:
+    """How far images are transformed at random before each forward pass.
+
+    What survives it is in the network and not in the grid of the pixels.
 
     Attributes
     ----------
@@ -32,21 +34,21 @@ class Moves:
     def __bool__(self) -> bool:
         return bool(self.jitter or self.scale or self.rotation)
 
-    def __call__(self, pictures: Tensor, chances: Sequence[torch.Generator]) -> Tensor:
-        """Move pictures ``(B, 3, H, W)``, each by its own chance; edges are mirrored."""
+    def __call__(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Transform images ``(B, 3, H, W)``, each by its own generator; edges are mirrored."""
         if not self:
-            return pictures
-        draws = torch.stack([2 * torch.rand(4, generator=one) - 1 for one in chances])
-        height, width = pictures.shape[2:]
-        grow = 1 / (1 + self.scale * draws[:, 0])  # what a grid cell spans
+            return images
+        draws = torch.stack([2 * torch.rand(4, generator=one) - 1 for one in generators])
+        height, width = images.shape[2:]
+        step = 1 / (1 + self.scale * draws[:, 0])  # of the sampling grid, in pixels
         angle = math.radians(self.rotation) * draws[:, 1]
-        sine, cosine = grow * angle.sin(), grow * angle.cos()
-        # places are fractions of the half sides, so that a turn has to know the aspect ratio
+        sine, cosine = step * angle.sin(), step * angle.cos()
+        # coordinates are fractions of the half sides: a rotation has to know the aspect ratio
         across, down = 2 * self.jitter * draws[:, 2] / width, 2 * self.jitter * draws[:, 3] / height
         rows = [
             torch.stack([cosine, -sine * height / width, across], dim=1),
             torch.stack([sine * width / height, cosine, down], dim=1),
         ]
-        theta = torch.stack(rows, dim=1).to(pictures)
-        grid = F.affine_grid(theta, list(pictures.shape), align_corners=False)
-        return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+        theta = torch.stack(rows, dim=1).to(images)
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -1,17 +1,14 @@
-"""Reconstructions on a figure: pictures, their photos, and how the losses fell; without pyplot."""
+"""A figure of reconstructions: images beside their photos, and the losses; without pyplot."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pfv_widgets.validation import checked_columns
-
-if TYPE_CHECKING:
-    from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 
 # in inches
 _SIDE, _GAP, _EDGE, _HEAD, _NAME, _CURVE, _FOOT = 2.1, 0.1, 0.15, 0.4, 0.34, 0.7, 0.4
@@ -19,21 +16,24 @@ _NARROWEST = 4.2
 _PER_INCH = 17  # letters of a name
 
 
-def draw_reconstruction(made: Reconstruction, columns: int | None = None) -> Figure:
-    """Draw each picture, its photo to the left where there is one, and the losses below.
+def draw_reconstruction(
+    tiles: np.ndarray,
+    title: str,
+    captions: Sequence[tuple[str, str]],
+    losses: np.ndarray,
+    columns: int | None = None,
+) -> Figure:
+    """Draw tiles ``(B, H, W, 3)`` with two lines below each, and the losses ``(B, steps)``.
 
     Raises
     ------
     PFVValueError, PFVTypeError
         Unless ``columns`` is a whole number from 1, or None.
     """
-    tiles = made.pixels
-    if made.originals is not None:
-        tiles = np.concatenate([made.originals, tiles], axis=2)
     number, high, wide = tiles.shape[:3]
     tall, broad = _SIDE, _SIDE * wide / high
     columns = min(
-        checked_columns(columns, "pictures") or math.ceil(math.sqrt(number * high / wide)), number
+        checked_columns(columns, "images") or math.ceil(math.sqrt(number * high / wide)), number
     )
     rows = math.ceil(number / columns)
     width = max(columns * (broad + _GAP) - _GAP + 2 * _EDGE, _NARROWEST)
@@ -48,34 +48,26 @@ def draw_reconstruction(made: Reconstruction, columns: int | None = None) -> Fig
         axis = figure.add_axes((left / width, lower / height, broad / width, tall / height))
         axis.imshow(tile, aspect="auto")
         axis.set_axis_off()
-        for line, text in enumerate(_lines(made, index, int(_PER_INCH * broad))):
+        for line, text in enumerate(_cut(captions[index], int(_PER_INCH * broad))):
             axis.text(0.5, -0.02 - line * 0.15 / tall, text, ha="center", va="top", size=7,
                       transform=axis.transAxes, parse_math=False)  # fmt: skip
-    title = _title(made, int(11 * width))
-    figure.suptitle(title, size=10, y=1 - 0.1 / height, va="top", parse_math=False)
-    _draw_losses(figure, made, height - below - _CURVE)
+    figure.suptitle(
+        _plain(title, int(11 * width)), size=10, y=1 - 0.1 / height, va="top", parse_math=False
+    )
+    _draw_losses(figure, losses, height - below - _CURVE)
     return figure
 
 
-def _title(made: Reconstruction, room: int) -> str:
-    what = "photo and reconstruction" if made.originals is not None else "made by the network"
-    return _plain(f"{what} · {made.layer or 'output'}", room)
+def _cut(lines: tuple[str, str], most: int) -> list[str]:
+    return [_plain(line, most) for line in lines]
 
 
-def _lines(made: Reconstruction, index: int, room: int) -> tuple[str, str]:
-    runs = made.options.runs
-    run = f", run {index % runs + 1}" if runs > 1 else ""
-    value = float(made.scores[index])
-    score = f"{made.scored} {value:.4g}".replace("-", "−")
-    return _plain(made.names[index], room - len(run)) + run, score
-
-
-def _draw_losses(figure: Figure, made: Reconstruction, bottom: float) -> None:
+def _draw_losses(figure: Figure, losses: np.ndarray, bottom: float) -> None:
     width, height = figure.get_size_inches()
     box = (0.6 / width, bottom / height, 1 - (0.6 + _EDGE) / width, _CURVE / height)
     axis = figure.add_axes(box)
-    for losses in made.losses.numpy():
-        axis.plot(np.arange(1, len(losses) + 1), losses, lw=0.9)
+    for row in losses:
+        axis.plot(np.arange(1, len(row) + 1), row, lw=0.9)
     axis.tick_params(labelsize=6, length=2, pad=2)
     axis.set_xlabel("step", size=7, labelpad=1)
     axis.set_ylabel("loss", size=7, labelpad=2)

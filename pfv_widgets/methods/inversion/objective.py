@@ -1,4 +1,4 @@
-"""What a picture is made for: an activation to match, a unit or a component to raise."""
+"""Objectives of the optimisation: match activations, raise units or principal components."""
 
 from __future__ import annotations
 
@@ -11,66 +11,66 @@ from torch import Tensor
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.target import Target
 
-_LITTLE = 0.1  # of a usual activation: from there on it is the factor that counts
+_UNIT = 0.1  # of a usual activation: from there on the loss is logarithmic
 _DEEP = -15.0  # below it log softplus(s) is s, to a ten-millionth
 _LEVEL, _SHARE = 128.0, 0.01  # of FeatureVis: half the range of grey levels, and a hundredth
 
 
-class Goal(Protocol):
-    """What is looked for, one row for each picture."""
+class Objective(Protocol):
+    """What images are optimised for, one row for each target."""
 
     @property
-    def where(self) -> Target:
-        """Layer and output whose values are looked at."""
+    def at(self) -> Target:
+        """Layer and output whose values count."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """One for each row."""
 
     @property
-    def scored(self) -> str:
+    def score_name(self) -> str:
         """What :meth:`score` gives, in words."""
 
     def check(self, values: Tensor) -> None:
         """Raise where values ``(1, C, h, w)`` of the layer do not fit."""
 
     def scale(self, values: Tensor) -> Tensor:
-        """Return ``(B,)``: what each score is divided by, from the values of the starts."""
+        """Return ``(B,)``: the divisor of each score, from the values of the starts."""
 
     def score(self, values: Tensor, rows: Tensor) -> Tensor:
         """Return ``(B,)`` of values ``(B, C, h, w)``, in the layer's own units."""
 
     def loss(self, values: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
-        """Return ``(B,)``, to be made small; ``rows`` ``(B,)`` says whose goal each is."""
+        """Return ``(B,)``, to be minimised; ``rows`` ``(B,)``: the target of each image."""
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
-    """Activations that are to be met: ``‖φ(x) − t‖² / ‖t‖²``.
+class ActivationMatch:
+    """Match activations: ``‖φ(x) − t‖² / ‖t‖²``.
 
     Attributes
     ----------
     values
-        ``(R, C, h, w)``, or ``(R, C, 1, 1)`` without places.
+        ``(R, C, h, w)``, or ``(R, C, 1, 1)`` without positions.
     """
 
-    where: Target
+    at: Target
     names: tuple[str, ...]
     values: Tensor
-    scored: str = "distance"
+    score_name: str = "distance"
 
     def check(self, values: Tensor) -> None:
         """Raise where the layer gives another shape, or the target has no length."""
         if self.values.shape[1:] != values.shape[1:]:
             raise PFVValueError(
-                f"target: activations of shape {_shape(self.values)}, but {_named(self.where)} "
-                f"gives {_shape(values)} for pictures of this size. Give a float tensor "
+                f"target: activations of shape {_shape(self.values)}, but {_name(self.at)} "
+                f"gives {_shape(values)} for images of this size. Give a float tensor "
                 f"{_shape(values)}, another layer, or another size=(H, W)."
             )
         lengths = self.values.flatten(1).norm(dim=1)
         if not bool(torch.isfinite(lengths).all()) or float(lengths.min()) == 0:
             raise PFVValueError(
-                f"target: its activations at {_named(self.where)} are NaN, infinite or zero "
+                f"target: its activations at {_name(self.at)} are NaN, infinite or zero "
                 "everywhere, so that nothing can be near to them. Give another photo or layer."
             )
 
@@ -87,46 +87,46 @@ class Match:
         return self._distance(values, rows) / scale
 
     def _distance(self, values: Tensor, rows: Tensor) -> Tensor:
-        wanted = self.values.to(values)[rows].flatten(1)
-        return (values.flatten(1) - wanted).square().sum(1) / wanted.square().sum(1)
+        target = self.values.to(values)[rows].flatten(1)
+        return (values.flatten(1) - target).square().sum(1) / target.square().sum(1)
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """Units, channels or classes that are to be as active as possible, on average over places."""
+class UnitActivation:
+    """Raise units, channels or classes, on average over positions."""
 
-    where: Target
+    at: Target
     names: tuple[str, ...]
     units: tuple[int, ...]
-    scored: str = "activation"
+    score_name: str = "activation"
 
     def check(self, values: Tensor) -> None:
         """Raise where the layer has fewer units."""
         for unit in self.units:
             if unit >= values.shape[1]:
                 raise PFVValueError(
-                    f"unit={unit}: {_named(self.where)} has {values.shape[1]} units. "
+                    f"unit={unit}: {_name(self.at)} has {values.shape[1]} units. "
                     f"Choose one from 0 to {values.shape[1] - 1}."
                 )
 
     def scale(self, values: Tensor) -> Tensor:
         """Return a tenth of the root mean square of all units' mean activations."""
-        found = _LITTLE * values.mean((2, 3)).square().mean(1).sqrt()
-        return torch.where(found.isfinite() & (found > 0), found, torch.ones_like(found))
+        scale = _UNIT * values.mean((2, 3)).square().mean(1).sqrt()
+        return torch.where(scale.isfinite() & (scale > 0), scale, torch.ones_like(scale))
 
     def score(self, values: Tensor, rows: Tensor) -> Tensor:
-        """Return the mean activation over the places."""
+        """Return the mean activation over the positions."""
         units = torch.tensor(self.units, device=values.device)[rows]
         return values.mean((2, 3)).gather(1, units[:, None])[:, 0]
 
     def loss(self, values: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
-        """Return :func:`raised` of the mean activation."""
-        return raised(self.score(values, rows) / scale)
+        """Return :func:`softplus_loss` of the mean activation."""
+        return softplus_loss(self.score(values, rows) / scale)
 
 
 @dataclass(frozen=True, eq=False)
-class Components:
-    """Principal components that are to be far from the mean, on one side of it.
+class ComponentScore:
+    """Raise the scores of principal components, on one side of the mean.
 
     Attributes
     ----------
@@ -136,37 +136,37 @@ class Components:
         ``(R,)`` of the photos' scores along each.
     """
 
-    where: Target
+    at: Target
     names: tuple[str, ...]
     mean: Tensor
     directions: Tensor
     deviations: Tensor
-    scored: str = "deviations from the mean"
+    score_name: str = "deviations from the mean"
 
     def check(self, values: Tensor) -> None:
         """Raise where the layer has another number of channels."""
         if values.shape[1] != len(self.mean):
             raise PFVValueError(
-                f"target: a basis of {len(self.mean)} channels, but {_named(self.where)} has "
+                f"target: a basis of {len(self.mean)} channels, but {_name(self.at)} has "
                 f"{values.shape[1]}. Give the network and the layer that it was made from."
             )
 
     def scale(self, values: Tensor) -> Tensor:
         """Return a tenth: scores are in deviations of the photos."""
-        return values.new_full((len(values),), _LITTLE)
+        return values.new_full((len(values),), _UNIT)
 
     def score(self, values: Tensor, rows: Tensor) -> Tensor:
-        """Return the mean score over the places, in deviations of the photos' scores."""
+        """Return the mean score over the positions, in deviations of the photos' scores."""
         about = values.mean((2, 3)) - self.mean.to(values)
         along = torch.einsum("bc,bc->b", self.directions.to(values)[rows], about)
         return along / self.deviations.to(values)[rows]
 
     def loss(self, values: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
-        """Return :func:`raised` of the mean score."""
-        return raised(self.score(values, rows) / scale)
+        """Return :func:`softplus_loss` of the mean score."""
+        return softplus_loss(self.score(values, rows) / scale)
 
 
-def raised(scores: Tensor) -> Tensor:
+def softplus_loss(scores: Tensor) -> Tensor:
     """Return ``−log softplus(s)``: it falls by 1 with each 1 below 0, by log 2 with each doubling.
 
     So the priors keep their weight beside scores that grow a thousandfold.
@@ -176,7 +176,7 @@ def raised(scores: Tensor) -> Tensor:
 
 
 def priors(levels: Tensor, p_norm: float, total_variation: float) -> Tensor:
-    """Return what makes a picture unlike a photo, ``(B,)``, as FeatureVis measures it.
+    """Return what makes an image unlike a photo, ``(B,)``, as FeatureVis measures it.
 
     Parameters
     ----------
@@ -187,20 +187,20 @@ def priors(levels: Tensor, p_norm: float, total_variation: float) -> Tensor:
     total_variation
         Weight of ``Σ((x↓ − x)² + (x→ − x)²) / (H·W·128²·0.01²)``.
     """
-    places = levels.shape[2] * levels.shape[3]
+    pixels = levels.shape[2] * levels.shape[3]
     loss = levels.new_zeros(len(levels))
     if p_norm:
-        loss = loss + p_norm * (levels / _LEVEL).square().pow(3).flatten(1).sum(1) / places
+        loss = loss + p_norm * (levels / _LEVEL).square().pow(3).flatten(1).sum(1) / pixels
     if total_variation:
         shares = levels / (_LEVEL * _SHARE)
         down = (shares[:, :, 1:] - shares[:, :, :-1]).square().flatten(1).sum(1)
         across = (shares[..., 1:] - shares[..., :-1]).square().flatten(1).sum(1)
-        loss = loss + total_variation * (down + across) / places
+        loss = loss + total_variation * (down + across) / pixels
     return loss
 
 
-def _named(where: Target) -> str:
-    return f"layer {where.layer!r}" if where.layer else "the output"
+def _name(at: Target) -> str:
+    return f"layer {at.layer!r}" if at.layer else "the output"
 
 
 def _shape(values: Tensor) -> tuple[int, ...]:

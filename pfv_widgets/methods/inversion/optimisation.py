@@ -1,212 +1,314 @@
-"""The search itself: descent from noise, the best so far, previews, and what goes wrong."""
+"""Gradient descent from noise to images: the best so far, previews, and what goes wrong."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.model_guard import floating_dtype, guest
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVValueError, named
 from pfv_widgets.methods.core.extra_inputs import Fed
+from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.core.target import WITHOUT_GRADIENT, without_gradient
-from pfv_widgets.methods.inversion.activations import Tap, tapping
-from pfv_widgets.methods.inversion.augmentation import Moves
-from pfv_widgets.methods.inversion.best_so_far import Found, Preview, Watch, as_shown, like
-from pfv_widgets.methods.inversion.image_parameterisation import Canvas
-from pfv_widgets.methods.inversion.objective import Goal, priors
-from pfv_widgets.methods.inversion.optimiser import descent_of, rate_at
+from pfv_widgets.methods.inversion.activations import Activations, activations_of
+from pfv_widgets.methods.inversion.augmentation import Augmentation
+from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
+from pfv_widgets.methods.inversion.objective import Objective, priors
+from pfv_widgets.methods.inversion.optimiser import Optimiser, rate_at
 from pfv_widgets.methods.inversion.options import Reconstruct
 
-_CHECK = 8  # steps between two looks at the pictures as they are, where they are moved about
-_TRIES = 8  # other noises, where a unit is silent on the first
-_FAR = 1_000_003  # between the seeds of two runs, beyond those that a person chooses from
+# (step, all, images uint8 (B, H, W, 3), loss of each)
+Preview = Callable[[int, int, np.ndarray, tuple[float, ...]], None]
+
+_CHECK = 8  # steps between two losses of the images as they are, where they are augmented
+_ATTEMPTS = 8  # other noises, where a unit is silent on the first
+_SEED_STRIDE = 1_000_003  # between two runs, beyond the seeds that a person chooses from
+
+
+@dataclass
+class Callbacks:
+    """What is called during the optimisation.
+
+    Attributes
+    ----------
+    every
+        Seconds between two previews at least.
+    preview_error
+        What a preview raised, in words; it is not called again.
+    """
+
+    progress: Progress | None = None
+    preview: Preview | None = None
+    cancelled: Cancelled | None = None
+    every: float = 0.2
+    preview_error: str | None = None
+
+    def show(self, step: int, total: int, images: Tensor, losses: Tensor) -> None:
+        """Call the preview; an error in it does not cost the images."""
+        if self.preview is None or self.preview_error is not None:
+            return
+        try:
+            self.preview(step, total, as_shown(images), tuple(losses.tolist()))
+        except Exception as error:
+            self.preview_error = named(error)
+
+
+@dataclass(eq=False)
+class BestSoFar:
+    """The best images so far, and how they came about.
+
+    Attributes
+    ----------
+    parameters, images
+        Of the parametrisation; the images are ``(B, 3, H, W)``, 0 black and 1 white.
+    losses
+        ``(B,)`` of the images as they are, not augmented.
+    scores
+        ``(B,)`` of the objective, of the images.
+    diverged
+        Where a loss or a gradient was not finite, bool ``(B,)``.
+    silent
+        Where the gradient at the start was zero, bool ``(B,)``.
+    start_losses
+        ``(B,)``.
+    history
+        Losses ``(B,)`` of each step, of the augmented images.
+    last
+        The parameters after the last step, which need not be the best.
+    stopped
+        Whether it was stopped before the last step.
+    """
+
+    parameters: Tensor
+    losses: Tensor
+    scores: Tensor
+    diverged: Tensor
+    silent: Tensor
+    start_losses: Tensor
+    last: Tensor
+    images: Tensor = field(default_factory=lambda: torch.empty(0))
+    history: list[Tensor] = field(default_factory=list)
+    stopped: bool = False
+
+    def update(self, parameters: Tensor, losses: Tensor) -> None:
+        """Take over where the loss, not augmented, is the smallest so far; never NaN."""
+        better = losses.isfinite() & ~((losses >= self.losses) & self.losses.isfinite())
+        better &= parameters.flatten(1).isfinite().all(1)
+        self.losses = torch.where(better, losses, self.losses)
+        self.parameters = torch.where(_like(better, parameters), parameters, self.parameters)
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
-    """A network, a goal, and how pictures are looked for; ``rows`` ``(B,)``: whose each is."""
+class Optimisation:
+    """A network, an objective, and how its images are made.
+
+    Attributes
+    ----------
+    rows
+        ``(B,)``: which row of the objective each image is made for.
+    """
 
     network: nn.Module
-    goal: Goal
-    canvas: Canvas
+    objective: Objective
+    parametrisation: ImageParametrisation
     options: Reconstruct
     rows: Tensor
-    tap: Tap
+    activations: Activations
 
-    def run(self, start: Tensor | None, watch: Watch) -> Found:
-        """Look for the pictures, from noise or from the pictures ``start``; the best are kept.
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        objective: Objective,
+        parametrisation: ImageParametrisation,
+        options: Reconstruct,
+    ) -> Optimisation:
+        """Return the optimisation of ``options.runs`` images for each row of an objective.
 
         Raises
         ------
         PFVValueError
-            If nothing of a gradient reaches the pixels, or no start has a finite loss.
+            If the objective does not fit the layer.
+        """
+        device = parametrisation.device
+        rows = torch.arange(len(objective.names), device=device).repeat_interleave(options.runs)
+        with guest(network):
+            dtype = floating_dtype(network)
+            grey = torch.zeros(1, 3, *parametrisation.size, device=device, dtype=dtype)
+            activations = activations_of(network, objective.at, grey)
+            objective.check(activations(grey))
+            if isinstance(network, Fed):
+                network.rows = tuple(rows.tolist())
+        return cls(network, objective, parametrisation, options, rows, activations)
+
+    @property
+    def seeds(self) -> list[int]:
+        """A seed for each image: runs differ, targets start alike."""
+        runs = self.options.runs
+        return [
+            self.options.seed + _SEED_STRIDE * (index % runs) for index in range(len(self.rows))
+        ]
+
+    def run(self, start: Tensor | None, callbacks: Callbacks) -> BestSoFar:
+        """Optimise images, from noise or from the images ``start``.
+
+        Raises
+        ------
+        PFVValueError
+            If no gradient reaches the pixels, or no start has a finite loss.
         """
         with torch.inference_mode(False), torch.no_grad():
-            numbers, silent = self._lively(start)
+            parameters, silent = self._start(start)
             with guest(self.network):
-                values = self._values(self.canvas.paint(numbers))
-            scale = self.goal.scale(values)
-            best, scores = self._judged(numbers, scale)
-            if not bool(best.isfinite().any()):
+                values = self._values(self.parametrisation.images(parameters))
+            scale = self.objective.scale(values)
+            losses, scores = self._evaluate(parameters, scale)
+            if not bool(losses.isfinite().any()):
                 raise PFVValueError(
                     "model: its activations are NaN or infinite for every start, so there is "
                     "nothing to follow. Look at its weights, run it in float32, or choose an "
                     "earlier layer."
                 )
-            found = Found(numbers.clone(), best, scores, ~best.isfinite(), silent, best, numbers)
+            best = BestSoFar(
+                parameters.clone(), losses, scores, ~losses.isfinite(), silent, losses, parameters
+            )
             try:
-                self._descend(numbers, scale, found, watch)
+                self._descend(parameters, scale, best, callbacks)
             except KeyboardInterrupt:  # the stop button of a notebook keeps the best so far
-                found.stopped = True
-            found.keep(found.last, self._judged(found.last, scale)[0])
-            found.scores = self._judged(found.numbers, scale)[1]
-            found.pictures = self.canvas.paint(found.numbers).clamp(0, 1)
-            if watch.preview is not None:
-                self._show(watch.preview, len(found.losses), found.numbers, found.best)
-        return found
+                best.stopped = True
+            best.update(best.last, self._evaluate(best.last, scale)[0])
+            best.scores = self._evaluate(best.parameters, scale)[1]
+            best.images = self.parametrisation.images(best.parameters).clamp(0, 1)
+            callbacks.show(len(best.history), self.options.steps, best.images, best.losses)
+        return best
 
-    def _descend(self, numbers: Tensor, scale: Tensor, found: Found, watch: Watch) -> None:
+    def _descend(
+        self, parameters: Tensor, scale: Tensor, best: BestSoFar, callbacks: Callbacks
+    ) -> None:
         options, total = self.options, self.options.steps
-        descent, shown = descent_of(options.optimiser), -watch.every
-        chances = [torch.Generator().manual_seed(seed + 1) for seed in self.seeds]
-        moves = options.moves
+        best.last = parameters = parameters.clone()
+        optimiser, shown = Optimiser(options.optimiser, parameters), -callbacks.every
+        generators = [torch.Generator().manual_seed(seed + 1) for seed in self.seeds]
+        augmentation = options.augmentation
         for step in range(total):
-            if watch.cancelled is not None and watch.cancelled():
-                found.stopped = True
+            if callbacks.cancelled is not None and callbacks.cancelled():
+                best.stopped = True
                 return
-            losses, gradient = self.look(numbers, scale, moves, chances)
-            found.losses.append(losses)
-            if not moves:
-                found.keep(numbers, losses)
+            losses, gradient = self._gradient(parameters, scale, augmentation, generators)
+            best.history.append(losses)
+            if not augmentation:
+                best.update(parameters, losses)
             elif step and step % _CHECK == 0:
-                found.keep(numbers, self._judged(numbers, scale)[0])
-            if watch.preview is not None and time.monotonic() - shown >= watch.every:
+                best.update(parameters, self._evaluate(parameters, scale)[0])
+            if time.monotonic() - shown >= callbacks.every:
                 shown = time.monotonic()
-                self._show(watch.preview, step, numbers, losses)
-            found.broken |= ~(losses.isfinite() & gradient.flatten(1).isfinite().all(1))
-            if bool(found.broken.all()):
+                callbacks.show(step, total, self.parametrisation.images(parameters), losses)
+            best.diverged |= ~(losses.isfinite() & gradient.flatten(1).isfinite().all(1))
+            if bool(best.diverged.all()):
                 return
-            fine = like(~found.broken, gradient)
-            rate = options.rate * rate_at(step, total, options.optimiser, options.parametrisation)
-            moved = descent.step(numbers, torch.where(fine, gradient, 0.0), rate)
-            found.last = numbers = torch.where(fine, moved, found.numbers)
-            if watch.progress is not None:
-                watch.progress(step + 1, total)
+            fine = _like(~best.diverged, gradient)
+            rate = rate_at(step, total, options.optimiser, options.parametrisation)
+            optimiser.step(torch.where(fine, gradient, 0.0), options.rate * rate)
+            parameters.copy_(torch.where(fine, parameters, best.parameters))
+            if callbacks.progress is not None:
+                callbacks.progress(step + 1, total)
 
-    @property
-    def seeds(self) -> list[int]:
-        """A seed for each picture: runs differ, targets start alike."""
-        runs = self.options.runs
-        return [self.options.seed + _FAR * (index % runs) for index in range(len(self.rows))]
-
-    def look(
-        self, numbers: Tensor, scale: Tensor, moves: Moves, chances: list[torch.Generator]
+    def _gradient(
+        self,
+        parameters: Tensor,
+        scale: Tensor,
+        augmentation: Augmentation,
+        generators: list[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """Return the losses ``(B,)`` and their gradient by the numbers.
-
-        Raises
-        ------
-        PFVValueError
-            If the network cannot be differentiated.
-        """
+        """Return the losses ``(B,)`` with the priors, and their gradient by the parameters."""
         with torch.enable_grad():
-            free = numbers.detach().clone().requires_grad_()
-            pictures = self.canvas.paint(free)
-            taken = self.canvas.taken(moves(pictures, chances))
-            losses, signal = self._signal(taken, scale)
-            prior = self._prior(pictures)
-            outputs, signals = [taken], [signal]
+            leaf = parameters.detach().clone().requires_grad_()
+            images = self.parametrisation.images(leaf)
+            inputs = self.parametrisation.normalised(augmentation(images, generators))
+            losses, signal = self._input_gradient(inputs, scale)
+            prior = self._prior(images)
+            outputs, signals = [inputs], [signal]
             if prior.requires_grad:
-                outputs, signals = [taken, prior], [signal, torch.ones_like(prior)]
-            (gradient,) = torch.autograd.grad(outputs, free, signals)
+                outputs, signals = [inputs, prior], [signal, torch.ones_like(prior)]
+            (gradient,) = torch.autograd.grad(outputs, leaf, signals)
         return (losses + prior).detach(), gradient
 
-    def _signal(self, taken: Tensor, scale: Tensor, *, look: bool = False) -> tuple[Tensor, Tensor]:
-        """Return the goal's losses and their gradient by what the network takes."""
-        leaf = taken.detach().requires_grad_()
+    def _input_gradient(
+        self, inputs: Tensor, scale: Tensor, *, check: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return the objective's losses and their gradient by the network's inputs."""
+        leaf = inputs.detach().requires_grad_()
         with guest(self.network), torch.enable_grad():
-            losses = self.goal.loss(self.tap(self._cast(leaf)), self.rows, scale)
-            return losses, _gradient(losses, leaf, look=look)
+            losses = self.objective.loss(self.activations(self._cast(leaf)), self.rows, scale)
+            return losses, _differentiated(losses, leaf, check=check)
 
-    def _judged(self, numbers: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Return losses and scores ``(B,)`` of the pictures as they are."""
+    def _evaluate(self, parameters: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses and scores ``(B,)`` of the images as they are."""
         with guest(self.network):
-            pictures = self.canvas.paint(numbers)
-            values = self._values(pictures)
-            losses = self.goal.loss(values, self.rows, scale) + self._prior(pictures)
-            return losses, self.goal.score(values, self.rows)
+            images = self.parametrisation.images(parameters)
+            values = self._values(images)
+            losses = self.objective.loss(values, self.rows, scale) + self._prior(images)
+            return losses, self.objective.score(values, self.rows)
 
-    def _lively(self, start: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return numbers to start from, other noise where a unit is silent on the first."""
+    def _start(self, images: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the first parameters, of other noise where a unit is silent on the first."""
         ones = torch.ones(len(self.rows), device=self.rows.device)
-        numbers = self.canvas.start(self.seeds) if start is None else self.canvas.numbers_of(start)
-        for attempt in range(1, _TRIES + 1):
-            taken = self.canvas.taken(self.canvas.paint(numbers))
-            _, signal = self._signal(taken, ones, look=attempt == 1)
+        how = self.parametrisation
+        parameters = how.noise(self.seeds) if images is None else how.parameters(images)
+        for attempt in range(1, _ATTEMPTS + 1):
+            inputs = how.normalised(how.images(parameters))
+            _, signal = self._input_gradient(inputs, ones, check=attempt == 1)
             silent = signal.flatten(1).abs().amax(1) == 0
-            if start is not None or attempt == _TRIES or not bool(silent.any()):
+            if images is not None or attempt == _ATTEMPTS or not bool(silent.any()):
                 break
-            other = self.canvas.start([seed + 7919 * attempt for seed in self.seeds], 1 + attempt)
-            numbers = torch.where(like(silent, numbers), other, numbers)
-        return numbers, silent
+            other = how.noise([seed + 7919 * attempt for seed in self.seeds], 1 + attempt)
+            parameters = torch.where(_like(silent, parameters), other, parameters)
+        return parameters, silent
 
-    def _values(self, pictures: Tensor) -> Tensor:
-        return self.tap(self._cast(self.canvas.taken(pictures)))
+    def _values(self, images: Tensor) -> Tensor:
+        return self.activations(self._cast(self.parametrisation.normalised(images)))
 
     def _cast(self, batch: Tensor) -> Tensor:
         return batch.to(floating_dtype(self.network))
 
-    def _prior(self, pictures: Tensor) -> Tensor:
-        levels = self.canvas.levels(pictures)
+    def _prior(self, images: Tensor) -> Tensor:
+        levels = self.parametrisation.grey_levels(images)
         return priors(levels, self.options.p_norm, self.options.total_variation)
 
-    def _show(self, preview: Preview, step: int, numbers: Tensor, losses: Tensor) -> None:
-        with torch.no_grad():
-            shown = as_shown(self.canvas.paint(numbers))
-        preview(step, self.options.steps, shown, tuple(losses.tolist()))
+
+def as_shown(images: Tensor) -> np.ndarray:
+    """Return images ``(B, 3, H, W)``, 0 black and 1 white, as uint8 ``(B, H, W, 3)``."""
+    levels = (255 * images.float().nan_to_num(0.5).clamp(0, 1)).round().to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).cpu().contiguous().numpy()
 
 
-def searching(
-    network: nn.Module, goal: Goal, canvas: Canvas, options: Reconstruct, number: int
-) -> Search:
-    """Return the search for ``options.runs`` pictures for each of ``number`` rows of a goal.
+def _like(chosen: Tensor, values: Tensor) -> Tensor:
+    """Return ``(B,)`` in a shape that broadcasts with ``values`` ``(B, …)``."""
+    return chosen.reshape(-1, *[1] * (values.ndim - 1))
 
-    Raises
-    ------
-    PFVValueError
-        If the goal does not fit the layer.
+
+def _differentiated(losses: Tensor, leaf: Tensor, *, check: bool) -> Tensor:
+    """Return the gradient of each image's loss by the network's inputs.
+
+    ``check``: whether to look at each operation for one without a gradient.
     """
-    device = canvas.device
-    rows = torch.arange(number, device=device).repeat_interleave(options.runs)
-    with guest(network):
-        grey = torch.zeros(1, 3, *canvas.size, device=device, dtype=floating_dtype(network))
-        tap = tapping(network, goal.where, grey)
-        goal.check(tap(grey))
-        if isinstance(network, Fed):
-            network.rows = tuple(rows.tolist())
-    return Search(network, goal, canvas, options, rows, tap)
-
-
-def _gradient(losses: Tensor, leaf: Tensor, *, look: bool) -> Tensor:
-    """Return the derivative of each picture's loss by what the network takes.
-
-    ``look``: whether to look at each operation for one without a gradient.
-    """
-    reason = "its values do not depend on the picture in a way that can be differentiated"
-    if look and without_gradient(losses):
+    reason = "its values do not depend on the image in a way that can be differentiated"
+    if check and without_gradient(losses):
         reason = WITHOUT_GRADIENT
     elif losses.requires_grad:
         try:
-            (found,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
         except RuntimeError as error:
-            found, reason = None, (str(error).splitlines() or [""])[0]
-        if found is not None:
-            return found
+            gradient, reason = None, (str(error).splitlines() or [""])[0]
+        if gradient is not None:
+            return gradient
     raise PFVValueError(
-        f"model: no gradient reaches the picture ({reason}). A network under inference_mode, "
-        "quantised, with detach() or rounding inside cannot be followed back: pass the float "
+        f"model: no gradient reaches the image ({reason}). A network under inference_mode, "
+        "quantised, with detach() or rounding inside cannot be differentiated: pass the float "
         "network, or choose a layer before that part."
     )

@@ -1,13 +1,15 @@
-"""Gradient descent, written out: Adam and momentum, each row of numbers by itself."""
+"""Adam and momentum of torch.optim, for a batch of images that do not depend on each other."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
+OPTIMISERS = ("adam", "momentum")
 _MOMENTUM = 0.9
 _BETAS = (0.9, 0.99)
 # length of a step at rate 1: of waves and of pixels (shares of the way from black to white)
@@ -19,52 +21,48 @@ _LAST = 0.1  # share of the rate that is left at the end
 _SMALLEST = 1e-18  # instead of a division by zero; its square is still a float32
 
 
-class Descent(Protocol):
-    """How numbers ``(B, …)`` follow their gradient."""
+class Optimiser:
+    """The state of Adam (Kingma, Ba 2015), or of gradient descent with momentum 0.9.
 
-    def step(self, numbers: Tensor, gradient: Tensor, rate: float) -> Tensor:
-        """Return the numbers after one step."""
+    torch.optim's functional form: its classes import torch's compiler at their first use, which
+    takes seconds.
 
-
-class Adam:
-    """Steps of one length for each number, by its own history (Kingma, Ba 2015)."""
-
-    def __init__(self) -> None:
-        self._mean = self._square = torch.zeros(())
-        self._count = 0
-
-    def step(self, numbers: Tensor, gradient: Tensor, rate: float) -> Tensor:
-        """Return the numbers after one step of the length ``rate``."""
-        first, second = _BETAS
-        self._count += 1
-        self._mean = first * self._mean.to(gradient) + (1 - first) * gradient
-        self._square = second * self._square.to(gradient) + (1 - second) * gradient.square()
-        mean = self._mean / (1 - first**self._count)
-        spread = (self._square / (1 - second**self._count)).sqrt()
-        return numbers - rate * mean / spread.clamp(min=_SMALLEST)
-
-
-class Momentum:
-    """Gradient descent with momentum 0.9; each row's gradient is brought to one length.
-
-    Networks differ in the size of their activations by a factor of thousands, and so do their
-    gradients: without that no rate would fit two of them.
+    Parameters
+    ----------
+    name
+        One of ``OPTIMISERS``.
+    parameters
+        ``(B, …)``; changed in place by each step, every row by its own gradient alone.
     """
 
-    def __init__(self) -> None:
-        self._velocity = torch.zeros(())
+    def __init__(self, name: str, parameters: Tensor) -> None:
+        self.parameters, self._is_adam = parameters, name == "adam"
+        self._mean, self._square = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self._count = torch.tensor(0.0)
+        self._velocity: list[Tensor | None] = [None]
 
-    def step(self, numbers: Tensor, gradient: Tensor, rate: float) -> Tensor:
-        """Return the numbers after one step; ``rate`` is its root mean square without momentum."""
-        length = gradient.flatten(1).square().mean(1).sqrt()
-        length = length.reshape(-1, *[1] * (gradient.ndim - 1)).clamp(min=_SMALLEST)
-        self._velocity = _MOMENTUM * self._velocity.to(gradient) - rate * gradient / length
-        return numbers + self._velocity
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """Make one step; ``rate`` is its length, with momentum the root mean square of a first one.
 
-
-def descent_of(optimiser: str) -> Descent:
-    """Return a new descent by its name."""
-    return Adam() if optimiser == "adam" else Momentum()
+        With momentum each row's gradient is brought to one length: networks differ in the size
+        of their activations by a factor of thousands, and so do their gradients, so that no rate
+        would fit two of them.
+        """
+        with torch.no_grad():
+            if self._is_adam:
+                adam(
+                    [self.parameters], [gradient], [self._mean], [self._square], [], [self._count],
+                    foreach=False, amsgrad=False, beta1=_BETAS[0], beta2=_BETAS[1], lr=rate,
+                    weight_decay=0.0, eps=_SMALLEST, maximize=False,
+                )  # fmt: skip
+                return
+            length = gradient.flatten(1).square().mean(1).sqrt().clamp(min=_SMALLEST)
+            # the rate is part of the velocity, as in FeatureVis: a falling one ends smoothly
+            gradient = rate * gradient / length.reshape(-1, *[1] * (gradient.ndim - 1))
+            sgd(
+                [self.parameters], [gradient], self._velocity, foreach=False, weight_decay=0.0,
+                momentum=_MOMENTUM, lr=1.0, dampening=0.0, nesterov=False, maximize=False,
+            )  # fmt: skip
 
 
 def rate_at(step: int, steps: int, optimiser: str, parametrisation: str) -> float:

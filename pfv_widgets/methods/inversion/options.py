@@ -1,4 +1,4 @@
-"""How a picture is looked for: each field is one control."""
+"""Options of a reconstruction: each field is one control."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ from dataclasses import dataclass
 from typing import Any
 
 from pfv_widgets.errors import PFVTypeError
-from pfv_widgets.methods.inversion.augmentation import Moves
-from pfv_widgets.methods.inversion.image_parameterisation import PARAMETRISATIONS
+from pfv_widgets.methods.inversion.augmentation import Augmentation
+from pfv_widgets.methods.inversion.image_parametrisation import PARAMETRISATIONS
+from pfv_widgets.methods.inversion.optimiser import OPTIMISERS
 from pfv_widgets.parameters import choice, slider, suggestion, validate
-
-OPTIMISERS = ("adam", "momentum")
 
 
 @dataclass(frozen=True)
 class Reconstruct:
     """Options of :func:`pfv_widgets.reconstruct`.
 
-    The defaults are what made such pictures good since 2016: waves in decorrelated colours
-    instead of pixels, Adam, and small random moves (Olah et al. 2017). :meth:`matching` gives
-    those for an activation that is to be met, and :meth:`featurevis` those of FeatureVis (Grün
+    The defaults are those of feature visualisation since 2017: waves in decorrelated colours
+    instead of pixels, Adam, and random augmentation (Olah et al. 2017). :meth:`matching` gives
+    those for an activation to match, and :meth:`featurevis` those of FeatureVis (Grün
     et al. 2016, after Mahendran, Vedaldi 2015).
     """
 
     parametrisation: str = choice(
         "fourier",
         PARAMETRISATIONS,
-        label="Made of",
+        label="Parametrisation",
         help="Waves in decorrelated colours, which give large, calm forms; or single pixels, as in "
         "FeatureVis.",
     )
     optimiser: str = choice(
         "adam",
         OPTIMISERS,
-        label="Descent",
-        help="Adam, which gives each number its own step; or gradient descent with momentum 0.9, "
-        "as in FeatureVis.",
+        label="Optimiser",
+        help="Adam, whose steps have a length for each parameter; or gradient descent with "
+        "momentum 0.9, as in FeatureVis.",
     )
     steps: int = slider(256, 1, 4096, 1, label="Steps", help="More are finer and take longer.")
     runs: int = slider(
-        1, 1, 32, 1, label="Runs", help="Pictures of the same target, each from another noise."
+        1, 1, 32, 1, label="Runs", help="Images of the same target, each from other noise."
     )
     rate: float = slider(
         1.0, 0.01, 20.0, 0.01, label="Rate", help="Length of the steps, 1 is the usual one."
@@ -57,23 +56,28 @@ class Reconstruct:
     )  # fmt: skip
     jitter: int = slider(
         16, 0, 64, 1, label="Jitter",
-        help="Pixels by which the picture is moved about while it grows, against noise. "
-        "An activation is met without it.",
+        help="Pixels by which the image is shifted at random before each step, against noise. "
+        "An activation is matched without it.",
     )  # fmt: skip
     scale: float = slider(
-        0.1, 0.0, 0.5, 0.01, label="Scaling", help="Share by which it grows and shrinks meanwhile."
+        0.1,
+        0.0,
+        0.5,
+        0.01,
+        label="Scaling",
+        help="Share by which it is enlarged or reduced at random.",
     )
     rotation: float = slider(
-        5.0, 0.0, 45.0, 0.5, label="Rotation", help="Degrees by which it turns meanwhile."
+        5.0, 0.0, 45.0, 0.5, label="Rotation", help="Degrees by which it is rotated at random."
     )
-    seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same picture.")
+    seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same image.")
 
     def __post_init__(self) -> None:
         validate(self)
 
     @classmethod
     def matching(cls, **changes: Any) -> Reconstruct:
-        """Return the options with which an activation is met: no moves, as each place counts."""
+        """Return the options to match an activation: no augmentation, as each position counts."""
         own: dict[str, Any] = {"p_norm": 1.0, "total_variation": 1e-4}
         own |= {"jitter": 0, "scale": 0.0, "rotation": 0.0}
         return cls(**{**own, **changes})
@@ -86,9 +90,9 @@ class Reconstruct:
         return cls(**{**own, **changes})
 
     @property
-    def moves(self) -> Moves:
-        """The random moves."""
-        return Moves(self.jitter, self.scale, self.rotation)
+    def augmentation(self) -> Augmentation:
+        """The random transformations before each step."""
+        return Augmentation(self.jitter, self.scale, self.rotation)
 
 
 def checked_names(changes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""One call for pictures that a network makes: from an activation, a unit, or a PFV component."""
+"""Reconstruct an image from an activation, or maximise a unit or a PFV component, in one call."""
 
 from __future__ import annotations
 
@@ -23,15 +23,20 @@ from pfv_widgets.engine.network.model_guard import (
 )
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.methods.core.extra_inputs import Fed, fed
 from pfv_widgets.methods.core.method import Cancelled, Progress
-from pfv_widgets.methods.inversion.best_so_far import Found, Preview, Watch, as_shown
-from pfv_widgets.methods.inversion.image_parameterisation import Canvas
-from pfv_widgets.methods.inversion.objective import Goal
-from pfv_widgets.methods.inversion.optimisation import searching
+from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
+from pfv_widgets.methods.inversion.optimisation import (
+    BestSoFar,
+    Callbacks,
+    Optimisation,
+    Preview,
+    as_shown,
+)
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
-from pfv_widgets.methods.inversion.targets import Asked, asked, photos_of
+from pfv_widgets.methods.inversion.targets import InversionTarget, inversion_target, photos_of
 from pfv_widgets.validation import function_or_none, number, size_in_pixels
 
 _SMALLEST = 8  # pixels of a side
@@ -42,10 +47,11 @@ def reconstruct(
     target: object = None,
     *,
     layer: str | None = None,
-    unit: int | Iterable[int] | None = None,
+    unit: int | str | Iterable[int | str] | None = None,
     component: int | Iterable[int] | None = None,
     sign: int = 1,
     output: str | int | None = None,
+    classes: object = None,
     size: int | tuple[int, int] | None = None,
     transform: Callable[..., Any] | None = None,
     start: object = None,
@@ -60,11 +66,11 @@ def reconstruct(
     options: Reconstruct | None = None,
     **changes: Any,
 ) -> Reconstruction:
-    """Make the picture that a network would most like to see.
+    """Optimise an image until the network answers as wished.
 
     ``reconstruct(model, photo, layer="features.12")`` shows what the layer still knows of a
-    photo, ``reconstruct(model, unit=13)`` what stands for a class, with ``layer`` for a channel,
-    and ``reconstruct(model, frame, component=0, sign=-1)`` what would make a colour of PFV.
+    photo, ``reconstruct(model, unit=13)`` what maximises a class, with ``layer`` a channel, and
+    ``reconstruct(model, frame, component=0, sign=-1)`` a colour of PFV.
 
     Parameters
     ----------
@@ -72,24 +78,28 @@ def reconstruct(
         Any eager, differentiable ``nn.Module`` that takes the images; it is given back as it came.
     target
         A photo or several (an :class:`ImageBatch`, or whatever :func:`load_images` takes but a
-        tensor): its activation is matched. A :class:`Frame` or a :class:`PrincipalBasis`: its
-        components. A float tensor ``(C, h, w)``, ``(N, C, h, w)`` or ``(C,)``: the activation of
-        ``layer`` itself. None: ``unit`` says what.
+        tensor): its activations are matched. A :class:`Frame` or a :class:`PrincipalBasis`: its
+        components. A float tensor ``(C, h, w)``, ``(N, C, h, w)`` or ``(C,)``: the activations
+        of ``layer`` themselves. None: ``unit`` says what.
     layer
         Dotted name; None: the network's output, or the layer of a frame or basis.
     unit
-        Class, channel or feature to raise; several give a picture each.
+        Class, channel or feature to maximise; several give an image each. With ``classes`` a
+        class may be given by its name.
     component, sign
         Component of the basis, from 0 (None: each of them), and whether more or less of it.
     output
         Which of several outputs, by name or position.
+    classes
+        Names of the output's units, as :func:`pfv_widgets.methods.core.class_names.class_names`
+        takes them: a list, a mapping from unit to name, or ``"imagenet"``.
     size
         Pixels, an int or (H, W); None: those of the photos, of the frame, or 224.
     transform
         As in :func:`load_images`: how the network's images are normalised. None: as the photos
         were, else by ImageNet's mean and deviation.
     start
-        A photo to start from in place of noise.
+        A photo to start from instead of noise.
     inputs, argument
         The network's other inputs by name, and the name of the one that takes the images. A
         tensor with as many rows as there are targets (units, components, photos) gives one to
@@ -100,10 +110,11 @@ def reconstruct(
         Called as ``progress(done, all)`` after each step.
     preview
         Called as ``preview(step, all, pixels, losses)`` with uint8 ``(B, H, W, 3)``, not more
-        often than each ``every`` seconds, at the start, and with the best pictures at the end.
+        often than each ``every`` seconds, at the start, and with the best images at the end. If
+        it raises an error it is not called again, and a warning says so.
     cancelled
-        Asked before each step; where it says True, the best so far is returned. So it is
-        where the kernel is interrupted.
+        Asked before each step; True: the best so far is returned, as where the kernel is
+        interrupted.
     quiet
         Leave warnings to ``Reconstruction.warnings``.
     options, **changes
@@ -113,93 +124,100 @@ def reconstruct(
     Raises
     ------
     PFVTypeError, PFVValueError
-        Naming the argument, its value and the fix. What is doubtful about a picture is a
+        Naming the argument, its value and the fix. What is doubtful about an image is a
         ``PFVWarning``, and stands in ``Reconstruction.warnings``.
     """
     height, width = _size(size, target)
-    wanted = asked(
-        target, layer=layer, unit=unit, component=component, sign=sign, output=output,
-        size=(height, width),
+    wanted = inversion_target(
+        target, layer=layer, unit=unit, classes=class_names(classes), component=component,
+        sign=sign, output=output, size=(height, width),
     )  # fmt: skip
     chosen = _options(options, changes, wanted)
     function_or_none("transform", transform, "what load_images takes, a callable on a PIL image")
     _check_size(wanted, size, (height, width))
     network = unwrap(model)
-    _check_numbers(network)
+    _check_parameters(network)
     device = choose_device(network, device)
     network = fed(place(network, device), wanted.number, inputs, argument)
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
         function_or_none(name, call)
-    watch = Watch(
+    callbacks = Callbacks(
         progress, preview, cancelled, number("every", every, 0, legal="seconds, a number from 0")
     )
     with torch.inference_mode(False):  # what is made under it has no gradient
         by = normalisation_of(transform) if transform is not None else wanted.normalisation
-        canvas = Canvas(chosen.parametrisation, (height, width), by or IMAGENET, device)
-        _settle(network, canvas)
-        goal = wanted.goal(network, device)
-        search = searching(network, goal, canvas, chosen, len(goal.names))
-        found = search.run(_start(start, canvas, len(search.rows), by), watch)
-        made = _reconstruction(found, goal, canvas, chosen, wanted)
-    for text in () if quiet else made.warnings:
+        images = ImageParametrisation(
+            chosen.parametrisation, (height, width), by or IMAGENET, device
+        )
+        _settle(network, images)
+        objective = wanted.objective(network, device)
+        optimisation = Optimisation.of(network, objective, images, chosen)
+        start_images = _start(start, images, len(optimisation.rows), by)
+        best = optimisation.run(start_images, callbacks)
+        result = _reconstruction(best, optimisation, wanted, callbacks)
+    for text in () if quiet else result.warnings:
         warnings.warn(text, PFVWarning, 2)
-    return made
+    return result
 
 
 def _reconstruction(
-    found: Found, goal: Goal, canvas: Canvas, options: Reconstruct, wanted: Asked
+    best: BestSoFar, optimisation: Optimisation, wanted: InversionTarget, callbacks: Callbacks
 ) -> Reconstruction:
-    pixels = as_shown(found.pictures)
-    names = tuple(name for name in goal.names for _ in range(options.runs))
-    photos = wanted.photos
-    originals = None if photos is None else np.repeat(photos.pixels, options.runs, axis=0)
-    losses = [one.float().cpu() for one in found.losses]
+    objective, options = optimisation.objective, optimisation.options
+    images, photos = optimisation.parametrisation, wanted.photos
+    pixels = as_shown(best.images)
+    names = tuple(name for name in objective.names for _ in range(options.runs))
+    history = [one.float().cpu() for one in best.history]
     return Reconstruction(
         pixels,
-        canvas.taken(found.pictures).float().cpu(),
-        torch.stack(losses, dim=1) if losses else torch.zeros(len(pixels), 0),
-        found.best.float().cpu(),
-        found.scores.float().cpu(),
-        goal.scored,
+        images.normalised(best.images).float().cpu(),
+        torch.stack(history, dim=1) if history else torch.zeros(len(pixels), 0),
+        best.losses.float().cpu(),
+        best.scores.float().cpu(),
+        objective.score_name,
         names,
-        goal.where.layer,
+        objective.at.layer,
         options,
-        originals,
-        found.stopped,
-        _told(found, names),
-        canvas.by.mean,
-        canvas.by.std,
+        None if photos is None else np.repeat(photos.pixels, options.runs, axis=0),
+        best.stopped,
+        _warnings(best, names, callbacks),
+        images.by.mean,
+        images.by.std,
     )
 
 
-def _told(found: Found, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Say in words which pictures are not what was looked for."""
+def _warnings(best: BestSoFar, names: tuple[str, ...], callbacks: Callbacks) -> tuple[str, ...]:
+    """Say in words which images are not what they should be."""
 
-    def named(which: Tensor) -> str:
+    def listed(which: Tensor) -> str:
         some = [one for one, is_it in zip(names, which.tolist(), strict=True) if is_it]
-        return f"{len(some)} of {len(names)} pictures ({', '.join(dict.fromkeys(some[:5]))})"
+        return f"{len(some)} of {len(names)} images ({', '.join(dict.fromkeys(some[:5]))})"
 
-    told = []
-    if bool(found.broken.any()):
-        told.append(
-            f"The search diverged to NaN or infinite values in {named(found.broken)}: the best "
-            "finite picture is kept. Choose a smaller rate, or another seed."
+    texts = []
+    if bool(best.diverged.any()):
+        texts.append(
+            f"The optimisation diverged to NaN or infinite values in {listed(best.diverged)}: the "
+            "best finite image is returned. Choose a smaller rate, or another seed."
         )
-    if bool(found.silent.any()):
-        told.append(
-            f"Nothing of the gradient reaches the start of {named(found.silent)}: the unit is "
-            "silent on noise. Start from a photo with start=..., or choose another unit."
+    if bool(best.silent.any()):
+        texts.append(
+            f"The gradient at the start of {listed(best.silent)} is zero: the unit is silent on "
+            "noise. Start from a photo with start=..., or choose another unit."
         )
-    stuck = (found.best >= found.first) & ~found.broken & ~found.silent
-    if len(found.losses) > 1 and not found.stopped and bool(stuck.any()):
-        told.append(
-            f"No step improved on the start of {named(stuck)}: choose a smaller rate, or other "
+    stuck = (best.losses >= best.start_losses) & ~best.diverged & ~best.silent
+    if len(best.history) > 1 and not best.stopped and bool(stuck.any()):
+        texts.append(
+            f"No step improved on the start of {listed(stuck)}: choose a smaller rate, or other "
             "options."
         )
-    return tuple(told)
+    if callbacks.preview_error is not None:
+        texts.append(f"preview raised an error and was not called again: {callbacks.preview_error}")
+    return tuple(texts)
 
 
-def _options(options: Reconstruct | None, changes: Mapping[str, Any], wanted: Asked) -> Reconstruct:
+def _options(
+    options: Reconstruct | None, changes: Mapping[str, Any], wanted: InversionTarget
+) -> Reconstruct:
     if options is not None and not isinstance(options, Reconstruct):
         raise PFVTypeError(f"options={options!r:.80}: expected a Reconstruct, or None.")
     checked_names(changes)
@@ -219,23 +237,23 @@ def _size(size: int | tuple[int, int] | None, target: object) -> tuple[int, int]
     return 224, 224
 
 
-def _check_size(wanted: Asked, size: object, own: tuple[int, int]) -> None:
+def _check_size(wanted: InversionTarget, size: object, own: tuple[int, int]) -> None:
     if wanted.photos is not None and wanted.photos.size != own:
         raise PFVValueError(
-            f"size={size!r}: the photos have {wanted.photos.size}, and their activation has "
-            "places of its own. Load them at that size, or leave size out."
+            f"size={size!r}: the photos have {wanted.photos.size}, and their activations "
+            "belong to it. Load them at that size, or leave size out."
         )
 
 
-def _settle(network: nn.Module, canvas: Canvas) -> None:
+def _settle(network: nn.Module, images: ImageParametrisation) -> None:
     """Say what is wrong with the other inputs of a network, where there are any."""
     if isinstance(network, Fed):
         with guest(network):
-            example = torch.zeros(1, 3, *canvas.size, device=canvas.device)
+            example = torch.zeros(1, 3, *images.size, device=images.device)
             network.settle(example.to(floating_dtype(network)))
 
 
-def _check_numbers(network: nn.Module) -> None:
+def _check_parameters(network: nn.Module) -> None:
     for name, values in (*network.named_parameters(), *network.named_buffers()):
         if values.is_inference():
             raise PFVValueError(
@@ -244,20 +262,22 @@ def _check_numbers(network: nn.Module) -> None:
             )
 
 
-def _start(start: object, canvas: Canvas, number: int, by: Normalisation | None) -> Tensor | None:
-    """Return the pictures ``(B, 3, H, W)`` in [0, 1] to start from."""
+def _start(
+    start: object, images: ImageParametrisation, number: int, by: Normalisation | None
+) -> Tensor | None:
+    """Return the images ``(B, 3, H, W)`` in [0, 1] to start from."""
     if start is None:
         return None
     if isinstance(start, Tensor) and by is not None:
-        raise PFVTypeError("start: give a photo, an array or an ImageBatch in place of a tensor.")
-    photos = photos_of("start", start, canvas.size)
-    if photos.size != canvas.size:
+        raise PFVTypeError("start: give a photo, an array or an ImageBatch instead of a tensor.")
+    photos = photos_of("start", start, images.size)
+    if photos.size != images.size:
         raise PFVValueError(
-            f"start: its pictures have {photos.size} pixels (rows, columns), and those that are "
-            f"made have {canvas.size}. Load them at that size."
+            f"start: its photos have {photos.size} pixels (rows, columns), and the images to make "
+            f"{images.size}. Load them at that size."
         )
     if len(photos) not in (1, number):
-        each = f", or {number}, one for each that is made" if number > 1 else ""
-        raise PFVValueError(f"start: {len(photos)} pictures. Give one for all{each}.")
-    levels = torch.from_numpy(photos.pixels).to(canvas.device).permute(0, 3, 1, 2)
+        each = f", or {number}, one for each image" if number > 1 else ""
+        raise PFVValueError(f"start: {len(photos)} photos. Give one for all{each}.")
+    levels = torch.from_numpy(photos.pixels).to(images.device).permute(0, 3, 1, 2)
     return (levels.float() / 255).expand(number, -1, -1, -1).contiguous()

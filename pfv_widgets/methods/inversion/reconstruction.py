@@ -1,28 +1,26 @@
-"""What a reconstruction gives: pictures, how near they came, and how they were made."""
+"""The result of a reconstruction: images, their losses and scores, and how they were made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Triple
 from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
+from pfv_widgets.methods.inversion.figure import draw_reconstruction
 from pfv_widgets.methods.inversion.options import Reconstruct
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction:
-    """Pictures that were made for a target, the best that each run came to.
+    """Images that were optimised for a target, the best of each run.
 
     B is the number of targets times that of runs; the runs of one target stand together.
 
@@ -33,27 +31,26 @@ class Reconstruction:
     tensor
         float32 ``(B, 3, H, W)`` on the CPU, as the network takes it.
     losses
-        float32 ``(B, steps)``: what was made small, at each step made; where the picture is moved
-        about meanwhile, of the moved picture.
+        float32 ``(B, steps)`` of the steps made, of the augmented images.
     best_losses
-        ``(B,)``, of the pictures themselves.
+        ``(B,)``, of the images themselves.
     scores
         ``(B,)``: of a unit its mean activation, of a component its mean score in deviations of
         the photos (with the sign that was asked for), of an activation ``‖φ − t‖ / ‖t‖``.
-    scored
+    score_name
         What ``scores`` are, in words.
     names
-        What each picture was made for.
+        What each image was made for.
     layer
         Where, or None for the network's output.
     options
         How.
     originals
-        The photos whose activations were to be met, uint8 ``(B, H, W, 3)``, or None.
+        The photos whose activations were matched, uint8 ``(B, H, W, 3)``, or None.
     stopped
         Whether it was stopped before the last step.
     warnings
-        What should be known beside the pictures, in words.
+        What should be known beside the images, in words.
     mean, std
         Of the normalisation between ``pixels`` and ``tensor``.
     """
@@ -63,7 +60,7 @@ class Reconstruction:
     losses: Tensor
     best_losses: Tensor
     scores: Tensor
-    scored: str
+    score_name: str
     names: tuple[str, ...]
     layer: str | None
     options: Reconstruct
@@ -80,33 +77,42 @@ class Reconstruction:
         height, width = self.pixels.shape[1:3]
         steps = f"{self.losses.shape[1]} of {self.options.steps} steps"
         return (
-            f"<Reconstruction: {len(self)} picture{'s' * (len(self) != 1)} of {width} × {height} "
+            f"<Reconstruction: {len(self)} image{'s' * (len(self) != 1)} of {width} × {height} "
             f"pixels, {steps}, {self.layer or 'the output'}>"
         )
 
     @property
     def best(self) -> int:
-        """Index of the picture with the smallest loss; for targets of one kind alone."""
+        """Index of the image with the smallest loss; where all have the same objective."""
         return int(self.best_losses.nan_to_num(nan=float("inf")).argmin())
 
     @property
     def images(self) -> ImageBatch:
-        """The pictures as a batch, for ``pw.explore``, ``pw.attribute`` and their like."""
+        """The images as a batch, for ``pw.explore``, ``pw.attribute`` and their like."""
         numbers = [f"{name}, run {self._run(i)}" for i, name in enumerate(self.names)]
         names = tuple(numbers) if self.options.runs > 1 else self.names
         return ImageBatch(self.pixels, self.tensor, names, mean=self.mean, std=self.std)
 
     def figure(self, columns: int | None = None) -> Figure:
-        """Draw the pictures, each beside its photo where there is one, and how the losses fell.
+        """Draw the images, each beside its photo where there is one, and the losses of the steps.
 
         Parameters
         ----------
         columns
-            Pictures in a row, from 1; None: as square as it gets.
+            Images in a row, from 1; None: as square as possible.
         """
-        from pfv_widgets.methods.inversion.figure import draw_reconstruction
-
-        return draw_reconstruction(self, columns)
+        tiles = self.pixels
+        if self.originals is not None:
+            tiles = np.concatenate([self.originals, tiles], axis=2)
+        what = self.names[0] if len(set(self.names)) == 1 else "Reconstruction"
+        if self.originals is not None:
+            what = "Photo and reconstruction"
+        title = f"{what} · {self.layer or 'output'}"
+        captions = [
+            (name, f"{self.score_name} {score:.4g}".replace("-", "−"))
+            for name, score in zip(self.images.names, self.scores.tolist(), strict=True)
+        ]
+        return draw_reconstruction(tiles, title, captions, self.losses.numpy(), columns)
 
     def save(self, path: str | Path) -> None:
         """Write the figure or all arrays, as the suffix of ``path`` says.

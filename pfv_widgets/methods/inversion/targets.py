@@ -1,9 +1,9 @@
-"""From what a person gives – a photo, a unit, a frame, a tensor – to the goal of a search."""
+"""From a photo, a unit, a frame or a tensor to the objective of the optimisation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,16 @@ from pfv_widgets.engine.network.model_guard import floating_dtype, guest
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.class_names import ClassNames, unit_named
 from pfv_widgets.methods.core.extra_inputs import Fed
 from pfv_widgets.methods.core.target import Target
-from pfv_widgets.methods.inversion.activations import tapping
-from pfv_widgets.methods.inversion.objective import Components, Goal, Match, Units
+from pfv_widgets.methods.inversion.activations import activations_of
+from pfv_widgets.methods.inversion.objective import (
+    ActivationMatch,
+    ComponentScore,
+    Objective,
+    UnitActivation,
+)
 from pfv_widgets.validation import is_whole, one_or_more_whole_numbers
 
 _NOTHING = (
@@ -28,26 +34,27 @@ _NOTHING = (
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """What is looked for, before the network was seen.
+class InversionTarget:
+    """What to reconstruct, before the network is run.
 
     Attributes
     ----------
     layer, output
-        Where it is looked for.
-    units
-        Units to raise.
+        Where.
+    units, classes
+        Units to raise, and names of the output's units.
     components, sign
         Components to raise or lower, of ``basis``.
     photos
-        Photos whose activations are to be met.
+        Photos whose activations are matched.
     values
-        Activations to be met.
+        Activations to match.
     """
 
     layer: str | None = None
     output: str | int | None = None
     units: tuple[int, ...] = ()
+    classes: ClassNames = field(default_factory=dict)
     basis: PrincipalBasis | None = None
     components: tuple[int, ...] = ()
     sign: int = 1
@@ -56,65 +63,70 @@ class Asked:
 
     @property
     def matches(self) -> bool:
-        """Whether activations are to be met."""
+        """Whether activations are matched."""
         return self.photos is not None or self.values is not None
 
     @property
     def number(self) -> int:
         """How many targets there are."""
-        held = self.photos if self.photos is not None else self.values
-        return len(self.units or self.components) if held is None else len(held)
+        values = self.photos if self.photos is not None else self.values
+        return len(self.units or self.components) if values is None else len(values)
 
     @property
     def normalisation(self) -> Normalisation | None:
         """By which the photos were normalised, where there are any."""
         return None if self.photos is None else self.photos.normalisation
 
-    def goal(self, network: nn.Module, device: torch.device) -> Goal:
-        """Return the goal; photos run through the network here.
+    def objective(self, network: nn.Module, device: torch.device) -> Objective:
+        """Return the objective; photos run through the network here.
 
         Raises
         ------
         PFVValueError
             For an unknown layer or output.
         """
-        where = Target(self.layer, None, self.output)
-        at = f"channel {{}} of {self.layer}" if self.layer else "class {}"
+        at = Target(self.layer, None, self.output)
         if self.units:
-            return Units(where, tuple(at.format(unit) for unit in self.units), self.units)
+            return UnitActivation(at, tuple(map(self._unit_name, self.units)), self.units)
         if self.basis is not None:
             index = list(self.components)
             names = tuple(f"component {one + 1} {'−+'[self.sign > 0]}" for one in index)
             directions = self.sign * self.basis.components[index]
             deviations = self.basis.variances[index].clamp(min=0).sqrt()
             mean = self.basis.mean.clone()  # it may have been made under inference_mode
-            return Components(where, names, mean, directions, deviations.clamp(min=1e-12))
+            return ComponentScore(at, names, mean, directions, deviations.clamp(min=1e-12))
         if self.photos is not None:
             batch = self.photos.tensor.to(device, floating_dtype(network))
             with torch.inference_mode(False), guest(network):
-                tap = tapping(network, where, batch[:1])
+                activations = activations_of(network, at, batch[:1])
                 values = []
                 for row, one in enumerate(batch):
                     if isinstance(network, Fed):
                         network.rows = (row,)
-                    values.append(tap(one[None]).detach().clone())
-            return Match(where, self.photos.names, torch.cat(values))
+                    values.append(activations(one[None]).detach().clone())
+            return ActivationMatch(at, self.photos.names, torch.cat(values))
         assert self.values is not None
         names = tuple(f"target {index + 1}" for index in range(len(self.values)))
-        return Match(where, names, self.values.to(device))
+        return ActivationMatch(at, names, self.values.to(device))
+
+    def _unit_name(self, unit: int) -> str:
+        if self.layer is not None:
+            return f"channel {unit} of {self.layer}"
+        return self.classes.get(unit, f"class {unit}")
 
 
-def asked(
+def inversion_target(
     target: object,
     *,
     layer: str | None,
-    unit: int | Iterable[int] | None,
+    unit: int | str | Iterable[int | str] | None,
+    classes: ClassNames,
     component: int | Iterable[int] | None,
     sign: int,
     output: str | int | None,
     size: tuple[int, int],
-) -> Asked:
-    """Return what is looked for.
+) -> InversionTarget:
+    """Return what to reconstruct.
 
     Raises
     ------
@@ -133,24 +145,24 @@ def asked(
             f"unit={unit!r:.60} with target={target!r:.60}: give one of the two. {_NOTHING}."
         )
     if unit is not None:
-        return Asked(layer, output, units=_whole("unit", unit))
+        return InversionTarget(layer, output, units=_units(unit, layer, classes), classes=classes)
     if target is None:
-        raise PFVTypeError(f"target=None: there is nothing to look for. {_NOTHING}.")
+        raise PFVTypeError(f"target=None: there is nothing to reconstruct. {_NOTHING}.")
     if basis is not None:
         layer = _layer_of(target if isinstance(target, Frame) else basis, layer)
         components = _components(basis, layer, component, sign)
-        return Asked(layer, output, basis=basis, components=components, sign=sign)
+        return InversionTarget(layer, output, basis=basis, components=components, sign=sign)
     if isinstance(target, Tensor):
-        return Asked(layer, output, values=_activations(target))
+        return InversionTarget(layer, output, values=_activations(target))
     if not isinstance(target, ImageBatch):
         if target is False or target is True or isinstance(target, int | float):
             raise PFVTypeError(f"target={target!r:.60}: a number says nothing. {_NOTHING}.")
         target = photos_of("target", target, size)
-    return Asked(layer, output, photos=target)
+    return InversionTarget(layer, output, photos=target)
 
 
-def photos_of(name: str, given: object, size: tuple[int, int]) -> ImageBatch:
-    """Load photos that were given as the argument ``name``.
+def photos_of(name: str, source: object, size: tuple[int, int]) -> ImageBatch:
+    """Load the photos of the argument ``name``.
 
     Raises
     ------
@@ -158,10 +170,10 @@ def photos_of(name: str, given: object, size: tuple[int, int]) -> ImageBatch:
         Naming the argument, and what is wrong with it.
     """
     try:
-        return load_images(given, size)
+        return load_images(source, size)
     except PFVError as error:
         kind = PFVTypeError if isinstance(error, PFVTypeError) else PFVValueError
-        raise kind(f"{name}={given!r:.60}: {error}") from error
+        raise kind(f"{name}={source!r:.60}: {error}") from error
 
 
 def _basis_of(target: object) -> PrincipalBasis | None:
@@ -171,7 +183,7 @@ def _basis_of(target: object) -> PrincipalBasis | None:
 
 
 def _layer_of(source: Frame | PrincipalBasis, layer: str | None) -> str | None:
-    """Return the layer of a frame or a basis; one that is given must be the same."""
+    """Return the layer of a frame or a basis, which must be the same as ``layer``."""
     own = source.layer or None
     if layer is not None and own is not None and layer != own:
         kind = "frame" if isinstance(source, Frame) else "basis"
@@ -211,7 +223,18 @@ def _activations(target: Tensor) -> Tensor:
     return values[:, :, None, None] if values.ndim == 2 else values
 
 
-def _whole(name: str, value: int | Iterable[int]) -> tuple[int, ...]:
+def _units(
+    unit: int | str | Iterable[int | str], layer: str | None, classes: ClassNames
+) -> tuple[int, ...]:
+    """Return units of which those of the output may be given by name."""
+    several = [unit] if isinstance(unit, str) else unit
+    if layer is None and isinstance(several, list | tuple):
+        numbers = [unit_named(one, classes) if isinstance(one, str) else one for one in several]
+        return _whole("unit", numbers or ())
+    return _whole("unit", unit)
+
+
+def _whole(name: str, value: object) -> tuple[int, ...]:
     """Return one whole number or several, each from 0."""
     whole = one_or_more_whole_numbers(name, value)
     return (whole,) if isinstance(whole, int) else whole

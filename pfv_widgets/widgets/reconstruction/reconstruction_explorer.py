@@ -185,13 +185,14 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         made = reconstruct(
             self.model, options=options, every=_EVERY, quiet=True, preview=self._preview,
             cancelled=lambda: self._stopping.is_set() or closed(), **self._target(settings),
-            device=self.pfv.device, inputs=self._inputs, argument=self._argument,
+            device=self.pfv.device, classes=self.classes, inputs=self._inputs,
+            argument=self._argument,
         )  # fmt: skip
         self.reconstruction = made
         self.picture.value = as_png(made.pixels)
         steps = f"{made.losses.shape[1]} of {options.steps} steps"
         scores = ", ".join(f"{score:.3g}".replace("-", "−") for score in made.scores.tolist())
-        done = f"{'Stopped' if made.stopped else 'Done'} after {steps}: {made.scored} {scores}"
+        done = f"{'Stopped' if made.stopped else 'Done'} after {steps}: {made.score_name} {scores}"
         self._end()
         self.show_message(
             " ".join([f"{done}.", *made.warnings]), "warning" if made.warnings else "ok"

@@ -196,6 +196,47 @@ def test_stop_keeps_the_best_so_far(how: str) -> None:
     start.figure()
 
 
+def test_an_error_of_the_preview_does_not_cost_the_images() -> None:
+    calls: list[int] = []
+
+    def preview(step: int, *_: object) -> None:
+        calls.append(step)
+        raise ZeroDivisionError("no luck")
+
+    with pytest.warns(PFVWarning, match="preview raised an error and was not called again: .*luck"):
+        made = pw.reconstruct(tiny(), unit=1, every=0, preview=preview, **SMALL)
+    right = pw.reconstruct(tiny(), unit=1, **SMALL)
+    assert np.array_equal(made.pixels, right.pixels)
+    assert calls == [0]
+
+
+def test_an_image_does_not_depend_on_the_others_of_the_batch() -> None:
+    few = {**SMALL, "steps": 6}
+    for optimiser in ("adam", "momentum"):
+        both = pw.reconstruct(tiny(), unit=(1, 3), optimiser=optimiser, **few)
+        for row, unit in enumerate((1, 3)):
+            alone = pw.reconstruct(tiny(), unit=unit, optimiser=optimiser, **few)
+            torch.testing.assert_close(both.tensor[row], alone.tensor[0], rtol=1e-2, atol=1e-2)
+            torch.testing.assert_close(both.losses[row], alone.losses[0], rtol=1e-3, atol=1e-3)
+
+
+def test_classes_have_their_names_and_units_are_found_by_them() -> None:
+    names, few = ["a", "b", "indigo bunting", "d", "e"], {**SMALL, "steps": 2}
+    made = pw.reconstruct(tiny(), unit=2, classes=names, **few)
+    assert made.names == ("indigo bunting",)
+    assert made.figure().get_suptitle() == "indigo bunting · output"
+    same = pw.reconstruct(tiny(), unit="indigo bunting", classes=np.array(names), **few)
+    assert np.array_equal(same.pixels, made.pixels)
+    two = pw.reconstruct(tiny(), unit=["d", 0], classes={"a": 0, "d": 3}, **few)
+    assert two.names == ("d", "a")
+    channel = pw.reconstruct(tiny(), layer="2", unit=2, classes=names, **few)
+    assert channel.names == ("channel 2 of 2",)
+    with pytest.raises(PFVValueError, match="unit='bunting' is none of the classes"):
+        pw.reconstruct(tiny(), unit="bunting", classes=names)
+    with pytest.raises(PFVTypeError, match="classes=3"):
+        pw.reconstruct(tiny(), unit=1, classes=3)
+
+
 class Fragile(nn.Module):
     """Gives NaN for pictures that are not dark enough."""
 
@@ -211,7 +252,7 @@ class Fragile(nn.Module):
 def test_a_run_that_diverges_keeps_its_best_finite_picture_and_tells() -> None:
     model = Fragile(0.6)
     options = {**SMALL, "jitter": 0, "scale": 0.0, "rotation": 0.0}
-    with pytest.warns(PFVWarning, match=r"diverged to NaN.* in 1 of 1 pictures \(class 1\)"):
+    with pytest.warns(PFVWarning, match=r"diverged to NaN.* in 1 of 1 images \(class 1\)"):
         made = pw.reconstruct(model, unit=1, **options)
     assert bool(made.scores.isfinite().all())
     assert bool(made.tensor.isfinite().all())
@@ -245,9 +286,9 @@ def test_a_picture_can_start_from_a_photo() -> None:
             cancelled=lambda: True,
         )  # fmt: skip
         assert np.abs(made.pixels.astype(int) - photo.pixels).max() <= 1
-    with pytest.raises(PFVValueError, match=r"start: 2 pictures\. Give one for all, or 3"):
+    with pytest.raises(PFVValueError, match=r"start: 2 photos\. Give one for all, or 3"):
         pw.reconstruct(tiny(), unit=(1, 2, 3), size=32, start=blobs(2))
-    with pytest.raises(PFVValueError, match=r"start: 2 pictures\. Give one for all\.$"):
+    with pytest.raises(PFVValueError, match=r"start: 2 photos\. Give one for all\.$"):
         pw.reconstruct(tiny(), unit=1, size=32, start=blobs(2))
 
 
@@ -289,7 +330,7 @@ def test_tokens_half_precision_and_further_inputs_work() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        ({}, PFVTypeError, r"target=None: there is nothing to look for. Give unit="),
+        ({}, PFVTypeError, r"target=None: there is nothing to reconstruct. Give unit="),
         ({"target": 13}, PFVTypeError, r"target=13: a number says nothing. Give unit="),
         ({"target": "blobs", "unit": 3}, PFVTypeError, r"unit=3 with target="),
         ({"target": "blobs", "component": 0}, PFVTypeError, r"component=0 .* Frame"),
@@ -311,7 +352,7 @@ def test_tokens_half_precision_and_further_inputs_work() -> None:
         ({"unit": 1, "preview": 3}, PFVTypeError, r"preview=3: expected a function"),
         ({"unit": 1, "start": {}}, PFVTypeError, r"start=\{\}: source of type dict"),
         ({"target": "none.png", "layer": "2"}, PFVValueError, r"target='none.png': .*exist"),
-        ({"unit": 1, "start": "blobs"}, PFVValueError, r"start: its pictures have \(24, 24\)"),
+        ({"unit": 1, "start": "blobs"}, PFVValueError, r"start: its photos have \(24, 24\)"),
         ({"unit": 1, "transform": 3}, PFVTypeError, r"transform=3: expected .*callable"),
         ({"unit": 1, "every": -1}, PFVValueError, r"every=-1"),
         ({"unit": 1, "device": "abacus"}, PFVValueError, r"device='abacus'"),
@@ -355,7 +396,7 @@ def test_components_that_are_not_there_are_named() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_networks_without_a_gradient_are_named_errors() -> None:
     quantised = torch.ao.quantization.quantize_dynamic(tiny(), {nn.Linear}, dtype=torch.qint8)
-    with pytest.raises(PFVValueError, match=r"no gradient reaches the picture \(.*quantised one"):
+    with pytest.raises(PFVValueError, match=r"no gradient reaches the image \(.*quantised one"):
         pw.reconstruct(quantised, unit=1, size=32)
     with pytest.raises(PFVTypeError, match="traced or scripted"):
         pw.reconstruct(torch.jit.script(tiny()), unit=1, size=32)

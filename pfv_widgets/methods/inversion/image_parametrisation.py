@@ -1,4 +1,4 @@
-"""A picture as numbers that gradient descent can move: pixels, or waves in decorrelated colours."""
+"""An image as parameters of gradient descent: pixels, or waves in decorrelated colours."""
 
 from __future__ import annotations
 
@@ -24,66 +24,66 @@ _EDGE = 1 / 510  # half a grey level: nothing is blacker or whiter, where the lo
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
-    """Pictures of one size, and how the network takes them.
+class ImageParametrisation:
+    """Images of one size as parameters, and how the network takes them.
 
     Attributes
     ----------
-    parametrisation
+    kind
         ``"fourier"``: the amplitudes of waves, in decorrelated colours, through a sigmoid
         (Olah et al. 2017). A wave of k cycles moves by 1/k of what one of a single cycle does,
         as in photos. ``"pixels"``: the pixels themselves, not bounded, as in FeatureVis.
     size
         Height and width.
     by
-        The normalisation that takes pictures to what the network takes.
+        The normalisation between images in [0, 1] and what the network takes.
     device
-        Where the numbers lie.
+        Where the parameters lie.
     """
 
-    parametrisation: str
+    kind: str
     size: tuple[int, int]
     by: Normalisation
     device: torch.device
 
-    def start(self, seeds: Sequence[int], contrast: float = 1.0) -> Tensor:
-        """Return noise to start from, a picture a seed: the same one on any device."""
+    def noise(self, seeds: Sequence[int], contrast: float = 1.0) -> Tensor:
+        """Return parameters of noise to start from, an image a seed: the same on any device."""
         height, width = self.size
         shape = (3, height, width)
-        if self.parametrisation == "fourier":
+        if self.kind == "fourier":
             shape = (3, height, width // 2 + 1, 2)  # type: ignore[assignment]
         noises = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
         noise = torch.stack(noises).to(self.device)
-        if self.parametrisation == "fourier":
+        if self.kind == "fourier":
             return contrast * _CONTRAST / math.log(max(self.size) + 1) * noise
         mean, _ = self.by.columns(noise)
         return mean + contrast * _GRAIN * noise
 
-    def numbers_of(self, pictures: Tensor) -> Tensor:
-        """Return the numbers that give pictures ``(B, 3, H, W)`` in [0, 1]."""
-        if self.parametrisation == "pixels":
-            return pictures.clone()
-        logits = torch.logit(pictures, eps=_EDGE)
+    def parameters(self, images: Tensor) -> Tensor:
+        """Return the parameters of images ``(B, 3, H, W)`` in [0, 1]."""
+        if self.kind == "pixels":
+            return images.clone()
+        logits = torch.logit(images, eps=_EDGE)
         plain = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(self._colours), logits)
         waves: Tensor = torch.fft.rfft2(plain, norm="forward")
         return torch.view_as_real(waves / self._amplitudes)
 
-    def paint(self, numbers: Tensor) -> Tensor:
-        """Return the pictures ``(B, 3, H, W)``, 0 black and 1 white; can be differentiated."""
-        if self.parametrisation == "pixels":
-            return numbers
-        waves = torch.view_as_complex(numbers) * self._amplitudes
+    def images(self, parameters: Tensor) -> Tensor:
+        """Return the images ``(B, 3, H, W)``, 0 black and 1 white; can be differentiated."""
+        if self.kind == "pixels":
+            return parameters
+        waves = torch.view_as_complex(parameters) * self._amplitudes
         plain = torch.fft.irfft2(waves, s=self.size, norm="forward")
         return torch.einsum("ij,bjhw->bihw", self._colours, plain).sigmoid()
 
-    def taken(self, pictures: Tensor) -> Tensor:
-        """Return pictures as the network takes them."""
-        return self.by.apply(pictures)
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return images as the network takes them."""
+        return self.by.apply(images)
 
-    def levels(self, pictures: Tensor) -> Tensor:
-        """Return pictures in grey levels about the network's mean colour, as FeatureVis does."""
-        mean, _ = self.by.columns(pictures)
-        return 255 * (pictures - mean)
+    def grey_levels(self, images: Tensor) -> Tensor:
+        """Return images in grey levels about the network's mean colour, as FeatureVis does."""
+        mean, _ = self.by.columns(images)
+        return 255 * (images - mean)
 
     @property
     def _colours(self) -> Tensor:
