@@ -1,0 +1,78 @@
+"""Two galleries under one explorer, each with settings, controls and photos of its own.
+
+A browser test runs this file as a cell of a notebook.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as w
+
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.browser.gallery_script import FOLLOWED
+from pfv_widgets.widgets.browser.page_script import PageScript
+from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.toolkit.controls import Controls
+
+
+class Pane:
+    """The least that a gallery belongs to: settings, three controls, no history."""
+
+    def __init__(self, pfv: PFV, lock: AbstractContextManager[object], settings: Settings) -> None:
+        self.pfv, self.lock = pfv, lock
+        self.settings = replace(settings, layer=pfv.layer(settings.layer).name)
+        self.errors: list[Exception] = []
+        self.controls = Controls(
+            self.settings,
+            FOLLOWED,
+            lambda name, value: self.edit(lambda old: replace(old, **{name: value})),
+        )
+        self.gallery = GalleryView(pfv, self, self.settings, self.controls.by_name)
+        self.gallery.start()
+        self.widget = w.VBox([self.gallery.widget, *self.controls.by_name.values()])
+
+    def edit(self, change: Callable[[Settings], Settings]) -> None:
+        with self.lock:
+            self.settings = change(self.settings)
+            self.gallery.show_settings(self.settings)
+
+    def set(self, **changes: Any) -> None:
+        self.edit(lambda old: replace(old, **changes))
+
+    def show_state(self) -> None:
+        self.controls.show(self.settings)
+        self.gallery.show(undo=False, redo=False)
+
+    def gesture(self, begins: bool) -> None:
+        del begins  # nothing is undone here
+
+    def undo(self) -> None:
+        raise NotImplementedError
+
+    redo = undo
+
+    def safely(self, action: Callable[..., None]) -> Callable[..., None]:
+        def guarded(*arguments: Any) -> None:
+            try:
+                action(*arguments)
+            except Exception as error:
+                self.errors.append(error)
+
+        return guarded
+
+
+class TwoPanes:
+    """Two panes side by side under one root, as an explorer lays them out."""
+
+    def __init__(self, *pfvs: PFV, settings: Settings | None = None) -> None:
+        lock = threading.RLock()
+        self.panes = [Pane(pfv, lock, settings or Settings()) for pfv in pfvs]
+        row = w.HBox([pane.widget for pane in self.panes])
+        self.widget = w.VBox([row, PageScript(lambda *_: None)])
+        self.widget.add_class("pfv-explorer")
