@@ -35,7 +35,9 @@ class Pane:
         )
         self.gallery = GalleryView(pfv, self, self.settings, self.controls.by_name)
         self.gallery.start()
+        self.wait = self.gallery.wait
         self.widget = w.VBox([self.gallery.widget, *self.controls.by_name.values()])
+        self.widget.add_class("test-pane")
 
     def edit(self, change: Callable[[Settings], Settings]) -> None:
         with self.lock:
