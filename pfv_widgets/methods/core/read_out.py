@@ -169,6 +169,35 @@ def _weighted_sum(maps: Tensor) -> Tensor:
     return halves + (maps.sum(2) - halves).detach()
 
 
+def averaged_layer(network: nn.Module, output: Output, example: Tensor) -> tuple[str, int] | None:
+    """Return the layer whose maps the network's output is the mean of, and their positions.
+
+    So it is where a fully convolutional classifier ends in global average pooling; None for
+    other networks. The last such layer is taken.
+
+    Parameters
+    ----------
+    example
+        ``(n, 3, H, W)``.
+    """
+    means: list[tuple[str, int, Tensor]] = []
+    runs: dict[str, int] = {}
+
+    def see(_: nn.Module, name: str, __: tuple[object, ...], values: object) -> None:
+        runs[name] = runs.get(name, 0) + 1
+        if isinstance(values, Tensor) and values.ndim == 4 and values.shape[2:].numel() > 1:
+            layer = name if runs[name] == 1 else f"{name}#{runs[name]}"
+            means.append((layer, values.shape[2:].numel(), _wide(values).mean((2, 3))))
+
+    modules = {name: module for name, module in modules_by_name(network).items() if name}
+    with torch.no_grad(), hooked(modules, see):
+        units = vector(chosen_output(run(network, example.clone()), output, "the network"))
+    for layer, positions, mean in reversed(means):
+        if mean.shape == units.shape and torch.allclose(mean, units, rtol=1e-3, atol=1e-5):
+            return layer, positions
+    return None
+
+
 def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -> Layout | None:
     """Return how the layer's tensor is laid out; None where it has features and no places.
 

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.backward_graph import kind_of, nodes_behind
-from pfv_widgets.methods.core.read_out import EVEN, Read, at_layer, chosen_output, reader, vector
+from pfv_widgets.methods.core.read_out import (
+    EVEN,
+    Read,
+    at_layer,
+    averaged_layer,
+    chosen_output,
+    reader,
+    vector,
+)
 from pfv_widgets.validation import one_or_more_whole_numbers
 
 
@@ -121,9 +129,10 @@ def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
 
     The score of a unit with a map is the **sum over its places**, for all methods: its gradient
     starts with 1 at each place (with ``start="activation"``: with the map itself, as in
-    FeatureVis), and its relevance with the activation of each place. Call it
-    inside :func:`pfv_widgets.engine.network.model_guard.guest`; the forward pass ends at the
-    target's layer, and no hook stays behind. ``batch`` itself is left alone by in-place operations.
+    FeatureVis, also where an output is the mean of a map), and its relevance with the activation
+    of each place. Call it inside :func:`pfv_widgets.engine.network.model_guard.guest`; the
+    forward pass ends at the target's layer, and no hook stays behind. ``batch`` itself is left
+    alone by in-place operations.
 
     Parameters
     ----------
@@ -140,18 +149,23 @@ def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
         (the function that is returned) For an unknown layer or output, one without that unit,
         or one that gives neither ``(N, K)`` nor maps.
     """
+    layer, output, positions = target.layer, target.output, 1
     read: Read | None = None  # how the layer is read, once it was seen
 
     def measure(batch: Tensor, units: Tensor | None = None) -> Measured:
-        nonlocal read
-        if target.layer is None:
-            output = chosen_output(run(network, batch.clone()), target.output, "the network")
-            return _measured(vector(output, len(batch)), target, units)
+        nonlocal layer, output, positions, read
+        if read is None and layer is None and start != EVEN:
+            averaged = averaged_layer(network, output, batch[:1].detach())
+            layer, positions = averaged or (None, 1)
+            output = None if averaged else output
+        if layer is None:
+            values = chosen_output(run(network, batch.clone()), output, "the network")
+            return _measured(vector(values, len(batch)), target, units)
         if read is None:
             with torch.no_grad():
-                read = reader(network, target.layer, target.output, batch[:1].detach(), start)
-        values = at_layer(network, target.layer, target.output, read, batch)
-        return _measured(values, target, units)
+                read = reader(network, layer, output, batch[:1].detach(), start)
+        values = at_layer(network, layer, output, read, batch)
+        return _measured(values / positions, target, units)
 
     return measure
 

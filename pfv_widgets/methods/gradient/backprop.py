@@ -16,7 +16,8 @@ from pfv_widgets.parameters import choice, in_words, validate
 
 _START = (
     "Where a unit has a map, the signal that starts at its places. even: 1 at each; "
-    "activation: the map itself, as in FeatureVis, so that strong places count more."
+    "activation: the map itself, as in FeatureVis, so that strong places count more; also where "
+    "the output is the mean of a map."
 )
 
 

@@ -125,7 +125,7 @@ def test_a_map_of_zeros_is_plain_and_says_so() -> None:
 def test_settings_of_one_method_stand_side_by_side_and_are_told_apart() -> None:
     model, images = tiny(), blobs(2)
     methods = [
-        Relevance(rest="absorbed"), Relevance(rule="gamma", gamma=0.5, rest="absorbed"), "saliency",
+        Relevance(), Relevance(rule="gamma", gamma=0.5), "saliency",
         Occlusion(size=8), Occlusion(size=16),
     ]  # fmt: skip
     figure = pw.figure_methods(model, images, methods, unit=[3, 1])
@@ -136,7 +136,8 @@ def test_settings_of_one_method_stand_side_by_side_and_are_told_apart() -> None:
             wanted = painted(right.maps, limits(right.maps))[image]
             assert np.allclose(tiles[6 * image + 1 + column], wanted, atol=0.02), method
     assert labels(explainers(methods)) == [
-        "Relevance propagation, rule epsilon, γ 0.25", "Relevance propagation, rule gamma, γ 0.5",
+        "Relevance propagation, rule epsilon-plus by depth, γ 0.25",
+        "Relevance propagation, rule gamma, γ 0.5",
         "Gradient", "Occlusion, size (8, 8)", "Occlusion, size (16, 16)",
     ]  # fmt: skip
     assert "Gradient" in found

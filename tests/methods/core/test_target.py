@@ -335,3 +335,38 @@ def test_other_inputs_are_given_by_name_one_row_an_image(method: str) -> None:
 def test_other_inputs_that_do_not_fit_are_named(options: dict[str, Any], match: str) -> None:
     with pytest.raises(PFVError, match=match):
         attribute(Two(), blobs(2, 16), "saliency", **options)
+
+
+class Pooling(nn.Module):
+    """A fully convolutional classifier that ends in a mean; its ReLU runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.stem, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.relu(self.head(self.relu(self.stem(images)))).mean((2, 3))}
+
+
+@pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
+@pytest.mark.parametrize("method", ["saliency", "deconvnet", "guided_backprop"])
+def test_signal_starts_from_the_map_that_an_output_is_the_mean_of(method: str) -> None:
+    model, images = Pooling().eval(), blobs(3, 16)
+    pooled = attribute(model, images, method, unit=[1, 0, 3], start="activation")
+    inside = attribute(model, images, method, layer="relu#2", unit=[1, 0, 3], start="activation")
+    positions = 14 * 14
+    torch.testing.assert_close(pooled.maps, inside.maps / positions)
+    torch.testing.assert_close(pooled.scores, attribute(model, images, unit=[1, 0, 3]).scores)
+    plain = attribute(model, images, method, unit=[1, 0, 3]).maps
+    assert not torch.allclose(plain / plain.amax(), pooled.maps / pooled.maps.amax(), atol=0.01)
+
+
+def test_an_output_that_is_no_mean_of_maps_starts_with_one() -> None:
+    for method in ("saliency", "guided_backprop"):
+        even, own = (
+            attribute(tiny(), blobs(2), method, unit=2, start=start).maps
+            for start in ("even", "activation")
+        )
+        torch.testing.assert_close(even, own)
