@@ -4,7 +4,7 @@
         --methods occlusion relevance relevance:rule=epsilon grad_cam
 
 On photos that the network knows (SqueezeNet, 128 pixels), as a Markdown table: insertion, the mean
-probability of the class while pixels come back to the blurred photo, the map's strongest first
+probability of the class while pixels come back to the blurred or grey photo, the strongest first
 (higher is better); deletion, while they go to grey (lower is better); Spearman's rank correlation
 of the map with the one of the network whose classifier was drawn anew (Adebayo et al. 2018: low
 is right); Σ|map| / |score|; and seconds a photo.
@@ -78,7 +78,13 @@ def spearman(one: Tensor, other: Tensor) -> Tensor:
 
 
 def measured(
-    model: nn.Module, images: ImageBatch, classes: list[int], name: str, options: dict[str, Any]
+    model: nn.Module,
+    images: ImageBatch,
+    classes: list[int],
+    name: str,
+    options: dict[str, Any],
+    *,
+    start: str,
 ) -> list[float]:
     def explained(network: nn.Module) -> Attribution:
         return attribute(network, images, name, unit=classes, **options)
@@ -88,13 +94,14 @@ def measured(
     seconds = (time.perf_counter() - begin) / len(images)
     other = explained(classifier_drawn_anew(model))
     batch, units = images.tensor, torch.tensor(classes)
-    size = images.size
-    sigma = 0.08 * min(size)
-    blurred = torchvision.transforms.functional.gaussian_blur(
-        batch, [2 * round(3 * sigma) + 1] * 2, [sigma] * 2
-    )
+    sigma = 0.08 * min(images.size)
+    hidden = torch.zeros_like(batch)
+    if start == "blurred":
+        hidden = torchvision.transforms.functional.gaussian_blur(
+            batch, [2 * round(3 * sigma) + 1] * 2, [sigma] * 2
+        )
     figures = [
-        curve(model, batch, blurred, own.maps, units),
+        curve(model, batch, hidden, own.maps, units),
         curve(model, torch.zeros_like(batch), batch, own.maps, units),
         spearman(own.maps, other.maps),
         own.maps.abs().flatten(1).sum(1) / own.scores.abs(),
@@ -121,6 +128,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="name:option=value")
     parser.add_argument("--size", type=int, default=128, help="of the photos in pixels")
     parser.add_argument("--images", type=int, default=45)
+    parser.add_argument("--start", default="blurred", choices=("blurred", "grey"))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     model = squeezenet(options.assets)
@@ -129,7 +137,7 @@ def main() -> None:
     print("| method | insertion | deletion | randomised | Σ|map| / |score| | s a photo |")
     print("|---|---|---|---|---|---|")
     for text in options.methods:
-        figures = measured(model, images, classes, *parsed(text))
+        figures = measured(model, images, classes, *parsed(text), start=options.start)
         cells = [f"{one:.3f}" for one in figures[:3]] + [f"{one:.3g}" for one in figures[3:]]
         print(f"| {text} | {' | '.join(cells)} |", flush=True)
 

@@ -20,6 +20,7 @@ from pfv_widgets.engine.export.output_paths import checked_place, write_figure_o
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, place, unwrap
 from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.methods.attribution.registry import DEFAULT
 from pfv_widgets.methods.attribution.runner import (
     check_differentiable,
     in_chunks,
@@ -161,7 +162,7 @@ class Attribution:
 def attribute(
     model: nn.Module,
     images: object,
-    method: str | Method = "guided_backprop",
+    method: str | Method = DEFAULT,
     layer: str | None = None,
     unit: int | Sequence[int] | None = None,
     *,
@@ -183,7 +184,9 @@ def attribute(
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     method
-        A name in ``pfv_widgets.methods.METHODS``, or an instance of one of its classes.
+        A name in ``pw.METHODS``, or an instance of one of its classes. The default,
+        :data:`DEFAULT`, is faithful and passes the randomisation check of Adebayo et al. (2018);
+        ``pw.METHODS[name].caution`` says which methods fail it.
     layer, unit, output
         What is explained, see :class:`pfv_widgets.methods.core.target.Target`: by default the
         strongest unit of the network's output, for each image its own. ``unit=7`` explains unit 7

@@ -1,4 +1,4 @@
-"""The registry of methods: one line each."""
+"""The registry of methods: one line each, and the one that is used unless another is asked for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from pfv_widgets.methods.gradient.path_and_noise import IntegratedGradients, Smo
 from pfv_widgets.methods.lrp.relevance import Relevance
 from pfv_widgets.methods.perturbation.occlusion import Occlusion
 from pfv_widgets.methods.perturbation.rise import RISE
+
+# Of the methods that pass the randomisation check and are faithful, the one whose maps have the
+# resolution of the pixels and add up to the score, for any layer and any network of ReLUs, in the
+# time of a few passes. Grad-CAM is as coarse as its layer, which has to have maps; occlusion takes
+# 50 passes; guided backpropagation fails the check. Figures: ``Method.evidence``.
+DEFAULT = "relevance"
 
 METHODS: dict[str, type[Method]] = {
     "occlusion": Occlusion,

@@ -77,7 +77,7 @@ def test_networks_stand_beside_each_other_with_the_score_of_each() -> None:
     figure = pw.figure_networks(models, images, scale="each method")
     tiles, found = pictures(figure), words(figure)
     assert len(tiles) == 6
-    maps = [pw.attribute(model, images) for model in models.values()]
+    maps = [pw.attribute(model, images, "guided_backprop") for model in models.values()]
     end = max(float(limits(one.maps).max()) for one in maps).__float__()
     for image in range(2):
         for network in range(2):

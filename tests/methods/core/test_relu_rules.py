@@ -263,7 +263,7 @@ def test_a_relu_module_that_runs_twice_keeps_the_rule_each_time() -> None:
             return self.act(self.two(self.act(self.one(images)))).sum((2, 3))
 
     model, images = Twice().eval(), blobs(2, 16)
-    found = attribute(model, images, unit=1)
+    found = attribute(model, images, "guided_backprop", unit=1)
     pixels = images.tensor.clone().requires_grad_()
     patched(model, "guided")(pixels)[:, 1].sum().backward()
     assert agreement(found.signed, pixels.grad) < 1e-6
@@ -290,4 +290,4 @@ def test_relu_inside_a_scripted_part_is_told() -> None:
     inner = torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()))
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), inner, nn.AdaptiveAvgPool2d(1))
     with pytest.warns(PFVWarning, match=r"1 ReLUs lie inside traced or scripted parts"):
-        attribute(model.eval(), blobs(2, 16))
+        attribute(model.eval(), blobs(2, 16), "guided_backprop")
