@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.engine.export.figures import fitting
+from pfv_widgets.engine.export.figure_table import fitting
 from pfv_widgets.methods.attribution.figures import has_sign, limits, painted
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.engine.export.figures import fitting
+from pfv_widgets.engine.export.figure_table import fitting
 
 # in inches
 _LONGEST, _GAP, _EDGE = 1.5, 0.08, 0.15

@@ -1,0 +1,90 @@
+"""The table that every figure is drawn with: sizes in inches, and room for every word."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from pfv_widgets.engine.export.figure_table import Bar, Ring, Table, Tile, draw_table
+
+LONG = "a name so long that it cannot stand below a tile without being cut.jpeg"
+RAMP = np.linspace(0, 1, 64)[:, None].repeat(3, axis=1)
+
+
+def table(number: int, columns: int, size: tuple[float, float], **changes: object) -> Table:
+    tiles = [
+        Tile(np.full((4, 6, 3), index / number), (LONG, f"score {index}"))
+        for index in range(number)
+    ]
+    return Table(LONG, tiles, columns, size, **changes)  # type: ignore[arg-type] # fields of it
+
+
+def texts(figure: Figure) -> list[Text]:
+    FigureCanvasAgg(figure).draw()
+    return [one for one in figure.findobj(Text) if one.get_text().strip() and one.get_visible()]
+
+
+@pytest.mark.parametrize("size", [(1.5, 1.0), (0.4, 2.0), (4.0, 0.5)])
+@pytest.mark.parametrize(("number", "columns"), [(1, 1), (2, 2), (7, 3), (64, 8)])
+def test_words_stay_inside_and_cover_nothing(
+    number: int, columns: int, size: tuple[float, float]
+) -> None:
+    rows = -(-number // columns)
+    figure = draw_table(
+        table(
+            number, columns, size, subtitle=" · flat", headings=[LONG] * columns,
+            labels=[LONG] * rows, bars=[Bar(RAMP, "−  component  +")] * 3, caption=f"{LONG} " * 4,
+        )
+    )  # fmt: skip
+    boxes = [(one.get_text(), one.get_window_extent()) for one in texts(figure)]
+    assert sum(LONG[:6] in words for words, _ in boxes) > number
+    for words, box in boxes:
+        assert figure.bbox.x0 <= box.x0, words
+        assert box.x1 <= figure.bbox.x1, words
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, words
+    for (words, one), (others, other) in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other), (words, others)
+
+
+@pytest.mark.parametrize("size", [(1.5, 1.0), (0.9, 2.0)])
+def test_every_tile_has_the_size_asked_for(size: tuple[float, float]) -> None:
+    figure = draw_table(table(5, 2, size, labels=["a", "b", "c"], caption=LONG))
+    for axis in figure.axes:
+        box = axis.get_position(original=True)
+        width, height = figure.get_size_inches()
+        assert (box.width * width, box.height * height) == pytest.approx(size)
+
+
+def test_title_is_cut_in_the_middle_and_keeps_what_follows() -> None:
+    figure = draw_table(table(1, 1, (1.0, 1.0), subtitle=" · flat weighting"))
+    assert figure.get_suptitle().startswith("a name")
+    assert figure.get_suptitle().endswith("cut.jpeg · flat weighting")
+    assert "…" in figure.get_suptitle()
+
+
+def test_tiles_hold_pictures_notes_rings_or_what_they_draw() -> None:
+    drawn: list[Axes] = []
+    tiles = [
+        Tile(np.zeros((2, 2, 3)), rings=(Ring(0.25, 0.25, "#ff0000"),)),
+        Tile(note="no map for $this"),
+        Tile(draw=drawn.append),
+    ]
+    plotted: list[Axes] = []
+    figure = draw_table(
+        Table("t", tiles, 3, (1, 1), widths=(1, 1, 2.5), plot=(0.7, plotted.append))
+    )
+    first, second, third, plot = figure.axes
+    assert (drawn, plotted) == ([third], [plot])
+    assert [line.get_markeredgecolor() for line in first.lines][-1] == "#ff0000"
+    assert first.lines[0].get_xydata().tolist() == [[0.25, 0.75]]
+    assert second.texts[0].get_text() == "no map for $this"
+    assert not second.images
+    width, height = figure.get_size_inches()
+    assert third.get_position().width * width == pytest.approx(2.5)
+    assert plot.get_position().height * height == pytest.approx(0.7)
