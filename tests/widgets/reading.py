@@ -84,7 +84,7 @@ def spot(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> d
 
 def click(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> None:
     """Press and let go, long after the last click."""
-    explorer.gallery.interaction.gestures._clicked = (float("-inf"), -1)
+    explorer.gallery.interaction.gestures.forget_click()
     for event in ("mouse_down", "mouse_up"):
         happen(explorer.gallery.tiles.widget, event, **spot(explorer, index, x, y))
 

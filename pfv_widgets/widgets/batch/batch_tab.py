@@ -18,6 +18,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.batch.influence_text import influence_line
 from pfv_widgets.widgets.batch.thumbnails import Thumbnails
 from pfv_widgets.widgets.gallery.composition import (
+    as_setting,
     class_weight,
     inverted,
     painted,
@@ -151,7 +152,7 @@ class BatchTab:
     def _reweigh(self, change: Callable[[Weights], Weights], *, one_step: bool = True) -> None:
         if one_step:
             self._gesture(True)
-        self._edit(lambda old: replace(old, images=change(self._weights(old))))
+        self._edit(lambda old: replace(old, images=as_setting(change(self._weights(old)))))
         if one_step:
             self._gesture(False)
 

@@ -30,6 +30,15 @@ def weights_of(images: Weights | None, number: int) -> Weights:
     return images if images and len(images) == number else (1.0,) * number
 
 
+def as_setting(weights: Weights) -> Weights | None:
+    """Return weights as ``Settings.images`` holds them: None where all are 1.
+
+    >>> as_setting((1.0, 1.0)) is None
+    True
+    """
+    return None if all(weight == 1 for weight in weights) else weights
+
+
 def toggled(weights: Weights, index: int, labels: Sequence[str] | None) -> Weights:
     """Take image ``index`` out, or in again with the weight of its class."""
     if weights[index] > 0:
@@ -118,6 +127,8 @@ def _presets_of_classes(labels: Sequence[str]) -> tuple[Preset, ...]:
         return ()
     each = Preset("One of each class", _fixed(one_of_each(labels)))
     alone = [Preset(f"Only {one}", _fixed(only_class(labels, one))) for one in classes]
+    if len(classes) == 2:  # all but one class is only the other
+        return (each, *alone)
     others = [Preset(f"All but {one}", _fixed(all_but_class(labels, one))) for one in classes]
     return (each, *alone, *others)
 

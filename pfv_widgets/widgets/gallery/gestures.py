@@ -108,6 +108,10 @@ class Gestures:
         self._pressed, self._dragging = None, False
         self._handlers.hover(None)
 
+    def forget_click(self) -> None:
+        """Make the next click a single one, however soon it comes."""
+        self._clicked = (float("-inf"), None)
+
     def _click(self, spot: Spot) -> None:
         when, last = self._clicked
         again = self._clock() - when < _TWICE and last is not None and self._near(spot, last)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.gallery import navigation
-from pfv_widgets.widgets.gallery.composition import toggled, weights_of
+from pfv_widgets.widgets.gallery.composition import as_setting, toggled, weights_of
 from pfv_widgets.widgets.gallery.gestures import GestureHandlers, Gestures
 from pfv_widgets.widgets.gallery.owner import Owner
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
@@ -60,8 +61,13 @@ class Interaction:
         self._go(lambda state: navigation.arranged(state, self._viewport.batch, 1))
 
     def pin(self, spot: Spot) -> None:
-        """Paint how alike every place is to this one."""
-        if len(self._state.settings.pins) >= MOST_PINS:
+        """Show how similar every position is to this one; at a position with a pin, remove it."""
+        pins = self._state.settings.pins
+        positions = [self._position(Spot(*pin)) for pin in pins]
+        if self._position(spot) in positions:
+            self.unpin(positions.index(self._position(spot)))
+            return
+        if len(pins) >= MOST_PINS:
             raise PFVValueError(f"pins: there are {MOST_PINS} already; remove one first.")
         pin = (spot.image, round(spot.x, 4), round(spot.y, 4))
         self._owner.gesture(False)  # each pin is a step of its own, however quickly they follow
@@ -117,12 +123,13 @@ class Interaction:
         return gestures
 
     def _hover(self, spot: Spot | None) -> None:
-        if self._place(spot) != self._place(self._state.hover):
+        if self._position(spot) != self._position(self._state.hover):
             self._go(lambda state: replace(state, hover=spot), quiet=True)
 
-    def _place(self, spot: Spot | None) -> tuple[int, int, int] | None:
-        rows, columns = self._viewport.map_size
-        return None if spot is None else (spot.image, int(spot.y * rows), int(spot.x * columns))
+    def _position(self, spot: Spot | None) -> tuple[int, int, int] | None:
+        if spot is None:
+            return None
+        return spot.image, *cell_of(spot.x, spot.y, self._viewport.map_size)
 
     def _once(self, spot: Spot) -> None:
         before, self._unpinned = self._state.settings, None
@@ -185,7 +192,7 @@ class Interaction:
 
         def changed(old: Settings) -> Settings:
             weights = weights_of(old.images, self._viewport.batch.number)
-            return replace(old, images=toggled(weights, index, labels))
+            return replace(old, images=as_setting(toggled(weights, index, labels)))
 
         self._owner.gesture(False)
         self._owner.edit(changed)

@@ -108,15 +108,29 @@ def test_summary_counts_the_images_in_the_basis(holder: Holder) -> None:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("All", (1,) * 6), ("None", (0,) * 6), ("Invert", (1, 0, 0, 0, 0, 0))],
+    [("All", None), ("None", (0,) * 6), ("Invert", (1, 0, 0, 0, 0, 0))],
 )
 def test_buttons_set_all_weights_as_one_step(
-    holder: Holder, name: str, wanted: tuple[float, ...]
+    holder: Holder, name: str, wanted: tuple[float, ...] | None
 ) -> None:
     holder.settings = Settings(images=(0, 1, 1, 0.5, 1, 1))
     holder.tab.buttons[name].click()
     assert holder.settings.images == wanted
     assert holder.history == [True, wanted, False]
+
+
+def test_all_images_at_weight_1_are_no_setting_however_one_comes_there(holder: Holder) -> None:
+    holder.settings = Settings(images=(1, 0, 1, 1, 1, 1))
+    holder.tab.show(holder.settings)
+    holder.click(1)
+    assert holder.settings.changed() == {}
+    holder.tab.show(holder.settings)
+    holder.tab.buttons["None"].click()
+    holder.tab.buttons["Invert"].click()
+    assert holder.settings.changed() == {}
+    for weight in (0.5, 1.0):
+        move(holder.tab.classes["dog"], value=weight)
+    assert holder.settings.changed() == {}
 
 
 def test_class_sliders_follow_the_settings_without_calling_back(holder: Holder) -> None:

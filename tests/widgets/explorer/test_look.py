@@ -57,7 +57,7 @@ def shown(explorer: PFVExplorer) -> list[int]:
 
 
 def twice(explorer: PFVExplorer, index: int) -> None:
-    explorer.gallery.interaction.gestures._clicked = (float("-inf"), -1)
+    explorer.gallery.interaction.gestures.forget_click()
     for event in ("mouse_down", "mouse_up") * 2:
         happen(explorer.gallery.tiles.widget, event, **spot(explorer, index))
 
@@ -252,6 +252,38 @@ def test_pin_paints_how_alike_all_places_are(recorded: RecordedPage, explorer: P
     assert explorer.gallery.tiles.look.rings != ()
 
 
+def test_click_at_the_position_of_a_pin_removes_it(explorer: PFVExplorer) -> None:
+    rows, columns = explorer.gallery.map_size
+    here, there = (1, 0.5 / columns, 0.5 / rows), (1, 1.5 / columns, 0.5 / rows)
+    for place in (here, there):
+        click(explorer, *place)
+    assert len(explorer.settings.pins) == 2
+    click(explorer, 1, 0.9 / columns, 0.1 / rows)  # elsewhere in the same cell of the map
+    assert [round(x * columns, 2) for _, x, _ in explorer.settings.pins] == [1.5]
+    explorer.undo()
+    assert len(explorer.settings.pins) == 2
+    explorer.redo()
+    click(explorer, 2, 1.5 / columns, 0.5 / rows)  # the same position of another image
+    assert [image for image, _, _ in explorer.settings.pins] == [1, 2]
+    click(explorer, *there)
+    click(explorer, 2, 1.5 / columns, 0.5 / rows)
+    assert explorer.settings.pins == ()
+    assert not is_error(explorer)
+
+
+def test_key_pins_a_position_and_takes_its_pin_away(explorer: PFVExplorer) -> None:
+    press(explorer, "ArrowRight", "shift+ArrowUp", "Enter")
+    assert len(explorer.settings.pins) == 1
+    press(explorer, "Enter")
+    assert explorer.settings.pins == ()
+
+
+def test_pin_at_the_edge_of_an_image_is_removed_too(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, pins=((0, 1.0, 1.0),))
+    click(explorer, 0, 0.999, 0.999)
+    assert explorer.settings.pins == ()
+
+
 def test_one_pin_too_many_is_told_and_the_others_stay(explorer: PFVExplorer) -> None:
     pins = tuple((0, index / 10, 0.5) for index in range(MOST_PINS))
     explorer.settings = replace(explorer.settings, pins=pins)
@@ -272,11 +304,12 @@ def test_click_in_any_view_pins_the_same_place(explorer: PFVExplorer, view: str)
     assert explorer.wait(60)
     grid = explorer.gallery.tiles.grid
     for number, (left, top, width, height) in enumerate(grid.panes(3, view)):
-        explorer.gallery.interaction.gestures._clicked = (float("-inf"), -1)
+        explorer.gallery.interaction.gestures.forget_click()
         point = {"x": left + 0.25 * width, "y": top + 0.75 * height}
         for event in ("mouse_down", "mouse_up"):
             happen(explorer.gallery.tiles.widget, event, **point)
-        assert explorer.settings.pins[number] == (3, 0.25, 0.75)
+        # a second click at the same position, in another of its pictures, removes the pin
+        assert explorer.settings.pins == (((3, 0.25, 0.75),) if number % 2 == 0 else ())
 
 
 # Brushing

@@ -95,11 +95,20 @@ def test_presets_without_labels(number: int) -> None:
 
 
 def test_presets_with_labels_add_each_class() -> None:
-    found = {preset.name: preset.weights(0) for preset in presets(4, LABELS)}
+    found = {preset.name: preset.weights(0) for preset in presets(6, ("cat", "dog", "fox") * 2)}
     assert list(found)[4:] == [
-        "One of each class", "Only cat", "Only dog", "All but cat", "All but dog",
+        "One of each class", "Only cat", "Only dog", "Only fox", "All but cat", "All but dog",
+        "All but fox",
     ]  # fmt: skip
-    assert found["Only cat"] == found["All but dog"] == (1, 0, 1, 0)
+    assert found["Only cat"] == (1, 0, 0, 1, 0, 0)
+    assert found["All but cat"] == (0, 1, 1, 0, 1, 1)
+
+
+@pytest.mark.parametrize("labels", [LABELS, ("a", "a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")])
+def test_no_two_class_presets_are_the_same(labels: tuple[str, ...]) -> None:
+    chosen = [one.weights(0) for one in presets(len(labels), labels) if " but " in one.name]
+    chosen += [one.weights(0) for one in presets(len(labels), labels) if "Only " in one.name]
+    assert len(set(chosen)) == len(chosen)
 
 
 @pytest.mark.parametrize(("number", "labels"), [(2, "aa"), (3, "abc"), (5, None), (7, "aaaaaab")])
