@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, sync_playwright
 
@@ -131,9 +130,7 @@ def notebook(
     server: JupyterServer, context: BrowserContext, name: str, code: list[str]
 ) -> tuple[LabPage, Traffic]:
     """Open a notebook of code cells and run them."""
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(book, server.notebooks / f"{name}.ipynb")
+    server.write_notebook(f"{name}.ipynb", code)
     page = context.new_page()
     traffic = Traffic(page)
     lab = LabPage(page, server, f"{name}.ipynb")

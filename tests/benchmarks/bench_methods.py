@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import torchvision
-from captum.attr import Occlusion
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
@@ -42,6 +41,8 @@ def seconds(work: Callable[[], Any]) -> float:
 def compared(
     model: nn.Module, images: ImageBatch, size: int, stride: int, rounds: int
 ) -> dict[str, float]:
+    from captum.attr import Occlusion  # slow to import, and only compared with
+
     device = next(model.parameters()).device
     batch = images.tensor.to(device)
     with torch.no_grad():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -145,21 +144,10 @@ def notebook(jupyter: JupyterServer) -> Callable[[list[str]], str]:
 
     def write(cells: list[str]) -> str:
         name = f"test-{next(numbers)}.ipynb"
-        (jupyter.notebooks / name).write_text(json.dumps(notebook_of(cells)), "utf-8")
+        jupyter.write_notebook(name, cells)
         return name
 
     return write
-
-
-def notebook_of(cells: list[str]) -> dict[str, object]:
-    """Return the JSON of a notebook: nbformat takes seconds to import."""
-    empty = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
-    return {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-        "cells": [{**empty, "id": f"cell-{i}", "source": text} for i, text in enumerate(cells)],
-    }
 
 
 @pytest.fixture
