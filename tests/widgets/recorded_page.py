@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from comm.base_comm import BaseComm
 from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
-from PIL import Image
 
-from tests.widgets.raster import Picture, Raster
+from tests.widgets.raster import COMMANDS_PLAYED, Picture, Raster
 
 NAMES = {number: name for name, number in COMMANDS.items()}
 ATTRIBUTES = {number: name for name, number in Canvas.ATTRS.items()}
@@ -31,7 +31,10 @@ class Drawing:
 
 
 class RecordedPage:
-    """Canvases by id, and every message that drew on them."""
+    """Canvases by id, and every message that drew on them.
+
+    Commands are checked as they come, and played once a test asks for pixels.
+    """
 
     def __init__(self) -> None:
         self.drawings: list[Drawing] = []
@@ -39,20 +42,35 @@ class RecordedPage:
         self.closed: set[str] = set()
         self._canvases: dict[str, Raster] = {}
         self._current: str | None = None
+        self._saved: Counter[str] = Counter()  # how often each canvas has saved its state
+        self._unplayed: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     def picture(self, canvas: Canvas) -> Picture:
         """Pixels as they lie on black, float32 ``(H, W, 3)`` from 0 to 255."""
-        return self._canvases[canvas.model_id].pixels[..., :3]
+        return self._drawn(canvas)[..., :3]
 
     def cover(self, canvas: Canvas) -> Picture:
         """Opacity of the pixels, ``(H, W)`` from 0 to 1."""
-        return self._canvases[canvas.model_id].pixels[..., 3]
+        return self._drawn(canvas)[..., 3]
+
+    def _drawn(self, canvas: Canvas) -> Picture:
+        while self._unplayed:
+            play, arguments = self._unplayed.popleft()
+            play(*arguments)
+        return self._canvases[canvas.model_id].pixels
+
+    def _later(self, play: Callable[..., None], *arguments: Any) -> None:
+        self._unplayed.append((play, arguments))
+
+    def _resize(self, identity: str, **size: int) -> None:
+        self._saved[identity] = 0
+        self._later(lambda: self._canvases[identity].resize(**size))
 
     def load_anew(self, *canvases: Canvas) -> None:
         """Forget every pixel and which canvas was current, as a reload of the page does."""
         self._current = None
-        for raster in self._canvases.values():
-            raster.resize()
+        for identity in self._canvases:
+            self._resize(identity)
         for canvas in canvases:
             canvas._handle_frontend_event(canvas, {"event": "client_ready"}, [])
 
@@ -63,7 +81,7 @@ class RecordedPage:
             self._canvases[comm.comm_id] = Raster((state["height"], state["width"]))
         elif comm.comm_id in self._canvases and state.keys() & {"width", "height"}:
             size = {name: state[name] for name in ("width", "height") if name in state}
-            self._canvases[comm.comm_id].resize(**size)
+            self._resize(comm.comm_id, **size)
         elif kind == "comm_close":
             self.closed.add(comm.comm_id)
         elif (data or {}).get("method") == "custom" and buffers:
@@ -86,16 +104,21 @@ class RecordedPage:
         assert self._current is not None, "drew before the page knew on which canvas"
         raster = self._canvases[self._current]
         if name == "set":
-            raster.set(ATTRIBUTES[arguments[0]], arguments[1])
+            attribute, value = ATTRIBUTES[arguments[0]], arguments[1]
+            raster.check(attribute, value)
+            self._later(raster.set, attribute, value)
         elif name == "putImageData":
             file = pictures.pop(0)
             assert file, "an empty picture stops every canvas of the page"
-            raster.put(Image.open(io.BytesIO(file)), arguments[0], arguments[1])
+            self._later(raster.put, file, arguments[0], arguments[1])
         elif name == "drawImage":
-            buffer = self._canvases[arguments[0].removeprefix("IPY_MODEL_")]
-            raster.image(buffer.pixels, *arguments[1:5])
+            store = self._canvases[arguments[0].removeprefix("IPY_MODEL_")]
+            self._later(raster.draw, store, *arguments[1:5])
         else:
-            raster.play(name, arguments)
+            assert name in COMMANDS_PLAYED, f"a page of this test cannot {name}"
+            self._saved[self._current] += {"save": 1, "restore": -1}.get(name, 0)
+            assert self._saved[self._current] >= 0, "restored what was not saved"
+            self._later(raster.play, name, arguments)
 
 
 class RecordingComm(BaseComm):
