@@ -26,7 +26,7 @@ from pfv_widgets.methods.attribution.runner import (
     in_chunks,
     method_of,
 )
-from pfv_widgets.methods.core.extra_inputs import Fed, fed
+from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs, bind_inputs
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result, reduce_channels
 from pfv_widgets.methods.core.target import Target, checked_unit
 from pfv_widgets.validation import whole_number, whole_numbers
@@ -220,9 +220,11 @@ def attribute(
     if chosen.needs_gradient:
         check_differentiable(network)
     where = choose_device(network, device)
-    network = fed(place(network, where), len(batch), inputs, argument)
+    network = bind_inputs(place(network, where), len(batch), inputs, argument)
     forward = Forward(network, batch.tensor, where)
-    size = 1 if isinstance(network, Fed) else whole_number("chunk_size", chunk_size, 1)
+    size = (
+        1 if isinstance(network, NetworkWithInputs) else whole_number("chunk_size", chunk_size, 1)
+    )
     results = in_chunks(
         forward, batch, chosen, target, size=size, progress=progress, cancelled=cancelled
     )

@@ -14,7 +14,7 @@ from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import guest
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
-from pfv_widgets.methods.core.extra_inputs import Fed
+from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import suggestion
@@ -92,10 +92,10 @@ def in_chunks(
 
     results = []
     with guest(forward.model) as network:
-        if isinstance(network, Fed):
-            network.settle(forward.batch(0, 1))
+        if isinstance(network, NetworkWithInputs):
+            network.probe_rows(forward.batch(0, 1))
         for chunk, start in enumerate(starts):
-            if isinstance(network, Fed):
+            if isinstance(network, NetworkWithInputs):
                 network.rows = (start,)
             batch = forward.batch(start, start + size)
             batch = batch.clone() if batch.is_inference() else batch

@@ -20,7 +20,7 @@ from pfv_widgets.engine.network.model_guard import choose_device, guest, place, 
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.class_names import ClassNames
-from pfv_widgets.methods.core.extra_inputs import fed
+from pfv_widgets.methods.core.extra_inputs import bind_inputs
 from pfv_widgets.methods.core.read_out import vector
 
 Output = str | int | None
@@ -129,7 +129,7 @@ class Network:
                 name: value[image : image + 1] if self._is_of_images(value) else value
                 for name, value in self._inputs.items()
             }
-        return fed(self.model, 1, rows, self._argument)
+        return bind_inputs(self.model, 1, rows, self._argument)
 
     def _is_of_images(self, value: object) -> bool:
         return isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(self.images) > 1

@@ -17,7 +17,7 @@ from pfv_widgets.parameters import listed, suggestion
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-class Fed(nn.Module):
+class NetworkWithInputs(nn.Module):
     """A network with its other inputs: it is called with images alone.
 
     Its modules keep the names that they have in the network. A tensor with ``count`` rows has
@@ -66,7 +66,7 @@ class Fed(nn.Module):
         """Name the network's own modules, as they are called there."""
         yield from self.network.named_modules(memo, prefix, remove_duplicate)
 
-    def settle(self, image: Tensor) -> None:
+    def probe_rows(self, image: Tensor) -> None:
         """Find out how tensors are taken that have other than one row for each photo.
 
         Where the network fails with one as it is, but not with its first row for each image, a
@@ -141,7 +141,7 @@ class _Takes:
     anything: bool
 
 
-def fed(
+def bind_inputs(
     network: nn.Module, count: int, inputs: Mapping[str, Any] | None, argument: str | None
 ) -> nn.Module:
     """Return the network, bound to its other inputs where there are any.
@@ -165,7 +165,7 @@ def fed(
         raise PFVValueError(f"inputs has {argument!r}, which takes the images. Leave it out.")
     if not inputs and argument is None:
         return network
-    return Fed(network, count, inputs or {}, argument)
+    return NetworkWithInputs(network, count, inputs or {}, argument)
 
 
 def with_inputs(
@@ -188,7 +188,7 @@ def with_inputs(
     PFVValueError, PFVTypeError
         Naming the input that is missing, or that the network does not take.
     """
-    return fed(unwrap(model), 1, inputs, argument)
+    return bind_inputs(unwrap(model), 1, inputs, argument)
 
 
 def _takes(network: nn.Module) -> _Takes | None:
@@ -259,7 +259,7 @@ def _failure(error: Exception, images: Tensor, others: Mapping[str, object]) -> 
     )
 
 
-def _works(network: Fed, batch: Tensor) -> bool:
+def _works(network: NetworkWithInputs, batch: Tensor) -> bool:
     """Whether a batch runs through, and gives a row for each image."""
     try:
         given = network(batch.clone())

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.network.model_guard import give_way
 from pfv_widgets.errors import PFVError
-from pfv_widgets.methods.core.target import Measured, Target
+from pfv_widgets.methods.core.target import Target, UnitScores
 
 Progress = Callable[[int, int], None]  # (done, all)
 Cancelled = Callable[[], bool]
 Reduction = Literal["magnitude", "sum"]
 Family = Literal["input modification", "deconvolutional", "input reconstruction"]
-Result = tuple[Tensor, Measured, tuple[str, ...]]
+Result = tuple[Tensor, UnitScores, tuple[str, ...]]
 
 
 class CancelledError(PFVError):
@@ -80,7 +80,7 @@ class Method(Protocol):
         Returns
         -------
         tuple
-            Values ``(N, 3, H, W)`` or ``(N, H, W)``; the :class:`Measured` scores of the images
+            Values ``(N, 3, H, W)`` or ``(N, H, W)``; the :class:`UnitScores` scores of the images
             themselves, detached; what should be told, in words.
         """
         ...

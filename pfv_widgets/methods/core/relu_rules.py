@@ -13,49 +13,25 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 from torch.overrides import TorchFunctionMode
 
 from pfv_widgets.methods.core.backward_graph import kind_of, nodes_to_images
-from pfv_widgets.methods.core.other_gates import WATCHED, counted, labels_of, origins
-from pfv_widgets.methods.core.relu_forms import (
+from pfv_widgets.methods.core.relu_operations import (
     ASSIGN,
-    Rectified,
-    as_rectified,
+    RELU_ARGUMENTS,
+    WATCHED,
+    ReluCall,
+    as_other_relu,
+    as_relu,
     aside,
+    counted,
+    labels_of,
     mark,
     note,
+    origins,
 )
 
 ReluRule = Literal["deconvnet", "guided"]
-
-_NN: Any = torch._C._nn
-# operation → the names of its arguments, in order; all names that end in _ work in place
-RELU = ("input", "inplace")
-_CLAMP = ("input", "low", "high")
-_THRESHOLD = ("input", "low", "value", "inplace")
-_HARDTANH = ("input", "low", "high", "inplace")
-ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
-    F.relu: RELU,
-    F.relu6: RELU,
-    F.hardtanh: _HARDTANH,
-    F.hardtanh_: _HARDTANH,
-    F.threshold: _THRESHOLD,
-}
-ARGUMENTS |= {
-    getattr(home, name): names
-    for home, group in (
-        (torch, {"relu": RELU, "threshold": _THRESHOLD, "clip": _CLAMP, "clamp": _CLAMP}),
-        (torch, {"clamp_min": _CLAMP}),
-        (Tensor, {"relu": RELU, "clip": _CLAMP, "clamp": _CLAMP, "clamp_min": _CLAMP}),
-        (_NN, {"relu6": RELU, "hardtanh": _HARDTANH}),
-    )
-    for base, names in group.items()
-    for name in (base, f"{base}_")
-}
-_ALIASES = {"min": "low", "max": "high", "min_val": "low", "max_val": "high", "threshold": "low"}
-_SIX = {F.relu6, _NN.relu6, _NN.relu6_}
-_HARD = {F.hardtanh, F.hardtanh_, _NN.hardtanh, _NN.hardtanh_}
 
 _ESCAPED = "ReluBackward"
 _PLAIN = "The map is the plain gradient"
@@ -94,19 +70,19 @@ class ReluMode(TorchFunctionMode):
         """Replace the operation if it is a ReLU on the way of a gradient."""
         del types
         kwargs = kwargs or {}
-        known = as_relu(func, args, kwargs) if func in ARGUMENTS else None
+        known = as_relu(func, args, kwargs) if func in RELU_ARGUMENTS else None
         with keeping_values():
             if known is not None:
                 values, high, inplace = known
                 run = partial(values.detach().clamp, 0, high)
-                return self._rectify(Rectified(values, high, inplace), run)
-            found = as_rectified(func, args, kwargs)
+                return self._rectify(ReluCall(values, high, inplace), run)
+            found = as_other_relu(func, args, kwargs)
             if found is not None:
                 outputs = self._rectify(found, partial(aside, func, args, kwargs, found))
                 return None if func in ASSIGN else outputs
             return self._watch(func, args, kwargs)
 
-    def told(self, scores: Tensor) -> tuple[str, ...]:
+    def diagnostics(self, scores: Tensor) -> tuple[str, ...]:
         """Say which activations on the way to ``scores`` the rule did not reach, in words."""
         nodes = nodes_to_images(scores)
         foreign = counted(self._labels, nodes)
@@ -127,9 +103,9 @@ class ReluMode(TorchFunctionMode):
             )
         return tuple(warnings)
 
-    def _rectify(self, found: Rectified, run: Callable[[], Tensor]) -> Tensor:
+    def _rectify(self, found: ReluCall, run: Callable[[], Tensor]) -> Tensor:
         self.caught += 1
-        passed: Tensor = _Rectified.apply(found.values, run, found.high, self.rule == "guided")
+        passed: Tensor = _ReluFunction.apply(found.values, run, found.high, self.rule == "guided")
         self._labels[passed.grad_fn] = None
         outputs = found.values.copy_(passed) if found.inplace else passed
         mark(outputs)
@@ -168,7 +144,7 @@ def _unpacked(packed: tuple[Tensor, int]) -> Tensor:
     return values
 
 
-class _Rectified(torch.autograd.Function):
+class _ReluFunction(torch.autograd.Function):
     """``min(max(x, 0), high)`` as the network computes it, whose signal passes by a rule."""
 
     @staticmethod
@@ -185,27 +161,3 @@ class _Rectified(torch.autograd.Function):
         for mask in ctx.saved_tensors:
             signal = signal * mask
         return signal, None, None, None
-
-
-def as_relu(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Tensor, float, bool] | None:
-    """Return the values, the upper limit and whether it works in place, or None for no ReLU."""
-    given = dict(zip(ARGUMENTS[func], args, strict=False))
-    given |= {_ALIASES.get(name, name): value for name, value in kwargs.items()}
-    given["input"] = given.get("input", given.get("self"))
-    values = given["input"]
-    if not isinstance(values, Tensor) or not values.requires_grad or not torch.is_grad_enabled():
-        return None
-    low, high = given.get("low"), given.get("high")
-    if ARGUMENTS[func] is RELU:
-        low = 0
-    elif func in _HARD:
-        low, high = given.get("low", -1.0), given.get("high", 1.0)
-    high = 6.0 if func in _SIX else torch.inf if high is None else high
-    numbers = isinstance(low, int | float) and isinstance(high, int | float)
-    if given.get("out") is not None or not numbers or low != 0 or high <= 0:
-        return None
-    if given.get("value", 0) != 0:
-        return None
-    return values, float(high), bool(given.get("inplace")) or func.__name__.endswith("_")

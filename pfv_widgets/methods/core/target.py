@@ -105,7 +105,7 @@ def checked_unit(unit: object) -> int | tuple[int, ...] | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class UnitScores:
     """The measured scores of a batch.
 
     Attributes
@@ -121,10 +121,10 @@ class Measured:
 
 
 # ``run(batch)`` or ``run(batch, units)``; units (N,) keep the unit of each image as it was
-Measure = Callable[..., Measured]
+ScoreFunction = Callable[..., UnitScores]
 
 
-def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
+def score_function(network: nn.Module, target: Target, start: str = EVEN) -> ScoreFunction:
     """Return ``run(batch, units=None)``, which gives the scores of a batch ``(N, 3, H, W)``.
 
     The score of a unit with a map is the **sum over its places**, for all methods: its gradient
@@ -152,7 +152,7 @@ def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
     layer, output, positions = target.layer, target.output, 1
     read: Read | None = None  # how the layer is read, once it was seen
 
-    def measure(batch: Tensor, units: Tensor | None = None) -> Measured:
+    def measure(batch: Tensor, units: Tensor | None = None) -> UnitScores:
         nonlocal layer, output, positions, read
         if read is None and layer is None and start != EVEN:
             averaged = averaged_layer(network, output, batch[:1].detach())
@@ -170,7 +170,7 @@ def measuring(network: nn.Module, target: Target, start: str = EVEN) -> Measure:
     return measure
 
 
-def gradient(measured: Measured, batch: Tensor) -> Tensor:
+def gradient(measured: UnitScores, batch: Tensor) -> Tensor:
     """Return the derivative of each image's score by its own pixels, of the shape of ``batch``.
 
     No ``.grad`` is written.
@@ -202,7 +202,7 @@ WITHOUT_GRADIENT = "an operation, such as a quantised one, has no gradient"
 _UNKNOWN = "WarnNotImplemented"  # what autograd calls it
 
 
-def _measured(values: Tensor, target: Target, units: Tensor | None) -> Measured:
+def _measured(values: Tensor, target: Target, units: Tensor | None) -> UnitScores:
     if units is None and target.unit is not None:
         target.check_count(len(values))
         chosen = target.unit if isinstance(target.unit, tuple) else (target.unit,) * len(values)
@@ -217,7 +217,7 @@ def _measured(values: Tensor, target: Target, units: Tensor | None) -> Measured:
         # NaN would win every comparison
         units = values.detach().nan_to_num(nan=-torch.inf).argmax(1)
     units = units.to(values.device)
-    return Measured(values.gather(1, units[:, None])[:, 0], units)
+    return UnitScores(values.gather(1, units[:, None])[:, 0], units)
 
 
 def _no_path(reason: str) -> str:

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
 from pfv_widgets.methods.core.read_out import EVEN, STARTS
 from pfv_widgets.methods.core.relu_rules import ReluMode, ReluRule
-from pfv_widgets.methods.core.target import Measure, Measured, Target, gradient, measuring
+from pfv_widgets.methods.core.target import (
+    ScoreFunction,
+    Target,
+    UnitScores,
+    gradient,
+    score_function,
+)
 from pfv_widgets.parameters import choice, in_words, validate
 
 _START = (
@@ -53,7 +59,7 @@ class Saliency:
     ) -> Result:
         """Return the gradient ``(N, 3, H, W)``; see :class:`Method`."""
         step(0, 1, progress, cancelled)
-        found, measured = differentiate(measuring(network, target, self.start), batch)
+        found, measured = differentiate(score_function(network, target, self.start), batch)
         step(1, 1, progress, None)
         return found, measured, ()
 
@@ -182,18 +188,18 @@ def by_rule(
     with torch.enable_grad():
         pixels = batch.detach().clone().requires_grad_()
         with ReluMode(rule) as mode:
-            measured = measuring(network, target, start)(pixels)
-            warnings = mode.told(measured.scores)
+            measured = score_function(network, target, start)(pixels)
+            warnings = mode.diagnostics(measured.scores)
             found = gradient(measured, pixels)
-    return found, Measured(measured.scores.detach(), measured.units), warnings
+    return found, UnitScores(measured.scores.detach(), measured.units), warnings
 
 
 def differentiate(
-    measure: Measure, batch: Tensor, units: Tensor | None = None
-) -> tuple[Tensor, Measured]:
+    measure: ScoreFunction, batch: Tensor, units: Tensor | None = None
+) -> tuple[Tensor, UnitScores]:
     """Return the gradient ``(N, 3, H, W)`` of each score, and the scores, detached."""
     with torch.enable_grad():
         pixels = batch.detach().clone().requires_grad_()
         measured = measure(pixels, units)
         found = gradient(measured, pixels)
-    return found, Measured(measured.scores.detach(), measured.units)
+    return found, UnitScores(measured.scores.detach(), measured.units)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.network.capture import hooked, modules_by_name
 from pfv_widgets.engine.network.layers import Layer, LayerListing, list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.backward_graph import depends
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
-from pfv_widgets.methods.core.target import Measured, Target
-from pfv_widgets.methods.gradient.gradcam_maps import Tried, Way, on_the_way, tried
+from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.parameters import in_words, toggle, validate
 
 _READ_OUT = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "Flatten")  # pooling for the classifier
@@ -66,7 +70,7 @@ class GradCAM:
         """Return the maps ``(N, H, W)``; see :class:`Method`."""
         step(0, 1, progress, cancelled)
         with torch.enable_grad():
-            found = self._found(network, batch, target)
+            found = self._at_layer(network, batch, target)
         assert found.maps is not None
         assert found.signal is not None
         layout, measured = found.layer.layout, found.measured
@@ -75,13 +79,13 @@ class GradCAM:
         weighted = weighted.clamp(min=0) if self.positive else weighted
         enlarged = nn.functional.interpolate(weighted, size=batch.shape[2:], mode="bilinear")
         step(1, 1, progress, None)
-        return enlarged[:, 0], Measured(measured.scores.detach(), measured.units), ()
+        return enlarged[:, 0], UnitScores(measured.scores.detach(), measured.units), ()
 
-    def _found(self, network: nn.Module, batch: Tensor, target: Target) -> Tried:
+    def _at_layer(self, network: nn.Module, batch: Tensor, target: Target) -> LayerGradient:
         with torch.no_grad():
             listing = list_layers(network, batch[:1].clone(), run)
-        layer = self._asked(listing) or _default(listing, target)
-        first = tried(network, batch, target, layer)
+        layer = self._layer_at(listing) or _default(listing, target)
+        first = layer_gradient(network, batch, target, layer)
         if self.at is not None and first.maps is None and target.layer is not None:
             raise PFVValueError(
                 f"at={self.at!r} runs after the target's layer {target.layer!r}. "
@@ -90,14 +94,16 @@ class GradCAM:
         if first.from_images and (first.useful or (self.at and first.signal is not None)):
             return first
         try:
-            way = on_the_way(network, batch, target, _until(listing, layer, self.at))
+            between = layers_between(network, batch, target, _until(listing, layer, self.at))
         except PFVValueError:
             if first.signal is None:
                 raise
             return first  # its maps are known, if not how they depend on the images
-        return self._instead(first, way, lambda other: tried(network, batch, target, other))
+        return self._replacement(
+            first, between, lambda other: layer_gradient(network, batch, target, other)
+        )
 
-    def _asked(self, listing: LayerListing) -> Layer | None:
+    def _layer_at(self, listing: LayerListing) -> Layer | None:
         if self.at is None:
             return None
         try:
@@ -105,17 +111,20 @@ class GradCAM:
         except PFVValueError as error:
             raise PFVValueError(f"at={str(error).removeprefix('layer=')}") from error
 
-    def _instead(self, first: Tried, way: Way, again: Callable[[Layer], Tried]) -> Tried:
-        """Take the last layer on the way, where none was asked for."""
+    def _replacement(
+        self, first: LayerGradient, between: Between, again: Callable[[Layer], LayerGradient]
+    ) -> LayerGradient:
+        """Take the last layer between the images and the score, unless one was chosen."""
         if self.at is not None:
-            near = f"Choose one that is, such as at={way.layers[-1].name!r}." if way.layers else ""
+            last = between.layers[-1].name if between.layers else None
+            fix = _NONE if last is None else f"Choose one that is, such as at={last!r}."
             raise PFVValueError(
-                f"at={self.at!r} is not on the way from the images to the score. {near or _NONE}"
+                f"at={self.at!r} is not on the way from the images to the score. {fix}"
             )
-        if not way.useful and first.from_images and first.signal is not None:
+        if not between.useful and first.from_images and first.signal is not None:
             return first
-        if way.layers:
-            return again((way.useful or way.layers)[-1])
+        if between.layers:
+            return again((between.useful or between.layers)[-1])
         raise PFVValueError(
             f"at=None: no feature map lies on the way from the images to the score. {_NONE}"
         )
@@ -133,3 +142,158 @@ def _until(listing: LayerListing, layer: Layer, at: str | None) -> list[Layer]:
     names = [one.name for one in listing.layers]
     end = len(names) if at is not None else names.index(layer.name) + 1
     return [one for one in listing.layers[:end] if one.kind not in _READ_OUT]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGradient:
+    """What a layer gave, and how the score rises with it.
+
+    Attributes
+    ----------
+    layer
+        The layer.
+    measured
+        What is explained.
+    maps
+        Its output; None where it did not run.
+    signal
+        The gradient, of the same shape; None where the score does not rest on the output.
+    from_images
+        Whether the output can be differentiated by the images.
+    """
+
+    layer: Layer
+    measured: UnitScores
+    maps: Tensor | None = None
+    signal: Tensor | None = None
+    from_images: bool = False
+
+    @property
+    def useful(self) -> bool:
+        """Whether the score rises or falls with the map of any image."""
+        signal = self.signal
+        return signal is not None and bool(self.layer.layout.maps(signal).any())
+
+
+def layer_gradient(
+    network: nn.Module, batch: Tensor, target: Target, layer: Layer
+) -> LayerGradient:
+    """Run the images and differentiate the score by the layer's output."""
+    pixels = batch.detach().clone().requires_grad_()
+    with _layer_output(network, layer) as outputs:
+        measured = score_function(network, target)(pixels)
+    maps = outputs.get(layer.name)
+    if maps is None:
+        return LayerGradient(layer, measured)
+    from_images = depends(maps, pixels)
+    try:
+        signal = gradient(measured, maps)
+    except PFVValueError:
+        return LayerGradient(layer, measured, maps, None, from_images)
+    return LayerGradient(layer, measured, maps, signal, from_images)
+
+
+@dataclass(frozen=True)
+class Between:
+    """The layers between the images and the score, in forward order.
+
+    Attributes
+    ----------
+    layers
+        Those whose output gets a gradient that runs on to the images.
+    useful
+        Those of them where it is not zero at every position.
+    """
+
+    layers: list[Layer] = field(default_factory=list)
+    useful: list[Layer] = field(default_factory=list)
+
+
+def layers_between(
+    network: nn.Module, batch: Tensor, target: Target, layers: Iterable[Layer]
+) -> Between:
+    """Run the signal from the score back to the images, and see which layers it passes.
+
+    Raises
+    ------
+    PFVValueError
+        If it does not reach the images.
+    """
+    layers = list(layers)
+    passed: dict[str, bool] = {}
+    pixels = batch.detach().clone().requires_grad_()
+    with _gradients_at(network, layers, passed):
+        measured = score_function(network, target)(pixels)
+    gradient(measured, pixels)
+    between = [layer for layer in layers if layer.name in passed]
+    return Between(between, [layer for layer in between if passed[layer.name]])
+
+
+@contextmanager
+def _layer_output(network: nn.Module, layer: Layer) -> Iterator[dict[str, Tensor]]:
+    """Store the layer's output; the network goes on with a copy, which it may rewrite.
+
+    Passes of other threads are left alone.
+    """
+    base, _, number = layer.name.partition("#")
+    outputs: dict[str, Tensor] = {}
+    runs: Counter[str] = Counter()
+    thread = threading.get_ident()
+
+    def begin(*_: object) -> None:
+        if threading.get_ident() == thread:
+            outputs.clear()
+            runs.clear()
+
+    def store(_: nn.Module, __: object, output: Tensor) -> Tensor | None:
+        if threading.get_ident() != thread:
+            return None
+        runs[base] += 1
+        if runs[base] != int(number or 1):
+            return None
+        outputs[layer.name] = output
+        return output.clone()
+
+    handles = [
+        network.register_forward_pre_hook(begin, prepend=True),
+        modules_by_name(network)[base].register_forward_hook(store),
+    ]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _gradients_at(
+    network: nn.Module, layers: list[Layer], passed: dict[str, bool]
+) -> Iterator[None]:
+    """Note for each layer that a gradient passes whether it is more than zeros."""
+    known = {layer.name: layer for layer in layers}
+    bases = {name.partition("#")[0] for name in known}
+    modules = modules_by_name(network)
+    runs: Counter[str] = Counter()
+
+    def hear(layer: Layer, signal: Tensor) -> None:
+        passed[layer.name] = bool(layer.layout.maps(signal).any())
+
+    def see(_: nn.Module, base: str, __: tuple[object, ...], output: object) -> None:
+        runs[base] += 1
+        layer = known.get(base) or known.get(f"{base}#{runs[base]}")
+        if layer is not None and isinstance(output, Tensor) and output.requires_grad:
+            listen: Any = output.register_hook  # which has no types
+            listen(lambda signal: hear(layer, signal))
+
+    thread = threading.get_ident()
+
+    def begin(*_: object) -> None:
+        if threading.get_ident() == thread:
+            runs.clear()
+
+    handle = network.register_forward_pre_hook(begin, prepend=True)
+    try:
+        with hooked({base: modules[base] for base in bases}, see):
+            yield
+    finally:
+        handle.remove()

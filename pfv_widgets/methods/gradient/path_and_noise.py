@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
-from pfv_widgets.methods.core.target import Measured, Target, measuring
+from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.methods.gradient.backprop import differentiate
 from pfv_widgets.parameters import choice, in_words, slider, validate
 
@@ -68,7 +68,7 @@ class IntegratedGradients:
     ) -> Result:
         """Return the attributions ``(N, 3, H, W)``; see :class:`Method`."""
         step(0, self.steps, progress, cancelled)
-        measure = measuring(network, target)
+        measure = score_function(network, target)
         own = measure(batch)
         start = baseline_of(batch, self.baseline)
         way = wide(batch - start)
@@ -135,7 +135,7 @@ class SmoothGrad:
     ) -> Result:
         """Return the mean gradient ``(N, 3, H, W)``; see :class:`Method`."""
         step(0, self.samples, progress, cancelled)
-        measure = measuring(network, target)
+        measure = score_function(network, target)
         own = measure(batch)
         flat = batch.flatten(1).float()
         deviation = (self.noise * (flat.amax(1) - flat.amin(1)))[:, None, None, None]
@@ -169,7 +169,7 @@ def baseline_of(batch: Tensor, name: str) -> Tensor:
     return nn.functional.interpolate(few, size=batch.shape[2:], mode="bilinear")
 
 
-def _completeness(values: Tensor, own: Measured, start: Measured) -> tuple[str, ...]:
+def _completeness(values: Tensor, own: UnitScores, start: UnitScores) -> tuple[str, ...]:
     difference = own.scores - start.scores
     off = (values.flatten(1).sum(1) - difference).abs()
     scale = torch.maximum(own.scores.abs(), start.scores.abs())

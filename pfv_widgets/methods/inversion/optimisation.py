@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.network.model_guard import floating_dtype, guest
 from pfv_widgets.errors import PFVValueError, named
-from pfv_widgets.methods.core.extra_inputs import Fed
+from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.core.target import WITHOUT_GRADIENT, without_gradient
 from pfv_widgets.methods.inversion.activations import Activations, activations_of
@@ -142,7 +142,7 @@ class Optimisation:
             grey = torch.zeros(1, 3, *parametrisation.size, device=device, dtype=dtype)
             activations = activations_of(network, objective.at, grey)
             objective.check(activations(grey))
-            if isinstance(network, Fed):
+            if isinstance(network, NetworkWithInputs):
                 network.rows = tuple(rows.tolist())
         return cls(network, objective, parametrisation, options, rows, activations)
 

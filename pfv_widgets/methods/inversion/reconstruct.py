@@ -24,7 +24,7 @@ from pfv_widgets.engine.network.model_guard import (
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.methods.core.class_names import class_names
-from pfv_widgets.methods.core.extra_inputs import Fed, fed
+from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs, bind_inputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
 from pfv_widgets.methods.inversion.optimisation import (
@@ -138,7 +138,7 @@ def reconstruct(
     network = unwrap(model)
     _check_parameters(network)
     device = choose_device(network, device)
-    network = fed(place(network, device), wanted.number, inputs, argument)
+    network = bind_inputs(place(network, device), wanted.number, inputs, argument)
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
         function_or_none(name, call)
     callbacks = Callbacks(
@@ -247,10 +247,10 @@ def _check_size(wanted: InversionTarget, size: object, own: tuple[int, int]) -> 
 
 def _settle(network: nn.Module, images: ImageParametrisation) -> None:
     """Say what is wrong with the other inputs of a network, where there are any."""
-    if isinstance(network, Fed):
+    if isinstance(network, NetworkWithInputs):
         with guest(network):
             example = torch.zeros(1, 3, *images.size, device=images.device)
-            network.settle(example.to(floating_dtype(network)))
+            network.probe_rows(example.to(floating_dtype(network)))
 
 
 def _check_parameters(network: nn.Module) -> None:

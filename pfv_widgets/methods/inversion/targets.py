@@ -16,7 +16,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.class_names import ClassNames, unit_named
-from pfv_widgets.methods.core.extra_inputs import Fed
+from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.inversion.activations import activations_of
 from pfv_widgets.methods.inversion.objective import (
@@ -101,7 +101,7 @@ class InversionTarget:
                 activations = activations_of(network, at, batch[:1])
                 values = []
                 for row, one in enumerate(batch):
-                    if isinstance(network, Fed):
+                    if isinstance(network, NetworkWithInputs):
                         network.rows = (row,)
                     values.append(activations(one[None]).detach().clone())
             return ActivationMatch(at, self.photos.names, torch.cat(values))

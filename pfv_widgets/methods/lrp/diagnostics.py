@@ -59,7 +59,7 @@ def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[
     met
         Those that were passed whole all the same, and how often.
     scores
-        Measured under :class:`RelevanceMode`, with their graph.
+        UnitScores under :class:`RelevanceMode`, with their graph.
     pixels
         The leaf from which they were computed.
     """

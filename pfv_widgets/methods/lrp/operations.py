@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 
-from pfv_widgets.methods.core import relu_rules
+from pfv_widgets.methods.core import relu_operations
 from pfv_widgets.methods.lrp.rules import LinearMap
 
 Kind = Literal["convolution", "dense", "scaling"]
@@ -49,7 +49,7 @@ _OTHERS: dict[Any, str] = {
     Tensor.tanh: "Tanh", F.hardtanh: "Hardtanh", F.softsign: "Softsign",
     F.hardshrink: "Hardshrink", F.softshrink: "Softshrink", _NN.silu_: "SiLU",
 }  # fmt: skip
-PASSING: frozenset[Any] = frozenset((*relu_rules.ARGUMENTS, *_OTHERS))
+PASSING: frozenset[Any] = frozenset((*relu_operations.RELU_ARGUMENTS, *_OTHERS))
 GATES: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, F.hardsigmoid})
 _IN_PLACE: set[Any] = {Tensor.mul_, Tensor.__imul__}
 PRODUCTS: frozenset[Any] = frozenset(
@@ -224,10 +224,14 @@ def passed(
     met
         Where an activation that is no ReLU is counted.
     """
-    call = relu_rules.as_relu(func, args, kwargs) if func in relu_rules.ARGUMENTS else None
+    call = (
+        relu_operations.as_relu(func, args, kwargs)
+        if func in relu_operations.RELU_ARGUMENTS
+        else None
+    )
     if call is not None:
         values, high, inplace = call
-        native = relu_rules.ARGUMENTS[func] is relu_rules.RELU and high == torch.inf
+        native = relu_operations.RELU_ARGUMENTS[func] is relu_operations.RELU and high == torch.inf
         if not is_activation(values) or (native and not positive):
             return None  # its gradient passes relevance whole
         rectified = values.detach().clamp(0, high)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
-from pfv_widgets.methods.core.target import Measured, Target, gradient, measuring
+from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.methods.lrp.diagnostics import cancelling, conserved, operations
 from pfv_widgets.methods.lrp.propagation import RelevanceMode, Step
 from pfv_widgets.methods.lrp.rules import (
@@ -139,7 +139,7 @@ class Relevance:
             both = torch.stack((batch.detach(), zeros)).requires_grad_()
             pixels, direct = both
             with RelevanceMode(self._divide, direct, self.relu != "backpropagation") as mode:
-                measured = measuring(network, target)(pixels)
+                measured = score_function(network, target)(pixels)
                 words = operations(mode.met, measured.scores, both)
                 signal, straight = gradient(measured, both)
         found, scores = signal * batch + straight, measured.scores.detach()
@@ -149,7 +149,7 @@ class Relevance:
             words += conserved(found, scores, self.bias)
             words += cancelling(found, scores)
         step(1, 1, progress, None)
-        return found, Measured(scores, measured.units), words
+        return found, UnitScores(scores, measured.units), words
 
     def _divide(
         self, one: Step, depth: float, values: Tensor, signal: Tensor

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.core.method import CancelledError
-from pfv_widgets.methods.core.target import Measure, Measured
+from pfv_widgets.methods.core.target import ScoreFunction, UnitScores
 from pfv_widgets.methods.perturbation.incremental_inference import Tape
 from pfv_widgets.methods.perturbation.incremental_operations import LOCAL_OPERATIONS
 from pfv_widgets.methods.perturbation.occluders import Fill
@@ -45,9 +45,9 @@ class Occluded:
 
     def __init__(
         self,
-        measure: Measure,
+        measure: ScoreFunction,
         batch: Tensor,
-        own: Measured,
+        own: UnitScores,
         occluder: Callable[[Tensor], Fill],
         together: int,
     ) -> None:

@@ -15,7 +15,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import Normalisation
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
-from pfv_widgets.methods.core.target import Target, measuring
+from pfv_widgets.methods.core.target import Target, score_function
 from pfv_widgets.methods.perturbation.occluded_scores import Occluded
 from pfv_widgets.methods.perturbation.occluders import (
     OCCLUDERS,
@@ -156,7 +156,7 @@ class Occlusion:
         boxes = [sliding_boxes(size, stride, image) for size, stride in tests]
         every = list(dict.fromkeys(box for some in boxes for box in some))
         step(0, len(every), progress, cancelled)
-        measure = measuring(network, target)
+        measure = score_function(network, target)
         own = measure(batch)
         options = OccluderOptions(self.colour, self.normalisation, self.seed)
         make = OCCLUDERS[self.fill].make

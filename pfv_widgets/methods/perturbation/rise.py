@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
-from pfv_widgets.methods.core.target import Measured, Target, measuring
+from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.parameters import in_words, slider, toggle, validate
 
 
@@ -76,7 +76,7 @@ class RISE:
     ) -> Result:
         """Return the maps ``(N, H, W)``; see :class:`Method`."""
         step(0, self.masks, progress, cancelled)
-        measure = measuring(network, target)
+        measure = score_function(network, target)
         own = measure(batch)
         size = (batch.shape[2], batch.shape[3])
         source = torch.Generator().manual_seed(self.seed)  # on the CPU: the same on any device
@@ -100,7 +100,7 @@ class RISE:
             step(first + count, self.masks, progress, cancelled)
         if self.centred:
             weighted -= (total / self.masks)[:, None, None] * plain
-        return weighted / (self.masks * self.seen), Measured(own.scores, own.units), ()
+        return weighted / (self.masks * self.seen), UnitScores(own.scores, own.units), ()
 
 
 def mask(size: tuple[int, int], cells: int, seen: float, source: torch.Generator) -> Tensor:

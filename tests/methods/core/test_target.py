@@ -13,7 +13,7 @@ from pfv_widgets.engine.network.model_guard import guest
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.registry import METHODS
-from pfv_widgets.methods.core.target import Target, gradient, measuring
+from pfv_widgets.methods.core.target import Target, gradient, score_function
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from tests.networks import Function, Through, Tokens, blobs, tiny
 
@@ -257,7 +257,7 @@ def test_a_layer_of_features_has_its_features_as_units() -> None:
 def test_units_that_are_given_are_kept_for_other_images() -> None:
     model, batch = tiny(), blobs(3).tensor
     with guest(model) as network:
-        measured = measuring(network, Target())(batch, torch.tensor([4, 0, 2]))
+        measured = score_function(network, Target())(batch, torch.tensor([4, 0, 2]))
     right = model(batch)[torch.arange(3), torch.tensor([4, 0, 2])]
     torch.testing.assert_close(measured.scores, right.detach())
 
@@ -267,7 +267,7 @@ def test_gradient_leaves_grad_alone_and_images_may_be_rewritten_in_place() -> No
     batch = blobs(2, 8).tensor.requires_grad_()
     before = batch.detach().clone()
     with guest(model) as network, torch.enable_grad():
-        found = gradient(measuring(network, Target())(batch), batch)
+        found = gradient(score_function(network, Target())(batch), batch)
     assert found.shape == batch.shape
     assert batch.grad is None
     assert model[1].weight.grad is None

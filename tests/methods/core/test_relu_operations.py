@@ -233,14 +233,14 @@ class Marked(nn.Module):
 def test_masks_of_the_network_are_left_as_they_are() -> None:
     model = Marked()
     with ReluMode("deconvnet") as mode:
-        (told,) = mode.told(model(blobs(2, 16).tensor.requires_grad_()).sum())
+        (told,) = mode.diagnostics(model(blobs(2, 16).tensor.requires_grad_()).sum())
     assert "(product with a mask × 1)" in told
     assert vars(model.mask) == {}
 
 
 def test_pooling_norms_and_limits_of_weights_are_no_activations() -> None:
     with ReluMode("guided") as mode:
-        assert mode.told(Normalised()(blobs(2, 16).tensor.requires_grad_()).sum()) == ()
+        assert mode.diagnostics(Normalised()(blobs(2, 16).tensor.requires_grad_()).sum()) == ()
     assert mode.caught == 1
 
 
@@ -256,7 +256,7 @@ def test_networks_of_plain_relus_give_no_warning(name: str) -> None:
     model = models.get_model(name, weights=None, num_classes=3, **options).eval()
     pixels = blobs(1, 80 if name == "inception_v3" else 40).tensor.requires_grad_()
     with warnings.catch_warnings(), ReluMode("guided") as mode:
-        assert mode.told(model(pixels).sum()) == ()
+        assert mode.diagnostics(model(pixels).sum()) == ()
     assert mode.caught > 5
 
 
@@ -264,5 +264,5 @@ def test_gates_of_squeeze_and_excitation_are_told() -> None:
     model = models.get_model("regnet_y_400mf", weights=None, num_classes=3).eval()
     pixels = blobs(1, 40).tensor.requires_grad_()
     with ReluMode("guided") as mode:
-        (told,) = mode.told(model(pixels).sum())
+        (told,) = mode.diagnostics(model(pixels).sum())
     assert "(Sigmoid × 16)" in told
