@@ -133,7 +133,7 @@ def test_drag_over_thumbnails_takes_them_out_as_one_step(opened: Callable[[int],
     for index in (2, 5, 11):
         batch.is_out(index)
     expect(batch.text("11 of 16 images make the basis.")).to_be_visible()
-    expect(batch.text("11: owl_11")).to_be_visible()
+    expect(batch.text("12: owl_11")).to_be_visible()
     assert batch.page.run("print(holder.history.undo() == Settings())") == "True"
 
 

@@ -90,13 +90,13 @@ def test_toolbar_undoes_and_gives_safe_colours_in_one_click(demo: ExplorerPage) 
 def test_one_image_left_out_after_the_other_tells_the_heaviest(demo: ExplorerPage) -> None:
     demo.open_tab("Batch")
     demo.button("Leave one out").click()
-    expect(demo.box.get_by_text(re.compile(r"the basis turns by \d+°"))).to_be_visible()
+    expect(demo.box.get_by_text(re.compile(r"the basis rotates by \d+°"))).to_be_visible()
     told = demo.box.get_by_text(re.compile("^Without")).first.text_content() or ""
     code = """
 from pfv_widgets.analysis.influence import leave_one_out
 print(leave_one_out(explorer.pfv, explorer.settings).most()[0])
 """
-    assert f"#{demo.run(code)} " in told
+    assert f"Without {int(demo.run(code)) + 1}: " in told
 
 
 def test_view_is_exported_as_files_code_settings_and_bookmark(demo: ExplorerPage) -> None:

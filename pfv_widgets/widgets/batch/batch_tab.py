@@ -1,4 +1,4 @@
-"""The page "Batch": which images make the basis, and on which of them it hangs."""
+"""The tab "Batch": which images make the basis, and which of them it depends on."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class BatchTab:
             self._end_sweep()
 
     def close(self) -> None:
-        """Remove the page with all that is in it."""
+        """Remove the tab with all that is in it."""
         self.thumbnails.close()
         close_all(self.widget)
 
@@ -132,7 +132,7 @@ class BatchTab:
         found = self._influence
         current = found is not None and self._is_current(found)
         self.thumbnails.show_influence(found.angles if found and current else None)
-        line = text.hint("Orange bars will show how far the basis turns without each image.")
+        line = text.hint("Orange bars will show how far the basis rotates without each image.")
         if self._problem:
             line = text.status(self._problem, kind="warning")
         elif found:
@@ -166,7 +166,7 @@ class BatchTab:
 
     def _about(self, index: int) -> str:
         images, found = self._images, self._influence
-        parts = [f"{index}: {text.plain(images.names[index])}"]
+        parts = [f"{index + 1}: {text.plain(images.names[index])}"]
         if images.labels:
             parts.append(text.plain(images.labels[index], 24))
         weight = self._weights(self._settings)[index]
@@ -230,7 +230,7 @@ class BatchTab:
     def _sweep_button(self) -> w.Button:
         button = w.Button(
             description="Leave one out",
-            tooltip="Fit the basis without each image in turn, and measure how far it turns.",
+            tooltip="Fit the basis without each image, one by one, and measure how far it rotates.",
             layout=w.Layout(width="auto", flex="0 0 auto"),
         )
         button.on_click(lambda _: self._start_sweep())

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pfv_widgets.analysis.influence import Influence
 from pfv_widgets.widgets.toolkit.text import hint, safe
 
-_TOLD = 3  # images
-_STILL = 0.5  # degrees that nobody sees
+_NAMED = 3  # images
+_UNSEEN = 0.5  # degrees that nobody sees
 
 
 def influence_line(influence: Influence, names: Sequence[str], *, current: bool = True) -> str:
-    """Return which images turn the basis most, as HTML.
+    """Return which images the basis depends on most, as HTML.
 
     Parameters
     ----------
@@ -21,33 +21,33 @@ def influence_line(influence: Influence, names: Sequence[str], *, current: bool 
     names
         Name of each image.
     current
-        Whether it was found for what is shown now; if not, it is said and paled.
+        Whether it holds for what is shown now; if not, it is dimmed, with a note.
     """
     if current:
-        return f'<div style="line-height:1.35">{_lines(influence, names, _TOLD)}</div>'
+        return f'<div style="line-height:1.35">{_lines(influence, names, _NAMED)}</div>'
     return (
         f"{hint('The basis has changed since: press again.')}"
         f'<div style="line-height:1.35;opacity:.5">{_lines(influence, names, 1)}</div>'
     )
 
 
-def _lines(influence: Influence, names: Sequence[str], told: int) -> str:
+def _lines(influence: Influence, names: Sequence[str], number: int) -> str:
     order = influence.most()
     if not order:
         reasons = list(dict.fromkeys(influence.reasons.values()))
         worth = [one for one in reasons if one != "it is not in the basis"] or reasons
         return safe(f"No image can be left out: {'; '.join(worth)}.".replace("..", "."))
-    first, *others = order[:told]
-    if influence.angles[first] < _STILL:
+    first, *others = order[:number]
+    if influence.angles[first] < _UNSEEN:
         return safe(
-            f"It hangs on no single image: without any one of {len(order)} the basis turns by "
-            f"less than {_STILL}°."
+            f"No single image matters: leaving out any one of {len(order)} rotates the basis by "
+            f"less than {_UNSEEN}°."
         )
     most = (
-        f"Without <b>#{first} {safe(names[first], 28)}</b> the basis turns by "
+        f"Without <b>{first + 1}: {safe(names[first], 28)}</b> the basis rotates by "
         f"<b>{influence.angles[first]:.0f}°</b>."
     )
     rest = ", ".join(
-        f"#{index} {safe(names[index], 14)} {influence.angles[index]:.0f}°" for index in others
+        f"{index + 1}: {safe(names[index], 14)} {influence.angles[index]:.0f}°" for index in others
     )
     return f"{most}<br>Next: {rest}." if rest else most

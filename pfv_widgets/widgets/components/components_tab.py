@@ -162,7 +162,7 @@ class ComponentsTab:
             self._reach = scores, reach_of(scores)
         height, width = frame.heatmaps.shape[1:3]
         self.pictures.show_scores(scores[index], self._reach[1], (height, width))
-        self._title.value = text.heading(f"Each component in image {index}")
+        self._title.value = text.heading(f"Each component in image {index + 1}")
 
     def _brushed(self, selected: Mask | None) -> None:
         self._selected = selected

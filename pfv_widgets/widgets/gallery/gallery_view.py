@@ -123,7 +123,7 @@ class GalleryView:
         label = images.labels[index] if images.labels else None
         read = spot is not None and index in frame.indices  # the scatter plot shows other pages too
         values = frame.at(index, spot.x, spot.y).tolist() if spot and read else ()
-        return text.place_line(
+        return text.position_line(
             index, images.names[index], label, weight, values=values, shown=settings.shown
         )
 

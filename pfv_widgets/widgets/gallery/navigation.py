@@ -47,7 +47,8 @@ def walked(state: ViewState, batch: Batch, key: str, columns: int) -> ViewState:
         target = state.page.first
     else:
         target = min(max(state.cursor + steps[key], 0), batch.number - 1)
-    page = state.page.holding(target, batch.size)
+    here = target in state.page.indices(batch.number, batch.size)
+    page = state.page if here else state.page.holding(target, batch.size)
     return replace(state, page=page, cursor=target, hover=None)
 
 

@@ -11,7 +11,7 @@ from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.toolkit import text
 
 _INK = {True: "#ffffff", False: "#111111"}
-_HOW_TO = "Click a place to pin it: every place of the batch is painted by how alike it is."
+_HOW_TO = "Click an image to pin a position: all images then show how similar each position is."
 
 
 class PinRow:
@@ -41,12 +41,12 @@ class PinRow:
         )
 
     def show(self, pins: tuple[Pin, ...]) -> None:
-        """Show a chip for each pin."""
+        """Show a chip for each pin, with its image counted from 1."""
         for number, chip in enumerate(self.chips):
             if number < len(pins):
                 index = pins[number][0]
                 name = self._names[index] if index < len(self._names) else ""
-                chip.description = f"✕ {index}: {text.plain(name, 18)}"
+                chip.description = f"✕ {index + 1}: {text.plain(name, 18)}"
             _show(chip, number < len(pins))
         _show(self.clear, len(pins) > 1)
         _show(self._hint, not pins)

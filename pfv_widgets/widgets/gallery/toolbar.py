@@ -73,8 +73,8 @@ class Toolbar:
             self._shown.show(self.size, nearest)
             self._shown.show(self.toggles["zoom"], columns == 1 and self._number > 1)
             self._shown.show(self.toggles["safe"], safe)
-        last = shown.stop - 1
-        page = str(shown.start) if len(shown) == 1 else f"{shown.start}–{last}"
+        first = shown.start + 1  # people count from 1
+        page = str(first) if len(shown) == 1 else f"{first}–{shown.stop}"
         self.pages.value = text.hint(f"{page} of {self._number}")
         self.buttons["back"].disabled = shown.start == 0
         self.buttons["forward"].disabled = shown.stop >= self._number

@@ -150,8 +150,10 @@ class Page:
         return cls(0, min(columns, number, _MOST_ON_A_ROW))
 
     def indices(self, number: int, size: tuple[int, int]) -> range:
-        """Images of the page."""
-        return range(self.first, min(number, self.first + self.capacity(size)))
+        """Images of the page; the last one begins earlier, so that it is as full as the others."""
+        capacity = self.capacity(size)
+        first = min(self.first, max(0, number - capacity))
+        return range(first, min(number, first + capacity))
 
     def capacity(self, size: tuple[int, int]) -> int:
         """Most tiles on a page, which is about as high as wide."""

@@ -20,6 +20,9 @@ STYLE = """<style>
 .pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
 .pfv-explorer .widget-readout { min-width: 46px; max-width: 46px; }
 .pfv-explorer .pfv-toolbar .widget-readout { min-width: 62px; max-width: 62px; }
+.pfv-scores { display: flex; gap: 8px; font-size: 12px; line-height: 17px; }
+.pfv-scores > div { flex: 1; display: grid; white-space: nowrap;
+  grid-template-columns: repeat(auto-fill, minmax(58px, 1fr)); }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
@@ -88,11 +91,17 @@ def _bar(done: float) -> str:
 def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
     """Return what the chosen layer is: its name, class and shape."""
     channels, height, width = shape
+    about = f"{kind} · {channels} channels · {height} × {width} positions"
     return (
-        f'<div style="line-height:1.3"><b>{safe(name, 60)}</b><br>'
-        f'<span style="{_MUTED}">{safe(kind)} · {channels} channels · {height} × {width} places'
-        "</span></div>"
+        f'<div style="line-height:1.3">{_one_line(name, "font-weight:600")}'
+        f"{_one_line(about, _MUTED)}</div>"
     )
+
+
+def _one_line(text: str, style: str) -> str:
+    """Return text that never wraps; what does not fit is in its tooltip."""
+    line = f"white-space:nowrap;overflow:hidden;text-overflow:ellipsis;{style}"
+    return f'<div title="{safe(text)}" style="{line}">{safe(text)}</div>'
 
 
 def hint(text: str) -> str:
@@ -100,7 +109,7 @@ def hint(text: str) -> str:
     return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
 
 
-def place_line(
+def position_line(
     index: int,
     name: str,
     label: str | None,
@@ -109,30 +118,31 @@ def place_line(
     values: Sequence[float],
     shown: Sequence[int],
 ) -> str:
-    """Return what is known about an image, and the component values of a place in it.
+    """Return what is known about an image, and the component scores at a position in it.
 
     Parameters
     ----------
     index, name, label, weight
         Of the image; the label may be None.
     values
-        Score of each component at the place; none where no place is pointed at.
+        Score of each component at the position; none where no position is pointed at.
     shown
-        Indices of the components that are painted, which stand out.
+        Indices of the components that are shown in the heatmaps, which stand out.
     """
-    parts = [f"{index}: {plain(name)}"]
+    parts = [f"{index + 1}: {plain(name)}"]
     parts += [plain(label)] if label else []
     parts.append(f"weight {weight:g} in the basis" if weight > 0 else "not in the basis")
-    numbers = " ".join(_value(place, value, place in shown) for place, value in enumerate(values))
-    line = html.escape(" · ".join(parts))
-    values_line = f"<br>Components {numbers}" if numbers else ""
-    return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{line}{values_line}</div>'
+    line = _one_line(" · ".join(parts), _MUTED)
+    if not values:
+        return line
+    scores = "".join(_score(number, value, number in shown) for number, value in enumerate(values))
+    return f'{line}<div class="pfv-scores"><span>Scores</span><div>{scores}</div></div>'
 
 
-def _value(number: int, value: float, painted: bool) -> str:
+def _score(number: int, value: float, shown: bool) -> str:
     figure = f"{value:+.2f}".replace("-", "−")
-    style = "white-space:nowrap" + ("" if painted else f";{_MUTED}")
-    return f'<span style="{style}">{number + 1}:&#8239;<b>{figure}</b></span>'
+    style = "" if shown else f' style="{_MUTED}"'
+    return f"<span{style}>{number + 1}:&#8239;<b>{figure}</b></span> "
 
 
 def heading(text: str) -> str:

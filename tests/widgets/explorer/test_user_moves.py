@@ -164,7 +164,7 @@ def test_values_under_the_pointer_follow_the_settings(explorer: PFVExplorer) -> 
 
 def test_hint_about_the_image_of_the_cursor_follows_a_key(explorer: PFVExplorer) -> None:
     walk_to(explorer, 1)
-    assert hint(explorer).startswith(f"1: {explorer.pfv.images.names[1][:20]}")
+    assert hint(explorer).startswith(f"2: {explorer.pfv.images.names[1][:20]}")
     press(explorer, " ")
     assert "not in the basis" in hint(explorer)
     press(explorer, " ")
@@ -219,7 +219,7 @@ def test_shift_and_arrows_mark_a_place_that_enter_pins(explorer: PFVExplorer) ->
     assert image == 2
     assert int(y * rows) == rows // 2 - 1
     assert int(x * columns) == columns // 2 + 1
-    assert "Components" in hint(explorer)
+    assert "Scores" in hint(explorer)
 
 
 def test_enter_without_a_mark_pins_the_middle_of_the_image(explorer: PFVExplorer) -> None:

@@ -89,10 +89,10 @@ def test_showing_tells_nobody(bar: Bar) -> None:
 @pytest.mark.parametrize(
     ("shown", "words_", "back", "forward"),
     [
-        (range(4), "0–3 of 9", False, True),
-        (range(4, 8), "4–7 of 9", True, True),
-        (range(8, 9), "8 of 9", True, False),
-        (range(9), "0–8 of 9", False, False),
+        (range(4), "1–4 of 9", False, True),
+        (range(4, 8), "5–8 of 9", True, True),
+        (range(8, 9), "9 of 9", True, False),
+        (range(9), "1–9 of 9", False, False),
     ],
 )
 def test_page_is_named_and_only_ways_that_lead_somewhere_are_open(
