@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 NORMALISATIONS = ("global", "component")
+_SMALLEST, _LARGEST = 1e-12, 1e12  # magnitudes whose squares are safe in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +32,16 @@ class Spread:
     def of_maps(cls, maps: Tensor) -> Spread:
         """Measure weighted scores ``(N, k, H, W)``."""
         flat = maps.flatten(2)
-        norm = torch.linalg.vector_norm(flat, dim=2)
         # two reductions: on a processor aminmax() costs four times as much
         low, high = flat.amin(dim=2), flat.amax(dim=2)
+        reach = max(float(high.max()), -float(low.min()))
+        extreme = not _SMALLEST <= reach <= _LARGEST
+        if extreme and reach and math.isfinite(reach):  # squares would under- or overflow
+            parts = cls.of_maps(maps / reach)
+            return cls(
+                parts.mean * reach, parts.variance * reach**2, parts.low * reach, parts.high * reach
+            )
+        norm = torch.linalg.vector_norm(flat, dim=2)
         measured = torch.stack([flat.mean(dim=2), norm, low, high])
         mean, norm, low, high = measured.cpu().double()  # which MPS does not have
         square = norm**2 / flat.shape[2]

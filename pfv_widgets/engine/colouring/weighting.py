@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pfv_widgets.engine.pca.features import power_of_two
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
@@ -73,9 +75,10 @@ def flat(levels: Sequence[Level], _: Brightness | None, size: tuple[int, int]) -
     levels = [level for level in levels if not level.silent]
     if not levels:
         return []
-    total = enlarge(levels[0].total[:, None], size).clone()
+    scale = power_of_two(max(level.largest for level in levels))
+    total = enlarge(levels[0].total[:, None] / scale, size).clone()
     for level in levels[1:]:
-        total += enlarge(level.total[:, None], size)
+        total += enlarge(level.total[:, None] / scale, size)
     return [total]
 
 

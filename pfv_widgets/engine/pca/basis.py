@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pfv_widgets.errors import PFVValueError
 
 # Two unit vectors with a cosine above this have no other partner that near.
 _RECOGNISED = 0.5**0.5
+_NOISE = 16  # roundings of the largest variance that an eigenvalue may hold
 _FIELDS = ("mean", "components", "variances", "total_variance", "count", "layer")
 
 
@@ -42,6 +44,8 @@ class PrincipalBasis:
         Number of feature vectors, weights included.
     layer
         Name of the layer, where known.
+    noise
+        Variance up to which a component is rounding.
     """
 
     mean: Tensor
@@ -50,11 +54,17 @@ class PrincipalBasis:
     total_variance: float
     count: float
     layer: str = ""
+    noise: float = 0.0
 
     @property
     def explained_variance_ratio(self) -> Tensor:
         """Share of the total variance along each component, ``(k,)``, each in [0, 1]."""
         return (self.variances / self.total_variance).clamp(0, 1)
+
+    @property
+    def is_resolved(self) -> Tensor:
+        """Whether each component is more than rounding: bool ``(k,)`` beside the components."""
+        return (self.variances > self.noise).to(self.components.device)
 
     def project(self, maps: Tensor) -> Tensor:
         """Scores ``(N, k, h, w)`` of feature maps ``(N, C, h, w)``.
@@ -75,16 +85,25 @@ class PrincipalBasis:
     def arranged(self, arrangement: tuple[int, ...]) -> PrincipalBasis:
         """Pick components by signed numbers from 1: ``(2, -1)`` is the second, then −first."""
         index = torch.tensor([abs(number) - 1 for number in arrangement])
-        index = index.to(self.variances.device)
+        index = index.to(self.components.device)
         signs = torch.tensor([1.0 if number > 0 else -1.0 for number in arrangement])
         components = self.components[index] * signs.to(self.components)[:, None]
-        return PrincipalBasis(
-            self.mean,
-            components,
-            self.variances[index],
-            self.total_variance,
-            self.count,
-            self.layer,
+        index = index.to(self.variances.device)
+        return replace(self, components=components, variances=self.variances[index])
+
+    def scaled(self, scale: float) -> PrincipalBasis:
+        """Return the basis of the same feature vectors times ``scale``.
+
+        Variances are held in float64 where float32 may not reach so far.
+        """
+        if scale == 1:
+            return self
+        return replace(
+            self,
+            mean=self.mean * scale,
+            variances=self.variances.cpu().double() * scale**2,
+            total_variance=self.total_variance * scale**2,
+            noise=self.noise * scale**2,
         )
 
     def followed_by(self, other: PrincipalBasis) -> PrincipalBasis:
@@ -157,6 +176,7 @@ class PrincipalBasis:
                 total_variance=np.float64(self.total_variance),
                 count=np.float64(self.count),
                 layer=np.str_(self.layer),
+                noise=np.float64(self.noise),
             )
 
     @classmethod
@@ -179,10 +199,19 @@ class PrincipalBasis:
                 missing = [name for name in _FIELDS if kinds.get(name) not in ("f", "U")]
                 if missing:
                     raise _NoBasisError(f"it has no numbers {missing[0]!r}")
-                arrays = [torch.from_numpy(file[name]) for name in _FIELDS[:3]]
-                total, count = float(file["total_variance"]), float(file["count"])
-                layer = str(file["layer"])
-            _check_arrays(*arrays)
+                fields = {name: file[name] for name in _FIELDS}
+                noise = file["noise"] if "noise" in file.files else np.zeros(())
+            mean, components, variances = (torch.from_numpy(fields[name]) for name in _FIELDS[:3])
+            basis = cls(
+                mean,
+                components,
+                variances,
+                _number(fields["total_variance"], "total_variance"),
+                _number(fields["count"], "count"),
+                str(fields["layer"]),
+                _number(noise, "noise", least=0.0),
+            )
+            _check_arrays(basis)
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
             # numpy's own words would advise to unpickle
             reason = str(error) if isinstance(error, _NoBasisError) else "it is damaged"
@@ -190,18 +219,36 @@ class PrincipalBasis:
                 f"path={str(path)!r} holds no basis: {reason}. "
                 "Give a file that PrincipalBasis.save wrote."
             ) from error
-        return cls(arrays[0], arrays[1], arrays[2], total, count, layer)
+        return basis
 
 
-def _check_arrays(mean: Tensor, components: Tensor, variances: Tensor) -> None:
+def _number(value: np.ndarray, name: str, least: float | None = None) -> float:
+    """Return one number of a file, above 0, or not below ``least`` where that is given."""
+    number = float(value) if value.ndim == 0 and value.dtype.kind == "f" else math.nan
+    legal = number > 0 if least is None else number >= least
+    if not legal or not math.isfinite(number):
+        raise _NoBasisError(f"{name}={value.tolist()!r:.40}, which is no finite number above 0")
+    return number
+
+
+def _check_arrays(basis: PrincipalBasis) -> None:
     """Raise unless the arrays of a file fit together as a basis."""
-    shape = (len(variances.flatten()), len(mean.flatten()))
-    if mean.ndim != 1 or variances.ndim != 1 or tuple(components.shape) != shape:
-        shapes = ", ".join(str(tuple(one.shape)) for one in (mean, components, variances))
-        raise _NoBasisError(f"shapes {shapes} of mean, components, variances")
-    for one in (mean, components, variances):
+    arrays = {"mean": basis.mean, "components": basis.components, "variances": basis.variances}
+    shape = (basis.variances.numel(), basis.mean.numel())
+    flat = basis.mean.ndim == basis.variances.ndim == 1
+    if not flat or 0 in shape or tuple(basis.components.shape) != shape:
+        shapes = ", ".join(f"{name} {tuple(one.shape)}" for name, one in arrays.items())
+        raise _NoBasisError(f"its arrays do not fit together: {shapes}")
+    for name, one in arrays.items():
         if not one.is_floating_point() or not bool(torch.isfinite(one).all()):
-            raise _NoBasisError("numbers that are not finite, or no floats")
+            raise _NoBasisError(f"{name} holds numbers that are not finite, or no floats")
+    if bool((basis.variances < 0).any()):
+        raise _NoBasisError("variances holds a negative number")
+    if float(basis.variances.double().sum()) > basis.total_variance * (1 + 1e-3):
+        raise _NoBasisError("variances add up to more than total_variance")
+    lengths = torch.linalg.vector_norm(basis.components.double(), dim=1)
+    if bool((lengths - 1).abs().max() > 1e-3):
+        raise _NoBasisError("components are no unit vectors")
 
 
 def fit_moments(
@@ -221,8 +268,9 @@ def fit_moments(
     )
     signs = canonical_signs(components)
     return PrincipalBasis(
-        moments.mean[0], components * signs[:, None], variances, total, count, layer
-    )
+        moments.mean[0], components * signs[:, None], variances, total, count, layer,
+        _rounding(variances),
+    )  # fmt: skip
 
 
 def fit_maps(
@@ -246,7 +294,14 @@ def fit_maps(
     components = components / components.norm(dim=1, keepdim=True).clamp_min(1e-30)
     signs = canonical_signs(components)
     total = float(gram.diagonal().sum())
-    return PrincipalBasis(mean, components * signs[:, None], variances, total, count, layer)
+    return PrincipalBasis(
+        mean, components * signs[:, None], variances, total, count, layer, _rounding(variances)
+    )
+
+
+def _rounding(variances: Tensor) -> float:
+    """Variance below which an eigenvalue of a matrix in this dtype is rounding."""
+    return _NOISE * torch.finfo(variances.dtype).eps * float(variances.max())
 
 
 def canonical_signs(components: Tensor) -> Tensor:

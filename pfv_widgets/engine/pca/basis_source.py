@@ -115,7 +115,7 @@ class GivenBasis:
             self.given,
             mean=self.given.mean.to(like),
             components=self.given.components[:number].to(like),
-            variances=self.given.variances[:number].to(like),
+            variances=self.given.variances[:number],
             layer=sample.layer,
         )
 
@@ -205,5 +205,7 @@ def rotated_to(basis: PrincipalBasis, reference: PrincipalBasis) -> PrincipalBas
     return replace(
         basis,
         components=rotation @ basis.components,
-        variances=(rotation**2) @ basis.variances,
+        variances=(rotation.cpu().double() ** 2 @ basis.variances.cpu().double()).to(
+            basis.variances
+        ),
     )

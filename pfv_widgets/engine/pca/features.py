@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+
+_ORDINARY = 20  # exponents of two up to which squares and their sums are safe in float32
+_LARGEST = 120  # exponents beyond, of either sign, are those of no float32 divisor
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,34 +21,64 @@ class Features:
     Attributes
     ----------
     maps
-        Activations minus ``offset``, ``(N, C, h, w)``, at least float32.
+        Activations over ``scale`` minus ``offset``, ``(N, C, h, w)``, at least float32.
     offset
-        Mean of each channel over the images that are finite, ``(C,)``.
+        Mean of each channel over ``scale`` and over the images that are finite, ``(C,)``.
     broken
         Images with a NaN or an infinite value.
+    scale
+        A power of two that brings very small and very large activations near to 1, so that
+        their squares neither under- nor overflow; else 1.
     """
 
     maps: Tensor
     offset: Tensor
     broken: tuple[int, ...]
+    scale: float = 1.0
 
     def scores(self, basis: PrincipalBasis) -> Tensor:
-        """Projections ``(N, k, h, w)``; zero where the activations are not finite."""
+        """Projections ``(N, k, h, w)``.
+
+        Zero where the activations are not finite, and along components that are rounding alone:
+        there the sign and pattern would be noise.
+        """
         vectors = self.maps.flatten(2)
-        shift = basis.components @ (self.offset - basis.mean)
-        scores = (basis.components @ vectors + shift[:, None]).view(
-            len(vectors), -1, *self.maps.shape[2:]
-        )
-        return torch.nan_to_num(scores, 0.0, 0.0, 0.0) if self.broken else scores
+        shift = basis.components @ (self.offset - basis.mean / self.scale)
+        scores = (basis.components @ vectors).add_(shift[:, None]).mul_(self.scale)
+        scores = scores.view(len(vectors), -1, *self.maps.shape[2:])
+        scores[:, ~basis.is_resolved] = 0.0
+        return scores.nan_to_num_(0.0, 0.0, 0.0) if self.broken else scores
 
 
 def features_of(activations: Tensor) -> Features:
     """Centre activations ``(N, C, h, w)`` and note the images that are not finite."""
     maps = activations.to(torch.promote_types(activations.dtype, torch.float32))
+    scale = scale_of(maps)
+    if scale != 1:
+        maps = maps / scale
     means = maps.mean(dim=(2, 3))
     finite = torch.isfinite(means).all(dim=1)
     if not bool(finite.all()):  # a mean may overflow where no value is infinite
         finite = torch.isfinite(maps).flatten(1).all(dim=1)
     offset = means[finite].mean(dim=0) if bool(finite.any()) else torch.zeros_like(means[0])
     broken = tuple((~finite).nonzero()[:, 0].tolist())
-    return Features(maps - offset[:, None, None], offset, broken)
+    return Features(maps - offset[:, None, None], offset, broken, scale)
+
+
+def scale_of(values: Tensor) -> float:
+    """Return :func:`power_of_two` of the largest finite magnitude."""
+    largest = max(-float(values.amin()), float(values.amax()))
+    if not math.isfinite(largest):
+        largest = float(torch.nan_to_num(values, 0.0, 0.0, 0.0).abs().amax())
+    return power_of_two(largest)
+
+
+def power_of_two(largest: float) -> float:
+    """Return a power of two near a magnitude, or 1 where that is not extreme.
+
+    Dividing by it changes no digit, and leaves numbers whose squares float32 can hold.
+    """
+    exponent = math.frexp(largest)[1]
+    if largest == 0 or abs(exponent) <= _ORDINARY:
+        return 1.0
+    return math.ldexp(1.0, min(max(exponent, -_LARGEST), _LARGEST))

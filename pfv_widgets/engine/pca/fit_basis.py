@@ -21,6 +21,7 @@ from pfv_widgets.engine.network.model_guard import (
     unwrap,
 )
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments
+from pfv_widgets.engine.pca.features import scale_of
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import text_or_none, truth_value, whole_number
@@ -71,7 +72,7 @@ def fit_basis(
     where = choose_device(network, device)
     network, dtype = place(network, where), floating_dtype(network)
     pooled: Moments | None = None
-    found = None
+    found, scale = None, 1.0
     with guest(network):
         for index, batch in enumerate(tqdm(dataloader, disable=not progress, unit="batch")):
             images = _images(batch, index).to(where, dtype)
@@ -80,7 +81,9 @@ def fit_basis(
                 found = listing[listing.default if layer is None else clean_name(layer)]
             with capture(network, {found.name: (found.layout, None)}) as caught:
                 run_captured(lambda images=images: run(network, images))  # type: ignore[misc]
-            pooled = _added(pooled, caught[found.name], index, found.name)
+            if pooled is None:
+                scale = scale_of(caught[found.name])
+            pooled = _added(pooled, caught[found.name] / scale, index, found.name)
     if pooled is None or found is None:
         raise PFVValueError("dataloader gave no batch: give at least one (N, 3, H, W) tensor.")
     most = min(found.shape[0], int(pooled.count[0]) - 1)
@@ -88,7 +91,7 @@ def fit_basis(
         raise PFVValueError(
             f"components={components!r}: layer {found.name!r} and this data allow 1 to {most}."
         )
-    return fit_moments(pooled, components, layer=found.name)
+    return fit_moments(pooled, components, layer=found.name).scaled(scale)
 
 
 def _images(batch: Any, index: int) -> Tensor:

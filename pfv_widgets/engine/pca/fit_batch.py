@@ -16,6 +16,8 @@ from pfv_widgets.validation import few
 
 Weights = tuple[float, ...]
 
+_DIGITS = 1e-13  # of the squared mean: a variance below it is rounding of the activations
+
 
 def fit_batch(
     features: Features,
@@ -51,20 +53,21 @@ def fit_batch(
         basis = _fitted(features, moments, amounts, number, start=start, report=report)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # documented
         raise PFVValueError(
-            f"{where} is too large for sums in float32 (largest magnitude "
-            f"{float(features.maps.abs().max()):.3g}). Choose an earlier layer, or scale it down."
+            f"{where} cannot be decomposed in float32 ({error!s:.80}). Choose an earlier layer."
         ) from error
-    basis = replace(
-        basis, mean=basis.mean + features.offset, count=basis.count * largest, layer=layer
-    )
-    size = float((basis.mean.cpu().double() ** 2).sum())
-    if not basis.total_variance > 1e-13 * size:
+    mean = basis.mean + features.offset
+    size = float((mean.cpu().double() ** 2).sum())
+    scale = features.scale
+    if not basis.total_variance > _DIGITS * size:
         raise PFVValueError(
             f"{where} has the same activations at every position (variance "
-            f"{basis.total_variance:.3g}): there is no component to show, or its differences "
-            "are too small for float32. Choose another layer, or check the network's weights."
+            f"{basis.total_variance * scale**2:.3g}): there is no component to show, or its "
+            "differences are too small for float32. Choose another layer, or check the network's "
+            "weights."
         )
-    return basis
+    noise = max(basis.noise, _DIGITS * size)
+    count = basis.count * largest
+    return replace(basis, mean=mean, noise=noise, count=count, layer=layer).scaled(scale)
 
 
 def _check(features: Features, weights: Weights, number: int, where: str) -> None:

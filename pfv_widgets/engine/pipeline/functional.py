@@ -11,6 +11,7 @@ from pfv_widgets.engine.colouring.colour_filter import counting_size
 from pfv_widgets.engine.colouring.heatmaps import paint, shared_colours
 from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, paint_similarity
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
+from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
@@ -58,6 +59,7 @@ def heatmaps_from_activations(
             heatmaps, told = _painted(scores, levels, weights, settings, size)
     names = [f"activations[{index}]" for index in range(len(levels))]
     warnings = weighting_warnings(levels, names, settings.weighting)
+    warnings += basis_warnings(basis, settings.shown)
     return Frame(heatmaps, scores, basis, settings, weights, warnings=warnings + told)
 
 
@@ -83,6 +85,23 @@ def _painted(
         colours, told = shared.shown, shared.warnings
     factors = weighting(levels, None, size)
     return paint(scores, factors, weights, settings, size, colours=colours), told
+
+
+def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ...]:
+    """Say which of the components that are shown are rounding alone."""
+    resolved = basis.is_resolved.tolist()
+    noise = [index for index in shown if not resolved[index]]
+    if not noise:
+        return ()
+    which, which_is, it_is = (
+        ("Component", "is", "It is") if len(noise) == 1 else ("Components", "are", "They are")
+    )
+    directions = f"{sum(resolved)} direction{'s' * (sum(resolved) != 1)}"
+    told = (
+        f"{which} {few([index + 1 for index in noise])} {which_is} rounding alone: the feature "
+        f"vectors of these images vary in {directions}. {it_is} shown neutral."
+    )
+    return (told,)
 
 
 def weighting_warnings(

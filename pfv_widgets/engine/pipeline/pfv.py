@@ -23,7 +23,7 @@ from pfv_widgets.engine.pca.basis_source import BasisSource, source_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.functional import weighting_warnings
+from pfv_widgets.engine.pipeline.functional import basis_warnings, weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
@@ -211,6 +211,7 @@ class PFV:
                 heatmaps, more = self._painted(view, settings, size, chosen)
                 told += more
             basis = basis.arranged(arrangement)
+            told += () if pins else basis_warnings(basis, settings.shown)
             indices, labels = chosen or tuple(range(number)), self.images.labels
             frame = Frame(
                 heatmaps,

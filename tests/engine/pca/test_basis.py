@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,3 +173,44 @@ def test_file_with_arrays_of_wrong_shapes_or_types_is_refused(maps: Tensor, tmp_
         np.savez(path, **(good | change))
         with pytest.raises(PFVValueError, match="holds no basis"):
             PrincipalBasis.load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("total_variance", np.nan, "total_variance=nan"),
+        ("total_variance", -1.0, r"total_variance=-1\.0"),
+        ("total_variance", 0.0, r"total_variance=0\.0"),
+        ("total_variance", 1e-9, "variances add up to more than total_variance"),
+        ("count", -5.0, r"count=-5\.0"),
+        ("count", np.inf, "count=inf"),
+        ("count", np.ones(3), r"count=\[1\.0, 1\.0, 1\.0\]"),
+        ("noise", -1.0, r"noise=-1\.0"),
+        ("variances", -np.ones(3, np.float32), "variances holds a negative number"),
+        ("variances", np.full(3, np.nan, np.float32), "variances holds numbers that are not fin"),
+        ("components", np.zeros((3, 6), np.float32), "components are no unit vectors"),
+        ("components", np.zeros((3, 5), np.float32), r"do not fit together: .*components \(3, 5\)"),
+        ("mean", np.zeros(0, np.float32), r"do not fit together: mean \(0,\)"),
+    ],
+)
+def test_file_with_a_wrong_number_is_refused_by_its_name(
+    tmp_path: Path, field: str, value: Any, words: str
+) -> None:
+    maps = torch.randn(2, 6, 4, 4, generator=seeded())
+    basis = fit_moments(Moments.of_maps(maps).pooled(), 3)
+    basis.save(tmp_path / "right.npz")
+    with np.load(tmp_path / "right.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "wrong.npz", **(arrays | {field: value}))
+    with pytest.raises(PFVValueError, match=f"holds no basis: .*{words}"):
+        PrincipalBasis.load(tmp_path / "wrong.npz")
+
+
+def test_file_of_an_earlier_version_has_no_noise(tmp_path: Path) -> None:
+    basis = fit_moments(Moments.of_maps(torch.randn(2, 6, 4, 4, generator=seeded())).pooled(), 3)
+    basis.save(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = {name: file[name] for name in file.files if name != "noise"}
+    np.savez(tmp_path / "old.npz", **arrays)
+    assert PrincipalBasis.load(tmp_path / "old.npz").noise == 0.0
+    assert PrincipalBasis.load(tmp_path / "new.npz").noise == basis.noise > 0
