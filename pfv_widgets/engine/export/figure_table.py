@@ -17,16 +17,16 @@ from matplotlib.textpath import text_to_path
 SMALL, PLAIN, LARGE = 6.5, 7.5, 10.0  # points
 # in inches
 _NARROWEST = 4.6
-_EDGE, _GAP, _TITLE, _HEADING, _LABELS = 0.15, 0.1, 0.3, 0.2, 1.1
+_EDGE, _GAP, _TITLE, _LABELS = 0.15, 0.1, 0.3, 1.1
 _CELL = 0.8  # of words below a narrow tile
 _BAR, _BAR_WORDS, _BAR_SHORTEST, _BAR_LONGEST = 0.18, 0.22, 1.4, 3.0
 _ABOVE_PLOT, _BELOW_PLOT = 0.15, 0.4  # room for its words
-_LABEL = 16  # letters in a line of a row's label
+_BESIDE_PLOT = 0.45  # for the labels on its left
 _PER_INCH = 17  # letters of small print
 _LEADING = 1.25  # height of a line in sizes of its letters
 _HINTED = 1.08  # letters placed on whole pixels take that much more room
 _MUTED = "#666666"
-_MOST_LINES = 6  # of a note
+_MOST_LINES, _HEADING_LINES, _LABEL_LINES = 6, 3, 5  # of a note, a heading, a row's label
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,12 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Bar:
-    """A ramp of colours ``(steps, 3)`` in [0, 1] with words above it."""
+    """A ramp of colours ``(steps, 3)`` in [0, 1] with words above its middle and its ends."""
 
     ramp: np.ndarray
-    label: str
+    label: str = ""
+    low: str = ""
+    high: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class Table:
     size
         Width and height of a tile in inches.
     headings
-        Above the columns.
+        Above the columns, in up to three lines.
     labels
         Beside the rows.
     widths
@@ -141,6 +143,10 @@ class _Drawing:
         across = self._across()
         self.inner = sum(across) - 2 * _EDGE
         self.caption = textwrap.wrap(table.caption, int(self.inner * _PER_INCH))
+        self.headings = [
+            _wrapped(words, width, PLAIN, _HEADING_LINES)
+            for words, width in zip(table.headings, self.widths, strict=False)
+        ]
         self.abreast = max(1, min(len(table.bars), int(self.inner // _BAR_SHORTEST)))
         down = self._down()
         self.figure = Figure(figsize=(sum(across), sum(down)))
@@ -165,7 +171,7 @@ class _Drawing:
         bars = [height for _ in range(lines) for height in (_BAR_WORDS, _BAR)]
         plot = [_ABOVE_PLOT, table.plot[0], _BELOW_PLOT] if table.plot else []
         caption = _lines(len(self.caption), SMALL)
-        headings = _HEADING if table.headings else 0.0
+        headings = _lines(max(map(len, self.headings), default=0), PLAIN)
         return [_EDGE + _TITLE, headings, *rows, *bars, *plot, caption, _EDGE]
 
     def _write_title(self) -> None:
@@ -181,11 +187,12 @@ class _Drawing:
             row, column = divmod(index, table.columns)
             width = self.widths[column]
             axis = self._axes(self.grid[2 + 2 * row, 2 + 2 * column])
-            if row == 0 and table.headings:
-                heading = fitting(table.headings[column], 72 * width, PLAIN)
+            if row == 0 and self.headings:
+                heading = "\n".join(self.headings[column])
                 axis.set_title(heading, size=PLAIN, pad=3, parse_math=False)
             if column == 0 and table.labels:
-                _write_label(axis, table.labels[row])
+                fits = int(table.size[1] / _lines(1, PLAIN))
+                _write_label(axis, table.labels[row], max(1, min(fits, _LABEL_LINES)))
             _draw_tile(axis, tile, width)
 
     def _draw_foot(self) -> None:
@@ -203,9 +210,12 @@ class _Drawing:
             axis.imshow(bar.ramp[None], aspect="auto", extent=box, interpolation="bilinear")
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-            axis.set_title(bar.label, size=PLAIN, pad=2, parse_math=False)
+            for words, at in ((bar.low, "left"), (bar.label, "center"), (bar.high, "right")):
+                axis.set_title(words, loc=at, size=PLAIN, pad=2, parse_math=False)  # type: ignore[arg-type] # one of three
         if table.plot:
-            table.plot[1](self._axes(self.grid[-4, 2:-1]))
+            widths = _BESIDE_PLOT, self.inner - _BESIDE_PLOT
+            row = self.grid[-4, 1:-1].subgridspec(1, 2, wspace=0, width_ratios=widths)
+            table.plot[1](self._axes(row[1]))
         self.figure.text(
             0.5, _EDGE / self.figure.get_figheight(), "\n".join(self.caption), size=SMALL,
             color=_MUTED, ha="center", va="bottom", parse_math=False, linespacing=_LEADING,
@@ -232,8 +242,7 @@ def _draw_tile(axis: Axes, tile: Tile, width: float) -> None:
         _draw_ring(axis, ring)
     if tile.note:
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-        lines = textwrap.wrap(tile.note, max(8, int(width * _PER_INCH)))[:_MOST_LINES]
-        words = "\n".join(fitting(line, 72 * width, SMALL) for line in lines)
+        words = "\n".join(_wrapped(tile.note, width, SMALL, _MOST_LINES))
         axis.text(
             0.5, 0.5, words, size=SMALL, ha="center", va="center", bbox=box, parse_math=False,
             transform=axis.transAxes,
@@ -252,12 +261,20 @@ def _draw_ring(axis: Axes, ring: Ring) -> None:
         )  # fmt: skip
 
 
-def _write_label(axis: Axes, label: str) -> None:
-    lines = [drawable(line) for line in textwrap.wrap(label, _LABEL)[:3]]
+def _write_label(axis: Axes, label: str, most: int) -> None:
+    lines = _wrapped(label, _LABELS - 0.1, PLAIN, most)
     axis.set_ylabel(
         "\n".join(lines), size=PLAIN, rotation=0, ha="right", va="center", labelpad=4,
         parse_math=False,
     )  # fmt: skip
+
+
+def _wrapped(text: str, width: float, size: float, most: int) -> list[str]:
+    """Return lines of ``width`` inches; what does not fit into ``most`` lines is cut."""
+    letters = max(8, int(width * _PER_INCH * SMALL / size))
+    lines = textwrap.wrap(drawable(text), letters)
+    lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) >= most else []
+    return [fitting(line, 72 * width, size) for line in lines]
 
 
 def fitting(text: str, room: float, size: float, *, middle: bool = False) -> str:

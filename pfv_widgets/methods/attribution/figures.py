@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TOP = 0.995  # share of the pixels that are not clipped
 _MOST = 2**18  # pixels of one image that are looked at for that
-_COLOURS = {False: "magma", True: "RdBu_r"}
+COLOUR_MAPS = {False: "magma", True: "RdBu_r"}
 # in inches
 _SIDE, _GAP, _EDGE, _HEAD, _NAME, _FOOT = 1.7, 0.1, 0.15, 0.4, 0.2, 0.5
 
@@ -56,7 +56,7 @@ def painted(maps: Tensor, ends: Tensor | None = None, signed: bool | None = None
     ends = (limits(maps) if ends is None else ends)[:, None, None]
     level = (maps.float() / torch.where(ends > 0, ends, torch.ones_like(ends))).numpy()
     level = (level + 1) / 2 if signed else level
-    colours: np.ndarray = mpl.colormaps[_COLOURS[signed]](np.clip(level, 0, 1))[..., :3]
+    colours: np.ndarray = mpl.colormaps[COLOUR_MAPS[signed]](np.clip(level, 0, 1))[..., :3]
     return colours
 
 
@@ -103,7 +103,7 @@ def draw_attribution(attribution: Attribution, columns: int | None = None) -> Fi
 def _draw_bar(figure: Figure, signed: bool) -> None:
     width, height = figure.get_size_inches()
     axis = figure.add_axes((0.5 - 1.2 / width, 0.12 / height, 2.4 / width, 0.1 / height))
-    ramp = mpl.colormaps[_COLOURS[signed]](np.linspace(0, 1, 64))[None, :, :3]
+    ramp = mpl.colormaps[COLOUR_MAPS[signed]](np.linspace(0, 1, 64))[None, :, :3]
     axis.imshow(ramp, aspect="auto", extent=(0, 1, 0, 1), interpolation="bilinear")
     axis.set(xticks=[], yticks=[])
     ends = "−  against      for the unit  +" if signed else "0      each image's strongest pixels"

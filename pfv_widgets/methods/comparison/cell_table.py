@@ -6,17 +6,22 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import matplotlib as mpl
+import numpy as np
+
+from pfv_widgets.engine.export.figure_table import Bar, Tile
 from pfv_widgets.errors import named
+from pfv_widgets.methods.attribution.figures import COLOUR_MAPS
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, colour_ranges, coloured
 from pfv_widgets.methods.comparison.explainers import Explainer
-from pfv_widgets.methods.comparison.table import Bar, Tile
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.methods.core.method import Cancelled, CancelledError, Progress, step
 from pfv_widgets.methods.core.target import Target
 
+_NAME = 24  # letters of a class before its score
+
 Column = tuple[int, Explainer]  # index of the network, and how it is explained
-COLOUR_MAPS = {False: "magma", True: "RdBu_r"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,7 @@ class CellTable:
             [
                 Tile(note="not computed")
                 if cell is None
-                else Tile(coloured(cell, colours), below(column, cell, colours), why_empty(cell))
+                else Tile(coloured(cell, colours), (below(column, cell, colours),), why_empty(cell))
                 for column, (cell, colours) in enumerate(zip(cells, row, strict=True))
             ]
             for cells, row in zip(self.cells, self.ranges, strict=True)
@@ -84,13 +89,18 @@ def _bar(signed: bool, scale: str, limits: set[float | None]) -> Bar:
     if signed:
         low, high = "against", "for the unit" + " (by rank)" * (scale == "all alike")
         ends = (f"−{value} {low}", f"{high} {value}") if value else (low, high)
-        return Bar(COLOUR_MAPS[True], *ends)
+        return Bar(_ramp(True), "", *ends)
     strongest = {
         "each map": "the map's strongest pixels",
         "each method": "the method's strongest pixels",
         "all alike": "strongest pixels (by rank)",
     }
-    return Bar(COLOUR_MAPS[False], "0", value or strongest[scale])
+    return Bar(_ramp(False), "", "0", value or strongest[scale])
+
+
+def _ramp(signed: bool) -> np.ndarray:
+    ramp: np.ndarray = mpl.colormaps[COLOUR_MAPS[signed]](np.linspace(0, 1, 65))[:, :3]
+    return ramp
 
 
 def compute_cells(
@@ -150,7 +160,9 @@ def score_label(cells: Iterable[Cell | None], target: Target, classes: ClassName
         if cell is not None and cell.unit is not None and cell.score is not None:
             unit = classes.get(cell.unit) if target.layer is None else None
             score = f"{cell.score:.0f}" if 1e3 <= abs(cell.score) < 1e6 else f"{cell.score:.3g}"
-            return f"{unit or f'unit {cell.unit}'}, {score.replace('-', '−')}"
+            name = unit or f"unit {cell.unit}"
+            name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+            return f"{name}, {score.replace('-', '−')}"
     return ""
 
 
@@ -161,7 +173,7 @@ def target_label(target: Target, classes: ClassNames) -> str:
     if target.unit is None:
         return f"strongest unit of {where}"
     if isinstance(target.unit, tuple):
-        return f"one unit an image of {where}"
+        return f"a unit of the {where} for each image"
     unit = classes.get(target.unit) if target.layer is None else None
     return f"{unit or f'unit {target.unit}'} of {where}"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table, tile_size
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.comparison.cell_table import (
     CellTable,
@@ -24,7 +25,6 @@ from pfv_widgets.methods.comparison.explainers import (
     labels,
     names,
 )
-from pfv_widgets.methods.comparison.table import Table, Tile, draw_table
 from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.core.target import Target, checked_unit
 from pfv_widgets.methods.gradient.backprop import Deconvnet, GuidedBackprop, Saliency
@@ -193,14 +193,18 @@ def _drawn(
     tiles: list[list[Tile]],
 ) -> Figure:
     """Draw the photos, with words below them, before the tiles."""
-    photos = [Tile(*one) for one in zip(comparison.images.pixels, below, strict=True)]
+    photos = [
+        Tile(photo, (words,)) for photo, words in zip(comparison.images.pixels, below, strict=True)
+    ]
+    rows = [[photo, *row] for photo, row in zip(photos, tiles, strict=True)]
     methods = list(dict.fromkeys(method for _, method in table.columns))
     return draw_table(
         Table(
             title,
-            [[photo, *row] for photo, row in zip(photos, tiles, strict=True)],
-            ["Photo", *headings],
-            comparison.images.size,
+            [tile for row in rows for tile in row],
+            len(headings) + 1,
+            tile_size(comparison.images.size, len(rows), len(headings) + 1),
+            headings=["Photo", *headings],
             bars=table.bars(),
             caption=caption(comparison, methods, table.scale),
         )

@@ -18,7 +18,7 @@ from pfv_widgets.methods.core.target import (
     gradient,
     score_function,
 )
-from pfv_widgets.parameters import choice, in_words, validate
+from pfv_widgets.parameters import choice, validate
 
 _START = (
     "Where a unit has a map, the signal that starts at its places. even: 1 at each; "
@@ -47,7 +47,7 @@ class Saliency:
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""
-        return () if self.start == EVEN else in_words(self, ("start",))
+        return () if self.start == EVEN else ("the signal starts as the unit's own map",)
 
     def attribute(
         self,
@@ -120,7 +120,7 @@ class Deconvnet:
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""
-        return () if self.start == EVEN else in_words(self, ("start",))
+        return () if self.start == EVEN else ("the signal starts as the unit's own map",)
 
     def attribute(
         self,
@@ -164,7 +164,7 @@ class GuidedBackprop:
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""
-        return () if self.start == EVEN else in_words(self, ("start",))
+        return () if self.start == EVEN else ("the signal starts as the unit's own map",)
 
     def attribute(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 import numpy as np
 
+from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table, tile_size
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.comparison.cell_table import (
     CellTable,
@@ -19,7 +20,6 @@ from pfv_widgets.methods.comparison.cell_table import (
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.explainers import PrincipalFeatures, file_keys, labels
 from pfv_widgets.methods.comparison.figures import caption
-from pfv_widgets.methods.comparison.table import Table, Tile, draw_table
 from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.grid_texts import legend, words
@@ -90,21 +90,25 @@ class MethodsPage:
                 one = self._comparison.networks[network]
                 found = table.cells[group][network::networks]
                 score = score_label(found, settings.target, one.classes)
-                photos.append(Tile(images.pixels[image], score))
+                photos.append(Tile(images.pixels[image], (score,)))
                 headings.append(images.names[image] if networks == 1 else one.name)
-        rows = [
-            [tile for row in tiles for tile in row[place : place + networks]]
-            for place in range(0, len(settings.methods) * networks, networks)
+        ordered = photos + [
+            tile
+            for start in range(0, len(settings.methods) * networks, networks)
+            for row in tiles
+            for tile in row[start : start + networks]
         ]
+        columns, rows = len(photos), len(settings.methods) + 1
         title = target_label(settings.target, self._comparison.networks[0].classes)
         if networks == 1:
             title = f"{self._comparison.networks[0].name}: {title}"
         return draw_table(
             Table(
                 title,
-                [photos, *rows],
-                headings,
-                images.size,
+                ordered,
+                columns,
+                tile_size(images.size, rows, columns),
+                headings=headings,
                 labels=["Photo", *labels(settings.methods)],
                 bars=table.bars(),
                 caption=self._caption(settings),

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-import numpy as np
-
+from pfv_widgets.engine.export.figure_table import Bar
 from pfv_widgets.methods.comparison.cell_table import range_label, score_label, why_empty
 from pfv_widgets.methods.comparison.cells import Cell, Comparison
 from pfv_widgets.methods.comparison.explainers import labels
-from pfv_widgets.methods.comparison.table import Bar
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.widgets.methods.grid_canvas import Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import LABEL, Layout
@@ -96,7 +93,7 @@ def legend(bars: Sequence[Bar], caption: str) -> str:
 
 
 def _bar(bar: Bar) -> str:
-    ramp = (255 * mpl.colormaps[bar.colours](np.linspace(0, 1, 17))[:, :3]).round().astype(int)
+    ramp = (255 * bar.ramp[::4]).round().astype(int)
     stops = ",".join(f"rgb({r},{g},{b})" for r, g, b in ramp.tolist())
     return (
         '<div class="pfv-methods-bar"><div class="pfv-methods-ends">'

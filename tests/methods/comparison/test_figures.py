@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 import pfv_widgets as pw
@@ -30,13 +31,18 @@ def pictures(figure: Figure) -> list[np.ndarray]:
 
 
 def words(figure: Figure) -> list[str]:
-    return [one.get_text() for one in figure.texts]
+    """All words of a figure; lines of one label are brought together."""
+    return [" ".join(one.get_text().split()) for one in texts(figure)]
+
+
+def texts(figure: Figure) -> list[Text]:
+    FigureCanvasAgg(figure).draw()
+    return [one for one in figure.findobj(Text) if one.get_text().strip() and one.get_visible()]
 
 
 def assert_words_have_room(figure: Figure) -> None:
     """No word leaves the figure or covers another."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [(one.get_text(), one.get_window_extent(renderer)) for one in figure.texts]
+    boxes = [(one.get_text(), one.get_window_extent()) for one in texts(figure)]
     for text, box in boxes:
         assert figure.bbox.x0 <= box.x0, text
         assert box.x1 <= figure.bbox.x1, text
@@ -96,7 +102,7 @@ def test_words_have_room_whatever_their_length(scale: str, tmp_path: Path) -> No
     names = ("a$b$ <img>" * 9, "日本" * 40)
     images = dataclasses.replace(blobs(2, 24, 60), names=names)
     models = {"a network with a very long name indeed": tiny(), "b\nc": tiny(1)}
-    classes = ["a class of things with a very long name"] * 5
+    classes = ["a class of things with a very long name", "x" * 99, "日本" * 40] * 2
     figure = pw.figure_networks(
         models, images, "gradient_times_input", classes=classes, scale=scale
     )

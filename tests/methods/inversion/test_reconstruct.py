@@ -84,7 +84,7 @@ def test_a_component_is_raised_or_lowered(sign: int) -> None:
     made = pw.reconstruct(model, frame, component=1, sign=sign, **SMALL)
     assert made.names == (f"component 2 {'+' if sign > 0 else '−'}",)
     assert made.layer == "5"
-    assert made.figure().axes[0].texts[0].get_text() == made.names[0]
+    assert made.figure().axes[0].get_xlabel().splitlines()[0] == made.names[0]
     scores = frame.basis.project(model[:6](made.tensor).detach())[:, 1].mean()
     deviation = frame.basis.variances[1].sqrt()
     torch.testing.assert_close(sign * scores / deviation, made.scores[0], rtol=1e-4, atol=1e-5)
@@ -424,7 +424,7 @@ def test_reconstruction_is_saved_and_is_a_batch(suffix: str, tmp_path: Path) -> 
     tiles = [axis.images[0].get_array() for axis in figure.axes[:6]]
     assert np.array_equal(tiles[1][:, :40], images.pixels[0])
     assert np.array_equal(tiles[1][:, 40:], made.pixels[1])
-    said = [text.get_text() for axis in figure.axes for text in axis.texts]
+    said = [line for axis in figure.axes for line in axis.get_xlabel().splitlines()]
     assert "a$b$, run 2" in said
     assert f"distance {float(made.scores[1]):.4g}" in said
     for columns in (0, 1.5):
