@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from pfv_widgets.engine.pipeline.pfv import PFV
     from pfv_widgets.engine.pipeline.settings import Settings
     from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
-    from pfv_widgets.methods.attribution.attribute import Attribution, attribute
-    from pfv_widgets.methods.attribution.component_split import ComponentSplit, split_by_component
+    from pfv_widgets.methods.attribution.attribute import attribute
     from pfv_widgets.methods.attribution.registry import METHODS
+    from pfv_widgets.methods.attribution.result import (
+        Attribution,
+        ComponentSplit,
+        split_by_component,
+    )
     from pfv_widgets.methods.comparison.figures import figure_methods, figure_networks
     from pfv_widgets.methods.core.extra_inputs import with_inputs
     from pfv_widgets.methods.inversion.options import Reconstruct
@@ -46,8 +50,8 @@ except PackageNotFoundError:  # a checkout that is not installed
 # torch and Jupyter take seconds to import: each name is fetched when it is first used
 _HOMES = {
     "METHODS": "methods.attribution.registry",
-    "Attribution": "methods.attribution.attribute",
-    "ComponentSplit": "methods.attribution.component_split",
+    "Attribution": "methods.attribution.result",
+    "ComponentSplit": "methods.attribution.result",
     "Frame": "engine.pipeline.frame",
     "ImageBatch": "engine.data.batch",
     "Layer": "engine.network.layers",
@@ -74,7 +78,7 @@ _HOMES = {
     "heatmaps_from_activations": "engine.pipeline.functional",
     "load_images": "engine.data.load_images",
     "reconstruct": "methods.inversion.reconstruct",
-    "split_by_component": "methods.attribution.component_split",
+    "split_by_component": "methods.attribution.result",
     "with_inputs": "methods.core.extra_inputs",
 }
 

@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.methods.attribution.attribute import Attribution, attribute
+from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.attribution.result import Attribution
 
 STEPS = 16  # shares of the pixels that are moved
 

@@ -1,117 +1,178 @@
-"""Attributions as pictures: colours on one scale an image, and a figure, drawn without pyplot."""
+"""The figures of an attribution and of its split by component, as tables of pictures."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import matplotlib as mpl
 import numpy as np
-import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pfv_widgets.engine.export.figure_table import (
+    PLAIN,
+    SMALL,
+    Bar,
+    Table,
+    Tile,
+    draw_table,
+    tile_size,
+)
+from pfv_widgets.methods.attribution.colours import has_sign, heatmap_colours, limits, ramp
 from pfv_widgets.validation import checked_columns
 
-if TYPE_CHECKING:
-    from pfv_widgets.methods.attribution.attribute import Attribution
-
-_TOP = 0.995  # share of the pixels that are not clipped
-_MOST = 2**18  # pixels of one image that are looked at for that
-COLOUR_MAPS = {False: "magma", True: "RdBu_r"}
-# in inches
-_SIDE, _GAP, _EDGE, _HEAD, _NAME, _FOOT = 1.7, 0.1, 0.15, 0.4, 0.2, 0.5
+_PALE = 0.25  # how much of the photo is left under the evidence
+_LETTERS, _BARS = 0.4, 2.3  # widths in inches: names of the regions, their bars
+_KEY = (
+    "Tiles: evidence for the unit where a component leads, in the colour of its side. Bars: shares "
+    "of the evidence; a black tick says how much of the image the region covers."
+)
 
 
-def has_sign(maps: Tensor) -> bool:
-    """Whether maps speak for and against: whether any value is negative."""
-    return bool((maps < 0).any())
-
-
-def limits(maps: Tensor) -> Tensor:
-    """Return the value ``(N,)`` at which each map's colours end: 99.5 % of its pixels lie below.
-
-    A map whose few pixels above zero are fewer than that ends at its largest value.
-    """
-    flat = maps.detach().float().abs().flatten(1)
-    some = flat[:, :: math.ceil(flat.shape[1] / _MOST)]
-    top = torch.quantile(some, _TOP, dim=1)
-    return torch.where(top > 0, top, flat.amax(1))
-
-
-def painted(maps: Tensor, ends: Tensor | None = None, signed: bool | None = None) -> np.ndarray:
-    """Return maps ``(N, H, W)`` as colours, float in [0, 1], ``(N, H, W, 3)``.
+def draw_attribution(  # noqa: PLR0917 - one picture, from its title to its foot
+    title: str,
+    maps: Tensor,
+    pixels: np.ndarray | None,
+    labels: Sequence[str],
+    details: str,
+    columns: int | None = None,
+) -> Figure:
+    """Draw each photo beside its map, and a bar of the colours.
 
     Parameters
     ----------
-    maps
-        Never negative: from black over red to light yellow. With a sign: blue speaks against the
-        unit, red for it, white is nothing.
-    ends
-        Value ``(N,)`` of each map that has the last colour; None: :func:`limits`.
-    signed
-        Which of the two scales; None: by the values.
-    """
-    signed = has_sign(maps) if signed is None else signed
-    ends = (limits(maps) if ends is None else ends)[:, None, None]
-    level = (maps.float() / torch.where(ends > 0, ends, torch.ones_like(ends))).numpy()
-    level = (level + 1) / 2 if signed else level
-    colours: np.ndarray = mpl.colormaps[COLOUR_MAPS[signed]](np.clip(level, 0, 1))[..., :3]
-    return colours
-
-
-def draw_attribution(attribution: Attribution, columns: int | None = None) -> Figure:
-    """Draw each photo beside its map, and a bar of the colours.
+    maps, pixels
+        ``(N, H, W)`` and uint8 ``(N, H, W, 3)``, or None without photos.
+    labels
+        One below each map.
+    details
+        Small print at the foot.
+    columns
+        Pairs in a row; None: as square as it gets.
 
     Raises
     ------
     PFVValueError, PFVTypeError
         Unless ``columns`` is a whole number from 1, or None.
     """
-    tiles = painted(attribution.maps)
-    if attribution.pixels is not None:
-        tiles = np.concatenate([attribution.pixels / 255, tiles], axis=2)
-    number, high, wide = tiles.shape[:3]
-    square = math.ceil(math.sqrt(number * high / wide))
-    columns = min(checked_columns(columns, "pairs") or square, number)
-    rows = math.ceil(number / columns)
-    tall = _SIDE
-    broad = tall * wide / high
-    width = max(columns * (broad + _GAP) - _GAP + 2 * _EDGE, 4.0)
-    height = _HEAD + rows * (tall + _NAME + _GAP) + _FOOT
-    figure = Figure(figsize=(width, height))
-    first = (width - columns * (broad + _GAP) + _GAP) / 2
-    for index, tile in enumerate(tiles):
-        row, column = divmod(index, columns)
-        lower = height - _HEAD - row * (tall + _NAME + _GAP) - tall
-        left = first + column * (broad + _GAP)
-        axis = figure.add_axes((left / width, lower / height, broad / width, tall / height))
-        axis.imshow(tile, aspect="auto")
-        axis.set_axis_off()
-        unit, score = int(attribution.units[index]), float(attribution.scores[index])
-        name = attribution.names[index] if attribution.names else f"image {index + 1}"
-        label = f"{_plain(name, int(22 * broad / tall))} · unit {unit}, score {score:.3g}"
-        axis.text(0.5, -0.03, label, ha="center", va="top", size=6, transform=axis.transAxes,
-                  parse_math=False)  # fmt: skip
-    where = attribution.target.layer or "output"
-    figure.suptitle(_plain(f"{attribution.method} of {where}", int(width * 14)), size=10,
-                    y=1 - 0.1 / height, va="top", parse_math=False)  # fmt: skip
-    _draw_bar(figure, has_sign(attribution.maps))
-    return figure
-
-
-def _draw_bar(figure: Figure, signed: bool) -> None:
-    width, height = figure.get_size_inches()
-    axis = figure.add_axes((0.5 - 1.2 / width, 0.12 / height, 2.4 / width, 0.1 / height))
-    ramp = mpl.colormaps[COLOUR_MAPS[signed]](np.linspace(0, 1, 64))[None, :, :3]
-    axis.imshow(ramp, aspect="auto", extent=(0, 1, 0, 1), interpolation="bilinear")
-    axis.set(xticks=[], yticks=[])
+    pictures = heatmap_colours(maps)
+    abreast = 1 if pixels is None else 2  # pictures on a tile
+    if pixels is not None:
+        pictures = np.concatenate([pixels / 255, pictures], axis=2)
+    number, high, wide = pictures.shape[:3]
+    columns = min(
+        checked_columns(columns, "pairs") or math.ceil(math.sqrt(number / abreast)), number
+    )
+    size = tile_size((high, wide // abreast), math.ceil(number / columns), columns * abreast)
+    signed = has_sign(maps)
     ends = "−  against      for the unit  +" if signed else "0      each image's strongest pixels"
-    axis.set_title(ends, size=7, pad=3)
+    return draw_table(
+        Table(
+            title=title,
+            tiles=[Tile(one, (label,)) for one, label in zip(pictures, labels, strict=True)],
+            columns=columns,
+            size=(abreast * size[0], size[1]),
+            bars=[Bar(ramp(signed), ends)],
+            caption=details,
+        )
+    )
 
 
-def _plain(text: str, most: int) -> str:
-    """Return one printable line of ASCII and Latin letters, cut to ``most`` characters."""
-    kept = "".join(one if one.isprintable() else " " for one in text)
-    line = " ".join("".join(one if ord(one) < 0x250 else "□" for one in kept).split())
-    return line if len(line) <= most else f"{line[: max(most - 1, 1)]}…"
+@dataclass(frozen=True, eq=False)
+class SplitPictures:
+    """What :func:`draw_split` draws; see :class:`ComponentSplit` for shapes and meaning."""
+
+    title: str
+    names: Sequence[str]
+    maps: Tensor
+    pixels: np.ndarray | None
+    regions: Tensor
+    components: Sequence[int]
+    labels: Sequence[str]
+    colours: np.ndarray
+    evidence_for: Tensor
+    evidence_against: Tensor
+    areas: Tensor
+
+
+def draw_split(split: SplitPictures) -> Figure:
+    """Draw a row an image: photo, map, the evidence on each component's regions, and bars.
+
+    A tile of a component shows the evidence for the unit where it leads, in the colours of its two
+    sides, on the pale photo; bars to the right are shares of the evidence for the unit, to the
+    left of that against it, and a tick says how much of the image the region covers.
+    """
+    number = len(split.maps)
+    headings, pictures = zip(*_columns(split), strict=True)
+    size = tile_size(split.maps.shape[1:], number, len(pictures), smallest=1.5, largest=1.5)
+    signed = has_sign(split.maps)
+    tiles = [
+        tile
+        for row in range(number)
+        for tile in (
+            *(Tile(one[row]) for one in pictures),
+            Tile(draw=lambda axis: axis.set_axis_off()),  # room for the names of the regions
+            Tile(draw=partial(_draw_bars, split=split, row=row)),
+        )
+    ]
+    return draw_table(
+        Table(
+            title=split.title,
+            tiles=tiles,
+            columns=len(pictures) + 2,
+            size=size,
+            headings=[*headings, "", "← against   |   for the unit →" if signed else "evidence →"],
+            labels=split.names,
+            widths=[*[size[0]] * len(pictures), _LETTERS, _BARS],
+            caption=_KEY,
+        )
+    )
+
+
+def _columns(split: SplitPictures) -> list[tuple[str, np.ndarray]]:
+    """Heading and pictures ``(N, H, W, 3)`` of each column."""
+    columns = [("map", heatmap_colours(split.maps))]
+    pale = np.full((*split.maps.shape, 3), 0.96)
+    if split.pixels is not None:
+        photos = split.pixels / 255
+        columns.insert(0, ("photo", photos))
+        grey = photos @ np.array([0.299, 0.587, 0.114])
+        pale = 1 - _PALE * (1 - grey[..., None].repeat(3, -1))
+    ends = limits(split.maps)[:, None, None]
+    strength = (split.maps / ends.clamp(min=1e-30)).clamp(0, 1).sqrt().numpy()
+    regions = split.regions.numpy()
+    for index, number in enumerate(split.components):
+        picture = pale
+        for side in (0, 1):
+            cover = (strength * (regions == 2 * index + side))[..., None]
+            picture = picture + cover * (split.colours[index, side] - picture)
+        columns.append((f"component {number}", picture))
+    return columns
+
+
+def _draw_bars(axis: Axes, split: SplitPictures, row: int) -> None:
+    labels, colours = split.labels, split.colours.reshape(-1, 3).tolist()
+    positive, negative, areas = (
+        one[row].flatten().tolist()
+        for one in (split.evidence_for, split.evidence_against, split.areas)
+    )
+    least = -1.24 if has_sign(split.maps) else 0.0
+    axis.set(xlim=(least, 1.24), ylim=(len(labels) - 0.5, -0.5), yticks=range(len(labels)))
+    axis.set_yticklabels(labels, size=PLAIN)
+    axis.tick_params(left=False, bottom=False, labelbottom=False)
+    axis.spines[:].set_visible(False)
+    axis.axvline(0, color="0.6", lw=0.6)
+    if not np.isfinite([*positive, *negative]).any():
+        axis.text(0.5, 0.5, "no evidence in the map", ha="center", va="center", size=PLAIN,
+                  transform=axis.transAxes)  # fmt: skip
+    for shares, sign in ((positive, 1), (negative, -1)):
+        if not np.isfinite(shares).any():
+            continue
+        for line, (share, area) in enumerate(zip(shares, areas, strict=True)):
+            axis.barh(line, sign * share, height=0.72, color=colours[line], ec="0.35", lw=0.4)
+            axis.text(sign * (max(share, area) + 0.03), line, f"{100 * share:.0f} %", va="center",
+                      size=SMALL, ha="left" if sign > 0 else "right")  # fmt: skip
+            axis.plot([sign * area] * 2, [line - 0.36, line + 0.36], color="black", lw=1.2)

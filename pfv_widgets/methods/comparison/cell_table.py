@@ -11,7 +11,7 @@ import numpy as np
 
 from pfv_widgets.engine.export.figure_table import Bar, Tile
 from pfv_widgets.errors import named
-from pfv_widgets.methods.attribution.figures import COLOUR_MAPS
+from pfv_widgets.methods.attribution.colours import COLOUR_MAPS
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, colour_ranges, coloured
 from pfv_widgets.methods.comparison.explainers import Explainer

@@ -17,7 +17,7 @@ from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.attribution.figures import limits
+from pfv_widgets.methods.attribution.colours import limits
 from pfv_widgets.methods.attribution.runner import check_differentiable, in_chunks
 from pfv_widgets.methods.comparison.explainers import Explainer, PrincipalFeatures
 from pfv_widgets.methods.comparison.networks import (

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.attribution.figures import has_sign, painted
+from pfv_widgets.methods.attribution.colours import has_sign, heatmap_colours
 from pfv_widgets.methods.comparison.cells import Cell
 from pfv_widgets.parameters import suggestion
 
@@ -84,7 +84,7 @@ def coloured(cell: Cell, colours: ColourRange | None) -> np.ndarray | None:
     values, limit = cell.map, colours.limit
     if limit is None:
         values, limit = ranked(values), 1.0
-    picture: np.ndarray = painted(values[None], torch.tensor([limit]), colours.signed)[0]
+    picture: np.ndarray = heatmap_colours(values[None], torch.tensor([limit]), colours.signed)[0]
     return picture
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
-from pfv_widgets.methods.attribution.figures import limits, painted
+from pfv_widgets.methods.attribution.colours import heatmap_colours, limits
 from pfv_widgets.methods.gradient.backprop import Saliency
 from tests.networks import blobs, tiny
 
@@ -64,7 +64,7 @@ def test_attribution_is_saved(method: str, suffix: str, tmp_path: Path) -> None:
 def test_figure_shows_each_photo_beside_its_map(tmp_path: Path) -> None:
     found = pw.attribute(tiny(), blobs(3, 24, 40), "saliency")
     tiles = [axis.images[0].get_array() for axis in found.figure().axes[:3]]
-    for tile, photo, colours in zip(tiles, found.pixels, painted(found.maps), strict=True):
+    for tile, photo, colours in zip(tiles, found.pixels, heatmap_colours(found.maps), strict=True):
         assert np.allclose(tile[:, :40], photo / 255)
         assert np.allclose(tile[:, 40:], colours)
     assert len(found.figure(columns=1).axes) == 4
@@ -73,6 +73,21 @@ def test_figure_shows_each_photo_beside_its_map(tmp_path: Path) -> None:
             found.figure(columns=columns)  # type: ignore[arg-type]
     with pytest.raises(PFVValueError, match=r"\.npz"):
         found.save(tmp_path / "maps.txt")
+
+
+def test_what_a_map_depends_on_is_printed_and_stands_below_the_figure() -> None:
+    images = blobs(2)
+    for method, options, words in (
+        ("occlusion", {"size": 8, "stride": 4}, "boxes of 8 × 8 every 4 × 4 pixels"),
+        ("occlusion", {"size": 8, "stride": 4}, "the sum of the score's drops under up to 4 boxes"),
+        ("relevance", {"rule": "epsilon", "epsilon": 0.25}, "ε 0.25"),
+        ("integrated_gradients", {"steps": 9}, "steps 9"),
+    ):
+        found = pw.attribute(tiny(), images, method, **options)
+        assert words in repr(found)
+        assert words in " ".join(found.details)
+        foot = " ".join(one.get_text() for one in found.figure().texts).replace("\n", " ")
+        assert words in foot
 
 
 def test_images_that_are_not_there_are_named() -> None:
@@ -117,10 +132,10 @@ def test_colours_follow_the_values() -> None:
     maps[1] = torch.arange(400.0).reshape(20, 20)
     assert limits(maps)[0] == 2.0
     assert float(limits(maps)[1]) == pytest.approx(0.995 * 399, rel=1e-3)
-    positive = painted(maps)
+    positive = heatmap_colours(maps)
     assert np.allclose(positive[0, 0, 0], positive[1, 0, 0])  # nothing is the same everywhere
     brightness = positive[1].sum(-1).ravel()
     assert (np.diff(brightness[::40]) > 0).all()
-    both = painted(torch.stack([maps[1] - 200, 200 - maps[1]]))
+    both = heatmap_colours(torch.stack([maps[1] - 200, 200 - maps[1]]))
     assert both[0, 0, 0, 2] > both[0, 0, 0, 0]  # against: blue
     assert both[1, 0, 0, 0] > both[1, 0, 0, 2]  # for: red

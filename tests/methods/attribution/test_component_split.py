@@ -14,8 +14,8 @@ from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods.attribution.attribute import Attribution, attribute
-from pfv_widgets.methods.attribution.component_split import leading, shares, split_by_component
+from pfv_widgets.methods.attribution.attribute import attribute
+from pfv_widgets.methods.attribution.result import Attribution, leading, shares, split_by_component
 from tests.networks import blobs, tiny
 
 
@@ -152,6 +152,8 @@ def test_frames_of_other_photos_are_refused_although_their_names_are_the_same() 
 
 def test_frames_of_other_images_are_named_errors() -> None:
     found = attribute(tiny(), blobs(3), "saliency")
+    with pytest.raises(PFVTypeError, match="attribution=None: expected what attribute"):
+        split_by_component(None, PFV(tiny(), blobs(3)).render())  # type: ignore[arg-type]
     with pytest.raises(PFVTypeError, match="frame=3: expected a Frame"):
         found.by_component(3)  # type: ignore[arg-type]
     with pytest.raises(PFVValueError, match=r"frame holds 4 images \(.*and the attribution 3"):
@@ -170,8 +172,8 @@ def test_the_figure_has_tiles_and_bars_of_each_image(method: str, tmp_path: Path
     frame = dataclasses.replace(PFV(model, images).render(components=2), names=found.names)
     split = found.by_component(frame)
     figure = split.figure()
-    assert len(figure.axes) == 2 * (2 + 2 + 1)
-    bars = figure.axes[4]
+    assert len(figure.axes) == 2 * (2 + 2 + 2)
+    bars = figure.axes[5]
     assert [label.get_text() for label in bars.get_yticklabels()] == ["1 +", "1 −", "2 +", "2 −"]
     widths = [patch.get_width() for patch in bars.patches[:4]]
     assert widths == pytest.approx(split.evidence_for[0].flatten().tolist())

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
-from pfv_widgets.methods.attribution.attribute import Attribution, attribute
+from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.core.method import CancelledError, Method
 from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of
 from tests.networks import blobs, tiny

@@ -15,7 +15,7 @@ from torch import nn
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVValueError
-from pfv_widgets.methods.attribution.figures import limits, painted
+from pfv_widgets.methods.attribution.colours import heatmap_colours, limits
 from pfv_widgets.methods.comparison.explainers import explainers, labels
 from pfv_widgets.methods.comparison.figures import PAPER_METHODS
 from pfv_widgets.methods.gradient.path_and_noise import IntegratedGradients, SmoothGrad
@@ -65,7 +65,7 @@ def test_methods_stand_beside_the_photo_in_their_own_colours() -> None:
         assert np.array_equal(row[0], images.pixels[image])
         for tile, method in zip(row[1:4], methods, strict=False):
             right = pw.attribute(model, images, method)
-            wanted = painted(right.maps, limits(right.maps))[image]
+            wanted = heatmap_colours(right.maps, limits(right.maps))[image]
             assert np.allclose(tile, wanted, atol=0.02)
         assert np.allclose(row[4], heat[image].cpu(), atol=1e-4)
     found = words(figure)
@@ -88,7 +88,7 @@ def test_networks_stand_beside_each_other_with_the_score_of_each() -> None:
     for image in range(2):
         for network in range(2):
             ends = torch.tensor([end, end])
-            wanted = painted(maps[network].maps, ends, signed=False)[image]
+            wanted = heatmap_colours(maps[network].maps, ends, signed=False)[image]
             assert np.allclose(tiles[3 * image + 1 + network], wanted, atol=0.02)
             score = float(maps[network].scores[image])
             unit = int(maps[network].units[image])
@@ -139,7 +139,7 @@ def test_settings_of_one_method_stand_side_by_side_and_are_told_apart() -> None:
     for image in range(2):
         for column, method in enumerate(methods):
             right = pw.attribute(model, images, method, unit=[3, 1])
-            wanted = painted(right.maps, limits(right.maps))[image]
+            wanted = heatmap_colours(right.maps, limits(right.maps))[image]
             assert np.allclose(tiles[6 * image + 1 + column], wanted, atol=0.02), method
     assert labels(explainers(methods)) == [
         "Relevance propagation, rule epsilon-plus by depth, γ 0.25",

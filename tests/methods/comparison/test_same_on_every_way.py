@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 import pfv_widgets as pw
-from pfv_widgets.methods.attribution.figures import limits, painted
+from pfv_widgets.methods.attribution.colours import heatmap_colours, limits
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.cells import Comparison, Task
 from pfv_widgets.methods.core.method import Method
@@ -79,7 +79,7 @@ def test_every_option_gives_one_map_on_every_way(name: str, method: Method) -> N
         assert cell.unit == units[image]
         scale = float(right.maps[image].abs().max())
         torch.testing.assert_close(cell.map, right.maps[image], rtol=1e-3, atol=1e-4 * scale)
-    wanted = painted(right.maps, limits(right.maps))
+    wanted = heatmap_colours(right.maps, limits(right.maps))
     for figure in (
         pw.figure_methods(model, images, [method], unit=units),
         pw.figure_networks({"one": model, "again": model}, images, method, unit=units),

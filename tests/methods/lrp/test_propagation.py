@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from torchvision import models
 
 from pfv_widgets.errors import PFVError, PFVWarning
-from pfv_widgets.methods.attribution.attribute import Attribution, attribute
+from pfv_widgets.methods.attribution.attribute import attribute
+from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.lrp.relevance import Relevance
 from tests.networks import Function, blobs, tiny
 

@@ -15,7 +15,8 @@ from torchvision import models
 
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.errors import PFVWarning
-from pfv_widgets.methods.attribution.attribute import Attribution, attribute
+from pfv_widgets.methods.attribution.attribute import attribute
+from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.lrp.relevance import RULES
 from tests.networks import blobs
 

@@ -1,24 +1,162 @@
-"""How much of the evidence for a unit falls on the regions of each PFV colour."""
+"""What an attribution is, and its split by the components of PFV; :func:`attribute` makes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_maps import legend
+from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.target import Target
+from pfv_widgets.validation import whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pfv_widgets.methods.attribution.attribute import Attribution
-
 SIDES = ("+", "−")
+_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution:
+    """Where in each image the evidence for its score lies.
+
+    Attributes
+    ----------
+    maps
+        float32 ``(N, H, W)``, the colour channels brought together: never negative, or with a
+        sign, as the method says.
+    signed
+        float32 ``(N, 3, H, W)`` or ``(N, H, W)``: the method's own values.
+    scores
+        ``(N,)``: what was explained.
+    units
+        int64 ``(N,)``: the unit that was taken for each image.
+    method
+        Its name in ``pfv_widgets.methods.METHODS``.
+    options
+        Value of each of the method's options.
+    target
+        Layer, unit and output as they were asked for.
+    names
+        One for each image.
+    pixels
+        The photos as shown, uint8 ``(N, H, W, 3)``, or None without photos.
+    warnings
+        What should be known beside the picture, in words.
+    details
+        The options that the maps depend on, in words, such as sizes of boxes in pixels.
+    """
+
+    maps: Tensor
+    signed: Tensor
+    scores: Tensor
+    units: Tensor
+    method: str
+    options: Mapping[str, Any]
+    target: Target = field(default_factory=Target)
+    names: tuple[str, ...] = ()
+    pixels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        height, width = self.maps.shape[1:]
+        where = self.target.layer or "the output"
+        details = "".join(f", {one}" for one in self.details)
+        return (
+            f"<Attribution: {len(self)} image{'s' * (len(self) != 1)} of {width} × {height} "
+            f"pixels, {self.method} of {where}{details}>"
+        )
+
+    @property
+    def title(self) -> str:
+        """Method and layer in words."""
+        return f"{self.method} of {self.target.layer or 'output'}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Name, unit and score of each image, in words."""
+        names = self.names or tuple(f"image {row + 1}" for row in range(len(self)))
+        each = zip(names, self.units.tolist(), self.scores.tolist(), strict=True)
+        return tuple(f"{name} · unit {unit}, score {score:.3g}" for name, unit, score in each)
+
+    def figure(self, columns: int | None = None) -> Figure:
+        """Draw each photo beside its map, with a bar of the colours.
+
+        Parameters
+        ----------
+        columns
+            Pairs in a row, from 1; None: as square as it gets.
+        """
+        from pfv_widgets.methods.attribution.figures import draw_attribution
+
+        details = ", ".join(self.details)
+        return draw_attribution(self.title, self.maps, self.pixels, self.labels, details, columns)
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure or all arrays, as the suffix of ``path`` says.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For another suffix, a folder that is not there, or a place that cannot be written.
+        """
+        place = checked_place(path, _SUFFIXES, "for a figure or the arrays")
+        write_figure_or_arrays(place, self.figure, self._arrays)
+
+    def of(self, images: Iterable[int]) -> Attribution:
+        """Return the attribution of the images at these places alone, in that order.
+
+        Raises
+        ------
+        PFVTypeError, PFVValueError
+            Where there is none, or one lies outside of the batch.
+        """
+        rows = self._checked(images)
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in ("maps", "signed", "scores", "units")},
+            target=self.target.of(rows),
+            names=tuple(self.names[row] for row in rows) if self.names else (),
+            pixels=None if self.pixels is None else self.pixels[rows],
+        )
+
+    def by_component(self, frame: Frame) -> ComponentSplit:
+        """Say how much of the evidence falls on the regions of each PFV colour.
+
+        Parameters
+        ----------
+        frame
+            PFV of the same images, or of some of them; see :func:`split_by_component`.
+
+        Raises
+        ------
+        PFVTypeError, PFVValueError
+            If it is no frame, or one of other images.
+        """
+        return split_by_component(self, frame)
+
+    def _checked(self, images: Iterable[int]) -> list[int]:
+        legal = f"positions in the batch, whole numbers from 0 to {len(self) - 1}"
+        return list(whole_numbers("images", images, -len(self), len(self) - 1, legal))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        tensors = {name: getattr(self, name) for name in ("maps", "signed", "scores", "units")}
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        return arrays | {"names": np.array(self.names)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,9 +234,23 @@ class ComponentSplit:
 
     def figure(self) -> Figure:
         """Draw photo, map, the evidence on each component's regions in its colours, and bars."""
-        from pfv_widgets.methods.attribution.component_figure import draw_split
+        from pfv_widgets.methods.attribution.figures import SplitPictures, draw_split
 
-        return draw_split(self)
+        return draw_split(
+            SplitPictures(
+                title=f"{self.attribution.title}, by components of {self.layer}",
+                names=self.attribution.labels,
+                maps=self.attribution.maps,
+                pixels=self.attribution.pixels,
+                regions=self.regions,
+                components=self.components,
+                labels=self.labels,
+                colours=self.colours,
+                evidence_for=self.evidence_for,
+                evidence_against=self.evidence_against,
+                areas=self.areas,
+            )
+        )
 
 
 def split_by_component(attribution: Attribution, frame: Frame) -> ComponentSplit:
@@ -115,8 +267,13 @@ def split_by_component(attribution: Attribution, frame: Frame) -> ComponentSplit
     Raises
     ------
     PFVTypeError, PFVValueError
-        If it is no frame, or one of other photos, of another order or of another size.
+        If one of them is no attribution or no frame, or the frame holds other photos, in another
+        order or of another size.
     """
+    if not isinstance(attribution, Attribution):
+        raise PFVTypeError(
+            f"attribution={attribution!r:.80}: expected what attribute(model, images) returns."
+        )
     if not isinstance(frame, Frame):
         raise PFVTypeError(
             f"frame={frame!r:.80}: expected a Frame, as PFV(model, images).render() gives it."
@@ -185,8 +342,8 @@ def _rows(attribution: Attribution, frame: Frame) -> list[int]:
             f"the first that differs is image {other} of the frame. {fix}"
         )
     raise PFVValueError(
-        f"frame holds {_told(frame.names, len(frame))}, and the attribution "
-        f"{_told(attribution.names, len(attribution))}. {fix}"
+        f"frame holds {_images_in_words(frame.names, len(frame))}, and the attribution "
+        f"{_images_in_words(attribution.names, len(attribution))}. {fix}"
     )
 
 
@@ -213,6 +370,6 @@ def _other_photo(attribution: Attribution, rows: list[int], frame: Frame) -> int
     )
 
 
-def _told(names: tuple[str, ...], count: int) -> str:
+def _images_in_words(names: tuple[str, ...], count: int) -> str:
     some = f" ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})" if names else ""
     return f"{count} image{'s' * (count != 1)}{some}"
