@@ -81,6 +81,7 @@ def test_demo_notebook_runs_in_lab_and_is_saved_with_a_picture(
     page = lab(cells)
     painted(page)
     assert page.run("print(explorer.wait(100))") == "True"
+    expect(page.page.locator(".jp-OutputArea-output img")).to_have_count(1)  # hidden meanwhile
     page.save()
     newest = max(jupyter.notebooks.glob("test-*.ipynb"), key=lambda path: path.stat().st_mtime)
     book = nbformat.read(newest, as_version=4)

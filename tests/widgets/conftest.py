@@ -42,6 +42,7 @@ def opened(recorded: RecordedPage) -> Iterator[Open]:
         start = pw.Settings(**settings)
         explorer = pw.explore(model or pw.demo_model(), images, device="cpu", settings=start)
         explorers.append(explorer)
+        assert explorer.wait(60)
         return explorer
 
     yield open_

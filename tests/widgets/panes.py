@@ -15,6 +15,7 @@ import ipywidgets as w
 
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import Progress
 from pfv_widgets.widgets.browser.gallery_script import FOLLOWED
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
@@ -33,6 +34,7 @@ class Pane:
             FOLLOWED,
             lambda name, value: self.edit(lambda old: replace(old, **{name: value})),
         )
+        self.messages: list[tuple[str, str]] = []
         self.gallery = GalleryView(pfv, self, self.settings, self.controls.by_name)
         self.gallery.start()
         self.wait = self.gallery.wait
@@ -43,13 +45,24 @@ class Pane:
         with self.lock:
             self.settings = change(self.settings)
             self.gallery.show_settings(self.settings)
+            self.show_state()
 
     def set(self, **changes: Any) -> None:
         self.edit(lambda old: replace(old, **changes))
 
     def show_state(self) -> None:
         self.controls.show(self.settings)
-        self.gallery.show(undo=False, redo=False)
+        self.gallery.show()
+
+    def show_message(self, message: str, kind: str = "ok") -> None:
+        self.messages.append((message, kind))
+
+    def report_progress(self, progress: Progress) -> None:
+        self.messages.append((str(progress), "busy"))
+
+    def reject(self, settings: Settings, error: Exception, shown: Settings | None) -> None:
+        del settings, shown
+        self.errors.append(error)
 
     def gesture(self, begins: bool) -> None:
         del begins  # nothing is undone here

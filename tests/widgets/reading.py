@@ -21,12 +21,12 @@ def words(markup: str) -> str:
 def status(explorer: PFVExplorer) -> str:
     """The words of the status line, once nothing is being painted."""
     assert explorer.wait(60)
-    return words(explorer.gallery.status.value).removeprefix("● ")
+    return explorer.status.message
 
 
 def is_error(explorer: PFVExplorer) -> bool:
     assert explorer.wait(60)
-    return 'role="alert"' in explorer.gallery.status.value
+    return explorer.status.kind == "error"
 
 
 def hint(explorer: PFVExplorer) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -66,18 +66,16 @@ class Guests:
         """Put every module into eval mode; return them, for :meth:`leave`."""
         if not self._came:
             self._eager.enter_context(_eager())
-        modules = list(model.modules())
-        arrived: list[nn.Module] = []
+        modules: list[nn.Module] = []
         try:
-            for module in modules:  # all flags are read before one changes: some are another's
+            for module in model.modules():
                 if id(module) not in self._came:
                     self._came[id(module)] = _Came(module)
                 self._came[id(module)].guests += 1
-                arrived.append(module)
-            for module in modules:
-                _set_mode(module, training=False)
+                modules.append(module)
+                module.training = False
         except BaseException:  # no memory for a copy of a buffer, say
-            self.leave(arrived)
+            self.leave(modules)
             raise
         return modules
 
@@ -105,17 +103,12 @@ class _Came:
         ]
 
     def restore(self) -> None:
-        _set_mode(self.module, self.training)
+        self.module.training = self.training
         for name, buffer, kept in self._buffers:
             self.module._buffers[name] = buffer
             with torch.inference_mode(buffer.is_inference()):
                 if not _identical(buffer, kept):
                     buffer.copy_(kept)
-
-
-def _set_mode(module: nn.Module, training: bool) -> None:
-    with suppress(RuntimeError):  # a frozen scripted part has no mode
-        module.training = training
 
 
 def _identical(first: Tensor, second: Tensor) -> bool:

@@ -280,13 +280,14 @@ class PFV:
         number = whole_number("number", number, 1)
         return nearest_places(self.similarity([(image, x, y)], layer)[0], image, number)
 
-    def anchor(self, name: str | None = None) -> None:
+    def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Let the colours of a layer refer to the basis of all images, before one is shown.
 
         Otherwise they refer to the first basis that is shown. Nothing happens for a layer that
-        has a reference, or whose basis of all images does not exist.
+        has a reference, or whose basis of all images does not exist. ``on_progress`` is that of
+        :meth:`render`.
         """
-        with self._working(None), torch.no_grad(), suppress(PFVValueError):
+        with self._working(on_progress), torch.no_grad(), suppress(PFVValueError):
             layer, key = self.layer(name), self.store.key_of(name)
             if key not in self.colours.anchors:
                 positions = len(self.images) * layer.shape[1] * layer.shape[2]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
+from pfv_widgets.engine.network.capture import hooked, modules_by_name
 from pfv_widgets.engine.network.layers import Layer, LayerListing, list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -255,8 +255,8 @@ def _layer_output(network: nn.Module, layer: Layer) -> Iterator[dict[str, Tensor
         return output.clone()
 
     handles = [
-        network.register_forward_pre_hook(for_this_thread(begin), prepend=True),
-        modules_by_name(network)[base].register_forward_hook(for_this_thread(store)),
+        network.register_forward_pre_hook(begin, prepend=True),
+        modules_by_name(network)[base].register_forward_hook(store),
     ]
     try:
         yield outputs
@@ -291,7 +291,7 @@ def _gradients_at(
         if threading.get_ident() == thread:
             runs.clear()
 
-    handle = network.register_forward_pre_hook(for_this_thread(begin), prepend=True)
+    handle = network.register_forward_pre_hook(begin, prepend=True)
     try:
         with hooked({base: modules[base] for base in bases}, see):
             yield

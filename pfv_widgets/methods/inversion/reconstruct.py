@@ -18,7 +18,6 @@ from pfv_widgets.engine.network.model_guard import (
     choose_device,
     floating_dtype,
     guest,
-    isolated,
     place,
     unwrap,
 )
@@ -140,7 +139,6 @@ def reconstruct(
     _check_parameters(network)
     device = choose_device(network, device)
     network = bind_inputs(place(network, device), wanted.number, inputs, argument)
-    network = isolated(network)
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
         function_or_none(name, call)
     callbacks = Callbacks(

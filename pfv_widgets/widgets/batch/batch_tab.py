@@ -56,6 +56,8 @@ class BatchTab:
         Called with True before and with False after what is one step to undo.
     """
 
+    visible = False  # it costs little to follow the settings unseen
+
     def __init__(
         self,
         images: ImageBatch,
@@ -73,7 +75,7 @@ class BatchTab:
         self._shown = Shown()
         self._seeds = itertools.count()
         self._presets = presets(len(images), images.labels)
-        self._summary, self._hint, self.result = w.HTML(), w.HTML(), w.HTML()
+        self.summary, self._hint, self.result = w.HTML(), w.HTML(), w.HTML()
         self.buttons = {name: self._button(name) for name in _ALL_AT_ONCE}
         self.preset = self._preset_list()
         self.thumbnails = Thumbnails(images.pixels, self._painted, gesture, self._point_at)
@@ -96,7 +98,7 @@ class BatchTab:
                 share = min(class_weight(weights, self._images.labels, label), _HEAVIEST)
                 self._shown.show(slider, share)
             inside = sum(weight > 0 for weight in weights)
-            self._summary.value = text.hint(f"{inside} of {len(weights)} images make the basis.")
+            self.summary.value = text.hint(f"{inside} of {len(weights)} images make the basis.")
             self.thumbnails.show(weights)
             if self._basis_of(before) != self._basis_of(settings):
                 self._show_result()
@@ -256,7 +258,7 @@ class BatchTab:
         self.result.layout.min_height = "92px"
         return w.VBox(
             [
-                self._summary,
+                self.summary,
                 w.HBox(list(self.buttons.values())),
                 self.preset,
                 self.thumbnails.widget,

@@ -25,25 +25,25 @@ class Acknowledgement:
     """
 
     def __init__(self) -> None:
-        self._out, self._back = w.IntText(), _Quiet()
-        self._link = w.jslink((self._out, "value"), (self._back, "value"))
+        self.out, self.back = w.IntText(), _Quiet()
+        self._link = w.jslink((self.out, "value"), (self.back, "value"))
         self._arrived = threading.Event()
         self._number = 0
         self.answered = False
-        self._back.observe(self._came, "value")
+        self.back.observe(self._came, "value")
 
     def wait(self, seconds: float) -> bool:
         """Send the next number and wait for it; False where nobody answers in time."""
         self._number += 1
         self._arrived.clear()
-        self._out.value = self._number
+        self.out.value = self._number
         self.answered = False
         self._arrived.wait(seconds)
         return self.answered
 
     def close(self) -> None:
         """Remove the hidden widgets from every page."""
-        for widget in (self._link, self._out, self._back):
+        for widget in (self._link, self.out, self.back):
             close_all(widget)
 
     def _came(self, change: dict[str, int]) -> None:

@@ -1,4 +1,5 @@
-// What only the browser can do for an explorer: page_script.py says what and why.
+// What only the browser can do for an explorer: page_script.py says what and why, and
+// puts connection_script.js before it.
 
 const call = (element, name) => {
   if (element && name && element.getAttribute("aria-label") !== name)
@@ -44,6 +45,16 @@ const namePictures = (root, pictures) => {
     }
 };
 
+// ipywidgets repeats a label that holds its help as HTML, and writes null where there is none.
+const cleanTitles = (root) => {
+  for (const one of root.querySelectorAll("[title]")) {
+    const { title } = one;
+    if (title === "null") one.removeAttribute("title");
+    else if (title.startsWith("<span title="))
+      one.title = new DOMParser().parseFromString(title, "text/html").querySelector("span").title;
+  }
+};
+
 // The text field nearest to a button: the one in the smallest box that holds both.
 const fieldOf = (button) => {
   for (let box = button.parentElement; box; box = box.parentElement) {
@@ -75,6 +86,7 @@ const serve = (root, model, signal) => {
     nameSliders(root);
     nameButtons(root);
     namePictures(root, model.get("pictures"));
+    cleanTitles(root);
   };
   let planned = 0, since = 0;
   const later = () => {  // a picture in work goes first, but not for ever
@@ -99,6 +111,7 @@ const serve = (root, model, signal) => {
     clearTimeout(planned);
   });
   nameAll();
+  watchConnection(root, model, signal);
 
   const clicked = async (event) => {
     const button = event.target.closest?.("button.pfv-copy");

@@ -41,24 +41,42 @@ class PageScript(anywidget.AnyWidget):
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
     - The Tab key leaves a canvas at once, also while the kernel works.
+    - A banner says that the connection to the kernel is lost; when it is back, what a person has
+      set meanwhile is sent, and the kernel sends everything anew.
 
     Parameters
     ----------
     tell
         Called with a message and its kind when something was copied.
+    explorer
+        The widget whose controls it serves.
+    on_return
+        Called when the connection is back.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
-    _esm = Path(__file__).with_name("page_script.js").read_text("utf-8")
+    _esm = "\n".join(
+        Path(__file__).with_name(name).read_text("utf-8")
+        for name in ("connection_script.js", "page_script.js")
+    )
+    explorer = traitlets.Unicode().tag(sync=True)
     pictures = traitlets.Dict(PICTURES).tag(sync=True)
 
-    def __init__(self, tell: Callable[[str, str], None]) -> None:
-        super().__init__(layout=w.Layout(display="none"))
-        self._tell = tell
+    def __init__(
+        self,
+        tell: Callable[[str, str], None],
+        explorer: w.Widget | None = None,
+        on_return: Callable[[], None] = lambda: None,
+    ) -> None:
+        model_id = "" if explorer is None else explorer.model_id
+        super().__init__(layout=w.Layout(display="none"), explorer=model_id)
+        self._tell, self._on_return = tell, on_return
         self.on_msg(self._came)
 
     def _came(self, _: object, content: dict[str, Any], __: object) -> None:
-        if not content.get("characters"):
+        if "back" in content:
+            self._on_return()
+        elif not content.get("characters"):
             self._tell("There is nothing to copy yet.", "warning")
         elif content.get("copied"):
             self._tell(f"Copied {content['characters']} characters.", "ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -14,6 +15,7 @@ import ipywidgets as w
 from IPython.display import display
 from traitlets import validate
 
+from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import PFVError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.explorer.observers import observer_of
@@ -21,11 +23,12 @@ from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
 from pfv_widgets.widgets.explorer.still_picture import StillPicture, runs_unattended
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import close_all
+from pfv_widgets.widgets.toolkit.controls import all_in, close_all
 from pfv_widgets.widgets.toolkit.history import History
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 S = TypeVar("S")
+_SELDOM = 0.1  # seconds between two reports of progress
 FAREWELL = 10.0  # seconds that closing waits for the work that runs
 
 
@@ -51,20 +54,19 @@ class Shell(w.VBox, Generic[S]):
         self.jobs = Jobs()
         self._is_open = self._is_closed = False
         self._history_allowed = True
-        self._history = History(settings)
-        self._step: Callable[[S], None] = self._history.record  # what a change is to the history
+        self.history = History(settings)
+        self._step: Callable[[S], None] = self._record  # what a change is to the history
         self.status_line = StatusLine(
             self.safely(self.stop), self.safely(self.undo), self.safely(self.redo)
         )
+        self._stopping = threading.Event()
+        self._progress_shown = 0.0
+        self._closing: list[Callable[[], object]] = []  # what ends and closes the parts, last first
         self._still = StillPicture(self._still_picture)
         super().__init__(layout=w.Layout(width="100%"), settings=settings)
         self.add_class("pfv-explorer")
 
     # What an explorer has of its own
-
-    def stop(self) -> None:
-        """Stop what is being computed; what is shown stays."""
-        raise NotImplementedError
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is shown; False where ``timeout`` seconds passed."""
@@ -86,6 +88,10 @@ class Shell(w.VBox, Generic[S]):
         """Begin to compute what these settings ask for, in the background."""
         raise NotImplementedError
 
+    def _stopped(self) -> None:
+        """Follow a stop, beyond what :meth:`report_progress` does."""
+        raise NotImplementedError
+
     def _show_controls(self) -> None:
         """Set all controls to what is asked for, without calling back."""
         raise NotImplementedError
@@ -94,15 +100,20 @@ class Shell(w.VBox, Generic[S]):
         """Draw what is shown as a PNG file; None where there is nothing yet."""
         raise NotImplementedError
 
+    def _repaint(self) -> None:
+        """Send all pictures anew that a page may not have."""
+        raise NotImplementedError
+
     def _bookmarks(self) -> Bookmarks:
         """Return the named settings."""
         raise NotImplementedError
 
-    def _close_parts(self) -> None:
-        """End the work and close what is not a child of this widget."""
-        raise NotImplementedError
-
     # What all explorers have
+
+    def stop(self) -> None:
+        """Stop what is being computed; what is shown stays."""
+        self._stopping.set()
+        self._stopped()
 
     @property
     def status(self) -> Status:
@@ -117,28 +128,29 @@ class Shell(w.VBox, Generic[S]):
     @property
     def can_undo(self) -> bool:
         """Whether there is a change of the settings to take back."""
-        return self._history.can_undo
+        return self.history.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a change to make again."""
-        return self._history.can_redo
+        return self.history.can_redo
 
     def undo(self) -> None:
         """Take the last change of the settings back."""
-        self._travel(self._history.undo)
+        self._travel(self.history.undo)
 
     def redo(self) -> None:
         """Make the change again that was taken back."""
-        self._travel(self._history.redo)
+        self._travel(self.history.redo)
 
     def gesture(self, begins: bool) -> None:
         """Make one step to undo of all changes until it ends."""
         with self.lock:
-            (self._history.begin if begins else self._history.end)()
+            (self.history.begin if begins else self.history.end)()
 
     def edit(self, change: Callable[[S], S]) -> bool:
         """Apply a person's change; False, with a message, where it is refused."""
+        self._require_open()
         with self.lock:  # sliders and clicks may come in different threads
             before = self.settings
             try:
@@ -161,8 +173,24 @@ class Shell(w.VBox, Generic[S]):
         """Say why ``settings`` cannot be shown, and go back to those that are ``shown``."""
         with self.lock:
             if shown is not None and self.settings == settings != shown:
-                self._set(shown, self._history.amend)
-            self.fail(error)
+                self._set(shown, self.history.amend)
+            if isinstance(error, Cancelled):
+                left = "the picture of before stays" if shown is not None else "change a setting"
+                self.status_line.fail(f"Stopped: {left}.", "warning")
+            else:
+                stays = " – the last picture stays." if shown is not None else ""
+                self.status_line.fail(named(error) + stays * (not isinstance(error, PFVError)))
+
+    def report_progress(self, progress: Progress) -> None:
+        """Say how far work is; raise ``Cancelled`` where it is to stop."""
+        if self._stopping.is_set():
+            self._stopping.clear()
+            raise Cancelled
+        now = time.monotonic()
+        if now - self._progress_shown > _SELDOM:
+            self._progress_shown = now
+            done = progress.done / max(progress.total, 1)
+            self.status_line.show(f"{progress}.", "busy", done, stoppable=True)
 
     def fail(self, error: Exception) -> None:
         """Say in the status line what went wrong."""
@@ -200,7 +228,8 @@ class Shell(w.VBox, Generic[S]):
             return
         self._is_closed = True
         self._still.close()
-        self._close_parts()
+        for end in reversed(self._closing):
+            end()
         self.jobs.close(FAREWELL)
         for child in (*self.children, self.status_line.widget):
             close_all(child)
@@ -220,19 +249,29 @@ class Shell(w.VBox, Generic[S]):
     def _open(self, body: w.Widget, styles: str = "") -> None:
         """Show the parts, and follow the settings from here on."""
         style = w.HTML(text.STYLE + styles, layout=w.Layout(margin="0"))
-        script = PageScript(self.show_message)
+        script = PageScript(self.show_message, self, self.safely(self._send_anew))
         self.children = [style, self.status_line.widget, body, script]
         self._is_open = True
         self.observe(lambda _: self._changed(), "settings")
         self.show_state()
 
+    def _send_anew(self) -> None:
+        """Send everything: the connection was lost, and with it some of what was on its way."""
+        for widget in all_in(self):
+            widget.send_state()
+        self._repaint()
+
     def _changed(self) -> None:
         """Follow the settings; an error is shown, and raised at nobody who has set them."""
         with self.lock:
-            self.safely(self._step)(self.settings)
             self.status_line.outdate()
+            self.safely(self._step)(self.settings)
+            self._stopping.clear()
             self.safely(self._compute)(self.settings)
             self.show_state()
+
+    def _record(self, settings: S) -> None:
+        self.history.record(settings)
 
     def _travel(self, step: Callable[[], S]) -> None:
         with self.lock:
@@ -246,12 +285,15 @@ class Shell(w.VBox, Generic[S]):
         finally:
             self._step = before
 
-    @validate("settings")
-    def _validated(self, proposal: Any) -> S:
-        """Leave everything as it was where settings cannot be shown."""
+    def _require_open(self) -> None:
         if self._is_closed:
             kind = type(self).__name__
             raise PFVValueError(f"This {kind} is closed: open another one to change settings.")
+
+    @validate("settings")
+    def _validated(self, proposal: Any) -> S:
+        """Leave everything as it was where settings cannot be shown."""
+        self._require_open()
         wanted: S = proposal["value"]
         if self._is_open:
             try:

@@ -70,10 +70,9 @@ class StatusLine:
         self._html.value = text.status(message, kind=kind, done=done)
         self.stop_button.layout.visibility = "visible" if stoppable else "hidden"
 
-    def fail(self, error: Exception | str) -> None:
+    def fail(self, error: Exception | str, kind: str = "error") -> None:
         """Say what went wrong; it stays until something else is asked for, or is read."""
-        message = error if isinstance(error, str) else named(error)
-        self.show(message, "error")
+        self.show(error if isinstance(error, str) else named(error), kind)
         self._error = self.status, time.monotonic() + _TO_READ
 
     def repeat_error(self) -> None:

@@ -30,6 +30,7 @@ class TabPanel:
         knobs: Mapping[str, Sequence[w.Widget]] | None = None,
     ) -> None:
         self._explorer = explorer
+        self._on_open: list[Callable[[], None]] = []
         self.tabs = {title: make(explorer) for title, make in makers.items()}
         boxes = [
             w.VBox([*(knobs or {}).get(title, ()), tab.widget]) for title, tab in self.tabs.items()
@@ -48,6 +49,10 @@ class TabPanel:
         index = self.widget.selected_index
         return "" if index is None else list(self.tabs)[index]
 
+    def on_open(self, callback: Callable[[], None]) -> None:
+        """Call back when another tab is open, and knows that it is visible."""
+        self._on_open.append(self._explorer.safely(callback))
+
     def open(self, title: str) -> None:
         """Open a tab."""
         self.widget.selected_index = list(self.tabs).index(title)
@@ -65,3 +70,5 @@ class TabPanel:
     def _opened(self) -> None:
         for title, tab in self.tabs.items():
             self._explorer.safely(setattr)(tab, "visible", title == self.title)
+        for callback in self._on_open:
+            callback()

@@ -1,4 +1,4 @@
-"""One gallery: status line, toolbar, tiles and pins."""
+"""One gallery: toolbar, tiles and pins."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.gallery_script import GalleryScript
 from pfv_widgets.widgets.gallery.composition import weights_of
 from pfv_widgets.widgets.gallery.interaction import Interaction
-from pfv_widgets.widgets.gallery.owner import Owner
 from pfv_widgets.widgets.gallery.pins import PinRow
 from pfv_widgets.widgets.gallery.toolbar import Toolbar
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.gallery.viewport import OnFrame, Viewport
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 
 _HOW_TO = (
     "Point at a position to read its scores, click to pin it, drag to select positions, "
@@ -53,7 +53,7 @@ class GalleryView:
     def __init__(
         self,
         pfv: PFV,
-        owner: Owner,
+        owner: Explorer[Settings],
         settings: Settings,
         knobs: Mapping[str, w.Widget] | None = None,
         *,
@@ -61,10 +61,8 @@ class GalleryView:
         on_point: OnFrame = lambda *_: None,
     ) -> None:
         self.images, self._on_point = pfv.images, on_point
-        self.status, self.hint = w.HTML(), w.HTML(text.hint(_HOW_TO))
-        self.viewport = Viewport(
-            pfv, owner, settings, tell=self.tell, on_frame=on_frame, on_point=self._pointed
-        )
+        self.hint = w.HTML(text.hint(_HOW_TO))
+        self.viewport = Viewport(pfv, owner, settings, on_frame=on_frame, on_point=self._pointed)
         self.tiles, self.render_loop = self.viewport.tiles, self.viewport.render_loop
         self.go, self.wait, self.start = self.viewport.go, self.viewport.wait, self.viewport.start
         self.show_settings = self.viewport.show_settings
@@ -87,21 +85,13 @@ class GalleryView:
         """Height and width of the feature map on show."""
         return self.viewport.map_size
 
-    def show(self, *, undo: bool, redo: bool) -> None:
-        """Show which images are on the page, the pins, and whether there is a step to undo."""
+    def show(self) -> None:
+        """Show which images are on the page, and the pins."""
         state = self.view_state
         safe = state.settings.colour_map == "safe"
         shown = self.tiles.indices(state.page)
-        self.toolbar.show(shown, state.page.columns, safe=safe, undo=undo, redo=redo)
+        self.toolbar.show(shown, state.page.columns, safe=safe)
         self.pins.show(state.settings.pins)
-
-    def tell(self, message: str, kind: str, done: float | None = None) -> None:
-        """Show a message in the status line; an error takes the place of the hint.
-
-        ``done`` in [0, 1] draws a progress bar.
-        """
-        self.status.value = text.status(message, kind=kind, done=done)
-        self.hint.layout.display = "none" if kind == "error" else None
 
     def close(self, timeout: float = 10.0) -> None:
         """Remove it from the browser, once the picture in work is drawn; frees nothing else."""
@@ -129,7 +119,7 @@ class GalleryView:
 
     def _laid_out(self) -> w.VBox:
         # of one height, so that no message moves the pictures
-        head = w.VBox([self.status, self.hint], layout=w.Layout(height="62px", overflow="auto"))
+        head = w.VBox([self.hint], layout=w.Layout(height="42px", overflow="hidden auto"))
         canvas = self.tiles.widget
         box = w.VBox(
             [head, self.toolbar.widget, canvas, self.pins.widget, self.script],

@@ -14,9 +14,9 @@ from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.gallery import navigation
 from pfv_widgets.widgets.gallery.composition import as_setting, toggled, weights_of
 from pfv_widgets.widgets.gallery.gestures import GestureHandlers, Gestures
-from pfv_widgets.widgets.gallery.owner import Owner
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.gallery.viewport import Viewport
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.geometry import Spot
 
 _ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
@@ -33,7 +33,7 @@ class Interaction:
         The explorer that holds the settings.
     """
 
-    def __init__(self, viewport: Viewport, owner: Owner) -> None:
+    def __init__(self, viewport: Viewport, owner: Explorer[Settings]) -> None:
         self._viewport, self._owner = viewport, owner
         self._tiles, self._go = viewport.tiles, viewport.go
         self._columns = viewport.state.page.columns  # to go back to from a zoomed image
@@ -165,13 +165,7 @@ class Interaction:
 
     def press(self, name: str) -> None:
         """Do what a button of the toolbar says."""
-        acts: dict[str, Callable[[], None]] = {
-            "undo": self._owner.undo,
-            "redo": self._owner.redo,
-            "back": lambda: self.turn_page(-1),
-            "forward": lambda: self.turn_page(1),
-        }
-        acts[name]()
+        self.turn_page(-1 if name == "back" else 1)
 
     def turn_page(self, step: int) -> None:
         """Go ``step`` pages on."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,16 +16,20 @@ from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY, PIN_COLOURS
 from pfv_widgets.engine.colouring.similarity import Place
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVError, named
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import RUNNING, Cancelled, Progress
+from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.browser.acknowledgement import Acknowledgement
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 _REST = 0.15  # seconds without a newer wish after which the fine picture is painted
+_SOON = 0.15  # seconds of work from which its progress is worth a word
 _SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
 _LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a hand moves, at most
 _SAMPLES = 2.3  # pixels for each place of the map while a hand moves: 35 dB and more if smooth
@@ -34,8 +39,6 @@ _NEAREST = 6  # places elsewhere that are ringed
 _ALIKE = 0.5  # cosine from which a place elsewhere is worth a ring
 _FADED = 0.8  # how far places outside the selection fade to grey
 _LINE = "#ffffff"
-
-Tell = Callable[[str, str], None]
 
 
 class RenderLoop:
@@ -47,8 +50,8 @@ class RenderLoop:
         What renders.
     tiles
         What shows.
-    tell
-        Called with a message and its kind, for the status line.
+    explorer
+        Says what happens in its status line, and goes back where a state cannot be rendered.
     seen
         Called with the state and its frame when the page has drawn it, and no newer one waits.
     pointed
@@ -59,15 +62,17 @@ class RenderLoop:
         self,
         pfv: PFV,
         tiles: TileCanvas,
-        tell: Tell,
+        explorer: Explorer[Settings],
         seen: Callable[[ViewState, Frame], None],
         pointed: Callable[[ViewState, Frame], None],
     ) -> None:
-        self._pfv, self._tiles, self._tell = pfv, tiles, tell
+        self._pfv, self._tiles, self._explorer = pfv, tiles, explorer
+        self._began = 0.0
         self._seen, self._pointed = seen, pointed
-        self._acknowledgement = Acknowledgement()
+        self.acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work)
         self._pools = ThreadpoolController()
+        self._painting = threading.Lock()  # of the canvas
         self._new_page, self._drawn = threading.Event(), threading.Event()
         self._stale = False  # what is on show is older than what was asked for
         self._told = self._took = 0.0
@@ -81,7 +86,7 @@ class RenderLoop:
         Whoever goes on working in Python would slow the drawing down. While another state is in
         work nobody waits: events would pile up.
         """
-        idle = self._worker.wait(0)
+        idle = not self._worker.is_own_thread and self._worker.wait(0)
         self._drawn.clear()
         self._worker.submit(state)
         self._drawn.wait(patience if idle else 0.0)
@@ -92,8 +97,10 @@ class RenderLoop:
 
     def page_ready(self, state: ViewState) -> None:
         """Paint everything again: a page of the browser has appeared and shows nothing."""
-        self._acknowledgement.answered = True
+        self.acknowledgement.answered = True
         self._new_page.set()
+        if not self._worker.wait(0):  # a picture in work may take long: show the last one
+            self._paint_last(state, anew=True)
         self.submit(state)
 
     def script_ready(self, state: ViewState, *, near: bool) -> None:
@@ -101,28 +108,47 @@ class RenderLoop:
         self._tiles.near = near
         self.submit(state)
 
+    def refresh(self, state: ViewState) -> None:
+        """Render a state anew, though it looks the same."""
+        self._stale = True
+        self.submit(state)
+
+    def show_photos(self, state: ViewState) -> None:
+        """Draw the photos alone, until the first picture is rendered."""
+        self._paint_last(state)
+
+    def _paint_last(self, state: ViewState, *, anew: bool = False) -> None:
+        """Draw the last heatmaps, if any, with the look of a state; ``anew``: send everything."""
+        with self._painting:
+            if anew:
+                self._tiles.forget()
+            self._tiles.paint(None, self._look(state, near=False))
+
     def close(self, timeout: float) -> None:
         """End the painting; wait for the picture in work: a canvas that is gone draws no more."""
         self._worker.close()
         self._worker.wait(timeout)
-        self._acknowledgement.close()
+        self.acknowledgement.close()
 
     def draw(self, state: ViewState, wanted: float | None = None) -> None:
         """Paint a state with heatmaps ``wanted`` pixels wide; None: as a moving hand needs."""
         begin = time.perf_counter()
-        if self._new_page.is_set():
-            self._new_page.clear()
-            self._tiles.forget()
+        self._began = time.monotonic()
         frame, tiles = self.frame, None
         size = self._tiles.tile_size(state.page, wanted or self._coarse(state))
         same = not self._stale and state.has_heat_of(self.state)
         if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
             frame = self._rendered(state, size)
             tiles = _bytes(frame, state.selection)
-            self._tiles.turn(state.page)
         elif wanted is not None and self._tiles.rough:
             tiles = _bytes(frame, state.selection)
-        self._tiles.paint(tiles, self._look(state), quick=wanted is None)
+        look = self._look(state)
+        with self._painting:
+            if self._new_page.is_set():
+                self._new_page.clear()
+                self._tiles.forget()
+            self._tiles.turn(state.page)
+            self._tiles.paint(tiles, look, quick=wanted is None)
         pointed = self.state is None or (state.hover, state.cursor, state.settings) != (
             self.state.hover, self.state.cursor, self.state.settings,
         )  # fmt: skip
@@ -133,25 +159,53 @@ class RenderLoop:
 
     def _rendered(self, state: ViewState, size: tuple[int, int]) -> Frame:
         settings = state.settings
+        report = partial(self._progressed, settings.layer)
         if not self._pfv.is_ready(settings.layer):
-            self._tell(f"Computing {self._pfv.layer(settings.layer).name} …", "busy")
-        self._pfv.anchor(settings.layer)
+            self._explorer.show_message(
+                f"Computing {self._pfv.layer(settings.layer).name} …", "busy"
+            )
+        self._pfv.anchor(settings.layer, on_progress=report)
         shown = tuple(self._tiles.indices(state.page))
         only = None if len(shown) == len(self._pfv.images) else shown
-        return self._pfv.render(settings, size=size, only=only)
+        return self._pfv.render(settings, size=size, only=only, on_progress=report)
+
+    def _progressed(self, layer: str | None, progress: Progress) -> None:
+        """Report work that takes a while; leave a layer that somebody has passed over."""
+        waiting = self._worker.waiting
+        if waiting is not None and waiting.settings.layer != layer:
+            raise Cancelled
+        if time.monotonic() - self._began > _SOON:
+            self._explorer.report_progress(progress)
+        if self._pfv.on_progress is not None:
+            self._pfv.on_progress(progress)
+        elif self._pfv.progress is not None and progress.stage == RUNNING:
+            self._pfv.progress(progress.done, progress.total)
 
     def _work(self, state: ViewState) -> None:
         """Paint in the background; no error ends the thread."""
+        if state.settings.images is not None and not any(state.settings.images):
+            self._wait_for_images(state)
+            return
         with self._lean(state):
             try:
                 try:
                     self.draw(state)
                 finally:
                     self._drawn.set()
+            except Cancelled as stop:
+                if self._worker.waiting is None:  # nothing else is asked for: a person stopped it
+                    self._fail(state, stop)
             except Exception as error:
                 self._fail(state, error)
             else:
                 self._settle(state)
+
+    def _wait_for_images(self, state: ViewState) -> None:
+        """Keep the last picture, paled: a basis needs an image."""
+        self._stale = True
+        self._drawn.set()
+        self._paint_last(state)
+        self._explorer.show_message("No image is in the basis: take one in.", "warning")
 
     def _lean(self, state: ViewState) -> AbstractContextManager[object]:
         """Keep this thread to one core, unless a network has to run.
@@ -176,13 +230,15 @@ class RenderLoop:
             if not moving and self._gains(state) and not self._worker.newer(_REST):
                 self.draw(state, self._finest(state))
                 self._await_page()
+        except Cancelled:  # what is on show is only less fine
+            self.report(state)
         except Exception as error:
             self._fail(state, error)
 
     def _await_page(self) -> None:
         """Wait until the page has drawn what it was sent, where there is one that answers."""
-        if self._acknowledgement.answered:
-            self._acknowledgement.wait(_PATIENCE)
+        if self.acknowledgement.answered:
+            self.acknowledgement.wait(_PATIENCE)
 
     def report(self, state: ViewState) -> None:
         """Tell that a state is painted, and let its numbers be read."""
@@ -190,19 +246,18 @@ class RenderLoop:
         self._told = time.monotonic()
         warnings = self.frame.warnings
         done = f"Updated in {self._took:.0f} ms."
-        self._tell(" ".join((done, *warnings)), "warning" if warnings else "ok")
+        self._explorer.show_message(" ".join((done, *warnings)), "warning" if warnings else "ok")
         self._seen(state, self.frame)
 
     def _fail(self, state: ViewState, error: Exception) -> None:
-        """Keep the last picture and say what to do; look and marks still follow."""
+        """Keep the last picture, whose settings come back; look and marks still follow."""
         self._stale = True
-        foreign = "" if isinstance(error, PFVError) else " – the last picture stays."
-        self._tell(f"{named(error)}{foreign}", "error")
+        shown = None if self.state is None else self.state.settings
         try:
-            if self.state is not None:
-                self._tiles.paint(None, self._look(state, near=False))
-        except Exception as second:  # told already: the first one is the cause
-            self._tell(f"{named(error)} (then {second!r}).", "error")
+            self._paint_last(state)
+        except Exception as second:  # the first one is the cause
+            error.add_note(repr(second))
+        self._explorer.reject(state.settings, error, shown)
 
     def _coarse(self, state: ViewState) -> float:
         """Pixels of a heatmap that are enough for the moment: fewer are there sooner."""

@@ -1,4 +1,4 @@
-"""The row above the gallery: pages, tile size, zoom, undo, safe colours."""
+"""The row above the gallery: pages, tile size, zoom, safe colours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Toolbar:
     columns
         Called with the tiles in a row that a person chooses.
     pressed
-        Called with ``"back"``, ``"forward"``, ``"undo"`` or ``"redo"``.
+        Called with ``"back"`` or ``"forward"``.
     toggled
         Called with ``"zoom"`` or ``"safe"`` and whether it is wanted.
     """
@@ -39,8 +39,6 @@ class Toolbar:
         self.buttons = {
             "back": _button("Back", "The images before", pressed, "back"),
             "forward": _button("Next", "The next images", pressed, "forward"),
-            "undo": _button("Undo", "Take the last change of a setting back", pressed, "undo"),
-            "redo": _button("Redo", "Make the change again", pressed, "redo"),
         }
         self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="76px"))
         self.size = self._size_slider(columns)
@@ -58,15 +56,13 @@ class Toolbar:
                 self.pages,
                 self.size,
                 self.toggles["zoom"],
-                self.buttons["undo"],
-                self.buttons["redo"],
                 self.toggles["safe"],
             ],
             layout=w.Layout(flex_flow="row wrap", align_items="center", margin="0 0 4px 0"),
         )
         self.widget.add_class("pfv-toolbar")
 
-    def show(self, shown: range, columns: int, *, safe: bool, undo: bool, redo: bool) -> None:
+    def show(self, shown: range, columns: int, *, safe: bool) -> None:
         """Show which images are on the page, and what can be done."""
         with self._showing:
             nearest = min(self._choices, key=lambda one: abs(one - columns))
@@ -78,8 +74,6 @@ class Toolbar:
         self.pages.value = text.hint(f"{page} of {self._number}")
         self.buttons["back"].disabled = shown.start == 0
         self.buttons["forward"].disabled = shown.stop >= self._number
-        self.buttons["undo"].disabled = not undo
-        self.buttons["redo"].disabled = not redo
 
     def _size_slider(self, columns: Callable[[int], None]) -> w.SelectionSlider:
         most = min(self._number, _MOST_ON_A_ROW)

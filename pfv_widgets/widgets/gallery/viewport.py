@@ -11,10 +11,10 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.gallery.navigation import Batch
-from pfv_widgets.widgets.gallery.owner import Owner
-from pfv_widgets.widgets.gallery.render_loop import RenderLoop, Tell
+from pfv_widgets.widgets.gallery.render_loop import RenderLoop
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import ViewState
+from pfv_widgets.widgets.toolkit.explorer import Explorer
 
 _PATIENCE = 0.06  # seconds that a control waits for its picture before it shows the settings
 
@@ -32,8 +32,6 @@ class Viewport:
         The explorer that holds the settings.
     settings
         What to show first.
-    tell
-        Called with a message and its kind, for the status line.
     on_frame, on_point
         As of :class:`GalleryView`.
     """
@@ -41,10 +39,9 @@ class Viewport:
     def __init__(
         self,
         pfv: PFV,
-        owner: Owner,
+        owner: Explorer[Settings],
         settings: Settings,
         *,
-        tell: Tell,
         on_frame: OnFrame,
         on_point: OnFrame,
     ) -> None:
@@ -53,7 +50,7 @@ class Viewport:
         self.tiles = TileCanvas(pfv.images.pixels)
         self.batch = Batch(len(pfv.images), self.tiles.image_size)
         self.state = ViewState(settings, self.tiles.page)
-        self.render_loop = RenderLoop(pfv, self.tiles, tell, on_frame, on_point)
+        self.render_loop = RenderLoop(pfv, self.tiles, owner, on_frame, on_point)
 
     @property
     def map_size(self) -> tuple[int, int]:
@@ -63,15 +60,10 @@ class Viewport:
         return self._map_size
 
     def start(self) -> None:
-        """Draw the first picture.
-
-        Raises
-        ------
-        PFVError
-            If it cannot be rendered.
-        """
-        self.render_loop.draw(self.state)
+        """Show the photos at once, and render the first picture in the background."""
+        self.render_loop.show_photos(self.state)
         self.tiles.on_ready(lambda: self.render_loop.page_ready(self.state))
+        self.render_loop.submit(self.state)
 
     def go(self, change: Callable[[ViewState], ViewState], *, quiet: bool = False) -> None:
         """Change what is looked at; ``quiet`` leaves the controls as they are."""
@@ -83,10 +75,15 @@ class Viewport:
                 self._owner.show_state()
 
     def show_settings(self, settings: Settings) -> None:
-        """Render other settings; a selection of positions stays as long as the layer does."""
-        same = settings.layer == self.state.settings.layer
-        selection = self.state.selection if same else None
-        self.go(lambda state: replace(state, settings=settings, selection=selection))
+        """Render other settings; a selection of positions stays as long as the layer does.
+
+        The explorer, which asks for it, sets the controls.
+        """
+        with self._owner.lock:
+            same = settings.layer == self.state.settings.layer
+            selection = self.state.selection if same else None
+            self.state = replace(self.state, settings=settings, selection=selection)
+            self.render_loop.submit(self.state, _PATIENCE)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is rendered; False where ``timeout`` seconds passed."""

@@ -68,11 +68,14 @@ class MethodsExplorer(Shell[MethodsSettings]):
         super().__init__(settings)
         with self._opening():
             sharing.use(comparison, self)
+            self._closing.append(lambda: sharing.release(comparison, self))
             self.queue = CellQueue(self._compute_cell, lambda: self.painting.submit(None))
             self.painting: LatestWins[None] = LatestWins(lambda _: self._paint())
             self.page = MethodsPage(comparison)
+            self._closing += [self.page.close, self._end_work]
             self.bar = MethodsBar(self.safely(self.go_on), self.safely(self.turn))
             self.tabs = TabPanel(self, TABS)
+            self._closing.append(self.tabs.close)
             self._open(self._laid_out(), STYLE)
             self.add_class("pfv-methods")
             self.page.on_ready(self._repaint)
@@ -90,11 +93,6 @@ class MethodsExplorer(Shell[MethodsSettings]):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the page is filled, or stopped, and painted; False after ``timeout`` s."""
         return self.queue.wait(timeout) and self.painting.wait(timeout)
-
-    def stop(self) -> None:
-        """Stop the work at once; what is computed stays."""
-        self.queue.stop()
-        self.painting.submit(None)
 
     def go_on(self) -> None:
         """Compute what is missing, and what failed once more."""
@@ -160,12 +158,14 @@ class MethodsExplorer(Shell[MethodsSettings]):
         bookmarks: Bookmarks = self.tabs["Export"].bookmarks
         return bookmarks
 
-    def _close_parts(self) -> None:
+    def _stopped(self) -> None:
+        self.queue.stop()
+        self.painting.submit(None)
+
+    def _end_work(self) -> None:
         self.queue.close(FAREWELL)
         self.painting.close()
         self.painting.wait(FAREWELL)
-        self.page.close()
-        sharing.release(self.comparison, self)
 
     def _cell(self, task: Task) -> Cell | None:
         return self.comparison.cached(task) or self._failed.get(task)

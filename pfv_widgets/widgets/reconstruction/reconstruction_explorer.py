@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -76,10 +75,11 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self.model, self.pfv, self.classes = model, pfv, dict(classes or {})
         self.reconstruction: Reconstruction | None = None
         self._inputs, self._argument = inputs, argument
-        self._making, self._stopping, self._running = Jobs(), threading.Event(), False
+        self._making, self._running = Jobs(), False
         super().__init__(settings)
         with self._opening():
             sharing.use(pfv, self)
+            self._closing += [lambda: sharing.release(pfv, self), self._end_work]
             self._check(settings)
             self.picture = self._empty_picture()
             self.start_button = w.Button(
@@ -88,6 +88,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             )  # fmt: skip
             self.start_button.on_click(lambda _: self.safely(self.start)())
             self.tabs = TabPanel(self, TABS)
+            self._closing.append(self.tabs.close)
             self._open(self._laid_out())
             self.add_class("pfv-reconstruct")
             self._compute(settings)
@@ -107,10 +108,6 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self._lock(locked=True)
         self._report("Looking for a start …", 0.0)
         self._making.run(lambda closed: self._work(settings, closed), self._failed)
-
-    def stop(self) -> None:
-        """End the work after the step that runs; the best picture so far is kept."""
-        self._stopping.set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no picture is being made; False where ``timeout`` seconds passed."""
@@ -171,14 +168,15 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
     def _still_picture(self) -> bytes | None:
         return None if self.reconstruction is None else as_png(self.reconstruction.pixels)
 
+    def _repaint(self) -> None:
+        """Do nothing: the picture is part of its widget."""
+
     def _bookmarks(self) -> Bookmarks:
         bookmarks: Bookmarks = self.tabs["Export"].bookmarks
         return bookmarks
 
-    def _close_parts(self) -> None:
-        self._stopping.set()
-        self._making.close(FAREWELL)
-        sharing.release(self.pfv, self)
+    def _stopped(self) -> None:
+        """Let the step that runs end; the best picture so far is kept."""
 
     def _work(self, settings: ReconstructionSettings, closed: Callable[[], bool]) -> None:
         options = settings.options
@@ -227,6 +225,10 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
     def _failed(self, error: Exception) -> None:
         self._end()
         self.fail(error)
+
+    def _end_work(self) -> None:
+        self._stopping.set()
+        self._making.close(FAREWELL)
 
     def _end(self) -> None:
         self._running = False

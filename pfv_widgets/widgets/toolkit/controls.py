@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ipywidgets as w
@@ -115,6 +115,13 @@ def close_all(widget: w.Widget) -> None:
         if isinstance(part, w.Widget):
             close_all(part)
     widget.close()
+
+
+def all_in(widget: w.Widget) -> Iterator[w.Widget]:
+    """Yield a widget and all that is in it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from all_in(child)
 
 
 class Controls:

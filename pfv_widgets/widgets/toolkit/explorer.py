@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import ipywidgets as w
 
+from pfv_widgets.engine.progress import Progress
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 S = TypeVar("S")  # the settings: a frozen dataclass
@@ -56,6 +57,12 @@ class Explorer(Protocol[S]):
 
     def fail(self, error: Exception) -> None:
         """Say in the status line what went wrong."""
+
+    def reject(self, settings: S, error: Exception, shown: S | None) -> None:
+        """Say why ``settings`` cannot be shown, and go back to those that are ``shown``."""
+
+    def report_progress(self, progress: Progress) -> None:
+        """Say how far work is; raise ``Cancelled`` where it is to stop."""
 
     def show_message(self, message: str, kind: str = "ok") -> None:
         """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""

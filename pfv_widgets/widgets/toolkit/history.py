@@ -40,7 +40,7 @@ class History(Generic[T]):
         self._now = start
         self._past: list[T] = []
         self._future: list[T] = []
-        self._limit, self._pause, self._clock = limit, pause, clock
+        self._limit, self.pause, self._clock = limit, pause, clock
         self._running: frozenset[str] | None = None  # fields of the step that may go on
         self._changed_at = 0.0
         self._gathering = False
@@ -101,7 +101,7 @@ class History(Generic[T]):
     def _goes_on(self, changed: frozenset[str], moment: float) -> bool:
         if self._running is None:
             return False
-        rested = moment - self._changed_at > self._pause
+        rested = moment - self._changed_at > self.pause
         return self._gathering or (changed == self._running and not rested)
 
     def _move(self, source: list[T], target: list[T]) -> T:

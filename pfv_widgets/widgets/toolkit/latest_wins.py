@@ -52,6 +52,17 @@ class LatestWins(Generic[T]):
         with self._condition:
             return self._condition.wait_for(lambda: bool(self._requests) or self._closed, seconds)
 
+    @property
+    def waiting(self) -> T | None:
+        """The request that waits while another one is worked on."""
+        with self._condition:
+            return self._requests[0] if self._requests else None
+
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether the work itself asks."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
         """Forget what is requested and let the thread end."""
         with self._condition:

@@ -30,12 +30,16 @@ STYLE = """<style>
 .pfv-explorer.jupyter-widgets-disconnected::before { display: none; }
 .pfv-explorer:not(.pfv-scripted) .pfv-copy { display: none; }
 .pfv-copied::after { content: " ✓"; }
-.pfv-lost { display: none; }
+.pfv-lost, .pfv-away { display: none; }
+.pfv-explorer.pfv-offline:not(.jupyter-widgets-disconnected) .pfv-away { display: block; }
 .pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
 </style>
 <div class="pfv-lost" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
 style="color:#d93025">●</span> The kernel of this picture is gone: run the cell again to make it
-live.</div>"""
+live.</div>
+<div class="pfv-away" role="alert" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
+style="color:#d93025">●</span> The connection to the kernel is lost: the picture does not follow.
+What you set now is sent when it is back.</div>"""
 
 
 # Outputs of a saved notebook: a widget that lives no more, this, and then the picture. While the

@@ -63,7 +63,7 @@ class Holder:
 
     @property
     def summary(self) -> str:
-        return words(self.tab._summary.value)
+        return words(self.tab.summary.value)
 
     @property
     def hint(self) -> str:

@@ -22,12 +22,12 @@ def acknowledgement(recorded: RecordedPage) -> Iterator[Acknowledgement]:
 def answering(acknowledgement: Acknowledgement, late: float = 0.0) -> threading.Thread:
     """Answer the next number that is sent, as the page of a browser does."""
     sent = threading.Event()
-    acknowledgement._out.observe(lambda _: sent.set(), "value")
+    acknowledgement.out.observe(lambda _: sent.set(), "value")
 
     def answer() -> None:
         assert sent.wait(10)
         time.sleep(late)
-        move(acknowledgement._back, value=acknowledgement._out.value)
+        move(acknowledgement.back, value=acknowledgement.out.value)
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -53,10 +53,10 @@ def test_answer_to_an_earlier_number_is_not_taken_for_this_one(
     acknowledgement: Acknowledgement,
 ) -> None:
     assert not acknowledgement.wait(0.01)
-    acknowledgement._out.observe(lambda change: late(change["new"]), "value")
+    acknowledgement.out.observe(lambda change: late(change["new"]), "value")
 
     def late(number: int) -> None:
-        move(acknowledgement._back, value=number - 1)
+        move(acknowledgement.back, value=number - 1)
 
     assert not acknowledgement.wait(0.05)
 
@@ -72,9 +72,9 @@ def test_number_that_the_page_sends_is_not_sent_back_to_it(
     recorded: RecordedPage, acknowledgement: Acknowledgement
 ) -> None:
     recorded.messages.clear()
-    move(acknowledgement._back, value=7)
-    assert acknowledgement._back.value == 7
-    assert [one for one in recorded.messages if one[1] == acknowledgement._back.model_id] == []
+    move(acknowledgement.back, value=7)
+    assert acknowledgement.back.value == 7
+    assert [one for one in recorded.messages if one[1] == acknowledgement.back.model_id] == []
 
 
 def test_close_removes_its_hidden_widgets(recorded: RecordedPage) -> None:

@@ -19,7 +19,7 @@ def test_all_pages_have_to_be_near(explorer: PFVExplorer) -> None:
 
 
 def test_script_is_told_where_it_finds_what_it_follows(explorer: PFVExplorer) -> None:
-    canvas, knobs = explorer.gallery.tiles.canvas, explorer._panel.knobs
+    canvas, knobs = explorer.gallery.tiles.canvas, explorer.knobs
     script = explorer.gallery.script
     assert script.live["gallery"] == canvas.displayed.model_id
     assert script.live["knobs"] == {one: knobs[one].model_id for one in FOLLOWED}

@@ -35,10 +35,16 @@ def constant(maps: Tensor) -> Tensor:
     return torch.ones_like(maps)
 
 
+def status_markup(explorer: PFVExplorer) -> str:
+    """The HTML of the status line."""
+    markup: str = explorer.status_line.widget.children[0].value
+    return markup
+
+
 def still_works(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
     """Whether the next change of a control is painted."""
     explorer.settings = replace(explorer.settings, layer=None, images=None)
-    move(explorer._panel.knobs["sigma"], value=2.0)
+    move(explorer.knobs["sigma"], value=2.0)
     assert explorer.frame.settings.sigma == 2.0
     return not is_error(explorer) and shows_its_frame(recorded, explorer)
 
@@ -49,7 +55,6 @@ def still_works(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
         ({"layer": "stage1.9"}, "The nearest names are"),
         ({"layer": "head"}, "layer='head'"),
         ({"images": (1.0, 1.0)}, "2 weights for a batch of 4 images"),
-        ({"images": (0.0,) * 4}, "every weight is 0"),
         ({"images": ()}, "0 weights for a batch of 4 images"),
     ],
 )
@@ -65,17 +70,71 @@ def test_settings_that_do_not_fit_are_told_and_the_picture_stays(
     assert still_works(recorded, explorer)
 
 
-def test_other_controls_follow_settings_whose_layer_is_unknown(explorer: PFVExplorer) -> None:
-    explorer.settings = replace(explorer.settings, layer="nowhere", sigma=3.0)
-    assert explorer._panel.knobs["sigma"].value == 3.0
-    move(explorer._panel.layer, index=1)
-    assert not is_error(explorer)
+def everything(recorded: RecordedPage, explorer: PFVExplorer) -> list[object]:
+    """All that a person sees of the settings: controls, legend, picture, history."""
+    assert explorer.wait(60)
+    return [
+        explorer.settings,
+        explorer.panel.layer.value,
+        explorer.panel.layer_line.value,
+        explorer.panel.variance.value,
+        {name: control.value for name, control in explorer.knobs.by_name.items()},
+        explorer.gallery.view_state.settings,
+        explorer.can_undo,
+        explorer.can_redo,
+        recorded.picture(explorer.gallery.tiles.widget).tobytes(),
+    ]
+
+
+@pytest.mark.parametrize("how", ["code", "control", "JSON"])
+@pytest.mark.parametrize(
+    "wrong", [{"layer": "nonsense"}, {"images": (1.0, 1.0)}, {"pins": ((9, 0.5, 0.5),)}]
+)
+def test_settings_that_fail_leave_everything_as_it_was(
+    recorded: RecordedPage, explorer: PFVExplorer, how: str, wrong: dict[str, Any]
+) -> None:
+    recorded.load_anew(explorer.gallery.tiles.widget)
+    explorer.settings = replace(explorer.settings, sigma=2.0)
+    explorer.settings = replace(explorer.settings, components=4)
+    explorer.undo()
+    heard: list[object] = []
+    explorer.observe(heard.append, "settings")
+    before = everything(recorded, explorer)
+    changed = replace(explorer.settings, **wrong, sigma=3.0, colour_map="safe")
+    if how == "code":
+        explorer.settings = changed
+    elif how == "control":
+        assert not explorer.edit(lambda _: changed)
+    else:
+        section = explorer.tabs["Export"].sections["Settings"]
+        section.json.value = changed.to_json()
+        section.apply.click()
+        assert "Not applied: " in section.message.value
+        assert "Applied." not in section.message.value
+    assert is_error(explorer)
+    assert everything(recorded, explorer) == before
+    assert is_error(explorer)  # no report of an older picture takes its place
+    assert heard == []
+
+
+def test_layer_that_fails_while_it_is_computed_gives_way_to_the_one_before(
+    recorded: RecordedPage, opened: Open
+) -> None:
+    explorer = opened(model=Through(constant), batch=blobs(3), layer="stem")
+    recorded.load_anew(explorer.gallery.tiles.widget)
+    before = everything(recorded, explorer)
+    explorer.settings = replace(explorer.settings, layer="change")
+    assert is_error(explorer)
+    after = everything(recorded, explorer)
+    assert after[:-1] == before[:-1]
+    assert shows_its_frame(recorded, explorer)
+    assert is_error(explorer)
 
 
 def test_fewer_components_leave_out_the_channels_that_are_gone(explorer: PFVExplorer) -> None:
     explorer.settings = replace(explorer.settings, components=4, channels=(0, 3))
     assert explorer.wait(60)
-    move(explorer._panel.knobs["components"], value=2)
+    move(explorer.knobs["components"], value=2)
     assert explorer.settings.components == 2
     assert explorer.settings.channels == (0,)
     assert not is_error(explorer)
@@ -125,7 +184,7 @@ def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
         explorer.settings = replace(explorer.settings, sigma=3.0)
         assert is_error(explorer)
         assert f"{type(error).__name__}: {error} – the last picture stays." in status(explorer)
-        assert "<b>" not in explorer.gallery.status.value
+        assert "<b>" not in status_markup(explorer)
     assert still_works(recorded, explorer)
 
 
@@ -144,12 +203,10 @@ def test_error_while_sending_is_told_and_the_next_change_is_painted(
     assert still_works(recorded, explorer)
 
 
-def test_same_settings_are_painted_again_after_an_error(
-    recorded: RecordedPage, explorer: PFVExplorer
-) -> None:
+def test_basis_may_begin_from_no_image(recorded: RecordedPage, explorer: PFVExplorer) -> None:
     good = explorer.settings
     explorer.settings = replace(good, images=(0.0,) * 4)
-    assert is_error(explorer)
+    assert status(explorer) == "No image is in the basis: take one in."
     explorer.settings = good
     assert status(explorer).startswith("Updated in")
     recorded.load_anew(explorer.gallery.tiles.widget)
@@ -165,13 +222,13 @@ def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str)
     hint = explorer.gallery.hint
     explorer.settings = replace(explorer.settings, layer=foreign)
     assert is_error(explorer)
-    for shown in (hint, explorer.gallery.status):
-        parsed = Parsed(shown.value)
-        assert set(parsed.tags) == ({"div"} if shown is hint else {"div", "span"})
+    for shown in (hint.value, status_markup(explorer)):
+        parsed = Parsed(shown)
+        assert set(parsed.tags) == ({"div"} if shown == hint.value else {"div", "span"})
         assert parsed.attributes <= {"style", "role", "aria-live", "aria-hidden"}
         assert parsed.text.isprintable()
         assert not {"$", "\\"} & set(parsed.text)
-    slider = explorer._pages.batch.classes[foreign]
+    slider = explorer.tabs["Batch"].classes[foreign]
     for label in (slider.description, slider.tooltip):
         assert label.isprintable()
         assert not {"$", "\\"} & set(label)
@@ -189,5 +246,5 @@ def test_foreign_names_of_layers_come_alive_nowhere(opened: Open) -> None:
     explorer = opened(model=model, batch=blobs(2))
     explorer.settings = replace(explorer.settings, layer=f"0.{hostile}")
     assert not is_error(explorer)
-    assert "<img" not in explorer._panel._layer_line.value
-    assert all("$" not in label for label, _ in explorer._panel.layer.options)
+    assert "<img" not in explorer.panel.layer_line.value
+    assert all("$" not in label for label, _ in explorer.panel.layer.options)

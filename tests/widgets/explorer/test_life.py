@@ -8,6 +8,7 @@ import io
 import threading
 import time
 import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
 import pfv_widgets as pw
+from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, tiny
 from tests.widgets.conftest import Open, scenes
-from tests.widgets.reading import drawn, is_error, press, shows_its_frame
+from tests.widgets.reading import drawn, is_error, press, press_button, shows_its_frame
 from tests.widgets.recorded_page import RecordedPage, move
 
 
@@ -57,43 +59,42 @@ def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
     assert explorer.settings.sigma == explorer.frame.settings.sigma == 2
     assert len(drawn(recorded, explorer)) < min(most, 300)
     assert shows_its_frame(recorded, explorer)
-    assert explorer.gallery.render_loop._acknowledgement.answered
 
 
 def answer_each_frame(explorer: PFVExplorer, late: float = 0.01) -> None:
     """Answer as a page does that takes a while to draw."""
-    acknowledgement = explorer.gallery.render_loop._acknowledgement
+    acknowledgement = explorer.gallery.render_loop.acknowledgement
     acknowledgement.answered = True
 
     def answer(number: int) -> None:
         time.sleep(late)
-        move(acknowledgement._back, value=number)
+        move(acknowledgement.back, value=number)
 
     def sent(change: dict[str, int]) -> None:
         threading.Thread(target=answer, args=(change["new"],)).start()
 
-    acknowledgement._out.observe(sent, "value")
+    acknowledgement.out.observe(sent, "value")
 
 
 def test_changes_from_two_threads_are_all_kept(explorer: PFVExplorer) -> None:
     """Sliders and clicks come in different threads with ipykernel 7."""
 
     def click() -> None:
-        for _ in range(51):
+        for _ in range(25):
             press(explorer, " ")
 
     press(explorer, "ArrowRight", "ArrowRight", "ArrowRight")
     clicking = threading.Thread(target=click)
     clicking.start()
-    for step in range(50):
-        move(explorer._panel.knobs["sigma"], value=0.5 + step / 50)
-        move(explorer._panel.knobs["components"], value=1 + step % 5)
+    for step in range(25):
+        move(explorer.knobs["sigma"], value=0.5 + step / 25)
+        move(explorer.knobs["components"], value=1 + step % 5)
     clicking.join()
     assert explorer.settings.images == (1, 1, 0, 1)
-    assert explorer.settings.sigma == 1.48
+    assert explorer.settings.sigma == 1.46
     assert explorer.settings.components == 5
     assert explorer.frame.settings == explorer.settings
-    assert explorer._panel.knobs["sigma"].value == 1.48
+    assert explorer.knobs["sigma"].value == 1.46
 
 
 def test_snippet_brings_the_view_back(explorer: PFVExplorer) -> None:
@@ -146,16 +147,42 @@ def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
     explorer.close()
 
 
-def test_closed_explorer_paints_no_more_and_does_not_fail(
+def test_closed_explorer_paints_no_more_and_says_that_it_is_closed(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
+    assert explorer.wait(60)
     explorer.close()
     recorded.drawings.clear()
-    explorer.settings = replace(explorer.settings, sigma=2.0)
-    explorer.gallery.render_loop.page_ready(explorer.gallery.view_state)
+    with pytest.raises(pw.PFVError, match="PFVExplorer is closed"):
+        explorer.settings = replace(explorer.settings, sigma=2.0)
+    with pytest.raises(pw.PFVError, match="PFVExplorer is closed"):
+        explorer.edit(lambda old: replace(old, sigma=2.0))
+    with pytest.raises(pw.PFVError, match="PFVExplorer is closed"):
+        explorer.undo()
     assert explorer.wait(5)
     assert recorded.drawings == []
     assert explorer.frame.settings.sigma == 1.0
+
+
+def test_closing_one_explorer_frees_nothing_that_another_one_uses(recorded: RecordedPage) -> None:
+    first = pw.explore(tiny(), blobs(3), device="cpu")
+    second = PFVExplorer(first.pfv)
+    assert first.wait(60)
+    assert second.wait(60)
+    cached = len(first.pfv.store.cache)
+    first.close()
+    assert len(first.pfv.store.cache) >= cached > 0
+    second.settings = replace(second.settings, sigma=2.0)
+    assert second.frame.settings.sigma == 2.0
+    second.close()
+    assert len(first.pfv.store.cache) == 0
+
+
+def all_end(before: set[threading.Thread]) -> bool:
+    """Whether all threads that were begun since have ended, or end soon."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    return set(threading.enumerate()) <= before
 
 
 def test_close_waits_for_the_frame_in_work(
@@ -181,15 +208,14 @@ def test_close_waits_for_the_frame_in_work(
 
 
 def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
+    before = set(threading.enumerate())
     explorer = pw.explore(tiny(), blobs(2), device="cpu")
     explorer.settings = replace(explorer.settings, sigma=2.0)
     assert explorer.wait(60)
     memory = weakref.ref(explorer.pfv)
     explorer.close()
-    thread = explorer.gallery.render_loop._worker._thread
-    assert thread is not None
-    thread.join(10)
-    del explorer, thread
+    assert all_end(before)
+    del explorer
     gc.collect()
     assert memory() is None
 
@@ -206,8 +232,8 @@ def test_every_widget_is_forgotten_when_an_explorer_is_closed(recorded: Recorded
     explorer = pw.explore(tiny(), blobs(3), device="cpu")
     during = set(_instances) - before
     assert len(during) > 50
-    for index in range(len(explorer._panel.tabs.children)):
-        explorer._panel.tabs.selected_index = index
+    for index in range(len(explorer.tabs.widget.children)):
+        explorer.tabs.widget.selected_index = index
     press(explorer, "Home", "z", "Enter")
     explorer.settings = replace(explorer.settings, sigma=2.0)
     assert explorer.wait(60)
@@ -246,19 +272,6 @@ def tensors(cache: ByteBoundedCache) -> list[torch.Tensor]:
     return found
 
 
-def test_progress_of_the_network_is_told_by_the_explorer_that_is_open(
-    recorded: RecordedPage,
-) -> None:
-    pfv = PFV(tiny(), blobs(3), device="cpu")
-    for _ in range(2):
-        explorer = PFVExplorer(pfv)
-        assert pfv.progress == explorer._progressed
-        pfv.progress(1, 3)
-        assert "1 of 3 images" in explorer.gallery.status.value
-        explorer.close()
-        assert pfv.progress is None
-
-
 def test_progress_that_someone_else_wants_stays_his(recorded: RecordedPage) -> None:
     calls: list[tuple[int, int]] = []
 
@@ -266,8 +279,11 @@ def test_progress_that_someone_else_wants_stays_his(recorded: RecordedPage) -> N
         calls.append((done, of))
 
     pfv = PFV(tiny(), blobs(3), device="cpu", progress=mine)
-    PFVExplorer(pfv).close()
+    explorer = PFVExplorer(pfv)
+    assert explorer.wait(60)
+    explorer.close()
     assert pfv.progress is mine
+    assert calls[-1] == (3, 3)
 
 
 def test_two_explorers_do_not_disturb_each_other(recorded: RecordedPage, opened: Open) -> None:
@@ -305,11 +321,144 @@ def flood(explorer: PFVExplorer, last: float) -> None:
     explorer.settings = replace(explorer.settings, sigma=last)
 
 
-def test_first_picture_is_coarse_and_becomes_fine_when_a_page_is_there(
+class Slow(torch.nn.Module):
+    """A network whose runs wait for a signal, and are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = tiny()
+        self.runs, self.may_run = 0, threading.Event()
+        self.may_run.set()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.runs += 1
+        assert self.may_run.wait(30)
+        return self.layers(images)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    model = Slow().eval()
+    yield model
+    model.may_run.set()
+
+
+def test_photos_and_status_are_there_while_the_first_picture_is_computed(
+    recorded: RecordedPage, opened: Open, slow: Slow
+) -> None:
+    pfv = PFV(slow, blobs(3), "cpu", chunk_size=1)
+    slow.may_run.clear()
+    explorer = PFVExplorer(pfv)
+    canvas = explorer.gallery.tiles.widget
+    recorded.load_anew(canvas, *explorer.gallery.tiles.canvas.buffers)
+    assert explorer.status.kind == "busy"
+    assert not explorer.wait(0.05)
+    assert recorded.picture(canvas).std() > 20  # the photos
+    slow.may_run.set()
+    assert explorer.wait(60)
+    assert shows_its_frame(recorded, explorer)
+    assert explorer.status.message.startswith("Updated in")
+    explorer.close()
+
+
+def test_work_is_reported_and_stops_where_a_person_says_so(
+    recorded: RecordedPage, slow: Slow
+) -> None:
+    explorer = PFVExplorer(PFV(slow, blobs(16), "cpu", chunk_size=1))
+    assert explorer.wait(60)
+    start, runs = explorer.settings, slow.runs
+    slow.may_run.clear()
+    explorer.settings = replace(start, layer=explorer.pfv.layers[0].name)
+    until(lambda: slow.runs > runs)
+    time.sleep(0.2)
+    slow.may_run.set()
+    slow.may_run.clear()
+    until(lambda: "Running the network" in explorer.status.message)
+    assert explorer.status.kind == "busy"
+    assert explorer.status.done is not None
+    button = explorer.status_line.stop_button
+    assert button.layout.visibility == "visible"
+    press_button(button)
+    slow.may_run.set()
+    assert explorer.wait(60)
+    assert explorer.status.message == "Stopped: the picture of before stays."
+    assert explorer.settings == start
+    assert button.layout.visibility == "hidden"
+    assert slow.runs - runs < 16
+    explorer.settings = replace(start, layer=explorer.pfv.layers[0].name)
+    assert explorer.frame.layer == explorer.pfv.layers[0].name
+    explorer.close()
+
+
+def test_layer_that_is_passed_over_is_not_finished_first(
+    recorded: RecordedPage, slow: Slow
+) -> None:
+    explorer = PFVExplorer(PFV(slow, blobs(16), "cpu", chunk_size=1))
+    assert explorer.wait(60)
+    runs, layers = slow.runs, [layer.name for layer in explorer.pfv.layers]
+    slow.may_run.clear()
+    explorer.settings = replace(explorer.settings, layer=layers[0])
+    until(lambda: slow.runs > runs)
+    explorer.settings = replace(explorer.settings, layer=layers[1])
+    slow.may_run.set()
+    assert explorer.wait(60)
+    assert explorer.settings.layer == explorer.frame.layer == layers[1]
+    assert slow.runs - runs < 32
+    assert not is_error(explorer)
+    explorer.close()
+
+
+def test_observer_of_a_user_that_raises_is_named_and_the_change_is_made(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
-    assert explorer.gallery.render_loop.frame is not None
-    coarse = explorer.gallery.render_loop.frame.heatmaps.shape[1]
     recorded.load_anew(explorer.gallery.tiles.widget)
+
+    def my_observer(_: object) -> None:
+        raise ZeroDivisionError("mine")
+
+    explorer.observe(my_observer, "settings")
+    move(explorer.knobs["sigma"], value=2.0)
+    assert is_error(explorer)
+    assert "my_observer (line " in explorer.status.message
+    assert "which observes this explorer, raised ZeroDivisionError: mine" in explorer.status.message
+    assert explorer.settings.sigma == 2.0
+    with pytest.raises(ZeroDivisionError, match="mine"):  # code is told where it stands
+        explorer.settings = replace(explorer.settings, sigma=3.0)
+    assert explorer.settings.sigma == 3.0
+    assert shows_its_frame(recorded, explorer)
+
+
+def test_saved_notebook_has_the_picture_that_was_shown_last(
+    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs: list[dict[str, str]] = []
+
+    class Output:
+        def update(self, bundle: dict[str, str], *, raw: bool) -> None:
+            assert raw
+            outputs.append(bundle)
+
+    def display(bundle: dict[str, str], *, raw: bool, display_id: bool = False) -> Output | None:
+        assert "image/png" not in bundle
+        return Output() if display_id else None
+
+    for module in ("shell", "still_picture"):
+        monkeypatch.setattr(f"pfv_widgets.widgets.explorer.{module}.display", display)
     assert explorer.wait(60)
-    assert explorer.gallery.render_loop.frame.heatmaps.shape[1] > coarse
+    explorer._ipython_display_()
+    until(lambda: len(outputs) == 1)
+    explorer.settings = replace(explorer.settings, colour_map="safe", sigma=0.5)
+    assert explorer.wait(60)
+    until(lambda: len(outputs) == 2)
+    first, last = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(o["image/png"])))) for o in outputs
+    )
+    assert (last == np.asarray(Image.open(io.BytesIO(still(explorer.frame))))).all()
+    assert (first != last).any()

@@ -51,7 +51,6 @@ def test_first_picture_is_painted_before_anything_is_asked(
     recorded.load_anew(explorer.gallery.tiles.widget)
     assert shows_its_frame(recorded, explorer)
     assert status(explorer).startswith("Updated in ")
-    assert explorer.gallery.render_loop._worker._thread is not None
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -62,7 +61,7 @@ def test_settings_from_code_reach_the_control_and_the_picture(
     assert explorer.wait(60)
     recorded.drawings.clear()
     explorer.settings = replace(explorer.settings, **{name: CHANGES[name]})
-    assert explorer._panel.knobs[name].value == CHANGES[name]
+    assert explorer.knobs[name].value == CHANGES[name]
     assert explorer.frame.settings == explorer.settings
     assert shows_its_frame(recorded, explorer)
     frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
@@ -77,7 +76,7 @@ def test_control_moved_on_the_page_reaches_the_settings_and_the_picture(
     recorded: RecordedPage, explorer: PFVExplorer, name: str
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
-    control = explorer._panel.knobs[name]
+    control = explorer.knobs[name]
     move(control, **by_page(control, CHANGES[name]))
     start = pw.Settings(layer=explorer.pfv.default_layer)
     assert explorer.settings == replace(start, **{name: CHANGES[name]})
@@ -88,14 +87,14 @@ def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
-    slider = explorer._panel.layer
+    slider = explorer.panel.layer
     layers = [layer for layer in explorer.pfv.layers if layer.same_as is None]
     assert [value for _, value in slider.options] == [layer.name for layer in layers]
     move(slider, index=4)
     assert explorer.settings.layer == layers[4].name
     channels, height, width = layers[4].shape
     line = f"{channels} channels · {height} × {width} places"
-    assert line in explorer._panel._layer_line.value
+    assert line in explorer.panel.layer_line.value
     assert explorer.frame.layer == layers[4].name
     assert shows_its_frame(recorded, explorer)
 
@@ -105,19 +104,19 @@ def test_layer_that_stands_for_the_same_map_is_shown_under_its_own_name(
 ) -> None:
     twin = next(layer for layer in explorer.pfv.layers if layer.same_as)
     explorer.settings = replace(explorer.settings, layer=twin.name)
-    assert explorer._panel.layer.value == twin.same_as
-    assert f"<b>{twin.name}</b>" in explorer._panel._layer_line.value
+    assert explorer.panel.layer.value == twin.same_as
+    assert f"<b>{twin.name}</b>" in explorer.panel.layer_line.value
     assert explorer.settings.layer == explorer.frame.layer == twin.name
 
 
 def test_start_settings_reach_the_controls(opened: Open) -> None:
     layer = pw.PFV(pw.demo_model(), scenes(1)).layers[2].name
     explorer = opened(layer=layer, components=5, opacity=0.2, images=(1, 0, 1, 0.5))
-    knobs = explorer._panel.knobs
+    knobs = explorer.knobs
     assert (knobs["components"].value, knobs["opacity"].value) == (5, 0.2)
-    assert explorer._panel.layer.value == layer
+    assert explorer.panel.layer.value == layer
     assert explorer.frame.weights == (1, 0, 1, 0.5)
-    assert "3 of 4 images make the basis." in explorer._pages.batch._summary.value
+    assert "3 of 4 images make the basis." in explorer.tabs["Batch"].summary.value
 
 
 def test_only_another_layer_runs_the_network(explorer: PFVExplorer) -> None:
@@ -149,8 +148,8 @@ def test_frame_waits_for_what_was_asked_last_and_has_the_size_of_the_images(
 def test_variance_panel_follows_the_frame(explorer: PFVExplorer) -> None:
     explorer.settings = replace(explorer.settings, components=5)
     ratios = explorer.frame.basis.explained_variance_ratio
-    assert f"{100 * float(ratios.sum()):.1f} % of the variance" in explorer._panel._variance.value
-    assert explorer._panel._variance.value.count("<tr>") == 5
+    assert f"{100 * float(ratios.sum()):.1f} % of the variance" in explorer.panel.variance.value
+    assert explorer.panel.variance.value.count("<tr>") == 5
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -160,7 +159,7 @@ def test_every_view_is_painted_without_a_picture(
     recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
     recorded.drawings.clear()
-    move(explorer._panel.knobs["view"], **by_page(explorer._panel.knobs["view"], view))
+    move(explorer.knobs["view"], **by_page(explorer.knobs["view"], view))
     assert explorer.frame.settings.view == view
     assert shows_its_frame(recorded, explorer)
     assert pictures_sent(recorded, explorer) == 0
@@ -170,7 +169,7 @@ def test_divider_is_moved_by_its_slider_only_where_there_is_one(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
-    slider = explorer._panel.knobs["split"]
+    slider = explorer.knobs["split"]
     assert slider.disabled
     explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
     assert not slider.disabled
@@ -187,7 +186,7 @@ def test_safe_colours_are_one_click_away_and_back(
     toggle = explorer.gallery.toolbar.toggles["safe"]
     move(toggle, value=True)
     assert explorer.settings.colour_map == "safe"
-    assert explorer._panel.knobs["colour_map"].value == "safe"
+    assert explorer.knobs["colour_map"].value == "safe"
     move(toggle, value=False)
     assert explorer.settings.colour_map == "rgb"
     explorer.settings = replace(explorer.settings, colour_map="safe")
@@ -217,7 +216,7 @@ def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, c
 
 def test_batch_without_labels_has_no_class_sliders(opened: Open) -> None:
     explorer = opened(model=tiny(), batch=blobs(3))
-    assert explorer._pages.batch.classes == {}
+    assert explorer.tabs["Batch"].classes == {}
     press(explorer, "Home", "ArrowRight", " ")
     assert explorer.settings.images == (1, 0, 1)
     assert explorer.frame.weights == (1, 0, 1)

@@ -34,7 +34,7 @@ def walk_to(explorer: PFVExplorer, index: int) -> None:
 
 
 def press_preset(explorer: PFVExplorer, name: str) -> None:
-    press_button(explorer._pages.batch.buttons[name])
+    press_button(explorer.tabs["Batch"].buttons[name])
 
 
 def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
@@ -46,7 +46,7 @@ def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
     press(explorer, " ")
     assert inside(explorer) == [0, 2, 3]
     assert tile(recorded, explorer, 1).std() < 0.6 * before.std()
-    assert "3 of 4 images make the basis." in explorer._pages.batch._summary.value
+    assert "3 of 4 images make the basis." in explorer.tabs["Batch"].summary.value
     press(explorer, " ")
     assert inside(explorer) == [0, 1, 2, 3]
     assert np.abs(tile(recorded, explorer, 1) - before).mean() < 1
@@ -83,7 +83,7 @@ def test_buttons_take_all_none_or_the_others(explorer: PFVExplorer) -> None:
     assert inside(explorer) == [0, 1, 2, 3]
     press_preset(explorer, "None")
     assert explorer.settings.images == (0, 0, 0, 0)
-    assert set(explorer._pages.batch.buttons) == {"All", "None", "Invert"}
+    assert set(explorer.tabs["Batch"].buttons) == {"All", "None", "Invert"}
 
 
 def test_all_images_out_is_told_and_the_next_one_in_paints_again(
@@ -94,7 +94,7 @@ def test_all_images_out_is_told_and_the_next_one_in_paints_again(
     press_preset(explorer, "None")
     assert is_error(explorer)
     assert "every weight is 0" in status(explorer)
-    assert "0 of 4 images" in explorer._pages.batch._summary.value
+    assert "0 of 4 images" in explorer.tabs["Batch"].summary.value
     assert (explorer.frame.heatmaps == last.heatmaps).all()
     assert all(tile(recorded, explorer, index).std() < 30 for index in range(4))
     walk_to(explorer, 2)
@@ -108,25 +108,25 @@ def test_class_slider_weighs_the_images_of_its_class(opened: Open) -> None:
     explorer = opened(20)
     images = explorer.pfv.images
     label = images.classes[0]
-    move(explorer._pages.batch.classes[label], value=0.25)
+    move(explorer.tabs["Batch"].classes[label], value=0.25)
     weights = explorer.frame.weights
     assert {weights[index] for index, own in enumerate(images.labels) if own == label} == {0.25}
     assert {weights[index] for index, own in enumerate(images.labels) if own != label} == {1.0}
-    move(explorer._pages.batch.classes[label], value=0)
+    move(explorer.tabs["Batch"].classes[label], value=0)
     assert len(inside(explorer)) == 20 - images.labels.count(label)
 
 
 def test_class_sliders_show_weights_that_come_from_code(explorer: PFVExplorer) -> None:
     labels = explorer.pfv.images.labels
     explorer.settings = replace(explorer.settings, images=(0.5, 0, 7, 1))
-    values = {label: slider.value for label, slider in explorer._pages.batch.classes.items()}
+    values = {label: slider.value for label, slider in explorer.tabs["Batch"].classes.items()}
     assert len(set(labels)) == 4
     assert [values[label] for label in labels] == [0.5, 0, 2, 1]
     assert explorer.settings.images == (0.5, 0, 7, 1)
 
 
 def test_thumbnail_that_is_clicked_takes_its_image_out(explorer: PFVExplorer) -> None:
-    thumbnails = explorer._pages.batch.thumbnails
+    thumbnails = explorer.tabs["Batch"].thumbnails
     left, top = thumbnails.sheet.corner(3)
     for event in ("mouse_down", "mouse_up"):
         happen(thumbnails.widget, event, x=left + 5, y=top + 5)

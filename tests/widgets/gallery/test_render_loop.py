@@ -16,7 +16,8 @@ from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.engine.progress import Cancelled, Progress
+from pfv_widgets.errors import PFVValueError, named
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.tile_compositing import Look
 from pfv_widgets.widgets.gallery.render_loop import RenderLoop
@@ -37,6 +38,8 @@ class Studio:
         self.pfv = PFV(tiny(), blobs(number, side), device="cpu")
         self.grid = TileCanvas(self.pfv.images.pixels)
         self.told: list[tuple[str, str]] = []
+        self.rejected: list[tuple[Settings, Settings | None]] = []
+        self.stops = False
         self.seen: list[ViewState] = []
         self.pointed: list[ViewState] = []
         self.widths: list[int | None] = []  # of the heatmaps of each frame; None: only a look
@@ -54,12 +57,24 @@ class Studio:
         self.painter = RenderLoop(
             self.pfv,
             self.grid,
-            lambda message, kind: self.told.append((message, kind)),
+            self,  # type: ignore[arg-type] # as much of an explorer as the loop asks of it
             lambda state, _: (self.seen.append(state), self.on_seen()),
             lambda state, _: self.pointed.append(state),
         )
         self.start = ViewState(Settings(layer=self.pfv.default_layer), self.grid.page)
         self.painter.draw(self.start)
+
+    def show_message(self, message: str, kind: str = "ok") -> None:
+        self.told.append((message, kind))
+
+    def report_progress(self, progress: Progress) -> None:
+        self.told.append((str(progress), "busy"))
+        if self.stops:
+            raise Cancelled
+
+    def reject(self, settings: Settings, error: Exception, shown: Settings | None) -> None:
+        self.rejected.append((settings, shown))
+        self.told.append((named(error), "error"))
 
     def with_(self, state: ViewState | None = None, **settings: Any) -> ViewState:
         state = state or self.start
@@ -243,7 +258,7 @@ def test_error_keeps_the_last_picture_and_marks_and_look_still_follow(
         patch.setattr(studio.pfv, "render", fail)
         wrong = replace(studio.with_(first, sigma=3.0), hover=Spot(0, 0.5, 0.5))
         assert studio.paint(wrong) == [None]
-    assert studio.told[-1] == ("ZeroDivisionError: no luck – the last picture stays.", "error")
+    assert studio.told[-1] == ("ZeroDivisionError: no luck", "error")
     assert (studio.painter.state, studio.painter.frame) == (first, frame)
     changed = np.abs(studio.picture - before).max(axis=2) > 0
     rows, columns = np.nonzero(changed)
@@ -504,7 +519,7 @@ def test_closed_painter_paints_no_more(studio: Studio) -> None:
 
 def test_first_picture_that_fails_is_raised(recorded: RecordedPage) -> None:
     studio = Studio(recorded)
-    painter = RenderLoop(studio.pfv, studio.grid, *([lambda *_: None] * 3))
+    painter = RenderLoop(studio.pfv, studio.grid, studio, *([lambda *_: None] * 2))
     with pytest.raises(PFVValueError, match="every weight is 0"):
         painter.draw(studio.with_(images=(0.0,) * 4))
     painter.close(1)

@@ -24,7 +24,7 @@ class Bar:
         )
 
     def show(self, shown: range, columns: int = 3, **more: bool) -> None:
-        flags = {"safe": False, "undo": False, "redo": False} | more
+        flags = {"safe": False} | more
         self.toolbar.show(shown, columns, **flags)
 
 
@@ -34,15 +34,13 @@ def bar(recorded: RecordedPage) -> Bar:
 
 
 def test_buttons_and_toggles_tell_their_names(bar: Bar) -> None:
-    for name in ("back", "forward", "undo", "redo"):
+    for name in ("back", "forward"):
         press_button(bar.toolbar.buttons[name])
     move(bar.toolbar.toggles["zoom"], value=True)
     move(bar.toolbar.toggles["safe"], value=True)
     assert bar.heard == [
         ("back",),
         ("forward",),
-        ("undo",),
-        ("redo",),
         ("zoom", True),
         ("safe", True),
     ]
@@ -79,7 +77,7 @@ def test_row_holds_no_more_tiles_than_there_are_and_no_more_than_sixteen(
 
 def test_showing_tells_nobody(bar: Bar) -> None:
     for columns in (1, 2, 9, 1):
-        bar.show(range(4), columns, safe=columns == 2, undo=True, redo=True)
+        bar.show(range(4), columns, safe=columns == 2)
         assert bar.toolbar.size.value == columns
         assert bar.toolbar.toggles["zoom"].value == (columns == 1)
         assert bar.toolbar.toggles["safe"].value == (columns == 2)
@@ -102,14 +100,6 @@ def test_page_is_named_and_only_ways_that_lead_somewhere_are_open(
     assert words(bar.toolbar.pages.value) == words_
     assert bar.toolbar.buttons["back"].disabled != back
     assert bar.toolbar.buttons["forward"].disabled != forward
-
-
-@pytest.mark.parametrize("undo", [True, False])
-@pytest.mark.parametrize("redo", [True, False])
-def test_undo_and_redo_are_open_where_there_is_something(bar: Bar, undo: bool, redo: bool) -> None:
-    bar.show(range(9), undo=undo, redo=redo)
-    buttons = bar.toolbar.buttons
-    assert (buttons["undo"].disabled, buttons["redo"].disabled) == (not undo, not redo)
 
 
 def test_single_image_is_not_zoomed(recorded: RecordedPage) -> None:
