@@ -125,3 +125,12 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
         ".".join(part for part in name.split(".") if part != "_orig_mod"): module
         for name, module in model.named_modules()
     }
+
+
+def accepts_hooks(module: nn.Module) -> bool:
+    """Whether forward hooks can be set on a module; scripted ones refuse them."""
+    try:
+        module.register_forward_hook(lambda *_: None).remove()
+    except RuntimeError:
+        return False
+    return True

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from torch import Tensor, nn
 
+Grid = tuple[int, int]
+
 _MOST_EXTRA_TOKENS = 16
+_MOST_LAYOUTS = 4
+_POSITION_MODULES = {
+    f"torch.nn.modules.{name}"
+    for name in ("conv", "pooling", "batchnorm", "instancenorm", "upsampling", "pixelshuffle")
+}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where channels and places stand in an output.
+    """Where channels and positions stand in an output.
 
     Attributes
     ----------
@@ -23,11 +31,11 @@ class Layout:
     grid
         Height and width of the grid of tokens.
     extra_tokens
-        Number of class and register tokens, which stand before the grid and belong to no place.
+        Number of class and register tokens, which stand before the grid and have no position.
     """
 
     kind: Literal["maps", "channels_last", "tokens", "steps_first"] = "maps"
-    grid: tuple[int, int] | None = None
+    grid: Grid | None = None
     extra_tokens: int = 0
 
     def maps(self, output: Tensor) -> Tensor:
@@ -38,95 +46,106 @@ class Layout:
             return output.permute(1, 2, 0)[:, :, None]
         if self.kind == "tokens":
             assert self.grid is not None
-            places = output[:, self.extra_tokens :].transpose(1, 2)
-            return places.reshape(*places.shape[:2], *self.grid)
+            positions = output[:, self.extra_tokens :].transpose(1, 2)
+            return positions.reshape(*positions.shape[:2], *self.grid)
         return output
 
 
-def find_layout(
-    output: object,
-    module: nn.Module,
-    example: Tensor,
-    grids: Sequence[tuple[int, int]],
-    *,
-    moved: bool = False,
-) -> tuple[Layout, tuple[int, int, int]] | str:
-    """Return the layout and ``(C, h, w)`` of an output, or why it has no places.
+def keeps_positions(module: nn.Module) -> bool:
+    """Whether a module is one of PyTorch's that turn maps ``(N, C, h, w)`` into such maps."""
+    return any(base.__module__ in _POSITION_MODULES for base in type(module).__mro__)
 
-    Parameters
-    ----------
-    output
-        What the module returned.
-    module
-        The module: the type settles where channels stand for the usual leaves.
-    example
-        The images that ran, ``(N, 3, H, W)``.
-    grids
-        Height and width of the maps seen before: the grid of the tokens is among them.
-    moved
-        Whether the output may be a rearrangement of the input; then a new grid is a
-        partition into windows and no grid of places.
-    """
+
+def refusal(output: object, count: int) -> str | None:
+    """Return why an output is no map of ``count`` images whatever its layout, else None."""
     if not isinstance(output, Tensor):
         return f"gives a {type(output).__name__}, not one tensor. Choose a layer inside it."
-    shape = tuple(output.shape)
-    if not output.is_floating_point() or output.is_quantized:
+    if output.is_quantized or not output.is_floating_point():
         return f"gives values of type {output.dtype}. Choose a layer with real numbers."
-    layout = None
-    if output.ndim in (3, 4) and shape[0] == example.shape[0] and 0 not in shape:
-        of = _of_tokens if output.ndim == 3 else _of_maps
-        layout = of(shape, module, example, grids)
-    if layout is None:
-        return f"gives a non-spatial output of shape {shape}. Choose one of pfv.layers."
-    channels, height, width = (int(length) for length in layout.maps(output).shape[1:])
-    windows = moved and (height, width) not in grids and not isinstance(module, nn.PixelShuffle)
-    if height * width == 1 or windows:
-        reason = "windows, no grid of places" if windows else "one value a channel, no places"
-        return f"gives {reason} to colour (shape {shape}). Choose one of pfv.layers."
-    return layout, (channels, height, width)
-
-
-def _of_maps(
-    shape: tuple[int, ...],
-    module: nn.Module,
-    example: Tensor,
-    grids: Sequence[tuple[int, int]],
-) -> Layout | None:
-    if type(module).__module__.rpartition(".")[2] in ("conv", "pooling", "batchnorm"):
-        return Layout()
-    last, first = shape[1:3], shape[2:4]
-    nearer = first in grids or _misfit(first, example) <= _misfit(last, example)
-    if nearer and type(module) not in (nn.LayerNorm, nn.Linear):
-        return Layout() if first in grids or _fits(first, example) else None
-    return Layout("channels_last") if last in grids or _fits(last, example) else None
-
-
-def _of_tokens(
-    shape: tuple[int, ...],
-    _: nn.Module,
-    example: Tensor,
-    grids: Sequence[tuple[int, int]],
-) -> Layout | None:
-    tokens = shape[1]
-    for grid in reversed(grids):
-        extra = tokens - grid[0] * grid[1]
-        if grid[0] * grid[1] > 1 and 0 <= extra <= _MOST_EXTRA_TOKENS:
-            return Layout("tokens", grid, extra)
-    for extra in range(min(_MOST_EXTRA_TOKENS, tokens - 2) + 1):
-        places = tokens - extra
-        for height in range(1, places + 1):
-            if places % height == 0 and _misfit((height, places // height), example) < 1e-6:
-                return Layout("tokens", (height, places // height), extra)
+    shape = tuple(output.shape)
+    if output.ndim not in (3, 4) or shape[0] != count or 0 in shape:
+        return non_spatial(shape)
+    if output.ndim == 4 and shape[2:] == (1, 1):
+        return (
+            f"gives one value a channel, no positions to colour (shape {shape}). "
+            "Choose one of pfv.layers."
+        )
     return None
 
 
-def _fits(grid: tuple[int, ...], example: Tensor) -> bool:
+def non_spatial(shape: Sequence[int]) -> str:
+    """Say that an output has no positions."""
+    return f"gives a non-spatial output of shape {tuple(shape)}. Choose one of pfv.layers."
+
+
+def possible_layouts(
+    shape: Sequence[int], module: nn.Module, image: Grid, grids: Iterable[Grid]
+) -> list[Layout]:
+    """Return the layouts that an output may have, the most plausible one first.
+
+    Parameters
+    ----------
+    shape
+        Of the output: ``(N, a, b, c)`` or ``(N, a, b)``.
+    module
+        The module: the type settles where channels stand for the usual leaves.
+    image
+        Height and width of the images.
+    grids
+        Height and width of the maps seen before: the grid of tokens is among them.
+    """
+    recent = list(dict.fromkeys(reversed(list(grids))))
+    if len(shape) == 3:
+        return list(islice(dict.fromkeys(_of_tokens(shape[1], image, recent)), _MOST_LAYOUTS))
+    if keeps_positions(module):
+        return [Layout()]
+    first, last = (shape[2], shape[3]), (shape[1], shape[2])
+    plausible = {
+        layout: grid != (1, 1) and (grid in recent or _fits(grid, image))
+        for layout, grid in ((Layout(), first), (Layout("channels_last"), last))
+    }
+    nearer = first in recent or _misfit(first, image) <= _misfit(last, image)
+    order = list(plausible)
+    if not nearer or type(module) in (nn.LayerNorm, nn.Linear):
+        order.reverse()
+    return [layout for layout in order if plausible[layout]]
+
+
+def guess_layout(
+    output: object, module: nn.Module, example: Tensor, grids: Iterable[Grid]
+) -> Layout | str:
+    """Return the most plausible layout of an output by its shape alone, or why it is no map.
+
+    ``example`` are the images that ran, ``(N, 3, H, W)``.
+    """
+    reason = refusal(output, len(example))
+    if reason is not None:
+        return reason
+    assert isinstance(output, Tensor)
+    shape, image = tuple(output.shape), (example.shape[2], example.shape[3])
+    layouts = possible_layouts(shape, module, image, grids)
+    return layouts[0] if layouts else non_spatial(shape)
+
+
+def _of_tokens(tokens: int, image: Grid, grids: list[Grid]) -> Iterator[Layout]:
+    for grid in grids:
+        extra = tokens - grid[0] * grid[1]
+        if grid[0] * grid[1] > 1 and 0 <= extra <= _MOST_EXTRA_TOKENS:
+            yield Layout("tokens", grid, extra)
+    for extra in range(min(_MOST_EXTRA_TOKENS, tokens - 2) + 1):
+        positions = tokens - extra
+        for height in range(1, positions + 1):
+            if positions % height == 0 and _misfit((height, positions // height), image) < 1e-6:
+                yield Layout("tokens", (height, positions // height), extra)
+
+
+def _fits(grid: Grid, image: Grid) -> bool:
     """Whether a grid may be the image's, up to the rounding of strides."""
-    expected = grid[1] * example.shape[2] / example.shape[3]
-    return abs(grid[0] - expected) <= 2 or _misfit(grid, example) < 0.1
+    expected = grid[1] * image[0] / image[1]
+    return abs(grid[0] - expected) <= 2 or _misfit(grid, image) < 0.1
 
 
-def _misfit(grid: tuple[int, ...], example: Tensor) -> float:
+def _misfit(grid: Grid, image: Grid) -> float:
     """How far a grid's aspect ratio is from the image's, as a factor minus one."""
-    ratio = (grid[0] / grid[1]) / (example.shape[2] / example.shape[3])
+    ratio = (grid[0] / grid[1]) / (image[0] / image[1])
     return max(ratio, 1 / ratio) - 1

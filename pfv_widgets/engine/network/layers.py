@@ -1,21 +1,15 @@
-"""Which feature maps a network computes: names, shapes, order, and why others cannot be seen."""
+"""The layers of a network: names, shapes, order, and why others cannot be shown."""
 
 from __future__ import annotations
 
 import difflib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pfv_widgets.engine.network.capture import hooked, modules_by_name
-from pfv_widgets.engine.network.feature_layout import Layout, find_layout
+from pfv_widgets.engine.network.feature_layout import Grid, Layout
 from pfv_widgets.errors import PFVValueError
-
-_PASSIVE = ("Dropout", "Dropout2d", "Identity", "StochasticDepth")
-_READ_OUT = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "Flatten")  # pooling for the classifier
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,9 @@ class Layer:
     same_as
         Name of the layer that gives the same numbers and stands for both; ``None`` for
         those that stand for themselves.
+    verified
+        Whether its positions are known to be those of the picture. Where a change of the picture
+        left that open, the layer can be chosen but takes no part in weightings.
     """
 
     name: str
@@ -43,11 +40,12 @@ class Layer:
     shape: tuple[int, int, int]
     layout: Layout
     same_as: str | None = None
+    verified: bool = True
 
 
 @dataclass(frozen=True)
 class LayerListing:
-    """What one forward pass showed of a network.
+    """The layers of a network.
 
     Attributes
     ----------
@@ -91,164 +89,46 @@ class LayerListing:
         )
 
     def chain(self, name: str) -> tuple[Layer, ...]:
-        """Return the last feature map of each other resolution before layer ``name``, in order."""
-        own = self[name].shape[1:]
-        last: dict[tuple[int, int], Layer] = {}
-        for layer in self.layers:
-            if layer.name == name:
-                break
-            last.pop(layer.shape[1:], None)
-            last[layer.shape[1:]] = layer
-        last.pop(own, None)
+        """Return the last feature map of each other resolution before layer ``name``, in order.
+
+        Layers whose positions are not verified are left out.
+        """
+        before = [layer for layer in self._before(name) if layer.verified]
+        last = _last_of_each_grid(before)
+        last.pop(self[name].shape[1:], None)
         return tuple(self[layer.same_as or layer.name] for layer in last.values())
 
+    def warnings(self, name: str) -> tuple[str, ...]:
+        """Return what a user must know of a picture of layer ``name``."""
+        messages = [
+            f"{part} is traced or scripted: the layers inside it cannot be seen."
+            for part in self.scripted
+        ]
+        if not self[name].verified:
+            messages.append(
+                f"{name}: changing the picture did not show whether its positions are those of "
+                "the picture. Its heatmap may not match the photo below it."
+            )
+        chain = {layer.shape[1:] for layer in self.chain(name)} | {self[name].shape[1:]}
+        grids = _last_of_each_grid(self._before(name))
+        left_out = [grids[grid].name for grid in grids if grid not in chain]
+        if left_out:
+            messages.append(
+                f"{', '.join(left_out)}: left out of the weighting, because changing the picture "
+                "did not show whether the positions are those of the picture."
+            )
+        return tuple(messages)
 
-@dataclass(frozen=True)
-class _Call:
-    """One run of one module; the identity tells tensors and their states apart."""
-
-    base: str
-    module: nn.Module
-    output: object
-    identity: tuple[object, ...]
-    moved: bool  # the output holds the input's values in another order
-
-
-def list_layers(
-    model: nn.Module, example: Tensor, run: Callable[[nn.Module, Tensor], object]
-) -> LayerListing:
-    """Run ``example`` ``(n, 3, H, W)`` once and list every spatial feature map.
-
-    The model must already be in the mode in which it will be captured.
-
-    Raises
-    ------
-    PFVValueError
-        If no layer gives a spatial feature map.
-    """
-    calls: list[_Call] = []
-
-    def record(module: nn.Module, name: str, inputs: tuple[object, ...], output: object) -> None:
-        calls.append(_Call(name, module, output, _identity(output), _is_moved(inputs, output)))
-
-    modules = {name: module for name, module in modules_by_name(model).items() if name}
-    with hooked(modules, record):
-        run(model, example)
-    found, refused = _sort_out(calls, example)
-    ran = {call.base for call in calls}
-    scripted, inside = _scripted(modules)
-    refused |= inside
-    refused |= {
-        name: "did not run in the forward pass. Choose one of pfv.layers."
-        for name in modules
-        if name not in ran and name not in refused
-    }
-    if not found:
-        raise PFVValueError(
-            "model: none of its layers gives a spatial feature map (N, C, h, w) with more than "
-            "one place for these images. Load larger images, or take another network."
-        )
-    seen = LayerListing(_mark_same(found), _default(found, calls), refused)
-    outputs = {layer.name: call for layer, call in found.items()}
-    kept = [seen[seen.default], *seen.chain(seen.default)]
-    maps = dict(_unchanged((layer, outputs[layer.name]) for layer in kept))
-    return replace(seen, maps=maps, scripted=scripted)
+    def _before(self, name: str) -> list[Layer]:
+        names = [layer.name for layer in self.layers]
+        return list(self.layers[: names.index(name)])
 
 
-def _scripted(modules: Mapping[str, nn.Module]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Name the traced and scripted parts, and say for each module inside so."""
-    scripted = [name for name, one in modules.items() if isinstance(one, torch.jit.ScriptModule)]
-    outer = [n for n in scripted if not any(n.startswith(f"{one}.") for one in scripted)]
-    inside = {
-        name: f"lies inside {one!r}, which is traced or scripted: hooks in it are ignored. "
-        "Use the eager module that it was made from."
-        for name in modules
-        for one in outer
-        if name.startswith(f"{one}.")
-    }
-    return tuple(outer), inside
-
-
-def _unchanged(seen: Iterable[tuple[Layer, _Call]]) -> Iterator[tuple[str, Tensor]]:
-    for layer, call in seen:
-        if isinstance(call.output, Tensor) and _identity(call.output) == call.identity:
-            yield layer.name, layer.layout.maps(call.output.detach())
-
-
-def _identity(output: object) -> tuple[object, ...]:
-    """Equal for outputs that are one tensor in one state: an in-place operation changes it."""
-    if not isinstance(output, Tensor) or output.is_quantized:
-        return (id(output),)
-    return (output.data_ptr(), tuple(output.shape), output.stride(), output._version)
-
-
-def _is_moved(inputs: tuple[object, ...], output: object) -> bool:
-    """Whether a module may only have rearranged its input, as window partitions do."""
-    given = inputs[0] if inputs else None
-    if not (isinstance(given, Tensor) and isinstance(output, Tensor)):
-        return False
-    return given.shape != output.shape and given.numel() == output.numel()
-
-
-def _sort_out(calls: list[_Call], example: Tensor) -> tuple[dict[Layer, _Call], dict[str, str]]:
-    """Split the calls into spatial layers and the reasons why others are none."""
-    total = Counter(call.base for call in calls)
-    runs: Counter[str] = Counter()
-    found: dict[Layer, _Call] = {}
-    refused: dict[str, str] = {}
-    grids: list[tuple[int, int]] = []
-    for call in calls:
-        runs[call.base] += 1
-        name = call.base if total[call.base] == 1 else f"{call.base}#{runs[call.base]}"
-        layout = find_layout(call.output, call.module, example, grids, moved=call.moved)
-        if isinstance(layout, str):
-            refused[name] = layout
-        else:
-            grids.append(layout[1][1:])
-            found[Layer(name, type(call.module).__name__, layout[1], layout[0])] = call
-    for base, times in total.items():
-        if times > 1:
-            options = ", ".join(f"'{base}#{index}'" for index in range(1, times + 1))
-            refused[base] = f"runs {times} times in one forward pass. Choose one of {options}."
-    return found, refused
-
-
-def _mark_same(found: dict[Layer, _Call]) -> tuple[Layer, ...]:
-    """Let one name stand for all layers whose output is one tensor in one state."""
-    groups: dict[object, list[Layer]] = {}
-    for layer, call in found.items():
-        groups.setdefault(call.identity, []).append(layer)
-    marked = []
-    for layer, call in found.items():
-        chosen = max(groups[call.identity], key=_aptness).name
-        marked.append(replace(layer, same_as=None if chosen == layer.name else chosen))
-    return tuple(marked)
-
-
-def _aptness(layer: Layer) -> tuple[bool, bool, bool, int]:
-    """Prefer modules that work, names without a run number, and ``block.index`` as names."""
-    works = layer.kind not in _PASSIVE
-    depth = layer.name.count(".")
-    return (works, "#" not in layer.name, depth == 1, -depth)
-
-
-def _default(found: dict[Layer, _Call], calls: list[_Call]) -> str:
-    """Return the last spatial map; a final 1×1 convolution is the read-out, like a final Linear."""
-    end = len(calls)
-    weighted = [index for index, call in enumerate(calls) if _is_weighted_leaf(call.module)]
-    if weighted and _is_pointwise(calls[weighted[-1]].module):
-        end = weighted[-1]
-    before = {id(call) for call in calls[:end]}
-    maps = [
-        layer for layer, call in found.items() if id(call) in before and layer.kind not in _READ_OUT
-    ] or list(found)
-    same = {layer.name: layer.same_as or layer.name for layer in _mark_same(found)}
-    return same[maps[-1].name]
-
-
-def _is_weighted_leaf(module: nn.Module) -> bool:
-    return not any(module.children()) and any(p.numel() for p in module.parameters(recurse=False))
-
-
-def _is_pointwise(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
+def _last_of_each_grid(layers: Iterable[Layer]) -> dict[Grid, Layer]:
+    """Height and width → the last layer with them, in the order of these last layers."""
+    last: dict[Grid, Layer] = {}
+    for layer in layers:
+        grid = layer.shape[1:]
+        last.pop(grid, None)
+        last[grid] = layer
+    return last

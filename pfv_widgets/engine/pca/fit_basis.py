@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pfv_widgets.engine.network.capture import capture, run_captured
-from pfv_widgets.engine.network.layers import list_layers
+from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import (
     choose_device,
     clean_name,

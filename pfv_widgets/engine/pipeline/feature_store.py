@@ -19,7 +19,8 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_su
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.layers import Layer, LayerListing, list_layers
+from pfv_widgets.engine.network.layers import Layer, LayerListing
+from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import clean_name, guest, run
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerSample
@@ -130,10 +131,9 @@ class FeatureStore:
         """Return the earlier layers that weight a layer, in forward order."""
         return self._listing.chain(layer)
 
-    @property
-    def scripted(self) -> tuple[str, ...]:
-        """Names of traced and scripted parts, whose layers cannot be seen."""
-        return self._listing.scripted
+    def warnings(self, layer: str) -> tuple[str, ...]:
+        """Return what a user must know of the layer and of those that weight it."""
+        return self._listing.warnings(layer)
 
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are cached, so that it needs no forward pass."""

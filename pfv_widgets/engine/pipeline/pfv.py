@@ -364,11 +364,8 @@ class PFV:
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
         names = [one.name for one in self.store.chain(layer)]
-        closed = tuple(
-            f"{name} is traced or scripted: the layers inside it cannot be seen."
-            for name in self.store.scripted
-        )
-        return closed + weighting_warnings(self.store.captured(layer)[1], names, weighting)
+        levels = self.store.captured(layer)[1]
+        return self.store.warnings(layer) + weighting_warnings(levels, names, weighting)
 
 
 def _some(values: Tensor, images: Images) -> Tensor:

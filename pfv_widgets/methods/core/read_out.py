@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import hooked, modules_by_name
-from pfv_widgets.engine.network.feature_layout import Layout, find_layout
-from pfv_widgets.engine.network.layers import list_layers
+from pfv_widgets.engine.network.feature_layout import Layout, guess_layout
+from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import listed
@@ -265,9 +265,9 @@ def _layout_of_part(
         grids = [one.shape[1:] for one in list_layers(network, example.clone(), run).layers]
     except PFVValueError:  # no layer has maps, so there are no grids to compare with
         grids = []
-    found = find_layout(values, module, example, grids)
+    found = guess_layout(values, module, example, grids)
     if not isinstance(found, str):
-        return found[0]
+        return found
     if isinstance(module, nn.RNNBase) and first and values.ndim == 3:
         if not module.batch_first:
             return Layout("steps_first")

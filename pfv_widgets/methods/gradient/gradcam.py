@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import hooked, modules_by_name
-from pfv_widgets.engine.network.layers import Layer, LayerListing, list_layers
+from pfv_widgets.engine.network.default_layer import READ_OUT_POOLING
+from pfv_widgets.engine.network.layers import Layer, LayerListing
+from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.backward_graph import depends
@@ -21,7 +23,6 @@ from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reducti
 from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.parameters import in_words, toggle, validate
 
-_READ_OUT = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "Flatten")  # pooling for the classifier
 _NONE = "Take a method of the pixels, as method='saliency'."
 
 
@@ -141,7 +142,7 @@ def _until(listing: LayerListing, layer: Layer, at: str | None) -> list[Layer]:
     """Return the layers that may stand for one: those up to it, or all where it was asked for."""
     names = [one.name for one in listing.layers]
     end = len(names) if at is not None else names.index(layer.name) + 1
-    return [one for one in listing.layers[:end] if one.kind not in _READ_OUT]
+    return [one for one in listing.layers[:end] if one.kind not in READ_OUT_POOLING]
 
 
 @dataclass(frozen=True, eq=False)

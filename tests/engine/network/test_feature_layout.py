@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.feature_layout import Layout, find_layout
+from pfv_widgets.engine.network.feature_layout import Layout, guess_layout, possible_layouts
 
 SQUARE = torch.zeros(2, 3, 32, 32)
 WIDE = torch.zeros(2, 3, 32, 64)
 
 
-def found(output: object, module: nn.Module | None = None, example: Tensor = SQUARE,
-          grids: tuple[tuple[int, int], ...] = (), moved: bool = False) -> object:  # fmt: skip
-    return find_layout(output, module or nn.ReLU(), example, grids, moved=moved)
+def guessed(output: object, module: nn.Module | None = None, example: Tensor = SQUARE,
+            grids: tuple[tuple[int, int], ...] = ()) -> Layout | str:  # fmt: skip
+    return guess_layout(output, module or nn.ReLU(), example, grids)
 
 
 def test_convolution_maps_are_taken_as_they_are() -> None:
@@ -27,7 +27,7 @@ def test_channels_last_are_moved_first() -> None:
     assert torch.equal(maps[1, 2], output[1, :, :, 2])
 
 
-def test_tokens_become_rows_of_places_without_the_extra_ones() -> None:
+def test_tokens_become_rows_of_positions_without_the_extra_ones() -> None:
     output = torch.randn(2, 5 + 12, 7)
     maps = Layout("tokens", (3, 4), 5).maps(output)
     assert maps.shape == (2, 7, 3, 4)
@@ -48,24 +48,31 @@ def test_tokens_become_rows_of_places_without_the_extra_ones() -> None:
         ((2, 21, 6), nn.ReLU(), Layout("tokens", (4, 4), 5), (6, 4, 4)),
     ],
 )
-def test_layout_is_found_from_shape_and_module(
+def test_layout_is_guessed_from_shape_and_module(
     shape: tuple[int, ...], module: nn.Module, layout: Layout, of_maps: tuple[int, int, int]
 ) -> None:
-    assert found(torch.zeros(shape), module) == (layout, of_maps)
+    assert guessed(torch.zeros(shape), module) == layout
+    assert tuple(layout.maps(torch.zeros(shape)).shape[1:]) == of_maps
 
 
 def test_grid_of_tokens_follows_the_shape_of_the_images() -> None:
-    assert found(torch.zeros(2, 33, 6), example=WIDE) == (Layout("tokens", (4, 8), 1), (6, 4, 8))
+    assert guessed(torch.zeros(2, 33, 6), example=WIDE) == Layout("tokens", (4, 8), 1)
 
 
-def test_grid_that_was_seen_before_settles_the_tokens() -> None:
-    seen = found(torch.zeros(2, 25, 6), grids=((3, 8),))
-    assert seen == (Layout("tokens", (3, 8), 1), (6, 3, 8))
+def test_grid_seen_last_is_the_first_guess_for_tokens() -> None:
+    assert guessed(torch.zeros(2, 25, 6), grids=((3, 8),)) == Layout("tokens", (3, 8), 1)
+    possible = possible_layouts((2, 25, 6), nn.ReLU(), (32, 32), [(3, 8), (4, 6)])
+    assert [layout.grid for layout in possible] == [(4, 6), (3, 8), (5, 5), (4, 4)]
 
 
-def test_grid_that_was_seen_before_settles_channels_last() -> None:
-    output = torch.zeros(2, 4, 4, 16)
-    assert found(output, grids=((4, 4),)) == (Layout("channels_last"), (16, 4, 4))
+def test_grid_seen_before_settles_channels_last() -> None:
+    assert guessed(torch.zeros(2, 4, 4, 16), grids=((4, 4),)) == Layout("channels_last")
+
+
+def test_output_that_can_be_read_in_two_ways_has_both_layouts() -> None:
+    both = possible_layouts((2, 8, 8, 8), nn.GELU(), (32, 32), [])
+    assert both == [Layout(), Layout("channels_last")]
+    assert possible_layouts((2, 8, 8, 8), nn.Conv2d(3, 8, 1), (32, 32), []) == [Layout()]
 
 
 @pytest.mark.parametrize(
@@ -80,18 +87,12 @@ def test_grid_that_was_seen_before_settles_channels_last() -> None:
         (torch.zeros(9, 3, 4, 4), "non-spatial output of shape (9, 3, 4, 4)"),
         (torch.zeros(2, 0, 4, 4), "non-spatial"),
         (torch.zeros(2, 40, 3, 40), "non-spatial"),
-        (torch.zeros(2, 5, 1, 1), "one value a channel, no places"),
+        (torch.zeros(2, 5, 1, 1), "one value a channel, no positions"),
+        (torch.zeros(2, 1, 1, 5), "non-spatial"),
     ],
 )
-def test_output_without_places_is_refused_with_the_reason(output: object, words: str) -> None:
-    reason = found(output)
+def test_output_without_positions_is_refused_with_the_reason(output: object, words: str) -> None:
+    reason = guessed(output)
     assert isinstance(reason, str)
     assert words in reason
     assert "Choose" in reason
-
-
-def test_rearranged_input_on_a_new_grid_is_windows() -> None:
-    output = torch.zeros(2, 5, 8, 8)
-    assert "windows" in str(found(output, nn.Identity(), moved=True))
-    assert found(output, nn.Identity(), grids=((8, 8),), moved=True) == (Layout(), (5, 8, 8))
-    assert found(output, nn.PixelShuffle(2), moved=True) == (Layout(), (5, 8, 8))

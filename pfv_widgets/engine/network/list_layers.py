@@ -1,0 +1,301 @@
+"""Run a network once or twice and list the feature maps that it computes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.capture import accepts_hooks, modules_by_name
+from pfv_widgets.engine.network.default_layer import auxiliary_calls, choose_default
+from pfv_widgets.engine.network.feature_layout import (
+    Grid,
+    Layout,
+    keeps_positions,
+    non_spatial,
+    possible_layouts,
+    refusal,
+)
+from pfv_widgets.engine.network.layers import Layer, LayerListing
+from pfv_widgets.engine.network.module_calls import (
+    CallKey,
+    ModuleCall,
+    Run,
+    TensorKey,
+    WatchedNetwork,
+    tensor_key,
+)
+from pfv_widgets.engine.network.position_test import Answer, PositionTest
+from pfv_widgets.errors import PFVError, PFVValueError
+
+_PASSIVE = ("Dropout", "Dropout2d", "Identity", "StochasticDepth")
+
+Layouts = Mapping[CallKey, Sequence[Layout]]
+Answers = Mapping[CallKey, Sequence[Answer | None] | None]
+Verdict = tuple[Layout, bool] | str  # the layout and whether it is verified, or why there is none
+
+
+def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
+    """Run two of the images ``(n, 3, H, W)`` and list every spatial feature map.
+
+    The model must already be in the mode in which it will be captured. Unless all of it is plainly
+    convolutional, a picture with changes runs as well, in a batch of another size: what does not
+    follow the number of images is no map of them, and what answers elsewhere than where the
+    picture was changed has no positions.
+
+    Raises
+    ------
+    PFVValueError
+        If no layer gives a spatial feature map.
+    """
+    batch = example[:2] if len(example) > 1 else example.repeat(2, 1, 1, 1)
+    modules = {name: module for name, module in modules_by_name(model).items() if name}
+    scripted, refused = _scripted(modules)
+    modules = {name: module for name, module in modules.items() if name not in refused}
+    network = WatchedNetwork(model, modules, run)
+    calls, result = network.record(batch)
+    found, without_map = _sort_out(calls, _verdicts(network, batch, calls))
+    ran = {call.base for call in calls}
+    refused |= without_map | {
+        name: "did not run in the forward pass. Choose one of pfv.layers."
+        for name in modules
+        if name not in ran
+    }
+    if not found:
+        raise PFVValueError(_why_no_layer(model, calls))
+    layers = _mark_same(found)
+    auxiliary = auxiliary_calls(network, batch[:1], result)
+    chosen = choose_default(found, calls, result, auxiliary)
+    default = next(one.same_as or one.name for one in layers if one.name == chosen.name)
+    listing = LayerListing(layers, default, refused, scripted=scripted)
+    by_name = {layer.name: call for layer, call in found.items()}
+    maps = {
+        layer.name: layer.layout.maps(call.output.detach())
+        for layer in (listing[default], *listing.chain(default))
+        if isinstance((call := by_name[layer.name]).output, Tensor) and call.unchanged
+    }
+    return replace(listing, maps=maps)
+
+
+def _scripted(modules: Mapping[str, nn.Module]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Name the traced and scripted parts, and say why what takes no hooks cannot be seen."""
+    parts = [name for name, one in modules.items() if isinstance(one, torch.jit.ScriptModule)]
+    outer = [name for name in parts if not any(name.startswith(f"{one}.") for one in parts)]
+    use = "Use the eager module that it was made from."
+    refused = {
+        name: f"lies inside {one!r}, which is traced or scripted: hooks in it are ignored. {use}"
+        for name in modules
+        for one in outer
+        if name.startswith(f"{one}.")
+    }
+    for name in outer:
+        if not accepts_hooks(modules[name]):
+            refused[name] = f"is scripted, so its output cannot be seen. {use}"
+    return tuple(outer), refused
+
+
+def _why_no_layer(model: nn.Module, calls: Sequence[ModuleCall]) -> str:
+    outputs = [call.output for call in calls if isinstance(call.output, Tensor)]
+    weights_ran = any(True for call in calls for _ in call.module.parameters(recurse=False))
+    if any(output.is_quantized for output in outputs):
+        reason = "They give quantised values. Pass the float network that it was made from."
+    elif not weights_ran and any(True for _ in model.parameters()):
+        reason = (
+            "No module that holds weights ran, as in an exported network, whose forward calls "
+            "functions instead. Pass the eager nn.Module that it was made from."
+        )
+    elif any(output.ndim == 4 and output.shape[2:] == (1, 1) for output in outputs):
+        reason = "Load larger images, or take another network."
+    else:
+        reason = "Take a network with convolutions, or with tokens of patches."
+    return (
+        "model: none of its layers gives a spatial feature map (N, C, h, w) with more than one "
+        f"position for these images. {reason}"
+    )
+
+
+def _sort_out(
+    calls: Sequence[ModuleCall], verdicts: Sequence[Verdict]
+) -> tuple[dict[Layer, ModuleCall], dict[str, str]]:
+    """Split the calls into spatial layers and the reasons why others are none."""
+    total = Counter(call.base for call in calls)
+    found: dict[Layer, ModuleCall] = {}
+    refused: dict[str, str] = {}
+    for call, verdict in zip(calls, verdicts, strict=True):
+        name = call.base if total[call.base] == 1 else f"{call.base}#{call.index}"
+        if isinstance(verdict, str):
+            refused[name] = verdict
+        else:
+            layout, verified = verdict
+            channels, height, width = layout.maps(_tensor(call)).shape[1:]
+            kind, shape = type(call.module).__name__, (channels, height, width)
+            found[Layer(name, kind, shape, layout, verified=verified)] = call
+    for base, times in total.items():
+        if times > 1:
+            options = ", ".join(f"'{base}#{index}'" for index in range(1, times + 1))
+            refused[base] = f"runs {times} times in one forward pass. Choose one of {options}."
+    return found, refused
+
+
+def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall]) -> list[Verdict]:
+    """Return for each call how its output is laid out, or why it is no map."""
+    refusals = [refusal(call.output, len(batch)) for call in calls]
+    spatial = [call for call, reason in zip(calls, refusals, strict=True) if reason is None]
+    if _is_plain(spatial, batch):
+        return [(Layout(), True) if reason is None else reason for reason in refusals]
+    layouts = _possible_layouts(spatial, batch)
+    shapes = {call.key: _tensor(call).shape for call in spatial}
+    answers = _answers(network, batch[:1], layouts, shapes)
+    grids = {
+        _grid(layout, shapes[key])
+        for key, of_call in answers.items()
+        for layout, answer in zip(layouts[key], of_call or (), strict=False)
+        if answer is not None and answer.agrees
+    }
+    verdicts: list[Verdict] = []
+    verified = {tensor_key(batch): Layout()}
+    for call, reason in zip(calls, refusals, strict=True):
+        if reason is not None:
+            verdicts.append(reason)
+            continue
+        verdict = _verdict(_tensor(call), layouts[call.key], answers, call.key, grids)
+        layout = _followed_layout(call, verified)
+        is_constant = not any(answers.get(call.key, [None, True]) or ())
+        verdicts.append(verdict if layout is None or is_constant else (layout, True))
+        if isinstance(verdicts[-1], tuple) and verdicts[-1][1]:
+            verified[tensor_key(_tensor(call))] = verdicts[-1][0]
+    return verdicts
+
+
+def _followed_layout(call: ModuleCall, verified: Mapping[TensorKey, Layout]) -> Layout | None:
+    """Return the layout that an output has because of what it was made from, if that settles it."""
+    output = _tensor(call)
+    if keeps_positions(call.module) and output.ndim == 4:
+        return Layout() if any(key in verified for _, key in call.inputs) else None
+    return verified.get(tensor_key(output))
+
+
+def _is_plain(calls: Sequence[ModuleCall], batch: Tensor) -> bool:
+    """Whether all maps follow from the images by steps that keep positions where they are.
+
+    Each must come from the images or from a map before it, through one of PyTorch's modules for
+    maps, or stay on the grid of the map before it.
+    """
+    current = tuple(batch.shape[2:])
+    known = {tensor_key(batch)}
+    for call in calls:
+        output = _tensor(call)
+        follows = any(
+            key in known or (len(shape) == 4 and tuple(shape[2:]) == current)
+            for shape, key in call.inputs
+        )
+        same_grid = tuple(output.shape[2:]) == current and not isinstance(
+            call.module, nn.LayerNorm | nn.Linear
+        )
+        if output.ndim != 4 or not follows or not (keeps_positions(call.module) or same_grid):
+            return False
+        current = tuple(output.shape[2:])
+        known.add(tensor_key(output))
+    return True
+
+
+def _possible_layouts(calls: Sequence[ModuleCall], batch: Tensor) -> Layouts:
+    layouts: dict[CallKey, Sequence[Layout]] = {}
+    grids: list[Grid] = []
+    image = (batch.shape[2], batch.shape[3])
+    for call in calls:
+        shape = _tensor(call).shape
+        layouts[call.key] = possible_layouts(shape, call.module, image, grids)
+        grids += [_grid(layout, shape) for layout in layouts[call.key][:1]]
+    return layouts
+
+
+def _answers(
+    network: WatchedNetwork,
+    image: Tensor,
+    layouts: Layouts,
+    shapes: Mapping[CallKey, torch.Size],
+) -> Answers:
+    """Change the picture and return how each output answers in each layout it may have.
+
+    None stands for outputs that do not follow the number of images; what is missing did not run.
+    """
+    position_test = PositionTest(image)
+    answers: dict[CallKey, Sequence[Answer | None] | None] = {}
+    last: tuple[Tensor, int, Sequence[Layout], Sequence[Answer | None]] | None = None
+
+    def test(key: CallKey, _: nn.Module, __: tuple[object, ...], output: object) -> None:
+        nonlocal last
+        if key not in layouts:
+            return
+        if not isinstance(output, Tensor) or output.shape != (4, *shapes[key][1:]):
+            answers[key] = None
+        elif last and last[0] is output and last[1:3] == (output._version, layouts[key]):
+            answers[key] = last[3]  # a container that returns what its last module gave
+        else:
+            answers[key] = [position_test.answer_of(lay.maps(output)) for lay in layouts[key]]
+            last = (output, output._version, layouts[key], answers[key] or ())
+
+    with suppress(PFVError):  # a network made for one batch size: everything stays open
+        network.watch(position_test.pictures, test)
+    return answers
+
+
+def _verdict(
+    output: Tensor, layouts: Sequence[Layout], answers: Answers, key: CallKey, grids: set[Grid]
+) -> Verdict:
+    """Judge one output by how it answered; ``grids`` are those of the maps that are verified."""
+    shape = tuple(output.shape)
+    if not layouts:
+        return non_spatial(shape)
+    of_call = answers.get(key, [None] * len(layouts))
+    if of_call is None:
+        return f"gives a first axis that does not follow the number of images (shape {shape})."
+    tested = [(lay, one) for lay, one in zip(layouts, of_call, strict=True) if one is not None]
+    agreeing = [(layout, answer) for layout, answer in tested if answer.agrees]
+    if agreeing:
+        return max(agreeing, key=lambda pair: pair[1].agreement)[0], True
+    for layout, answer in tested:
+        on_known_grid = _grid(layout, output.shape) in grids
+        if answer.says_little and (on_known_grid or answer.undecided):
+            return layout, False
+    if not tested:
+        return layouts[0], False
+    return (
+        f"answers to a change of the picture elsewhere than where it was made: its axes "
+        f"(shape {shape}) are no positions of the picture. Choose one of pfv.layers."
+    )
+
+
+def _tensor(call: ModuleCall) -> Tensor:
+    assert isinstance(call.output, Tensor)
+    return call.output
+
+
+def _grid(layout: Layout, shape: Sequence[int]) -> Grid:
+    """Height and width of the map that an output of that shape is."""
+    height, width = layout.maps(torch.empty(tuple(shape), device="meta")).shape[2:]
+    return int(height), int(width)
+
+
+def _mark_same(found: Mapping[Layer, ModuleCall]) -> tuple[Layer, ...]:
+    """Let one name stand for all layers whose output is one tensor in one state."""
+    groups: dict[object, list[Layer]] = {}
+    for layer, call in found.items():
+        groups.setdefault(call.version, []).append(layer)
+    marked = []
+    for layer, call in found.items():
+        chosen = max(groups[call.version], key=_name_preference).name
+        marked.append(replace(layer, same_as=None if chosen == layer.name else chosen))
+    return tuple(marked)
+
+
+def _name_preference(layer: Layer) -> tuple[bool, bool, bool, int]:
+    """Prefer modules that work, names without a run number, and ``block.index`` as names."""
+    works = layer.kind not in _PASSIVE
+    depth = layer.name.count(".")
+    return (works, "#" not in layer.name, depth == 1, -depth)

@@ -1,0 +1,123 @@
+"""What each module took and gave in one forward pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.capture import hooked
+
+Run = Callable[[nn.Module, Tensor], object]
+TensorKey = tuple[object, ...]
+CallKey = tuple[str, int]  # a module's name and which of its runs, from 1
+SeeCall = Callable[[CallKey, nn.Module, tuple[object, ...], object], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleCall:
+    """One run of one module.
+
+    Attributes
+    ----------
+    base
+        The module's dotted name.
+    index
+        Which of its runs this is, from 1.
+    module
+        The module.
+    inputs
+        Shape and key of each tensor that it took as a positional argument.
+    output
+        What it returned. Later operations may have rewritten it in place.
+    version
+        Equal for outputs that were one tensor in one state when they were returned.
+    """
+
+    base: str
+    index: int
+    module: nn.Module
+    inputs: tuple[tuple[torch.Size, TensorKey], ...]
+    output: object
+    version: TensorKey
+
+    @property
+    def key(self) -> CallKey:
+        """Which call this is, in every forward pass of the network."""
+        return self.base, self.index
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the output still is what the module returned."""
+        return output_version(self.output) == self.version
+
+
+@dataclass(frozen=True, eq=False)
+class WatchedNetwork:
+    """A network with the modules whose calls are of interest.
+
+    Attributes
+    ----------
+    model
+        The network.
+    modules
+        Dotted name → module.
+    run
+        Calls the network with a batch.
+    """
+
+    model: nn.Module
+    modules: Mapping[str, nn.Module]
+    run: Run
+
+    def watch(self, batch: Tensor, see: SeeCall) -> object:
+        """Run a batch, call ``see(key, module, inputs, output)`` after each call."""
+        runs: Counter[str] = Counter()
+
+        def count(module: nn.Module, base: str, inputs: tuple[object, ...], output: object) -> None:
+            runs[base] += 1
+            see((base, runs[base]), module, inputs, output)
+
+        with hooked(self.modules, count):
+            return self.run(self.model, batch)
+
+    def record(self, batch: Tensor) -> tuple[list[ModuleCall], object]:
+        """Run a batch; return the calls in the order in which they ended, and the output."""
+        calls: list[ModuleCall] = []
+
+        def see(
+            key: CallKey, module: nn.Module, inputs: tuple[object, ...], output: object
+        ) -> None:
+            taken = tuple((one.shape, tensor_key(one)) for one in tensors_in(inputs))
+            calls.append(ModuleCall(*key, module, taken, output, output_version(output)))
+
+        return calls, self.watch(batch, see)
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and dicts, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from tensors_in(one)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for one in value:
+            yield from tensors_in(one)
+
+
+def tensor_key(value: Tensor) -> TensorKey:
+    """Equal for tensors that share memory, shape and strides, while one of them lives."""
+    if value.layout is not torch.strided:
+        return (id(value),)
+    return (value.data_ptr(), tuple(value.shape), value.stride())
+
+
+def output_version(output: object) -> TensorKey:
+    """Equal for outputs that are one tensor in one state: in-place operations change it."""
+    if not isinstance(output, Tensor) or output.is_quantized or output.is_inference():
+        return (id(output),)
+    return (*tensor_key(output), output._version)
