@@ -76,6 +76,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in path.read_text().split()]
 
 
+@pytest.mark.all
 @needs_lab
 def test_lab_opens_the_notebook_with_its_token_only(lab: Demo) -> None:
     assert lab.address.startswith(f"http://127.0.0.1:{lab.port}/lab/tree/demo.ipynb?token=")
@@ -86,6 +87,7 @@ def test_lab_opens_the_notebook_with_its_token_only(lab: Demo) -> None:
     assert status(f"{contents}?token={lab.token}") == 200
 
 
+@pytest.mark.all
 @needs_lab
 def test_lab_listens_on_the_loopback_address_only(lab: Demo) -> None:
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -93,6 +95,7 @@ def test_lab_listens_on_the_loopback_address_only(lab: Demo) -> None:
     assert [a for a in listening if a.endswith(f":{lab.port:04X}")] == [f"0100007F:{lab.port:04X}"]
 
 
+@pytest.mark.all
 @needs_lab
 def test_token_is_not_in_the_process_list(lab: Demo) -> None:
     (server,) = children(lab.process.pid)
@@ -100,6 +103,7 @@ def test_token_is_not_in_the_process_list(lab: Demo) -> None:
         assert lab.token.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+@pytest.mark.all
 @needs_lab
 def test_sigterm_ends_server_and_kernels_and_prints_nothing_more(lab: Demo) -> None:
     (server,) = children(lab.process.pid)
@@ -122,6 +126,7 @@ def test_sigterm_ends_server_and_kernels_and_prints_nothing_more(lab: Demo) -> N
     assert alive == []
 
 
+@pytest.mark.all
 @needs_lab
 @needs_voila
 def test_voila_serves_the_page_with_its_token_only(tmp_path: Path) -> None:
