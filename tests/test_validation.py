@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import SHARINGS, VIEWS, Settings
+from pfv_widgets.engine.pipeline.settings import SHARINGS, Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.validation import MOST_PINS, few
@@ -23,7 +24,7 @@ def test_new_knobs_are_declared_with_their_labels() -> None:
         "sharing": "Colours of",
         "similarity": "Similarity to pins",
     }
-    assert VIEWS == ("overlay", "heatmap", "photo", "side by side", "split", "rgb split")
+    assert tuple(VIEWS) == ("overlay", "heatmap", "photo", "side by side", "split", "rgb split")
     assert SHARINGS == ("all", "inclusive", "exclusive")
 
 

@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocke
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from pfv_widgets.engine.pipeline.settings import VIEWS
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.server import JupyterServer
@@ -162,7 +162,7 @@ def measured(
         "weighting": (explorer.choice("Weighting"), (0, 1)),
         "colour map": (explorer.choice("Colours"), (1, 0)),
     }
-    for index, view in enumerate(VIEWS[1:], 1):
+    for index, view in enumerate(list(VIEWS)[1:], 1):
         controls[f"view: {view}"] = (explorer.choice("View"), (index, 0))
     chosen = {name: control for name, control in controls.items() if only in name}
     return timed(chosen, traffic, moves)

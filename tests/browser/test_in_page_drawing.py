@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from playwright.sync_api import expect
 
-from pfv_widgets.engine.pipeline.settings import VIEWS
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from tests.browser.explorer_page import HELPERS, ExplorerPage, settle, settling
 from tests.browser.lab import LabPage
 from tests.browser.widget_page import WidgetPage

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pfv_widgets.engine.colouring.colour_maps import legend
+from pfv_widgets.engine.colouring.compositing import GREYED
 from pfv_widgets.engine.export.html_data import data, grid, picture, png, side
 from pfv_widgets.engine.export.output_paths import checked_place, replacing
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -86,10 +87,12 @@ class _Entries:
     labels: tuple[str, ...] | None
 
     def look(self) -> dict[str, str]:
-        from pfv_widgets.engine.pipeline.frame import FADED
-
         tile = min(480, max(128, 900 // math.ceil(math.sqrt(len(self.frame)))))
-        return {"opacity": f"{self._opacity():g}", "tile": str(tile), "faded": f"{FADED:g}"}
+        return {
+            "opacity": f"{self._opacity():g}",
+            "tile": str(tile),
+            "faded": f"{GREYED.strength:g}",
+        }
 
     def parts(self) -> dict[str, str]:
         frame, look = self.frame, self.look()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_maps import legend, pin_legend
-from pfv_widgets.engine.colouring.compositing import compose, spots
+from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, compose, spots
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
 from pfv_widgets.engine.pca.basis import PrincipalBasis
@@ -23,7 +23,6 @@ from pfv_widgets.validation import checked_pins, few
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FADED = 0.72  # how far an image that is left out of the basis fades to grey
 _PAGES = (".html", ".htm")
 _SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", *_PAGES, ".npz")
 
@@ -113,14 +112,15 @@ class Frame:
         return self.scores[self.indices.index(image), :, row, column].cpu().clone()
 
     def composite(self) -> np.ndarray:
-        """Return the tiles of the view, uint8 ``(N, H, W, 3)``; images left out fade to grey.
+        """Return the tiles of the view, uint8 ``(N, H, W, 3)``; images left out are dimmed.
 
         Photo and heatmap side by side make tiles ``(N, H, 2W, 3)``.
         """
         heat, settings = self.heatmaps.detach().float().cpu().numpy(), self.settings
         tiles = compose(heat, self.pixels, settings.view, settings.opacity, settings.split)
         shown = np.array([weight > 0 for weight in self.weights])[:, None, None, None]
-        tiles = np.where(shown, tiles, (1 - FADED) * tiles + FADED * 0.5)
+        grey, strength = DARKENED if settings.paints_similarity else GREYED
+        tiles = np.where(shown, tiles, (1 - strength) * tiles + strength * grey)
         painted: np.ndarray = np.rint(np.clip(tiles, 0, 1) * 255).astype(np.uint8)
         return painted
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.normalisation import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.settings_json import read, written
@@ -13,7 +14,6 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
 from pfv_widgets.validation import Pin, checked_channels, checked_pins, checked_weights
 
-VIEWS = ("overlay", "heatmap", "photo", "side by side", "split", "rgb split")
 SHARINGS = ("all", "inclusive", "exclusive")
 
 

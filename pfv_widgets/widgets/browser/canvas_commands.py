@@ -13,7 +13,7 @@ from ipycanvas.utils import commands_to_buffer
 
 from pfv_widgets.widgets.toolkit.geometry import Box
 
-FADE = ("#808080", 0.72)  # over an image that is out of the basis, as in Frame.composite
+FADE = ("#808080", 0.72)  # over a thumbnail whose image is out of the basis
 # ipycanvas remembers one current canvas for a whole process. Held again by whoever holds it: the
 # garbage collector closes, anywhere, what was closed before.
 sending = threading.RLock()
@@ -117,10 +117,10 @@ class CanvasCommands:
         yield
         self._add("restore")
 
-    def send(self, told: dict[str, Any] | None = None) -> int:
+    def send(self, description: dict[str, Any] | None = None) -> int:
         """Send all that was drawn, if anything; return the number of bytes of its pictures.
 
-        ``told`` goes with it, as ``told``, for a script in the page.
+        ``description`` goes with it for a script in the browser.
         """
         if not self._commands:
             return 0
@@ -132,7 +132,7 @@ class CanvasCommands:
                 return 0
             manager._current_canvas = None  # a page that is loaded anew knows of none
             kind, commands = commands_to_buffer(self._commands)
-            manager.send({**kind, "told": told}, [commands, *self._files])
+            manager.send({**kind, "description": description}, [commands, *self._files])
         return sum(map(len, self._files))
 
     def _set(self, **attributes: Any) -> None:

@@ -44,7 +44,7 @@ const same = (name, one, other) =>
 // Id of a gallery → what hears its pointer; a view of the gallery passes events on.
 const pointers = {};
 
-// Opacity, view and split follow the hand without the kernel: what it told last is drawn anew as
+// Opacity, view and split follow the hand without the kernel: what it description last is drawn anew as
 // the controls say now. Its own picture comes later, and is the same; where the hand has gone on
 // in the meantime, it is drawn over before anyone sees it.
 const follow = async (model) => {
@@ -55,17 +55,17 @@ const follow = async (model) => {
   const known = buffers.every(({ canvas }) => canvas) && gallery.ctx && gallery.syncViews;
   if (!known || !manager?.currentProcessing?.then) return;  // another ipycanvas
   const leave = [], hand = {};  // what a hand set last, until the kernel shows it or sets another
-  let told, shown = "", planned = false, resting = 0;
+  let description, shown = "", planned = false, resting = 0;
   let drag, late = false, released = 0;  // the divider is held; the kernel has not yet come to it
   const queue = (job) => {  // after all that was sent before is drawn
     manager.currentProcessing = manager.currentProcessing.then(job).catch(console.warn);
   };
-  const wanted = () => ({ ...told?.look, ...hand });
-  const tiles = (look) => new Tiles(buffers, told, look, live.constants);
+  const wanted = () => ({ ...description?.look, ...hand });
+  const tiles = (look) => new Tiles(buffers, description, look, live.constants);
   const draw = () => {
     planned = false;
     const look = wanted(), text = JSON.stringify(look);
-    if (!told || text === shown) return;
+    if (!description || text === shown) return;
     const picture = tiles(look), { width, height } = picture.stored.size;
     const { gap } = live.constants, [{ canvas }] = buffers;
     if (canvas.width !== width + gap || canvas.height !== height + gap) return;  // another page comes
@@ -80,7 +80,7 @@ const follow = async (model) => {
   };
   const settle = () => {
     for (const name of Object.keys(hand))
-      if (!drag && told && same(name, told.look[name], hand[name])) forget(name);
+      if (!drag && description && same(name, description.look[name], hand[name])) forget(name);
   };
   const forget = (name) => {
     delete hand[name];
@@ -100,10 +100,10 @@ const follow = async (model) => {
     source.on(event, heard);
     leave.push(() => source.off(event, heard));
   };
-  hear(manager, "msg:custom", ({ told: now }) => {
+  hear(manager, "msg:custom", ({ description: now }) => {
     if (now?.gallery === live.gallery)
       queue(() => {
-        told = now;
+        description = now;
         const { size } = tiles(now.look).grid;
         const sized = gallery.get("width") === size.width && gallery.get("height") === size.height;
         shown = sized ? JSON.stringify(now.look) : "";
@@ -131,9 +131,9 @@ const follow = async (model) => {
   pointers[live.gallery] = ({ type, target, clientX, clientY }) => {
     const box = target.getBoundingClientRect(), scale = target.width / box.width;
     const x = (clientX - box.left) * scale, y = (clientY - box.top) * scale;
-    const grid = told && new Grid(told.grids[0], live.constants.gap);
+    const grid = description && new Grid(description.grids[1], live.constants.gap);
     if (type === "mousedown") {
-      const at = wanted().view === "split" ? grid?.at(x, y) : undefined;
+      const at = live.constants.views[wanted().view]?.panes.flat().some((layer) => layer.divided) ? grid?.at(x, y) : undefined;
       drag = at === undefined ? undefined : { x, y, at };
     } else if (drag && type === "mousemove") {
       const far = Math.max(Math.abs(x - drag.x), Math.abs(y - drag.y)) > live.constants.still;
@@ -142,7 +142,7 @@ const follow = async (model) => {
       const split = Math.min(Math.max(drag.at + (x - drag.x) / grid.width, 0), 1);
       move("split", Math.round(100 * split) / 100);
     } else if (drag) {
-      if (late) late = !same("split", told.look.split, hand.split);
+      if (late) late = !same("split", description.look.split, hand.split);
       [drag, released] = [undefined, performance.now()];
       rest();
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,9 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.canvas import STILL, LayeredCanvas
-from pfv_widgets.widgets.browser.canvas_commands import FADE
-from pfv_widgets.widgets.browser.tile_compositing import PURE
-from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, WHOLE
+from pfv_widgets.widgets.toolkit.geometry import GAP
 
 FOLLOWED = ("opacity", "view", "split")  # settings that the browser applies by itself
 
@@ -66,17 +66,13 @@ class GalleryScript(anywidget.AnyWidget):
 
 def _followed(canvas: LayeredCanvas, knobs: Mapping[str, w.Widget]) -> dict[str, Any]:
     """Say where the script finds what the gallery follows, and what it draws with."""
-    fixed = {view: alpha for view, alpha in WHOLE.items() if alpha is not None}
     return {
         "gallery": canvas.displayed.model_id,
         "knobs": {name: knobs[name].model_id for name in FOLLOWED},
         "views": list(knobs["view"].options),
         "constants": {
             "gap": GAP,
-            "panes": PANES,
-            "whole": fixed,
-            "fade": FADE,
-            "pure": PURE,
+            "views": {name: asdict(view) for name, view in VIEWS.items()},
             "still": STILL,
         },
     }

@@ -1,6 +1,6 @@
 // How a page puts the tiles of a gallery together.
 
-// Tiles in rows, as Grid in grid.py.
+// Tiles in rows, as Grid in geometry.py.
 class Grid {
   constructor([number, columns, height, width], gap) {
     Object.assign(this, { number, columns, height, width, gap, rows: Math.ceil(number / columns) });
@@ -43,55 +43,62 @@ class Grid {
   }
 }
 
-// A picture of the gallery, as Tiles in tiles.py draws it: `told` is what Tiles.told says, `look`
-// the opacity, view and split that are wanted.
+// A picture of the gallery, as Tiles in tile_compositing.py draws it: `description` is what the
+// kernel says of it, `look` the opacity, view and split that are wanted, `views` what the engine
+// says of each view.
 class Tiles {
-  constructor(buffers, told, look, constants) {
-    Object.assign(this, constants, told, { look });
+  constructor(buffers, description, look, { gap, views }) {
+    Object.assign(this, description, { look, gap, view: views[look.view] });
     [this.photos, this.heat, this.large] = buffers.map(({ canvas }) => canvas);
-    const [stored, wide] = told.grids.map((grid) => new Grid(grid, this.gap));
-    this.stored = stored;
-    this.sides = this.panes[look.view] ?? [1, 1];
-    this.grid = `${this.sides}` === "2,1" ? wide : stored;
-    this.places = [...Array(stored.number).keys()];
+    const { sides, wide, panes } = this.view, { grids } = description;
+    this.stored = new Grid(grids[1], gap);
+    this.grid = new Grid(grids[wide ? sides[0] : 1], gap);
+    this.divided = panes.flat().some((layer) => layer.divided);
+    this.places = [...Array(this.stored.number).keys()];
   }
   draw(ctx) {
     this.ctx = ctx;
     ctx.save();
     ctx.globalCompositeOperation = "source-over";
-    if (this.look.view in this.panes) this.drawPanes();
-    else this.drawOnce();
+    if (this.view.panes.length === 1) this.drawInOnePiece();
+    else this.drawPanes();
     this.mark();
     ctx.restore();
   }
-  drawOnce() {
-    const { ctx, look } = this, best = this.enlarged ? [this.large, 1] : [this.heat, this.step];
-    ctx.globalAlpha = 1;
-    this.drawWhole(this.photos, 1);
-    if (this.step) {
-      ctx.globalAlpha = this.whole[look.view] ?? look.opacity;
-      if (look.view === "split") this.inside(this.rightParts(), () => this.drawWhole(...best));
+  // Without heatmaps, the first pane shows the photo.
+  layers(number) {
+    if (this.step) return this.view.panes[number];
+    return number ? [] : [{ source: "photo", opacity: 1 }];
+  }
+  drawInOnePiece() {
+    const heat = this.enlarged ? [this.large, 1] : [this.heat, this.step];
+    for (const layer of this.layers(0)) {
+      const best = layer.source === "heatmap" ? heat : [this.photos, 1];
+      this.ctx.globalAlpha = layer.opacity ?? this.look.opacity;
+      if (layer.divided) this.inside(this.rightParts(), () => this.drawWhole(...best));
       else this.drawWhole(...best);
     }
-    for (const gap of this.grid.gaps()) ctx.clearRect(...gap);
+    for (const gap of this.grid.gaps()) this.ctx.clearRect(...gap);
   }
   drawPanes() {
-    const { ctx, step, grid: { size } } = this, apart = this.look.view === "rgb split";
+    const { ctx, grid: { size } } = this;
     ctx.clearRect(0, 0, size.width, size.height);
-    ctx.globalAlpha = 1;
-    for (const place of this.places) {
-      const [first, ...others] = this.grid.panes(place, this.sides);
-      if (step && apart) this.drawOne(this.heat, step, place, first);
-      else this.drawOne(this.photos, 1, place, first);
-      if (!step) continue;
-      others.forEach((box, number) => {
-        this.drawOne(this.heat, step, place, box);
-        if (!apart) return;
-        ctx.globalCompositeOperation = "multiply";
-        this.fill(this.pure[number], [box]);
-        ctx.globalCompositeOperation = "source-over";
+    for (const place of this.places)
+      this.grid.panes(place, this.view.sides).forEach((box, number) => {
+        for (const layer of this.layers(number)) this.drawLayer(layer, place, box);
       });
-    }
+  }
+  drawLayer({ source, opacity, tint }, place, box) {
+    const { ctx } = this, best = source === "heatmap" ? [this.heat, this.step] : [this.photos, 1];
+    ctx.globalAlpha = opacity ?? this.look.opacity;
+    this.drawOne(...best, place, box);
+    if (!tint) return;
+    ctx.globalCompositeOperation = "multiply";
+    this.fill(this.colour(tint), [box]);
+    ctx.globalCompositeOperation = "source-over";
+  }
+  colour(parts) {
+    return `rgb(${parts.map((part) => Math.floor(255 * part + 0.5))})`;
   }
   // A buffer whose cells are 1/step of a tile, with half a gap around it.
   drawWhole(buffer, step) {
@@ -117,11 +124,11 @@ class Tiles {
     });
   }
   mark() {
-    const { ctx, grid, fade: [grey, strength] } = this;
+    const { ctx, grid, dimming: [grey, strength] } = this;
     ctx.globalAlpha = strength;
-    this.fill(grey, this.out.map((place) => grid.box(place)));
+    this.fill(this.colour([grey, grey, grey]), this.out.map((place) => grid.box(place)));
     ctx.globalAlpha = 1;
-    if (this.look.view === "split") {
+    if (this.divided) {
       const lines = this.rightParts().map(([left, top, _, height]) => [left - 2, top, 4, height]);
       this.fill("#ffffff", lines);
     }
@@ -132,7 +139,7 @@ class Tiles {
     if (this.frame.length) this.drawFrame(...this.frame);
   }
   drawRing([place, across, down, colour, bold]) {
-    for (const [left, top, width, height] of this.grid.panes(place, this.sides)) {
+    for (const [left, top, width, height] of this.grid.panes(place, this.view.sides)) {
       const least = Math.max(7, Math.min(0.07 * Math.min(width, height), 22));
       const line = bold ? 6 : 4, radius = least * (bold ? 1.35 : 1);
       for (const [rim, wide] of [["#000000", line + 3], [colour, line]])
@@ -144,7 +151,7 @@ class Tiles {
     }
   }
   drawFrame([place, x, y], [, right, bottom]) {
-    for (const [left, top, width, height] of this.grid.panes(place, this.sides)) {
+    for (const [left, top, width, height] of this.grid.panes(place, this.view.sides)) {
       const box = [left + x * width, top + y * height, (right - x) * width, (bottom - y) * height];
       for (const [colour, line] of [["#000000", 5], ["#ffffff", 3]])
         this.stroke(colour, line, () => this.ctx.strokeRect(...box));

@@ -1,7 +1,8 @@
 """One picture of the gallery: how its tiles are put together from what the browser keeps.
 
-:class:`Tiles` draws it with commands of the kernel; ``page_script_tiles.js`` draws the same in the
-page itself, from what :meth:`Tiles.told` says, where a hand moves a control that it follows.
+:class:`Tiles` draws it with commands of the kernel; ``tile_compositing.js`` draws the same in the
+browser itself, from :meth:`Tiles.description`, while a control is moved that it follows. Both
+read the layers of a view from the engine's :data:`VIEWS`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from typing import Any
 
 from ipycanvas import Canvas
 
-from pfv_widgets.widgets.browser.canvas_commands import FADE, CanvasCommands
-from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, WHOLE, Box, Grid, Spot
-
-PURE = ("#ff0000", "#00ff00", "#0000ff")  # what is left of a picture in the three of RGB split
+from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, Dimming, Layer, View
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
+from pfv_widgets.widgets.toolkit.geometry import GAP, Box, Grid, Spot
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Look:
     cursor: int | None = None
     rings: tuple[Ring, ...] = ()
     frame: tuple[Spot, Spot] | None = None  # corners of what is being brushed, in one image
+    dimming: Dimming = GREYED  # of the images that are out
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Tiles:
         How they look.
     shown
         Indices of the images.
-    stored, wide
-        Where the tiles stand in the buffers, and on the canvas; and where on the canvas if they
-        are twice as wide.
+    grids
+        Where tiles stand on the canvas that are so many times as wide as their images; those of
+        width 1 also in the buffers.
     photos, heat, large
         The buffers: the photos, the heatmaps, and the heatmaps as large as the photos.
     step
@@ -63,8 +64,7 @@ class Tiles:
 
     look: Look
     shown: range
-    stored: Grid
-    wide: Grid
+    grids: dict[int, Grid]
     photos: Canvas
     heat: Canvas
     large: Canvas
@@ -72,19 +72,30 @@ class Tiles:
     enlarged: bool
 
     @property
+    def view(self) -> View:
+        """What each tile shows."""
+        return VIEWS[self.look.view]
+
+    @property
     def grid(self) -> Grid:
         """Where the tiles stand on the canvas."""
-        return self.wide if PANES.get(self.look.view) == (2, 1) else self.stored
+        return self.grids[self.view.growth]
 
-    def told(self) -> dict[str, Any]:
-        """Say what a page has to know to draw this, and other looks of it, by itself."""
+    @property
+    def stored(self) -> Grid:
+        """Where the tiles stand in the buffers."""
+        return self.grids[1]
+
+    def description(self) -> dict[str, Any]:
+        """Return what a script needs to draw this, and other looks of it, by itself."""
         look = self.look
         return {
             "look": {"opacity": look.opacity, "view": look.view, "split": look.split},
-            "grids": [[g.number, g.columns, *g.tile] for g in (self.stored, self.wide)],
+            "grids": {growth: [g.number, g.columns, *g.tile] for growth, g in self.grids.items()},
             "step": self.step,
             "enlarged": self.enlarged,
             "out": self._out,
+            "dimming": look.dimming,
             "cursor": self._cursor,
             "rings": [
                 [self._place(ring.spot), ring.spot.x, ring.spot.y, ring.colour, ring.bold]
@@ -95,24 +106,34 @@ class Tiles:
 
     def draw(self, commands: CanvasCommands) -> None:
         """Draw all of it."""
-        look = self.look
-        if look.view in PANES:
-            self._draw_panes(commands)
+        if len(self.view.panes) == 1:
+            self._draw_in_one_piece(commands)
         else:
-            commands.alpha(1.0)
-            self._draw_whole(commands, self.photos, 1)
-            if self.step:
-                fixed = WHOLE.get(look.view)
-                commands.alpha(look.opacity if fixed is None else fixed)
-                best = (self.large, 1) if self.enlarged else (self.heat, self.step)
-                if look.view == "split":
-                    with commands.inside(self._right_parts()):
-                        self._draw_whole(commands, *best)
-                else:
-                    self._draw_whole(commands, *best)
-            if gaps := self.grid.gaps():  # what the photos and heatmaps spilled over
-                commands.clear(*gaps)
+            self._draw_panes(commands)
         self._mark(commands)
+
+    def _layers(self, number: int) -> tuple[Layer, ...]:
+        """Layers of a pane; without heatmaps, the first one shows the photo."""
+        if self.step:
+            return self.view.panes[number]
+        return (Layer("photo"),) if number == 0 else ()
+
+    def _opacity(self, layer: Layer) -> float:
+        return self.look.opacity if layer.opacity is None else layer.opacity
+
+    def _draw_in_one_piece(self, commands: CanvasCommands) -> None:
+        """Draw whole buffers over one another, then empty the gaps that they spilled over."""
+        heat = (self.large, 1) if self.enlarged else (self.heat, self.step)
+        for layer in self._layers(0):
+            commands.alpha(self._opacity(layer))
+            best = heat if layer.source == "heatmap" else (self.photos, 1)
+            if layer.divided:
+                with commands.inside(self._right_parts()):
+                    self._draw_whole(commands, *best)
+            else:
+                self._draw_whole(commands, *best)
+        if gaps := self.grid.gaps():
+            commands.clear(*gaps)
 
     def enlarge(self, commands: CanvasCommands) -> None:
         """Draw the heatmaps into the third buffer, as large as the photos."""
@@ -127,22 +148,22 @@ class Tiles:
         commands.image(buffer, (at, at, buffer.width * step, buffer.height * step))
 
     def _draw_panes(self, commands: CanvasCommands) -> None:
-        """Draw every image several times: beside itself, or with its colours apart."""
-        heat, apart = bool(self.step), self.look.view == "rgb split"
+        """Draw the panes of every tile."""
         commands.clear()
         for place in range(self.grid.number):
-            first, *others = self.grid.panes(place, self.look.view)
-            commands.alpha(1.0)
-            if heat and apart:
-                self._draw_one(commands, self.heat, self.step, place, first)
-            else:
-                self._draw_one(commands, self.photos, 1, place, first)
-            for colour, box in zip(PURE, others, strict=False) if heat else ():
-                self._draw_one(commands, self.heat, self.step, place, box)
-                if apart:
-                    commands.blend("multiply")
-                    commands.fill(colour, box)
-                    commands.blend("source-over")
+            for number, box in enumerate(self.grid.panes(place, self.look.view)):
+                for layer in self._layers(number):
+                    self._draw_layer(commands, layer, place, box)
+
+    def _draw_layer(self, commands: CanvasCommands, layer: Layer, place: int, box: Box) -> None:
+        heat = layer.source == "heatmap"
+        buffer, step = (self.heat, self.step) if heat else (self.photos, 1)
+        commands.alpha(self._opacity(layer))
+        self._draw_one(commands, buffer, step, place, box)
+        if layer.tint is not None:
+            commands.blend("multiply")
+            commands.fill(_hex(layer.tint), box)
+            commands.blend("source-over")
 
     def _draw_one(
         self, commands: CanvasCommands, buffer: Canvas, step: int, place: int, box: Box
@@ -192,10 +213,11 @@ class Tiles:
         return spot.image - self.shown.start
 
     def _mark(self, commands: CanvasCommands) -> None:
-        commands.alpha(FADE[1])
-        commands.fill(FADE[0], *map(self.grid.box, self._out))
+        grey, strength = self.look.dimming
+        commands.alpha(strength)
+        commands.fill(_hex((grey, grey, grey)), *map(self.grid.box, self._out))
         commands.alpha(1.0)
-        if self.look.view == "split":
+        if self.view.divided:
             for left, top, _, height in self._right_parts():
                 commands.fill("#ffffff", (left - 2, top, 4, height))
         if self._cursor is not None:
@@ -221,3 +243,8 @@ class Tiles:
             box = (x, y, (other.x - one.x) * width, (other.y - one.y) * height)
             for colour, line in (("#000000", 5), ("#ffffff", 3)):
                 commands.stroke(colour, line, box)
+
+
+def _hex(colour: tuple[float, float, float]) -> str:
+    """Return a colour in [0, 1] as browsers read it."""
+    return "#{:02x}{:02x}{:02x}".format(*(math.floor(255 * part + 0.5) for part in colour))

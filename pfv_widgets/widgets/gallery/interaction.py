@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
@@ -144,7 +145,7 @@ class Interaction:
         self._zoom_or_back()
 
     def _drag(self, start: Spot, end: Spot) -> None:
-        if self._state.settings.view == "split":
+        if VIEWS[self._state.settings.view].divided:
             if not self.dividing:
                 self.dividing = True
                 self._owner.gesture(True)
@@ -154,7 +155,7 @@ class Interaction:
             self._go(lambda state: replace(state, brush=(start, end), hover=None), quiet=True)
 
     def _dropped(self, start: Spot, end: Spot) -> None:
-        if self._state.settings.view == "split":
+        if VIEWS[self._state.settings.view].divided:
             self._drag(start, end)
         else:
             mask = brushed(start, end, self._viewport.batch.number, self._viewport.map_size)

@@ -13,6 +13,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY, PIN_COLOURS
+from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, Dimming
 from pfv_widgets.engine.colouring.similarity import Place
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -37,7 +38,8 @@ _SMOOTH = ("none", "flat")  # weightings whose pictures have hardly more detail 
 _ENOUGH = 0.8  # of the pixels of the finest map: enlarged smoothly, nobody tells the difference
 _NEAREST = 6  # places elsewhere that are ringed
 _ALIKE = 0.5  # cosine from which a place elsewhere is worth a ring
-_FADED = 0.8  # how far places outside the selection fade to grey
+_DIMMED = Dimming(NEUTRAL_GREY, 0.8)  # of positions outside the selection
+_DIMMED_SIMILARITY = Dimming(0.0, 0.65)
 _LINE = "#ffffff"
 
 
@@ -298,7 +300,7 @@ class RenderLoop:
             rings.append(Ring(state.hover, _LINE, bold=True))
         return Look(
             settings.opacity, settings.view, settings.split, out, state.cursor, tuple(rings),
-            state.brush,
+            state.brush, DARKENED if settings.paints_similarity else GREYED,
         )  # fmt: skip
 
     def _nearest(self, state: ViewState) -> tuple[Place, ...]:
@@ -312,11 +314,13 @@ class RenderLoop:
 
 
 def _bytes(frame: Frame, selection: Selection | None) -> np.ndarray:
-    """Heatmaps as uint8 ``(n, h, w, 3)``; places that are not selected fade to grey."""
+    """Heatmaps as uint8 ``(n, h, w, 3)``; positions that are not selected are dimmed."""
     heat = frame.heatmaps
     if selection is not None:
         mask = torch.from_numpy(selection.mask)[list(frame.indices)].to(heat)[:, None]
         inside = torch.nn.functional.interpolate(mask, size=heat.shape[1:3], mode="nearest")
-        faded = (1 - _FADED) * heat + _FADED * NEUTRAL_GREY
+        similar = frame.settings.paints_similarity  # its colours stay: grey has a meaning there
+        grey, strength = _DIMMED_SIMILARITY if similar else _DIMMED
+        faded = (1 - strength) * heat + strength * grey
         heat = torch.where(inside.permute(0, 2, 3, 1) > 0, heat, faded)
     return (heat * 255).round().to(torch.uint8).cpu().contiguous().numpy()

@@ -8,10 +8,11 @@ from functools import lru_cache
 import numpy as np
 from ipywidgets import Widget
 
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode, resized
 from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
-from pfv_widgets.widgets.toolkit.geometry import GAP, PANES, Grid, Page, Spot
+from pfv_widgets.widgets.toolkit.geometry import GAP, Grid, Page, Spot
 
 _WIDEST = "632px"  # on the screen: crisp there at one and a half times the pixel density
 
@@ -30,10 +31,10 @@ class TileCanvas:
     """
 
     def __init__(self, pixels: np.ndarray) -> None:
-        self._pixels = pixels
+        self.pixels = pixels
         self.look = Look()
         self.page = Page.start(len(pixels), self.image_size)
-        self.grid = self._stored = self._grid_of(self.page, "overlay")
+        self.grid = self._stored = self._grid_of(self.page)
         self.canvas = LayeredCanvas("gallery", self.grid.size, buffers=3)
         self._photos, self._heat, self._large = self.canvas.buffers
         self._enlarged = False  # what is in it is the heat
@@ -54,7 +55,7 @@ class TileCanvas:
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the photos."""
-        height, width = self._pixels.shape[1:3]
+        height, width = self.pixels.shape[1:3]
         return height, width
 
     @property
@@ -69,11 +70,11 @@ class TileCanvas:
 
     def indices(self, page: Page) -> range:
         """Return which images are on a page."""
-        return page.indices(len(self._pixels), self.image_size)
+        return page.indices(len(self.pixels), self.image_size)
 
     def tile_size(self, page: Page, wanted: float) -> tuple[int, int]:
         """Size of heatmaps at least ``wanted`` pixels wide, or as large as a tile of the page."""
-        grid = self._grid_of(page, "overlay")
+        grid = self._grid_of(page)
         step = grid.step(wanted)
         return grid.tile[0] // step, grid.tile[1] // step
 
@@ -81,7 +82,7 @@ class TileCanvas:
         """Go to a page; :meth:`paint` is to follow with its heatmaps."""
         if page != self.page:
             self.page, self._heat_file = page, b""
-            self._stored = self._grid_of(page, "overlay")
+            self._stored = self._grid_of(page)
 
     def forget(self) -> None:
         """Send everything with the next frame: a page of the browser has just appeared."""
@@ -97,7 +98,7 @@ class TileCanvas:
             self._step = self._stored.tile[1] // tiles.shape[2]
             self._heat_file = encode(self._stored.atlas(tiles), near=self.near and quick)
         self.look = look
-        self.grid = self._grid_of(self.page, look.view)
+        self.grid = self._grid_of(self.page, VIEWS[look.view].growth)
         self._resize()
         commands, anew = self.canvas.commands(), self._sent != self.page
         self._sent = None  # until it is on its way: an error leaves nothing to build on
@@ -116,7 +117,7 @@ class TileCanvas:
         commands.on(self.widget)
         picture = self._tiles()
         picture.draw(commands)
-        size = commands.send({"gallery": self.widget.model_id, **picture.told()})
+        size = commands.send({"gallery": self.widget.model_id, **picture.description()})
         self._sent = self.page
         return size
 
@@ -144,12 +145,11 @@ class TileCanvas:
         """Remove the canvases from every page."""
         self.canvas.close()
 
-    def _grid_of(self, page: Page, view: str) -> Grid:
+    def _grid_of(self, page: Page, growth: int = 1) -> Grid:
+        """Arrange tiles that are ``growth`` times as wide as their images."""
         height, width = self.image_size
-        number = len(self.indices(page))
-        if PANES.get(view) == (2, 1):
-            return Grid.of(number, (height, 2 * width), max(1, round(page.columns / 2**0.5)))
-        return Grid.of(number, (height, width), page.columns)
+        columns = max(1, round(page.columns / growth**0.5))
+        return Grid.of(len(self.indices(page)), (height, growth * width), columns)
 
     def _resize(self) -> None:
         """Give the canvases the sizes that their grids need."""
@@ -160,11 +160,12 @@ class TileCanvas:
 
     def _photo_file(self, page: Page) -> bytes:
         indices = self.indices(page)
-        tiles = resized(self._pixels[indices.start : indices.stop], self._stored.tile)
+        tiles = resized(self.pixels[indices.start : indices.stop], self._stored.tile)
         return encode(self._stored.atlas(tiles))
 
     def _tiles(self) -> Tiles:
         step = self._step if self._heat_file else 0
-        wide = self._grid_of(self.page, "side by side")
+        growths = {view.growth for view in VIEWS.values()}
+        grids = {growth: self._grid_of(self.page, growth) for growth in growths}
         buffers = self._photos, self._heat, self._large
-        return Tiles(self.look, self.shown, self._stored, wide, *buffers, step, self._enlarged)
+        return Tiles(self.look, self.shown, grids, *buffers, step, self._enlarged)

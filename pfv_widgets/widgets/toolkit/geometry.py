@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pfv_widgets.engine.colouring.compositing import VIEWS
+
 Box = tuple[float, float, float, float]  # left, top, width, height in pixels of the canvas
 
 GAP = 12  # pixels of the canvas between tiles; divided evenly by every step of STEPS
@@ -14,10 +16,6 @@ STEPS = (6, 4, 3, 2, 1)  # a heatmap may be that many times smaller than its til
 _WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quick to draw
 _TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
-
-# How opaque the heatmaps are where they are drawn in one piece over the photos; None: as asked for
-WHOLE = {"overlay": None, "heatmap": 1.0, "photo": 0.0}
-PANES = {"side by side": (2, 1), "rgb split": (2, 2)}  # pictures in a tile, across and down
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Grid:
 
     def panes(self, place: int, view: str) -> list[Box]:
         """Boxes within a tile that each show the image once."""
-        across, down = PANES.get(view, (1, 1))
+        across, down = VIEWS[view].sides
         left, top, width, height = self.box(place)
         width, height = width / across, height / down
         return [
@@ -109,7 +107,7 @@ class Grid:
         on_tile = left < width and top < height and 0 <= column < self.columns
         if not on_tile or not 0 <= place < self.number:
             return None
-        across, down = PANES.get(view, (1, 1))
+        across, down = VIEWS[view].sides
         return place, left * across / width % 1.0, top * down / height % 1.0
 
     def step(self, wanted: float) -> int:

@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
-from pfv_widgets.engine.colouring.compositing import compose, spots
+from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, compose, spots
 from pfv_widgets.engine.export.still_picture import still
-from pfv_widgets.engine.pipeline.frame import FADED, Frame
+from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import SHARINGS, VIEWS
+from pfv_widgets.engine.pipeline.settings import SHARINGS
 from pfv_widgets.errors import PFVError, PFVValueError
 from tests.networks import blobs, tiny
 
@@ -125,7 +125,7 @@ def test_images_left_out_fade_in_every_view(pfv: PFV, view: str) -> None:
     plain = frame.composite()
     partly = replace(frame, weights=(1.0, 0.0, 1.0)).composite()
     assert np.array_equal(partly[[0, 2]], plain[[0, 2]])
-    faded = 127.5 * FADED + (1 - FADED) * plain[1].astype(float)
+    faded = 127.5 * GREYED.strength + (1 - GREYED.strength) * plain[1].astype(float)
     assert np.abs(partly[1] - faded).max() <= 1
 
 

@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pfv_widgets.engine.colouring.compositing import GREYED
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pipeline.frame import FADED, Frame
+from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
@@ -69,7 +70,7 @@ def test_images_left_out_of_the_basis_fade_towards_white(frame: Frame, view: str
     plain = viewed(frame, view=view)
     partly = viewed(replace(frame, weights=(1.0, 0, 2, 1, 1, 0.1)), view=view)
     assert np.array_equal(np.delete(partly, 1, 0), np.delete(plain, 1, 0))
-    faded = 127.5 * FADED + (1 - FADED) * plain[1].astype(float)
+    faded = 127.5 * GREYED.strength + (1 - GREYED.strength) * plain[1].astype(float)
     assert np.abs(partly[1] - faded).max() <= 1
 
 

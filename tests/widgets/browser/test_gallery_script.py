@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pfv_widgets.engine.pipeline.settings import VIEWS
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.gallery_script import FOLLOWED, GalleryScript
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.widgets.recorded_page import RecordedPage, message
@@ -23,9 +23,11 @@ def test_script_is_told_where_it_finds_what_it_follows(explorer: PFVExplorer) ->
     script = explorer.gallery.script
     assert script.live["gallery"] == canvas.displayed.model_id
     assert script.live["knobs"] == {one: knobs[one].model_id for one in FOLLOWED}
-    assert tuple(script.live["views"]) == VIEWS
-    assert script.live["constants"]["whole"] == {"heatmap": 1.0, "photo": 0.0}
-    assert set(script.live["constants"]["panes"]) == {"side by side", "rgb split"}
+    assert script.live["views"] == list(VIEWS)
+    views = script.live["constants"]["views"]
+    assert list(views) == list(VIEWS)
+    for name, view in VIEWS.items():
+        assert [len(layers) for layers in views[name]["panes"]] == [len(p) for p in view.panes]
     json.dumps(script.live)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pfv_widgets as pw
-from pfv_widgets.engine.pipeline.settings import VIEWS
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, counted, tiny
 from tests.widgets.conftest import Open, scenes

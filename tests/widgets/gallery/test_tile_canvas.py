@@ -294,36 +294,40 @@ def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
 def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
     recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
-    def told() -> dict[str, Any]:
+    def description() -> dict[str, Any]:
         contents = [(data or {}).get("content") or {} for _, _, data in recorded.messages]
-        return [one["told"] for one in contents if one.get("told")][-1]
+        return [one["description"] for one in contents if one.get("description")][-1]
 
     rings = (Ring(Spot(0, 0.1, 0.2), "#111111"), Ring(Spot(1, 0.3, 0.4), "#222222", bold=True))
     frame = (Spot(1, 0.1, 0.2), Spot(1, 0.3, 0.4))
     look = Look(0.3, "split", 0.4, frozenset([1, 2]), 1, rings, frame)
     grid.paint(None, look)
-    assert told()["step"] == 0  # there are no heatmaps yet
+    assert description()["step"] == 0  # there are no heatmaps yet
     grid.paint(heat, look)
-    assert told()["look"] == {"opacity": 0.3, "view": "split", "split": 0.4}
-    assert (told()["gallery"], told()["step"]) == (grid.widget.model_id, 2)
-    assert told()["grids"] == [[3, 2, SIZE, SIZE], [3, 1, 480, 960]]
-    assert (told()["out"], told()["cursor"]) == ([1, 2], 1)
-    assert told()["rings"] == [[0, 0.1, 0.2, "#111111", False], [1, 0.3, 0.4, "#222222", True]]
-    assert told()["frame"] == [[1, 0.1, 0.2], [1, 0.3, 0.4]]
-    assert not told()["enlarged"]
+    assert description()["look"] == {"opacity": 0.3, "view": "split", "split": 0.4}
+    assert (description()["gallery"], description()["step"]) == (grid.widget.model_id, 2)
+    assert description()["grids"] == {1: [3, 2, SIZE, SIZE], 2: [3, 1, 480, 960]}
+    assert (description()["out"], description()["cursor"]) == ([1, 2], 1)
+    assert description()["rings"] == [
+        [0, 0.1, 0.2, "#111111", False],
+        [1, 0.3, 0.4, "#222222", True],
+    ]
+    assert description()["frame"] == [[1, 0.1, 0.2], [1, 0.3, 0.4]]
+    assert not description()["enlarged"]
     grid.paint(None, look)
-    assert told()["enlarged"]
-    json.dumps(told())
+    assert description()["enlarged"]
+    json.dumps(description())
 
     grid.turn(Page(1, 1))
     grid.paint(None, look)
-    assert (told()["step"], told()["grids"][0][:2]) == (0, [1, 1])
-    assert (told()["out"], told()["cursor"]) == ([0], None)  # a single tile needs no frame
-    assert told()["rings"] == [[0, 0.3, 0.4, "#222222", True]]
-    assert told()["frame"] == [[0, 0.1, 0.2], [0, 0.3, 0.4]]
+    assert (description()["step"], description()["grids"][1][:2]) == (0, [1, 1])
+    assert description()["out"] == [0]
+    assert description()["cursor"] is None  # a single tile needs no frame
+    assert description()["rings"] == [[0, 0.3, 0.4, "#222222", True]]
+    assert description()["frame"] == [[0, 0.1, 0.2], [0, 0.3, 0.4]]
     grid.turn(Page(2, 1))
     grid.paint(None, look)
-    assert (told()["out"], told()["rings"], told()["frame"]) == ([0], [], [])
+    assert (description()["out"], description()["rings"], description()["frame"]) == ([0], [], [])
 
 
 def test_photos_of_a_page_are_sent_once_while_it_is_shown(
