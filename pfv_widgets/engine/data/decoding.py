@@ -28,8 +28,8 @@ class UnreadableError(PFVValueError):
     """A file that holds no picture; its text is the reason, without the file's name."""
 
 
-def read_photo(path: Path) -> Image.Image:
-    """Decode one file to RGB: the first frame, turned upright, in sRGB, over white.
+def read_photo(source: Path | io.BytesIO) -> Image.Image:
+    """Decode one file, or its bytes, to RGB: the first frame, turned upright, in sRGB, over white.
 
     Raises
     ------
@@ -37,16 +37,18 @@ def read_photo(path: Path) -> Image.Image:
         With the reason: empty, not an image, truncated, above ``MAX_MEGAPIXELS``.
     """
     try:
-        if path.stat().st_size == 0:
+        size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
+        if size == 0:
             raise UnreadableError("the file is empty (0 bytes)")
         Image.init()
-        with Image.open(path, formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
+        with Image.open(source, formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
             _refuse_bomb(image)
             return as_rgb(image)
     except UnreadableError:
         raise
     except UnidentifiedImageError:
-        reason = _ADVICE.get(path.suffix.lower(), "its content is not a readable image format")
+        suffix = source.suffix.lower() if isinstance(source, Path) else ""
+        reason = _ADVICE.get(suffix, "its content is not a readable image format")
         raise UnreadableError(reason) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableError(f"more than {MAX_MEGAPIXELS} megapixels: shrink it first") from None

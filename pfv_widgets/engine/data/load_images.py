@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from pfv_widgets.engine.data.preprocessing import (
     resized_tensor,
     shown,
 )
-from pfv_widgets.engine.data.sources import Picture, pictures_of
+from pfv_widgets.engine.data.sources import Picture, is_open_file, pictures_of
 from pfv_widgets.engine.data.tensors import (
     Transform,
     applied,
@@ -51,9 +52,10 @@ def load_images(
     ----------
     source
         A folder (its own images in natural order; where it has none, those of its sub-folders,
-        whose names become the labels), a glob (``**`` descends), a path, a PIL image, a uint8
-        array or a float array in [0, 1] of shape (H,W), (H,W,3), (H,W,4) or (N,H,W,3), a list
-        of any of these, an ``ImageBatch``, or a float tensor (N,3,H,W) or (3,H,W).
+        whose names become the labels), a glob (``**`` descends, into each folder once), a path,
+        a file that is open or in memory (``io.BytesIO``), a PIL image, a uint8 array or a float
+        array in [0, 1] of shape (H,W), (H,W,3), (H,W,4) or (N,H,W,3), a list of any of these, an
+        ``ImageBatch``, or a float tensor (N,3,H,W) or (3,H,W).
     size
         Pixels: an int for a square, or (H, W). The largest centred window of that shape is cut
         and scaled, bilinear with antialiasing. Tensors keep their size, and a transform decides
@@ -81,7 +83,7 @@ def load_images(
     """
     height_width = size_in_pixels("size", size, MAX_SIDE, square=True)
     function_or_none("transform", transform, "a callable on a PIL image")
-    if isinstance(source, Iterator):
+    if isinstance(source, Iterator) and not is_open_file(source):
         source = list(source)
     if isinstance(source, ImageBatch) and transform is None:
         return _resized_batch(source, height_width, labels)
@@ -163,7 +165,7 @@ def _of_batch(batch: ImageBatch) -> list[Picture]:
 
 
 def _opened(picture: Picture) -> Image.Image:
-    if isinstance(picture.content, Path):
+    if isinstance(picture.content, Path | io.BytesIO):
         return read_photo(picture.content)
     try:
         if isinstance(picture.content, np.ndarray):

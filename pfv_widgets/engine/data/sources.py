@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import glob
+import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -50,16 +52,16 @@ IMAGE_SUFFIXES = frozenset(
 """File names that end otherwise are passed over in folders; a path given by name is tried."""
 
 EXPECTED = (
-    "a folder, a glob such as 'photos/*.jpg', a path, a PIL image, an array, a float tensor "
-    "(N, 3, H, W), or a list of them"
+    "a folder, a glob such as 'photos/*.jpg', a path, an open file, a PIL image, an array, a float "
+    "tensor (N, 3, H, W), or a list of them"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture before it is decoded: ``content`` is a file, a PIL image or an array."""
+    """One picture before it is decoded: ``content`` is a file, its bytes, an image or an array."""
 
-    content: Path | Image.Image | np.ndarray
+    content: Path | io.BytesIO | Image.Image | np.ndarray
     name: str
     label: str | None = None
 
@@ -108,6 +110,8 @@ def _expand(source: object) -> list[Picture]:
     if isinstance(source, Image.Image):
         name = Path(getattr(source, "filename", "") or "image 1").name
         return [Picture(source, name)]
+    if is_open_file(source):
+        return [_from_open_file(source)]
     if isinstance(source, np.ndarray):
         entries = list(source) if source.ndim == 4 else [source]
         return [Picture(entry, f"image {i}") for i, entry in enumerate(entries, 1)]
@@ -119,16 +123,40 @@ def _expand(source: object) -> list[Picture]:
 def _from_entries(source: Iterable[object]) -> list[Picture]:
     pictures: list[Picture] = []
     for entry in source:
-        if not isinstance(entry, str | os.PathLike | Image.Image | np.ndarray):
+        known = isinstance(entry, str | os.PathLike | Image.Image | np.ndarray)
+        if not known and not is_open_file(entry):
             raise PFVTypeError(
-                f"source[{len(pictures)}] of type {type(entry).__name__}: expected a path, "
-                "a PIL image or an array; tensors cannot be mixed with them."
+                f"source[{len(pictures)}] of type {type(entry).__name__}: expected a path, an "
+                "open file, a PIL image or an array; tensors cannot be mixed with them."
             )
         for picture in _expand(entry):
             unnamed = not isinstance(picture.content, Path) and picture.name.startswith("image ")
             name = f"image {len(pictures) + 1}" if unnamed else picture.name
             pictures.append(Picture(picture.content, name, picture.label))
     return pictures
+
+
+def is_open_file(source: object) -> bool:
+    """Whether a source is a file that is open, on a disk or in memory."""
+    return callable(getattr(source, "read", None))
+
+
+def _from_open_file(file: Any) -> Picture:
+    """Read a file from its start; it stays open, at the position where it was."""
+    name = getattr(file, "name", None)
+    binary = getattr(file, "buffer", file)  # of a file that was opened as text
+    try:
+        position = binary.tell() if binary.seekable() else None
+        if position is not None:
+            binary.seek(0)
+        content = binary.read()
+        if position is not None:
+            binary.seek(position)
+    except (OSError, ValueError, AttributeError) as error:
+        raise PFVValueError(f"source={file!r:.80} cannot be read: {error}.") from error
+    if not isinstance(content, bytes):
+        raise PFVTypeError(f"source={file!r:.80} is a file of text: open it with mode 'rb'.")
+    return Picture(io.BytesIO(content), Path(name).name if isinstance(name, str) else "image 1")
 
 
 def _from_path(text: str | bytes) -> list[Picture]:
@@ -141,6 +169,8 @@ def _from_path(text: str | bytes) -> list[Picture]:
         if path.is_file():
             return [Picture(path, path.name)]
         raise PFVValueError(f"source={text!r} is neither a file nor a folder.")
+    if _holds(path.is_symlink):
+        raise PFVValueError(f"source={text!r} is a link that leads to no file: {_target(path)}.")
     if glob.has_magic(text):
         return _from_glob(text)
     raise PFVValueError(f"source={text!r} does not exist. {_nearest(path)}")
@@ -151,7 +181,7 @@ def _from_folder(folder: Path) -> list[Picture]:
     own = [p for p in _sorted(folder.iterdir()) if _is_picture(p)]
     if own:
         return [Picture(path, path.name) for path in own]
-    classes = [p for p in _sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    classes = [p for p in _sorted(folder.iterdir()) if _is_class(p)]
     pictures = [Picture(path, path.name, _encodable(c.name)) for c in classes for path in _below(c)]
     if not pictures:
         raise PFVValueError(
@@ -159,6 +189,13 @@ def _from_folder(folder: Path) -> list[Picture]:
             f"({', '.join(sorted(IMAGE_SUFFIXES)[:4])}, …)."
         )
     return pictures
+
+
+def _is_class(folder: Path) -> bool:
+    """Whether a folder's pictures are a class: not where it is a link to a folder around it."""
+    if not folder.is_dir() or folder.name.startswith("."):
+        return False
+    return not folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _below(folder: Path) -> list[Path]:
@@ -171,9 +208,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _from_glob(pattern: str) -> list[Picture]:
-    # Path.glob takes no absolute pattern
-    matches = glob.glob(os.path.expanduser(pattern), recursive=True)  # noqa: PTH111, PTH207
-    paths = _sorted(Path(match) for match in matches)
+    paths = _sorted(Path(match) for match in _matches(str(Path(pattern).expanduser())))
     files = [path for path in paths if path.is_file()]
     if files:
         chosen = [path for path in files if _is_picture(path)] or files
@@ -182,6 +217,34 @@ def _from_glob(pattern: str) -> list[Picture]:
         folder = str(Path().absolute())
         raise PFVValueError(f"source={pattern!r} matches no file (looked from {folder!r}).")
     return [picture for path in paths for picture in _from_folder(path)]
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return what a pattern matches; ``**`` descends into each folder once, by whatever link."""
+    parts = pattern.replace(os.sep, "/").split("/")
+    if "**" not in parts:
+        return glob.glob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    first = parts.index("**")
+    rest = "/".join(part for part in parts[first:] if part != "**") or "*"
+    start = "/".join(parts[:first])
+    roots = _matches(start) if start else ["/" if pattern.startswith("/") else "."]
+    seen: set[str] = set()
+    folders = [folder for root in roots for folder in _folders_below(root, seen)]
+    return [match for folder in folders for match in _matches(f"{glob.escape(folder)}/{rest}")]
+
+
+def _folders_below(root: str, seen: set[str]) -> list[str]:
+    """Return a folder and all below it that were not seen; links to folders are followed."""
+    found = []
+    for folder, names, _ in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
+        found.append(folder)
+        names[:] = sorted(name for name in names if not name.startswith("."))
+    return found
 
 
 def _is_picture(path: Path) -> bool:
@@ -194,10 +257,25 @@ def _sorted(paths: Iterable[Path]) -> list[Path]:
 
 
 def _exists(path: Path) -> bool:
+    return _holds(path.exists)
+
+
+def _holds(test: Callable[[], bool]) -> bool:
     try:
-        return path.exists()
+        return test()
     except OSError:  # such as a name that is too long
         return False
+
+
+def _target(path: Path) -> str:
+    """Say where a link leads that leads to no file."""
+    try:
+        path.resolve(strict=True)
+    except FileNotFoundError:
+        return f"{str(path.readlink())!r} does not exist"
+    except (OSError, RuntimeError):  # what it is depends on the version of Python
+        return "it leads back to itself"
+    return "it cannot be followed"
 
 
 def _nearest(path: Path) -> str:

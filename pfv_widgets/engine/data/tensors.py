@@ -28,6 +28,8 @@ def stacked(source: object) -> Tensor | None:
     if not isinstance(source, list | tuple):
         return None
     tensors = [entry for entry in source if isinstance(entry, Tensor)]
+    for tensor in tensors:
+        _check_kind(tensor)
     if not tensors or len(tensors) < len(source):
         return None
     shapes = sorted({tuple(tensor.shape) for tensor in tensors})
@@ -44,6 +46,7 @@ def checked_tensor(tensor: Tensor) -> Tensor:
     PFVTypeError, PFVValueError
         Naming the dtype, shape or value that cannot be used, and the fix.
     """
+    _check_kind(tensor)
     found = f"source: a tensor of shape {tuple(tensor.shape)} and {tensor.dtype}"
     if not tensor.is_floating_point():
         raise PFVTypeError(
@@ -63,6 +66,26 @@ def checked_tensor(tensor: Tensor) -> Tensor:
     return batch.detach().to("cpu", torch.float32, copy=True).contiguous()
 
 
+def _check_kind(tensor: Tensor) -> None:
+    """Refuse tensors without numbers in a row and column each."""
+    if tensor.is_nested:
+        raise PFVValueError(
+            "source: a nested tensor, whose images differ in size. Give one tensor (N, 3, H, W): "
+            "resize the images to one size first."
+        )
+    if tensor.is_meta:
+        raise PFVValueError(
+            f"source: a tensor of shape {tuple(tensor.shape)} on the meta device holds no numbers. "
+            "Give one on the CPU or an accelerator."
+        )
+    if tensor.layout is not torch.strided:
+        raise PFVValueError(
+            f"source: a tensor of layout {tensor.layout}. Give a dense one: tensor.to_dense()."
+        )
+    if tensor.is_quantized:
+        raise PFVTypeError("source: a quantised tensor. Give floats: tensor.dequantize().")
+
+
 def applied(transform: Transform, image: Image.Image | Tensor, name: str) -> Tensor:
     """Give one image to the user's transform: float32 (3,H,W) on the CPU.
 
@@ -79,6 +102,8 @@ def applied(transform: Transform, image: Image.Image | Tensor, name: str) -> Ten
     legal = "expected a finite float tensor (3, H, W), as after ToTensor and Normalize"
     if not isinstance(result, Tensor):
         raise PFVTypeError(f"transform gave {type(result).__name__} for {name!r}: {legal}.")
+    if result.is_nested or result.is_meta or result.layout is not torch.strided:
+        raise PFVTypeError(f"transform gave a tensor without dense numbers for {name!r}: {legal}.")
     if result.ndim != 3 or result.shape[0] != 3 or not result.is_floating_point():
         shape = tuple(result.shape)
         raise PFVValueError(f"transform gave {result.dtype} {shape} for {name!r}: {legal}.")

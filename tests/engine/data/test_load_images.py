@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,39 @@ def test_normalisation_of_a_batch_is_three_numbers(wrong: dict[str, Any], error:
     pixels = np.zeros((1, 4, 4, 3), np.uint8)
     with pytest.raises((PFVValueError, PFVTypeError), match=error):
         ImageBatch(pixels, torch.zeros(1, 3, 4, 4), ("a",), **wrong)
+
+
+def test_open_files_are_read_from_their_start_and_stay_as_they_are(photos: Path) -> None:
+    expected = load_images(photos, size=8)
+    buffer = io.BytesIO()
+    Image.open(photos / "a.png").save(buffer, "PNG")  # at its end now
+    position = buffer.tell()
+    with (photos / "b.png").open("rb") as file, (photos / "c.png").open() as text:
+        found = load_images([buffer, file, text, photos / "a.png"], size=8)
+        assert (file.closed, file.tell(), buffer.tell()) == (False, 0, position)
+        assert (load_images(file, size=8).pixels == expected.pixels[1]).all()
+    assert found.names == ("image 1", "b.png", "c.png", "a.png")
+    assert (found.pixels == expected.pixels[[0, 1, 2, 0]]).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (io.BytesIO(), "image 1: the file is empty"),
+        (io.BytesIO(b"no picture"), "image 1: its content is not a readable image"),
+        (io.StringIO("text"), "is a file of text: open it with mode 'rb'"),
+    ],
+)
+def test_open_files_without_a_picture_are_named(source: object, message: str) -> None:
+    with pytest.raises((PFVValueError, PFVTypeError), match=f"source.*{message}"):
+        load_images(source)
+
+
+def test_closed_file_is_a_named_error(photos: Path) -> None:
+    with (photos / "a.png").open("rb") as file:
+        pass
+    with pytest.raises(PFVValueError, match=r"source=.*cannot be read: .*closed"):
+        load_images(file)
 
 
 @pytest.mark.assets

@@ -43,6 +43,40 @@ def test_loop_of_links_ends(tmp_path: Path) -> None:
     assert names(tmp_path) == ["1.png"]
 
 
+def test_link_to_a_folder_around_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path / "photos" / "a" / "1.png")
+    for target in (tmp_path, tmp_path / "photos"):
+        link = tmp_path / "photos" / f"to {target.name}"
+        link.symlink_to(target, target_is_directory=True)
+    assert names(tmp_path / "photos") == ["1.png"]
+
+
+def test_glob_goes_once_into_each_folder_by_whatever_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / "a" / "1.png", tmp_path / "a" / "b" / "2.png", tmp_path / ".git" / "3.png")
+    for where in ("again", "a/up", "a/b/up"):
+        (tmp_path / where).symlink_to(tmp_path, target_is_directory=True)
+    elsewhere = tmp_path.parent / f"{tmp_path.name} beside"
+    touch(elsewhere / "4.png")
+    (tmp_path / "linked").symlink_to(elsewhere, target_is_directory=True)
+    everything = ["1.png", "2.png", "4.png"]
+    for pattern in ("**/*.png", "**/**/*.png", f"{tmp_path}/**/*.png", "**", f"{tmp_path}/**"):
+        assert sorted(names(pattern)) == everything
+    assert names("a/**/2.*") == names("**/b/*.png") == names("*/**/b/2.png") == ["2.png"]
+    assert names("**/?.png") == everything
+
+
+def test_link_that_leads_nowhere_is_told_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "round.png").symlink_to(tmp_path / "round.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "no file")
+    with pytest.raises(PFVValueError, match=r"round.png' is a link .* leads back to itself"):
+        pictures_of(tmp_path / "round.png")
+    with pytest.raises(PFVValueError, match=r"gone.png' is a link .*no file' does not exist"):
+        pictures_of(tmp_path / "gone.png")
+
+
 def test_glob_descends_with_two_stars(tmp_path: Path) -> None:
     touch(tmp_path / "1.png", tmp_path / "a" / "b" / "2.png", tmp_path / "a" / "notes.txt")
     assert names(f"{tmp_path}/**/*.png") == ["1.png", "2.png"]

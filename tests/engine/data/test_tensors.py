@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,37 @@ def test_tensor_with_a_transform_is_taken_as_0_to_1() -> None:
 def test_unusable_tensor_names_the_fix(tensor: Tensor, message: str) -> None:
     with pytest.raises((PFVValueError, PFVTypeError), match=rf"source.*{message}"):
         load_images(tensor)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.zeros(2, 3, 4, 4, device="meta"), "meta device holds no numbers"),
+        (lambda: torch.ones(2, 3, 4, 4).to_sparse(), r"to_dense\(\)"),
+        (lambda: torch.ones(4, 4).to_sparse_csr(), r"to_dense\(\)"),
+        (lambda: torch.nested.nested_tensor([torch.ones(3, 4, 4), torch.ones(3, 5, 5)]), "nested"),
+        (
+            lambda: torch.nested.nested_tensor(
+                [torch.ones(3, 4, 4), torch.ones(3, 4, 5)], layout=torch.jagged
+            ),
+            "nested",
+        ),
+        (
+            lambda: torch.quantize_per_tensor(torch.ones(1, 3, 4, 4), 0.1, 0, torch.quint8),
+            r"dequantize\(\)",
+        ),
+    ],
+)
+def test_tensors_without_plain_numbers_name_the_fix(
+    make: Callable[[], Tensor], message: str, listed: bool
+) -> None:
+    tensor = make()
+    with pytest.raises((PFVValueError, PFVTypeError), match=rf"source.*{message}"):
+        load_images([tensor, tensor] if listed else tensor)
+    with pytest.raises((PFVValueError, PFVTypeError), match="transform gave"):
+        load_images(np.zeros((4, 4), np.uint8), transform=lambda _: tensor)
 
 
 def test_pixels_are_what_the_transform_of_torchvision_saw(rng: np.random.Generator) -> None:
