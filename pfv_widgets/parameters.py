@@ -139,9 +139,9 @@ def validate(instance: object) -> None:
 def in_words(instance: object, names: Iterable[str]) -> tuple[str, ...]:
     """Return fields with their values, as people read them.
 
-    >>> from pfv_widgets.methods.perturbation.occlusion import Occlusion
-    >>> in_words(Occlusion(), ["width", "fill", "mean"])
-    ('box width 25 %', 'box filling own mean', 'mean of boxes off')
+    >>> from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
+    >>> in_words(SmoothGrad(), ["samples", "noise"])
+    ('samples 16', 'noise 0.15')
     """
     declared = parameters_of(instance)
     words = []

@@ -114,7 +114,7 @@ def names() -> list[str]:
 
 
 def labels(methods: Sequence[Explainer]) -> list[str]:
-    """Label each method; several settings of one method are told apart by the options that differ.
+    """Label each method; settings of one method with the options in which they differ.
 
     >>> from pfv_widgets.methods.lrp.relevance import Relevance
     >>> labels([Relevance(rule="gamma"), Relevance(rule="z-plus")])
@@ -136,10 +136,10 @@ def _labelled(
     methods: Sequence[Explainer], bases: Sequence[str], joint: str, describe: Any
 ) -> list[str]:
     often = Counter(bases)
-    found = []
+    labelled = []
     for method, base in zip(methods, bases, strict=True):
         if often[base] == 1:
-            found.append(base)
+            labelled.append(base)
             continue
         same = [other for other in methods if type(other) is type(method)]
         differing = [
@@ -147,5 +147,5 @@ def _labelled(
             for field in dataclasses.fields(method)  # type: ignore[arg-type] # a dataclass
             if len({repr(getattr(one, field.name)) for one in same}) > 1
         ]
-        found.append(joint.join([base, *describe(method, differing)]))
-    return found
+        labelled.append(joint.join([base, *describe(method, differing)]))
+    return labelled

@@ -28,7 +28,7 @@ NamedModels = dict[str, tuple[nn.Module, object]]  # each with images or a trans
 
 
 class Network:
-    """One network of a comparison, on its device, with the images that it is given.
+    """One network of a comparison, on its device, with its images.
 
     Parameters
     ----------
@@ -199,15 +199,15 @@ def images_by_network(named: NamedModels, images: ImageBatch) -> dict[str, Image
         if own is None
     }
     differ = len(set(declared.values())) > 1
-    found = {}
+    batches = {}
     for name, (_, own) in named.items():
         if own is None:
-            found[name] = in_normalisation(images, declared[name]) if differ else images
+            batches[name] = in_normalisation(images, declared[name]) if differ else images
         elif callable(own):
-            found[name] = in_normalisation(images, normalisation_of(own))
+            batches[name] = in_normalisation(images, normalisation_of(own))
         else:
-            found[name] = _own_images(name, own, images)
-    return found
+            batches[name] = _own_images(name, own, images)
+    return batches
 
 
 def _own_images(name: str, own: object, images: ImageBatch) -> ImageBatch:
@@ -272,5 +272,5 @@ def _tensors(output: object) -> dict[Output, Tensor]:
         sequence = output if isinstance(output, tuple | list) else ()
         names: Iterable[Any] = getattr(sequence, "_fields", range(len(sequence)))
         named = dict(zip(names, sequence, strict=True))
-    found: dict[Output, Tensor] = {k: one for k, one in named.items() if isinstance(one, Tensor)}
-    return found if len(found) != 1 else {None: next(iter(found.values()))}
+    tensors: dict[Output, Tensor] = {k: one for k, one in named.items() if isinstance(one, Tensor)}
+    return tensors if len(tensors) != 1 else {None: next(iter(tensors.values()))}

@@ -128,43 +128,43 @@ def reconstruct(
         ``PFVWarning``, and stands in ``Reconstruction.warnings``.
     """
     height, width = _size(size, target)
-    wanted = inversion_target(
+    spec = inversion_target(
         target, layer=layer, unit=unit, classes=class_names(classes), component=component,
         sign=sign, output=output, size=(height, width),
     )  # fmt: skip
-    chosen = _options(options, changes, wanted)
+    chosen = _options(options, changes, spec)
     function_or_none("transform", transform, "what load_images takes, a callable on a PIL image")
-    _check_size(wanted, size, (height, width))
+    _check_size(spec, size, (height, width))
     network = unwrap(model)
     _check_parameters(network)
     device = choose_device(network, device)
-    network = bind_inputs(place(network, device), wanted.number, inputs, argument)
+    network = bind_inputs(place(network, device), spec.number, inputs, argument)
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
         function_or_none(name, call)
     callbacks = Callbacks(
         progress, preview, cancelled, number("every", every, 0, legal="seconds, a number from 0")
     )
     with torch.inference_mode(False):  # what is made under it has no gradient
-        by = normalisation_of(transform) if transform is not None else wanted.normalisation
+        by = normalisation_of(transform) if transform is not None else spec.normalisation
         images = ImageParametrisation(
             chosen.parametrisation, (height, width), by or IMAGENET, device
         )
         _settle(network, images)
-        objective = wanted.objective(network, device)
+        objective = spec.objective(network, device)
         optimisation = Optimisation.of(network, objective, images, chosen)
         start_images = _start(start, images, len(optimisation.rows), by)
         best = optimisation.run(start_images, callbacks)
-        result = _reconstruction(best, optimisation, wanted, callbacks)
+        result = _reconstruction(best, optimisation, spec, callbacks)
     for text in () if quiet else result.warnings:
         warnings.warn(text, PFVWarning, 2)
     return result
 
 
 def _reconstruction(
-    best: BestSoFar, optimisation: Optimisation, wanted: InversionTarget, callbacks: Callbacks
+    best: BestSoFar, optimisation: Optimisation, spec: InversionTarget, callbacks: Callbacks
 ) -> Reconstruction:
     objective, options = optimisation.objective, optimisation.options
-    images, photos = optimisation.parametrisation, wanted.photos
+    images, photos = optimisation.parametrisation, spec.photos
     pixels = as_shown(best.images)
     names = tuple(name for name in objective.names for _ in range(options.runs))
     history = [one.float().cpu() for one in best.history]
@@ -216,14 +216,14 @@ def _warnings(best: BestSoFar, names: tuple[str, ...], callbacks: Callbacks) -> 
 
 
 def _options(
-    options: Reconstruct | None, changes: Mapping[str, Any], wanted: InversionTarget
+    options: Reconstruct | None, changes: Mapping[str, Any], spec: InversionTarget
 ) -> Reconstruct:
     if options is not None and not isinstance(options, Reconstruct):
         raise PFVTypeError(f"options={options!r:.80}: expected a Reconstruct, or None.")
     checked_names(changes)
     if options is not None:
         return dataclasses.replace(options, **changes)
-    return Reconstruct.matching(**changes) if wanted.matches else Reconstruct(**changes)
+    return Reconstruct.matching(**changes) if spec.matches else Reconstruct(**changes)
 
 
 def _size(size: int | tuple[int, int] | None, target: object) -> tuple[int, int]:
@@ -237,10 +237,10 @@ def _size(size: int | tuple[int, int] | None, target: object) -> tuple[int, int]
     return 224, 224
 
 
-def _check_size(wanted: InversionTarget, size: object, own: tuple[int, int]) -> None:
-    if wanted.photos is not None and wanted.photos.size != own:
+def _check_size(spec: InversionTarget, size: object, own: tuple[int, int]) -> None:
+    if spec.photos is not None and spec.photos.size != own:
         raise PFVValueError(
-            f"size={size!r}: the photos have {wanted.photos.size}, and their activations "
+            f"size={size!r}: the photos have {spec.photos.size}, and their activations "
             "belong to it. Load them at that size, or leave size out."
         )
 

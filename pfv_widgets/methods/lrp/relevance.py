@@ -42,6 +42,10 @@ RULES: dict[str, tuple[str, str, str, str | None]] = {
 FIRST = ("same", "box", "flat")
 RELU = ("backpropagation", "deconvnet", "guided")
 BIAS = ("redistributed", "absorbed")
+INSENSITIVE_RULES = frozenset({"gamma", "alpha-beta", "z-plus", "epsilon-plus"})
+_INSENSITIVE = (
+    "a rule whose maps hardly change where the classifier is re-initialised (Sixt et al. 2020)"
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ class Relevance:
         shown += ["alpha"] * ("alpha-beta" in rules)
         changed = [self.first != Relevance.first, self.relu != Relevance.relu]
         shown += compress(("first", "relu"), changed)
-        return in_words(self, (*shown, "bias"))
+        about = in_words(self, (*shown, "bias"))
+        return (*about, _INSENSITIVE) if self.rule in INSENSITIVE_RULES else about
 
     def attribute(
         self,

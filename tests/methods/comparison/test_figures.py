@@ -177,6 +177,8 @@ def test_options_and_what_a_method_fails_stand_below_the_figure() -> None:
     shown = " ".join(words(pw.figure_networks([tiny()], blobs(1))))
     assert "Guided backpropagation: fails the randomisation check" in shown
     assert "randomisation check" not in said
+    gamma = " ".join(words(pw.figure_methods(tiny(), blobs(1), [Relevance(rule="gamma")])))
+    assert "hardly change where the classifier is re-initialised" in gamma
 
 
 def test_one_method_that_fails_says_so_in_its_tiles_and_all_of_them_raise() -> None:
