@@ -52,7 +52,9 @@ class LayerListing:
     layers
         All spatial feature maps in forward order.
     default
-        Name of the last spatial feature map before the read-out.
+        Name of the last spatial feature map before the read-out of the main output.
+    last
+        The same for any output: of an auxiliary head where one runs last.
     refused
         Module name → why it cannot be chosen, for those that are not in ``layers``.
     maps
@@ -64,6 +66,7 @@ class LayerListing:
 
     layers: tuple[Layer, ...]
     default: str
+    last: str
     refused: Mapping[str, str]
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     scripted: tuple[str, ...] = ()

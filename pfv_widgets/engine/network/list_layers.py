@@ -69,9 +69,11 @@ def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
         raise PFVValueError(_why_no_layer(model, calls))
     layers = _mark_same(found)
     auxiliary = auxiliary_calls(network, batch[:1], result)
-    chosen = choose_default(found, calls, result, auxiliary)
-    default = next(one.same_as or one.name for one in layers if one.name == chosen.name)
-    listing = LayerListing(layers, default, refused, scripted=scripted)
+    same = {layer.name: layer.same_as or layer.name for layer in layers}
+    default, last = (
+        same[choose_default(found, calls, result, without).name] for without in (auxiliary, set())
+    )
+    listing = LayerListing(layers, default, last, refused, scripted=scripted)
     by_name = {layer.name: call for layer, call in found.items()}
     maps = {
         layer.name: layer.layout.maps(call.output.detach())

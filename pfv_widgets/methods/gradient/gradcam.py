@@ -133,9 +133,9 @@ class GradCAM:
 
 def _default(listing: LayerListing, target: Target) -> Layer:
     names = [layer.name for layer in listing.layers]
-    if target.layer in names and names.index(listing.default) > names.index(target.layer):
+    if target.layer in names and names.index(listing.last) > names.index(target.layer):
         return listing[target.layer]
-    return listing[listing.default]
+    return listing[listing.last]
 
 
 def _until(listing: LayerListing, layer: Layer, at: str | None) -> list[Layer]:
