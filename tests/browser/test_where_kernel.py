@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,3 +207,39 @@ def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
     explorer = ExplorerPage(lab([HELPERS, unseen, "explorer = pw.demo(4)\nexplorer"]))
     explorer.wait_for_frame()
     explorer.wait_until("gone.gallery.tiles.canvas.displayed.comm is None", "True")
+
+
+# Ends the socket to the kernel, as a server does that goes away.
+HANG_UP = "() => window.testPanel.sessionContext.session.kernel._ws.close()"
+
+
+@pytest.mark.own_page
+def test_lost_connection_is_said_and_what_was_set_meanwhile_is_caught_up_with(
+    lab: Callable[[list[str]], LabPage],
+) -> None:
+    page = lab(DEMO)
+    explorer = ExplorerPage(page)
+    explorer.wait_for_frame()
+    away = explorer.box.get_by_text("The connection to the kernel is lost")
+    expect(away).to_be_hidden()
+    page.page.context.set_offline(True)
+    page.page.evaluate(HANG_UP)
+    expect(away).to_be_visible()
+    page.page.get_by_role("dialog").get_by_role("button", name="Close").click()  # says Lab itself
+    slider = explorer.slider("Contrast σ")
+    for _ in range(3):
+        slider.press("ArrowRight")
+    readout = explorer.box.get_by_label("Contrast σ, as a number")
+    expect(readout).to_have_text("1.15")
+    picture = os.environ.get("PFV_SCREENSHOTS")
+    if picture:
+        page.page.screenshot(path=Path(picture) / "connection-lost.png")
+    page.page.context.set_offline(False)
+    expect(away).to_be_hidden(timeout=60_000)
+    explorer.wait_until("explorer.settings.sigma", "1.15")
+    explorer.wait_for_frame()
+    slider.press("ArrowRight")  # and the slider lives
+    explorer.wait_until("explorer.settings.sigma", "1.2")
+    explorer.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
+    expect(readout).to_have_text("2.00")
+    explorer.wait_for_frame()

@@ -162,3 +162,24 @@ def test_plain_values_have_runs_too(clock: Clock) -> None:
     for text in ("a", "ab", "abc"):
         history.record(text)
     assert history.undo() == ""
+
+
+def test_value_that_could_not_be_is_amended_without_a_step(
+    history: History[Settings], clock: Clock
+) -> None:
+    drag(history, clock, 2.0)
+    clock.now += 10
+    drag(history, clock, 3.0)
+    history.amend(replace(START, sigma=2.0))
+    assert history.now == replace(START, sigma=2.0)
+    assert history.undo() == START
+    assert not history.can_undo
+
+
+def test_amended_value_in_the_middle_of_a_drag_is_one_step(
+    history: History[Settings], clock: Clock
+) -> None:
+    drag(history, clock, 2.0, 2.5, 3.0)
+    history.amend(replace(START, sigma=2.5))
+    assert history.undo() == START
+    assert history.redo() == replace(START, sigma=2.5)

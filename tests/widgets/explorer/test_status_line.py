@@ -1,0 +1,68 @@
+"""The line at the top of an explorer: messages, a sticky error, and its three buttons."""
+
+from __future__ import annotations
+
+import pytest
+
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
+from tests.widgets.reading import press_button, words
+
+
+@pytest.fixture
+def pressed() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def line(pressed: list[str]) -> StatusLine:
+    acts = [lambda name=name: pressed.append(name) for name in ("stop", "undo", "redo")]
+    return StatusLine(*acts)
+
+
+def shown(line: StatusLine) -> str:
+    return words(line.widget.children[0].value)
+
+
+def test_message_is_shown_as_text_with_its_kind(line: StatusLine) -> None:
+    line.show("<b>half</b>", "busy", 0.5, stoppable=True)
+    assert line.status == Status("<b>half</b>", "busy", 0.5)
+    assert str(line.status) == "<b>half</b>"
+    assert shown(line) == "● <b>half</b>"
+    assert line.stop_button.layout.visibility == "visible"
+    line.show("Done.")
+    assert line.stop_button.layout.visibility == "hidden"
+
+
+def test_error_comes_back_until_something_else_is_asked_for_or_it_is_read(
+    line: StatusLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 10.0
+    monkeypatch.setattr("pfv_widgets.widgets.explorer.status_line.time.monotonic", lambda: now)
+    line.fail(PFVValueError("no such layer."))
+    line.show("Updated in 3 ms.")
+    line.repeat_error()
+    assert line.status == Status("no such layer.", "error")
+    line.outdate()
+    line.show("Updated in 3 ms.")
+    line.repeat_error()
+    assert line.status.message == "Updated in 3 ms."
+    line.fail(ZeroDivisionError("x"))
+    assert line.status.message == "ZeroDivisionError: x"
+    now = 15.0
+    line.show("Updated in 3 ms.")
+    line.repeat_error()
+    assert line.status.kind == "ok"
+
+
+def test_buttons_do_what_they_say_and_say_what_they_do(
+    line: StatusLine, pressed: list[str]
+) -> None:
+    buttons = line.stop_button, line.undo_button, line.redo_button
+    for button in buttons:
+        press_button(button)
+        assert len(button.tooltip) > 8
+    assert pressed == ["stop", "undo", "redo"]
+    line.allow(undo=True, redo=False)
+    assert not line.undo_button.disabled
+    assert line.redo_button.disabled
