@@ -33,6 +33,7 @@ kept = pw.demo(4, device="cpu")
 }
 
 
+@pytest.mark.all
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_script_ends_cleanly_while_a_widget_computes(script: str) -> None:
     ended = subprocess.run(
