@@ -22,8 +22,6 @@ from pfv_widgets.methods.perturbation.rise import RISE
 DEFAULT = "relevance"
 
 METHODS: dict[str, type[Method]] = {
-    "occlusion": Occlusion,
-    "rise": RISE,
     "saliency": Saliency,
     "deconvnet": Deconvnet,
     "guided_backprop": GuidedBackprop,
@@ -32,4 +30,6 @@ METHODS: dict[str, type[Method]] = {
     "integrated_gradients": IntegratedGradients,
     "smoothgrad": SmoothGrad,
     "grad_cam": GradCAM,
+    "occlusion": Occlusion,
+    "rise": RISE,
 }

@@ -19,6 +19,8 @@ from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import suggestion
 
+_WITHOUT_GRADIENT = next(name for name, kind in METHODS.items() if not kind.needs_gradient)
+
 
 def method_of(method: str | Method, options: Mapping[str, Any]) -> tuple[str, Method]:
     """Return the name and the instance of a method with its options.
@@ -55,7 +57,8 @@ def check_differentiable(network: nn.Module) -> None:
         if values.is_inference():
             raise PFVValueError(
                 f"model: {name!r} was made under torch.inference_mode, so there is no gradient "
-                "path. Build or load the network outside of it, or pass method='occlusion'."
+                "path. Build or load the network outside of it, or pass a method without "
+                f"gradients, such as method={_WITHOUT_GRADIENT!r}."
             )
 
 

@@ -36,6 +36,8 @@ class PrincipalFeatures:
 
     label: ClassVar[str] = "PFV"
     caution: ClassVar[str] = ""
+    evidence: ClassVar[str] = ""
+    usual: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         validate(self)

@@ -41,6 +41,10 @@ class Method(Protocol):
         What it means if a map is zero everywhere, in words.
     caution
         What should be known before its maps are believed, in words with their source, or ``""``.
+    evidence
+        What it passes and fails, and how faithful it is, in words with their source.
+    usual
+        Whether the grid of methods shows it at first.
     """
 
     label: ClassVar[str]
@@ -49,6 +53,8 @@ class Method(Protocol):
     needs_gradient: ClassVar[bool]
     zero_reason: ClassVar[str]
     caution: ClassVar[str]
+    evidence: ClassVar[str]
+    usual: ClassVar[bool]
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:
         """Return the options that its maps of images ``(H, W)`` depend on, in words."""
@@ -84,6 +90,28 @@ class Method(Protocol):
             themselves, detached; what should be told, in words.
         """
         ...
+
+
+def measured_evidence(
+    verdict: Literal["passes", "fails"], correlation: float, insertion: float, deletion: float
+) -> str:
+    """Say what ``tests/benchmarks/bench_faithfulness.py`` measured of a method's defaults.
+
+    Parameters
+    ----------
+    verdict
+        On the randomisation check of Adebayo et al. 2018.
+    correlation
+        Spearman's, of the map with that of the network whose classifier was re-initialised.
+    insertion, deletion
+        Mean probability of the class while pixels come back, or go, in the order of the map.
+    """
+    return (
+        f"{verdict} the randomisation check (Adebayo et al. 2018): once the classifier is "
+        f"re-initialised, the rank correlation with the former map is {correlation:.2f}, where low "
+        f"is right; insertion {insertion:.2f} (high is right), deletion {deletion:.2f} (low is "
+        "right), on 20 photos with SqueezeNet"
+    )
 
 
 def step(done: int, total: int, progress: Progress | None, cancelled: Cancelled | None) -> None:

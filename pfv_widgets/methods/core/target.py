@@ -224,5 +224,5 @@ def _no_path(reason: str) -> str:
     return (
         f"model: no gradient reaches the images ({reason}). A network under inference_mode, "
         "quantised, with detach() or rounding inside cannot be differentiated: pass the float "
-        "network, or a method without gradients such as method='occlusion'."
+        "network, or a method without gradients, one of input modification."
     )

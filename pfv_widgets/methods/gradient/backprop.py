@@ -8,7 +8,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.core.method import (
+    Cancelled,
+    Family,
+    Progress,
+    Reduction,
+    Result,
+    measured_evidence,
+    step,
+)
 from pfv_widgets.methods.core.read_out import EVEN, STARTS
 from pfv_widgets.methods.core.relu_rules import ReluMode, ReluRule
 from pfv_widgets.methods.core.target import (
@@ -41,6 +49,8 @@ class Saliency:
         "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
     )
     caution: ClassVar[str] = ""
+    evidence: ClassVar[str] = measured_evidence("passes", 0.44, 0.49, 0.09)
+    usual: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         validate(self)
@@ -76,6 +86,8 @@ class GradientTimesInput:
         "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
     )
     caution: ClassVar[str] = ""
+    evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.31, 0.07)
+    usual: ClassVar[bool] = False
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""
@@ -114,6 +126,12 @@ class Deconvnet:
         "made random, so they show edges of the photo rather than what was learned (Nie et al. "
         "2018; Sixt et al. 2020)"
     )
+    evidence: ClassVar[str] = (
+        "fails the randomisation check (Nie et al. 2018; Sixt et al. 2020); of most of 20 photos "
+        "the map is zero everywhere with SqueezeNet, and with start='activation' insertion is 0.26 "
+        "(high is right) and deletion 0.29 (low is right)"
+    )
+    usual: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         validate(self)
@@ -158,6 +176,8 @@ class GuidedBackprop:
         "made random, so they show edges of the photo rather than what was learned (Adebayo et "
         "al. 2018; Nie et al. 2018)"
     )
+    evidence: ClassVar[str] = measured_evidence("fails", 0.83, 0.65, 0.06)
+    usual: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         validate(self)

@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.core.method import (
+    Cancelled,
+    Family,
+    Progress,
+    Reduction,
+    Result,
+    measured_evidence,
+    step,
+)
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.methods.gradient.backprop import differentiate
 from pfv_widgets.parameters import choice, in_words, slider, validate
@@ -44,6 +52,8 @@ class IntegratedGradients:
     needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str] = "no pixel changes the score on the way from the baseline"
     caution: ClassVar[str] = ""
+    evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.33, 0.08)
+    usual: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         validate(self)
@@ -111,6 +121,8 @@ class SmoothGrad:
         "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
     )
     caution: ClassVar[str] = ""
+    evidence: ClassVar[str] = measured_evidence("passes", 0.47, 0.54, 0.07)
+    usual: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         validate(self)

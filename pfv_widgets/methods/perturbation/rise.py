@@ -9,7 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.methods.core.method import Cancelled, Family, Progress, Reduction, Result, step
+from pfv_widgets.methods.core.method import (
+    Cancelled,
+    Family,
+    Progress,
+    Reduction,
+    Result,
+    measured_evidence,
+    step,
+)
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.parameters import in_words, slider, toggle, validate
 
@@ -50,6 +58,8 @@ class RISE:
     needs_gradient: ClassVar[bool] = False
     zero_reason: ClassVar[str] = "the score does not depend on what is seen"
     caution: ClassVar[str] = ""
+    evidence: ClassVar[str] = measured_evidence("passes", 0.06, 0.43, 0.10)
+    usual: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         validate(self)

@@ -122,7 +122,8 @@ def _about_row(
         about = about or list(filter(None, reaches))[:1]
     about += settings.methods[row].details(size)
     line = safe(", ".join(about), 200)
-    return f'<span class="muted cut" title="{line}">{line}</span>' if about else ""
+    tooltip = safe(", ".join(filter(None, [*about, settings.methods[row].evidence])), 700)
+    return f'<span class="muted cut" title="{tooltip}">{line}</span>' if tooltip else ""
 
 
 def _cell(layout: Layout, place: Place, shown: Shown, spoken: str) -> str:

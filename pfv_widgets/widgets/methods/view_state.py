@@ -23,15 +23,11 @@ from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import choice, slider, suggestion, validate
 
 VIEWS = ("heatmap", "overlay")
-# what stands there at first, as far as it is known: PFV, the methods of the paper, Grad-CAM
-_USUAL = (
-    PFV_NAME, "saliency", "deconvnet", "guided_backprop", "relevance", "grad_cam", "occlusion",
-)  # fmt: skip
 
 
 def _usual() -> tuple[Explainer, ...]:
-    known = [name for name in _USUAL if name == PFV_NAME or name in METHODS]
-    return explainers(known)
+    """Return what the grid shows at first: PFV, the methods of FeatureVis, Grad-CAM."""
+    return explainers([PFV_NAME, *(name for name, kind in METHODS.items() if kind.usual)])
 
 
 @dataclass(frozen=True)

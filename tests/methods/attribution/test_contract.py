@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution.attribute import attribute
-from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.attribution.registry import DEFAULT, METHODS
 from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.core.method import CancelledError, Method
 from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of
@@ -57,6 +58,19 @@ def test_method_is_a_frozen_dataclass_with_a_label(name: str) -> None:
     assert kind.family in ("input modification", "deconvolutional", "input reconstruction")
     labels = [other.label for other in METHODS.values()]
     assert labels.count(kind.label) == 1
+
+
+@each_method
+def test_each_method_says_what_it_passes_and_fails_with_its_source(name: str) -> None:
+    evidence = METHODS[name].evidence
+    fails = name in ("guided_backprop", "deconvnet")
+    assert evidence.startswith(f"{'fails' if fails else 'passes'} the randomisation check (")
+    assert re.search(r"\(.* et al\. 20\d\d", evidence)
+    assert "insertion" in evidence
+    assert bool(METHODS[name].caution) is fails
+    if fails:
+        assert "randomisation check" in METHODS[name].caution
+    assert name != DEFAULT or not fails
 
 
 @each_method
