@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import SHARINGS, Settings
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.validation import MOST_PINS, few
@@ -25,7 +26,7 @@ def test_new_knobs_are_declared_with_their_labels() -> None:
         "similarity": "Similarity to pins",
     }
     assert tuple(VIEWS) == ("overlay", "heatmap", "photo", "side by side", "split", "rgb split")
-    assert SHARINGS == ("all", "inclusive", "exclusive")
+    assert tuple(COLOUR_FILTERS) == ("all", "inclusive", "exclusive")
 
 
 def test_pins_become_tuples_of_plain_numbers() -> None:

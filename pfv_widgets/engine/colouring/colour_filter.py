@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,15 +15,41 @@ LEVELS = 3  # a channel, as in TorchPRISM: 27 colours
 SMALLEST_SHARE = 0.01
 _LONGEST = 112  # pixels at which colours are counted: in any larger picture the shares are equal
 _HIDDEN = 0.5
-_EMPTY = {
-    "inclusive": "No colour is in every image: nothing is shown. Take images out of the basis, "
-    "or show the colours of all.",
-    "exclusive": "Every colour is in every image: nothing is shown. Show the colours of all.",
+
+
+@dataclass(frozen=True)
+class ColourFilter:
+    """One entry of :data:`COLOUR_FILTERS`.
+
+    Attributes
+    ----------
+    shown
+        Returns which of the 27 colours are shown, bool ``(27,)``, from whether each image has
+        each, bool ``(N, 27)``.
+    empty
+        What to say where no pixel is left.
+    """
+
+    shown: Callable[[Tensor], Tensor]
+    empty: str = ""
+
+
+COLOUR_FILTERS: dict[str, ColourFilter | None] = {
+    "all": None,  # nothing is hidden
+    "inclusive": ColourFilter(
+        lambda has: has.all(dim=0),
+        "No colour is in every image: nothing is shown. Take images out of the basis, or show the "
+        "colours of all.",
+    ),
+    "exclusive": ColourFilter(
+        lambda has: ~has.all(dim=0),
+        "Every colour is in every image: nothing is shown. Show the colours of all.",
+    ),
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Shared:
+class VisibleColours:
     """Colours that are shown.
 
     Attributes
@@ -58,18 +84,16 @@ def shares_of(picture: Tensor) -> Tensor:
     return counts / codes.shape[1]
 
 
-def selected(shares: Tensor, weights: Sequence[float], sharing: str) -> Shared:
+def selected(
+    shares: Tensor, weights: Sequence[float], colour_filter: ColourFilter
+) -> VisibleColours:
     """Choose colours by their ``shares`` (N, 27) of the images; those without a weight don't count.
 
-    ``"inclusive"``: the colours that take up a smallest share of every image; ``"exclusive"``:
-    all others.
+    An image has a colour that takes up :data:`SMALLEST_SHARE` of it.
     """
-    counted = shares[torch.tensor([weight > 0 for weight in weights])]
-    shown = (counted >= SMALLEST_SHARE).all(dim=0)
-    if sharing == "exclusive":
-        shown = ~shown
-    seen = bool((counted[:, shown] >= SMALLEST_SHARE).any())
-    return Shared(shown, () if seen else (_EMPTY[sharing],))
+    has = shares[torch.tensor([weight > 0 for weight in weights])] >= SMALLEST_SHARE
+    shown = colour_filter.shown(has)
+    return VisibleColours(shown, () if bool(has[:, shown].any()) else (colour_filter.empty,))
 
 
 def hide(picture: Tensor, shown: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,7 +26,25 @@ PIN_COLOURS = (
 PIN_NEUTRAL = 0.22  # dark grey of a place that is like no pin: what is alike glows
 
 
-ColourMap = Callable[[Tensor, Tensor], Tensor]
+@dataclass(frozen=True)
+class ColourMap:
+    """One entry of :data:`COLOUR_MAPS`.
+
+    Attributes
+    ----------
+    colours
+        Returns colours ``(N, 3, H, W)`` of the values ``(N, k, H, W)`` of k components, from the
+        value ``(k,)`` of a score of zero; all in [0, 1].
+    colour_blind_safe
+        Whether eyes with a colour vision deficiency tell its components apart.
+    """
+
+    colours: Callable[[Tensor, Tensor], Tensor]
+    colour_blind_safe: bool = False
+
+    def __call__(self, values: Tensor, neutral: Tensor) -> Tensor:
+        """Return :attr:`colours` of these values."""
+        return self.colours(values, neutral)
 
 
 def rgb(values: Tensor, neutral: Tensor) -> Tensor:
@@ -80,7 +99,13 @@ def diverging(values: Tensor, neutral: Tensor) -> Tensor:
     return ends[0] + strength * (end - ends[0])
 
 
-COLOUR_MAPS: dict[str, ColourMap] = {"rgb": rgb, "safe": safe, "hues": hues}
+COLOUR_MAPS: dict[str, ColourMap] = {
+    "rgb": ColourMap(rgb),
+    "safe": ColourMap(safe, colour_blind_safe=True),
+    "hues": ColourMap(hues),
+}
+USUAL_COLOUR_MAP = next(iter(COLOUR_MAPS))
+SAFE_COLOUR_MAP = next(name for name, one in COLOUR_MAPS.items() if one.colour_blind_safe)
 
 
 def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:

@@ -3,25 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.colouring.colour_filter import Shared, hide, selected, shares_of
+from pfv_widgets.engine.colouring.colour_filter import (
+    ColourFilter,
+    VisibleColours,
+    hide,
+    selected,
+    shares_of,
+)
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.normalisation import Spread, scaled, scaling
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted
-from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 
 _CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core
 
 
-def paint(
+@dataclass(frozen=True)
+class Colouring:
+    """How scores become colours.
+
+    Attributes
+    ----------
+    channels
+        Indices of the components that are shown, in order.
+    sigma, normalisation
+        As for :func:`scaling`.
+    colour_map
+        Key of :data:`COLOUR_MAPS`.
+    """
+
+    channels: tuple[int, ...]
+    sigma: float
+    normalisation: str
+    colour_map: str
+
+
+def render_heatmaps(
     scores: Tensor,
     factors: Sequence[Tensor],
     weights: Sequence[float],
-    settings: Settings,
+    colouring: Colouring,
     size: tuple[int, int],
     *,
     spread: Spread | None = None,
@@ -32,6 +58,10 @@ def paint(
 
     Parameters
     ----------
+    factors
+        Maps ``(N, 1, h, w)`` that the scores are multiplied by, coarse to fine.
+    weights
+        Weight of each image of the batch, of which ``scores`` may be a part.
     spread
         Of the weighted scores of the batch that ``weights`` are for (None: of these scores),
         which may hold other images and another size.
@@ -40,7 +70,7 @@ def paint(
     report
         Called with the number of images that are done; those that are weighted count half.
     """
-    shown = scores if settings.channels is None else scores[:, list(settings.channels)]
+    shown = scores[:, list(colouring.channels)]
     parts = _parts(shown, size)
     end = factors[-1].shape[2:] if factors else size
     maps = scores.new_empty(*shown.shape[:2], *end)
@@ -50,30 +80,32 @@ def paint(
         if spread is None:
             spreads.append(Spread.of_maps(one))
         maps[part] = one
-    measured = Spread.joined(spreads) if spread is None else spread.of(settings.shown)
-    scale, shift = scaling(measured, weights, settings.sigma, settings.normalisation)
+    measured = Spread.joined(spreads) if spread is None else spread.of(colouring.channels)
+    scale, shift = scaling(measured, weights, colouring.sigma, colouring.normalisation)
     neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
+    colour_map = COLOUR_MAPS[colouring.colour_map]
     # fresh memory costs more than the arithmetic: where it fits, the picture replaces the maps
     fits = maps.shape[1:] == (3, *size)
     heatmaps = maps if fits else scores.new_empty(len(scores), 3, *size)
     for part in parts:
         report(Progress(COLOURING, (len(scores) + part.start) // 2, len(scores)))
-        picture = COLOUR_MAPS[settings.colour_map](scaled(maps[part], scale, shift), neutral)
-        picture = enlarge(picture, size)
+        picture = enlarge(colour_map(scaled(maps[part], scale, shift), neutral), size)
         heatmaps[part] = picture if colours is None else hide(picture, colours)
     return heatmaps.permute(0, 2, 3, 1).to(torch.float32)
 
 
-def shared_colours(
+def visible_colours(
     scores: Tensor,
     factors: Sequence[Tensor],
     weights: Sequence[float],
-    settings: Settings,
+    colouring: Colouring,
+    colour_filter: ColourFilter,
+    *,
     size: tuple[int, int],
-) -> Shared:
-    """Find the colours that all images with a weight have, or those that only some have."""
-    picture = paint(scores, factors, weights, settings, size).permute(0, 3, 1, 2)
-    return selected(shares_of(picture), weights, settings.sharing)
+) -> VisibleColours:
+    """Find the colours that a filter shows, in the heatmaps at ``size``."""
+    heatmaps = render_heatmaps(scores, factors, weights, colouring, size)
+    return selected(shares_of(heatmaps.permute(0, 3, 1, 2)), weights, colour_filter)
 
 
 def spread_of(

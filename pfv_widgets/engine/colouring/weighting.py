@@ -62,7 +62,37 @@ def channel_sum(maps: Tensor) -> Tensor:
 # interpolate() does.
 _SMALL = 48
 Brightness = Callable[[tuple[int, int]], Tensor]
-Weighting = Callable[[Sequence[Level], Brightness | None, tuple[int, int]], list[Tensor]]
+Factors = Callable[[Sequence[Level], Brightness | None, tuple[int, int]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """One entry of :data:`WEIGHTINGS`.
+
+    Attributes
+    ----------
+    factors
+        Returns the maps ``(N, 1, h, w)`` that scores are multiplied by, coarse to fine, from the
+        levels of the earlier layers, the photos' brightness (None without photos) and the
+        size ``(H, W)`` of the heatmap.
+    uses_layers
+        Whether earlier layers have a say.
+    uses_image
+        Whether the photo itself has one, so that its own edges are in the heatmap.
+    smooth
+        Whether a heatmap has hardly more detail than the layer's own map.
+    """
+
+    factors: Factors
+    uses_layers: bool = True
+    uses_image: bool = False
+    smooth: bool = False
+
+    def __call__(
+        self, levels: Sequence[Level], brightness: Brightness | None, size: tuple[int, int]
+    ) -> list[Tensor]:
+        """Return :attr:`factors` of these levels."""
+        return self.factors(levels, brightness, size)
 
 
 def none(_: Sequence[Level], __: Brightness | None, ___: tuple[int, int]) -> list[Tensor]:
@@ -103,10 +133,10 @@ def gradual(
 
 
 WEIGHTINGS: dict[str, Weighting] = {
-    "none": none,
-    "flat": flat,
-    "hierarchical": hierarchical,
-    "gradual": gradual,
+    "none": Weighting(none, uses_layers=False, smooth=True),
+    "flat": Weighting(flat, smooth=True),
+    "hierarchical": Weighting(hierarchical),
+    "gradual": Weighting(gradual, uses_image=True),
 }
 
 

@@ -80,12 +80,34 @@ def write_figure_or_arrays(
     PFVValueError
         If it cannot be written there.
     """
+    if place.suffix.lower() == ".npz":
+        write_arrays(place, arrays)
+    else:
+        write_figure(place, figure)
+
+
+def write_figure(place: Path, figure: Callable[[], Figure]) -> None:
+    """Write ``figure()`` as the suffix says; an error leaves what was there.
+
+    Raises
+    ------
+    PFVValueError
+        If it cannot be written there.
+    """
     with replacing(place) as part:
-        if place.suffix.lower() == ".npz":
-            with part.open("wb") as file:
-                np.savez_compressed(file, **arrays())  # type: ignore[arg-type] # no keyword is one
-        else:
-            figure().savefig(part, dpi=150)
+        figure().savefig(part, dpi=150)
+
+
+def write_arrays(place: Path, arrays: Callable[[], dict[str, np.ndarray]]) -> None:
+    """Write ``arrays()`` as an ``.npz`` file; an error leaves what was there.
+
+    Raises
+    ------
+    PFVValueError
+        If it cannot be written there.
+    """
+    with replacing(place) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays())  # type: ignore[arg-type] # no keyword is one
 
 
 def unwritable(path: Path, error: OSError) -> PFVValueError:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.colouring.colour_filter import Shared, counting_size
-from pfv_widgets.engine.colouring.heatmaps import shared_colours, spread_of
+from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
+from pfv_widgets.engine.colouring.heatmaps import Colouring, spread_of, visible_colours
 from pfv_widgets.engine.colouring.normalisation import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
@@ -28,7 +28,6 @@ from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, stage
-from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
 
@@ -194,21 +193,11 @@ class FeatureStore:
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""
-        known = self.layer(layer)
-        name, width = known.same_as or known.name, known.shape[2]
-        with torch.no_grad():
-            levels = [one.of((0,)) for one in self.captured(name)[1] if not one.silent]
-        ends_in_the_image = False
-
-        def brightness(size: Size) -> Tensor:
-            nonlocal ends_in_the_image
-            ends_in_the_image = True
-            return torch.ones(1, 1, *size, device=self.device)
-
-        if not WEIGHTINGS[weighting](levels, brightness, (1, 1)):
-            return width
-        finest = max((width, *(one.total.shape[2] for one in levels)))
-        return self.images.size[1] if ends_in_the_image else finest
+        entry, width = WEIGHTINGS[weighting], self.layer(layer).shape[2]
+        if entry.uses_image:
+            return self.images.size[1]
+        levels = self.captured(self.key_of(layer))[1] if entry.uses_layers else []
+        return max((width, *(one.total.shape[2] for one in levels if not one.silent)))
 
     @stage
     def brightness(self, size: Size, only: Images = None) -> Tensor:
@@ -256,14 +245,21 @@ class FeatureStore:
         return spread_of(scores, self.factors(layer, weighting, size), size, self.report)
 
     @stage
-    def shared(
-        self, layer: str, weights: Weights, arrangement: Arrangement, settings: Settings
-    ) -> Shared:
-        """Which colours are painted, of those that all images have or only some."""
+    def visible_colours(
+        self,
+        layer: str,
+        weights: Weights,
+        arrangement: Arrangement,
+        weighting: str,
+        colouring: Colouring,
+        *,
+        colour_filter: ColourFilter,
+    ) -> VisibleColours:
+        """Which colours a filter shows, of those that all images have or only some."""
         size = counting_size(self.images.size)
         scores = self.scores(layer, weights, arrangement)
-        factors = self.factors(layer, settings.weighting, size)
-        return shared_colours(scores, factors, weights, settings, size)
+        factors = self.factors(layer, weighting, size)
+        return visible_colours(scores, factors, weights, colouring, colour_filter, size=size)
 
     @stage
     def lengths(self, layer: str) -> Tensor:

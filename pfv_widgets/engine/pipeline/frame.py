@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_maps import legend, pin_legend
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, compose, spots
 from pfv_widgets.engine.colouring.similarity import cell_of
-from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
+from pfv_widgets.engine.late_import import late
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -22,9 +21,6 @@ from pfv_widgets.validation import checked_pins, few
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_PAGES = (".html", ".htm")
-_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", *_PAGES, ".npz")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,13 +112,17 @@ class Frame:
 
         Photo and heatmap side by side make tiles ``(N, H, 2W, 3)``.
         """
-        heat, settings = self.heatmaps.detach().float().cpu().numpy(), self.settings
-        tiles = compose(heat, self.pixels, settings.view, settings.opacity, settings.split)
-        shown = np.array([weight > 0 for weight in self.weights])[:, None, None, None]
+        settings, tiles = self.settings, []
         grey, strength = DARKENED if settings.paints_similarity else GREYED
-        tiles = np.where(shown, tiles, (1 - strength) * tiles + strength * grey)
-        painted: np.ndarray = np.rint(np.clip(tiles, 0, 1) * 255).astype(np.uint8)
-        return painted
+        for index, weight in enumerate(self.weights):  # one by one: working copies stay small
+            one = slice(index, index + 1)
+            heat = self.heatmaps[one].detach().float().cpu().numpy()
+            pixels = None if self.pixels is None else self.pixels[one]
+            tile = compose(heat, pixels, settings.view, settings.opacity, settings.split)
+            if not weight > 0:
+                tile = (1 - strength) * tile + strength * grey
+            tiles.append(np.rint(np.clip(tile, 0, 1) * 255).astype(np.uint8))
+        return np.concatenate(tiles)
 
     def rings(self) -> list[tuple[int, int, float, float]]:
         """Where pins are seen: number of the pin, of the tile, x and y as fractions of the tile."""
@@ -162,9 +162,8 @@ class Frame:
         PFVValueError, PFVTypeError
             For ``columns`` that are no whole number from 1.
         """
-        from pfv_widgets.engine.export.figures import draw_frame
-
-        return draw_frame(self, columns)
+        figure: Figure = late("engine.export.figures", "draw_frame")(self, columns)
+        return figure
 
     def save(self, path: str | Path) -> None:
         """Write the figure, a web page or all arrays, as the suffix of ``path`` says.
@@ -180,15 +179,10 @@ class Frame:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        place = checked_place(path, _SUFFIXES, "for a figure, a page or the arrays")
-        if place.suffix.lower() in _PAGES:
-            from pfv_widgets.engine.export.html_page import write_page
+        late("engine.export.formats", "save_frame")(self, path)
 
-            write_page(self, place)
-            return
-        write_figure_or_arrays(place, self.figure, self._arrays)
-
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what an ``.npz`` file holds: heatmaps, scores, basis, names and weights."""
         ratio = self.basis.explained_variance_ratio
         tensors: dict[str, Tensor] = {
             "heatmaps": self.heatmaps,
@@ -197,7 +191,7 @@ class Frame:
             "components": self.basis.components,
             "explained_variance_ratio": ratio,
         }
-        arrays = {key: torch.Tensor.cpu(value).numpy() for key, value in tensors.items()}
+        arrays = {key: value.cpu().numpy() for key, value in tensors.items()}
         return arrays | {
             "names": np.array(self.names),
             "weights": np.array(self.weights),

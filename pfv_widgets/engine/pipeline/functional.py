@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.colouring.colour_filter import counting_size
-from pfv_widgets.engine.colouring.heatmaps import paint, shared_colours
+from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS, counting_size
+from pfv_widgets.engine.colouring.heatmaps import render_heatmaps, visible_colours
 from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, paint_similarity
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.pca.basis import PrincipalBasis
@@ -56,7 +56,7 @@ def heatmaps_from_activations(
         if pins:
             heatmaps = paint_similarity(torch.stack(_alike(features, pins), dim=1), size)
         else:
-            heatmaps, told = _painted(scores, levels, weights, settings, size)
+            heatmaps, told = _rendered(scores, levels, weights, settings, size)
     names = [f"activations[{index}]" for index in range(len(levels))]
     warnings = weighting_warnings(levels, names, settings.weighting)
     warnings += basis_warnings(basis, settings.shown)
@@ -69,22 +69,29 @@ def _alike(features: Features, pins: Sequence[Pin]) -> list[Tensor]:
     return [likeness(features.maps, lengths, image, cell) for image, cell in cells]
 
 
-def _painted(
+def _rendered(
     scores: Tensor,
     levels: Sequence[Level],
     weights: Weights,
     settings: Settings,
     size: tuple[int, int],
 ) -> tuple[Tensor, tuple[str, ...]]:
-    weighting = WEIGHTINGS[settings.weighting]
-    colours: Tensor | None = None
-    told: tuple[str, ...] = ()
-    if settings.sharing != "all":
+    weighting, colouring = WEIGHTINGS[settings.weighting], settings.colouring
+    colour_filter = COLOUR_FILTERS[settings.sharing]
+    filtered = None
+    if colour_filter is not None:
         small = counting_size(size)
-        shared = shared_colours(scores, weighting(levels, None, small), weights, settings, small)
-        colours, told = shared.shown, shared.warnings
-    factors = weighting(levels, None, size)
-    return paint(scores, factors, weights, settings, size, colours=colours), told
+        factors = weighting(levels, None, small)
+        filtered = visible_colours(scores, factors, weights, colouring, colour_filter, size=small)
+    heatmaps = render_heatmaps(
+        scores,
+        weighting(levels, None, size),
+        weights,
+        colouring,
+        size,
+        colours=filtered.shown if filtered else None,
+    )
+    return heatmaps, filtered.warnings if filtered else ()
 
 
 def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ...]:
@@ -108,9 +115,9 @@ def weighting_warnings(
     levels: Sequence[Level], names: Sequence[str], weighting: str
 ) -> tuple[str, ...]:
     """Say where a weighting had to leave something out."""
-    if weighting == "none":
+    if not WEIGHTINGS[weighting].uses_layers:
         return ()
-    if not levels and weighting != "gradual":
+    if not levels and not WEIGHTINGS[weighting].uses_image:
         return (f"No earlier layer has another resolution: weighting {weighting!r} does nothing.",)
     told = []
     for name, level in zip(names, levels, strict=True):

@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_memory import Arrangement, ColourMemory
-from pfv_widgets.engine.colouring.heatmaps import paint
+from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.colouring.similarity import Place, cell_of, nearest_places, paint_similarity
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
@@ -38,10 +39,6 @@ from pfv_widgets.validation import (
 )
 
 _MOST_COMPONENTS = int(cast(Slider, parameters_of(Settings)["components"]).maximum)
-# what has no say in which colours a picture has
-_LOOK: dict[str, Any] = {"layer": None, "images": None, "opacity": 1.0, "view": "heatmap"} | {
-    "split": 0.5, "stable_colours": True, "pins": (), "similarity": True
-}  # fmt: skip
 
 
 class PFV:
@@ -208,7 +205,7 @@ class PFV:
                 alike = self._alike(pins, name).transpose(0, 1)
                 heatmaps = paint_similarity(_some(alike, chosen), size)
             else:
-                heatmaps, more = self._painted(view, settings, size, chosen)
+                heatmaps, more = self._rendered(view, settings, size, chosen)
                 told += more
             basis = basis.arranged(arrangement)
             told += () if pins else basis_warnings(basis, settings.shown)
@@ -329,31 +326,37 @@ class PFV:
         cells = [(image, cell_of(x, y, shape)) for image, x, y in pins]
         return torch.stack([self.store.likeness(layer, image, cell) for image, cell in cells])
 
-    def _painted(
+    def _rendered(
         self,
         view: tuple[str, Weights, Arrangement],
         settings: Settings,
         size: Size,
         only: Images,
     ) -> tuple[Tensor, tuple[str, ...]]:
-        """Paint the components of ``view`` (layer, weights, arrangement), with warnings."""
+        """Render the components of ``view`` (layer, weights, arrangement), with warnings."""
         layer, weights, _ = view
         scores = _some(self.store.scores(*view), only)
-        colours: Tensor | None = None
-        told: tuple[str, ...] = ()
-        if settings.sharing != "all":
-            shared = self.store.shared(*view, replace(settings, **_LOOK))
-            colours, told = shared.shown, shared.warnings
+        weighting, colouring = settings.weighting, settings.colouring
+        colour_filter, filtered = COLOUR_FILTERS[settings.sharing], None
+        if colour_filter is not None:
+            filtered = self.store.visible_colours(
+                *view, weighting, colouring, colour_filter=colour_filter
+            )
         height, width = (min(pair) for pair in zip(size, self.images.size, strict=True))
         spread = None
         if only is not None or (height, width) != size:
-            spread = self.store.spread(*view, settings.weighting, (height, width))
-        factors = self.store.factors(layer, settings.weighting, size, only)
-        heatmaps = paint(
-            scores, factors, weights, settings, size, spread=spread, colours=colours,
+            spread = self.store.spread(*view, weighting, (height, width))
+        heatmaps = render_heatmaps(
+            scores,
+            self.store.factors(layer, weighting, size, only),
+            weights,
+            colouring,
+            size,
+            spread=spread,
+            colours=filtered.shown if filtered else None,
             report=self.store.report,
-        )  # fmt: skip
-        return heatmaps, told
+        )
+        return heatmaps, filtered.warnings if filtered else ()
 
     def _forget_if_changed(self) -> bool:
         """Drop what was computed with other weights than the network has now."""

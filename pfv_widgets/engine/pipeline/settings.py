@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.compositing import VIEWS
+from pfv_widgets.engine.colouring.heatmaps import Colouring
 from pfv_widgets.engine.colouring.normalisation import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.settings_json import read, written
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
 from pfv_widgets.validation import Pin, checked_channels, checked_pins, checked_weights
-
-SHARINGS = ("all", "inclusive", "exclusive")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Settings:
 
     sharing: str = choice(
         "all",
-        SHARINGS,
+        COLOUR_FILTERS,
         label="Colours of",
         help="Paint all places, or inclusive: colours that all images share, or exclusive: "
         "colours that only some have.",
@@ -149,6 +149,11 @@ class Settings:
     def shown(self) -> tuple[int, ...]:
         """Indices of the components that are painted, in order."""
         return tuple(range(self.components)) if self.channels is None else self.channels
+
+    @property
+    def colouring(self) -> Colouring:
+        """What decides on the colours of scores."""
+        return Colouring(self.shown, self.sigma, self.normalisation, self.colour_map)
 
     def weights(self, number: int) -> tuple[float, ...]:
         """Weights of ``number`` images.

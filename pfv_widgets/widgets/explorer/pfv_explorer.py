@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as w
 import traitlets
 
+from pfv_widgets.engine.export.formats import LISTED
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -46,13 +47,7 @@ class PFVExplorer(Shell[Settings]):
     """
 
     settings = traitlets.Instance(Settings)
-    file_kinds = {  # noqa: RUF012 - it is read alone
-        ".png": "PNG picture",
-        ".svg": "SVG drawing",
-        ".pdf": "PDF for print",
-        ".html": "HTML page with values",
-        ".npz": "NPZ arrays of numbers",
-    }
+    file_kinds = LISTED
     file_stem = "pfv"
 
     def __init__(self, pfv: PFV, settings: Settings | None = None) -> None:

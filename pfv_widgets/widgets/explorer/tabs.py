@@ -10,6 +10,7 @@ import ipywidgets as w
 import numpy as np
 
 from pfv_widgets.analysis.influence import leave_one_out
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -55,7 +56,7 @@ class PictureTab:
 
     def show(self, settings: Settings) -> None:
         """Let those knobs be moved that change something."""
-        self._knobs["split"].disabled = settings.view != "split"
+        self._knobs["split"].disabled = not VIEWS[settings.view].divided
         self._knobs["similarity"].disabled = not settings.pins
 
     def close(self) -> None:

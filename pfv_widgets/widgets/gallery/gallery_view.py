@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import ipywidgets as w
 
+from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -88,7 +89,7 @@ class GalleryView:
     def show(self) -> None:
         """Show which images are on the page, and the pins."""
         state = self.view_state
-        safe = state.settings.colour_map == "safe"
+        safe = COLOUR_MAPS[state.settings.colour_map].colour_blind_safe
         shown = self.tiles.indices(state.page)
         self.toolbar.show(shown, state.page.columns, safe=safe)
         self.pins.show(state.settings.pins)

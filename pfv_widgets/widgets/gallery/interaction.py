@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pfv_widgets.engine.colouring.colour_maps import SAFE_COLOUR_MAP, USUAL_COLOUR_MAP
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -177,7 +178,8 @@ class Interaction:
         if name == "zoom":
             self.zoom(wanted)
         else:
-            self._owner.edit(lambda old: replace(old, colour_map="safe" if wanted else "rgb"))
+            chosen = SAFE_COLOUR_MAP if wanted else USUAL_COLOUR_MAP
+            self._owner.edit(lambda old: replace(old, colour_map=chosen))
 
     def _zoom_or_back(self) -> None:
         self.zoom(self._state.page.columns > 1)

@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY, PIN_COLOURS
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, Dimming
 from pfv_widgets.engine.colouring.similarity import Place
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -34,7 +35,6 @@ _SOON = 0.15  # seconds of work from which its progress is worth a word
 _SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
 _LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a hand moves, at most
 _SAMPLES = 2.3  # pixels for each place of the map while a hand moves: 35 dB and more if smooth
-_SMOOTH = ("none", "flat")  # weightings whose pictures have hardly more detail than the map
 _ENOUGH = 0.8  # of the pixels of the finest map: enlarged smoothly, nobody tells the difference
 _NEAREST = 6  # places elsewhere that are ringed
 _ALIKE = 0.5  # cosine from which a place elsewhere is worth a ring
@@ -263,7 +263,7 @@ class RenderLoop:
 
     def _coarse(self, state: ViewState) -> float:
         """Pixels of a heatmap that are enough for the moment: fewer are there sooner."""
-        if self._weighting(state) not in _SMOOTH:
+        if not WEIGHTINGS[self._weighting(state)].smooth:
             return _COARSE
         width = self._pfv.layer(state.settings.layer).shape[2]
         return min(max(_SAMPLES * width, _LEAST), _COARSE)
@@ -275,9 +275,10 @@ class RenderLoop:
         return _ENOUGH * self._pfv.detail(state.settings.layer, self._weighting(state))
 
     def _weighting(self, state: ViewState) -> str:
-        """Return what decides on the detail of a picture; similarity has no weighting."""
+        """Return what decides on the detail of a picture; similarity uses no earlier layer."""
         similarity = state.settings.pinned(len(self._pfv.images))
-        return "none" if similarity else state.settings.weighting
+        plain = next(name for name, one in WEIGHTINGS.items() if not one.uses_layers)
+        return plain if similarity else state.settings.weighting
 
     def _gains(self, state: ViewState) -> bool:
         """Whether a finer picture than the one on show would show more."""

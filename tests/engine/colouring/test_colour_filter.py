@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS as FILTERS
 from pfv_widgets.engine.colouring.colour_filter import (
     SMALLEST_SHARE,
     codes_of,
@@ -16,7 +17,7 @@ from pfv_widgets.engine.colouring.colour_filter import (
     selected,
     shares_of,
 )
-from pfv_widgets.engine.colouring.heatmaps import paint
+from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -84,13 +85,13 @@ def test_a_handful_of_pixels_is_no_colour_of_an_image() -> None:
     assert shares.sum(dim=1).tolist() == pytest.approx([1, 1])
     red, green, blue = (int(codes_of(picture)[0, row, 0]) for row in (0, 10, 19))
     assert int(codes_of(picture)[0, 10, 5]) == 3
-    shown = selected(shares, (1, 1), "inclusive").shown
+    shown = selected(shares, (1, 1), FILTERS["inclusive"]).shown
     assert shown[red]
     assert shown[green]
     assert not shown[blue]
     assert not shown[3]
-    assert selected(shares, (1, 0), "inclusive").shown[3]
-    assert torch.equal(selected(shares, (1, 1), "exclusive").shown, ~shown)
+    assert selected(shares, (1, 0), FILTERS["inclusive"]).shown[3]
+    assert torch.equal(selected(shares, (1, 1), FILTERS["exclusive"]).shown, ~shown)
 
 
 def test_colours_have_three_levels_a_channel() -> None:
@@ -108,11 +109,11 @@ def test_empty_selection_is_told(sharing: str, same: bool, words: str) -> None:
     picture = torch.zeros(2, 3, 10, 10)
     if not same:
         picture[1] = 1
-    chosen = selected(shares_of(picture), (1, 1), sharing)
+    chosen = selected(shares_of(picture), (1, 1), FILTERS[sharing])
     assert len(chosen.warnings) == 1
     assert words in chosen.warnings[0]
     other = {"inclusive": "exclusive", "exclusive": "inclusive"}[sharing]
-    assert selected(shares_of(picture), (1, 1), other).warnings == ()
+    assert selected(shares_of(picture), (1, 1), FILTERS[other]).warnings == ()
 
 
 def test_empty_selection_is_told_in_the_frame() -> None:
@@ -131,7 +132,7 @@ def test_size_and_selection_of_images_change_no_colour_set(pfv: PFV, sharing: st
     torch.testing.assert_close(one.heatmaps[0], large.heatmaps[3])
     whole = pfv.render(size=(96, 120)).heatmaps
     counted = pfv.render().heatmaps.permute(0, 3, 1, 2)
-    shown = selected(shares_of(counted), (1,) * 5, sharing).shown
+    shown = selected(shares_of(counted), (1,) * 5, FILTERS[sharing]).shown
     expected = hide(whole.permute(0, 3, 1, 2), shown).permute(0, 2, 3, 1)
     torch.testing.assert_close(large.heatmaps, expected)
 
@@ -165,7 +166,7 @@ def test_colours_are_hidden_on_images_that_are_painted_part_by_part(
 ) -> None:
     scores: Tensor = torch.randn(4, 3, 5, 5, generator=seeded())
     shown = torch.arange(27) % 2 == 0
-    arguments: Any = (scores, [], (1,) * 4, Settings(), (9, 9))
-    whole = paint(*arguments, colours=shown)
+    arguments: Any = (scores, [], (1,) * 4, Settings().colouring, (9, 9))
+    whole = render_heatmaps(*arguments, colours=shown)
     monkeypatch.setattr("pfv_widgets.engine.colouring.heatmaps._CACHED", 1)
-    torch.testing.assert_close(paint(*arguments, colours=shown), whole)
+    torch.testing.assert_close(render_heatmaps(*arguments, colours=shown), whole)

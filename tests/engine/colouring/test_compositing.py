@@ -11,18 +11,18 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
 from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, compose, spots
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import SHARINGS
 from pfv_widgets.errors import PFVError, PFVValueError
 from tests.networks import blobs, tiny
 
 PINS = ((0, 0.25, 0.5), (2, 1.0, 1.0))
 EVERY_LOOK = pytest.mark.parametrize(
-    ("view", "sharing", "pins"), list(itertools.product(VIEWS, SHARINGS, [(), PINS]))
+    ("view", "sharing", "pins"), list(itertools.product(VIEWS, COLOUR_FILTERS, [(), PINS]))
 )
 
 

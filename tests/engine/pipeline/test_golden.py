@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from pfv_widgets.engine.colouring.heatmaps import paint
+from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
@@ -73,7 +73,7 @@ def painted(
     size = (like.shape[1], like.shape[2])
     levels = [Level.of_sums(channel_sum(one), one.shape[1]) for one in earlier]
     factors = WEIGHTINGS[weighting](levels, None, size)
-    return paint(scores, factors, (1.0,) * len(scores), Settings(), size)
+    return render_heatmaps(scores, factors, (1.0,) * len(scores), Settings().colouring, size)
 
 
 def test_picture_of_one_image_is_that_of_the_reference(

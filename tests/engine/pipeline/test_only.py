@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import SHARINGS
 from tests.networks import blobs, tiny
 
 
@@ -22,7 +22,7 @@ def pfv() -> PFV:
 
 @pytest.mark.parametrize("size", [None, (20, 30), (48, 20), (130, 70)])
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("sharing", COLOUR_FILTERS)
 def test_some_images_have_the_colours_of_the_whole_picture(
     pfv: PFV, weighting: str, sharing: str, size: tuple[int, int] | None
 ) -> None:
@@ -98,7 +98,7 @@ def test_writing_into_the_frame_changes_nothing_that_is_kept(pfv: PFV) -> None:
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("sharing", COLOUR_FILTERS)
 def test_zoom_takes_no_memory_for_the_other_images(weighting: str, sharing: str) -> None:
     pfv = PFV(tiny(), blobs(40), device="cpu")
     pfv.render(weighting=weighting)

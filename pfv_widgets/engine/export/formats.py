@@ -1,0 +1,56 @@
+"""The files that a frame can be saved as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pfv_widgets.engine.export.figures import draw_frame
+from pfv_widgets.engine.export.html_page import write_page
+from pfv_widgets.engine.export.output_paths import checked_place, write_arrays, write_figure
+from pfv_widgets.engine.pipeline.frame import Frame
+
+
+@dataclass(frozen=True)
+class Format:
+    """One entry of :data:`FORMATS`.
+
+    Attributes
+    ----------
+    write
+        Writes a frame to a path with this suffix.
+    label
+        What a menu calls it; empty: it can be typed, and no menu lists it.
+    """
+
+    write: Callable[[Frame, Path], None]
+    label: str = ""
+
+
+def _figure(frame: Frame, path: Path) -> None:
+    write_figure(path, lambda: draw_frame(frame))
+
+
+def _arrays(frame: Frame, path: Path) -> None:
+    write_arrays(path, frame.arrays)
+
+
+FORMATS: dict[str, Format] = {
+    ".png": Format(_figure, "PNG picture"),
+    ".svg": Format(_figure, "SVG drawing"),
+    ".pdf": Format(_figure, "PDF for print"),
+    ".jpg": Format(_figure),
+    ".jpeg": Format(_figure),
+    ".html": Format(write_page, "HTML page with values"),
+    ".htm": Format(write_page),
+    ".npz": Format(_arrays, "NPZ arrays of numbers"),
+}
+LISTED = {suffix: one.label for suffix, one in FORMATS.items() if one.label}
+"""Suffix and label of the formats that a menu lists."""
+
+
+def save_frame(frame: Frame, path: str | Path) -> None:
+    """Write a frame as the suffix of ``path`` says: see ``Frame.save``."""
+    place = checked_place(path, FORMATS, "for a figure, a page or the arrays")
+    FORMATS[place.suffix.lower()].write(frame, place)

@@ -1,0 +1,20 @@
+"""Results offer to draw and save themselves; what draws them lies in a room above theirs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def late(module: str, name: str) -> Any:
+    """Return an attribute of a module of this package that is imported when it is needed.
+
+    For methods such as ``Frame.figure`` alone: the result class knows no drawing code, which
+    imports it, and matplotlib is not loaded before something is drawn.
+
+    Parameters
+    ----------
+    module
+        Below ``pfv_widgets``, such as ``"engine.export.figures"``.
+    """
+    return getattr(importlib.import_module(f"pfv_widgets.{module}"), name)

@@ -1,0 +1,49 @@
+"""Every format of a frame writes a file, and a new one is one entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pfv_widgets.engine.colouring.compositing import VIEWS, Layer, View
+from pfv_widgets.engine.export.formats import FORMATS, Format
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVValueError
+from tests.networks import blobs, tiny
+
+
+@pytest.fixture(scope="module")
+def frame() -> Frame:
+    return PFV(tiny(), blobs(2), device="cpu").render()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_writes_a_file(frame: Frame, tmp_path: Path, suffix: str) -> None:
+    frame.save(tmp_path / f"a{suffix}")
+    assert (tmp_path / f"a{suffix}").stat().st_size > 500
+    assert [one.name for one in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_new_format_is_one_entry(
+    frame: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PFVValueError, match=r"ends in \.png, "):
+        frame.save(tmp_path / "a.txt")
+    monkeypatch.setitem(FORMATS, ".txt", Format(lambda one, path: path.write_text(repr(one)), "T"))  # type: ignore[arg-type, return-value] # a number comes back
+    frame.save(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text().startswith("<Frame: 2 images")
+
+
+def test_new_view_is_one_entry(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, heat = Layer("photo"), Layer("heatmap")
+    panes = ((photo,), (photo, Layer("heatmap", 0.5)), (heat,))
+    monkeypatch.setitem(VIEWS, "three", View(panes, (3, 1), wide=True))
+    pfv = PFV(tiny(), blobs(2), device="cpu")
+    found = pfv.render(view="three")
+    height, width = found.heatmaps.shape[1:3]
+    tiles = found.composite()
+    assert tiles.shape == (2, height, 3 * width, 3)
+    assert (tiles[:, :, :width] == blobs(2).pixels).all()
+    assert len(pfv.render(view="three", pins=[(0, 0.5, 0.5)]).rings()) == 3
