@@ -109,7 +109,7 @@ def test_buttons_thumbnails_and_keys_compose_the_batch(demo: ExplorerPage) -> No
     assert changed_part(before[TILE:], demo.settled()[TILE:]) < 0.02
 
     demo.button("None").click()
-    expect(demo.status).to_contain_text("No image is in the basis: take one in.")
+    expect(demo.status).to_contain_text("No image is selected. Click one to start.")
     demo.button("Invert").click()
     expect(demo.status).to_contain_text(DONE)
     expect(summary).to_have_text("16 of 16 images make the basis.")

@@ -117,6 +117,22 @@ def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:
     return COLOUR_MAPS[colour_map](ramps, neutral)[:, :, 0].transpose(1, 2)
 
 
+def in_force(colour_map: str, number: int) -> str:
+    """Say which colours ``number`` components have: their number may decide instead of the map.
+
+    >>> in_force("rgb", 1), in_force("rgb", 3), in_force("rgb", 8)
+    ('blue to orange', 'rgb', 'hues')
+    """
+    ramps = legend(colour_map, number, 5)
+    neutral = torch.full((1,), 0.5)
+    one = diverging(torch.linspace(0, 1, 5).view(1, 1, 1, 5), neutral)[:, :, 0].transpose(1, 2)
+    if number == 1 and torch.allclose(ramps, one):
+        return "blue to orange"
+    if torch.allclose(ramps, legend("hues", number, 5)):
+        return "hues"
+    return colour_map
+
+
 def pin_colours(number: int) -> Tensor:
     """Colours ``(number, 3)`` in [0, 1] of the first pins."""
     parts = [[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in PIN_COLOURS]

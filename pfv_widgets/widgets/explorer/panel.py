@@ -1,4 +1,4 @@
-"""The panel beside the gallery: layer, tabs, explained variance."""
+"""The panel beside the gallery: layer, tabs, legend."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, Shown
 from pfv_widgets.widgets.toolkit.explorer import Tab
+from pfv_widgets.widgets.toolkit.legend import legend_panel
 
 
 class Panel:
@@ -36,7 +37,7 @@ class Panel:
         self._showing, self._shown = Showing(), Shown()
         layers = [layer for layer in self._pfv.layers if layer.same_as is None]
         self.layer = self._layer_slider([layer.name for layer in layers])
-        self.layer_line, self.variance = w.HTML(), w.HTML()
+        self.layer_line, self.legend = w.HTML(), w.HTML()
         knobs = {
             title: [explorer.knobs[name] for name in parameters_of(Settings, page=title)]
             for title in tabs
@@ -47,8 +48,7 @@ class Panel:
                 self.layer,
                 self.layer_line,
                 self.tabs.widget,
-                w.HTML(text.heading("Explained variance")),
-                self.variance,
+                self.legend,
             ],
             layout=w.Layout(flex="0 1 290px", min_width="260px", padding="0 0 0 12px"),
         )
@@ -61,11 +61,9 @@ class Panel:
             self.layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
 
     def show_frame(self, frame: Frame) -> None:
-        """Show the variance that the components of a frame explain."""
+        """Show the legend of a frame."""
         ratios = frame.basis.explained_variance_ratio.tolist()
-        self.variance.value = text.variance_panel(
-            ratios, frame.settings.shown, frame.settings.colour_map
-        )
+        self.legend.value = legend_panel(frame.settings, ratios)
 
     def _layer_slider(self, names: list[str]) -> w.SelectionSlider:
         slider = w.SelectionSlider(

@@ -119,8 +119,8 @@ class GalleryView:
         )
 
     def _laid_out(self) -> w.VBox:
-        # of one height, so that no message moves the pictures
-        head = w.VBox([self.hint], layout=w.Layout(height="42px", overflow="hidden auto"))
+        # of one height, for the scores of twelve components: nothing moves the pictures
+        head = w.VBox([self.hint], layout=w.Layout(height="56px", overflow="hidden"))
         canvas = self.tiles.widget
         box = w.VBox(
             [head, self.toolbar.widget, canvas, self.pins.widget, self.script],

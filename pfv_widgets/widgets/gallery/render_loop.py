@@ -203,11 +203,11 @@ class RenderLoop:
                 self._settle(state)
 
     def _wait_for_images(self, state: ViewState) -> None:
-        """Keep the last picture, paled: a basis needs an image."""
+        """Keep the last picture, dimmed: a basis needs an image."""
         self._stale = True
         self._drawn.set()
         self._paint_last(state)
-        self._explorer.show_message("No image is in the basis: take one in.", "warning")
+        self._explorer.show_message("No image is selected. Click one to start.", "warning")
 
     def _lean(self, state: ViewState) -> AbstractContextManager[object]:
         """Keep this thread to one core, unless a network has to run.

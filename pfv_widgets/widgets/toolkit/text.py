@@ -5,10 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from pfv_widgets.engine.colouring.colour_maps import legend
-
-_MUTED = "opacity:.72"
-_RAMP_STEPS = 9
+MUTED = "opacity:.72"
 
 # Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
 # needs both for itself. A widget whose kernel is gone is marked by ipywidgets with a sign in
@@ -98,7 +95,7 @@ def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
     about = f"{kind} · {channels} channels · {height} × {width} positions"
     return (
         f'<div style="line-height:1.3">{_one_line(name, "font-weight:600")}'
-        f"{_one_line(about, _MUTED)}</div>"
+        f"{_one_line(about, MUTED)}</div>"
     )
 
 
@@ -110,7 +107,7 @@ def _one_line(text: str, style: str) -> str:
 
 def hint(text: str) -> str:
     """Return a quiet line of explanation."""
-    return f'<div style="{_MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
+    return f'<div style="{MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
 
 
 def position_line(
@@ -136,7 +133,7 @@ def position_line(
     parts = [f"{index + 1}: {plain(name)}"]
     parts += [plain(label)] if label else []
     parts.append(f"weight {weight:g} in the basis" if weight > 0 else "not in the basis")
-    line = _one_line(" · ".join(parts), _MUTED)
+    line = _one_line(" · ".join(parts), MUTED)
     if not values:
         return line
     scores = "".join(_score(number, value, number in shown) for number, value in enumerate(values))
@@ -145,49 +142,10 @@ def position_line(
 
 def _score(number: int, value: float, shown: bool) -> str:
     figure = f"{value:+.2f}".replace("-", "−")
-    style = "" if shown else f' style="{_MUTED}"'
+    style = "" if shown else f' style="{MUTED}"'
     return f"<span{style}>{number + 1}:&#8239;<b>{figure}</b></span> "
 
 
 def heading(text: str) -> str:
     """Return the title of a group of controls."""
     return f'<div style="font-weight:600;margin-top:4px">{safe(text)}</div>'
-
-
-def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: str) -> str:
-    """Return a row for each component shown: its colours and its share of the variance.
-
-    Parameters
-    ----------
-    ratios
-        Explained variance ratio of each component computed, in [0, 1].
-    shown
-        Indices of those that are painted, in order.
-    colour_map
-        Key of ``COLOUR_MAPS``.
-    """
-    ramps = (255 * legend(colour_map, len(shown), _RAMP_STEPS)).round().int().tolist()
-    largest = max((ratios[index] for index in shown), default=1) or 1
-    rows = [
-        _variance_row(index, ratios[index], largest, ramp)
-        for index, ramp in zip(shown, ramps, strict=True)
-    ]
-    total = sum(ratios[index] for index in shown)
-    return (
-        '<table role="table" aria-label="Explained variance" '
-        'style="border-spacing:0 3px;width:100%;line-height:1.1">'
-        f"{''.join(rows)}</table>"
-        f'<div style="{_MUTED}">{100 * total:.1f} % of the variance in all</div>'
-    )
-
-
-def _variance_row(index: int, ratio: float, largest: float, ramp: list[list[int]]) -> str:
-    stops = ",".join(f"rgb({r},{g},{b})" for r, g, b in ramp)
-    bar = f"width:{100 * ratio / largest:.0f}%;height:8px;background:currentColor;opacity:.35"
-    return (
-        f'<tr><td style="width:1.6em;text-align:right;padding-right:6px">{index + 1}</td>'
-        f'<td style="width:76px"><div title="low to high" style="height:14px;border-radius:3px;'
-        f'background:linear-gradient(to right,{stops})"></div></td>'
-        f'<td style="padding:0 6px 0 8px"><div style="{bar}"></div></td>'
-        f'<td style="width:3.6em;text-align:right">{100 * ratio:.1f} %</td></tr>'
-    )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
-from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, compose, spots
+from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, VIEWS, compose, spots
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -187,3 +187,15 @@ def test_legend_of_pins_runs_from_neutral_to_their_colours(pfv: PFV) -> None:
         label for label, _ in pfv.render(pins=PINS, similarity=False, channels=(2, 0)).legend()
     ]
     assert [name.split(" (")[0] for name in names] == ["component 3", "component 1"]
+
+
+def test_similarity_in_an_image_left_out_keeps_its_colours(pfv: PFV) -> None:
+    """Grey is what is not similar: dimming darkens it, so that both can still be told apart."""
+    frame = pfv.render(view="heatmap", pins=((0, 0.5, 0.5),))
+    plain = frame.composite().astype(float)
+    partly = replace(frame, weights=(1.0, 0.0, 1.0)).composite().astype(float)
+    assert np.abs(partly[1] - (1 - DARKENED.strength) * plain[1]).max() <= 1
+    colourful = np.ptp(plain[1], axis=-1) > 60
+    assert colourful.any()
+    assert (np.ptp(partly[1], axis=-1)[colourful] > 28).all()
+    assert partly[1].mean() < 0.6 * plain[1].mean()

@@ -77,7 +77,7 @@ def everything(recorded: RecordedPage, explorer: PFVExplorer) -> list[object]:
         explorer.settings,
         explorer.panel.layer.value,
         explorer.panel.layer_line.value,
-        explorer.panel.variance.value,
+        explorer.panel.legend.value,
         {name: control.value for name, control in explorer.knobs.by_name.items()},
         explorer.gallery.view_state.settings,
         explorer.can_undo,
@@ -206,7 +206,7 @@ def test_error_while_sending_is_told_and_the_next_change_is_painted(
 def test_basis_may_begin_from_no_image(recorded: RecordedPage, explorer: PFVExplorer) -> None:
     good = explorer.settings
     explorer.settings = replace(good, images=(0.0,) * 4)
-    assert status(explorer) == "No image is in the basis: take one in."
+    assert status(explorer) == "No image is selected. Click one to start."
     explorer.settings = good
     assert status(explorer).startswith("Updated in")
     recorded.load_anew(explorer.gallery.tiles.widget)
@@ -225,7 +225,7 @@ def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str)
     for shown in (hint.value, status_markup(explorer)):
         parsed = Parsed(shown)
         assert set(parsed.tags) == ({"div"} if shown == hint.value else {"div", "span"})
-        assert parsed.attributes <= {"style", "role", "aria-live", "aria-hidden"}
+        assert parsed.attributes <= {"style", "role", "aria-live", "aria-hidden", "title"}
         assert parsed.text.isprintable()
         assert not {"$", "\\"} & set(parsed.text)
     slider = explorer.tabs["Batch"].classes[foreign]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pfv_widgets as pw
-from pfv_widgets.engine.colouring.compositing import VIEWS
+from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, VIEWS
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, counted, tiny
 from tests.widgets.conftest import Open, scenes
@@ -145,11 +145,22 @@ def test_frame_waits_for_what_was_asked_last_and_has_the_size_of_the_images(
     assert frame.composite().shape == (4, 128, 128, 3)
 
 
-def test_variance_panel_follows_the_frame(explorer: PFVExplorer) -> None:
+def test_legend_shows_the_pins_while_similarity_is_shown(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, pins=((2, 0.5, 0.5),))
+    assert explorer.wait(60)
+    assert "pin in image 3" in explorer.panel.legend.value
+    assert explorer.gallery.tiles.look.dimming == DARKENED
+    explorer.settings = replace(explorer.settings, similarity=False)
+    assert explorer.wait(60)
+    assert "of the variance in all" in explorer.panel.legend.value
+    assert explorer.gallery.tiles.look.dimming == GREYED
+
+
+def test_legend_follows_the_frame(explorer: PFVExplorer) -> None:
     explorer.settings = replace(explorer.settings, components=5)
     ratios = explorer.frame.basis.explained_variance_ratio
-    assert f"{100 * float(ratios.sum()):.1f} % of the variance" in explorer.panel.variance.value
-    assert explorer.panel.variance.value.count("<tr>") == 5
+    assert f"{100 * float(ratios.sum()):.1f} % of the variance" in explorer.panel.legend.value
+    assert explorer.panel.legend.value.count("<tr>") == 5
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.widgets.toolkit import text
 
 HOSTILE = {
@@ -102,22 +101,3 @@ def test_error_is_announced_as_an_alert_and_all_else_as_a_status() -> None:
     assert 'role="alert"' in text.status("no", kind="error")
     for kind in ("ok", "busy", "warning"):
         assert 'role="status"' in text.status("yes", kind=kind)
-
-
-@pytest.mark.parametrize("name", COLOUR_MAPS)
-@pytest.mark.parametrize("number", [1, 2, 3, 6, 12])
-def test_variance_panel_has_a_row_for_each_component_shown(name: str, number: int) -> None:
-    ratios = [0.5 / 2**index for index in range(12)]
-    panel = text.variance_panel(ratios, range(number), name)
-    assert Parsed(panel).tags.count("tr") == number
-    assert panel.count("linear-gradient") == number
-    assert f"{100 * sum(ratios[:number]):.1f} % of the variance in all" in panel
-
-
-def test_variance_panel_names_the_components_that_are_shown() -> None:
-    panel = text.variance_panel([0.6, 0.3, 0.1], (2, 0), "rgb")
-    assert Parsed(panel).text == "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance in all"
-
-
-def test_variance_panel_of_a_constant_map_shows_zeros() -> None:
-    assert "0.0 % of the variance in all" in text.variance_panel([0.0, 0.0], (0, 1), "rgb")

@@ -1,0 +1,98 @@
+"""The legend of what is shown: components with their variance, or the similarity to pins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pfv_widgets.engine.colouring.colour_maps import in_force, legend, pin_legend
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.toolkit.text import MUTED, heading, safe
+
+_RAMP_STEPS = 9
+_TABLE = 'style="border-spacing:0 3px;width:100%;line-height:1.1"'
+
+
+def legend_panel(settings: Settings, ratios: Sequence[float]) -> str:
+    """Return the legend of the heatmaps that these settings ask for, as HTML.
+
+    Parameters
+    ----------
+    ratios
+        Explained variance ratio of each component computed, in [0, 1].
+    """
+    if settings.paints_similarity:
+        return heading("Similarity to pins") + _similarity(settings)
+    panel = variance_panel(ratios, settings.shown, settings.colour_map)
+    return heading("Explained variance") + panel + _colours(settings)
+
+
+def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: str) -> str:
+    """Return a row for each component shown: its colours and its share of the variance.
+
+    Parameters
+    ----------
+    ratios
+        Explained variance ratio of each component computed, in [0, 1].
+    shown
+        Indices of those in the heatmaps, in order.
+    colour_map
+        Key of ``COLOUR_MAPS``.
+    """
+    ramps = legend(colour_map, len(shown), _RAMP_STEPS)
+    largest = max((ratios[index] for index in shown), default=1) or 1
+    rows = "".join(
+        _variance_row(index, ratios[index], largest, ramp)
+        for index, ramp in zip(shown, ramps, strict=True)
+    )
+    total = sum(ratios[index] for index in shown)
+    return (
+        f'<table role="table" aria-label="Explained variance" {_TABLE}>{rows}</table>'
+        f'<div style="{MUTED}">{100 * total:.1f} % of the variance in all</div>'
+    )
+
+
+def _similarity(settings: Settings) -> str:
+    """Return a row for each pin: from the grey of no similarity to its colour."""
+    rows = "".join(
+        f'<tr><td style="width:1.6em;text-align:right;padding-right:6px">{number}</td>'
+        f'<td style="width:76px">{_ramp(ramp, "not similar to similar")}</td>'
+        f'<td style="padding:0 6px 0 8px">{safe(f"pin in image {image + 1}")}</td></tr>'
+        for number, ((image, _, _), ramp) in enumerate(
+            zip(settings.pins, pin_legend(len(settings.pins), _RAMP_STEPS), strict=True), start=1
+        )
+    )
+    return (
+        f'<table role="table" aria-label="Similarity to pins" {_TABLE}>{rows}</table>'
+        f'<div style="{MUTED}">Cosine to the pin: from 0 (grey) to 1 (full colour)</div>'
+    )
+
+
+def _colours(settings: Settings) -> str:
+    """Say which colours are in force where they are others than those chosen."""
+    number = len(settings.shown)
+    used = in_force(settings.colour_map, number)
+    if used == settings.colour_map:
+        return ""
+    components = "component" if number == 1 else "components"
+    line = f"{number} {components}: {used} instead of {settings.colour_map}"
+    return f'<div style="{MUTED}">{safe(line)}</div>'
+
+
+def _variance_row(index: int, ratio: float, largest: float, ramp: Tensor) -> str:
+    bar = f"width:{100 * ratio / largest:.0f}%;height:8px;background:currentColor;opacity:.35"
+    return (
+        f'<tr><td style="width:1.6em;text-align:right;padding-right:6px">{index + 1}</td>'
+        f'<td style="width:76px">{_ramp(ramp, "low to high")}</td>'
+        f'<td style="padding:0 6px 0 8px"><div style="{bar}"></div></td>'
+        f'<td style="width:3.6em;text-align:right">{100 * ratio:.1f} %</td></tr>'
+    )
+
+
+def _ramp(colours: Tensor, title: str) -> str:
+    """Return a bar that runs through colours ``(steps, 3)`` in [0, 1]."""
+    rows = (255 * colours).round().int().tolist()
+    stops = ",".join(f"rgb({r},{g},{b})" for r, g, b in rows)
+    style = f"height:14px;border-radius:3px;background:linear-gradient(to right,{stops})"
+    return f'<div title="{title}" style="{style}"></div>'
