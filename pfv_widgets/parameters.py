@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import number, truth_value
@@ -111,6 +111,21 @@ def toggle(
 ) -> Any:
     """Declare a field that is on or off."""
     return _field(default, Toggle(label, help, page))
+
+
+class Declared:
+    """Base of a dataclass whose unknown keywords are told with the nearest ones."""
+
+    def __new__(cls, *_: Any, **values: Any) -> Self:
+        """Refuse a keyword that is no field."""
+        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for name, value in values.items():
+            if name not in known:
+                raise PFVTypeError(
+                    f"{name}={value!r:.60}: {cls.__name__} has no such field. "
+                    f"{suggestion(name, known)}"
+                )
+        return super().__new__(cls)
 
 
 def parameters_of(owner: type | object, page: str | None = None) -> dict[str, Parameter]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -147,6 +150,13 @@ def text_or_none(name: str, value: Any, legal: str = "a text") -> str | None:
     return value
 
 
+def path_of(name: str, value: Any) -> Path:
+    """Return a path of a text or a path."""
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise _wrong_type(name, value, "the name of a file, as a text or a Path")
+    return Path(value)
+
+
 def truth_value(name: str, value: Any) -> bool:
     """Return True or False."""
     if not isinstance(value, bool | np.bool_):
@@ -156,6 +166,8 @@ def truth_value(name: str, value: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """Return an array or a tensor as a list or a number, anything else as it is."""
+    if isinstance(value, Tensor) and (value.is_meta or value.layout is not torch.strided):
+        return value  # it holds no numbers in rows
     return value.tolist() if isinstance(value, np.ndarray | Tensor) else value
 
 
@@ -176,7 +188,7 @@ def checked_weights(images: Iterable[float]) -> tuple[float, ...]:
     legal = "one weight ≥ 0 for each image, or None"
     try:
         weights = tuple(float(weight) for weight in _entries("images", images, legal))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         raise _wrong_type("images", images, legal) from None
     for index, weight in enumerate(weights):
         if not math.isfinite(weight) or weight < 0:
@@ -274,7 +286,7 @@ def _checked_pin(index: int, pin: Iterable[float]) -> Pin:
 
 def _entries(name: str, values: Any, legal: str) -> list[Any]:
     values = plain(values)
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
         raise _wrong_type(name, values, legal)
     return list(values)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, Triple
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.validation import is_whole
+from pfv_widgets.validation import is_whole, plain, whole_numbers
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,14 +41,24 @@ class ImageBatch:
     std: Triple = IMAGENET.std
 
     def __post_init__(self) -> None:
-        count, height, width, _ = self.pixels.shape
+        pixels, tensor = self.pixels, self.tensor
+        if not isinstance(pixels, np.ndarray) or pixels.ndim != 4 or pixels.dtype != np.uint8:
+            kind = getattr(pixels, "shape", type(pixels).__name__)
+            raise PFVTypeError(f"pixels: {kind!r:.80}: expected a uint8 array (N, H, W, 3).")
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            raise PFVTypeError(f"tensor={tensor!r:.80}: expected a float tensor (N, 3, H, W).")
+        count, height, width, _ = pixels.shape
         if tuple(self.tensor.shape) != (count, 3, height, width):
             raise PFVValueError(
                 f"tensor of shape {tuple(self.tensor.shape)} for pixels of shape "
                 f"{self.pixels.shape}: expected {(count, 3, height, width)}."
             )
         for field in ("names", "labels"):
-            entries = getattr(self, field)
+            entries = plain(getattr(self, field))
+            if (field == "names" and entries is None) or isinstance(entries, str | bytes):
+                raise PFVTypeError(f"{field}={entries!r:.60}: expected a text for each image.")
+            if not isinstance(entries, Sequence | None):
+                raise PFVTypeError(f"{field}={entries!r:.60}: expected a text for each image.")
             if entries is not None and len(entries) != count:
                 raise PFVValueError(f"{field}: {len(entries)} entries for {count} images.")
         for field in ("mean", "std"):
@@ -86,10 +96,8 @@ class ImageBatch:
         PFVValueError
             Where there is no index, or one lies outside of the batch.
         """
-        chosen = [int(index) for index in indices]
-        outside = [index for index in chosen if not -len(self) <= index < len(self)]
-        if outside or not chosen:
-            raise PFVValueError(f"indices={chosen}: expected some of 0 … {len(self) - 1}.")
+        legal = f"some of 0 … {len(self) - 1}"
+        chosen = list(whole_numbers("indices", indices, -len(self), len(self) - 1, legal))
         return replace(
             self,
             pixels=self.pixels[chosen],
@@ -112,10 +120,11 @@ def checked_labels(
     if labels is None:
         found = tuple(label for label in known if label is not None)
         return found if len(found) == count else None
+    labels = plain(labels)
     legal = f"expected one text or whole number for each of the {count} pictures"
     if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
         raise PFVTypeError(f"labels={labels!r}: {legal}, in a list.")
-    entries = [entry.item() if hasattr(entry, "item") else entry for entry in labels]
+    entries = list(labels)
     if len(entries) != count:
         raise PFVValueError(f"labels has {len(entries)} entries: {legal}, unreadable ones too.")
     for entry in entries:

@@ -78,7 +78,7 @@ def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torc
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise PFVValueError(
             f"device={device!r} cannot be used ({str(error).splitlines()[0]}). "
             f"Choose one of {', '.join(repr(name) for name in available_devices())}."

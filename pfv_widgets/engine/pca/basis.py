@@ -15,6 +15,7 @@ from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.progress import OnProgress, silent
 from pfv_widgets.errors import PFVValueError
+from pfv_widgets.validation import path_of
 
 # Two unit vectors with a cosine above this have no other partner that near.
 _RECOGNISED = 0.5**0.5
@@ -188,7 +189,7 @@ class PrincipalBasis:
         PFVValueError
             If the file is absent or holds no basis.
         """
-        where = Path(path)
+        where = path_of("path", path)
         try:
             if not where.is_file():
                 raise _NoBasisError("there is no such file")

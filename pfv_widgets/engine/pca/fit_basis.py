@@ -64,7 +64,7 @@ def fit_basis(
     components = whole_number("components", components, 1)
     layer = text_or_none("layer", layer, "a layer's name")
     progress = truth_value("progress", progress)
-    if not isinstance(dataloader, Iterable):
+    if not isinstance(dataloader, Iterable) or getattr(dataloader, "ndim", 1) == 0:
         raise PFVTypeError(
             f"dataloader={dataloader!r}: expected batches (N, 3, H, W), such as a DataLoader gives."
         )

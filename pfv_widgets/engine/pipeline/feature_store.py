@@ -30,6 +30,7 @@ from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, stage
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
+from pfv_widgets.validation import text_or_none
 
 Size = tuple[int, int]
 Images = tuple[int, ...] | None  # indices; None: all
@@ -110,6 +111,7 @@ class FeatureStore:
         PFVValueError
             Naming why it cannot be shown, or the nearest names.
         """
+        name = text_or_none("layer", name, "a name from pfv.layers")
         if name is None:
             return self._listing[self.default_layer]
         known = any(layer.name == name for layer in self._listing.layers)

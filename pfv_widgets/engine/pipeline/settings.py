@@ -13,12 +13,12 @@ from pfv_widgets.engine.colouring.normalisation import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.settings_json import read, written
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.parameters import choice, slider, suggestion, toggle, validate
+from pfv_widgets.parameters import Declared, choice, slider, suggestion, toggle, validate
 from pfv_widgets.validation import Pin, checked_channels, checked_pins, checked_weights
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Declared):
     """What to paint and how; edit with ``dataclasses.replace``.
 
     Raises

@@ -26,7 +26,7 @@ from pfv_widgets.methods.attribution.runner import (
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs, bind_inputs
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result, reduce_channels
 from pfv_widgets.methods.core.target import Target, checked_unit
-from pfv_widgets.validation import whole_number
+from pfv_widgets.validation import function_or_none, whole_number
 
 CHUNK = 16  # images that a method is given at a time
 
@@ -85,6 +85,8 @@ def attribute(
         Naming the argument, its value and the fix. What is doubtful about a map is a
         ``PFVWarning``, and stands in ``Attribution.warnings``.
     """
+    for role, call in (("progress", progress), ("cancelled", cancelled)):
+        function_or_none(role, call)
     name, chosen = method_of(method, options)
     target = Target(layer, checked_unit(unit), output)
     batch = images if isinstance(images, ImageBatch) else load_images(images)

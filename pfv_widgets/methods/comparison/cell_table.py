@@ -18,6 +18,7 @@ from pfv_widgets.methods.comparison.explainers import Explainer
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.methods.core.method import Cancelled, CancelledError, Progress, step
 from pfv_widgets.methods.core.target import Target
+from pfv_widgets.validation import function_or_none
 
 _NAME = 24  # letters of a class before its score
 
@@ -119,6 +120,8 @@ def compute_cells(
     PFVError
         Where every cell fails: the first one's error.
     """
+    for name, call in (("progress", progress), ("cancelled", cancelled)):
+        function_or_none(name, call)
     target.check_count(len(comparison.images))
     rows: list[list[Cell]] = [[] for _ in range(len(comparison.images))]
     total, errors = len(rows) * len(columns), []

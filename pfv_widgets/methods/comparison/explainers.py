@@ -64,7 +64,7 @@ def explainer_of(method: object) -> tuple[str, Explainer]:
         return PFV_NAME, method
     if isinstance(method, Mapping):
         return _with_options(method)
-    if method == PFV_NAME:
+    if isinstance(method, str) and method == PFV_NAME:
         return PFV_NAME, PrincipalFeatures()
     if isinstance(method, str) and method not in METHODS:
         raise PFVValueError(f"method={method!r} is unknown. {suggestion(method, names())}")
@@ -97,7 +97,7 @@ def explainers(methods: object) -> tuple[Explainer, ...]:
     several = (
         [methods] if isinstance(methods, str | Mapping | Method | PrincipalFeatures) else methods
     )
-    if not isinstance(several, Iterable):
+    if not isinstance(several, Iterable) or getattr(several, "ndim", 1) == 0:
         raise PFVTypeError(f"methods={methods!r:.60}: expected a list of names of methods.")
     instances: list[Explainer] = []
     for name, instance in map(explainer_of, several):

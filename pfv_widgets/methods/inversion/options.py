@@ -11,11 +11,11 @@ from pfv_widgets.errors import PFVTypeError
 from pfv_widgets.methods.inversion.augmentation import Augmentation
 from pfv_widgets.methods.inversion.image_parametrisation import PARAMETRISATIONS
 from pfv_widgets.methods.inversion.optimiser import OPTIMISERS
-from pfv_widgets.parameters import choice, slider, suggestion, validate
+from pfv_widgets.parameters import Declared, choice, slider, suggestion, validate
 
 
 @dataclass(frozen=True)
-class Reconstruct:
+class Reconstruct(Declared):
     """Options of :func:`pfv_widgets.reconstruct`.
 
     The defaults are those of feature visualisation since 2017: waves in decorrelated colours
