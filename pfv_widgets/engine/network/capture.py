@@ -58,7 +58,7 @@ def capture(
         caught.clear()
         runs.clear()
 
-    handle = model.register_forward_pre_hook(begin, prepend=True)
+    handle = model.register_forward_pre_hook(for_this_thread(begin), prepend=True)
     try:
         with hooked({base: modules[base] for base in bases}, keep):
             yield caught
@@ -91,7 +91,7 @@ def hooked(
             def hook(module: nn.Module, inputs: Any, output: object, name: str = name) -> None:
                 see(module, name, inputs, output)
 
-            handles.append(module.register_forward_hook(hook))
+            handles.append(module.register_forward_hook(for_this_thread(hook)))
         yield
     finally:
         for handle in handles:
@@ -104,12 +104,7 @@ def before_each_leaf(model: nn.Module, call: Callable[[], None]) -> Iterator[Non
 
     What it raises ends the forward pass.
     """
-    thread = threading.get_ident()
-
-    def before(*_: object) -> None:
-        if threading.get_ident() == thread:
-            call()
-
+    before = for_this_thread(lambda *_: call())
     leaves = [module for module in model.modules() if not any(module.children())]
     handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]
     try:
@@ -117,6 +112,12 @@ def before_each_leaf(model: nn.Module, call: Callable[[], None]) -> Iterator[Non
     finally:
         for handle in handles:
             handle.remove()
+
+
+def for_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook that does nothing in other threads, which may run or train the network."""
+    thread = threading.get_ident()
+    return lambda *values: hook(*values) if threading.get_ident() == thread else None
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:

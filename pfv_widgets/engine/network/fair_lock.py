@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 
 import torch
 from torch import Tensor, nn
@@ -66,16 +66,18 @@ class Guests:
         """Put every module into eval mode; return them, for :meth:`leave`."""
         if not self._came:
             self._eager.enter_context(_eager())
-        modules: list[nn.Module] = []
+        modules = list(model.modules())
+        arrived: list[nn.Module] = []
         try:
-            for module in model.modules():
+            for module in modules:  # all flags are read before one changes: some are another's
                 if id(module) not in self._came:
                     self._came[id(module)] = _Came(module)
                 self._came[id(module)].guests += 1
-                modules.append(module)
-                module.training = False
+                arrived.append(module)
+            for module in modules:
+                _set_mode(module, training=False)
         except BaseException:  # no memory for a copy of a buffer, say
-            self.leave(modules)
+            self.leave(arrived)
             raise
         return modules
 
@@ -103,12 +105,17 @@ class _Came:
         ]
 
     def restore(self) -> None:
-        self.module.training = self.training
+        _set_mode(self.module, self.training)
         for name, buffer, kept in self._buffers:
             self.module._buffers[name] = buffer
             with torch.inference_mode(buffer.is_inference()):
                 if not _identical(buffer, kept):
                     buffer.copy_(kept)
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    with suppress(RuntimeError):  # a frozen scripted part has no mode
+        module.training = training
 
 
 def _identical(first: Tensor, second: Tensor) -> bool:

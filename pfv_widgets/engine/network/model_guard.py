@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pfv_widgets.engine.network.fair_lock import Guests, Turns
+from pfv_widgets.engine.network.replica import CannotReplicateError, is_replica, replicate
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError
 
@@ -123,15 +124,29 @@ def floating_dtype(model: nn.Module) -> torch.dtype:
     return torch.float32
 
 
+def isolated(model: nn.Module) -> nn.Module:
+    """Return a replica of a model (see :func:`replicate`), or itself where it has none."""
+    try:
+        return replicate(model)
+    except CannotReplicateError:
+        return model
+
+
 @contextmanager
 def guest(model: nn.Module) -> Iterator[nn.Module]:
-    """Run a model in eval mode without gradients, and give it back as it came.
+    """Run a model in eval mode without gradients, and leave it as it is.
 
-    The training flag of every module and every buffer are restored, also after an exception.
-    Compiled parts run eagerly meanwhile, so that hooks see them. One thread at a time; long work
-    calls :func:`give_way` between its passes.
+    What runs is a replica that shares its weights (see :func:`replicate`), so that the model can be
+    trained or run in another thread meanwhile. A model that cannot be replicated runs itself: then
+    the training flag of every module and every buffer are restored, also after an exception, and
+    compiled parts run eagerly meanwhile. One thread at a time; long work calls :func:`give_way`
+    between its passes.
     """
     with _TURNS, torch.inference_mode(False), torch.no_grad():
+        network = isolated(model)
+        if is_replica(network):
+            yield network
+            return
         modules = _GUESTS.arrive(model)
         try:
             yield model
@@ -145,7 +160,7 @@ def give_way() -> None:
 
 
 def run(model: nn.Module, batch: Tensor) -> object:
-    """Call the model, and say what to do if the images do not fit it.
+    """Call the model on a copy of the images, and say what to do if they do not fit it.
 
     Raises
     ------
@@ -154,7 +169,7 @@ def run(model: nn.Module, batch: Tensor) -> object:
         that this package raised inside passes as it is.
     """
     try:
-        return model(batch)
+        return model(batch.clone())  # the network may write into its input
     except (PFVError, Cancelled):
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:

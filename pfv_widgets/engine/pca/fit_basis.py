@@ -73,7 +73,7 @@ def fit_basis(
     network, dtype = place(network, where), floating_dtype(network)
     pooled: Moments | None = None
     found, scale = None, 1.0
-    with guest(network):
+    with guest(network) as network:
         for index, batch in enumerate(tqdm(dataloader, disable=not progress, unit="batch")):
             images = _images(batch, index).to(where, dtype)
             if found is None:

@@ -111,7 +111,7 @@ class NetworkWithInputs(nn.Module):
         value = self.inputs[name]
         if not isinstance(value, Tensor):
             return value
-        value = value.detach().to(images.device)
+        value = value.detach().to(images.device, copy=True)  # the network may change it in place
         if value.ndim > 0 and name in self._repeated:
             return _repeated(value, (0,), len(images))
         if value.ndim == 0 or len(value) != self.count:

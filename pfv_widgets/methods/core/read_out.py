@@ -129,7 +129,7 @@ def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: 
 
     with hooked({name: modules_by_name(network)[name]}, see):
         try:
-            run(network, batch.clone())
+            run(network, batch)
         except _Enough:
             if len(seen[0]) == len(batch):
                 return seen[0]
@@ -191,7 +191,7 @@ def averaged_layer(network: nn.Module, output: Output, example: Tensor) -> tuple
 
     modules = {name: module for name, module in modules_by_name(network).items() if name}
     with torch.no_grad(), hooked(modules, see):
-        units = vector(chosen_output(run(network, example.clone()), output, "the network"))
+        units = vector(chosen_output(run(network, example), output, "the network"))
     for layer, positions, mean in reversed(means):
         if mean.shape == units.shape and torch.allclose(mean, units, rtol=1e-3, atol=1e-5):
             return layer, positions
@@ -216,7 +216,7 @@ def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -
         found.append((chosen_output(given, output, f"layer {layer!r}"), given))
 
     with hooked({name: modules[name]}, see):
-        run(network, example.clone())
+        run(network, example)
     values, given = found[_checked_run(layer, number, len(found)) - 1]
     shape = tuple(values.shape)
     if len(shape) <= 2 or shape[2:].count(1) == len(shape) - 2:
@@ -244,7 +244,7 @@ def _checked_run(layer: str, number: int | None, times: int) -> int:
 
 
 def _layout(network: nn.Module, layer: str, example: Tensor, shape: tuple[int, ...]) -> Layout:
-    listing = list_layers(network, example.clone(), run)
+    listing = list_layers(network, example, run)
     known = {one.name: one.layout for one in listing.layers}
     base, number = split(layer)
     for name in (layer, base) if number == 1 else (layer,):
@@ -262,7 +262,7 @@ def _layout_of_part(
     """Return the layout of one of the tensors of a layer that gives several."""
     module = modules_by_name(network)[split(layer)[0]]
     try:
-        grids = [one.shape[1:] for one in list_layers(network, example.clone(), run).layers]
+        grids = [one.shape[1:] for one in list_layers(network, example, run).layers]
     except PFVValueError:  # no layer has maps, so there are no grids to compare with
         grids = []
     found = guess_layout(values, module, example, grids)

@@ -159,7 +159,7 @@ def score_function(network: nn.Module, target: Target, start: str = EVEN) -> Sco
             layer, positions = averaged or (None, 1)
             output = None if averaged else output
         if layer is None:
-            values = chosen_output(run(network, batch.clone()), output, "the network")
+            values = chosen_output(run(network, batch), output, "the network")
             return _measured(vector(values, len(batch)), target, units)
         if read is None:
             with torch.no_grad():

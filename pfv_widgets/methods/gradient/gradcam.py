@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.capture import hooked, modules_by_name
+from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
 from pfv_widgets.engine.network.default_layer import READ_OUT_POOLING
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
@@ -266,8 +266,8 @@ def _layer_output(network: nn.Module, layer: Layer) -> Iterator[dict[str, Tensor
         return output.clone()
 
     handles = [
-        network.register_forward_pre_hook(begin, prepend=True),
-        modules_by_name(network)[base].register_forward_hook(store),
+        network.register_forward_pre_hook(for_this_thread(begin), prepend=True),
+        modules_by_name(network)[base].register_forward_hook(for_this_thread(store)),
     ]
     try:
         yield outputs
@@ -302,7 +302,7 @@ def _gradients_at(
         if threading.get_ident() == thread:
             runs.clear()
 
-    handle = network.register_forward_pre_hook(begin, prepend=True)
+    handle = network.register_forward_pre_hook(for_this_thread(begin), prepend=True)
     try:
         with hooked({base: modules[base] for base in bases}, see):
             yield

@@ -37,7 +37,7 @@ def activations_of(network: nn.Module, at: Target, example: Tensor) -> Activatio
     """
     if at.layer is None:
         return lambda batch: vector(
-            chosen_output(run(network, batch.clone()), at.output, "the network"), len(batch)
+            chosen_output(run(network, batch), at.output, "the network"), len(batch)
         )[:, :, None, None]
     layout = layout_of(network, at.layer, at.output, example)
 

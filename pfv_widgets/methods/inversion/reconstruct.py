@@ -18,6 +18,7 @@ from pfv_widgets.engine.network.model_guard import (
     choose_device,
     floating_dtype,
     guest,
+    isolated,
     place,
     unwrap,
 )
@@ -138,7 +139,7 @@ def reconstruct(
     network = unwrap(model)
     _check_parameters(network)
     device = choose_device(network, device)
-    network = bind_inputs(place(network, device), spec.number, inputs, argument)
+    network = isolated(bind_inputs(place(network, device), spec.number, inputs, argument))
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
         function_or_none(name, call)
     callbacks = Callbacks(

@@ -9,10 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.network.capture import capture, run_captured
 from pfv_widgets.engine.network.fair_lock import Guests, Turns
-from pfv_widgets.engine.network.model_guard import _TURNS, give_way, guest
+from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.model_guard import _TURNS
+from pfv_widgets.engine.pca.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.methods.attribution.attribute import attribute
+from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from tests.networks import blobs, tiny
 
 
@@ -120,14 +124,13 @@ def test_other_threads_paint_while_a_long_method_works() -> None:
             queued(_TURNS, 1)
         elif 8 < done < total:
             painted.wait(0.2)
-            assert not model.training
         elif done == total:
             assert painted.is_set()
 
     alone = attribute(tiny(), images, "rise", masks=64, batch_size=8)
     found = attribute(model, images, "rise", masks=64, batch_size=8, progress=progress)
     ended(*threads)
-    assert states == [False]  # still in use by the method
+    assert states == [True]  # the model itself is never switched
     assert all(module.training for module in model.modules())
     torch.testing.assert_close(found.signed, alone.signed)
 
@@ -163,20 +166,92 @@ def test_shared_parts_come_back_when_the_last_guest_leaves(first_out: int) -> No
     assert part.runs.item() == 0
 
 
-def test_buffer_that_cannot_be_copied_leaves_every_module_as_it_was() -> None:
-    class Large(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("numbers", torch.zeros(1))
-
-    model = nn.Sequential(nn.Dropout(), Large()).train()
-
-    class Failing(torch.Tensor):
-        def detach(self) -> Tensor:
-            raise MemoryError
-
-    model[1]._buffers["numbers"] = torch.zeros(1).as_subclass(Failing)
-    with pytest.raises(MemoryError), guest(model):
-        pass
+def test_flags_of_modules_that_answer_for_another_come_back() -> None:
+    part = nn.Sequential(nn.Dropout()).train()
+    model = nn.Sequential(torch.compile(part, backend="eager"), nn.Dropout())
+    assert model[0].training
+    guests = Guests()
+    held = guests.arrive(model)
+    assert not part.training
+    guests.leave(held)
     assert all(module.training for module in model.modules())
-    give_way()  # nothing is held
+
+
+def train(model: nn.Module, images: Tensor, ended: threading.Event) -> list[str]:
+    """Train a network step by step; return what was wrong in any step."""
+    wrong: list[str] = []
+    descent = torch.optim.SGD(model.parameters(), lr=1e-4)
+    while not ended.is_set():
+        if not all(module.training for module in model.modules()):
+            wrong.append("a step began in evaluation mode")
+        hooks = sum(len(module._forward_hooks) for module in model.modules())
+        try:
+            descent.zero_grad()
+            loss = model(images).square().mean()
+            loss.backward()
+            descent.step()
+        except BaseException as error:  # whatever escapes into the loop
+            wrong.append(f"{type(error).__name__}: {error}")
+        if hooks:
+            wrong.append(f"{hooks} hooks")
+    return wrong
+
+
+def test_a_network_is_trained_in_another_thread_while_it_is_explained() -> None:
+    model, images = tiny().train(), blobs(3)
+    pfv = PFV(model, images, device="cpu")
+    done, wrong = threading.Event(), []
+    thread = started(lambda: wrong.extend(train(model, images.tensor, done)))
+    try:
+        for _ in range(3):
+            for layer in ("2", "6", "10"):
+                assert float(pfv.render(layer=layer).heatmaps.std()) > 0
+            for method in ("saliency", "guided_backprop", "grad_cam", "relevance", "occlusion"):
+                attribute(model, images, method)
+        fit_basis(model, [images.tensor], progress=False)
+        reconstruct(model, unit=1, size=32, steps=8)
+    finally:
+        done.set()
+        ended(thread)
+    assert wrong == []
+    assert int(model[1].num_batches_tracked) > 3  # it was trained, and nothing was taken back
+
+
+def test_several_threads_explain_one_network_at_once() -> None:
+    model, images = tiny().train(), blobs(2)
+    right = {
+        layer: PFV(tiny(), images, device="cpu").render(layer=layer).heatmaps for layer in "26"
+    }
+    problems: list[str] = []
+
+    def work(layer: str) -> None:
+        try:
+            for _ in range(6):
+                found = PFV(model, images, device="cpu").render(layer=layer)
+                torch.testing.assert_close(found.heatmaps, right[layer])
+                reconstruct(model, unit=1, size=32, steps=1)
+                attribute(model, images, "grad_cam")
+        except BaseException as error:
+            problems.append(f"{type(error).__name__}: {error}")
+
+    ended(*(started(lambda layer=layer: work(layer)) for layer in "262"))  # type: ignore[misc]
+    assert problems == []
+    assert all(module.training for module in model.modules())
+
+
+def test_hooks_on_a_network_that_runs_itself_answer_to_their_own_thread() -> None:
+    network, images = tiny(), blobs(2).tensor
+    with capture(network, {"4": (Layout(), None)}) as caught:
+        escaped: list[BaseException] = []
+
+        def other() -> None:
+            try:
+                network(images)
+            except BaseException as error:
+                escaped.append(error)
+
+        ended(started(other))
+        assert escaped == []
+        assert caught == {}
+        run_captured(lambda: network(images))
+        assert list(caught) == ["4"]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+import pfv_widgets as pw
+from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.model_guard import (
     available_devices,
     choose_device,
@@ -298,3 +300,52 @@ def test_network_is_copied_to_the_accelerator_and_gives_the_same_picture() -> No
     assert found.heatmaps.device.type == pfv.device.type == accelerator
     expected = PFV(network, blobs(3), device="cpu").render()
     torch.testing.assert_close(found.heatmaps.cpu(), expected.heatmaps, rtol=0, atol=2e-3)
+
+
+def writes_to_its_input() -> nn.Sequential:
+    return nn.Sequential(
+        nn.ReLU(inplace=True), nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True), nn.Flatten(),
+        nn.Linear(8 * 30 * 30, 4),
+    )  # fmt: skip
+
+
+USES: dict[str, Callable[[nn.Module, ImageBatch], object]] = {
+    "render": lambda model, images: pw.PFV(model, images, device="cpu", chunk_size=2).render(),
+    "fit_basis": lambda model, images: pw.fit_basis(model, [images.tensor, [images.tensor]]),
+    "matching": lambda model, images: pw.reconstruct(model, images, layer="1", steps=2),
+    "start": lambda model, images: pw.reconstruct(
+        model, unit=1, size=32, start=images.subset([0]), steps=2
+    ),
+    "figure_methods": lambda model, images: pw.figure_methods(model, images, ["saliency"]),
+    **{
+        name: lambda model, images, name=name: pw.attribute(model, images, name)  # type: ignore[misc]
+        for name in pw.METHODS
+    },
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_network_that_writes_into_its_input_leaves_the_photos_alone(use: str) -> None:
+    images = blobs(2)
+    before, pixels = images.tensor.clone(), images.pixels.copy()
+    model = writes_to_its_input()
+    first = USES[use](model, images)
+    assert torch.equal(images.tensor, before)
+    assert (images.pixels == pixels).all()
+    plain = copy.deepcopy(model)
+    plain[0] = nn.ReLU()
+    for name in ("scores", "signed", "mean", "losses"):
+        if isinstance(getattr(first, name, None), Tensor):
+            torch.testing.assert_close(
+                getattr(USES[use](plain, images), name), getattr(first, name)
+            )
+
+
+def test_other_inputs_that_the_network_writes_to_are_left_alone() -> None:
+    class Two(nn.Module):
+        def forward(self, images: Tensor, weight: Tensor) -> Tensor:
+            return (images.mean((2, 3)) * weight.mul_(2))[:, :2]
+
+    weight = torch.ones(2, 1)
+    pw.attribute(Two(), blobs(2), "saliency", inputs={"weight": weight})
+    assert torch.equal(weight, torch.ones(2, 1))
