@@ -102,7 +102,7 @@ class RenderLoop:
         self.acknowledgement.answered = True
         self._new_page.set()
         if not self._worker.wait(0):  # a picture in work may take long: show the last one
-            self._paint_last(state, anew=True)
+            self._paint_last(state)
         self.submit(state)
 
     def script_ready(self, state: ViewState, *, near: bool) -> None:
@@ -119,12 +119,16 @@ class RenderLoop:
         """Draw the photos alone, until the first picture is rendered."""
         self._paint_last(state)
 
-    def _paint_last(self, state: ViewState, *, anew: bool = False) -> None:
-        """Draw the last heatmaps, if any, with the look of a state; ``anew``: send everything."""
+    def _paint_last(self, state: ViewState) -> None:
+        """Draw the last heatmaps, if any, with the look of a state."""
         with self._painting:
-            if anew:
-                self._tiles.forget()
+            self._forget_for_a_new_page()
             self._tiles.paint(None, self._look(state, near=False))
+
+    def _forget_for_a_new_page(self) -> None:
+        if self._new_page.is_set():
+            self._new_page.clear()
+            self._tiles.forget()
 
     def close(self, timeout: float) -> None:
         """End the painting; wait for the picture in work: a canvas that is gone draws no more."""
@@ -146,9 +150,7 @@ class RenderLoop:
             tiles = _bytes(frame, state.selection)
         look = self._look(state)
         with self._painting:
-            if self._new_page.is_set():
-                self._new_page.clear()
-                self._tiles.forget()
+            self._forget_for_a_new_page()
             self._tiles.turn(state.page)
             self._tiles.paint(tiles, look, quick=wanted is None)
         pointed = self.state is None or (state.hover, state.cursor, state.settings) != (

@@ -284,10 +284,30 @@ def test_error_of_the_engine_is_told_in_its_own_words_also_under_a_pointer(
 
 
 def test_settings_that_were_shown_before_an_error_are_painted_again(studio: Studio) -> None:
-    studio.paint(studio.with_(images=(0.0,) * 4))
+    wrong = studio.with_(pins=((9, 0.5, 0.5),))
+    studio.paint(wrong)
     assert studio.told[-1][1] == "error"
+    assert studio.rejected == [(wrong.settings, studio.start.settings)]
     assert studio.paint(studio.start) == [COARSE, FINE]
     assert studio.told[-1][1] == "ok"
+
+
+def test_basis_of_no_image_waits_for_one_and_keeps_the_last_picture(studio: Studio) -> None:
+    assert studio.paint(studio.with_(images=(0.0,) * 4)) == [None]
+    assert studio.told[-1] == ("No image is in the basis: take one in.", "warning")
+    assert studio.rejected == []
+    assert studio.paint(studio.with_(images=(1.0, 0.0, 0.0, 0.0))) == [COARSE, FINE]
+
+
+def test_stop_keeps_the_picture_that_is_on_show(studio: Studio) -> None:
+    studio.stops = True
+    other = studio.pfv.layers[1].name
+    before = studio.picture
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pfv_widgets.widgets.gallery.render_loop._SOON", -1.0)
+        studio.paint(studio.with_(layer=other))
+    assert studio.rejected == [(studio.with_(layer=other).settings, studio.start.settings)]
+    assert np.abs(studio.picture - before).max() < 1
 
 
 def test_error_of_the_fine_picture_leaves_the_coarse_one(
