@@ -19,7 +19,8 @@ import ipywidgets as w
 import pfv_widgets as pw
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import save_sweep
-from pfv_widgets.widgets.explorer.tabs import FILE_KINDS, PFV_SECTIONS
+from pfv_widgets.engine.export.formats import LISTED
+from pfv_widgets.widgets.explorer.tabs import PFV_SECTIONS
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
@@ -27,7 +28,7 @@ class Explorer:
     def __init__(self):
         self.pfv = pw.PFV(pw.demo_model(), pw.demo_images(4), "cpu")
         self.settings, self.status, self.stays_at = pw.Settings(), "", 0
-        self.jobs, self.file_kinds, self.file_stem = Jobs(), FILE_KINDS, "pfv"
+        self.jobs, self.file_kinds, self.file_stem = Jobs(), LISTED, "pfv"
     def edit(self, change):
         self.settings = change(self.settings)
         return True

@@ -12,11 +12,12 @@ import pytest
 from ipywidgets.widgets.widget import _instances as widget_instances
 from PIL import Image
 
+from pfv_widgets.engine.export.formats import LISTED
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.widgets.explorer.tabs import FILE_KINDS, PFV_SECTIONS
+from pfv_widgets.widgets.explorer.tabs import PFV_SECTIONS
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 from tests.networks import blobs, tiny
@@ -28,7 +29,7 @@ LABELS = ("cat", "$x$ <b>", "cat", "dog")
 class Explorer:
     """What the tab asks of an explorer, around a small network."""
 
-    file_kinds = FILE_KINDS
+    file_kinds = LISTED
     file_stem = "pfv"
 
     def __init__(self, labels: tuple[str, ...] | None = LABELS) -> None:
