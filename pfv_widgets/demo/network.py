@@ -34,6 +34,9 @@ class DemoNet(nn.Module):
     128-pixel scene has 16×16 cells: enough to see parts apart.
     """
 
+    classes = CLASSES
+    """Names of the logits."""
+
     def __init__(self, classes: int = len(CLASSES)) -> None:
         super().__init__()
         self.stage1 = nn.Sequential(*_convolution(3, 8))

@@ -20,6 +20,7 @@ _NARROWEST = 4.6
 _EDGE, _GAP, _TITLE, _LABELS = 0.15, 0.1, 0.3, 1.1
 _CELL = 0.8  # of words below a narrow tile
 _BAR, _BAR_WORDS, _BAR_SHORTEST, _BAR_LONGEST = 0.18, 0.22, 1.4, 3.0
+_BAR_GAP = 0.3
 _ABOVE_PLOT, _BELOW_PLOT = 0.15, 0.4  # room for its words
 _BESIDE_PLOT = 0.45  # for the labels on its left
 _PER_INCH = 17  # letters of small print
@@ -199,9 +200,10 @@ class _Drawing:
         table, start = self.table, 2 + 2 * self.table.rows
         for index, bar in enumerate(table.bars):
             line, column = divmod(index, self.abreast)
-            length = min(_BAR_LONGEST, (self.inner + _GAP) / self.abreast - _GAP)
-            side = (self.figure.get_figwidth() - self.abreast * (length + _GAP) + _GAP) / 2
-            parts = [side, *[length, _GAP] * self.abreast, side - _GAP]
+            length = min(_BAR_LONGEST, (self.inner + _BAR_GAP) / self.abreast - _BAR_GAP)
+            side = (self.figure.get_figwidth() - self.abreast * (length + _BAR_GAP) + _BAR_GAP) / 2
+            bars = [length, _BAR_GAP] * self.abreast
+            parts = [side, *bars[:-1], side]
             row = self.grid[start + 2 * line + 1, :].subgridspec(
                 1, len(parts), wspace=0, width_ratios=parts
             )
@@ -272,7 +274,7 @@ def _write_label(axis: Axes, label: str, most: int) -> None:
 def _wrapped(text: str, width: float, size: float, most: int) -> list[str]:
     """Return lines of ``width`` inches; what does not fit into ``most`` lines is cut."""
     letters = max(8, int(width * _PER_INCH * SMALL / size))
-    lines = textwrap.wrap(drawable(text), letters)
+    lines = textwrap.wrap(drawable(text), letters, break_long_words=False)
     lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) >= most else []
     return [fitting(line, 72 * width, size) for line in lines]
 

@@ -171,12 +171,12 @@ def score_label(cells: Iterable[Cell | None], target: Target, classes: ClassName
 
 def target_label(target: Target, classes: ClassNames) -> str:
     """Return in words what is explained."""
-    where = f"layer {target.layer}" if target.layer else "output"
+    where = f"layer {target.layer}" if target.layer else "the output"
     where += "" if target.output is None else f" {target.output}"
     if target.unit is None:
         return f"strongest unit of {where}"
     if isinstance(target.unit, tuple):
-        return f"a unit of the {where} for each image"
+        return f"a unit of {where} for each image"
     unit = classes.get(target.unit) if target.layer is None else None
     return f"{unit or f'unit {target.unit}'} of {where}"
 

@@ -238,7 +238,7 @@ def test_real_photos_are_named_below_their_guided_backpropagation(assets: Path) 
 
 
 def test_nothing_to_draw_is_a_named_error() -> None:
-    with pytest.raises(PFVValueError, match=r"methods is empty: give some of 'pfv', 'occlusion'"):
+    with pytest.raises(PFVValueError, match=r"methods is empty: give some of 'pfv', 'saliency'"):
         pw.figure_methods(tiny(), blobs(1), [])
     for call in (pw.figure_networks, pw.explore_methods):
         with pytest.raises(PFVValueError, match="models is empty"):

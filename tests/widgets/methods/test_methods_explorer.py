@@ -583,6 +583,7 @@ def run_notebook(found: dict[str, Any], *, first: int = 0) -> list[Any]:
     return shown
 
 
+@pytest.mark.all
 def test_notebook_runs_from_top_to_bottom(recorded: RecordedPage) -> None:
     _, methods, networks, explorer = run_notebook({})
     assert len(methods.axes) > 12
