@@ -7,7 +7,7 @@ from typing import Any
 
 # the command line imports this package and must start quickly
 _HOMES = {
-    "CLASSES": "things",
+    "CLASSES": "classes",
     "DemoNet": "network",
     "Scene": "scenes",
     "demo_images": "gallery",

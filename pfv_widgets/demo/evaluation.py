@@ -1,4 +1,4 @@
-"""How well a network names the things in scenes that it has not seen."""
+"""How well a network names the objects in scenes that it has not seen."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.demo.classes import CLASSES
 from pfv_widgets.demo.network import normalise
 from pfv_widgets.demo.scenes import Scene
-from pfv_widgets.demo.things import CLASSES
 
 
 def targets(scenes: Sequence[Scene]) -> Tensor:
     """Return (N, classes) float32: 1 where the class is in the scene."""
-    rows = [[float(name in scene.things) for name in CLASSES] for scene in scenes]
+    rows = [[float(name in scene.objects) for name in CLASSES] for scene in scenes]
     return torch.tensor(rows)
 
 
@@ -23,7 +23,7 @@ def evaluate(model: nn.Module, scenes: Sequence[Scene], batch: int = 64) -> dict
     """Return figures in 0…1 of the network on the scenes.
 
     ``accuracy`` is the mean over the classes of the balanced accuracy (mean of the rates of right
-    answers among scenes with and without the thing: 0.5 by chance); ``exact`` the share of scenes
+    answers among scenes with and without the object: 0.5 by chance); ``exact`` the share of scenes
     with every class right; ``mean_average_precision`` the mean area under precision and recall.
     """
     was_training = model.training

@@ -1,4 +1,4 @@
-"""The demo images: a balanced, reproducible batch of scenes, and where things are in it."""
+"""The demo images: a balanced, reproducible batch of scenes, and where objects are in it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from pfv_widgets.demo.classes import CLASSES
+from pfv_widgets.demo.drawing import RandomStream
 from pfv_widgets.demo.network import load_weights
-from pfv_widgets.demo.paint import Dice
 from pfv_widgets.demo.scenes import SIZE, Scene, draw_scene
-from pfv_widgets.demo.things import CLASSES
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
 from pfv_widgets.validation import whole_number
 
@@ -30,7 +30,7 @@ def demo_model() -> nn.Module:
 
 
 def demo_images(count: int = 16, seed: int = 0) -> ImageBatch:
-    """Return `count` scenes of 128×128 pixels, labelled with their largest thing.
+    """Return `count` scenes of 128×128 pixels, labelled with their largest object.
 
     The labels are balanced: each ten images in a row have one of every class. A longer batch of
     the same seed begins with the shorter one.
@@ -43,9 +43,9 @@ def demo_images(count: int = 16, seed: int = 0) -> ImageBatch:
         0…999 999; every seed gives other scenes, none of which the network was trained on.
     """
     scenes = _scenes(whole_number("count", count, 1, _MOST_IMAGES), _seed(seed))
-    labels = [scene.things[0] for scene in scenes]
+    labels = [scene.objects[0] for scene in scenes]
     batch = load_images([scene.pixels for scene in scenes], size=SIZE, labels=labels)
-    names = (f"scene {i:02d}: {', '.join(scene.things)}" for i, scene in enumerate(scenes))
+    names = (f"scene {i:02d}: {', '.join(scene.objects)}" for i, scene in enumerate(scenes))
     return dataclasses.replace(batch, names=tuple(names))
 
 
@@ -54,16 +54,18 @@ def demo_masks(count: int = 16, seed: int = 0) -> dict[str, npt.NDArray[np.bool_
     scenes = _scenes(whole_number("count", count, 1, _MOST_IMAGES), _seed(seed))
     masks = {name: np.zeros((len(scenes), SIZE, SIZE), dtype=bool) for name in CLASSES}
     for index, scene in enumerate(scenes):
-        for name, mask in zip(scene.things, scene.masks, strict=True):
+        for name, mask in zip(scene.objects, scene.masks, strict=True):
             masks[name][index] = mask
     return masks
 
 
 def _scenes(count: int, seed: int) -> list[Scene]:
-    """Return the scenes, their main things in a new random order every ten images."""
+    """Return the scenes, their main objects in a new random order every ten images."""
     first = _FIRST + seed * _MOST_IMAGES
-    dice = Dice(first)
-    order = [CLASSES[k] for _ in range(0, count, len(CLASSES)) for k in dice.shuffle(len(CLASSES))]
+    stream = RandomStream(first)
+    order = [
+        CLASSES[k] for _ in range(0, count, len(CLASSES)) for k in stream.shuffle(len(CLASSES))
+    ]
     return [draw_scene(first + index, order[index]) for index in range(count)]
 
 

@@ -81,7 +81,7 @@ def union(first: Field, second: Field, blend: float) -> Field:
     return np.minimum(first, second) - h * h * (blend * 0.25)
 
 
-def turn(u: Field, v: Field, cosine: float, sine: float) -> tuple[Field, Field]:
+def rotate(u: Field, v: Field, cosine: float, sine: float) -> tuple[Field, Field]:
     """Return the coordinates seen from axes turned by the angle (cosine, sine)."""
     return u * cosine + v * sine, v * cosine - u * sine
 

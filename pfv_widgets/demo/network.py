@@ -9,14 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.demo.things import CLASSES
+from pfv_widgets.demo.classes import CLASSES
+from pfv_widgets.engine.data.normalisation import IMAGENET
 
 WEIGHTS = Path(__file__).with_name("weights.npz")
 _MEASURED = "measured."
-
-# the statistics of ImageNet, which the weights expect because every loader here applies them
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
@@ -28,9 +25,9 @@ def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 class DemoNet(nn.Module):
-    """Say which of the things are in a scene: four stages, each at half the last resolution.
+    """Say which of the objects are in a scene: four stages, each at half the last resolution.
 
-    The receptive field at the end is 46 pixels, about a part of a thing, and the last map of a
+    The receptive field at the end is 46 pixels, about a part of an object, and the last map of a
     128-pixel scene has 16×16 cells: enough to see parts apart.
     """
 
@@ -47,7 +44,7 @@ class DemoNet(nn.Module):
         self.head = nn.Linear(96, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, classes), above 0 where a thing is seen, of images (N, 3, H, W)."""
+        """Return logits (N, classes), above 0 where an object is seen, of images (N, 3, H, W)."""
         return self.classify(self.maps(images))
 
     def maps(self, images: Tensor) -> Tensor:
@@ -62,9 +59,11 @@ class DemoNet(nn.Module):
 
 
 def normalise(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    """Return the network's input (N, 3, H, W), float32, of pictures (N, H, W, 3)."""
-    scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0
-    return (scaled - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
+    """Return the network's input (N, 3, H, W), float32, of pictures (N, H, W, 3).
+
+    The weights expect the normalisation of ImageNet, as every loader here applies it.
+    """
+    return IMAGENET.apply(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0)
 
 
 def save_weights(model: nn.Module, path: Path, measured: dict[str, float] | None = None) -> None:

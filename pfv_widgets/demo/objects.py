@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from pfv_widgets.demo import geometry as geo
-from pfv_widgets.demo.paint import CREAM, LEAF, WOOD, Dice, Patch, hue, mix, shade, tint
+from pfv_widgets.demo.drawing import CREAM, LEAF, WOOD, Patch, RandomStream, hue, mix, shade, tint
 
 
-def mushroom(patch: Patch, dice: Dice) -> None:
-    """Paint a mushroom: dotted cap, gills, ring, grained stalk."""
+def mushroom(patch: Patch, stream: RandomStream) -> None:
+    """Draw a mushroom: dotted cap, gills, ring, grained stalk."""
     u, v = patch.u, patch.v
-    cap = hue(dice.uniform(0.0, 1.0))
+    cap = hue(stream.uniform(0.0, 1.0))
     stalk = tint(WOOD, 0.72)
-    width = dice.uniform(0.2, 0.27)
+    width = stream.uniform(0.2, 0.27)
     side = width + 0.1
     stem = geo.polygon(u, v, [(-width, 0.0), (width, 0.0), (side, 0.8), (-side, 0.8)], 0.1)
     cover = patch.fill(stem, stalk)
@@ -26,27 +26,27 @@ def mushroom(patch: Patch, dice: Dice) -> None:
         geo.ellipse(u, v, (0.0, 0.06), (0.95, 0.98)), geo.ellipse(u, v, (0, -0.9), (1.7, 1.0))
     )
     cover = patch.fill(dome, cap)
-    shift = dice.uniform(0.0, 0.4)
+    shift = stream.uniform(0.0, 0.4)
     spots = geo.dots(u + shift, v + 0.1, 0.44, 0.12)
     patch.mark(spots - 1.1 * patch.pixel, shade(cap, 0.45), cover)
     patch.mark(spots, CREAM, cover)
 
 
-def flower(patch: Patch, dice: Dice) -> None:
-    """Paint a flower: veined petals round a seeded disc, stem, two leaves."""
+def flower(patch: Patch, stream: RandomStream) -> None:
+    """Draw a flower: veined petals round a seeded disc, stem, two leaves."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    petal, disc = hue(turn), hue(turn + dice.uniform(0.35, 0.65))
+    angle = stream.uniform(0.0, 1.0)
+    petal, disc = hue(angle), hue(angle + stream.uniform(0.35, 0.65))
     patch.fill(geo.segment(u, v, (0.0, 0.0), (0.06, 0.94), 0.05), LEAF, 1.1)
     for sign in (-1.0, 1.0):
-        lu, lv = geo.turn(u - sign * 0.32, v - 0.68, 0.8, -0.6 * sign)
+        lu, lv = geo.rotate(u - sign * 0.32, v - 0.68, 0.8, -0.6 * sign)
         cover = patch.fill(geo.ellipse(lu, lv, (0.0, 0.0), (0.32, 0.13)), LEAF)
         patch.stroke(lv, shade(LEAF, 0.5), cover)
         ribs = geo.triangle_wave((lu * sign - np.abs(lv)) * 9.0) - 0.5
         patch.stroke(ribs * 0.1, shade(LEAF, 0.4), cover, 0.8, 0.6)
     x, y = u, v + 0.3
-    for cosine, sine in geo.directions(5 + dice.pick(4)):
-        along, across = geo.turn(x, y, cosine, sine)
+    for cosine, sine in geo.directions(5 + stream.pick(4)):
+        along, across = geo.rotate(x, y, cosine, sine)
         cover = patch.fill(geo.ellipse(along, across, (0.4, 0.0), (0.27, 0.19)), petal)
         patch.wash(geo.smoothstep(0.5, 0.2, along) * 0.6, tint(petal, 0.8), cover)
         patch.stroke(across, shade(petal, 0.4), cover * patch.cover(along - 0.5), 0.9)
@@ -54,23 +54,23 @@ def flower(patch: Patch, dice: Dice) -> None:
     patch.mark(geo.dots(x, y, 0.11, 0.03), shade(disc, 0.6), cover)
 
 
-def cactus(patch: Patch, dice: Dice) -> None:
-    """Paint a cactus with ribs, spines, arms and a blossom, in a pot with a zigzag band."""
+def cactus(patch: Patch, stream: RandomStream) -> None:
+    """Draw a cactus with ribs, spines, arms and a blossom, in a pot with a zigzag band."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    green = mix(LEAF, hue(dice.uniform(0.25, 0.5)), 0.6)
-    high, low = dice.uniform(-0.2, 0.0), dice.uniform(0.1, 0.25)
+    angle = stream.uniform(0.0, 1.0)
+    green = mix(LEAF, hue(stream.uniform(0.25, 0.5)), 0.6)
+    high, low = stream.uniform(-0.2, 0.0), stream.uniform(0.1, 0.25)
     bends = [(-0.56, -0.45, low), (0.56, -0.6, high)]
     for x, tip, bend in bends:
         arm = geo.segment(u, v, (0.0, bend), (x, bend), 0.13)
         arm = np.minimum(arm, geo.segment(u, v, (x, bend), (x, tip + bend * 0.5 + 0.1), 0.13))
         _ribbed(patch, arm, u - x, green)
     _ribbed(patch, geo.segment(u, v, (0.0, -0.58), (0.0, 0.5), 0.25), u, green)
-    blossom = tint(hue(turn + 0.5), 0.1)
+    blossom = tint(hue(angle + 0.5), 0.1)
     for cosine, sine in geo.directions(5):
-        along, across = geo.turn(u, v + 0.84, sine, cosine)
+        along, across = geo.rotate(u, v + 0.84, sine, cosine)
         patch.fill(geo.ellipse(along, across, (0.09, 0.0), (0.1, 0.065)), blossom, 0.8)
-    _pot(patch, hue(turn))
+    _pot(patch, hue(angle))
 
 
 def _ribbed(patch: Patch, shape: geo.Field, across: geo.Field, colour: geo.Field) -> None:
@@ -88,22 +88,22 @@ def _pot(patch: Patch, colour: geo.Field) -> None:
     patch.fill(geo.box(u, v, (0.0, 0.52), (0.5, 0.09), 0.04), tint(colour, 0.15))
 
 
-def house(patch: Patch, dice: Dice) -> None:
-    """Paint a house: brick wall, tiled roof, chimney, door, window with bars."""
+def house(patch: Patch, stream: RandomStream) -> None:
+    """Draw a house: brick wall, tiled roof, chimney, door, window with bars."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    wall, roof = tint(hue(turn), 0.45), shade(hue(turn + dice.uniform(0.3, 0.7)), 0.1)
+    angle = stream.uniform(0.0, 1.0)
+    wall, roof = tint(hue(angle), 0.45), shade(hue(angle + stream.uniform(0.3, 0.7)), 0.1)
     patch.fill(geo.box(u, v, (0.42, -0.66), (0.11, 0.26)), shade(wall, 0.2))
     cover = patch.fill(geo.box(u, v, (0.0, 0.42), (0.7, 0.5), 0.03), wall)
     patch.stroke(geo.bricks(u, v + 0.04, 0.3, 0.15), shade(wall, 0.38), cover, 1.0)
-    peak = dice.uniform(0.1, 0.4)
+    peak = stream.uniform(0.1, 0.4)
     gable = [(-0.9, 0.02), (-peak, -0.82), (peak, -0.82), (0.9, 0.02)]
     cover = patch.fill(geo.polygon(u, v, gable, 0.05), roof)
     edge, radius = geo.scallops(u, v, 0.25)
     patch.wash(0.6 - radius, tint(roof, 0.5), cover)
     patch.stroke(edge, shade(roof, 0.55), cover, 1.0)
-    accent = hue(turn + 0.45)
-    x = 0.32 if dice.chance(0.5) else -0.32
+    accent = hue(angle + 0.45)
+    x = 0.32 if stream.chance(0.5) else -0.32
     door = patch.fill(geo.box(u, v, (x, 0.62), (0.19, 0.3), 0.06), accent)
     patch.stroke((geo.triangle_wave(u * 5.0) - 0.5) * 0.1, shade(accent, 0.5), door, 0.8, 0.7)
     patch.mark(geo.circle(u, v, x + 0.1, 0.64, 0.035), CREAM, door)
@@ -114,16 +114,16 @@ def house(patch: Patch, dice: Dice) -> None:
             patch.mark(glass, tint(hue(0.5), 0.45), patch.alpha)
 
 
-def sailboat(patch: Patch, dice: Dice) -> None:
-    """Paint a sailboat: planked hull with portholes, mast, striped sail, pennant."""
+def sailboat(patch: Patch, stream: RandomStream) -> None:
+    """Draw a sailboat: planked hull with portholes, mast, striped sail, pennant."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    hull, stripe = hue(turn), hue(turn + dice.uniform(0.3, 0.7))
+    angle = stream.uniform(0.0, 1.0)
+    hull, stripe = hue(angle), hue(angle + stream.uniform(0.3, 0.7))
     patch.fill(geo.box(u, v, (-0.02, -0.1), (0.035, 0.78)), WOOD, 1.1)
     patch.fill(geo.polygon(u, v, [(0.0, -0.9), (0.32, -0.8), (0.0, -0.7)]), stripe, 1.0)
     sail = [(0.07, -0.62), (0.4, -0.3), (0.78, 0.3), (0.07, 0.3)]
     cover = patch.fill(geo.polygon(u, v, sail, 0.03), CREAM)
-    width = dice.uniform(0.1, 0.14)
+    width = stream.uniform(0.1, 0.14)
     bands = np.abs(geo.triangle_wave(v / (width * 4.0)) - 0.5) * width * 2.0
     patch.mark(bands - width * 0.5, stripe, cover)
     jib = patch.fill(geo.polygon(u, v, [(-0.12, -0.6), (-0.12, 0.28), (-0.74, 0.28)], 0.02), CREAM)
@@ -137,12 +137,12 @@ def sailboat(patch: Patch, dice: Dice) -> None:
         patch.mark(geo.circle(u, v, x, 0.64, 0.075), tint(hue(0.5), 0.6), cover)
 
 
-def balloon(patch: Patch, dice: Dice) -> None:
-    """Paint a hot-air balloon: gores, a band of diamonds, ropes, wicker basket."""
+def balloon(patch: Patch, stream: RandomStream) -> None:
+    """Draw a hot-air balloon: gores, a band of diamonds, ropes, wicker basket."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    first = hue(turn)
-    second = tint(hue(turn + dice.uniform(0.2, 0.8)), 0.25)
+    angle = stream.uniform(0.0, 1.0)
+    first = hue(angle)
+    second = tint(hue(angle + stream.uniform(0.2, 0.8)), 0.25)
     for x in (-0.24, -0.08, 0.08, 0.24):
         rope = geo.segment(u, v, (x * 1.3, 0.3), (x * 0.7, 0.7), 0.015)
         patch.fill(rope, shade(WOOD, 0.6), 0.0)

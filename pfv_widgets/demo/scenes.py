@@ -1,4 +1,4 @@
-"""Scenes: several things on a textured ground, with the visible pixels of each."""
+"""Scenes: several objects on a textured ground, with the visible pixels of each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from pfv_widgets.demo import geometry as geo
 from pfv_widgets.demo.backgrounds import BACKGROUNDS
+from pfv_widgets.demo.classes import CLASSES, DRAWINGS
+from pfv_widgets.demo.drawing import INK, Patch, RandomStream
 from pfv_widgets.demo.geometry import Field
-from pfv_widgets.demo.paint import INK, Dice, Patch
-from pfv_widgets.demo.things import CLASSES, THINGS
 
 SIZE = 128
 """Height and width of a scene in pixels."""
@@ -19,19 +19,19 @@ SIZE = 128
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn scene, the main thing first."""
+    """A drawn scene, the main object first."""
 
     pixels: npt.NDArray[np.uint8]
     """Picture (H, W, 3)."""
     masks: npt.NDArray[np.bool_]
-    """Visible pixels of each thing (T, H, W), disjoint."""
-    things: tuple[str, ...]
-    """Class name of each thing, T different ones."""
+    """Visible pixels of each object (T, H, W), disjoint."""
+    objects: tuple[str, ...]
+    """Class name of each object, T different ones."""
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a thing stands: centre and radius in pixels."""
+class _Placement:
+    """Where an object stands: centre and radius in pixels."""
 
     x: float
     y: float
@@ -39,33 +39,33 @@ class _Place:
 
 
 def draw_scene(seed: int, main: str | None = None) -> Scene:
-    """Draw a scene of two to four things; the same seed gives the same bits everywhere.
+    """Draw a scene of two to four objects; the same seed gives the same bits everywhere.
 
     Parameters
     ----------
     seed
         0…2³²−1.
     main
-        Class of the largest thing, one of ``CLASSES``; drawn by lot when None.
+        Class of the largest object, one of ``CLASSES``; chosen at random when None.
     """
-    dice = Dice(seed)
-    order = [CLASSES[index] for index in dice.shuffle(len(CLASSES))]
+    stream = RandomStream(seed)
+    order = [CLASSES[index] for index in stream.shuffle(len(CLASSES))]
     if main is not None:
         order = [main, *(name for name in order if name != main)]
-    places = _places(dice)
+    places = _places(stream)
     x, y = _pixel_grid(0, 0, SIZE, SIZE)
     kinds = tuple(BACKGROUNDS)
-    picture = BACKGROUNDS[kinds[dice.pick(len(kinds))]](x, y, dice)
-    things = tuple(order[: len(places)])
-    masks = np.zeros((len(things), SIZE, SIZE), dtype=bool)
-    # the main thing is painted last, so that nothing hides it
-    for index in reversed(range(len(things))):
-        seen = _paint(picture, things[index], places[index], dice)
+    picture = BACKGROUNDS[kinds[stream.pick(len(kinds))]](x, y, stream)
+    objects = tuple(order[: len(places)])
+    masks = np.zeros((len(objects), SIZE, SIZE), dtype=bool)
+    # the main object is drawn last, so that nothing hides it
+    for index in reversed(range(len(objects))):
+        seen = _draw_object(picture, objects[index], places[index], stream)
         masks &= ~seen
         masks[index] = seen
-    grain = (dice.field(SIZE, SIZE) - 0.5) * 0.02
+    grain = (stream.field(SIZE, SIZE) - 0.5) * 0.02
     pixels = np.floor(np.clip(picture + grain, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    return Scene(np.ascontiguousarray(pixels.transpose(1, 2, 0)), masks, things)
+    return Scene(np.ascontiguousarray(pixels.transpose(1, 2, 0)), masks, objects)
 
 
 def _pixel_grid(top: int, left: int, bottom: int, right: int) -> tuple[Field, Field]:
@@ -76,38 +76,40 @@ def _pixel_grid(top: int, left: int, bottom: int, right: int) -> tuple[Field, Fi
     return zero + columns + 0.5, zero + rows + 0.5
 
 
-def _places(dice: Dice) -> list[_Place]:
+def _places(stream: RandomStream) -> list[_Placement]:
     """Return two to four places, the largest first, that hardly overlap."""
-    wanted = 2 + dice.pick(3)
-    places = [_inside(dice.uniform(31.0, 40.0), dice)]
+    wanted = 2 + stream.pick(3)
+    places = [_inside(stream.uniform(31.0, 40.0), stream)]
     for _ in range(200):
         if len(places) == wanted:
             break
-        new = _inside(dice.uniform(16.0, 25.0), dice)
+        new = _inside(stream.uniform(16.0, 25.0), stream)
         if all(_apart(new, old) for old in places):
             places.append(new)
     return places
 
 
-def _inside(radius: float, dice: Dice) -> _Place:
+def _inside(radius: float, stream: RandomStream) -> _Placement:
     margin = radius * 1.06 + 1.0
-    x, y = dice.uniform(margin, SIZE - margin), dice.uniform(margin, SIZE - margin)
-    return _Place(x, y, radius)
+    x, y = stream.uniform(margin, SIZE - margin), stream.uniform(margin, SIZE - margin)
+    return _Placement(x, y, radius)
 
 
-def _apart(first: _Place, second: _Place) -> bool:
+def _apart(first: _Placement, second: _Placement) -> bool:
     dx, dy = first.x - second.x, first.y - second.y
     reach = 0.95 * (first.radius + second.radius)
     return dx * dx + dy * dy > reach * reach
 
 
-def _paint(picture: Field, name: str, place: _Place, dice: Dice) -> npt.NDArray[np.bool_]:
-    """Paint one thing with its shadow into the picture (3, H, W); return its pixels (H, W)."""
+def _draw_object(
+    picture: Field, name: str, place: _Placement, stream: RandomStream
+) -> npt.NDArray[np.bool_]:
+    """Draw one object with its shadow into the picture (3, H, W); return its pixels (H, W)."""
     reach = place.radius * 1.12 + 4.0
     top, left = max(int(place.y - reach), 0), max(int(place.x - reach), 0)
     bottom, right = min(int(place.y + reach) + 1, SIZE), min(int(place.x + reach) + 1, SIZE)
-    patch = _patch(*_pixel_grid(top, left, bottom, right), place, dice)
-    THINGS[name](patch, dice)
+    patch = _patch(*_pixel_grid(top, left, bottom, right), place, stream)
+    DRAWINGS[name](patch, stream)
     window = picture[:, top:bottom, left:right]
     window += (INK - window) * (_shadow(patch.alpha) * 0.3)
     window *= 1.0 - patch.alpha
@@ -117,13 +119,13 @@ def _paint(picture: Field, name: str, place: _Place, dice: Dice) -> npt.NDArray[
     return seen
 
 
-def _patch(x: Field, y: Field, place: _Place, dice: Dice) -> Patch:
-    """Return an empty patch in the thing's own axes: slightly turned, perhaps mirrored."""
-    tilt = dice.uniform(-0.28, 0.28)
+def _patch(x: Field, y: Field, place: _Placement, stream: RandomStream) -> Patch:
+    """Return an empty patch in the object's own axes: slightly turned, perhaps mirrored."""
+    tilt = stream.uniform(-0.28, 0.28)
     norm = float(np.sqrt(1.0 + tilt * tilt))
     dx, dy = (x - place.x) / place.radius, (y - place.y) / place.radius
-    u, v = geo.turn(dx, dy, 1.0 / norm, tilt / norm)
-    if dice.chance(0.5):
+    u, v = geo.rotate(dx, dy, 1.0 / norm, tilt / norm)
+    if stream.chance(0.5):
         u = -u
     light = 1.04 - dx * 0.07 - dy * 0.12
     return Patch(u, v, 1.0 / place.radius, light)

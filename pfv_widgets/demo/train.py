@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from pfv_widgets.demo.classes import CLASSES
 from pfv_widgets.demo.evaluation import evaluate, targets
 from pfv_widgets.demo.network import WEIGHTS, DemoNet, load_weights, normalise, save_weights
 from pfv_widgets.demo.scenes import Scene, draw_scene
-from pfv_widgets.demo.things import CLASSES
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def draw_scenes(count: int, first_seed: int, workers: int = 1) -> list[Scene]:
 
 
 def augment(images: Tensor, cells: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the images (N, 3, H, W) tinted and, with their cells (N, K, h, w), mirrored by lot."""
+    """Return the images (N, 3, H, W) tinted and, with cells (N, K, h, w), mirrored at random."""
     if torch.rand(1, generator=generator) < 0.5:
         images, cells = images.flip(3), cells.flip(3)
     gain = 1.0 + 0.3 * (torch.rand(len(images), 3, 1, 1, generator=generator) - 0.5)
@@ -51,22 +51,22 @@ def cell_targets(scenes: Sequence[Scene]) -> Tensor:
     covered = torch.zeros(len(scenes), len(CLASSES), 16, 16)
     for index, scene in enumerate(scenes):
         masks = torch.from_numpy(scene.masks).float()[None]
-        chosen = [CLASSES.index(name) for name in scene.things]
+        chosen = [CLASSES.index(name) for name in scene.objects]
         covered[index, chosen] = nn.functional.adaptive_avg_pool2d(masks, 16)[0]
     return covered
 
 
 class Guide(nn.Module):
-    """Add to the network's loss that of a second head, which names the thing in every cell.
+    """Add to the network's loss that of a second head, which names the object in every cell.
 
-    It is thrown away after training. It makes the last map keep to the outlines of the things,
+    It is thrown away after training. It makes the last map keep to the outlines of the objects,
     where the loss of the scene alone lets it spread into blobs.
     """
 
     def __init__(self, model: DemoNet) -> None:
         super().__init__()
         self.model = model
-        # two layers, so that the parts of a thing need not look alike to the network
+        # two layers, so that the parts of an object need not look alike to the network
         self.cells = nn.Sequential(
             nn.Conv2d(model.head.in_features, 64, 1),
             nn.ReLU(),

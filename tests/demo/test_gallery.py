@@ -47,7 +47,7 @@ def test_masks_belong_to_the_things_that_are_named(images):
     masks = demo_masks(6)
     assert tuple(masks) == CLASSES
     for index, name in enumerate(images.names[:6]):
-        there = {thing for thing, mask in masks.items() if mask[index].any()}
+        there = {kind for kind, mask in masks.items() if mask[index].any()}
         assert there == set(name.split(": ")[1].split(", "))
 
 

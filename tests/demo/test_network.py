@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pfv_widgets.demo import demo_model
+from pfv_widgets.demo.classes import CLASSES
 from pfv_widgets.demo.evaluation import evaluate, scores
 from pfv_widgets.demo.network import WEIGHTS, DemoNet, load_weights, measured, normalise
-from pfv_widgets.demo.things import CLASSES
 from pfv_widgets.demo.train import FRESH_SEEDS, augment, cell_targets, draw_scenes, main
 
 
@@ -85,11 +85,11 @@ def test_cell_targets_are_the_covered_shares():
     scenes = draw_scenes(3, 0)
     cells = cell_targets(scenes)
     for row, scene in zip(cells, scenes, strict=True):
-        for name, mask in zip(scene.things, scene.masks, strict=True):
+        for name, mask in zip(scene.objects, scene.masks, strict=True):
             cell = row[CLASSES.index(name)]
             assert float(cell[5, 9]) == pytest.approx(mask[40:48, 72:80].mean())
             assert float(cell.mean()) == pytest.approx(mask.mean(), rel=1e-5)
-        assert int((row.sum((1, 2)) > 0).sum()) == len(scene.things)
+        assert int((row.sum((1, 2)) > 0).sum()) == len(scene.objects)
 
 
 def test_augmented_cells_stay_with_their_pixels():
@@ -113,7 +113,7 @@ def test_last_map_stands_out_on_things_more_than_in_an_untrained_network(fresh):
 
 
 def _contrast(model, scenes):
-    """Return how much stronger the centred last map is in cells of things than elsewhere."""
+    """Return how much stronger the centred last map is in cells of objects than elsewhere."""
     with torch.no_grad():
         maps = model.maps(normalise(np.stack([scene.pixels for scene in scenes])))
     inside = (cell_targets(scenes).sum(1) > 0.5).flatten()

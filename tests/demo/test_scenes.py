@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pfv_widgets.demo.backgrounds import BACKGROUNDS
-from pfv_widgets.demo.paint import Dice, hue
+from pfv_widgets.demo.classes import CLASSES, DRAWINGS
+from pfv_widgets.demo.drawing import RandomStream, hue
 from pfv_widgets.demo.scenes import SIZE, draw_scene
-from pfv_widgets.demo.things import CLASSES, THINGS
 
 # a change here changes every scene: train the network again, and say so in the change log
 HASHES = {
@@ -33,7 +33,7 @@ def scenes():
 @pytest.mark.parametrize(("seed", "digest"), HASHES.items())
 def test_same_seed_gives_the_same_bits_on_every_platform(seed, digest):
     scene = draw_scene(seed)
-    drawn = scene.pixels.tobytes() + scene.masks.tobytes() + ",".join(scene.things).encode()
+    drawn = scene.pixels.tobytes() + scene.masks.tobytes() + ",".join(scene.objects).encode()
     assert hashlib.sha256(drawn).hexdigest() == digest
 
 
@@ -45,18 +45,18 @@ def test_pixels_and_masks_have_their_shapes_and_types(scenes):
     for scene in scenes:
         assert scene.pixels.shape == (SIZE, SIZE, 3)
         assert scene.pixels.dtype == np.uint8
-        assert scene.masks.shape == (len(scene.things), SIZE, SIZE)
+        assert scene.masks.shape == (len(scene.objects), SIZE, SIZE)
         assert scene.masks.dtype == np.bool_
 
 
 def test_scenes_have_two_to_four_different_things(scenes):
-    counts = [len(scene.things) for scene in scenes]
+    counts = [len(scene.objects) for scene in scenes]
     assert set(counts) == {2, 3, 4}
-    assert all(len(set(scene.things)) == len(scene.things) for scene in scenes)
+    assert all(len(set(scene.objects)) == len(scene.objects) for scene in scenes)
 
 
 def test_every_class_occurs(scenes):
-    assert {name for scene in scenes for name in scene.things} == set(CLASSES)
+    assert {name for scene in scenes for name in scene.objects} == set(CLASSES)
 
 
 def test_masks_are_disjoint_and_every_thing_is_seen(scenes):
@@ -66,7 +66,7 @@ def test_masks_are_disjoint_and_every_thing_is_seen(scenes):
 
 
 def test_pixels_differ_from_the_ground_where_a_mask_says_so():
-    # the same seed with another main thing has the same ground: pixels under neither differ little
+    # the same seed with another main object has the same ground: pixels under neither differ little
     first, second = draw_scene(5, "cat"), draw_scene(5, "house")
     free = ~(first.masks.any(axis=0) | second.masks.any(axis=0))
     change = np.abs(first.pixels.astype(int) - second.pixels).max(axis=2)
@@ -78,7 +78,7 @@ def test_main_thing_is_first_and_largest():
     for seed, name in enumerate(CLASSES):
         scene = draw_scene(seed, name)
         height, width = _extents(scene.masks)
-        assert scene.things[0] == name
+        assert scene.objects[0] == name
         assert np.argmax(np.maximum(height, width)) == 0
 
 
@@ -98,7 +98,7 @@ def test_same_thing_has_other_colours_in_other_scenes(name):
 @pytest.mark.parametrize("name", BACKGROUNDS)
 def test_backgrounds_are_textured_within_range_and_muted(name):
     rows, columns = np.mgrid[0:SIZE, 0:SIZE] + 0.5
-    picture = BACKGROUNDS[name](columns, rows, Dice(3))
+    picture = BACKGROUNDS[name](columns, rows, RandomStream(3))
     assert picture.shape == (3, SIZE, SIZE)
     assert picture.min() >= 0
     assert picture.max() <= 1
@@ -106,16 +106,16 @@ def test_backgrounds_are_textured_within_range_and_muted(name):
 
 
 def test_classes_are_the_registry_in_order():
-    assert tuple(THINGS) == CLASSES
+    assert tuple(DRAWINGS) == CLASSES
     assert len(CLASSES) >= 8
 
 
 def test_dice_stay_within_their_bounds_and_repeat():
-    dice, again = Dice(7), Dice(7)
-    drawn = [dice.pick(5) for _ in range(200)]
+    stream, again = RandomStream(7), RandomStream(7)
+    drawn = [stream.pick(5) for _ in range(200)]
     assert drawn == [again.pick(5) for _ in range(200)]
     assert set(drawn) == set(range(5))
-    assert sorted(dice.shuffle(9)) == list(range(9))
+    assert sorted(stream.shuffle(9)) == list(range(9))
 
 
 def test_colour_wheel_has_period_one():

@@ -1,4 +1,4 @@
-"""Colours, dice and the brush: how distances become an outlined, softly shaded picture."""
+"""Colours, random numbers and shapes: how distances become an outlined, softly shaded picture."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WHEEL = np.array(
 ).reshape(12, 3, 1, 1)
 
 
-class Dice:
+class RandomStream:
     """Random numbers from NumPy's frozen legacy stream, the same in every version."""
 
     def __init__(self, seed: int) -> None:
@@ -66,9 +66,9 @@ class Dice:
         return [rest.pop(self.pick(len(rest))) for _ in range(count)]
 
 
-def hue(turn: float) -> Field:
-    """Return the colour (3, 1, 1) of the wheel at `turn`, any real number, period 1."""
-    place = (turn - float(np.floor(turn))) * 12.0
+def hue(angle: float) -> Field:
+    """Return the colour (3, 1, 1) of the wheel at `angle`, any real number, period 1."""
+    place = (angle - float(np.floor(angle))) * 12.0
     index = int(place) % 12
     share = place - float(np.floor(place))
     return mix(WHEEL[index], WHEEL[(index + 1) % 12], share)
@@ -91,10 +91,10 @@ def shade(colour: Field, share: float) -> Field:
 
 @dataclass
 class Patch:
-    """The rectangle of a scene in which one thing is painted."""
+    """The rectangle of a scene in which one object is drawn."""
 
     u: Field
-    """Local coordinate to the right, (h, w); the thing fills about −1…1."""
+    """Local coordinate to the right, (h, w); the object fills about −1…1."""
     v: Field
     """Local coordinate downwards, (h, w)."""
     pixel: float
@@ -124,7 +124,7 @@ class Patch:
             view += (target - view) * part
 
     def fill(self, distance: Field, colour: Field, line: float = 1.3) -> Field:
-        """Paint a shape with soft shading and an outline `line` pixels wide; return its cover."""
+        """Draw a shape with soft shading and an outline `line` pixels wide; return its cover."""
         cover = self.cover(distance)
         rim = np.clip(1.0 + distance / 0.26, 0.0, 1.0)
         shadow = rim * rim * 0.22
@@ -135,13 +135,13 @@ class Patch:
         return cover
 
     def mark(self, distance: Field, colour: Field, within: Field, strength: float = 1.0) -> None:
-        """Paint a marking on what is already there, only where `within` (cover, 0…1) is."""
+        """Draw a marking on what is already there, only where `within` (cover, 0…1) is."""
         self._tone(self.cover(distance) * within * strength, colour)
 
     def stroke(
         self, distance: Field, colour: Field, within: Field, width: float = 1.0, strength: float = 1
     ) -> None:
-        """Paint the line where the distance is zero, `width` pixels wide, inside `within`."""
+        """Draw the line where the distance is zero, `width` pixels wide, inside `within`."""
         self.mark(np.abs(distance) - width * 0.5 * self.pixel, colour, within, strength)
 
     def wash(self, amount: Field, colour: Field, within: Field) -> None:

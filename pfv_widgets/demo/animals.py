@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pfv_widgets.demo import geometry as geo
-from pfv_widgets.demo.paint import CREAM, INK, Dice, Patch, hue, mix, shade, tint
+from pfv_widgets.demo.drawing import CREAM, INK, Patch, RandomStream, hue, mix, shade, tint
 
 
 def eye(patch: Patch, x: float, y: float, radius: float) -> None:
-    """Paint a round eye with a pupil and a glint."""
+    """Draw a round eye with a pupil and a glint."""
     u, v = patch.u, patch.v
     patch.fill(geo.circle(u, v, x, y, radius), CREAM, line=1.0)
     whole = np.ones_like(u)
@@ -17,16 +17,16 @@ def eye(patch: Patch, x: float, y: float, radius: float) -> None:
     patch.mark(geo.circle(u, v, x - radius * 0.3, y - radius * 0.25, radius * 0.2), CREAM, whole)
 
 
-def fish(patch: Patch, dice: Dice) -> None:
-    """Paint a fish that swims to the left: scaled body, forked tail, fins, eye."""
+def fish(patch: Patch, stream: RandomStream) -> None:
+    """Draw a fish that swims to the left: scaled body, forked tail, fins, eye."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    body = tint(hue(turn), 0.12)
-    fin = hue(turn + dice.uniform(0.3, 0.7))
-    deep = dice.uniform(0.44, 0.56)
+    angle = stream.uniform(0.0, 1.0)
+    body = tint(hue(angle), 0.12)
+    fin = hue(angle + stream.uniform(0.3, 0.7))
+    deep = stream.uniform(0.44, 0.56)
     _fins(patch, fin, deep)
     cover = patch.fill(geo.ellipse(u, v, (-0.2, 0.0), (0.74, deep)), body)
-    edge, radius = geo.scallops(v + 0.03, u, dice.uniform(0.24, 0.3))
+    edge, radius = geo.scallops(v + 0.03, u, stream.uniform(0.24, 0.3))
     scaled = cover * patch.cover(-0.32 - u)
     patch.wash(1.0 - radius * 2.0, tint(body, 0.55), scaled)
     patch.stroke(edge, shade(body, 0.55), scaled, 1.0)
@@ -50,17 +50,17 @@ def _fins(patch: Patch, colour: geo.Field, deep: float) -> None:
         patch.stroke(rays, shade(colour, 0.45), cover, 0.8, 0.8)
 
 
-def butterfly(patch: Patch, dice: Dice) -> None:
-    """Paint a butterfly from above: four wings with borders and eye spots, striped body."""
+def butterfly(patch: Patch, stream: RandomStream) -> None:
+    """Draw a butterfly from above: four wings with borders and eye spots, striped body."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    upper, lower = hue(turn), hue(turn + dice.uniform(0.08, 0.35))
-    spot = tint(hue(turn + dice.uniform(0.4, 0.6)), 0.3)
-    side = np.abs(u)  # one wing painted, both seen
-    lu, lv = geo.turn(side - 0.46, v - 0.4, 0.78, 0.6257795138864806)
+    angle = stream.uniform(0.0, 1.0)
+    upper, lower = hue(angle), hue(angle + stream.uniform(0.08, 0.35))
+    spot = tint(hue(angle + stream.uniform(0.4, 0.6)), 0.3)
+    side = np.abs(u)  # one wing drawn, both seen
+    lu, lv = geo.rotate(side - 0.46, v - 0.4, 0.78, 0.6257795138864806)
     _wing(patch, geo.ellipse(lu, lv, (0.0, 0.0), (0.44, 0.32)), lower)
     _eye_spot(patch, geo.length(side - 0.5, v - 0.46), spot, 0.15)
-    uu, uv = geo.turn(side - 0.52, v + 0.34, 0.78, -0.6257795138864806)
+    uu, uv = geo.rotate(side - 0.52, v + 0.34, 0.78, -0.6257795138864806)
     _wing(patch, geo.ellipse(uu, uv, (0.0, 0.0), (0.56, 0.38)), upper)
     _eye_spot(patch, geo.length(side - 0.6, v + 0.42), spot, 0.19)
     for tip in ((-0.22, -0.92), (0.22, -0.92)):
@@ -88,11 +88,11 @@ def _eye_spot(patch: Patch, radius: geo.Field, colour: geo.Field, size: float) -
     patch.mark(radius - size * 0.35, INK, patch.alpha)
 
 
-def cat(patch: Patch, dice: Dice) -> None:
-    """Paint the face of a striped cat: ears, eyes, nose, whiskers."""
+def cat(patch: Patch, stream: RandomStream) -> None:
+    """Draw the face of a striped cat: ears, eyes, nose, whiskers."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    fur = mix(hue(turn), tint(hue(turn + 0.05), 0.6), dice.uniform(0.1, 0.6))
+    angle = stream.uniform(0.0, 1.0)
+    fur = mix(hue(angle), tint(hue(angle + 0.05), 0.6), stream.uniform(0.1, 0.6))
     dark = shade(fur, 0.55)
     side = np.abs(u)
     ear = geo.polygon(side, v, [(0.22, -0.5), (0.72, -0.86), (0.76, -0.1)], 0.06)
@@ -105,7 +105,7 @@ def cat(patch: Patch, dice: Dice) -> None:
         geo.ellipse(side, v, (0.17, 0.47), (0.25, 0.19)), geo.circle(u, v, 0.0, 0.36, 0.12), 0.1
     )
     patch.mark(muzzle, tint(fur, 0.85), face)
-    iris = tint(hue(turn + dice.uniform(0.35, 0.65)), 0.25)
+    iris = tint(hue(angle + stream.uniform(0.35, 0.65)), 0.25)
     _cat_eyes(patch, iris, face)
     nose = geo.polygon(u, v, [(-0.07, 0.3), (0.07, 0.3), (0.0, 0.38)], 0.03)
     patch.mark(nose, shade(hue(0.95), 0.12), face)
@@ -136,12 +136,12 @@ def _cat_eyes(patch: Patch, iris: geo.Field, face: geo.Field) -> None:
     patch.mark(geo.circle(patch.u, v, -0.41, 0.02, 0.045), CREAM, face)
 
 
-def snail(patch: Patch, dice: Dice) -> None:
-    """Paint a snail that crawls to the left: spiral shell, long foot, eye stalks."""
+def snail(patch: Patch, stream: RandomStream) -> None:
+    """Draw a snail that crawls to the left: spiral shell, long foot, eye stalks."""
     u, v = patch.u, patch.v
-    turn = dice.uniform(0.0, 1.0)
-    shell = hue(turn)
-    skin = tint(hue(turn + dice.uniform(0.3, 0.7)), 0.5)
+    angle = stream.uniform(0.0, 1.0)
+    shell = hue(angle)
+    skin = tint(hue(angle + stream.uniform(0.3, 0.7)), 0.5)
     for x, y in ((-0.94, -0.3), (-0.62, -0.34)):
         patch.fill(geo.segment(u, v, (-0.72, 0.3), (x, y), 0.045), skin, 1.0)
         eye(patch, x, y - 0.04, 0.1)
@@ -150,7 +150,7 @@ def snail(patch: Patch, dice: Dice) -> None:
     cover = patch.fill(foot, skin)
     patch.mark(geo.dots(u, v, 0.15, 0.028), shade(skin, 0.4), cover, 0.8)
     patch.stroke(geo.segment(u, v, (-0.92, 0.34), (-0.78, 0.38), 0.0), INK, cover, 1.2)
-    _shell(patch, shell, dice.uniform(0.23, 0.28))
+    _shell(patch, shell, stream.uniform(0.23, 0.28))
 
 
 def _shell(patch: Patch, colour: geo.Field, pitch: float) -> None:
@@ -161,7 +161,7 @@ def _shell(patch: Patch, colour: geo.Field, pitch: float) -> None:
     patch.wash(geo.smoothstep(0.02, pitch * 0.5, winding) * 0.6, CREAM, cover)
     spokes = np.full_like(x, 1e9)
     for cosine, sine in geo.directions(8):
-        along, across = geo.turn(x, y, cosine, sine)
+        along, across = geo.rotate(x, y, cosine, sine)
         spokes = np.minimum(spokes, np.where(along > 0.14, np.abs(across), 1e9))
     patch.stroke(spokes, shade(colour, 0.35), cover, 0.9, 0.6)
     patch.stroke(winding, shade(colour, 0.68), cover * patch.cover(0.04 - geo.length(x, y)), 1.7)
