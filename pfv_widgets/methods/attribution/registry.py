@@ -1,4 +1,4 @@
-"""The registry of methods: one line each, and the one that is used unless another is asked for."""
+"""The registry of methods: one line each, and the default."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Attribution:
     options
         Value of each of the method's options.
     target
-        Layer, unit and output as they were asked for.
+        Layer, unit and output as they were chosen.
     names
         One for each image.
     pixels
@@ -112,13 +112,13 @@ class Attribution:
         Raises
         ------
         PFVValueError, PFVTypeError
-            For another suffix, a folder that is not there, or a place that cannot be written.
+            For another suffix, a folder that is not there, or a file that cannot be written.
         """
         place = checked_place(path, _SUFFIXES, "for a figure or the arrays")
         write_figure_or_arrays(place, self.figure, self._arrays)
 
     def of(self, images: Iterable[int]) -> Attribution:
-        """Return the attribution of the images at these places alone, in that order.
+        """Return the attribution of the images at these indices alone, in that order.
 
         Raises
         ------

@@ -81,7 +81,7 @@ def in_chunks(
     forward
         The network with the tensors that are explained.
     images
-        The batch that they belong to: a method with ``for_images`` is told what it is.
+        The batch that they belong to: a method with ``for_images`` gets it.
     """
     adapt = getattr(method, "for_images", None)
     method = method if adapt is None else adapt(images)
@@ -102,8 +102,8 @@ def in_chunks(
                 network.rows = (start,)
             batch = forward.batch(start, start + size)
             batch = batch.clone() if batch.is_inference() else batch
-            told = partial(report, chunk) if progress is not None else None
+            tell = partial(report, chunk) if progress is not None else None
             own = target.of(range(start, start + len(batch)))
-            signed, measured, warnings = method.attribute(network, batch, own, told, cancelled)
+            signed, measured, warnings = method.attribute(network, batch, own, tell, cancelled)
             results.append((signed.detach().float().cpu(), measured, warnings))
     return results

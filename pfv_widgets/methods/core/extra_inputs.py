@@ -96,7 +96,7 @@ class NetworkWithInputs(nn.Module):
             self._repeated = tried
             if _works(self, batch):
                 break
-        else:  # something else is wrong, and the next pass tells it
+        else:  # something else is wrong, and the next pass raises the error
             self._repeated = frozenset()
         repeated = self._repeated - single
         wrong = [name for name, rows in others.items() if name in repeated or rows == 0]
@@ -192,7 +192,7 @@ def with_inputs(
 
 
 def _takes(network: nn.Module) -> _Takes | None:
-    """Read what a network takes; None where it cannot be told."""
+    """Read what a network takes; None where that cannot be known."""
     try:
         parameters = inspect.signature(network.forward).parameters.values()
     except (TypeError, ValueError):

@@ -72,7 +72,7 @@ def vector(output: Tensor, count: int | None = None) -> Tensor:
     """Return ``(N, K)`` float values, or raise why the output has no units."""
     fix = (
         "Choose the network's logits with output=..., or a layer with layer=...: "
-        "a unit with a map is summed over its places"
+        "a unit with a map is summed over its positions"
     )
     if not output.is_floating_point() or output.is_quantized:
         raise PFVValueError(f"model: its output has values of type {output.dtype}. {fix}.")
@@ -85,10 +85,10 @@ def vector(output: Tensor, count: int | None = None) -> Tensor:
         raise PFVValueError(
             f"model: its output has the shape {shape}, not (N, K) with one row an image. {fix}."
         )
-    return _wide(output)
+    return at_least_float32(output)
 
 
-def _wide(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
     """Return values that can be summed: half precision overflows, float64 stays what it is."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
@@ -142,10 +142,10 @@ def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: 
 def reader(
     network: nn.Module, layer: str, output: Output, example: Tensor, start: str = EVEN
 ) -> Read:
-    """Return what turns the layer's tensor into ``(N, K)``, maps summed over their places.
+    """Return what turns the layer's tensor into ``(N, K)``, maps summed over their positions.
 
     ``start``, one of ``STARTS``, is the signal with which the gradient of a sum begins at each
-    place of the map.
+    position of the map.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def reader(
     if layout is None:
         return vector
     total = _sum if start == EVEN else _weighted_sum
-    return lambda values: total(_wide(layout.maps(values)).flatten(2))
+    return lambda values: total(at_least_float32(layout.maps(values)).flatten(2))
 
 
 def _sum(maps: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ def averaged_layer(network: nn.Module, output: Output, example: Tensor) -> tuple
         runs[name] = runs.get(name, 0) + 1
         if isinstance(values, Tensor) and values.ndim == 4 and values.shape[2:].numel() > 1:
             layer = name if runs[name] == 1 else f"{name}#{runs[name]}"
-            means.append((layer, values.shape[2:].numel(), _wide(values).mean((2, 3))))
+            means.append((layer, values.shape[2:].numel(), at_least_float32(values).mean((2, 3))))
 
     modules = {name: module for name, module in modules_by_name(network).items() if name}
     with torch.no_grad(), hooked(modules, see):
@@ -199,7 +199,7 @@ def averaged_layer(network: nn.Module, output: Output, example: Tensor) -> tuple
 
 
 def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -> Layout | None:
-    """Return how the layer's tensor is laid out; None where it has features and no places.
+    """Return how the layer's tensor is laid out; None where it has features and no positions.
 
     Raises
     ------

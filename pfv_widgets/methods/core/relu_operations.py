@@ -19,8 +19,8 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody kno
 from pfv_widgets.methods.core.backward_graph import kind_of
 
 Operation = Callable[..., Any]
-Given = tuple[Any, ...]
-Named = Mapping[str, Any]
+Args = tuple[Any, ...]
+Kwargs = Mapping[str, Any]
 
 
 _NN: Any = torch._C._nn
@@ -106,7 +106,7 @@ _IN_PLACE = frozenset(
 )  # fmt: skip
 
 
-def note(func: Operation, args: Given, outputs: object) -> None:
+def note(func: Operation, args: Args, outputs: object) -> None:
     """Remember on a mask what it is the mask of."""
     if not isinstance(outputs, Tensor) or not args or not isinstance(args[0], Tensor):
         return
@@ -114,8 +114,8 @@ def note(func: Operation, args: Given, outputs: object) -> None:
         return
     if func in _CASTS and is_mask(args[0]) and not outputs.requires_grad:
         sign = _sign_of(args[0])
-        kept = sign and _Sign(sign.values, sign.state, sign.positive, outputs._version)
-        outputs.pfv_mask = kept or outputs._version  # type: ignore[attr-defined]
+        still = sign and _Sign(sign.values, sign.state, sign.positive, outputs._version)
+        outputs.pfv_mask = still or outputs._version  # type: ignore[attr-defined]
     elif func in _SIGNS:
         outputs.pfv_mask = outputs._version  # type: ignore[attr-defined]
     elif func in _ABOVE | _BELOW and len(args) == 2 and constant(args[1], args[0]) == 0:
@@ -124,7 +124,7 @@ def note(func: Operation, args: Given, outputs: object) -> None:
         outputs.pfv_mask = sign  # type: ignore[attr-defined]
 
 
-def aside(func: Operation, args: Given, kwargs: Named, found: ReluCall) -> Tensor:
+def aside(func: Operation, args: Args, kwargs: Kwargs, found: ReluCall) -> Tensor:
     """Run an operation without a gradient, and on a copy where it works in place."""
     copy = found.values.detach()
     copy = copy.clone() if found.inplace else copy
@@ -143,12 +143,12 @@ def is_mask(value: object) -> bool:
     """Whether a tensor only says yes or no, as numbers or not."""
     if not isinstance(value, Tensor):
         return False
-    noted = getattr(value, "pfv_mask", None)
-    version = noted.version if isinstance(noted, _Sign) else noted
+    mark_ = getattr(value, "pfv_mask", None)
+    version = mark_.version if isinstance(mark_, _Sign) else mark_
     return value.dtype == torch.bool or version == value._version
 
 
-def as_other_relu(func: Operation, args: Given, kwargs: Named) -> ReluCall | None:
+def as_other_relu(func: Operation, args: Args, kwargs: Kwargs) -> ReluCall | None:
     """Return what is rectified where the operation amounts to a ReLU, else None."""
     for family, recognise in _FORMS:
         if func in family and torch.is_grad_enabled() and kwargs.get("out") is None:
@@ -186,9 +186,9 @@ def _state(values: Tensor) -> tuple[object, ...]:
 
 
 def _sign_of(mask: object) -> _Sign | None:
-    noted = getattr(mask, "pfv_mask", None)
-    fresh = isinstance(noted, _Sign) and isinstance(mask, Tensor) and noted.version == mask._version
-    return noted if fresh else None
+    mark_ = getattr(mask, "pfv_mask", None)
+    fresh = isinstance(mark_, _Sign) and isinstance(mask, Tensor) and mark_.version == mask._version
+    return mark_ if fresh else None
 
 
 def _is_sign(mask: object, values: object, positive: bool) -> bool:
@@ -201,7 +201,7 @@ def _is_sign(mask: object, values: object, positive: bool) -> bool:
     )
 
 
-def _pairs(args: Given, kwargs: Named) -> Iterator[tuple[Tensor, Any]]:
+def _pairs(args: Args, kwargs: Kwargs) -> Iterator[tuple[Tensor, Any]]:
     both = [*args, *(kwargs[name] for name in ("input", "other") if name in kwargs)]
     if len(both) == 2:
         for one, other in (both, both[::-1]):
@@ -209,19 +209,19 @@ def _pairs(args: Given, kwargs: Named) -> Iterator[tuple[Tensor, Any]]:
                 yield one, other
 
 
-def _maximum(args: Given, kwargs: Named) -> Iterator[ReluCall]:
+def _maximum(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
     for values, other in _pairs(args, kwargs):
         if isinstance(other, Tensor) and constant(other, values) == 0:
             yield ReluCall(values)
 
 
-def _minimum(args: Given, kwargs: Named) -> Iterator[ReluCall]:
+def _minimum(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
     for values, other in _pairs(args, kwargs):
         if isinstance(other, Tensor):
             yield from _behind(values, constant(other, values))
 
 
-def _clamp(args: Given, kwargs: Named) -> Iterator[ReluCall]:
+def _clamp(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
     values, low, high = (*args, None, None, None)[:3]
     values = kwargs.get("input", values)
     low, high = kwargs.get("min", low), kwargs.get("max", high)
@@ -234,7 +234,7 @@ def _clamp(args: Given, kwargs: Named) -> Iterator[ReluCall]:
         yield from _behind(values, top)
 
 
-def _clamp_max(args: Given, kwargs: Named) -> Iterator[ReluCall]:
+def _clamp_max(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
     values, high = (*args, None)[:2]
     values = kwargs.get("input", values)
     yield from _behind(values, constant(kwargs.get("max", high), values))
@@ -246,7 +246,7 @@ def _behind(values: Tensor, high: float | None) -> Iterator[ReluCall]:
         yield ReluCall(values, high or 0)
 
 
-def _where(args: Given, kwargs: Named) -> Iterator[ReluCall]:
+def _where(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
     if len(args) != 3 or kwargs:
         return
     # the function takes the mask first, the method second
@@ -256,7 +256,7 @@ def _where(args: Given, kwargs: Named) -> Iterator[ReluCall]:
             yield ReluCall(values)
 
 
-def _fill(args: Given, kwargs: Named) -> Iterator[ReluCall]:
+def _fill(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
     given = dict(zip(("input", "mask", "value"), args, strict=False)) | dict(kwargs)
     values = given.get("input")
     negative = _is_sign(given.get("mask"), values, False)
@@ -264,13 +264,13 @@ def _fill(args: Given, kwargs: Named) -> Iterator[ReluCall]:
         yield ReluCall(values)
 
 
-def _product(args: Given, kwargs: Named) -> Iterator[ReluCall]:
+def _product(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
     for values, mask in _pairs(args, kwargs):
         if _is_sign(mask, values, True) and torch.result_type(values, mask) == values.dtype:
             yield ReluCall(values)
 
 
-_FORMS: tuple[tuple[frozenset[Any], Callable[[Given, Named], Iterator[ReluCall]]], ...] = (
+_FORMS: tuple[tuple[frozenset[Any], Callable[[Args, Kwargs], Iterator[ReluCall]]], ...] = (
     (MAXIMUM, _maximum),
     (MINIMUM, _minimum),
     (CLAMP, _clamp),
@@ -336,14 +336,14 @@ _MASKED = PRODUCT | ASSIGN
 WATCHED = frozenset((*_BY_CALL, *_LABELS, *MAXIMUM, *MINIMUM, *_LARGEST, *_SOFTMAX))
 
 
-def origins(args: Given, kwargs: Named) -> set[Any]:
+def origins(args: Args, kwargs: Kwargs) -> set[Any]:
     """Return the operations that made the inputs of a call; ask before it runs."""
     tensors = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
     return {one.grad_fn for one in tensors if one.grad_fn is not None}
 
 
 def labels_of(
-    func: Operation, args: Given, kwargs: Named, outputs: object, before: set[Any]
+    func: Operation, args: Args, kwargs: Kwargs, outputs: object, before: set[Any]
 ) -> dict[Any, str | None]:
     """Name what one call adds to the graph: a label for its end, None for its other parts.
 
@@ -387,7 +387,7 @@ def counted(labels: Mapping[Any, str | None], nodes: Iterable[Any]) -> Counter[s
     return met
 
 
-def _label(func: Operation, args: Given, kwargs: Named, outputs: object) -> str | None:
+def _label(func: Operation, args: Args, kwargs: Kwargs, outputs: object) -> str | None:
     if func in _BY_CALL:
         return _BY_CALL[func]
     if func in MAXIMUM | MINIMUM | _LARGEST:
@@ -400,8 +400,8 @@ def _label(func: Operation, args: Given, kwargs: Named, outputs: object) -> str 
     return None if any(_is_same(one, outputs) for one in args) else _LABELS[func]
 
 
-def _extreme(func: Operation, args: Given, kwargs: Named, outputs: object) -> str | None:
-    """Name the larger or smaller of several activations; pooling over places is none."""
+def _extreme(func: Operation, args: Args, kwargs: Kwargs, outputs: object) -> str | None:
+    """Name the larger or smaller of several activations; pooling over positions is none."""
     given = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
     other = given.get("other", given.get("dim"))
     if isinstance(other, Tensor):
@@ -413,11 +413,11 @@ def _extreme(func: Operation, args: Given, kwargs: Named, outputs: object) -> st
         return None
     dims = {int(dim) % values.ndim for dim in (dims if isinstance(dims, tuple | list) else [dims])}
     stacked = values.grad_fn is not None and kind_of(values.grad_fn) == "StackBackward"
-    places = {*range(values.ndim)[-2:]} if values.ndim > 3 else {*range(values.ndim)}
-    return func.__name__ if stacked or dims - places else None
+    positions = {*range(values.ndim)[-2:]} if values.ndim > 3 else {*range(values.ndim)}
+    return func.__name__ if stacked or dims - positions else None
 
 
-def _over_channels(args: Given, kwargs: Named) -> bool:
+def _over_channels(args: Args, kwargs: Kwargs) -> bool:
     given = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
     values = given.get("input")
     maps = isinstance(values, Tensor) and values.ndim == 4 and values.shape[2:].numel() > 1

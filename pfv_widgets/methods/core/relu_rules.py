@@ -67,7 +67,7 @@ class ReluMode(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Replace the operation if it is a ReLU on the way of a gradient."""
+        """Replace the operation if it is a ReLU that a gradient passes."""
         del types
         kwargs = kwargs or {}
         known = as_relu(func, args, kwargs) if func in RELU_ARGUMENTS else None
@@ -83,7 +83,7 @@ class ReluMode(TorchFunctionMode):
             return self._watch(func, args, kwargs)
 
     def diagnostics(self, scores: Tensor) -> tuple[str, ...]:
-        """Say which activations on the way to ``scores`` the rule did not reach, in words."""
+        """Say which activations behind ``scores`` the rule did not reach, in words."""
         nodes = nodes_to_images(scores)
         foreign = counted(self._labels, nodes)
         warnings = []

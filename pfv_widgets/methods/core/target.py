@@ -127,10 +127,10 @@ ScoreFunction = Callable[..., UnitScores]
 def score_function(network: nn.Module, target: Target, start: str = EVEN) -> ScoreFunction:
     """Return ``run(batch, units=None)``, which gives the scores of a batch ``(N, 3, H, W)``.
 
-    The score of a unit with a map is the **sum over its places**, for all methods: its gradient
-    starts with 1 at each place (with ``start="activation"``: with the map itself, as in
+    The score of a unit with a map is the **sum over its positions**, for all methods: its gradient
+    starts with 1 at each position (with ``start="activation"``: with the map itself, as in
     FeatureVis, also where an output is the mean of a map), and its relevance with the activation
-    of each place. Call it inside :func:`pfv_widgets.engine.network.model_guard.guest`; the
+    of each position. Call it inside :func:`pfv_widgets.engine.network.model_guard.guest`; the
     forward pass ends at the target's layer, and no hook stays behind. ``batch`` itself is left
     alone by in-place operations.
 
@@ -141,7 +141,7 @@ def score_function(network: nn.Module, target: Target, start: str = EVEN) -> Sco
     target
         What is measured.
     start
-        One of ``STARTS``: the signal at a map's places with which the gradient begins.
+        One of ``STARTS``: the signal at a map's positions with which the gradient begins.
 
     Raises
     ------

@@ -29,8 +29,8 @@ from pfv_widgets.methods.core.target import (
 from pfv_widgets.parameters import choice, validate
 
 _START = (
-    "Where a unit has a map, the signal that starts at its places. even: 1 at each; "
-    "activation: the map itself, as in FeatureVis, so that strong places count more; also where "
+    "Where a unit has a map, the signal that starts at its positions. even: 1 at each; "
+    "activation: the map itself, as in FeatureVis, so that strong positions count more; also where "
     "the output is the mean of a map."
 )
 

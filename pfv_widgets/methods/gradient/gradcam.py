@@ -149,7 +149,7 @@ def _default(listing: LayerListing, target: Target) -> Layer:
 
 
 def _until(listing: LayerListing, layer: Layer, at: str | None) -> list[Layer]:
-    """Return the layers that may stand for one: those up to it, or all where it was asked for."""
+    """Return the layers that may stand for one: those up to it, or all where it was chosen."""
     names = [one.name for one in listing.layers]
     end = len(names) if at is not None else names.index(layer.name) + 1
     return [one for one in listing.layers[:end] if one.kind not in READ_OUT_POOLING]
@@ -286,7 +286,7 @@ def _gradients_at(
     modules = modules_by_name(network)
     runs: Counter[str] = Counter()
 
-    def hear(layer: Layer, signal: Tensor) -> None:
+    def note(layer: Layer, signal: Tensor) -> None:
         passed[layer.name] = bool(layer.layout.maps(signal).any())
 
     def see(_: nn.Module, base: str, __: tuple[object, ...], output: object) -> None:
@@ -294,7 +294,7 @@ def _gradients_at(
         layer = known.get(base) or known.get(f"{base}#{runs[base]}")
         if layer is not None and isinstance(output, Tensor) and output.requires_grad:
             listen: Any = output.register_hook  # which has no types
-            listen(lambda signal: hear(layer, signal))
+            listen(lambda signal: note(layer, signal))
 
     thread = threading.get_ident()
 

@@ -18,6 +18,7 @@ from pfv_widgets.methods.core.method import (
     measured_evidence,
     step,
 )
+from pfv_widgets.methods.core.read_out import at_least_float32
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.methods.gradient.backprop import differentiate
 from pfv_widgets.parameters import choice, in_words, slider, validate
@@ -29,10 +30,11 @@ _TOLERATED = 0.05  # of the difference of scores
 
 @dataclass(frozen=True)
 class IntegratedGradients:
-    """Gradients along the straight path from a baseline, times the way (Sundararajan et al. 2017).
+    """Gradients along the straight path from a baseline, times the difference of the images.
 
-    The integral is taken by Gauss–Legendre quadrature; its sum is the difference of the scores of
-    image and baseline, and a warning tells where it is off by more than 5 %.
+    Sundararajan et al. 2017. The integral is taken by Gauss–Legendre quadrature; its sum is the
+    difference of the scores of image and baseline, and a warning says where it is off by more
+    than 5 %.
     """
 
     steps: int = slider(
@@ -81,20 +83,20 @@ class IntegratedGradients:
         measure = score_function(network, target)
         own = measure(batch)
         start = baseline_of(batch, self.baseline)
-        way = wide(batch - start)
+        path = at_least_float32(batch - start)
         points, shares = np.polynomial.legendre.leggauss(self.steps)
-        total = torch.zeros_like(way)
+        total = torch.zeros_like(path)
         together = max(1, TOGETHER // len(batch))
         for first in range(0, self.steps, together):
             part = slice(first, first + together)
             where = [(point + 1) / 2 for point in points[part].tolist()]
-            copies = torch.cat([start + at * way for at in where]).to(batch.dtype)
+            copies = torch.cat([start + at * path for at in where]).to(batch.dtype)
             found, _ = differentiate(measure, copies, own.units.repeat(len(where)))
-            parts = wide(found).reshape(len(where), *batch.shape)
+            parts = at_least_float32(found).reshape(len(where), *batch.shape)
             total += torch.einsum("s,snchw->nchw", torch.tensor(shares[part] / 2).to(parts), parts)
             step(min(first + together, self.steps), self.steps, progress, cancelled)
-        warnings = _completeness(total * way, own, measure(start, own.units))
-        return total * way, own, warnings
+        warnings = _completeness(total * path, own, measure(start, own.units))
+        return total * path, own, warnings
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class SmoothGrad:
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str] = (
-        "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
+        "no pixel changes the score: the unit is silent, or a ReLU on the path to it"
     )
     caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.47, 0.54, 0.07)
@@ -152,7 +154,7 @@ class SmoothGrad:
         flat = batch.flatten(1).float()
         deviation = (self.noise * (flat.amax(1) - flat.amin(1)))[:, None, None, None]
         source = torch.Generator().manual_seed(self.seed)  # on the CPU: the same on any device
-        total = torch.zeros_like(wide(batch))
+        total = torch.zeros_like(at_least_float32(batch))
         together = max(1, TOGETHER // len(batch))
         for first in range(0, self.samples, together):
             count = min(together, self.samples - first)
@@ -161,14 +163,9 @@ class SmoothGrad:
             found, _ = differentiate(
                 measure, torch.cat(copies).to(batch.dtype), own.units.repeat(count)
             )
-            total += wide(found).reshape(count, *batch.shape).sum(0)
+            total += at_least_float32(found).reshape(count, *batch.shape).sum(0)
             step(first + count, self.samples, progress, cancelled)
         return total / self.samples, own, ()
-
-
-def wide(values: Tensor) -> Tensor:
-    """Return values that can be summed: half precision becomes float32, the rest stays."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def baseline_of(batch: Tensor, name: str) -> Tensor:
@@ -187,7 +184,7 @@ def _completeness(values: Tensor, own: UnitScores, start: UnitScores) -> tuple[s
     scale = torch.maximum(own.scores.abs(), start.scores.abs())
     # beside the scores themselves: where both are nearly equal any error is large
     worst = float((off / torch.maximum(difference.abs(), 0.1 * scale).clamp(min=1e-6)).max())
-    if not worst > _TOLERATED:  # NaN is told elsewhere
+    if not worst > _TOLERATED:  # there is another warning for NaN
         return ()
-    told = f"The map adds up to the difference of the scores only within {100 * worst:.0f} %"
-    return (f"{told}: take more steps.",)
+    off_by = f"The map adds up to the difference of the scores only within {100 * worst:.0f} %"
+    return (f"{off_by}: take more steps.",)

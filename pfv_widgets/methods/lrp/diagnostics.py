@@ -30,7 +30,7 @@ _KNOWN: list[str] = """
 _TWO = ("Div", "Mm", "Bmm", "Addmm", "Mv", "Dot", "Baddbmm")
 _LAYERS = ("Convolution", "MkldnnConvolution", "CudnnConvolution", "NativeBatchNorm",
            "CudnnBatchNorm")  # fmt: skip
-_PEOPLE = {
+_PLAIN_NAMES = {
     "NativeLayerNorm": "LayerNorm", "NativeGroupNorm": "GroupNorm", "Softmax": "softmax",
     "LogSoftmax": "log-softmax", "Div of two": "division by an activation",
     "Mm of two": "product of matrices", "Bmm of two": "product of matrices",
@@ -52,7 +52,7 @@ _HOW = {
 
 
 def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[str, ...]:
-    """Say which operations on the way to ``scores`` have no rule, in words.
+    """Say which operations behind ``scores`` have no rule, in words.
 
     Parameters
     ----------
@@ -65,20 +65,20 @@ def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[
     """
     names = Counter(_names_behind(scores, pixels))
     inside = sum(names[name] for name in _LAYERS)
-    strange: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     for name, count in names.items():
         if name not in _KNOWN and name not in _LAYERS:
-            strange[_PEOPLE.get(name, name)] += count
+            unknown[_PLAIN_NAMES.get(name, name)] += count
     how = "".join(text for name, text in _HOW.items() if name in met)
-    told = {
+    messages = {
         f"Not every operation is one of a network of ReLUs ({_listed(met)}): relevance passes "
         f"those whole{how}. Its rules were not made for them: read the map with care.": met,
         f"{inside} layers lie inside traced, scripted or fused parts, which pass the gradient "
         "instead of relevance. Use the eager modules.": inside,
-        f"There is no rule for {_listed(strange)}: the map is gradient × input there, and need "
-        "not add up to the score. Prefer integrated gradients.": strange,
+        f"There is no rule for {_listed(unknown)}: the map is gradient × input there, and need "
+        "not add up to the score. Prefer integrated gradients.": unknown,
     }
-    return tuple(text for text, there in told.items() if there)
+    return tuple(text for text, there in messages.items() if there)
 
 
 def conserved(relevance: Tensor, scores: Tensor, bias: str) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def conserved(relevance: Tensor, scores: Tensor, bias: str) -> tuple[str, ...]:
     share = (relevance.flatten(1).sum(1) / scores)[scores != 0]
     share = share[share.isfinite()]
     off = (share - 1).abs() > _TOLERATED
-    if not off.any():  # NaN is told elsewhere
+    if not off.any():  # there is another warning for NaN
         return ()
     low, high = float(share[off].min()), float(share[off].max())
     span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
@@ -95,8 +95,8 @@ def conserved(relevance: Tensor, scores: Tensor, bias: str) -> tuple[str, ...]:
         if bias == "absorbed"
         else "an operation has no rule, some had no inputs to go to, or rounding took it"
     )
-    told = f"The map adds up to {span} of the score, where 1 is right, in {int(off.sum())} of "
-    return (f"{told}{len(relevance)} images: {why}.",)
+    share_of = f"The map adds up to {span} of the score, where 1 is right, in {int(off.sum())} of "
+    return (f"{share_of}{len(relevance)} images: {why}.",)
 
 
 def cancelling(relevance: Tensor, scores: Tensor) -> tuple[str, ...]:

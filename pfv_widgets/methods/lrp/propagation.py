@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pfv_widgets.methods.core.backward_graph import nodes_behind
+from pfv_widgets.methods.core.read_out import at_least_float32
 from pfv_widgets.methods.core.relu_rules import keeping_values
 from pfv_widgets.methods.lrp.operations import (
     CONVOLUTIONS,
@@ -65,8 +66,8 @@ class Step:
 
     def wide(self) -> Step:
         """Return it for sums in float32 at least, as half precision overflows."""
-        bias = None if self.linear.bias is None else _wide(self.linear.bias)
-        weight = _wide(self.linear.weight)
+        bias = None if self.linear.bias is None else at_least_float32(self.linear.bias)
+        weight = at_least_float32(self.linear.weight)
         return replace(self, linear=replace(self.linear, weight=weight, bias=bias))
 
 
@@ -249,7 +250,9 @@ class _Linear(torch.autograd.Function):
         (values,) = ctx.saved_tensors
         depth = min(ctx.step.number / ctx.mode.layers, 1.0) if ctx.mode.layers else 0.0
         with torch._C.DisableTorchFunction():  # the rules run convolutions themselves
-            found, direct = ctx.mode.rule(ctx.step.wide(), depth, _wide(values), _wide(signals[0]))
+            found, direct = ctx.mode.rule(
+                ctx.step.wide(), depth, at_least_float32(values), at_least_float32(signals[0])
+            )
         kind = values.dtype
         found, direct = (one if one is None else one.to(kind) for one in (found, direct))
         return found, direct, None, None, None
@@ -259,7 +262,3 @@ def _behind_a_layer(values: Tensor) -> bool:
     """Whether a convolution or dense layer lies between the pixels and the values."""
     steps = (getattr(node, "step", None) for node in nodes_behind(values))
     return any(isinstance(step, Step) and step.kind != "scaling" for step in steps)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -63,7 +63,7 @@ class Relevance:
     The relevance of a unit starts as its activation and is divided among what it was made of, in
     proportion to the contributions. BatchNorm counts with the convolution before it, sums split
     in proportion, and maxima take all. Other inputs than the images count as constants, as biases
-    do. By default the map adds up to the score; a warning tells where it is off by 1 %, and where
+    do. By default the map adds up to the score; a warning says where it is off by 1 %, and where
     most of it cancels. The default rule is a composite (Montavon et al. 2019): z⁺ below, so that
     the map is faithful, ε above, so that it depends on the class.
     ``Relevance(rule="epsilon", bias="absorbed")`` is the ε-rule of FeatureVis and of captum, where
@@ -197,7 +197,7 @@ class Relevance:
 
 @contextmanager
 def _frozen(network: nn.Module) -> Iterator[None]:
-    """Let nothing but the pixels have a gradient: that tells activations from constants."""
+    """Let nothing but the pixels have a gradient: so activations can be told from constants."""
     learning = [one for one in network.parameters() if one.requires_grad]
     try:
         for one in learning:

@@ -82,7 +82,7 @@ def test_a_single_logit_is_one_unit() -> None:
         ("dict", {"output": "kind"}, r"output='kind' is unknown.*'kinds', 'places'"),
         ("tuple", {"output": 2}, r"output=2 is unknown"),
         ("flat", {"output": "kinds"}, r"output='kinds'.*one tensor"),
-        ("dense", {}, r"shape \(2, 6, 16, 16\), not \(N, K\).*layer=.*summed over its places"),
+        ("dense", {}, r"shape \(2, 6, 16, 16\), not \(N, K\).*layer=.*summed over its positions"),
         ("dict", {"output": "places"}, r"shape \(2, 6, 16, 16\), not \(N, K\)"),
         ("labels", {}, r"values of type torch.int64"),
         ("none", {}, r"NoneType without any tensor"),
