@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.model_guard import floating_dtype, guest, run
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 
@@ -27,11 +28,14 @@ class Forward:
         float32 ``(N, 3, H, W)`` on the CPU.
     device
         Where the images are taken, chunk by chunk.
+    original
+        What the user holds, where ``model`` may be a copy of it on another device.
     """
 
     model: nn.Module
     images: Tensor
     device: torch.device
+    original: nn.Module | None = None
 
     def batch(self, start: int, stop: int) -> Tensor:
         """Return some of the images as the network takes them."""
@@ -56,31 +60,45 @@ class Forward:
             Called with the number of images that are done, before each module that runs.
         """
         complete = known.keys() >= layouts.keys()
-        chunks: dict[str, list[Tensor]] = {name: [] for name in layouts}
+        number = len(self.images)
+        whole: dict[str, Tensor] = {}
+        done = 0
+
+        def add(name: str, part: Tensor) -> None:
+            # one tensor from the start: parts that are put together later take twice the memory
+            if name not in whole:
+                whole[name] = part.new_empty(number, *part.shape[1:])
+            whole[name][done : done + len(part)] = part
+
         for name, (_, reduce) in layouts.items() if complete else ():
-            chunks[name].append(known[name] if reduce is None else reduce(known[name]))
-        first = len(next(iter(known.values()))) if complete else 0
-        done = first
+            add(name, known[name] if reduce is None else reduce(known[name]))
+        done = len(next(iter(known.values()))) if complete else 0
 
         def tell() -> None:
-            report(Progress(RUNNING, done, len(self.images)))
+            report(Progress(RUNNING, done, number))
 
         with (
             guest(self.model) as network,
             capture(network, layouts) as caught,
             before_each_leaf(network, tell),
         ):
-            while done < len(self.images):
+            while done < number:
                 run_captured(partial(run, network, self.batch(done, done + chunk_size)))
                 for name in layouts:
-                    chunks[name].append(caught[name])
-                done = min(done + chunk_size, len(self.images))
+                    add(name, caught[name])
+                done = min(done + chunk_size, number)
                 tell()
-        return {name: torch.cat(parts) for name, parts in chunks.items()}
+        return whole
 
-    def versions(self) -> list[tuple[int, int]] | None:
-        """Tell apart the states of the network's numbers; None where nobody counts the changes."""
-        values = [*self.model.parameters(), *self.model.buffers()]
-        if any(value.is_inference() for value in values):
-            return None
-        return [(value.data_ptr(), value._version) for value in values]
+    def state(self) -> State:
+        """Return what is equal as long as the network's numbers are: see :class:`Fingerprint`."""
+        return self._fingerprint.state()
+
+    def update(self) -> None:
+        """Give a copy on another device the numbers that the original has now."""
+        if self.original is not None and self.original is not self.model:
+            self.model.load_state_dict(self.original.state_dict())
+
+    @cached_property
+    def _fingerprint(self) -> Fingerprint:
+        return Fingerprint(self.original or self.model)

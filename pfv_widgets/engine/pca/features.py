@@ -50,19 +50,24 @@ class Features:
         return scores.nan_to_num_(0.0, 0.0, 0.0) if self.broken else scores
 
 
-def features_of(activations: Tensor) -> Features:
-    """Centre activations ``(N, C, h, w)`` and note the images that are not finite."""
+def features_of(activations: Tensor, *, overwrite: bool = False) -> Features:
+    """Centre activations ``(N, C, h, w)`` and note the images that are not finite.
+
+    ``overwrite`` lets them be centred in their own memory, where they are the caller's alone.
+    """
     maps = activations.to(torch.promote_types(activations.dtype, torch.float32))
     scale = scale_of(maps)
+    own = overwrite or maps is not activations
     if scale != 1:
-        maps = maps / scale
+        maps, own = maps / scale, True
     means = maps.mean(dim=(2, 3))
     finite = torch.isfinite(means).all(dim=1)
     if not bool(finite.all()):  # a mean may overflow where no value is infinite
         finite = torch.isfinite(maps).flatten(1).all(dim=1)
     offset = means[finite].mean(dim=0) if bool(finite.any()) else torch.zeros_like(means[0])
     broken = tuple((~finite).nonzero()[:, 0].tolist())
-    return Features(maps - offset[:, None, None], offset, broken, scale)
+    shift = offset[:, None, None]
+    return Features(maps.sub_(shift) if own else maps - shift, offset, broken, scale)
 
 
 def scale_of(values: Tensor) -> float:

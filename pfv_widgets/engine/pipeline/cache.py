@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import torch
 from torch import Tensor
 
 P = ParamSpec("P")
@@ -65,6 +68,19 @@ def stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
             return cache.get(key, lambda: method(self, *args, **kwargs))
 
     return cached  # type: ignore[return-value] # the same signature, by wraps
+
+
+def hand_back(device: torch.device) -> None:
+    """Ask the allocators to give memory that is free back to the system, where they can.
+
+    glibc keeps what was freed for the next request, and CUDA and MPS keep a pool of their own.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):  # another system, another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def nbytes(value: Any) -> int:

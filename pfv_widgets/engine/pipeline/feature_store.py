@@ -27,7 +27,7 @@ from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerS
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.moments import Moments
-from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, stage
+from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, hand_back, stage
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -90,7 +90,7 @@ class FeatureStore:
             example = forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             self._listing: LayerListing = list_layers(network, example, run)
-        self._listed_with = self._computed_with = forward.versions()
+        self._listed_with = self._computed_with = forward.state()
         self._own_layer = self._layer_of_the_source()
 
     @property
@@ -141,18 +141,31 @@ class FeatureStore:
         return ("captured", self.key_of(name)) in self.cache
 
     def clear(self) -> None:
-        """Free everything that is cached; the next picture computes anew."""
+        """Free everything that is cached; the next picture computes anew.
+
+        Memory goes back to the system where it can be asked to take it.
+        """
         with self.lock:
             self.cache.clear()
             self._starts.clear()
+            self._listing = replace(self._listing, maps={})
+        hand_back(self.device)
+
+    def refresh(self) -> None:
+        """Begin anew with the numbers that the network has now, also where nothing was noticed."""
+        with self.lock:
+            self._forward.update()
+            self.clear()
+            self._computed_with = self._forward.state()
 
     def clear_if_changed(self) -> bool:
         """Free everything that was computed with other weights than the network has now."""
         with self.lock:
-            now = self._forward.versions()
+            now = self._forward.state()
             changed = now != self._computed_with
             if changed:
                 self.clear()
+                self._forward.update()
                 self._computed_with = now
             return changed
 
@@ -183,7 +196,7 @@ class FeatureStore:
         }
         caught = self._forward.catch(layouts, self._known(), self.chunk_size, self.report)
         levels = [Level.of_sums(caught[one.name], one.shape[0]) for one in chain]
-        return features_of(caught[layer]), levels
+        return features_of(caught[layer], overwrite=True), levels
 
     @stage
     def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:
@@ -277,7 +290,7 @@ class FeatureStore:
     def _known(self) -> dict[str, Tensor]:
         """Return once the maps seen while listing the layers, if the network is still the same."""
         maps, self._listing = self._listing.maps, replace(self._listing, maps={})
-        same = self._listed_with is not None and self._listed_with == self._forward.versions()
+        same = self._listed_with == self._forward.state()
         return {name: one[: len(self.images)] for name, one in maps.items()} if same else {}
 
     def _layer_of_the_source(self) -> Layer | None:

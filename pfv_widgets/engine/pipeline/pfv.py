@@ -59,7 +59,9 @@ class PFV:
     chunk_size
         Images in one forward pass.
     memory
-        Bound in bytes for results that are cached.
+        Bound in bytes for results that are cached. On top of it come what the network itself
+        takes for a chunk of images, the feature maps of the layer that is computed (once) and
+        the heatmaps of the frame that is made.
     progress
         Called as ``progress(done, all)`` with numbers of images while a layer is computed.
 
@@ -97,7 +99,7 @@ class PFV:
         network = unwrap(model)
         batch = images if isinstance(images, ImageBatch) else load_images(images)
         target = choose_device(network, device)
-        forward = Forward(place(network, target), batch.tensor, target)
+        forward = Forward(place(network, target), batch.tensor, target, network)
         self.store = FeatureStore(forward, batch, chunk_size, memory, source)
         self.colours = ColourMemory()
         self.progress = progress
@@ -302,9 +304,20 @@ class PFV:
             return self.store.detail(layer, weighting)
 
     def close(self) -> None:
-        """Free everything that is cached; the next picture computes anew."""
+        """Free everything that is cached, and hand memory back; the next picture is made anew."""
         with self.store.lock:
             self.store.clear()
+            self.colours = ColourMemory()
+
+    def refresh(self) -> None:
+        """Begin anew, where the network was changed in a way that is not noticed by itself.
+
+        What is written to weights is noticed, in place or through ``.data``, but for a change
+        through ``.data`` of a few single numbers among many: see
+        :mod:`pfv_widgets.engine.network.fingerprint`.
+        """
+        with self.store.lock:
+            self.store.refresh()
             self.colours = ColourMemory()
 
     def _working(self, on_progress: OnProgress | None) -> AbstractContextManager[None]:

@@ -136,7 +136,7 @@ class Comparison:
         self.note = normalisation_note(batches)
         self._cache = ByteBoundedCache(memory)
         self._lock = threading.Lock()
-        self._computed_with = [network.versions() for network in self.networks]
+        self._computed_with = [network.state() for network in self.networks]
 
     def cached(self, task: Task) -> Cell | None:
         """Return what was computed for a task before."""
@@ -189,7 +189,7 @@ class Comparison:
 
     def refresh(self) -> None:
         """Forget what was computed with other weights than the networks have now."""
-        now = [network.versions() for network in self.networks]
+        now = [network.state() for network in self.networks]
         if now != self._computed_with:
             self.close()
             self._computed_with = now

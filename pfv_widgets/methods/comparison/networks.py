@@ -15,6 +15,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.data.normalisation import Normalisation, normalisation_of
 from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guest, place, run, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -104,9 +105,13 @@ class Network:
         """Whether a module of this name is there, with maps or without."""
         return layer.partition("#")[0] in modules_by_name(self.model)
 
-    def versions(self) -> list[tuple[int, int]] | None:
+    def state(self) -> State:
         """Tell apart the states of the network's numbers."""
-        return Forward(self.model, self.images.tensor, self.device).versions()
+        return self._fingerprint.state()
+
+    @cached_property
+    def _fingerprint(self) -> Fingerprint:
+        return Fingerprint(self.model)
 
     def close(self) -> None:
         """Free what PFV keeps."""

@@ -89,7 +89,7 @@ class PFVExplorer(Shell[Settings]):
 
     def refresh(self) -> None:
         """Compute the picture anew, where the network was changed in a way that is not noticed."""
-        self.pfv.close()
+        self.pfv.refresh()
         self.gallery.render_loop.refresh(self.gallery.view_state)
 
     def snippet(self) -> str:

@@ -1,0 +1,61 @@
+"""Whether the numbers of a network have changed, at a small cost.
+
+PyTorch counts what is written to a tensor in place, but not what is written through ``.data``, as
+many optimisers, averages of weights and pruning tools do. So a sample of the values is looked at
+as well: up to 512 of each tensor, spread evenly over it. What it cannot see is a change through
+``.data`` of a few single numbers in a larger tensor that miss the sample: that is what
+``refresh()`` is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+_SAMPLE = 512  # values of each tensor
+
+State = tuple[object, ...]
+
+
+class Fingerprint:
+    """Tells the states of a network's parameters and buffers apart."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._addresses: list[int] = []
+        self._samples: list[Tensor] = []
+
+    def state(self) -> State:
+        """Return what is equal as long as nothing has changed."""
+        values = [*self._model.parameters(), *self._model.buffers()]
+        addresses = [value.data_ptr() for value in values]
+        if addresses != self._addresses:  # else the samples look at the same memory
+            self._addresses = addresses
+            self._samples = [sample for value in values if (sample := _sample(value)) is not None]
+        versions = tuple(-1 if value.is_inference() else value._version for value in values)
+        return (tuple(addresses), versions, self._digest())
+
+    def _digest(self) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        kinds = {(sample.dtype, sample.device) for sample in self._samples}
+        for dtype, device in sorted(kinds, key=str):
+            same = [one for one in self._samples if (one.dtype, one.device) == (dtype, device)]
+            digest.update(torch.cat(same).view(torch.uint8).cpu().numpy().tobytes())
+        return digest.digest()
+
+
+def _sample(value: Tensor) -> Tensor | None:
+    """Return a view of numbers spread evenly over a tensor's memory; None where it has no such.
+
+    The step is odd, so that it does not fall on the same channel again and again.
+    """
+    if value.layout != torch.strided or value.is_quantized or value.numel() == 0:
+        return None
+    with torch.no_grad():
+        strides = zip(value.shape, value.stride(), strict=True)
+        span = 1 + sum((length - 1) * stride for length, stride in strides)
+        step = 1 if span <= _SAMPLE else span // _SAMPLE | 1
+        plain = value.detach()
+        return plain.as_strided(((span + step - 1) // step,), (step,), plain.storage_offset())

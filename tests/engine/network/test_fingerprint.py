@@ -1,0 +1,131 @@
+"""Changes of a network's numbers are noticed, however they are made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from pfv_widgets.engine.network.fingerprint import Fingerprint
+from pfv_widgets.engine.pipeline.pfv import PFV
+from tests.networks import blobs, tiny
+
+
+def scale_data(network: nn.Module) -> None:
+    for parameter in network.parameters():
+        parameter.data.mul_(1.3)
+
+
+def prune(network: nn.Module) -> None:
+    weight = network[8].weight
+    weight.data[weight.data.abs() < weight.data.abs().median()] = 0
+
+
+def replace_data(network: nn.Module) -> None:
+    network[4].weight.data = network[4].weight.data * 0.5
+
+
+def write_in_place(network: nn.Module) -> None:
+    with torch.no_grad():
+        network[8].bias.add_(1.0)
+
+
+def change_a_buffer(network: nn.Module) -> None:
+    network[5].running_mean.data.add_(0.5)
+
+
+def one_channel(network: nn.Module) -> None:
+    network[4].weight.data[3] *= -1
+
+
+def load(network: nn.Module) -> None:
+    network.load_state_dict(tiny(seed=3).state_dict())
+
+
+CHANGES = [
+    scale_data, prune, replace_data, write_in_place, change_a_buffer, one_channel, load,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("inference", [False, True])
+def test_picture_follows_a_change_of_the_network(
+    change: Callable[[nn.Module], None], inference: bool
+) -> None:
+    with torch.inference_mode(inference):
+        network = tiny()
+    images = blobs(3)
+    pfv = PFV(network, images, device="cpu")
+    before = pfv.render().scores
+    with torch.inference_mode(inference):
+        change(network)
+    found = pfv.render()
+    fresh = PFV(network, images, device="cpu").render()
+    torch.testing.assert_close(found.scores.abs(), fresh.scores.abs(), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(found.scores.abs(), before.abs(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_one_value_in_ten_is_noticed_in_a_large_tensor(layout: torch.memory_format) -> None:
+    network = nn.Conv2d(64, 128, 3).to(memory_format=layout)
+    fingerprint = Fingerprint(network)
+    states = [fingerprint.state()]
+    assert fingerprint.state() == states[0]
+    for _ in range(3):
+        chosen = torch.rand(network.weight.shape) < 0.1
+        network.weight.data[chosen] += 1e-6
+        states.append(fingerprint.state())
+    assert len(set(states)) == 4
+
+
+def test_state_is_the_same_while_nothing_changes() -> None:
+    network = tiny()
+    pfv = PFV(network, blobs(2), device="cpu")
+    first = pfv.render()
+    fingerprint = Fingerprint(network)
+    state = fingerprint.state()
+    network(blobs(2).tensor)
+    assert fingerprint.state() == state
+    assert pfv.colours.previous
+    assert torch.equal(pfv.render().heatmaps, first.heatmaps)
+
+
+def test_refresh_computes_anew_what_no_fingerprint_sees() -> None:
+    network, images = nn.Sequential(nn.Conv2d(3, 400, 3), nn.ReLU()), blobs(2, 16)
+    pfv = PFV(network, images, device="cpu")
+    before = pfv.render(layer="0").scores
+    unseen = torch.ones(400 * 27, dtype=torch.bool)
+    unseen[:: 400 * 27 // 512 | 1] = False
+    flat = network[0].weight.data.view(-1)
+    chosen = unseen.nonzero()[5:9, 0]
+    flat[chosen] += 5.0
+    assert torch.equal(pfv.render(layer="0").scores, before)
+    pfv.refresh()
+    fresh = PFV(network, images, device="cpu").render(layer="0")
+    torch.testing.assert_close(pfv.render(layer="0").scores, fresh.scores)
+    assert not torch.equal(fresh.scores, before)
+
+
+def test_fingerprint_costs_little_beside_a_forward_pass() -> None:
+    layers: list[nn.Module] = []
+    for index in range(20):
+        width = 3 if index == 0 else 64
+        layers += [nn.Conv2d(width, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU()]
+    network = nn.Sequential(*layers).eval()
+    image = torch.randn(1, 3, 112, 112)
+    fingerprint = Fingerprint(network)
+
+    def seconds(work: Callable[[], object]) -> float:
+        work()
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            work()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    with torch.no_grad():
+        assert seconds(fingerprint.state) < 0.02 * seconds(lambda: network(image))
