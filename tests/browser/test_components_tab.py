@@ -37,7 +37,7 @@ tab.show(frame.settings)
 tab.show_frame(frame, 3)
 tab.visible = True
 """
-COUNT = re.compile(r"(\d+) of 4096 places selected, in (\d+) of 16 images\.")
+COUNT = re.compile(r"(\d+) of 4096 positions selected, in (\d+) of 16 images\.")
 
 
 @pytest.fixture
@@ -119,11 +119,11 @@ def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
     expect(clear).to_be_disabled()
     before = pixels(tab, CLOUD)
     drag(tab, cloud, (0.35, 0.1), (0.6, 0.45), expect(words).to_be_visible)
-    tab.wait_until("tab.scatter.plot._start", "None")  # the button came up
+    tab.wait_until("tab.scatter.plot.start", "None")  # the button came up
     places, images = json.loads(
         state(tab, "[int(selected[-1].sum()), int(selected[-1].any((1, 2)).sum())]")
     )
-    told = f"{places} of 4096 places selected, in {images} of 16 images."
+    told = f"{places} of 4096 positions selected, in {images} of 16 images."
     expect(tab.page.get_by_text(told)).to_be_visible()
     tab.wait_until_drawn()
     after = pixels(tab, CLOUD)
@@ -135,31 +135,31 @@ def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
     expect(words).to_have_count(0)
     tab.wait_until("selected[-1]", "None")
     drag(tab, cloud, (0.35, 0.1), (0.6, 0.45), expect(words).to_be_visible)
-    tab.wait_until("tab.scatter.plot._start", "None")  # the button came up
+    tab.wait_until("tab.scatter.plot.start", "None")  # the button came up
     clear.click()
     expect(words).to_have_count(0)
     expect(clear).to_be_disabled()
     tab.page.mouse.move(0, 0)
-    tab.run("tab.scatter.plot._hover(None)")
+    tab.run("tab.scatter.plot.hover(None)")
     wait_for_pixels(tab, CLOUD, lambda now: np.abs(now - before).max() == 0)
 
 
 @pytest.mark.all
 def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) -> None:
     before = pixels(tab, CLOUD)
-    x, y = json.loads(state(tab, "json.dumps(tab.scatter._cloud.at((3, 8, 8)))"))
+    x, y = json.loads(state(tab, "json.dumps(tab.scatter.cloud.at((3, 8, 8)))"))
     cloud = tab.canvas(CLOUD)
     place_of(cloud)
     cloud.hover(position={"x": x / 2, "y": y / 2})
     tab.wait_until(
-        "hovered[-1:] == [tab.scatter._cloud.nearest(*tab.scatter._cloud.at((3, 8, 8)))]", "True"
+        "hovered[-1:] == [tab.scatter.cloud.nearest(*tab.scatter.cloud.at((3, 8, 8)))]", "True"
     )
     tab.run("tab.mark([(3, 8, 8), (5, 0, 0)])")
     tab.page.mouse.move(0, 0)
     tab.wait_until("hovered[-1]", "None")
     tab.wait_until_drawn()
     for image, row, column in ((3, 8, 8), (5, 0, 0)):
-        place = f"tab.scatter._cloud.at(({image}, {row}, {column}))"
+        place = f"tab.scatter.cloud.at(({image}, {row}, {column}))"
         x, y = (round(v) for v in json.loads(state(tab, f"json.dumps({place})")))
         ring = pixels(tab, CLOUD)[y - 14 : y + 15, x - 14 : x + 15, :3].min(axis=2)
         assert (ring > 240).sum() > (

@@ -14,7 +14,7 @@ from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.widget_page import place_of
 
-COUNT = re.compile(r"\d+ of 4096 places selected, in \d+ of 16 images\.")
+COUNT = re.compile(r"\d+ of 4096 positions selected, in \d+ of 16 images\.")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPa
     mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"], steps=6)
     mouse.up()
     expect(words).to_be_visible()
-    demo.wait_until("explorer.tabs['Components'].scatter.plot._start", "None")  # the button is up
+    demo.wait_until("explorer.tabs['Components'].scatter.plot.start", "None")  # the button is up
     demo.wait_until("explorer.gallery.view_state.selection is not None", "True")
     count = int(demo.run("print(int(explorer.gallery.view_state.selection.mask.sum()))"))
     expect(words).to_contain_text(f"{count} of 4096")
@@ -53,14 +53,14 @@ def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPa
     demo.drag((300, 60), (400, 160))
     demo.wait_until("explorer.gallery.view_state.selection is not None", "True")
     count = int(demo.run("print(int(explorer.gallery.view_state.selection.mask.sum()))"))
-    expect(words).to_contain_text(f"{count} of 4096 places selected, in 1 of 16 images.")
+    expect(words).to_contain_text(f"{count} of 4096 positions selected, in 1 of 16 images.")
 
 
 def test_pictures_of_the_components_follow_the_pointer_and_toggle(demo: ExplorerPage) -> None:
     demo.open_tab("Components")
     demo.hover(3 * 240 + 100, 100)
     expect(demo.box.get_by_text("Each component in image 3")).to_be_visible()
-    demo.box.get_by_role("button", name=re.compile("^2: Paint component 2")).click()
+    demo.box.get_by_role("button", name=re.compile("^2: Show or hide component 2")).click()
     demo.wait_until("explorer.settings.channels", "(0, 2)")
     demo.leave()
     demo.wait_for_frame(0, 9)

@@ -28,7 +28,7 @@ GalleryScript._esm = "export default { render() {} }"
 """
 # What a picture shows while a hand moves stays: no fine one follows.
 ONLY_QUICK = """
-explorer.gallery.render_loop._gains = lambda state: False
+explorer.gallery.render_loop.gains = lambda state: False
 explorer.settings = replace(explorer.settings, sigma=2.0)
 print(rests(explorer), explorer.gallery.tiles.rough)
 """
@@ -120,7 +120,7 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
     explorer.wait_for_frame()
     explorer.wait_until("explorer.gallery.tiles.near", "True")
     if quick:
-        explorer.run("explorer.gallery.render_loop._gains = lambda state: False")
+        explorer.run("explorer.gallery.render_loop.gains = lambda state: False")
     explorer.run(MARKS)
     looks = {view: painted(explorer, view=view) for view in VIEWS}
     split = painted(explorer, view="split", split=1.0)

@@ -66,7 +66,7 @@ class BatchTab:
         gesture: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._images = images
-        self._edit, self._sweep, self._gesture = edit, sweep, gesture
+        self.edit, self.sweep, self._gesture = edit, sweep, gesture
         self._showing = Showing()
         self._lock = threading.RLock()  # never held while calling back
         self._settings = Settings()
@@ -75,7 +75,7 @@ class BatchTab:
         self._shown = Shown()
         self._seeds = itertools.count()
         self._presets = presets(len(images), images.labels)
-        self.summary, self._hint, self.result = w.HTML(), w.HTML(), w.HTML()
+        self.summary, self.hint, self.result = w.HTML(), w.HTML(), w.HTML()
         self.buttons = {name: self._button(name) for name in _ALL_AT_ONCE}
         self.preset = self._preset_list()
         self.thumbnails = Thumbnails(images.pixels, self._painted, gesture, self._point_at)
@@ -154,7 +154,7 @@ class BatchTab:
     def _reweigh(self, change: Callable[[Weights], Weights], *, one_step: bool = True) -> None:
         if one_step:
             self._gesture(True)
-        self._edit(lambda old: replace(old, images=as_setting(change(self._weights(old)))))
+        self.edit(lambda old: replace(old, images=as_setting(change(self._weights(old)))))
         if one_step:
             self._gesture(False)
 
@@ -164,7 +164,7 @@ class BatchTab:
         self._point_at(indices[-1])
 
     def _point_at(self, index: int | None) -> None:
-        self._hint.value = text.hint(_HOW_TO if index is None else self._about(index))
+        self.hint.value = text.hint(_HOW_TO if index is None else self._about(index))
 
     def _about(self, index: int) -> str:
         images, found = self._images, self._influence
@@ -243,7 +243,7 @@ class BatchTab:
             self.sweep_button.disabled = True
             self.progress.value, self.progress.layout.visibility = 0, "visible"
         try:
-            self._sweep()
+            self.sweep()
         except Exception as error:  # a page would show nothing
             self.show_problem(str(error) or type(error).__name__)
 
@@ -253,7 +253,7 @@ class BatchTab:
         return [w.HTML(text.hint("Weight of each class")), sliders]
 
     def _laid_out(self) -> w.VBox:
-        hint = self._hint.layout
+        hint = self.hint.layout
         hint.height, hint.overflow = "42px", "hidden"  # no text moves the rest
         self.result.layout.min_height = "92px"
         return w.VBox(
@@ -262,7 +262,7 @@ class BatchTab:
                 w.HBox(list(self.buttons.values())),
                 self.preset,
                 self.thumbnails.widget,
-                self._hint,
+                self.hint,
                 *(self._class_box() if self.classes else []),
                 w.HTML(text.heading("Which image matters most")),
                 w.HBox([self.sweep_button, self.progress]),

@@ -60,8 +60,8 @@ class Thumbnails:
         self._photos = encode(self.sheet.picture(pixels))
         self._on_change, self._on_gesture, self._on_point = on_change, on_gesture, on_point
         self._lock = threading.RLock()  # never held while calling back
-        self._weights: Weights = (1.0,) * len(pixels)
-        self._angles: tuple[float, ...] | None = None
+        self.weights: Weights = (1.0,) * len(pixels)
+        self.angles: tuple[float, ...] | None = None
         self._top = 0.0
         self._cursor: int | None = None
         self._by_key = False  # only then the cursor is drawn
@@ -79,14 +79,14 @@ class Thumbnails:
     def show(self, weights: Weights) -> None:
         """Show which images are in the basis, and how much they weigh."""
         with self._lock:
-            if weights != self._weights:
-                self._weights = weights
+            if weights != self.weights:
+                self.weights = weights
                 self._paint()
 
     def show_influence(self, angles: Iterable[float] | None) -> None:
         """Show angles in degrees (NaN: none) instead of weights, the largest one outlined."""
         with self._lock:
-            self._angles = None if angles is None else tuple(float(angle) for angle in angles)
+            self.angles = None if angles is None else tuple(float(angle) for angle in angles)
             self._paint()
 
     def repaint(self) -> None:
@@ -121,7 +121,7 @@ class Thumbnails:
         with commands.inside(tiles.values()):
             commands.image(buffer, (0, -top, buffer.width, buffer.height))
         commands.alpha(FADE[1])
-        commands.fill(FADE[0], *(tile for index, tile in tiles.items() if not self._weights[index]))
+        commands.fill(FADE[0], *(tile for index, tile in tiles.items() if not self.weights[index]))
         self._draw_bars(commands, tiles)
         self._draw_marks(commands, tiles)
         if sheet.furthest:
@@ -136,13 +136,13 @@ class Thumbnails:
         commands.fill(_GREY, *bars.values())
         commands.alpha(1)
         commands.fill(
-            _BLUE if self._angles is None else _ORANGE,
+            _BLUE if self.angles is None else _ORANGE,
             *((x, y, round(side * shares[i]), h) for i, (x, y, _, h) in bars.items() if shares[i]),
         )
 
     def _draw_marks(self, commands: CanvasCommands, tiles: dict[int, Box]) -> None:
         shares = self._shares()
-        if self._angles is not None and max(shares) > 0:
+        if self.angles is not None and max(shares) > 0:
             most = shares.index(max(shares))
             if most in tiles:
                 commands.stroke(_ORANGE, 6, tiles[most])
@@ -152,9 +152,9 @@ class Thumbnails:
 
     def _shares(self) -> list[float]:
         """How full each bar is, from 0 to 1."""
-        if self._angles is None:
-            return [min(weight / _HEAVIEST, 1.0) for weight in self._weights]
-        angles = [0.0 if math.isnan(angle) else angle for angle in self._angles]
+        if self.angles is None:
+            return [min(weight / _HEAVIEST, 1.0) for weight in self.weights]
+        angles = [0.0 if math.isnan(angle) else angle for angle in self.angles]
         largest = max(angles) or 1.0
         return [angle / largest for angle in angles]
 
@@ -196,7 +196,7 @@ class Thumbnails:
             if index is None:
                 return
             self._cursor, self._by_key = index, False
-            self._stroke = _Stroke(not self._weights[index] > 0, (x, y), {index})
+            self._stroke = _Stroke(not self.weights[index] > 0, (x, y), {index})
             inside = self._stroke.inside
         self._on_gesture(True)
         self._on_change((index,), inside)
@@ -222,7 +222,7 @@ class Thumbnails:
         found = [self._index(left + s * (x - left), top + s * (y - top)) for s in shares]
         new = [i for i in dict.fromkeys(found) if i is not None and i not in stroke.passed]
         stroke.passed.update(new)
-        return tuple(i for i in new if (self._weights[i] > 0) != stroke.inside)
+        return tuple(i for i in new if (self.weights[i] > 0) != stroke.inside)
 
     def _up(self, *_: float) -> None:
         with self._lock:
@@ -261,7 +261,7 @@ class Thumbnails:
                 self.widget.blur()
         elif key in (" ", "Enter") and self._cursor is not None:
             self._on_gesture(True)
-            self._on_change((self._cursor,), not self._weights[self._cursor] > 0)
+            self._on_change((self._cursor,), not self.weights[self._cursor] > 0)
             self._on_gesture(False)
         elif key in steps:
             last = self.sheet.number - 1

@@ -23,7 +23,7 @@ PICTURES = {
     ),
     "scatter": (
         "application",
-        "Cloud of feature vectors: X and Y choose the components, Escape clears the selection",
+        "Scatter plot: X and Y choose the components, Escape clears the selection",
     ),
     "components": ("img", "One picture for each component, of the image that is looked at"),
     "scree": ("img", "Scree plot: the share of the variance that each component explains"),

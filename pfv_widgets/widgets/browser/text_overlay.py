@@ -51,9 +51,9 @@ class Overlay:
         width = f"{canvas.size[1] // 2}px"
         canvas.displayed.layout.width = "100%"
         canvas.displayed.layout.margin = "0"
-        self._html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
+        self.html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
         self.widget = w.VBox(
-            [self._html, canvas.displayed],
+            [self.html, canvas.displayed],
             layout=w.Layout(width="100%", max_width=width, margin="0", overflow="visible"),
         )
 
@@ -62,7 +62,7 @@ class Overlay:
         height, width = self._canvas.size
         lines = "".join(self._line(label, width, height) for label in labels)
         box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{width}/{height}"
-        self._html.value = (
+        self.html.value = (
             f'<div style="position:relative;height:0;z-index:1;pointer-events:none;'
             f'font-size:11px;line-height:1.2;white-space:nowrap"><div style="{box}">{lines}</div>'
             "</div>"

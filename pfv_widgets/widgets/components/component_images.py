@@ -106,13 +106,13 @@ class ComponentPictures:
     def __init__(self, edit: Edit) -> None:
         self._edit = edit
         self._lock = threading.RLock()
-        self._cells = Cells(3, (1, 1))
-        self.canvas = LayeredCanvas("components", self._cells.size, buffers=1)
-        self._overlay = Overlay(self.canvas)
+        self.cells = Cells(3, (1, 1))
+        self.canvas = LayeredCanvas("components", self.cells.size, buffers=1)
+        self.overlay = Overlay(self.canvas)
         self._settings = Settings()
         self._ratios: tuple[float, ...] = ()
         self._file = b""
-        self.widget: w.VBox = self._overlay.widget
+        self.widget: w.VBox = self.overlay.widget
         self.canvas.on_pointer(down=self._clicked)
         self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
 
@@ -138,8 +138,8 @@ class ComponentPictures:
         cells = Cells(len(scores), shape)
         file = encode(cells.atlas(component_pictures(scores, reach, cells.picture)))
         with self._lock:
-            moved = cells.size != self._cells.size
-            self._cells = cells
+            moved = cells.size != self.cells.size
+            self.cells = cells
             if moved:
                 for canvas in (self.canvas.displayed, *self.canvas.buffers):
                     self.canvas.resize(cells.size, canvas)
@@ -160,8 +160,8 @@ class ComponentPictures:
     def _draw(self, file: bytes | None) -> None:
         if not self._file:
             return
-        buffer, cells = self.canvas.buffers[0], self._cells
-        self._overlay.show(self._label(index) for index in range(cells.number))
+        buffer, cells = self.canvas.buffers[0], self.cells
+        self.overlay.show(self._label(index) for index in range(cells.number))
         commands = self.canvas.commands()
         if file:
             commands.on(buffer)
@@ -181,12 +181,12 @@ class ComponentPictures:
         commands.send()
 
     def _label(self, index: int) -> Label:
-        left, top, width, height = self._cells.box(index)
+        left, top, width, height = self.cells.box(index)
         share = f" · {100 * self._ratios[index]:.1f} %" if index < len(self._ratios) else ""
         style = "" if index in self._settings.shown else "opacity:.72"
         return Label(f"{index + 1}{share}", left + width / 2, top + height + 5, "centre", style)
 
     def _clicked(self, x: float, y: float) -> None:
-        component = self._cells.at(x, y)
+        component = self.cells.at(x, y)
         if component is not None:
             self._edit(lambda old: toggled(old, component))

@@ -1,4 +1,4 @@
-"""The page "Components": their variance, their pictures, and the cloud of all places."""
+"""The tab "Components": their variance, their images, and the scatter plot of all positions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, close_all
 
 _Part = Scree | ComponentPictures | ScatterPlot
-_SCREE_HELP = "Bars: share of the variance of each; line: their sum. Click to paint or leave out."
+_SCREE_HELP = "Bars: share of the variance of each; line: their sum. Click one to show or hide it."
 _PICTURE_HELP = (
     "Scores as they are, one scale for all: blue below zero, pale at zero, orange above."
 )
@@ -35,9 +35,9 @@ class ComponentsTab:
     edit
         Called with a function from the old settings to the new ones.
     on_select
-        Called with the places ``(N, h, w)`` that are brushed in the cloud, live, or None.
+        Called with the positions ``(N, h, w)`` that are brushed in the scatter plot, live, or None.
     on_hover
-        Called with the place (image, row, column) under the pointer in the cloud, or None.
+        Called with the position (image, row, column) under the pointer there, or None.
     """
 
     def __init__(self, edit: Edit, on_select: OnSelect, on_hover: OnHover) -> None:
@@ -53,16 +53,16 @@ class ComponentsTab:
         self.scree = Scree(edit)
         self.pictures = ComponentPictures(edit)
         self.scatter = ScatterPlot(self._brushed, on_hover)
-        self._told = on_select
-        self._shares = w.HTML(text.hint(_SCREE_HELP), layout=_line_layout(40))
-        self._title = w.HTML(text.heading("Each component"))
+        self.on_select = on_select
+        self.shares = w.HTML(text.hint(_SCREE_HELP), layout=_line_layout(40))
+        self.title = w.HTML(text.heading("Each component"))
         self.widget = self._laid_out()
         for part in (self.scree, self.pictures, self.scatter):
             part.canvas.on_ready(partial(self._page_ready, part))
 
     @property
     def visible(self) -> bool:
-        """Whether a person sees the page; it is drawn at once when this becomes true."""
+        """Whether a person sees the tab; it is drawn at once when this becomes true."""
         return self._visible
 
     @visible.setter
@@ -78,7 +78,7 @@ class ComponentsTab:
                 self._blank.clear()
 
     def show(self, settings: Settings) -> None:
-        """Show which components are painted, and how, without calling back."""
+        """Show which components are shown, and how, without calling back."""
         with self._lock:
             self._settings = settings
             if self._visible and self._frame is not None:
@@ -101,7 +101,7 @@ class ComponentsTab:
                     self._show_pictures(self._frame)
 
     def show_selection(self, selected: Mask | None) -> None:
-        """Show which places ``(N, h, w)`` are selected: the others fade; None: all are alike.
+        """Show which positions ``(N, h, w)`` are selected: the others fade; None: no selection.
 
         A selection of another shape than the frame's scores counts as none.
         """
@@ -111,7 +111,7 @@ class ComponentsTab:
                 self.scatter.select(selected)
 
     def mark(self, places: Iterable[Place]) -> None:
-        """Draw rings around places (image, row, column) in the cloud."""
+        """Draw rings around positions (image, row, column) in the scatter plot."""
         with self._lock:
             self._marks = tuple(places)
             if self._visible:
@@ -151,8 +151,8 @@ class ComponentsTab:
         self.pictures.show(self._settings, ratios)
         shown = [one for one in self._settings.shown if one < len(ratios)]
         share = 100 * sum(ratios[one] for one in shown)
-        self._shares.value = text.hint(
-            f"{len(shown)} of {len(ratios)} painted: {share:.1f} % of the variance. {_SCREE_HELP}"
+        self.shares.value = text.hint(
+            f"{len(shown)} of {len(ratios)} shown: {share:.1f} % of the variance. {_SCREE_HELP}"
         )
 
     def _show_pictures(self, frame: Frame) -> None:
@@ -162,21 +162,21 @@ class ComponentsTab:
             self._reach = scores, reach_of(scores)
         height, width = frame.heatmaps.shape[1:3]
         self.pictures.show_scores(scores[index], self._reach[1], (height, width))
-        self._title.value = text.heading(f"Each component in image {index + 1}")
+        self.title.value = text.heading(f"Each component in image {index + 1}")
 
     def _brushed(self, selected: Mask | None) -> None:
         self._selected = selected
-        self._told(selected)
+        self.on_select(selected)
 
     def _laid_out(self) -> w.VBox:
         parts = [
             w.HTML(text.heading("Explained variance")),
             self.scree.widget,
-            self._shares,
-            self._title,
+            self.shares,
+            self.title,
             self.pictures.widget,
             w.HTML(text.hint(_PICTURE_HELP), layout=_line_layout(40)),
-            w.HTML(text.heading("All places")),
+            w.HTML(text.heading("All positions")),
             self.scatter.widget,
         ]
         return w.VBox(parts, layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"))

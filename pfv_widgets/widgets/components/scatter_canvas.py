@@ -1,4 +1,4 @@
-"""A cloud of points on a canvas: brushed, pointed at, marked."""
+"""A scatter plot on a canvas: brushed, pointed at, marked."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ OnHover = Callable[[Place | None], None]
 
 SIZE = 2 * WIDTH  # pixels of the canvas
 _STILL = 6  # pixels of the canvas that a click may move
-_MANY = 30_000  # places whose fine dots hide what a stronger compression loses
+_MANY = 30_000  # positions whose fine dots hide what a stronger compression loses
 _RECENT = 64  # selections that may still be on their way back
 
 
 class ScatterCanvas:
-    """The cloud on a canvas: brushed, pointed at, marked; nothing else around it.
+    """The scatter plot on a canvas, with nothing around it.
 
     Parameters
     ----------
     on_select
-        Called with the places ``(N, h, w)`` that are brushed, live, or None.
+        Called with the positions ``(N, h, w)`` that are brushed, live, or None.
     on_hover
-        Called with the place under the pointer when it becomes another one, or None.
+        Called with the position under the pointer when it changes, or None.
     """
 
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
-        self._on_select, self._on_hover = on_select, on_hover
+        self._on_select, self.on_hover = on_select, on_hover
         self._lock = threading.RLock()
         self._cloud: Cloud | None = None
         self._colours: Numbers | None = None
         self._selected: Mask | None = None
-        self._brush: Box | None = None  # the selection is what lies in it
-        self._told: deque[Mask] = deque(maxlen=_RECENT)
-        self._start: tuple[float, float] | None = None
+        self.brush: Box | None = None  # the selection is what lies in it
+        self._sent: deque[Mask] = deque(maxlen=_RECENT)
+        self.start: tuple[float, float] | None = None
         self._dragging = False
         self._hovered: Place | None = None
         self._marks: tuple[Place, ...] = ()
@@ -54,17 +54,17 @@ class ScatterCanvas:
 
     @property
     def selected(self) -> Mask | None:
-        """Places ``(N, h, w)`` that are selected; None: all are alike."""
+        """Positions ``(N, h, w)`` that are selected; None: no selection."""
         return self._selected
 
     def show(self, cloud: Cloud, colours: Numbers) -> None:
-        """Show a cloud whose places have these colours, ``(N, h, w, 3)`` in [0, 1].
+        """Show points whose positions have these colours, ``(N, h, w, 3)`` in [0, 1].
 
-        The selection stays with its places; one of another shape is gone.
+        The selection stays with its positions; one of another shape is dropped.
         """
         with self._lock:
             if cloud is not self._cloud:
-                self._brush = self._start = self._hovered = None
+                self.brush = self.start = self._hovered = None
                 self._dragging = False
             elif self._colours is not None and np.array_equal(colours, self._colours):
                 return
@@ -74,27 +74,27 @@ class ScatterCanvas:
             self._repaint()
 
     def select(self, selected: Mask | None) -> None:
-        """Show which places are selected; tells nobody.
+        """Show which positions are selected, without calling back.
 
-        What was brushed here and comes back, perhaps late, does not stop the hand that brushes.
+        A selection that was brushed here and comes back, perhaps late, does not stop the brushing.
         """
         with self._lock:
-            ours = self._brush is not None and any(selected is mask for mask in self._told)
+            ours = self.brush is not None and any(selected is mask for mask in self._sent)
             if self._dragging or ours:
                 return
             if self._cloud is not None and selected is not None:
                 selected = selected if selected.shape == self._cloud.shape else None
             if _same(selected, self._selected):
                 return
-            kept = self._brush is not None and selected is None
-            self._selected, self._brush = selected, None
+            kept = self.brush is not None and selected is None
+            self._selected, self.brush = selected, None
             if kept:
                 self._draw()  # the points themselves have kept their colours
             else:
                 self._repaint()
 
     def mark(self, places: Iterable[Place]) -> None:
-        """Draw rings around these places."""
+        """Draw rings around these positions."""
         with self._lock:
             marks = tuple(places)
             if marks != self._marks:
@@ -102,7 +102,7 @@ class ScatterCanvas:
                 self._draw()
 
     def clear(self) -> None:
-        """Select nothing, and tell."""
+        """Clear the selection, and call back."""
         told = self._selected is not None
         self.select(None)
         if told:
@@ -114,10 +114,10 @@ class ScatterCanvas:
             self._draw(self._file)
 
     def _repaint(self) -> None:
-        """Paint the points anew: colours, places or a selection that is no rectangle changed."""
+        """Draw the points anew: colours, positions or a selection that is no rectangle changed."""
         if self._cloud is None or self._colours is None:
             return
-        selected = None if self._brush else self._selected
+        selected = None if self.brush else self._selected
         picture = self._cloud.paint(self._colours, selected)
         self._file = encode(picture, 66 if len(self._cloud.x) > _MANY else 86)
         self._draw(self._file)
@@ -133,11 +133,11 @@ class ScatterCanvas:
         everything = 0, 0, SIZE, SIZE
         commands.alpha(1)
         commands.fill("#{:02x}{:02x}{:02x}".format(*PAPER), everything)
-        commands.alpha(FADED if self._brush else 1)
+        commands.alpha(FADED if self.brush else 1)
         commands.image(buffer, everything)
         commands.alpha(1)
-        if self._brush:
-            with commands.inside([self._brush]):
+        if self.brush:
+            with commands.inside([self.brush]):
                 commands.image(buffer, everything)
         self._draw_signs(commands, self._cloud)
         commands.send()
@@ -148,8 +148,8 @@ class ScatterCanvas:
         commands.line("#ffffff", 2, x, 0, x, SIZE)
         commands.line("#ffffff", 2, 0, y, SIZE, y)
         commands.alpha(1)
-        if self._brush:
-            commands.stroke("#ffffff", 2, self._brush)
+        if self.brush:
+            commands.stroke("#ffffff", 2, self.brush)
         radius = max(9.0, cloud.radius + 5)
         for place in dict.fromkeys((*self._marks, *filter(None, [self._hovered]))):
             point = cloud.at(place)
@@ -159,11 +159,11 @@ class ScatterCanvas:
 
     def _down(self, x: float, y: float) -> None:
         with self._lock:
-            self._start, self._dragging = (x, y), False
+            self.start, self._dragging = (x, y), False
 
     def _move(self, x: float, y: float) -> None:
         with self._lock:
-            cloud, start = self._cloud, self._start
+            cloud, start = self._cloud, self.start
             if cloud is None:
                 return
             if start is not None:
@@ -171,17 +171,17 @@ class ScatterCanvas:
                 self._dragging = self._dragging or far
                 if self._dragging:
                     self._drag(cloud, *start, x, y)
-        # told without the lock: whoever is told may wait for a picture that needs it
+        # called without the lock: the callback may wait for a picture that needs it
         if start is None:
-            self._hover(cloud.nearest(x, y))
+            self.hover(cloud.nearest(x, y))
         elif self._dragging:
             self._on_select(self._selected)
 
     def _drag(self, cloud: Cloud, x1: float, y1: float, x2: float, y2: float) -> None:
-        old = self._selected is not None and self._brush is None
-        self._brush = min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)
+        old = self._selected is not None and self.brush is None
+        self.brush = min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)
         self._selected = cloud.inside(x1, y1, x2, y2)
-        self._told.append(self._selected)
+        self._sent.append(self._selected)
         self._hovered = None
         if old:  # what was selected elsewhere is painted into the points
             self._repaint()
@@ -190,7 +190,7 @@ class ScatterCanvas:
 
     def _up(self, *_: float) -> None:
         with self._lock:
-            start, self._start = self._start, None
+            start, self.start = self.start, None
             dragged, self._dragging = self._dragging, False
             nothing = self._selected is None or not self._selected.any()
         if start is not None and (nothing or not dragged):
@@ -198,16 +198,17 @@ class ScatterCanvas:
 
     def _out(self) -> None:
         self._up() if self._dragging else None
-        self._start = None
-        self._hover(None)
+        self.start = None
+        self.hover(None)
 
-    def _hover(self, place: Place | None) -> None:
+    def hover(self, place: Place | None) -> None:
+        """Mark the position under the pointer, and call back when it changes."""
         with self._lock:
             if place == self._hovered:
                 return
             self._hovered = place
             self._draw()
-        self._on_hover(place)
+        self.on_hover(place)
 
     def _key(self, key: str, *_: bool) -> None:
         if key == "Escape" and self._selected is not None:

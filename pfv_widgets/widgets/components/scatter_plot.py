@@ -1,4 +1,4 @@
-"""The places of the batch as a cloud of points that one brushes."""
+"""Every position of the batch as a point of a scatter plot, to select by brushing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
 _HOW_TO = (
-    "Each point is a place of an image, in its colour in the heatmap. Drag to select points; "
+    "Each point is a position in an image, in its colour in the heatmap. Drag to select points; "
     "a click or Escape clears."
 )
 
 
 class ScatterPlot:
-    """The cloud with its axes to choose, what is selected in words, and a button to clear.
+    """The scatter plot with its axes to choose, a count of what is selected, and a button to clear.
 
     Parameters
     ----------
@@ -35,28 +35,28 @@ class ScatterPlot:
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
         self._lock = threading.RLock()
         self._showing = Showing()
-        self._told = on_select
+        self._on_select = on_select
         self._scores: Tensor | None = None
         self._heatmaps: Tensor | None = None
-        self._cloud: Cloud | None = None
+        self.cloud: Cloud | None = None
         self.plot = ScatterCanvas(self._brushed, on_hover)
         self.canvas = self.plot.canvas
-        self._overlay = Overlay(self.canvas)
+        self.overlay = Overlay(self.canvas)
         self.across, self.up = self._axis("Across", 0), self._axis("Up", 1)
         self.clear = w.Button(
             description="Clear",
-            tooltip="Select no places any more.",
+            tooltip="Clear the selection.",
             disabled=True,
             layout=w.Layout(width="56px", flex="0 0 auto", margin="2px 0 2px auto"),
         )
         self.canvas.on_key(self._step)
         self.clear.on_click(lambda _: self.plot.clear())
-        self._line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="60px", margin="0"))
+        self.count_line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="60px", margin="0"))
         row = w.HBox(
             [self.across, self.up, self.clear], layout=w.Layout(width="100%", margin="0 0 4px")
         )
         self.widget = w.VBox(
-            [row, self._overlay.widget, self._line],
+            [row, self.overlay.widget, self.count_line],
             layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
         )
 
@@ -71,7 +71,7 @@ class ScatterPlot:
             self._paint()
 
     def select(self, selected: Mask | None) -> None:
-        """Show which places ``(N, h, w)`` are selected; tells nobody."""
+        """Show which positions ``(N, h, w)`` are selected, without calling back."""
         self.plot.select(selected)
         self._count()
 
@@ -90,7 +90,7 @@ class ScatterPlot:
             options=[(str(value + 1), value)],
             value=value,
             description=name,
-            tooltip=f"Component of the {way} axis ({key} steps through them on the cloud); the "
+            tooltip=f"Component of the {way} axis ({key} steps through them on the plot); the "
             "same on both axes stacks the points to a histogram.",
             # of one width, beside words that differ
             layout=w.Layout(
@@ -121,18 +121,18 @@ class ScatterPlot:
     def _chosen(self, _: dict[str, Any]) -> None:
         if not self._showing.now:
             with self._lock:
-                self._cloud = None
+                self.cloud = None
                 self._place()
                 self._paint()
 
     def _place(self) -> None:
         if self._scores is None:
             return
-        last = self._cloud.limits if self._cloud is not None else None
+        last = self.cloud.limits if self.cloud is not None else None
         x, y = self.across.value, self.up.value
-        self._cloud = cloud_of(self._scores, x, y, SIZE, last)
+        self.cloud = cloud_of(self._scores, x, y, SIZE, last)
         up = "stacked ↑" if x == y else f"{y + 1} ↑"
-        self._overlay.show(
+        self.overlay.show(
             [
                 Label(f"component {x + 1} →", SIZE - 12, SIZE - 36, "right", _LIGHT),
                 Label(up if x == y else f"component {up}", 12, 10, "left", _LIGHT),
@@ -140,31 +140,31 @@ class ScatterPlot:
         )
 
     def _paint(self) -> None:
-        if self._cloud is not None and self._heatmaps is not None:
-            shape = self._cloud.shape[1:]
-            self.plot.show(self._cloud, place_colours(self._heatmaps, shape))
+        if self.cloud is not None and self._heatmaps is not None:
+            shape = self.cloud.shape[1:]
+            self.plot.show(self.cloud, place_colours(self._heatmaps, shape))
             self._count()
 
     def _brushed(self, selected: Mask | None) -> None:
         self._count()
-        self._told(selected)
+        self._on_select(selected)
 
     def _count(self) -> None:
         selected = self.plot.selected
         self.clear.disabled = selected is None
-        self._line.value = text.hint(_HOW_TO if selected is None else counted(selected))
+        self.count_line.value = text.hint(_HOW_TO if selected is None else counted(selected))
 
 
 def counted(selected: Mask) -> str:
-    """Say how many places ``(N, h, w)`` are selected, and in how many images.
+    """Say how many positions ``(N, h, w)`` are selected, and in how many images.
 
     >>> import numpy as np
     >>> counted(np.array([[[True, False]], [[False, False]]]))
-    '1 of 4 places selected, in 1 of 2 images.'
+    '1 of 4 positions selected, in 1 of 2 images.'
     """
     images = int(selected.any(axis=(1, 2)).sum())
     number, of = int(selected.sum()), selected.size
-    return f"{number} of {of} places selected, in {images} of {len(selected)} images."
+    return f"{number} of {of} positions selected, in {images} of {len(selected)} images."
 
 
 def _equal(one: Tensor, other: Tensor | None) -> bool:

@@ -67,14 +67,14 @@ class Scree:
         self._ratios: tuple[float, ...] = ()
         self._settings = Settings()
         self.canvas = LayeredCanvas("scree", (_TOP + _HEIGHT, 2 * WIDTH))
-        self._overlay = Overlay(self.canvas)
+        self.overlay = Overlay(self.canvas)
         self.buttons: list[w.ToggleButton] = []
         left = f"{100 * _LEFT / (2 * WIDTH):.2f}%"
-        self._row = w.HBox(
+        self.row = w.HBox(
             layout=w.Layout(width="100%", margin="0", padding=f"2px 0 0 {left}", overflow="hidden")
         )
         self.widget = w.VBox(
-            [self._overlay.widget, self._row],
+            [self.overlay.widget, self.row],
             layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
         )
         self.canvas.on_pointer(down=self._clicked)
@@ -95,7 +95,7 @@ class Scree:
             if not self._ratios:
                 return
             top = self._top()
-            self._overlay.show(
+            self.overlay.show(
                 Label(f"{100 * share:g} %", _LEFT - 8, self._y(share) - 13, "right", "opacity:.72")
                 for share in (0, top / 2, top)
             )
@@ -160,8 +160,8 @@ class Scree:
         number = len(self._ratios)
         while len(self.buttons) < number:
             self.buttons.append(self._button(len(self.buttons)))
-        if len(self._row.children) != number:
-            self._row.children = tuple(self.buttons[:number])
+        if len(self.row.children) != number:
+            self.row.children = tuple(self.buttons[:number])
         with self._showing:
             for component, button in enumerate(self.buttons):
                 self._shown.show(button, component in self._settings.shown)
@@ -169,7 +169,7 @@ class Scree:
     def _button(self, component: int) -> w.ToggleButton:
         button = w.ToggleButton(
             description=str(component + 1),
-            tooltip=f"Paint component {component + 1}, or leave it out; at least one stays.",
+            tooltip=f"Show or hide component {component + 1}; at least one stays.",
             layout=w.Layout(flex="1 1 0", min_width="0", width="auto", height="24px", **_TIGHT),
         )
         button.observe(lambda change: self._pressed(component, change), "value")

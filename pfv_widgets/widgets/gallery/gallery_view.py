@@ -25,6 +25,7 @@ _HOW_TO = (
     "Point at a position to read its scores, click to pin it, drag to select positions, "
     "double-click to zoom."
 )
+_TWO_ROWS = 8  # components whose scores fit into two rows of a narrow gallery
 
 
 class GalleryView:
@@ -63,6 +64,7 @@ class GalleryView:
     ) -> None:
         self.images, self._on_point = pfv.images, on_point
         self.hint = w.HTML(text.hint(_HOW_TO))
+        self._head = w.Layout(overflow="hidden")
         self.viewport = Viewport(pfv, owner, settings, on_frame=on_frame, on_point=self._pointed)
         self.tiles, self.render_loop = self.viewport.tiles, self.viewport.render_loop
         self.go, self.wait, self.start = self.viewport.go, self.viewport.wait, self.viewport.start
@@ -93,6 +95,8 @@ class GalleryView:
         shown = self.tiles.indices(state.page)
         self.toolbar.show(shown, state.page.columns, safe=safe)
         self.pins.show(state.settings.pins)
+        # room for all scores, also where they take three rows: pointing moves no picture
+        self._head.height = "56px" if state.settings.components <= _TWO_ROWS else "74px"
 
     def close(self, timeout: float = 10.0) -> None:
         """Remove it from the browser, once the picture in work is drawn; frees nothing else."""
@@ -119,8 +123,7 @@ class GalleryView:
         )
 
     def _laid_out(self) -> w.VBox:
-        # of one height, for the scores of twelve components: nothing moves the pictures
-        head = w.VBox([self.hint], layout=w.Layout(height="56px", overflow="hidden"))
+        head = w.VBox([self.hint], layout=self._head)
         canvas = self.tiles.widget
         box = w.VBox(
             [head, self.toolbar.widget, canvas, self.pins.widget, self.script],

@@ -68,7 +68,7 @@ class Gestures:
         handlers: GestureHandlers,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tiles, self._handlers, self._clock = tiles, handlers, clock
+        self._tiles, self.handlers, self._clock = tiles, handlers, clock
         self._pressed: tuple[float, float, Spot] | None = None
         self._dragging = False
         self._clicked: tuple[float, Spot | None] = (float("-inf"), None)
@@ -82,12 +82,12 @@ class Gestures:
     def move(self, x: float, y: float) -> None:
         """Hover, or drag where the pointer is pressed."""
         if self._pressed is None:
-            self._handlers.hover(self._tiles.spot(x, y))
+            self.handlers.hover(self._tiles.spot(x, y))
             return
         left, top, start = self._pressed
         self._dragging = self._dragging or max(abs(x - left), abs(y - top)) > STILL
         if self._dragging:
-            self._handlers.drag(start, self._towards(x, y))
+            self.handlers.drag(start, self._towards(x, y))
 
     def up(self, x: float, y: float) -> None:
         """End a drag, or click."""
@@ -97,16 +97,16 @@ class Gestures:
         dragging, self._dragging = self._dragging, False
         self._pressed = None
         if dragging:
-            self._handlers.dropped(start, end)
+            self.handlers.dropped(start, end)
         else:
             self._click(start)
 
     def out(self) -> None:
         """Leave the canvas: a drag ends where it was."""
         if self._pressed is not None and self._dragging:
-            self._handlers.dropped(self._pressed[2], self._last)
+            self.handlers.dropped(self._pressed[2], self._last)
         self._pressed, self._dragging = None, False
-        self._handlers.hover(None)
+        self.handlers.hover(None)
 
     def forget_click(self) -> None:
         """Make the next click a single one, however soon it comes."""
@@ -116,7 +116,7 @@ class Gestures:
         when, last = self._clicked
         again = self._clock() - when < _TWICE and last is not None and self._near(spot, last)
         try:
-            (self._handlers.double_click if again else self._handlers.click)(spot)
+            (self.handlers.double_click if again else self.handlers.click)(spot)
         finally:  # from here: the second click has waited while the first one was worked on
             self._clicked = (float("-inf"), None) if again else (self._clock(), spot)
 

@@ -34,9 +34,9 @@ class PinRow:
             layout=w.Layout(width="auto", display="none"),
         )
         self.clear.on_click(lambda _: remove(None))
-        self._hint = w.HTML(text.hint(_HOW_TO))
+        self.hint = w.HTML(text.hint(_HOW_TO))
         self.widget = w.HBox(
-            [self._hint, *self.chips, self.clear],
+            [self.hint, *self.chips, self.clear],
             layout=w.Layout(flex_flow="row wrap", min_height="34px", margin="4px 0 0 0"),
         )
 
@@ -49,7 +49,7 @@ class PinRow:
                 chip.description = f"✕ {index + 1}: {text.plain(name, 18)}"
             _show(chip, number < len(pins))
         _show(self.clear, len(pins) > 1)
-        _show(self._hint, not pins)
+        _show(self.hint, not pins)
 
     def _chip(self, number: int, remove: Callable[[int | None], None]) -> w.Button:
         chip = w.Button(

@@ -141,7 +141,7 @@ class RenderLoop:
         begin = time.perf_counter()
         self._began = time.monotonic()
         frame, tiles = self.frame, None
-        size = self._tiles.tile_size(state.page, wanted or self._coarse(state))
+        size = self._tiles.tile_size(state.page, wanted or self.coarse(state))
         same = not self._stale and state.has_heat_of(self.state)
         if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
             frame = self._rendered(state, size)
@@ -231,7 +231,7 @@ class RenderLoop:
             return
         try:
             self.report(state)
-            if not moving and self._gains(state) and not self._worker.newer(_REST):
+            if not moving and self.gains(state) and not self._worker.newer(_REST):
                 self.draw(state, self._finest(state))
                 self._await_page()
         except Cancelled:  # what is on show is only less fine
@@ -263,7 +263,7 @@ class RenderLoop:
             error.add_note(repr(second))
         self._explorer.reject(state.settings, error, shown)
 
-    def _coarse(self, state: ViewState) -> float:
+    def coarse(self, state: ViewState) -> float:
         """Pixels of a heatmap that are enough for the moment: fewer are there sooner."""
         if not WEIGHTINGS[self._weighting(state)].smooth:
             return _COARSE
@@ -282,7 +282,7 @@ class RenderLoop:
         plain = next(name for name, one in WEIGHTINGS.items() if not one.uses_layers)
         return plain if similarity else state.settings.weighting
 
-    def _gains(self, state: ViewState) -> bool:
+    def gains(self, state: ViewState) -> bool:
         """Whether a finer picture than the one on show would show more."""
         if self._tiles.rough:
             return True

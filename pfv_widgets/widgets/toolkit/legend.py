@@ -49,7 +49,7 @@ def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: st
     total = sum(ratios[index] for index in shown)
     return (
         f'<table role="table" aria-label="Explained variance" {_TABLE}>{rows}</table>'
-        f'<div style="{MUTED}">{100 * total:.1f} % of the variance in all</div>'
+        f"{_note(f'{100 * total:.1f} % of the variance in all')}"
     )
 
 
@@ -65,7 +65,7 @@ def _similarity(settings: Settings) -> str:
     )
     return (
         f'<table role="table" aria-label="Similarity to pins" {_TABLE}>{rows}</table>'
-        f'<div style="{MUTED}">Cosine to the pin: from 0 (grey) to 1 (full colour)</div>'
+        f"{_note('Cosine to the pin: from 0 (grey) to 1 (full colour)')}"
     )
 
 
@@ -77,7 +77,7 @@ def _colours(settings: Settings) -> str:
         return ""
     components = "component" if number == 1 else "components"
     line = f"{number} {components}: {used} instead of {settings.colour_map}"
-    return f'<div style="{MUTED}">{safe(line)}</div>'
+    return _note(line)
 
 
 def _variance_row(index: int, ratio: float, largest: float, ramp: Tensor) -> str:
@@ -88,6 +88,10 @@ def _variance_row(index: int, ratio: float, largest: float, ramp: Tensor) -> str
         f'<td style="padding:0 6px 0 8px"><div style="{bar}"></div></td>'
         f'<td style="width:3.6em;text-align:right">{100 * ratio:.1f} %</td></tr>'
     )
+
+
+def _note(line: str) -> str:
+    return f'<div style="{MUTED};line-height:1.35">{safe(line)}</div>'
 
 
 def _ramp(colours: Tensor, title: str) -> str:

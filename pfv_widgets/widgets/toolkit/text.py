@@ -18,8 +18,8 @@ STYLE = """<style>
 .pfv-explorer .widget-readout { min-width: 46px; max-width: 46px; }
 .pfv-explorer .pfv-toolbar .widget-readout { min-width: 62px; max-width: 62px; }
 .pfv-scores { display: flex; gap: 8px; font-size: 12px; line-height: 17px; }
-.pfv-scores > div { flex: 1; display: grid; white-space: nowrap;
-  grid-template-columns: repeat(auto-fill, minmax(58px, 1fr)); }
+.pfv-scores > div { flex: 1; min-width: 0; display: grid; white-space: nowrap;
+  grid-template-columns: repeat(auto-fill, minmax(62px, 1fr)); }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
@@ -101,7 +101,7 @@ def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
 
 def _one_line(text: str, style: str) -> str:
     """Return text that never wraps; what does not fit is in its tooltip."""
-    line = f"white-space:nowrap;overflow:hidden;text-overflow:ellipsis;{style}"
+    line = f"white-space:nowrap;overflow:hidden;text-overflow:ellipsis;line-height:1.35;{style}"
     return f'<div title="{safe(text)}" style="{line}">{safe(text)}</div>'
 
 

@@ -67,7 +67,7 @@ class Holder:
 
     @property
     def hint(self) -> str:
-        return words(self.tab._hint.value)
+        return words(self.tab.hint.value)
 
     @property
     def result(self) -> str:
@@ -75,7 +75,7 @@ class Holder:
 
     @property
     def shows_influence(self) -> bool:
-        return self.tab.thumbnails._angles is not None
+        return self.tab.thumbnails.angles is not None
 
 
 def words(text: str) -> str:
@@ -273,7 +273,7 @@ def test_problem_of_a_sweep_is_told_and_the_button_works_again(holder: Holder) -
     def fails() -> None:
         raise PFVValueError("images: every weight is 0.")
 
-    holder.tab._sweep = fails
+    holder.tab.sweep = fails
     holder.tab.sweep_button.click()
     assert "every weight is 0" in holder.result
     assert not holder.tab.sweep_button.disabled
@@ -298,7 +298,7 @@ def test_foreign_names_stay_text(open_tab: Callable[[ImageBatch], Holder]) -> No
     holder = open_tab(batch)
     holder.tab.show_influence(holder.found(50, 40, 30, 2, 1, 0))
     holder.click(0)
-    for widget in (holder.tab._hint, holder.tab.result, holder.tab._summary):
+    for widget in (holder.tab.hint, holder.tab.result, holder.tab.summary):
         assert "<img" not in widget.value
         assert "$" not in widget.value
     assert all("$" not in name for name, _ in holder.tab.preset.options)
@@ -318,7 +318,7 @@ def test_calls_from_many_threads_end_with_the_last_settings(holder: Holder) -> N
             holder.settings = change(holder.settings)
             holder.tab.show(holder.settings)
 
-    holder.tab._edit = edit
+    holder.tab.edit = edit
 
     def slide() -> None:
         for step in range(40):
@@ -347,7 +347,7 @@ def test_calls_from_many_threads_end_with_the_last_settings(holder: Holder) -> N
     assert not any(thread.is_alive() for thread in threads), "deadlock"
     assert errors == []
     assert holder.settings.images is not None
-    assert holder.tab.thumbnails._weights == holder.settings.images
+    assert holder.tab.thumbnails.weights == holder.settings.images
 
 
 def test_closing_leaves_no_canvas_on_the_page(recorded: RecordedPage) -> None:

@@ -55,7 +55,7 @@ class Holder:
         return [bool(picture.std() > 1) for picture in self.pictures()]
 
     def cell(self, component: int) -> np.ndarray:
-        left, top, width, height = map(int, self.tab.pictures._cells.box(component))
+        left, top, width, height = map(int, self.tab.pictures.cells.box(component))
         canvas = self.recorded.picture(self.tab.pictures.canvas.displayed)
         return canvas[top + 8 : top + height - 8, left + 8 : left + width - 8]
 
@@ -87,8 +87,8 @@ def test_nothing_is_drawn_or_sent_while_not_visible_and_all_at_once_when_it_is(
     assert not any(holder.is_painted())
     holder.tab.visible = True
     assert all(holder.is_painted())
-    assert "image 2" in words(holder.tab._title)
-    assert "4 of 4 images" in words(holder.tab.scatter._line)
+    assert "image 3" in words(holder.tab.title)
+    assert "4 of 4 images" in words(holder.tab.scatter.count_line)
     holder.tab.visible = False
     silent = len(recorded.messages)
     holder.edit(lambda _: pw.Settings(components=4))
@@ -117,7 +117,7 @@ def test_pictures_are_the_scores_of_the_image_at_one_scale_for_all(holder: Holde
         scores = holder.frame.scores
         reach = torch.quantile(scores.abs().flatten(), 0.995)
         maps = (scores[index] / (2 * reach) + 0.5)[:, None]
-        size = holder.tab.pictures._cells.picture
+        size = holder.tab.pictures.cells.picture
         maps = torch.nn.functional.interpolate(maps, size, mode="bilinear").clamp(0, 1)
         wanted = 255 * diverging(maps, torch.tensor([0.5])).permute(0, 2, 3, 1).numpy()
         for component in holder.frame.settings.shown:
@@ -140,18 +140,18 @@ def test_another_image_changes_the_pictures_alone(holder: Holder) -> None:
 
 def test_captions_say_number_and_share(holder: Holder) -> None:
     ratios = holder.frame.basis.explained_variance_ratio.tolist()
-    captions = words(holder.tab.pictures._overlay._html)
+    captions = words(holder.tab.pictures.overlay.html)
     for component, ratio in enumerate(ratios):
         assert f"{component + 1} · {100 * ratio:.1f} %" in captions
     share = 100 * (ratios[0] + ratios[2])
-    assert f"2 of 5 painted: {share:.1f} % of the variance." in words(holder.tab._shares)
+    assert f"2 of 5 shown: {share:.1f} % of the variance." in words(holder.tab.shares)
 
 
 def test_click_on_a_picture_toggles_the_component_and_sends_no_picture_of_it(
     holder: Holder,
 ) -> None:
     canvas = holder.tab.pictures.canvas.displayed
-    left, top, width, height = holder.tab.pictures._cells.box(1)
+    left, top, width, height = holder.tab.pictures.cells.box(1)
     faded = holder.cell(1).copy()
     happen(canvas, "mouse_down", x=left + width / 2, y=top + height / 2)
     assert holder.frame.settings.channels == (0, 1, 2)
@@ -184,10 +184,10 @@ def test_whoever_is_told_of_a_brush_may_wait_for_a_picture_in_another_thread(
         thread.start()
         thread.join(20)
 
-    holder.tab._told = told
-    holder.tab.scatter.plot._on_hover = told
+    holder.tab.on_select = told
+    holder.tab.scatter.plot.on_hover = told
     canvas = holder.tab.scatter.canvas.displayed
-    x, y = holder.tab.scatter._cloud.at((0, 0, 0))
+    x, y = holder.tab.scatter.cloud.at((0, 0, 0))
     happen(canvas, "mouse_move", x=x, y=y)
     happen(canvas, "mouse_down", x=0, y=0)
     happen(canvas, "mouse_move", x=300, y=500)
@@ -242,7 +242,7 @@ def test_odd_batches_are_shown(
     tab.show_frame(frame, number - 1)
     tab.show_image(500)
     tab.show_selection(np.zeros((number, *size), bool))
-    assert f"0 of {number * size[0] * size[1]} places" in words(tab.scatter._line)
+    assert f"0 of {number * size[0] * size[1]} positions" in words(tab.scatter.count_line)
     tab.close()
 
 

@@ -33,8 +33,8 @@ class Hand:
 
     @property
     def cloud(self) -> Any:
-        assert self.view._cloud is not None
-        return self.view._cloud
+        assert self.view.cloud is not None
+        return self.view.cloud
 
     def event(self, name: str, x: float, y: float) -> None:
         happen(self.canvas, name, x=x, y=y)
@@ -55,7 +55,7 @@ class Hand:
 
     @property
     def words(self) -> str:
-        return html.unescape(re.sub(r"<[^>]+>", "", self.view._line.value))
+        return html.unescape(re.sub(r"<[^>]+>", "", self.view.count_line.value))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_words_count_places_and_images(hand: Hand) -> None:
     selected = np.zeros(SHAPE, bool)
     selected[0, 1, 2] = selected[2, 3] = True
     hand.view.select(selected)
-    assert hand.words == "6 of 60 places selected, in 2 of 3 images."
+    assert hand.words == "6 of 60 positions selected, in 2 of 3 images."
     assert hand.view.clear.disabled is False
     hand.view.select(None)
     assert "Drag" in hand.words
@@ -158,7 +158,7 @@ def test_selection_stays_with_its_places_when_scores_change(hand: Hand) -> None:
     selected = hand.selected[-1].copy()
     hand.view.show(-hand.scores, hand.heatmaps)
     assert np.array_equal(hand.view.plot.selected, selected)
-    assert hand.view.plot._brush is None
+    assert hand.view.plot.brush is None
     assert all(bright(hand.pixel(place)) for place in np.ndindex(*SHAPE) if selected[place])
 
 
@@ -210,7 +210,7 @@ def test_axes_are_chosen_among_the_components(hand: Hand) -> None:
     assert hand.view.across.value in (0, 1)
     move(hand.view.across, index=1)
     assert hand.view.across.value == hand.view.up.value == 1
-    assert "stacked" in hand.view._overlay._html.value
+    assert "stacked" in hand.view.overlay.html.value
 
 
 def test_keys_step_through_the_axes_and_around(hand: Hand) -> None:
@@ -223,10 +223,10 @@ def test_keys_step_through_the_axes_and_around(hand: Hand) -> None:
 def test_single_component_is_stacked_and_more_give_a_plane_again(recorded: RecordedPage) -> None:
     hand = Hand(recorded, components=1)
     assert (hand.view.across.value, hand.view.up.value) == (0, 0)
-    assert "stacked" in hand.view._overlay._html.value
+    assert "stacked" in hand.view.overlay.html.value
     hand.view.show(torch.randn(3, 4, 4, 5), hand.heatmaps)
     assert (hand.view.across.value, hand.view.up.value) == (0, 1)
-    assert "stacked" not in hand.view._overlay._html.value
+    assert "stacked" not in hand.view.overlay.html.value
 
 
 def test_points_stay_while_colours_change(hand: Hand) -> None:

@@ -127,13 +127,13 @@ def test_any_number_of_components_fits(recorded: RecordedPage, ratios: tuple[flo
     scree = Scree(lambda _: None)
     scree.show(Settings(components=len(ratios)), ratios)
     height, width = scree.canvas.size
-    assert len([b for b in scree._row.children if b.description]) == len(ratios)
+    assert len([b for b in scree.row.children if b.description]) == len(ratios)
     for component in range(len(ratios)):
         left, top, across, down = scree.bar(component)
         assert 0 <= left < left + across <= width
         assert 0 <= top <= top + down <= height
     scree.show(Settings(components=2), (0.5, 0.2))
-    assert len(scree._row.children) == 2
+    assert len(scree.row.children) == 2
 
 
 def test_closing_leaves_no_widget_open(recorded: RecordedPage, holder: Holder) -> None:

@@ -54,7 +54,7 @@ def test_second_click_counts_from_the_end_of_what_the_first_one_did(hand: Hand) 
         hand.heard.append(("click", *spots))
         hand.now += 5.0
 
-    hand.pointer._handlers = replace(hand.pointer._handlers, click=slowly)
+    hand.pointer.handlers = replace(hand.pointer.handlers, click=slowly)
     for _ in range(2):
         hand.click(10, 25)
     assert [name for name, *_ in hand.heard] == ["click", "double_click"]
@@ -201,7 +201,7 @@ def test_error_in_a_click_does_not_leave_the_pointer_pressed(hand: Hand) -> None
     meanings = GestureHandlers(
         quiet("hover"), fail, quiet("double_click"), quiet("drag"), quiet("end")
     )
-    hand.pointer._handlers = meanings
+    hand.pointer.handlers = meanings
     hand.pointer.down(10, 25)
     with pytest.raises(ZeroDivisionError):
         hand.pointer.up(10, 25)

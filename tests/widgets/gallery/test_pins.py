@@ -35,7 +35,7 @@ def test_every_pin_has_a_chip_that_names_its_image(row: PinRow, number: int) -> 
     names = ["cat", "dog", "hen"]
     assert shown(row) == [f"✕ {i % 3 + 1}: {names[i % 3]}" for i in range(number)]
     assert (row.clear.layout.display != "none") == (number > 1)
-    assert (row._hint.layout.display != "none") == (number == 0)
+    assert (row.hint.layout.display != "none") == (number == 0)
 
 
 def test_chip_takes_its_own_pin_away_and_the_last_button_all(

@@ -122,7 +122,7 @@ def test_smooth_pictures_of_few_places_are_coarser_while_a_hand_moves(
         names = {layer.shape[2]: layer.name for layer in studio.pfv.layers}
         few, many = names[min(names)], names[max(names)]
         widths = {
-            (layer, weighting): studio.painter._coarse(
+            (layer, weighting): studio.painter.coarse(
                 studio.with_(layer=layer, weighting=weighting)
             )
             for layer in (few, many)
@@ -131,7 +131,7 @@ def test_smooth_pictures_of_few_places_are_coarser_while_a_hand_moves(
         assert widths[few, "flat"] < widths[few, "gradual"]
         assert widths[many, "flat"] == widths[many, "gradual"] == widths[few, "gradual"]
         pinned = studio.with_(layer=few, weighting="gradual", pins=((0, 0.5, 0.5),))
-        assert studio.painter._coarse(pinned) == widths[few, "flat"]
+        assert studio.painter.coarse(pinned) == widths[few, "flat"]
     finally:
         studio.close()
 
