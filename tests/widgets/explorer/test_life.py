@@ -327,11 +327,16 @@ class Slow(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = tiny()
-        self.runs, self.may_run = 0, threading.Event()
+        self.ran: list[int] = []  # one list, also in copies that share the parameters
+        self.may_run = threading.Event()
         self.may_run.set()
 
+    @property
+    def runs(self) -> int:
+        return len(self.ran)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.runs += 1
+        self.ran.append(len(images))
         assert self.may_run.wait(30)
         return self.layers(images)
 
