@@ -30,7 +30,7 @@ BESIDE: dict[tuple[str, Any], dict[str, Any]] = {
     ("fill", "colour"): {"colour": (0.2, 0.9, 0.4)},
     ("colour", (1.0, 0.5, 0.0)): {"fill": "colour"},
 }
-QUICK = {"masks": 40, "steps": 8, "samples": 4}
+QUICK = {"masks": 40, "steps": 8, "samples": 4, "step_x": 100, "step_y": 100}
 
 
 def values_of(option: str, declared: Any) -> tuple[Any, ...]:
