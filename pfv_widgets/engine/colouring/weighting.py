@@ -126,6 +126,10 @@ def gradual(
 
     The image counts by its brightness as shown, in [0, 1], so that dark pixels weigh little
     instead of turning the sign. Without an image it ends at the first level.
+
+    Part of what is seen are the photo's own edges: with an untrained network the heatmap still
+    correlates with that of the trained one by .32 to .48 (rank correlation), where that of
+    another photo reaches .14 to .46.
     """
     # scaled by the largest, a mean over the channels is what their sum is
     factors = hierarchical(levels, brightness, size)

@@ -17,24 +17,23 @@ if TYPE_CHECKING:
     from pfv_widgets.engine.pipeline.frame import Frame
 
 _MOST_PIXELS = 12_000_000  # of all photos: about 240 of 224 × 224, 8 MB as text with their heatmaps
-_MOST_VALUES = 1_500_000  # component values in all: 4 MB as text
+_MOST_VALUES = 1_000_000  # component values in all: 5 MB as text
 _LONGEST_SIDE = 1024  # pixels of one photo
 _LOSSLESS = 64 * 64  # pixels: a picture that is no larger is not worth the loss of a JPEG
 
 
 def data(frame: Frame) -> str:
-    """Scores of the components shown as 16-bit numbers with one unit a component."""
+    """Scores of the components shown, in float32: what the page says are their digits."""
     shown = list(frame.settings.shown)
     finite = torch.nan_to_num(frame.scores[:, shown].detach().float().cpu(), 0.0, 0.0, 0.0)
     scores = adaptive_avg_pool2d(finite, grid(frame))
-    most = scores.abs().amax(dim=(0, 2, 3)).clamp_min(1e-30)
-    whole = (scores / most.view(1, -1, 1, 1) * 32767).round().to(torch.int16).numpy()
+    largest = scores.abs().amax(dim=(0, 2, 3))
     return json.dumps(
         {
-            "shape": list(whole.shape),
+            "shape": list(scores.shape),
             "numbers": [index + 1 for index in shown],
-            "units": (most.double() / 32767).tolist(),
-            "scores": base64.b64encode(whole.astype("<i2").tobytes()).decode(),
+            "largest": largest.tolist(),
+            "scores": base64.b64encode(scores.numpy().astype("<f4").tobytes()).decode(),
         }
     )
 

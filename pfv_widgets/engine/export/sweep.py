@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -14,8 +15,8 @@ from pfv_widgets.engine.export.animation import Film, checked_animation
 from pfv_widgets.engine.export.sweep_plan import Step, planned
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.engine.progress import Cancelled, Progress
+from pfv_widgets.engine.pipeline.settings import Settings, settings_of
+from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import whole_number
 
@@ -78,40 +79,64 @@ def sweep(
         :class:`SweepFrame` with its problem.
     """
     steps = planned(pfv, settings, over, values, label)
-    return _pictures(pfv, steps, cancelled or (lambda: False))
+    return _pictures(pfv, steps, settings_of(settings, {}), cancelled or (lambda: False))
 
 
 def _pictures(
-    pfv: PFV, plan: Iterable[Step], cancelled: Callable[[], bool]
+    pfv: PFV, plan: Sequence[Step], shown: Settings, cancelled: Callable[[], bool]
 ) -> Iterator[SweepFrame]:
-    colours = pfv.colours
-    before: Frame | None = None
-
     def ask(_: Progress) -> None:
         if cancelled():
             raise Cancelled
 
-    for caption, settings in plan:
-        if cancelled():
-            return
-        try:
-            frame, colours = pfv.render_with(colours, settings, on_progress=ask)
-            if before is not None and before.layer != frame.layer and settings.stable_colours:
-                colours = _aligned(pfv, colours, frame, before)
+    try:
+        colours = pfv.colours
+        own = pfv.layer(shown.layer).name
+        others = any(pfv.layer(settings.layer).name != own for _, settings in plan)
+        if others and shown.stable_colours:
+            colours = _aligned(pfv, plan, shown, ask)
+        for caption, settings in plan:
+            if cancelled():
+                return
+            try:
                 frame, colours = pfv.render_with(colours, settings, on_progress=ask)
-        except Cancelled:
-            return
-        except PFVError as error:
-            yield SweepFrame(caption, None, str(error))
-            continue
-        before = frame
-        yield SweepFrame(caption, frame)
+            except PFVError as error:
+                yield SweepFrame(caption, None, str(error))
+            else:
+                yield SweepFrame(caption, frame)
+    except Cancelled:
+        return
 
 
-def _aligned(pfv: PFV, colours: ColourMemory, frame: Frame, before: Frame) -> ColourMemory:
-    """Return a memory with the components of a layer in the order and signs of another one's."""
-    order = arrangement_like(frame.scores, before.scores, keep_order=bool(frame.settings.channels))
-    return colours.shown(pfv.store.key_of(frame.layer), frame.basis.arranged(order))
+def _aligned(
+    pfv: PFV, plan: Iterable[Step], shown: Settings, on_progress: OnProgress
+) -> ColourMemory:
+    """Return a memory in which the components of each layer follow those of its neighbour.
+
+    It begins with the layer on show, whose colours stay, and goes on to the later layers and
+    to the earlier ones.
+    """
+    order = [layer.name for layer in pfv.layers]
+    steps = sorted((settings for _, settings in plan), key=lambda one: order.index(one.layer or ""))
+    start = order.index(pfv.layer(shown.layer).name)
+    later = [one for one in steps if order.index(one.layer or "") > start]
+    earlier = [one for one in reversed(steps) if order.index(one.layer or "") < start]
+    tiny = (1, 1)  # the scores are what is compared, and they have the size of the layer
+    first, colours = pfv.render_with(pfv.colours, shown, size=tiny, on_progress=on_progress)
+    for way in (later, earlier):
+        before = first.scores
+        for settings in way:
+            try:
+                frame, _ = pfv.render_with(colours, settings, size=tiny, on_progress=on_progress)
+            except PFVError:  # it is told where this layer's turn comes
+                continue
+            arrangement = arrangement_like(frame.scores, before, keep_order=bool(settings.channels))
+            basis = frame.basis.arranged(arrangement)
+            colours = colours.shown(pfv.store.key_of(frame.layer), basis)
+            signs = torch.tensor([1.0 if one > 0 else -1.0 for one in arrangement])
+            index = [abs(one) - 1 for one in arrangement]
+            before = frame.scores[:, index] * signs.to(frame.scores)[:, None, None]
+    return colours
 
 
 def arrangement_like(
@@ -207,7 +232,7 @@ def save_sweep(
     stays = _checked_duration(duration) or _DURATIONS[over]
     stop = cancelled or (lambda: False)
     film, skipped = Film(len(steps)), []
-    for done, one in enumerate(_pictures(pfv, steps, stop), start=1):
+    for done, one in enumerate(_pictures(pfv, steps, settings_of(settings, {}), stop), start=1):
         if one.frame is None:
             skipped.append(f"{one.caption}: {one.problem}")
         else:

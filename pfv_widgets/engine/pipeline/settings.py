@@ -50,7 +50,9 @@ class Settings(Declared):
         "flat",
         WEIGHTINGS,
         label="Weighting",
-        help="How earlier layers sharpen the picture: where they are active, colours are strong.",
+        help="How earlier layers sharpen the picture: where they are active, colours are strong. "
+        "gradual ends in the photo itself, so that part of its picture is the photo's own edges: "
+        "it correlates by .32–.48 with that of an untrained network (another photo: .14–.46).",
         page="Picture",
     )
 

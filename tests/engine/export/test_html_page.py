@@ -99,11 +99,18 @@ def test_small_pictures_are_kept_without_loss() -> None:
 def test_values_of_the_components_shown_come_back_from_the_page(frame: Frame) -> None:
     chosen = replace(frame, settings=replace(frame.settings, channels=(2, 0)))
     data = Parsed(page_of(chosen)).data()
-    whole = np.frombuffer(base64.b64decode(data["scores"]), "<i2").reshape(data["shape"])
-    values = whole * np.array(data["units"])[None, :, None, None]
-    wanted = frame.scores[:, [2, 0]].numpy()
+    values = np.frombuffer(base64.b64decode(data["scores"]), "<f4").reshape(data["shape"])
     assert data["numbers"] == [3, 1]
-    assert np.abs(values - wanted).max() <= np.abs(wanted).max() / 32767
+    assert np.array_equal(values, frame.scores[:, [2, 0]].numpy())
+
+
+def test_small_value_beside_a_large_one_keeps_its_digits(frame: Frame) -> None:
+    scores = frame.scores.clone()
+    scores[0, 0, 0, 0], scores[0, 0, 0, 1] = 850.0, -0.812
+    data = Parsed(page_of(replace(frame, scores=scores))).data()
+    values = np.frombuffer(base64.b64decode(data["scores"]), "<f4").reshape(data["shape"])
+    assert f"{values[0, 0, 0, 1]:.3f}" == "-0.812"
+    assert data["largest"][0] == 850.0
 
 
 def test_nothing_is_loaded_from_elsewhere_and_no_other_script_may_run(frame: Frame) -> None:
@@ -182,7 +189,7 @@ def test_large_frames_are_scaled_down_to_a_page_that_a_mail_can_carry() -> None:
     text = page_of(frame)
     page = Parsed(text)
     count, number, high, wide = page.data()["shape"]
-    assert count * number * high * wide <= 1_500_000 < count * number * (high + 1) * (wide + 1)
+    assert count * number * high * wide <= 1_000_000 < count * number * (high + 1) * (wide + 1)
     shape = decoded(page.all("img", "photo")[0]["src"]).shape
     assert shape[0] == shape[1] < 800
     assert "averaged over blocks" in text
@@ -193,7 +200,7 @@ def test_scores_that_are_not_finite_leave_valid_json(frame: Frame, broken: float
     scores = frame.scores.clone()
     scores[0, 0, 0, 0] = broken
     data = Parsed(page_of(replace(frame, scores=scores))).data()
-    assert all(np.isfinite(data["units"]))
+    assert all(np.isfinite(data["largest"]))
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,18 @@ def test_components_follow_what_they_show_from_layer_to_layer(pfv: PFV) -> None:
                     assert alike[place, place] > 0
 
 
+@pytest.mark.parametrize("layer", ["0", "4", "8", "10"])
+def test_layers_begin_with_the_colours_on_the_screen(pfv: PFV, layer: str) -> None:
+    for one in ("0", "8", layer):
+        shown = pfv.render(layer=one)
+        pfv.colours = pfv.colours.shown(shown.layer, shown.basis.arranged((-2, 3, -1)))
+    shown = pfv.render(layer=layer)
+    found = frames(list(sweep(pfv, Settings(layer=layer), "layer")))
+    (same,) = [one for one in found if one.layer == shown.layer]
+    torch.testing.assert_close(same.heatmaps, shown.heatmaps)
+    assert torch.equal(pfv.render(layer=layer).heatmaps, shown.heatmaps)
+
+
 def test_arrangement_finds_swapped_and_turned_components() -> None:
     first = torch.randn(3, 4, 14, 14, generator=seeded())
     second = torch.stack([-first[:, 2], first[:, 3], first[:, 0], -first[:, 1]], dim=1)

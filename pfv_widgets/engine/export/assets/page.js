@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const [count, number, rows, columns] = data.shape;
   const places = rows * columns;
-  const scores = decoded(data.scores, data.units);
+  const scores = decoded(data.scores);
   const gallery = document.getElementById("gallery");
   const tiles = [...gallery.querySelectorAll("figure")];
   const pictures = tiles.map((tile) => tile.querySelector(".picture"));
@@ -19,11 +19,11 @@
   let held = false;
   let wanted = null;
 
-  function decoded(text, units) {
+  function decoded(text) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const view = new DataView(bytes.buffer);
-    return Float32Array.from({ length: bytes.length / 2 }, (_, index) =>
-      view.getInt16(2 * index, true) * units[Math.floor(index / places) % number]);
+    return Float32Array.from({ length: bytes.length / 4 }, (_, index) =>
+      view.getFloat32(4 * index, true));
   }
 
   function vector(tile, place) {
@@ -82,7 +82,7 @@
     line.replaceChildren(name, ` · ${rest.join(" · ")}`);
     target.forEach((value, k) => {
       values[k].textContent = signed(value);
-      const share = 50 * Math.min(1, Math.abs(value) / (data.units[k] * 32767 || 1));
+      const share = 50 * Math.min(1, Math.abs(value) / (data.largest[k] || 1));
       swings[k].style.left = `${value < 0 ? 50 - share : 50}%`;
       swings[k].style.width = `${share}%`;
     });
