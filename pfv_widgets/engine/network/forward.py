@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
-from pfv_widgets.engine.network.model_guard import floating_dtype, guest, run
+from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, run
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 
 
@@ -78,7 +78,7 @@ class Forward:
             report(Progress(RUNNING, done, number))
 
         with (
-            guest(self.model) as network,
+            guarded(self.model) as network,
             capture(network, layouts) as caught,
             before_each_leaf(network, tell),
         ):

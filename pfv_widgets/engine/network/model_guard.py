@@ -1,4 +1,4 @@
-"""The model is a guest: it is checked, run without gradients, and given back as it came."""
+"""The user's model is checked, run without gradients, and left exactly as it is."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pfv_widgets.engine.network.fair_lock import Guests, Turns
+from pfv_widgets.engine.network.fair_lock import FairLock
+from pfv_widgets.engine.network.guarded_modules import GuardedModules
 from pfv_widgets.engine.network.replica import CannotReplicateError, is_replica, replicate
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError
 
 _WRAPPERS = ("module", "_orig_mod")
-# Modes, buffers and hooks belong to the network, which several threads may hold.
-_TURNS, _GUESTS = Turns(), Guests()
+# one network, or two that share parts, may be used by several threads
+LOCK, _GUARDED = FairLock(), GuardedModules()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -99,7 +100,7 @@ def available_devices() -> tuple[str, ...]:
     return tuple(found)
 
 
-def place(model: nn.Module, device: torch.device) -> nn.Module:
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     """Return the model on ``device``: itself where it is there already, else a copy.
 
     The user's own module never moves.
@@ -133,30 +134,30 @@ def isolated(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def guest(model: nn.Module) -> Iterator[nn.Module]:
+def guarded(model: nn.Module) -> Iterator[nn.Module]:
     """Run a model in eval mode without gradients, and leave it as it is.
 
     What runs is a replica that shares its weights (see :func:`replicate`), so that the model can be
     trained or run in another thread meanwhile. A model that cannot be replicated runs itself: then
     the training flag of every module and every buffer are restored, also after an exception, and
-    compiled parts run eagerly meanwhile. One thread at a time; long work calls :func:`give_way`
-    between its passes.
+    compiled parts run eagerly meanwhile. One thread at a time; long work calls
+    :func:`let_others_run` between its passes.
     """
-    with _TURNS, torch.inference_mode(False), torch.no_grad():
+    with LOCK, torch.inference_mode(False), torch.no_grad():
         network = isolated(model)
         if is_replica(network):
             yield network
             return
-        modules = _GUESTS.arrive(model)
+        modules = _GUARDED.guard(model)
         try:
             yield model
         finally:
-            _GUESTS.leave(modules)
+            _GUARDED.restore(modules)
 
 
-def give_way() -> None:
+def let_others_run() -> None:
     """Let other threads that wait for a network go first; call it where no hook is registered."""
-    _TURNS.give_way()
+    LOCK.let_others_run()
 
 
 def run(model: nn.Module, batch: Tensor) -> object:

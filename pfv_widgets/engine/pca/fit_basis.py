@@ -15,8 +15,8 @@ from pfv_widgets.engine.network.model_guard import (
     choose_device,
     clean_name,
     floating_dtype,
-    guest,
-    place,
+    guarded,
+    on_device,
     run,
     unwrap,
 )
@@ -70,10 +70,10 @@ def fit_basis(
         )
     network = unwrap(model)
     where = choose_device(network, device)
-    network, dtype = place(network, where), floating_dtype(network)
+    network, dtype = on_device(network, where), floating_dtype(network)
     pooled: Moments | None = None
     found, scale = None, 1.0
-    with guest(network) as network:
+    with guarded(network) as network:
         for index, batch in enumerate(tqdm(dataloader, disable=not progress, unit="batch")):
             images = _images(batch, index).to(where, dtype)
             if found is None:

@@ -21,7 +21,7 @@ from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import clean_name, guest, run
+from pfv_widgets.engine.network.model_guard import clean_name, guarded, run
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerSample
 from pfv_widgets.engine.pca.features import Features, features_of
@@ -85,7 +85,7 @@ class FeatureStore:
         self._forward = forward
         self._listeners: tuple[OnProgress, ...] = ()
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
-        with guest(self.model) as network:
+        with guarded(self.model) as network:
             # two images: what does not follow the number of images is no map of them
             example = forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)

@@ -18,7 +18,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import choose_device, place, unwrap
+from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, source_of
 from pfv_widgets.engine.pca.fit_batch import Weights
@@ -99,7 +99,7 @@ class PFV:
         network = unwrap(model)
         batch = images if isinstance(images, ImageBatch) else load_images(images)
         target = choose_device(network, device)
-        forward = Forward(place(network, target), batch.tensor, target, network)
+        forward = Forward(on_device(network, target), batch.tensor, target, network)
         self.store = FeatureStore(forward, batch, chunk_size, memory, source)
         self.colours = ColourMemory()
         self.progress = progress

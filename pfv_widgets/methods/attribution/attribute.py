@@ -14,7 +14,7 @@ from torch import nn
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import choose_device, place, unwrap
+from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.errors import PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution.registry import DEFAULT
 from pfv_widgets.methods.attribution.result import Attribution
@@ -94,7 +94,7 @@ def attribute(
     if chosen.needs_gradient:
         check_differentiable(network)
     where = choose_device(network, device)
-    network = bind_inputs(place(network, where), len(batch), inputs, argument)
+    network = bind_inputs(on_device(network, where), len(batch), inputs, argument)
     forward = Forward(network, batch.tensor, where)
     size = (
         1 if isinstance(network, NetworkWithInputs) else whole_number("chunk_size", chunk_size, 1)

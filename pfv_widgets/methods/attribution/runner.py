@@ -11,7 +11,7 @@ from torch import nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import guest
+from pfv_widgets.engine.network.model_guard import guarded
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
@@ -94,7 +94,7 @@ def in_chunks(
         progress(chunk * total + done, len(starts) * total)
 
     results = []
-    with guest(forward.model) as network:
+    with guarded(forward.model) as network:
         if isinstance(network, NetworkWithInputs):
             network.probe_rows(forward.batch(0, 1))
         for chunk, start in enumerate(starts):

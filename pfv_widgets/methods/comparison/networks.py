@@ -17,7 +17,7 @@ from pfv_widgets.engine.data.normalisation import Normalisation, normalisation_o
 from pfv_widgets.engine.network.capture import modules_by_name
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import choose_device, guest, place, run, unwrap
+from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.class_names import ClassNames
@@ -61,7 +61,7 @@ class Network:
         self.name, self.images, self.classes = name, images, classes or {}
         network = unwrap(model)
         self.device = choose_device(network, device)
-        self.model = place(network, self.device)
+        self.model = on_device(network, self.device)
         self._inputs, self._argument = inputs, argument
         self._fed(0)  # wrong inputs are an error at once
         self._making = threading.Lock()
@@ -95,7 +95,7 @@ class Network:
         """Name → units of each output that has some; the only one is called None."""
         try:
             forward = self.forward(0)
-            with guest(forward.model) as network:
+            with guarded(forward.model) as network:
                 output = run(network, forward.batch(0, 1))
             return {name: len(vector(one)[0]) for name, one in _tensors(output).items()}
         except PFVError:  # explaining it meets the same error, and shows it

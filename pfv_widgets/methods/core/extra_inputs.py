@@ -70,7 +70,7 @@ class NetworkWithInputs(nn.Module):
         """Find out how tensors are taken that have other than one row for each photo.
 
         Where the network fails with one as it is, but not with its first row for each image, a
-        single row is repeated from now on. Call it inside of ``guest``.
+        single row is repeated from now on. Call it inside of ``guarded``.
 
         Parameters
         ----------

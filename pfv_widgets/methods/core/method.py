@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.model_guard import give_way
+from pfv_widgets.engine.network.model_guard import let_others_run
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.core.target import Target, UnitScores
 
@@ -73,7 +73,7 @@ class Method(Protocol):
         Parameters
         ----------
         network
-            In eval mode, on the device of the batch, inside ``guest``: gradients are off.
+            In eval mode, on the device of the batch, inside ``guarded``: gradients are off.
         batch
             ``(N, 3, H, W)`` of the network's dtype; it is not changed.
         target
@@ -126,7 +126,7 @@ def step(done: int, total: int, progress: Progress | None, cancelled: Cancelled 
         raise CancelledError(f"The method was stopped after {done} of {total} steps.")
     if progress is not None:
         progress(done, total)
-    give_way()
+    let_others_run()
 
 
 def reduce_channels(signed: Tensor, reduction: Reduction) -> Tensor:

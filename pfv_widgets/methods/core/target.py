@@ -130,14 +130,14 @@ def score_function(network: nn.Module, target: Target, start: str = EVEN) -> Sco
     The score of a unit with a map is the **sum over its positions**, for all methods: its gradient
     starts with 1 at each position (with ``start="activation"``: with the map itself, as in
     FeatureVis, also where an output is the mean of a map), and its relevance with the activation
-    of each position. Call it inside :func:`pfv_widgets.engine.network.model_guard.guest`; the
+    of each position. Call it inside :func:`pfv_widgets.engine.network.model_guard.guarded`; the
     forward pass ends at the target's layer, and no hook stays behind. ``batch`` itself is left
     alone by in-place operations.
 
     Parameters
     ----------
     network
-        The guest, on the device of the batches.
+        In eval mode, on the device of the batches.
     target
         What is measured.
     start

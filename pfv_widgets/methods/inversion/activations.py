@@ -18,7 +18,7 @@ Activations = Callable[[Tensor], Tensor]
 def activations_of(network: nn.Module, at: Target, example: Tensor) -> Activations:
     """Return a function from a batch to the values of a layer, or of the output, at least float32.
 
-    It is called inside of :func:`pfv_widgets.engine.network.model_guard.guest`; the forward pass
+    It is called inside of :func:`pfv_widgets.engine.network.model_guard.guarded`; the forward pass
     ends at the layer, and no hook stays behind.
 
     Parameters

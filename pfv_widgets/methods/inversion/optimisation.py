@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.model_guard import floating_dtype, guest
+from pfv_widgets.engine.network.model_guard import floating_dtype, guarded
 from pfv_widgets.errors import PFVValueError, named
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
@@ -137,7 +137,7 @@ class Optimisation:
         """
         device = parametrisation.device
         rows = torch.arange(len(objective.names), device=device).repeat_interleave(options.runs)
-        with guest(network):
+        with guarded(network):
             dtype = floating_dtype(network)
             grey = torch.zeros(1, 3, *parametrisation.size, device=device, dtype=dtype)
             activations = activations_of(network, objective.at, grey)
@@ -164,7 +164,7 @@ class Optimisation:
         """
         with torch.inference_mode(False), torch.no_grad():
             parameters, silent = self._start(start)
-            with guest(self.network):
+            with guarded(self.network):
                 values = self._values(self.parametrisation.images(parameters))
             scale = self.objective.scale(values)
             losses, scores = self._evaluate(parameters, scale)
@@ -243,13 +243,13 @@ class Optimisation:
     ) -> tuple[Tensor, Tensor]:
         """Return the objective's losses and their gradient by the network's inputs."""
         leaf = inputs.detach().requires_grad_()
-        with guest(self.network), torch.enable_grad():
+        with guarded(self.network), torch.enable_grad():
             losses = self.objective.loss(self.activations(self._cast(leaf)), self.rows, scale)
             return losses, _differentiated(losses, leaf, check=check)
 
     def _evaluate(self, parameters: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses and scores ``(B,)`` of the images as they are."""
-        with guest(self.network):
+        with guarded(self.network):
             images = self.parametrisation.images(parameters)
             values = self._values(images)
             losses = self.objective.loss(values, self.rows, scale) + self._prior(images)

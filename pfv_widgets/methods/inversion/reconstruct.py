@@ -17,9 +17,9 @@ from pfv_widgets.engine.data.preprocessing import MAX_SIDE
 from pfv_widgets.engine.network.model_guard import (
     choose_device,
     floating_dtype,
-    guest,
+    guarded,
     isolated,
-    place,
+    on_device,
     unwrap,
 )
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -139,7 +139,7 @@ def reconstruct(
     network = unwrap(model)
     _check_parameters(network)
     device = choose_device(network, device)
-    network = isolated(bind_inputs(place(network, device), spec.number, inputs, argument))
+    network = isolated(bind_inputs(on_device(network, device), spec.number, inputs, argument))
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
         function_or_none(name, call)
     callbacks = Callbacks(
@@ -249,7 +249,7 @@ def _check_size(spec: InversionTarget, size: object, own: tuple[int, int]) -> No
 def _settle(network: nn.Module, images: ImageParametrisation) -> None:
     """Say what is wrong with the other inputs of a network, where there are any."""
     if isinstance(network, NetworkWithInputs):
-        with guest(network):
+        with guarded(network):
             example = torch.zeros(1, 3, *images.size, device=images.device)
             network.probe_rows(example.to(floating_dtype(network)))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.data.normalisation import Normalisation
-from pfv_widgets.engine.network.model_guard import floating_dtype, guest
+from pfv_widgets.engine.network.model_guard import floating_dtype, guarded
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
@@ -97,7 +97,7 @@ class InversionTarget:
             return ComponentScore(at, names, mean, directions, deviations.clamp(min=1e-12))
         if self.photos is not None:
             batch = self.photos.tensor.to(device, floating_dtype(network))
-            with torch.inference_mode(False), guest(network):
+            with torch.inference_mode(False), guarded(network):
                 activations = activations_of(network, at, batch[:1])
                 values = []
                 for row, one in enumerate(batch):

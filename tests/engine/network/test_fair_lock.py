@@ -1,4 +1,4 @@
-"""Threads take turns with a network; it comes back as it was once the last one is done."""
+"""Threads take lock with a network; it comes back as it was once the last one is done."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import capture, run_captured
-from pfv_widgets.engine.network.fair_lock import Guests, Turns
+from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.feature_layout import Layout
-from pfv_widgets.engine.network.model_guard import _TURNS
+from pfv_widgets.engine.network.guarded_modules import GuardedModules
+from pfv_widgets.engine.network.model_guard import LOCK
 from pfv_widgets.engine.pca.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.methods.attribution.attribute import attribute
@@ -32,73 +33,72 @@ def ended(*threads: threading.Thread) -> None:
         assert not thread.is_alive()
 
 
-def queued(turns: Turns, number: int) -> None:
+def queued(lock: FairLock, number: int) -> None:
     """Wait until so many threads stand in the queue."""
     for _ in range(2000):
-        with turns._changed:
-            if len(turns._waiting) == number:
-                return
+        if lock.waiting == number:
+            return
         threading.Event().wait(0.005)
-    raise AssertionError(f"{len(turns._waiting)} threads wait, not {number}")
+    raise AssertionError(f"{lock.waiting} threads wait, not {number}")
 
 
 def test_turns_are_taken_in_the_order_of_asking() -> None:
-    turns, order, threads = Turns(), [], []
+    lock, order, threads = FairLock(), [], []
 
     def ask(number: int) -> None:
-        with turns, turns:
+        with lock, lock:
             order.append(number)
 
-    with turns:
+    with lock:
         for number in range(5):
             threads.append(started(lambda number=number: ask(number)))  # type: ignore[misc]
-            queued(turns, number + 1)
+            queued(lock, number + 1)
         assert order == []
     ended(*threads)
     assert order == list(range(5))
 
 
 def test_who_gives_way_goes_on_after_those_who_wait() -> None:
-    turns, order = Turns(), []
+    lock, order = FairLock(), []
 
     def ask() -> None:
-        with turns:
+        with lock:
             order.append("other")
 
-    with turns:
-        turns.give_way()  # nobody waits
+    with lock:
+        lock.let_others_run()  # nobody waits
         thread = started(ask)
-        queued(turns, 1)
-        with turns:
-            turns.give_way()  # held twice: the outer work is in the middle of something
+        queued(lock, 1)
+        with lock:
+            lock.let_others_run()  # held twice: the outer work is in the middle of something
         order.append("first")
-        turns.give_way()
+        lock.let_others_run()
         order.append("again")
     ended(thread)
     assert order == ["first", "other", "again"]
 
 
 def test_interrupt_while_waiting_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = Turns()
+    lock = FairLock()
     failed = threading.Event()
 
     def interrupted() -> None:
-        def wait() -> None:
+        def wait(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(turns._changed, "wait", wait)
+        monkeypatch.setattr(threading.Condition, "wait", wait)
         with pytest.raises(KeyboardInterrupt):
-            turns.__enter__()
+            lock.__enter__()
         monkeypatch.undo()
         failed.set()
 
-    with turns:
+    with lock:
         ended(started(interrupted))
         assert failed.is_set()
     done = threading.Event()
 
     def ask() -> None:
-        with turns:
+        with lock:
             done.set()
 
     ended(started(ask))
@@ -121,7 +121,7 @@ def test_other_threads_paint_while_a_long_method_works() -> None:
     def progress(done: int, total: int) -> None:
         if done == 8:
             threads.append(started(paint))
-            queued(_TURNS, 1)
+            queued(LOCK, 1)
         elif 8 < done < total:
             painted.wait(0.2)
         elif done == total:
@@ -151,15 +151,15 @@ class Counting(nn.Module):
 def test_shared_parts_come_back_when_the_last_guest_leaves(first_out: int) -> None:
     part = Counting().train()
     whole = nn.Sequential(part, nn.Dropout()).train()
-    guests = Guests()
-    held = [guests.arrive(whole), guests.arrive(part)]
+    guarded = GuardedModules()
+    held = [guarded.guard(whole), guarded.guard(part)]
     part(torch.ones(1))
     assert not part.training
-    guests.leave(held[first_out])
+    guarded.restore(held[first_out])
     assert not part.training
     part(torch.ones(1))
     assert part.runs.item() == 2
-    guests.leave(held[1 - first_out])
+    guarded.restore(held[1 - first_out])
     assert part.training
     assert whole.training
     assert whole[1].training
@@ -170,10 +170,10 @@ def test_flags_of_modules_that_answer_for_another_come_back() -> None:
     part = nn.Sequential(nn.Dropout()).train()
     model = nn.Sequential(torch.compile(part, backend="eager"), nn.Dropout())
     assert model[0].training
-    guests = Guests()
-    held = guests.arrive(model)
+    guarded = GuardedModules()
+    held = guarded.guard(model)
     assert not part.training
-    guests.leave(held)
+    guarded.restore(held)
     assert all(module.training for module in model.modules())
 
 

@@ -17,7 +17,7 @@ from pfv_widgets.engine.network.model_guard import (
     choose_device,
     clean_name,
     floating_dtype,
-    place,
+    on_device,
     unwrap,
 )
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -28,8 +28,8 @@ HOOKS = [name for name in vars(nn.Module()) if "hooks" in name and name != "_is_
 
 
 @contextmanager
-def given_back_as_it_came(model: nn.Module) -> Iterator[None]:
-    """Compare everything that a guest has before and after."""
+def given_back_as_it_states(model: nn.Module) -> Iterator[None]:
+    """Compare everything of a model before and after."""
     modules = list(model.modules())
     modes = [module.training for module in modules]
     hooks = [{name: dict(getattr(module, name) or {}) for name in HOOKS} for module in modules]
@@ -86,10 +86,10 @@ def test_hooks_of_all_kinds_are_watched() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"layer": "4"}, {"weighting": "gradual"}])
-def test_model_comes_back_as_it_came(changes: dict[str, Any]) -> None:
+def test_model_comes_back_as_it_states(changes: dict[str, Any]) -> None:
     network, images = mixed(), blobs(3)
     tensor, pixels = images.tensor.clone(), images.pixels.copy()
-    with given_back_as_it_came(network):
+    with given_back_as_it_states(network):
         PFV(network, images, device="cpu", chunk_size=2).render(**changes)
     assert torch.equal(images.tensor, tensor)
     assert (images.pixels == pixels).all()
@@ -103,7 +103,7 @@ def test_model_comes_back_as_it_came(changes: dict[str, Any]) -> None:
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
-def test_model_comes_back_as_it_came_from_a_failure(
+def test_model_comes_back_as_it_states_from_a_failure(
     error: BaseException, seen: type[BaseException]
 ) -> None:
     failing = Failing()
@@ -111,7 +111,7 @@ def test_model_comes_back_as_it_came_from_a_failure(
     network.train()
     pfv = PFV(network, blobs(2), device="cpu")
     failing.error = error
-    with given_back_as_it_came(network):
+    with given_back_as_it_states(network):
         with pytest.raises(seen):
             pfv.render(layer="7")
         with pytest.raises(seen):
@@ -280,7 +280,7 @@ def test_network_without_parameters_gives_a_picture() -> None:
 def test_network_on_its_device_is_not_copied(device: Any) -> None:
     network = tiny()
     chosen = choose_device(network, "cpu" if len(available_devices()) > 2 else device)
-    assert place(unwrap(network), chosen) is network
+    assert on_device(unwrap(network), chosen) is network
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta", 3.5, None])
@@ -293,7 +293,7 @@ def test_device_that_cannot_be_used_is_named(device: Any) -> None:
 def test_network_is_copied_to_the_accelerator_and_gives_the_same_picture() -> None:
     network = tiny()
     accelerator = available_devices()[-1]
-    with given_back_as_it_came(network):
+    with given_back_as_it_states(network):
         pfv = PFV(network, blobs(3), device=accelerator)
         found = pfv.render()
     assert {one.device.type for one in network.parameters()} == {"cpu"}

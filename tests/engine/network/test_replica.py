@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils import weight_norm as old_weight_norm
 
-from pfv_widgets.engine.network.model_guard import guest
+from pfv_widgets.engine.network.model_guard import guarded
 from pfv_widgets.engine.network.replica import is_replica, replicate
 from tests.networks import blobs, tiny
 
@@ -250,7 +250,7 @@ def test_changes_of_the_network_are_seen_at_the_next_look() -> None:
     network, images = tiny(), blobs(2).tensor
 
     def agree() -> None:
-        with guest(network) as replica:
+        with guarded(network) as replica:
             torch.testing.assert_close(replica(images), network(images), rtol=0, atol=0)
 
     held = replicate(network)

@@ -25,7 +25,7 @@ each_method = pytest.mark.parametrize("name", list(METHODS))
 
 
 def state(model: nn.Module) -> list[Any]:
-    """Everything that a guest has to leave alone."""
+    """Everything that has to be left alone."""
     hooks = [
         key for module in model.modules() for key in vars(module)
         if "hooks" in key and isinstance(getattr(module, key), dict) and getattr(module, key)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.model_guard import guest
+from pfv_widgets.engine.network.model_guard import guarded
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.registry import METHODS
@@ -256,7 +256,7 @@ def test_a_layer_of_features_has_its_features_as_units() -> None:
 
 def test_units_that_are_given_are_kept_for_other_images() -> None:
     model, batch = tiny(), blobs(3).tensor
-    with guest(model) as network:
+    with guarded(model) as network:
         measured = score_function(network, Target())(batch, torch.tensor([4, 0, 2]))
     right = model(batch)[torch.arange(3), torch.tensor([4, 0, 2])]
     torch.testing.assert_close(measured.scores, right.detach())
@@ -266,7 +266,7 @@ def test_gradient_leaves_grad_alone_and_images_may_be_rewritten_in_place() -> No
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.Flatten()).eval()
     batch = blobs(2, 8).tensor.requires_grad_()
     before = batch.detach().clone()
-    with guest(model) as network, torch.enable_grad():
+    with guarded(model) as network, torch.enable_grad():
         found = gradient(score_function(network, Target())(batch), batch)
     assert found.shape == batch.shape
     assert batch.grad is None
