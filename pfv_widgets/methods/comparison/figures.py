@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
 from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table, tile_size
 from pfv_widgets.errors import PFVValueError
@@ -31,9 +32,6 @@ from pfv_widgets.methods.gradient.backprop import Deconvnet, GuidedBackprop, Sal
 from pfv_widgets.methods.lrp.relevance import Relevance
 from pfv_widgets.methods.perturbation.occlusion import Occlusion
 from pfv_widgets.parameters import listed
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAPER_METHODS = (
     Occlusion(), Deconvnet(start="activation"), Saliency(start="activation"),

@@ -136,11 +136,11 @@ def test_settings_of_one_method_stand_side_by_side_and_are_told_apart() -> None:
     ]  # fmt: skip
     figure = pw.figure_methods(model, images, methods, unit=[3, 1])
     tiles, found = pictures(figure), words(figure)
-    for image in range(2):
-        for column, method in enumerate(methods):
-            right = pw.attribute(model, images, method, unit=[3, 1])
-            wanted = heatmap_colours(right.maps, limits(right.maps))[image]
-            assert np.allclose(tiles[6 * image + 1 + column], wanted, atol=0.02), method
+    for column, method in enumerate(methods):
+        right = pw.attribute(model, images, method, unit=[3, 1])
+        wanted = heatmap_colours(right.maps, limits(right.maps))
+        for image in range(2):
+            assert np.allclose(tiles[6 * image + 1 + column], wanted[image], atol=0.02), method
     assert labels(explainers(methods)) == [
         "Relevance propagation, rule epsilon-plus by depth, γ 0.25",
         "Relevance propagation, rule gamma, γ 0.5",
