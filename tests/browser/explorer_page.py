@@ -161,7 +161,7 @@ class ExplorerPage:
     @property
     def status(self) -> Locator:
         """The status line of the picture: an error has the role of an alert."""
-        return self.box.locator("[role=status], [role=alert]").first
+        return self.box.locator("[role=status], [role=alert]:not(.pfv-away)").first
 
 
 def settling(*names: str) -> str:

@@ -22,7 +22,7 @@ NO_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', { value:
 # Keeps all that status lines say: the next message may come at once.
 HEAR = """() => {
   window.heard = new Set();
-  const listen = () => document.querySelectorAll("[role=status], [role=alert]")
+  const listen = () => document.querySelectorAll("[role=status], [role=alert]:not(.pfv-away)")
     .forEach((one) => window.heard.add(one.textContent));
   new MutationObserver(listen).observe(document.body, { childList: true, subtree: true });
 }"""

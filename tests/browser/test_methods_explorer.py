@@ -65,7 +65,7 @@ def box(page: Page) -> Locator:
 
 
 def status(page: Page) -> Locator:
-    return box(page).locator("[role=status], [role=alert]").first
+    return box(page).locator("[role=status], [role=alert]:not(.pfv-away)").first
 
 
 def press(page: Page, name: str) -> None:

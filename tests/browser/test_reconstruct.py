@@ -59,7 +59,7 @@ def box(page: Page) -> Locator:
 
 
 def status(page: Page) -> Locator:
-    return box(page).locator("[role=status], [role=alert]").first
+    return box(page).locator("[role=status], [role=alert]:not(.pfv-away)").first
 
 
 def shown(page: Page) -> np.ndarray:
@@ -117,7 +117,9 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
     save = box(page).get_by_role("button", name="Save")
     box(page).get_by_role("tab", name="Export").click()
     save.click()
-    expect(box(page).get_by_role("alert")).to_contain_text("There is no picture yet: press Start")
+    expect(box(page).get_by_role("alert").first).to_contain_text(
+        "There is no picture yet: press Start"
+    )
     box(page).get_by_role("tab", name="Target").click()
     number = box(page).get_by_label("Class", exact=True)
     number.fill("3")
@@ -153,7 +155,9 @@ def test_keys_errors_widths_and_colours_are_right(
     number.press("Enter")
     expect(box(page).get_by_text("balloon", exact=True)).to_be_hidden()
     start.press("Enter")
-    expect(box(page).get_by_role("alert")).to_contain_text("unit=77: the output has 10 units.")
+    expect(box(page).get_by_role("alert").first).to_contain_text(
+        "unit=77: the output has 10 units."
+    )
     keep(page, f"{place}-error")
     number.fill("3")
     number.press("Enter")
