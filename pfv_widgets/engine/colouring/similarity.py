@@ -16,7 +16,7 @@ _CACHED = 1_000_000  # numbers painted at a time: more leave the processor's cac
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """One place of a feature map in one image.
 
     Attributes
@@ -83,7 +83,7 @@ def likeness(maps: Tensor, lengths: Tensor, image: int, cell: tuple[int, int]) -
     return cosines.clamp_(-1, 1)
 
 
-def nearest_places(cosines: Tensor, image: int, number: int) -> tuple[Place, ...]:
+def nearest_positions(cosines: Tensor, image: int, number: int) -> tuple[Position, ...]:
     """Return the most similar place of each other image, best first, at most ``number``.
 
     Parameters
@@ -98,12 +98,12 @@ def nearest_places(cosines: Tensor, image: int, number: int) -> tuple[Place, ...
     found = [i for i in order if i != image and float(best[i]) > 0][:number]
     cells = [divmod(int(where[i]), width) for i in found]
     return tuple(
-        Place(i, row, column, float(best[i]), (column + 0.5) / width, (row + 0.5) / height)
+        Position(i, row, column, float(best[i]), (column + 0.5) / width, (row + 0.5) / height)
         for i, (row, column) in zip(found, cells, strict=True)
     )
 
 
-def paint_similarity(cosines: Tensor, size: tuple[int, int]) -> Tensor:
+def render_similarity(cosines: Tensor, size: tuple[int, int]) -> Tensor:
     """Colour similarities ``(N, P, h, w)`` to P pins; ``(N, H, W, 3)``, float32 in [0, 1].
 
     A place takes the colour of the pin that it is most like, as strong as they are alike; what

@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pfv_widgets.engine.export.output_paths import checked_place, replacing
+from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVValueError
 
 _WIDEST, _SMALLEST, _NARROWEST = 900, 240, 400  # pixels
@@ -38,7 +38,7 @@ def checked_animation(path: object) -> Path:
     PFVValueError, PFVTypeError
         For a place that cannot be written, and for ``.mp4`` without ffmpeg.
     """
-    place = checked_place(path, (".gif", ".webp", ".mp4"), "for the animation")
+    place = checked_path(path, (".gif", ".webp", ".mp4"), "for the animation")
     if place.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
         raise PFVValueError(
             f"path={str(path)!r}: a film needs the program ffmpeg, which is not on the PATH. "

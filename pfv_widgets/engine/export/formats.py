@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pfv_widgets.engine.export.figures import draw_frame
 from pfv_widgets.engine.export.html_page import write_page
-from pfv_widgets.engine.export.output_paths import checked_place, write_arrays, write_figure
+from pfv_widgets.engine.export.output_paths import checked_path, write_arrays, write_figure
 from pfv_widgets.engine.pipeline.frame import Frame
 
 
@@ -52,5 +52,5 @@ LISTED = {suffix: one.label for suffix, one in FORMATS.items() if one.label}
 
 def save_frame(frame: Frame, path: str | Path) -> None:
     """Write a frame as the suffix of ``path`` says: see ``Frame.save``."""
-    place = checked_place(path, FORMATS, "for a figure, a page or the arrays")
+    place = checked_path(path, FORMATS, "for a figure, a page or the arrays")
     FORMATS[place.suffix.lower()].write(frame, place)

@@ -19,7 +19,7 @@ from PIL import Image
 from pfv_widgets.engine.colouring.colour_maps import legend
 from pfv_widgets.engine.colouring.compositing import GREYED
 from pfv_widgets.engine.export.html_data import data, grid, picture, png, side
-from pfv_widgets.engine.export.output_paths import checked_place, replacing
+from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def write_page(frame: Frame, path: str | Path, labels: Sequence[str] | None = No
     PFVValueError, PFVTypeError
         For labels that do not fit, another suffix, or a place that cannot be written.
     """
-    place = checked_place(path, (".html", ".htm"), "for the page")
+    place = checked_path(path, (".html", ".htm"), "for the page")
     page = page_of(frame, labels)
     with replacing(place) as part:
         part.write_text(page, "utf-8")

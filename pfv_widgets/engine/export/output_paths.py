@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def checked_place(path: object, suffixes: Collection[str], content: str) -> Path:
+def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
     """Return where to write ``content`` (its name in words), or raise with what is wrong.
 
     Raises

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS, counting_size
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps, visible_colours
-from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, paint_similarity
+from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, render_similarity
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features, features_of
@@ -54,7 +54,7 @@ def heatmaps_from_activations(
         scores = features.scores(basis)
         levels = [Level.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
         if pins:
-            heatmaps = paint_similarity(torch.stack(_alike(features, pins), dim=1), size)
+            heatmaps = render_similarity(torch.stack(_alike(features, pins), dim=1), size)
         else:
             heatmaps, told = _rendered(scores, levels, weights, settings, size)
     names = [f"activations[{index}]" for index in range(len(levels))]

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_memory import Arrangement, ColourMemory
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
-from pfv_widgets.engine.colouring.similarity import Place, cell_of, nearest_places, paint_similarity
+from pfv_widgets.engine.colouring.similarity import (
+    Position,
+    cell_of,
+    nearest_positions,
+    render_similarity,
+)
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.forward import Forward
@@ -205,7 +210,7 @@ class PFV:
             told = self._warnings(name, settings.weighting)
             if pins:
                 alike = self._alike(pins, name).transpose(0, 1)
-                heatmaps = paint_similarity(_some(alike, chosen), size)
+                heatmaps = render_similarity(_some(alike, chosen), size)
             else:
                 heatmaps, more = self._rendered(view, settings, size, chosen)
                 told += more
@@ -258,7 +263,7 @@ class PFV:
 
     def nearest(
         self, image: int, x: float, y: float, *, number: int = 5, layer: str | None = None
-    ) -> tuple[Place, ...]:
+    ) -> tuple[Position, ...]:
         """Find the most similar place in each other image, best first.
 
         Parameters
@@ -277,7 +282,7 @@ class PFV:
             Naming the place or the layer, and what to do.
         """
         number = whole_number("number", number, 1)
-        return nearest_places(self.similarity([(image, x, y)], layer)[0], image, number)
+        return nearest_positions(self.similarity([(image, x, y)], layer)[0], image, number)
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Let the colours of a layer refer to the basis of all images, before one is shown.

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 Numbers = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
-Place = tuple[int, int, int]  # image, row and column of the feature map
+Position = tuple[int, int, int]  # image, row and column of the feature map
 
 PAPER = (56, 56, 62)  # dark enough for pale colours, light enough for black, on any page
 FADED = 0.16  # strength of what is not selected
@@ -123,7 +123,7 @@ class Cloud:
         within = (self.x >= left) & (self.x <= right) & (self.y >= top) & (self.y <= bottom)
         return within.reshape(self.shape)
 
-    def nearest(self, x: float, y: float, within: int = 24) -> Place | None:
+    def nearest(self, x: float, y: float, within: int = 24) -> Position | None:
         """Return the place whose point is seen nearest to a pixel, None where none is near.
 
         Costs the same for any number of places: it looks at the pixels around.
@@ -140,7 +140,7 @@ class Cloud:
         image, row, column = np.unravel_index(window[rows[first], columns[first]], self.shape)
         return int(image), int(row), int(column)
 
-    def at(self, place: Place) -> tuple[float, float] | None:
+    def at(self, place: Position) -> tuple[float, float] | None:
         """Return where the point of a place is, None for a place that is not in the cloud."""
         if not all(0 <= part < end for part, end in zip(place, self.shape, strict=True)):
             return None
@@ -149,7 +149,7 @@ class Cloud:
 
 
 def cloud_of(scores: Tensor, x: int, y: int, size: int, last: Limits | None = None) -> Cloud:
-    """Place ``scores`` (N, k, h, w) in the plane of the components ``x`` and ``y``.
+    """Position ``scores`` (N, k, h, w) in the plane of the components ``x`` and ``y``.
 
     One component against itself has no plane: its points are stacked to a histogram.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_maps import legend
-from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import checked_path, write_figure_or_arrays
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.target import Target
@@ -114,7 +114,7 @@ class Attribution:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a file that cannot be written.
         """
-        place = checked_place(path, _SUFFIXES, "for a figure or the arrays")
+        place = checked_path(path, _SUFFIXES, "for a figure or the arrays")
         write_figure_or_arrays(place, self.figure, self._arrays)
 
     def of(self, images: Iterable[int]) -> Attribution:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Triple
-from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import checked_path, write_figure_or_arrays
 from pfv_widgets.methods.inversion.figure import draw_reconstruction
 from pfv_widgets.methods.inversion.options import Reconstruct
 
@@ -122,7 +122,7 @@ class Reconstruction:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        place = checked_place(path, _SUFFIXES, "for a figure or the arrays")
+        place = checked_path(path, _SUFFIXES, "for a figure or the arrays")
         write_figure_or_arrays(place, self.figure, self._arrays)
 
     def _run(self, index: int) -> int:

@@ -10,7 +10,7 @@ import ipywidgets as w
 from torch import Tensor
 
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.scatter import Mask, Place
+from pfv_widgets.engine.pipeline.scatter import Mask, Position
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.components.component_images import ComponentPictures, reach_of
@@ -48,7 +48,7 @@ class ComponentsTab:
         self._index = 0
         self._reach: tuple[Tensor, float] | None = None
         self._selected: Mask | None = None
-        self._marks: tuple[Place, ...] = ()
+        self._marks: tuple[Position, ...] = ()
         self._blank: set[_Part] = set()  # a page has appeared that shows nothing of these yet
         self.scree = Scree(edit)
         self.pictures = ComponentPictures(edit)
@@ -110,7 +110,7 @@ class ComponentsTab:
             if self._visible:
                 self.scatter.select(selected)
 
-    def mark(self, places: Iterable[Place]) -> None:
+    def mark(self, places: Iterable[Position]) -> None:
         """Draw rings around positions (image, row, column) in the scatter plot."""
         with self._lock:
             self._marks = tuple(places)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Cloud, Mask, Numbers, Place
+from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Cloud, Mask, Numbers, Position
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
@@ -16,7 +16,7 @@ from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.toolkit.geometry import Box
 
 OnSelect = Callable[[Mask | None], None]
-OnHover = Callable[[Place | None], None]
+OnHover = Callable[[Position | None], None]
 
 SIZE = 2 * WIDTH  # pixels of the canvas
 _STILL = 6  # pixels of the canvas that a click may move
@@ -45,8 +45,8 @@ class ScatterCanvas:
         self._sent: deque[Mask] = deque(maxlen=_RECENT)
         self.start: tuple[float, float] | None = None
         self._dragging = False
-        self._hovered: Place | None = None
-        self._marks: tuple[Place, ...] = ()
+        self._hovered: Position | None = None
+        self._marks: tuple[Position, ...] = ()
         self._file = b""
         self.canvas = LayeredCanvas("scatter", (SIZE, SIZE), buffers=1)
         self.canvas.on_pointer(down=self._down, move=self._move, up=self._up, out=self._out)
@@ -93,7 +93,7 @@ class ScatterCanvas:
             else:
                 self._repaint()
 
-    def mark(self, places: Iterable[Place]) -> None:
+    def mark(self, places: Iterable[Position]) -> None:
         """Draw rings around these positions."""
         with self._lock:
             marks = tuple(places)
@@ -201,7 +201,7 @@ class ScatterCanvas:
         self.start = None
         self.hover(None)
 
-    def hover(self, place: Place | None) -> None:
+    def hover(self, place: Position | None) -> None:
         """Mark the position under the pointer, and call back when it changes."""
         with self._lock:
             if place == self._hovered:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pfv_widgets.engine.export.output_paths import checked_place, replacing
+from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import suggestion
@@ -154,7 +154,7 @@ class Bookmarks:
         PFVValueError, PFVTypeError
             For a place that cannot be written.
         """
-        place = checked_place(path, (".json",), "for the bookmarks")
+        place = checked_path(path, (".json",), "for the bookmarks")
         with replacing(place) as part:
             part.write_text(self.to_json(), "utf-8")
 

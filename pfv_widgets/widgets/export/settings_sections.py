@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from pfv_widgets.engine.export.output_paths import checked_place, replacing
+from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
@@ -76,7 +76,7 @@ class SettingsSection(Section):
         apply(self, settings, notes, done)
 
     def _save(self) -> None:
-        place = checked_place(json_path(self.file), (".json",), "for the settings")
+        place = checked_path(json_path(self.file), (".json",), "for the settings")
         existed = exists(str(place))
         with replacing(place) as part:
             part.write_text(self.explorer.settings.to_json(), "utf-8")

@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY, PIN_COLOURS
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, Dimming
-from pfv_widgets.engine.colouring.similarity import Place
+from pfv_widgets.engine.colouring.similarity import Position
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -78,7 +78,7 @@ class RenderLoop:
         self._new_page, self._drawn = threading.Event(), threading.Event()
         self._stale = False  # what is on show is older than what was asked for
         self._told = self._took = 0.0
-        self._near: tuple[object, tuple[Place, ...]] = (None, ())
+        self._near: tuple[object, tuple[Position, ...]] = (None, ())
         self.state: ViewState | None = None
         self.frame: Frame | None = None
 
@@ -306,7 +306,7 @@ class RenderLoop:
             state.brush, DARKENED if settings.paints_similarity else GREYED,
         )  # fmt: skip
 
-    def _nearest(self, state: ViewState) -> tuple[Place, ...]:
+    def _nearest(self, state: ViewState) -> tuple[Position, ...]:
         """Places in other images that are most like the one under the pointer."""
         spot, layer = state.hover, state.settings.layer
         assert spot is not None  # it is asked for where there is one

@@ -11,7 +11,7 @@ from pathlib import Path
 import ipywidgets as w
 import traitlets
 
-from pfv_widgets.engine.export.output_paths import checked_place, write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import checked_path, write_figure_or_arrays
 from pfv_widgets.errors import named
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
@@ -128,7 +128,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        place, settings = checked_place(path, _SUFFIXES, "for a figure or the maps"), self.settings
+        place, settings = checked_path(path, _SUFFIXES, "for a figure or the maps"), self.settings
         write_figure_or_arrays(
             place,
             lambda: self.page.figure(settings, self._cell),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.colouring import similarity
 from pfv_widgets.engine.colouring.colour_maps import PIN_NEUTRAL, pin_colours
-from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, paint_similarity
+from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, render_similarity
 from pfv_widgets.engine.pca.features import features_of
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -143,7 +143,7 @@ def test_nearest_places_are_the_best_of_each_other_image(pfv: PFV) -> None:
 
 def test_images_in_which_nothing_is_similar_are_left_out() -> None:
     maps = torch.tensor([[1.0, -1], [0.5, 0.4], [-1, -0.2], [0, 0]]).view(4, 1, 2)
-    assert [place.image for place in similarity.nearest_places(maps, 0, 9)] == [1]
+    assert [place.image for place in similarity.nearest_positions(maps, 0, 9)] == [1]
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "3"])
@@ -172,7 +172,7 @@ def test_what_similarity_returns_is_a_copy(pfv: PFV) -> None:
 
 def test_painted_place_has_the_colour_of_the_pin_that_it_is_most_like() -> None:
     cosines = torch.randn(2, 3, 4, 5, generator=seeded()).clamp(-1, 1)
-    painted = paint_similarity(cosines, (9, 11)).numpy()
+    painted = render_similarity(cosines, (9, 11)).numpy()
     fine = reference.bilinear(cosines, (9, 11))
     colours = pin_colours(3).double().numpy()
     for image, row, column in np.ndindex(2, 9, 11):
@@ -186,7 +186,7 @@ def test_pins_paint_similarity_and_leave_scores_and_basis_alone(pfv: PFV) -> Non
     plain, pinned = pfv.render(), pfv.render(pins=PINS)
     assert torch.equal(pinned.scores, plain.scores)
     assert torch.equal(pinned.basis.components, plain.basis.components)
-    expected = paint_similarity(pfv.similarity(PINS).transpose(0, 1), (32, 40))
+    expected = render_similarity(pfv.similarity(PINS).transpose(0, 1), (32, 40))
     assert torch.equal(pinned.heatmaps, expected)
     off = pfv.render(pins=PINS, similarity=False)
     assert torch.equal(off.heatmaps, plain.heatmaps)

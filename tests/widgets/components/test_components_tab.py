@@ -15,7 +15,7 @@ import torch
 import pfv_widgets as pw
 from pfv_widgets.engine.colouring.colour_maps import diverging
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.scatter import Mask, Place
+from pfv_widgets.engine.pipeline.scatter import Mask, Position
 from pfv_widgets.widgets.components.component_images import Cells, component_pictures, reach_of
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
 from pfv_widgets.widgets.components.scree_plot import tones
@@ -31,7 +31,7 @@ class Holder:
         self.recorded = recorded
         self.pfv = pw.PFV(pw.demo_model(), scenes(4), device="cpu")
         self.selected: list[Mask | None] = []
-        self.hovered: list[Place | None] = []
+        self.hovered: list[Position | None] = []
         self.tab = ComponentsTab(self.edit, self.selected.append, self.hovered.append)
         self.frame: Frame = self.pfv.render(**settings)
         self.show()

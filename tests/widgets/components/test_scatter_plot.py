@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Mask, Place
+from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Mask, Position
 from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
@@ -24,7 +24,7 @@ class Hand:
         torch.manual_seed(0)
         self.recorded = recorded
         self.selected: list[Mask | None] = []
-        self.hovered: list[Place | None] = []
+        self.hovered: list[Position | None] = []
         self.view = ScatterPlot(self.selected.append, self.hovered.append)
         self.scores = torch.randn(3, components, 4, 5)
         self.heatmaps = torch.full((3, 8, 10, 3), 0.9)
@@ -49,7 +49,7 @@ class Hand:
         if up:
             self.event("mouse_up", *points[-1])
 
-    def pixel(self, place: Place) -> np.ndarray:
+    def pixel(self, place: Position) -> np.ndarray:
         x, y = self.cloud.at(place)
         return self.recorded.picture(self.canvas)[round(y), round(x), :3]
 
