@@ -112,9 +112,9 @@ def _photos(options: argparse.Namespace) -> ImageBatch:
 def _written(frame: Frame, outputs: Outputs, progress: _Progress) -> list[str]:
     """Write one PNG for each photo and the overview; return the names of the PNGs."""
     files = outputs.names_for(frame.names)
-    outputs.folder.mkdir(parents=True, exist_ok=True)
-    for file, tile in zip(progress.over(files), frame.composite(), strict=True):
-        Image.fromarray(tile).save(outputs.folder / file)
+    with outputs.writing() as folder:
+        for file, tile in zip(progress.over(files), frame.composite(), strict=True):
+            Image.fromarray(tile).save(folder / file)
     frame.save(outputs.overview)
     return files
 

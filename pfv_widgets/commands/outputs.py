@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,32 @@ class Outputs:
             names.append(name)
         return names
 
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """Make the folder, and say in words where something cannot be written to it.
+
+        Raises
+        ------
+        PFVValueError
+            Naming the folder and the reason.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            yield self.folder
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise PFVValueError(
+                f"--out {self.folder}: nothing can be written there ({reason}); give a folder of "
+                "yours on a disk with room."
+            ) from error
+
     def write_record(self, record: dict[str, Any], files: Iterable[str]) -> None:
         """Write the record last: where it is, the run is complete. Old pictures go."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-        (self.folder / RECORD).write_text(text + "\n", "utf-8")
-        for name in self.former - set(files):
-            (self.folder / name).unlink(missing_ok=True)
+        with self.writing() as folder:
+            (folder / RECORD).write_text(text + "\n", "utf-8")
+            for name in self.former - set(files):
+                (folder / name).unlink(missing_ok=True)
 
 
 def _safe(photo: str) -> str:
