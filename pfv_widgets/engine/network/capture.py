@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.feature_layout import Layout
@@ -105,7 +106,11 @@ def before_each_leaf(model: nn.Module, call: Callable[[], None]) -> Iterator[Non
     What it raises ends the forward pass.
     """
     before = for_this_thread(lambda *_: call())
-    leaves = [module for module in model.modules() if not any(module.children())]
+    leaves = [
+        module
+        for module in model.modules()
+        if not any(module.children()) and not isinstance(module, torch.jit.ScriptModule)
+    ]
     handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]
     try:
         yield

@@ -56,6 +56,13 @@ def keeps_positions(module: nn.Module) -> bool:
     return any(base.__module__ in _POSITION_MODULES for base in type(module).__mro__)
 
 
+def is_elementwise(module: nn.Module) -> bool:
+    """Whether a module is one of PyTorch's activations or dropouts, or does nothing."""
+    names = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
+    own = type(module).__module__ in names and not isinstance(module, nn.MultiheadAttention)
+    return own or isinstance(module, nn.Identity)
+
+
 def refusal(output: object, count: int) -> str | None:
     """Return why an output is no map of ``count`` images whatever its layout, else None."""
     if not isinstance(output, Tensor):

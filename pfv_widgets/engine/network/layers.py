@@ -114,7 +114,8 @@ class LayerListing:
             )
         chain = {layer.shape[1:] for layer in self.chain(name)} | {self[name].shape[1:]}
         grids = _last_of_each_grid(self._before(name))
-        left_out = [grids[grid].name for grid in grids if grid not in chain]
+        hidden = [layer for grid, layer in grids.items() if grid not in chain]
+        left_out = [layer.same_as or layer.name for layer in hidden]
         if left_out:
             messages.append(
                 f"{', '.join(left_out)}: left out of the weighting, because changing the picture "

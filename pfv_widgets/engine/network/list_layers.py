@@ -15,6 +15,7 @@ from pfv_widgets.engine.network.default_layer import auxiliary_calls, choose_def
 from pfv_widgets.engine.network.feature_layout import (
     Grid,
     Layout,
+    is_elementwise,
     keeps_positions,
     non_spatial,
     possible_layouts,
@@ -165,7 +166,7 @@ def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall
             verdicts.append(reason)
             continue
         verdict = _verdict(_tensor(call), layouts[call.key], answers, call.key, grids)
-        layout = _followed_layout(call, verified)
+        layout = _followed_layout(call, verified if answers else None)
         is_constant = not any(answers.get(call.key, [None, True]) or ())
         verdicts.append(verdict if layout is None or is_constant else (layout, True))
         if isinstance(verdicts[-1], tuple) and verdicts[-1][1]:
@@ -173,34 +174,41 @@ def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall
     return verdicts
 
 
-def _followed_layout(call: ModuleCall, verified: Mapping[TensorKey, Layout]) -> Layout | None:
-    """Return the layout that an output has because of what it was made from, if that settles it."""
+def _followed_layout(
+    call: ModuleCall, verified: Mapping[TensorKey, Layout] | None
+) -> Layout | None:
+    """Return the layout that an output has because of what it was made from, if that settles it.
+
+    ``verified`` are the outputs before it; None where the network could not be tested.
+    """
     output = _tensor(call)
     if keeps_positions(call.module) and output.ndim == 4:
-        return Layout() if any(key in verified for _, key in call.inputs) else None
-    return verified.get(tensor_key(output))
+        follows = verified is None or any(key in verified for _, key in call.inputs)
+        return Layout() if follows else None
+    return None if verified is None else verified.get(tensor_key(output))
 
 
 def _is_plain(calls: Sequence[ModuleCall], batch: Tensor) -> bool:
     """Whether all maps follow from the images by steps that keep positions where they are.
 
     Each must come from the images or from a map before it, through one of PyTorch's modules for
-    maps, or stay on the grid of the map before it.
+    maps, or stay on the grid of the map before it, through an activation or a block of modules.
     """
-    current = tuple(batch.shape[2:])
+    grid = tuple(batch.shape[2:])
     known = {tensor_key(batch)}
     for call in calls:
         output = _tensor(call)
-        follows = any(
-            key in known or (len(shape) == 4 and tuple(shape[2:]) == current)
-            for shape, key in call.inputs
+        from_known = any(key in known for _, key in call.inputs)
+        follows = from_known or any(
+            len(shape) == 4 and shape[2:] == grid for shape, _ in call.inputs
         )
-        same_grid = tuple(output.shape[2:]) == current and not isinstance(
-            call.module, nn.LayerNorm | nn.Linear
-        )
-        if output.ndim != 4 or not follows or not (keeps_positions(call.module) or same_grid):
+        kept = (from_known and is_elementwise(call.module)) or tensor_key(output) in known
+        known_kind = is_elementwise(call.module) or any(call.module.children())
+        unlike_last = output.shape[1:3] != grid  # else channels might stand last
+        on_grid = output.shape[2:] == grid and (kept or (known_kind and unlike_last))
+        if output.ndim != 4 or not follows or not (keeps_positions(call.module) or on_grid):
             return False
-        current = tuple(output.shape[2:])
+        grid = tuple(output.shape[2:])
         known.add(tensor_key(output))
     return True
 
@@ -261,8 +269,10 @@ def _verdict(
     agreeing = [(layout, answer) for layout, answer in tested if answer.agrees]
     if agreeing:
         return max(agreeing, key=lambda pair: pair[1].agreement)[0], True
+    # (N, a, b) with a known number of positions at its end rather has its channels before them
+    channels_first = output.ndim == 3 and output.shape[2] in {h * w for h, w in grids}
     for layout, answer in tested:
-        on_known_grid = _grid(layout, output.shape) in grids
+        on_known_grid = _grid(layout, output.shape) in grids and not channels_first
         if answer.says_little and (on_known_grid or answer.undecided):
             return layout, False
     if not tested:
