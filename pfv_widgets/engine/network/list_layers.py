@@ -272,8 +272,8 @@ def _verdict(
     # (N, a, b) with a known number of positions at its end rather has its channels before them
     channels_first = output.ndim == 3 and output.shape[2] in {h * w for h, w in grids}
     for layout, answer in tested:
-        on_known_grid = _grid(layout, output.shape) in grids and not channels_first
-        if answer.says_little and (on_known_grid or answer.undecided):
+        on_grid = _grid(layout, output.shape) in grids or (output.ndim == 3 and answer.says_nothing)
+        if answer.says_little and (answer.undecided or (on_grid and not channels_first)):
             return layout, False
     if not tested:
         return layouts[0], False

@@ -22,6 +22,7 @@ _ANGLES = (100, 220, 340)  # degrees; no border of a sector runs along a row, co
 _AMPLITUDE = 0.03  # of the picture's standard deviation: networks are near linear
 _BLOCKS = 8  # pixels: coarse enough to come through strides
 _FEW = 16  # positions, among which an order agrees or disagrees by chance
+_EVEN = 0.01  # contrast below which positions are alike
 _LOCATED = 0.15  # contrast above which positions do not answer everywhere alike
 
 
@@ -87,6 +88,11 @@ class Answer:
     def says_little(self) -> bool:
         """Whether all positions answer to all changes alike, as behind global operations."""
         return self.contrast < _LOCATED or self.positions < _FEW
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether no position answers otherwise than the next, as behind even attention."""
+        return self.contrast < _EVEN
 
 
 class PositionTest:

@@ -166,6 +166,17 @@ def test_layer_that_answers_everywhere_alike_can_be_chosen_and_weights_nothing()
     assert not pfv.render().warnings
 
 
+def test_tokens_behind_even_attention_stay_open_on_a_grid_of_their_own() -> None:
+    def pooled(maps: Tensor) -> Tensor:
+        tokens = tokens_of(nn.functional.avg_pool2d(maps, 2))
+        return tokens.mean(1, keepdim=True).expand_as(tokens).clone()
+
+    listing = listing_of(Branch(Function(pooled)), 40)
+    assert listing["branch.0"].layout.grid == (5, 5)
+    assert not listing["branch.0"].verified
+    assert "branch.0" not in [layer.name for layer in listing.chain("last")]
+
+
 def test_constant_layer_is_neither_the_default_nor_in_the_chain() -> None:
     class Constant(nn.Module):
         def __init__(self) -> None:
