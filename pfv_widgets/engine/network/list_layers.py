@@ -195,10 +195,10 @@ def _is_plain(calls: Sequence[ModuleCall], batch: Tensor) -> bool:
     maps, or stay on the grid of the map before it, through an activation or a block of modules.
     """
     grid = tuple(batch.shape[2:])
-    known = {tensor_key(batch)}
+    known: set[TensorKey] = set()
     for call in calls:
         output = _tensor(call)
-        from_known = any(key in known for _, key in call.inputs)
+        from_known = any(key in known or shape == batch.shape for shape, key in call.inputs)
         follows = from_known or any(
             len(shape) == 4 and shape[2:] == grid for shape, _ in call.inputs
         )
