@@ -26,10 +26,9 @@ def two(recorded: RecordedPage) -> Iterator[TwoPanes]:
         PFV(tiny(), blobs(4), device="cpu"),
         PFV(tiny(), (wide % 251).astype(np.uint8), device="cpu"),
     )
-    for pane in two.panes:
-        canvas = pane.gallery.tiles.canvas
-        recorded.load_anew(canvas.displayed, *canvas.buffers)
-        pane.gallery.render_loop.page_ready(pane.gallery.view_state)
+    wait(two)
+    canvases = [pane.gallery.tiles.canvas for pane in two.panes]
+    recorded.load_anew(*(one for canvas in canvases for one in (canvas.displayed, *canvas.buffers)))
     wait(two)
     yield two
     for pane in two.panes:

@@ -294,7 +294,7 @@ def test_settings_that_were_shown_before_an_error_are_painted_again(studio: Stud
 
 def test_basis_of_no_image_waits_for_one_and_keeps_the_last_picture(studio: Studio) -> None:
     assert studio.paint(studio.with_(images=(0.0,) * 4)) == [None]
-    assert studio.told[-1] == ("No image is in the basis: take one in.", "warning")
+    assert studio.told[-1] == ("No image is selected. Click one to start.", "warning")
     assert studio.rejected == []
     assert studio.paint(studio.with_(images=(1.0, 0.0, 0.0, 0.0))) == [COARSE, FINE]
 
