@@ -34,7 +34,8 @@ STYLE = """<style>
 <div class="pfv-lost" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
 style="color:#d93025">●</span> The kernel of this picture is gone: run the cell again to make it
 live.</div>
-<div class="pfv-away" role="alert" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
+<div class="pfv-away" aria-live="assertive" style="font-weight:600;padding:6px 0"><span
+aria-hidden="true"
 style="color:#d93025">●</span> The connection to the kernel is lost: the picture does not follow.
 What you set now is sent when it is back.</div>"""
 
