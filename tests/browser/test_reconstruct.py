@@ -164,19 +164,18 @@ def test_keys_errors_widths_and_colours_are_right(
     expect(box(page).get_by_text("cat", exact=True)).to_be_visible()
     start.press("Enter")
     expect(status(page)).to_contain_text(re.compile(r"Step [1-9]\d* of 4000, loss"))
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    box(page).get_by_role("button", name="Stop").press("Enter")
     expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
     if place == "notebook7":
         opened.reload()
         expect(status(page)).to_contain_text("Stopped after")
     assert shown(page)[..., 3].min() == 255
-    last = box(page).get_by_label("Made of", exact=True)
+    last = box(page).get_by_label("Parametrisation", exact=True)
     expect(last).to_be_enabled()
     last.focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(box(page).get_by_label("Descent", exact=True)).to_be_visible()
+    expect(box(page).get_by_label("Optimiser", exact=True)).to_be_visible()
     expect(box(page).get_by_text("0.0005", exact=True)).to_be_visible()
     for width in (1400, 1000, 700):
         page.set_viewport_size({"width": width, "height": 900})
