@@ -60,10 +60,10 @@ def leave_one_out(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Influence:
-    """Fit the basis without each image in turn, and measure how far its subspace turns.
+    """Fit the basis without each image, and measure how far its subspace turns.
 
-    From the moments that are kept, so that a layer on show needs no forward pass. Colours
-    that hold still, and the results that are kept, stay as they are.
+    From the cached moments, so that a layer on show needs no forward pass. Colours
+    that hold still, and the cached results, stay as they are.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class _Sweep:
 
     features: Features
     moments: Moments | None  # of each image
-    pooled: Moments | None  # of all that have a weight; None where the places are few
+    pooled: Moments | None  # of all that have a weight; None where the positions are few
     weights: Weights
     basis: PrincipalBasis
 

@@ -124,7 +124,7 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
         if _untouched(folder):
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            sys.stderr.write(f"pfv-widgets: your notebook is kept in {folder}\n")
+            sys.stderr.write(f"pfv-widgets: your notebook stays in {folder}\n")
 
 
 def _untouched(folder: Path) -> bool:

@@ -44,21 +44,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     knobs = parser.add_argument_group("knobs")
     for name, parameter in parameters_of(Settings).items():
         flag, default = f"--{name.replace('_', '-')}", getattr(Settings, name)
-        told = f"{parameter.help.replace('%', '%%')} (default: {default})"
+        text = f"{parameter.help.replace('%', '%%')} (default: {default})"
         if isinstance(parameter, Slider):
             kind = int if isinstance(parameter.step, int) else float
             span = f"{parameter.minimum:g}…{parameter.maximum:g}"
-            knobs.add_argument(flag, type=kind, default=default, metavar=span, help=told)
+            knobs.add_argument(flag, type=kind, default=default, metavar=span, help=text)
         elif isinstance(parameter, Choice):
             names = list(parameter.choices)
-            knobs.add_argument(flag, choices=names, default=default, help=told)
+            knobs.add_argument(flag, choices=names, default=default, help=text)
         else:
             action = argparse.BooleanOptionalAction
             knobs.add_argument(flag, action=action, default=default, help=parameter.help)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load, compute, write; 0 where at least one photo could be painted."""
+    """Load, compute, write; 0 where at least one photo could be rendered."""
     try:
         return _run(options)
     except PFVError as error:
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _photos(options: argparse.Namespace) -> ImageBatch:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PFVWarning)  # what is skipped is told at the end
+        warnings.simplefilter("ignore", PFVWarning)  # what is skipped is reported at the end
         return load_images(options.photos, size=options.size)
 
 

@@ -147,19 +147,19 @@ def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
 @pytest.mark.all
 def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) -> None:
     before = pixels(tab, CLOUD)
-    x, y = json.loads(state(tab, "json.dumps(tab.scatter.cloud.at((3, 8, 8)))"))
+    x, y = json.loads(state(tab, "json.dumps(tab.scatter.scatter.at((3, 8, 8)))"))
     cloud = tab.canvas(CLOUD)
     place_of(cloud)
     cloud.hover(position={"x": x / 2, "y": y / 2})
     tab.wait_until(
-        "hovered[-1:] == [tab.scatter.cloud.nearest(*tab.scatter.cloud.at((3, 8, 8)))]", "True"
+        "hovered[-1:] == [tab.scatter.scatter.nearest(*tab.scatter.scatter.at((3, 8, 8)))]", "True"
     )
     tab.run("tab.mark([(3, 8, 8), (5, 0, 0)])")
     tab.page.mouse.move(0, 0)
     tab.wait_until("hovered[-1]", "None")
     tab.wait_until_drawn()
     for image, row, column in ((3, 8, 8), (5, 0, 0)):
-        place = f"tab.scatter.cloud.at(({image}, {row}, {column}))"
+        place = f"tab.scatter.scatter.at(({image}, {row}, {column}))"
         x, y = (round(v) for v in json.loads(state(tab, f"json.dumps({place})")))
         ring = pixels(tab, CLOUD)[y - 14 : y + 15, x - 14 : x + 15, :3].min(axis=2)
         assert (ring > 240).sum() > (

@@ -84,15 +84,15 @@ def heat_opacity(page: Page) -> float:
 
 def test_pointer_shows_name_label_place_and_values(frame: Frame, opened: Open) -> None:
     page = opened(frame, ["cat", "dog", "cat", "dog", "cat"])
-    expect(page.locator("#place")).to_contain_text("Point at a place")
+    expect(page.locator("#position")).to_contain_text("Point at a position")
     point_at(page, 3, 2, 4)
-    expect(page.locator("#place")).to_have_text("picture 3 · dog · row 3 of 4, column 5 of 6")
+    expect(page.locator("#position")).to_have_text("picture 3 · dog · row 3 of 4, column 5 of 6")
     expect_values(page, wanted(frame, 3, 2, 4))
     point_at(page, 0, 0, 0)
-    expect(page.locator("#place")).to_contain_text("picture 0 · cat · row 1 of 4, column 1 of 6")
+    expect(page.locator("#position")).to_contain_text("picture 0 · cat · row 1 of 4, column 1 of 6")
     expect_values(page, wanted(frame, 0, 0, 0))
     page.mouse.move(2, 2)
-    expect(page.locator("#place")).to_contain_text("Point at a place")
+    expect(page.locator("#position")).to_contain_text("Point at a position")
     expect(page.locator(".ring:visible")).to_have_count(0)
 
 
@@ -138,7 +138,7 @@ def test_keys_walk_places_and_pictures_and_hold(frame: Frame, opened: Open) -> N
     page = opened(frame)
     for _ in range(4):  # view, opacity, tile size, then the pictures at one stop
         page.keyboard.press("Tab")
-    line = page.locator("#place")
+    line = page.locator("#position")
     expect(line).to_contain_text("picture 0 · row 3 of 4, column 4 of 6")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowRight")
@@ -156,7 +156,7 @@ def test_keys_walk_places_and_pictures_and_hold(frame: Frame, opened: Open) -> N
     point_at(page, 0, 0, 0)
     expect(line).to_contain_text("picture 2")
     page.keyboard.press("Escape")
-    expect(line).to_contain_text("Point at a place")
+    expect(line).to_contain_text("Point at a position")
     page.keyboard.press("End")
     expect(line).to_contain_text("picture 4")
     page.keyboard.press("Tab")
@@ -169,10 +169,10 @@ def test_click_holds_the_place_and_another_lets_go(frame: Frame, opened: Open) -
     page.mouse.down()
     page.mouse.up()
     point_at(page, 0, 0, 0)
-    expect(page.locator("#place")).to_contain_text("picture 2")
+    expect(page.locator("#position")).to_contain_text("picture 2")
     page.mouse.down()
     page.mouse.up()
-    expect(page.locator("#place")).to_have_text("picture 0 · row 1 of 4, column 1 of 6")
+    expect(page.locator("#position")).to_have_text("picture 0 · row 1 of 4, column 1 of 6")
 
 
 def test_finger_shows_the_place_that_it_taps(
@@ -185,9 +185,9 @@ def test_finger_shows_the_place_that_it_taps(
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
     picture(page, 1).tap(position={"x": 5, "y": 5})
-    expect(page.locator("#place")).to_contain_text("picture 1 · row 1 of 4, column 1 of 6")
+    expect(page.locator("#position")).to_contain_text("picture 1 · row 1 of 4, column 1 of 6")
     picture(page, 0).tap(position={"x": 5, "y": 5})
-    expect(page.locator("#place")).to_contain_text("picture 0 · row 1 of 4, column 1 of 6")
+    expect(page.locator("#position")).to_contain_text("picture 0 · row 1 of 4, column 1 of 6")
     wide = page.evaluate("() => document.documentElement.scrollWidth")
     assert wide <= 380
     context.close()
@@ -204,10 +204,10 @@ def test_hostile_names_do_not_come_alive(frame: Frame, opened: Open) -> None:
     opened(hostile, HOSTILE)
     for index in range(COUNT):
         point_at(page, index, 1, 1)
-        expect(page.locator("#place b")).to_be_visible()
-    expect(page.locator("#place b")).to_have_text("犬")
+        expect(page.locator("#position b")).to_be_visible()
+    expect(page.locator("#position b")).to_have_text("犬")
     point_at(page, 0, 1, 1)
-    expect(page.locator("#place b")).to_have_text(HOSTILE[0])
+    expect(page.locator("#position b")).to_have_text(HOSTILE[0])
     assert page.evaluate("() => window.alive") is None
     assert page.locator("iframe, svg").count() == 0
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

@@ -97,6 +97,6 @@ def selected(
 
 
 def hide(picture: Tensor, shown: Tensor) -> Tensor:
-    """Paint pixels of ``(N, 3, H, W)`` grey whose colour is not ``shown``, bool ``(27,)``."""
+    """Grey out the pixels of ``(N, 3, H, W)`` whose colour is not ``shown``, bool ``(27,)``."""
     keep = shown.to(picture.device)[codes_of(picture)]
     return torch.where(keep[:, None], picture, _HIDDEN)

@@ -23,7 +23,7 @@ NEUTRAL_GREY = 0.46
 PIN_COLOURS = (
     "#FF8620", "#0837F0", "#00C2A4", "#B77EFC", "#7FFFFF", "#BA4205", "#FFE535", "#803591",
 )  # fmt: skip
-PIN_NEUTRAL = 0.22  # dark grey of a place that is like no pin: what is alike glows
+PIN_NEUTRAL = 0.22  # dark grey of a position that is like no pin: what is alike glows
 
 
 @dataclass(frozen=True)

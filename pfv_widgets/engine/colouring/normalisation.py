@@ -73,7 +73,7 @@ def scaling(
         Of the weighted scores of N images.
     weights
         N numbers ≥ 0, not all zero. Statistics are those of the images with a weight; the
-        others are painted in the same scale.
+        others are coloured in the same scale.
     sigma
         Half-width in standard deviations (population).
     normalisation

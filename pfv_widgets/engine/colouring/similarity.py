@@ -1,4 +1,4 @@
-"""How much the places of a batch are alike, as a layer sees them."""
+"""How much the positions of a batch are alike, as a layer sees them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pfv_widgets.engine.colouring.colour_maps import PIN_NEUTRAL, pin_colours
 from pfv_widgets.engine.colouring.weighting import enlarge
 
 _AT_ONCE = 1 << 25  # numbers of feature maps in one step
-_CACHED = 1_000_000  # numbers painted at a time: more leave the processor's cache
+_CACHED = 1_000_000  # numbers coloured at a time: more leave the processor's cache
 
 
 @dataclass(frozen=True)
 class Position:
-    """One place of a feature map in one image.
+    """One position on a feature map in one image.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Position:
     row, column
         Of the feature map.
     similarity
-        Cosine to the place that was asked for, in [-1, 1].
+        Cosine to the position that was asked for, in [-1, 1].
     x, y
-        Centre of the place as fractions of the image's width and height.
+        Centre of the position as fractions of the image's width and height.
     """
 
     image: int
@@ -84,12 +84,12 @@ def likeness(maps: Tensor, lengths: Tensor, image: int, cell: tuple[int, int]) -
 
 
 def nearest_positions(cosines: Tensor, image: int, number: int) -> tuple[Position, ...]:
-    """Return the most similar place of each other image, best first, at most ``number``.
+    """Return the most similar position of each other image, best first, at most ``number``.
 
     Parameters
     ----------
     cosines
-        Similarities ``(N, h, w)`` to a place of ``image``. Images in which none is above 0 are
+        Similarities ``(N, h, w)`` to a position of ``image``. Images in which none is above 0 are
         left out: nothing in them is similar.
     """
     _, height, width = cosines.shape
@@ -106,7 +106,7 @@ def nearest_positions(cosines: Tensor, image: int, number: int) -> tuple[Positio
 def render_similarity(cosines: Tensor, size: tuple[int, int]) -> Tensor:
     """Colour similarities ``(N, P, h, w)`` to P pins; ``(N, H, W, 3)``, float32 in [0, 1].
 
-    A place takes the colour of the pin that it is most like, as strong as they are alike; what
+    A position takes the colour of the pin that it is most like, as strong as they are alike; what
     is like none, or less alike than chance, stays neutral.
     """
     number, pins = cosines.shape[:2]

@@ -14,7 +14,7 @@ from pfv_widgets.engine.pca.features import power_of_two
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """How active one earlier layer is at each place.
+    """How active one earlier layer is at each position.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Level:
 
     @classmethod
     def of_sums(cls, sums: Tensor, channels: int) -> Level:
-        """Take channel sums ``(N, h, w)``; one bad place spoils neither image nor batch."""
+        """Take channel sums ``(N, h, w)``; one bad position spoils neither image nor batch."""
         finite = torch.isfinite(sums)
         if bool(finite.all()):
             return cls(sums, channels, (), float(sums.abs().max()))

@@ -93,9 +93,9 @@ def load_images(
     pictures = _of_batch(source) if isinstance(source, ImageBatch) else pictures_of(source)
     batch = _from_pictures(pictures, height_width, transform, labels)
     if batch.skipped:
-        told = "; ".join(batch.skipped[:5]) + ("; …" if len(batch.skipped) > 5 else "")
+        listed = "; ".join(batch.skipped[:5]) + ("; …" if len(batch.skipped) > 5 else "")
         count = len(batch.skipped)
-        warnings.warn(f"{count} of {len(pictures)} files left out: {told}", PFVWarning, 2)
+        warnings.warn(f"{count} of {len(pictures)} files left out: {listed}", PFVWarning, 2)
     return batch
 
 

@@ -36,15 +36,15 @@ def checked_animation(path: object) -> Path:
     Raises
     ------
     PFVValueError, PFVTypeError
-        For a place that cannot be written, and for ``.mp4`` without ffmpeg.
+        For a path that cannot be written, and for ``.mp4`` without ffmpeg.
     """
-    place = checked_path(path, (".gif", ".webp", ".mp4"), "for the animation")
-    if place.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+    target = checked_path(path, (".gif", ".webp", ".mp4"), "for the animation")
+    if target.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
         raise PFVValueError(
             f"path={str(path)!r}: a film needs the program ffmpeg, which is not on the PATH. "
             "Install it, or choose a name that ends in .gif or .webp."
         )
-    return place
+    return target
 
 
 class Film:
@@ -59,12 +59,12 @@ class Film:
     def __init__(self, number: int) -> None:
         self.pictures: list[np.ndarray] = []
         self._number = number
-        self._sheet: _Sheet | None = None
+        self._layout: _Layout | None = None
 
     def add(self, tiles: np.ndarray, caption: str, position: int) -> None:
         """Draw tiles, uint8 ``(N, H, W, 3)``, as picture ``position`` of all, from 1."""
-        self._sheet = self._sheet or _Sheet(tiles.shape, self._number)
-        self.pictures.append(self._sheet.drawn(tiles, caption, position, self._number))
+        self._layout = self._layout or _Layout(tiles.shape, self._number)
+        self.pictures.append(self._layout.drawn(tiles, caption, position, self._number))
 
     def write(self, path: Path, duration: int, cancelled: Cancelled) -> bool:
         """Write the file; False, and no file, where it is cancelled meanwhile.
@@ -85,8 +85,8 @@ class Film:
         return not cancelled()
 
     def _gif(self, part: Path, stays: list[int], cancelled: Cancelled) -> None:
-        assert self._sheet is not None  # there are pictures
-        palette, noise = _palette(self.pictures), self._sheet.noise()
+        assert self._layout is not None  # there are pictures
+        palette, noise = _palette(self.pictures), self._layout.noise()
         indexed = (_indexed(one, palette, noise) for one in self.pictures if not cancelled())
         first = next(indexed, None)
         if first is not None:
@@ -118,7 +118,7 @@ class Film:
         _piped(command, chunks, cancelled)
 
 
-class _Sheet:
+class _Layout:
     """Where the tiles of every picture are, in pixels."""
 
     def __init__(self, shape: tuple[int, ...], pictures: int) -> None:
@@ -161,11 +161,11 @@ class _Sheet:
             )
 
     def drawn(self, tiles: np.ndarray, caption: str, position: int, of: int) -> np.ndarray:
-        page = Image.new("RGB", (self.width, self.height), _PAPER)
+        picture = Image.new("RGB", (self.width, self.height), _PAPER)
         for tile, corner in zip(tiles, self.corners(), strict=True):
             image = Image.fromarray(tile)
-            page.paste(image.resize(self.tile, Image.Resampling.BICUBIC), corner)
-        draw, font = ImageDraw.Draw(page), _font(18)
+            picture.paste(image.resize(self.tile, Image.Resampling.BICUBIC), corner)
+        draw, font = ImageDraw.Draw(picture), _font(18)
         right, middle = self.width - _EDGE, (_BAR - _LINE) / 2
         counted = f"{position} / {of}"
         draw.text((right, middle), counted, _QUIET, _font(13), anchor="rm")
@@ -175,7 +175,7 @@ class _Sheet:
         draw.rectangle((_EDGE, line[0], right - 1, line[1]), _TRACK)
         reached = max(_EDGE + 1, _EDGE + (right - _EDGE) * position / of)
         draw.rectangle((_EDGE, line[0], int(reached) - 1, line[1]), _INK)
-        return np.asarray(page)
+        return np.asarray(picture)
 
     def noise(self) -> np.ndarray:
         """Return a pattern ``(height, width, 1)`` that hides a palette's steps, on tiles alone.
@@ -186,8 +186,8 @@ class _Sheet:
         across = np.tile(pattern, (self.height // 8 + 1, self.width // 8 + 1))
         noise = np.zeros((self.height, self.width, 1), np.float32)
         for left, top in self.corners():
-            place = np.s_[top : top + self.tile[1], left : left + self.tile[0]]
-            noise[place] = across[place][:, :, None]
+            tile = np.s_[top : top + self.tile[1], left : left + self.tile[0]]
+            noise[tile] = across[tile][:, :, None]
         return noise
 
 
@@ -223,9 +223,9 @@ def _indexed(picture: np.ndarray, palette: Image.Image, noise: np.ndarray) -> Im
 
 def _piped(command: list[str], chunks: Iterator[bytes], cancelled: Cancelled) -> None:
     """Feed a program; raise with what it says where it fails."""
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as messages:
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages
         ) as process:
             assert process.stdin is not None
             try:
@@ -241,8 +241,8 @@ def _piped(command: list[str], chunks: Iterator[bytes], cancelled: Cancelled) ->
                 process.kill()
                 raise
         if process.returncode:
-            told.seek(0)
-            said = told.read().decode("utf-8", "replace").strip().splitlines() or ["no reason"]
+            messages.seek(0)
+            said = messages.read().decode("utf-8", "replace").strip().splitlines() or ["no reason"]
             raise PFVValueError(
                 f"ffmpeg could not write the film: {said[-1]:.200}. Choose a name that ends in "
                 ".gif or .webp."
@@ -258,9 +258,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _fitting(caption: str, room: float, font: ImageFont.FreeTypeFont) -> str:
     """One line, cut in the middle until it fits into ``room`` pixels."""
     line = " ".join("".join(c if c.isprintable() else " " for c in caption[:400]).split())
-    kept = len(line)
+    length = len(line)
     cut = line
-    while kept and font.getlength(cut) > room:
-        kept -= 1
-        cut = f"{line[: kept // 2]}…{line[len(line) - (kept - kept // 2) :]}"
+    while length and font.getlength(cut) > room:
+        length -= 1
+        cut = f"{line[: length // 2]}…{line[len(line) - (length - length // 2) :]}"
     return cut

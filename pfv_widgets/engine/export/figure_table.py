@@ -25,7 +25,7 @@ _ABOVE_PLOT, _BELOW_PLOT = 0.15, 0.4  # room for its words
 _BESIDE_PLOT = 0.45  # for the labels on its left
 _PER_INCH = 17  # letters of small print
 _LEADING = 1.25  # height of a line in sizes of its letters
-_HINTED = 1.08  # letters placed on whole pixels take that much more room
+_HINTED = 1.08  # letters set on whole pixels take that much more room
 _MUTED = "#666666"
 _MOST_LINES, _HEADING_LINES, _LABEL_LINES = 6, 3, 5  # of a note, a heading, a row's label
 

@@ -38,7 +38,7 @@ def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
         )
         for index, picture in enumerate(pictures)
     ]
-    low, high_end = ("0", "1") if frame.settings.paints_similarity else ("−", "+")
+    low, high_end = ("0", "1") if frame.settings.shows_similarity else ("−", "+")
     bars = [Bar(ramp, f"{low}  {label}  {high_end}") for label, ramp in frame.legend()]
     return draw_table(
         Table(
@@ -53,7 +53,7 @@ def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
 
 
 def _what(settings: Settings) -> str:
-    if settings.paints_similarity:
+    if settings.shows_similarity:
         return "similarity to pins"
     shared = "" if settings.sharing == "all" else f", {settings.sharing} colours"
     return f"{settings.weighting} weighting{shared}"

@@ -52,5 +52,5 @@ LISTED = {suffix: one.label for suffix, one in FORMATS.items() if one.label}
 
 def save_frame(frame: Frame, path: str | Path) -> None:
     """Write a frame as the suffix of ``path`` says: see ``Frame.save``."""
-    place = checked_path(path, FORMATS, "for a figure, a page or the arrays")
-    FORMATS[place.suffix.lower()].write(frame, place)
+    target = checked_path(path, FORMATS, "for a figure, a page or the arrays")
+    FORMATS[target.suffix.lower()].write(frame, target)

@@ -39,7 +39,7 @@ def data(frame: Frame) -> str:
 
 
 def grid(frame: Frame) -> tuple[int, int]:
-    """Places of which the page keeps the values, no more than all together may be."""
+    """Positions of which the page keeps the values, no more than all together may be."""
     high, wide = (int(side) for side in frame.scores.shape[2:])
     room = _MOST_VALUES / (len(frame) * len(frame.settings.shown))
     factor = min(1.0, math.sqrt(room / (high * wide)))

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _VIEWS = ("overlay", "heatmap", "photo")
 _JOINERS = "\u200c\u200d"  # in Persian and in compound emoji: no letter, but seen
 _HOW_TO = (
-    "Point at a place, or use Tab and the arrow keys: its values appear here, and dotted rings "
-    "mark the most similar places in other pictures."
+    "Point at a position, or use Tab and the arrow keys: its values appear here, and dotted rings "
+    "mark the most similar positions in other pictures."
 )
 
 
@@ -39,21 +39,21 @@ def write_page(frame: Frame, path: str | Path, labels: Sequence[str] | None = No
     Raises
     ------
     PFVValueError, PFVTypeError
-        For labels that do not fit, another suffix, or a place that cannot be written.
+        For labels that do not fit, another suffix, or a path that cannot be written.
     """
-    place = checked_path(path, (".html", ".htm"), "for the page")
+    target = checked_path(path, (".html", ".htm"), "for the page")
     page = page_of(frame, labels)
-    with replacing(place) as part:
+    with replacing(target) as part:
         part.write_text(page, "utf-8")
 
 
 def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
     """Return one HTML page that needs neither network nor kernel.
 
-    Views, opacity and tile size can be changed in it; the place under the pointer, the finger
+    Views, opacity and tile size can be changed in it; the position under the pointer, the finger
     or the keyboard's cursor shows its component values. About 0.6 MB for 16 pictures of 224 ×
     224 pixels and 8 MB for 200; larger batches are scaled down, and values are averaged over
-    blocks of places, so that pages stay below about 15 MB.
+    blocks of positions, so that pages stay below about 15 MB.
 
     Parameters
     ----------
@@ -127,18 +127,18 @@ class _Entries:
         number = f"{len(frame)} picture{'s' * (len(frame) != 1)}"
         high, wide = frame.scores.shape[2:]
         share = f"{100 * float(ratios.sum()):.1f} % of the variance in the colours"
-        return f"{number} · {high} × {wide} places each · {share}"
+        return f"{number} · {high} × {wide} positions each · {share}"
 
     def _legend(self) -> str:
         frame = self.frame
         shown = frame.settings.shown
         ratios = frame.basis.explained_variance_ratio.tolist()
         ramps = (255 * legend(frame.settings.colour_map, len(shown))).round().byte().numpy()
-        painted = not (frame.settings.pins and frame.settings.similarity)
+        coloured = not (frame.settings.pins and frame.settings.similarity)
         return "\n".join(
-            f'<li><span class="number">{index + 1}</span>{_ramp(ramp, index) if painted else "–"}'
+            f'<li><span class="number">{index + 1}</span>{_ramp(ramp, index) if coloured else "–"}'
             f'<span class="share" title="share of the variance">{100 * ratios[index]:.1f} %</span>'
-            '<span class="value" title="value at the place">–</span>'
+            '<span class="value" title="value at the position">–</span>'
             '<span class="swing" aria-hidden="true"><i></i></span></li>'
             for index, ramp in zip(shown, ramps, strict=True)
         )
@@ -172,23 +172,23 @@ class _Entries:
         frame, settings = self.frame, self.frame.settings
         inside = [weight for weight in frame.weights if weight > 0]
         even = len(set(inside)) == 1
-        kept = grid(frame)
-        averaged = "" if kept == tuple(frame.scores.shape[2:]) else ", averaged over blocks"
+        cells = grid(frame)
+        averaged = "" if cells == tuple(frame.scores.shape[2:]) else ", averaged over blocks"
         facts = [
             ("Layer", f"{frame.layer or 'activations'}, {len(frame.basis.mean)} channels"),
             ("Components", ", ".join(str(index + 1) for index in settings.shown)),
             ("Weighting", settings.weighting),
             ("Contrast", f"σ = {settings.sigma:g}, {settings.normalisation} normalisation"),
-            ("Colours", f"{settings.colour_map}, of {settings.sharing} places"),
+            ("Colours", f"{settings.colour_map}, of {settings.sharing} positions"),
             (
                 "Basis",
                 f"{len(inside)} of {len(frame)} pictures, "
                 + ("all with the same weight" if even else "weighted differently"),
             ),
-            ("Values", f"{kept[0]} × {kept[1]} places a picture{averaged}; before weighting"),
+            ("Values", f"{cells[0]} × {cells[1]} positions a picture{averaged}; before weighting"),
         ]
         if settings.pins and settings.similarity:
-            facts.insert(0, ("Painted", f"similarity to {len(settings.pins)} pinned places"))
+            facts.insert(0, ("Shown", f"similarity to {len(settings.pins)} pinned positions"))
         return facts
 
 
@@ -233,7 +233,7 @@ def _asset(name: str) -> str:
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """Put the parts in at one go, so that none can hold a place for another."""
+    """Put the parts in at one go, so that none is taken for a part of another."""
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], template)
 
 

@@ -27,25 +27,25 @@ def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
     """
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
         raise PFVTypeError(f"path={path!r}: expected the name of a file, as a text or a Path.")
-    place = Path(path)
+    target = Path(path)
     named = f"path={str(path)!r}"
-    if "\0" in str(place):
+    if "\0" in str(target):
         raise PFVValueError(f"{named}: a name cannot hold the character \\0; leave it out.")
-    if place.suffix.lower() not in suffixes:
+    if target.suffix.lower() not in suffixes:
         raise PFVValueError(f"{named}: choose a name that ends in {_either(suffixes)} {content}.")
     try:
-        if place.is_dir():
+        if target.is_dir():
             raise PFVValueError(f"{named}: it is a folder; give the name of a file in it.")
-        if not place.parent.is_dir():
-            raise PFVValueError(f"{named}: there is no folder {str(place.parent)!r}; make it.")
+        if not target.parent.is_dir():
+            raise PFVValueError(f"{named}: there is no folder {str(target.parent)!r}; make it.")
     except OSError as error:
-        raise unwritable(place, error) from error
-    return place
+        raise unwritable(target, error) from error
+    return target
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a file beside ``path`` that takes its place at the end, unless it was removed.
+    """Yield a file beside ``path`` that replaces it at the end, unless it was removed.
 
     An error leaves no trace.
 
@@ -71,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_figure_or_arrays(
-    place: Path, figure: Callable[[], Figure], arrays: Callable[[], dict[str, np.ndarray]]
+    target: Path, figure: Callable[[], Figure], arrays: Callable[[], dict[str, np.ndarray]]
 ) -> None:
     """Write ``arrays()`` to a ``.npz`` file, else ``figure()``; an error leaves what was there.
 
@@ -80,13 +80,13 @@ def write_figure_or_arrays(
     PFVValueError
         If it cannot be written there.
     """
-    if place.suffix.lower() == ".npz":
-        write_arrays(place, arrays)
+    if target.suffix.lower() == ".npz":
+        write_arrays(target, arrays)
     else:
-        write_figure(place, figure)
+        write_figure(target, figure)
 
 
-def write_figure(place: Path, figure: Callable[[], Figure]) -> None:
+def write_figure(target: Path, figure: Callable[[], Figure]) -> None:
     """Write ``figure()`` as the suffix says; an error leaves what was there.
 
     Raises
@@ -94,11 +94,11 @@ def write_figure(place: Path, figure: Callable[[], Figure]) -> None:
     PFVValueError
         If it cannot be written there.
     """
-    with replacing(place) as part:
+    with replacing(target) as part:
         figure().savefig(part, dpi=150)
 
 
-def write_arrays(place: Path, arrays: Callable[[], dict[str, np.ndarray]]) -> None:
+def write_arrays(target: Path, arrays: Callable[[], dict[str, np.ndarray]]) -> None:
     """Write ``arrays()`` as an ``.npz`` file; an error leaves what was there.
 
     Raises
@@ -106,7 +106,7 @@ def write_arrays(place: Path, arrays: Callable[[], dict[str, np.ndarray]]) -> No
     PFVValueError
         If it cannot be written there.
     """
-    with replacing(place) as part, part.open("wb") as file:
+    with replacing(target) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays())  # type: ignore[arg-type] # no keyword is one
 
 

@@ -26,17 +26,17 @@ def still(frame: Frame) -> bytes:
     across = max(columns * (width + _GAP) - _GAP, 320)
     below = rows * (height + _GAP) + _GAP
     lines = math.ceil(len(frame.legend()) / max(1, across // _PITCH))
-    page = Image.new("RGB", (across, below + lines * (_BAR + _GAP)), "white")
+    canvas = Image.new("RGB", (across, below + lines * (_BAR + _GAP)), "white")
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
-        page.paste(Image.fromarray(tile), (column * (width + _GAP), row * (height + _GAP)))
+        canvas.paste(Image.fromarray(tile), (column * (width + _GAP), row * (height + _GAP)))
     for pin, tile, x, y in frame.rings():
         row, column = divmod(tile, columns)
         left, top = column * (width + _GAP) + x * width, row * (height + _GAP) + y * height
-        _draw_ring(page, left, top, PIN_COLOURS[pin])
-    _draw_legend(page, frame, below)
+        _draw_ring(canvas, left, top, PIN_COLOURS[pin])
+    _draw_legend(canvas, frame, below)
     buffer = io.BytesIO()
-    page.save(buffer, "PNG", compress_level=4)
+    canvas.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
@@ -51,20 +51,20 @@ def _tiles(frame: Frame) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(tile).resize(size)) for tile in tiles])
 
 
-def _draw_ring(page: Image.Image, x: float, y: float, colour: str) -> None:
-    draw = ImageDraw.Draw(page)
+def _draw_ring(canvas: Image.Image, x: float, y: float, colour: str) -> None:
+    draw = ImageDraw.Draw(canvas)
     for radius, edge, width in ((8, "black", 5), (7, "white", 3), (6, colour, 2)):
         box = (x - radius, y - radius, x + radius, y + radius)
         draw.ellipse(box, outline=edge, width=width)
 
 
-def _draw_legend(page: Image.Image, frame: Frame, top: int) -> None:
-    """Draw a ramp with its label for each component or pin that is painted."""
-    columns = max(1, page.width // _PITCH)
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
-    for place, (label, ramp) in enumerate(frame.legend()):
-        row, column = divmod(place, columns)
+def _draw_legend(canvas: Image.Image, frame: Frame, top: int) -> None:
+    """Draw a ramp with its label for each component or pin that is shown."""
+    columns = max(1, canvas.width // _PITCH)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
+    for index, (label, ramp) in enumerate(frame.legend()):
+        row, column = divmod(index, columns)
         left, above = column * _PITCH, top + row * (_BAR + _GAP)
         colours = np.rint(255 * ramp).astype(np.uint8)
-        page.paste(Image.fromarray(colours[None]).resize((64, _BAR)), (left, above))
+        canvas.paste(Image.fromarray(colours[None]).resize((64, _BAR)), (left, above))
         draw.text((left + 70, above), label, fill="#555555", font=font)

@@ -20,7 +20,7 @@ from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import whole_number
 
-_COMPARED = 28  # places along a side on which the layers' maps are compared
+_COMPARED = 28  # positions along a side on which the layers' maps are compared
 _ALIKE = 0.2  # correlation from which a component is taken to follow another one
 
 _DURATIONS = {"components": 900, "layer": 700, "class weight": 180, "sigma": 220}  # ms
@@ -54,7 +54,7 @@ def sweep(
     label: str | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[SweepFrame]:
-    """Paint the batch for each value of one setting, all else as in ``settings``.
+    """Render the batch for each value of one setting, all else as in ``settings``.
 
     Colours stay those that ``pfv`` showed before, and what it shows afterwards is as if there
     had been no sweep. From layer to layer a component takes the colour and sign of the one
@@ -128,7 +128,7 @@ def _aligned(
         for settings in way:
             try:
                 frame, _ = pfv.render_with(colours, settings, size=tiny, on_progress=on_progress)
-            except PFVError:  # it is told where this layer's turn comes
+            except PFVError:  # it is reported where this layer's turn comes
                 continue
             arrangement = arrangement_like(frame.scores, before, keep_order=bool(settings.channels))
             basis = frame.basis.arranged(arrangement)
@@ -154,16 +154,16 @@ def arrangement_like(
     ours, theirs = (_comparable(one) for one in (scores, others))
     number = len(ours)
     alike = ours @ theirs.T  # (k, k'): ours in rows
-    places: dict[int, int] = {place: place for place in range(number)} if keep_order else {}
+    slots: dict[int, int] = {slot: slot for slot in range(number)} if keep_order else {}
     for flat in [] if keep_order else alike.abs().flatten().argsort(descending=True).tolist():
-        own, place = divmod(flat, alike.shape[1])
-        free = place < number and place not in places and own not in places.values()
-        if free and abs(float(alike[own, place])) > _ALIKE:
-            places[place] = own
-    rest = [own for own in range(number) if own not in places.values()]
-    chosen = [places[place] if place in places else rest.pop(0) for place in range(number)]
-    turned = [p < alike.shape[1] and float(alike[own, p]) < 0 for p, own in enumerate(chosen)]
-    return tuple(-(own + 1) if turn else own + 1 for own, turn in zip(chosen, turned, strict=True))
+        own, slot = divmod(flat, alike.shape[1])
+        free = slot < number and slot not in slots and own not in slots.values()
+        if free and abs(float(alike[own, slot])) > _ALIKE:
+            slots[slot] = own
+    rest = [own for own in range(number) if own not in slots.values()]
+    chosen = [slots[slot] if slot in slots else rest.pop(0) for slot in range(number)]
+    flipped = [p < alike.shape[1] and float(alike[own, p]) < 0 for p, own in enumerate(chosen)]
+    return tuple(-(own + 1) if flip else own + 1 for own, flip in zip(chosen, flipped, strict=True))
 
 
 def _comparable(scores: Tensor) -> Tensor:
@@ -224,10 +224,10 @@ def save_sweep(
     Raises
     ------
     PFVValueError, PFVTypeError
-        For what cannot be swept, where no value gives a picture, for a place that cannot be
+        For what cannot be swept, where no value gives a picture, for a path that cannot be
         written, and for ``.mp4`` without an ``ffmpeg`` program.
     """
-    place = checked_animation(path)
+    target = checked_animation(path)
     steps = planned(pfv, settings, over, values, label)
     stays = _checked_duration(duration) or _DURATIONS[over]
     stop = cancelled or (lambda: False)
@@ -243,11 +243,11 @@ def save_sweep(
         return None
     if not film.pictures:
         raise PFVValueError(f"over={over!r}: no value gives a picture. {skipped[0]}")
-    if not film.write(place, stays, stop):
+    if not film.write(target, stays, stop):
         return None
     if progress is not None:
         progress(len(steps) + 1, len(steps) + 1)
-    return SavedSweep(place, len(film.pictures), tuple(skipped))
+    return SavedSweep(target, len(film.pictures), tuple(skipped))
 
 
 def _checked_duration(duration: object) -> int | None:

@@ -91,13 +91,13 @@ def _with_default_weights(name: str) -> nn.Module:
 
 
 def _made(spec: str) -> nn.Module:
-    place, _, attribute = spec.rpartition(":")
-    module = _module_of_file(place, spec) if place.endswith(".py") else _module(place, spec)
+    origin, _, attribute = spec.rpartition(":")
+    module = _module_of_file(origin, spec) if origin.endswith(".py") else _module(origin, spec)
     factory: Callable[[], Any] | None = getattr(module, attribute, None)
     if factory is None:
         public = [key for key in vars(module) if not key.startswith("_")]
         raise PFVValueError(
-            f"name={spec!r}: {place} has no {attribute!r}. {suggestion(attribute, public)}"
+            f"name={spec!r}: {origin} has no {attribute!r}. {suggestion(attribute, public)}"
         )
     if isinstance(factory, nn.Module):
         return factory
@@ -112,11 +112,11 @@ def _made(spec: str) -> nn.Module:
     return _network(model, spec)
 
 
-def _module_of_file(place: str, spec: str) -> ModuleType:
-    path = Path(place).expanduser()
+def _module_of_file(origin: str, spec: str) -> ModuleType:
+    path = Path(origin).expanduser()
     if not path.is_file():
         raise PFVValueError(f"name={spec!r}: there is no file {str(path.absolute())!r}.")
-    # a name of its own: a user's `torch.py` must not take the place of torch
+    # a name of its own: a user's `torch.py` must not shadow torch
     unique = f"_pfv_model_{path.stem}"
     found = importlib.util.spec_from_file_location(unique, path)
     assert found is not None and found.loader is not None  # noqa: PT018 - a `.py` file has both
@@ -131,13 +131,13 @@ def _module_of_file(place: str, spec: str) -> ModuleType:
     return module
 
 
-def _module(place: str, spec: str) -> ModuleType:
+def _module(origin: str, spec: str) -> ModuleType:
     try:
-        return importlib.import_module(place)
+        return importlib.import_module(origin)
     except Exception as error:  # the user's code may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise PFVValueError(
-            f"name={spec!r}: {place!r} cannot be imported ({reason}); expected 'file.py:factory' "
+            f"name={spec!r}: {origin!r} cannot be imported ({reason}); expected 'file.py:factory' "
             "or 'package.module:factory'."
         ) from error
 

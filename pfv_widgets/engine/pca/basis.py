@@ -108,7 +108,7 @@ class PrincipalBasis:
         )
 
     def followed_by(self, other: PrincipalBasis) -> PrincipalBasis:
-        """Add the components of a longer basis, so that their places are remembered."""
+        """Add the components of a longer basis, so that their order and signs are remembered."""
         number = len(self.components)
         if len(other.components) <= number:
             return self
@@ -124,23 +124,23 @@ class PrincipalBasis:
         """Return the arrangement of the first ``number`` components that keeps colours still.
 
         A component that is recognisably one of ``anchor`` (cosine above 0.71), else one of
-        ``previous``, takes its place and sign. The others keep their order of variance, and
-        the sign that is nearer to what was in their place. The anchor keeps colours from
+        ``previous``, takes its slot and sign. The others keep their order of variance, and
+        the sign that is nearer to what was in their slot. The anchor keeps colours from
         drifting along a long way of small changes. Without either: order of variance.
         """
         known = [self._cosines(one, number) for one in (anchor, previous) if self._fits(one)]
-        places: dict[int, int] = {}
+        slots: dict[int, int] = {}
         for cosines in known:
-            for place, row in enumerate(cosines):
+            for slot, row in enumerate(cosines):
                 best = int(row.abs().argmax())
-                taken = place in places or best in places.values()
+                taken = slot in slots or best in slots.values()
                 if not taken and abs(float(row[best])) > _RECOGNISED:
-                    places[place] = best
-        free = [index for index in range(number) if index not in places.values()]
+                    slots[slot] = best
+        free = [index for index in range(number) if index not in slots.values()]
         arrangement = []
-        for place in range(number):
-            index = places[place] if place in places else free.pop(0)
-            near = [float(one[place, index]) for one in known if place < len(one)]
+        for slot in range(number):
+            index = slots[slot] if slot in slots else free.pop(0)
+            near = [float(one[slot, index]) for one in known if slot < len(one)]
             sure = [cosine for cosine in near if abs(cosine) > _RECOGNISED] or near[-1:]
             arrangement.append(-(index + 1) if sure and sure[0] < 0 else index + 1)
         return tuple(arrangement)
@@ -277,15 +277,15 @@ def fit_moments(
 def fit_maps(
     maps: Tensor, weights: Tensor, number: int, *, layer: str = "", report: OnProgress = silent
 ) -> PrincipalBasis:
-    """Principal components of ``(N, C, h, w)`` by the Gram matrix of the places.
+    """Principal components of ``(N, C, h, w)`` by the Gram matrix of the positions.
 
-    The smaller problem where channels outnumber places. Images count ``weights`` ``(N,)``
+    The smaller problem where channels outnumber positions. Images count ``weights`` ``(N,)``
     times.
     """
-    places = maps.shape[2] * maps.shape[3]
+    positions = maps.shape[2] * maps.shape[3]
     used = weights > 0
     vectors = maps[used].flatten(2).transpose(1, 2).flatten(0, 1)
-    amounts = weights[used].to(vectors).repeat_interleave(places)
+    amounts = weights[used].to(vectors).repeat_interleave(positions)
     count = float(amounts.sum())
     mean = (amounts / count) @ vectors
     rows = (vectors - mean) * (amounts / count).sqrt()[:, None]

@@ -24,7 +24,7 @@ class Moments:
     Attributes
     ----------
     count
-        Number of places of each group, ``(N,)``; weights included, so not always whole.
+        Number of vectors of each group, ``(N,)``; weights included, so not always whole.
     mean
         Mean feature vector of each group, ``(N, C)``.
     scatter

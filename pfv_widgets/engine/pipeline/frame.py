@@ -87,7 +87,7 @@ class Frame:
         return self.settings.layer or ""
 
     def at(self, image: int, x: float, y: float) -> Tensor:
-        """Scores ``(k,)`` of the components at a place, on the CPU.
+        """Scores ``(k,)`` of the components at a position, on the CPU.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class Frame:
         Raises
         ------
         PFVValueError, PFVTypeError
-            Naming the place, and which images there are.
+            Naming the position, and which images there are.
         """
         ((image, x, y),) = checked_pins([(image, x, y)])
         if image not in self.indices:
@@ -113,7 +113,7 @@ class Frame:
         Photo and heatmap side by side make tiles ``(N, H, 2W, 3)``.
         """
         settings, tiles = self.settings, []
-        grey, strength = DARKENED if settings.paints_similarity else GREYED
+        grey, strength = DARKENED if settings.shows_similarity else GREYED
         for index, weight in enumerate(self.weights):  # one by one: working copies stay small
             one = slice(index, index + 1)
             heat = self.heatmaps[one].detach().float().cpu().numpy()
@@ -135,9 +135,9 @@ class Frame:
         ]
 
     def legend(self) -> list[tuple[str, np.ndarray]]:
-        """Label and colour ramp ``(64, 3)`` in [0, 1] of each component or pin that is painted."""
+        """Label and colour ramp ``(64, 3)`` in [0, 1] of each component or pin that is shown."""
         settings = self.settings
-        if settings.paints_similarity:
+        if settings.shows_similarity:
             ramps = pin_legend(len(settings.pins))
             labels = [
                 f"pin {number} (image {image})"
@@ -177,7 +177,7 @@ class Frame:
         Raises
         ------
         PFVValueError, PFVTypeError
-            For another suffix, a folder that is not there, or a place that cannot be written.
+            For another suffix, a folder that is not there, or a path that cannot be written.
         """
         late("engine.export.formats", "save_frame")(self, path)
 

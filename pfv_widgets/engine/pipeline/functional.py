@@ -25,7 +25,7 @@ def heatmaps_from_activations(
     settings: Settings | None = None,
     size: tuple[int, int] | None = None,
 ) -> Frame:
-    """Paint heatmaps from feature maps that were computed elsewhere; no model is needed.
+    """Render heatmaps from feature maps that were computed elsewhere; no model is needed.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def heatmaps_from_activations(
         One ``(N, C, h, w)`` for each layer, in forward order; the last is decomposed, the
         others weight it.
     settings
-        What to paint (None: the defaults); ``layer`` is ignored.
+        What to render (None: the defaults); ``layer`` is ignored.
     size
         Height and width of the heatmaps in pixels; None: those of the first activations.
 
@@ -46,7 +46,7 @@ def heatmaps_from_activations(
     settings = settings_of(settings, {})
     size = size_in_pixels("size", tuple(maps[0].shape[2:]) if size is None else size)
     weights, pins = settings.weights(len(maps[-1])), settings.pinned(len(maps[-1]))
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     with torch.no_grad():
         features = features_of(maps[-1])
         moments = Moments.of_maps(features.maps)
@@ -56,11 +56,11 @@ def heatmaps_from_activations(
         if pins:
             heatmaps = render_similarity(torch.stack(_alike(features, pins), dim=1), size)
         else:
-            heatmaps, told = _rendered(scores, levels, weights, settings, size)
+            heatmaps, messages = _rendered(scores, levels, weights, settings, size)
     names = [f"activations[{index}]" for index in range(len(levels))]
     warnings = weighting_warnings(levels, names, settings.weighting)
     warnings += basis_warnings(basis, settings.shown)
-    return Frame(heatmaps, scores, basis, settings, weights, warnings=warnings + told)
+    return Frame(heatmaps, scores, basis, settings, weights, warnings=warnings + messages)
 
 
 def _alike(features: Features, pins: Sequence[Pin]) -> list[Tensor]:
@@ -104,11 +104,11 @@ def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ..
         ("Component", "is", "It is") if len(noise) == 1 else ("Components", "are", "They are")
     )
     directions = f"{sum(resolved)} direction{'s' * (sum(resolved) != 1)}"
-    told = (
+    message = (
         f"{which} {few([index + 1 for index in noise])} {which_is} rounding alone: the feature "
         f"vectors of these images vary in {directions}. {it_is} shown neutral."
     )
-    return (told,)
+    return (message,)
 
 
 def weighting_warnings(
@@ -119,12 +119,12 @@ def weighting_warnings(
         return ()
     if not levels and not WEIGHTINGS[weighting].uses_image:
         return (f"No earlier layer has another resolution: weighting {weighting!r} does nothing.",)
-    told = []
+    messages = []
     for name, level in zip(names, levels, strict=True):
         if level.silent:
-            told.append(f"{name} is zero everywhere: it weights nothing.")
+            messages.append(f"{name} is zero everywhere: it weights nothing.")
         if level.broken:
-            told.append(
+            messages.append(
                 f"{name} is NaN or infinite in image {few(level.broken)}: it weights nothing there."
             )
-    return tuple(told)
+    return tuple(messages)

@@ -167,7 +167,7 @@ class PFV:
             Indices of the images to render, in order; None: all. Basis and colours are those of
             the whole batch. The frame holds these images alone, also of scores and weights.
         on_progress
-            Told of this picture's progress instead of the attribute and ``progress``.
+            Called with this picture's progress instead of the attribute and ``progress``.
 
         Raises
         ------
@@ -207,15 +207,15 @@ class PFV:
                 name, basis, settings.components, stable=settings.stable_colours
             )
             view = name, weights, arrangement
-            told = self._warnings(name, settings.weighting)
+            messages = self._warnings(name, settings.weighting)
             if pins:
                 alike = self._alike(pins, name).transpose(0, 1)
                 heatmaps = render_similarity(_some(alike, chosen), size)
             else:
                 heatmaps, more = self._rendered(view, settings, size, chosen)
-                told += more
+                messages += more
             basis = basis.arranged(arrangement)
-            told += () if pins else basis_warnings(basis, settings.shown)
+            messages += () if pins else basis_warnings(basis, settings.shown)
             indices, labels = chosen or tuple(range(number)), self.images.labels
             frame = Frame(
                 heatmaps,
@@ -225,7 +225,7 @@ class PFV:
                 tuple(weights[index] for index in indices),
                 self.images.pixels if chosen is None else self.images.pixels[list(chosen)],
                 tuple(self.images.names[index] for index in indices),
-                told,
+                messages,
                 indices,
                 labels and tuple(labels[index] for index in indices),
                 self.store.source.description,
@@ -233,7 +233,7 @@ class PFV:
             return frame, colours
 
     def similarity(self, pins: Iterable[Pin], layer: str | None = None) -> Tensor:
-        """How similar every place is to each pinned place, as a layer sees them.
+        """How similar every position is to each pin, as a layer sees them.
 
         The cosine of their feature vectors about the mean of the batch, of all images alike.
 
@@ -264,14 +264,14 @@ class PFV:
     def nearest(
         self, image: int, x: float, y: float, *, number: int = 5, layer: str | None = None
     ) -> tuple[Position, ...]:
-        """Find the most similar place in each other image, best first.
+        """Find the most similar position in each other image, best first.
 
         Parameters
         ----------
         image, x, y
-            The place to compare with; x and y as fractions of width and height.
+            The position to compare with; x and y as fractions of width and height.
         number
-            How many places to return at most, from 1. Images in which nothing is similar
+            How many positions to return at most, from 1. Images in which nothing is similar
             are left out.
         layer
             Name of a layer; None: the default.
@@ -279,7 +279,7 @@ class PFV:
         Raises
         ------
         PFVValueError, PFVTypeError
-            Naming the place or the layer, and what to do.
+            Naming the position or the layer, and what to do.
         """
         number = whole_number("number", number, 1)
         return nearest_positions(self.similarity([(image, x, y)], layer)[0], image, number)
@@ -329,12 +329,12 @@ class PFV:
         """Hold the lock, and let the callbacks hear what the stages do."""
         if on_progress is not None:
             return self.store.reporting(on_progress)
-        told = 0
+        reported = 0
 
         def images_run(progress: Progress) -> None:
-            nonlocal told
-            if self.progress is not None and progress.stage == RUNNING and progress.done > told:
-                told = progress.done
+            nonlocal reported
+            if self.progress is not None and progress.stage == RUNNING and progress.done > reported:
+                reported = progress.done
                 self.progress(progress.done, progress.total)
 
         return self.store.reporting(self.on_progress, images_run)

@@ -1,4 +1,4 @@
-"""The places of a batch as points in the plane of two components."""
+"""The positions of a batch as points in the plane of two components."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PAPER = (56, 56, 62)  # dark enough for pale colours, light enough for black, on
 FADED = 0.16  # strength of what is not selected
 _COVERED = 0.2  # share of the picture that discs would cover if none met another
 _LARGEST, _SMALLEST = 10.0, 1.0  # radii of a point in pixels
-_BEYOND = 0.1  # per cent of the places at each end that stand on the edge of the picture
-_COUNTED = 1 << 16  # places that are enough to find the ends
+_BEYOND = 0.1  # per cent of the positions at each end that stand on the edge of the picture
+_COUNTED = 1 << 16  # positions that are enough to find the ends
 _MARGIN = 1.06
 _FILLED = 0.75  # limits stay while they hold all and are filled as far as this
 _BINS = 96
@@ -53,8 +53,8 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Cloud:
-    """One point for each place, in pixels of a square picture.
+class Scatter:
+    """One point for each position, in pixels of a square picture.
 
     Attributes
     ----------
@@ -90,20 +90,20 @@ class Cloud:
         return radius_of(len(self.x), self.size)
 
     def selecting(self, selected: Mask | None) -> Indices:
-        """Return :attr:`owner` with the places ``selected`` (N, h, w) in front of the others."""
+        """Return :attr:`owner` with the positions ``selected`` (N, h, w) in front of the others."""
         if selected is None:
             return self.owner
         inside = selected.ravel()[self.order]
         order = np.concatenate([self.order[~inside], self.order[inside]])
         return _owners(self.x, self.y, order, self.size)
 
-    def paint(self, colours: Numbers, selected: Mask | None = None) -> npt.NDArray[np.uint8]:
-        """Paint the points on :data:`PAPER`, uint8 ``(size, size, 3)``.
+    def render(self, colours: Numbers, selected: Mask | None = None) -> npt.NDArray[np.uint8]:
+        """Draw the points on :data:`PAPER`, uint8 ``(size, size, 3)``.
 
         Parameters
         ----------
         colours
-            Of each place, ``(N, h, w, 3)`` in [0, 1].
+            Of each position, ``(N, h, w, 3)`` in [0, 1].
         selected
             Places ``(N, h, w)`` that keep their colour while the others fade; None: all.
         """
@@ -118,15 +118,15 @@ class Cloud:
         return tones[self.selecting(selected)]
 
     def inside(self, x1: float, y1: float, x2: float, y2: float) -> Mask:
-        """Return which places lie in a rectangle between two corners, bool ``(N, h, w)``."""
+        """Return which positions lie in a rectangle between two corners, bool ``(N, h, w)``."""
         (left, right), (top, bottom) = sorted((x1, x2)), sorted((y1, y2))
         within = (self.x >= left) & (self.x <= right) & (self.y >= top) & (self.y <= bottom)
         return within.reshape(self.shape)
 
     def nearest(self, x: float, y: float, within: int = 24) -> Position | None:
-        """Return the place whose point is seen nearest to a pixel, None where none is near.
+        """Return the position whose point is seen nearest to a pixel, None where none is near.
 
-        Costs the same for any number of places: it looks at the pixels around.
+        Costs the same for any number of positions: it looks at the pixels around.
         """
         left, top = max(0, int(x) - within), max(0, int(y) - within)
         window = self.owner[top : int(y) + within + 1, left : int(x) + within + 1]
@@ -140,16 +140,16 @@ class Cloud:
         image, row, column = np.unravel_index(window[rows[first], columns[first]], self.shape)
         return int(image), int(row), int(column)
 
-    def at(self, place: Position) -> tuple[float, float] | None:
-        """Return where the point of a place is, None for a place that is not in the cloud."""
-        if not all(0 <= part < end for part, end in zip(place, self.shape, strict=True)):
+    def at(self, position: Position) -> tuple[float, float] | None:
+        """Return where the point of a position is, None for a position that is not in the batch."""
+        if not all(0 <= part < end for part, end in zip(position, self.shape, strict=True)):
             return None
-        index = int(np.ravel_multi_index(place, self.shape))
+        index = int(np.ravel_multi_index(position, self.shape))
         return float(self.x[index]), float(self.y[index])
 
 
-def cloud_of(scores: Tensor, x: int, y: int, size: int, last: Limits | None = None) -> Cloud:
-    """Position ``scores`` (N, k, h, w) in the plane of the components ``x`` and ``y``.
+def scatter_of(scores: Tensor, x: int, y: int, size: int, last: Limits | None = None) -> Scatter:
+    """Put ``scores`` (N, k, h, w) in the plane of the components ``x`` and ``y``.
 
     One component against itself has no plane: its points are stacked to a histogram.
 
@@ -177,7 +177,7 @@ def cloud_of(scores: Tensor, x: int, y: int, size: int, last: Limits | None = No
     order = np.random.default_rng(0).permutation(len(px)).astype(np.int32)
     owner = _owners(px, py, order, size)
     shape = (number, height, width)
-    return Cloud(px, py, shape, size, limits, origin, order, owner)
+    return Scatter(px, py, shape, size, limits, origin, order, owner)
 
 
 def stack(values: Numbers, bins: int = _BINS) -> Numbers:
@@ -202,8 +202,8 @@ def radius_of(number: int, size: int) -> float:
     return min(max(fair, _SMALLEST), _LARGEST)
 
 
-def place_colours(heatmaps: Tensor, shape: tuple[int, int]) -> Numbers:
-    """Mean colour of each place: ``(N, H, W, 3)`` → ``(N, h, w, 3)`` by area."""
+def position_colours(heatmaps: Tensor, shape: tuple[int, int]) -> Numbers:
+    """Mean colour of each position: ``(N, H, W, 3)`` → ``(N, h, w, 3)`` by area."""
     maps = interpolate(heatmaps.permute(0, 3, 1, 2), shape, mode="area")
     colours: Numbers = maps.permute(0, 2, 3, 1).float().cpu().numpy()
     return colours

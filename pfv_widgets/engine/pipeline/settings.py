@@ -19,7 +19,7 @@ from pfv_widgets.validation import Pin, checked_channels, checked_pins, checked_
 
 @dataclass(frozen=True)
 class Settings(Declared):
-    """What to paint and how; edit with ``dataclasses.replace``.
+    """What to render and how; edit with ``dataclasses.replace``.
 
     Raises
     ------
@@ -41,7 +41,7 @@ class Settings(Declared):
     )
 
     channels: tuple[int, ...] | None = None
-    """Which components are painted, in order, counted from 0; None: all of them."""
+    """Which components are shown, in order, counted from 0; None: all of them."""
 
     images: tuple[float, ...] | None = None
     """Weight ≥ 0 of each image in the basis; 0 shows it in the basis of the others; None: all 1."""
@@ -115,7 +115,7 @@ class Settings(Declared):
         "all",
         COLOUR_FILTERS,
         label="Colours of",
-        help="Paint all places, or inclusive: colours that all images share, or exclusive: "
+        help="Colour all positions, or inclusive: colours that all images share, or exclusive: "
         "colours that only some have.",
         page="Picture",
     )
@@ -128,12 +128,12 @@ class Settings(Declared):
     )
 
     pins: tuple[Pin, ...] = ()
-    """Places to compare with: ``(image, x, y)``, x and y as fractions of width and height."""
+    """Positions to compare with: ``(image, x, y)``, x and y as fractions of width and height."""
 
     similarity: bool = toggle(
         True,
         label="Similarity to pins",
-        help="With pins set: paint how similar each place is to them, instead of components.",
+        help="With pins set: show how similar each position is to them, instead of components.",
         page="Picture",
     )
 
@@ -149,7 +149,7 @@ class Settings(Declared):
 
     @property
     def shown(self) -> tuple[int, ...]:
-        """Indices of the components that are painted, in order."""
+        """Indices of the components that are shown, in order."""
         return tuple(range(self.components)) if self.channels is None else self.channels
 
     @property
@@ -180,12 +180,12 @@ class Settings(Declared):
         return self.images
 
     @property
-    def paints_similarity(self) -> bool:
-        """Whether the similarity to pins is painted, instead of components."""
+    def shows_similarity(self) -> bool:
+        """Whether the similarity to pins is shown, instead of components."""
         return self.similarity and bool(self.pins)
 
     def pinned(self, number: int) -> tuple[Pin, ...]:
-        """Pins to paint the similarity to, in a batch of ``number`` images; none where it is off.
+        """Pins to show the similarity to, in a batch of ``number`` images; none where it is off.
 
         Raises
         ------

@@ -114,8 +114,8 @@ class Attribution:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a file that cannot be written.
         """
-        place = checked_path(path, _SUFFIXES, "for a figure or the arrays")
-        write_figure_or_arrays(place, self.figure, self._arrays)
+        target = checked_path(path, _SUFFIXES, "for a figure or the arrays")
+        write_figure_or_arrays(target, self.figure, self._arrays)
 
     def of(self, images: Iterable[int]) -> Attribution:
         """Return the attribution of the images at these indices alone, in that order.

@@ -198,11 +198,11 @@ def _takes(network: nn.Module) -> _Takes | None:
     except (TypeError, ValueError):
         return None
     named = [one for one in parameters if one.kind in _NAMED]
-    placed = [one for one in parameters if one.kind is not inspect.Parameter.KEYWORD_ONLY]
+    ordered = [one for one in parameters if one.kind is not inspect.Parameter.KEYWORD_ONLY]
     return _Takes(
         tuple(one.name for one in named),
         tuple(one.name for one in named if one.default is inspect.Parameter.empty),
-        next((one.name for one in placed if one.kind is not inspect.Parameter.VAR_KEYWORD), None),
+        next((one.name for one in ordered if one.kind is not inspect.Parameter.VAR_KEYWORD), None),
         any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters),
     )
 

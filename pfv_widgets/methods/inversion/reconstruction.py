@@ -120,10 +120,10 @@ class Reconstruction:
         Raises
         ------
         PFVValueError, PFVTypeError
-            For another suffix, a folder that is not there, or a place that cannot be written.
+            For another suffix, a folder that is not there, or a path that cannot be written.
         """
-        place = checked_path(path, _SUFFIXES, "for a figure or the arrays")
-        write_figure_or_arrays(place, self.figure, self._arrays)
+        target = checked_path(path, _SUFFIXES, "for a figure or the arrays")
+        write_figure_or_arrays(target, self.figure, self._arrays)
 
     def _run(self, index: int) -> int:
         return index % self.options.runs + 1

@@ -141,8 +141,8 @@ def redistributed(linear: LinearMap, values: Tensor, relevance: Tensor, rest: Te
     whole = weight.sum(linear.axis, keepdim=True)
     rest = rest.expand_as(relevance).sum(linear.axis, keepdim=True)
     everywhere = tuple(range(1, whole.ndim))
-    unplaced = torch.where(whole > _TINY, 0, rest).sum(everywhere, keepdim=True)
-    ratio = _divided(rest, whole) + _divided(unplaced, whole.sum(everywhere, keepdim=True))
+    unassigned = torch.where(whole > _TINY, 0, rest).sum(everywhere, keepdim=True)
+    ratio = _divided(rest, whole) + _divided(unassigned, whole.sum(everywhere, keepdim=True))
     return values.sign() * pull(_divided(weight, sizes) * ratio)
 
 

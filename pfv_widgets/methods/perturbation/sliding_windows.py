@@ -117,7 +117,7 @@ def normalised(heats: Tensor) -> Tensor:
     """Divide each map ``(N, H, W)`` by its maximum.
 
     Where next to nothing speaks for the unit (a maximum below 1 % of the largest absolute value)
-    that value takes its place; a map of zeros stays.
+    that value replaces it; a map of zeros stays.
     """
     flat = heats.flatten(1)
     top, most = flat.amax(1), flat.abs().amax(1)

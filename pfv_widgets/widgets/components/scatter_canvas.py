@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Cloud, Mask, Numbers, Position
+from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Mask, Numbers, Position, Scatter
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
@@ -38,7 +38,7 @@ class ScatterCanvas:
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
         self._on_select, self.on_hover = on_select, on_hover
         self._lock = threading.RLock()
-        self._cloud: Cloud | None = None
+        self._scatter: Scatter | None = None
         self._colours: Numbers | None = None
         self._selected: Mask | None = None
         self.brush: Box | None = None  # the selection is what lies in it
@@ -57,19 +57,19 @@ class ScatterCanvas:
         """Positions ``(N, h, w)`` that are selected; None: no selection."""
         return self._selected
 
-    def show(self, cloud: Cloud, colours: Numbers) -> None:
+    def show(self, scatter: Scatter, colours: Numbers) -> None:
         """Show points whose positions have these colours, ``(N, h, w, 3)`` in [0, 1].
 
         The selection stays with its positions; one of another shape is dropped.
         """
         with self._lock:
-            if cloud is not self._cloud:
+            if scatter is not self._scatter:
                 self.brush = self.start = self._hovered = None
                 self._dragging = False
             elif self._colours is not None and np.array_equal(colours, self._colours):
                 return
-            self._cloud, self._colours = cloud, colours
-            if self._selected is not None and self._selected.shape != cloud.shape:
+            self._scatter, self._colours = scatter, colours
+            if self._selected is not None and self._selected.shape != scatter.shape:
                 self._selected = None
             self._repaint()
 
@@ -82,8 +82,8 @@ class ScatterCanvas:
             ours = self.brush is not None and any(selected is mask for mask in self._sent)
             if self._dragging or ours:
                 return
-            if self._cloud is not None and selected is not None:
-                selected = selected if selected.shape == self._cloud.shape else None
+            if self._scatter is not None and selected is not None:
+                selected = selected if selected.shape == self._scatter.shape else None
             if _same(selected, self._selected):
                 return
             kept = self.brush is not None and selected is None
@@ -115,15 +115,15 @@ class ScatterCanvas:
 
     def _repaint(self) -> None:
         """Draw the points anew: colours, positions or a selection that is no rectangle changed."""
-        if self._cloud is None or self._colours is None:
+        if self._scatter is None or self._colours is None:
             return
         selected = None if self.brush else self._selected
-        picture = self._cloud.paint(self._colours, selected)
-        self._file = encode(picture, 66 if len(self._cloud.x) > _MANY else 86)
+        picture = self._scatter.render(self._colours, selected)
+        self._file = encode(picture, 66 if len(self._scatter.x) > _MANY else 86)
         self._draw(self._file)
 
     def _draw(self, file: bytes | None = None) -> None:
-        if self._cloud is None:
+        if self._scatter is None:
             return
         commands, buffer = self.canvas.commands(), self.canvas.buffers[0]
         if file:
@@ -139,20 +139,20 @@ class ScatterCanvas:
         if self.brush:
             with commands.inside([self.brush]):
                 commands.image(buffer, everything)
-        self._draw_signs(commands, self._cloud)
+        self._draw_signs(commands, self._scatter)
         commands.send()
 
-    def _draw_signs(self, commands: CanvasCommands, cloud: Cloud) -> None:
-        x, y = cloud.origin
+    def _draw_signs(self, commands: CanvasCommands, scatter: Scatter) -> None:
+        x, y = scatter.origin
         commands.alpha(0.25)
         commands.line("#ffffff", 2, x, 0, x, SIZE)
         commands.line("#ffffff", 2, 0, y, SIZE, y)
         commands.alpha(1)
         if self.brush:
             commands.stroke("#ffffff", 2, self.brush)
-        radius = max(9.0, cloud.radius + 5)
+        radius = max(9.0, scatter.radius + 5)
         for place in dict.fromkeys((*self._marks, *filter(None, [self._hovered]))):
-            point = cloud.at(place)
+            point = scatter.at(place)
             if point is not None:
                 commands.ring("#000000", 7, *point, radius)
                 commands.ring("#ffffff", 3, *point, radius)
@@ -163,24 +163,24 @@ class ScatterCanvas:
 
     def _move(self, x: float, y: float) -> None:
         with self._lock:
-            cloud, start = self._cloud, self.start
-            if cloud is None:
+            scatter, start = self._scatter, self.start
+            if scatter is None:
                 return
             if start is not None:
                 far = max(abs(x - start[0]), abs(y - start[1])) >= _STILL
                 self._dragging = self._dragging or far
                 if self._dragging:
-                    self._drag(cloud, *start, x, y)
+                    self._drag(scatter, *start, x, y)
         # called without the lock: the callback may wait for a picture that needs it
         if start is None:
-            self.hover(cloud.nearest(x, y))
+            self.hover(scatter.nearest(x, y))
         elif self._dragging:
             self._on_select(self._selected)
 
-    def _drag(self, cloud: Cloud, x1: float, y1: float, x2: float, y2: float) -> None:
+    def _drag(self, scatter: Scatter, x1: float, y1: float, x2: float, y2: float) -> None:
         old = self._selected is not None and self.brush is None
         self.brush = min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)
-        self._selected = cloud.inside(x1, y1, x2, y2)
+        self._selected = scatter.inside(x1, y1, x2, y2)
         self._sent.append(self._selected)
         self._hovered = None
         if old:  # what was selected elsewhere is painted into the points

@@ -9,7 +9,7 @@ import ipywidgets as w
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.pipeline.scatter import Cloud, Mask, cloud_of, place_colours
+from pfv_widgets.engine.pipeline.scatter import Mask, Scatter, position_colours, scatter_of
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text
@@ -38,7 +38,7 @@ class ScatterPlot:
         self._on_select = on_select
         self._scores: Tensor | None = None
         self._heatmaps: Tensor | None = None
-        self.cloud: Cloud | None = None
+        self.scatter: Scatter | None = None
         self.plot = ScatterCanvas(self._brushed, on_hover)
         self.canvas = self.plot.canvas
         self.overlay = Overlay(self.canvas)
@@ -121,16 +121,16 @@ class ScatterPlot:
     def _chosen(self, _: dict[str, Any]) -> None:
         if not self._showing.now:
             with self._lock:
-                self.cloud = None
+                self.scatter = None
                 self._place()
                 self._paint()
 
     def _place(self) -> None:
         if self._scores is None:
             return
-        last = self.cloud.limits if self.cloud is not None else None
+        last = self.scatter.limits if self.scatter is not None else None
         x, y = self.across.value, self.up.value
-        self.cloud = cloud_of(self._scores, x, y, SIZE, last)
+        self.scatter = scatter_of(self._scores, x, y, SIZE, last)
         up = "stacked ↑" if x == y else f"{y + 1} ↑"
         self.overlay.show(
             [
@@ -140,9 +140,9 @@ class ScatterPlot:
         )
 
     def _paint(self) -> None:
-        if self.cloud is not None and self._heatmaps is not None:
-            shape = self.cloud.shape[1:]
-            self.plot.show(self.cloud, place_colours(self._heatmaps, shape))
+        if self.scatter is not None and self._heatmaps is not None:
+            shape = self.scatter.shape[1:]
+            self.plot.show(self.scatter, position_colours(self._heatmaps, shape))
             self._count()
 
     def _brushed(self, selected: Mask | None) -> None:

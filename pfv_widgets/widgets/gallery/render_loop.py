@@ -303,7 +303,7 @@ class RenderLoop:
             rings.append(Ring(state.hover, _LINE, bold=True))
         return Look(
             settings.opacity, settings.view, settings.split, out, state.cursor, tuple(rings),
-            state.brush, DARKENED if settings.paints_similarity else GREYED,
+            state.brush, DARKENED if settings.shows_similarity else GREYED,
         )  # fmt: skip
 
     def _nearest(self, state: ViewState) -> tuple[Position, ...]:
@@ -322,7 +322,7 @@ def _bytes(frame: Frame, selection: Selection | None) -> np.ndarray:
     if selection is not None:
         mask = torch.from_numpy(selection.mask)[list(frame.indices)].to(heat)[:, None]
         inside = torch.nn.functional.interpolate(mask, size=heat.shape[1:3], mode="nearest")
-        similar = frame.settings.paints_similarity  # its colours stay: grey has a meaning there
+        similar = frame.settings.shows_similarity  # its colours stay: grey has a meaning there
         grey, strength = _DIMMED_SIMILARITY if similar else _DIMMED
         faded = (1 - strength) * heat + strength * grey
         heat = torch.where(inside.permute(0, 2, 3, 1) > 0, heat, faded)

@@ -22,7 +22,7 @@ def legend_panel(settings: Settings, ratios: Sequence[float]) -> str:
     ratios
         Explained variance ratio of each component computed, in [0, 1].
     """
-    if settings.paints_similarity:
+    if settings.shows_similarity:
         return heading("Similarity to pins") + _similarity(settings)
     panel = variance_panel(ratios, settings.shown, settings.colour_map)
     return heading("Explained variance") + panel + _colours(settings)

@@ -1,4 +1,4 @@
-"""The cloud of places: positions, discs, selections and colours, against slow re-derivations."""
+"""The scatter of places: positions, discs, selections and colours, against slow re-derivations."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pfv_widgets.engine.pipeline.scatter import (
     FADED,
     PAPER,
     Limits,
-    cloud_of,
-    place_colours,
+    position_colours,
     radius_of,
+    scatter_of,
     stack,
 )
 
@@ -34,16 +34,16 @@ def colours_of(number: int, height: int, width: int) -> np.ndarray:
 
 def test_points_stand_at_their_scores_at_one_scale_for_both_axes() -> None:
     scores = scores_of(2, 3, 4, 5)
-    cloud = cloud_of(scores, 2, 0, SIZE)
+    scatter = scatter_of(scores, 2, 0, SIZE)
     across, up = scores[:, 2].flatten().numpy(), scores[:, 0].flatten().numpy()
     inner = (across > across.min()) & (across < across.max()) & (up > up.min()) & (up < up.max())
-    rightward = np.polyfit(across[inner], cloud.x[inner], 1)
-    downward = np.polyfit(up[inner], cloud.y[inner], 1)
+    rightward = np.polyfit(across[inner], scatter.x[inner], 1)
+    downward = np.polyfit(up[inner], scatter.y[inner], 1)
     assert rightward[0] == pytest.approx(-downward[0], rel=1e-3)
     assert rightward[0] > 0
-    assert cloud.origin == pytest.approx((rightward[1], downward[1]), abs=0.05)
+    assert scatter.origin == pytest.approx((rightward[1], downward[1]), abs=0.05)
     fit = rightward[0] * across + rightward[1]
-    assert np.abs(fit - cloud.x)[inner].max() < 1e-2
+    assert np.abs(fit - scatter.x)[inner].max() < 1e-2
 
 
 @pytest.mark.parametrize(
@@ -53,42 +53,42 @@ def test_odd_shapes_stay_inside_the_picture_and_show_every_place(
     shape: tuple[int, int, int, int],
 ) -> None:
     scores = scores_of(*shape)
-    cloud = cloud_of(scores, 0, min(1, shape[1] - 1), SIZE)
-    assert cloud.shape == (shape[0], *shape[2:])
-    for place in (cloud.x, cloud.y):
+    scatter = scatter_of(scores, 0, min(1, shape[1] - 1), SIZE)
+    assert scatter.shape == (shape[0], *shape[2:])
+    for place in (scatter.x, scatter.y):
         assert place.min() >= 0
         assert place.max() <= SIZE - 1
-    assert cloud.paint(colours_of(*cloud.shape)).shape == (SIZE, SIZE, 3)
-    assert cloud.inside(0, 0, SIZE, SIZE).all()
+    assert scatter.render(colours_of(*scatter.shape)).shape == (SIZE, SIZE, 3)
+    assert scatter.inside(0, 0, SIZE, SIZE).all()
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, float("nan"), float("inf")])
 def test_scores_that_are_all_equal_or_broken_make_a_cloud(value: float) -> None:
     for axes in ((0, 1), (1, 1)):
-        cloud = cloud_of(torch.full((2, 2, 3, 3), value), *axes, SIZE)
-        assert np.isfinite(cloud.x).all()
-        assert np.isfinite(cloud.y).all()
-        assert (cloud.owner >= 0).any()
+        scatter = scatter_of(torch.full((2, 2, 3, 3), value), *axes, SIZE)
+        assert np.isfinite(scatter.x).all()
+        assert np.isfinite(scatter.y).all()
+        assert (scatter.owner >= 0).any()
 
 
 def test_discs_are_drawn_one_after_another_in_a_shuffled_order() -> None:
-    cloud = cloud_of(scores_of(3, 2, 6, 7), 0, 1, SIZE)
+    scatter = scatter_of(scores_of(3, 2, 6, 7), 0, 1, SIZE)
     wanted = np.full((SIZE, SIZE), -1)
-    radius = radius_of(len(cloud.x), SIZE)
+    radius = radius_of(len(scatter.x), SIZE)
     rows, columns = np.mgrid[:SIZE, :SIZE]
-    for index in cloud.order:
-        x, y = round(float(cloud.x[index])), round(float(cloud.y[index]))
+    for index in scatter.order:
+        x, y = round(float(scatter.x[index])), round(float(scatter.y[index]))
         wanted[(columns - x) ** 2 + (rows - y) ** 2 <= radius**2] = index
-    assert np.array_equal(cloud.owner, wanted)
-    assert sorted(cloud.order) == list(range(len(cloud.x)))
+    assert np.array_equal(scatter.owner, wanted)
+    assert sorted(scatter.order) == list(range(len(scatter.x)))
 
 
 def test_no_image_hides_another_that_has_the_same_scores() -> None:
     one = scores_of(1, 2, 30, 30)
-    cloud = cloud_of(one.repeat(2, 1, 1, 1), 0, 1, SIZE)
-    seen = cloud.owner[cloud.owner >= 0]
+    scatter = scatter_of(one.repeat(2, 1, 1, 1), 0, 1, SIZE)
+    seen = scatter.owner[scatter.owner >= 0]
     assert 0.4 < (seen >= 900).mean() < 0.6
-    assert np.array_equal(cloud.owner, cloud_of(one.repeat(2, 1, 1, 1), 0, 1, SIZE).owner)
+    assert np.array_equal(scatter.owner, scatter_of(one.repeat(2, 1, 1, 1), 0, 1, SIZE).owner)
 
 
 def test_few_points_are_large_and_many_are_small() -> None:
@@ -99,26 +99,26 @@ def test_few_points_are_large_and_many_are_small() -> None:
 
 
 def test_points_are_painted_on_paper_in_the_colours_of_their_places() -> None:
-    cloud = cloud_of(scores_of(2, 2, 3, 3), 0, 1, SIZE)
+    scatter = scatter_of(scores_of(2, 2, 3, 3), 0, 1, SIZE)
     colours = colours_of(2, 3, 3)
-    picture = cloud.paint(colours)
-    for index in set(cloud.owner[cloud.owner >= 0].tolist()):
-        shown = picture[cloud.owner == index]
+    picture = scatter.render(colours)
+    for index in set(scatter.owner[scatter.owner >= 0].tolist()):
+        shown = picture[scatter.owner == index]
         assert np.abs(shown - 255 * colours.reshape(-1, 3)[index]).max() <= 0.5 + 1e-3
-    assert (picture[cloud.owner < 0] == PAPER).all()
+    assert (picture[scatter.owner < 0] == PAPER).all()
 
 
 def test_selected_places_come_to_the_front_and_the_others_fade() -> None:
-    cloud = cloud_of(scores_of(2, 2, 12, 12), 0, 1, SIZE)
+    scatter = scatter_of(scores_of(2, 2, 12, 12), 0, 1, SIZE)
     colours = np.ones((2, 12, 12, 3), np.float32)
-    selected = np.zeros(cloud.shape, bool)
+    selected = np.zeros(scatter.shape, bool)
     selected[1, 3] = True
-    picture = cloud.paint(colours, selected)
+    picture = scatter.render(colours, selected)
     for column in range(12):
-        x, y = cloud.at((1, 3, column)) or (0, 0)
+        x, y = scatter.at((1, 3, column)) or (0, 0)
         assert (picture[round(y), round(x)] == 255).all()
     faded = np.array(PAPER) + FADED * (255 - np.array(PAPER))
-    others = picture[(cloud.owner >= 0) & (picture < 255).any(axis=2)]
+    others = picture[(scatter.owner >= 0) & (picture < 255).any(axis=2)]
     assert len(others)
     assert np.abs(others - faded).max() <= 1
 
@@ -127,36 +127,36 @@ def test_selected_places_come_to_the_front_and_the_others_fade() -> None:
 def test_rectangle_selects_the_points_in_it_from_any_corner(
     corners: tuple[float, float, float, float],
 ) -> None:
-    cloud = cloud_of(scores_of(2, 2, 5, 6), 0, 1, SIZE)
-    found = cloud.inside(*corners)
-    for place in np.ndindex(*cloud.shape):
-        x, y = cloud.at(place) or (0, 0)
+    scatter = scatter_of(scores_of(2, 2, 5, 6), 0, 1, SIZE)
+    found = scatter.inside(*corners)
+    for place in np.ndindex(*scatter.shape):
+        x, y = scatter.at(place) or (0, 0)
         assert found[place] == (20 <= x <= 80 and 30 <= y <= 90)
     assert 0 < found.sum() < found.size
 
 
 def test_nearest_place_is_the_one_whose_point_is_seen_there() -> None:
-    cloud = cloud_of(scores_of(4, 2, 3, 3), 0, 1, SIZE)
-    for place in np.ndindex(*cloud.shape):
-        x, y = cloud.at(place) or (0, 0)
-        seen = int(cloud.owner[round(y), round(x)])
-        assert cloud.nearest(round(x), round(y)) == np.unravel_index(seen, cloud.shape)
+    scatter = scatter_of(scores_of(4, 2, 3, 3), 0, 1, SIZE)
+    for place in np.ndindex(*scatter.shape):
+        x, y = scatter.at(place) or (0, 0)
+        seen = int(scatter.owner[round(y), round(x)])
+        assert scatter.nearest(round(x), round(y)) == np.unravel_index(seen, scatter.shape)
 
 
 def test_nearest_place_is_found_around_and_not_far_away() -> None:
     scores = torch.tensor([[-1.0, 1.0], [-1.0, 1.0]]).view(1, 2, 1, 2)
-    cloud = cloud_of(scores, 0, 1, 200)
-    x, y = cloud.at((0, 0, 1)) or (0, 0)
-    assert cloud.nearest(x - 20, y) == (0, 0, 1)
-    assert cloud.nearest(x - 20, y + 30) is None
-    assert cloud.nearest(-5000, 9000) is None
+    scatter = scatter_of(scores, 0, 1, 200)
+    x, y = scatter.at((0, 0, 1)) or (0, 0)
+    assert scatter.nearest(x - 20, y) == (0, 0, 1)
+    assert scatter.nearest(x - 20, y + 30) is None
+    assert scatter.nearest(-5000, 9000) is None
 
 
 def test_place_outside_the_cloud_has_no_point() -> None:
-    cloud = cloud_of(scores_of(2, 2, 3, 4), 0, 1, SIZE)
-    assert cloud.at((1, 2, 3)) is not None
+    scatter = scatter_of(scores_of(2, 2, 3, 4), 0, 1, SIZE)
+    assert scatter.at((1, 2, 3)) is not None
     for place in ((2, 0, 0), (0, 3, 0), (0, 0, 4), (-1, 0, 0)):
-        assert cloud.at(place) is None
+        assert scatter.at(place) is None
 
 
 def test_limits_hold_all_but_outliers_and_the_origin() -> None:
@@ -183,15 +183,15 @@ def test_one_component_is_stacked_to_a_histogram() -> None:
     below = [bins[:index].count(own) for index, own in enumerate(bins)]
     wanted = [math.sqrt(number / (max(counts) - 1)) for number in below]
     assert np.allclose(heights, wanted, atol=1e-6)
-    cloud = cloud_of(torch.from_numpy(values).view(1, 1, 20, 25), 0, 0, SIZE)
-    assert np.corrcoef(cloud.y, stack(values))[0, 1] == pytest.approx(-1)  # y runs down
+    scatter = scatter_of(torch.from_numpy(values).view(1, 1, 20, 25), 0, 0, SIZE)
+    assert np.corrcoef(scatter.y, stack(values))[0, 1] == pytest.approx(-1)  # y runs down
 
 
 def test_colours_of_places_are_means_over_their_areas() -> None:
     heatmaps = torch.rand(2, 12, 9, 3)
-    colours = place_colours(heatmaps, (4, 3))
+    colours = position_colours(heatmaps, (4, 3))
     for image, row, column in np.ndindex(2, 4, 3):
         area = heatmaps[image, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3]
         assert np.allclose(colours[image, row, column], area.mean(dim=(0, 1)), atol=1e-6)
-    finer = place_colours(heatmaps, (24, 18))
+    finer = position_colours(heatmaps, (24, 18))
     assert np.allclose(finer[:, ::2, ::2], heatmaps, atol=1e-6)

@@ -187,7 +187,7 @@ def test_whoever_is_told_of_a_brush_may_wait_for_a_picture_in_another_thread(
     holder.tab.on_select = told
     holder.tab.scatter.plot.on_hover = told
     canvas = holder.tab.scatter.canvas.displayed
-    x, y = holder.tab.scatter.cloud.at((0, 0, 0))
+    x, y = holder.tab.scatter.scatter.at((0, 0, 0))
     happen(canvas, "mouse_move", x=x, y=y)
     happen(canvas, "mouse_down", x=0, y=0)
     happen(canvas, "mouse_move", x=300, y=500)

@@ -1,4 +1,4 @@
-"""The cloud on a recorded page: brushing, pointing, marking, axes, and what is sent."""
+"""The scatter on a recorded page: brushing, pointing, marking, axes, and what is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHAPE = (3, 4, 5)
 
 
 class Hand:
-    """A cloud of 3 images with 4 × 5 places, and what it tells."""
+    """A scatter of 3 images with 4 × 5 places, and what it tells."""
 
     def __init__(self, recorded: RecordedPage, components: int = 3) -> None:
         torch.manual_seed(0)
@@ -32,9 +32,9 @@ class Hand:
         self.canvas = self.view.canvas.displayed
 
     @property
-    def cloud(self) -> Any:
-        assert self.view.cloud is not None
-        return self.view.cloud
+    def scatter(self) -> Any:
+        assert self.view.scatter is not None
+        return self.view.scatter
 
     def event(self, name: str, x: float, y: float) -> None:
         happen(self.canvas, name, x=x, y=y)
@@ -50,7 +50,7 @@ class Hand:
             self.event("mouse_up", *points[-1])
 
     def pixel(self, place: Position) -> np.ndarray:
-        x, y = self.cloud.at(place)
+        x, y = self.scatter.at(place)
         return self.recorded.picture(self.canvas)[round(y), round(x), :3]
 
     @property
@@ -78,13 +78,13 @@ def test_every_place_is_on_the_page_in_its_colour(hand: Hand) -> None:
 def test_dragging_selects_live_and_fades_the_others_without_sending_a_picture(hand: Hand) -> None:
     before = len(hand.recorded.drawings)
     hand.drag((40, 40), (200, 300), (400, 420))
-    wanted = hand.cloud.inside(40, 40, 400, 420)
+    wanted = hand.scatter.inside(40, 40, 400, 420)
     assert 0 < wanted.sum() < wanted.size
-    assert np.array_equal(hand.selected[0], hand.cloud.inside(40, 40, 200, 300))
+    assert np.array_equal(hand.selected[0], hand.scatter.inside(40, 40, 200, 300))
     assert np.array_equal(hand.selected[-1], wanted)
     assert not any(drawing.pictures for drawing in hand.recorded.drawings[before:])
     for place in np.ndindex(*SHAPE):
-        x, y = hand.cloud.at(place)
+        x, y = hand.scatter.at(place)
         if max(abs(x - 40), abs(x - 400), abs(y - 40), abs(y - 420)) > 380:
             assert bright(hand.pixel(place)) == wanted[place]
             assert is_faded(hand.pixel(place)) != wanted[place]
@@ -130,7 +130,7 @@ def test_selection_from_elsewhere_fades_the_others_and_tells_nobody(hand: Hand) 
     assert all(bright(hand.pixel(place)) for place in front)
     assert any(is_faded(hand.pixel(place)) for place in np.ndindex(*SHAPE))
     hand.drag((40, 40), (400, 420))  # brushing here replaces it
-    assert np.array_equal(hand.selected[-1], hand.cloud.inside(40, 40, 400, 420))
+    assert np.array_equal(hand.selected[-1], hand.scatter.inside(40, 40, 400, 420))
 
 
 def test_own_selection_that_comes_back_late_does_not_stop_the_brush(hand: Hand) -> None:
@@ -172,8 +172,8 @@ def test_selection_of_another_shape_is_none(hand: Hand) -> None:
 
 
 def test_pointing_tells_the_nearest_place_once_and_rings_it(hand: Hand) -> None:
-    place = hand.cloud.nearest(*hand.cloud.at((1, 2, 3)))
-    x, y = hand.cloud.at(place)
+    place = hand.scatter.nearest(*hand.scatter.at((1, 2, 3)))
+    x, y = hand.scatter.at(place)
     before = hand.recorded.picture(hand.canvas).copy()
     hand.event("mouse_move", x, y)
     hand.event("mouse_move", x, y)
@@ -194,7 +194,7 @@ def test_marks_are_ringed_and_places_that_are_not_there_are_not(hand: Hand) -> N
     hand.view.plot.mark([(0, 0, 0), (2, 3, 4)])
     changed = np.abs(hand.recorded.picture(hand.canvas) - before).max(axis=2) > 40
     for place in ((0, 0, 0), (2, 3, 4)):
-        x, y = (round(v) for v in hand.cloud.at(place))
+        x, y = (round(v) for v in hand.scatter.at(place))
         assert changed[max(0, y - 25) : y + 25, max(0, x - 25) : x + 25].any()
 
 
@@ -204,8 +204,8 @@ def test_axes_are_chosen_among_the_components(hand: Hand) -> None:
     y = hand.scores[:, 1].flatten().numpy()
     x = hand.scores[:, 2].flatten().numpy()
     inner = np.abs(x) < np.abs(x).max()
-    assert np.corrcoef(hand.cloud.x[inner], x[inner])[0, 1] == pytest.approx(1, abs=1e-4)
-    assert np.corrcoef(hand.cloud.y, y)[0, 1] == pytest.approx(-1, abs=1e-2)
+    assert np.corrcoef(hand.scatter.x[inner], x[inner])[0, 1] == pytest.approx(1, abs=1e-4)
+    assert np.corrcoef(hand.scatter.y, y)[0, 1] == pytest.approx(-1, abs=1e-2)
     hand.view.show(hand.scores[:, :2], hand.heatmaps)
     assert hand.view.across.value in (0, 1)
     move(hand.view.across, index=1)
@@ -230,15 +230,15 @@ def test_single_component_is_stacked_and_more_give_a_plane_again(recorded: Recor
 
 
 def test_points_stay_while_colours_change(hand: Hand) -> None:
-    cloud = hand.cloud
+    scatter = hand.scatter
     hand.view.show(hand.scores.clone(), hand.heatmaps * 0.5)
-    assert hand.cloud is cloud
+    assert hand.scatter is scatter
     sent = len(hand.recorded.drawings)
     hand.view.show(hand.scores, hand.heatmaps * 0.5)
     assert len(hand.recorded.drawings) == sent
     hand.view.show(hand.scores * 1.01, hand.heatmaps)
-    assert hand.cloud is not cloud
-    assert hand.cloud.limits is cloud.limits
+    assert hand.scatter is not scatter
+    assert hand.scatter.limits is scatter.limits
 
 
 def test_reloaded_page_is_painted_again_on_repaint(hand: Hand) -> None:

@@ -215,7 +215,7 @@ def test_pins_are_painted_and_their_chips_remove_them(
     for place in places:
         click(explorer, *place)
     assert explorer.settings.pins == tuple(places)
-    assert explorer.frame.settings.paints_similarity
+    assert explorer.frame.settings.shows_similarity
     chips = explorer.gallery.pins.chips
     assert [chip.layout.display for chip in chips] == [None] * 3 + ["none"] * 5
     press_button(chips[1])

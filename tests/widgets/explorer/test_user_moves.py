@@ -56,7 +56,7 @@ def test_click_pins_a_place_and_leaves_the_composition_alone(explorer: PFVExplor
     click(explorer, 1, 0.25, 0.75)
     assert explorer.settings.pins == ((1, 0.25, 0.75),)
     assert explorer.settings.images is None
-    assert explorer.frame.settings.paints_similarity
+    assert explorer.frame.settings.shows_similarity
 
 
 def test_tap_of_a_finger_pins_as_a_click_does(explorer: PFVExplorer) -> None:

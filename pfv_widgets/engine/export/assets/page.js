@@ -1,21 +1,21 @@
 "use strict";
 (() => {
-  const NEIGHBOURS = 8; // as many tiles show where they are most like the place
+  const NEIGHBOURS = 8; // as many tiles show where they are most like the position
   const data = JSON.parse(document.getElementById("data").textContent);
   const [count, number, rows, columns] = data.shape;
-  const places = rows * columns;
+  const positions = rows * columns;
   const scores = decoded(data.scores);
   const gallery = document.getElementById("gallery");
   const tiles = [...gallery.querySelectorAll("figure")];
   const pictures = tiles.map((tile) => tile.querySelector(".picture"));
-  const line = document.getElementById("place");
+  const line = document.getElementById("position");
   const spoken = document.getElementById("spoken");
   const values = [...document.querySelectorAll(".legend .value")];
   const swings = [...document.querySelectorAll(".legend .swing i")];
   const howTo = line.textContent;
   const rings = new Map();
   let current = 0; // the tile that the Tab key reaches
-  let shown = null; // [tile, place]
+  let shown = null; // [tile, position]
   let held = false;
   let wanted = null;
 
@@ -26,24 +26,24 @@
       view.getFloat32(4 * index, true));
   }
 
-  function vector(tile, place) {
-    const start = tile * number * places + place;
-    return Array.from({ length: number }, (_, k) => scores[start + k * places]);
+  function vector(tile, position) {
+    const start = tile * number * positions + position;
+    return Array.from({ length: number }, (_, k) => scores[start + k * positions]);
   }
 
   function nearest(tile, target) {
     let best = Infinity, at = 0;
-    const start = tile * number * places;
-    for (let place = 0; place < places; place++) {
+    const start = tile * number * positions;
+    for (let position = 0; position < positions; position++) {
       let sum = 0;
       for (let k = 0; k < number; k++)
-        sum += (scores[start + k * places + place] - target[k]) ** 2;
-      if (sum < best) { best = sum; at = place; }
+        sum += (scores[start + k * positions + position] - target[k]) ** 2;
+      if (sum < best) { best = sum; at = position; }
     }
-    return { tile, place: at, distance: best };
+    return { tile, position: at, distance: best };
   }
 
-  function putRing(tile, place, like) {
+  function putRing(tile, position, like) {
     if (!rings.has(tile)) {
       const made = document.createElement("div");
       made.setAttribute("aria-hidden", "true");
@@ -53,31 +53,31 @@
     const ring = rings.get(tile);
     ring.className = like ? "ring like" : "ring";
     ring.hidden = false;
-    ring.style.left = `${100 * ((place % columns) + 0.5) / columns}%`;
-    ring.style.top = `${100 * (Math.floor(place / columns) + 0.5) / rows}%`;
+    ring.style.left = `${100 * ((position % columns) + 0.5) / columns}%`;
+    ring.style.top = `${100 * (Math.floor(position / columns) + 0.5) / rows}%`;
   }
 
   function signed(value) {
     return (value < 0 ? "−" : "+") + Math.abs(value).toPrecision(3);
   }
 
-  function show(tile, place) {
-    shown = [tile, place];
-    const target = vector(tile, place);
+  function show(tile, position) {
+    shown = [tile, position];
+    const target = vector(tile, position);
     const found = tiles.map((_, other) => other).filter((other) => other !== tile)
       .map((other) => nearest(other, target)).sort((a, b) => a.distance - b.distance);
     rings.forEach((ring) => { ring.hidden = true; });
-    putRing(tile, place, false);
-    found.slice(0, NEIGHBOURS).forEach((one) => putRing(one.tile, one.place, true));
-    tell(tile, place, target);
+    putRing(tile, position, false);
+    found.slice(0, NEIGHBOURS).forEach((one) => putRing(one.tile, one.position, true));
+    tell(tile, position, target);
   }
 
-  function tell(tile, place, target) {
+  function tell(tile, position, target) {
     const name = document.createElement("b");
     name.textContent = pictures[tile].dataset.name;
     const label = pictures[tile].dataset.label;
-    const where = `row ${Math.floor(place / columns) + 1} of ${rows}, ` +
-      `column ${(place % columns) + 1} of ${columns}`;
+    const where = `row ${Math.floor(position / columns) + 1} of ${rows}, ` +
+      `column ${(position % columns) + 1} of ${columns}`;
     const rest = [label, where, held ? "held: click or Escape lets go" : ""].filter(Boolean);
     line.replaceChildren(name, ` · ${rest.join(" · ")}`);
     target.forEach((value, k) => {
@@ -115,9 +115,9 @@
   }
 
   function step(key, whole) {
-    let [tile, place] = shown ?? [current, Math.floor(rows / 2) * columns + Math.floor(columns / 2)];
-    if (!shown) return [tile, place];
-    let row = Math.floor(place / columns), column = place % columns;
+    let [tile, position] = shown ?? [current, Math.floor(rows / 2) * columns + Math.floor(columns / 2)];
+    if (!shown) return [tile, position];
+    let row = Math.floor(position / columns), column = position % columns;
     const abreast = getComputedStyle(gallery).gridTemplateColumns.split(" ").length;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1],
       ArrowRight: [0, 1] }[key];
@@ -125,7 +125,7 @@
     column += whole ? 0 : right;
     const leaves = whole || row < 0 || column < 0 || row >= rows || column >= columns;
     const next = leaves ? tile + right + abreast * down : tile;
-    if (next < 0 || next >= count) return [tile, place];
+    if (next < 0 || next >= count) return [tile, position];
     return [next, ((row + rows) % rows) * columns + ((column + columns) % columns)];
   }
 
