@@ -140,7 +140,7 @@ class Frame:
         if settings.shows_similarity:
             ramps = pin_legend(len(settings.pins))
             labels = [
-                f"pin {number} (image {image})"
+                f"pin {number} (image {image + 1})"
                 for number, (image, _, _) in enumerate(settings.pins, start=1)
             ]
         else:

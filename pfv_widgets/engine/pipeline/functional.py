@@ -125,6 +125,7 @@ def weighting_warnings(
             messages.append(f"{name} is zero everywhere: it weights nothing.")
         if level.broken:
             messages.append(
-                f"{name} is NaN or infinite in image {few(level.broken)}: it weights nothing there."
+                f"{name} is NaN or infinite in image {few([index + 1 for index in level.broken])}: "
+                "it weights nothing there."
             )
     return tuple(messages)

@@ -63,7 +63,7 @@ def test_every_look_is_drawn_as_a_figure_with_its_legend(
     figure = frame.figure()
     FigureCanvasAgg(figure).draw()
     drawn = [axis for axis in figure.axes if axis.images]
-    words = ["pin 1 (image 0)", "pin 2 (image 2)"] if pins else ["component"] * 3
+    words = ["pin 1 (image 1)", "pin 2 (image 3)"] if pins else ["component"] * 3
     assert len(drawn) == 3 + len(words)
     for axis, word in zip(drawn[3:], words, strict=True):
         assert word in axis.get_title()
@@ -179,7 +179,7 @@ def test_rings_are_drawn_in_the_colours_of_the_pins(pfv: PFV) -> None:
 
 def test_legend_of_pins_runs_from_neutral_to_their_colours(pfv: PFV) -> None:
     (first, ramp), (second, _) = pfv.render(pins=PINS).legend()
-    assert (first, second) == ("pin 1 (image 0)", "pin 2 (image 2)")
+    assert (first, second) == ("pin 1 (image 1)", "pin 2 (image 3)")
     assert np.ptp(ramp[0]) < 1e-6
     colour = [int(PIN_COLOURS[0][i : i + 2], 16) / 255 for i in (1, 3, 5)]
     np.testing.assert_allclose(ramp[-1], colour, atol=1e-6)

@@ -134,9 +134,9 @@ def test_bad_number_in_an_earlier_layer_spoils_no_other_image(weighting: str, ba
     frame = heatmaps_from_activations(spoilt, Settings(weighting=weighting))
     assert bool(torch.isfinite(frame.heatmaps).all())
     (warning,) = frame.warnings
-    assert "activations[1] is NaN or infinite in image 2" in warning
+    assert "activations[1] is NaN or infinite in image 3: it weights nothing" in warning
 
-    # the place weights nothing, as it would where the layer is silent there
+    # the position weights nothing, as it would where the layer is silent there
     silent = [one.clone() for one in clean]
     silent[1][2, :, 3, 3] = 0
     expected = heatmaps_from_activations(silent, Settings(weighting=weighting))
@@ -165,7 +165,7 @@ def test_bad_number_in_an_earlier_layer_of_a_network_is_told() -> None:
     assert plain.warnings == ()
     images.tensor[1, 0, 0, 0] = 7
     frame = PFV(network, images, device="cpu", chunk_size=1).render(layer="down")
-    assert any("bad is NaN or infinite in image 1:" in warning for warning in frame.warnings)
+    assert any("bad is NaN or infinite in image 2:" in warning for warning in frame.warnings)
     assert bool(torch.isfinite(frame.heatmaps).all())
 
 
