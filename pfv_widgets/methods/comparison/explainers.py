@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.attribution.runner import method_of
 from pfv_widgets.methods.core.method import Method
 from pfv_widgets.parameters import in_words, suggestion, validate
 
+_USUAL = (224, 224)  # height and width of an image: details depend on it, their differences do not
 PFV_NAME = "pfv"  # beside the names of METHODS
 
 
@@ -144,10 +145,30 @@ def _labelled(
             labelled.append(base)
             continue
         same = [other for other in methods if type(other) is type(method)]
-        differing = [
-            field.name
-            for field in dataclasses.fields(method)  # type: ignore[arg-type] # a dataclass
-            if len({repr(getattr(one, field.name)) for one in same}) > 1
-        ]
-        labelled.append(joint.join([base, *describe(method, differing)]))
+        labelled.append(joint.join([base, *describe(method, _differing(method, same))]))
     return labelled
+
+
+def _differing(method: Explainer, same: Sequence[Explainer]) -> list[str]:
+    """Name the options in which settings of one method differ, and which have an effect here.
+
+    Where these alone do not tell the method from the others, all that differ.
+    """
+    names = [
+        field.name
+        for field in dataclasses.fields(method)  # type: ignore[arg-type] # a dataclass
+        if len({repr(getattr(one, field.name)) for one in same}) > 1
+    ]
+    effective = [name for name in names if any(_matters(method, name, one) for one in same)]
+    own = [getattr(method, name) for name in effective]
+    alike = [one for one in same if [getattr(one, name) for name in effective] == own]
+    return effective if len(alike) == 1 else names
+
+
+def _matters(method: Explainer, name: str, other: Explainer) -> bool:
+    """Whether the value that another one has of an option would change what ``method`` does."""
+    try:
+        changed = dataclasses.replace(method, **{name: getattr(other, name)})  # type: ignore[type-var] # a dataclass
+        return changed.details(_USUAL) != method.details(_USUAL)
+    except PFVError:  # the value does not go with the other options
+        return True

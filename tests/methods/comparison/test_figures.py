@@ -142,7 +142,7 @@ def test_settings_of_one_method_stand_side_by_side_and_are_told_apart() -> None:
         for image in range(2):
             assert np.allclose(tiles[6 * image + 1 + column], wanted[image], atol=0.02), method
     assert labels(explainers(methods)) == [
-        "Relevance propagation, rule epsilon-plus by depth, γ 0.25",
+        "Relevance propagation, rule epsilon-plus by depth",
         "Relevance propagation, rule gamma, γ 0.5",
         "Gradient", "Occlusion, size (8, 8)", "Occlusion, size (16, 16)",
     ]  # fmt: skip
