@@ -8,7 +8,12 @@ from pathlib import Path
 
 from pfv_widgets.engine.export.figures import draw_frame
 from pfv_widgets.engine.export.html_page import write_page
-from pfv_widgets.engine.export.output_paths import checked_path, write_arrays, write_figure
+from pfv_widgets.engine.export.output_paths import (
+    FIGURE_FORMATS,
+    checked_path,
+    write_arrays,
+    write_figure,
+)
 from pfv_widgets.engine.pipeline.frame import Frame
 
 
@@ -37,11 +42,7 @@ def _arrays(frame: Frame, path: Path) -> None:
 
 
 FORMATS: dict[str, Format] = {
-    ".png": Format(_figure, "PNG picture"),
-    ".svg": Format(_figure, "SVG drawing"),
-    ".pdf": Format(_figure, "PDF for print"),
-    ".jpg": Format(_figure),
-    ".jpeg": Format(_figure),
+    **{suffix: Format(_figure, label) for suffix, label in FIGURE_FORMATS.items()},
     ".html": Format(write_page, "HTML page with values"),
     ".htm": Format(write_page),
     ".npz": Format(_arrays, "NPZ arrays of numbers"),

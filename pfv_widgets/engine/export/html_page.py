@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pfv_widgets.engine.colouring.colour_maps import legend
-from pfv_widgets.engine.colouring.compositing import GREYED
+from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, Layer
 from pfv_widgets.engine.export.html_data import data, grid, picture, png, side
 from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -25,7 +25,6 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 if TYPE_CHECKING:
     from pfv_widgets.engine.pipeline.frame import Frame
 
-_VIEWS = ("overlay", "heatmap", "photo")
 _JOINERS = "\u200c\u200d"  # in Persian and in compound emoji: no letter, but seen
 _HOW_TO = (
     "Point at a position, or use Tab and the arrow keys: its values appear here, and dotted rings "
@@ -92,18 +91,23 @@ class _Entries:
             "opacity": f"{self._opacity():g}",
             "tile": str(tile),
             "faded": f"{GREYED.strength:g}",
+            "views": "\n".join(
+                f'.gallery[data-view="{name}"] .photo + .heat {{ opacity: {opacity}; }}'
+                for name, opacity in _views().items()
+            ),
         }
 
     def parts(self) -> dict[str, str]:
         frame, look = self.frame, self.look()
-        view = frame.settings.view if frame.settings.view in _VIEWS else _VIEWS[0]
+        views = _views()
+        view = frame.settings.view if frame.settings.view in views else next(iter(views))
         hidden = " hidden" if frame.pixels is None else ""
         layer = _text(frame.layer or "activations")
         return {
             "title": f"Principal features of {layer}",
             "layer": layer,
             "summary": _text(self._summary()),
-            "views": "\n".join(_radio(one, checked=one == view) for one in _VIEWS),
+            "views": "\n".join(_radio(one, checked=one == view) for one in views),
             "view": view,
             "views_off": hidden,
             "opacity_off": hidden,
@@ -195,6 +199,23 @@ class _Entries:
 def _ramp(ramp: np.ndarray, index: int) -> str:
     source = png(Image.fromarray(ramp[None]))
     return f'<img class="ramp" alt="component {index + 1}, low to high" src="{source}">'
+
+
+def _views() -> dict[str, str]:
+    """Opacity of the heatmap, in CSS, in each view that a heatmap over a photo can show."""
+    shown = {}
+    for name, view in VIEWS.items():
+        photos, heatmaps = (
+            [layer for layers in view.panes for layer in layers if layer.source == source]
+            for source in ("photo", "heatmap")
+        )
+        if len(view.panes) == 1 and not view.divided and set(photos) <= {Layer("photo")}:
+            if heatmaps == []:
+                shown[name] = "0"
+            elif len(heatmaps) == 1 and heatmaps[0].tint is None:
+                opacity = heatmaps[0].opacity
+                shown[name] = "var(--opacity)" if opacity is None else f"{opacity:g}"
+    return shown
 
 
 def _radio(view: str, *, checked: bool) -> str:

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+FIGURE_FORMATS = {
+    ".png": "PNG picture",
+    ".svg": "SVG drawing",
+    ".pdf": "PDF for print",
+    ".jpg": "",
+    ".jpeg": "",
+}
+"""Suffix of each file that a figure can be written to → what a menu calls it, empty: unlisted."""
+
+
 def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
     """Return where to write ``content`` (its name in words), or raise with what is wrong.
 
@@ -71,15 +81,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_figure_or_arrays(
-    target: Path, figure: Callable[[], Figure], arrays: Callable[[], dict[str, np.ndarray]]
+    path: object, figure: Callable[[], Figure], arrays: Callable[[], dict[str, np.ndarray]]
 ) -> None:
     """Write ``arrays()`` to a ``.npz`` file, else ``figure()``; an error leaves what was there.
 
     Raises
     ------
-    PFVValueError
-        If it cannot be written there.
+    PFVValueError, PFVTypeError
+        For another suffix, a folder that is not there, or a path that cannot be written.
     """
+    target = checked_path(path, (*FIGURE_FORMATS, ".npz"), "for a figure or the arrays")
     if target.suffix.lower() == ".npz":
         write_arrays(target, arrays)
     else:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_maps import legend
-from pfv_widgets.engine.export.output_paths import checked_path, write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.target import Target
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDES = ("+", "−")
-_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,8 +113,7 @@ class Attribution:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a file that cannot be written.
         """
-        target = checked_path(path, _SUFFIXES, "for a figure or the arrays")
-        write_figure_or_arrays(target, self.figure, self._arrays)
+        write_figure_or_arrays(path, self.figure, self._arrays)
 
     def of(self, images: Iterable[int]) -> Attribution:
         """Return the attribution of the images at these indices alone, in that order.

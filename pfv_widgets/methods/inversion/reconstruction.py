@@ -11,11 +11,9 @@ from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Triple
-from pfv_widgets.engine.export.output_paths import checked_path, write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.methods.inversion.figure import draw_reconstruction
 from pfv_widgets.methods.inversion.options import Reconstruct
-
-_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,8 +120,7 @@ class Reconstruction:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a path that cannot be written.
         """
-        target = checked_path(path, _SUFFIXES, "for a figure or the arrays")
-        write_figure_or_arrays(target, self.figure, self._arrays)
+        write_figure_or_arrays(path, self.figure, self._arrays)
 
     def _run(self, index: int) -> int:
         return index % self.options.runs + 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import ipywidgets as w
 import traitlets
 
-from pfv_widgets.engine.export.output_paths import checked_path, write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.errors import named
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
@@ -29,7 +29,6 @@ from pfv_widgets.widgets.toolkit import sharing
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
 _SELDOM = 0.15  # seconds between two reports of one map's progress
-_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".npz")
 _STILL_DPI = 80
 
 TABS = {"Methods": MethodsTab, "Export": ExportTab}
@@ -128,9 +127,9 @@ class MethodsExplorer(Shell[MethodsSettings]):
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a place that cannot be written.
         """
-        place, settings = checked_path(path, _SUFFIXES, "for a figure or the maps"), self.settings
+        settings = self.settings
         write_figure_or_arrays(
-            place,
+            path,
             lambda: self.page.figure(settings, self._cell),
             lambda: self.page.arrays(settings, self._cell),
         )

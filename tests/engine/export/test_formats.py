@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from pfv_widgets.engine.colouring.compositing import VIEWS, Layer, View
 from pfv_widgets.engine.export.formats import FORMATS, Format
+from pfv_widgets.engine.export.html_page import page_of
+from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, write_figure_or_arrays
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
@@ -47,3 +53,31 @@ def test_new_view_is_one_entry(frame: Frame, monkeypatch: pytest.MonkeyPatch) ->
     assert tiles.shape == (2, height, 3 * width, 3)
     assert (tiles[:, :, :width] == blobs(2).pixels).all()
     assert len(pfv.render(view="three", pins=[(0, 0.5, 0.5)]).rings()) == 3
+
+
+def test_new_figure_format_is_one_entry_for_every_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(name: str) -> None:
+        write_figure_or_arrays(tmp_path / name, Figure, lambda: {"a": np.zeros(1)})
+
+    with pytest.raises(PFVValueError, match=r"ends in \.png, .*\.npz for a figure or the arrays"):
+        save("a.ps")
+    monkeypatch.setitem(FIGURE_FORMATS, ".ps", "PostScript")
+    for name in ("a.ps", "a.npz"):
+        save(name)
+    assert (tmp_path / "a.ps").read_bytes().startswith(b"%!PS")
+
+
+def test_html_page_offers_each_view_that_two_pictures_can_show(
+    frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faint = View(((Layer("photo"), Layer("heatmap", 0.25)),))
+    monkeypatch.setitem(VIEWS, "faint", faint)
+    page = page_of(replace(frame, settings=replace(frame.settings, view="faint")))
+    assert re.findall('name="view" value="([^"]+)"', page) == [
+        "overlay", "heatmap", "photo", "faint"
+    ]  # fmt: skip
+    rules = dict(re.findall(r'data-view="([^"]+)"\] .photo \+ .heat { opacity: ([^;]+);', page))
+    assert rules == {"overlay": "var(--opacity)", "heatmap": "1", "photo": "0", "faint": "0.25"}
+    assert 'value="faint" checked' in page
