@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the place of the package of that name
 
 if TYPE_CHECKING:
-    from pfv_widgets.demo.gallery import demo_images, demo_model
+    from pfv_widgets.demo.images import demo_images, demo_model
     from pfv_widgets.engine.data.batch import ImageBatch
     from pfv_widgets.engine.data.load_images import load_images
     from pfv_widgets.engine.network.layers import Layer
@@ -67,8 +67,8 @@ _HOMES = {
     "Reconstruction": "methods.inversion.reconstruction",
     "Settings": "engine.pipeline.settings",
     "attribute": "methods.attribution.attribute",
-    "demo_images": "demo.gallery",
-    "demo_model": "demo.gallery",
+    "demo_images": "demo.images",
+    "demo_model": "demo.images",
     "explore": "widgets.explorer.explore",
     "explore_methods": "widgets.methods.explore_methods",
     "explore_reconstruction": "widgets.reconstruction.explore_reconstruction",

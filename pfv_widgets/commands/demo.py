@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _make_live(server: Server, notebook: Path) -> None:
     """Run the notebook; where that fails a person can still run its cells."""
-    from pfv_widgets.commands.live import run_notebook
+    from pfv_widgets.commands.run_notebook import run_notebook
 
     try:
         run_notebook(server, notebook)

@@ -7,12 +7,12 @@ from typing import Any
 
 # the command line imports this package and must start quickly
 _HOMES = {
-    "CLASSES": "classes",
+    "CLASSES": "object_registry",
     "DemoNet": "network",
     "Scene": "scenes",
-    "demo_images": "gallery",
-    "demo_masks": "gallery",
-    "demo_model": "gallery",
+    "demo_images": "images",
+    "demo_masks": "images",
+    "demo_model": "images",
     "draw_scene": "scenes",
 }
 

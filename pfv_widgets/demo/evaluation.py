@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.demo.classes import CLASSES
 from pfv_widgets.demo.network import normalise
+from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.demo.scenes import Scene
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.demo.classes import CLASSES
+from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.engine.data.normalisation import IMAGENET
 
 WEIGHTS = Path(__file__).with_name("weights.npz")

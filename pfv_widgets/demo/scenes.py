@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from pfv_widgets.demo import geometry as geo
 from pfv_widgets.demo.backgrounds import BACKGROUNDS
-from pfv_widgets.demo.classes import CLASSES, DRAWINGS
 from pfv_widgets.demo.drawing import INK, Patch, RandomStream
 from pfv_widgets.demo.geometry import Field
+from pfv_widgets.demo.object_registry import CLASSES, DRAWINGS
 
 SIZE = 128
 """Height and width of a scene in pixels."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pfv_widgets.demo.classes import CLASSES
 from pfv_widgets.demo.evaluation import evaluate, targets
 from pfv_widgets.demo.network import WEIGHTS, DemoNet, load_weights, normalise, save_weights
+from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.demo.scenes import Scene, draw_scene
 
 log = logging.getLogger(__name__)

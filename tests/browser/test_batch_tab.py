@@ -20,7 +20,7 @@ RED, GREEN = (200, 60, 60), (60, 160, 80)
 HOLDER = """
 import numpy as np, torch, ipywidgets as w
 from dataclasses import replace
-from pfv_widgets.analysis.influence import Influence
+from pfv_widgets.analysis.leave_one_out import Influence
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.batch.batch_tab import BatchTab

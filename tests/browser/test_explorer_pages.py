@@ -93,7 +93,7 @@ def test_one_image_left_out_after_the_other_tells_the_heaviest(demo: ExplorerPag
     expect(demo.box.get_by_text(re.compile(r"the basis rotates by \d+°"))).to_be_visible()
     told = demo.box.get_by_text(re.compile("^Without")).first.text_content() or ""
     code = """
-from pfv_widgets.analysis.influence import leave_one_out
+from pfv_widgets.analysis.leave_one_out import leave_one_out
 print(leave_one_out(explorer.pfv, explorer.settings).most()[0])
 """
     assert f"Without {int(demo.run(code)) + 1}: " in told

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pfv_widgets.demo import demo_model
-from pfv_widgets.demo.classes import CLASSES
 from pfv_widgets.demo.evaluation import evaluate, scores
 from pfv_widgets.demo.network import WEIGHTS, DemoNet, load_weights, measured, normalise
+from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.demo.train import FRESH_SEEDS, augment, cell_targets, draw_scenes, main
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pfv_widgets.demo.backgrounds import BACKGROUNDS
-from pfv_widgets.demo.classes import CLASSES, DRAWINGS
 from pfv_widgets.demo.drawing import RandomStream, hue
+from pfv_widgets.demo.object_registry import CLASSES, DRAWINGS
 from pfv_widgets.demo.scenes import SIZE, draw_scene
 
 # a change here changes every scene: train the network again, and say so in the change log

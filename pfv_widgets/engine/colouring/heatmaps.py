@@ -16,7 +16,7 @@ from pfv_widgets.engine.colouring.colour_filter import (
     shares_of,
 )
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
-from pfv_widgets.engine.colouring.normalisation import Spread, scaled, scaling
+from pfv_widgets.engine.colouring.score_scaling import Spread, scaled, scaling
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 

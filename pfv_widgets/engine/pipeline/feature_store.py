@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
 from pfv_widgets.engine.colouring.heatmaps import Colouring, spread_of, visible_colours
-from pfv_widgets.engine.colouring.normalisation import Spread
+from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.data.batch import ImageBatch

@@ -12,7 +12,7 @@ from torch import Tensor
 from pfv_widgets.engine.colouring.colour_maps import legend, pin_legend
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, compose, spots
 from pfv_widgets.engine.colouring.similarity import cell_of
-from pfv_widgets.engine.late_import import late
+from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.settings import Settings

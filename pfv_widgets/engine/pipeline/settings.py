@@ -9,7 +9,7 @@ from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.heatmaps import Colouring
-from pfv_widgets.engine.colouring.normalisation import NORMALISATIONS
+from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.settings_json import read, written
 from pfv_widgets.errors import PFVTypeError, PFVValueError

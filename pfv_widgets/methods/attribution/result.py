@@ -41,7 +41,7 @@ class Attribution:
     units
         int64 ``(N,)``: the unit that was taken for each image.
     method
-        Its name in ``pfv_widgets.methods.METHODS``.
+        Its name in ``pfv_widgets.METHODS``.
     options
         Value of each of the method's options.
     target

@@ -14,7 +14,7 @@ from pfv_widgets.errors import named
 from pfv_widgets.methods.attribution.colours import COLOUR_MAPS
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, colour_ranges, coloured
-from pfv_widgets.methods.comparison.explainers import Explainer
+from pfv_widgets.methods.comparison.compared_methods import Explainer
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.methods.core.method import Cancelled, CancelledError, Progress, step
 from pfv_widgets.methods.core.target import Target

@@ -19,7 +19,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.attribution.colours import limits
 from pfv_widgets.methods.attribution.runner import check_differentiable, in_chunks
-from pfv_widgets.methods.comparison.explainers import Explainer, PrincipalFeatures
+from pfv_widgets.methods.comparison.compared_methods import Explainer, PrincipalFeatures
 from pfv_widgets.methods.comparison.networks import (
     Network,
     images_by_network,

@@ -19,7 +19,7 @@ from pfv_widgets.methods.comparison.cell_table import (
 )
 from pfv_widgets.methods.comparison.cells import Comparison
 from pfv_widgets.methods.comparison.colour_scales import SCALES, checked_scale
-from pfv_widgets.methods.comparison.explainers import (
+from pfv_widgets.methods.comparison.compared_methods import (
     Explainer,
     explainer_of,
     explainers,
@@ -65,7 +65,7 @@ def figure_methods(
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     methods
-        Names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with options of
+        Names in ``pfv_widgets.METHODS`` or ``"pfv"``, or instances with options of
         their own, also several of one method; by default those of the paper.
     layer, unit, output
         What is explained, see :class:`pfv_widgets.methods.core.target.Target`: by default the
@@ -138,7 +138,7 @@ def figure_networks(
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     method
-        A name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, or an instance with options of its
+        A name in ``pfv_widgets.METHODS``, ``"pfv"``, or an instance with options of its
         own. The default is that of the paper's figure.
     classes
         As for :func:`figure_methods`, or those of each network by its name.

@@ -11,13 +11,13 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 
-from pfv_widgets.analysis.influence import Influence
+from pfv_widgets.analysis.leave_one_out import Influence
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.batch.influence_text import influence_line
 from pfv_widgets.widgets.batch.thumbnails import Thumbnails
-from pfv_widgets.widgets.gallery.composition import (
+from pfv_widgets.widgets.gallery.batch_weights import (
     as_setting,
     class_weight,
     inverted,

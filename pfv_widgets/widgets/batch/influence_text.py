@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pfv_widgets.analysis.influence import Influence
+from pfv_widgets.analysis.leave_one_out import Influence
 from pfv_widgets.widgets.toolkit.text import hint, safe
 
 _NAMED = 3  # images

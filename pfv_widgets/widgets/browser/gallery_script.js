@@ -44,9 +44,9 @@ const same = (name, one, other) =>
 // Id of a gallery → what hears its pointer; a view of the gallery passes events on.
 const pointers = {};
 
-// Opacity, view and split follow the hand without the kernel: what it description last is drawn anew as
-// the controls say now. Its own picture comes later, and is the same; where the hand has gone on
-// in the meantime, it is drawn over before anyone sees it.
+// Opacity, view and split follow the user without the kernel: the picture that the kernel described
+// last is drawn again as the controls say now. The kernel's own picture comes later and is the same;
+// where the user has moved on in the meantime, it is drawn over before anyone sees it.
 const follow = async (model) => {
   const live = model.get("live"), find = (id) => model.widget_manager.get_model(id);
   if (!live.gallery) return;

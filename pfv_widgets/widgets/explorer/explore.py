@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pfv_widgets.demo.gallery import demo_images, demo_model
+from pfv_widgets.demo.images import demo_images, demo_model
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer

@@ -15,8 +15,8 @@ from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, Shown
-from pfv_widgets.widgets.toolkit.explorer import Tab
 from pfv_widgets.widgets.toolkit.legend import legend_panel
+from pfv_widgets.widgets.toolkit.protocols import Tab
 
 
 class Panel:

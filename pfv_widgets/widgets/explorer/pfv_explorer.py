@@ -23,7 +23,7 @@ from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.view_state import ViewState
-from pfv_widgets.widgets.toolkit import sharing
+from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import Controls
 
 
@@ -58,8 +58,8 @@ class PFVExplorer(Shell[Settings]):
         self._on_point: list[OnFrame] = []
         super().__init__(settings)
         with self._opening():
-            sharing.use(pfv, self)
-            self._closing.append(lambda: sharing.release(pfv, self))
+            shared_resources.use(pfv, self)
+            self._closing.append(lambda: shared_resources.release(pfv, self))
             self._check(settings)
             settings.weights(len(pfv.images))  # the first picture needs an image
             self.knobs = Controls(settings, parameters_of(Settings), self._knob_moved)

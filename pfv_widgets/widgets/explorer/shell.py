@@ -18,9 +18,9 @@ from traitlets import validate
 from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import PFVError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
-from pfv_widgets.widgets.explorer.observers import observer_of
+from pfv_widgets.widgets.explorer.notebook_fallback import StillPicture, runs_unattended
 from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
-from pfv_widgets.widgets.explorer.still_picture import StillPicture, runs_unattended
+from pfv_widgets.widgets.explorer.user_callbacks import observer_of
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import all_in, close_all

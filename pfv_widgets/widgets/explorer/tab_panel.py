@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from pfv_widgets.widgets.toolkit.explorer import Explorer, Tab
+from pfv_widgets.widgets.toolkit.protocols import Explorer, Tab
 
 
 class TabPanel:

@@ -9,7 +9,7 @@ from typing import Protocol
 import ipywidgets as w
 import numpy as np
 
-from pfv_widgets.analysis.influence import leave_one_out
+from pfv_widgets.analysis.leave_one_out import leave_one_out
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -23,8 +23,8 @@ from pfv_widgets.widgets.export.settings_sections import BookmarkSection, Settin
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.controls import Controls
-from pfv_widgets.widgets.toolkit.explorer import Tab
 from pfv_widgets.widgets.toolkit.geometry import Spot
+from pfv_widgets.widgets.toolkit.protocols import Tab
 
 PFV_SECTIONS = (
     PictureSection, AnimationSection, CodeSection, SettingsSection, BookmarkSection,

@@ -21,7 +21,7 @@ from pfv_widgets.widgets.export.section import (
     written,
 )
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _KINDS = {".gif": "GIF, for everywhere", ".webp": "WebP, much smaller"}

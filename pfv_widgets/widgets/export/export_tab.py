@@ -13,7 +13,7 @@ from pfv_widgets.widgets.export.section import FileField, Section, exists, row, 
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, close_all
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _TYPED = (".jpg", ".jpeg", ".htm")  # suffixes that a person may type besides those that are listed
 

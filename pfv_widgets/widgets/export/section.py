@@ -12,7 +12,7 @@ from PIL import Image
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
 
 STYLE = {"description_width": "62px"}

@@ -13,7 +13,7 @@ from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
 from pfv_widgets.widgets.export.section import STYLE, Section, exists, row, written
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
 
 _WIDE = {"width": "100%", "margin": "1px 0"}

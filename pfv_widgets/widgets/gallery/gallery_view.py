@@ -11,7 +11,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.gallery_script import GalleryScript
-from pfv_widgets.widgets.gallery.composition import weights_of
+from pfv_widgets.widgets.gallery.batch_weights import weights_of
 from pfv_widgets.widgets.gallery.interaction import Interaction
 from pfv_widgets.widgets.gallery.pins import PinRow
 from pfv_widgets.widgets.gallery.toolbar import Toolbar
@@ -19,7 +19,7 @@ from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.gallery.viewport import OnFrame, Viewport
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _HOW_TO = (
     "Point at a position to read its scores, click to pin it, drag to select positions, "

@@ -14,12 +14,12 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.gallery import navigation
-from pfv_widgets.widgets.gallery.composition import as_setting, toggled, weights_of
+from pfv_widgets.widgets.gallery.batch_weights import as_setting, toggled, weights_of
 from pfv_widgets.widgets.gallery.gestures import GestureHandlers, Gestures
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.gallery.viewport import Viewport
-from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.geometry import Spot
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 

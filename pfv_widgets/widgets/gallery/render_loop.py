@@ -25,9 +25,9 @@ from pfv_widgets.widgets.browser.acknowledgement import Acknowledgement
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
-from pfv_widgets.widgets.toolkit.explorer import Explorer
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 _REST = 0.15  # seconds without a newer wish after which the fine picture is painted

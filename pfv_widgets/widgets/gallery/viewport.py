@@ -14,7 +14,7 @@ from pfv_widgets.widgets.gallery.navigation import Batch
 from pfv_widgets.widgets.gallery.render_loop import RenderLoop
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import ViewState
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _PATIENCE = 0.06  # seconds that a control waits for its picture before it shows the settings
 

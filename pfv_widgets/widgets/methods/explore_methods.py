@@ -9,7 +9,7 @@ import torch
 
 from pfv_widgets.methods.comparison.cells import Comparison
 from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
-from pfv_widgets.widgets.methods.view_state import settings_of
+from pfv_widgets.widgets.methods.settings import settings_of
 
 
 def explore_methods(
@@ -33,7 +33,7 @@ def explore_methods(
     images
         An ``ImageBatch``, or whatever ``load_images`` takes.
     methods
-        The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with
+        The rows: names in ``pfv_widgets.METHODS`` or ``"pfv"``, or instances with
         options of their own, also several of one method; None: PFV and the usual ones. Others
         can be switched on in the widget.
     classes
@@ -42,7 +42,7 @@ def explore_methods(
     inputs, argument, device
         As for ``attribute``, for every network.
     **settings
-        Fields of ``pfv_widgets.widgets.methods.view_state.MethodsSettings``, such as ``layer``,
+        Fields of ``pfv_widgets.widgets.methods.settings.MethodsSettings``, such as ``layer``,
         ``unit`` or ``scale``.
 
     Raises

@@ -18,12 +18,12 @@ from pfv_widgets.methods.comparison.cell_table import (
     target_label,
 )
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
-from pfv_widgets.methods.comparison.explainers import PrincipalFeatures, file_keys, labels
+from pfv_widgets.methods.comparison.compared_methods import PrincipalFeatures, file_keys, labels
 from pfv_widgets.methods.comparison.figures import caption
 from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.grid_texts import legend, words
-from pfv_widgets.widgets.methods.view_state import MethodsSettings
+from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit.controls import close_all
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.export.export_tab import ExportTab
-from pfv_widgets.widgets.methods.bar import MethodsBar
 from pfv_widgets.widgets.methods.cell_queue import CellQueue
 from pfv_widgets.widgets.methods.grid_page import MethodsPage
 from pfv_widgets.widgets.methods.grid_texts import STYLE, outcome_line, progress_line
+from pfv_widgets.widgets.methods.grid_toolbar import MethodsBar
 from pfv_widgets.widgets.methods.methods_tab import MethodsTab
-from pfv_widgets.widgets.methods.view_state import MethodsSettings, encoded
-from pfv_widgets.widgets.toolkit import sharing
+from pfv_widgets.widgets.methods.settings import MethodsSettings, encoded
+from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
 _SELDOM = 0.15  # seconds between two reports of one map's progress
@@ -66,8 +66,8 @@ class MethodsExplorer(Shell[MethodsSettings]):
         self._reported = 0.0
         super().__init__(settings)
         with self._opening():
-            sharing.use(comparison, self)
-            self._closing.append(lambda: sharing.release(comparison, self))
+            shared_resources.use(comparison, self)
+            self._closing.append(lambda: shared_resources.release(comparison, self))
             self.queue = CellQueue(self._compute_cell, lambda: self.painting.submit(None))
             self.painting: LatestWins[None] = LatestWins(lambda _: self._paint())
             self.page = MethodsPage(comparison)

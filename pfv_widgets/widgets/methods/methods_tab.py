@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import ipywidgets as w
 
 from pfv_widgets.methods.comparison.cells import Comparison
-from pfv_widgets.methods.comparison.explainers import (
+from pfv_widgets.methods.comparison.compared_methods import (
     Explainer,
     explainer_of,
     labels,
@@ -18,10 +18,10 @@ from pfv_widgets.methods.comparison.explainers import (
 )
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.parameters import parameters_of
-from pfv_widgets.widgets.methods.view_state import MethodsSettings
+from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Checkbox, Dropdown
 
 LOOK = ("scale", "view", "opacity", "across")

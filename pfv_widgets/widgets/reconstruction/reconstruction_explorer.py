@@ -24,7 +24,7 @@ from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.reconstruction.contact_sheet import as_png
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
 from pfv_widgets.widgets.reconstruction.target_tab import TargetTab
-from pfv_widgets.widgets.toolkit import sharing
+from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 _EVERY = 0.25  # seconds between two pictures on the page
@@ -78,8 +78,8 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self._making, self._running = Jobs(), False
         super().__init__(settings)
         with self._opening():
-            sharing.use(pfv, self)
-            self._closing += [lambda: sharing.release(pfv, self), self._end_work]
+            shared_resources.use(pfv, self)
+            self._closing += [lambda: shared_resources.release(pfv, self), self._end_work]
             self._check(settings)
             self.picture = self._empty_picture()
             self.start_button = w.Button(

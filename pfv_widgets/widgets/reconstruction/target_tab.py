@@ -17,7 +17,7 @@ from pfv_widgets.widgets.reconstruction.settings import (
 )
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
-from pfv_widgets.widgets.toolkit.explorer import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText, Dropdown
 
 _MAIN = ("seed", "steps", "parametrisation")

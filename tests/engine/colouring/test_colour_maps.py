@@ -16,7 +16,7 @@ from pfv_widgets.engine.colouring.colour_maps import (
     oklch,
     pin_colours,
 )
-from pfv_widgets.engine.colouring.normalisation import NORMALISATIONS, normalise
+from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS, normalise
 from tests import reference
 from tests.networks import seeded
 

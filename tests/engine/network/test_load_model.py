@@ -59,7 +59,7 @@ def test_factory_of_a_module_is_imported() -> None:
 
 
 def test_demo_is_the_embedded_network() -> None:
-    from pfv_widgets.demo.gallery import demo_model
+    from pfv_widgets.demo.images import demo_model
 
     model = load_model("demo")
     assert type(model) is type(demo_model())

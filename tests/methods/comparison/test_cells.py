@@ -20,7 +20,7 @@ from pfv_widgets.methods.comparison.colour_scales import (
     coloured,
     ranked,
 )
-from pfv_widgets.methods.comparison.explainers import (
+from pfv_widgets.methods.comparison.compared_methods import (
     PrincipalFeatures,
     explainer_of,
     explainers,

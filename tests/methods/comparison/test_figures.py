@@ -16,7 +16,7 @@ from torch import nn
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.attribution.colours import heatmap_colours, limits
-from pfv_widgets.methods.comparison.explainers import explainers, labels
+from pfv_widgets.methods.comparison.compared_methods import explainers, labels
 from pfv_widgets.methods.comparison.figures import PAPER_METHODS
 from pfv_widgets.methods.gradient.path_and_noise import IntegratedGradients, SmoothGrad
 from pfv_widgets.methods.lrp.relevance import Relevance

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pfv_widgets.analysis.influence import Influence
+from pfv_widgets.analysis.leave_one_out import Influence
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError

@@ -23,13 +23,13 @@ from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.cells import Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import colour_ranges, coloured
-from pfv_widgets.methods.comparison.explainers import names
+from pfv_widgets.methods.comparison.compared_methods import names
 from pfv_widgets.methods.core.method import step
 from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
-from pfv_widgets.widgets.methods.view_state import MethodsSettings
+from pfv_widgets.widgets.methods.settings import MethodsSettings
 from tests.networks import blobs, tiny
 from tests.widgets.reading import press_button, words
 from tests.widgets.recorded_page import RecordedPage, happen, move

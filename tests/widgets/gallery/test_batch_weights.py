@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pfv_widgets.widgets.gallery.composition import (
+from pfv_widgets.widgets.gallery.batch_weights import (
     all_but_class,
     class_weight,
     inverted,

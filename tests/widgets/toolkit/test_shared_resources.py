@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from pfv_widgets.widgets.toolkit import sharing
+from pfv_widgets.widgets.toolkit import shared_resources
 
 
 class Resource:
@@ -21,24 +21,24 @@ class User:
 def test_resource_is_closed_with_its_last_user() -> None:
     resource, one, other = Resource(), User(), User()
     for user in (one, other, one):
-        sharing.use(resource, user)
-    sharing.release(resource, one)
+        shared_resources.use(resource, user)
+    shared_resources.release(resource, one)
     assert resource.closed == 0
-    sharing.release(resource, other)
+    shared_resources.release(resource, other)
     assert resource.closed == 1
 
 
 def test_user_that_is_forgotten_holds_nothing() -> None:
     resource, one, other = Resource(), User(), User()
-    sharing.use(resource, one)
-    sharing.use(resource, other)
+    shared_resources.use(resource, one)
+    shared_resources.use(resource, other)
     del other
     gc.collect()
-    sharing.release(resource, one)
+    shared_resources.release(resource, one)
     assert resource.closed == 1
 
 
 def test_resource_that_nobody_announced_is_closed() -> None:
     resource = Resource()
-    sharing.release(resource, User())
+    shared_resources.release(resource, User())
     assert resource.closed == 1

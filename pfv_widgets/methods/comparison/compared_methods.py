@@ -58,7 +58,7 @@ def explainer_of(method: object) -> tuple[str, Explainer]:
     Raises
     ------
     PFVValueError, PFVTypeError
-        For anything but a name in ``pfv_widgets.methods.METHODS``, ``"pfv"``, an instance of one
+        For anything but a name in ``pfv_widgets.METHODS``, ``"pfv"``, an instance of one
         of them, or a name with options: ``{"method": "smoothgrad", "samples": 3}``.
     """
     if isinstance(method, PrincipalFeatures):
@@ -83,7 +83,7 @@ def _with_options(mapping: Mapping[Any, Any]) -> tuple[str, Explainer]:
 
 
 def name_of(method: Explainer) -> str:
-    """Name of a method in ``pfv_widgets.methods.METHODS``, or ``"pfv"``."""
+    """Name of a method in ``pfv_widgets.METHODS``, or ``"pfv"``."""
     return explainer_of(method)[0]
 
 

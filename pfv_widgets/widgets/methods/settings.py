@@ -12,7 +12,7 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.cells import Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import SCALES
-from pfv_widgets.methods.comparison.explainers import (
+from pfv_widgets.methods.comparison.compared_methods import (
     PFV_NAME,
     Explainer,
     PrincipalFeatures,
@@ -41,7 +41,7 @@ class MethodsSettings:
     """
 
     methods: tuple[Explainer, ...] = field(default_factory=_usual)
-    """The rows: names in ``pfv_widgets.methods.METHODS`` or ``"pfv"``, or instances with options
+    """The rows: names in ``pfv_widgets.METHODS`` or ``"pfv"``, or instances with options
     of their own, also several of one method."""
 
     layer: str | None = None

@@ -12,7 +12,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.influence import leave_one_out, subspace_angles
+from pfv_widgets.analysis.leave_one_out import leave_one_out, subspace_angles
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings

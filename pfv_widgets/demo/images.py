@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from pfv_widgets.demo.classes import CLASSES
 from pfv_widgets.demo.drawing import RandomStream
 from pfv_widgets.demo.network import load_weights
+from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.demo.scenes import SIZE, Scene, draw_scene
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
 from pfv_widgets.validation import whole_number
