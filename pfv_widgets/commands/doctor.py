@@ -69,13 +69,13 @@ def _devices() -> dict[str, Any]:
         import torch
     except Exception as error:  # a broken installation raises anything
         return {"torch cannot be imported": f"{type(error).__name__}: {error}"}
-    found: dict[str, Any] = {"cpu": f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"}
+    rows: dict[str, Any] = {"cpu": f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"}
     for index in range(torch.cuda.device_count()):
         one = torch.cuda.get_device_properties(index)
-        found[f"cuda:{index}"] = f"{one.name}, {one.total_memory / 2**30:.1f} GiB"
+        rows[f"cuda:{index}"] = f"{one.name}, {one.total_memory / 2**30:.1f} GiB"
     if torch.backends.mps.is_available():
-        found["mps"] = "available"
-    return found
+        rows["mps"] = "available"
+    return rows
 
 
 def _extension(name: str) -> str | None:

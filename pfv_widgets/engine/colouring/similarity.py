@@ -95,11 +95,11 @@ def nearest_positions(cosines: Tensor, image: int, number: int) -> tuple[Positio
     _, height, width = cosines.shape
     best, where = cosines.flatten(1).cpu().max(dim=1)
     order = torch.sort(best, descending=True, stable=True).indices.tolist()
-    found = [i for i in order if i != image and float(best[i]) > 0][:number]
-    cells = [divmod(int(where[i]), width) for i in found]
+    others = [i for i in order if i != image and float(best[i]) > 0][:number]
+    cells = [divmod(int(where[i]), width) for i in others]
     return tuple(
         Position(i, row, column, float(best[i]), (column + 0.5) / width, (row + 0.5) / height)
-        for i, (row, column) in zip(found, cells, strict=True)
+        for i, (row, column) in zip(others, cells, strict=True)
     )
 
 

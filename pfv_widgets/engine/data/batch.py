@@ -118,8 +118,8 @@ def checked_labels(
         Where ``labels`` are not ``count`` texts or whole numbers.
     """
     if labels is None:
-        found = tuple(label for label in known if label is not None)
-        return found if len(found) == count else None
+        texts = tuple(label for label in known if label is not None)
+        return texts if len(texts) == count else None
     labels = plain(labels)
     legal = f"expected one text or whole number for each of the {count} pictures"
     if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):

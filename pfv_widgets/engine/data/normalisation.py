@@ -92,7 +92,7 @@ def _declared(transform: Any) -> Normalisation | None:
     if own is not None:
         return own
     inner = (_declared(step) for step in reversed(_steps(transform) or []))
-    return next((found for found in inner if found is not None), None)
+    return next((one for one in inner if one is not None), None)
 
 
 def _steps(transform: Any) -> list[Any] | None:

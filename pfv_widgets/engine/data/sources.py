@@ -200,11 +200,11 @@ def _is_class(folder: Path) -> bool:
 
 def _below(folder: Path) -> list[Path]:
     """Every picture under ``folder``, without following links to folders (they may loop)."""
-    found = []
+    paths = []
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in files]
-    return [path for path in _sorted(found) if _is_picture(path)]
+        paths += [Path(root, name) for name in files]
+    return [path for path in _sorted(paths) if _is_picture(path)]
 
 
 def _from_glob(pattern: str) -> list[Picture]:
@@ -235,16 +235,16 @@ def _matches(pattern: str) -> list[str]:
 
 def _folders_below(root: str, seen: set[str]) -> list[str]:
     """Return a folder and all below it that were not seen; links to folders are followed."""
-    found = []
+    below = []
     for folder, names, _ in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
             names.clear()
             continue
         seen.add(real)
-        found.append(folder)
+        below.append(folder)
         names[:] = sorted(name for name in names if not name.startswith("."))
-    return found
+    return below
 
 
 def _is_picture(path: Path) -> bool:

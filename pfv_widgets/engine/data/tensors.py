@@ -47,10 +47,10 @@ def checked_tensor(tensor: Tensor) -> Tensor:
         Naming the dtype, shape or value that cannot be used, and the fix.
     """
     _check_kind(tensor)
-    found = f"source: a tensor of shape {tuple(tensor.shape)} and {tensor.dtype}"
+    what = f"source: a tensor of shape {tuple(tensor.shape)} and {tensor.dtype}"
     if not tensor.is_floating_point():
         raise PFVTypeError(
-            f"{found}: expected floats, normalised as the network wants them; divide by 255 and "
+            f"{what}: expected floats, normalised as the network wants them; divide by 255 and "
             "normalise, or give the pictures as a uint8 array (N, H, W, 3)."
         )
     batch = tensor.unsqueeze(0) if tensor.ndim == 3 else tensor
@@ -60,9 +60,9 @@ def checked_tensor(tensor: Tensor) -> Tensor:
         fix = "; the channels come first here: tensor.permute(0, 3, 1, 2)" if last else ""
         three = "; make grey into three channels: tensor.expand(-1, 3, -1, -1)"
         fix = f"{three}; a network of one channel averages them again as {GREY}" if one else fix
-        raise PFVValueError(f"{found}: expected (N, 3, H, W) or (3, H, W), none of them 0{fix}.")
+        raise PFVValueError(f"{what}: expected (N, 3, H, W) or (3, H, W), none of them 0{fix}.")
     if not torch.isfinite(batch).all():
-        raise PFVValueError(f"{found}: it holds NaN or infinite values; see torch.nan_to_num.")
+        raise PFVValueError(f"{what}: it holds NaN or infinite values; see torch.nan_to_num.")
     return batch.detach().to("cpu", torch.float32, copy=True).contiguous()
 
 

@@ -21,7 +21,7 @@ READ_OUT_POOLING = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "Flatten")  # for 
 
 
 def choose_default(
-    found: Mapping[Layer, ModuleCall],
+    call_of: Mapping[Layer, ModuleCall],
     calls: Sequence[ModuleCall],
     result: object,
     auxiliary: set[CallKey],
@@ -34,7 +34,7 @@ def choose_default(
 
     Parameters
     ----------
-    found
+    call_of
         The layers and their calls, in forward order.
     calls
         All calls, in the order in which they ended.
@@ -44,9 +44,9 @@ def choose_default(
         Calls that only outputs besides the main one rest on.
     """
     calls = [call for call in calls if call.key not in auxiliary]
-    end = _read_out_start(found, calls, result)
+    end = _read_out_start(call_of, calls, result)
     before = {call.key for call in calls[:end]}
-    heads = _heads(found, calls)
+    heads = _heads(call_of, calls)
     conditions: tuple[Callable[[Layer, ModuleCall], bool], ...] = (
         lambda _, call: call.key not in auxiliary,
         lambda _, call: call.key in before,
@@ -54,14 +54,14 @@ def choose_default(
         lambda layer, _: layer.verified,
         lambda layer, _: layer.kind not in READ_OUT_POOLING,
     )
-    layers = list(found)
+    layers = list(call_of)
     for holds in conditions:
-        layers = [layer for layer in layers if holds(layer, found[layer])] or layers
+        layers = [layer for layer in layers if holds(layer, call_of[layer])] or layers
     return layers[-1]
 
 
 def _read_out_start(
-    found: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall], result: object
+    call_of: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall], result: object
 ) -> int:
     """Return how many calls come before the read-out: the last pointwise layers.
 
@@ -77,29 +77,29 @@ def _read_out_start(
         gives_units = _width(module) == units
         pointwise = _is_pointwise(module) and (last or gives_units)
         linear = isinstance(module, nn.Linear) and gives_units
-        if not pointwise and not (linear and not (last and _is_followed(found, calls, index))):
+        if not pointwise and not (linear and not (last and _is_followed(call_of, calls, index))):
             break
         end = index
     return end
 
 
 def _is_followed(
-    found: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall], index: int
+    call_of: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall], index: int
 ) -> bool:
     """Whether other maps come after a call."""
-    versions = {call.version for call in found.values()}
+    versions = {call.version for call in call_of.values()}
     return any(call.version in versions - {calls[index].version} for call in calls[index + 1 :])
 
 
-def _heads(found: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall]) -> tuple[str, ...]:
+def _heads(call_of: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall]) -> tuple[str, ...]:
     """Return prefixes of the names inside modules that take maps and give none.
 
     A module that holds half of the weights or more is the network's trunk with its read-out.
     """
     shapes = {
-        tuple(call.output.shape) for call in found.values() if isinstance(call.output, Tensor)
+        tuple(call.output.shape) for call in call_of.values() if isinstance(call.output, Tensor)
     }
-    spatial = {call.key for call in found.values()}
+    spatial = {call.key for call in call_of.values()}
     all_weights = sum(_number_of_weights(call.module) for call in _once(calls))
     heads = []
     for call in calls:

@@ -59,23 +59,23 @@ def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     modules = {name: module for name, module in modules.items() if name not in refused}
     network = WatchedNetwork(model, modules, run)
     calls, result = network.record(batch)
-    found, without_map = _sort_out(calls, _verdicts(network, batch, calls))
+    call_of, without_map = _sort_out(calls, _verdicts(network, batch, calls))
     ran = {call.base for call in calls}
     refused |= without_map | {
         name: "did not run in the forward pass. Choose one of pfv.layers."
         for name in modules
         if name not in ran
     }
-    if not found:
+    if not call_of:
         raise PFVValueError(_why_no_layer(model, calls))
-    layers = _mark_same(found)
+    layers = _mark_same(call_of)
     auxiliary = auxiliary_calls(network, batch[:1], result)
     same = {layer.name: layer.same_as or layer.name for layer in layers}
     default, last = (
-        same[choose_default(found, calls, result, without).name] for without in (auxiliary, set())
+        same[choose_default(call_of, calls, result, without).name] for without in (auxiliary, set())
     )
     listing = LayerListing(layers, default, last, refused, scripted=scripted)
-    by_name = {layer.name: call for layer, call in found.items()}
+    by_name = {layer.name: call for layer, call in call_of.items()}
     maps = {
         layer.name: layer.layout.maps(call.output.detach())
         for layer in (listing[default], *listing.chain(default))
@@ -126,7 +126,7 @@ def _sort_out(
 ) -> tuple[dict[Layer, ModuleCall], dict[str, str]]:
     """Split the calls into spatial layers and the reasons why others are none."""
     total = Counter(call.base for call in calls)
-    found: dict[Layer, ModuleCall] = {}
+    call_of: dict[Layer, ModuleCall] = {}
     refused: dict[str, str] = {}
     for call, verdict in zip(calls, verdicts, strict=True):
         name = call.base if total[call.base] == 1 else f"{call.base}#{call.index}"
@@ -136,12 +136,12 @@ def _sort_out(
             layout, verified = verdict
             channels, height, width = layout.maps(_tensor(call)).shape[1:]
             kind, shape = type(call.module).__name__, (channels, height, width)
-            found[Layer(name, kind, shape, layout, verified=verified)] = call
+            call_of[Layer(name, kind, shape, layout, verified=verified)] = call
     for base, times in total.items():
         if times > 1:
             options = ", ".join(f"'{base}#{index}'" for index in range(1, times + 1))
             refused[base] = f"runs {times} times in one forward pass. Choose one of {options}."
-    return found, refused
+    return call_of, refused
 
 
 def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall]) -> list[Verdict]:
@@ -294,13 +294,13 @@ def _grid(layout: Layout, shape: Sequence[int]) -> Grid:
     return int(height), int(width)
 
 
-def _mark_same(found: Mapping[Layer, ModuleCall]) -> tuple[Layer, ...]:
+def _mark_same(call_of: Mapping[Layer, ModuleCall]) -> tuple[Layer, ...]:
     """Let one name stand for all layers whose output is one tensor in one state."""
     groups: dict[object, list[Layer]] = {}
-    for layer, call in found.items():
+    for layer, call in call_of.items():
         groups.setdefault(call.version, []).append(layer)
     marked = []
-    for layer, call in found.items():
+    for layer, call in call_of.items():
         chosen = max(groups[call.version], key=_name_preference).name
         marked.append(replace(layer, same_as=None if chosen == layer.name else chosen))
     return tuple(marked)

@@ -118,12 +118,12 @@ def _module_of_file(origin: str, spec: str) -> ModuleType:
         raise PFVValueError(f"name={spec!r}: there is no file {str(path.absolute())!r}.")
     # a name of its own: a user's `torch.py` must not shadow torch
     unique = f"_pfv_model_{path.stem}"
-    found = importlib.util.spec_from_file_location(unique, path)
-    assert found is not None and found.loader is not None  # noqa: PT018 - a `.py` file has both
-    module = importlib.util.module_from_spec(found)
+    module_spec = importlib.util.spec_from_file_location(unique, path)
+    assert module_spec is not None and module_spec.loader is not None  # noqa: PT018 - a `.py` file has both
+    module = importlib.util.module_from_spec(module_spec)
     sys.modules[unique] = module  # dataclasses and pickle look their module up there
     try:
-        found.loader.exec_module(module)
+        module_spec.loader.exec_module(module)
     except Exception as error:  # the user's code may raise anything
         del sys.modules[unique]
         reason = f"{type(error).__name__}: {error}"

@@ -92,12 +92,12 @@ def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torc
 
 def available_devices() -> tuple[str, ...]:
     """Names that ``device`` takes on this machine, ``"auto"`` first."""
-    found = ["auto", "cpu"]
+    available = ["auto", "cpu"]
     if torch.cuda.is_available():
-        found.append("cuda")
+        available.append("cuda")
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return tuple(found)
+        available.append("mps")
+    return tuple(available)
 
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:

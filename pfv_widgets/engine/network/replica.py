@@ -244,16 +244,16 @@ class _Replication:
 
 def _modules(model: nn.Module) -> list[nn.Module]:
     """Return every module that is registered somewhere below, each once."""
-    found, waiting = {id(model): model}, [model]
+    seen, waiting = {id(model): model}, [model]
     while waiting:
         module = waiting.pop()
         if isinstance(module, torch.jit.ScriptModule):
             continue  # its parts are not of Python
         for part in list(module._modules.values()):
-            if part is not None and id(part) not in found:
-                found[id(part)] = part
+            if part is not None and id(part) not in seen:
+                seen[id(part)] = part
                 waiting.append(part)
-    return list(found.values())
+    return list(seen.values())
 
 
 def _shell(module: nn.Module) -> nn.Module:

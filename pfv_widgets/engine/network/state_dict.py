@@ -68,8 +68,8 @@ def _read(path: Path) -> State:
 def _refuse_impostors(path: Path) -> None:
     """Recognise by its first bytes what people get where they expected weights."""
     if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is no such file"
-        raise _unusable(path, f"{found}; give a state dict that torch.save wrote")
+        problem = "it is a folder" if path.is_dir() else "there is no such file"
+        raise _unusable(path, f"{problem}; give a state dict that torch.save wrote")
     with path.open("rb") as file:
         head = file.read(512)
     if not head:

@@ -1,4 +1,4 @@
-"""Where a basis comes from: fitted to the batch, given, or aligned to another one."""
+"""Where a basis comes from: fitted to the batch, fixed, or aligned to another one."""
 
 from __future__ import annotations
 
@@ -85,37 +85,37 @@ class FittedBasis:
 
 
 @dataclass(frozen=True, eq=False)
-class GivenBasis:
+class FixedBasis:
     """A basis that was made elsewhere, of a data set for example: its mean and its components.
 
     Parameters
     ----------
-    given
+    principal
         The weights of the images have no influence on it.
     """
 
-    given: PrincipalBasis
+    principal: PrincipalBasis
 
     @property
     def description(self) -> str:
         """Where it comes from, in words."""
-        return f"given, made of {self.given.count:.6g} feature vectors"
+        return f"fixed, made of {self.principal.count:.6g} feature vectors"
 
     @property
     def layer(self) -> str | None:
         """The layer that it was made of, where it says so."""
-        return self.given.layer or None
+        return self.principal.layer or None
 
     def basis(self, sample: LayerSample, weights: Weights, number: int) -> PrincipalBasis:  # noqa: ARG002 - the protocol's
         """Return its first ``number`` components, on the device of the feature maps."""
-        _check_channels(self.given, sample.layer, sample.features.maps.shape[1])
-        _check_number(self.given, number)
+        _check_channels(self.principal, sample.layer, sample.features.maps.shape[1])
+        _check_number(self.principal, number)
         like = sample.features.maps
         return replace(
-            self.given,
-            mean=self.given.mean.to(like),
-            components=self.given.components[:number].to(like),
-            variances=self.given.variances[:number],
+            self.principal,
+            mean=self.principal.mean.to(like),
+            components=self.principal.components[:number].to(like),
+            variances=self.principal.variances[:number],
             layer=sample.layer,
         )
 
@@ -167,7 +167,7 @@ def source_of(basis: object) -> BasisSource:
     if basis is None:
         return FittedBasis()
     if isinstance(basis, PrincipalBasis):
-        return GivenBasis(basis)
+        return FixedBasis(basis)
     if all(hasattr(basis, name) for name in ("description", "layer", "basis")):
         return basis  # type: ignore[return-value] # it has what the protocol asks for
     raise PFVTypeError(

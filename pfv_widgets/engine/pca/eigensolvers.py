@@ -55,9 +55,9 @@ def _solved(
     size = matrix.shape[0]
     if size > max(_DENSE, 3 * (number + _GUARD)):
         block = _starting_block(size, number, start, matrix)
-        found = _iterated(matrix, number, block, report)
-        if found is not None:
-            return found
+        solution = _iterated(matrix, number, block, report)
+        if solution is not None:
+            return solution
     rounds = Progress(FITTING, _ROUNDS, _ROUNDS, "steps")
     return patiently(lambda: _dense(matrix, number), rounds, report)
 

@@ -72,26 +72,26 @@ def fit_basis(
     where = choose_device(network, device)
     network, dtype = on_device(network, where), floating_dtype(network)
     pooled: Moments | None = None
-    found, scale = None, 1.0
+    chosen, scale = None, 1.0
     with guarded(network) as network:
         for index, batch in enumerate(tqdm(dataloader, disable=not progress, unit="batch")):
             images = _images(batch, index).to(where, dtype)
-            if found is None:
+            if chosen is None:
                 listing = list_layers(network, images[:1], run)
-                found = listing[listing.default if layer is None else clean_name(layer)]
-            with capture(network, {found.name: (found.layout, None)}) as caught:
+                chosen = listing[listing.default if layer is None else clean_name(layer)]
+            with capture(network, {chosen.name: (chosen.layout, None)}) as caught:
                 run_captured(lambda images=images: run(network, images))  # type: ignore[misc]
             if pooled is None:
-                scale = scale_of(caught[found.name])
-            pooled = _added(pooled, caught[found.name] / scale, index, found.name)
-    if pooled is None or found is None:
+                scale = scale_of(caught[chosen.name])
+            pooled = _added(pooled, caught[chosen.name] / scale, index, chosen.name)
+    if pooled is None or chosen is None:
         raise PFVValueError("dataloader gave no batch: give at least one (N, 3, H, W) tensor.")
-    most = min(found.shape[0], int(pooled.count[0]) - 1)
+    most = min(chosen.shape[0], int(pooled.count[0]) - 1)
     if components > most:
         raise PFVValueError(
-            f"components={components!r}: layer {found.name!r} and this data allow 1 to {most}."
+            f"components={components!r}: layer {chosen.name!r} and this data allow 1 to {most}."
         )
-    return fit_moments(pooled, components, layer=found.name).scaled(scale)
+    return fit_moments(pooled, components, layer=chosen.name).scaled(scale)
 
 
 def _images(batch: Any, index: int) -> Tensor:

@@ -70,7 +70,7 @@ def stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
     return cached  # type: ignore[return-value] # the same signature, by wraps
 
 
-def hand_back(device: torch.device) -> None:
+def release_memory(device: torch.device) -> None:
     """Ask the allocators to give memory that is free back to the system, where they can.
 
     glibc keeps what was freed for the next request, and CUDA and MPS keep a pool of their own.

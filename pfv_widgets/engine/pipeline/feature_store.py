@@ -27,7 +27,7 @@ from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerS
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.moments import Moments
-from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, hand_back, stage
+from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, stage
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -149,7 +149,7 @@ class FeatureStore:
             self.cache.clear()
             self._starts.clear()
             self._listing = replace(self._listing, maps={})
-        hand_back(self.device)
+        release_memory(self.device)
 
     def refresh(self) -> None:
         """Begin anew with the numbers that the network has now, also where nothing was noticed."""

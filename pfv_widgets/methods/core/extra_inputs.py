@@ -232,10 +232,10 @@ def _check(kind: str, takes: _Takes, inputs: Mapping[str, Any], argument: str | 
             )
     missing = [name for name in takes.needed if name not in inputs and name != images]
     if missing:
-        given = ", ".join(f"{name!r}: ..." for name in [*inputs, *missing])
+        entries = ", ".join(f"{name!r}: ..." for name in [*inputs, *missing])
         raise PFVValueError(
             f"inputs lacks {listed(missing)}: {kind} takes {listed(takes.names)}, and {images!r} "
-            f"is given the images. Pass inputs={{{given}}}, or give the images another name with "
+            f"is given the images. Pass inputs={{{entries}}}, or give the images another name with "
             "argument=..."
         )
 
@@ -247,12 +247,12 @@ def _choice(name: str, names: Iterable[str]) -> str:
 
 def _failure(error: Exception, images: Tensor, others: Mapping[str, object]) -> str:
     reason = (str(error).strip().splitlines() or [""])[0]
-    given = "".join(
+    examples = "".join(
         f", {name}: {tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__}"
         for name, one in others.items()
     )
     return (
-        f"images, inputs: the model failed on a batch of shape {tuple(images.shape)}{given} "
+        f"images, inputs: the model failed on a batch of shape {tuple(images.shape)}{examples} "
         f"({type(error).__name__}: {reason:.300}). Load the images at the size that it was made "
         "for, load_images(..., size=...), and give each of inputs the shape that it takes, a "
         "tensor with one row for each image."
@@ -262,10 +262,10 @@ def _failure(error: Exception, images: Tensor, others: Mapping[str, object]) -> 
 def _works(network: NetworkWithInputs, batch: Tensor) -> bool:
     """Whether a batch runs through, and gives a row for each image."""
     try:
-        given = network(batch.clone())
+        result = network(batch.clone())
     except Exception:  # the network is the user's code and may raise anything
         return False
-    parts = given.values() if isinstance(given, Mapping) else given
+    parts = result.values() if isinstance(result, Mapping) else result
     several = parts if isinstance(parts, Iterable) and not isinstance(parts, Tensor) else [parts]
     tensors = [one for one in several if isinstance(one, Tensor)]
     return not tensors or any(one.ndim > 0 and len(one) == len(batch) for one in tensors)

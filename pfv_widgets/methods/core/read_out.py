@@ -119,12 +119,12 @@ def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: 
     seen: list[Tensor] = []
     runs = 0
 
-    def see(_: nn.Module, __: str, ___: tuple[object, ...], given: object) -> None:
+    def see(_: nn.Module, __: str, ___: tuple[object, ...], result: object) -> None:
         nonlocal runs
         runs += 1
         if runs == (number or 1):
             # at once: a later in-place operation may rewrite the map
-            seen.append(read(chosen_output(given, output, f"layer {layer!r}")))
+            seen.append(read(chosen_output(result, output, f"layer {layer!r}")))
             raise _Enough
 
     with hooked({name: modules_by_name(network)[name]}, see):
@@ -210,20 +210,20 @@ def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -
     modules = modules_by_name(network)
     if name not in modules or not name:
         raise PFVValueError(_unknown(layer, [one for one in modules if one]))
-    found: list[tuple[Tensor, object]] = []
+    runs: list[tuple[Tensor, object]] = []
 
-    def see(_: nn.Module, __: str, ___: tuple[object, ...], given: object) -> None:
-        found.append((chosen_output(given, output, f"layer {layer!r}"), given))
+    def see(_: nn.Module, __: str, ___: tuple[object, ...], result: object) -> None:
+        runs.append((chosen_output(result, output, f"layer {layer!r}"), result))
 
     with hooked({name: modules[name]}, see):
         run(network, example)
-    values, given = found[_checked_run(layer, number, len(found)) - 1]
+    values, result = runs[_checked_run(layer, number, len(runs)) - 1]
     shape = tuple(values.shape)
     if len(shape) <= 2 or shape[2:].count(1) == len(shape) - 2:
         return None
-    if isinstance(given, Tensor):
+    if isinstance(result, Tensor):
         return _layout(network, layer, example, shape)
-    return _layout_of_part(network, layer, example, values, first=_first(given) is values)
+    return _layout_of_part(network, layer, example, values, first=_first(result) is values)
 
 
 def _checked_run(layer: str, number: int | None, times: int) -> int:
@@ -265,18 +265,18 @@ def _layout_of_part(
         grids = [one.shape[1:] for one in list_layers(network, example, run).layers]
     except PFVValueError:  # no layer has maps, so there are no grids to compare with
         grids = []
-    found = guess_layout(values, module, example, grids)
-    if not isinstance(found, str):
-        return found
+    layout = guess_layout(values, module, example, grids)
+    if not isinstance(layout, str):
+        return layout
     if isinstance(module, nn.RNNBase) and first and values.ndim == 3:
         if not module.batch_first:
             return Layout("steps_first")
         return Layout("tokens", (1, values.shape[1]))
-    raise PFVValueError(f"layer={layer!r} {found}")
+    raise PFVValueError(f"layer={layer!r} {layout}")
 
 
-def _first(given: object) -> object:
-    return next(iter(_parts(given).values()), None)
+def _first(result: object) -> object:
+    return next(iter(_parts(result).values()), None)
 
 
 def _unknown(layer: str, names: list[str]) -> str:

@@ -82,8 +82,8 @@ class _Sign:
 
 
 def _named(*names: str) -> frozenset[Any]:
-    found = [getattr(home, name, None) for home in (torch, Tensor) for name in names]
-    return frozenset(one for one in found if one is not None)
+    existing = [getattr(home, name, None) for home in (torch, Tensor) for name in names]
+    return frozenset(one for one in existing if one is not None)
 
 
 MAXIMUM = _named("maximum", "max", "fmax")
@@ -124,13 +124,13 @@ def note(func: Operation, args: Args, outputs: object) -> None:
         outputs.pfv_mask = sign  # type: ignore[attr-defined]
 
 
-def aside(func: Operation, args: Args, kwargs: Kwargs, found: ReluCall) -> Tensor:
+def aside(func: Operation, args: Args, kwargs: Kwargs, relu: ReluCall) -> Tensor:
     """Run an operation without a gradient, and on a copy where it works in place."""
-    copy = found.values.detach()
-    copy = copy.clone() if found.inplace else copy
-    given = [copy if one is found.values else one for one in args]
-    named = {name: copy if one is found.values else one for name, one in kwargs.items()}
-    outputs = func(*given, **named)
+    copy = relu.values.detach()
+    copy = copy.clone() if relu.inplace else copy
+    arguments = [copy if one is relu.values else one for one in args]
+    named = {name: copy if one is relu.values else one for name, one in kwargs.items()}
+    outputs = func(*arguments, **named)
     return copy if outputs is None else outputs
 
 
@@ -152,9 +152,9 @@ def as_other_relu(func: Operation, args: Args, kwargs: Kwargs) -> ReluCall | Non
     """Return what is rectified where the operation amounts to a ReLU, else None."""
     for family, recognise in _FORMS:
         if func in family and torch.is_grad_enabled() and kwargs.get("out") is None:
-            for found in recognise(args, kwargs):
-                if is_active(found.values):
-                    return ReluCall(found.values, found.high, func in _IN_PLACE)
+            for relu in recognise(args, kwargs):
+                if is_active(relu.values):
+                    return ReluCall(relu.values, relu.high, func in _IN_PLACE)
     return None
 
 
@@ -257,10 +257,10 @@ def _where(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
 
 
 def _fill(args: Args, kwargs: Kwargs) -> Iterator[ReluCall]:
-    given = dict(zip(("input", "mask", "value"), args, strict=False)) | dict(kwargs)
-    values = given.get("input")
-    negative = _is_sign(given.get("mask"), values, False)
-    if isinstance(values, Tensor) and negative and constant(given.get("value"), values) == 0:
+    arguments = dict(zip(("input", "mask", "value"), args, strict=False)) | dict(kwargs)
+    values = arguments.get("input")
+    negative = _is_sign(arguments.get("mask"), values, False)
+    if isinstance(values, Tensor) and negative and constant(arguments.get("value"), values) == 0:
         yield ReluCall(values)
 
 
@@ -285,24 +285,24 @@ def as_relu(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Tensor, float, bool] | None:
     """Return the values, the upper limit and whether it works in place, or None for no ReLU."""
-    given = dict(zip(RELU_ARGUMENTS[func], args, strict=False))
-    given |= {_ALIASES.get(name, name): value for name, value in kwargs.items()}
-    given["input"] = given.get("input", given.get("self"))
-    values = given["input"]
+    arguments = dict(zip(RELU_ARGUMENTS[func], args, strict=False))
+    arguments |= {_ALIASES.get(name, name): value for name, value in kwargs.items()}
+    arguments["input"] = arguments.get("input", arguments.get("self"))
+    values = arguments["input"]
     if not isinstance(values, Tensor) or not values.requires_grad or not torch.is_grad_enabled():
         return None
-    low, high = given.get("low"), given.get("high")
+    low, high = arguments.get("low"), arguments.get("high")
     if RELU_ARGUMENTS[func] is RELU:
         low = 0
     elif func in _HARD:
-        low, high = given.get("low", -1.0), given.get("high", 1.0)
+        low, high = arguments.get("low", -1.0), arguments.get("high", 1.0)
     high = 6.0 if func in _SIX else torch.inf if high is None else high
     numbers = isinstance(low, int | float) and isinstance(high, int | float)
-    if given.get("out") is not None or not numbers or low != 0 or high <= 0:
+    if arguments.get("out") is not None or not numbers or low != 0 or high <= 0:
         return None
-    if given.get("value", 0) != 0:
+    if arguments.get("value", 0) != 0:
         return None
-    return values, float(high), bool(given.get("inplace")) or func.__name__.endswith("_")
+    return values, float(high), bool(arguments.get("inplace")) or func.__name__.endswith("_")
 
 
 # what autograd calls them → what people call them
@@ -402,13 +402,13 @@ def _label(func: Operation, args: Args, kwargs: Kwargs, outputs: object) -> str 
 
 def _extreme(func: Operation, args: Args, kwargs: Kwargs, outputs: object) -> str | None:
     """Name the larger or smaller of several activations; pooling over positions is none."""
-    given = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
-    other = given.get("other", given.get("dim"))
+    arguments = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
+    other = arguments.get("other", arguments.get("dim"))
     if isinstance(other, Tensor):
-        one_counts = is_active(given["input"]) and is_active(other)
-        same = any(_is_same(one, outputs) for one in (given["input"], other))
+        one_counts = is_active(arguments["input"]) and is_active(other)
+        same = any(_is_same(one, outputs) for one in (arguments["input"], other))
         return func.__name__ if one_counts or not same else None
-    values, dims = given["input"], given.get("dim")
+    values, dims = arguments["input"], arguments.get("dim")
     if not isinstance(values, Tensor) or dims is None:
         return None
     dims = {int(dim) % values.ndim for dim in (dims if isinstance(dims, tuple | list) else [dims])}
@@ -418,10 +418,10 @@ def _extreme(func: Operation, args: Args, kwargs: Kwargs, outputs: object) -> st
 
 
 def _over_channels(args: Args, kwargs: Kwargs) -> bool:
-    given = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
-    values = given.get("input")
+    arguments = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
+    values = arguments.get("input")
     maps = isinstance(values, Tensor) and values.ndim == 4 and values.shape[2:].numel() > 1
-    return maps and given.get("dim") in (1, -3)
+    return maps and arguments.get("dim") in (1, -3)
 
 
 def _is_same(one: object, outputs: object) -> bool:

@@ -76,9 +76,9 @@ class ReluMode(TorchFunctionMode):
                 values, high, inplace = known
                 run = partial(values.detach().clamp, 0, high)
                 return self._rectify(ReluCall(values, high, inplace), run)
-            found = as_other_relu(func, args, kwargs)
-            if found is not None:
-                outputs = self._rectify(found, partial(aside, func, args, kwargs, found))
+            relu = as_other_relu(func, args, kwargs)
+            if relu is not None:
+                outputs = self._rectify(relu, partial(aside, func, args, kwargs, relu))
                 return None if func in ASSIGN else outputs
             return self._watch(func, args, kwargs)
 
@@ -103,11 +103,11 @@ class ReluMode(TorchFunctionMode):
             )
         return tuple(warnings)
 
-    def _rectify(self, found: ReluCall, run: Callable[[], Tensor]) -> Tensor:
+    def _rectify(self, relu: ReluCall, run: Callable[[], Tensor]) -> Tensor:
         self.caught += 1
-        passed: Tensor = _ReluFunction.apply(found.values, run, found.high, self.rule == "guided")
+        passed: Tensor = _ReluFunction.apply(relu.values, run, relu.high, self.rule == "guided")
         self._labels[passed.grad_fn] = None
-        outputs = found.values.copy_(passed) if found.inplace else passed
+        outputs = relu.values.copy_(passed) if relu.inplace else passed
         mark(outputs)
         return outputs
 

@@ -185,11 +185,11 @@ def gradient(measured: UnitScores, batch: Tensor) -> Tensor:
         reason = WITHOUT_GRADIENT
     elif measured.scores.requires_grad:
         try:
-            (found,) = torch.autograd.grad(measured.scores.sum(), batch, allow_unused=True)
+            (derivative,) = torch.autograd.grad(measured.scores.sum(), batch, allow_unused=True)
         except RuntimeError as error:
             raise PFVValueError(_no_path((str(error).splitlines() or [""])[0])) from error
-        if found is not None:
-            return found
+        if derivative is not None:
+            return derivative
     raise PFVValueError(_no_path(reason))
 
 

@@ -69,9 +69,9 @@ class Saliency:
     ) -> Result:
         """Return the gradient ``(N, 3, H, W)``; see :class:`Method`."""
         step(0, 1, progress, cancelled)
-        found, measured = differentiate(score_function(network, target, self.start), batch)
+        signal, measured = differentiate(score_function(network, target, self.start), batch)
         step(1, 1, progress, None)
-        return found, measured, ()
+        return signal, measured, ()
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ class GradientTimesInput:
         cancelled: Cancelled | None = None,
     ) -> Result:
         """Return the products ``(N, 3, H, W)``; see :class:`Method`."""
-        found, measured, warnings = Saliency().attribute(
+        signal, measured, warnings = Saliency().attribute(
             network, batch, target, progress, cancelled
         )
-        return found * batch, measured, warnings
+        return signal * batch, measured, warnings
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ def by_rule(
         with ReluMode(rule) as mode:
             measured = score_function(network, target, start)(pixels)
             warnings = mode.diagnostics(measured.scores)
-            found = gradient(measured, pixels)
-    return found, UnitScores(measured.scores.detach(), measured.units), warnings
+            signal = gradient(measured, pixels)
+    return signal, UnitScores(measured.scores.detach(), measured.units), warnings
 
 
 def differentiate(
@@ -221,5 +221,5 @@ def differentiate(
     with torch.enable_grad():
         pixels = batch.detach().clone().requires_grad_()
         measured = measure(pixels, units)
-        found = gradient(measured, pixels)
-    return found, UnitScores(measured.scores.detach(), measured.units)
+        signal = gradient(measured, pixels)
+    return signal, UnitScores(measured.scores.detach(), measured.units)

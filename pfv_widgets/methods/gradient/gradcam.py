@@ -81,11 +81,13 @@ class GradCAM:
         """Return the maps ``(N, H, W)``; see :class:`Method`."""
         step(0, 1, progress, cancelled)
         with torch.enable_grad():
-            found = self._at_layer(network, batch, target)
-        assert found.maps is not None
-        assert found.signal is not None
-        layout, measured = found.layer.layout, found.measured
-        maps, signals = (layout.maps(one.detach()).float() for one in (found.maps, found.signal))
+            at_layer = self._at_layer(network, batch, target)
+        assert at_layer.maps is not None
+        assert at_layer.signal is not None
+        layout, measured = at_layer.layer.layout, at_layer.measured
+        maps, signals = (
+            layout.maps(one.detach()).float() for one in (at_layer.maps, at_layer.signal)
+        )
         weighted = (signals.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)
         weighted = weighted.clamp(min=0) if self.positive else weighted
         enlarged = nn.functional.interpolate(weighted, size=batch.shape[2:], mode="bilinear")

@@ -91,8 +91,8 @@ class IntegratedGradients:
             part = slice(first, first + together)
             where = [(point + 1) / 2 for point in points[part].tolist()]
             copies = torch.cat([start + at * path for at in where]).to(batch.dtype)
-            found, _ = differentiate(measure, copies, own.units.repeat(len(where)))
-            parts = at_least_float32(found).reshape(len(where), *batch.shape)
+            slopes, _ = differentiate(measure, copies, own.units.repeat(len(where)))
+            parts = at_least_float32(slopes).reshape(len(where), *batch.shape)
             total += torch.einsum("s,snchw->nchw", torch.tensor(shares[part] / 2).to(parts), parts)
             step(min(first + together, self.steps), self.steps, progress, cancelled)
         warnings = _completeness(total * path, own, measure(start, own.units))
@@ -160,10 +160,10 @@ class SmoothGrad:
             count = min(together, self.samples - first)
             noises = [torch.randn(batch.shape[1:], generator=source) for _ in range(count)]
             copies = [batch + deviation * noise.to(batch.device) for noise in noises]
-            found, _ = differentiate(
+            slopes, _ = differentiate(
                 measure, torch.cat(copies).to(batch.dtype), own.units.repeat(count)
             )
-            total += at_least_float32(found).reshape(count, *batch.shape).sum(0)
+            total += at_least_float32(slopes).reshape(count, *batch.shape).sum(0)
             step(first + count, self.samples, progress, cancelled)
         return total / self.samples, own, ()
 

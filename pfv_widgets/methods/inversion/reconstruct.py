@@ -67,7 +67,7 @@ def reconstruct(
     options: Reconstruct | None = None,
     **changes: Any,
 ) -> Reconstruction:
-    """Optimise an image until the network answers as wished.
+    """Optimise an image until the network answers as the target says.
 
     ``reconstruct(model, photo, layer="features.12")`` shows what the layer still knows of a
     photo, ``reconstruct(model, unit=13)`` what maximises a class, with ``layer`` a channel, and

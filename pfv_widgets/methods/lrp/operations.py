@@ -68,8 +68,8 @@ def is_activation(value: object) -> TypeGuard[Tensor]:
 
 def layer_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap, Kind] | None:
     """Return the input, the map and its kind of a convolution or dense layer, else None."""
-    given = dict(zip(_LAYER, args, strict=False)) | dict(kwargs)
-    values, weight, bias = given["input"], given["weight"], given.get("bias")
+    arguments = dict(zip(_LAYER, args, strict=False)) | dict(kwargs)
+    values, weight, bias = arguments["input"], arguments["weight"], arguments.get("bias")
     dense = func in DENSE
     if not is_activation(values) or (not dense and values.ndim != weight.ndim):
         return None
@@ -93,19 +93,19 @@ def norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, Tenso
     One that uses the statistics of the batch takes them as constants.
     """
     names = _NATIVE if func is torch.batch_norm else _NORM
-    given = dict(zip(names, args, strict=False)) | dict(kwargs)
-    values, mean, variance = given["input"], given["running_mean"], given["running_var"]
+    arguments = dict(zip(names, args, strict=False)) | dict(kwargs)
+    values, mean, variance = arguments["input"], arguments["running_mean"], arguments["running_var"]
     if not is_activation(values):
         return None
-    if given.get("training") or mean is None:
+    if arguments.get("training") or mean is None:
         own = values.detach().transpose(0, 1).flatten(1)
         mean, variance = own.mean(1), own.var(1, unbiased=False)
-    scale = (variance + given.get("eps", 1e-5)).rsqrt()
-    if given.get("weight") is not None:
-        scale = scale * given["weight"].detach()
+    scale = (variance + arguments.get("eps", 1e-5)).rsqrt()
+    if arguments.get("weight") is not None:
+        scale = scale * arguments["weight"].detach()
     shift = -mean * scale
-    if given.get("bias") is not None:
-        shift = shift + given["bias"].detach()
+    if arguments.get("bias") is not None:
+        shift = shift + arguments["bias"].detach()
     return values, scale, shift
 
 
@@ -116,19 +116,21 @@ def own_norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, L
     """
     grouped = func is F.group_norm
     names = ("input", "over", "weight", "bias", "eps")
-    given = dict(zip(names, args, strict=False)) | dict(kwargs)
-    values: Any = given["input"]
+    arguments = dict(zip(names, args, strict=False)) | dict(kwargs)
+    values: Any = arguments["input"]
     if not is_activation(values):
         return None
-    over: Any = given.get("over", given.get("num_groups" if grouped else "normalized_shape"))
+    over: Any = arguments.get(
+        "over", arguments.get("num_groups" if grouped else "normalized_shape")
+    )
     known = values.detach()
     rows = known.reshape(len(known), over, -1) if grouped else known.flatten(-len(over))
     deviation, mean = torch.std_mean(rows, -1, correction=0, keepdim=True)
-    scale = (deviation.square() + given.get("eps", 1e-5)).rsqrt().expand_as(rows)
+    scale = (deviation.square() + arguments.get("eps", 1e-5)).rsqrt().expand_as(rows)
     scale, shift = (one.reshape(known.shape) for one in (scale, -mean * scale))
     weight, bias = (
         one if one is None or not grouped else _along(one, values.ndim)
-        for one in (given.get("weight"), given.get("bias"))
+        for one in (arguments.get("weight"), arguments.get("bias"))
     )
     if weight is not None:
         scale, shift = scale * weight.detach(), shift * weight.detach()
@@ -197,13 +199,13 @@ def product(
     gates = [getattr(one, "pfv_gate", None) == one._version for one in args]
     if all(gates) or not any(gates):
         met["product"] += 1
-        found = _Halved.apply(torch.mul(*args))
+        outputs = _Halved.apply(torch.mul(*args))
     else:
         met["gate"] += 1
-        found = torch.mul(*[
+        outputs = torch.mul(*[
             one.detach() if gate else one for one, gate in zip(args, gates, strict=True)
         ])  # fmt: skip
-    return _written(args[0], found, func in _IN_PLACE)
+    return _written(args[0], outputs, func in _IN_PLACE)
 
 
 def passed(
@@ -236,14 +238,16 @@ def passed(
             return None  # its gradient passes relevance whole
         rectified = values.detach().clamp(0, high)
         return _written(values, _Passed.apply(values, rectified, positive), inplace)
-    given = args[0] if args else kwargs.get("input")
-    if func not in _OTHERS or not is_activation(given) or kwargs.get("out") is not None:
+    activation = args[0] if args else kwargs.get("input")
+    if func not in _OTHERS or not is_activation(activation) or kwargs.get("out") is not None:
         return None
     met[_OTHERS[func]] += 1
-    before = given.detach().clone()
+    before = activation.detach().clone()
     options = {key: one for key, one in kwargs.items() if key != "input"}
     outputs: Tensor = func(before, *args[1:], **options)
-    return _written(given, _Passed.apply(given, outputs.detach(), False), outputs is before)
+    return _written(
+        activation, _Passed.apply(activation, outputs.detach(), False), outputs is before
+    )
 
 
 class _Passed(torch.autograd.Function):

@@ -139,18 +139,18 @@ class RelevanceMode(TorchFunctionMode):
     ) -> Any:
         for known, handle in self._handlers:
             if func in known:
-                found = handle(self, func, args, kwargs)
-                if found is not None:
-                    return found
+                outputs = handle(self, func, args, kwargs)
+                if outputs is not None:
+                    return outputs
         return func(*args, **kwargs)
 
     def _layer(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Tensor | None:
-        found = layer_of(func, args, kwargs)
-        if found is None:
+        recognised = layer_of(func, args, kwargs)
+        if recognised is None:
             return None
-        values, linear, kind = found
+        values, linear, kind = recognised
         step = Step(linear, kind, self.layers)
         self.layers += 1
         outputs = self._apply(values, partial(func, *args, **kwargs), step)
@@ -160,10 +160,10 @@ class RelevanceMode(TorchFunctionMode):
     def _norm(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Tensor | None:
-        found = norm_of(func, args, kwargs)
-        if found is None:
+        recognised = norm_of(func, args, kwargs)
+        if recognised is None:
             return None
-        values, scale, shift = found
+        values, scale, shift = recognised
         run = partial(func, *args, **kwargs)
         made = getattr(values, "pfv_made", None)
         if isinstance(made, _Made) and made.version == values._version:
@@ -175,20 +175,20 @@ class RelevanceMode(TorchFunctionMode):
     def _own_norm(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Tensor | None:
-        found = own_norm_of(func, args, kwargs)
-        if found is None:
+        recognised = own_norm_of(func, args, kwargs)
+        if recognised is None:
             return None
         self.met[OWN_NORMS[func]] += 1
-        values, linear = found
+        values, linear = recognised
         return self._apply(values, partial(func, *args, **kwargs), Step(linear, "scaling"))
 
     def _shift(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Tensor | None:
-        found = shift_of(func, args, kwargs)
-        if found is None:
+        recognised = shift_of(func, args, kwargs)
+        if recognised is None:
             return None
-        values, linear = found
+        values, linear = recognised
         before = values.clone() if func in WRITTEN else values
         run = partial(linear.apply, before, linear.weight, linear.bias)
         outputs = self._apply(before, run, Step(linear, "scaling"))
@@ -250,12 +250,12 @@ class _Linear(torch.autograd.Function):
         (values,) = ctx.saved_tensors
         depth = min(ctx.step.number / ctx.mode.layers, 1.0) if ctx.mode.layers else 0.0
         with torch._C.DisableTorchFunction():  # the rules run convolutions themselves
-            found, direct = ctx.mode.rule(
+            passed, direct = ctx.mode.rule(
                 ctx.step.wide(), depth, at_least_float32(values), at_least_float32(signals[0])
             )
         kind = values.dtype
-        found, direct = (one if one is None else one.to(kind) for one in (found, direct))
-        return found, direct, None, None, None
+        passed, direct = (one if one is None else one.to(kind) for one in (passed, direct))
+        return passed, direct, None, None, None
 
 
 def _behind_a_layer(values: Tensor) -> bool:

@@ -157,14 +157,14 @@ class Relevance:
                 measured = score_function(network, target)(pixels)
                 words = operations(mode.met, measured.scores, both)
                 signal, straight = gradient(measured, both)
-        found, scores = signal * batch + straight, measured.scores.detach()
+        relevance, scores = signal * batch + straight, measured.scores.detach()
         if self.first != "same" and not mode.firsts:
             words += (_no_first_layer(self.first),)
         if self.relu == "backpropagation":
-            words += conserved(found, scores, self.bias)
-            words += cancelling(found, scores)
+            words += conserved(relevance, scores, self.bias)
+            words += cancelling(relevance, scores)
         step(1, 1, progress, None)
-        return found, UnitScores(scores, measured.units), words
+        return relevance, UnitScores(scores, measured.units), words
 
     def _divide(
         self, one: Step, depth: float, values: Tensor, signal: Tensor
@@ -174,12 +174,12 @@ class Relevance:
             rule = box_rule if self.first == "box" else flat_rule
             return None, rule(linear, values, signal)
         if one.kind == "scaling":
-            found, relevance, rest = scaling_rule(linear, values, signal)
+            passed, relevance, rest = scaling_rule(linear, values, signal)
         else:
-            found, relevance, rest = self._by_rule(one, depth, values, signal)
+            passed, relevance, rest = self._by_rule(one, depth, values, signal)
         if self.bias == "redistributed" and bool(rest.any()):
-            found = found + redistributed(linear, values, relevance, rest)
-        return found, None
+            passed = passed + redistributed(linear, values, relevance, rest)
+        return passed, None
 
     def _by_rule(self, one: Step, depth: float, values: Tensor, signal: Tensor) -> Passed:
         *thirds, dense = RULES[self.rule]

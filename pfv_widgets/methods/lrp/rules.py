@@ -116,11 +116,11 @@ def alpha_beta_rule(linear: LinearMap, values: Tensor, signal: Tensor, alpha: fl
     bias = linear.offset
     relevance = signal * (positive + negative + bias)
     up = alpha * _divided(relevance, positive + bias.clamp(min=0))
-    found, rest = pull_positive(up), relevance - up * positive
+    passed, rest = pull_positive(up), relevance - up * positive
     if alpha > 1:
         down = (1 - alpha) * _divided(relevance, negative + bias.clamp(max=0))
-        found, rest = found + pull_negative(down), rest - down * negative
-    return found, relevance, rest
+        passed, rest = passed + pull_negative(down), rest - down * negative
+    return passed, relevance, rest
 
 
 def scaling_rule(linear: LinearMap, values: Tensor, signal: Tensor) -> Passed:

@@ -107,10 +107,10 @@ class Tape:
         """Return the next operation's base; None where this pass has left the way of the first."""
         if self._at == len(self._known):
             self._known.append((func, inputs, others, Base(shape, make)))
-        known, sources, given, base = self._known[self._at]
-        same = known is func and len(sources) == len(inputs) and len(given) == len(others)
+        known, sources, options, base = self._known[self._at]
+        same = known is func and len(sources) == len(inputs) and len(options) == len(others)
         same = same and all(one is other for one, other in zip(sources, inputs, strict=True))
-        if not same or not all(map(_equal, given, others)):
+        if not same or not all(map(_equal, options, others)):
             return None
         self._at += 1
         return base

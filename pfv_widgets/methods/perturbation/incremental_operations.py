@@ -44,20 +44,20 @@ def batch_norm(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Window | None:
     """Apply a batch normalisation with fixed statistics: an affine map of each channel."""
-    given = _bound(_NORM, args, kwargs)
-    values, *others = (given.get(name) for name in _NORM)
-    fixed = given.get("running_mean") is not None and not given.get("training", False)
+    named = _bound(_NORM, args, kwargs)
+    values, *others = (named.get(name) for name in _NORM)
+    fixed = named.get("running_mean") is not None and not named.get("training", False)
     if not isinstance(values, Window) or not fixed:
         return None
-    options = {name: value for name, value in given.items() if name != "input"}
+    options = {name: value for name, value in named.items() if name != "input"}
     return _each(func, values, others, lambda one: func(one, **options))
 
 
 def dropout(_: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Window | None:
     """Leave the values as they are, as outside of training."""
-    given = _bound(("input", "p", "training", "inplace"), args, kwargs)
-    window = given["input"]
-    return window if isinstance(window, Window) and not given.get("training", True) else None
+    named = _bound(("input", "p", "training", "inplace"), args, kwargs)
+    window = named["input"]
+    return window if isinstance(window, Window) and not named.get("training", True) else None
 
 
 def _each(func: object, window: Window, others: Sequence[object], apply: Make) -> Window | None:
@@ -93,9 +93,9 @@ def cat(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Window | None:
     """Put channels one after another."""
-    given = _bound(("tensors", "dim"), args, kwargs)
-    parts = given.get("tensors", ())
-    if given.keys() - {"tensors", "dim"} or given.get("dim", 0) not in (1, -3) or not parts:
+    named = _bound(("tensors", "dim"), args, kwargs)
+    parts = named.get("tensors", ())
+    if named.keys() - {"tensors", "dim"} or named.get("dim", 0) not in (1, -3) or not parts:
         return None
     shapes = {(len(one), *one.shape[2:]) for one in parts if isinstance(one, Window)}
     if len(shapes) != 1 or not all(isinstance(one, Window) for one in parts):
@@ -130,59 +130,63 @@ def conv2d(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Window | None:
     """Convolve what lies in the reach of the window."""
-    given = _bound(_CONV, args, kwargs)
-    window, weight, padding = given.pop("input"), given["weight"], given.get("padding", 0)
+    named = _bound(_CONV, args, kwargs)
+    window, weight, padding = (
+        named.pop("input"),
+        named["weight"],
+        named.get("padding", 0),
+    )
     if not isinstance(window, Window) or isinstance(weight, Window) or isinstance(padding, str):
         return None
     slide = _Slide(
-        len(weight), _pair(weight.shape[2:]), _pair(given.get("stride", 1)), _pair(padding),
-        _pair(given.get("dilation", 1)),
+        len(weight), _pair(weight.shape[2:]), _pair(named.get("stride", 1)), _pair(padding),
+        _pair(named.get("dilation", 1)),
     )  # fmt: skip
 
     def inside(patch: Tensor) -> Tensor:
-        return func(patch, **given | {"padding": 0})  # type: ignore[no-any-return]
+        return func(patch, **named | {"padding": 0})  # type: ignore[no-any-return]
 
-    return _slid(func, window, given, slide, inside)
+    return _slid(func, window, named, slide, inside)
 
 
 def max_pool(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Window | None:
     """Take the largest values in the reach of the window."""
-    given = _bound(_POOL, args, kwargs)
-    window = given.pop("input")
-    if not isinstance(window, Window) or given.get("return_indices", False):
+    named = _bound(_POOL, args, kwargs)
+    window = named.pop("input")
+    if not isinstance(window, Window) or named.get("return_indices", False):
         return None
-    kernel = _pair(given["kernel_size"])
+    kernel = _pair(named["kernel_size"])
     slide = _Slide(
-        window.base.shape[1], kernel, _pair(given.get("stride") or kernel),
-        _pair(given.get("padding", 0)), _pair(given.get("dilation", 1)),
-        given.get("ceil_mode", False), -math.inf,
+        window.base.shape[1], kernel, _pair(named.get("stride") or kernel),
+        _pair(named.get("padding", 0)), _pair(named.get("dilation", 1)),
+        named.get("ceil_mode", False), -math.inf,
     )  # fmt: skip
 
     def inside(patch: Tensor) -> Tensor:
         return F.max_pool2d(patch, kernel, slide.stride, 0, slide.dilation)
 
-    return _slid(func, window, given, slide, inside)
+    return _slid(func, window, named, slide, inside)
 
 
 def mean_pool(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Window | None:
     """Take means in the reach of the window, where the borders count like the rest."""
-    given = _bound(_MEAN, args, kwargs)
-    window, padding = given.pop("input"), _pair(given.get("padding", 0))
-    uneven = padding != (0, 0) and not given.get("count_include_pad", True)
-    if not isinstance(window, Window) or given.get("ceil_mode", False) or uneven:
+    named = _bound(_MEAN, args, kwargs)
+    window, padding = named.pop("input"), _pair(named.get("padding", 0))
+    uneven = padding != (0, 0) and not named.get("count_include_pad", True)
+    if not isinstance(window, Window) or named.get("ceil_mode", False) or uneven:
         return None
-    kernel, divisor = _pair(given["kernel_size"]), given.get("divisor_override")
-    stride = _pair(given.get("stride") or kernel)
+    kernel, divisor = _pair(named["kernel_size"]), named.get("divisor_override")
+    stride = _pair(named.get("stride") or kernel)
     slide = _Slide(window.base.shape[1], kernel, stride, padding, (1, 1))
 
     def inside(patch: Tensor) -> Tensor:
         return F.avg_pool2d(patch, kernel, slide.stride, 0, divisor_override=divisor)
 
-    return _slid(func, window, given, slide, inside)
+    return _slid(func, window, named, slide, inside)
 
 
 @dataclass(frozen=True)
@@ -223,7 +227,11 @@ class _Slide:
 
 
 def _slid(
-    func: Callable[..., Any], window: Window, given: Mapping[str, Any], slide: _Slide, inside: Make
+    func: Callable[..., Any],
+    window: Window,
+    named: Mapping[str, Any],
+    slide: _Slide,
+    inside: Make,
 ) -> Window | None:
     """Give the outputs in the reach of a window; None where they are most of the map."""
     count, _, *before = window.base.shape
@@ -236,7 +244,7 @@ def _slid(
     boxes = aligned(reached, shape)
     if too_large(boxes, shape):
         return None
-    base = window.after(func, (window,), (*given.values(),), shape, lambda one: func(one, **given))
+    base = window.after(func, (window,), (*named.values(),), shape, lambda one: func(one, **named))
     if base is None:
         return None
     sources = tuple((*slide.sources(0, *p[:2]), *slide.sources(1, *p[2:])) for p in boxes)

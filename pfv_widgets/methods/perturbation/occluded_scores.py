@@ -67,14 +67,14 @@ class Occluded:
         count = len(self._batch)
         at_once = max(1, self._together // count)
         fill = self._occluder(self._batch)
-        found = []
+        chunks = []
         for start in range(0, len(boxes), at_once):
             some = boxes[start : start + at_once]
             hidden = torch.cat([_hidden(self._batch, box, fill(box)) for box in some])
             scores = self._measure(hidden, self._units.repeat(len(some))).scores
-            found.append(scores.detach().view(len(some), count))
+            chunks.append(scores.detach().view(len(some), count))
             report(start + len(some))
-        return torch.cat(found).T
+        return torch.cat(chunks).T
 
     def _by_parts(
         self, boxes: Sequence[Box], together: int, report: Callable[[int], None]

@@ -102,8 +102,8 @@ class RISE:
             seen = (masks[:, None, None] * batch).flatten(0, 1)
             # so that convolutions are twice as fast on a processor
             seen = seen.contiguous(memory_format=torch.channels_last)
-            found = measure(seen, own.units.repeat(count))
-            scores = found.scores.detach().to(exact).view(count, len(batch))
+            measured = measure(seen, own.units.repeat(count))
+            scores = measured.scores.detach().to(exact).view(count, len(batch))
             weighted += torch.einsum("mn,mhw->nhw", scores, masks.to(exact))
             plain += masks.to(exact).sum(0)
             total += scores.sum(0)

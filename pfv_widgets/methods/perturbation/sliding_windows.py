@@ -105,12 +105,12 @@ def heat(drops: Tensor, boxes: Sequence[Box], image: Pair, *, mean: bool = False
     Tensor
         ``(N, H, W)``; a pixel that no box covers has 0.
     """
-    found = drops.new_zeros((len(drops), *image))
+    summed = drops.new_zeros((len(drops), *image))
     cover = drops.new_zeros(image)
     for drop, (top, bottom, left, right) in zip(drops.T, boxes, strict=True):
-        found[:, top:bottom, left:right] += drop[:, None, None]
+        summed[:, top:bottom, left:right] += drop[:, None, None]
         cover[top:bottom, left:right] += 1
-    return found / cover.clamp(min=1) if mean else found
+    return summed / cover.clamp(min=1) if mean else summed
 
 
 def normalised(heats: Tensor) -> Tensor:

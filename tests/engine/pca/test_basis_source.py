@@ -45,7 +45,7 @@ def test_given_basis_is_used_with_its_mean_and_components(
         maps = network[:7](images.tensor)
     torch.testing.assert_close(frame.scores, replace(given, components=given.components[:3],
         variances=given.variances[:3]).project(maps), rtol=1e-4, atol=1e-4)  # fmt: skip
-    assert frame.basis_source == "given, made of 1536 feature vectors"
+    assert frame.basis_source == "fixed, made of 1536 feature vectors"
 
 
 def test_given_basis_does_not_depend_on_the_images(
