@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
@@ -60,7 +61,7 @@ def leave_one_out(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Influence:
-    """Fit the basis without each image, and measure how far its subspace turns.
+    """Fit the basis without each image, and measure how far its subspace rotates.
 
     From the cached moments, so that a layer on show needs no forward pass. Colours
     that hold still, and the cached results, stay as they are.
@@ -79,8 +80,14 @@ def leave_one_out(
     Raises
     ------
     PFVValueError
-        If there is no basis of all the images with a weight.
+        If there is no basis of all the images with a weight, or if the basis is not fitted to
+        these images, so that none of them has an influence on it.
     """
+    if not isinstance(pfv.store.source, FittedBasis):
+        raise PFVValueError(
+            f"pfv: its basis is {pfv.store.source.description}, so no image has an influence on "
+            "it. Make the PFV or the explorer without basis= to leave images out."
+        )
     number = len(pfv.images)
     weights = settings.weights(number)
     angles, means = np.full((2, number), np.nan)

@@ -187,3 +187,10 @@ def test_angle_between_subspaces_is_exact_where_small_and_where_large(turn: floa
     mixed = torch.linalg.qr(torch.randn(3, 3, generator=seeded(), dtype=torch.float64)).Q
     found = subspace_angles(mixed @ first, -second)
     np.testing.assert_allclose(np.deg2rad(found), [0, 0, turn], rtol=1e-9, atol=1e-12)
+
+
+def test_images_have_no_influence_on_a_basis_that_was_given(pfv: PFV) -> None:
+    basis = pfv.render(layer=LAYER).basis
+    given = PFV(pfv.model, pfv.images, device="cpu", basis=basis)
+    with pytest.raises(PFVValueError, match="no image has an influence on it"):
+        leave_one_out(given, Settings(layer=LAYER))

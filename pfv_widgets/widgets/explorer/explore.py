@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from pfv_widgets.demo.images import demo_images, demo_model
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis_source import BasisSource
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
@@ -19,6 +21,7 @@ def explore(
     *,
     settings: Settings | None = None,
     device: str | torch.device = "auto",
+    basis: PrincipalBasis | BasisSource | None = None,
     **changes: Any,
 ) -> PFVExplorer:
     """Open an explorer on a network and a batch.
@@ -34,6 +37,9 @@ def explore(
         here, as ``pw.Settings(images=…)``.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    basis
+        A basis of elsewhere, such as ``pw.PrincipalBasis.load(path)``, whose components are shown
+        instead of those of the images; None: fitted to the images.
     **changes
         Fields of ``Settings`` that are merged into it, such as ``layer="features.12"``.
 
@@ -43,7 +49,7 @@ def explore(
         Naming the argument, its value and what to do.
     """
     start = settings_of(settings, changes)
-    return PFVExplorer(PFV(model, images, device), start)
+    return PFVExplorer(PFV(model, images, device, basis=basis), start)
 
 
 def demo(count: int = 16, seed: int = 0, **settings: Any) -> PFVExplorer:

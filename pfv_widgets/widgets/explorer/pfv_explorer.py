@@ -13,6 +13,7 @@ import traitlets
 from pfv_widgets.engine.export.formats import LISTED
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
+from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -96,13 +97,17 @@ class PFVExplorer(Shell[Settings]):
         """Return lines of code that bring this view back.
 
         A component that is recognisable in the basis of all images has its colour again;
-        another one may differ in sign or position, which follow what was shown before.
+        another one may differ in sign or order, which follow what was shown before. A basis of
+        elsewhere is read from the file ``basis.npz``, which ``frame.basis.save`` writes.
         """
         changes = self.settings.changed()
         fields = ", ".join(f"{name}={value!r}" for name, value in changes.items())
         settings = f"settings = pw.Settings({fields})"
-        explorer = "explorer = pw.explore(model, images, settings=settings)"
-        return f"import pfv_widgets as pw\n\n{settings}\n{explorer}\n"
+        fitted = isinstance(self.pfv.store.source, FittedBasis)
+        basis = "" if fitted else ", basis=basis"
+        load = "" if fitted else 'basis = pw.PrincipalBasis.load("basis.npz")  # the one shown\n'
+        explorer = f"explorer = pw.explore(model, images, settings=settings{basis})"
+        return f"import pfv_widgets as pw\n\n{load}{settings}\n{explorer}\n"
 
     def save(self, path: str | Path) -> None:
         """Write the picture on show: see :meth:`Frame.save`.

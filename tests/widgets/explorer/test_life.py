@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,23 @@ def test_snippet_brings_the_view_back(explorer: PFVExplorer) -> None:
     assert again.settings == explorer.settings
     products = again.frame.basis.components @ explorer.frame.basis.components.T
     assert (products.abs().amax(dim=1) > 0.999).all()  # order and signs come from earlier ones
+    again.close()
+
+
+def test_basis_of_elsewhere_is_shown_and_comes_back_with_the_snippet(
+    recorded: RecordedPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images = pw.demo_model(), scenes(4)
+    basis = pw.PFV(model, scenes(6), device="cpu").render(components=2).basis
+    first = pw.explore(model, images, device="cpu", basis=basis, components=2)
+    assert torch.equal(first.frame.basis.components, basis.components)
+    monkeypatch.chdir(tmp_path)
+    basis.save("basis.npz")
+    space: dict[str, Any] = {"model": model, "images": images}
+    exec(first.snippet(), space)
+    again = space["explorer"]
+    assert torch.equal(again.frame.heatmaps, first.frame.heatmaps)
+    first.close()
     again.close()
 
 
