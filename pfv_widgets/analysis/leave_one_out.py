@@ -152,7 +152,7 @@ class _Sweep:
         if self.pooled is not None:
             weight = self.weights[index] / max(self.weights)
             # one group that is not weighted any more: `fit` takes it as it is
-            moments = _taken_out(self.pooled, self._moments_of(index), weight) or moments
+            moments = _without(self.pooled, self._moments_of(index), weight) or moments
         return fit_batch(
             self.features,
             moments,
@@ -186,7 +186,7 @@ def _pooled(features: Features, moments: Moments | None, weights: Weights) -> Mo
     return pooled
 
 
-def _taken_out(pooled: Moments, one: Moments, weight: float) -> Moments | None:
+def _without(pooled: Moments, one: Moments, weight: float) -> Moments | None:
     """Take a group out of a sum: the reverse of the pairwise merge of Chan, Golub and LeVeque.
 
     None where so little is left that it would be rounding.

@@ -94,12 +94,12 @@ def _run(options: argparse.Namespace) -> int:
         pfv = PFV(model, images, device=options.device, progress=progress.part)
         frame = pfv.render(settings)
         progress.step("writing")
-        files = [] if options.json_only else _written(frame, outputs, progress)
+        files = [] if options.json_only else _write_pictures(frame, outputs, progress)
         record = _record(options, pfv, frame, files) | {
             "seconds": round(time.perf_counter() - start, 3)
         }
         outputs.write_record(record, files)
-    _tell(options, images, frame, len(files))
+    _report(options, images, frame, len(files))
     return 0
 
 
@@ -109,7 +109,7 @@ def _photos(options: argparse.Namespace) -> ImageBatch:
         return load_images(options.photos, size=options.size)
 
 
-def _written(frame: Frame, outputs: Outputs, progress: _Progress) -> list[str]:
+def _write_pictures(frame: Frame, outputs: Outputs, progress: _Progress) -> list[str]:
     """Write one PNG for each photo and the overview; return the names of the PNGs."""
     files = outputs.names_for(frame.names)
     with outputs.writing() as folder:
@@ -152,7 +152,7 @@ def _plain(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _tell(options: argparse.Namespace, images: ImageBatch, frame: Frame, written: int) -> None:
+def _report(options: argparse.Namespace, images: ImageBatch, frame: Frame, written: int) -> None:
     for text in (*(f"left out {entry}" for entry in images.skipped), *frame.warnings):
         sys.stderr.write(f"pfv-widgets: warning: {printable(text)}\n")
     if not options.quiet:

@@ -49,7 +49,7 @@ def silent(_: Progress) -> None:
     """Tell nobody."""
 
 
-def patiently(work: Callable[[], T], progress: Progress, report: OnProgress) -> T:
+def run_reporting(work: Callable[[], T], progress: Progress, report: OnProgress) -> T:
     """Return ``work()``, which cannot report by itself, and report ten times a second meanwhile.
 
     Where the report raises, the work goes on unseen until it is done, and its result is lost.

@@ -54,6 +54,6 @@ class ColourMemory:
         """Return a memory in which the colours of a layer refer to ``basis``."""
         return replace(self, anchors={**self.anchors, layer: basis})
 
-    def shown(self, layer: str, basis: PrincipalBasis) -> ColourMemory:
+    def with_basis(self, layer: str, basis: PrincipalBasis) -> ColourMemory:
         """Return a memory as if ``basis`` alone had been shown of a layer."""
         return replace(self.anchored(layer, basis), previous={**self.previous, layer: basis})

@@ -24,7 +24,7 @@ from pfv_widgets.engine.data.preprocessing import (
     normalised,
     resized,
     resized_tensor,
-    shown,
+    to_pixels,
 )
 from pfv_widgets.engine.data.sources import Picture, is_open_file, pictures_of
 from pfv_widgets.engine.data.tensors import (
@@ -127,7 +127,7 @@ def _from_pictures(
     else:
         tensor = of_one_shape(readable, names)
         by = normalisation_of(transform)
-        pixels = shown(tensor, by)
+        pixels = to_pixels(tensor, by)
     own_labels = all_labels and tuple(all_labels[i] for i in good)
     return ImageBatch(pixels, tensor, names, own_labels, skipped, by.mean, by.std)
 
@@ -142,7 +142,7 @@ def _from_tensor(
         results = [applied(transform, e, n) for e, n in zip(tensor, names, strict=True)]
         tensor = of_one_shape(results, names)
     checked = checked_labels(labels, len(names), [None])
-    return ImageBatch(shown(tensor, by), tensor, names, checked, (), by.mean, by.std)
+    return ImageBatch(to_pixels(tensor, by), tensor, names, checked, (), by.mean, by.std)
 
 
 def _resized_batch(

@@ -54,7 +54,7 @@ def normalised(pixels: np.ndarray, by: Normalisation) -> Tensor:
     return by.apply(torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)).contiguous()
 
 
-def shown(tensor: Tensor, by: Normalisation) -> np.ndarray:
+def to_pixels(tensor: Tensor, by: Normalisation) -> np.ndarray:
     """Turn a normalised (N,3,H,W) tensor into uint8 (N,H,W,3); what lies outside is clipped."""
     values = by.undo(tensor.float()).mul_(255).round_().clamp_(0, 255)
     return values.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy()

@@ -64,7 +64,7 @@ class Film:
     def add(self, tiles: np.ndarray, caption: str, position: int) -> None:
         """Draw tiles, uint8 ``(N, H, W, 3)``, as picture ``position`` of all, from 1."""
         self._layout = self._layout or _Layout(tiles.shape, self._number)
-        self.pictures.append(self._layout.drawn(tiles, caption, position, self._number))
+        self.pictures.append(self._layout.draw(tiles, caption, position, self._number))
 
     def write(self, path: Path, duration: int, cancelled: Cancelled) -> bool:
         """Write the file; False, and no file, where it is cancelled meanwhile.
@@ -160,7 +160,7 @@ class _Layout:
                 _BAR + _EDGE + row * (self.tile[1] + _GAP),
             )
 
-    def drawn(self, tiles: np.ndarray, caption: str, position: int, of: int) -> np.ndarray:
+    def draw(self, tiles: np.ndarray, caption: str, position: int, of: int) -> np.ndarray:
         picture = Image.new("RGB", (self.width, self.height), _PAPER)
         for tile, corner in zip(tiles, self.corners(), strict=True):
             image = Image.fromarray(tile)

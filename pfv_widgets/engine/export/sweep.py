@@ -132,7 +132,7 @@ def _aligned(
                 continue
             arrangement = arrangement_like(frame.scores, before, keep_order=bool(settings.channels))
             basis = frame.basis.arranged(arrangement)
-            colours = colours.shown(pfv.store.key_of(frame.layer), basis)
+            colours = colours.with_basis(pfv.store.key_of(frame.layer), basis)
             signs = torch.tensor([1.0 if one > 0 else -1.0 for one in arrangement])
             index = [abs(one) - 1 for one in arrangement]
             before = frame.scores[:, index] * signs.to(frame.scores)[:, None, None]

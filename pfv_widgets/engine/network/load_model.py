@@ -48,7 +48,7 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     spec = ALIASES.get(name, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = _made(spec) if ":" in spec else _of_torchvision(spec, weights)
+        model = _from_factory(spec) if ":" in spec else _of_torchvision(spec, weights)
     if weights not in (None, "default", "random"):
         load_weights(model, weights)
     return model.eval()
@@ -90,7 +90,7 @@ def _with_default_weights(name: str) -> nn.Module:
         ) from error
 
 
-def _made(spec: str) -> nn.Module:
+def _from_factory(spec: str) -> nn.Module:
     origin, _, attribute = spec.rpartition(":")
     module = _module_of_file(origin, spec) if origin.endswith(".py") else _module(origin, spec)
     factory: Callable[[], Any] | None = getattr(module, attribute, None)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.progress import FITTING, OnProgress, Progress, patiently, silent
+from pfv_widgets.engine.progress import FITTING, OnProgress, Progress, run_reporting, silent
 
 _DENSE = 256  # up to this size the full decomposition costs less than the iteration
 _GUARD = 8  # extra vectors, which make the wanted ones converge
@@ -59,7 +59,7 @@ def _solved(
         if solution is not None:
             return solution
     rounds = Progress(FITTING, _ROUNDS, _ROUNDS, "steps")
-    return patiently(lambda: _dense(matrix, number), rounds, report)
+    return run_reporting(lambda: _dense(matrix, number), rounds, report)
 
 
 def _dense(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.heatmaps import Colouring
 from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
-from pfv_widgets.engine.pipeline.settings_json import read, written
+from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import Declared, choice, slider, suggestion, toggle, validate
 from pfv_widgets.validation import Pin, checked_channels, checked_pins, checked_weights
@@ -197,7 +197,7 @@ class Settings(Declared):
 
     def to_json(self) -> str:
         """Write all fields as JSON, for :meth:`from_json` of this or another version."""
-        return written(self)
+        return write_settings(self)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
@@ -222,7 +222,7 @@ class Settings(Declared):
         PFVValueError, PFVTypeError
             If ``text`` is no JSON object.
         """
-        return read(cls(), text)
+        return read_settings(cls(), text)
 
     def changed(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""

@@ -21,7 +21,7 @@ _LONGEST = 300  # letters of a note
 State = TypeVar("State", bound="DataclassInstance")
 
 
-def written(state: DataclassInstance, **encoded: Any) -> str:
+def write_settings(state: DataclassInstance, **encoded: Any) -> str:
     """Return a JSON object with one field of a parameter dataclass a line.
 
     ``encoded`` has the values of fields that JSON does not know.
@@ -34,8 +34,8 @@ def written(state: DataclassInstance, **encoded: Any) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def read(plain: State, text: str) -> tuple[State, tuple[str, ...]]:
-    """Return ``plain`` with the fields of :func:`written` text, and what was left out, in words.
+def read_settings(plain: State, text: str) -> tuple[State, tuple[str, ...]]:
+    """Return ``plain`` with the fields of a JSON text, and what was left out, in words.
 
     Raises
     ------

@@ -102,7 +102,7 @@ def figure_methods(
         for row, name in zip(rows, comparison.images.names, strict=True)
     ]
     table = CellTable.of(columns, rows, scale)
-    return _drawn(
+    return _draw(
         comparison, table,
         title=f"{network.name}: {target_label(target, network.classes)}",
         headings=labels(chosen),
@@ -160,7 +160,7 @@ def figure_networks(
     columns = [(number, chosen) for number in range(len(networks))]
     rows = compute_cells(comparison, columns, target, progress, cancelled)
     table = CellTable.of(columns, rows, scale)
-    return _drawn(
+    return _draw(
         comparison, table,
         title=f"{chosen.label}: {target_label(target, networks[0].classes)}",
         headings=[network.name for network in networks],
@@ -181,7 +181,7 @@ def caption(comparison: Comparison, methods: Sequence[Explainer], scale: str) ->
     return " ".join(filter(None, lines))
 
 
-def _drawn(
+def _draw(
     comparison: Comparison,
     table: CellTable,
     *,

@@ -103,7 +103,7 @@ def split(layer: str) -> tuple[str, int | None]:
     return base, int(number) if number.isdecimal() else None
 
 
-class _Enough(BaseException):
+class _StopForward(BaseException):
     """Leaves a forward pass in which the layer was seen."""
 
 
@@ -125,12 +125,12 @@ def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: 
         if runs == (number or 1):
             # at once: a later in-place operation may rewrite the map
             seen.append(read(chosen_output(result, output, f"layer {layer!r}")))
-            raise _Enough
+            raise _StopForward
 
     with hooked({name: modules_by_name(network)[name]}, see):
         try:
             run(network, batch)
-        except _Enough:
+        except _StopForward:
             if len(seen[0]) == len(batch):
                 return seen[0]
     raise PFVValueError(

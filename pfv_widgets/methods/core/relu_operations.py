@@ -124,7 +124,7 @@ def note(func: Operation, args: Args, outputs: object) -> None:
         outputs.pfv_mask = sign  # type: ignore[attr-defined]
 
 
-def aside(func: Operation, args: Args, kwargs: Kwargs, relu: ReluCall) -> Tensor:
+def run_on_copy(func: Operation, args: Args, kwargs: Kwargs, relu: ReluCall) -> Tensor:
     """Run an operation without a gradient, and on a copy where it works in place."""
     copy = relu.values.detach()
     copy = copy.clone() if relu.inplace else copy

@@ -23,12 +23,12 @@ from pfv_widgets.methods.core.relu_operations import (
     ReluCall,
     as_other_relu,
     as_relu,
-    aside,
     counted,
     labels_of,
     mark,
     note,
     origins,
+    run_on_copy,
 )
 
 ReluRule = Literal["deconvnet", "guided"]
@@ -78,7 +78,7 @@ class ReluMode(TorchFunctionMode):
                 return self._rectify(ReluCall(values, high, inplace), run)
             relu = as_other_relu(func, args, kwargs)
             if relu is not None:
-                outputs = self._rectify(relu, partial(aside, func, args, kwargs, relu))
+                outputs = self._rectify(relu, partial(run_on_copy, func, args, kwargs, relu))
                 return None if func in ASSIGN else outputs
             return self._watch(func, args, kwargs)
 

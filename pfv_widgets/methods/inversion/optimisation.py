@@ -53,7 +53,7 @@ class Callbacks:
         if self.preview is None or self.preview_error is not None:
             return
         try:
-            self.preview(step, total, as_shown(images), tuple(losses.tolist()))
+            self.preview(step, total, to_pixels(images), tuple(losses.tolist()))
         except Exception as error:
             self.preview_error = named(error)
 
@@ -281,7 +281,7 @@ class Optimisation:
         return priors(levels, self.options.p_norm, self.options.total_variation)
 
 
-def as_shown(images: Tensor) -> np.ndarray:
+def to_pixels(images: Tensor) -> np.ndarray:
     """Return images ``(B, 3, H, W)``, 0 black and 1 white, as uint8 ``(B, H, W, 3)``."""
     levels = (255 * images.float().nan_to_num(0.5).clamp(0, 1)).round().to(torch.uint8)
     return levels.permute(0, 2, 3, 1).cpu().contiguous().numpy()

@@ -33,7 +33,7 @@ from pfv_widgets.methods.inversion.optimisation import (
     Callbacks,
     Optimisation,
     Preview,
-    as_shown,
+    to_pixels,
 )
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
@@ -166,7 +166,7 @@ def _reconstruction(
 ) -> Reconstruction:
     objective, options = optimisation.objective, optimisation.options
     images, photos = optimisation.parametrisation, spec.photos
-    pixels = as_shown(best.images)
+    pixels = to_pixels(best.images)
     names = tuple(name for name in objective.names for _ in range(options.runs))
     history = [one.float().cpu() for one in best.history]
     return Reconstruction(

@@ -205,7 +205,7 @@ def product(
         outputs = torch.mul(*[
             one.detach() if gate else one for one, gate in zip(args, gates, strict=True)
         ])  # fmt: skip
-    return _written(args[0], outputs, func in _IN_PLACE)
+    return _write_back(args[0], outputs, func in _IN_PLACE)
 
 
 def passed(
@@ -237,7 +237,7 @@ def passed(
         if not is_activation(values) or (native and not positive):
             return None  # its gradient passes relevance whole
         rectified = values.detach().clamp(0, high)
-        return _written(values, _Passed.apply(values, rectified, positive), inplace)
+        return _write_back(values, _Passed.apply(values, rectified, positive), inplace)
     activation = args[0] if args else kwargs.get("input")
     if func not in _OTHERS or not is_activation(activation) or kwargs.get("out") is not None:
         return None
@@ -245,7 +245,7 @@ def passed(
     before = activation.detach().clone()
     options = {key: one for key, one in kwargs.items() if key != "input"}
     outputs: Tensor = func(before, *args[1:], **options)
-    return _written(
+    return _write_back(
         activation, _Passed.apply(activation, outputs.detach(), False), outputs is before
     )
 
@@ -282,5 +282,5 @@ class _Halved(torch.autograd.Function):
         return signals[0] / 2
 
 
-def _written(values: Tensor, outputs: Tensor, inplace: bool) -> Tensor:
+def _write_back(values: Tensor, outputs: Tensor, inplace: bool) -> Tensor:
     return values.copy_(outputs) if inplace else outputs

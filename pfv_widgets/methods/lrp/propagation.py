@@ -76,7 +76,7 @@ Rule = Callable[[Step, float, Tensor, Tensor], tuple[Tensor | None, Tensor | Non
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _LayerOutput:
     """What made a tensor, as long as nothing is written into that tensor."""
 
     step: Step
@@ -154,7 +154,7 @@ class RelevanceMode(TorchFunctionMode):
         step = Step(linear, kind, self.layers)
         self.layers += 1
         outputs = self._apply(values, partial(func, *args, **kwargs), step)
-        outputs.pfv_made = _Made(step, values, outputs._version)  # type: ignore[attr-defined]
+        outputs.pfv_layer = _LayerOutput(step, values, outputs._version)  # type: ignore[attr-defined]
         return outputs
 
     def _norm(
@@ -165,11 +165,11 @@ class RelevanceMode(TorchFunctionMode):
             return None
         values, scale, shift = recognised
         run = partial(func, *args, **kwargs)
-        made = getattr(values, "pfv_made", None)
-        if isinstance(made, _Made) and made.version == values._version:
-            whole = folded(made.step.linear, scale, shift)
+        origin = getattr(values, "pfv_layer", None)
+        if isinstance(origin, _LayerOutput) and origin.version == values._version:
+            whole = folded(origin.step.linear, scale, shift)
             if whole is not None:
-                return self._apply(made.values, run, replace(made.step, linear=whole))
+                return self._apply(origin.values, run, replace(origin.step, linear=whole))
         return self._apply(values, run, Step(scaling(values, scale, shift), "scaling"))
 
     def _own_norm(

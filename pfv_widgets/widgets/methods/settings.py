@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pfv_widgets.engine.pipeline.settings_json import read, written
+from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.cells import Comparison, Task
@@ -113,7 +113,7 @@ class MethodsSettings:
 
     def to_json(self) -> str:
         """Write all fields as JSON, for :meth:`read_json` of this or another version."""
-        return written(self, methods=[encoded(method) for method in self.methods])
+        return write_settings(self, methods=[encoded(method) for method in self.methods])
 
     @classmethod
     def read_json(cls, text: str) -> tuple[MethodsSettings, tuple[str, ...]]:
@@ -124,7 +124,7 @@ class MethodsSettings:
         PFVValueError, PFVTypeError
             If ``text`` is no JSON object.
         """
-        return read(cls(), text)
+        return read_settings(cls(), text)
 
     def changed(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults; methods only where they do."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pfv_widgets.engine.pipeline.settings_json import read, written
+from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.parameters import choice, validate
@@ -86,7 +86,7 @@ class ReconstructionSettings:
 
     def to_json(self) -> str:
         """Write all fields as JSON, for :meth:`read_json` of this or another version."""
-        return written(self, options=dataclasses.asdict(self.options))
+        return write_settings(self, options=dataclasses.asdict(self.options))
 
     @classmethod
     def read_json(cls, text: str) -> tuple[ReconstructionSettings, tuple[str, ...]]:
@@ -97,7 +97,7 @@ class ReconstructionSettings:
         PFVValueError, PFVTypeError
             If ``text`` is no JSON object.
         """
-        return read(cls(), text)
+        return read_settings(cls(), text)
 
 
 def _check_index(name: str, value: object, last: int | None) -> None:

@@ -14,7 +14,7 @@ from torchvision import transforms
 
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.data.normalisation import IMAGENET, NONE, Normalisation, normalisation_of
-from pfv_widgets.engine.data.preprocessing import normalised, shown
+from pfv_widgets.engine.data.preprocessing import normalised, to_pixels
 
 MEAN, STD = (0.1, 0.5, 0.9), (0.2, 0.4, 2.0)
 STEPS = transforms.Compose(
@@ -75,4 +75,4 @@ def test_measuring_a_function_leaves_random_numbers_as_they_were() -> None:
 def test_undo_is_the_inverse_of_apply() -> None:
     by = Normalisation(MEAN, STD)
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    np.testing.assert_array_equal(shown(normalised(pixels, by), by), pixels)
+    np.testing.assert_array_equal(to_pixels(normalised(pixels, by), by), pixels)

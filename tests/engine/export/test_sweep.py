@@ -103,7 +103,7 @@ def test_sweep_leaves_what_is_shown_as_it_was(pfv: PFV, over: str) -> None:
 def test_sweep_starts_from_the_colours_that_are_shown(pfv: PFV) -> None:
     shown = pfv.render(images=(1.0, 0.0, 0.0, 0.0))
     turned = shown.basis.arranged((-2, 3, -1))
-    pfv.colours = pfv.colours.shown(shown.layer, turned)
+    pfv.colours = pfv.colours.with_basis(shown.layer, turned)
     one = frames(list(sweep(pfv, Settings(images=(1.0, 0.0, 0.0, 0.0)), "sigma", [1.0])))[0]
     assert torch.allclose(one.basis.components, turned.components, atol=1e-4)
 
@@ -129,7 +129,7 @@ def test_components_follow_what_they_show_from_layer_to_layer(pfv: PFV) -> None:
 def test_layers_begin_with_the_colours_on_the_screen(pfv: PFV, layer: str) -> None:
     for one in ("0", "8", layer):
         shown = pfv.render(layer=one)
-        pfv.colours = pfv.colours.shown(shown.layer, shown.basis.arranged((-2, 3, -1)))
+        pfv.colours = pfv.colours.with_basis(shown.layer, shown.basis.arranged((-2, 3, -1)))
     shown = pfv.render(layer=layer)
     found = frames(list(sweep(pfv, Settings(layer=layer), "layer")))
     (same,) = [one for one in found if one.layer == shown.layer]

@@ -88,7 +88,7 @@ def test_anchor_is_the_basis_of_all_images_whatever_is_shown_first(network: nn.S
 def remember(pfv: PFV, arrangement: tuple[int, ...]) -> torch.Tensor:
     """Let the engine have shown its components in another arrangement."""
     turned = pfv.colours.previous[pfv.default_layer].arranged(arrangement)
-    pfv.colours = pfv.colours.shown(pfv.default_layer, turned)
+    pfv.colours = pfv.colours.with_basis(pfv.default_layer, turned)
     return turned.components
 
 
@@ -96,7 +96,7 @@ def test_stable_colours_can_be_switched_off(pfv: PFV) -> None:
     pfv.render()
     turned = pfv.colours.previous[pfv.default_layer].arranged((2, -1, -3))
     for stable, expected in ((True, turned.components), (False, None)):
-        pfv.colours = pfv.colours.shown(pfv.default_layer, turned)
+        pfv.colours = pfv.colours.with_basis(pfv.default_layer, turned)
         found = pfv.render(stable_colours=stable).basis
         if expected is None:
             assert bool((found.variances.diff() <= 0).all())

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.progress import Cancelled, Progress, patiently
+from pfv_widgets.engine.progress import Cancelled, Progress, run_reporting
 from tests.networks import blobs, counted, tiny
 
 
@@ -42,7 +42,7 @@ def test_every_slow_stage_is_reported() -> None:
 def test_work_that_cannot_report_is_reported_while_it_runs() -> None:
     told: list[Progress] = []
     step = Progress("Fitting components", 1, 2, "steps")
-    assert patiently(lambda: time.sleep(0.45) or 7, step, told.append) == 7
+    assert run_reporting(lambda: time.sleep(0.45) or 7, step, told.append) == 7
     assert len(told) >= 3
     assert set(told) == {step}
 
@@ -51,7 +51,7 @@ def test_work_that_cannot_report_is_left_behind_where_it_is_stopped() -> None:
     _, stop = stopping(0)
     began = time.perf_counter()
     with pytest.raises(Cancelled):
-        patiently(lambda: time.sleep(2), Progress("Fitting components", 1, 2), stop)
+        run_reporting(lambda: time.sleep(2), Progress("Fitting components", 1, 2), stop)
     assert time.perf_counter() - began < 1.5
 
 
