@@ -30,9 +30,10 @@ _NEEDED = {
     "component": {"kind", "layer", "component", "sign"},
     "photo": {"kind", "layer", "photo"},
 }
-_STYLE = {"description_width": "84px"}
+_LABEL_WIDTH = "108px"  # of "Parametrisation"
+_STYLE = {"description_width": _LABEL_WIDTH}
 _WIDE = {"width": "100%", "margin": "1px 0"}
-_INDENT = "92px"  # to where the controls begin, beside their labels
+_INDENT = "116px"  # to where the controls begin, beside their labels
 
 
 class Reconstructing(Explorer[ReconstructionSettings], Protocol):
@@ -86,8 +87,8 @@ class TargetTab:
         self.class_name = w.HTML(layout=w.Layout(margin=f"0 0 0 {_INDENT}", overflow="hidden"))
         for name, control in self.fields.items():
             control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
-        self.main = Controls(settings.options, _MAIN, self._set_option)
-        self.more = Controls(settings.options, _MORE, self._set_option)
+        self.main = Controls(settings.options, _MAIN, self._set_option, _LABEL_WIDTH)
+        self.more = Controls(settings.options, _MORE, self._set_option, _LABEL_WIDTH)
         self.more["total_variation"].readout_format = ".4f"  # its default is below 0.01
         self.widget = self._laid_out()
         self.show(settings)

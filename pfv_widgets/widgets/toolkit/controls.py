@@ -16,16 +16,18 @@ Edit = Callable[[Callable[[Settings], Settings]], object]  # from the old settin
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
 _PARTS = ("layout", "style")
-_STYLE = {"description_width": "84px"}
+LABEL_WIDTH = "84px"
 
 
-def control_for(parameter: Parameter, value: Any) -> w.ValueWidget:
+def control_for(
+    parameter: Parameter, value: Any, label_width: str = LABEL_WIDTH
+) -> w.ValueWidget:
     """Build the control that a declaration asks for, set to ``value``."""
     common = {
         "description": parameter.label,
         "tooltip": parameter.help,
         "layout": w.Layout(**_WIDE),
-        "style": _STYLE,
+        "style": {"description_width": label_width},
         "value": value,
     }
     if isinstance(parameter, Slider):
@@ -135,13 +137,21 @@ class Controls:
         Fields to show, in order.
     changed
         Called as ``changed(name, value)`` when a person moves a control.
+    label_width
+        Room for the longest label, as CSS.
     """
 
     def __init__(
-        self, state: Any, names: Iterable[str], changed: Callable[[str, Any], object]
+        self,
+        state: Any,
+        names: Iterable[str],
+        changed: Callable[[str, Any], object],
+        label_width: str = LABEL_WIDTH,
     ) -> None:
         declared, names = parameters_of(state), tuple(names)
-        self.by_name = {name: control_for(declared[name], getattr(state, name)) for name in names}
+        self.by_name = {
+            name: control_for(declared[name], getattr(state, name), label_width) for name in names
+        }
         self._shown = Shown()
         self._changed = changed
         self._showing = Showing()
