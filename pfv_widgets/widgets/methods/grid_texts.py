@@ -88,7 +88,7 @@ def words(
 def legend(bars: Sequence[Bar], caption: str) -> str:
     """Return the bars of the colours in use, and the words below the grid."""
     parts = [_bar(bar) for bar in bars]
-    parts.append(f'<div style="flex:1 1 260px;opacity:.72">{safe(caption, 2000)}</div>')
+    parts.append(f'<div style="flex:1 1 100%;opacity:.72">{safe(caption, 2000)}</div>')
     return f'<div class="pfv-methods-legend">{"".join(parts)}</div>'
 
 
