@@ -248,7 +248,8 @@ class BatchTab:
             self.show_problem(str(error) or type(error).__name__)
 
     def _class_box(self) -> list[w.Widget]:
-        layout = w.Layout(max_height="210px", overflow="hidden auto", flex="0 0 auto")
+        # room for ten classes without a scroll bar
+        layout = w.Layout(max_height="282px", overflow="hidden auto", flex="0 0 auto")
         sliders = w.VBox(list(self.classes.values()), layout=layout)
         return [w.HTML(text.hint("Weight of each class")), sliders]
 

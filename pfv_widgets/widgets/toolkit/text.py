@@ -9,17 +9,19 @@ MUTED = "opacity:.72"
 
 # Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
 # needs both for itself. A widget whose kernel is gone is marked by ipywidgets with a sign in
-# every control, which moves them all: words in one place say more.
+# every control, which moves them all: words in one place say more. The content of a line of HTML
+# is never narrower than its text, unless one says so: nothing would be cut short.
 STYLE = """<style>
 .pfv-explorer .widget-tab .lm-TabBar-tab { flex: 1 1 auto !important; min-width: 0 !important;
   padding: 0 6px !important; color: var(--jp-ui-font-color0, inherit) !important; }
 .pfv-explorer .widget-tab .lm-TabBar-tabLabel { text-align: center; }
 .pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
+.pfv-explorer .widget-html-content { min-width: 0; }
 .pfv-explorer .widget-readout { min-width: 46px; max-width: 46px; }
 .pfv-explorer .pfv-toolbar .widget-readout { min-width: 62px; max-width: 62px; }
 .pfv-scores { display: flex; gap: 8px; font-size: 12px; line-height: 17px; }
 .pfv-scores > div { flex: 1; min-width: 0; display: grid; white-space: nowrap;
-  grid-template-columns: repeat(auto-fill, minmax(62px, 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(70px, 1fr)); }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
