@@ -176,7 +176,7 @@ def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
     batch = opened(16)
     batch.screenshot("16-light")
     batch.button("Leave one out").click()
-    expect(batch.text("the basis turns by 48°")).to_be_visible()
+    expect(batch.text("the basis rotates by 48°")).to_be_visible()
     batch.screenshot("16-influence")
     batch.drag(0)
     expect(batch.text("press again")).to_be_visible()
@@ -219,7 +219,7 @@ def test_it_reads_well_on_a_dark_page(opened: Callable[[int], Batch]) -> None:
         batch.drag(1, 2)
         batch.wait_for_out(1, 2)
         batch.button("Leave one out").click()
-        expect(batch.text("the basis turns by")).to_be_visible()
+        expect(batch.text("the basis rotates by")).to_be_visible()
         batch.page.wait_until_drawn()
         batch.screenshot("16-dark")
         background = batch.page.pixels(1, 1)[0, 0]
