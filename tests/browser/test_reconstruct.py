@@ -135,7 +135,9 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
     same = "np.array_equal(np.load('made.npz')['pixels'], explorer.reconstruction.pixels)"
     assert opened.run(f"import numpy as np\nprint({same})") == "True"
     box(page).get_by_role("button", name="Code").click()
-    code = box(page).locator("textarea:visible").input_value()
+    text = box(page).locator("textarea:visible")
+    expect(text).to_have_value(re.compile("made ="))  # it comes from the kernel
+    code = text.input_value()
     again = opened.run(f"{code.replace('import', 'images = photos; import')}\nprint(made.scores)")
     assert again == opened.run("print(explorer.reconstruction.scores)")
 
