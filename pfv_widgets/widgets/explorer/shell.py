@@ -160,8 +160,8 @@ class Shell(w.VBox, Generic[S]):
                 observer = observer_of(error)
                 if observer:  # the change is made, and who watches it has failed
                     self.status_line.fail(
-                        f"{observer}, which observes this explorer, raised {named(error)} "
-                        "The explorer itself goes on."
+                        f"{observer}, which observes this explorer, raised "
+                        f"{named(error).rstrip('.')}. The explorer itself goes on."
                     )
                     return True
                 self.fail(error)
