@@ -19,9 +19,7 @@ _PARTS = ("layout", "style")
 LABEL_WIDTH = "84px"
 
 
-def control_for(
-    parameter: Parameter, value: Any, label_width: str = LABEL_WIDTH
-) -> w.ValueWidget:
+def control_for(parameter: Parameter, value: Any, label_width: str = LABEL_WIDTH) -> w.ValueWidget:
     """Build the control that a declaration asks for, set to ``value``."""
     common = {
         "description": parameter.label,

@@ -450,7 +450,10 @@ def test_observer_of_a_user_that_raises_is_named_and_the_change_is_made(
     move(explorer.knobs["sigma"], value=2.0)
     assert is_error(explorer)
     assert "my_observer (line " in explorer.status.message
-    assert "which observes this explorer, raised ZeroDivisionError: mine" in explorer.status.message
+    assert (
+        "which observes this explorer, raised ZeroDivisionError: mine. The"
+        in explorer.status.message
+    )
     assert explorer.settings.sigma == 2.0
     with pytest.raises(ZeroDivisionError, match="mine"):  # code is told where it stands
         explorer.settings = replace(explorer.settings, sigma=3.0)
