@@ -1,4 +1,4 @@
-"""Leave one out: the images on which a basis hangs."""
+"""Leave one out: the images that a basis depends on."""
 
 from __future__ import annotations
 

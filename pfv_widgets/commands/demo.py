@@ -99,7 +99,7 @@ def shipped_notebook() -> bytes:
         return checkout.read_bytes()
     raise PFVValueError(
         f"the demo notebook is neither in the package nor at {checkout}; "
-        "install the package anew: pip install --force-reinstall pfv-widgets"
+        "install the package again: pip install --force-reinstall pfv-widgets"
     )
 
 

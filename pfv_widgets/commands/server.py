@@ -124,7 +124,7 @@ class Server:
             f"http://127.0.0.1:{self.port}/api/status",
             headers={"Authorization": f"token {self._token}"},
         )
-        # no proxy of the environment stands between this process and the loopback address
+        # no proxy of the environment is used between this process and the loopback address
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=5) as answer:

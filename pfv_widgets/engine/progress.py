@@ -41,7 +41,7 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-class Cancelled(Exception):  # noqa: N818 - nothing failed: somebody asked for it
+class Cancelled(Exception):  # noqa: N818 - no error: somebody cancelled
     """Raised by an ``on_progress`` callback to stop the work; what is cached stays valid."""
 
 

@@ -109,7 +109,7 @@ SAFE_COLOUR_MAP = next(name for name, one in COLOUR_MAPS.items() if one.colour_b
 
 
 def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:
-    """Colour ramps ``(k, steps, 3)`` in [0, 1]: one component runs, the others stand at zero."""
+    """Colour ramps ``(k, steps, 3)`` in [0, 1]: one component varies, the others are zero."""
     neutral = torch.full((number,), 0.5)
     ramps = neutral.view(1, number, 1, 1).repeat(number, 1, 1, steps)
     for index in range(number):

@@ -37,7 +37,7 @@ class ColourMemory:
         number
             How many components are shown.
         stable
-            False: they keep the order of variance, and the memory begins anew with them.
+            False: they keep the order of variance, and the memory starts again with them.
         """
         last = self.previous.get(layer) if stable else None
         anchor = self.anchors.get(layer) if stable else None

@@ -151,7 +151,7 @@ def _stacked(
 
 
 def _fitted(panes: list[Picture], sides: tuple[int, int]) -> Picture:
-    """Put small pictures in the place of one, in rows."""
+    """Arrange pictures in rows within the size of one."""
     across, down = sides
     _, height, width, _ = panes[0].shape
     size = -(-height // down), -(-width // across)

@@ -26,7 +26,7 @@ class Position:
     row, column
         Of the feature map.
     similarity
-        Cosine to the position that was asked for, in [-1, 1].
+        Cosine to the position that was passed, in [-1, 1].
     x, y
         Centre of the position as fractions of the image's width and height.
     """

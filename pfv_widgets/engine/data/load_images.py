@@ -79,7 +79,7 @@ def load_images(
     ------
     PFVValueError, PFVTypeError
         Naming the argument, its value and the fix; one unreadable file among others is left
-        out with a ``PFVWarning`` and stands in ``ImageBatch.skipped``.
+        out with a ``PFVWarning`` and is listed in ``ImageBatch.skipped``.
     """
     height_width = size_in_pixels("size", size, MAX_SIDE, square=True)
     function_or_none("transform", transform, "a callable on a PIL image")

@@ -180,7 +180,7 @@ class _Layout:
     def noise(self) -> np.ndarray:
         """Return a pattern ``(height, width, 1)`` that hides a palette's steps, on tiles alone.
 
-        The same in each picture, so that what stands still does not flicker.
+        The same in each picture, so that what does not move does not flicker.
         """
         pattern = _bayer(3)
         across = np.tile(pattern, (self.height // 8 + 1, self.width // 8 + 1))

@@ -57,7 +57,7 @@ def side(number: int, high: int, wide: int) -> tuple[int, int]:
 def picture(pixels: np.ndarray, size: tuple[int, int], colours: int) -> str:
     """Encode one picture as the address of an image.
 
-    ``colours`` 2 halves the resolution of colour, which only a photo can bear; 0 keeps it.
+    ``colours`` 2 halves the resolution of colour, which shows except in a photo; 0 keeps it.
     """
     image = Image.fromarray(pixels)
     image = image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)

@@ -79,7 +79,7 @@ def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
 
 @dataclass(frozen=True)
 class _Entries:
-    """What stands in the page for one frame; every text from outside goes through ``_text``."""
+    """What the page shows of one frame; every text from outside goes through ``_text``."""
 
     frame: Frame
     names: tuple[str, ...]
@@ -227,7 +227,7 @@ def _radio(view: str, *, checked: bool) -> str:
 
 
 def _line(text: object, most: int = 200) -> str:
-    """One line in which no letter steers what stands beside it, cut to ``most`` letters."""
+    """One line without control characters that affect its neighbours, cut to ``most`` letters."""
     letters = (c if c.isprintable() or c in _JOINERS else " " for c in str(text))
     line = " ".join("".join(letters).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

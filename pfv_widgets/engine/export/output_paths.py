@@ -1,4 +1,4 @@
-"""Where a file may be written: refusals in words, and nothing left behind half written."""
+"""Where a file may be written: clear errors, and no half-written files."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def choose_default(
     result
         What the network returned.
     auxiliary
-        Calls that only outputs besides the main one rest on.
+        Calls that only outputs besides the main one depend on.
     """
     calls = [call for call in calls if call.key not in auxiliary]
     end = _read_out_start(call_of, calls, result)
@@ -145,7 +145,7 @@ def _number_of_units(result: object) -> int | None:
 
 
 def auxiliary_calls(network: WatchedNetwork, image: Tensor, result: object) -> set[CallKey]:
-    """Return the calls that only outputs besides the first one of the same shape rest on.
+    """Return the calls that only outputs besides the first one of the same shape depend on.
 
     A network with such outputs, as those of auxiliary classifiers, runs once more with gradients.
     """
@@ -178,7 +178,7 @@ def _outputs_like_the_first(result: object) -> list[Tensor]:
 
 
 def _reached(output: Tensor) -> set[object]:
-    """Return the nodes of the backward graph that an output rests on."""
+    """Return the nodes of the backward graph that an output depends on."""
     reached: set[object] = set()
     waiting: list[Any] = [output.grad_fn]
     while waiting:

@@ -21,7 +21,7 @@ _POSITION_MODULES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Where channels and positions stand in an output.
+    """Where channels and positions are in an output.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Layout:
     grid
         Height and width of the grid of tokens.
     extra_tokens
-        Number of class and register tokens, which stand before the grid and have no position.
+        Number of class and register tokens, which come before the grid and have no position.
     """
 
     kind: Literal["maps", "channels_last", "tokens", "steps_first"] = "maps"
@@ -95,7 +95,7 @@ def possible_layouts(
     shape
         Of the output: ``(N, a, b, c)`` or ``(N, a, b)``.
     module
-        The module: the type settles where channels stand for the usual leaves.
+        The module: the type settles where channels are for the usual leaves.
     image
         Height and width of the images.
     grids

@@ -204,7 +204,7 @@ def _is_plain(calls: Sequence[ModuleCall], batch: Tensor) -> bool:
         )
         kept = (from_known and is_elementwise(call.module)) or tensor_key(output) in known
         known_kind = is_elementwise(call.module) or any(call.module.children())
-        unlike_last = output.shape[1:3] != grid  # else channels might stand last
+        unlike_last = output.shape[1:3] != grid  # else channels might come last
         on_grid = output.shape[2:] == grid and (kept or (known_kind and unlike_last))
         if output.ndim != 4 or not follows or not (keeps_positions(call.module) or on_grid):
             return False

@@ -196,7 +196,7 @@ def _fix(model: nn.Module, batch: Tensor) -> str:
     if not _takes(model, batch):
         return (
             "It takes more than the images. Wrap it in a module whose forward takes the images "
-            "alone; attribute, reconstruct and their kin take the rest as inputs=..."
+            "alone; attribute, reconstruct and the explorers take the rest as inputs=..."
         )
     return (
         "Load the images at the size and with the channels that it was made for: "

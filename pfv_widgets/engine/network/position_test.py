@@ -96,7 +96,7 @@ class Answer:
 
 
 class PositionTest:
-    """A picture with changes, and what outputs tell of where they were made.
+    """A picture with changes, and what outputs show of where they were made.
 
     Parameters
     ----------

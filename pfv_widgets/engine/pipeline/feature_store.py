@@ -141,7 +141,7 @@ class FeatureStore:
         return ("captured", self.key_of(name)) in self.cache
 
     def clear(self) -> None:
-        """Free everything that is cached; the next picture computes anew.
+        """Free everything that is cached; the next picture is computed again.
 
         Memory goes back to the system where it can be asked to take it.
         """
@@ -152,7 +152,7 @@ class FeatureStore:
         release_memory(self.device)
 
     def refresh(self) -> None:
-        """Begin anew with the numbers that the network has now, also where nothing was noticed."""
+        """Start again with the weights that the network has now, noticed or not."""
         with self.lock:
             self._forward.update()
             self.clear()

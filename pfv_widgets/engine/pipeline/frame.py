@@ -36,7 +36,7 @@ class Frame:
     basis
         Mean ``(C,)``, components ``(k, C)`` and their explained variance.
     settings
-        What was asked for; ``settings.layer`` is the layer that was taken.
+        What was requested; ``settings.layer`` is the layer that was used.
     weights
         Weight of each image in the basis, N numbers.
     pixels

@@ -122,10 +122,10 @@ def weighting_warnings(
     messages = []
     for name, level in zip(names, levels, strict=True):
         if level.silent:
-            messages.append(f"{name} is zero everywhere: it weights nothing.")
+            messages.append(f"{name} is zero everywhere: it has no effect.")
         if level.broken:
             messages.append(
                 f"{name} is NaN or infinite in image {few([index + 1 for index in level.broken])}: "
-                "it weights nothing there."
+                "it has no effect there."
             )
     return tuple(messages)

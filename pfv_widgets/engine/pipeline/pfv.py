@@ -309,13 +309,13 @@ class PFV:
             return self.store.detail(layer, weighting)
 
     def close(self) -> None:
-        """Free everything that is cached, and hand memory back; the next picture is made anew."""
+        """Free the caches and give memory back; the next picture is computed again."""
         with self.store.lock:
             self.store.clear()
             self.colours = ColourMemory()
 
     def refresh(self) -> None:
-        """Begin anew, where the network was changed in a way that is not noticed by itself.
+        """Start again, where the network was changed in a way that is not noticed by itself.
 
         What is written to weights is noticed, in place or through ``.data``, but for a change
         through ``.data`` of a few single numbers among many: see

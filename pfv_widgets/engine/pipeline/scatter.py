@@ -20,7 +20,7 @@ PAPER = (56, 56, 62)  # dark enough for pale colours, light enough for black, on
 FADED = 0.16  # strength of what is not selected
 _COVERED = 0.2  # share of the picture that discs would cover if none met another
 _LARGEST, _SMALLEST = 10.0, 1.0  # radii of a point in pixels
-_BEYOND = 0.1  # per cent of the positions at each end that stand on the edge of the picture
+_BEYOND = 0.1  # per cent of the positions at each end that are drawn on the edge of the picture
 _COUNTED = 1 << 16  # positions that are enough to find the ends
 _MARGIN = 1.06
 _FILLED = 0.75  # limits stay while they hold all and are filled as far as this
@@ -45,7 +45,7 @@ class Limits:
         return cls(float(left + right) / 2, float(low + high) / 2, float(reach) or 1.0)
 
     def settled(self, last: Limits | None) -> Limits:
-        """Return the last limits where they still fit: nothing should shiver."""
+        """Return the last limits where they still fit, so that the points do not jitter."""
         if last is None or self.reach < _FILLED * last.reach:
             return self
         away = max(abs(self.x - last.x), abs(self.y - last.y))
@@ -158,7 +158,7 @@ def scatter_of(scores: Tensor, x: int, y: int, size: int, last: Limits | None = 
     size
         Width and height of the picture in pixels.
     last
-        Limits of the picture before, which are kept where they still fit.
+        Limits of the previous picture, which stay where they still fit.
     """
     number, _, height, width = scores.shape
     across = _values(scores[:, x])

@@ -47,7 +47,7 @@ def attribute(
     cancelled: Cancelled | None = None,
     **options: Any,
 ) -> Attribution:
-    """Say which pixels a score of the network rests on.
+    """Say which pixels a score of the network depends on.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def attribute(
     ------
     PFVValueError, PFVTypeError
         Naming the argument, its value and the fix. What is doubtful about a map is a
-        ``PFVWarning``, and stands in ``Attribution.warnings``.
+        ``PFVWarning``, and is in ``Attribution.warnings``.
     """
     for role, call in (("progress", progress), ("cancelled", cancelled)):
         function_or_none(role, call)

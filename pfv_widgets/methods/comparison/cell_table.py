@@ -84,7 +84,7 @@ class CellTable:
 
 
 def _bar(signed: bool, scale: str, limits: set[float | None]) -> Bar:
-    """Return the bar of one kind of colours; a value stands at its end where it is the only one."""
+    """Return the bar of one kind of colours, with the value at its end where it is the only one."""
     (limit,) = limits if len(limits) == 1 else (None,)
     value = "" if limit is None else number(limit)
     if signed:

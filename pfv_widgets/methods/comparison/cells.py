@@ -1,4 +1,4 @@
-"""Methods × networks × images: one map each, computed once, each error kept to its own cell."""
+"""Methods × networks × images: one map each, computed once, each error in its own cell alone."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class Comparison:
             self._computed_with = now
 
     def close(self) -> None:
-        """Empty the cache; a cell that is needed later is computed anew."""
+        """Empty the cache; a cell that is needed later is computed again."""
         with self._lock:
             self._cache.clear()
         for network in self.networks:

@@ -1,4 +1,4 @@
-"""Which value has which colour where maps stand beside each other: three scales, each honest.
+"""Which value has which colour where maps are side by side: three scales.
 
 Methods measure in different units (a gradient, a drop of the score, a share of it), so their raw
 values have no scale in common. Each map can have its own; all maps of one method can share one;

@@ -19,7 +19,7 @@ Result = tuple[Tensor, UnitScores, tuple[str, ...]]
 
 
 class CancelledError(PFVError):
-    """A method was asked to stop before it was done."""
+    """A method was cancelled before it was done."""
 
 
 @runtime_checkable

@@ -425,7 +425,7 @@ def _over_channels(args: Args, kwargs: Kwargs) -> bool:
 
 
 def _is_same(one: object, outputs: object) -> bool:
-    """Whether an operation gave what it was given, and not in place."""
+    """Whether an operation returned its input unchanged, and not in place."""
     if not isinstance(one, Tensor) or not isinstance(outputs, Tensor) or one is outputs:
         return False
     return one.requires_grad and torch.equal(one, outputs)

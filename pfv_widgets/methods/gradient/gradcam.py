@@ -170,7 +170,7 @@ class LayerGradient:
     maps
         Its output; None where it did not run.
     signal
-        The gradient, of the same shape; None where the score does not rest on the output.
+        The gradient, of the same shape; None where the score does not depend on the output.
     from_images
         Whether the output can be differentiated by the images.
     """

@@ -169,7 +169,7 @@ class SmoothGrad:
 
 
 def baseline_of(batch: Tensor, name: str) -> Tensor:
-    """Return the images ``(N, 3, H, W)`` that stand for «nothing there»."""
+    """Return the images ``(N, 3, H, W)`` that mean "nothing there"."""
     if name == "zero":
         return torch.zeros_like(batch)
     if name == "own mean":

@@ -126,7 +126,7 @@ def reconstruct(
     ------
     PFVTypeError, PFVValueError
         Naming the argument, its value and the fix. What is doubtful about an image is a
-        ``PFVWarning``, and stands in ``Reconstruction.warnings``.
+        ``PFVWarning``, and is in ``Reconstruction.warnings``.
     """
     height, width = _size(size, target)
     spec = inversion_target(

@@ -20,7 +20,7 @@ from pfv_widgets.methods.inversion.options import Reconstruct
 class Reconstruction:
     """Images that were optimised for a target, the best of each run.
 
-    B is the number of targets times that of runs; the runs of one target stand together.
+    B is the number of targets times that of runs; the runs of one target are next to each other.
 
     Attributes
     ----------

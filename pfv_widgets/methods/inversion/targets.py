@@ -156,7 +156,7 @@ def inversion_target(
         return InversionTarget(layer, output, values=_activations(target))
     if not isinstance(target, ImageBatch):
         if target is False or target is True or isinstance(target, int | float):
-            raise PFVTypeError(f"target={target!r:.60}: a number says nothing. {_NOTHING}.")
+            raise PFVTypeError(f"target={target!r:.60}: a number alone is no target. {_NOTHING}.")
         target = photos_of("target", target, size)
     return InversionTarget(layer, output, photos=target)
 

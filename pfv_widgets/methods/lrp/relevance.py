@@ -84,7 +84,7 @@ class Relevance:
         "classifier is re-initialised.",
     )
     epsilon: float = slider(
-        0.001, 0.0, 10.0, 0.001, label="ε", help="Damps what rests on small activations."
+        0.001, 0.0, 10.0, 0.001, label="ε", help="Damps what depends on small activations."
     )
     gamma: float = slider(
         0.25, 0.0, 10.0, 0.05, label="γ", help="How much more the helping contributions count."
@@ -210,6 +210,6 @@ def _frozen(network: nn.Module) -> Iterator[None]:
 
 def _no_first_layer(rule: str) -> str:
     return (
-        f"first={rule!r} found no layer that reads the pixels as they are, and changes nothing. "
+        f"first={rule!r} found no layer that reads the pixels as they are, and has no effect. "
         "Choose first='same'."
     )

@@ -279,7 +279,7 @@ def _whole(value: Any) -> Any:
 
 def _equal(one: object, other: object) -> bool:
     if isinstance(one, Tensor) or isinstance(other, Tensor):
-        return one is other  # weights that are made anew for each image are not those of the base
+        return one is other  # weights that are computed for each image are not those of the base
     return one is other or one == other
 
 

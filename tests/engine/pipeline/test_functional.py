@@ -134,7 +134,7 @@ def test_bad_number_in_an_earlier_layer_spoils_no_other_image(weighting: str, ba
     frame = heatmaps_from_activations(spoilt, Settings(weighting=weighting))
     assert bool(torch.isfinite(frame.heatmaps).all())
     (warning,) = frame.warnings
-    assert "activations[1] is NaN or infinite in image 3: it weights nothing" in warning
+    assert "activations[1] is NaN or infinite in image 3: it has no effect" in warning
 
     # the position weights nothing, as it would where the layer is silent there
     silent = [one.clone() for one in clean]

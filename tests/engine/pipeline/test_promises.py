@@ -57,7 +57,7 @@ def test_silent_earlier_layer_weights_nothing_and_is_told(weighting: str) -> Non
     frame = heatmaps_from_activations([torch.zeros(2, 4, 8, 8), last], settings, size=(8, 8))
     plain = heatmaps_from_activations([last], Settings(weighting="none"), size=(8, 8))
     torch.testing.assert_close(frame.heatmaps, plain.heatmaps)
-    assert frame.warnings == ("activations[0] is zero everywhere: it weights nothing.",)
+    assert frame.warnings == ("activations[0] is zero everywhere: it has no effect.",)
 
 
 def test_heatmaps_are_float32_for_double_activations() -> None:

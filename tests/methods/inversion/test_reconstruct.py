@@ -331,7 +331,7 @@ def test_tokens_half_precision_and_further_inputs_work() -> None:
     ("arguments", "error", "match"),
     [
         ({}, PFVTypeError, r"target=None: there is nothing to reconstruct. Give unit="),
-        ({"target": 13}, PFVTypeError, r"target=13: a number says nothing. Give unit="),
+        ({"target": 13}, PFVTypeError, r"target=13: a number alone is no target. Give unit="),
         ({"target": "blobs", "unit": 3}, PFVTypeError, r"unit=3 with target="),
         ({"target": "blobs", "component": 0}, PFVTypeError, r"component=0 .* Frame"),
         ({"unit": 5}, PFVValueError, r"unit=5: the output has 5 units. Choose one from 0 to 4"),
