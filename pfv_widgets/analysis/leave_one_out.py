@@ -28,7 +28,7 @@ _TOO_MUCH = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """How far a basis turns without each of its images.
+    """How far a basis rotates without each of its images.
 
     Attributes
     ----------
@@ -96,11 +96,11 @@ def leave_one_out(
         sweep = _Sweep.of(pfv, settings, weights)
         for index in range(number):
             if cancelled is not None and cancelled():
-                reasons |= dict.fromkeys(range(index, number), "stopped before its turn")
+                reasons |= dict.fromkeys(range(index, number), "cancelled before this image")
                 break
             try:
-                turns = subspace_angles(sweep.basis.components, sweep.without(index).components)
-                angles[index], means[index] = turns[-1], np.sqrt((turns**2).mean())
+                rotations = subspace_angles(sweep.basis.components, sweep.without(index).components)
+                angles[index], means[index] = rotations[-1], np.sqrt((rotations**2).mean())
             except PFVValueError as error:
                 reasons[index] = str(error)
             if progress is not None:

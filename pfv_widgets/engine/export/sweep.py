@@ -128,7 +128,7 @@ def _aligned(
         for settings in way:
             try:
                 frame, _ = pfv.render_with(colours, settings, size=tiny, on_progress=on_progress)
-            except PFVError:  # it is reported where this layer's turn comes
+            except PFVError:  # it is reported when this layer is rendered
                 continue
             arrangement = arrangement_like(frame.scores, before, keep_order=bool(settings.channels))
             basis = frame.basis.arranged(arrangement)

@@ -18,7 +18,7 @@ from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 
 @dataclass(frozen=True, eq=False)
 class Forward:
-    """A network in its place and the images that run through it.
+    """A network on its device and the images that run through it.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Forward:
         Parameters
         ----------
         layouts
-            How each layer's output is read, and what is kept of it (None: all).
+            How each layer's output is read, and which part of it is stored (None: all).
         known
             May hold the maps of the first images.
         report

@@ -202,10 +202,10 @@ def _is_plain(calls: Sequence[ModuleCall], batch: Tensor) -> bool:
         follows = from_known or any(
             len(shape) == 4 and shape[2:] == grid for shape, _ in call.inputs
         )
-        kept = (from_known and is_elementwise(call.module)) or tensor_key(output) in known
+        same_grid = (from_known and is_elementwise(call.module)) or tensor_key(output) in known
         known_kind = is_elementwise(call.module) or any(call.module.children())
         unlike_last = output.shape[1:3] != grid  # else channels might come last
-        on_grid = output.shape[2:] == grid and (kept or (known_kind and unlike_last))
+        on_grid = output.shape[2:] == grid and (same_grid or (known_kind and unlike_last))
         if output.ndim != 4 or not follows or not (keeps_positions(call.module) or on_grid):
             return False
         grid = tuple(output.shape[2:])

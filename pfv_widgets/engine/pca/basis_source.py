@@ -131,7 +131,7 @@ class AlignedBasis:
     Parameters
     ----------
     reference
-        Of the same layer, with at least as many components as are asked for.
+        Of the same layer, with at least as many components as requested.
     source
         Whose basis is turned.
     """

@@ -1,6 +1,6 @@
 """Count, mean and scatter of feature vectors: what a basis needs, additive over images.
 
-The scatter is kept about each image's own mean and merged pairwise (Chan, Golub and LeVeque,
+The scatter is taken about each image's own mean and merged pairwise (Chan, Golub and LeVeque,
 1979), so that float32 stays exact where the mean is large beside the spread; a sum of raw
 outer products does not.
 """

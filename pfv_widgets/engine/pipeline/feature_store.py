@@ -143,7 +143,7 @@ class FeatureStore:
     def clear(self) -> None:
         """Free everything that is cached; the next picture is computed again.
 
-        Memory goes back to the system where it can be asked to take it.
+        Memory is given back to the system where the allocator can do that.
         """
         with self.lock:
             self.cache.clear()

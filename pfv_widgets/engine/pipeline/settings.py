@@ -244,5 +244,5 @@ def settings_of(settings: Settings | None, changes: dict[str, Any]) -> Settings:
     for name in changes:
         if name not in known:
             raise PFVTypeError(f"{name!r} is no setting. {suggestion(name, known)}")
-    kept = {name: getattr(settings, name) for name in known} if settings else {}
-    return Settings(**(kept | changes))
+    base = {name: getattr(settings, name) for name in known} if settings else {}
+    return Settings(**(base | changes))

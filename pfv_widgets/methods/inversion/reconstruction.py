@@ -34,7 +34,7 @@ class Reconstruction:
         ``(B,)``, of the images themselves.
     scores
         ``(B,)``: of a unit its mean activation, of a component its mean score in deviations of
-        the photos (with the sign that was asked for), of an activation ``‖φ − t‖ / ‖t‖``.
+        the photos (with the requested sign), of an activation ``‖φ − t‖ / ‖t‖``.
     score_name
         What ``scores`` are, in words.
     names

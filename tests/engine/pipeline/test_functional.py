@@ -136,7 +136,7 @@ def test_bad_number_in_an_earlier_layer_spoils_no_other_image(weighting: str, ba
     (warning,) = frame.warnings
     assert "activations[1] is NaN or infinite in image 3: it has no effect" in warning
 
-    # the position weights nothing, as it would where the layer is silent there
+    # the position has no effect, as it would where the layer is silent there
     silent = [one.clone() for one in clean]
     silent[1][2, :, 3, 3] = 0
     expected = heatmaps_from_activations(silent, Settings(weighting=weighting))
