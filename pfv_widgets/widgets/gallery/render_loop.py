@@ -78,6 +78,7 @@ class RenderLoop:
         self._new_page, self._drawn = threading.Event(), threading.Event()
         self._stale = False  # what is on show is older than what was asked for
         self._told = self._took = 0.0
+        self._busy = False  # whether the status line shows progress of the picture in work
         self._near: tuple[object, tuple[Position, ...]] = (None, ())
         self.state: ViewState | None = None
         self.frame: Frame | None = None
@@ -179,6 +180,7 @@ class RenderLoop:
         if waiting is not None and waiting.settings.layer != layer:
             raise Cancelled
         if time.monotonic() - self._began > _SOON:
+            self._busy = True
             self._explorer.report_progress(progress)
         if self._pfv.on_progress is not None:
             self._pfv.on_progress(progress)
@@ -234,6 +236,8 @@ class RenderLoop:
             if not moving and self.gains(state) and not self._worker.newer(_REST):
                 self.draw(state, self._finest(state))
                 self._await_page()
+                if self._busy:
+                    self.report(state)
         except Cancelled:  # what is on show is only less fine
             self.report(state)
         except Exception as error:
@@ -247,7 +251,7 @@ class RenderLoop:
     def report(self, state: ViewState) -> None:
         """Tell that a state is painted, and let its numbers be read."""
         assert self.frame is not None  # it is drawn
-        self._told = time.monotonic()
+        self._told, self._busy = time.monotonic(), False
         warnings = self.frame.warnings
         done = f"Updated in {self._took:.0f} ms."
         self._explorer.show_message(" ".join((done, *warnings)), "warning" if warnings else "ok")

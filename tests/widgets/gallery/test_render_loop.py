@@ -310,6 +310,17 @@ def test_stop_keeps_the_picture_that_is_on_show(studio: Studio) -> None:
     assert np.abs(studio.picture - before).max() < 1
 
 
+def test_progress_of_the_fine_picture_gives_way_to_the_report(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pfv_widgets.widgets.gallery.render_loop._SOON", -1.0)
+    studio.told.clear()
+    assert studio.paint(studio.with_(sigma=2.0)) == [COARSE, FINE]
+    assert [kind for _, kind in studio.told].count("busy") >= 2  # of both pictures
+    assert studio.told[-1][1] == "ok"
+    assert studio.told[-1][0].startswith("Updated in")
+
+
 def test_error_of_the_fine_picture_leaves_the_coarse_one(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
