@@ -141,5 +141,5 @@ made = pw.explore_reconstruction(model, photos, steps=20)
         widget = ExplorerPage(page, name, canvas=place)
         wanted = page.run(f"print({name}.snippet())")
         expect(widget.box.locator("canvas, img").first).to_have_role("img")
-        copied(widget, len(wanted) + 1)
+        copied(widget, len(opened_code(widget).input_value()))
         assert page.page.evaluate(CLIPBOARD).strip() == wanted

@@ -159,7 +159,7 @@ def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
         explorer.page.page.wait_for_timeout(1500)
         assert np.abs(explorer.pixels() - wanted).max() <= 2  # it does not jump back
     explorer.wait_until("explorer.settings.split", "0.5")
-    explorer.run("explorer.gallery.unpin(None)")
+    explorer.run("explorer.gallery.interaction.unpin(None)")
     explorer.page.page.mouse.move(1, 1)
     painted(explorer, similarity=False)
     assert np.abs(explorer.settled() - wanted).max() <= 2
