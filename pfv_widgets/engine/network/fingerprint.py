@@ -1,31 +1,37 @@
-"""Whether the numbers of a network have changed, at a small cost.
+"""Whether a network has changed, at a small cost: its numbers and its modules.
 
 PyTorch counts what is written to a tensor in place, but not what is written through ``.data``, as
 many optimisers, averages of weights and pruning tools do. So a sample of the values is looked at
 as well: up to 512 of each tensor, spread evenly over it. What it cannot see is a change through
 ``.data`` of a few single numbers in a larger tensor that miss the sample: that is what
-``refresh()`` is for.
+``refresh()`` is for. Of modules, those of PyTorch are compared by their options too (stride,
+padding, eps); others may count their calls in an attribute, which changes nothing. Hooks are not
+compared, as most only look on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import torch
 from torch import Tensor, nn
 
 _SAMPLE = 512  # values of each tensor
+_OPTIONS = (bool, int, float, str, tuple)
 
 State = tuple[object, ...]
 
 
 class Fingerprint:
-    """Tells the states of a network's parameters and buffers apart."""
+    """Tells the states of a network's parameters, buffers and modules apart."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._addresses: list[int] = []
         self._samples: list[Tensor] = []
+        self._modules: list[nn.Module] = []
+        self._structures = 0
 
     def state(self) -> State:
         """Return what is equal as long as nothing has changed."""
@@ -35,7 +41,15 @@ class Fingerprint:
             self._addresses = addresses
             self._samples = [sample for value in values if (sample := _sample(value)) is not None]
         versions = tuple(-1 if value.is_inference() else value._version for value in values)
-        return (tuple(addresses), versions, self._digest())
+        return (self.structure(), tuple(addresses), versions, self._digest())
+
+    def structure(self) -> State:
+        """Return what is equal as long as modules and their options are the same."""
+        modules = list(self._model.modules())
+        known = self._modules  # held, so that no other module gets the id of one that is gone
+        if len(modules) != len(known) or any(map(operator.is_not, modules, known)):
+            self._modules, self._structures = modules, self._structures + 1
+        return (self._structures, *map(_settings, modules))
 
     def _digest(self) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
@@ -44,6 +58,16 @@ class Fingerprint:
             same = [one for one in self._samples if (one.dtype, one.device) == (dtype, device)]
             digest.update(torch.cat(same).view(torch.uint8).cpu().numpy().tobytes())
         return digest.digest()
+
+
+def _settings(module: nn.Module) -> State:
+    if not type(module).__module__.startswith("torch.nn.modules."):
+        return ()
+    return tuple(
+        (name, value)
+        for name, value in vars(module).items()
+        if name != "training" and not name.startswith("_") and isinstance(value, _OPTIONS)
+    )
 
 
 def _sample(value: Tensor) -> Tensor | None:

@@ -91,8 +91,12 @@ class Forward:
         return whole
 
     def state(self) -> State:
-        """Return what is equal as long as the network's numbers are: see :class:`Fingerprint`."""
+        """Return what is equal as long as the network is: see :class:`Fingerprint`."""
         return self._fingerprint.state()
+
+    def structure(self) -> State:
+        """Return what is equal as long as the network's modules are."""
+        return self._fingerprint.structure()
 
     def update(self) -> None:
         """Give a copy on another device the numbers that the original has now."""

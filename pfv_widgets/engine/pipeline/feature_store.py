@@ -85,12 +85,17 @@ class FeatureStore:
         self._forward = forward
         self._listeners: tuple[OnProgress, ...] = ()
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
+        self._list_layers()
+        self._computed_with = self._listed_with
+
+    def _list_layers(self) -> None:
         with guarded(self.model) as network:
             # two images: what does not follow the number of images is no map of them
-            example = forward.batch(0, 2)
+            example = self._forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             self._listing: LayerListing = list_layers(network, example, run)
-        self._listed_with = self._computed_with = forward.state()
+        self._listed_with = self._forward.state()
+        self._structure = self._forward.structure()
         self._own_layer = self._layer_of_the_source()
 
     @property
@@ -154,20 +159,22 @@ class FeatureStore:
     def refresh(self) -> None:
         """Start again with the weights that the network has now, noticed or not."""
         with self.lock:
-            self._forward.update()
-            self.clear()
-            self._computed_with = self._forward.state()
+            self._start_anew()
 
     def clear_if_changed(self) -> bool:
-        """Free everything that was computed with other weights than the network has now."""
+        """Free what was computed with other weights or modules than the network has now."""
         with self.lock:
-            now = self._forward.state()
-            changed = now != self._computed_with
+            changed = self._forward.state() != self._computed_with
             if changed:
-                self.clear()
-                self._forward.update()
-                self._computed_with = now
+                self._start_anew()
             return changed
+
+    def _start_anew(self) -> None:
+        self.clear()
+        self._forward.update()
+        if self._forward.structure() != self._structure:
+            self._list_layers()
+        self._computed_with = self._forward.state()
 
     @contextmanager
     def reporting(self, *listeners: OnProgress | None) -> Iterator[None]:

@@ -317,8 +317,9 @@ class PFV:
     def refresh(self) -> None:
         """Start again, where the network was changed in a way that is not noticed by itself.
 
-        What is written to weights is noticed, in place or through ``.data``, but for a change
-        through ``.data`` of a few single numbers among many: see
+        What is written to weights is noticed, in place or through ``.data``, and so are other
+        modules and options of PyTorch's modules. A change through ``.data`` of a few single numbers
+        among many, and a hook that was added, are not: see
         :mod:`pfv_widgets.engine.network.fingerprint`.
         """
         with self.store.lock:

@@ -45,8 +45,17 @@ def load(network: nn.Module) -> None:
     network.load_state_dict(tiny(seed=3).state_dict())
 
 
+def replace_an_activation(network: nn.Module) -> None:
+    network[6] = nn.Softplus()
+
+
+def change_an_option(network: nn.Module) -> None:
+    network[4].dilation = network[4].padding = (2, 2)
+
+
 CHANGES = [
     scale_data, prune, replace_data, write_in_place, change_a_buffer, one_channel, load,
+    replace_an_activation, change_an_option,
 ]  # fmt: skip
 
 
@@ -66,6 +75,33 @@ def test_picture_follows_a_change_of_the_network(
     fresh = PFV(network, images, device="cpu").render()
     torch.testing.assert_close(found.scores.abs(), fresh.scores.abs(), rtol=1e-3, atol=1e-4)
     assert not torch.allclose(found.scores.abs(), before.abs(), rtol=1e-3, atol=1e-4)
+
+
+def test_layers_follow_a_change_of_the_modules() -> None:
+    network, images = tiny(), blobs(2)
+    pfv = PFV(network, images, device="cpu")
+    pfv.render()
+    network[4].stride = (2, 2)
+    network[10] = nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1))
+    pfv.render()
+    assert pfv.layers == PFV(network, images, device="cpu").layers
+    assert pfv.render(layer="10.1").scores.shape[2:] == (4, 4)
+
+
+def test_counter_of_a_module_of_ones_own_is_no_change() -> None:
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return x
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Counting())
+    fingerprint = Fingerprint(network)
+    state = fingerprint.state()
+    network(torch.zeros(1, 3, 8, 8))
+    assert network[1].calls == 1
+    assert fingerprint.state() == state
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
