@@ -83,7 +83,8 @@ MEASURES = """box => {
 
 # Controls that a person can see and use, each given a number.
 NUMBERED = """box => [...box.querySelectorAll("*")]
-  .filter((element) => element.tabIndex >= 0 && !element.disabled && element.checkVisibility())
+  .filter((element) => element.tabIndex >= 0 && !element.disabled)
+  .filter((element) => element.checkVisibility({ visibilityProperty: true }))
   .filter((element) => !element.closest("[disabled], .jp-mod-disabled"))
   .map((element, number) => (element.dataset.testNumber = number, element.outerHTML.slice(0, 120)))
 """
