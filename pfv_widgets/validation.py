@@ -247,8 +247,8 @@ def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
     if not maps:
         raise PFVValueError("activations is empty: give at least one (N, C, h, w) tensor.")
     for index, one in enumerate(maps):
-        if isinstance(one, Tensor) and one.is_meta:
-            raise PFVValueError(f"activations[{index}] is on the meta device: it holds no numbers.")
+        if isinstance(one, Tensor):
+            check_dense(one, f"activations[{index}]")
         if not isinstance(one, Tensor) or not one.is_floating_point():
             kind = one.dtype if isinstance(one, Tensor) else type(one).__name__
             raise PFVTypeError(f"activations[{index}] is {kind}: expected a float tensor.")
@@ -258,6 +258,28 @@ def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
                 "no empty side, and the same N for each."
             )
     return [one.detach() for one in maps]
+
+
+def check_dense(tensor: Tensor, name: str) -> None:
+    """Refuse tensors that hold no plain numbers, one for each index."""
+    if tensor.is_nested:
+        raise PFVValueError(
+            f"{name}: a nested tensor, whose entries differ in size. Give one tensor: bring them "
+            "to one size first."
+        )
+    if tensor.is_meta:
+        raise PFVValueError(
+            f"{name}: a tensor of shape {tuple(tensor.shape)} on the meta device holds no numbers. "
+            "Give one on the CPU or an accelerator."
+        )
+    if tensor.layout is not torch.strided:
+        raise PFVValueError(
+            f"{name}: a tensor of layout {tensor.layout}. Give a dense one: tensor.to_dense()."
+        )
+    if tensor.is_quantized:
+        raise PFVTypeError(f"{name}: a quantised tensor. Give floats: tensor.dequantize().")
+    if tensor.is_floating_point() and tensor.element_size() < 2:
+        raise PFVTypeError(f"{name}: a tensor of {tensor.dtype}. Convert it: tensor.float().")
 
 
 def few(indices: Sequence[int]) -> str:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
@@ -12,7 +14,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import parameters_of
-from pfv_widgets.validation import MOST_PINS, few
+from pfv_widgets.validation import MOST_PINS, checked_activations, few
 from tests.networks import blobs, tiny
 
 
@@ -96,3 +98,19 @@ def test_images_to_paint_that_are_none_are_named(only: Any, kind: type[PFVError]
 def test_few_indices_are_written_out_and_many_counted() -> None:
     assert few([1, 4]) == "1, 4"
     assert few(range(9)) == "0, 1, 2, 3, 4, 5 and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda maps: maps.to_sparse(), "layout torch.sparse_coo"),
+        (lambda maps: torch.nested.nested_tensor([*maps]), "nested"),
+        (lambda maps: maps.to(torch.float8_e4m3fn), "Convert it"),
+        (lambda maps: maps.to("meta"), "meta device"),
+    ],
+)
+def test_activations_without_plain_numbers_are_refused_in_words(
+    make: Callable[[torch.Tensor], torch.Tensor], words: str
+) -> None:
+    with pytest.raises(PFVError, match=rf"activations\[0\].*{words}"):
+        checked_activations([make(torch.rand(2, 8, 4, 4))])

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from pfv_widgets.errors import GREY, PFVTypeError, PFVValueError
+from pfv_widgets.validation import check_dense
 
 Transform = Callable[..., Any]
 """From an RGB PIL image, or a (3,H,W) tensor in [0, 1], to a float tensor (3,H,W)."""
@@ -29,7 +30,7 @@ def stacked(source: object) -> Tensor | None:
         return None
     tensors = [entry for entry in source if isinstance(entry, Tensor)]
     for tensor in tensors:
-        _check_kind(tensor)
+        check_dense(tensor, "source")
     if not tensors or len(tensors) < len(source):
         return None
     shapes = sorted({tuple(tensor.shape) for tensor in tensors})
@@ -46,7 +47,7 @@ def checked_tensor(tensor: Tensor) -> Tensor:
     PFVTypeError, PFVValueError
         Naming the dtype, shape or value that cannot be used, and the fix.
     """
-    _check_kind(tensor)
+    check_dense(tensor, "source")
     what = f"source: a tensor of shape {tuple(tensor.shape)} and {tensor.dtype}"
     if not tensor.is_floating_point():
         raise PFVTypeError(
@@ -64,26 +65,6 @@ def checked_tensor(tensor: Tensor) -> Tensor:
     if not torch.isfinite(batch).all():
         raise PFVValueError(f"{what}: it holds NaN or infinite values; see torch.nan_to_num.")
     return batch.detach().to("cpu", torch.float32, copy=True).contiguous()
-
-
-def _check_kind(tensor: Tensor) -> None:
-    """Refuse tensors without numbers in a row and column each."""
-    if tensor.is_nested:
-        raise PFVValueError(
-            "source: a nested tensor, whose images differ in size. Give one tensor (N, 3, H, W): "
-            "resize the images to one size first."
-        )
-    if tensor.is_meta:
-        raise PFVValueError(
-            f"source: a tensor of shape {tuple(tensor.shape)} on the meta device holds no numbers. "
-            "Give one on the CPU or an accelerator."
-        )
-    if tensor.layout is not torch.strided:
-        raise PFVValueError(
-            f"source: a tensor of layout {tensor.layout}. Give a dense one: tensor.to_dense()."
-        )
-    if tensor.is_quantized:
-        raise PFVTypeError("source: a quantised tensor. Give floats: tensor.dequantize().")
 
 
 def applied(transform: Transform, image: Image.Image | Tensor, name: str) -> Tensor:

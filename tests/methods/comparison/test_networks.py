@@ -16,6 +16,7 @@ import pfv_widgets as pw
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.comparison.cells import Comparison, Task
+from pfv_widgets.methods.comparison.compared_methods import explainers
 from pfv_widgets.methods.comparison.networks import declared_normalisation, images_by_network
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.gradient.backprop import Saliency
@@ -59,7 +60,7 @@ def test_each_network_explains_the_photos_in_its_own_normalisation() -> None:
 def test_pfv_of_a_network_sees_its_own_normalisation() -> None:
     images, model = blobs(3), half()
     comparison = Comparison({"usual": tiny(), "half": model}, images)
-    (method,) = pw.methods.comparison.explainers.explainers("pfv")
+    (method,) = explainers("pfv")
     cell = comparison.compute(Task(1, 0, method, Target("4")))
     right = pw.PFV(model, as_taken(images, HALF)).render(layer="4").heatmaps[0]
     torch.testing.assert_close(cell.values, right.cpu(), rtol=1e-3, atol=1e-3)
