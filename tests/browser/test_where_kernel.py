@@ -145,10 +145,11 @@ def test_notebook_opened_on_a_new_kernel_shows_the_saved_picture(
 ) -> None:
     page = opened(DEMO)
     ExplorerPage(page).wait_for_frame()
+    picture = page.page.locator(".jp-OutputArea-output img")
+    expect(picture).to_be_attached()  # hidden while the widget lives, and drawn once it rests
     page.save()
     jupyter.end_kernels()
     page.reload()
-    picture = page.page.locator(".jp-OutputArea-output img")
     expect(picture).to_be_visible()
     loaded = "image => image.complete && image.naturalWidth > 300"
     page.page.wait_for_function(loaded, arg=picture.element_handle())
