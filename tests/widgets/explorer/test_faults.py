@@ -227,7 +227,7 @@ def test_leaving_one_out_goes_on_in_the_background_and_is_told(
     explorer.jobs.wait()
     assert not batch.sweep_button.disabled
     assert batch.progress.layout.visibility == "hidden"
-    assert "the basis turns by" in batch.result.value or "no single image" in batch.result.value
+    assert "the basis rotates by" in batch.result.value or "no single image" in batch.result.value
     assert not is_error(explorer)
 
 

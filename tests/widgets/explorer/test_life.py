@@ -475,7 +475,7 @@ def test_saved_notebook_has_the_picture_that_was_shown_last(
         assert "image/png" not in bundle
         return Output() if display_id else None
 
-    for module in ("shell", "still_picture"):
+    for module in ("shell", "notebook_fallback"):
         monkeypatch.setattr(f"pfv_widgets.widgets.explorer.{module}.display", display)
     assert explorer.wait(60)
     explorer._ipython_display_()
