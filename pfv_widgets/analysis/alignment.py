@@ -246,7 +246,8 @@ def _centred(values: Tensor, name: str) -> Tensor:
 def _orthonormal(centred: Tensor, original: Tensor) -> Tensor:
     left, values, _ = torch.linalg.svd(centred, full_matrices=False)
     least = values.max() * max(centred.shape) * torch.finfo(original.dtype).eps
-    return left[:, (values > least) & (values > 0)]
+    basis: Tensor = left[:, (values > least) & (values > 0)]
+    return basis
 
 
 def _common_positions(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
