@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
@@ -18,6 +17,7 @@ from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
+from tests.figures import laid_out
 from tests.networks import blobs, tiny
 
 PINS = ((0, 0.25, 0.5), (2, 1.0, 1.0))
@@ -55,13 +55,11 @@ def test_every_look_keeps_the_contract(pfv: PFV, view: str, sharing: str, pins: 
     assert Image.open(io.BytesIO(still(frame))).format == "PNG"
 
 
-@EVERY_LOOK
-def test_every_look_is_drawn_as_a_figure_with_its_legend(
-    pfv: PFV, view: str, sharing: str, pins: Any
-) -> None:
-    frame = pfv.render(view=view, sharing=sharing, pins=pins)
-    figure = frame.figure()
-    FigureCanvasAgg(figure).draw()
+@pytest.mark.parametrize("pins", [(), PINS])
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_drawn_as_a_figure_with_its_legend(pfv: PFV, view: str, pins: Any) -> None:
+    frame = pfv.render(view=view, pins=pins)
+    figure = laid_out(frame.figure())
     drawn = [axis for axis in figure.axes if axis.images]
     words = ["pin 1 (image 1)", "pin 2 (image 3)"] if pins else ["component"] * 3
     assert len(drawn) == 3 + len(words)

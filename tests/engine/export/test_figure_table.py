@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from pfv_widgets.engine.export.figure_table import Bar, Ring, Table, Tile, draw_table
+from tests.figures import assert_words_have_room, texts
 
 LONG = "a name so long that it cannot stand below a tile without being cut.jpeg"
 RAMP = np.linspace(0, 1, 64)[:, None].repeat(3, axis=1)
@@ -25,13 +21,20 @@ def table(number: int, columns: int, size: tuple[float, float], **changes: objec
     return Table(LONG, tiles, columns, size, **changes)  # type: ignore[arg-type] # fields of it
 
 
-def texts(figure: Figure) -> list[Text]:
-    FigureCanvasAgg(figure).draw()
-    return [one for one in figure.findobj(Text) if one.get_text().strip() and one.get_visible()]
+SIZES = [(1.5, 1.0), (0.4, 2.0), (4.0, 0.5)]
 
 
-@pytest.mark.parametrize("size", [(1.5, 1.0), (0.4, 2.0), (4.0, 0.5)])
-@pytest.mark.parametrize(("number", "columns"), [(1, 1), (2, 2), (7, 3), (64, 8)])
+@pytest.mark.parametrize(
+    ("number", "columns", "size"),
+    [
+        *(
+            (number, columns, size)
+            for number, columns in ((1, 1), (2, 2), (7, 3))
+            for size in SIZES
+        ),
+        (40, 8, (1.5, 1.0)),
+    ],
+)
 def test_words_stay_inside_and_cover_nothing(
     number: int, columns: int, size: tuple[float, float]
 ) -> None:
@@ -42,14 +45,8 @@ def test_words_stay_inside_and_cover_nothing(
             labels=[LONG] * rows, bars=[Bar(RAMP, "−  component  +")] * 3, caption=f"{LONG} " * 4,
         )
     )  # fmt: skip
-    boxes = [(one.get_text(), one.get_window_extent()) for one in texts(figure)]
-    assert sum(LONG[:6] in words for words, _ in boxes) > number
-    for words, box in boxes:
-        assert figure.bbox.x0 <= box.x0, words
-        assert box.x1 <= figure.bbox.x1, words
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, words
-    for (words, one), (others, other) in itertools.combinations(boxes, 2):
-        assert not one.overlaps(other), (words, others)
+    assert sum(LONG[:6] in one.get_text() for one in texts(figure)) > number
+    assert_words_have_room(figure)
 
 
 @pytest.mark.parametrize("size", [(1.5, 1.0), (0.9, 2.0)])

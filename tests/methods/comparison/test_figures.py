@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from torch import nn
 
 import pfv_widgets as pw
@@ -21,6 +19,7 @@ from pfv_widgets.methods.comparison.figures import PAPER_METHODS
 from pfv_widgets.methods.gradient.path_and_noise import IntegratedGradients, SmoothGrad
 from pfv_widgets.methods.lrp.relevance import Relevance
 from pfv_widgets.methods.perturbation.occlusion import Occlusion
+from tests.figures import assert_words_have_room, texts
 from tests.networks import blobs, tiny
 
 
@@ -33,23 +32,6 @@ def pictures(figure: Figure) -> list[np.ndarray]:
 def words(figure: Figure) -> list[str]:
     """All words of a figure; lines of one label are brought together."""
     return [" ".join(one.get_text().split()) for one in texts(figure)]
-
-
-def texts(figure: Figure) -> list[Text]:
-    FigureCanvasAgg(figure).draw()
-    return [one for one in figure.findobj(Text) if one.get_text().strip() and one.get_visible()]
-
-
-def assert_words_have_room(figure: Figure) -> None:
-    """No word leaves the figure or covers another."""
-    boxes = [(one.get_text(), one.get_window_extent()) for one in texts(figure)]
-    for text, box in boxes:
-        assert figure.bbox.x0 <= box.x0, text
-        assert box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text
-    for place, (text, box) in enumerate(boxes):
-        for other, next_ in boxes[place + 1 :]:
-            assert not box.overlaps(next_), (text, other)
 
 
 @pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
