@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the place of the package of that name
 
 if TYPE_CHECKING:
-    from pfv_widgets.demo.images import demo_images, demo_model
+    from pfv_widgets.demo.images import Photos, demo_images, demo_model
     from pfv_widgets.engine.data.batch import ImageBatch
     from pfv_widgets.engine.data.load_images import load_images
     from pfv_widgets.engine.network.layers import Layer
@@ -118,8 +118,19 @@ __all__ = [
 ]
 
 
-def demo(count: int = 16, seed: int = 0, **settings: Any) -> PFVExplorer:
-    """Open an explorer on the embedded network and ``count`` of its drawn scenes.
+def demo(
+    count: int | None = None, seed: int = 0, photos: Photos = False, **settings: Any
+) -> PFVExplorer:
+    """Open an explorer on the images and the network of the demo.
+
+    Parameters
+    ----------
+    count, seed, photos
+        As for ``demo_images``: drawn scenes and the embedded network; with ``photos=True`` real
+        photos and a real network, where the packages of the extra ``photos`` are installed; with
+        a folder the photos in it.
+    **settings
+        As for ``explore``, such as ``layer="blocks.4"`` or ``weighting="none"``.
 
     Raises
     ------
@@ -128,7 +139,7 @@ def demo(count: int = 16, seed: int = 0, **settings: Any) -> PFVExplorer:
     """
     from pfv_widgets.widgets.explorer import explore
 
-    return explore.demo(count, seed, **settings)
+    return explore.demo(count, seed, photos, **settings)
 
 
 def __getattr__(name: str) -> Any:

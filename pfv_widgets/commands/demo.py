@@ -29,6 +29,13 @@ NOTEBOOK = "demo.ipynb"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``demo``."""
+    parser.add_argument(
+        "photos",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="a folder with photos of yours (default: photos that come along)",
+    )
     parser.add_argument("--voila", action="store_true", help="serve it as a web page, with Voila")
     parser.add_argument("--port", type=_port, default=8888, help="wanted port; a free one if taken")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -49,9 +56,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, SIGTERM or a shutdown from the page; 0 after the last."""
     _require("voila" if options.voila else "jupyterlab")
-    with _folder(options.notebook_dir) as folder, _stopped_by_signals():
+    content = shipped_notebook() if options.photos is None else notebook_on(options.photos)
+    with _folder(options.notebook_dir, content) as folder, _stopped_by_signals():
         own = (folder / NOTEBOOK).exists()
-        notebook = copied_notebook(folder)
+        notebook = copied_notebook(folder, content)
         server = Server(folder, options.port, voila=options.voila, allow_root=options.allow_root)
         with server:
             if not (options.voila or own):
@@ -79,13 +87,33 @@ def _make_live(server: Server, notebook: Path) -> None:
         )
 
 
-def copied_notebook(folder: Path) -> Path:
-    """Copy the demo notebook into ``folder``; one that is there is the user's and stays."""
+def notebook_on(photos: Path) -> bytes:
+    """Return the demo notebook on the photos of a folder.
+
+    Raises
+    ------
+    PFVValueError
+        For a folder that is not there, or holds no photos.
+    """
+    from pfv_widgets.engine.data.sources import pictures_of
+
+    folder = photos.expanduser().absolute()
+    pictures_of(folder)
+    book = json.loads(shipped_notebook())
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            call = f"photos={str(folder)!r}"
+            cell["source"] = [line.replace("photos=True", call) for line in cell["source"]]
+    return json.dumps(book, indent=1).encode()
+
+
+def copied_notebook(folder: Path, content: bytes | None = None) -> Path:
+    """Write the notebook into ``folder``; one that is there is the user's and stays."""
     target = folder / NOTEBOOK
     if target.exists():
         sys.stderr.write(f"pfv-widgets: {target} is there already and is used as it is\n")
     else:
-        target.write_bytes(shipped_notebook())
+        target.write_bytes(content or shipped_notebook())
     return target
 
 
@@ -110,7 +138,7 @@ def _require(package: str) -> None:
 
 
 @contextmanager
-def _folder(wanted: Path | None) -> Iterator[Path]:
+def _folder(wanted: Path | None, notebook: bytes | None = None) -> Iterator[Path]:
     """Give the user's folder, or a fresh one that goes away unless the user saved into it."""
     if wanted is not None:
         folder = wanted.expanduser().absolute()
@@ -121,17 +149,17 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if _untouched(folder):
+        if _untouched(folder, notebook or shipped_notebook()):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             sys.stderr.write(f"pfv-widgets: your notebook stays in {folder}\n")
 
 
-def _untouched(folder: Path) -> bool:
+def _untouched(folder: Path, notebook: bytes) -> bool:
     files = [path for path in folder.rglob("*") if path.is_file()]
     ours = folder / NOTEBOOK
     return all(".ipynb_checkpoints" in path.parts or path == ours for path in files) and (
-        not ours.exists() or _sources(ours.read_bytes()) == _sources(shipped_notebook())
+        not ours.exists() or _sources(ours.read_bytes()) == _sources(notebook)
     )
 
 

@@ -1,4 +1,4 @@
-"""The embedded default: drawn scenes with masks, and a small network trained on them."""
+"""The demo: drawn scenes with masks and a small network, or real photos and a real network."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _HOMES = {
     "demo_masks": "images",
     "demo_model": "images",
     "draw_scene": "scenes",
+    "photo_credits": "photos",
 }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pfv_widgets.cli import main
 from pfv_widgets.commands import demo
@@ -199,3 +201,15 @@ def test_browser_is_led_to_the_address_by_a_file(
     assert "secret" not in opened[0]
     assert "url=http://127.0.0.1:1/x?token=secret" in (tmp_path / "open.html").read_text()
     assert Path(opened[0].removeprefix("file://")).samefile(tmp_path / "open.html")
+
+
+def test_folder_of_photos_is_what_the_notebook_opens(tmp_path: Path) -> None:
+    photos = tmp_path / "it's mine"
+    photos.mkdir()
+    with pytest.raises(PFVValueError, match="hold no images"):
+        demo.notebook_on(photos)
+    Image.new("RGB", (8, 8)).save(photos / "a.png")
+    cells = json.loads(demo.notebook_on(photos))["cells"]
+    source = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert f"pw.demo(photos={str(photos)!r})" in source
+    assert "photos=True" not in source

