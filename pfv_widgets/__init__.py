@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the place of the package of that name
 
 if TYPE_CHECKING:
+    from pfv_widgets.analysis.randomised import randomised
     from pfv_widgets.demo.images import Photos, demo_images, demo_model
     from pfv_widgets.engine.data.batch import ImageBatch
     from pfv_widgets.engine.data.load_images import load_images
@@ -77,6 +78,7 @@ _HOMES = {
     "fit_basis": "engine.pca.fit_basis",
     "heatmaps_from_activations": "engine.pipeline.functional",
     "load_images": "engine.data.load_images",
+    "randomised": "analysis.randomised",
     "reconstruct": "methods.inversion.reconstruct",
     "split_by_component": "methods.attribution.result",
     "with_inputs": "methods.core.extra_inputs",
@@ -112,6 +114,7 @@ __all__ = [
     "fit_basis",
     "heatmaps_from_activations",
     "load_images",
+    "randomised",
     "reconstruct",
     "split_by_component",
     "with_inputs",

@@ -56,12 +56,23 @@ def replicate(model: nn.Module) -> nn.Module:
     """
     if is_replica(model):
         return model
-    try:
-        replica = _Replication(model).root
-    except (TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise CannotReplicateError(f"{type(model).__name__}: {error}") from error
+    replica = sharing_copy(model)
     vars(replica)[_ORIGINAL] = weakref.ref(model)
     return replica
+
+
+def sharing_copy(model: nn.Module) -> nn.Module:
+    """Return what :func:`replicate` makes as a network of its own, which is a replica of none.
+
+    Raises
+    ------
+    CannotReplicateError
+        Where a module is made in a way that forbids it.
+    """
+    try:
+        return _Replication(model).root
+    except (TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise CannotReplicateError(f"{type(model).__name__}: {error}") from error
 
 
 class _EagerPart(nn.Module):

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.network.named_models import (
+    images_by_network,
+    named_models,
+    normalisation_note,
+)
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.attribution.colours import limits
 from pfv_widgets.methods.attribution.runner import check_differentiable, in_chunks
 from pfv_widgets.methods.comparison.compared_methods import Explainer, PrincipalFeatures
-from pfv_widgets.methods.comparison.networks import (
-    Network,
-    images_by_network,
-    named_models,
-    normalisation_note,
-)
+from pfv_widgets.methods.comparison.networks import Network
 from pfv_widgets.methods.core.class_names import class_names_by_network
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, reduce_channels, step
 from pfv_widgets.methods.core.target import Target

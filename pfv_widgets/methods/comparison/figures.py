@@ -134,7 +134,7 @@ def figure_networks(
     models
         Networks by name, or a list of them; ``{"name": (network, images)}`` gives one its images
         in its own normalisation, see
-        :func:`pfv_widgets.methods.comparison.networks.images_by_network`.
+        :func:`pfv_widgets.engine.network.named_models.images_by_network`.
     images
         An :class:`ImageBatch`, or whatever :func:`load_images` takes.
     method

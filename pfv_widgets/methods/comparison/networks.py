@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,20 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.data.normalisation import Normalisation, normalisation_of
 from pfv_widgets.engine.network.capture import modules_by_name
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.methods.core.extra_inputs import bind_inputs
 from pfv_widgets.methods.core.read_out import vector
 
 Output = str | int | None
-NamedModels = dict[str, tuple[nn.Module, object]]  # each with images or a transform of its own
 
 
 class Network:
@@ -138,133 +134,6 @@ class Network:
 
     def _is_of_images(self, value: object) -> bool:
         return isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(self.images) > 1
-
-
-def named_models(models: object) -> NamedModels:
-    """Return networks by name: of one network, a list of some, or a mapping.
-
-    Without names they are called by their class, numbered where it comes again. In a list or a
-    mapping each may be a pair of the network and its own images or transform; None without.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        For anything else, or none at all.
-    """
-    if isinstance(models, nn.Module) and not isinstance(models, nn.ModuleList | nn.ModuleDict):
-        models = [models]
-    entries: dict[str, Any]
-    if isinstance(models, Mapping | nn.ModuleDict):
-        entries = {str(name): entry for name, entry in models.items()}
-    elif isinstance(models, list | tuple | nn.ModuleList):
-        entries = {}
-        kinds = [type(_pair(entry)[0]).__name__ for entry in models]
-        for index, (kind, entry) in enumerate(zip(kinds, models, strict=True)):
-            number = kinds[: index + 1].count(kind)
-            entries[kind if number == 1 else f"{kind} {number}"] = entry
-    else:
-        raise PFVTypeError(
-            f"models={models!r:.80}: expected a network, a list of networks, or networks by name."
-        )
-    if not entries:
-        raise PFVValueError("models is empty: give at least one network.")
-    pairs = {name: _pair(entry) for name, entry in entries.items()}
-    for name, (model, _) in pairs.items():
-        if not isinstance(model, nn.Module):
-            raise PFVTypeError(
-                f"models[{name!r}]={entries[name]!r:.60}: expected a torch.nn.Module, or a pair "
-                "(network, images)."
-            )
-    return pairs
-
-
-def _pair(entry: Any) -> tuple[Any, object]:
-    is_pair = isinstance(entry, tuple) and len(entry) == 2
-    return (entry[0], entry[1]) if is_pair else (entry, None)
-
-
-def images_by_network(named: NamedModels, images: ImageBatch) -> dict[str, ImageBatch]:
-    """Return the batch for each network, in the normalisation that it takes.
-
-    1. A network with images of its own is given those, and one with a transform the images in
-       the transform's normalisation (:func:`normalisation_of`).
-    2. Where the other networks declare different normalisations, each is given the images in
-       its own. timm's networks declare it in ``pretrained_cfg``; a network that declares none
-       counts as one that takes the images as they came.
-    3. Otherwise all are given the images as they came: one normalisation was chosen for all.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        For images of another number or size.
-    """
-    declared = {
-        name: declared_normalisation(model) or images.normalisation
-        for name, (model, own) in named.items()
-        if own is None
-    }
-    differ = len(set(declared.values())) > 1
-    batches = {}
-    for name, (_, own) in named.items():
-        if own is None:
-            batches[name] = in_normalisation(images, declared[name]) if differ else images
-        elif callable(own):
-            batches[name] = in_normalisation(images, normalisation_of(own))
-        else:
-            batches[name] = _own_images(name, own, images)
-    return batches
-
-
-def _own_images(name: str, own: object, images: ImageBatch) -> ImageBatch:
-    batch = own if isinstance(own, ImageBatch) else load_images(own, images.size)
-    if (len(batch), batch.size) != (len(images), images.size):
-        raise PFVValueError(
-            f"models[{name!r}]: its own images are {batch!r}, and those of the comparison are "
-            f"{images!r}. Load the same photos at the same size."
-        )
-    return batch
-
-
-def normalisation_note(batches: Mapping[str, ImageBatch]) -> str:
-    """Say how each network's images are normalised, where they are not all alike; else ``""``."""
-    if len({batch.normalisation for batch in batches.values()}) < 2:
-        return ""
-    each = [
-        f"{name} by mean {_listed(batch.mean)} and deviation {_listed(batch.std)}"
-        for name, batch in batches.items()
-    ]
-    return f"Images are normalised for each network: {'; '.join(each)}."
-
-
-def _listed(values: Iterable[float]) -> str:
-    numbers = [f"{value:.3g}" for value in values]
-    return numbers[0] if len(set(numbers)) == 1 else ", ".join(numbers)
-
-
-def declared_normalisation(model: nn.Module) -> Normalisation | None:
-    """Return the normalisation that a network says its images have; None where it says nothing.
-
-    Read from ``pretrained_cfg`` or ``default_cfg``, as timm's networks have it.
-    """
-    network = unwrap(model)
-    for attribute in ("pretrained_cfg", "default_cfg"):
-        config = getattr(network, attribute, None)
-        values = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
-        mean, std = values.get("mean"), values.get("std")
-        if isinstance(mean, Sequence) and isinstance(std, Sequence):
-            try:
-                return Normalisation(tuple(mean), tuple(std))
-            except PFVError:  # such as one channel
-                continue
-    return None
-
-
-def in_normalisation(images: ImageBatch, by: Normalisation) -> ImageBatch:
-    """Return a batch whose tensor is normalised in another way; pixels stay."""
-    if by == images.normalisation:
-        return images
-    tensor = by.apply(images.normalisation.undo(images.tensor))
-    return replace(images, tensor=tensor, mean=by.mean, std=by.std)
 
 
 def _tensors(output: object) -> dict[Output, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
+from pfv_widgets.engine.network.named_models import named_models
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.comparison.cell_table import number
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
@@ -26,7 +27,6 @@ from pfv_widgets.methods.comparison.compared_methods import (
     explainers,
     names,
 )
-from pfv_widgets.methods.comparison.networks import named_models
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.gradient.backprop import GuidedBackprop, Saliency

@@ -1,0 +1,60 @@
+"""Networks by name, and images at a size that each takes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.named_models import declared_size, images_that_fit, named_models
+from pfv_widgets.errors import PFVValueError
+from tests.networks import blobs, tiny
+
+
+class Fixed(nn.Module):
+    """Takes images of one size, and says so as torchvision's transformers do."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.image_size = side
+        self.body = tiny()
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[2:] != (self.image_size, self.image_size):
+            raise ValueError("wrong size")
+        return self.body(images)
+
+
+def test_names_that_read_the_same_are_refused() -> None:
+    with pytest.raises(PFVValueError, match="two of the names"):
+        named_models({1: tiny(), "1": tiny()})
+
+
+def test_images_are_given_at_the_size_that_a_network_declares_where_it_refuses_theirs() -> None:
+    images = blobs(3, 32, 48)
+    assert images_that_fit("any", tiny(), images, "cpu") is images
+    fitted = images_that_fit("fixed", Fixed(24), images, "cpu")
+    assert (len(fitted), fitted.size, fitted.names) == (3, (24, 24), images.names)
+    again = fitted.normalisation.undo(fitted.tensor).clamp(0, 1)
+    shown = torch.from_numpy(fitted.pixels).movedim(3, 1) / 255
+    assert float((again - shown).abs().max()) < 0.02
+
+
+def test_a_network_that_refuses_both_sizes_is_named() -> None:
+    broken = Fixed(24)
+    broken.body[0] = nn.Conv2d(7, 8, 3)
+    with pytest.raises(PFVValueError, match=r"models\['odd'\]: images: the model failed"):
+        images_that_fit("odd", broken, blobs(1), "cpu")
+    silent = Fixed(24)
+    silent.image_size = None
+    with pytest.raises(PFVValueError, match=r"models\['silent'\]"):
+        images_that_fit("silent", silent, blobs(1), "cpu")
+
+
+def test_the_declared_size_is_read_where_it_is_one() -> None:
+    network = tiny()
+    assert declared_size(network) is None
+    network.pretrained_cfg = {"input_size": (3, 20, 30)}
+    assert declared_size(network) == (20, 30)
+    network.pretrained_cfg = {"input_size": "large"}
+    assert declared_size(network) is None
