@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the place of the package of that name
 
 if TYPE_CHECKING:
+    from pfv_widgets.analysis.ablation import ablate
+    from pfv_widgets.analysis.classes import ComponentClasses, component_classes
     from pfv_widgets.analysis.randomised import randomised
     from pfv_widgets.demo.images import Photos, demo_images, demo_model
     from pfv_widgets.engine.data.batch import ImageBatch
@@ -52,6 +54,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 _HOMES = {
     "METHODS": "methods.attribution.registry",
     "Attribution": "methods.attribution.result",
+    "ComponentClasses": "analysis.classes",
     "ComponentSplit": "methods.attribution.result",
     "Frame": "engine.pipeline.frame",
     "ImageBatch": "engine.data.batch",
@@ -67,7 +70,9 @@ _HOMES = {
     "Reconstruct": "methods.inversion.options",
     "Reconstruction": "methods.inversion.reconstruction",
     "Settings": "engine.pipeline.settings",
+    "ablate": "analysis.ablation",
     "attribute": "methods.attribution.attribute",
+    "component_classes": "analysis.classes",
     "demo_images": "demo.images",
     "demo_model": "demo.images",
     "explore": "widgets.explorer.explore",
@@ -88,6 +93,7 @@ __all__ = [
     "METHODS",
     "PFV",
     "Attribution",
+    "ComponentClasses",
     "ComponentSplit",
     "Frame",
     "ImageBatch",
@@ -102,7 +108,9 @@ __all__ = [
     "Reconstruct",
     "Reconstruction",
     "Settings",
+    "ablate",
     "attribute",
+    "component_classes",
     "demo",
     "demo_images",
     "demo_model",

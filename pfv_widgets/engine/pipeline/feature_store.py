@@ -61,6 +61,8 @@ class FeatureStore:
 
     Attributes
     ----------
+    forward
+        The network with the images that run through it.
     cache
         The results.
     lock
@@ -82,7 +84,7 @@ class FeatureStore:
         self.cache = ByteBoundedCache(memory)
         self.lock = threading.RLock()
         self.source = FittedBasis() if source is None else source
-        self._forward = forward
+        self.forward = forward
         self._listeners: tuple[OnProgress, ...] = ()
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         self._list_layers()
@@ -91,11 +93,11 @@ class FeatureStore:
     def _list_layers(self) -> None:
         with guarded(self.model) as network:
             # two images: what does not follow the number of images is no map of them
-            example = self._forward.batch(0, 2)
+            example = self.forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             self._listing: LayerListing = list_layers(network, example, run)
-        self._listed_with = self._forward.state()
-        self._structure = self._forward.structure()
+        self._listed_with = self.forward.state()
+        self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()
 
     @property
@@ -164,17 +166,17 @@ class FeatureStore:
     def clear_if_changed(self) -> bool:
         """Free what was computed with other weights or modules than the network has now."""
         with self.lock:
-            changed = self._forward.state() != self._computed_with
+            changed = self.forward.state() != self._computed_with
             if changed:
                 self._start_anew()
             return changed
 
     def _start_anew(self) -> None:
         self.clear()
-        self._forward.update()
-        if self._forward.structure() != self._structure:
+        self.forward.update()
+        if self.forward.structure() != self._structure:
             self._list_layers()
-        self._computed_with = self._forward.state()
+        self._computed_with = self.forward.state()
 
     @contextmanager
     def reporting(self, *listeners: OnProgress | None) -> Iterator[None]:
@@ -201,7 +203,7 @@ class FeatureStore:
             name: (self.layer(name).layout, reduce)
             for name, reduce in (wanted | {layer: None}).items()
         }
-        caught = self._forward.catch(layouts, self._known(), self.chunk_size, self.report)
+        caught = self.forward.catch(layouts, self._known(), self.chunk_size, self.report)
         levels = [Level.of_sums(caught[one.name], one.shape[0]) for one in chain]
         return features_of(caught[layer], overwrite=True), levels
 
@@ -297,7 +299,7 @@ class FeatureStore:
     def _known(self) -> dict[str, Tensor]:
         """Return once the maps seen while listing the layers, if the network is still the same."""
         maps, self._listing = self._listing.maps, replace(self._listing, maps={})
-        same = self._listed_with == self._forward.state()
+        same = self._listed_with == self.forward.state()
         return {name: one[: len(self.images)] for name, one in maps.items()} if same else {}
 
     def _layer_of_the_source(self) -> Layer | None:

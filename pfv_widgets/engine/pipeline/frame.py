@@ -13,6 +13,7 @@ from pfv_widgets.engine.colouring.colour_maps import legend, pin_legend
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, compose, spots
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -52,6 +53,8 @@ class Frame:
         The class of each image, or None where there are none.
     basis_source
         Where the basis comes from, in words.
+    forward
+        The network with all images of the batch; None where there was no network.
     """
 
     heatmaps: Tensor
@@ -65,6 +68,7 @@ class Frame:
     indices: tuple[int, ...] = ()
     labels: tuple[str, ...] | None = None
     basis_source: str = FittedBasis().description
+    forward: Forward | None = None
 
     def __post_init__(self) -> None:
         if not self.indices:

@@ -229,6 +229,7 @@ class PFV:
                 indices,
                 labels and tuple(labels[index] for index in indices),
                 self.store.source.description,
+                self.store.forward,
             )
             return frame, colours
 

@@ -1,0 +1,268 @@
+"""A network that runs without some of the components of one of its layers."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
+from pfv_widgets.engine.network.feature_layout import Layout, possible_layouts
+from pfv_widgets.engine.network.model_guard import clean_name, unwrap
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.parameters import listed
+from pfv_widgets.validation import is_whole, plain, text_or_none, whole_numbers
+
+MODES = ("project", "keep", "clamp")
+
+
+def ablate(
+    model: nn.Module,
+    layer: str | None,
+    basis: PrincipalBasis,
+    components: int | Iterable[int],
+    *,
+    mode: str = "project",
+    signs: Iterable[int] | None = None,
+    layout: Layout | None = None,
+) -> Ablated:
+    """Return a network that runs like ``model`` with components of a layer cut out.
+
+    The network is copied: what is given stays as it is, and training the new one does not change
+    it.
+
+    Parameters
+    ----------
+    model
+        Any eager ``nn.Module``, also one that was made by this function.
+    layer
+        Its layer that the basis is of; None: ``basis.layer``.
+    basis
+        Mean and components of the layer's feature vectors.
+    components
+        Indices from 0, each once.
+    mode
+        ``"project"``: every feature vector loses its part along the components, about the mean.
+        ``"keep"``: it keeps that part alone. ``"clamp"``: it loses the positive part of each
+        score, as in SpuFix (Neuhaus et al., ICCV 2023).
+    signs
+        1 or −1 for each component: which side is taken for positive. Matters for ``"clamp"``.
+    layout
+        How the layer's output is laid out, such as ``pfv.layer(name).layout``; None: as its
+        shape suggests. Class tokens have no position and stay as they are.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, its value and what is legal.
+    """
+    network = unwrap(model)
+    if not isinstance(basis, PrincipalBasis):
+        raise PFVTypeError(f"basis={basis!r:.80}: expected a PrincipalBasis, such as frame.basis.")
+    chosen = checked_components(components, basis)
+    if mode not in MODES:
+        raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
+    if mode == "project" and len(chosen) == len(basis.mean):
+        raise PFVValueError(
+            f"components={chosen!r:.60}: without all {len(chosen)} of them every photo has the "
+            "same features, and nothing is left to tell them by. Leave at least one."
+        )
+    name = _checked_layer(network, layer, basis)
+    sides = checked_signs(signs, len(chosen))
+    try:
+        own = copy.deepcopy(network)
+    except (RuntimeError, TypeError) as error:
+        raise PFVValueError(
+            f"model: it could not be copied ({str(error).splitlines()[0]:.120}). Give a network "
+            "whose parameters are leaves, such as one that was just loaded."
+        ) from error
+    turned = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
+    return Ablated(own, name, basis.mean, turned, mode=mode, layout=layout)
+
+
+class Ablated(nn.Module):
+    """A network without some components of one layer; :func:`ablate` makes it.
+
+    Its state dict holds the network's own under ``model.`` beside the mean and the directions.
+
+    Attributes
+    ----------
+    model
+        The network, whole.
+    layer, mode
+        As given.
+    mean
+        ``(C,)``, of the feature vectors.
+    directions
+        ``(m, C)``, unit vectors that are cut, those of negative sign turned round.
+    active
+        Whether the components are cut; with False it runs as the network does.
+    """
+
+    mean: Tensor
+    directions: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str,
+        mean: Tensor,
+        directions: Tensor,
+        *,
+        mode: str,
+        layout: Layout | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.layer, self.mode, self.layout = model, layer, mode, layout
+        self.active, self.training = True, model.training
+        like = next((one for one in model.parameters()), mean)
+        self.register_buffer("mean", mean.detach().clone().to(like.device))
+        self.register_buffer("directions", directions.detach().clone().to(like.device))
+
+    def extra_repr(self) -> str:
+        """Say in ``repr`` what is cut."""
+        return f"layer={self.layer!r}, directions={len(self.directions)}, mode={self.mode!r}"
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the network with the components cut."""
+        if not self.active:
+            return self.model(*args, **kwargs)
+        base, _, number = self.layer.partition("#")
+        module, runs = _module(self.model, base), 0
+        image = next((one.shape[-2:] for one in args if isinstance(one, Tensor)), None)
+
+        def cut(module: nn.Module, _: object, output: object) -> Tensor | None:
+            nonlocal runs
+            runs += 1
+            if runs != int(number or 1):
+                return None
+            return self._cut(module, output, None if image is None else (image[0], image[1]))
+
+        handle = module.register_forward_hook(for_this_thread(cut))
+        try:
+            result = self.model(*args, **kwargs)
+        finally:
+            handle.remove()
+        if not runs:
+            raise PFVValueError(f"layer={self.layer!r} did not run. Choose one of pfv.layers.")
+        return result
+
+    def undo(self) -> nn.Module:
+        """Return the network whole, with the weights that it has now."""
+        return self.model
+
+    def _cut(self, module: nn.Module, output: object, image: tuple[int, int] | None) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise PFVValueError(
+                f"layer={self.layer!r} gives a {type(output).__name__}, not one tensor. Choose a "
+                "layer inside it."
+            )
+        layout = self.layout or self._layout_of(module, output, image)
+        maps = layout.maps(output)
+        new = cut_components(maps, self.mean, self.directions, self.mode).to(output.dtype)
+        if layout.kind == "maps":
+            return new
+        whole = output.clone()
+        layout.maps(whole).copy_(new)  # a view: class tokens stay as they are
+        return whole
+
+    def _layout_of(
+        self, module: nn.Module, output: Tensor, image: tuple[int, int] | None
+    ) -> Layout:
+        channels, shape = len(self.mean), tuple(output.shape)
+        axes = {"maps": 1, "channels_last": 3, "tokens": 2, "steps_first": 2}
+        layouts = [Layout(), Layout("channels_last")] if len(shape) == 4 else []
+        if len(shape) in (3, 4) and image is not None:
+            layouts = possible_layouts(shape, module, image, []) + layouts
+        for layout in layouts:
+            if shape[axes[layout.kind]] == channels:
+                return layout
+        raise PFVValueError(
+            f"basis has {channels} channels, and layer {self.layer!r} gives a tensor of shape "
+            f"{shape}. Give the basis of that layer, or the layer's layout=..."
+        )
+
+
+def cut_components(maps: Tensor, mean: Tensor, directions: Tensor, mode: str) -> Tensor:
+    """Return maps ``(N, C, h, w)`` without their part along unit vectors ``(m, C)``.
+
+    Parameters
+    ----------
+    mean
+        ``(C,)``: the point about which the parts are measured.
+    mode
+        One of :data:`MODES`.
+    """
+    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    mean, directions = mean.to(wide)[:, None, None], directions.to(wide)
+    centred = wide - mean
+    scores = torch.einsum("mc,nchw->nmhw", directions, centred)
+    if mode == "clamp":
+        scores = scores.clamp_min(0)
+    part = torch.einsum("mc,nmhw->nchw", directions, scores)
+    return mean + part if mode == "keep" else wide - part
+
+
+def checked_components(components: object, basis: PrincipalBasis) -> tuple[int, ...]:
+    """Return indices of components, each once.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For none, one that is not there, or one that is there twice.
+    """
+    most = len(basis.components) - 1
+    entries: Any = [components] if is_whole(components) else plain(components)
+    legal = f"one or more indices of components, whole numbers from 0 to {most}"
+    chosen = whole_numbers("components", entries, 0, most, legal)
+    if len(set(chosen)) != len(chosen):
+        raise PFVValueError(f"components={chosen!r:.60}: name each component once.")
+    return chosen
+
+
+def checked_signs(signs: Iterable[int] | None, number: int) -> tuple[int, ...]:
+    """Return 1 or −1 for each of ``number`` components.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For anything else.
+    """
+    if signs is None:
+        return (1,) * number
+    legal = f"1 or -1 for each of the {number} components"
+    sides = whole_numbers("signs", signs, -1, 1, legal)
+    if len(sides) != number or 0 in sides:
+        raise PFVValueError(f"signs={sides!r:.60}: expected {legal}.")
+    return sides
+
+
+def _checked_layer(network: nn.Module, layer: str | None, basis: PrincipalBasis) -> str:
+    name = clean_name(text_or_none("layer", layer, "a layer's name") or basis.layer)
+    inner = clean_name(basis.layer)
+    if inner and name != inner:
+        raise PFVValueError(
+            f"layer={name!r}: the basis is of layer {inner!r}. Give that layer, or a basis of "
+            "this one."
+        )
+    _module(network, name.partition("#")[0])
+    return name
+
+
+def _module(network: nn.Module, name: str) -> nn.Module:
+    """Return a layer of a network, or of the network whose components are cut already."""
+    modules = modules_by_name(network)
+    if name and name in modules:
+        return modules[name]
+    if isinstance(network, Ablated):
+        return _module(network.model, name)
+    names = [one for one in modules if one]
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
+    raise PFVValueError(
+        f"layer={name!r} is not in this network. The nearest names are {listed(map(repr, near))}."
+    )

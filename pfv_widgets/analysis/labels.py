@@ -1,0 +1,86 @@
+"""Which unit of a network's output each photo's label is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.data.batch import checked_labels
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.core.class_names import class_names
+from pfv_widgets.parameters import listed
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledUnits:
+    """The names of a network's units, and the unit of each photo.
+
+    Attributes
+    ----------
+    names
+        One for each unit.
+    units
+        int64 ``(N,)``, or None without labels.
+    note
+        What was assumed, in words; may be empty.
+    """
+
+    names: tuple[str, ...]
+    units: Tensor | None
+    note: str = ""
+
+
+def labelled_units(
+    labels: Iterable[object] | None, classes: object, photos: int, units: int
+) -> LabelledUnits:
+    """Match labels with the units of a network's output.
+
+    Parameters
+    ----------
+    labels
+        A name or a unit for each photo, or None.
+    classes
+        Names of the units, see :func:`class_names`; None: labels that are whole numbers are
+        units, and as many names as units are taken in alphabetical order, as ``ImageFolder`` of
+        torchvision does.
+    photos, units
+        How many there are.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Where a label is none of the network's classes.
+    """
+    texts = checked_labels(labels, photos, [])
+    known = class_names(classes)
+    note = ""
+    if texts is not None and not known and not all(one.isdecimal() for one in texts):
+        distinct = sorted(set(texts))
+        if len(distinct) != units:
+            raise PFVValueError(
+                f"labels: {len(distinct)} names ({listed(distinct, most=4)}) for a network with "
+                f"{units} units. Say which unit has which name with classes=..., or give units."
+            )
+        known = dict(enumerate(distinct))
+        note = f"Units are taken for the labels in alphabetical order: {listed(distinct, most=6)}."
+    names = tuple(known.get(unit, f"class {unit}") for unit in range(units))
+    if texts is None:
+        return LabelledUnits(names, None, note)
+    return LabelledUnits(names, torch.tensor([_unit(one, known, units) for one in texts]), note)
+
+
+def _unit(label: str, known: Mapping[int, str], units: int) -> int:
+    matching = [unit for unit, name in known.items() if name == label and unit < units]
+    if len(matching) == 1:
+        return matching[0]
+    if label.isdecimal() and int(label) < units and not matching:
+        return int(label)
+    which = "is more than one" if matching else "is none"
+    some = list(known.values()) or [f"0 to {units - 1}"]
+    raise PFVValueError(
+        f"labels: {label!r:.60} {which} of the network's {units} classes, such as "
+        f"{listed(some, most=5)}. Name the units with classes=..., or give units as labels."
+    )

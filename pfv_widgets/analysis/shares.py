@@ -1,0 +1,131 @@
+"""Scores of a network split by the components of a layer: parts that add up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.autograd.forward_ad as forward_mode
+from torch import Tensor
+
+from pfv_widgets.analysis.network_part import mean_maps
+from pfv_widgets.engine.network.partial_forward import PartialForward
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.errors import PFVError
+
+STEPS = 8
+_EXACT = 1e-4  # of the largest score: rounding of float32 in sums over positions
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """What each component adds to each score, photo by photo.
+
+    Attributes
+    ----------
+    shares
+        ``(N, k, K)``.
+    baseline
+        Scores with the mean feature at every position, ``(N, K)``.
+    rest
+        ``scores − baseline − Σ shares``, ``(N, K)``: of all other directions.
+    error
+        Part of ``rest`` that is error of the integral, ``(N, K)``; 0 where ``exact``.
+    exact
+        Whether the scores are affine in the features, so that nothing was integrated.
+    """
+
+    shares: Tensor
+    baseline: Tensor
+    rest: Tensor
+    error: Tensor
+    exact: bool
+
+
+def split_scores(part: PartialForward, basis: PrincipalBasis, steps: int = STEPS) -> Shares:
+    """Split scores by the components along the straight way from the mean feature.
+
+    Where the part behind the layer is affine in the features (pooling and a linear read-out), a
+    component's share is the score of its part of the features alone. Elsewhere it is an integrated
+    gradient (Sundararajan et al. 2017) along the component's coordinate, by Gauss–Legendre
+    quadrature with ``steps`` points.
+    """
+    with torch.no_grad():
+        mean = mean_maps(part.features, basis.mean)
+        centred = part.features - mean
+        baseline = part.run(mean)
+        total = part.scores - baseline
+        directions = basis.components.to(centred)
+        parts = [_part(centred, one) for one in directions]
+        scale = _EXACT * float(torch.cat([part.scores, baseline]).abs().max())
+        mirrored = part.run(mean - centred) - baseline
+        shares = None
+        if bool(((total + mirrored).abs() <= scale).all()):
+            shares = _by_parts(part, mean, centred, parts, scale)
+        if shares is not None:
+            error, exact = torch.zeros_like(total), True
+        else:
+            *own, whole = _integrated(part, mean, centred, [*parts, centred], steps)
+            shares, error, exact = torch.stack(own, 1), total - whole, False
+        return Shares(shares, baseline, total - shares.sum(1), error, exact)
+
+
+def _part(centred: Tensor, direction: Tensor) -> Tensor:
+    """Return the part of maps ``(N, C, h, w)`` along a unit vector ``(C,)``."""
+    scores = torch.einsum("c,nchw->nhw", direction, centred)
+    return direction[None, :, None, None] * scores[:, None]
+
+
+def _by_parts(
+    part: PartialForward, mean: Tensor, centred: Tensor, parts: list[Tensor], tolerance: float
+) -> Tensor | None:
+    """Return the score of each part alone ``(N, k, K)``; None where these do not add up."""
+    baseline = part.run(mean)
+    shares = torch.stack([part.run(mean + one) - baseline for one in parts], 1)
+    rest = part.run(mean + centred - torch.stack(parts).sum(0)) - baseline
+    error = shares.sum(1) + rest - (part.scores - baseline)
+    return shares if bool((error.abs() <= tolerance).all()) else None
+
+
+def _integrated(
+    part: PartialForward, mean: Tensor, centred: Tensor, parts: list[Tensor], steps: int
+) -> list[Tensor]:
+    """Integrate the derivative of the scores along each part, on the way from the mean."""
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    sums = [torch.zeros_like(part.scores) for _ in parts]
+    slopes = _forward_slopes
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        point = mean + float(node) * centred
+        try:
+            found = slopes(part, point, parts)
+        except (PFVError, RuntimeError, NotImplementedError):
+            slopes = _backward_slopes  # an operation has no derivative of that kind
+            found = slopes(part, point, parts)
+        for total, slope in zip(sums, found, strict=True):
+            total.add_(slope, alpha=float(weight))
+    return sums
+
+
+def _forward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) -> list[Tensor]:
+    """Return the derivatives of all scores along each part: one pass a part."""
+    slopes = []
+    for tangent in parts:
+        with forward_mode.dual_level():
+            scores = part.run(forward_mode.make_dual(point, tangent))
+            slope = forward_mode.unpack_dual(scores).tangent
+            slopes.append(torch.zeros_like(part.scores) if slope is None else slope)
+    return slopes
+
+
+def _backward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) -> list[Tensor]:
+    """Compute the same by one backward pass a score."""
+    slopes = [torch.zeros_like(part.scores) for _ in parts]
+    with torch.enable_grad():
+        features = point.clone().requires_grad_()
+        scores = part.run(features)
+        for unit in range(scores.shape[1]):
+            (gradient,) = torch.autograd.grad(scores[:, unit].sum(), features, retain_graph=True)
+            for into, tangent in zip(slopes, parts, strict=True):
+                into[:, unit] = (gradient * tangent).flatten(1).sum(1)
+    return slopes

@@ -1,0 +1,146 @@
+"""A network without some components runs as a manual forward pass says."""
+
+from __future__ import annotations
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pfv_widgets as pw
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from tests.networks import Tokens, blobs, tiny
+
+LAYER = "10"  # the last ReLU of `tiny`
+
+
+def fitted(model: nn.Module, layer: str = LAYER, components: int = 3) -> PrincipalBasis:
+    return pw.PFV(model, blobs(6)).render(layer=layer, components=components).basis
+
+
+def by_hand(model: nn.Sequential, basis: PrincipalBasis, chosen: list[int], mode: str) -> Tensor:
+    """Cut with float64 matrices, position by position."""
+    with torch.no_grad():
+        maps = model[: int(LAYER) + 1](blobs(6).tensor).double()
+        rows = basis.components[chosen].double()
+        vectors = maps.permute(0, 2, 3, 1) - basis.mean.double()
+        scores = vectors @ rows.T
+        kept = scores if mode != "clamp" else scores * (scores > 0)
+        part = kept @ rows
+        cut = (part if mode == "keep" else vectors - part) + basis.mean.double()
+        return model[int(LAYER) + 1 :](cut.permute(0, 3, 1, 2).float())
+
+
+@pytest.mark.parametrize("mode", ["project", "keep", "clamp"])
+@pytest.mark.parametrize("chosen", [[0], [2, 1]])
+def test_it_gives_what_a_manual_forward_pass_gives(mode: str, chosen: list[int]) -> None:
+    model = tiny()
+    basis = fitted(model)
+    network = pw.ablate(model, LAYER, basis, chosen, mode=mode)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            network(blobs(6).tensor), by_hand(model, basis, chosen, mode), rtol=1e-4, atol=1e-5
+        )
+        assert not torch.allclose(network(blobs(6).tensor), model(blobs(6).tensor))
+
+
+def test_signs_choose_the_side_that_is_clamped() -> None:
+    model, images = tiny(), blobs(6).tensor
+    basis = fitted(model)
+    cut = [pw.ablate(model, LAYER, basis, 0, mode="clamp", signs=[sign]) for sign in (1, -1)]
+    whole = pw.ablate(model, LAYER, basis, 0)
+    with torch.no_grad():
+        plain = model(images)
+        both = sum(one(images) - plain for one in cut)
+        # behind this layer all is affine: the two sides add up to the projection
+        torch.testing.assert_close(both + plain, whole(images), rtol=1e-4, atol=1e-5)
+
+
+def test_it_saves_loads_copies_trains_and_can_be_undone() -> None:
+    model, images = tiny(), blobs(6).tensor
+    before = copy.deepcopy(model.state_dict())
+    network = pw.ablate(model, LAYER, fitted(model), 0).train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    nn.functional.cross_entropy(network(images), torch.zeros(6, dtype=torch.long)).backward()
+    optimiser.step()
+    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    assert not model.training  # the network given stays as it was
+    network.eval()
+    other = pw.ablate(model, LAYER, fitted(model), 1)
+    other.load_state_dict(network.state_dict())
+    file = io.BytesIO()
+    torch.save(copy.deepcopy(network), file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    with torch.no_grad():
+        expected = network(images)
+        assert torch.equal(other.eval()(images), expected)
+        assert torch.equal(loaded(images), expected)
+        network.active = False
+        assert torch.equal(network(images), network.undo()(images))
+        assert not torch.equal(network(images), expected)
+    assert all(not module._forward_hooks for module in network.modules())
+
+
+def test_cutting_a_component_again_changes_nothing() -> None:
+    model, images = tiny(), blobs(6).tensor
+    basis = fitted(model)
+    once = pw.ablate(model, LAYER, basis, 1)
+    twice = pw.ablate(once, LAYER, basis, 1)
+    both = pw.ablate(once, LAYER, basis, 0)
+    with torch.no_grad():
+        torch.testing.assert_close(twice(images), once(images))
+        torch.testing.assert_close(both(images), pw.ablate(model, LAYER, basis, [0, 1])(images))
+
+
+def test_class_tokens_stay_and_channels_last_are_seen() -> None:
+    torch.manual_seed(0)
+    model = Tokens(extra=1).eval()
+    basis = fitted(model, "norm")
+    with torch.no_grad():  # the read-out takes the class token
+        images = blobs(6).tensor
+        assert torch.equal(pw.ablate(model, "norm", basis, 0)(images), model(images))
+    caught = []
+    network = pw.ablate(model, "norm", basis, 0)
+    network.model.block.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    network(images)
+    scores = (caught[0][:, 1:] - basis.mean) @ basis.components[0]
+    assert scores.abs().max() < 1e-4
+
+
+def test_half_precision_and_another_batch_size() -> None:
+    model = tiny()
+    network = pw.ablate(model, LAYER, fitted(model), 0).to(torch.float64)
+    assert network(blobs(2).tensor.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"components": [1, 1]}, r"components=\(1, 1\): name each component once"),
+        ({"components": 3}, r"components=\[3\].*from 0 to 2"),
+        ({"components": []}, r"components=\[\]"),
+        ({"mode": "cut"}, r"mode='cut': choose one of 'project'"),
+        ({"layer": "9"}, r"layer='9': the basis is of layer '10'"),
+        ({"basis": None}, r"basis=None: expected a PrincipalBasis"),
+        ({"signs": [0]}, r"signs=\(0,\)"),
+        ({"components": list(range(8)), "basis": 8}, r"Leave at least one"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, object], message: str) -> None:
+    model = tiny()
+    number = arguments.get("basis", 3)
+    basis = None if number is None else fitted(model, components=number)
+    given = {"layer": LAYER, "components": 0} | arguments | {"basis": basis}
+    with pytest.raises(pw.PFVError, match=message):
+        pw.ablate(model, **given)
+
+
+def test_a_basis_of_another_network_and_a_scripted_network_are_refused() -> None:
+    wide = fitted(tiny(channels=6))
+    with pytest.raises(pw.PFVValueError, match=r"basis has 6 channels, and layer '10' gives"):
+        pw.ablate(tiny(), LAYER, wide, 0)(blobs(2).tensor)
+    with pytest.raises(pw.PFVTypeError, match="traced or scripted"):
+        pw.ablate(torch.jit.trace(tiny(), blobs(1).tensor), LAYER, wide, 0)

@@ -1,0 +1,187 @@
+"""Class scores split by components: shares against sums by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pfv_widgets as pw
+from tests.networks import blobs, tiny
+
+LAYER = "10"  # pooling and a linear read-out follow
+
+
+def test_shares_are_the_manual_sums_where_a_linear_read_out_follows() -> None:
+    model = tiny()
+    frame = pw.PFV(model, blobs(6)).render(layer=LAYER, components=3)
+    result = pw.component_classes(frame)
+    weights, bias = model[-1].weight, model[-1].bias
+    with torch.no_grad():
+        along = weights @ frame.basis.components.T  # (K, k)
+        expected = frame.scores.mean((2, 3))[:, :, None] * along.T
+        baseline = bias + weights @ frame.basis.mean
+        scores = model(blobs(6).tensor)
+    assert result.exact
+    assert result.completeness_error == 0
+    torch.testing.assert_close(result.image_shares, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(result.shares, expected.mean(0), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(result.baseline, baseline, rtol=1e-4, atol=1e-5)
+    total = result.image_baseline + result.image_shares.sum(1) + result.image_rest
+    torch.testing.assert_close(total, scores, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result.residual, result.rest)
+    torch.testing.assert_close(result.slopes, along.T, rtol=1e-2, atol=1e-3)
+
+
+def test_with_all_components_nothing_is_left() -> None:
+    result = pw.component_classes(pw.PFV(tiny(), blobs(6)), layer=LAYER, components=8)
+    assert result.rest.abs().max() < 1e-4
+
+
+def test_elsewhere_the_gradient_is_integrated_along_the_components() -> None:
+    model = tiny()
+    pfv = pw.PFV(model, blobs(3))
+    few, many = (pw.component_classes(pfv, layer="6", components=2, steps=n) for n in (2, 32))
+    assert not few.exact
+    assert 0 < many.completeness_error < few.completeness_error
+    frame = pfv.render(layer="6", components=2)
+    expected = riemann(model, 6, frame)
+    torch.testing.assert_close(many.image_shares, expected, rtol=0.05, atol=5e-3)
+    with torch.no_grad():
+        total = many.image_baseline + many.image_shares.sum(1) + many.image_rest
+        torch.testing.assert_close(total, model(blobs(3).tensor), rtol=1e-4, atol=1e-5)
+
+
+def riemann(model: nn.Sequential, layer: int, frame: pw.Frame, steps: int = 60) -> Tensor:
+    """Sum gradients at the midpoints of many steps, one class after the other."""
+    with torch.no_grad():
+        maps = model[: layer + 1](blobs(3).tensor)
+    mean = frame.basis.mean[None, :, None, None]
+    total = torch.zeros(3, 2, 5)
+    for step in range(steps):
+        features = (mean + (step + 0.5) / steps * (maps - mean)).requires_grad_()
+        scores = model[layer + 1 :](features.clone())
+        for unit in range(5):
+            (slope,) = torch.autograd.grad(scores[:, unit].sum(), features, retain_graph=True)
+            along = torch.einsum("kc,nchw->nkhw", frame.basis.components, slope)
+            total[:, :, unit] += (along * frame.scores).sum((2, 3)) / steps
+    return total
+
+
+def test_backward_and_forward_derivatives_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pfv_widgets.analysis import shares
+
+    pfv = pw.PFV(tiny(), blobs(3))
+    forward = pw.component_classes(pfv, layer="6", components=2)
+
+    def refuse(*_: object) -> list[Tensor]:
+        raise NotImplementedError
+
+    monkeypatch.setattr(shares, "_forward_slopes", refuse)
+    backward = pw.component_classes(pfv, layer="6", components=2)
+    torch.testing.assert_close(forward.image_shares, backward.image_shares, rtol=1e-3, atol=1e-6)
+
+
+def test_labels_are_matched_and_differences_add_up() -> None:
+    names = ["ant", "bee", "cat", "dog", "emu"]
+    pfv = pw.PFV(tiny(), blobs(5))
+    result = pw.component_classes(pfv, names, ["dog", "ant", "ant", "emu", "bee"], layer=LAYER)
+    assert result.classes == tuple(names)
+    assert result.expected.tolist() == [3, 0, 0, 4, 1]
+    predicted = int(result.predicted[0])
+    parts = result.difference(0)
+    expected = result.scores[0, predicted] - result.scores[0, 3]
+    torch.testing.assert_close(parts.sum(), expected, rtol=1e-4, atol=1e-5)
+    by_alphabet = pw.component_classes(pfv, labels=["e", "a", "b", "c", "d"], layer=LAYER)
+    assert by_alphabet.expected.tolist() == [4, 0, 1, 2, 3]
+    assert "alphabetical" in by_alphabet.warnings[0]
+
+
+def test_evidence_is_where_a_component_is_strongest() -> None:
+    frame = pw.PFV(tiny(), blobs(6)).render(layer=LAYER, components=2)
+    result = pw.component_classes(frame)
+    for sign in (1, -1):
+        first = result.evidence(1, sign)[0]
+        assert first.score * sign == pytest.approx(float((sign * frame.scores[:, 1]).max()))
+        assert float(frame.scores[first.image, 1][first.position]) == pytest.approx(first.score)
+        top, bottom, left, right = first.box
+        assert 0 <= top < bottom <= 32
+        assert 0 <= left < right <= 32
+
+
+def test_a_class_has_components_of_its_own_that_add_up_to_its_score() -> None:
+    model = tiny()
+    result = pw.component_classes(pw.PFV(model, blobs(12)), layer=LAYER)
+    own = result.class_components(2, 8)
+    weights = model[-1].weight[2].detach()
+    torch.testing.assert_close(own.weights, weights, rtol=1e-3, atol=1e-5)
+    with torch.no_grad():
+        pooled = model[: int(LAYER) + 1](blobs(12).tensor).mean((2, 3)).double() * weights
+    centred = pooled - pooled.mean(0)
+    variances = torch.linalg.eigvalsh(centred.T @ centred / 12).flip(0)
+    torch.testing.assert_close(own.variances, variances, rtol=1e-3, atol=1e-9)
+    torch.testing.assert_close(own.contributions.sum(1), centred.sum(1), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(own.maps.mean((2, 3)), own.contributions, rtol=1e-3, atol=1e-6)
+    with pytest.raises(pw.PFVValueError, match="pooling and a linear read-out"):
+        pw.component_classes(pw.PFV(model, blobs(3)), layer="6").class_components(0)
+
+
+class Several(nn.Module):
+    """Two outputs, and a branch that neither depends on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.aside = nn.Conv2d(4, 4, 3)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        maps = self.stem(images)
+        return {"one": maps.mean((2, 3)), "two": self.aside(maps).mean((2, 3)) * 0 + 1}
+
+
+def test_bad_networks_and_labels_are_named() -> None:
+    pfv = pw.PFV(Several(), blobs(3))
+    with pytest.raises(pw.PFVValueError, match=r"output=None.*'one', 'two'"):
+        pw.component_classes(pfv, layer="stem", components=2)
+    with pytest.raises(pw.PFVValueError, match=r"layer='aside': .*do not depend on it"):
+        pw.component_classes(pfv, layer="aside", components=2, output="one")
+    with pytest.raises(pw.PFVValueError, match=r"shape \(2, 4, 30, 30\)"):  # no head
+        pw.component_classes(pw.PFV(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), blobs(3)))
+    network = pw.PFV(tiny(), blobs(3))
+    with pytest.raises(pw.PFVValueError, match=r"layer='12'|layer='11'"):  # after pooling
+        pw.component_classes(network, layer="12")
+    with pytest.raises(pw.PFVValueError, match=r"labels: 2 names"):
+        pw.component_classes(network, labels=["a", "b", "b"], layer=LAYER)
+    with pytest.raises(pw.PFVValueError, match=r"labels: '7' is none"):
+        pw.component_classes(network, labels=[0, 7, 1], layer=LAYER)
+    with pytest.raises(pw.PFVTypeError, match="pfv_or_frame"):
+        pw.component_classes(tiny())
+    alone = pw.heatmaps_from_activations([torch.randn(2, 4, 5, 5)])
+    with pytest.raises(pw.PFVValueError, match="without a network"):
+        pw.component_classes(alone)
+    assert torch.isnan(pw.component_classes(network, layer=LAYER).slopes).sum() == 0
+
+
+def test_nan_features_are_refused_and_a_training_network_is_evaluated() -> None:
+    broken, images = tiny(), blobs(3)
+    with torch.no_grad():
+        broken[0].weight[0] = torch.nan
+    with pytest.raises(pw.PFVValueError, match="NaN or infinite in image 0, 1, 2"):
+        pw.component_classes(pw.PFV(broken, images), layer=LAYER)
+    model = tiny()
+    expected = pw.component_classes(pw.PFV(model, images), layer=LAYER).shares
+    training = model.train()
+    torch.testing.assert_close(
+        pw.component_classes(pw.PFV(training, images), layer=LAYER).shares, expected
+    )
+    assert training.training
+
+
+def test_the_figure_has_a_row_a_component() -> None:
+    result = pw.component_classes(pw.PFV(tiny(), blobs(4)), layer=LAYER, components=2)
+    figure = result.figure()
+    texts = " ".join(
+        text.get_text() for text in figure.findobj(match=lambda one: hasattr(one, "get_text"))
+    )
+    assert "component 2" in texts
+    assert "class 4" in texts
