@@ -112,8 +112,9 @@ def _forward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) ->
     slopes = []
     for tangent in parts:
         with forward_mode.dual_level():
-            scores = part.run(forward_mode.make_dual(point, tangent))
-            slope = forward_mode.unpack_dual(scores).tangent
+            dual = forward_mode.make_dual(point, tangent)  # type: ignore[no-untyped-call]
+            scores = forward_mode.unpack_dual(part.run(dual))  # type: ignore[no-untyped-call]
+            slope = scores.tangent
             slopes.append(torch.zeros_like(part.scores) if slope is None else slope)
     return slopes
 

@@ -29,9 +29,9 @@ class UnclearError(Exception):
     """A module before the layer does more than it returns."""
 
 
+_READ_ONLY = ("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_cuda")
 _PROPERTIES = {
-    *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "layout")),
-    Tensor.requires_grad.__get__, Tensor.is_cuda.__get__,
+    *(getattr(Tensor, name).__get__ for name in _READ_ONLY),
     Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.__len__,
     Tensor.is_floating_point, Tensor.is_complex,
 }  # fmt: skip
