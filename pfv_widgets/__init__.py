@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pfv_widgets.analysis.ablation import ablate
     from pfv_widgets.analysis.classes import ComponentClasses, component_classes
     from pfv_widgets.analysis.randomised import randomised
+    from pfv_widgets.analysis.transfer_report import transfer_report
+    from pfv_widgets.analysis.transfer_result import TransferReport
     from pfv_widgets.demo.images import Photos, demo_images, demo_model
     from pfv_widgets.engine.data.batch import ImageBatch
     from pfv_widgets.engine.data.load_images import load_images
@@ -70,6 +72,7 @@ _HOMES = {
     "Reconstruct": "methods.inversion.options",
     "Reconstruction": "methods.inversion.reconstruction",
     "Settings": "engine.pipeline.settings",
+    "TransferReport": "analysis.transfer_result",
     "ablate": "analysis.ablation",
     "attribute": "methods.attribution.attribute",
     "component_classes": "analysis.classes",
@@ -86,6 +89,7 @@ _HOMES = {
     "randomised": "analysis.randomised",
     "reconstruct": "methods.inversion.reconstruct",
     "split_by_component": "methods.attribution.result",
+    "transfer_report": "analysis.transfer_report",
     "with_inputs": "methods.core.extra_inputs",
 }
 
@@ -108,6 +112,7 @@ __all__ = [
     "Reconstruct",
     "Reconstruction",
     "Settings",
+    "TransferReport",
     "ablate",
     "attribute",
     "component_classes",
@@ -125,6 +130,7 @@ __all__ = [
     "randomised",
     "reconstruct",
     "split_by_component",
+    "transfer_report",
     "with_inputs",
 ]
 

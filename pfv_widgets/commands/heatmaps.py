@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 import warnings
@@ -15,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pfv_widgets import __version__
+from pfv_widgets.commands.options import in_options
 from pfv_widgets.commands.outputs import RECORD, Outputs
 from pfv_widgets.commands.terminal import printable
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
@@ -62,20 +62,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return _run(options)
     except PFVError as error:
-        raise type(error)(_in_options(str(error))) from error
-
-
-def _in_options(message: str) -> str:
-    """Begin a message with the option rather than with the argument of the library.
-
-    >>> _in_options("name='resnett': …")
-    "--model='resnett': …"
-    """
-    message = message.replace("give weights='random'", "give --weights random")
-    begun = re.match(r"(\w+)(?=[=:\[])", message)
-    if begun is None or begun[1] not in OPTIONS:
-        return message
-    return OPTIONS[begun[1]] + message[begun.end() :]
+        raise type(error)(in_options(str(error), OPTIONS)) from error
 
 
 def _run(options: argparse.Namespace) -> int:

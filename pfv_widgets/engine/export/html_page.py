@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +14,14 @@ from PIL import Image
 from pfv_widgets.engine.colouring.colour_maps import legend
 from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, Layer
 from pfv_widgets.engine.export.html_data import data, grid, picture, png, side
+from pfv_widgets.engine.export.html_template import asset, digest, escaped, filled, one_line
 from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 if TYPE_CHECKING:
     from pfv_widgets.engine.pipeline.frame import Frame
 
-_JOINERS = "\u200c\u200d"  # in Persian and in compound emoji: no letter, but seen
+_HERE = "pfv_widgets.engine.export"
 _HOW_TO = (
     "Point at a position, or use Tab and the arrow keys: its values appear here, and dotted rings "
     "mark the most similar positions in other pictures."
@@ -66,20 +62,20 @@ def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
     """
     names = frame.names or tuple(f"image {index + 1}" for index in range(len(frame)))
     labels = _checked_labels(frame.labels if labels is None else labels, len(frame))
-    entries = _Entries(frame, tuple(map(_line, names)), labels)
-    script = _asset("page.js")
-    style = _filled(_asset("page.css"), entries.look())
+    entries = _Entries(frame, tuple(map(one_line, names)), labels)
+    script = asset(_HERE, "page.js")
+    style = filled(asset(_HERE, "page.css"), entries.look())
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_digest(style)}; "
-        f"script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {digest(style)}; "
+        f"script-src {digest(script)}; base-uri 'none'; form-action 'none'"
     )
     code = {"style": style, "script": script, "policy": policy}
-    return _filled(_asset("page.html"), entries.parts() | code)
+    return filled(asset(_HERE, "page.html"), entries.parts() | code)
 
 
 @dataclass(frozen=True)
 class _Entries:
-    """What the page shows of one frame; every text from outside goes through ``_text``."""
+    """What the page shows of one frame; every text from outside goes through ``escaped``."""
 
     frame: Frame
     names: tuple[str, ...]
@@ -102,11 +98,11 @@ class _Entries:
         views = _views()
         view = frame.settings.view if frame.settings.view in views else next(iter(views))
         hidden = " hidden" if frame.pixels is None else ""
-        layer = _text(frame.layer or "activations")
+        layer = escaped(frame.layer or "activations")
         return {
             "title": f"Principal features of {layer}",
             "layer": layer,
-            "summary": _text(self._summary()),
+            "summary": escaped(self._summary()),
             "views": "\n".join(_radio(one, checked=one == view) for one in views),
             "view": view,
             "views_off": hidden,
@@ -114,11 +110,13 @@ class _Entries:
             "disabled": " disabled" if hidden else "",
             "percent": f"{100 * self._opacity():.0f}",
             "tile": look["tile"],
-            "how_to": _text(_HOW_TO),
+            "how_to": escaped(_HOW_TO),
             "legend": self._legend(),
             "tiles": self._tiles(),
-            "facts": "\n".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in self._facts()),
-            "warnings": "".join(f'<p class="quiet">{_text(one)}</p>' for one in frame.warnings),
+            "facts": "\n".join(
+                f"<dt>{escaped(k)}</dt><dd>{escaped(v)}</dd>" for k, v in self._facts()
+            ),
+            "warnings": "".join(f'<p class="quiet">{escaped(one)}</p>' for one in frame.warnings),
             "data": data(frame),
         }
 
@@ -152,8 +150,8 @@ class _Entries:
         return "\n".join(self._tile(index, size) for index in range(len(self.frame)))
 
     def _tile(self, index: int, size: tuple[int, int]) -> str:
-        name = _text(self.names[index])
-        label = _text(self.labels[index]) if self.labels else ""
+        name = escaped(self.names[index])
+        label = escaped(self.labels[index]) if self.labels else ""
         out = not self.frame.weights[index] > 0
         said = f"{name}{f', {label}' if label else ''}{', not in the basis' if out else ''}"
         heat = (255 * self.frame.heatmaps[index].cpu().clamp(0, 1)).round().byte().numpy()
@@ -226,17 +224,6 @@ def _radio(view: str, *, checked: bool) -> str:
     )
 
 
-def _line(text: object, most: int = 200) -> str:
-    """One line without control characters that affect its neighbours, cut to ``most`` letters."""
-    letters = (c if c.isprintable() or c in _JOINERS else " " for c in str(text))
-    line = " ".join("".join(letters).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def _text(text: object) -> str:
-    return html.escape(_line(text, 1000))
-
-
 def _checked_labels(labels: Sequence[str] | None, number: int) -> tuple[str, ...] | None:
     if labels is None:
         return None
@@ -246,18 +233,4 @@ def _checked_labels(labels: Sequence[str] | None, number: int) -> tuple[str, ...
         raise PFVValueError(
             f"labels has {len(labels)} entries for {number} images: give one for each, or None."
         )
-    return tuple(map(_line, labels))
-
-
-def _asset(name: str) -> str:
-    return files("pfv_widgets.engine.export").joinpath("assets", name).read_text("utf-8").strip()
-
-
-def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """Put the parts in at one go, so that none is taken for a part of another."""
-    return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], template)
-
-
-def _digest(code: str) -> str:
-    """Return what lets a browser run this text and no other."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"
+    return tuple(map(one_line, labels))

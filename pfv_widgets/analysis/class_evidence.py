@@ -1,0 +1,253 @@
+"""What a probe and the components say of classes and of single photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+
+from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Interval, Probe, share
+from pfv_widgets.engine.colouring.colour_maps import diverging
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+
+Floats = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
+
+COMPONENTS = 8  # that are looked at
+_PER_CLASS, _PHOTOS = 2, 3
+_SHUFFLES = 400
+_FAR_OUT = 3.0  # interquartile ranges beyond the upper quartile (Tukey)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassComponent:
+    """A component that is tied to a class.
+
+    Attributes
+    ----------
+    label
+        The class.
+    component
+        Its index, from 0.
+    sign
+        1 where photos of the class score above the others, -1 where below.
+    auc
+        How well the photos' mean scores alone tell the class from all others: 0.5 is chance.
+    chance
+        What the best of all components reaches for shuffled labels, in 95 of 100 cases.
+    photos
+        Indices of the photos of the class with the strongest mean score.
+    pictures
+        These photos with the component's heatmap over them, uint8 ``(H, W, 3)``.
+    """
+
+    label: str
+    component: int
+    sign: int
+    auc: float
+    chance: float
+    photos: tuple[int, ...]
+    pictures: tuple[Pixels, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes between which the probe is wrong.
+
+    Attributes
+    ----------
+    first, second
+        Their names.
+    accuracy
+        Share of their photos that the probe puts on the right side, of these two alone.
+    chance
+        Share of the larger one.
+    mistaken
+        Photos of one that the probe calls the other.
+    photos
+        How many photos both have.
+    """
+
+    first: str
+    second: str
+    accuracy: Interval
+    chance: float
+    mistaken: int
+    photos: int
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval of the accuracy lies above chance."""
+        return self.accuracy.low > self.chance
+
+
+@dataclass(frozen=True)
+class DoubtfulPhoto:
+    """A photo to look at.
+
+    Attributes
+    ----------
+    photo
+        Its index.
+    name, label
+        Of the photo.
+    looks_like
+        The class that the probe names instead; empty for a photo like none of the others.
+    strength
+        Probability of that class; or the distance to the nearest photos, in medians.
+    """
+
+    photo: int
+    name: str
+    label: str
+    looks_like: str
+    strength: float
+
+
+def confused_pairs(probe: Probe, most: int = 5) -> tuple[ConfusedPair, ...]:
+    """Return the pairs of classes with the most mistakes, those that are not told apart first."""
+    pairs = []
+    for one, first in enumerate(probe.classes):
+        for other, second in enumerate(probe.classes[one + 1 :], one + 1):
+            inside = (probe.labels == first) | (probe.labels == second)
+            wrong = _mistaken(probe, first, second) + _mistaken(probe, second, first)
+            says_first = probe.probabilities[inside, one] >= probe.probabilities[inside, other]
+            is_first = probe.labels[inside] == first
+            number = int(inside.sum())
+            accuracy = share(int((says_first == is_first).sum()), number)
+            larger = max(is_first.mean(), 1 - is_first.mean())
+            pairs.append(ConfusedPair(first, second, accuracy, float(larger), wrong, number))
+    wanted = [pair for pair in pairs if pair.mistaken or not pair.told_apart]
+    wanted.sort(key=lambda pair: (pair.told_apart, -pair.mistaken / pair.photos))
+    return tuple(wanted[:most])
+
+
+def _mistaken(probe: Probe, label: str, said: str) -> int:
+    return int(((probe.labels == label) & (probe.predictions == said)).sum())
+
+
+def mislabelled(probe: Probe, names: tuple[str, ...]) -> tuple[DoubtfulPhoto, ...]:
+    """Return the photos that look mislabelled, the most doubtful first.
+
+    Confident learning (Northcutt et al. 2021): a photo counts as of another class where that
+    class has at least the mean probability that it has among its own photos, in predictions
+    for photos that were held out.
+    """
+    own = np.array([probe.classes.index(label) for label in probe.labels])
+    thresholds = np.array(
+        [probe.probabilities[own == one, one].mean() for one in range(len(probe.classes))]
+    )
+    confident = np.where(probe.probabilities >= thresholds, probe.probabilities, -1.0)
+    said = confident.argmax(1)
+    doubtful = np.flatnonzero((confident.max(1) >= 0) & (said != own))
+    photos = [
+        DoubtfulPhoto(
+            int(i), names[i], str(probe.labels[i]), probe.classes[said[i]],
+            float(probe.probabilities[i, said[i]]),
+        )
+        for i in doubtful
+    ]  # fmt: skip
+    return tuple(sorted(photos, key=lambda photo: -photo.strength))
+
+
+def outliers(
+    features: Floats, labels: npt.NDArray[np.str_], names: tuple[str, ...]
+) -> tuple[DoubtfulPhoto, ...]:
+    """Return the photos that are like none of the others, the farthest first.
+
+    Where the mean distance to the five nearest photos, of standardised features, lies more than
+    three interquartile ranges above the upper quartile of all photos.
+    """
+    number = min(NEIGHBOURS, len(features) - 1)
+    if number < 1:
+        return ()
+    scaled = StandardScaler().fit_transform(features)
+    distances = NearestNeighbors(n_neighbors=number).fit(scaled).kneighbors()[0].mean(1)
+    lower, middle, upper = np.quantile(distances, [0.25, 0.5, 0.75])
+    far = np.flatnonzero(distances > upper + _FAR_OUT * (upper - lower))
+    return tuple(
+        DoubtfulPhoto(int(i), names[i], str(labels[i]), "", float(distances[i] / middle))
+        for i in far[np.argsort(-distances[far])]
+        if middle > 0
+    )
+
+
+def areas_under_curve(values: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
+    """Area under the ROC curve of each column ``(N, k)``: Mann and Whitney's U by ranks."""
+    ranks = rankdata(values, axis=0)
+    ones = int(positive.sum())
+    zeros = len(positive) - ones
+    total: Floats = ranks[positive].sum(0)
+    return np.asarray((total - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[ClassComponent, ...]:
+    """Return the components most tied to each class, with heatmaps of its photos.
+
+    Parameters
+    ----------
+    pfv
+        Of labelled photos.
+    layer
+        Whose components are taken, fitted to these photos.
+    indices
+        What to call the photos.
+    """
+    shape, number = pfv.layer(layer).shape, len(pfv.images)
+    most = min(COMPONENTS, shape[0], number * shape[1] * shape[2] - 1)
+    if most < 1 or pfv.images.labels is None:
+        return ()
+    frame = pfv.render(layer=layer, components=most, size=shape[1:])
+    resolved = frame.basis.is_resolved.cpu().numpy()
+    means = frame.scores.double().mean((2, 3)).cpu().numpy()
+    labels = np.asarray(pfv.images.labels)
+    found = []
+    for label in sorted(set(pfv.images.labels)):
+        positive = labels == label
+        areas = np.where(resolved, areas_under_curve(means, positive), 0.5)
+        chance = _chance(means[:, resolved], positive)
+        for component in np.argsort(-abs(areas - 0.5), kind="stable")[:_PER_CLASS]:
+            sign = 1 if areas[component] >= 0.5 else -1
+            auc = float(max(areas[component], 1 - areas[component]))
+            order = np.argsort(-sign * means[:, component], kind="stable")
+            photos = tuple(int(i) for i in order if positive[i])[:_PHOTOS]
+            found.append(
+                ClassComponent(
+                    label, int(component), sign, auc, chance, tuple(indices[i] for i in photos),
+                    tuple(_heated(pfv, frame, photo, int(component)) for photo in photos),
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+def _chance(means: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    """Return the 95 % quantile of the best component's area for shuffled labels."""
+    if means.shape[1] == 0:
+        return 0.5
+    rng = np.random.default_rng(SEED)
+    best = [
+        float(abs(areas_under_curve(means, rng.permutation(positive)) - 0.5).max())
+        for _ in range(_SHUFFLES)
+    ]
+    return 0.5 + float(np.quantile(best, 0.95))
+
+
+def _heated(pfv: PFV, frame: Frame, photo: int, component: int) -> Pixels:
+    """Return a photo with one component over it: orange where it is high, blue where low."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    scores = frame.scores[:, component].float()
+    reach = float(torch.quantile(scores.abs().flatten()[:: 1 + scores.numel() // 65536], 0.995))
+    one = scores[photo][None, None] / (2 * reach or 1.0) + 0.5
+    size = pfv.images.size
+    values = interpolate(one, size=size, mode="bilinear").clamp(0, 1)
+    heat = diverging(values, values.new_tensor([0.5]))[0].permute(1, 2, 0).cpu().numpy()
+    grey = pfv.images.pixels[photo].mean(2, keepdims=True) / 255
+    mixed = 0.6 * heat + 0.4 * grey
+    return np.asarray((255 * mixed).round().clip(0, 255).astype(np.uint8))
