@@ -94,7 +94,7 @@ def _pair(entry: Any) -> tuple[Any, Any]:
 def _name(label: Any, names: Sequence[object] | None) -> str:
     value = label.item() if isinstance(label, Tensor) and label.numel() == 1 else label
     if is_whole(value) and names is not None and 0 <= value < len(names):
-        return str(names[value])
+        return str(names[int(value)])
     if is_whole(value) or isinstance(value, str):
         return str(value)
     raise PFVTypeError(
