@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,12 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from pfv_widgets.analysis.randomised import randomised
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import clean_name, guarded, run
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 
 Floats = npt.NDArray[np.float64]
 MOST_LAYERS = 8
@@ -106,27 +106,13 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
     return tuple(sorted(chosen, key=listing.layers.index))
 
 
-def untrained(model: nn.Module, seed: int = 0) -> nn.Module | None:
-    """Return a copy of a network with weights as its modules draw them; None where it has none.
-
-    Running statistics are reset; parameters of modules that have no ``reset_parameters`` are
-    drawn from a normal distribution of the same deviation.
-    """
+def untrained(model: nn.Module) -> nn.Module | None:
+    """Return the network with weights drawn anew throughout; None where it cannot be copied."""
     try:
-        network = copy.deepcopy(model)
-    except Exception:  # a user's module may refuse in any way
+        networks = randomised(model)
+        return networks[list(networks)[-1]]
+    except PFVError:
         return None
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        for module in network.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-                continue
-            for parameter in module.parameters(recurse=False):
-                spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-                parameter.copy_(torch.randn(parameter.shape).mul(spread))
-    return network
 
 
 def pooled_features(
