@@ -214,16 +214,17 @@ def _pairs(report: TransferReport) -> str:
         return f"{heading}<p>None: the probe names every held-out photo right.</p></section>"
     rows = "\n".join(
         f'<tr><td class="name"><bdi>{escaped(one.first)}</bdi> and '
-        f'<bdi>{escaped(one.second)}</bdi></td><td class="number" data-what="One called the other">{one.mistaken} of '
-        f'{one.photos}</td><td class="number" data-what="Right, of these two">{_rate(one.accuracy)}</td>'
+        f'<bdi>{escaped(one.second)}</bdi></td><td class="number" data-what="One called the other">'
+        f'{one.mistaken} of {one.photos}</td><td class="number" data-what="Right, of these two">'
+        f"{_rate(one.accuracy)}</td>"
         f"<td>{'told apart' if one.told_apart else 'not told apart'}</td></tr>"
         for one in report.confused
     )
     return f"""{heading}<p class="quiet">By the probe at {escaped(report.layer)}, the worst first.
 Where the interval reaches down to the share of the larger class, the network does not tell the two
-apart.</p><table class="pairs"><thead><tr><th>Classes</th><th class="number">One called the other</th>
-<th class="number">Right, of these two</th><th></th></tr></thead><tbody>{rows}</tbody></table>
-</section>"""
+apart.</p><table class="pairs"><thead><tr><th>Classes</th><th class="number">One called the
+other</th><th class="number">Right, of these two</th><th></th></tr></thead>
+<tbody>{rows}</tbody></table></section>"""
 
 
 def _photos(report: TransferReport) -> str:
