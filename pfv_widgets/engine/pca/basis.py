@@ -267,11 +267,9 @@ def fit_moments(
     total = float(
         covariance.diagonal().sum(dtype=torch.promote_types(covariance.dtype, torch.float32))
     )
-    signs = canonical_signs(components)
-    return PrincipalBasis(
-        moments.mean[0], components * signs[:, None], variances, total, count, layer,
-        _rounding(variances),
-    )  # fmt: skip
+    return signed_basis(
+        moments.mean[0], components, variances, total=total, count=count, layer=layer
+    )
 
 
 def fit_maps(
@@ -293,11 +291,22 @@ def fit_maps(
     variances, left = leading_eigenvectors(gram, number, report=report)
     components = left @ rows
     components = components / components.norm(dim=1, keepdim=True).clamp_min(1e-30)
-    signs = canonical_signs(components)
     total = float(gram.diagonal().sum())
-    return PrincipalBasis(
-        mean, components * signs[:, None], variances, total, count, layer, _rounding(variances)
-    )
+    return signed_basis(mean, components, variances, total=total, count=count, layer=layer)
+
+
+def signed_basis(
+    mean: Tensor,
+    components: Tensor,
+    variances: Tensor,
+    *,
+    total: float,
+    count: float,
+    layer: str = "",
+) -> PrincipalBasis:
+    """Return a basis whose signs are those of :func:`canonical_signs`, with its rounding."""
+    components = components * canonical_signs(components)[:, None]
+    return PrincipalBasis(mean, components, variances, total, count, layer, _rounding(variances))
 
 
 def _rounding(variances: Tensor) -> float:

@@ -13,6 +13,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.progress import OnProgress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
@@ -28,8 +29,8 @@ class LayerSample:
     features
         Its feature maps.
     moments
-        Returns the moments of each image, or None where there are too many channels to keep
-        them; they are computed when this is called.
+        Returns the moments of each image or, where there are too many channels to keep them, what
+        fits their bases; they are computed when this is called.
     start
         Vectors near the components, ``(m, C)``, where some are known; they save time.
     report
@@ -38,7 +39,7 @@ class LayerSample:
 
     layer: str
     features: Features
-    moments: Callable[[], Moments | None]
+    moments: Callable[[], Moments | WideFit | None]
     start: Tensor | None = None
     report: OnProgress = silent
 

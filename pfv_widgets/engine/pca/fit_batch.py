@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_maps, fit_moments
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import few
@@ -21,7 +23,7 @@ _DIGITS = 1e-13  # of the squared mean: a variance below it is rounding of the a
 
 def fit_batch(
     features: Features,
-    moments: Moments | None,
+    moments: Moments | WideFit | None,
     weights: Weights,
     number: int,
     *,
@@ -34,7 +36,8 @@ def fit_batch(
     Parameters
     ----------
     moments
-        Of each image, or of all pooled into one group; None: they are collected here.
+        Of each image, or of all pooled into one group; of a wide layer, what fits its bases;
+        None: they are collected here.
     start
         Vectors near the components, ``(m, C)``; they save time.
     report
@@ -48,7 +51,7 @@ def fit_batch(
     where = f"layer={layer!r}" if layer else "activations"
     _check(features, weights, number, where)
     largest = max(weights)  # divided out: 1e30 would overflow in float32
-    amounts = torch.tensor([weight / largest for weight in weights]).to(features.maps)
+    amounts = [weight / largest for weight in weights]
     try:
         basis = _fitted(features, moments, amounts, number, start=start, report=report)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # documented
@@ -92,14 +95,20 @@ def _check(features: Features, weights: Weights, number: int, where: str) -> Non
 
 def _fitted(
     features: Features,
-    moments: Moments | None,
-    amounts: Tensor,
+    moments: Moments | WideFit | None,
+    weights: Sequence[float],
     number: int,
     *,
     start: Tensor | None,
     report: OnProgress,
 ) -> PrincipalBasis:
+    if isinstance(moments, WideFit):
+        basis = moments.fit(features.maps, weights, number, report)
+        if basis is not None:
+            return basis
+        moments = None
     count, channels, height, width = features.maps.shape
+    amounts = torch.tensor(weights).to(features.maps)
     if moments is None and int((amounts > 0).sum()) * height * width < channels:
         return fit_maps(features.maps, amounts, number, report=report)
     moments = moments or _moments_in_chunks(features.maps, amounts, report)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -85,8 +84,9 @@ def release_memory(device: torch.device) -> None:
 
 def nbytes(value: Any) -> int:
     """Bytes of all tensors inside tuples, lists, dicts and dataclasses."""
-    if isinstance(value, Tensor):
-        return value.nbytes
+    own = getattr(value, "nbytes", None)  # of a tensor, or of what counts its own
+    if isinstance(own, int):
+        return own
     if dataclasses.is_dataclass(value):
         return sum(nbytes(getattr(value, field.name)) for field in dataclasses.fields(value))
     if isinstance(value, dict):

@@ -27,6 +27,7 @@ from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerS
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, stage
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
@@ -239,6 +240,11 @@ class FeatureStore:
         return Moments.of_maps(maps, self.report)
 
     @stage
+    def wide_fit(self, layer: str) -> WideFit:
+        """Return what fits bases where the channels are too many to keep moments."""
+        return WideFit(self.captured(layer)[0].maps)
+
+    @stage
     def basis(self, layer: str, weights: Weights, number: int) -> PrincipalBasis:
         """Return ``number`` components for a layer, from :attr:`source`."""
         self._check_source(layer)
@@ -246,7 +252,7 @@ class FeatureStore:
         sample = LayerSample(
             layer,
             features,
-            lambda: self.moments(layer),
+            lambda: self.moments(layer) or self.wide_fit(layer),
             self._starts.get(layer),
             self.report,
         )

@@ -1,0 +1,230 @@
+"""The basis of weighted images in wide layers, fast from one choice of weights to the next.
+
+Where channels are many, neither a Gram matrix of each image nor a full decomposition is quick
+enough to follow a slider. Here a matrix of the smaller side is held: the scatter of the channels
+(:class:`RunningScatter`), or the Gram matrix of the positions where they are fewer. The weighted,
+centred covariance is applied to vectors without being written out, and the vectors of the last
+fit begin the search. What does not converge, or loses digits, is left to the slow way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pfv_widgets.engine.pca.basis import PrincipalBasis, signed_basis
+from pfv_widgets.engine.pca.eigensolvers import Apply, Ritz, iterated, starting_block
+from pfv_widgets.engine.pca.running_scatter import RunningScatter
+from pfv_widgets.engine.progress import OnProgress, silent
+
+_LEFT = 1e-3  # share of the squares that must be left where that of the mean is subtracted
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Feature vectors of images, each image with a weight.
+
+    Attributes
+    ----------
+    maps
+        ``(N, C, h, w)`` about an offset.
+    weights
+        N numbers ≥ 0.
+    shares
+        The same over their sum.
+    mean
+        Weighted mean of the vectors, ``(C,)``.
+    squares
+        Weighted mean of their squared lengths.
+    """
+
+    maps: Tensor
+    weights: Sequence[float]
+    shares: Sequence[float]
+    mean: Tensor
+    squares: float
+
+    @property
+    def count(self) -> float:
+        """Number of vectors, weights included."""
+        return sum(self.weights) * self.maps.shape[2] * self.maps.shape[3]
+
+
+class Side(Protocol):
+    """Second moments of images, held by channels or by positions: a matrix ``(d, d)``.
+
+    Attributes
+    ----------
+    nbytes
+        Bytes that are held.
+    size
+        Its side d.
+    """
+
+    nbytes: int
+    size: int
+
+    def covariance(self, batch: Batch, report: OnProgress) -> Apply:
+        """Return what multiplies ``(d, b)`` by the covariance over the mean square."""
+
+    def vectors(self, batch: Batch, components: Tensor) -> Tensor:
+        """Return vectors of this side ``(b, d)`` for components ``(b, C)``."""
+
+    def components(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Return components ``(b, C)`` for vectors of this side ``(b, d)``."""
+
+
+class _Channels:
+    """By channels: the scatter of the images, which follows their weights."""
+
+    def __init__(self, maps: Tensor, sizes: Sequence[float]) -> None:
+        self._running = RunningScatter(maps, sizes)
+        self.nbytes, self.size = self._running.nbytes, maps.shape[1]
+
+    def covariance(self, batch: Batch, report: OnProgress) -> Apply:
+        self._running.update(batch.maps, batch.weights, report)
+        scatter, mean = self._running.scatter, batch.mean[:, None]
+        scale = self._running.unit / (batch.count * batch.squares)
+
+        def apply(block: Tensor) -> Tensor:
+            return torch.addmm(scatter @ block, mean / -batch.squares, mean.T @ block, beta=scale)
+
+        return apply
+
+    def vectors(self, _: Batch, components: Tensor) -> Tensor:
+        return components
+
+    def components(self, _: Batch, vectors: Tensor) -> Tensor:
+        return vectors
+
+
+class _Positions:
+    """By positions: their Gram matrix, which no weight changes."""
+
+    def __init__(self, maps: Tensor) -> None:
+        rows = maps.flatten(2).transpose(1, 2).flatten(0, 1)
+        self._gram = rows @ rows.T
+        self.nbytes, self.size = self._gram.nbytes, len(self._gram)
+
+    def covariance(self, batch: Batch, _: OnProgress) -> Apply:
+        gram, shares = self._gram, self._shares(batch)
+        roots = (shares / batch.squares).sqrt()[:, None]
+        along = (gram @ shares)[:, None]  # of each vector with the mean
+        length = shares @ along
+
+        def apply(block: Tensor) -> Tensor:
+            scaled = roots * block
+            total = scaled.sum(dim=0)
+            centred = gram @ scaled - along * total
+            return roots * centred.add_(length * total - along.T @ scaled)
+
+        return apply
+
+    def vectors(self, batch: Batch, components: Tensor) -> Tensor:
+        projections = (components @ batch.maps.flatten(2)).transpose(0, 1).flatten(1)
+        centred = projections - (components @ batch.mean)[:, None]
+        return normalize(centred * self._shares(batch).sqrt(), dim=1)
+
+    def components(self, batch: Batch, vectors: Tensor) -> Tensor:
+        scaled = vectors * self._shares(batch).sqrt()
+        of_images = scaled.unflatten(1, (len(batch.maps), -1)).transpose(0, 1)
+        rows = (of_images @ batch.maps.flatten(2).transpose(1, 2)).sum(dim=0)
+        rows -= scaled.sum(dim=1, keepdim=True) * batch.mean
+        return normalize(rows, dim=1, eps=1e-30)
+
+    @staticmethod
+    def _shares(batch: Batch) -> Tensor:
+        positions = batch.maps.shape[2] * batch.maps.shape[3]
+        return (torch.tensor(batch.shares) / positions).to(batch.maps).repeat_interleave(positions)
+
+
+class WideFit:
+    """Fits bases to the images of a wide layer, each fit near the last one.
+
+    Parameters
+    ----------
+    maps
+        ``(N, C, h, w)`` about an offset, as in ``Features``; those of each call must be the same.
+    """
+
+    def __init__(self, maps: Tensor) -> None:
+        number, channels, height, width = maps.shape
+        self._sizes, self._is_finite = _squares(maps), True
+        if not all(map(math.isfinite, self._sizes)):
+            maps, self._is_finite = _finite(maps), False
+            self._sizes = _squares(maps)
+        self._means = maps.mean(dim=(2, 3))
+        by_positions = number * height * width < channels
+        self._side: Side = _Positions(maps) if by_positions else _Channels(maps, self._sizes)
+        self._last: Ritz | None = None
+        self._components: Tensor | None = None  # of the last fit and those beyond them, (b, C)
+        self._shares: list[float] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held."""
+        return self._side.nbytes + self._means.nbytes
+
+    def fit(
+        self, maps: Tensor, weights: Sequence[float], number: int, report: OnProgress = silent
+    ) -> PrincipalBasis | None:
+        """Return ``number`` components; None where digits were lost or nothing converged.
+
+        ``weights`` are N numbers from 0 to 1, of which those above 0 are of finite maps.
+        """
+        if maps.device.type == "mps":  # which has neither QR nor a symmetric eigensolver
+            return None
+        maps = maps if self._is_finite else _finite(maps)
+        last, self._last = self._last, None  # where it is cancelled, the next fit begins again
+        batch, change = self._batch(maps, weights)
+        left = 1 - float(batch.mean.double().square().sum()) / batch.squares
+        if not left > _LEFT:
+            return None
+        known = self._components
+        start = None if known is None else self._side.vectors(batch, known)
+        block = starting_block(self._side.size, number, start, maps)
+        apply, width = self._side.covariance(batch, report), block.shape[1]
+        cut, degree = 0.0, 0
+        if last is not None and len(last.values) >= width and change < 1:
+            cut, degree = last.cut(width), last.degree(number, width, change)
+        ritz = iterated(apply, number, block, cut=cut, degree=degree, report=report)
+        if ritz is None:
+            return None
+        self._last, self._shares = ritz, batch.shares
+        self._components = self._side.components(batch, ritz.vectors.T)
+        variances = (ritz.values[:number] * batch.squares).clamp_min(0)
+        components = self._components[:number]
+        return signed_basis(
+            batch.mean, components, variances, total=left * batch.squares, count=batch.count
+        )
+
+    def _batch(self, maps: Tensor, weights: Sequence[float]) -> tuple[Batch, float]:
+        """Return the weighted images, and how far they differ from the last ones."""
+        total, positions = sum(weights), maps.shape[2] * maps.shape[3]
+        shares = [weight / total for weight in weights]
+        squares = sum(one * size for one, size in zip(shares, self._sizes, strict=True)) / positions
+        mean = (
+            torch.tensor(shares, dtype=torch.float64).to(maps.dtype).to(maps.device) @ self._means
+        )
+        change = math.inf
+        if self._shares and squares:
+            pairs = zip(shares, self._shares, self._sizes, strict=True)
+            change = sum(abs(new - old) * size for new, old, size in pairs) / positions / squares
+        return Batch(maps, weights, shares, mean, squares), change
+
+
+def _finite(maps: Tensor) -> Tensor:
+    """Return maps with zeros instead of images that are not finite, which have no weight."""
+    return maps.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _squares(maps: Tensor) -> list[float]:
+    """Return the sum of the squares of each image."""
+    norms = torch.linalg.vector_norm(maps.flatten(1), dim=1)
+    return [float(norm) ** 2 for norm in norms.tolist()]
