@@ -48,8 +48,9 @@ def bases(number: int, channels: int, rounds: int) -> str:
     directions = torch.randn(60, channels) * torch.linspace(1, 0.1, 60)[:, None]
     vectors = torch.randn(number, 49, 60) @ directions + 0.2 * torch.randn(number, 49, channels)
     features = features_of(vectors.transpose(1, 2).reshape(number, channels, 7, 7).relu())
-    follow = WideFit(features.maps)
-    fit_batch(features, follow, (1.0,) * number, 3)
+    follow, along = WideFit(features.maps), WideFit(features.maps)
+    for fit in (follow, along):
+        fit_batch(features, fit, (1.0,) * number, 3)
     before: Times = []
     after: Times = []
     slider: Times = []
@@ -58,7 +59,7 @@ def bases(number: int, channels: int, rounds: int) -> str:
         timed(lambda w=weights: fit_batch(features, follow, w, 3), after)
         level = 1 - 0.02 * step
         group = tuple(level if index < number // 4 else 1.0 for index in range(number))
-        timed(lambda w=group: fit_batch(features, follow, w, 3), slider)
+        timed(lambda w=group: fit_batch(features, along, w, 3), slider)
     cells = [str(number), str(channels), *map(median, (before, after, slider))]
     return f"| {' | '.join(cells)} |"
 

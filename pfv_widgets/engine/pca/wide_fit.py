@@ -133,7 +133,7 @@ class _Positions:
 
     def components(self, batch: Batch, vectors: Tensor) -> Tensor:
         scaled = vectors * self._shares(batch).sqrt()
-        of_images = scaled.unflatten(1, (len(batch.maps), -1)).transpose(0, 1)
+        of_images = scaled.view(len(scaled), len(batch.maps), -1).transpose(0, 1)
         rows = (of_images @ batch.maps.flatten(2).transpose(1, 2)).sum(dim=0)
         rows -= scaled.sum(dim=1, keepdim=True) * batch.mean
         return normalize(rows, dim=1, eps=1e-30)
@@ -164,7 +164,7 @@ class WideFit:
         self._side: Side = _Positions(maps) if by_positions else _Channels(maps, self._sizes)
         self._last: Ritz | None = None
         self._components: Tensor | None = None  # of the last fit and those beyond them, (b, C)
-        self._shares: list[float] = []
+        self._shares: Sequence[float] = ()
 
     @property
     def nbytes(self) -> int:
