@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pfv_widgets.analysis.ablation import ablate
     from pfv_widgets.analysis.classes import ComponentClasses, component_classes
     from pfv_widgets.analysis.randomised import randomised
+    from pfv_widgets.analysis.similarity import similarity
+    from pfv_widgets.analysis.similarity_result import Similarity
     from pfv_widgets.analysis.transfer_report import transfer_report
     from pfv_widgets.analysis.transfer_result import TransferReport
     from pfv_widgets.demo.images import Photos, demo_images, demo_model
@@ -74,6 +76,7 @@ _HOMES = {
     "Settings": "engine.pipeline.settings",
     "TransferReport": "analysis.transfer_result",
     "ablate": "analysis.ablation",
+    "Similarity": "analysis.similarity_result",
     "attribute": "methods.attribution.attribute",
     "component_classes": "analysis.classes",
     "demo_images": "demo.images",
@@ -88,6 +91,7 @@ _HOMES = {
     "load_images": "engine.data.load_images",
     "randomised": "analysis.randomised",
     "reconstruct": "methods.inversion.reconstruct",
+    "similarity": "analysis.similarity",
     "split_by_component": "methods.attribution.result",
     "transfer_report": "analysis.transfer_report",
     "with_inputs": "methods.core.extra_inputs",
@@ -112,6 +116,7 @@ __all__ = [
     "Reconstruct",
     "Reconstruction",
     "Settings",
+    "Similarity",
     "TransferReport",
     "ablate",
     "attribute",
@@ -129,6 +134,7 @@ __all__ = [
     "load_images",
     "randomised",
     "reconstruct",
+    "similarity",
     "split_by_component",
     "transfer_report",
     "with_inputs",

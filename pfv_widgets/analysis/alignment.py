@@ -201,6 +201,29 @@ def principal_angles(first: Tensor, second: Tensor) -> Tensor:
     return torch.rad2deg(torch.where(cosines > 0.5**0.5, sines.arcsin(), cosines.arccos()))
 
 
+def centred(values: Tensor, name: str) -> Tensor:
+    """Return features ``(n, p)`` in float64 on the CPU with columns of mean 0.
+
+    Where a column is constant up to rounding, it is exactly 0.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For another shape, or numbers that are not finite.
+    """
+    _check_floats(values, name)
+    if values.ndim != 2 or 0 in values.shape:
+        raise PFVValueError(
+            f"{name} has shape {tuple(values.shape)}: expected (samples, features)."
+        )
+    numbers = _numbers(values)
+    if not bool(torch.isfinite(numbers).all()):
+        raise PFVValueError(f"{name} holds numbers that are not finite; leave those samples out.")
+    about_mean = numbers - numbers.mean(0)
+    rounding = 8 * torch.finfo(values.dtype).eps * numbers.abs().amax(0)
+    return torch.where(about_mean.abs().amax(0) > rounding, about_mean, 0.0)
+
+
 def _dependence(x: Tensor, y: Tensor, debiased: bool) -> float:
     """Hilbert–Schmidt independence criterion of linear kernels, up to a constant factor.
 
@@ -219,28 +242,13 @@ def _dependence(x: Tensor, y: Tensor, debiased: bool) -> float:
 
 
 def _centred_pair(first: Tensor, second: Tensor, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
-    pair = tuple(_centred(one, name) for one, name in zip((first, second), names, strict=True))
+    pair = tuple(centred(one, name) for one, name in zip((first, second), names, strict=True))
     if len(pair[0]) != len(pair[1]):
         raise PFVValueError(
             f"{names[0]} has {len(pair[0])} samples and {names[1]} {len(pair[1])}: both must "
             "describe the same ones."
         )
     return pair[0], pair[1]
-
-
-def _centred(values: Tensor, name: str) -> Tensor:
-    """Return ``(n, p)`` in float64 with columns of mean 0; rounding errors of constants are 0."""
-    _check_floats(values, name)
-    if values.ndim != 2 or 0 in values.shape:
-        raise PFVValueError(
-            f"{name} has shape {tuple(values.shape)}: expected (samples, features)."
-        )
-    numbers = _numbers(values)
-    if not bool(torch.isfinite(numbers).all()):
-        raise PFVValueError(f"{name} holds numbers that are not finite; leave those samples out.")
-    centred = numbers - numbers.mean(0)
-    rounding = 8 * torch.finfo(values.dtype).eps * numbers.abs().amax(0)
-    return torch.where(centred.abs().amax(0) > rounding, centred, 0.0)
 
 
 def _orthonormal(centred: Tensor, original: Tensor) -> Tensor:

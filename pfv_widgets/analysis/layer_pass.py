@@ -1,0 +1,102 @@
+"""Networks that run over the same photos, and their maps on a common grid of positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.layers import Layer, LayerListing
+from pfv_widgets.engine.network.list_layers import list_layers
+from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
+from pfv_widgets.engine.network.named_models import (
+    NamedModels,
+    images_by_network,
+    images_that_fit,
+)
+from pfv_widgets.engine.progress import OnProgress, Progress
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+
+Layers = Sequence[str] | Mapping[str, Sequence[str]] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One network with its images and its layers."""
+
+    name: str
+    forward: Forward
+    listing: LayerListing
+
+
+def sides_of(named: NamedModels, batch: ImageBatch, device: str | torch.device) -> list[Side]:
+    """Return each network with its photos, at a size and in the normalisation that it takes.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Naming the network, where it refuses the photos or has no feature maps.
+    """
+    sides = []
+    for name, images in images_by_network(named, batch).items():
+        network = unwrap(named[name][0])
+        fitting = images_that_fit(name, network, images, device)
+        target = choose_device(network, device)
+        forward = Forward(on_device(network, target), fitting.tensor, target, network)
+        with guarded(forward.model) as replica:
+            example = forward.batch(0, 2)
+            example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
+            try:
+                sides.append(Side(name, forward, list_layers(replica, example, run)))
+            except PFVError as error:
+                raise PFVValueError(f"models[{name!r}]: {error}") from error
+    return sides
+
+
+def chosen_layers(side: Side, layers: Layers) -> tuple[Layer, ...]:
+    """Return the layers of one network that are compared, each once."""
+    if layers is None:
+        return tuple(one for one in side.listing.layers if one.same_as is None)
+    names = layers
+    if isinstance(layers, Mapping):
+        if side.name not in layers:
+            raise PFVValueError(f"layers={dict(layers)!r:.200}: nothing is said of {side.name!r}.")
+        names = layers[side.name]
+    legal = "names of layers, or {network: names}"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise PFVTypeError(f"layers={layers!r:.200}: expected {legal}.")
+    unique = list(dict.fromkeys(names))
+    if not unique or not all(isinstance(name, str) for name in unique):
+        raise PFVValueError(f"layers={layers!r:.200}: expected {legal}, at least one.")
+    try:
+        return tuple(side.listing[name] for name in unique)
+    except PFVValueError as error:
+        raise PFVValueError(
+            f"layers of {side.name!r}: {error} Where the networks name them differently, give "
+            "layers={network: names}."
+        ) from error
+
+
+def pooled_maps(
+    side: Side, layers: Sequence[Layer], grid: int, chunk_size: int, on_progress: OnProgress
+) -> dict[str, Tensor]:
+    """Run a network once and return its maps ``(N, C, grid, grid)``."""
+    reduce = partial(_on_grid, grid=grid)
+    layouts = {layer.name: (layer.layout, reduce) for layer in layers}
+
+    def report(progress: Progress) -> None:
+        stage = f"Running {side.name}"
+        on_progress(Progress(stage, progress.done, progress.total, progress.unit))
+
+    return side.forward.catch(layouts, {}, chunk_size, report)
+
+
+def _on_grid(maps: Tensor, grid: int) -> Tensor:
+    maps = maps.to("cpu", torch.promote_types(maps.dtype, torch.float32))
+    return adaptive_avg_pool2d(maps, grid)
