@@ -183,6 +183,17 @@ def checked_channels(channels: Iterable[int], components: int) -> tuple[int, ...
     return chosen
 
 
+def checked_cut(cut: Iterable[int]) -> tuple[int, ...]:
+    """Return the components that are cut, each once, in rising order; there may be none."""
+    legal = "a tuple of indices of components, whole numbers from 0, each once"
+    if not _entries("cut", cut, legal):
+        return ()
+    chosen = whole_numbers("cut", cut, 0, legal=legal)
+    if len(set(chosen)) != len(chosen):
+        raise _wrong_value("cut", chosen, legal)
+    return tuple(sorted(chosen))
+
+
 def checked_weights(images: Iterable[float]) -> tuple[float, ...]:
     """Return the weights of the images: finite numbers ≥ 0."""
     legal = "one weight ≥ 0 for each image, or None"

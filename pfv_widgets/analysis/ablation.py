@@ -14,11 +14,12 @@ from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import Layout, possible_layouts
 from pfv_widgets.engine.network.model_guard import clean_name, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline.settings import CUT_MODES
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed
 from pfv_widgets.validation import is_whole, plain, text_or_none, whole_numbers
 
-MODES = ("project", "keep", "clamp")
+MODES = CUT_MODES
 
 
 def ablate(

@@ -148,7 +148,7 @@ def demo(lab: OpenLab) -> ExplorerPage:
 def titles(explorer: ExplorerPage) -> list[str]:
     """Titles of the pages of the panel."""
     tabs = explorer.box.get_by_role("tab")
-    expect(tabs).to_have_text(["Picture", "Batch", "Components", "Export"])
+    expect(tabs).to_have_text(["Picture", "Batch", "Components", "Classes", "Export"])
     return [title.strip() for title in tabs.all_text_contents()]
 
 

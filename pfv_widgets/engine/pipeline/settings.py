@@ -14,7 +14,16 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import Declared, choice, slider, suggestion, toggle, validate
-from pfv_widgets.validation import Pin, checked_channels, checked_pins, checked_weights
+from pfv_widgets.validation import (
+    Pin,
+    checked_channels,
+    checked_cut,
+    checked_pins,
+    checked_weights,
+)
+
+CUT_MODES = ("project", "keep", "clamp")
+"""What is done with components that are cut: project them away, keep them alone, clamp them."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,12 @@ class Settings(Declared):
         page="Picture",
     )
 
+    cut: tuple[int, ...] = ()
+    """Components that are cut out of the layer where classes are looked at, counted from 0."""
+
+    cut_mode: str = "project"
+    """One of ``CUT_MODES``: ``"project"`` them away, ``"keep"`` them alone, ``"clamp"`` them."""
+
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise PFVTypeError(f"layer={self.layer!r}: expected a name from pfv.layers, or None.")
@@ -146,6 +161,11 @@ class Settings(Declared):
         if self.images is not None:
             object.__setattr__(self, "images", checked_weights(self.images))
         object.__setattr__(self, "pins", checked_pins(self.pins))
+        object.__setattr__(self, "cut", checked_cut(self.cut))
+        if self.cut_mode not in CUT_MODES:
+            raise PFVValueError(
+                f"cut_mode={self.cut_mode!r:.80}. {suggestion(str(self.cut_mode), CUT_MODES)}"
+            )
 
     @property
     def shown(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from pfv_widgets.demo import imagenet
 from pfv_widgets.demo.images import Photos, demo_images, demo_model, has_photos
+from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -23,6 +24,8 @@ def explore(
     settings: Settings | None = None,
     device: str | torch.device = "auto",
     basis: PrincipalBasis | BasisSource | None = None,
+    classes: object = None,
+    output: str | int | None = None,
     **changes: Any,
 ) -> PFVExplorer:
     """Open an explorer on a network and a batch.
@@ -41,6 +44,12 @@ def explore(
     basis
         A basis of elsewhere, such as ``pw.PrincipalBasis.load(path)``, whose components are shown
         instead of those of the images; None: fitted to the images.
+    classes
+        Names of the units of the network's output for the tab "Classes": a list, a mapping,
+        ``"imagenet"``; None: the units have numbers, or the names of the images' labels where
+        these are as many.
+    output
+        Which of several outputs has the class scores, by name or position.
     **changes
         Fields of ``Settings`` that are merged into it, such as ``layer="features.12"``.
 
@@ -50,7 +59,8 @@ def explore(
         Naming the argument, its value and what to do.
     """
     start = settings_of(settings, changes)
-    return PFVExplorer(PFV(model, images, device, basis=basis), start)
+    pfv = PFV(model, images, device, basis=basis)
+    return PFVExplorer(pfv, start, classes=classes, output=output)
 
 
 def demo(
@@ -61,4 +71,5 @@ def demo(
     source = photos if real else False
     if real and "layer" not in settings and settings.get("settings") is None:
         settings["layer"] = imagenet.LAYER
+    settings.setdefault("classes", "imagenet" if real else CLASSES)
     return explore(demo_model(source), demo_images(count, seed, source), **settings)

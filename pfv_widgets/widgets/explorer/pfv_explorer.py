@@ -17,6 +17,7 @@ from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.explorer.panel import Panel
 from pfv_widgets.widgets.explorer.shell import Shell
@@ -40,6 +41,11 @@ class PFVExplorer(Shell[Settings]):
         Network and images.
     settings
         What to show first.
+    classes
+        Names of the units of the network's output, see :func:`class_names`; None: as
+        :func:`component_classes` says.
+    output
+        Which of several outputs has the class scores, by name or position.
 
     Raises
     ------
@@ -51,10 +57,18 @@ class PFVExplorer(Shell[Settings]):
     file_kinds = LISTED
     file_stem = "pfv"
 
-    def __init__(self, pfv: PFV, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        pfv: PFV,
+        settings: Settings | None = None,
+        *,
+        classes: object = None,
+        output: str | int | None = None,
+    ) -> None:
         settings = settings or Settings()
         settings = replace(settings, layer=pfv.layer(settings.layer).name)
-        self.pfv = pfv
+        class_names(classes)  # an error now rather than in the tab
+        self.pfv, self.classes, self.output = pfv, classes, output
         self._on_frame: list[OnFrame] = []
         self._on_point: list[OnFrame] = []
         super().__init__(settings)
@@ -106,8 +120,21 @@ class PFVExplorer(Shell[Settings]):
         fitted = isinstance(self.pfv.store.source, FittedBasis)
         basis = "" if fitted else ", basis=basis"
         load = "" if fitted else 'basis = pw.PrincipalBasis.load("basis.npz")  # the one shown\n'
-        explorer = f"explorer = pw.explore(model, images, settings=settings{basis})"
-        return f"import pfv_widgets as pw\n\n{load}{settings}\n{explorer}\n"
+        names = "" if self.classes is None else ", classes=classes"
+        names += "" if self.output is None else f", output={self.output!r}"
+        explorer = f"explorer = pw.explore(model, images, settings=settings{basis}{names})"
+        return f"import pfv_widgets as pw\n\n{load}{settings}\n{explorer}\n{self._cut_code()}"
+
+    def _cut_code(self) -> str:
+        """Return a line that makes the network without the components that are cut."""
+        settings = self.settings
+        if not settings.cut:
+            return ""
+        mode = "" if settings.cut_mode == "project" else f", mode={settings.cut_mode!r}"
+        return (
+            "frame = explorer.frame\n"
+            f"without = pw.ablate(model, frame.layer, frame.basis, {settings.cut!r}{mode})\n"
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the picture on show: see :meth:`Frame.save`.
@@ -205,4 +232,6 @@ def _with_knob(settings: Settings, name: str, value: Any) -> Settings:
     if name == "components" and settings.channels is not None:
         left = tuple(channel for channel in settings.channels if channel < value)
         changes["channels"] = left or None
+    if name == "components":
+        changes["cut"] = tuple(component for component in settings.cut if component < value)
     return replace(settings, **changes)

@@ -9,6 +9,7 @@ from typing import Protocol
 import ipywidgets as w
 import numpy as np
 
+from pfv_widgets.analysis.classes import ComponentClasses, component_classes
 from pfv_widgets.analysis.leave_one_out import leave_one_out
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
@@ -16,6 +17,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
+from pfv_widgets.widgets.classes.classes_tab import ClassesTab
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
 from pfv_widgets.widgets.export.animation_section import AnimationSection, SweepingExplorer
 from pfv_widgets.widgets.export.export_tab import CodeSection, ExportTab, PictureSection
@@ -37,6 +39,8 @@ class BatchExplorer(SweepingExplorer, Protocol):
 
     gallery: GalleryView
     knobs: Controls
+    classes: object
+    output: str | int | None
 
     def on_frame(self, callback: OnFrame) -> None:
         """Call back with each frame that is on show, and its view state."""
@@ -128,6 +132,45 @@ class LinkedComponentsTab(ComponentsTab):
         gallery.go(lambda state: replace(state, hover=spot), quiet=True)
 
 
+class LinkedClassesTab(ClassesTab):
+    """The tab of the classes, which follows the gallery: layer, components, the image in sight."""
+
+    def __init__(self, explorer: BatchExplorer) -> None:
+        self._explorer = explorer
+        self._last: tuple[tuple[object, ...], ComponentClasses] | None = None
+        super().__init__(
+            explorer.edit, self._named, explorer.show_message, explorer.fail, explorer.gesture
+        )
+        explorer.on_frame(self._follow)
+        explorer.on_point(self._point)
+
+    def _follow(self, state: ViewState, frame: Frame) -> None:
+        self._point(state, frame)
+        self.show(self._explorer.settings)
+
+    def _point(self, state: ViewState, _: Frame) -> None:
+        if (index := _image(state)) is not None:
+            self.show_image(index)
+
+    def _named(self, settings: Settings) -> ComponentClasses:
+        """Name the components of all images; the last result is kept for as long as it holds."""
+        explorer, pfv = self._explorer, self._explorer.pfv
+        plain = replace(settings, pins=(), sharing="all", weighting="flat")
+        frame = pfv.render(plain, size=(2, 2))
+        assert frame.forward is not None  # a PFV rendered it
+        state = frame.forward.state()
+        key = frame.layer, settings.components, settings.images, settings.stable_colours, state
+        if self._last is not None and self._last[0] == key:
+            same = frame.basis.components - self._last[1].basis.components
+            if not bool(same.any()):  # neither order nor sign has changed
+                return self._last[1]
+        explorer.show_message("Naming components by classes …", "busy")
+        found = component_classes(frame, explorer.classes, output=explorer.output)
+        self._last = key, found
+        explorer.show_message("Named the components by classes.")
+        return found
+
+
 def _image(state: ViewState) -> int | None:
     """Return the image that is looked at most closely."""
     return state.cursor if state.hover is None else state.hover.image
@@ -142,5 +185,6 @@ TABS: dict[str, Callable[[BatchExplorer], Tab]] = {
     "Picture": PictureTab,
     "Batch": batch_tab,
     "Components": LinkedComponentsTab,
+    "Classes": LinkedClassesTab,
     "Export": export_tab,
 }

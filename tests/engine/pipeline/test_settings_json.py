@@ -26,6 +26,8 @@ OTHER = Settings(
     stable_colours=False,
     pins=((3, 1 / 3, 0.0), (0, 1.0, 0.7)),
     similarity=False,
+    cut=(1, 4),
+    cut_mode="clamp",
 )
 
 

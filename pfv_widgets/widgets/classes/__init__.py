@@ -1,0 +1,1 @@
+"""The tab "Classes": components named by classes, and what cutting them out changes."""

@@ -1,0 +1,222 @@
+"""The tab "Classes" in words and small tables: HTML in which nothing foreign comes alive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from pfv_widgets.analysis.classes import ComponentClasses
+from pfv_widgets.analysis.cut_effect import CutEffect
+from pfv_widgets.analysis.probes import Interval
+from pfv_widgets.widgets.toolkit.text import MUTED, heading, hint, plain, safe
+
+STYLE = """<style>
+.pfv-classes table { border-collapse: collapse; width: 100%; font-size: 12px; line-height: 1.45;
+  font-variant-numeric: tabular-nums; table-layout: fixed; }
+.pfv-classes td, .pfv-classes th { padding: 1px 3px; text-align: right; overflow: hidden;
+  text-overflow: ellipsis; white-space: nowrap; }
+.pfv-classes th { font-weight: 600; }
+.pfv-classes td:first-child, .pfv-classes th:first-child { text-align: left; width: 40%; }
+.pfv-classes tr.pfv-sum td { border-top: 1px solid rgba(128,128,128,.6); font-weight: 600; }
+.pfv-classes .pfv-up { color: #1f7a46; } .pfv-classes .pfv-down { color: #c5351c; }
+.pfv-classes .pfv-moves { font-size: 12px; line-height: 1.4; }
+.pfv-classes .pfv-moves > div { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.pfv-classes .pfv-strip { display: flex; gap: 2px; align-items: center; font-size: 11px; }
+.pfv-classes .pfv-strip > span { flex: 0 0 26px; opacity: .72; }
+.pfv-classes .pfv-strip img { flex: 1 1 0; min-width: 0; max-width: 58px; display: block;
+  height: auto; }
+.pfv-classes .widget-toggle-button { height: 24px; line-height: 24px; padding: 0 8px; }
+[data-jp-theme-light="false"] .pfv-classes .pfv-up { color: #6fd39b; }
+[data-jp-theme-light="false"] .pfv-classes .pfv-down { color: #ff9a86; }
+</style>"""
+
+_NAMES = 3  # classes on a side
+_MOST_ROWS = 12
+_MOST_CELLS = 5  # classes that a grid of the confusion has
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a number with its sign; words where it is none."""
+    if not math.isfinite(value):
+        return "undefined"
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def about(found: ComponentClasses) -> str:
+    """Say how the parts were found, and what was assumed."""
+    how = (
+        "Exact: pooling and a linear read-out follow."
+        if found.exact
+        else f"By integrated gradients, each score is met within {found.completeness_error:.2g}."
+    )
+    return hint(f"{plain(found.layer)}. {how} {' '.join(found.warnings)}")
+
+
+def moves(found: ComponentClasses, component: int) -> str:
+    """Say whose scores a component's high side raises and lowers, by a typical photo."""
+    means = found.maps[:, component].flatten(1).mean(1)
+    finite = torch.isfinite(found.image_shares).flatten(1).all(1) & torch.isfinite(means)
+    means, shares = means[finite], found.image_shares[finite, component]
+    spread = float(means.std(correction=0)) if len(means) else math.nan
+    if not spread > 0:
+        return f'<div class="pfv-moves" style="{MUTED}">The same in every photo: undefined.</div>'
+    centred = (means - means.mean()).to(shares)
+    typical = (centred[:, None] * (shares - shares.mean(0))).mean(0) / spread
+    order = typical.argsort(descending=True).tolist()
+    number = min(_NAMES, (len(order) + 1) // 2)
+    up = [(unit, float(typical[unit])) for unit in order[:number] if typical[unit] > 0]
+    down = [(unit, float(typical[unit])) for unit in order[::-1][:number] if typical[unit] < 0]
+    return (
+        '<div class="pfv-moves">'
+        f"<div>{_list('raises', up, found)}</div><div>{_list('lowers', down, found)}</div></div>"
+    )
+
+
+def _list(word: str, entries: Sequence[tuple[int, float]], found: ComponentClasses) -> str:
+    kind = "pfv-up" if word == "raises" else "pfv-down"
+    names = ", ".join(
+        f'{safe(found.classes[unit], 60)} <b class="{kind}">{signed(value)}</b>'
+        for unit, value in entries
+    )
+    return f'<span style="{MUTED}">{word}</span> {names or "none"}'
+
+
+def photo_table(found: ComponentClasses, image: int) -> str:
+    """Split the scores of one photo into parts that add up: predicted and expected class."""
+    name = f"Image {image + 1}: {plain(found.names[image], 30) if found.names else ''}"
+    if not bool(torch.isfinite(found.image_shares[image]).all()):
+        return heading(name) + hint("Its scores are not numbers: nothing can be split.")
+    predicted = int(found.predicted[image])
+    units = [predicted]
+    if found.expected is not None and int(found.expected[image]) != predicted:
+        units.append(int(found.expected[image]))
+    titles = ["predicted" if unit == predicted else "expected" for unit in units]
+    if found.expected is not None and len(units) == 1:
+        titles = ["predicted, right"]
+    head = "".join(
+        f'<th title="{safe(found.classes[unit])}">{safe(found.classes[unit], 16)}<br>'
+        f'<span style="{MUTED};font-weight:400">{title}</span></th>'
+        for unit, title in zip(units, titles, strict=True)
+    )
+    parts = [("at the mean feature", found.image_baseline[image])]
+    parts += [(f"component {i + 1}", one) for i, one in enumerate(found.image_shares[image])]
+    parts += [("all others", found.image_rest[image])]
+    rows = "".join(_row(title, [float(one[unit]) for unit in units]) for title, one in parts)
+    total = _row("score", [float(found.scores[image, unit]) for unit in units], "pfv-sum")
+    table = f"<table><tr><th></th>{head}</tr>{rows}{total}</table>"
+    return heading(name) + table + _carriers(found, image, units)
+
+
+def _row(title: str, values: Sequence[float], kind: str = "") -> str:
+    cells = "".join(f"<td>{signed(value)}</td>" for value in values)
+    return f'<tr class="{kind}"><td>{title}</td>{cells}</tr>'
+
+
+def _carriers(found: ComponentClasses, image: int, units: Sequence[int]) -> str:
+    """Say which components carry the difference of the predicted class to the expected one."""
+    if len(units) < 2:
+        return ""
+    *parts, rest, baseline = found.difference(image).tolist()
+    total = sum(parts) + rest + baseline
+    order = sorted(range(len(parts)), key=lambda one: -parts[one])[:2]
+    carried = " and ".join(
+        f"component {one + 1} {signed(parts[one])}" for one in order if parts[one] > 0
+    )
+    words = f"Of the difference of {total:.2f}: " + (carried or "no component shown carries it")
+    return hint(f"{words}; all others {signed(rest)}.")
+
+
+def effect_table(effect: CutEffect, cut: Sequence[int], image: int) -> str:
+    """Return accuracy, accuracy by class, confusion and one photo's probabilities."""
+    parts = [_accuracies(effect, cut), _probabilities(effect, image, bool(cut))]
+    if effect.expected is not None:
+        parts.append(_confusion(effect, bool(cut)))
+    left_out = int((~effect.defined).sum())
+    if left_out:
+        parts.append(hint(f"{left_out} photos are left out: their scores are not numbers."))
+    return "".join(parts)
+
+
+def _accuracies(effect: CutEffect, cut: Sequence[int]) -> str:
+    what = "Nothing is cut" if not cut else f"Without {', '.join(str(one + 1) for one in cut)}"
+    accuracy = effect.accuracy()
+    moved = f"{len(effect.changed)} of {len(effect.before)} predictions change." if cut else ""
+    if accuracy is None:
+        return heading(what) + hint(f"{moved} The photos have no labels that the network knows: "
+                                    "accuracy is undefined.")  # fmt: skip
+    rows = [("all", int(effect.defined.sum()), *accuracy), *effect.by_class()]
+    lines = "".join(_rates(*row, cut=bool(cut)) for row in rows[: _MOST_ROWS + 1])
+    more = len(rows) - _MOST_ROWS - 1
+    after = "<th>after</th>" if cut else ""
+    table = f"<table><tr><th>right</th><th>photos</th><th>before</th>{after}</tr>{lines}</table>"
+    return heading(what) + table + hint(f"{moved} {f'{more} more classes.' if more > 0 else ''}")
+
+
+def _rates(name: str, number: int, before: Interval, after: Interval, *, cut: bool) -> str:
+    kind = ""
+    if cut and after.value != before.value:
+        kind = "pfv-up" if after.value > before.value else "pfv-down"
+    title = (
+        f"before {_per_cent(before.low)} to {_per_cent(before.high)}, after "
+        f"{_per_cent(after.low)} to {_per_cent(after.high)} (95 % intervals)"
+    )
+    cells = f"<td>{_per_cent(before.value)}</td>"
+    cells += f'<td class="{kind}">{_per_cent(after.value)}</td>' if cut else ""
+    label = f'<td title="{safe(name)}">{safe(name, 24)}</td>'
+    return f'<tr title="{title}">{label}<td>{number}</td>{cells}</tr>'
+
+
+def _probabilities(effect: CutEffect, image: int, cut: bool) -> str:
+    """Return the classes that are likeliest before or after, of one photo."""
+    if not bool(effect.defined[image]):
+        return ""
+    before, after = (scores[image].softmax(0) for scores in (effect.before, effect.after))
+    units = torch.maximum(before, after).argsort(descending=True)[:4].tolist()
+    rows = "".join(
+        f'<tr><td title="{safe(effect.classes[unit])}">{safe(effect.classes[unit], 24)}</td>'
+        f"<td>{_per_cent(float(before[unit]))}</td>"
+        + (f"<td>{_per_cent(float(after[unit]))}</td>" if cut else "")
+        + "</tr>"
+        for unit in units
+    )
+    head = "<th>before</th><th>after</th>" if cut else "<th>probability</th>"
+    return f"{heading(f'Image {image + 1}')}<table><tr><th>class</th>{head}</tr>{rows}</table>"
+
+
+def _confusion(effect: CutEffect, cut: bool) -> str:
+    names, before, after = effect.confusion()
+    if len(names) - 1 <= _MOST_CELLS:
+        head = "".join(f'<th title="{safe(name)}">{safe(name, 9)}</th>' for name in names)
+        rows = "".join(
+            f'<tr><td title="{safe(names[i])}">{safe(names[i], 18)}</td>'
+            + "".join(_count(b, a, cut) for b, a in zip(before[i], after[i], strict=True))
+            + "</tr>"
+            for i in range(len(names) - 1)
+        )
+        table = f"<table><tr><th>label</th>{head}</tr>{rows}</table>"
+    else:
+        cells = [
+            (before[i, j], after[i, j], f"{plain(names[i], 18)} → {plain(names[j], 18)}")
+            for i in range(len(names) - 1)
+            for j in range(len(names))
+            if i != j and before[i, j] + after[i, j]
+        ]
+        cells.sort(key=lambda cell: (-abs(cell[1] - cell[0]), -max(cell[:2])))
+        rows = "".join(
+            f'<tr><td style="width:70%" title="{safe(t)}">{safe(t)}</td>{_count(b, a, cut)}</tr>'
+            for b, a, t in cells[:_MOST_ROWS]
+        )
+        table = f"<table>{rows}</table>" if rows else hint("Nothing is confused.")
+    return heading("Confusion: label → prediction") + table
+
+
+def _count(before: int, after: int, cut: bool) -> str:
+    if not cut or before == after:
+        return f"<td>{before or '·'}</td>"
+    return f"<td><b>{before} → {after}</b></td>"
+
+
+def _per_cent(value: float) -> str:
+    return "undefined" if not math.isfinite(value) else f"{100 * value:.0f} %"

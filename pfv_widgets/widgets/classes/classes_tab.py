@@ -1,0 +1,277 @@
+"""The tab "Classes": components named by classes, with evidence, and cut out live."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+
+from pfv_widgets.analysis.ablation import MODES
+from pfv_widgets.analysis.classes import ComponentClasses
+from pfv_widgets.analysis.cut_effect import CutEffect, cut_effect
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import named
+from pfv_widgets.widgets.classes import class_texts
+from pfv_widgets.widgets.classes.evidence_strip import class_strips, evidence
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, close_all
+from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+Find = Callable[[Settings], ComponentClasses]
+Say = Callable[[str, str], None]
+_LABELS = {"project": "Cut them out", "keep": "Keep them alone", "clamp": "Clamp their high side"}
+_MOST_COMPONENTS = 12
+_HOW_TO = (
+    "How much each component moves a class's score in a typical photo. Press a number to cut that "
+    "component out: what lies behind the layer runs again."
+)
+_NO_CLASS = -1
+
+
+class ClassesTab:
+    """Components by class; computes in a thread of its own, only while it is visible.
+
+    Parameters
+    ----------
+    edit
+        Called with a function from the old settings to the new ones.
+    find
+        Names the components of these settings by classes; it may take long and raise.
+    say
+        Called with what is being done or was, in words, and its kind, from any thread.
+    fail
+        Called with an error, from any thread.
+    gesture
+        Called with True before and with False after what is one step to undo.
+    """
+
+    def __init__(
+        self,
+        edit: Edit,
+        find: Find,
+        say: Say,
+        fail: Callable[[Exception], None],
+        gesture: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._change, self._gesture = edit, gesture
+        self._find, self._say, self._fail = find, say, fail
+        self._lock = threading.RLock()
+        self._showing, self._shown = Showing(), Shown()
+        self._visible = False
+        self._settings = Settings()
+        self._image = 0
+        self._found: ComponentClasses | None = None
+        self._effect: CutEffect | None = None
+        self._problem = ""
+        self._worker = LatestWins(self._work)
+        self.about = w.HTML(text.hint(_HOW_TO))
+        self.buttons = [self._button(index) for index in range(_MOST_COMPONENTS)]
+        self.moves = [w.HTML(layout=w.Layout(margin="0")) for _ in self.buttons]
+        self.strips = [w.HTML(layout=w.Layout(margin="0 0 6px 0")) for _ in self.buttons]
+        self.mode = self._mode_list()
+        self.clear_button = self._clear_button()
+        self.effect, self.photo, self.class_view = w.HTML(), w.HTML(), w.HTML()
+        self.class_list = self._class_list()
+        parts = zip(self.buttons, self.moves, self.strips, strict=True)
+        self._all_rows = [w.VBox([w.HBox([button, move]), strip]) for button, move, strip in parts]
+        self.rows = w.VBox(layout=w.Layout(width="100%"))
+        self.widget = self._laid_out()
+
+    @property
+    def visible(self) -> bool:
+        """Whether a person sees the tab."""
+        return self._visible
+
+    @visible.setter
+    def visible(self, visible: bool) -> None:
+        with self._lock:
+            self._visible = visible
+
+    def show(self, settings: Settings) -> None:
+        """Show which components are cut, without calling back, and begin to run what changed."""
+        with self._lock, self._showing:
+            self._settings = settings
+            for index, button in enumerate(self.buttons):
+                self._shown.show(button, index in settings.cut)
+            self._shown.show(self.mode, settings.cut_mode)
+            self.clear_button.disabled = not settings.cut
+            if self._visible:
+                self._worker.submit(settings)
+
+    def show_image(self, image: int) -> None:
+        """Show how the scores of image ``image`` are made up."""
+        with self._lock:
+            if image != self._image:
+                self._image = image
+                if self._visible:
+                    self._show_photo()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until what is asked for is shown; False where ``timeout`` seconds passed."""
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """End what runs, and remove the tab from every page."""
+        with self._lock:
+            self._visible, self._found, self._effect = False, None, None
+        self._worker.close()
+        for part in (*self._all_rows, self.widget):
+            close_all(part)
+
+    def _edit(self, change: Callable[[Settings], Settings]) -> None:
+        """Make one step to undo of one press."""
+        self._gesture(True)
+        self._change(change)
+        self._gesture(False)
+
+    def _work(self, settings: Settings) -> None:
+        try:
+            found = self._find(settings)
+            cut = tuple(one for one in settings.cut if one < len(found.basis.components))
+            effect = cut_effect(found, cut, settings.cut_mode)
+        except Exception as error:
+            with self._lock:
+                again, self._problem = self._problem == named(error), named(error)
+                self.about.value = text.status(self._problem, kind="warning")
+            if not again:
+                self._fail(error)
+            return
+        with self._lock:
+            if not self._visible:
+                return
+            new = found is not self._found or bool(self._problem)
+            self._found, self._effect, self._problem = found, effect, ""
+            if new:
+                self._show_components(found)
+            self._show_photo()
+        if cut:
+            self._say(_summary(effect, cut), "ok")
+
+    def _show_components(self, found: ComponentClasses) -> None:
+        self.about.value = text.hint(_HOW_TO) + class_texts.about(found)
+        ratios = found.basis.explained_variance_ratio.tolist()
+        for index, ratio in enumerate(ratios):
+            self.moves[index].value = class_texts.moves(found, index)
+            self.strips[index].value = evidence(found, index)
+            self.buttons[index].description = f"{index + 1} · {100 * ratio:.0f} %"
+        self.rows.children = self._all_rows[: len(ratios)]
+        with self._showing:
+            units = found.predicted if found.expected is None else found.expected
+            options = [(text.plain(found.classes[u], 32), u) for u in sorted(set(units.tolist()))]
+            self.class_list.options = [("Choose …", _NO_CLASS), *options]
+            self.class_list.value = _NO_CLASS
+            self.class_view.value = ""
+
+    def _show_photo(self) -> None:
+        found, effect = self._found, self._effect
+        if found is None or effect is None:
+            return
+        image = min(self._image, len(found) - 1)
+        cut = tuple(one for one in self._settings.cut if one < len(found.basis.components))
+        self.effect.value = class_texts.effect_table(effect, cut, image)
+        self.photo.value = class_texts.photo_table(found, image)
+
+    def _button(self, index: int) -> w.ToggleButton:
+        button = w.ToggleButton(
+            description=str(index + 1),
+            tooltip=f"Cut component {index + 1} out of the layer, or take it in again.",
+            layout=w.Layout(width="76px", flex="0 0 auto", margin="2px 6px 2px 0"),
+        )
+        button.observe(partial(self._toggled, index), "value")
+        return button
+
+    def _toggled(self, index: int, change: dict[str, Any]) -> None:
+        if self._showing.now:
+            return
+        self._shown.moved(self.buttons[index], change["new"])
+        self._edit(lambda old: replace(old, cut=_with(old.cut, index, wanted=change["new"])))
+
+    def _mode_list(self) -> w.Dropdown:
+        control = Dropdown(
+            options=[(_LABELS[mode], mode) for mode in MODES],
+            description="Chosen ones",
+            tooltip="Project features away from the chosen components about the mean, keep to "
+            "them alone, or take their positive part away (SpuFix).",
+            layout=w.Layout(width="100%"),
+            style={"description_width": "84px"},
+        )
+        control.observe(self._mode_chosen, "value")
+        return control
+
+    def _mode_chosen(self, change: dict[str, Any]) -> None:
+        if not self._showing.now:
+            self._shown.moved(self.mode, change["new"])
+            self._edit(lambda old: replace(old, cut_mode=change["new"]))
+
+    def _clear_button(self) -> w.Button:
+        button = w.Button(
+            description="Take all in again", disabled=True,
+            tooltip="Cut nothing.", layout=w.Layout(width="auto"),
+        )  # fmt: skip
+        button.on_click(lambda _: self._edit(lambda old: replace(old, cut=())))
+        return button
+
+    def _class_list(self) -> w.Dropdown:
+        control = Dropdown(
+            options=[("Choose …", _NO_CLASS)],
+            description="Class",
+            tooltip="The class whose own components are shown: principal components of the "
+            "features times the class's weights. Each is a part of that class's score.",
+            layout=w.Layout(width="100%"),
+            style={"description_width": "84px"},
+        )
+        control.observe(self._class_chosen, "value")
+        return control
+
+    def _class_chosen(self, change: dict[str, Any]) -> None:
+        if self._showing.now:
+            return
+        with self._lock:
+            found, unit = self._found, change["new"]
+            if found is None or unit == _NO_CLASS:
+                self.class_view.value = ""
+                return
+            try:
+                own = found.class_components(unit, min(3, max(1, len(found) - 1)))
+                self.class_view.value = class_strips(found, own)
+            except Exception as error:
+                self.class_view.value = text.status(named(error), kind="warning")
+
+    def _laid_out(self) -> w.VBox:
+        self.effect.layout.width = self.photo.layout.width = "100%"
+        box = w.VBox(
+            [
+                w.HTML(class_texts.STYLE, layout=w.Layout(margin="0", height="0")),
+                self.about,
+                self.rows,
+                self.mode,
+                self.clear_button,
+                self.effect,
+                self.photo,
+                w.HTML(text.heading("A class's own components")),
+                self.class_list,
+                self.class_view,
+            ],
+            layout=w.Layout(width="100%"),
+        )
+        box.add_class("pfv-classes")
+        return box
+
+
+def _with(cut: tuple[int, ...], index: int, *, wanted: bool) -> tuple[int, ...]:
+    return tuple(sorted({*cut, index} if wanted else {*cut} - {index}))
+
+
+def _summary(effect: CutEffect, cut: tuple[int, ...]) -> str:
+    which = ", ".join(str(one + 1) for one in cut)
+    moved = f"{len(effect.changed)} of {len(effect.before)} predictions change"
+    accuracy = effect.accuracy()
+    if accuracy is None:
+        return f"Without component {which}: {moved}."
+    before, after = (100 * one.value for one in accuracy)
+    return f"Without component {which}: {moved}, {before:.0f} → {after:.0f} % right."

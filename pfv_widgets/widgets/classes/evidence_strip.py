@@ -1,0 +1,91 @@
+"""Strips of photos: crops where a component is strongest, and heatmaps of a class's own ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from pfv_widgets.analysis.class_components import ClassBasis
+from pfv_widgets.analysis.classes import ComponentClasses
+from pfv_widgets.engine.colouring.colour_maps import diverging
+from pfv_widgets.engine.export.html_data import picture
+from pfv_widgets.widgets.toolkit.text import hint, safe
+
+_CROPS = 4
+_SIDE = 58  # CSS pixels of a crop
+
+
+def evidence(found: ComponentClasses, component: int) -> str:
+    """Return two strips of crops: where the component is highest and where it is lowest."""
+    return "".join(
+        _strip(word, _crops(found, component, sign)) for word, sign in (("high", 1), ("low", -1))
+    )
+
+
+def _crops(found: ComponentClasses, component: int, sign: int) -> list[tuple[str, str]]:
+    crops = []
+    for one in found.evidence(component, sign, _CROPS):
+        assert found.pixels is not None  # an explorer has photos
+        top, bottom, left, right = one.box
+        name = found.names[one.image] if found.names else ""
+        title = f"{one.image + 1}: {name}, score {one.score:+.2f}".replace("-", "−")
+        crops.append((title, address(found.pixels[one.image, top:bottom, left:right])))
+    return crops
+
+
+def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
+    """Return a class's own components: photos in which each adds and takes most, with heatmaps."""
+    total = float(own.contributions.var(0, correction=0).sum()) or 1.0
+    parts = []
+    for index, values in enumerate(own.contributions.T):
+        order = values.argsort(descending=True).tolist()
+        share = float(values.var(correction=0)) / total
+        maps = own.maps[:, index].float()
+        reach = float(torch.quantile(maps.abs().flatten()[:: 1 + maps.numel() // 65536], 0.995))
+        strips = ""
+        for word, photos in (("adds", order[:_CROPS]), ("takes", order[::-1][:_CROPS])):
+            pictures = [
+                (
+                    f"{photo + 1}: {found.names[photo]}, {values[photo]:+.2f} of the score",
+                    address(heated(found, photo, maps[photo], reach)),
+                )
+                for photo in photos
+                if (values[photo] > 0) == (word == "adds")
+            ]
+            strips += _strip(word, pictures)
+        parts.append(
+            hint(f"Its component {index + 1}: {100 * share:.0f} % of these parts") + strips
+        )
+    return "".join(parts)
+
+
+def heated(
+    found: ComponentClasses, photo: int, values: Tensor, reach: float
+) -> npt.NDArray[np.uint8]:
+    """Return a grey photo with values ``(h, w)`` over it: orange above zero, blue below."""
+    assert found.pixels is not None  # an explorer has photos
+    pixels = found.pixels[photo]
+    size = pixels.shape[:2]
+    scaled = (values.nan_to_num() / (2 * (reach or 1.0)) + 0.5)[None, None].cpu()
+    maps = interpolate(scaled, size=size, mode="bilinear").clamp(0, 1)
+    heat = diverging(maps, maps.new_tensor([0.5]))[0].permute(1, 2, 0).numpy()
+    mixed = 0.6 * heat + 0.4 * pixels.mean(2, keepdims=True) / 255
+    return np.asarray((255 * mixed).round().clip(0, 255).astype(np.uint8))
+
+
+def address(pixels: npt.NDArray[np.uint8], side: int = _SIDE) -> str:
+    """Encode a picture for an ``img``, at twice its size in CSS pixels."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, 2 * side / max(height, width))
+    return picture(pixels, (max(1, round(width * factor)), max(1, round(height * factor))), 2)
+
+
+def _strip(word: str, pictures: list[tuple[str, str]]) -> str:
+    images = "".join(
+        f'<img src="{source}" alt="{safe(title)}" title="{safe(title)}">'
+        for title, source in pictures
+    )
+    return f'<div class="pfv-strip"><span>{word}</span>{images or "none"}</div>'

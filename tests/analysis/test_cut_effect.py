@@ -1,0 +1,88 @@
+"""What cutting changes: against whole forward passes, and counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix
+
+import pfv_widgets as pw
+from pfv_widgets.analysis.cut_effect import CutEffect, cut_effect
+from tests.networks import blobs, tiny
+
+
+@pytest.fixture(scope="module")
+def found() -> pw.ComponentClasses:
+    labels = [str(index % 5) for index in range(12)]
+    pfv = pw.PFV(tiny(), blobs(12), device="cpu")
+    return pw.component_classes(pfv, labels=labels, layer="9", components=4)
+
+
+@pytest.mark.parametrize("mode", ["project", "keep", "clamp"])
+def test_scores_are_those_of_the_network_without_the_components(found, mode: str) -> None:
+    effect = cut_effect(found, (0, 2), mode)
+    without = pw.ablate(tiny(), "9", found.basis, (0, 2), mode=mode)
+    with torch.no_grad():
+        assert torch.allclose(effect.before, tiny()(blobs(12).tensor), atol=1e-5)
+        assert torch.allclose(effect.after, without(blobs(12).tensor), atol=1e-5)
+    assert not torch.allclose(effect.before, effect.after, atol=1e-3)
+
+
+def test_only_what_lies_behind_the_layer_runs(found) -> None:
+    ran: list[str] = []
+    network = found.part
+    before = network.run
+    network.run = lambda features: ran.append("part") or before(features)
+    try:
+        cut_effect(found, (1,))
+        assert ran == ["part"]
+        assert network.is_partial
+        cut_effect(found, ())
+        assert ran == ["part"]
+    finally:
+        del network.run
+
+
+def test_accuracy_and_confusion_are_counted_by_hand() -> None:
+    before = torch.eye(4)[[0, 0, 1, 1, 2, 3]]
+    after = torch.eye(4)[[0, 1, 1, 1, 0, 0]]
+    before[5] = torch.nan
+    expected = torch.tensor([0, 1, 1, 1, 0, 0])
+    effect = CutEffect(("a", "b", "c", "d"), before, after, expected)
+    assert effect.changed == (1, 4)
+    one, other = effect.accuracy()
+    assert (one.value, other.value) == pytest.approx((3 / 5, 1))
+    assert [(row[0], row[1], row[2].value, row[3].value) for row in effect.by_class()] == [
+        ("a", 2, 0.5, 1.0),
+        ("b", 3, pytest.approx(2 / 3), 1.0),
+    ]
+    names, was, now = effect.confusion()
+    assert names == ("a", "b", "another class")
+    labels = expected[:5].numpy()
+    by_hand = confusion_matrix(labels, [0, 0, 1, 1, 2], labels=[0, 1, 2])[:2]
+    assert (was == by_hand).all()
+    assert (now == np.array([[2, 0, 0], [0, 3, 0]])).all()
+
+
+def test_accuracy_is_undefined_without_labels_or_numbers(found) -> None:
+    plain = CutEffect(("a", "b"), torch.eye(2), torch.eye(2), None)
+    assert plain.accuracy() is None
+    assert plain.by_class() == []
+    with pytest.raises(pw.PFVValueError, match="no labels"):
+        plain.confusion()
+    empty = CutEffect(("a", "b"), torch.nan * torch.eye(2), torch.eye(2), torch.tensor([0, 1]))
+    assert all(np.isnan(one.value) for one in empty.accuracy())
+
+
+def test_what_cannot_be_cut_is_named(found) -> None:
+    with pytest.raises(pw.PFVValueError, match="each component once"):
+        cut_effect(found, (0, 0))
+    with pytest.raises(pw.PFVValueError, match="from 0 to 3"):
+        cut_effect(found, (7,))
+    with pytest.raises(pw.PFVValueError, match="mode='burn'"):
+        cut_effect(found, (0,), "burn")
+    pfv = pw.PFV(tiny(), blobs(12), device="cpu")
+    whole = pw.component_classes(pfv, layer="9", components=8)
+    with pytest.raises(pw.PFVValueError, match="same features"):
+        cut_effect(whole, range(8))

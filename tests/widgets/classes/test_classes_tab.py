@@ -1,0 +1,235 @@
+"""The tab "Classes": parts that add up, live cuts that undo, and words for bad input."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import pfv_widgets as pw
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from tests.networks import Function, blobs, counted, tiny
+from tests.widgets.recorded_page import move
+
+HOSTILE = "<b>x</b>"
+NAMES = [HOSTILE, "bee", "cat", "dog", "eel"]
+
+
+class Holder:
+    """An explorer whose tab "Classes" is open."""
+
+    def __init__(self, model: nn.Module, images: ImageBatch, **more: Any) -> None:
+        self.explorer: PFVExplorer = pw.explore(model, images, device="cpu", **more)
+        self.tab = self.explorer.tabs["Classes"]
+        self.explorer.tabs.open("Classes")
+        self.wait()
+
+    def wait(self) -> None:
+        assert self.explorer.wait(60)
+        assert self.tab.wait(60)
+        assert self.explorer.wait(60)
+
+    def press(self, component: int, cut: bool = True) -> None:
+        move(self.tab.buttons[component], value=cut)
+        self.wait()
+
+    @property
+    def status(self) -> str:
+        return str(self.explorer.status)
+
+
+def network() -> nn.Sequential:
+    """Scores that differ from photo to photo, so that a cut changes what is predicted."""
+    model = tiny(7)
+    with torch.no_grad():
+        model[-1].bias -= model(blobs(12).tensor).mean(0)
+    return model
+
+
+def labelled(count: int = 12) -> ImageBatch:
+    return replace(blobs(count), labels=tuple(NAMES[index % 5] for index in range(count)))
+
+
+@pytest.fixture
+def holder(recorded: object) -> Any:
+    holder = Holder(network(), labelled(), classes=NAMES, layer="10")
+    yield holder
+    holder.explorer.close()
+
+
+def words(widget: Any) -> str:
+    text = re.sub(r"<[^>]+>", " ", re.sub(r"</t[dh]>", " | ", widget.value))
+    return " ".join(html.unescape(text).split())
+
+
+def test_parts_of_a_score_add_up_as_they_are_written(holder: Holder) -> None:
+    holder.tab.show_image(2)
+    rows = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td>", holder.tab.photo.value)
+    numbers = {name: float(value.replace("−", "-")) for name, value in rows}
+    total = numbers.pop("score")
+    assert list(numbers) == [
+        "at the mean feature", "component 1", "component 2", "component 3", "all others",
+    ]  # fmt: skip
+    assert sum(numbers.values()) == pytest.approx(total, abs=0.03)
+    with torch.no_grad():
+        scores = network()(labelled().tensor)[2]
+    assert total == pytest.approx(float(scores.max()), abs=0.01)
+    assert HOSTILE not in holder.tab.photo.value + holder.tab.effect.value
+    assert "data:image" in holder.tab.strips[0].value
+
+
+def test_cutting_shows_accuracy_before_and_after_and_undoes(holder: Holder) -> None:
+    images = labelled()
+    expected = torch.tensor([NAMES.index(label) for label in images.labels])
+    holder.press(0)
+    holder.press(2)
+    explorer = holder.explorer
+    assert explorer.settings.cut == (0, 2)
+    frame = explorer.frame
+    without = pw.ablate(network(), frame.layer, frame.basis, (0, 2))
+    with torch.no_grad():
+        rates = [
+            round(100 * float((model(images.tensor).argmax(1) == expected).float().mean()))
+            for model in (network(), without)
+        ]
+    assert rates[0] != rates[1]
+    assert f"all | 12 | {rates[0]} % | {rates[1]} %" in words(holder.tab.effect)
+    assert f"{rates[0]} → {rates[1]} % right" in holder.status
+    assert "pw.ablate(model, frame.layer, frame.basis, (0, 2))" in explorer.snippet()
+    explorer.undo()
+    holder.wait()
+    assert (explorer.settings.cut, holder.tab.buttons[2].value) == ((0,), False)
+    move(holder.tab.mode, index=1)
+    holder.wait()
+    assert explorer.settings.cut_mode == "keep"
+    assert "mode='keep'" in explorer.snippet()
+    holder.tab.clear_button.click()
+    holder.wait()
+    assert explorer.settings.cut == ()
+    assert "Nothing is cut" in words(holder.tab.effect)
+
+
+def test_a_toggle_runs_no_layer_before_the_cut(recorded: object) -> None:
+    model = tiny()
+    holder = Holder(model, labelled(), classes=NAMES, layer="10")
+    try:
+        with counted(*(one for one in model.modules() if isinstance(one, nn.Conv2d))) as ran:
+            holder.press(1)
+        assert ran == []
+        assert holder.explorer.settings.cut == (1,)
+    finally:
+        holder.explorer.close()
+
+
+def test_a_class_has_components_of_its_own(holder: Holder) -> None:
+    index = [value for _, value in holder.tab.class_list.options].index(1)
+    move(holder.tab.class_list, index=index)
+    assert holder.tab.class_view.value.count("Its component") == 3
+    assert holder.tab.class_view.value.count("<img") >= 6
+
+
+def test_hidden_tab_computes_nothing(recorded: object) -> None:
+    explorer = pw.explore(tiny(), labelled(), device="cpu", layer="10")
+    try:
+        assert explorer.wait(60)
+        tab = explorer.tabs["Classes"]
+        explorer.settings = replace(explorer.settings, cut=(0,))
+        assert explorer.wait(60)
+        assert tab.wait(60)
+        assert tab.buttons[0].value is True
+        assert tab.effect.value == ""
+    finally:
+        explorer.close()
+
+
+def _two(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return values, 2 * values
+
+
+def broken_if_third(images: torch.Tensor) -> torch.Tensor:
+    marks = images.mean((1, 2, 3), keepdim=True) > 50
+    return torch.where(marks, torch.nan, images)
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "told"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), {}, "not (N, K)"),
+        (
+            nn.Sequential(tiny(), Function(_two)),
+            {"layer": "0.10"},
+            "output=None: the network gives",
+        ),
+    ],
+)
+def test_networks_without_one_row_of_scores_are_told_in_words(
+    recorded: object, model: nn.Module, more: dict[str, Any], told: str
+) -> None:
+    holder = Holder(model, labelled(), **more)
+    try:
+        assert told in words(holder.tab.about)
+        assert told in holder.status
+        assert holder.explorer.settings.cut == ()
+    finally:
+        holder.explorer.close()
+
+
+def test_output_chosen_by_the_user_is_taken(recorded: object) -> None:
+    model = nn.Sequential(tiny(), Function(_two))
+    holder = Holder(model, labelled(), layer="0.10", output=1, classes=NAMES)
+    try:
+        assert "output=1" in holder.explorer.snippet()
+        assert "Exact" in words(holder.tab.about)
+    finally:
+        holder.explorer.close()
+
+
+def test_photos_without_labels_or_numbers_are_said_to_be_undefined(recorded: object) -> None:
+    images = blobs(6)
+    images.tensor[2] += 100
+    model = nn.Sequential(Function(broken_if_third), tiny())
+    start = pw.Settings(images=(1, 1, 0, 1, 1, 1))
+    holder = Holder(model, images, layer="1.10", components=2, settings=start)
+    try:
+        assert "undefined" in words(holder.tab.effect)
+        assert "1 photos are left out" in words(holder.tab.effect)
+        holder.tab.show_image(2)
+        assert "not numbers" in words(holder.tab.photo)
+        assert "nan" not in "".join(one.value.lower() for one in holder.tab.moves[:2])
+        holder.press(0)
+        assert "Without component 1" in holder.status
+    finally:
+        holder.explorer.close()
+
+
+def test_all_components_cut_is_told_and_the_tab_goes_on(recorded: object) -> None:
+    holder = Holder(tiny(channels=3), labelled(), classes=NAMES, layer="10", components=3)
+    try:
+        for index in range(3):
+            holder.press(index)
+        assert "nothing is left" in words(holder.tab.about)
+        assert "nothing is left" in holder.status
+        holder.press(1, cut=False)
+        assert "Without component 1, 3" in holder.status
+        assert "nothing is left" not in words(holder.tab.about)
+    finally:
+        holder.explorer.close()
+
+
+def test_cut_is_checked_and_follows_the_number_of_components(holder: Holder) -> None:
+    with pytest.raises(pw.PFVValueError, match="each once"):
+        pw.Settings(cut=(1, 1))
+    with pytest.raises(pw.PFVValueError, match="cut_mode='burn'"):
+        pw.Settings(cut_mode="burn")
+    holder.explorer.settings = replace(holder.explorer.settings, cut=(2, 0))
+    assert holder.explorer.settings.cut == (0, 2)
+    move(holder.explorer.knobs["components"], value=2)
+    holder.wait()
+    assert holder.explorer.settings.cut == (0,)
+    assert len(holder.tab.rows.children) == 2
