@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from pfv_widgets.methods.inversion.options import Reconstruct
     from pfv_widgets.methods.inversion.reconstruct import reconstruct
     from pfv_widgets.methods.inversion.reconstruction import Reconstruction
+    from pfv_widgets.widgets.compare.compare import compare
+    from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
     from pfv_widgets.widgets.explorer.explore import explore
     from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
     from pfv_widgets.widgets.methods.explore_methods import explore_methods
@@ -59,6 +61,7 @@ _HOMES = {
     "METHODS": "methods.attribution.registry",
     "Attribution": "methods.attribution.result",
     "ComponentClasses": "analysis.classes",
+    "CompareExplorer": "widgets.compare.compare_explorer",
     "ComponentSplit": "methods.attribution.result",
     "Frame": "engine.pipeline.frame",
     "ImageBatch": "engine.data.batch",
@@ -79,6 +82,7 @@ _HOMES = {
     "Similarity": "analysis.similarity_result",
     "attribute": "methods.attribution.attribute",
     "component_classes": "analysis.classes",
+    "compare": "widgets.compare.compare",
     "demo_images": "demo.images",
     "demo_model": "demo.images",
     "explore": "widgets.explorer.explore",
@@ -102,6 +106,7 @@ __all__ = [
     "PFV",
     "Attribution",
     "ComponentClasses",
+    "CompareExplorer",
     "ComponentSplit",
     "Frame",
     "ImageBatch",
@@ -121,6 +126,7 @@ __all__ = [
     "ablate",
     "attribute",
     "component_classes",
+    "compare",
     "demo",
     "demo_images",
     "demo_model",

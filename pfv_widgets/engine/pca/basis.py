@@ -28,6 +28,22 @@ class _NoBasisError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
+class ComponentRotation:
+    """Components turned among themselves, where others only change their order and signs.
+
+    Attributes
+    ----------
+    matrix
+        Orthogonal ``(k, k)``, float64: scores ``(n, k)`` become ``scores @ matrix``.
+    """
+
+    matrix: Tensor
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+
+@dataclass(frozen=True, eq=False)
 class PrincipalBasis:
     """Mean and leading principal components of feature vectors.
 
@@ -83,14 +99,24 @@ class PrincipalBasis:
         vectors = maps.to(self.components).flatten(2) - self.mean[:, None]
         return (self.components @ vectors).view(len(maps), -1, *maps.shape[2:])
 
-    def arranged(self, arrangement: tuple[int, ...]) -> PrincipalBasis:
-        """Pick components by signed numbers from 1: ``(2, -1)`` is the second, then −first."""
+    def arranged(self, arrangement: tuple[int, ...] | ComponentRotation) -> PrincipalBasis:
+        """Pick components by signed numbers from 1: ``(2, -1)`` is the second, then −first.
+
+        A rotation makes each new component of all old ones; variances are those along the new.
+        """
+        if isinstance(arrangement, ComponentRotation):
+            return self._rotated(arrangement.matrix.T)
         index = torch.tensor([abs(number) - 1 for number in arrangement])
         index = index.to(self.components.device)
         signs = torch.tensor([1.0 if number > 0 else -1.0 for number in arrangement])
         components = self.components[index] * signs.to(self.components)[:, None]
         index = index.to(self.variances.device)
         return replace(self, components=components, variances=self.variances[index])
+
+    def _rotated(self, rows: Tensor) -> PrincipalBasis:
+        variances = rows.cpu().double() ** 2 @ self.variances.cpu().double()
+        components = rows.to(self.components.dtype).to(self.components.device) @ self.components
+        return replace(self, components=components, variances=variances.to(self.variances))
 
     def scaled(self, scale: float) -> PrincipalBasis:
         """Return the basis of the same feature vectors times ``scale``.

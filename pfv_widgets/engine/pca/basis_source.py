@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
@@ -202,11 +202,4 @@ def rotated_to(basis: PrincipalBasis, reference: PrincipalBasis) -> PrincipalBas
     wanted = reference.components[:number].to(basis.components)
     overlap = (wanted @ basis.components.T).cpu().double()
     left, _, right = torch.linalg.svd(overlap)
-    rotation = (left @ right).to(basis.components.dtype).to(basis.components.device)
-    return replace(
-        basis,
-        components=rotation @ basis.components,
-        variances=(rotation.cpu().double() ** 2 @ basis.variances.cpu().double()).to(
-            basis.variances
-        ),
-    )
+    return basis.arranged(ComponentRotation((left @ right).T))

@@ -22,7 +22,7 @@ from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import clean_name, guarded, run
-from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerSample
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
@@ -35,7 +35,7 @@ from pfv_widgets.validation import text_or_none
 
 Size = tuple[int, int]
 Images = tuple[int, ...] | None  # indices; None: all
-Arrangement = tuple[int, ...]
+Arrangement = tuple[int, ...] | ComponentRotation
 
 # Above this number of channels the Gram matrices of all images outweigh their feature maps.
 _MOST_CHANNELS_FOR_MOMENTS = 1024

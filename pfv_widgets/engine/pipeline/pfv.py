@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
-from pfv_widgets.engine.colouring.colour_memory import Arrangement, ColourMemory
+from pfv_widgets.engine.colouring.colour_memory import ColourMemory
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.colouring.similarity import (
     Position,
@@ -27,7 +27,7 @@ from pfv_widgets.engine.network.model_guard import choose_device, on_device, unw
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, source_of
 from pfv_widgets.engine.pca.fit_batch import Weights
-from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
+from pfv_widgets.engine.pipeline.feature_store import Arrangement, FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import basis_warnings, weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -189,10 +189,13 @@ class PFV:
         size: tuple[int, int] | None = None,
         only: Iterable[int] | None = None,
         on_progress: OnProgress | None = None,
+        arrangement: Arrangement | None = None,
     ) -> tuple[Frame, ColourMemory]:
         """Render as :meth:`render`, with a colour memory of one's own: return the new one.
 
         :attr:`colours` stay as they are. Where the network has changed, a new memory begins.
+        An ``arrangement`` of the components, by order and signs or by a rotation, takes the place
+        of what the memory says.
         """
         number = len(self.images)
         weights, pins = settings.weights(number), settings.pinned(number)
@@ -203,9 +206,10 @@ class PFV:
                 colours = ColourMemory()
             layer, name = self.layer(settings.layer), self.store.key_of(settings.layer)
             basis = self.store.basis(name, weights, settings.components)
-            arrangement, colours = colours.arranged(
-                name, basis, settings.components, stable=settings.stable_colours
-            )
+            if arrangement is None:
+                arrangement, colours = colours.arranged(
+                    name, basis, settings.components, stable=settings.stable_colours
+                )
             view = name, weights, arrangement
             messages = self._warnings(name, settings.weighting)
             if pins:

@@ -246,7 +246,7 @@ class Settings(Declared):
 
     def changed(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""
-        plain = Settings()
+        plain = type(self)()
         return {k: v for k, v in asdict(self).items() if v != getattr(plain, k)}
 
 

@@ -204,7 +204,7 @@ class PFVExplorer(Shell[Settings]):
         return bookmarks
 
     def _knob_moved(self, name: str, value: Any) -> None:
-        self.edit(lambda old: _with_knob(old, name, value))
+        self.edit(lambda old: with_knob(old, name, value))
 
     def _seen(self, state: ViewState, frame: Frame) -> None:
         """Read the numbers of a picture that is on the page."""
@@ -226,7 +226,7 @@ class PFVExplorer(Shell[Settings]):
             callback(state, frame)
 
 
-def _with_knob(settings: Settings, name: str, value: Any) -> Settings:
+def with_knob(settings: Settings, name: str, value: Any) -> Settings:
     """Change one knob; fewer components leave out the channels that are gone."""
     changes = {name: value}
     if name == "components" and settings.channels is not None:

@@ -8,12 +8,12 @@ import ipywidgets as w
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.gallery_script import GalleryScript
 from pfv_widgets.widgets.gallery.batch_weights import weights_of
 from pfv_widgets.widgets.gallery.interaction import Interaction
 from pfv_widgets.widgets.gallery.pins import PinRow
+from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.toolbar import Toolbar
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.gallery.viewport import OnFrame, Viewport
@@ -54,7 +54,7 @@ class GalleryView:
 
     def __init__(
         self,
-        pfv: PFV,
+        pfv: Renderer,
         owner: Explorer[Settings],
         settings: Settings,
         knobs: Mapping[str, w.Widget] | None = None,

@@ -38,7 +38,6 @@ class Interaction:
     def __init__(self, viewport: Viewport, owner: Explorer[Settings]) -> None:
         self._viewport, self._owner = viewport, owner
         self._tiles, self._go = viewport.tiles, viewport.go
-        self._columns = viewport.state.page.columns  # to go back to from a zoomed image
         self.dividing = False  # whether the divider is being dragged
         self._unpinned: tuple[tuple[Pin, ...], bool] | None = None  # before the last click
         self.gestures = self._listen()
@@ -49,17 +48,13 @@ class Interaction:
 
     def arrange(self, columns: int) -> None:
         """Show so many tiles in a row."""
-        if columns > 1:
-            self._columns = columns
         self._go(lambda state: navigation.arranged(state, self._viewport.batch, columns))
 
     def zoom(self, wanted: bool) -> None:
         """Show one image large, or the tiles again."""
         if not wanted:
-            self.arrange(self._columns)
+            self.arrange(self._viewport.columns)
             return
-        if self._state.page.columns > 1:
-            self._columns = self._state.page.columns
         self._go(lambda state: navigation.arranged(state, self._viewport.batch, 1))
 
     def pin(self, spot: Spot) -> None:
@@ -199,7 +194,7 @@ class Interaction:
         state = self._state
         if state.selection is not None or state.brush is not None:
             self._go(lambda state: replace(state, selection=None, brush=None))
-        elif state.page.columns == 1 and self._columns > 1:
+        elif state.page.columns == 1 and self._viewport.columns > 1:
             self.zoom(False)
         else:
             self._go(lambda state: replace(state, hover=None, cursor=None))

@@ -17,12 +17,12 @@ from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, Dimming
 from pfv_widgets.engine.colouring.similarity import Position
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import RUNNING, Cancelled, Progress
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.browser.acknowledgement import Acknowledgement
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
+from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.geometry import Spot
@@ -62,7 +62,7 @@ class RenderLoop:
 
     def __init__(
         self,
-        pfv: PFV,
+        pfv: Renderer,
         tiles: TileCanvas,
         explorer: Explorer[Settings],
         seen: Callable[[ViewState, Frame], None],

@@ -18,6 +18,20 @@ class Selection:
 
     mask: np.ndarray
 
+    def on_grid(self, size: tuple[int, int]) -> Selection:
+        """Return the same places on maps of another height and width.
+
+        A position is selected where its centre lies in a selected one, or holds the centre of one.
+        """
+        _, height, width = self.mask.shape
+        if (height, width) == size:
+            return self
+        rows, columns = (_centres(new, old) for new, old in zip(size, (height, width), strict=True))
+        mask = self.mask[:, rows][:, :, columns]
+        image, row, column = np.nonzero(self.mask)
+        mask[image, _centres(height, size[0])[row], _centres(width, size[1])[column]] = True
+        return Selection(mask)
+
 
 @dataclass(frozen=True)
 class ViewState:
@@ -52,3 +66,8 @@ class ViewState:
             return False
         look = {name: getattr(self.settings, name) for name in LOOK}
         return self.settings == replace(other.settings, **look)
+
+
+def _centres(number: int, of: int) -> np.ndarray:
+    """Return in which of ``of`` equal parts of a side the centre of each of ``number`` lies."""
+    return (np.arange(number) * 2 + 1) * of // (2 * number)

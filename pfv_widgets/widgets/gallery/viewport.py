@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.gallery.navigation import Batch
 from pfv_widgets.widgets.gallery.render_loop import RenderLoop
+from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit.protocols import Explorer
@@ -38,7 +38,7 @@ class Viewport:
 
     def __init__(
         self,
-        pfv: PFV,
+        pfv: Renderer,
         owner: Explorer[Settings],
         settings: Settings,
         *,
@@ -50,6 +50,8 @@ class Viewport:
         self.tiles = TileCanvas(pfv.images.pixels)
         self.batch = Batch(len(pfv.images), self.tiles.image_size)
         self.state = ViewState(settings, self.tiles.page)
+        self.columns = self.state.page.columns  # to go back to from a zoomed image
+        self.linked: list[Viewport] = []  # of other galleries of the same photos
         self.render_loop = RenderLoop(pfv, self.tiles, owner, on_frame, on_point)
 
     @property
@@ -68,11 +70,31 @@ class Viewport:
     def go(self, change: Callable[[ViewState], ViewState], *, quiet: bool = False) -> None:
         """Change what is looked at; ``quiet`` leaves the controls as they are."""
         with self._owner.lock:
-            self.state = change(self.state)
+            self._look_at(change(self.state))
+            for other in self.linked:
+                other.follow(self)
             # first: a control that fails stops no picture
             self.render_loop.submit(self.state, 0.0 if quiet else _PATIENCE)
             if not quiet:
                 self._owner.show_state()
+
+    def follow(self, other: Viewport) -> None:
+        """Look at the same places of the same photos as another gallery."""
+        theirs, selection = other.state, other.state.selection
+        if selection is not None:
+            selection = selection.on_grid(self.map_size)
+        self._look_at(
+            replace(
+                self.state, page=theirs.page, cursor=theirs.cursor, hover=theirs.hover,
+                brush=theirs.brush, selection=selection,
+            )
+        )  # fmt: skip
+        self.render_loop.submit(self.state)
+
+    def _look_at(self, state: ViewState) -> None:
+        self.state = state
+        if state.page.columns > 1:
+            self.columns = state.page.columns
 
     def show_settings(self, settings: Settings) -> None:
         """Render other settings; a selection of positions stays as long as the layer does.

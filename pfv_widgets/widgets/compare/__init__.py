@@ -1,0 +1,1 @@
+"""Several networks on the same photos: two galleries side by side."""

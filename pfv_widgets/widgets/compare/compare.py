@@ -1,0 +1,52 @@
+"""The verb that opens a comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
+from pfv_widgets.widgets.compare.networks import Networks, named_networks
+from pfv_widgets.widgets.compare.settings import compare_settings_of
+
+
+def compare(
+    models: Any,
+    images: Any,
+    *,
+    settings: Settings | None = None,
+    device: str | torch.device = "auto",
+    **changes: Any,
+) -> CompareExplorer:
+    """Open an explorer of two or more networks on the same photos.
+
+    Parameters
+    ----------
+    models
+        Two or more networks of any architecture: a mapping from names, a sequence of networks, or
+        one of pairs ``(name, network)``; such as ``pw.randomised(model)``. With more than two,
+        the first side stays and the second slides through all of them.
+    images
+        An ``ImageBatch``, or whatever ``load_images`` takes. Each network is given the photos in
+        the normalisation that it declares, and, where it refuses their size, at its own.
+    settings
+        What to show first (None: the defaults).
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    **changes
+        Fields of ``Settings``, and ``first``, ``second``, ``second_layer``, ``linked``,
+        ``aligned`` and ``difference``.
+
+    Raises
+    ------
+    PFVError
+        Naming the argument, its value and what to do.
+    """
+    start = compare_settings_of(settings, changes)
+    named = named_networks(models)
+    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    return CompareExplorer(Networks(named, batch, device), start)

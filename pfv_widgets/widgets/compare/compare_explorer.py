@@ -1,0 +1,270 @@
+"""The explorer of two networks: the same photos side by side, in colours that mean the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+import traitlets
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVError
+from pfv_widgets.parameters import parameters_of
+from pfv_widgets.widgets.compare.aligned import Alignments
+from pfv_widgets.widgets.compare.compare_tab import CompareTab
+from pfv_widgets.widgets.compare.links import SIDES, Links
+from pfv_widgets.widgets.compare.networks import Networks
+from pfv_widgets.widgets.compare.pictures import arrays_of, figure_of, still_of
+from pfv_widgets.widgets.compare.renderers import SideRenderer
+from pfv_widgets.widgets.compare.settings import CompareSettings, SideSettings, joined
+from pfv_widgets.widgets.compare.side import Side
+from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
+from pfv_widgets.widgets.explorer.shell import Shell
+from pfv_widgets.widgets.explorer.tab_panel import TabPanel
+from pfv_widgets.widgets.explorer.tabs import PictureTab, batch_tab
+from pfv_widgets.widgets.export.bookmarks import Bookmarks
+from pfv_widgets.widgets.export.export_tab import ExportTab
+from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.gallery.view_state import ViewState
+from pfv_widgets.widgets.toolkit import shared_resources
+from pfv_widgets.widgets.toolkit.controls import Controls
+
+TABS = {"Compare": CompareTab, "Picture": PictureTab, "Batch": batch_tab, "Export": ExportTab}
+
+
+class CompareExplorer(Shell[CompareSettings]):
+    """Two galleries of the same photos, each seen through a network and a layer of its own.
+
+    Set ``settings`` from code, or move a control: both take the same road. A network that has no
+    picture says why above its gallery; the other one goes on.
+
+    Parameters
+    ----------
+    networks
+        Networks and photos.
+    settings
+        What to show first.
+
+    Raises
+    ------
+    PFVError
+        For settings that cannot be shown.
+    """
+
+    settings = traitlets.Instance(CompareSettings)
+    file_kinds = {  # noqa: RUF012 - it is read alone
+        ".png": "PNG picture",
+        ".svg": "SVG drawing",
+        ".pdf": "PDF for print",
+        ".npz": "NPZ arrays of numbers",
+    }
+    file_stem = "comparison"
+
+    def __init__(self, networks: Networks, settings: CompareSettings | None = None) -> None:
+        self.networks = networks
+        self.alignments = Alignments(networks)
+        self.links = Links(networks)
+        settings = self.links.complete(settings or CompareSettings())
+        super().__init__(settings)
+        with self._opening():
+            shared_resources.use(networks, self)
+            self._closing.append(lambda: shared_resources.release(networks, self))
+            self._check(settings)
+            settings.weights(len(self.images))  # the first picture needs an image
+            self.knobs = Controls(settings, parameters_of(CompareSettings), self._knob_moved)
+            each = zip(SIDES, self.links.sides(settings), strict=True)
+            self.sides = tuple(self._side(title, one) for title, one in each)
+            self._closing += [side.gallery.close for side in self.sides]
+            viewports = [gallery.viewport for gallery in self.galleries]
+            for viewport in viewports:
+                viewport.linked = [other for other in viewports if other is not viewport]
+            knobs = {
+                title: [self.knobs[name] for name in parameters_of(CompareSettings, page=title)]
+                for title in TABS
+            }
+            self.tabs = TabPanel(self, TABS, knobs)
+            self._closing.append(self.tabs.close)
+            self._open(self._laid_out())
+            self.add_class("pfv-compare")
+            for gallery in self.galleries:
+                gallery.start()
+
+    @property
+    def images(self) -> ImageBatch:
+        """The photos."""
+        return self.networks.images
+
+    @property
+    def galleries(self) -> tuple[GalleryView, ...]:
+        """The galleries, that of the first network first."""
+        return tuple(side.gallery for side in self.sides)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the two networks on show."""
+        return self.links.names(self.settings)
+
+    @property
+    def layers(self) -> tuple[str, str]:
+        """Names of the two layers on show."""
+        return self.links.layers(self.settings)
+
+    @property
+    def pfv(self) -> PFV:
+        """The first network with its photos."""
+        return self.networks.pfv(self.names[0])
+
+    @property
+    def frames(self) -> tuple[Frame, Frame]:
+        """Both pictures at the size of the photos."""
+        first, second = (
+            side.gallery.viewport.pfv.render(each)
+            for side, each in zip(self.sides, self.links.sides(self.settings), strict=True)
+        )
+        return first, second
+
+    @property
+    def agreement(self) -> float:
+        """Share of variance that both have in common after alignment; NaN where undefined.
+
+        Raises
+        ------
+        PFVError
+            Where one of them has no picture.
+        """
+        first, second = (joined(*pair) for pair in zip(self.names, self.layers, strict=True))
+        return self.alignments.alignment(second, first, self.settings).rotation.agreement
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until what is asked for is rendered; False where ``timeout`` seconds passed."""
+        return all(gallery.wait(timeout) for gallery in self.galleries)
+
+    def refresh(self) -> None:
+        """Compute the pictures anew, where a network was changed in a way that is not noticed."""
+        self.networks.refresh()
+        for gallery in self.galleries:
+            gallery.render_loop.refresh(gallery.view_state)
+
+    def snippet(self) -> str:
+        """Return lines of code that bring this view back."""
+        changes = self.settings.changed()
+        fields = "".join(f",\n    {name}={value!r}" for name, value in changes.items())
+        return (
+            f"import pfv_widgets as pw\n\nexplorer = pw.compare(\n    models, images{fields},\n)\n"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write both pictures as a figure, or their arrays as ``.npz``.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For another suffix, a folder that is not there, or a file that cannot be written.
+        """
+        self.wait()
+        frames, titles = self.frames, self._titles()
+        agreement = self._agreement_or_none()
+        write_figure_or_arrays(
+            path,
+            lambda: figure_of(frames, titles, agreement, aligned=self.settings.aligned),
+            lambda: arrays_of(frames, titles, agreement),
+        )
+
+    def show_status(self) -> None:
+        """Show what the sides say together."""
+        owners = [side.owner for side in self.sides]
+        worst = max((owner.kind for owner in owners), key=("ok", "warning", "error", "busy").index)
+        said = [(name, owner) for name, owner in zip(self.names, owners, strict=True)]
+        if worst == "busy":
+            said = [pair for pair in said if pair[1].kind == "busy"]
+        done = min((o.done for _, o in said if o.done is not None), default=None)
+        message = " · ".join(f"{name}: {owner.message}" for name, owner in said)
+        self.status_line.show(message, worst, done, stoppable=done is not None)
+
+    def _check(self, settings: CompareSettings) -> None:
+        number = len(self.images)
+        self.links.layers(settings)
+        settings.pinned(number)
+        if settings.images != (0.0,) * number:  # from none one may take images in
+            settings.weights(number)
+
+    def _compute(self, settings: CompareSettings) -> None:
+        for side, each in zip(self.sides, self.links.sides(settings), strict=True):
+            side.show_settings(each)
+
+    def _stopped(self) -> None:
+        for side in self.sides:
+            side.owner.stop(True)
+
+    def _show_controls(self) -> None:
+        settings = self.settings
+        self.tabs.show(settings)
+        self.knobs.show(settings)
+        for side, each in zip(self.sides, self.links.sides(settings), strict=True):
+            side.show(each)
+
+    def _still_picture(self) -> bytes | None:
+        if any(gallery.render_loop.state is None for gallery in self.galleries):
+            return None
+        return still_of(self.frames, self._titles(), self._agreement_or_none())
+
+    def _repaint(self) -> None:
+        for gallery in self.galleries:
+            gallery.render_loop.page_ready(gallery.view_state)
+
+    def _bookmarks(self) -> Bookmarks:
+        bookmarks: Bookmarks = self.tabs["Export"].bookmarks
+        return bookmarks
+
+    def _knob_moved(self, name: str, value: Any) -> None:
+        if name == "linked":
+            self.edit(lambda old: self.links.with_link(old, value))
+        else:
+            self.edit(lambda old: with_knob(old, name, value))
+
+    def _side(self, title: str, settings: SideSettings) -> Side:
+        links = self.links
+        return Side(
+            title,
+            SideRenderer(self.alignments),
+            self,
+            settings,
+            knobs=self.knobs.by_name,
+            choose_network=lambda name: self.edit(lambda old: links.with_network(old, title, name)),
+            choose_layer=lambda layer: self.edit(lambda old: links.with_layer(old, title, layer)),
+            on_frame=self._seen,
+            slides=title == "second" and len(self.networks.names) > 2,
+        )
+
+    def _seen(self, state: ViewState, frame: Frame) -> None:  # noqa: ARG002 - of one side
+        """Follow a picture that is on the page."""
+        self.status_line.repeat_error()
+        self.tabs["Compare"].show_agreement(self._agreement_or_none())
+        self._still.renew()
+
+    def _agreement_or_none(self) -> float | None:
+        try:
+            return self.agreement
+        except PFVError:  # the side that has no picture says why
+            return None
+
+    def _titles(self) -> tuple[str, str]:
+        first, second = (
+            f"{name} · {layer}" for name, layer in zip(self.names, self.layers, strict=True)
+        )
+        return first, second
+
+    def _laid_out(self) -> w.HBox:
+        pair = w.HBox(
+            [side.widget for side in self.sides],
+            layout=w.Layout(flex="1 1 690px", min_width="0", flex_flow="row wrap"),
+        )
+        panel = w.VBox(
+            [self.tabs.widget],
+            layout=w.Layout(flex="0 1 300px", min_width="260px", padding="0 0 0 4px"),
+        )
+        return w.HBox([pair, panel], layout=w.Layout(width="100%", flex_flow="row wrap"))

@@ -1,0 +1,98 @@
+"""Which network and which layer stands on each side, as functions of the settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pfv_widgets.widgets.compare.networks import Networks
+from pfv_widgets.widgets.compare.settings import (
+    CompareSettings,
+    SideSettings,
+    joined,
+    side_settings,
+)
+
+SIDES = ("first", "second")
+
+
+class Links:
+    """Fills in what the settings leave open, and lets one side follow the other.
+
+    Parameters
+    ----------
+    networks
+        Whose names and layers are chosen among.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+
+    def names(self, settings: CompareSettings) -> tuple[str, str]:
+        """Return the names of the two networks.
+
+        Raises
+        ------
+        PFVValueError
+            With the nearest names, where there is no such network.
+        """
+        names = self.networks.names
+        first = names[0] if settings.first is None else settings.first
+        self.networks.check(first)
+        after = names[(names.index(first) + 1) % len(names)]
+        second = after if settings.second is None else settings.second
+        self.networks.check(second)
+        return first, second
+
+    def layers(self, settings: CompareSettings) -> tuple[str, str]:
+        """Return the names of the two layers; opens the networks.
+
+        Raises
+        ------
+        PFVError
+            Where a network cannot be opened, or has no such layer.
+        """
+        first, second = self.names(settings)
+        layer = self.networks.layer(first, settings.layer)
+        if settings.second_layer is None:
+            return layer.name, self.networks.counterpart(first, layer, second).name
+        return layer.name, self.networks.layer(second, settings.second_layer).name
+
+    def complete(self, settings: CompareSettings) -> CompareSettings:
+        """Return settings in which both networks and the first layer have their names."""
+        first, second = self.names(settings)
+        layer = self.networks.layer(first, settings.layer).name
+        return replace(settings, first=first, second=second, layer=layer)
+
+    def sides(self, settings: CompareSettings) -> tuple[SideSettings, SideSettings]:
+        """Return what each gallery is to show."""
+        first, second = (
+            joined(*pair) for pair in zip(self.names(settings), self.layers(settings), strict=True)
+        )
+        reference = first if settings.aligned else None
+        return side_settings(settings, first), side_settings(settings, second, reference)
+
+    def with_network(self, old: CompareSettings, side: str, name: str) -> CompareSettings:
+        """Put another network on a side; its layer is the counterpart of the one before."""
+        place = SIDES.index(side)
+        before, layer = self.names(old)[place], self.layers(old)[place]
+        found = self.networks.counterpart(before, self.networks.layer(before, layer), name).name
+        if side == "first":
+            return replace(self.complete(old), first=name, layer=found)
+        second_layer = None if old.linked else found
+        return replace(self.complete(old), second=name, second_layer=second_layer)
+
+    def with_layer(self, old: CompareSettings, side: str, layer: str) -> CompareSettings:
+        """Choose the layer of a side; where they are linked the other one follows."""
+        if side == "first":
+            return replace(old, layer=layer, second_layer=None if old.linked else old.second_layer)
+        new = replace(old, second_layer=layer)
+        if not old.linked:
+            return new
+        first, second = self.names(old)
+        chosen = self.networks.layer(second, layer)
+        return replace(new, layer=self.networks.counterpart(second, chosen, first).name)
+
+    def with_link(self, old: CompareSettings, linked: bool) -> CompareSettings:
+        """Link the layers, or leave each as it is."""
+        layer = None if linked else self.layers(old)[1]
+        return replace(old, linked=linked, second_layer=layer)

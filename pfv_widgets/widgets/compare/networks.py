@@ -1,0 +1,280 @@
+"""The networks of a comparison: each opened when it is first visited, on photos that fit it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn.functional import interpolate
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.model_guard import unwrap
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.methods.comparison.networks import images_by_network
+from pfv_widgets.parameters import suggestion
+
+MEMORY = 2 << 30  # bytes of features of all networks together
+_MOST_OPEN = 24  # networks that are ready to be shown
+_BESIDE = 2  # that are on show, and stay
+
+Models = Mapping[str, nn.Module]
+
+
+class Networks:
+    """Networks by name, with one batch of photos.
+
+    Parameters
+    ----------
+    models
+        Two or more, by name; a value is fetched when its network is first visited.
+    images
+        The photos.
+    device
+        As for :class:`PFV`.
+    memory
+        Bound in bytes for the features of all networks that were visited.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        For fewer than two networks.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        images: ImageBatch,
+        device: str | torch.device = "auto",
+        *,
+        memory: int = MEMORY,
+    ) -> None:
+        self.names = tuple(models)
+        self.images = images
+        self.notes: dict[str, str] = {}  # what was done to the photos for a network
+        self._models, self._device, self._memory = models, device, memory
+        self._lock = threading.RLock()
+        self._open: OrderedDict[str, PFV] = OrderedDict()
+        self._batches = _batches(models, images)
+
+    def pfv(self, name: str) -> PFV:
+        """Return a network with its photos; a bound on memory closes those not seen for longest.
+
+        Raises
+        ------
+        PFVError
+            Naming the network, and why it cannot be opened.
+        """
+        with self._lock:
+            self.check(name)
+            if name not in self._open:
+                self._open[name] = self._opened(name)
+            self._open.move_to_end(name)
+            surplus = self._surplus()
+            found = self._open[name]
+        for one in surplus:
+            one.close()
+        return found
+
+    def check(self, name: str) -> None:
+        """Raise a PFVValueError with the nearest names unless there is such a network."""
+        if name not in self.names:
+            raise PFVValueError(f"{name!r:.80} is no network here. {suggestion(name, self.names)}")
+
+    def layers(self, name: str) -> tuple[Layer, ...]:
+        """Return the layers of a network in forward order, each once."""
+        return tuple(one for one in self.pfv(name).layers if one.same_as is None)
+
+    def layer(self, name: str, layer: str | None) -> Layer:
+        """Return a layer of a network by the name under which it is listed; None: the default.
+
+        Raises
+        ------
+        PFVValueError
+            Naming the network, and the nearest names.
+        """
+        pfv = self.pfv(name)
+        try:
+            found = pfv.layer(layer)
+            return pfv.layer(found.same_as or found.name)
+        except PFVError as error:
+            raise type(error)(f"{name}: {error}") from error
+
+    def counterpart(self, name: str, layer: Layer, other: str) -> Layer:
+        """Return the layer of network ``other`` that has this name, else this relative depth."""
+        theirs = {one.name: one for one in self.layers(other)}
+        if layer.name in theirs:
+            return theirs[layer.name]
+        own = [one.name for one in self.layers(name)]
+        depth = own.index(layer.name) / max(len(own) - 1, 1)
+        return list(theirs.values())[round(depth * (len(theirs) - 1))]
+
+    def close(self) -> None:
+        """Free the features of all networks."""
+        with self._lock:
+            surplus = list(self._open.values())
+            self._open.clear()
+        for one in surplus:
+            one.close()
+
+    def refresh(self) -> None:
+        """Start again with the weights that the networks have now."""
+        with self._lock:
+            opened = list(self._open.values())
+        for one in opened:
+            one.refresh()
+
+    def _opened(self, name: str) -> PFV:
+        try:
+            model = self._models[name]
+            batch = self._batches.get(name) or _in_own_normalisation(name, model, self.images)
+            pfv, self.notes[name] = _fitting(model, batch, self._device, self._memory)
+        except PFVError as error:
+            raise type(error)(f"{name}: {error}") from error
+        return pfv
+
+    def _surplus(self) -> list[PFV]:
+        """Take out what was not seen for longest until the rest is within the bounds."""
+        surplus: list[PFV] = []
+        while len(self._open) > _BESIDE and (
+            len(self._open) > _MOST_OPEN
+            or sum(one.store.cache.nbytes for one in self._open.values()) > self._memory
+        ):
+            surplus.append(self._open.popitem(last=False)[1])
+        return surplus
+
+
+def named_networks(models: object) -> Models:
+    """Return networks by name: a mapping as it is, a sequence of networks or of (name, network).
+
+    Networks without names are called by their class, numbered where it comes again.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        For anything else, fewer than two networks, or a name that comes twice.
+    """
+    if isinstance(models, nn.ModuleDict):
+        models = dict(models.items())
+    if isinstance(models, Mapping):
+        named: Models = models
+        names = list(models)
+        for name in names:
+            if not isinstance(name, str):
+                raise PFVTypeError(f"models has the name {name!r:.60}: expected texts.")
+    elif isinstance(models, Sequence | nn.ModuleList) and not isinstance(models, str):
+        pairs = _pairs(list(models))
+        names, named = [name for name, _ in pairs], dict(pairs)
+    else:
+        raise PFVTypeError(
+            f"models={models!r:.80}: expected two or more networks, by name or in a list."
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PFVValueError(f"models has the name {twice[0]!r:.60} twice: give each its own.")
+    if len(names) < 2:
+        raise PFVValueError(
+            f"models has {len(names)} network{'s' * (len(names) != 1)}: give at least two to "
+            "compare; pw.explore shows a single one, and pw.randomised(model) makes others of it."
+        )
+    if isinstance(named, dict):  # another mapping may load a network when it is asked for
+        for name, model in named.items():
+            _check_network(name, model)
+    return named
+
+
+def _pairs(entries: list[Any]) -> list[tuple[str, nn.Module]]:
+    pairs: list[tuple[str, nn.Module]] = []
+    kinds: list[str] = []
+    for entry in entries:
+        if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str):
+            pairs.append(entry)
+            continue
+        kind = type(entry).__name__
+        kinds.append(kind)
+        number = kinds.count(kind)
+        pairs.append((kind if number == 1 else f"{kind} {number}", entry))
+    return pairs
+
+
+def _check_network(name: str, model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise PFVTypeError(f"models[{name!r:.60}]={model!r:.60}: expected a torch.nn.Module.")
+
+
+def _batches(models: Models, images: ImageBatch) -> dict[str, ImageBatch]:
+    """Return the photos for each network; none for a mapping that loads networks when asked."""
+    if not isinstance(models, dict):
+        return {}
+    return images_by_network({name: (model, None) for name, model in models.items()}, images)
+
+
+def _in_own_normalisation(name: str, model: object, images: ImageBatch) -> ImageBatch:
+    _check_network(name, model)
+    return images
+
+
+def _fitting(
+    model: nn.Module, images: ImageBatch, device: str | torch.device, memory: int
+) -> tuple[PFV, str]:
+    """Open a network; where it refuses the photos' size, at the size that it names itself."""
+    try:
+        return PFV(model, images, device, memory=memory), ""
+    except PFVValueError as refused:
+        size = own_size(model)
+        if size is None or size == images.size:
+            raise
+        try:
+            pfv = PFV(model, in_size(images, size), device, memory=memory)
+        except PFVError:
+            raise refused from None
+        return pfv, f"photos resized to {size[0]} × {size[1]} pixels"
+
+
+def own_size(model: nn.Module) -> tuple[int, int] | None:
+    """Return the height and width in pixels that a network says it takes; None: it says nothing.
+
+    Read from ``pretrained_cfg`` (timm), ``image_size`` (torchvision) and ``img_size``.
+    """
+    network = unwrap(model)
+    for attribute in ("pretrained_cfg", "default_cfg"):
+        config = getattr(network, attribute, None)
+        values = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
+        size = _pair_of(values.get("input_size", ())[-2:])
+        if size is not None:
+            return size
+    parts = (network, getattr(network, "patch_embed", None))
+    found = (getattr(part, name, None) for part in parts for name in ("image_size", "img_size"))
+    return next((size for size in map(_pair_of, found) if size is not None), None)
+
+
+def in_size(images: ImageBatch, size: tuple[int, int]) -> ImageBatch:
+    """Return the photos at another height and width.
+
+    Nothing is cut off: fractions of width and height stay the same places.
+    """
+    height, width = size
+    how = Image.Resampling.BILINEAR
+    pixels = [
+        np.asarray(Image.fromarray(one).resize((width, height), how)) for one in images.pixels
+    ]
+    tensor = interpolate(images.tensor, size, mode="bilinear", antialias=True)
+    return replace(images, pixels=np.stack(pixels), tensor=tensor)
+
+
+def _pair_of(value: object) -> tuple[int, int] | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = (value, value)
+    if not isinstance(value, Iterable):
+        return None
+    sides = tuple(value)
+    whole = all(isinstance(side, int) and side > 0 for side in sides)
+    return (sides[0], sides[1]) if len(sides) == 2 and whole else None

@@ -1,0 +1,109 @@
+"""What a comparison shows: settings of the pictures, the networks, and how they are linked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVTypeError
+from pfv_widgets.parameters import suggestion, toggle
+from pfv_widgets.validation import text_or_none
+
+_JOINT = " · "  # between the names of a network and of a layer
+
+
+@dataclass(frozen=True)
+class CompareSettings(Settings):
+    """Settings of both pictures; ``layer`` is that of the first network.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the field, its value and the legal values.
+    """
+
+    first: str | None = None
+    """Name of the first network, which the other one is aligned to; None: the first of all."""
+
+    second: str | None = None
+    """Name of the second network; None: the first one after ``first``."""
+
+    second_layer: str | None = None
+    """Layer of the second network; None: that of the same name, else of the same relative depth."""
+
+    linked: bool = toggle(
+        True,
+        label="Link the layers",
+        help="Choosing a layer on one side chooses on the other the layer of the same name, or "
+        "else of the same relative depth.",
+        page="Compare",
+    )
+
+    aligned: bool = toggle(
+        True,
+        label="Align the colours",
+        help="Rotate the scores of the second network so that they come nearest to those of the "
+        "first: where the features agree, a position has the same colour. Off: each its own "
+        "colours.",
+        page="Compare",
+    )
+
+    difference: bool = toggle(
+        False,
+        label="Show the difference",
+        help="A third picture: where in each photo the two differ most after alignment.",
+        page="Compare",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("first", "second"):
+            text_or_none(name, getattr(self, name), "the name of a network, or None")
+        text_or_none("second_layer", self.second_layer, "the name of a layer, or None")
+
+
+@dataclass(frozen=True)
+class SideSettings(Settings):
+    """Settings of one picture; ``layer`` is a network and its layer, joined by :func:`joined`."""
+
+    reference: str | None = None
+    """Network and layer that the colours are aligned to; None: its own colours."""
+
+
+def side_settings(
+    settings: CompareSettings, layer: str, reference: str | None = None
+) -> SideSettings:
+    """Return the settings of one side, with its network and layer."""
+    values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+    return SideSettings(**(values | {"layer": layer}), reference=reference)
+
+
+def joined(network: str, layer: str) -> str:
+    """Return one name for a layer of a network."""
+    return f"{network}{_JOINT}{layer}"
+
+
+def parted(name: str) -> tuple[str, str]:
+    """Return network and layer of a name that :func:`joined` made."""
+    network, _, layer = name.rpartition(_JOINT)
+    return network, layer
+
+
+def compare_settings_of(settings: Settings | None, changes: dict[str, Any]) -> CompareSettings:
+    """Merge settings, of a comparison or of one picture, with keyword ``changes``.
+
+    Raises
+    ------
+    PFVTypeError
+        For an unknown keyword, with the nearest ones, or if ``settings`` is none.
+    """
+    if settings is not None and not isinstance(settings, Settings):
+        raise PFVTypeError(f"settings={settings!r:.80}: expected a Settings, or keywords.")
+    known = [field.name for field in fields(CompareSettings)]
+    for name in changes:
+        if name not in known:
+            raise PFVTypeError(f"{name!r} is no setting. {suggestion(name, known)}")
+    own = () if settings is None else fields(settings)
+    base = {field.name: getattr(settings, field.name) for field in own}
+    return CompareSettings(**(base | changes))

@@ -1,0 +1,221 @@
+"""One side of a comparison: which network, which layer, and the gallery of its picture."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import ipywidgets as w
+
+from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import Cancelled, Progress
+from pfv_widgets.errors import named
+from pfv_widgets.widgets.compare.renderers import SideRenderer
+from pfv_widgets.widgets.compare.settings import SideSettings, parted
+from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.gallery.viewport import OnFrame
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import Showing, Shown
+from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+
+class Owner(Explorer[Any], Protocol):
+    """The explorer of a comparison, as its sides see it."""
+
+    def show_status(self) -> None:
+        """Show what the sides say together."""
+
+
+class SideOwner:
+    """The explorer as the gallery of one side sees it: what the gallery says is the side's."""
+
+    def __init__(self, explorer: Owner, name: str) -> None:
+        self._explorer, self.name = explorer, name
+        self.jobs, self.edit = explorer.jobs, explorer.edit
+        self.gesture, self.undo, self.redo = explorer.gesture, explorer.undo, explorer.redo
+        self.safely, self.show_state = explorer.safely, explorer.show_state
+        self.fail, self.snippet, self.save = explorer.fail, explorer.snippet, explorer.save
+        self.message, self.kind, self.done = "Opening …", "busy", None
+        self.done: float | None
+        self.error = ""
+        self._stopping = threading.Event()
+
+    @property
+    def settings(self) -> Any:
+        """The settings of the explorer."""
+        return self._explorer.settings
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """The lock of the explorer."""
+        return self._explorer.lock
+
+    @property
+    def file_kinds(self) -> dict[str, str]:
+        """Those of the explorer."""
+        return self._explorer.file_kinds
+
+    @property
+    def file_stem(self) -> str:
+        """That of the explorer."""
+        return self._explorer.file_stem
+
+    @property
+    def status(self) -> object:
+        """What this side says."""
+        return self.message
+
+    def show_message(self, message: str, kind: str = "ok") -> None:
+        """Say something of this side."""
+        self.message, self.kind, self.done = message, kind, None
+        self._explorer.show_status()
+
+    def report_progress(self, progress: Progress) -> None:
+        """Say how far this side is; raise ``Cancelled`` where it is to stop."""
+        if self._stopping.is_set():
+            self._stopping.clear()
+            raise Cancelled
+        self.message, self.kind = f"{progress}.", "busy"
+        self.done = progress.done / max(progress.total, 1)
+        self._explorer.show_status()
+
+    def reject(self, settings: Settings, error: Exception, shown: Settings | None) -> None:
+        """Say why this side has no picture; the other side goes on."""
+        del settings, shown  # which settings fit the other side, nobody knows here
+        self.error = "stopped" if isinstance(error, Cancelled) else named(error)
+        self.show_message(self.error, "warning" if isinstance(error, Cancelled) else "error")
+
+    def stop(self, wanted: bool) -> None:
+        """Stop what is being rendered, or take that back."""
+        (self._stopping.set if wanted else self._stopping.clear)()
+
+
+class Side:
+    """A gallery with the controls of its network and layer above it.
+
+    Parameters
+    ----------
+    title
+        ``"first"`` or ``"second"``.
+    renderer
+        What renders.
+    explorer
+        What it belongs to.
+    settings
+        What to show first.
+    knobs
+        Controls that the gallery follows in the browser.
+    choose_network, choose_layer
+        Called with the name that a person chooses.
+    on_frame
+        Called with each frame that is on show.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        renderer: SideRenderer,
+        explorer: Owner,
+        settings: SideSettings,
+        *,
+        knobs: dict[str, w.Widget],
+        choose_network: Callable[[str], object],
+        choose_layer: Callable[[str], object],
+        on_frame: OnFrame,
+        slides: bool = False,
+    ) -> None:
+        self.owner = SideOwner(explorer, title)
+        self.networks = renderer.networks
+        self._on_frame = on_frame
+        self._choose_network, self._choose_layer = choose_network, choose_layer
+        self._showing, self._shown = Showing(), Shown()
+        self._layers: tuple[Layer, ...] = ()
+        self.network = self._network_choice(title, slides=slides)
+        self.layer = self._layer_slider()
+        self.line = w.HTML()
+        self.gallery = GalleryView(renderer, self.owner, settings, knobs, on_frame=self._seen)
+        self.gallery.widget.layout.flex = "0 0 auto"
+        self.widget = w.VBox(
+            [self.network, self.layer, self.line, self.gallery.widget],
+            layout=w.Layout(
+                flex="1 1 340px", min_width="0", max_width="632px", padding="0 8px 0 0"
+            ),
+        )
+        self.widget.add_class(f"pfv-side-{title}")
+
+    def show_settings(self, settings: SideSettings) -> None:
+        """Render other settings."""
+        self.owner.error = ""
+        self.owner.stop(False)
+        self.gallery.show_settings(settings)
+
+    def show(self, settings: SideSettings) -> None:
+        """Set the controls to what is asked for, without calling back."""
+        network, layer = parted(settings.layer or "")
+        with self._showing:
+            self._shown.show(self.network, network)
+            layers = self.networks.layers(network)
+            if layers != self._layers:
+                self._layers = layers
+                self.layer.options = [(text.plain(one.name), one.name) for one in layers]
+                self._shown.moved(self.layer, self.layer.value)
+            self._shown.show(self.layer, layer)
+            self._show_line(network, layer)
+        self.gallery.show()
+
+    def _show_line(self, network: str, name: str) -> None:
+        layer = next(one for one in self._layers if one.name == name)
+        line = text.layer_line(layer.name, layer.kind, layer.shape)
+        note = self.networks.notes.get(network, "")
+        if self.owner.error:
+            line = text.status(f"No picture of this: {self.owner.error}", kind="error")
+        elif note:
+            line += text.hint(note)
+        self.line.value = line
+
+    def _seen(self, state: Any, frame: Any) -> None:
+        self.owner.error = ""
+        self._on_frame(state, frame)
+
+    def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:
+        options = [(text.plain(name), name) for name in self.networks.names]
+        kind = w.SelectionSlider if slides else Dropdown
+        label = {"first": "Network 1", "second": "Network 2"}.get(title, title)
+        control = kind(
+            options=options,
+            description=label,
+            tooltip=f"The {title} network.",
+            layout=w.Layout(width="97%"),
+            style={"description_width": "84px"},
+        )
+        if slides:
+            control.add_class("pfv-choice")
+        control.observe(self._network_moved, "value")
+        return control
+
+    def _layer_slider(self) -> w.SelectionSlider:
+        slider = w.SelectionSlider(
+            options=[("…", "")],
+            description="Layer",
+            tooltip="Feature map that is decomposed, from the first layer to the last.",
+            readout=False,
+            layout=w.Layout(width="97%"),
+            style={"description_width": "84px"},
+        )
+        slider.observe(self._layer_moved, "value")
+        slider.add_class("pfv-choice")
+        return slider
+
+    def _network_moved(self, change: dict[str, Any]) -> None:
+        if not self._showing.now:
+            self._shown.moved(self.network, change["new"])
+            self._choose_network(change["new"])
+
+    def _layer_moved(self, change: dict[str, Any]) -> None:
+        if not self._showing.now:
+            self._shown.moved(self.layer, change["new"])
+            self._choose_layer(change["new"])

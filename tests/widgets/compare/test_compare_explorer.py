@@ -1,0 +1,288 @@
+"""Two networks on the same photos: linked, aligned, and each alive without the other."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pfv_widgets as pw
+from pfv_widgets.errors import PFVError
+from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
+from pfv_widgets.widgets.compare.networks import own_size
+from pfv_widgets.widgets.compare.settings import CompareSettings
+from pfv_widgets.widgets.gallery.view_state import Selection
+from pfv_widgets.widgets.toolkit.geometry import Spot
+from tests.networks import blobs, tiny
+from tests.widgets.recorded_page import RecordedPage
+
+Open = Callable[..., CompareExplorer]
+LAYER = "4"  # a convolution of `tiny`
+
+
+@pytest.fixture
+def compared(recorded: RecordedPage) -> Iterator[Open]:
+    """Open comparisons of small networks; close them after the test."""
+    opened: list[CompareExplorer] = []
+
+    def open_(models: Any = None, images: Any = None, **settings: Any) -> CompareExplorer:
+        models = models or {"one": tiny(0), "two": tiny(1)}
+        batch = blobs(4) if images is None else images
+        opened.append(pw.compare(models, batch, device="cpu", **settings))
+        assert opened[-1].wait(60)
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()
+
+
+def change(explorer: CompareExplorer, **changes: Any) -> None:
+    explorer.settings = replace(explorer.settings, **changes)
+    assert explorer.wait(60)
+
+
+def rotated(network: nn.Sequential, layer: str) -> nn.Sequential:
+    """A copy whose convolution is followed by a random orthogonal matrix, as one module."""
+    other = copy.deepcopy(network)
+    conv = other[int(layer)]
+    matrix = torch.linalg.qr(torch.randn(len(conv.weight), len(conv.weight)))[0]
+    with torch.no_grad():
+        conv.weight.copy_(torch.einsum("ij,jklm->iklm", matrix, conv.weight))
+        conv.bias.copy_(matrix @ conv.bias)
+    return other
+
+
+@pytest.mark.parametrize("weighting", ["none", "flat"])
+def test_network_and_its_rotated_copy_have_the_same_colours_once_aligned(
+    compared: Open, weighting: str
+) -> None:
+    network = tiny(0)
+    models = {"one": network, "same": network, "rotated": rotated(network, LAYER)}
+    explorer = compared(models, layer=LAYER, weighting=weighting, components=4)
+    for second in ("one", "same", "rotated"):
+        change(explorer, second=second)
+        first, other = explorer.frames
+        torch.testing.assert_close(other.heatmaps, first.heatmaps, atol=1e-3, rtol=0)
+        assert explorer.agreement == pytest.approx(1, abs=1e-6)
+    # without the alignment the network itself has the same colours too; its copy need not
+    change(explorer, second="same", aligned=False)
+    first, other = explorer.frames
+    torch.testing.assert_close(other.heatmaps, first.heatmaps, atol=1e-6, rtol=0)
+
+
+def test_alignment_keeps_what_the_network_explains_and_turns_with_the_switch(
+    compared: Open,
+) -> None:
+    explorer = compared(layer=LAYER, components=4)
+    aligned = explorer.frames[1]
+    change(explorer, aligned=False)
+    own = explorer.frames[1]
+    assert not torch.allclose(aligned.heatmaps, own.heatmaps, atol=0.05)
+    # by hand, with numpy: the rotation of the own scores that is nearest to the first one's
+    x, y = (one.scores.movedim(1, 3).reshape(-1, 4).double() for one in (own, explorer.frames[0]))
+    x, y = x - x.mean(0), y - y.mean(0)
+    left, values, right = np.linalg.svd((x.T @ y).numpy())
+    turned = x.numpy() @ left @ right
+    shown = aligned.scores.movedim(1, 3).reshape(-1, 4).double()
+    np.testing.assert_allclose((shown - shown.mean(0)).numpy(), turned, atol=1e-4)
+    share = values.sum() ** 2 / float(x.square().sum() * y.square().sum())
+    assert explorer.agreement == pytest.approx(share, rel=1e-5)
+    assert float(aligned.basis.variances.sum()) == pytest.approx(
+        float(own.basis.variances.sum()), rel=1e-4
+    )
+    along = aligned.basis.project(explorer.networks.pfv("two").store.captured(LAYER)[0].maps)
+    assert along.shape[1] == 4
+
+
+def test_hover_pins_selection_zoom_and_pages_are_linked_over_grids_of_other_sizes(
+    compared: Open,
+) -> None:
+    explorer = compared(images=blobs(6), layer="0", second_layer="8", linked=False)
+    first, second = explorer.galleries
+    assert (first.map_size, second.map_size) == ((32, 32), (8, 8))
+    mask = np.zeros((6, 8, 8), bool)
+    mask[2, 1, 3] = True
+    second.go(lambda state: replace(state, hover=Spot(2, 0.4, 0.2), cursor=2))
+    second.go(lambda state: replace(state, selection=Selection(mask)))
+    state = first.view_state
+    assert (state.hover, state.cursor) == (Spot(2, 0.4, 0.2), 2)
+    assert state.selection is not None
+    large = np.repeat(np.repeat(mask, 4, axis=1), 4, axis=2)
+    assert (state.selection.mask == large).all()
+    first.go(lambda state: replace(state, selection=Selection(large)))
+    assert second.view_state.selection is not None
+    assert (second.view_state.selection.mask == mask).all()
+
+    columns = first.view_state.page.columns
+    second.interaction.zoom(True)
+    assert first.view_state.page == second.view_state.page
+    first.interaction.turn_page(1)
+    assert second.view_state.page.first == first.view_state.page.first == 3
+    first.interaction.zoom(False)
+    assert first.view_state.page.columns == second.view_state.page.columns == columns
+
+    second.interaction.pin(Spot(1, 0.5, 0.5))
+    assert explorer.settings.pins == ((1, 0.5, 0.5),)
+    assert all(gallery.view_state.settings.pins for gallery in explorer.galleries)
+
+
+def test_layers_are_linked_by_name_and_by_depth_or_apart(compared: Open) -> None:
+    named = nn.Sequential()
+    for name, module in tiny(1)._modules.items():
+        named.add_module(f"part{name}", module)
+    explorer = compared({"one": tiny(0), "two": tiny(1), "three": named}, layer="4")
+    first, second = explorer.sides
+    assert explorer.layers == ("4", "4")
+    second.layer.value = "5"
+    assert explorer.layers == ("5", "5")
+    second.network.value = "three"
+    assert explorer.names == ("one", "three")
+    assert explorer.layers == ("5", "part5")
+    first.layer.value = "0"
+    assert explorer.layers == ("0", "part0")
+    explorer.knobs["linked"].value = False
+    first.layer.value = "8"
+    assert explorer.layers == ("8", "part0")
+    explorer.undo()
+    assert explorer.layers == ("0", "part0")
+    explorer.knobs["linked"].value = True
+    assert explorer.settings.second_layer is None
+    assert explorer.wait(60)
+    assert explorer.status.kind == "ok"
+
+
+class Broken(nn.Module):
+    """NaN for the second photo."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = maps.clone()
+        maps[1:2] = torch.nan
+        return maps
+
+
+def test_side_of_nan_says_so_and_the_other_one_lives(compared: Open) -> None:
+    network = tiny(1)
+    network[5] = Broken()
+    explorer = compared({"whole": tiny(0), "broken": network}, layer="6")
+    first, second = explorer.sides
+    assert first.gallery.render_loop.frame is not None
+    assert second.gallery.render_loop.frame is None
+    assert "NaN" in explorer.status.message
+    assert "broken" in explorer.status.message
+    assert "NaN" in second.line.value
+    with pytest.raises(PFVError, match="NaN"):
+        _ = explorer.agreement
+    change(explorer, sigma=0.5)
+    assert first.gallery.render_loop.frame.settings.sigma == 0.5
+    change(explorer, images=(1.0, 0.0, 1.0, 1.0))
+    assert second.gallery.render_loop.frame is not None
+    assert "NaN" not in second.line.value
+    # the first side broken: the second shows its own colours, and says why
+    change(explorer, first="broken", second="whole", images=None)
+    assert second.gallery.render_loop.frame.settings.layer == "6"
+    assert "not aligned" in explorer.status.message
+
+
+class OneSize(nn.Module):
+    """Takes photos of 40 × 40 pixels alone, and says so."""
+
+    image_size = 40
+
+    def __init__(self, speaks: bool = True) -> None:
+        super().__init__()
+        self.body = tiny(2)
+        if not speaks:
+            self.image_size = None  # type: ignore[assignment]
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[2:] != (40, 40):
+            raise ValueError("40 × 40 pixels, please")
+        return self.body(images)
+
+
+def test_network_of_another_size_has_the_photos_resized_or_is_named(compared: Open) -> None:
+    assert own_size(OneSize()) == (40, 40)
+    explorer = compared({"usual": tiny(0), "other": OneSize()})
+    assert explorer.frames[1].heatmaps.shape == explorer.frames[0].heatmaps.shape == (4, 32, 32, 3)
+    assert (explorer.frames[1].pixels == explorer.images.pixels).all()
+    assert "40 × 40" in explorer.sides[1].line.value
+    with pytest.raises(PFVError, match=r"other: images: the model failed.*40 × 40 pixels, please"):
+        compared({"usual": tiny(0), "other": OneSize(speaks=False)})
+
+
+def test_settings_of_a_comparison_are_written_read_and_brought_back_by_the_code(
+    compared: Open, tmp_path: Path
+) -> None:
+    models = {"one": tiny(0), "two": tiny(1)}
+    explorer = compared(models, sigma=0.5, layer="4", aligned=False, first="two")
+    settings = explorer.settings
+    assert CompareSettings.read_json(settings.to_json()) == (settings, ())
+    assert json.loads(settings.to_json())["first"] == "two"
+    scope: dict[str, Any] = {"models": models, "images": blobs(4)}
+    exec(explorer.snippet(), scope)
+    assert scope["explorer"].settings == settings
+    scope["explorer"].close()
+    explorer.save(tmp_path / "two.npz")
+    with np.load(tmp_path / "two.npz") as arrays:
+        np.testing.assert_array_equal(arrays["second_scores"], explorer.frames[1].scores)
+        assert float(arrays["agreement"]) == pytest.approx(explorer.agreement)
+    explorer.save(tmp_path / "two.png")
+    assert (tmp_path / "two.png").stat().st_size > 10_000
+    explorer.bookmarks.add("here", settings)
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ([tiny(0)], "at least two"),
+        (tiny(0), "Sequential"),
+        ({}, "at least two"),
+        ([("a", tiny(0)), ("a", tiny(1))], "'a' twice"),
+        ({"a": tiny(0), "b": 3}, "expected a torch.nn.Module"),
+        ({1: tiny(0), 2: tiny(1)}, "expected texts"),
+        (3, "by name or in a list"),
+    ],
+)
+def test_models_that_are_none_are_named(models: Any, message: str) -> None:
+    with pytest.raises(PFVError, match=message):
+        pw.compare(models, blobs(2), device="cpu")
+
+
+def test_settings_that_cannot_be_shown_are_named(compared: Open) -> None:
+    for settings, message in [
+        ({"first": "on"}, "'on' is no network here. Did you mean 'one'"),
+        ({"second_layer": "99"}, "two: layer='99'"),
+        ({"sigmo": 1.0}, "'sigma'"),
+        ({"images": (0.0,) * 4}, "every weight is 0"),
+    ]:
+        with pytest.raises(PFVError, match=message):
+            compared(**settings)
+    explorer = compared(images=blobs(1))
+    before = explorer.settings
+    explorer.settings = replace(before, second="nobody")
+    assert explorer.settings == before
+    assert "nobody" in explorer.status.message
+
+
+def test_networks_not_seen_for_longest_are_freed_within_the_bound() -> None:
+    from pfv_widgets.widgets.compare.networks import Networks
+
+    models = {f"n{index}": tiny(index) for index in range(5)}
+    networks = Networks(models, blobs(4), "cpu", memory=1)
+    first = networks.pfv("n0")
+    first.render(components=1)
+    assert first.is_ready(first.default_layer)
+    for name in models:
+        networks.pfv(name).render(components=1)
+    assert not first.is_ready(first.default_layer)
+    assert networks.pfv("n0") is not first
+    assert networks.pfv("n4").is_ready(None)
