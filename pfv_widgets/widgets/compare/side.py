@@ -33,15 +33,14 @@ class Owner(Explorer[Any], Protocol):
 class SideOwner:
     """The explorer as the gallery of one side sees it: what the gallery says is the side's."""
 
-    def __init__(self, explorer: Owner, name: str) -> None:
-        self._explorer, self.name = explorer, name
+    def __init__(self, explorer: Owner, failed: Callable[[str], None]) -> None:
+        self._explorer, self._failed = explorer, failed
         self.jobs, self.edit = explorer.jobs, explorer.edit
         self.gesture, self.undo, self.redo = explorer.gesture, explorer.undo, explorer.redo
         self.safely, self.show_state = explorer.safely, explorer.show_state
         self.fail, self.snippet, self.save = explorer.fail, explorer.snippet, explorer.save
         self.message, self.kind, self.done = "Opening …", "busy", None
         self.done: float | None
-        self.error = ""
         self._stopping = threading.Event()
 
     @property
@@ -86,8 +85,10 @@ class SideOwner:
     def reject(self, settings: Settings, error: Exception, shown: Settings | None) -> None:
         """Say why this side has no picture; the other side goes on."""
         del settings, shown  # which settings fit the other side, nobody knows here
-        self.error = "stopped" if isinstance(error, Cancelled) else named(error)
-        self.show_message(self.error, "warning" if isinstance(error, Cancelled) else "error")
+        stopped = isinstance(error, Cancelled)
+        message = "Stopped: the last picture stays." if stopped else named(error)
+        self._failed(message)
+        self.show_message(message, "warning" if stopped else "error")
 
     def stop(self, wanted: bool) -> None:
         """Stop what is being rendered, or take that back."""
@@ -128,12 +129,13 @@ class Side:
         on_frame: OnFrame,
         slides: bool = False,
     ) -> None:
-        self.owner = SideOwner(explorer, title)
+        self.owner = SideOwner(explorer, self._say_error)
         self.networks = renderer.networks
         self._on_frame = on_frame
         self._choose_network, self._choose_layer = choose_network, choose_layer
         self._showing, self._shown = Showing(), Shown()
         self._layers: tuple[Layer, ...] = ()
+        self._error = ""  # why there is no picture of what is asked for
         self.network = self._network_choice(title, slides=slides)
         self.layer = self._layer_slider()
         self.line = w.HTML()
@@ -149,7 +151,7 @@ class Side:
 
     def show_settings(self, settings: SideSettings) -> None:
         """Render other settings."""
-        self.owner.error = ""
+        self._error = ""
         self.owner.stop(False)
         self.gallery.show_settings(settings)
 
@@ -164,21 +166,27 @@ class Side:
                 self.layer.options = [(text.plain(one.name), one.name) for one in layers]
                 self._shown.moved(self.layer, self.layer.value)
             self._shown.show(self.layer, layer)
-            self._show_line(network, layer)
+        self._show_line()
         self.gallery.show()
 
-    def _show_line(self, network: str, name: str) -> None:
-        layer = next(one for one in self._layers if one.name == name)
+    def _show_line(self) -> None:
+        network, name = parted(self.gallery.view_state.settings.layer or "")
+        layer = self.networks.layer(network, name)
         line = text.layer_line(layer.name, layer.kind, layer.shape)
         note = self.networks.notes.get(network, "")
-        if self.owner.error:
-            line = text.status(f"No picture of this: {self.owner.error}", kind="error")
+        if self._error:
+            line += text.status(f"No picture of this: {self._error}", kind="error")
         elif note:
             line += text.hint(note)
         self.line.value = line
 
+    def _say_error(self, message: str) -> None:
+        self._error = message
+        self._show_line()
+
     def _seen(self, state: Any, frame: Any) -> None:
-        self.owner.error = ""
+        if self._error:
+            self._say_error("")
         self._on_frame(state, frame)
 
     def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:

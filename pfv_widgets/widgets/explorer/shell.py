@@ -48,6 +48,7 @@ class Shell(w.VBox, Generic[S]):
     settings: Any
     file_kinds: dict[str, str]
     file_stem: str
+    _is_closed = True  # of one that was refused before it was made
 
     def __init__(self, settings: S) -> None:
         self.lock = threading.RLock()

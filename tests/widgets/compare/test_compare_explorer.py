@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
-from pfv_widgets.widgets.compare.networks import own_size
+from pfv_widgets.widgets.compare.networks import Networks, own_size
 from pfv_widgets.widgets.compare.settings import CompareSettings
 from pfv_widgets.widgets.gallery.view_state import Selection
 from pfv_widgets.widgets.toolkit.geometry import Spot
@@ -157,7 +157,7 @@ def test_layers_are_linked_by_name_and_by_depth_or_apart(compared: Open) -> None
     explorer.knobs["linked"].value = True
     assert explorer.settings.second_layer is None
     assert explorer.wait(60)
-    assert explorer.status.kind == "ok"
+    assert explorer.status.kind != "error"
 
 
 class Broken(nn.Module):
@@ -262,7 +262,7 @@ def test_settings_that_cannot_be_shown_are_named(compared: Open) -> None:
         ({"first": "on"}, "'on' is no network here. Did you mean 'one'"),
         ({"second_layer": "99"}, "two: layer='99'"),
         ({"sigmo": 1.0}, "'sigma'"),
-        ({"images": (0.0,) * 4}, "every weight is 0"),
+        ({"settings": pw.Settings(images=(0.0,) * 4)}, "every weight is 0"),
     ]:
         with pytest.raises(PFVError, match=message):
             compared(**settings)
@@ -274,15 +274,13 @@ def test_settings_that_cannot_be_shown_are_named(compared: Open) -> None:
 
 
 def test_networks_not_seen_for_longest_are_freed_within_the_bound() -> None:
-    from pfv_widgets.widgets.compare.networks import Networks
-
     models = {f"n{index}": tiny(index) for index in range(5)}
     networks = Networks(models, blobs(4), "cpu", memory=1)
     first = networks.pfv("n0")
     first.render(components=1)
-    assert first.is_ready(first.default_layer)
+    assert first.store.cache.nbytes > 0
     for name in models:
         networks.pfv(name).render(components=1)
-    assert not first.is_ready(first.default_layer)
+    assert first.store.cache.nbytes == 0
     assert networks.pfv("n0") is not first
-    assert networks.pfv("n4").is_ready(None)
+    assert networks.pfv("n4").store.cache.nbytes > 0
