@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,14 @@ from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import Controls
+from pfv_widgets.widgets.toolkit.protocols import Tab
 
-TABS = {"Compare": CompareTab, "Picture": PictureTab, "Batch": batch_tab, "Export": ExportTab}
+TABS: dict[str, Callable[[Any], Tab]] = {
+    "Compare": CompareTab,
+    "Picture": PictureTab,
+    "Batch": batch_tab,
+    "Export": ExportTab,
+}
 
 
 class CompareExplorer(Shell[CompareSettings]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -35,7 +35,7 @@ class SideRenderer:
         Of the networks.
     """
 
-    progress = None
+    progress: Callable[[int, int], None] | None = None
     on_progress: OnProgress | None = None
 
     def __init__(self, alignments: Alignments) -> None:

@@ -39,14 +39,18 @@ class SideOwner:
         self.gesture, self.undo, self.redo = explorer.gesture, explorer.undo, explorer.redo
         self.safely, self.show_state = explorer.safely, explorer.show_state
         self.fail, self.snippet, self.save = explorer.fail, explorer.snippet, explorer.save
-        self.message, self.kind, self.done = "Opening …", "busy", None
-        self.done: float | None
+        self.message, self.kind = "Opening …", "busy"
+        self.done: float | None = None
         self._stopping = threading.Event()
 
     @property
     def settings(self) -> Any:
         """The settings of the explorer."""
         return self._explorer.settings
+
+    @settings.setter
+    def settings(self, settings: Any) -> None:
+        self._explorer.settings = settings
 
     @property
     def lock(self) -> AbstractContextManager[object]:

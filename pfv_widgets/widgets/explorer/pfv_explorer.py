@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ipywidgets as w
 import traitlets
@@ -27,6 +27,8 @@ from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import Controls
+
+S = TypeVar("S", bound=Settings)
 
 
 class PFVExplorer(Shell[Settings]):
@@ -226,7 +228,7 @@ class PFVExplorer(Shell[Settings]):
             callback(state, frame)
 
 
-def with_knob(settings: Settings, name: str, value: Any) -> Settings:
+def with_knob(settings: S, name: str, value: Any) -> S:
     """Change one knob; fewer components leave out the channels that are gone."""
     changes = {name: value}
     if name == "components" and settings.channels is not None:
