@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,9 @@ from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import unwrap
+from pfv_widgets.engine.network.named_models import declared_size, images_by_network
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from pfv_widgets.methods.comparison.networks import images_by_network
 from pfv_widgets.parameters import suggestion
 
 MEMORY = 2 << 30  # bytes of features of all networks together
@@ -135,7 +134,8 @@ class Networks:
     def _opened(self, name: str) -> PFV:
         try:
             model = self._models[name]
-            batch = self._batches.get(name) or _in_own_normalisation(name, model, self.images)
+            _check_network(name, model)
+            batch = self._batches.get(name, self.images)
             pfv, self.notes[name] = _fitting(model, batch, self._device, self._memory)
         except PFVError as error:
             raise type(error)(f"{name}: {error}") from error
@@ -217,11 +217,6 @@ def _batches(models: Models, images: ImageBatch) -> dict[str, ImageBatch]:
     return images_by_network({name: (model, None) for name, model in models.items()}, images)
 
 
-def _in_own_normalisation(name: str, model: object, images: ImageBatch) -> ImageBatch:
-    _check_network(name, model)
-    return images
-
-
 def _fitting(
     model: nn.Module, images: ImageBatch, device: str | torch.device, memory: int
 ) -> tuple[PFV, str]:
@@ -229,7 +224,7 @@ def _fitting(
     try:
         return PFV(model, images, device, memory=memory), ""
     except PFVValueError as refused:
-        size = own_size(model)
+        size = declared_size(model)
         if size is None or size == images.size:
             raise
         try:
@@ -237,23 +232,6 @@ def _fitting(
         except PFVError:
             raise refused from None
         return pfv, f"photos resized to {size[0]} × {size[1]} pixels"
-
-
-def own_size(model: nn.Module) -> tuple[int, int] | None:
-    """Return the height and width in pixels that a network says it takes; None: it says nothing.
-
-    Read from ``pretrained_cfg`` (timm), ``image_size`` (torchvision) and ``img_size``.
-    """
-    network = unwrap(model)
-    for attribute in ("pretrained_cfg", "default_cfg"):
-        config = getattr(network, attribute, None)
-        values = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
-        size = _pair_of(values.get("input_size", ())[-2:])
-        if size is not None:
-            return size
-    parts = (network, getattr(network, "patch_embed", None))
-    found = (getattr(part, name, None) for part in parts for name in ("image_size", "img_size"))
-    return next((size for size in map(_pair_of, found) if size is not None), None)
 
 
 def in_size(images: ImageBatch, size: tuple[int, int]) -> ImageBatch:
@@ -268,13 +246,3 @@ def in_size(images: ImageBatch, size: tuple[int, int]) -> ImageBatch:
     ]
     tensor = interpolate(images.tensor, size, mode="bilinear", antialias=True)
     return replace(images, pixels=np.stack(pixels), tensor=tensor)
-
-
-def _pair_of(value: object) -> tuple[int, int] | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = (value, value)
-    if not isinstance(value, Iterable):
-        return None
-    sides = tuple(value)
-    whole = all(isinstance(side, int) and side > 0 for side in sides)
-    return (sides[0], sides[1]) if len(sides) == 2 and whole else None
