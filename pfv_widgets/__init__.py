@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pfv_widgets.engine.data.load_images import load_images
     from pfv_widgets.engine.network.layers import Layer
     from pfv_widgets.engine.pca.basis import PrincipalBasis
-    from pfv_widgets.engine.pca.fit_basis import fit_basis
+    from pfv_widgets.engine.pipeline.fit_basis import fit_basis
     from pfv_widgets.engine.pipeline.frame import Frame
     from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
     from pfv_widgets.engine.pipeline.pfv import PFV
@@ -90,7 +90,7 @@ _HOMES = {
     "explore_reconstruction": "widgets.reconstruction.explore_reconstruction",
     "figure_methods": "methods.comparison.figures",
     "figure_networks": "methods.comparison.figures",
-    "fit_basis": "engine.pca.fit_basis",
+    "fit_basis": "engine.pipeline.fit_basis",
     "heatmaps_from_activations": "engine.pipeline.functional",
     "load_images": "engine.data.load_images",
     "randomised": "analysis.randomised",

@@ -231,3 +231,25 @@ def test_doctor_ends_with_what_to_do(
     assert main(["doctor"]) == status
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(f"Widgets can be shown in JupyterLab: {verdict}")
+
+
+def test_fit_writes_a_basis_that_heatmaps_takes(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "broken.png").write_bytes(b"no picture")
+    basis, out = tmp_path / "basis.npz", tmp_path / "out"
+    common = [str(photos), "--size", "64", "--device", "cpu"]
+    fit = ["fit", *common, "--components", "4", "--batch-size", "2", "--out", str(basis)]
+    assert main(fit) == 0
+    said = capsys.readouterr()
+    assert "4 components of" in said.out
+    assert "3 of 4 photos" in said.out
+    assert "1 of 4 images left out: broken.png" in said.err
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["basis.npz", "photos"]
+    assert main(["heatmaps", *common, "--basis", str(basis), "--out", str(out), "--quiet"]) == 0
+    record = json.loads((out / "heatmaps.json").read_text("utf-8"))
+    assert record["basis"].startswith("fixed, made of ")
+    assert main(fit) == 1
+    assert "--out" in capsys.readouterr().err
+    assert main(["fit", *common, "--force", "--out", str(basis), "--layer", "nowhere"]) == 1
+    assert "--layer='nowhere'" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from pfv_widgets.commands.options import in_options
 from pfv_widgets.commands.outputs import RECORD, Outputs
 from pfv_widgets.commands.terminal import printable
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
+from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -35,6 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
     parser.add_argument("--weights", help="default, random, or the path of a state dict")
     parser.add_argument("--layer", help="whose feature map is shown (default: the last)")
+    parser.add_argument(
+        "--basis", type=Path, metavar="FILE", help="of `pfv-widgets fit` (default: of the photos)"
+    )
     parser.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--out", type=Path, default=Path("heatmaps"), metavar="DIR")
@@ -72,13 +76,14 @@ def _run(options: argparse.Namespace) -> int:
     knobs = {name: getattr(options, name) for name in parameters_of(Settings)}
     settings = Settings(layer=options.layer, **knobs)
     outputs = Outputs.planned(options.out, force=options.force)
+    basis = None if options.basis is None else PrincipalBasis.load(options.basis)
     with _Progress(options.quiet) as progress:
         progress.step("loading the network")
         model = load_model(options.model, options.weights)
         progress.step("loading photos")
         images = _photos(options)
         progress.step("computing")
-        pfv = PFV(model, images, device=options.device, progress=progress.part)
+        pfv = PFV(model, images, device=options.device, basis=basis, progress=progress.part)
         frame = pfv.render(settings)
         progress.step("writing")
         files = [] if options.json_only else _write_pictures(frame, outputs, progress)
@@ -121,6 +126,7 @@ def _record(
         "model": options.model,
         "weights": options.weights or "default",
         "device": str(pfv.device),
+        "basis": frame.basis_source,
         "layer": {"name": layer.name, "kind": layer.kind, "shape": list(layer.shape)},
         "settings": knobs,
         "size": list(images.size),

@@ -91,7 +91,7 @@ def load_images(
     if tensor is not None:
         return _from_tensor(checked_tensor(tensor), transform, labels)
     pictures = _of_batch(source) if isinstance(source, ImageBatch) else pictures_of(source)
-    batch = _from_pictures(pictures, height_width, transform, labels)
+    batch = of_pictures(pictures, height_width, transform, labels)
     if batch.skipped:
         listed = "; ".join(batch.skipped[:5]) + ("; …" if len(batch.skipped) > 5 else "")
         count = len(batch.skipped)
@@ -99,12 +99,27 @@ def load_images(
     return batch
 
 
-def _from_pictures(
+class NothingReadableError(PFVValueError):
+    """No file could be read; ``skipped`` has the reasons."""
+
+    def __init__(self, skipped: tuple[str, ...]) -> None:
+        super().__init__(f"source: no file could be read. {'; '.join(skipped[:10])}.")
+        self.skipped = skipped
+
+
+def of_pictures(
     pictures: list[Picture],
     size: tuple[int, int],
     transform: Transform | None,
-    labels: Sequence[object] | None,
+    labels: Sequence[object] | None = None,
 ) -> ImageBatch:
+    """Decode pictures; see :func:`load_images`.
+
+    Raises
+    ------
+    NothingReadableError
+        Where there is nothing but unreadable files.
+    """
     all_labels = checked_labels(labels, len(pictures), [p.label for p in pictures])
     if transform is None:
         results = _in_parallel(lambda picture: resized(_opened(picture), size), pictures)
@@ -117,7 +132,7 @@ def _from_pictures(
         if isinstance(result, UnreadableError)
     )
     if not good:
-        raise PFVValueError(f"source: no file could be read. {'; '.join(skipped[:10])}.")
+        raise NothingReadableError(skipped)
     names = tuple(pictures[i].name for i in good)
     readable = [results[i] for i in good]
     by = IMAGENET

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.pca.array_file import (
+    Arrays,
+    FileContentError,
+    check_digest,
+    read_arrays,
+    write_arrays,
+)
+from pfv_widgets.engine.pca.data_set import DataSet
 from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.progress import OnProgress, silent
@@ -21,10 +28,7 @@ from pfv_widgets.validation import path_of
 _RECOGNISED = 0.5**0.5
 _NOISE = 16  # roundings of the largest variance that an eigenvalue may hold
 _FIELDS = ("mean", "components", "variances", "total_variance", "count", "layer")
-
-
-class _NoBasisError(ValueError):
-    """Why a file holds no basis, in words for the user."""
+_VERSION = 1  # of the files; a later one may hold what this code does not know
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,8 @@ class PrincipalBasis:
         Name of the layer, where known.
     noise
         Variance up to which a component is rounding.
+    data
+        The data set that it was fitted to, where it was fitted to one.
     """
 
     mean: Tensor
@@ -72,6 +78,7 @@ class PrincipalBasis:
     count: float
     layer: str = ""
     noise: float = 0.0
+    data: DataSet | None = None
 
     @property
     def explained_variance_ratio(self) -> Tensor:
@@ -188,23 +195,25 @@ class PrincipalBasis:
             If there is no such folder, or it cannot be written to.
         """
         try:
-            file = Path(path).open("wb")  # noqa: SIM115 - closed below
+            write_arrays(Path(path), self._arrays())
         except (OSError, TypeError, ValueError) as error:
             raise PFVValueError(
-                f"path={path!r} cannot be written ({type(error).__name__}). Give the path of a "
-                "file in a folder that exists."
+                f"path={path!r} cannot be written ({type(error).__name__}: {error!s:.120}). Give "
+                "the path of a file in a folder that exists, on a disk with room."
             ) from error
-        with file:
-            np.savez(
-                file,
-                mean=self.mean.cpu().numpy(),
-                components=self.components.cpu().numpy(),
-                variances=self.variances.cpu().numpy(),
-                total_variance=np.float64(self.total_variance),
-                count=np.float64(self.count),
-                layer=np.str_(self.layer),
-                noise=np.float64(self.noise),
-            )
+
+    def _arrays(self) -> Arrays:
+        return {
+            "version": np.asarray(np.float64(_VERSION)),
+            "mean": self.mean.cpu().numpy(),
+            "components": self.components.cpu().numpy(),
+            "variances": self.variances.cpu().numpy(),
+            "total_variance": np.asarray(np.float64(self.total_variance)),
+            "count": np.asarray(np.float64(self.count)),
+            "layer": np.asarray(np.str_(self.layer)),
+            "noise": np.asarray(np.float64(self.noise)),
+            **({} if self.data is None else self.data.arrays()),
+        }
 
     @classmethod
     def load(cls, path: str | Path) -> PrincipalBasis:
@@ -217,36 +226,41 @@ class PrincipalBasis:
         """
         where = path_of("path", path)
         try:
-            if not where.is_file():
-                raise _NoBasisError("there is no such file")
-            if not zipfile.is_zipfile(where):
-                raise _NoBasisError("it is no .npz file")
-            with np.load(where, allow_pickle=False) as file:
-                kinds = {name: file[name].dtype.kind for name in file.files}
-                missing = [name for name in _FIELDS if kinds.get(name) not in ("f", "U")]
-                if missing:
-                    raise _NoBasisError(f"it has no numbers {missing[0]!r}")
-                fields = {name: file[name] for name in _FIELDS}
-                noise = file["noise"] if "noise" in file.files else np.zeros(())
-            mean, components, variances = (torch.from_numpy(fields[name]) for name in _FIELDS[:3])
-            basis = cls(
-                mean,
-                components,
-                variances,
-                _number(fields["total_variance"], "total_variance"),
-                _number(fields["count"], "count"),
-                str(fields["layer"]),
-                _number(noise, "noise", least=0.0),
-            )
-            _check_arrays(basis)
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
-            # numpy's own words would advise to unpickle
-            reason = str(error) if isinstance(error, _NoBasisError) else "it is damaged"
+            return cls._of_arrays(read_arrays(where))
+        except (FileContentError, OSError) as error:
+            reason = str(error) if isinstance(error, FileContentError) else "it cannot be read"
             raise PFVValueError(
                 f"path={str(path)!r} holds no basis: {reason}. "
                 "Give a file that PrincipalBasis.save wrote."
             ) from error
-        return basis
+
+    @classmethod
+    def _of_arrays(cls, arrays: Arrays) -> PrincipalBasis:
+        missing = [
+            name
+            for name in _FIELDS
+            if name not in arrays or arrays[name].dtype.kind not in ("f", "U")
+        ]
+        if missing:
+            what = "it is the checkpoint of a fit" if "checkpoint" in arrays else ""
+            raise FileContentError(what or f"it has no numbers {missing[0]!r}")
+        version = _number(arrays["version"], "version") if "version" in arrays else 0.0
+        if version > _VERSION:
+            raise FileContentError(f"it is of version {version:g}, and this is {_VERSION}")
+        texts = [name for name in _FIELDS[:-1] if arrays[name].dtype.kind != "f"]
+        if texts:
+            raise FileContentError(f"{texts[0]} holds no numbers")
+        basis = cls(
+            *(torch.from_numpy(arrays[name]) for name in _FIELDS[:3]),
+            _number(arrays["total_variance"], "total_variance"),
+            _number(arrays["count"], "count"),
+            str(arrays["layer"]),
+            _number(arrays.get("noise", np.zeros(())), "noise", least=0.0),
+        )
+        _check_arrays(basis)
+        if version:  # files from before versions were counted have no digest
+            check_digest(arrays)
+        return replace(basis, data=DataSet.of_arrays(arrays, len(basis.components)))
 
 
 def _number(value: np.ndarray, name: str, least: float | None = None) -> float:
@@ -254,7 +268,7 @@ def _number(value: np.ndarray, name: str, least: float | None = None) -> float:
     number = float(value) if value.ndim == 0 and value.dtype.kind == "f" else math.nan
     legal = number > 0 if least is None else number >= least
     if not legal or not math.isfinite(number):
-        raise _NoBasisError(f"{name}={value.tolist()!r:.40}, which is no finite number above 0")
+        raise FileContentError(f"{name}={value.tolist()!r:.40}, which is no finite number above 0")
     return number
 
 
@@ -265,17 +279,17 @@ def _check_arrays(basis: PrincipalBasis) -> None:
     flat = basis.mean.ndim == basis.variances.ndim == 1
     if not flat or 0 in shape or tuple(basis.components.shape) != shape:
         shapes = ", ".join(f"{name} {tuple(one.shape)}" for name, one in arrays.items())
-        raise _NoBasisError(f"its arrays do not fit together: {shapes}")
+        raise FileContentError(f"its arrays do not fit together: {shapes}")
     for name, one in arrays.items():
         if not one.is_floating_point() or not bool(torch.isfinite(one).all()):
-            raise _NoBasisError(f"{name} holds numbers that are not finite, or no floats")
+            raise FileContentError(f"{name} holds numbers that are not finite, or no floats")
     if bool((basis.variances < 0).any()):
-        raise _NoBasisError("variances holds a negative number")
+        raise FileContentError("variances holds a negative number")
     if float(basis.variances.double().sum()) > basis.total_variance * (1 + 1e-3):
-        raise _NoBasisError("variances add up to more than total_variance")
+        raise FileContentError("variances add up to more than total_variance")
     lengths = torch.linalg.vector_norm(basis.components.double(), dim=1)
     if bool((lengths - 1).abs().max() > 1e-3):
-        raise _NoBasisError("components are no unit vectors")
+        raise FileContentError("components are no unit vectors")
 
 
 def fit_moments(

@@ -15,7 +15,7 @@ _DENSE = 256  # up to this size the full decomposition costs less than the itera
 _GUARD = 8  # extra vectors, which make the wanted ones converge
 _DEGREE = 8
 _ROUNDS = 12
-_TOLERANCE = 2e-6
+_TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-11}
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
 
 Apply = Callable[[Tensor], Tensor]
@@ -49,7 +49,7 @@ class Ritz:
             return 0
         cut = self.cut(width)
         last = 2 * max(float(self.values[number - 1]), cut) / cut - 1
-        growth = math.acosh(max(change / _TOLERANCE, 2.0))
+        growth = math.acosh(max(change / _TOLERANCE[self.vectors.dtype], 2.0))
         return min(max(math.ceil(growth / max(math.acosh(last), 1e-3)), 2), 2 * _DEGREE)
 
 
@@ -73,7 +73,8 @@ def leading_eigenvectors(
     Notes
     -----
     Chebyshev-filtered subspace iteration (Zhou, Saad, Tiago and Chelikowsky, 2006) until each
-    residual is below 2·10⁻⁶ of the largest eigenvalue; the dense solver where that fails.
+    residual is below 2·10⁻⁶ of the largest eigenvalue (10⁻¹¹ in float64); the dense solver where
+    that fails.
     """
     if matrix.device.type == "mps":  # which has neither QR nor a symmetric eigensolver
         values, vectors = leading_eigenvectors(matrix.cpu(), number, start, report)
@@ -144,7 +145,7 @@ def iterated(
         if not bool(torch.isfinite(residuals).all()) or not values[0] > 0:
             return None
         ritz = Ritz(values, block)
-        if residuals.max() <= _TOLERANCE * values[0]:
+        if residuals.max() <= _TOLERANCE[block.dtype] * values[0]:
             return ritz
         block = _filtered(apply, block, image, ritz.cut(len(values)), _DEGREE)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,6 +18,7 @@ from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.capture import Reduce
+from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
@@ -87,6 +88,7 @@ class FeatureStore:
         self.source = FittedBasis() if source is None else source
         self.forward = forward
         self._listeners: tuple[OnProgress, ...] = ()
+        self._halved = False
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         self._list_layers()
         self._computed_with = self._listed_with
@@ -142,7 +144,8 @@ class FeatureStore:
 
     def warnings(self, layer: str) -> tuple[str, ...]:
         """Return what a user must know of the layer and of those that weight it."""
-        return self._listing.warnings(layer)
+        halved = f"Memory ran out: images run {self.chunk_size} at a time."
+        return self._listing.warnings(layer) + ((halved,) if self._halved else ())
 
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are cached, so that it needs no forward pass."""
@@ -204,9 +207,22 @@ class FeatureStore:
             name: (self.layer(name).layout, reduce)
             for name, reduce in (wanted | {layer: None}).items()
         }
-        caught = self.forward.catch(layouts, self._known(), self.chunk_size, self.report)
+        caught = self._caught(layouts)
         levels = [Level.of_sums(caught[one.name], one.shape[0]) for one in chain]
         return features_of(caught[layer], overwrite=True), levels
+
+    def _caught(self, layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
+        """Run the network; where memory runs out, with half as many images at a time."""
+        while True:
+            try:
+                return self.forward.catch(layouts, self._known(), self.chunk_size, self.report)
+            except PFVValueError as error:
+                out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
+                chunk = min(self.chunk_size, len(self.images))
+                if not out_of_memory or chunk == 1:
+                    raise
+                self.chunk_size, self._halved = chunk // 2, True
+                release_memory(self.device)
 
     @stage
     def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:

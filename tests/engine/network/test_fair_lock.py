@@ -14,7 +14,7 @@ from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.guarded_modules import GuardedModules
 from pfv_widgets.engine.network.model_guard import LOCK
-from pfv_widgets.engine.pca.fit_basis import fit_basis
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.inversion.reconstruct import reconstruct

@@ -13,7 +13,7 @@ from torch import nn
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import AlignedBasis, FittedBasis, rotated_to
-from pfv_widgets.engine.pca.fit_basis import fit_basis
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.networks import blobs, seeded, tiny

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
-from pfv_widgets.engine.pca.fit_basis import fit_basis
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings

@@ -8,7 +8,7 @@ import torch
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
-from pfv_widgets.engine.pca.fit_basis import fit_basis
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pca.fit_basis import fit_basis
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -122,5 +122,5 @@ def test_arguments_of_fit_basis_are_checked_before_the_data_are_read() -> None:
         name, value = next(iter(wrong.items()))
         with pytest.raises(PFVError, match=rf"{name}={value!r}: expected"):
             fit_basis(tiny(), iter(()), **wrong)
-    with pytest.raises(PFVTypeError, match="dataloader=None"):
+    with pytest.raises(PFVTypeError, match="data=None"):
         fit_basis(tiny(), None)

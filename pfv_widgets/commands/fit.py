@@ -1,0 +1,104 @@
+"""``pfv-widgets fit``: photos in, one file with the basis of all of them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import warnings
+from pathlib import Path
+
+from pfv_widgets.commands.options import in_options
+from pfv_widgets.commands.terminal import printable
+from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
+
+OPTIONS = {"name": "--model", "source": "PHOTOS", "data": "PHOTOS", "weights": "--weights"} | {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        "layer", "components", "size", "device", "batch_size", "checkpoint", "every", "resume",
+    )
+}  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``fit``."""
+    parser.add_argument("photos", nargs="+", help="files, folders, globs such as 'photos/**/*.jpg'")
+    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
+    parser.add_argument("--weights", help="default, random, or the path of a state dict")
+    parser.add_argument(
+        "--layer", nargs="+", help="whose feature maps are decomposed (default: the last)"
+    )
+    parser.add_argument("--components", type=int, default=12, help="how many (default: 12)")
+    parser.add_argument("--size", type=int, default=224, help="side of the photos in pixels")
+    parser.add_argument("--batch-size", type=int, default=32, help="photos at a time")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--out", type=Path, default=Path("basis.npz"), metavar="FILE",
+        help="the basis; of several layers one file each, with the layer's name in it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="default: beside --out, deleted at the end"
+    )
+    parser.add_argument("--every", type=float, default=60, help="seconds between two checkpoints")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load, stream, write; where the basis went goes to stdout."""
+    try:
+        return _run(options)
+    except PFVError as error:
+        raise PFVValueError(in_options(str(error), OPTIONS)) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pfv_widgets.engine.network.load_model import load_model
+    from pfv_widgets.engine.pipeline.fit_basis import fit_basis
+
+    layers = options.layer or [None]
+    if len(set(layers)) < len(layers):
+        raise PFVValueError(f"layer={layers}: the same one twice; give each once.")
+    files = [_file_of(options.out, layer, len(layers)) for layer in layers]
+    for file in files:
+        _check(file, replace=options.force)  # before anything is computed
+    model = load_model(options.model, options.weights)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PFVWarning)
+        bases = fit_basis(
+            model, options.photos, layers, components=options.components, device=options.device,
+            progress=not options.quiet and sys.stderr.isatty(), size=options.size,
+            batch_size=options.batch_size, every=options.every, resume=options.resume,
+            checkpoint=options.checkpoint or options.out.with_suffix(".checkpoint.npz"),
+        )  # fmt: skip
+    for warning in caught:
+        sys.stderr.write(f"pfv-widgets: warning: {printable(str(warning.message))}\n")
+    for file, basis in zip(files, bases.values(), strict=True):
+        basis.save(file)
+        if not options.quiet:
+            data = basis.data
+            used = f"{data.images - data.skipped} of {data.images}" if data is not None else ""
+            share = 100 * float(basis.explained_variance_ratio.sum())
+            sys.stdout.write(
+                printable(
+                    f"Wrote {file}: {len(basis.components)} components of {basis.layer} over "
+                    f"{used} photos, {share:.0f} % of the variance"
+                )
+                + "\n"
+            )
+    return 0
+
+
+def _file_of(out: Path, layer: str | None, number: int) -> Path:
+    """Return where the basis of a layer goes."""
+    if number == 1:
+        return out
+    return out.with_name(f"{out.stem}-{re.sub(r'[^A-Za-z0-9.]+', '_', str(layer))}{out.suffix}")
+
+
+def _check(file: Path, *, replace: bool) -> None:
+    if file.exists() and not replace:
+        raise PFVValueError(f"--out {file}: it is there; give another file, or --force.")
+    if not file.parent.is_dir():
+        raise PFVValueError(f"--out {file}: there is no folder {file.parent}; make it first.")

@@ -1,0 +1,193 @@
+"""A data set as a stream of batches: photos that are decoded as they are needed, or a loader's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.data.load_images import NothingReadableError, of_pictures
+from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation
+from pfv_widgets.engine.data.preprocessing import MAX_SIDE
+from pfv_widgets.engine.data.sources import pictures_of
+from pfv_widgets.engine.data.tensors import Transform
+from pfv_widgets.errors import PFVTypeError
+from pfv_widgets.validation import size_in_pixels
+
+_SAMPLED = 37  # every so many numbers of an image tell it apart from others
+
+
+@dataclass(frozen=True, eq=False)
+class StreamBatch:
+    """Some images of a stream.
+
+    Attributes
+    ----------
+    images
+        Float ``(n, 3, H, W)``, normalised; n may be 0.
+    names, labels
+        One for each; labels are None where there are no classes.
+    done
+        Images of the whole stream up to the end of this batch, those left out included.
+    skipped
+        ``"name: reason"`` of those that were left out.
+    """
+
+    images: Tensor
+    names: Sequence[str]
+    labels: Sequence[str] | None
+    done: int
+    skipped: tuple[str, ...] = ()
+
+
+class Stream(Protocol):
+    """Images in batches, always the same ones in the same order."""
+
+    @property
+    def total(self) -> int | None:
+        """Number of images, where that is known."""
+
+    @property
+    def signature(self) -> str:
+        """What is equal for the same images; empty where only reading them can tell."""
+
+    @property
+    def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and deviation by which the images were normalised; empty where unknown."""
+
+    def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
+        """Yield the share of one of ``ranks`` processes in the images from ``start`` on.
+
+        All of them get the same number of batches. A stream that cannot begin in the middle
+        yields what is before as well.
+        """
+
+
+class PhotoStream:
+    """Photos from a folder, a glob or paths, decoded batch by batch while the last one is used.
+
+    Parameters
+    ----------
+    source, size, transform
+        As for ``load_images``.
+    batch_size
+        Photos at a time.
+    """
+
+    def __init__(
+        self,
+        source: object,
+        size: int | tuple[int, int],
+        transform: Transform | None,
+        batch_size: int,
+    ) -> None:
+        self._pictures = pictures_of(source)
+        self._size = size_in_pixels("size", size, MAX_SIDE, square=True)
+        self._transform, self._step = transform, batch_size
+        self._by = IMAGENET
+        self.total: int | None = len(self._pictures)
+
+    @property
+    def signature(self) -> str:
+        """Digest of names and sizes of the files, and of the size that they are brought to."""
+        digest = hashlib.blake2b(f"{self._size} {self._transform!r:.200}".encode(), digest_size=16)
+        for picture in self._pictures:
+            path = picture.content
+            length = path.stat().st_size if isinstance(path, Path) and path.is_file() else -1
+            digest.update(f"{picture.name} {picture.label} {length}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and deviation of the batches so far."""
+        return self._by.mean, self._by.std
+
+    def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
+        """See :class:`Stream`; each photo is in the share of exactly one process."""
+        together = self._step * ranks
+        shares = [
+            (range(at + rank * self._step, at + (rank + 1) * self._step),
+             min(at + together, len(self._pictures)))
+            for at in range(start, len(self._pictures), together)
+        ]  # fmt: skip
+        with ThreadPoolExecutor(1) as pool:
+            coming = None
+            for share in [*shares, None]:  # one batch is decoded while the last one is used
+                ready, coming = coming, share and pool.submit(self._decoded, *share)
+                if ready is not None:
+                    yield ready.result()
+
+    def _decoded(self, share: range, done: int) -> StreamBatch:
+        pictures = self._pictures[share.start : share.stop]
+        nothing = torch.zeros(0, 3, 1, 1)
+        if not pictures:
+            return StreamBatch(nothing, (), None, done)
+        try:
+            batch = of_pictures(pictures, self._size, self._transform)
+        except NothingReadableError as error:
+            return StreamBatch(nothing, (), None, done, error.skipped)
+        self._by = Normalisation(batch.mean, batch.std)
+        return StreamBatch(batch.tensor, batch.names, batch.labels, done, batch.skipped)
+
+
+class LoaderStream:
+    """The batches of a ``DataLoader``, or of anything that yields such batches.
+
+    Parameters
+    ----------
+    loader
+        Yields ``(N, 3, H, W)``, normalised, or tuples that begin with one and go on with labels.
+    """
+
+    signature = ""
+    normalisation: tuple[Sequence[float], Sequence[float]] = ((), ())
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self._loader = loader
+        images = getattr(loader, "dataset", None)
+        known = images is not None and hasattr(images, "__len__")
+        self.total: int | None = len(images) if known else None  # type: ignore[arg-type] # it has
+
+    def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:  # noqa: ARG002 - a loader has its share of its own
+        """See :class:`Stream`; batches before ``start`` are yielded too, for they must be read."""
+        done = 0
+        for index, batch in enumerate(self._loader):
+            images = _images(batch, index)
+            done += len(images)
+            names = [f"image {at}" for at in range(done - len(images) + 1, done + 1)]
+            yield StreamBatch(images, names, _labels(batch, len(images)), done)
+
+
+def key_of(image: Tensor) -> bytes:
+    """Return 16 bytes that tell images apart: a digest of a part of the numbers."""
+    numbers = image.detach().cpu().flatten()[::_SAMPLED].float().contiguous().numpy()
+    return hashlib.blake2b(numbers.tobytes(), digest_size=16).digest()
+
+
+def _images(batch: Any, index: int) -> Tensor:
+    images = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
+    if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 4:
+        what = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise PFVTypeError(
+            f"data: batch {index} is {what}, expected a float tensor (N, 3, H, W) or a tuple that "
+            "begins with one."
+        )
+    return images
+
+
+def _labels(batch: Any, number: int) -> list[str] | None:
+    """Return the labels of a batch, where its second entry is one number or text an image."""
+    labels = batch[1] if isinstance(batch, (list, tuple)) and len(batch) > 1 else None
+    if isinstance(labels, Tensor):
+        labels = labels.tolist() if labels.ndim == 1 else None
+    if not isinstance(labels, (list, tuple)) or len(labels) != number:
+        return None
+    return (
+        [str(one) for one in labels] if all(isinstance(one, int | str) for one in labels) else None
+    )

@@ -1,0 +1,226 @@
+"""What a fit over a data set has gathered so far: it can be stored, resumed and merged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.data.photo_stream import StreamBatch, key_of
+from pfv_widgets.engine.pca.array_file import Arrays, FileContentError
+from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
+
+_SAMPLE = 32  # images by which the colours of a basis are scaled
+_MOST_CLASSES = 10_000
+_NAMED = 100  # images left out that are named; the others are counted
+
+
+@dataclass
+class LayerFit:
+    """What is known of one layer.
+
+    Attributes
+    ----------
+    moments
+        Of its feature vectors.
+    class_counts, class_sums
+        Class → number of images, and sum of their mean vectors ``(C,)``, float64 on the CPU.
+    images, not_finite
+        Numbers of images that took part, and of those left out.
+    """
+
+    moments: StreamedMoments
+    class_counts: dict[str, int] = field(default_factory=dict)
+    class_sums: dict[str, Tensor] = field(default_factory=dict)
+    images: int = 0
+    not_finite: int = 0
+
+    def add(self, maps: Tensor, labels: Sequence[str] | None) -> Tensor:
+        """Add maps ``(n, C, h, w)``; return which of the images are finite, bool ``(n,)``."""
+        means = maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32)).cpu()
+        finite = torch.isfinite(means).all(dim=1)
+        if not bool(finite.all()):
+            finite = torch.isfinite(maps).flatten(1).all(dim=1).cpu()
+            maps, means = maps[finite.to(maps.device)], means[finite]
+            labels = labels and [one for one, good in zip(labels, finite, strict=True) if good]
+        self.images += len(maps)
+        self.not_finite += len(finite) - len(maps)
+        if len(maps):
+            self.moments.add(maps)
+        for label, mean in zip(labels or (), means.double(), strict=False):
+            if label in self.class_counts or len(self.class_counts) < _MOST_CLASSES:
+                self.class_counts[label] = self.class_counts.get(label, 0) + 1
+                self.class_sums[label] = self.class_sums.get(label, torch.zeros(())) + mean
+        return finite
+
+    def add_fit(self, other: LayerFit) -> None:
+        """Add what another process has gathered."""
+        self.moments.add_moments(other.moments)
+        self.images += other.images
+        self.not_finite += other.not_finite
+        for label, count in other.class_counts.items():
+            self.class_counts[label] = self.class_counts.get(label, 0) + count
+            one = self.class_sums.get(label, torch.zeros(()))
+            self.class_sums[label] = one + other.class_sums[label]
+
+
+@dataclass
+class DataSetFit:
+    """All that a fit needs to go on from here.
+
+    Attributes
+    ----------
+    layers
+        Layer → what is known of it.
+    network, source
+        Fingerprint of the network, and signature of the stream.
+    done
+        Images of the stream that were read.
+    read
+        Digest of them, in order.
+    sample
+        The images with the smallest keys, whatever their order: key → ``(3, H, W)``.
+    skipped
+        Names and reasons of the first images that were left out.
+    skipped_count
+        How many were left out.
+    """
+
+    layers: dict[str, LayerFit]
+    network: str
+    source: str
+    done: int = 0
+    read: str = ""
+    sample: dict[bytes, Tensor] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    skipped_count: int = 0
+
+    def note(self, batch: StreamBatch) -> None:
+        """Note what was read, and keep of its images those that belong to the sample."""
+        keys = [key_of(image) for image in batch.images]
+        self.read = read_after(self.read, keys)
+        self.done = batch.done
+        self._skip(batch.skipped)
+        for key, image in zip(keys, batch.images, strict=True):
+            shapes = {one.shape for one in self.sample.values()} or {image.shape}
+            full = len(self.sample) >= _SAMPLE
+            usable = image.shape in shapes and bool(torch.isfinite(image).all())
+            if usable and not (full and key >= max(self.sample)):
+                self.sample[key] = image.detach().float().cpu().clone()
+                self._cut_sample()
+
+    def add(self, maps: Mapping[str, Tensor], batch: StreamBatch) -> None:
+        """Add the feature maps of a batch's images."""
+        left_out: dict[str, list[str]] = {}
+        for layer, one in maps.items():
+            finite = self.layers[layer].add(one, batch.labels).tolist()
+            for name, good in zip(batch.names, finite, strict=True):
+                if not good:
+                    left_out.setdefault(name, []).append(layer)
+        self._skip([f"{name}: NaN or infinite at {', '.join(at)}" for name, at in left_out.items()])
+
+    def add_fit(self, other: DataSetFit) -> None:
+        """Add what another process has gathered from its share."""
+        for name, layer in other.layers.items():
+            self.layers[name].add_fit(layer)
+        self.sample |= other.sample
+        self._cut_sample()
+        self.skipped = (self.skipped + other.skipped)[:_NAMED]
+        self.skipped_count += other.skipped_count
+
+    def _skip(self, reasons: Sequence[str]) -> None:
+        self.skipped_count += len(reasons)
+        self.skipped += list(reasons)[: _NAMED - len(self.skipped)]
+
+    def _cut_sample(self) -> None:
+        for key in sorted(self.sample)[_SAMPLE:]:
+            del self.sample[key]
+
+    def arrays(self) -> Arrays:
+        """Return what :meth:`of_arrays` takes."""
+        plain: dict[str, Any] = {
+            "network": self.network,
+            "source": self.source,
+            "done": self.done,
+            "read": self.read,
+            "skipped": self.skipped,
+            "skipped_count": self.skipped_count,
+            "sample": [key.hex() for key in self.sample],
+            "layers": [
+                {
+                    "name": name,
+                    "images": layer.images,
+                    "not_finite": layer.not_finite,
+                    "classes": layer.class_counts,
+                }
+                for name, layer in self.layers.items()
+            ],
+        }
+        arrays: Arrays = {"checkpoint": np.asarray(np.str_(json.dumps(plain)))}
+        if self.sample:
+            arrays["sample"] = torch.stack(list(self.sample.values())).numpy()
+        for index, layer in enumerate(self.layers.values()):
+            arrays |= {f"{index} {key}": one for key, one in layer.moments.arrays().items()}
+            if layer.class_sums:
+                arrays[f"{index} classes"] = torch.stack(list(layer.class_sums.values())).numpy()
+        return arrays
+
+    @classmethod
+    def of_arrays(cls, arrays: Arrays, device: torch.device) -> DataSetFit:
+        """Go on from what :meth:`arrays` returned.
+
+        Raises
+        ------
+        FileContentError
+            Where they are those of something else.
+        """
+        if "checkpoint" not in arrays:
+            raise FileContentError("it is no checkpoint of a fit")
+        try:
+            plain = json.loads(str(arrays["checkpoint"]))
+            layers = {
+                one["name"]: _layer_of(one, arrays, f"{index} ", device)
+                for index, one in enumerate(plain["layers"])
+            }
+            keys = [bytes.fromhex(key) for key in plain["sample"]]
+            images = torch.from_numpy(arrays["sample"]) if keys else ()
+            sample = dict(zip(keys, images, strict=True))
+            return cls(
+                layers,
+                plain["network"],
+                plain["source"],
+                plain["done"],
+                plain["read"],
+                sample,
+                plain["skipped"],
+                plain["skipped_count"],
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise FileContentError("it is damaged, or of another version") from error
+
+
+def read_after(read: str, keys: Sequence[bytes]) -> str:
+    """Return the digest of what was read and then these images."""
+    digest = bytes.fromhex(read)
+    for key in keys:
+        digest = hashlib.blake2b(digest + key, digest_size=16).digest()
+    return digest.hex()
+
+
+def _layer_of(plain: dict[str, Any], arrays: Arrays, start: str, device: torch.device) -> LayerFit:
+    own = {name.removeprefix(start): one for name, one in arrays.items() if name.startswith(start)}
+    counts = {str(label): int(count) for label, count in plain["classes"].items()}
+    sums = torch.from_numpy(own["classes"]) if counts else ()
+    return LayerFit(
+        StreamedMoments.of_arrays(own, device),
+        counts,
+        dict(zip(counts, sums, strict=True)),
+        int(plain["images"]),
+        int(plain["not_finite"]),
+    )

@@ -1,0 +1,375 @@
+"""A basis over a whole data set, one batch at a time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypedDict, Unpack, overload
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.photo_stream import (
+    LoaderStream,
+    PhotoStream,
+    Stream,
+    StreamBatch,
+    key_of,
+)
+from pfv_widgets.engine.data.tensors import Transform
+from pfv_widgets.engine.network.capture import Reduce, capture, run_captured
+from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.fingerprint import network_fingerprint
+from pfv_widgets.engine.network.list_layers import list_layers
+from pfv_widgets.engine.network.model_guard import (
+    choose_device,
+    clean_name,
+    floating_dtype,
+    guarded,
+    on_device,
+    run,
+    unwrap,
+)
+from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments
+from pfv_widgets.engine.pca.data_set import DataSet
+from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
+from pfv_widgets.engine.pipeline.colour_statistics import colour_statistics
+from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit, LayerFit, read_after
+from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
+from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.validation import (
+    function_or_none,
+    number,
+    path_of,
+    text_or_none,
+    truth_value,
+    whole_number,
+)
+
+
+class Options(TypedDict, total=False):
+    """Keywords of :func:`fit_basis`."""
+
+    components: int
+    device: str | torch.device
+    progress: bool
+    size: int | tuple[int, int]
+    transform: Transform | None
+    batch_size: int
+    checkpoint: str | Path | None
+    every: float
+    resume: bool
+
+
+Layouts = dict[str, tuple[Layout, Reduce | None]]
+
+
+@overload
+def fit_basis(
+    model: nn.Module, data: Any, layer: str | None = None, **options: Unpack[Options]
+) -> PrincipalBasis: ...
+@overload
+def fit_basis(
+    model: nn.Module, data: Any, layer: Sequence[str], **options: Unpack[Options]
+) -> dict[str, PrincipalBasis]: ...
+def fit_basis(
+    model: nn.Module,
+    data: Any,
+    layer: str | Sequence[str] | None = None,
+    *,
+    components: int = 3,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+    size: int | tuple[int, int] = 224,
+    transform: Transform | None = None,
+    batch_size: int = 32,
+    checkpoint: str | Path | None = None,
+    every: float = 60.0,
+    resume: bool = False,
+) -> PrincipalBasis | dict[str, PrincipalBasis]:
+    """Principal components of feature vectors over a data set.
+
+    Memory does not grow with the number of images: moments are merged batch by batch, in float64.
+    The result holds what its colours refer to as well (see :class:`DataSet`), so that a photo has
+    the same colours in every batch.
+
+    Parameters
+    ----------
+    model
+        Any ``nn.Module``; it is given back as it came.
+    data
+        Photos: a folder, a glob or paths, as for ``load_images``. Or batches ``(N, 3, H, W)``,
+        normalised, or tuples that begin with one and go on with labels, as a ``DataLoader`` gives.
+    layer
+        Name of the layer, or several names, which are fitted in one pass; None: the last spatial
+        feature map before the read-out.
+    components
+        Number of components, at most the number of channels.
+    device
+        As for ``PFV``.
+    progress
+        Whether to show a progress bar.
+    size, transform, batch_size
+        Of photos: as for ``load_images``, and how many are run at a time. Where memory runs out,
+        the half is tried.
+    checkpoint
+        A file that is written every so many seconds and deleted at the end; None: none.
+    every
+        Seconds between two checkpoints.
+    resume
+        Whether to go on from the checkpoint, where there is one. The data must be the same, in
+        the same order; that is checked.
+
+    Returns
+    -------
+    PrincipalBasis or dict
+        The basis, or one for each name where several were given.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, batch or file, and what is expected.
+
+    Warns
+    -----
+    PFVWarning
+        Where images were left out, unreadable or not finite, naming the first.
+    """
+    several = isinstance(layer, Sequence) and not isinstance(layer, str)
+    layers: list[Any] = list(layer or ()) if several else [layer]
+    names = [text_or_none("layer", one, "a layer's name") for one in layers]
+    if not names:
+        raise PFVValueError("layer=[]: give at least one name of a layer, or None.")
+    components = whole_number("components", components, 1)
+    progress = truth_value("progress", progress)
+    resume = truth_value("resume", resume)
+    if resume and checkpoint is None:
+        raise PFVValueError("resume=True: give the file to go on from, checkpoint=...")
+    network = unwrap(model)
+    where = choose_device(network, device)
+    one_pass = _Pass(
+        on_device(network, where),
+        where,
+        _stream_of(data, size, function_or_none("transform", transform), batch_size),
+        names,
+        components,
+        progress,
+    )
+    if checkpoint is None:
+        bases = one_pass.bases(None, resume=False)
+    else:
+        file = FitCheckpoint(path_of("checkpoint", checkpoint), number("every", every, 0))
+        with file.held():
+            bases = one_pass.bases(file, resume=resume)
+            file.remove()
+    return bases if several else next(iter(bases.values()))
+
+
+def _stream_of(
+    data: Any, size: int | tuple[int, int], transform: Transform | None, batch_size: int
+) -> Stream:
+    batch_size = whole_number("batch_size", batch_size, 1)
+    if isinstance(data, ImageBatch):
+        parts = zip(
+            torch.split(data.tensor, batch_size),
+            _split(data.labels or (None,) * len(data), batch_size),
+            strict=True,
+        )
+        return LoaderStream(list(parts))
+    paths = isinstance(data, list | tuple) and data and isinstance(data[0], str | Path)
+    if isinstance(data, str | Path) or paths:
+        return PhotoStream(data, size, transform, batch_size)
+    if not isinstance(data, Iterable) or getattr(data, "ndim", 1) == 0:
+        raise PFVTypeError(
+            f"data={data!r:.80}: expected batches (N, 3, H, W), such as a DataLoader gives, or a "
+            "folder, a glob or paths of photos."
+        )
+    return LoaderStream(data)
+
+
+def _split(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    return (list(values[at : at + size]) for at in range(0, len(values), size))
+
+
+@dataclass
+class _Pass:
+    """One pass of a network over a stream of images."""
+
+    network: nn.Module
+    device: torch.device
+    stream: Stream
+    names: Sequence[str | None]
+    components: int
+    progress: bool
+
+    def bases(self, checkpoint: FitCheckpoint | None, *, resume: bool) -> dict[str, PrincipalBasis]:
+        """Return a basis for each layer."""
+        earlier = checkpoint.read(self.device) if checkpoint and resume else None
+        with guarded(self.network) as network:
+            fit = self._gathered(network, earlier, checkpoint)
+            if not fit.layers:
+                reasons = f"data: no image can be used. {'; '.join(fit.skipped[:5])}."
+                nothing = "data gave no batch: give at least one (N, 3, H, W) tensor, or photos."
+                raise PFVValueError(reasons if fit.skipped else nothing)
+            bases = {name: self._basis(name, fit) for name in fit.layers}
+        if fit.skipped_count:
+            more = "; …" if fit.skipped_count > 5 else ""
+            warnings.warn(
+                f"{fit.skipped_count} of {fit.done} images left out: "
+                f"{'; '.join(fit.skipped[:5])}{more}",
+                PFVWarning,
+                stacklevel=3,
+            )
+        return bases
+
+    def _gathered(
+        self, network: nn.Module, earlier: DataSetFit | None, checkpoint: FitCheckpoint | None
+    ) -> DataSetFit:
+        """Run the stream through the network, from where an earlier run ended."""
+        fit = DataSetFit({}, network_fingerprint(self.network), self.stream.signature)
+        start = 0
+        if earlier is not None:
+            _check_same(earlier, fit)
+            fit, start = earlier, earlier.done
+        layouts: Layouts = {}
+        again = ""  # digest of what an earlier run has read, where it must be read again
+        with tqdm(total=self.stream.total, disable=not self.progress, unit="images") as bar:
+            for batch in self.stream.batches(start, 0, 1):
+                bar.update(batch.done - bar.n)
+                if batch.done <= start:
+                    again = read_after(again, [key_of(image) for image in batch.images])
+                    continue
+                if start:
+                    _check_read(again, earlier, self.stream)
+                    start = 0
+                if not layouts and len(batch.images):
+                    layouts = self._chosen(network, batch.images, fit)
+                if len(batch.images):
+                    self._add(network, layouts, batch, fit)
+                fit.note(batch)
+                if checkpoint is not None and checkpoint.is_due():
+                    checkpoint.write(fit)
+        if start:
+            _check_read(again, earlier, self.stream)
+        return fit
+
+    def _chosen(self, network: nn.Module, images: Tensor, fit: DataSetFit) -> Layouts:
+        """Return the layouts of the layers by name."""
+        example = images[:1].to(self.device, floating_dtype(network))
+        listing = list_layers(network, example, run)
+        chosen = [
+            listing[listing.default if name is None else clean_name(name)] for name in self.names
+        ]
+        names = [layer.name for layer in chosen]
+        if fit.layers and list(fit.layers) != names:
+            raise PFVValueError(
+                f"layer={names}: the checkpoint is of {list(fit.layers)}. Choose the same layers, "
+                "or begin anew with resume=False."
+            )
+        return {layer.name: (layer.layout, None) for layer in chosen}
+
+    def _add(
+        self, network: nn.Module, layouts: Layouts, batch: StreamBatch, fit: DataSetFit
+    ) -> None:
+        images = batch.images.to(self.device, floating_dtype(network))
+        maps = _maps_of(network, layouts, images)
+        for name in layouts:
+            if name not in fit.layers:
+                fit.layers[name] = LayerFit(StreamedMoments.like(maps[name]))
+        fit.add(maps, batch)
+
+    def _basis(self, name: str, fit: DataSetFit) -> PrincipalBasis:
+        layer = fit.layers[name]
+        if not layer.images:
+            raise PFVValueError(
+                f"data: layer {name!r} is NaN or infinite in every image "
+                f"({'; '.join(fit.skipped[:3])}). Choose an earlier layer, or run the network in "
+                "float32."
+            )
+        moments = layer.moments
+        most = min(len(moments.mean), int(moments.count) - 1)
+        if self.components > most:
+            raise PFVValueError(
+                f"components={self.components!r}: layer {name!r} and this data allow 1 to {most}."
+            )
+        basis = fit_moments(moments.pooled(), self.components, layer=name)
+        basis = _in_float32(basis.scaled(moments.scale))
+        mean, std = self.stream.normalisation
+        spreads, largest = colour_statistics(self.network, self.device, fit.sample, basis)
+        labels = sorted(layer.class_counts)
+        counts = torch.tensor([float(layer.class_counts[one]) for one in labels])
+        return replace(
+            basis,
+            data=DataSet(
+                fit.network,
+                fit.done,
+                fit.skipped_count,
+                mean,
+                std,
+                spreads,
+                largest,
+                tuple(labels),
+                counts.double(),
+                _class_means(layer, labels, basis),
+            ),
+        )
+
+
+def _in_float32(basis: PrincipalBasis) -> PrincipalBasis:
+    return replace(
+        basis,
+        mean=basis.mean.float().cpu(),
+        components=basis.components.float().cpu(),
+        variances=basis.variances.double().cpu(),
+    )
+
+
+def _class_means(layer: LayerFit, labels: Sequence[str], basis: PrincipalBasis) -> Tensor:
+    """Mean scores of each class, ``(n, k)``, float64."""
+    if not labels:
+        return torch.zeros(0, len(basis.components), dtype=torch.float64)
+    means = torch.stack([layer.class_sums[one] / layer.class_counts[one] for one in labels])
+    return (means - basis.mean.double()) @ basis.components.double().T
+
+
+def _maps_of(network: nn.Module, layouts: Layouts, images: Tensor) -> dict[str, Tensor]:
+    """Return the feature maps; where memory runs out, of one half and then of the other."""
+    try:
+        with capture(network, layouts) as caught:
+            run_captured(partial(run, network, images))
+        return dict(caught)
+    except PFVValueError as error:
+        out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
+        if not out_of_memory or len(images) == 1:
+            raise
+    halves = [_maps_of(network, layouts, half) for half in images.chunk(2)]
+    return {name: torch.cat([half[name] for half in halves]) for name in layouts}
+
+
+def _check_same(earlier: DataSetFit, now: DataSetFit) -> None:
+    """Raise unless a checkpoint is of this network and these photos."""
+    if earlier.network != now.network:
+        raise PFVValueError(
+            "model: the checkpoint is of another network, or of other weights. Give the same, or "
+            "begin anew with resume=False."
+        )
+    if earlier.source != now.source:
+        raise PFVValueError(
+            "data: the checkpoint is of other photos, or of another size. Give the same, or begin "
+            "anew with resume=False."
+        )
+
+
+def _check_read(again: str, earlier: DataSetFit | None, stream: Stream) -> None:
+    """Raise unless what was read again is what the earlier run has read."""
+    if earlier is not None and not stream.signature and again != earlier.read:
+        raise PFVValueError(
+            f"data: its first {earlier.done} images are not those that the checkpoint has read. "
+            "Give a loader that yields the same batches in the same order (shuffle=False), or "
+            "begin anew with resume=False."
+        )

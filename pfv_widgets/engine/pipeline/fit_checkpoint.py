@@ -1,0 +1,118 @@
+"""The file by which a fit over a data set goes on after it was cut off."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from pfv_widgets.engine.pca.array_file import (
+    FileContentError,
+    check_digest,
+    read_arrays,
+    write_arrays,
+)
+from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
+from pfv_widgets.errors import PFVValueError, PFVWarning
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs are told apart by nothing there
+    fcntl = None  # type: ignore[assignment] # the name says whether it is there
+
+
+class FitCheckpoint:
+    """A checkpoint of one run; use it inside :meth:`held`.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    every
+        Seconds between two checkpoints.
+    """
+
+    def __init__(self, path: Path, every: float) -> None:
+        self._path, self._every = path, every
+        self._last = time.monotonic()
+
+    @contextmanager
+    def held(self) -> Iterator[FitCheckpoint]:
+        """Keep other runs from the file; the system lets go of it where this one is killed.
+
+        Raises
+        ------
+        PFVValueError
+            Where another run has it, or nothing can be written beside it.
+        """
+        lock = self._path.with_name(f".{self._path.name}.lock")
+        try:
+            file: IO[bytes] = lock.open("ab")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise PFVValueError(
+                        f"checkpoint={str(self._path)!r} is in use by another run. Wait for it, "
+                        "or give this one a file of its own."
+                    ) from error
+            yield self
+            with suppress(OSError):
+                lock.unlink()
+
+    def read(self, device: torch.device) -> DataSetFit | None:
+        """Return what an earlier run has gathered; None where there is no file.
+
+        Raises
+        ------
+        PFVValueError
+            Where the file is damaged or something else.
+        """
+        if not self._path.exists():
+            return None
+        try:
+            arrays = read_arrays(self._path)
+            fit = DataSetFit.of_arrays(arrays, device)
+            check_digest(arrays)
+        except (FileContentError, OSError) as error:
+            raise PFVValueError(
+                f"checkpoint={str(self._path)!r} cannot be resumed: {error}. Give the checkpoint "
+                "of a fit, or begin anew with resume=False."
+            ) from error
+        return fit
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next checkpoint."""
+        return time.monotonic() - self._last >= self._every
+
+    def write(self, fit: DataSetFit) -> None:
+        """Write a checkpoint; where that fails, warn, and the last one stays."""
+        try:
+            write_arrays(self._path, fit.arrays())
+        except OSError as error:
+            warnings.warn(
+                f"checkpoint={str(self._path)!r} could not be written "
+                f"({error.strerror or error}): the fit goes on, and the last one stays valid.",
+                PFVWarning,
+                stacklevel=2,
+            )
+        self._last = time.monotonic()
+
+    def remove(self) -> None:
+        """Delete the file: the fit is complete."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> PFVValueError:
+        return PFVValueError(
+            f"checkpoint={str(self._path)!r}: nothing can be written there "
+            f"({error.strerror or error}). Give a file in a folder of yours that exists."
+        )
