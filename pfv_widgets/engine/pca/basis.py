@@ -250,8 +250,11 @@ class PrincipalBasis:
         texts = [name for name in _FIELDS[:-1] if arrays[name].dtype.kind != "f"]
         if texts:
             raise FileContentError(f"{texts[0]} holds no numbers")
+        mean, components, variances = (torch.from_numpy(arrays[name]) for name in _FIELDS[:3])
         basis = cls(
-            *(torch.from_numpy(arrays[name]) for name in _FIELDS[:3]),
+            mean,
+            components,
+            variances,
             _number(arrays["total_variance"], "total_variance"),
             _number(arrays["count"], "count"),
             str(arrays["layer"]),
