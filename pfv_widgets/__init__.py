@@ -14,9 +14,12 @@ import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the pl
 
 if TYPE_CHECKING:
     from pfv_widgets.analysis.ablation import ablate
+    from pfv_widgets.analysis.checkpoints import checkpoints
     from pfv_widgets.analysis.classes import ComponentClasses, component_classes
+    from pfv_widgets.analysis.curve_result import SimilarityCurve
     from pfv_widgets.analysis.randomised import randomised
     from pfv_widgets.analysis.similarity import similarity
+    from pfv_widgets.analysis.similarity_curve import similarity_curve
     from pfv_widgets.analysis.similarity_result import Similarity
     from pfv_widgets.analysis.transfer_report import transfer_report
     from pfv_widgets.analysis.transfer_result import TransferReport
@@ -80,6 +83,9 @@ _HOMES = {
     "TransferReport": "analysis.transfer_result",
     "ablate": "analysis.ablation",
     "Similarity": "analysis.similarity_result",
+    "SimilarityCurve": "analysis.curve_result",
+    "checkpoints": "analysis.checkpoints",
+    "similarity_curve": "analysis.similarity_curve",
     "attribute": "methods.attribution.attribute",
     "compare": "widgets.compare.compare",
     "component_classes": "analysis.classes",
@@ -122,9 +128,11 @@ __all__ = [
     "Reconstruction",
     "Settings",
     "Similarity",
+    "SimilarityCurve",
     "TransferReport",
     "ablate",
     "attribute",
+    "checkpoints",
     "compare",
     "component_classes",
     "demo",
@@ -141,6 +149,7 @@ __all__ = [
     "randomised",
     "reconstruct",
     "similarity",
+    "similarity_curve",
     "split_by_component",
     "transfer_report",
     "with_inputs",

@@ -23,6 +23,9 @@ from pfv_widgets.engine.network.named_models import (
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 
+_SAMPLES = 600  # positions of all photos, unless one a photo is more
+_FINEST = 7  # positions a side
+
 Layers = Sequence[str] | Mapping[str, Sequence[str]] | None
 
 
@@ -87,7 +90,7 @@ def pooled_maps(
     side: Side, layers: Sequence[Layer], grid: int, chunk_size: int, on_progress: OnProgress
 ) -> dict[str, Tensor]:
     """Run a network once and return its maps ``(N, C, grid, grid)``."""
-    reduce = partial(_on_grid, grid=grid)
+    reduce = partial(on_grid, side=grid)
     layouts = {layer.name: (layer.layout, reduce) for layer in layers}
 
     def report(progress: Progress) -> None:
@@ -97,6 +100,12 @@ def pooled_maps(
     return side.forward.catch(layouts, {}, chunk_size, report)
 
 
-def _on_grid(maps: Tensor, grid: int) -> Tensor:
+def grid_side(photos: int) -> int:
+    """Return how many positions a side each of so many photos is averaged to."""
+    return min(_FINEST, max(1, int((_SAMPLES / photos) ** 0.5)))
+
+
+def on_grid(maps: Tensor, side: int) -> Tensor:
+    """Average maps ``(N, C, h, w)`` to ``(N, C, side, side)`` on the CPU; smaller ones repeat."""
     maps = maps.to("cpu", torch.promote_types(maps.dtype, torch.float32))
-    return adaptive_avg_pool2d(maps, grid)
+    return adaptive_avg_pool2d(maps, side)

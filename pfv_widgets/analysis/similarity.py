@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.layer_kernels import LEAST, LayerKernel, angles_between
-from pfv_widgets.analysis.layer_pass import Layers, chosen_layers, pooled_maps, sides_of
+from pfv_widgets.analysis.layer_pass import (
+    Layers,
+    chosen_layers,
+    grid_side,
+    pooled_maps,
+    sides_of,
+)
 from pfv_widgets.analysis.similarity_result import Array, Similarity
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
@@ -22,8 +28,6 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import listed
 from pfv_widgets.validation import whole_number
 
-_SAMPLES = 600  # positions of all photos, unless one a photo is more
-_FINEST = 7  # positions a side
 _FEW_PHOTOS = 8
 _HIGH_BAND = 0.3  # of CKA between shuffled photos
 _BAND = (0.05, 0.95)
@@ -182,8 +186,7 @@ def _cells(grid: int | None, photos: int, chosen: Sequence[Sequence[Layer]], mem
         return 4 * samples * (number * samples + widest) <= memory
 
     if grid is None:
-        wanted = min(_FINEST, max(1, int((_SAMPLES / photos) ** 0.5)))
-        sides = range(wanted, 0, -1)
+        sides = range(grid_side(photos), 0, -1)
     else:
         wanted = whole_number("grid", grid, 1, 64)
         sides = range(wanted, wanted - 1, -1)

@@ -1,0 +1,55 @@
+"""The figure of a sequence of networks, or of the epochs of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pfv_widgets.analysis.curve_result import Array, SimilarityCurve
+from pfv_widgets.engine.export.figure_table import LARGE, SMALL, fitting
+
+_LABELS = 30
+_MUTED = "#666666"
+_STYLES = (("#1f5fa8", "o"), ("#c1601a", "s"), ("#3b8a3f", "^"), ("#7a4fa3", "D"), ("#555555", "v"))
+
+
+def draw_curve(curve: SimilarityCurve) -> Figure:
+    """Draw CKA, rank correlation and SSIM of each network to the fixed one."""
+    lines = {
+        "CKA, debiased": curve.cka,
+        "rank correlation of heatmaps": curve.rank_correlation,
+        "SSIM of heatmaps": curve.ssim,
+    }
+    caption = [f"{curve.photos} photos, layer {curve.layer}; a gap: undefined."]
+    caption += [f"{name}: {note}" for name, note in curve.notes.items()]
+    return draw_lines(f"Similarity to {curve.fixed}", curve.names, lines, caption)
+
+
+def draw_lines(
+    title: str, names: Sequence[str], lines: Mapping[str, Array], caption: Sequence[str]
+) -> Figure:
+    """Draw lines over names; numbers lie in about [0, 1], NaN is a gap."""
+    figure = Figure(figsize=(max(5.6, min(11.0, 2 + 0.3 * len(names))), 3.9), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(names))
+    for (label, values), (colour, marker) in zip(lines.items(), _STYLES, strict=False):
+        axis.plot(places, values, color=colour, marker=marker, ms=3.5, lw=1.4, label=label)
+    lowest = min((float(np.nanmin(one)) for one in lines.values() if np.isfinite(one).any()),
+        default=0.0)  # fmt: skip
+    axis.set_ylim(min(-0.05, lowest - 0.05), 1.05)
+    axis.axhline(0, color=_MUTED, lw=0.5)
+    step = -(-len(names) // _LABELS)
+    labels = [fitting(names[index], 110, SMALL, middle=True) for index in places[::step]]
+    axis.set_xticks(places[::step], labels, size=SMALL, parse_math=False)
+    axis.tick_params(labelsize=SMALL, length=2)
+    if len(names) > 5:
+        axis.tick_params(axis="x", rotation=90)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=SMALL, frameon=False, loc="best")
+    room = 72 * (figure.get_figwidth() - 0.6)
+    axis.set_title(fitting(title, room, LARGE, middle=True), size=LARGE, parse_math=False)
+    words = "\n".join(fitting(line, room, SMALL) for line in caption[:3])
+    figure.supxlabel(words, size=SMALL, color=_MUTED, parse_math=False)
+    return figure
