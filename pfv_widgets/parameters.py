@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import number, truth_value
@@ -149,6 +149,19 @@ def validate(instance: object) -> None:
     """
     for name, parameter in parameters_of(instance).items():
         object.__setattr__(instance, name, parameter.check(name, getattr(instance, name)))
+
+
+class Explained(Protocol):
+    """An entry of a registry that says in words what it is."""
+
+    @property
+    def help(self) -> str:
+        """What it is; empty: its name says it."""
+
+
+def described(entries: Mapping[str, Explained]) -> str:
+    """Say what each entry of a registry is that needs words, for the help of a knob."""
+    return "; ".join(f"{name}: {one.help}" for name, one in entries.items() if one.help) + "."
 
 
 def in_words(instance: object, names: Iterable[str]) -> tuple[str, ...]:

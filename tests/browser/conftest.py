@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
 
+from tests.browser.explorer_page import ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.notebook7 import Notebook7Page
 from tests.browser.server import JupyterServer
@@ -24,13 +25,23 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 session_key = pytest.StashKey[BrowserSession]()
 contexts_key = pytest.StashKey[list[BrowserContext]]()
 failed_key = pytest.StashKey[bool]()
+SHARED = ("demo", "small_demo")  # fixtures
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.browser)
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.browser)
+    ours.sort(key=shared_demo)
+    in_order = iter(ours)  # those of one demo follow each other
+    items[:] = [next(in_order) if HERE in item.path.parents else item for item in items]
+
+
+def shared_demo(item: pytest.Item) -> int:
+    """Place of the demo that a test shares with others, behind that of the last one without."""
+    names = getattr(item, "fixturenames", ())
+    return next((place for place, name in enumerate(SHARED) if name in names), len(SHARED))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -132,10 +143,32 @@ def page(browser_context: BrowserContext) -> Page:
 def shared_context(
     request: pytest.FixtureRequest, browser_session: BrowserSession, watched: list[BrowserContext]
 ) -> Iterator[BrowserContext]:
-    """The profile of all pages that Jupyter serves; afterwards only an empty Lab is open in it."""
+    """The profile of all pages that Jupyter serves.
+
+    Afterwards only an empty Lab is open in it, or the demo that tests share.
+    """
+    sharing = shared_demo(request.node) < len(SHARED)
     watched.append(browser_session.context)
+    if not sharing:
+        browser_session.end_sharing()
     yield browser_session.context
-    browser_session.tidy(spoilt=request.node.stash.get(failed_key, False))
+    browser_session.tidy(spoilt=request.node.stash.get(failed_key, False), sharing=sharing)
+
+
+@pytest.fixture
+def demo(browser_session: BrowserSession, shared_context: BrowserContext) -> ExplorerPage:
+    """The demo of 16 scenes in JupyterLab, as it is when it has just been opened.
+
+    It is that of the test before, restored: a test that leaves traces which no picture and no
+    control shows (a name that it changed in the kernel, say) opens one of its own by ``lab``.
+    """
+    return browser_session.explorer(16)
+
+
+@pytest.fixture
+def small_demo(browser_session: BrowserSession, shared_context: BrowserContext) -> ExplorerPage:
+    """The same of four scenes."""
+    return browser_session.explorer(4)
 
 
 @pytest.fixture

@@ -22,17 +22,15 @@ OPEN = """async (path) => {
   window.testPanel = panel;
 }"""
 
-# Closes what is open without a question, and answers those that are asked; the light theme again.
-CLOSE = """async (theme) => {
-  const { shell, commands } = window.jupyterapp;
+# Closes what is open without a question, and answers those that are asked.
+CLOSE = """() => {
+  const { shell } = window.jupyterapp;
   document.querySelectorAll(".jp-Dialog .jp-mod-reject").forEach((button) => button.click());
   for (const widget of [...shell.widgets("main")]) {
     if (widget.context) widget.context.model.dirty = false;
     widget.dispose();
   }
   window.testPanel = null;
-  if (document.body.dataset.jpThemeName !== theme)
-    await commands.execute("apputils:change-theme", { theme });
 }"""
 
 LIGHT = "JupyterLab Light"
@@ -74,8 +72,10 @@ RUN_BESIDE = """code => {
   window.testRun.done.then((reply) => { window.testRunEnd = reply.content.status; });
 }"""
 
-THEME = """(name) =>
-  window.jupyterapp.commands.execute("apputils:change-theme", { theme: name })"""
+THEME = """async (theme) => {
+  if (document.body.dataset.jpThemeName !== theme)
+    await window.jupyterapp.commands.execute("apputils:change-theme", { theme });
+}"""
 
 SAVE = """() => window.jupyterapp.commands.execute("docmanager:save")"""
 
@@ -137,8 +137,18 @@ def open_lab(page: Page, server: JupyterServer, workspace: str) -> None:
 
 def close_notebooks(page: Page) -> None:
     """Close all that is open in JupyterLab."""
-    call(page, CLOSE, LIGHT, timeout=30)
-    page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=LIGHT)
+    call(page, CLOSE, timeout=30)
+    use_light_theme(page)
+
+
+def use_light_theme(page: Page) -> None:
+    use_theme(page, LIGHT)
+
+
+def use_theme(page: Page, name: str) -> None:
+    """Change the theme of JupyterLab, and wait until its colours are there."""
+    call(page, THEME, name, timeout=30)
+    page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
 
 
 class NotebookPage(WidgetPage):
@@ -244,8 +254,7 @@ class LabPage(NotebookPage):
 
     def theme(self, name: str) -> None:
         """Change the theme, such as ``"JupyterLab Dark"``, and wait until its colours are there."""
-        self._call(THEME, name)
-        self.wait_for("name => document.body.dataset.jpThemeName === name", name)
+        use_theme(self.page, name)
 
     def _load(self) -> None:
         open_lab(self.page, self._server, self._workspace)

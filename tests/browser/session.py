@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
 
-from tests.browser.lab import close_notebooks, open_lab
+from tests.browser.explorer_page import ExplorerPage
+from tests.browser.lab import LabPage, close_notebooks, open_lab, use_light_theme
 from tests.browser.server import JupyterServer
+from tests.browser.shared_explorer import SharedExplorer
 from tests.run import NO_BROWSER, find_browser
 
 VIEWPORT = {"width": 1280, "height": 900}
@@ -40,6 +42,7 @@ class BrowserSession:
         self._browser: Browser | None = None
         self._context: BrowserContext | None = None
         self._lab: Page | None = None
+        self._shared: SharedExplorer | None = None
 
     @property
     def server(self) -> JupyterServer:
@@ -90,8 +93,32 @@ class BrowserSession:
             self._lab = page
         return self._lab
 
-    def tidy(self, *, spoilt: bool) -> None:
-        """Close the notebooks of a test and the pages that it opened; a spoilt Lab goes too."""
+    def explorer(self, images: int) -> ExplorerPage:
+        """An open demo as it is at first; whoever asks next may have it too."""
+        if self._shared is not None and self._shared.images == images:
+            try:
+                self._shared.restore()
+                return self._shared.explorer
+            except (Error, AssertionError) as error:
+                self._note(f"The demo is opened anew, since that of before is another: {error}")
+        self.tidy(spoilt=False)
+        page = LabPage(self.lab, self.server, f"demo-{images}.ipynb")
+        self.server.write_notebook(f"demo-{images}.ipynb", SharedExplorer.cells(images))
+        page.open_notebook()
+        page.run_all()
+        self._shared = SharedExplorer(page, images)
+        return self._shared.explorer
+
+    def end_sharing(self) -> None:
+        """Close the demo that tests share, if one is open."""
+        if self._shared is not None:
+            self.tidy(spoilt=False)
+
+    def tidy(self, *, spoilt: bool, sharing: bool = False) -> None:
+        """Close the notebooks of a test and the pages that it opened; a spoilt Lab goes too.
+
+        With ``sharing`` the open demo stays.
+        """
         for page in self.context.pages:
             if page is not self._lab:
                 page.close()
@@ -100,7 +127,7 @@ class BrowserSession:
                 if not spoilt:
                     self._lab.set_viewport_size(VIEWPORT)
                     self._lab.mouse.move(1, 1)
-                    close_notebooks(self._lab)
+                    (use_light_theme if sharing else close_notebooks)(self._lab)
             except Error as error:
                 spoilt = True
                 self._note(f"JupyterLab could not be tidied: {error}")
@@ -108,7 +135,9 @@ class BrowserSession:
                 self._lab.close()
                 self._lab = None
         self.context.clear_permissions()
-        self.server.end_kernels()
+        if spoilt or not sharing:
+            self._shared = None
+            self.server.end_kernels()
 
     def close(self) -> None:
         if self._browser is not None:
@@ -117,4 +146,5 @@ class BrowserSession:
             self._playwright.stop()
         if self._server is not None:
             self._server.stop()
-        self._server = self._playwright = self._browser = self._context = self._lab = None
+        self._server = self._playwright = self._browser = None
+        self._context = self._lab = self._shared = None

@@ -126,8 +126,13 @@ def opened(lab: OpenLab) -> Callable[[int], Batch]:
     return lambda number: Batch(lab([HOLDER, SHOW.format(number=number)]), number)
 
 
-def test_drag_over_thumbnails_takes_them_out_as_one_step(opened: Callable[[int], Batch]) -> None:
+def test_drags_presets_and_buttons_compose_the_batch(opened: Callable[[int], Batch]) -> None:
     batch = opened(16)
+    check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch)
+    check_that_presets_and_buttons_can_be_pressed_again(batch)
+
+
+def check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch: Batch) -> None:
     batch.drag(2, 5, 11)
     batch.wait_for_out(2, 3, 4, 5, 11)
     for index in (2, 5, 11):
@@ -137,8 +142,7 @@ def test_drag_over_thumbnails_takes_them_out_as_one_step(opened: Callable[[int],
     assert batch.page.run("print(holder.history.undo() == Settings())") == "True"
 
 
-def test_presets_and_buttons_can_be_pressed_again(opened: Callable[[int], Batch]) -> None:
-    batch = opened(16)
+def check_that_presets_and_buttons_can_be_pressed_again(batch: Batch) -> None:
     preset = batch.page.page.locator(".widget-dropdown select")
     preset.select_option("Only owl")
     batch.wait_for_out(*(index for index in range(16) if index % 3 != 2))

@@ -113,7 +113,12 @@ def wait_for_pixels(
         page.page.wait_for_timeout(100)
 
 
-def test_brushing_with_the_mouse_selects_live_and_clears(tab: LabPage) -> None:
+def test_mouse_brushes_the_cloud_and_toggles_components(tab: LabPage) -> None:
+    check_that_brushing_selects_live_and_clears(tab)
+    check_that_components_are_toggled_by_bars_buttons_and_pictures(tab)
+
+
+def check_that_brushing_selects_live_and_clears(tab: LabPage) -> None:
     cloud, words = tab.canvas(CLOUD), tab.page.get_by_text(COUNT)
     clear = tab.page.get_by_role("button", name="Clear", exact=True)
     expect(clear).to_be_disabled()
@@ -167,7 +172,7 @@ def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) ->
         ).sum()
 
 
-def test_components_are_toggled_by_bars_buttons_and_pictures(tab: LabPage) -> None:
+def check_that_components_are_toggled_by_bars_buttons_and_pictures(tab: LabPage) -> None:
     tab.page.get_by_role("button", name="4", exact=True).click()
     tab.wait_until("frame.settings.channels", "(0, 1, 2, 3)")
     click(tab, SCREE, 60, 60)

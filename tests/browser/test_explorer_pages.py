@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 
 import numpy as np
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.explorer_page import HELPERS, ExplorerPage
-from tests.browser.lab import LabPage
+from tests.browser.explorer_page import ExplorerPage
 from tests.browser.widget_page import place_of
 
 COUNT = re.compile(r"\d+ of 4096 positions selected, in \d+ of 16 images\.")
-
-
-@pytest.fixture
-def demo(lab: Callable[[list[str]], LabPage]) -> ExplorerPage:
-    """The demo of 16 scenes, painted."""
-    explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo()\nexplorer"]))
-    explorer.wait_for_frame(0, 15)
-    return explorer
 
 
 def differing(before: np.ndarray, after: np.ndarray) -> float:

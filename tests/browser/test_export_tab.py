@@ -19,7 +19,7 @@ import ipywidgets as w
 import pfv_widgets as pw
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import save_sweep
-from pfv_widgets.engine.export.formats import LISTED
+from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.widgets.explorer.tabs import PFV_SECTIONS
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.toolkit.jobs import Jobs
@@ -28,7 +28,7 @@ class Explorer:
     def __init__(self):
         self.pfv = pw.PFV(pw.demo_model(), pw.demo_images(4), "cpu")
         self.settings, self.status, self.stays_at = pw.Settings(), "", 0
-        self.jobs, self.file_kinds, self.file_stem = Jobs(), LISTED, "pfv"
+        self.jobs, self.file_kinds, self.file_stem = Jobs(), FILE_KINDS, "pfv"
     def edit(self, change):
         self.settings = change(self.settings)
         return True
@@ -99,7 +99,14 @@ def press(part: Locator, name: str) -> None:
     part.get_by_role("button", name=name, exact=True).click()
 
 
-def test_picture_is_saved_under_the_name_that_was_typed(opened: LabPage) -> None:
+def test_sections_fit_save_show_progress_and_apply_what_is_pasted(opened: LabPage) -> None:
+    check_that_nothing_is_wider_than_the_page(opened)
+    check_that_a_picture_is_saved_under_the_name_that_was_typed(opened)
+    check_that_an_animation_shows_progress_and_can_be_cancelled(opened)
+    check_that_settings_are_pasted_and_applied(opened)
+
+
+def check_that_a_picture_is_saved_under_the_name_that_was_typed(opened: LabPage) -> None:
     part = section(opened.page, "Picture")
     part.get_by_label("Kind").select_option("HTML page with values")
     expect(part.get_by_label("File")).to_have_value("pfv.html")
@@ -118,7 +125,7 @@ def test_picture_is_saved_under_the_name_that_was_typed(opened: LabPage) -> None
     expect(part.locator("img")).to_have_count(0)
 
 
-def test_animation_shows_progress_and_can_be_cancelled(opened: LabPage) -> None:
+def check_that_an_animation_shows_progress_and_can_be_cancelled(opened: LabPage) -> None:
     part = section(opened.page, "Animation")
     expect(part.get_by_label("Class")).to_be_hidden()
     part.get_by_label("Vary").select_option("Class weight, 0 to 2")
@@ -156,7 +163,7 @@ def test_code_can_be_selected_and_copied_by_keys(opened: LabPage) -> None:
     expect(area).to_have_value(wanted + "\n")
 
 
-def test_settings_are_pasted_and_applied(opened: LabPage) -> None:
+def check_that_settings_are_pasted_and_applied(opened: LabPage) -> None:
     part = section(opened.page, "Settings")
     press(part, "Show")
     expect(part.locator("textarea")).to_have_value(
@@ -190,7 +197,7 @@ def test_bookmarks_bring_a_view_back(opened: LabPage) -> None:
     assert opened.run("print(explorer.settings.sigma)") == "1.0"
 
 
-def test_nothing_is_wider_than_the_page(opened: LabPage) -> None:
+def check_that_nothing_is_wider_than_the_page(opened: LabPage) -> None:
     for name, controls in SECTIONS.items():
         section(opened.page, name)
         opened.wait_for(FITS, [CONTROLS, controls])

@@ -90,9 +90,9 @@ def test_buttons_that_copy_are_hidden_where_no_script_runs(lab: OpenLab) -> None
     expect(explorer.button("Copy")).to_be_hidden()
 
 
-def test_tab_leaves_the_gallery_while_the_kernel_works(lab: OpenLab) -> None:
-    page = lab(DEMO)
-    explorer = ExplorerPage(page)
+def test_tab_leaves_the_gallery_while_the_kernel_works(demo: ExplorerPage) -> None:
+    explorer, page = demo, demo.page
+    assert isinstance(page, LabPage)
     expect(explorer.gallery).to_have_role("application")  # the script is there
     page.begin("import time\nfor _ in range(6000):\n    time.sleep(0.1)")
     explorer.gallery.focus()
@@ -110,9 +110,9 @@ def test_tab_leaves_the_gallery_while_the_kernel_works(lab: OpenLab) -> None:
 
 
 @pytest.mark.all
-def test_empty_field_leaves_the_clipboard_alone(lab: OpenLab) -> None:
-    page = lab(DEMO)
-    explorer = ExplorerPage(page)
+def test_empty_field_leaves_the_clipboard_alone(demo: ExplorerPage) -> None:
+    explorer, page = demo, demo.page
+    assert isinstance(page, LabPage)
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.page.evaluate("() => navigator.clipboard.writeText('kept')")
     explorer.open_tab("Export")

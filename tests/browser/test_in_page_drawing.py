@@ -72,8 +72,8 @@ SAMPLED = """async (handle, [key, times, x, y]) => {
 }"""
 
 
-@pytest.fixture
-def explorer(lab: OpenLab) -> ExplorerPage:
+def opened(lab: OpenLab) -> ExplorerPage:
+    """A demo of four scenes for one test alone."""
     explorer = ExplorerPage(lab(DEMO))
     explorer.wait_for_frame()
     explorer.wait_until("explorer.gallery.tiles.near", "True")  # the script is there
@@ -143,7 +143,8 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
     assert np.abs(explorer.settled() - split).max() <= 2
 
 
-def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
+def test_divider_is_dragged_without_the_kernel(small_demo: ExplorerPage) -> None:
+    explorer = small_demo
     painted(explorer, view="split", split=0.8)
     explorer.run("x, y, w, h = explorer.gallery.tiles.grid.box(0)")
     left, top, width, height = json.loads(explorer.run("print([int(i) for i in (x, y, w, h)])"))
@@ -166,7 +167,8 @@ def test_divider_is_dragged_without_the_kernel(explorer: ExplorerPage) -> None:
     assert np.abs(painted(explorer, split=0.8) - before).max() <= 2  # the kernel has it again
 
 
-def test_what_the_kernel_takes_back_is_shown_at_once(explorer: ExplorerPage) -> None:
+def test_what_the_kernel_takes_back_is_shown_at_once(small_demo: ExplorerPage) -> None:
+    explorer = small_demo
     before = painted(explorer, view="split", split=0.2)
     left, top, width, height = json.loads(
         explorer.run("print([*explorer.gallery.tiles.grid.box(0)])")
@@ -185,7 +187,8 @@ def test_what_the_kernel_takes_back_is_shown_at_once(explorer: ExplorerPage) -> 
 
 
 @pytest.mark.all
-def test_undo_of_a_view_of_another_size_resizes_once(explorer: ExplorerPage) -> None:
+def test_undo_of_a_view_of_another_size_resizes_once(small_demo: ExplorerPage) -> None:
+    explorer = small_demo
     before = explorer.settled()
     explorer.choice("View").select_option("side by side")
     explorer.wait_until("explorer.settings.view", "side by side")
@@ -198,7 +201,8 @@ def test_undo_of_a_view_of_another_size_resizes_once(explorer: ExplorerPage) -> 
 
 
 @pytest.mark.all
-def test_gallery_follows_after_the_page_was_loaded_anew(explorer: ExplorerPage) -> None:
+def test_gallery_follows_after_the_page_was_loaded_anew(lab: OpenLab) -> None:
+    explorer = opened(lab)
     page = explorer.page
     assert isinstance(page, LabPage)
     page.reload()
@@ -238,7 +242,8 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) 
         wait_for_pixels(explorer, looks["rgb split"])
 
 
-def test_no_picture_of_an_older_opacity_comes_between(explorer: ExplorerPage) -> None:
+def test_no_picture_of_an_older_opacity_comes_between(small_demo: ExplorerPage) -> None:
+    explorer = small_demo
     photo, heat = painted(explorer, opacity=0.0), painted(explorer, opacity=1.0)
     apart = np.abs(heat - photo).max(2)
     y, x = np.unravel_index(int(apart.argmax()), apart.shape)
@@ -255,7 +260,8 @@ def test_no_picture_of_an_older_opacity_comes_between(explorer: ExplorerPage) ->
 
 
 @pytest.mark.all
-def test_uncompressed_pictures_are_drawn_as_they_are(explorer: ExplorerPage) -> None:
+def test_uncompressed_pictures_are_drawn_as_they_are(lab: OpenLab) -> None:
+    explorer = opened(lab)
     explorer.settled()
     explorer.page.page.evaluate(COUNT_LOADS)
     assert explorer.run(ONLY_QUICK) == "True True"

@@ -74,7 +74,13 @@ def kernel_stopped(pane: PanePage) -> Iterator[None]:
         os.kill(kernel, signal.SIGCONT)
 
 
-def test_each_gallery_follows_its_own_controls_and_divider(panes: list[PanePage]) -> None:
+def test_two_galleries_share_nothing_and_one_outlives_the_other(panes: list[PanePage]) -> None:
+    check_that_each_follows_its_own_controls_and_divider(panes)
+    check_that_pointer_keys_and_pins_stay_with_the_gallery_they_are_over(panes)
+    check_that_one_goes_on_whose_neighbour_has_closed(panes)
+
+
+def check_that_each_follows_its_own_controls_and_divider(panes: list[PanePage]) -> None:
     first, second = panes
     photos = first.set(opacity=0.0)
     mixed, still = first.set(opacity=0.65), second.settled()
@@ -100,7 +106,9 @@ def test_each_gallery_follows_its_own_controls_and_divider(panes: list[PanePage]
     assert first.run("print(explorer.settings.split, explorer.settings.view)") == "0.5 overlay"
 
 
-def test_pointer_keys_and_pins_stay_with_the_gallery_they_are_over(panes: list[PanePage]) -> None:
+def check_that_pointer_keys_and_pins_stay_with_the_gallery_they_are_over(
+    panes: list[PanePage],
+) -> None:
     first, second = panes
     still = first.settled()
     x, y = json.loads(
@@ -126,7 +134,7 @@ def test_pointer_keys_and_pins_stay_with_the_gallery_they_are_over(panes: list[P
     assert (first.settled() == still).all()
 
 
-def test_gallery_whose_neighbour_has_closed_goes_on(panes: list[PanePage]) -> None:
+def check_that_one_goes_on_whose_neighbour_has_closed(panes: list[PanePage]) -> None:
     first, second = panes
     photos = second.set(opacity=0.0)
     second.set(opacity=0.65)

@@ -67,11 +67,10 @@ def opened(request: pytest.FixtureRequest) -> Callable[[list[str]], NotebookPage
 
 
 def test_busy_kernel_follows_sliders_and_an_interrupt_in_a_flood_does_no_harm(
-    lab: Callable[[list[str]], LabPage],
+    demo: ExplorerPage,
 ) -> None:
-    page = lab(DEMO)
-    explorer = ExplorerPage(page)
-    explorer.wait_for_frame()
+    explorer, page = demo, demo.page
+    assert isinstance(page, LabPage)
     # the first event of a widget goes to the main thread, later ones to a subshell beside it:
     # in Lab 4.6 and ipykernel 7.4 a slider follows while a cell runs once it was moved before
     for name in ("Opacity", "Contrast σ"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.sync_api import expect
 
+from pfv_widgets.widgets.explorer.tabs import TABS
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
 
@@ -137,19 +138,10 @@ CANVASES = """box => [...box.querySelectorAll("canvas")]
   .map((canvas) => canvas.getAttribute("aria-label") ?? "")"""
 
 
-@pytest.fixture
-def demo(lab: OpenLab) -> ExplorerPage:
-    """The demo of 16 scenes, painted."""
-    explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo()\nexplorer"]))
-    explorer.wait_for_frame(0)
-    return explorer
-
-
 def titles(explorer: ExplorerPage) -> list[str]:
-    """Titles of the pages of the panel."""
-    tabs = explorer.box.get_by_role("tab")
-    expect(tabs).to_have_text(["Picture", "Batch", "Components", "Classes", "Export"])
-    return [title.strip() for title in tabs.all_text_contents()]
+    """Titles of the tabs of the panel."""
+    expect(explorer.box.get_by_role("tab")).to_have_text(list(TABS))
+    return list(TABS)
 
 
 @dataclass
@@ -199,19 +191,6 @@ def at_rest(explorer: ExplorerPage) -> str:
     return last
 
 
-kept: list[Seen] = []  # one page of Lab is read for many tests
-
-
-@pytest.fixture
-def seen(request: pytest.FixtureRequest) -> Seen:
-    """All pages of the demo's panel, read in both themes."""
-    if not kept:
-        page = Seen()
-        page.read(request.getfixturevalue("demo"))
-        kept.append(page)
-    return kept[0]
-
-
 def measured(explorer: ExplorerPage, width: int) -> dict[str, float]:
     """Sizes once the page is as wide, and the layout is at rest."""
     page = explorer.page.page
@@ -220,30 +199,17 @@ def measured(explorer: ExplorerPage, width: int) -> dict[str, float]:
     return found
 
 
-def test_every_control_says_what_it_does(seen: Seen) -> None:
+def test_every_tab_is_readable_and_explains_and_names_its_controls_in_both_themes(
+    demo: ExplorerPage,
+) -> None:
+    seen = Seen()
+    seen.read(demo)
     assert not set(seen.helpless)
-
-
-def test_texts_are_readable_in_light_and_dark_themes(seen: Seen) -> None:
     assert not seen.faint("text")
-
-
-def test_titles_of_tabs_are_readable_in_light_and_dark_themes(seen: Seen) -> None:
     assert not seen.faint("tab")
-
-
-@pytest.mark.parametrize("role", ["combobox", "checkbox"])
-def test_menus_and_boxes_have_names_for_screen_readers(seen: Seen, role: str) -> None:
-    assert all(seen.named(role))
-
-
-def test_buttons_are_named_by_words_for_screen_readers(seen: Seen) -> None:
+    for role in ("combobox", "checkbox", "slider", "textbox", "canvas"):
+        assert all(seen.named(role)), role  # for screen readers
     assert not [name for name in seen.named("button") if not re.search(r"[A-Za-z]{2}", name)]
-
-
-@pytest.mark.parametrize("role", ["slider", "textbox", "canvas"])
-def test_sliders_fields_and_pictures_have_names_for_screen_readers(seen: Seen, role: str) -> None:
-    assert all(seen.named(role))
 
 
 def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPage) -> None:
@@ -266,7 +232,9 @@ def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPag
         1920,
     ],
 )
-def test_gallery_is_crisp_on_a_dense_screen(demo: ExplorerPage, density: float, width: int) -> None:
+def test_gallery_is_crisp_on_a_dense_screen(lab: OpenLab, density: float, width: int) -> None:
+    demo = ExplorerPage(lab([HELPERS, "explorer = pw.demo()\nexplorer"]))
+    demo.wait_for_frame(0)
     assert demo.page.page.evaluate("devicePixelRatio") == density
     assert measured(demo, width)["density"] >= 1.5
 

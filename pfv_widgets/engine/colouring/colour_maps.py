@@ -35,11 +35,14 @@ class ColourMap:
     colours
         Returns colours ``(N, 3, H, W)`` of the values ``(N, k, H, W)`` of k components, from the
         value ``(k,)`` of a score of zero; all in [0, 1].
+    help
+        What to know of it besides its name.
     colour_blind_safe
         Whether eyes with a colour vision deficiency tell its components apart.
     """
 
     colours: Callable[[Tensor, Tensor], Tensor]
+    help: str = ""
     colour_blind_safe: bool = False
 
     def __call__(self, values: Tensor, neutral: Tensor) -> Tensor:
@@ -100,9 +103,9 @@ def diverging(values: Tensor, neutral: Tensor) -> Tensor:
 
 
 COLOUR_MAPS: dict[str, ColourMap] = {
-    "rgb": ColourMap(rgb),
-    "safe": ColourMap(safe, colour_blind_safe=True),
-    "hues": ColourMap(hues),
+    "rgb": ColourMap(rgb, "as in the paper"),
+    "safe": ColourMap(safe, "for colour-blind eyes", colour_blind_safe=True),
+    "hues": ColourMap(hues, "one hue a component"),
 }
 USUAL_COLOUR_MAP = next(iter(COLOUR_MAPS))
 SAFE_COLOUR_MAP = next(name for name, one in COLOUR_MAPS.items() if one.colour_blind_safe)

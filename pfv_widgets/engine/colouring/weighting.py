@@ -81,12 +81,15 @@ class Weighting:
         Whether the photo itself has one, so that its own edges are in the heatmap.
     smooth
         Whether a heatmap has hardly more detail than the layer's own map.
+    help
+        What to know of it besides its name.
     """
 
     factors: Factors
     uses_layers: bool = True
     uses_image: bool = False
     smooth: bool = False
+    help: str = ""
 
     def __call__(
         self, levels: Sequence[Level], brightness: Brightness | None, size: tuple[int, int]
@@ -140,7 +143,12 @@ WEIGHTINGS: dict[str, Weighting] = {
     "none": Weighting(none, uses_layers=False, smooth=True),
     "flat": Weighting(flat, smooth=True),
     "hierarchical": Weighting(hierarchical),
-    "gradual": Weighting(gradual, uses_image=True),
+    "gradual": Weighting(
+        gradual,
+        uses_image=True,
+        help="ends in the photo itself, so that part of its picture is the photo's own edges: it "
+        "correlates by .32–.48 with that of an untrained network (another photo: .14–.46)",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -38,11 +39,12 @@ def checked_animation(path: object) -> Path:
     PFVValueError, PFVTypeError
         For a path that cannot be written, and for ``.mp4`` without ffmpeg.
     """
-    target = checked_path(path, (".gif", ".webp", ".mp4"), "for the animation")
-    if target.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+    target = checked_path(path, ANIMATIONS, "for the animation")
+    format_ = ANIMATIONS[target.suffix.lower()]
+    if not format_.is_available:
         raise PFVValueError(
-            f"path={str(path)!r}: a film needs the program ffmpeg, which is not on the PATH. "
-            "Install it, or choose a name that ends in .gif or .webp."
+            f"path={str(path)!r}: a film needs the program {format_.program}, which is not on the "
+            f"PATH. Install it, or choose a name that ends in {_needing_no_program()}."
         )
     return target
 
@@ -54,17 +56,24 @@ class Film:
     ----------
     number
         How many pictures are to come, for the size and for the line that shows how far it is.
+
+    Attributes
+    ----------
+    pictures
+        Those so far, uint8 ``(height, width, 3)``.
+    layout
+        Where their tiles are; None before the first.
     """
 
     def __init__(self, number: int) -> None:
         self.pictures: list[np.ndarray] = []
         self._number = number
-        self._layout: _Layout | None = None
+        self.layout: Layout | None = None
 
     def add(self, tiles: np.ndarray, caption: str, position: int) -> None:
         """Draw tiles, uint8 ``(N, H, W, 3)``, as picture ``position`` of all, from 1."""
-        self._layout = self._layout or _Layout(tiles.shape, self._number)
-        self.pictures.append(self._layout.draw(tiles, caption, position, self._number))
+        self.layout = self.layout or Layout(tiles.shape, self._number)
+        self.pictures.append(self.layout.draw(tiles, caption, position, self._number))
 
     def write(self, path: Path, duration: int, cancelled: Cancelled) -> bool:
         """Write the file; False, and no file, where it is cancelled meanwhile.
@@ -77,48 +86,14 @@ class Film:
         stays = [duration] * len(self.pictures)
         stays[0] = max(duration, 600)
         stays[-1] = max(2 * duration, 1200)
-        kinds = {".gif": self._gif, ".webp": self._webp, ".mp4": self._mp4}
         with replacing(path) as part:
-            kinds[path.suffix.lower()](part, stays, cancelled)
+            ANIMATIONS[path.suffix.lower()].write(self, part, stays, cancelled)
             if cancelled():
                 part.unlink()
         return not cancelled()
 
-    def _gif(self, part: Path, stays: list[int], cancelled: Cancelled) -> None:
-        assert self._layout is not None  # there are pictures
-        palette, noise = _palette(self.pictures), self._layout.noise()
-        indexed = (_indexed(one, palette, noise) for one in self.pictures if not cancelled())
-        first = next(indexed, None)
-        if first is not None:
-            first.save(
-                part, "GIF", save_all=True, append_images=indexed, duration=stays, loop=0,
-                optimize=False,
-            )  # fmt: skip
 
-    def _webp(self, part: Path, stays: list[int], _: Cancelled) -> None:
-        first, *rest = (Image.fromarray(picture) for picture in self.pictures)
-        first.save(
-            part, "WEBP", save_all=True, append_images=rest, duration=stays, loop=0, quality=84,
-            method=3,
-        )  # fmt: skip
-
-    def _mp4(self, part: Path, stays: list[int], cancelled: Cancelled) -> None:
-        height, width, _ = self.pictures[0].shape
-        command = [
-            shutil.which("ffmpeg") or "ffmpeg", "-y", "-loglevel", "error",
-            "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(_RATE),
-            "-i", "-", "-an", "-pix_fmt", "yuv420p", "-b:v", "8M", "-movflags", "+faststart",
-            "-f", "mp4", str(part),
-        ]  # fmt: skip
-        chunks = (
-            picture.tobytes()
-            for picture, stay in zip(self.pictures, stays, strict=True)
-            for _ in range(max(1, round(stay * _RATE / 1000)))
-        )
-        _piped(command, chunks, cancelled)
-
-
-class _Layout:
+class Layout:
     """Where the tiles of every picture are, in pixels."""
 
     def __init__(self, shape: tuple[int, ...], pictures: int) -> None:
@@ -161,6 +136,7 @@ class _Layout:
             )
 
     def draw(self, tiles: np.ndarray, caption: str, position: int, of: int) -> np.ndarray:
+        """Draw one picture: tiles below a bar with a caption and how far it is."""
         picture = Image.new("RGB", (self.width, self.height), _PAPER)
         for tile, corner in zip(tiles, self.corners(), strict=True):
             image = Image.fromarray(tile)
@@ -198,6 +174,42 @@ def _bayer(order: int) -> np.ndarray:
         matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
     scaled: np.ndarray = (matrix + 0.5) / matrix.size - 0.5
     return scaled.astype(np.float32)
+
+
+def _write_gif(film: Film, part: Path, stays: list[int], cancelled: Cancelled) -> None:
+    assert film.layout is not None  # there are pictures
+    palette, noise = _palette(film.pictures), film.layout.noise()
+    indexed = (_indexed(one, palette, noise) for one in film.pictures if not cancelled())
+    first = next(indexed, None)
+    if first is not None:
+        first.save(
+            part, "GIF", save_all=True, append_images=indexed, duration=stays, loop=0,
+            optimize=False,
+        )  # fmt: skip
+
+
+def _write_webp(film: Film, part: Path, stays: list[int], _: Cancelled) -> None:
+    first, *rest = (Image.fromarray(picture) for picture in film.pictures)
+    first.save(
+        part, "WEBP", save_all=True, append_images=rest, duration=stays, loop=0, quality=84,
+        method=3,
+    )  # fmt: skip
+
+
+def _write_mp4(film: Film, part: Path, stays: list[int], cancelled: Cancelled) -> None:
+    height, width, _ = film.pictures[0].shape
+    command = [
+        shutil.which("ffmpeg") or "ffmpeg", "-y", "-loglevel", "error",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(_RATE),
+        "-i", "-", "-an", "-pix_fmt", "yuv420p", "-b:v", "8M", "-movflags", "+faststart",
+        "-f", "mp4", str(part),
+    ]  # fmt: skip
+    chunks = (
+        picture.tobytes()
+        for picture, stay in zip(film.pictures, stays, strict=True)
+        for _ in range(max(1, round(stay * _RATE / 1000)))
+    )
+    _piped(command, chunks, cancelled)
 
 
 _STRENGTH = 8  # of the pattern, in steps of 255
@@ -244,9 +256,46 @@ def _piped(command: list[str], chunks: Iterator[bytes], cancelled: Cancelled) ->
             messages.seek(0)
             said = messages.read().decode("utf-8", "replace").strip().splitlines() or ["no reason"]
             raise PFVValueError(
-                f"ffmpeg could not write the film: {said[-1]:.200}. Choose a name that ends in "
-                ".gif or .webp."
+                f"{Path(command[0]).stem} could not write the film: {said[-1]:.200}. Choose a name "
+                f"that ends in {_needing_no_program()}."
             )
+
+
+@dataclass(frozen=True)
+class AnimationFormat:
+    """One entry of :data:`ANIMATIONS`.
+
+    Attributes
+    ----------
+    write
+        Writes the pictures of a film to a path, each of which stays so many milliseconds; ends
+        early where it is cancelled.
+    label
+        What a menu calls it.
+    program
+        A program that has to be on the PATH; empty: none.
+    """
+
+    write: Callable[[Film, Path, list[int], Cancelled], None]
+    label: str
+    program: str = ""
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it can be written on this machine."""
+        return not self.program or shutil.which(self.program) is not None
+
+
+ANIMATIONS: dict[str, AnimationFormat] = {
+    ".gif": AnimationFormat(_write_gif, "GIF, for everywhere"),
+    ".webp": AnimationFormat(_write_webp, "WebP, much smaller"),
+    ".mp4": AnimationFormat(_write_mp4, "MP4 film", program="ffmpeg"),
+}
+"""Suffix → format of the animations."""
+
+
+def _needing_no_program() -> str:
+    return " or ".join(suffix for suffix, one in ANIMATIONS.items() if not one.program)
 
 
 @cache

@@ -9,6 +9,7 @@ from pathlib import Path
 from pfv_widgets.engine.export.figures import draw_frame
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.output_paths import (
+    ARRAYS,
     FIGURE_FORMATS,
     checked_path,
     write_arrays,
@@ -45,10 +46,10 @@ FORMATS: dict[str, Format] = {
     **{suffix: Format(_figure, label) for suffix, label in FIGURE_FORMATS.items()},
     ".html": Format(write_page, "HTML page with values"),
     ".htm": Format(write_page),
-    ".npz": Format(_arrays, "NPZ arrays of numbers"),
+    **{suffix: Format(_arrays, label) for suffix, label in ARRAYS.items()},
 }
-LISTED = {suffix: one.label for suffix, one in FORMATS.items() if one.label}
-"""Suffix and label of the formats that a menu lists."""
+FILE_KINDS = {suffix: one.label for suffix, one in FORMATS.items()}
+"""Suffix → label of each format."""
 
 
 def save_frame(frame: Frame, path: str | Path) -> None:

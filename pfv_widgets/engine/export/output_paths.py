@@ -25,6 +25,9 @@ FIGURE_FORMATS = {
     ".jpeg": "",
 }
 """Suffix of each file that a figure can be written to → what a menu calls it, empty: unlisted."""
+ARRAYS = {".npz": "NPZ arrays of numbers"}
+FIGURE_OR_ARRAYS = FIGURE_FORMATS | ARRAYS
+"""The same of what :func:`write_figure_or_arrays` takes."""
 
 
 def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
@@ -90,8 +93,8 @@ def write_figure_or_arrays(
     PFVValueError, PFVTypeError
         For another suffix, a folder that is not there, or a path that cannot be written.
     """
-    target = checked_path(path, (*FIGURE_FORMATS, ".npz"), "for a figure or the arrays")
-    if target.suffix.lower() == ".npz":
+    target = checked_path(path, FIGURE_OR_ARRAYS, "for a figure or the arrays")
+    if target.suffix.lower() in ARRAYS:
         write_arrays(target, arrays)
     else:
         write_figure(target, figure)

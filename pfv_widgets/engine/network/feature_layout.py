@@ -1,11 +1,13 @@
-"""How a module's output becomes ``(N, C, h, w)``: convolutions, channels last, tokens."""
+"""How a module's output becomes ``(N, C, h, w)``: convolutions, channels last, tokens.
+
+A new kind of output is one entry of ``LAYOUTS``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal
+from itertools import chain, islice
 
 from torch import Tensor, nn
 
@@ -26,29 +28,103 @@ class Layout:
     Attributes
     ----------
     kind
-        ``"maps"`` for ``(N, C, h, w)``, ``"channels_last"`` for ``(N, h, w, C)``, ``"tokens"``
-        for ``(N, T, C)``, ``"steps_first"`` for the ``(T, N, C)`` of a recurrent layer.
+        Key of :data:`LAYOUTS`.
     grid
         Height and width of the grid of tokens.
     extra_tokens
         Number of class and register tokens, which come before the grid and have no position.
     """
 
-    kind: Literal["maps", "channels_last", "tokens", "steps_first"] = "maps"
+    kind: str = "maps"
     grid: Grid | None = None
     extra_tokens: int = 0
 
     def maps(self, output: Tensor) -> Tensor:
         """Return the output as ``(N, C, h, w)``, extra tokens left out."""
-        if self.kind == "channels_last":
-            return output.permute(0, 3, 1, 2)
-        if self.kind == "steps_first":
-            return output.permute(1, 2, 0)[:, :, None]
-        if self.kind == "tokens":
-            assert self.grid is not None
-            positions = output[:, self.extra_tokens :].transpose(1, 2)
-            return positions.reshape(*positions.shape[:2], *self.grid)
-        return output
+        return LAYOUTS[self.kind].maps(output, self)
+
+
+Guesses = Callable[[Sequence[int], Grid, list[Grid]], Iterable[Layout]]
+
+
+@dataclass(frozen=True)
+class LayoutKind:
+    """One entry of :data:`LAYOUTS`.
+
+    Attributes
+    ----------
+    maps
+        Returns an output as ``(N, C, h, w)``, from it and its layout.
+    grid
+        Which axes of an output of four are height and width.
+    usual
+        Modules of PyTorch whose outputs of four axes are of this kind.
+    guesses
+        Returns the layouts of this kind that an output may have, the most plausible one first,
+        from its shape, height and width of the images, and the grids seen before, the newest
+        first.
+    of_recurrent
+        Returns the layout of what a recurrent layer gives for each step, from the layer and the
+        shape; None: it is of another kind.
+    """
+
+    maps: Callable[[Tensor, Layout], Tensor]
+    grid: tuple[int, int] | None = None
+    usual: tuple[type[nn.Module], ...] = ()
+    guesses: Guesses | None = None
+    of_recurrent: Callable[[nn.RNNBase, Sequence[int]], Layout | None] | None = None
+
+
+def _maps_of_tokens(output: Tensor, layout: Layout) -> Tensor:
+    assert layout.grid is not None
+    positions = output[:, layout.extra_tokens :].transpose(1, 2)
+    return positions.reshape(*positions.shape[:2], *layout.grid)
+
+
+def _guessed_tokens(shape: Sequence[int], image: Grid, grids: list[Grid]) -> Iterator[Layout]:
+    if len(shape) != 3:
+        return
+    tokens = shape[1]
+    for grid in grids:
+        extra = tokens - grid[0] * grid[1]
+        if grid[0] * grid[1] > 1 and 0 <= extra <= _MOST_EXTRA_TOKENS:
+            yield Layout("tokens", grid, extra)
+    for extra in range(min(_MOST_EXTRA_TOKENS, tokens - 2) + 1):
+        positions = tokens - extra
+        for height in range(1, positions + 1):
+            if positions % height == 0 and _misfit((height, positions // height), image) < 1e-6:
+                yield Layout("tokens", (height, positions // height), extra)
+
+
+LAYOUTS: dict[str, LayoutKind] = {
+    # channels before positions
+    "maps": LayoutKind(lambda output, _: output, grid=(2, 3)),
+    # channels behind positions
+    "channels_last": LayoutKind(
+        lambda output, _: output.permute(0, 3, 1, 2), grid=(1, 2), usual=(nn.LayerNorm, nn.Linear)
+    ),
+    # positions in one row, behind class and register tokens, then channels
+    "tokens": LayoutKind(
+        _maps_of_tokens,
+        guesses=_guessed_tokens,
+        of_recurrent=lambda layer, shape: (
+            Layout("tokens", (1, shape[1])) if layer.batch_first else None
+        ),
+    ),
+    # steps of a recurrent layer before the images, then channels
+    "steps_first": LayoutKind(
+        lambda output, _: output.permute(1, 2, 0)[:, :, None],
+        of_recurrent=lambda layer, _: None if layer.batch_first else Layout("steps_first"),
+    ),
+}
+
+
+def recurrent_layout(module: nn.Module, shape: Sequence[int]) -> Layout | None:
+    """Return where the steps of a recurrent layer are in its output; None for another output."""
+    if not isinstance(module, nn.RNNBase) or len(shape) != 3:
+        return None
+    found = (one.of_recurrent(module, shape) for one in LAYOUTS.values() if one.of_recurrent)
+    return next((layout for layout in found if layout), None)
 
 
 def keeps_positions(module: nn.Module) -> bool:
@@ -102,20 +178,10 @@ def possible_layouts(
         Height and width of the maps seen before: the grid of tokens is among them.
     """
     recent = list(dict.fromkeys(reversed(list(grids))))
-    if len(shape) == 3:
-        return list(islice(dict.fromkeys(_of_tokens(shape[1], image, recent)), _MOST_LAYOUTS))
-    if keeps_positions(module):
-        return [Layout()]
-    first, last = (shape[2], shape[3]), (shape[1], shape[2])
-    plausible = {
-        layout: grid != (1, 1) and (grid in recent or _fits(grid, image))
-        for layout, grid in ((Layout(), first), (Layout("channels_last"), last))
-    }
-    nearer = first in recent or _misfit(first, image) <= _misfit(last, image)
-    order = list(plausible)
-    if not nearer or type(module) in (nn.LayerNorm, nn.Linear):
-        order.reverse()
-    return [layout for layout in order if plausible[layout]]
+    if len(shape) == 4:
+        return [Layout()] if keeps_positions(module) else _of_grids(shape, module, image, recent)
+    guessed = (one.guesses(shape, image, recent) for one in LAYOUTS.values() if one.guesses)
+    return list(islice(dict.fromkeys(chain.from_iterable(guessed)), _MOST_LAYOUTS))
 
 
 def guess_layout(
@@ -134,16 +200,25 @@ def guess_layout(
     return layouts[0] if layouts else non_spatial(shape)
 
 
-def _of_tokens(tokens: int, image: Grid, grids: list[Grid]) -> Iterator[Layout]:
-    for grid in grids:
-        extra = tokens - grid[0] * grid[1]
-        if grid[0] * grid[1] > 1 and 0 <= extra <= _MOST_EXTRA_TOKENS:
-            yield Layout("tokens", grid, extra)
-    for extra in range(min(_MOST_EXTRA_TOKENS, tokens - 2) + 1):
-        positions = tokens - extra
-        for height in range(1, positions + 1):
-            if positions % height == 0 and _misfit((height, positions // height), image) < 1e-6:
-                yield Layout("tokens", (height, positions // height), extra)
+def _of_grids(
+    shape: Sequence[int], module: nn.Module, image: Grid, recent: list[Grid]
+) -> list[Layout]:
+    """Return the layouts of an output of four axes whose grid fits the images."""
+    plain = next(iter(LAYOUTS))
+
+    def rank(name: str) -> tuple[bool, float]:
+        seen = name == plain and grids[name] in recent
+        return type(module) not in LAYOUTS[name].usual, 0 if seen else _misfit(grids[name], image)
+
+    grids = {
+        name: (shape[one.grid[0]], shape[one.grid[1]]) for name, one in LAYOUTS.items() if one.grid
+    }
+    plausible = [
+        name
+        for name, grid in grids.items()
+        if grid != (1, 1) and (grid in recent or _fits(grid, image))
+    ]
+    return [Layout(name) for name in sorted(plausible, key=rank)]
 
 
 def _fits(grid: Grid, image: Grid) -> bool:

@@ -13,7 +13,15 @@ from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.parameters import Declared, choice, slider, suggestion, toggle, validate
+from pfv_widgets.parameters import (
+    Declared,
+    choice,
+    described,
+    slider,
+    suggestion,
+    toggle,
+    validate,
+)
 from pfv_widgets.validation import (
     Pin,
     checked_channels,
@@ -60,8 +68,7 @@ class Settings(Declared):
         WEIGHTINGS,
         label="Weighting",
         help="How earlier layers sharpen the picture: where they are active, colours are strong. "
-        "gradual ends in the photo itself, so that part of its picture is the photo's own edges: "
-        "it correlates by .32–.48 with that of an untrained network (another photo: .14–.46).",
+        + described(WEIGHTINGS),
         page="Picture",
     )
 
@@ -87,7 +94,7 @@ class Settings(Declared):
         "rgb",
         COLOUR_MAPS,
         label="Colours",
-        help="rgb as in the paper; safe for colour-blind eyes; hues: one hue a component.",
+        help=f"Which colours the components have. {described(COLOUR_MAPS)}",
         page="Picture",
     )
 

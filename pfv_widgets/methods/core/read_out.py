@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import hooked, modules_by_name
-from pfv_widgets.engine.network.feature_layout import Layout, guess_layout
+from pfv_widgets.engine.network.feature_layout import Layout, guess_layout, recurrent_layout
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVValueError
@@ -268,10 +268,8 @@ def _layout_of_part(
     layout = guess_layout(values, module, example, grids)
     if not isinstance(layout, str):
         return layout
-    if isinstance(module, nn.RNNBase) and first and values.ndim == 3:
-        if not module.batch_first:
-            return Layout("steps_first")
-        return Layout("tokens", (1, values.shape[1]))
+    if first and (steps := recurrent_layout(module, values.shape)):
+        return steps
     raise PFVValueError(f"layer={layer!r} {layout}")
 
 

@@ -40,7 +40,7 @@ from pfv_widgets.methods.perturbation.sliding_windows import (
     normalised,
     sliding_boxes,
 )
-from pfv_widgets.parameters import choice, slider, toggle, validate
+from pfv_widgets.parameters import choice, described, slider, toggle, validate
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ class Occlusion:
     step_y: int = slider(50, 5, 200, 5, label="Step down, %", help="Of the box's height.")
     fill: str = choice(
         "own mean", OCCLUDERS, label="Occluder",
-        help="What hides the box. "
-        + "; ".join(f"{name}: {one.help}" for name, one in OCCLUDERS.items())
-        + ".",
+        help=f"What hides the box. {described(OCCLUDERS)}",
     )  # fmt: skip
     mean: bool = toggle(
         False, label="Average overlapping boxes",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import ipywidgets as w
 import traitlets
 
-from pfv_widgets.engine.export.formats import LISTED
+from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
 from pfv_widgets.engine.pca.basis_source import FittedBasis
@@ -56,7 +56,7 @@ class PFVExplorer(Shell[Settings]):
     """
 
     settings = traitlets.Instance(Settings)
-    file_kinds = LISTED
+    file_kinds = FILE_KINDS
     file_stem = "pfv"
 
     def __init__(

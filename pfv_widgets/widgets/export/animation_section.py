@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 import ipywidgets as w
 
+from pfv_widgets.engine.export.animation import ANIMATIONS
 from pfv_widgets.engine.export.sweep import SavedSweep
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -23,9 +23,6 @@ from pfv_widgets.widgets.export.section import (
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
-
-_KINDS = {".gif": "GIF, for everywhere", ".webp": "WebP, much smaller"}
-_FILM = {".mp4": "MP4 film"}
 
 
 class SweepingExplorer(Explorer[Settings], Protocol):
@@ -70,9 +67,9 @@ class AnimationSection(Section):
             [(text.plain(name, 30), name) for name in classes],
             "The class whose weight in the basis goes from 0 to 2.",
         )
-        film = _FILM if shutil.which("ffmpeg") else {}
+        kinds = {end: one.label if one.is_available else "" for end, one in ANIMATIONS.items()}
         tip = "Where to write: a name, or a folder and a name."
-        self.file = FileField("pfv-sweep.gif", _KINDS | film, tip, typed=_FILM)
+        self.file = FileField("pfv-sweep", kinds, tip)
         self.save = self.button("Save", "Paint each picture and write the file.", self._start)
         self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel)
         self.progress = w.IntProgress(

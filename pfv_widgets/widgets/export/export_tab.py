@@ -15,8 +15,6 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
-_TYPED = (".jpg", ".jpeg", ".htm")  # suffixes that a person may type besides those that are listed
-
 
 class PictureSection(Section):
     """Write the picture with its legend, as a page, or as arrays."""
@@ -26,9 +24,7 @@ class PictureSection(Section):
     def __init__(self, explorer: Explorer[Any]) -> None:
         super().__init__(explorer)
         tip = "Where to write: a name, or a folder and a name."
-        kinds = explorer.file_kinds
-        name = f"{explorer.file_stem}{next(iter(kinds))}"
-        self.file = FileField(name, kinds, tip, typed=_TYPED)
+        self.file = FileField(explorer.file_stem, explorer.file_kinds, tip)
         self.save = self.button("Save", "Write what is shown now.", self._start)
         self.widget = self.laid_out(self.file.kind, self.file.name, row(self.save))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,28 +81,25 @@ class FileField:
 
     Parameters
     ----------
-    name
-        What stands there first.
+    stem
+        What stands there first, without its suffix, which is the first of ``kinds``.
     kinds
-        Suffix → what it is, in words.
+        Suffix → what it is, in words; no words: it can be typed, and is not in the menu.
     tip
         Help of the name.
-    typed
-        More suffixes that a person may type.
     """
 
-    def __init__(
-        self, name: str, kinds: dict[str, str], tip: str, typed: Iterable[str] = ()
-    ) -> None:
-        self._known = (*kinds, *typed)
+    def __init__(self, stem: str, kinds: Mapping[str, str], tip: str) -> None:
+        self._known = tuple(kinds)
+        name = f"{stem}{self._known[0]}"
         self._showing = Showing()
         wide = {"width": "100%", "margin": "1px 0"}
         self.name = Text(
             value=name, description="File", tooltip=tip, layout=w.Layout(**wide), style=STYLE
         )
         self.kind = Dropdown(
-            options=[(words, suffix) for suffix, words in kinds.items()],
-            value=Path(name).suffix,
+            options=[(words, suffix) for suffix, words in kinds.items() if words],
+            value=self._known[0],
             description="Kind",
             tooltip="What is written; the end of the name follows.",
             layout=w.Layout(**wide),

@@ -11,7 +11,7 @@ from pathlib import Path
 import ipywidgets as w
 import traitlets
 
-from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figure_or_arrays
 from pfv_widgets.errors import named
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
@@ -49,12 +49,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
     """
 
     settings = traitlets.Instance(MethodsSettings)
-    file_kinds = {  # noqa: RUF012 - it is read alone
-        ".png": "PNG picture",
-        ".svg": "SVG drawing",
-        ".pdf": "PDF for print",
-        ".npz": "NPZ arrays of numbers",
-    }
+    file_kinds = FIGURE_OR_ARRAYS
     file_stem = "methods"
 
     def __init__(self, comparison: Comparison, settings: MethodsSettings | None = None) -> None:

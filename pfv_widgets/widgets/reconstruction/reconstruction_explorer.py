@@ -13,6 +13,7 @@ import numpy as np
 import traitlets
 from torch import nn
 
+from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
@@ -52,12 +53,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
     """
 
     settings = traitlets.Instance(ReconstructionSettings)
-    file_kinds = {  # noqa: RUF012 - it is read alone
-        ".png": "PNG picture",
-        ".svg": "SVG drawing",
-        ".pdf": "PDF for print",
-        ".npz": "NPZ arrays of numbers",
-    }
+    file_kinds = FIGURE_OR_ARRAYS
     file_stem = "reconstruction"
 
     def __init__(

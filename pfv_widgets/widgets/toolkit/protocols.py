@@ -27,7 +27,10 @@ class Explorer(Protocol[S]):
 
     @property
     def file_kinds(self) -> dict[str, str]:
-        """The suffixes that :meth:`save` takes, the usual one first → what each is, in words."""
+        """The suffixes that :meth:`save` takes, the usual one first → what each is, in words.
+
+        Without words it can be typed, and no menu lists it.
+        """
 
     @property
     def file_stem(self) -> str:

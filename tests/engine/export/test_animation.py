@@ -49,9 +49,9 @@ def test_every_tile_is_shown() -> None:
     page = drawn("x", shape)
     film = Film(3)
     film.add(tiles(*shape), "x", 1)
-    assert film._layout is not None
-    for tile, (left, top) in zip(tiles(*shape), film._layout.corners(), strict=True):
-        wide, high = film._layout.tile
+    assert film.layout is not None
+    for tile, (left, top) in zip(tiles(*shape), film.layout.corners(), strict=True):
+        wide, high = film.layout.tile
         found = Image.fromarray(page[top : top + high, left : left + wide]).resize((100, 100))
         assert np.abs(np.asarray(found).astype(int) - tile).mean() < 3
 
@@ -81,9 +81,9 @@ def test_colours_of_what_stands_still_do_not_flicker(tmp_path: Path) -> None:
         moving[3] = tiles(1, seed=position)[0]
         film.add(moving, "x", position)
     pictures = gif(film, tmp_path / "a.gif")
-    assert film._layout is not None
-    left, top = list(film._layout.corners())[1]
-    wide, high = film._layout.tile
+    assert film.layout is not None
+    left, top = list(film.layout.corners())[1]
+    wide, high = film.layout.tile
     still = [one[top : top + high, left : left + wide] for one in pictures]
     assert all(np.array_equal(still[0], one) for one in still[1:])
     assert (

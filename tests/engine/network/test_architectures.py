@@ -35,11 +35,12 @@ def _freed() -> Iterator[None]:
     gc.collect()  # the largest networks take 2.6 GB each
 
 
-def built(name: str) -> nn.Module:
+def built(name: str, side: int = 224) -> nn.Module:
     build = torchvision.models.get_model_builder(name)
-    plain = {} if "googlenet" not in name and "inception" not in name else {"init_weights": False}
+    options = {"init_weights": False} if "googlenet" in name or "inception" in name else {}
+    options |= {"image_size": side} if name.startswith("vit_") else {}
     assert "weights" in inspect.signature(build).parameters
-    return build(weights=None, **plain)
+    return build(weights=None, **options)
 
 
 def two_images(side: int = 224) -> Tensor:
@@ -48,13 +49,13 @@ def two_images(side: int = 224) -> Tensor:
     return nn.functional.interpolate(coarse, size=(side, side), mode="bicubic")
 
 
-def check_pictures(name: str) -> PFV:
-    pfv = PFV(built(name), load_images(two_images()), device="cpu")
+def check_pictures(name: str, side: int = 224) -> PFV:
+    pfv = PFV(built(name, side), load_images(two_images(side)), device="cpu")
     names = [layer.name for layer in pfv.layers]
     assert len(set(names)) == len(names) > 1
     assert pfv.default_layer in names
     frame = pfv.render()
-    assert frame.heatmaps.shape == (2, 224, 224, 3)
+    assert frame.heatmaps.shape == (2, side, side, 3)
     assert bool(torch.isfinite(frame.heatmaps).all())
     assert 0 <= float(frame.heatmaps.min()) < float(frame.heatmaps.max()) <= 1
     assert tuple(frame.scores.shape[2:]) == pfv.layer().shape[1:]
@@ -66,7 +67,7 @@ def check_pictures(name: str) -> PFV:
 
 @pytest.mark.parametrize(("name", "layer"), DEFAULT_LAYERS.items())
 def test_network_gives_a_picture_at_its_last_feature_map(name: str, layer: str) -> None:
-    assert check_pictures(name).default_layer == layer
+    assert check_pictures(name, 128).default_layer == layer
 
 
 @pytest.mark.slow

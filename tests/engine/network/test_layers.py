@@ -16,6 +16,16 @@ def listed(network: nn.Module, side: int = 32) -> PFV:
     return PFV(network.eval(), blobs(1, side), device="cpu")
 
 
+def blank(name: str) -> nn.Module:
+    """A network of torchvision whose weights are all alike: random ones take seconds to draw."""
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name, weights=None)
+    network.to_empty(device="cpu")
+    for values in (*network.parameters(), *network.buffers()):
+        values.detach().fill_(0.01)
+    return network
+
+
 def chain(pfv: PFV, layer: str | None = None) -> list[str]:
     return [one.name for one in pfv.store.chain(pfv.layer(layer).name)]
 
@@ -50,7 +60,7 @@ def test_default_is_the_last_map_before_the_read_out() -> None:
 )
 def test_default_and_chain_of_usual_networks(name: str, default: str, levels: list[str]) -> None:
     side = 224 if name == "vit_b_32" else 96
-    pfv = listed(torchvision.models.get_model(name, weights=None), side)
+    pfv = listed(blank(name), side)
     assert pfv.default_layer == default
     assert chain(pfv) == levels
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 import pfv_widgets as pw
+from pfv_widgets.engine.export.figure_table import Table
 from pfv_widgets.methods.attribution.colours import heatmap_colours, limits
 from pfv_widgets.methods.attribution.registry import METHODS
+from pfv_widgets.methods.comparison import figures
 from pfv_widgets.methods.comparison.cells import Comparison, Task
 from pfv_widgets.methods.core.method import Method
 from pfv_widgets.methods.core.target import Target
@@ -21,7 +22,8 @@ from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of
 from tests.networks import blobs, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
-# values of the options that have no control, and what some options need beside them
+# values of options that have no control and would be left at their default, and what some options
+# need beside them
 UNDECLARED: dict[str, tuple[Any, ...]] = {
     "size": (10, (8, 12)), "stride": (6,), "tests": ([(12, 6), (8, 8)],), "at": ("4",),
     "colour": ((1.0, 0.5, 0.0),), "normalisation": (),
@@ -41,7 +43,7 @@ def values_of(option: str, declared: Any) -> tuple[Any, ...]:
     if isinstance(declared, Slider):
         middle = declared.minimum + round(0.3 * (declared.maximum - declared.minimum), 3)
         return (min(int(middle), 40) if isinstance(declared.step, int) else middle,)
-    return UNDECLARED[option]
+    return UNDECLARED.get(option, ())
 
 
 def settings_of(kind: type[Method]) -> Iterator[Method]:
@@ -62,13 +64,15 @@ each_setting = pytest.mark.parametrize(
 )
 
 
-def tiles(figure: Figure) -> list[np.ndarray]:
-    drawn = [np.asarray(one.get_array()) for axis in figure.axes for one in axis.images]
-    return [one for one in drawn if one.shape[:2] == (32, 32)]
+def tiles(table: Table) -> list[np.ndarray]:
+    return [tile.picture for tile in table.tiles if tile.picture is not None]
 
 
 @each_setting
-def test_every_option_gives_one_map_on_every_way(name: str, method: Method) -> None:
+def test_every_option_gives_one_map_on_every_way(
+    name: str, method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "draw_table", lambda table: table)  # drawing it is tested there
     model, images, units = tiny(), blobs(2), [3, 1]
     right = pw.attribute(model, images, method, unit=units)
     assert right.method == name
@@ -80,11 +84,11 @@ def test_every_option_gives_one_map_on_every_way(name: str, method: Method) -> N
         scale = float(right.maps[image].abs().max())
         torch.testing.assert_close(cell.map, right.maps[image], rtol=1e-3, atol=1e-4 * scale)
     wanted = heatmap_colours(right.maps, limits(right.maps))
-    for figure in (
+    for table in (
         pw.figure_methods(model, images, [method], unit=units),
         pw.figure_networks({"one": model, "again": model}, images, method, unit=units),
     ):
-        drawn = tiles(figure)
+        drawn = tiles(table)
         for row in range(2):
             picture = drawn[row * (len(drawn) // 2) + 1]
             assert float(np.abs(picture - wanted[row]).mean()) < 0.01

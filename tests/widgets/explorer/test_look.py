@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.validation import MOST_PINS
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, tiny
+from tests.other_settings import other_values
 from tests.widgets.conftest import Open
 from tests.widgets.reading import (
     click,
@@ -394,32 +393,13 @@ def test_drag_in_the_split_view_moves_the_divider_and_is_one_step_to_undo(
 
 # Undo and redo
 
-OTHER: dict[str, Any] = {
-    "layer": "another",
-    "components": 5,
-    "channels": (2, 0),
-    "images": (1.0, 0.0, 0.5, 1.0),
-    "weighting": "gradual",
-    "sigma": 2.0,
-    "normalisation": "component",
-    "colour_map": "safe",
-    "opacity": 0.2,
-    "view": "rgb split",
-    "split": 0.25,
-    "sharing": "exclusive",
-    "stable_colours": False,
-    "pins": ((1, 0.5, 0.5),),
-    "similarity": False,
-}
-
 
 def test_every_setting_is_undone_and_redone(
     recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(OTHER) == {field.name for field in fields(Settings)}
     recorded.load_anew(explorer.gallery.tiles.widget)
     states = [explorer.settings]
-    for name, value in {**OTHER, "layer": explorer.pfv.layers[2].name}.items():
+    for name, value in {**other_values(), "layer": explorer.pfv.layers[2].name}.items():
         explorer.settings = replace(explorer.settings, **{name: value})
         states.append(explorer.settings)
     line = explorer.status_line

@@ -10,8 +10,11 @@ import pytest
 
 import pfv_widgets as pw
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, VIEWS
+from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from pfv_widgets.widgets.gallery.view_state import LOOK
 from tests.networks import blobs, counted, tiny
+from tests.other_settings import other_values
 from tests.widgets.conftest import Open, scenes
 from tests.widgets.reading import (
     drawn,
@@ -25,18 +28,12 @@ from tests.widgets.reading import (
 )
 from tests.widgets.recorded_page import RecordedPage, move
 
-CHANGES: dict[str, Any] = {
-    "components": 2,
-    "opacity": 0.25,
-    "sigma": 0.5,
-    "weighting": "gradual",
-    "view": "heatmap",
-    "sharing": "inclusive",
-    "colour_map": "safe",
-    "normalisation": "component",
-    "stable_colours": False,
+# another value of each knob that changes the picture by itself
+CHANGES = {
+    name: value
+    for name, value in other_values().items()
+    if name in parameters_of(pw.Settings) and name not in ("split", "similarity")
 }
-IN_THE_BROWSER = {"opacity", "view"}
 
 
 def by_page(control: Any, value: Any) -> dict[str, Any]:
@@ -54,31 +51,26 @@ def test_first_picture_is_painted_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_settings_from_code_reach_the_control_and_the_picture(
+def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_picture(
     recorded: RecordedPage, explorer: PFVExplorer, name: str
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
     recorded.drawings.clear()
-    explorer.settings = replace(explorer.settings, **{name: CHANGES[name]})
-    assert explorer.knobs[name].value == CHANGES[name]
+    start, control = explorer.settings, explorer.knobs[name]
+    explorer.settings = replace(start, **{name: CHANGES[name]})
+    assert control.value == CHANGES[name]
     assert explorer.frame.settings == explorer.settings
     assert shows_its_frame(recorded, explorer)
     frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
-    if name in IN_THE_BROWSER:
+    if name in LOOK:  # which the browser applies by itself
         assert frames == [0]
     else:  # a coarse frame at once, a finer one after a rest where it shows more
         assert frames in ([1], [1, 1])
 
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_control_moved_on_the_page_reaches_the_settings_and_the_picture(
-    recorded: RecordedPage, explorer: PFVExplorer, name: str
-) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
-    control = explorer.knobs[name]
+    explorer.settings = start
+    assert explorer.wait(60)
     move(control, **by_page(control, CHANGES[name]))
-    start = pw.Settings(layer=explorer.pfv.default_layer)
     assert explorer.settings == replace(start, **{name: CHANGES[name]})
     assert shows_its_frame(recorded, explorer)
 

@@ -12,7 +12,7 @@ import pytest
 from ipywidgets.widgets.widget import _instances as widget_instances
 from PIL import Image
 
-from pfv_widgets.engine.export.formats import LISTED
+from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -29,7 +29,7 @@ LABELS = ("cat", "$x$ <b>", "cat", "dog")
 class Explorer:
     """What the tab asks of an explorer, around a small network."""
 
-    file_kinds = LISTED
+    file_kinds = FILE_KINDS
     file_stem = "pfv"
 
     def __init__(self, labels: tuple[str, ...] | None = LABELS) -> None:
