@@ -30,8 +30,8 @@ CHECKERS = (
     ("mypy",),
     ("lint-imports",),
 )
-# folders of Python files that hardly anything imports: half of all that is installed
-SELDOM_IMPORTED = r"[/\\](tests?|testing|sympy|networkx|triton|_inductor|pip|setuptools)[/\\]"
+# folders of Python files that hardly anything imports: a third of all that is installed
+SELDOM_IMPORTED = r"[/\\](tests?|testing|triton|_inductor|pip|setuptools)[/\\]"
 LOW_PRIORITY = ("nice", "-n", "10") if os.name == "posix" else ()
 SLOWEST = 25  # tests whose times are listed
 

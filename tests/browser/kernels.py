@@ -16,7 +16,10 @@ import time
 from pathlib import Path
 
 SUPPORTED = sys.platform == "linux"  # elsewhere a fork of so many libraries is not safe
-HEAVY = ("torch", "torchvision", "matplotlib.figure", "ipykernel.kernelapp")
+HEAVY = (
+    "torch", "torchvision", "matplotlib.figure", "ipykernel.kernelapp",
+    "pfv_widgets.methods.attribution.attribute", "pfv_widgets.demo.images",
+)  # fmt: skip # and nothing with widgets: ipycanvas wants its kernel when it is imported
 
 
 def serve(place: str) -> None:
