@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pfv_widgets.analysis.similarity import similarity
     from pfv_widgets.analysis.similarity_curve import similarity_curve
     from pfv_widgets.analysis.similarity_result import Similarity
+    from pfv_widgets.analysis.tracker import Tracker, track
     from pfv_widgets.analysis.transfer_report import transfer_report
     from pfv_widgets.analysis.transfer_result import TransferReport
     from pfv_widgets.demo.images import Photos, demo_images, demo_model
@@ -84,7 +85,9 @@ _HOMES = {
     "ablate": "analysis.ablation",
     "Similarity": "analysis.similarity_result",
     "SimilarityCurve": "analysis.curve_result",
+    "Tracker": "analysis.tracker",
     "checkpoints": "analysis.checkpoints",
+    "track": "analysis.tracker",
     "similarity_curve": "analysis.similarity_curve",
     "attribute": "methods.attribution.attribute",
     "compare": "widgets.compare.compare",
@@ -129,6 +132,7 @@ __all__ = [
     "Settings",
     "Similarity",
     "SimilarityCurve",
+    "Tracker",
     "TransferReport",
     "ablate",
     "attribute",
@@ -151,6 +155,7 @@ __all__ = [
     "similarity",
     "similarity_curve",
     "split_by_component",
+    "track",
     "transfer_report",
     "with_inputs",
 ]

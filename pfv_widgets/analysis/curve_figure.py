@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.curve_result import Array, SimilarityCurve
 from pfv_widgets.engine.export.figure_table import LARGE, SMALL, fitting
 
-_LABELS = 30
+_LABELS, _LEVEL = 30, 8  # names at most; those that stand side by side
 _MUTED = "#666666"
 _STYLES = (("#1f5fa8", "o"), ("#c1601a", "s"), ("#3b8a3f", "^"), ("#7a4fa3", "D"), ("#555555", "v"))
 
@@ -33,23 +35,29 @@ def draw_lines(
     """Draw lines over names; numbers lie in about [0, 1], NaN is a gap."""
     figure = Figure(figsize=(max(5.6, min(11.0, 2 + 0.3 * len(names))), 3.9), layout="constrained")
     axis = figure.subplots()
-    places = np.arange(len(names))
-    for (label, values), (colour, marker) in zip(lines.items(), _STYLES, strict=False):
-        axis.plot(places, values, color=colour, marker=marker, ms=3.5, lw=1.4, label=label)
-    lowest = min((float(np.nanmin(one)) for one in lines.values() if np.isfinite(one).any()),
-        default=0.0)  # fmt: skip
-    axis.set_ylim(min(-0.05, lowest - 0.05), 1.05)
-    axis.axhline(0, color=_MUTED, lw=0.5)
-    step = -(-len(names) // _LABELS)
-    labels = [fitting(names[index], 110, SMALL, middle=True) for index in places[::step]]
-    axis.set_xticks(places[::step], labels, size=SMALL, parse_math=False)
-    axis.tick_params(labelsize=SMALL, length=2)
-    if len(names) > 5:
-        axis.tick_params(axis="x", rotation=90)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=SMALL, frameon=False, loc="best")
+    draw_lines_on(axis, names, lines)
     room = 72 * (figure.get_figwidth() - 0.6)
     axis.set_title(fitting(title, room, LARGE, middle=True), size=LARGE, parse_math=False)
     words = "\n".join(fitting(line, room, SMALL) for line in caption[:3])
     figure.supxlabel(words, size=SMALL, color=_MUTED, parse_math=False)
     return figure
+
+
+def draw_lines_on(
+    axis: Axes, names: Sequence[str], lines: Mapping[str, Array], labels: int = _LABELS
+) -> None:
+    """Draw lines on axes, with some names below (turned, where many) and a legend."""
+    places = np.arange(len(names))
+    for (label, values), (colour, marker) in zip(lines.items(), cycle(_STYLES), strict=False):
+        axis.plot(places, values, color=colour, marker=marker, ms=3.5, lw=1.4, label=label)
+    numbers = [one for values in lines.values() for one in values if np.isfinite(one)]
+    axis.set_ylim(min([-0.05, *(one - 0.05 for one in numbers)]), 1.05)
+    axis.axhline(0, color=_MUTED, lw=0.5)
+    step = -(-len(names) // labels)
+    shown = [fitting(names[index], 110, SMALL, middle=True) for index in places[::step]]
+    axis.set_xticks(places[::step], shown, size=SMALL, parse_math=False)
+    axis.tick_params(labelsize=SMALL, length=2)
+    if len(shown) > _LEVEL:
+        axis.tick_params(axis="x", rotation=90)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=SMALL, frameon=False, loc="best")

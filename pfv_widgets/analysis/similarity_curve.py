@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from pfv_widgets.engine.network.named_models import (
     named_models,
 )
 from pfv_widgets.engine.network.network_sequence import NetworkSequence
+from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
@@ -44,6 +46,8 @@ class LayerView:
         Maps on the common grid, ``(N, C, g, g)``.
     scores
         ``(N, k, h, w)``.
+    basis
+        Mean and components that give these scores.
     factors
         Maps that the scores are multiplied by, for heatmaps of ``size``.
     settings
@@ -56,6 +60,7 @@ class LayerView:
 
     features: Tensor
     scores: Tensor
+    basis: PrincipalBasis
     factors: list[Tensor]
     settings: Settings
     weights: tuple[float, ...]
@@ -88,7 +93,7 @@ def view_of(
         maps = on_grid(features.maps, grid_side(len(frame)))
         maps[list(features.broken)] = torch.nan
         factors = list(pfv.store.factors(key, settings.weighting, size))
-    return LayerView(maps, frame.scores, factors, frame.settings, frame.weights, size)
+    return LayerView(maps, frame.scores, frame.basis, factors, frame.settings, frame.weights, size)
 
 
 def compare_views(name: str, fixed: LayerView, other: LayerView) -> CurvePoint:
@@ -100,13 +105,17 @@ def compare_views(name: str, fixed: LayerView, other: LayerView) -> CurvePoint:
     """
     rotation = align(other.scores, fixed.scores)
     heatmaps = fixed.heatmaps(), other.heatmaps(rotation.apply(other.scores))
-    return CurvePoint(
+    point = CurvePoint(
         name,
-        _cka(fixed.features, other.features),
+        features_cka(fixed.features, other.features),
         rotation.agreement,
         float(rank_correlation(*heatmaps).nanmean()),
         float(structural_similarity(*heatmaps).nanmean()),
     )
+    figures = {"CKA": point.cka, "rank correlation": point.rank_correlation, "SSIM": point.ssim}
+    undefined = ", ".join(key for key, value in figures.items() if math.isnan(value))
+    reason = "one side is constant, or too few positions are finite"
+    return replace(point, note=f"{undefined} undefined: {reason}." if undefined else "")
 
 
 def similarity_curve(
@@ -166,7 +175,7 @@ def similarity_curve(
         (on_progress or silent)(Progress("Comparing networks", done, len(networks), "networks"))
         try:
             with visit.view(name, start, used, named=settings.layer is not None) as view:
-                points.append(_noted(compare_views(name, reference, view)))
+                points.append(compare_views(name, reference, view))
         except PFVError as error:
             points.append(CurvePoint(name, note=str(error)))
     return SimilarityCurve(start, used.layer or "", tuple(points), len(batch))
@@ -210,17 +219,8 @@ def _in_order(models: object) -> Mapping[str, nn.Module]:
     return networks
 
 
-def _cka(first: Tensor, second: Tensor) -> float:
-    """Debiased CKA over the positions of the photos that are finite in both."""
+def features_cka(first: Tensor, second: Tensor) -> float:
+    """Debiased CKA of features ``(N, C, g, g)`` over the positions of photos finite in both."""
     usable = torch.isfinite(first).flatten(1).all(1) & torch.isfinite(second).flatten(1).all(1)
     rows = [one[usable].movedim(1, 3).flatten(0, 2) for one in (first, second)]
-    return linear_cka(*rows) if len(rows[0]) >= 4 else float("nan")
-
-
-def _noted(point: CurvePoint) -> CurvePoint:
-    names = {"CKA": point.cka, "rank correlation": point.rank_correlation, "SSIM": point.ssim}
-    undefined = [name for name, value in names.items() if value != value]  # noqa: PLR0124 - NaN
-    if not undefined:
-        return point
-    reason = "one side is constant, or too few positions are finite"
-    return replace(point, note=f"{', '.join(undefined)} undefined: {reason}.")
+    return linear_cka(*rows) if len(rows[0]) >= 4 else math.nan

@@ -1,0 +1,331 @@
+"""Following a training: scores and bases of chosen layers, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from pfv_widgets.analysis.alignment import align
+from pfv_widgets.analysis.curve_result import CurvePoint, SimilarityCurve
+from pfv_widgets.analysis.similarity_curve import LayerView, compare_views, features_cka, view_of
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.network.model_guard import unwrap
+from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
+from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings, settings_of
+from pfv_widgets.engine.progress import OnProgress
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.parameters import suggestion
+from pfv_widgets.validation import number, whole_number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LONGEST = 160  # pixels of the heatmaps that are held
+
+
+def track(
+    model: nn.Module,
+    images: Any,
+    layers: str | Iterable[str] | None = None,
+    settings: Settings | None = None,
+    *,
+    device: str | torch.device = "auto",
+    chunk_size: int = 16,
+    **changes: Any,
+) -> Tracker:
+    """Return a tracker that records what layers of a network in training show.
+
+    Parameters
+    ----------
+    model
+        The network that is trained; each snapshot runs it in eval mode and leaves it as it is.
+    images
+        A few photos, the same throughout: an :class:`ImageBatch`, or whatever
+        :func:`load_images` takes.
+    layers
+        Names of layers; None: the default layer.
+    settings
+        Of the pictures (None: the defaults), ``changes`` merged into them.
+    device, chunk_size
+        As for :class:`PFV`.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        For a layer that is not there, or images that the network does not take.
+
+    Examples
+    --------
+    In a loop of one's own:
+
+    >>> import pfv_widgets as pw
+    >>> model = pw.demo_model()
+    >>> tracker = pw.track(model, pw.demo_images(4), "stage4", components=2)
+    >>> for epoch in range(2):
+    ...     for parameter in model.parameters():  # train here
+    ...         parameter.data.mul_(0.99)
+    ...     tracker.snapshot(f"epoch {epoch}", accuracy=0.5 + epoch / 4)
+    >>> tracker.curve().names
+    ('epoch 0', 'epoch 1')
+
+    As a callback of Lightning::
+
+        class Follow(lightning.Callback):
+            def on_fit_start(self, trainer, module):
+                self.tracker = pw.track(module.net, photos, ["layer3", "layer4"])
+
+            def on_validation_epoch_end(self, trainer, module):
+                accuracy = float(trainer.callback_metrics["val_acc"])
+                self.tracker.snapshot(f"epoch {trainer.current_epoch}", accuracy=accuracy)
+    """
+    network = unwrap(model)
+    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    settings = replace(settings_of(settings, changes), pins=())
+    chunk_size = whole_number("chunk_size", chunk_size, 1)
+    pfv = PFV(network, batch, device, chunk_size=chunk_size)
+    if layers is not None and not isinstance(layers, str | Iterable):
+        raise PFVTypeError(f"layers={layers!r:.80}: expected names of layers, or None.")
+    names = [layers] if isinstance(layers, str) else list(layers or [])
+    wanted = [pfv.layer(name) for name in names] or [pfv.layer(settings.layer)]
+    chosen = tuple(dict.fromkeys(layer.name for layer in wanted))
+    pfv.close()
+    return Tracker(network, batch, chosen, settings=settings, device=device, chunk_size=chunk_size)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSnapshot:
+    """What is held of one layer at one time.
+
+    Attributes
+    ----------
+    scores
+        float32 ``(N, k, h, w)`` on the CPU, rotated to those of the snapshot before.
+    basis
+        Mean and components that give these scores.
+    heatmaps
+        uint8 ``(N, H, W, 3)`` of at most 160 pixels.
+    point
+        The figures beside the start.
+    cka_to_last
+        Debiased CKA to the snapshot before, NaN for the first.
+    """
+
+    scores: Tensor
+    basis: PrincipalBasis
+    heatmaps: Tensor
+    point: CurvePoint
+    cka_to_last: float
+
+
+class Tracker:
+    """Snapshots of layers of a network in training, made by :func:`track`.
+
+    A snapshot takes the memory of its scores and of small heatmaps, about 0.1 MB a photo and
+    layer; no weights are held.
+
+    Attributes
+    ----------
+    images
+        The photos.
+    layers
+        Names of the layers that are followed.
+    settings
+        Of the pictures.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: ImageBatch,
+        layers: tuple[str, ...],
+        *,
+        settings: Settings,
+        device: str | torch.device = "auto",
+        chunk_size: int = 16,
+    ) -> None:
+        self.images, self.layers, self.settings = images, layers, settings
+        self._model, self._device, self._chunk_size = model, device, chunk_size
+        self._figures: dict[str, dict[str, float]] = {}
+        self._held: dict[str, dict[str, LayerSnapshot | CurvePoint]] = {one: {} for one in layers}
+        self._start: dict[str, LayerView] = {}
+        self._last: dict[str, tuple[Tensor, Tensor]] = {}  # features and scores
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the snapshots, in order."""
+        return tuple(self._figures)
+
+    @property
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Snapshot → the figures given with it, such as its accuracy."""
+        return {name: dict(figures) for name, figures in self._figures.items()}
+
+    def snapshot(
+        self, name: str, *, on_progress: OnProgress | None = None, **figures: float
+    ) -> None:
+        """Record what the layers show now.
+
+        A layer that has no picture, because its activations are constant or not finite, is
+        recorded as undefined, with the reason: a training goes on.
+
+        Parameters
+        ----------
+        name
+            Of this state, such as ``"epoch 3"``.
+        on_progress
+            Called with a :class:`Progress`.
+        **figures
+            Numbers that belong to it, such as ``accuracy=0.93``.
+
+        Raises
+        ------
+        PFVTypeError, PFVValueError
+            For a name that was given before, or a figure that is no number.
+        """
+        if not isinstance(name, str):
+            raise PFVTypeError(f"name={name!r:.80}: expected a text, such as 'epoch 3'.")
+        if name in self._figures:
+            raise PFVValueError(f"name={name!r}: there is such a snapshot. Give each its own name.")
+        checked = {key: _figure(key, value) for key, value in figures.items()}
+        pfv = PFV(self._model, self.images, self._device, chunk_size=self._chunk_size)
+        recorded: dict[str, LayerSnapshot | CurvePoint] = {}
+        for layer in self.layers:
+            settings = replace(self.settings, layer=layer)
+            try:
+                view = view_of(pfv, settings, longest=_LONGEST, on_progress=on_progress)
+                recorded[layer] = self._recorded(name, layer, view)
+            except PFVError as error:
+                recorded[layer] = CurvePoint(name, note=str(error))
+        pfv.close()
+        for layer, held in recorded.items():
+            self._held[layer][name] = held
+        self._figures[name] = checked
+
+    def frame(self, name: str, layer: str | None = None) -> Frame:
+        """Return the picture of a snapshot, its colours aligned to those of the one before.
+
+        Parameters
+        ----------
+        name
+            Of the snapshot.
+        layer
+            One of ``layers``; None: the first.
+
+        Raises
+        ------
+        PFVValueError
+            For an unknown name, or a layer that had no picture then, with the reason.
+        """
+        layer = self._layer(layer)
+        if name not in self._figures:
+            raise PFVValueError(f"name={name!r}: no such snapshot. {suggestion(name, self.names)}")
+        held = self._held[layer][name]
+        if isinstance(held, CurvePoint):
+            raise PFVValueError(f"{name}: {layer} has no picture: {held.note}")
+        maps = held.heatmaps.movedim(3, 1).float() / 255
+        heatmaps = interpolate(maps, self.images.size, mode="bilinear").movedim(1, 3)
+        settings = replace(self.settings, layer=layer)
+        return Frame(
+            heatmaps.contiguous(),
+            held.scores.clone(),
+            held.basis,
+            settings,
+            settings.weights(len(self.images)),
+            self.images.pixels,
+            self.images.names,
+            labels=self.images.labels,
+            basis_source=f"fitted at {name}, aligned to the snapshots before",
+        )
+
+    def frames(self, layer: str | None = None) -> dict[str, Frame]:
+        """Return the pictures of all snapshots that have one, by name, in order."""
+        layer = self._layer(layer)
+        held = self._held[layer].items()
+        pictured = [name for name, one in held if isinstance(one, LayerSnapshot)]
+        return {name: self.frame(name, layer) for name in pictured}
+
+    def curve(self, layer: str | None = None) -> SimilarityCurve:
+        """Return the similarity of each snapshot to the start, which is the first with a picture.
+
+        Raises
+        ------
+        PFVValueError
+            For an unknown layer, or before the first snapshot.
+        """
+        layer = self._layer(layer)
+        if not self._figures:
+            raise PFVValueError("tracker: there is no snapshot yet. Call tracker.snapshot(name).")
+        held = self._held[layer]
+        pictured = [name for name, one in held.items() if isinstance(one, LayerSnapshot)]
+        points = [one.point if isinstance(one, LayerSnapshot) else one for one in held.values()]
+        return SimilarityCurve((pictured or list(held))[0], layer, tuple(points), len(self.images))
+
+    def cka_to_last(self, layer: str | None = None) -> dict[str, float]:
+        """Snapshot → debiased CKA to the one before; NaN for the first and where undefined."""
+        return {
+            name: one.cka_to_last if isinstance(one, LayerSnapshot) else float("nan")
+            for name, one in self._held[self._layer(layer)].items()
+        }
+
+    def figure(self, layer: str | None = None, photos: int = 3) -> Figure:
+        """Draw the curves over the snapshots, and the heatmaps of the first photos.
+
+        Parameters
+        ----------
+        layer
+            One of ``layers``; None: the first.
+        photos
+            How many photos are shown, from 1.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            As :meth:`curve`, or for another number of photos.
+        """
+        photos = whole_number("photos", photos, 1)
+        figure: Figure = late("analysis.training_figure", "draw_training")(
+            self, self._layer(layer), photos
+        )
+        return figure
+
+    def _layer(self, layer: str | None) -> str:
+        if layer is None:
+            return self.layers[0]
+        if layer not in self.layers:
+            raise PFVValueError(
+                f"layer={layer!r} is not followed. {suggestion(layer, self.layers)}"
+            )
+        return layer
+
+    def _recorded(self, name: str, layer: str, view: LayerView) -> LayerSnapshot:
+        start = self._start.get(layer, view)
+        features, before = self._last.get(layer, (None, view.scores))
+        rotation = align(view.scores, before)
+        scores = rotation.apply(view.scores).float().cpu()
+        snapshot = LayerSnapshot(
+            scores,
+            view.basis.arranged(ComponentRotation(rotation.matrix)),
+            (view.heatmaps(scores.to(view.scores)) * 255).round().to("cpu", torch.uint8),
+            compare_views(name, start, view),
+            float("nan") if features is None else features_cka(features, view.features),
+        )
+        self._start[layer], self._last[layer] = start, (view.features, scores)
+        return snapshot
+
+
+def _figure(name: str, value: Any) -> float:
+    """Return a number; NaN stands for one that is not known."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
+        return value
+    return number(name, value, legal="a finite number, or NaN")
