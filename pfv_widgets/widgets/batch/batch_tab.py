@@ -28,6 +28,7 @@ from pfv_widgets.widgets.gallery.batch_weights import (
 )
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, clean, close_all, is_echo
+from pfv_widgets.widgets.toolkit.fold import Fold
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _HEAVIEST = 2.0  # weight at the right end of a class slider
@@ -251,12 +252,14 @@ class BatchTab:
         # room for ten classes without a scroll bar
         layout = w.Layout(max_height="282px", overflow="hidden auto", flex="0 0 auto")
         sliders = w.VBox(list(self.classes.values()), layout=layout)
-        return [w.HTML(text.hint("Weight of each class")), sliders]
+        return [Fold("Weight of each class", [sliders]).widget]
 
     def _laid_out(self) -> w.VBox:
         hint = self.hint.layout
         hint.height, hint.overflow = "42px", "hidden"  # no text moves the rest
         self.result.layout.min_height = "92px"
+        sweep = w.HBox([self.sweep_button, self.progress])
+        influence = Fold("Which image matters most", [sweep, self.result])
         return w.VBox(
             [
                 self.summary,
@@ -265,9 +268,7 @@ class BatchTab:
                 self.thumbnails.widget,
                 self.hint,
                 *(self._class_box() if self.classes else []),
-                w.HTML(text.heading("Which image matters most")),
-                w.HBox([self.sweep_button, self.progress]),
-                self.result,
+                influence.widget,
             ],
             layout=w.Layout(width="100%"),
         )

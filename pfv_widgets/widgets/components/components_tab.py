@@ -19,6 +19,7 @@ from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
 from pfv_widgets.widgets.components.scree_plot import Scree
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, close_all
+from pfv_widgets.widgets.toolkit.fold import Fold
 
 _Part = Scree | ComponentPictures | ScatterPlot
 _SCREE_HELP = "Bars: share of the variance of each; line: their sum. Click one to show or hide it."
@@ -169,15 +170,12 @@ class ComponentsTab:
         self.on_select(selected)
 
     def _laid_out(self) -> w.VBox:
+        help_ = w.HTML(text.hint(_PICTURE_HELP), layout=_line_layout(40))
+        pictures = [self.title, self.pictures.widget, help_]
         parts = [
-            w.HTML(text.heading("Explained variance")),
-            self.scree.widget,
-            self.shares,
-            self.title,
-            self.pictures.widget,
-            w.HTML(text.hint(_PICTURE_HELP), layout=_line_layout(40)),
-            w.HTML(text.heading("All positions")),
-            self.scatter.widget,
+            Fold("Explained variance", [self.scree.widget, self.shares], unfolded=True).widget,
+            Fold("Each component", pictures).widget,
+            Fold("All positions", [self.scatter.widget], unfolded=True).widget,
         ]
         return w.VBox(parts, layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"))
 

@@ -11,12 +11,15 @@ import ipywidgets as w
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import parameters_of
+from pfv_widgets.widgets.explorer.layout import controls
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, Shown
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Tab
+
+_IN_HEAD = "components"  # the knob that stays in sight beside the layer
 
 
 class Panel:
@@ -39,19 +42,16 @@ class Panel:
         self.layer = self._layer_slider([layer.name for layer in layers])
         self.layer_line, self.legend = w.HTML(), w.HTML()
         knobs = {
-            title: [explorer.knobs[name] for name in parameters_of(Settings, page=title)]
+            title: [
+                explorer.knobs[name]
+                for name in parameters_of(Settings, page=title)
+                if name != _IN_HEAD
+            ]
             for title in tabs
         }
         self.tabs = TabPanel(explorer, tabs, knobs)
-        self.widget = w.VBox(
-            [
-                self.layer,
-                self.layer_line,
-                self.tabs.widget,
-                self.legend,
-            ],
-            layout=w.Layout(flex="0 1 290px", min_width="260px", padding="0 0 0 12px"),
-        )
+        head = [self.layer, self.layer_line, explorer.knobs[_IN_HEAD], self.legend]
+        self.widget = controls(head, self.tabs.widget)
 
     def show(self, settings: Settings) -> None:
         """Set every control to what ``settings`` say, without calling back."""

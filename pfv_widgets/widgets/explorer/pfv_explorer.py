@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ipywidgets as w
 import traitlets
 
 from pfv_widgets.engine.export.formats import FILE_KINDS
@@ -19,6 +18,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import parameters_of
+from pfv_widgets.widgets.explorer.layout import STYLE, body
 from pfv_widgets.widgets.explorer.panel import Panel
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
@@ -82,15 +82,14 @@ class PFVExplorer(Shell[Settings]):
             self.knobs = Controls(settings, parameters_of(Settings), self._knob_moved)
             self.gallery = GalleryView(
                 pfv, self, settings, self.knobs.by_name,
-                on_frame=self._seen, on_point=self._pointed,
+                on_frame=self._seen, on_point=self._pointed, on_wide=self._go_wide,
             )  # fmt: skip
             self._closing.append(self.gallery.close)
             self.panel = Panel(self, TABS)
             self.tabs = self.panel.tabs
             self.tabs.on_open(self._show_again)
             self._closing.append(self.tabs.close)
-            sides = [self.gallery.widget, self.panel.widget]
-            self._open(w.HBox(sides, layout=w.Layout(width="100%", flex_flow="row wrap")))
+            self._open(body(self.gallery.widget, self.panel.widget), STYLE)
             self.gallery.start()
 
     @property
@@ -204,6 +203,10 @@ class PFVExplorer(Shell[Settings]):
     def _bookmarks(self) -> Bookmarks:
         bookmarks: Bookmarks = self.tabs["Export"].bookmarks
         return bookmarks
+
+    def _go_wide(self, wanted: bool) -> None:
+        """Show the gallery across the page, with the head of the panel alone, or beside it."""
+        (self.add_class if wanted else self.remove_class)("pfv-wide")
 
     def _knob_moved(self, name: str, value: Any) -> None:
         self.edit(lambda old: with_knob(old, name, value))

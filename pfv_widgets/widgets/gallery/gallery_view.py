@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import ipywidgets as w
 
@@ -11,6 +11,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.gallery_script import GalleryScript
 from pfv_widgets.widgets.gallery.batch_weights import weights_of
+from pfv_widgets.widgets.gallery.captions import Captions
 from pfv_widgets.widgets.gallery.interaction import Interaction
 from pfv_widgets.widgets.gallery.pins import PinRow
 from pfv_widgets.widgets.gallery.renderer import Renderer
@@ -50,6 +51,8 @@ class GalleryView:
         waits.
     on_point
         Called with the same at once, for what shows the position under the pointer.
+    on_wide
+        Called with whether a person wants the gallery across the page; None: this is not offered.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class GalleryView:
         *,
         on_frame: OnFrame = lambda *_: None,
         on_point: OnFrame = lambda *_: None,
+        on_wide: Callable[[bool], None] | None = None,
     ) -> None:
         self.images, self._on_point = pfv.images, on_point
+        self._on_wide = on_wide or (lambda _: None)
         self.hint = w.HTML(text.hint(_HOW_TO))
         self._head = w.Layout(overflow="hidden")
         self.viewport = Viewport(pfv, owner, settings, on_frame=on_frame, on_point=self._pointed)
@@ -72,9 +77,11 @@ class GalleryView:
         self.interaction = act = Interaction(self.viewport, owner)
         safely = owner.safely
         self.toolbar = Toolbar(
-            len(pfv.images), safely(act.arrange), safely(act.press), safely(act.toggle)
+            len(pfv.images), safely(act.arrange), safely(act.press), safely(self._toggle)
         )
+        self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
         self.pins = PinRow(pfv.images.names, safely(act.unpin))
+        self.captions = Captions(pfv.images)
         self.script = GalleryScript(self.tiles.canvas, knobs or {}, self.viewport.script_ready)
         self.widget = self._laid_out()
 
@@ -94,6 +101,10 @@ class GalleryView:
         safe = COLOUR_MAPS[state.settings.colour_map].colour_blind_safe
         shown = self.tiles.indices(state.page)
         self.toolbar.show(shown, state.page.columns, safe=safe)
+        grid = self.tiles.grid_of(state.page, state.settings.view)
+        widest = self.tiles.widest(grid)
+        self.captions.show(shown, grid, widest)
+        self.widget.layout.max_width = widest
         self.pins.show(state.settings.pins)
         # room for all scores, also where they take three rows: pointing moves no picture
         self._head.height = "56px" if state.settings.components <= _TWO_ROWS else "74px"
@@ -102,6 +113,15 @@ class GalleryView:
         """Remove it from the browser, once the picture in work is drawn; frees nothing else."""
         self.viewport.close(timeout)
         close_all(self.widget)
+
+    def _toggle(self, name: str, wanted: bool) -> None:
+        if name == "names":
+            self.captions.visible = wanted
+        elif name == "wide":
+            self._on_wide(wanted)
+            self.interaction.spread(wanted)
+        else:
+            self.interaction.toggle(name, wanted)
 
     def _pointed(self, state: ViewState, frame: Frame) -> None:
         """Describe the position under the pointer, or the image of the cursor."""
@@ -126,8 +146,11 @@ class GalleryView:
         head = w.VBox([self.hint], layout=self._head)
         canvas = self.tiles.widget
         box = w.VBox(
-            [head, self.toolbar.widget, canvas, self.pins.widget, self.script],
-            layout=w.Layout(flex="1 1 420px", min_width="260px", max_width=canvas.layout.max_width),
-        )
+            [
+                head, self.toolbar.widget, self.captions.html, canvas, self.pins.widget,
+                self.script,
+            ],
+            layout=w.Layout(overflow="visible"),
+        )  # fmt: skip
         box.add_class("pfv-gallery-view")
         return box

@@ -57,6 +57,13 @@ class Interaction:
             return
         self._go(lambda state: navigation.arranged(state, self._viewport.batch, 1))
 
+    def spread(self, wanted: bool) -> None:
+        """Show the tiles over the whole width of a screen, or as before."""
+        if wanted and self._state.page.columns > 1:
+            self._columns = self._state.page.columns
+        columns = None if wanted else self._columns
+        self._go(lambda state: navigation.spread(state, self._viewport.batch, columns))
+
     def pin(self, spot: Spot) -> None:
         """Show how similar every position is to this one; at a position with a pin, remove it."""
         pins = self._state.settings.pins

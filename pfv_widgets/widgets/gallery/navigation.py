@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pfv_widgets.widgets.gallery.view_state import ViewState
-from pfv_widgets.widgets.toolkit.geometry import Page, Spot
+from pfv_widgets.widgets.toolkit.geometry import Spot
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,18 @@ def arranged(state: ViewState, batch: Batch, columns: int) -> ViewState:
     target = _looked_at(state)
     if state.cursor is None and state.hover is None and state.page.anchor is not None:
         target = state.page.anchor
-    page = Page(0, columns).holding(target, batch.size)
+    page = replace(state.page, columns=columns).holding(target, batch.size)
     cursor = target if columns == 1 else state.cursor
     return replace(state, page=page, cursor=cursor, hover=None)
+
+
+def spread(state: ViewState, batch: Batch, columns: int | None) -> ViewState:
+    """Show the tiles over the whole width of a screen; ``columns``: as before, so many in a row."""
+    target = _looked_at(state)
+    page = state.page.across(batch.number, batch.size)
+    if columns is not None:
+        page = replace(state.page, columns=columns, aspect=1.0)
+    return replace(state, page=page.holding(target, batch.size), hover=None)
 
 
 def walked(state: ViewState, batch: Batch, key: str, columns: int) -> ViewState:

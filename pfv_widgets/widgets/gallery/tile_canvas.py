@@ -14,7 +14,8 @@ from pfv_widgets.widgets.browser.image_encoding import encode, resized
 from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
 from pfv_widgets.widgets.toolkit.geometry import GAP, Grid, Page, Spot
 
-_WIDEST = "632px"  # on the screen: crisp there at one and a half times the pixel density
+_LEAST = 632  # CSS pixels that a gallery may be wide, however low the window
+_ROUND = 250  # CSS pixels that stand above and below a gallery in a window
 
 
 class TileCanvas:
@@ -39,8 +40,7 @@ class TileCanvas:
         self._photos, self._heat, self._large = self.canvas.buffers
         self._enlarged = False  # what is in it is the heat
         self.near = False  # whether all pages are, and quick pictures may go uncompressed
-        layout = self.widget.layout
-        layout.width, layout.max_width = "100%", _WIDEST
+        self.widget.layout.width = "100%"
         self._heat_file = b""
         self._step = 1
         self._sent: Page | None = None
@@ -77,6 +77,16 @@ class TileCanvas:
         grid = self._grid_of(page)
         step = grid.step(wanted)
         return grid.tile[0] // step, grid.tile[1] // step
+
+    def grid_of(self, page: Page, view: str) -> Grid:
+        """Return where the tiles of a page stand on the canvas in a view."""
+        return self._grid_of(page, VIEWS[view].growth)
+
+    @staticmethod
+    def widest(grid: Grid) -> str:
+        """Return how wide a canvas may be, as CSS, so that the whole page fits the window."""
+        high, wide = grid.size
+        return f"max({_LEAST}px, (100vh - {_ROUND}px) * {wide / high:.3f})"
 
     def turn(self, page: Page) -> None:
         """Go to a page; :meth:`paint` is to follow with its heatmaps."""
@@ -149,11 +159,13 @@ class TileCanvas:
         """Arrange tiles that are ``growth`` times as wide as their images."""
         height, width = self.image_size
         columns = max(1, round(page.columns / growth**0.5))
-        return Grid.of(len(self.indices(page)), (height, growth * width), columns)
+        size = height, growth * width
+        return Grid.of(len(self.indices(page)), size, columns, page.aspect)
 
     def _resize(self) -> None:
         """Give the canvases the sizes that their grids need."""
         self.canvas.resize(self.grid.size)
+        self.widget.layout.max_width = self.widest(self.grid)
         height, width = self._stored.size
         for buffer in self.canvas.buffers:
             self.canvas.resize((height + GAP, width + GAP), buffer)

@@ -1,4 +1,4 @@
-"""The row above the gallery: pages, tile size, zoom, safe colours."""
+"""The row above the gallery: pages, tile size, zoom, names, width, safe colours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Toolbar:
     pressed
         Called with ``"back"`` or ``"forward"``.
     toggled
-        Called with ``"zoom"`` or ``"safe"`` and whether it is wanted.
+        Called with ``"zoom"``, ``"names"``, ``"wide"`` or ``"safe"`` and whether it is wanted.
     """
 
     def __init__(
@@ -46,17 +46,25 @@ class Toolbar:
             "zoom": self._toggle(
                 "zoom", "Zoom", "One image at a time, large; arrow keys walk", toggled
             ),
+            "names": self._toggle("names", "Names", "Name and class label of each image", toggled),
+            "wide": self._toggle(
+                "wide", "Wide", "The pictures across the page, as for a talk", toggled
+            ),
             "safe": self._toggle(
-                "safe", "Safe colours", "Colours that colour-blind eyes tell apart", toggled
+                "safe",
+                "Colour-blind-safe colours",
+                "Colours that colour-blind eyes tell apart",
+                toggled,
             ),
         }
+        with self._showing:
+            self.toggles["names"].value = True
         self.widget = w.HBox(
             [
                 *(self.buttons[name] for name in ("back", "forward")),
                 self.pages,
                 self.size,
-                self.toggles["zoom"],
-                self.toggles["safe"],
+                *self.toggles.values(),
             ],
             layout=w.Layout(flex_flow="row wrap", align_items="center", margin="0 0 4px 0"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ Box = tuple[float, float, float, float]  # left, top, width, height in pixels of
 GAP = 12  # pixels of the canvas between tiles; divided evenly by every step of STEPS
 STEPS = (6, 4, 3, 2, 1)  # a heatmap may be that many times smaller than its tile
 _WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quick to draw
+_SCREEN = 2.2  # width to height of what a gallery across a screen has
 _TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
 
@@ -46,11 +47,20 @@ class Grid:
     tile: tuple[int, int]
 
     @classmethod
-    def of(cls, number: int, size: tuple[int, int], columns: int | None = None) -> Grid:
-        """Arrange ``number`` images of ``size`` (height, width); None: as square as it gets."""
+    def of(
+        cls,
+        number: int,
+        size: tuple[int, int],
+        columns: int | None = None,
+        aspect: float = 1.0,
+    ) -> Grid:
+        """Arrange ``number`` images of ``size`` (height, width); None: as square as it gets.
+
+        A canvas of another ``aspect`` (width to height of its page) has as many pixels.
+        """
         height, width = size
         columns = columns or square(number, size)
-        across = (_WIDE - GAP * (columns - 1)) / columns
+        across = (_WIDE * math.sqrt(aspect) - GAP * (columns - 1)) / columns
         if columns == 1:
             across *= min(1, width / height)
         return cls(number, columns, _even(across, height / width))
@@ -135,11 +145,13 @@ class Page:
     """Which images are on show: as many as fit from ``first``, ``columns`` in a row.
 
     ``anchor`` is the image that a page was chosen for: through pages of every size it stays.
+    ``aspect`` is about how many times as wide as high it is.
     """
 
     first: int
     columns: int
     anchor: int | None = field(default=None, compare=False)
+    aspect: float = 1.0
 
     @classmethod
     def start(cls, number: int, size: tuple[int, int]) -> Page:
@@ -154,15 +166,25 @@ class Page:
         return range(first, min(number, first + capacity))
 
     def capacity(self, size: tuple[int, int]) -> int:
-        """Most tiles on a page, which is about as high as wide."""
+        """Most tiles on a page."""
         if self.columns == 1:
             return 1
-        return self.columns * max(1, round(self.columns * size[1] / size[0]))
+        return self.columns * max(1, round(self.columns * size[1] / size[0] / self.aspect))
+
+    def across(self, number: int, size: tuple[int, int]) -> Page:
+        """Return a page over the whole width of a screen, on which the tiles are largest."""
+        ratio = size[1] / size[0]
+
+        def tile(columns: int) -> float:
+            return min(_SCREEN / columns, ratio / math.ceil(number / columns))
+
+        columns = max(range(1, min(number, 2 * _MOST_ON_A_ROW) + 1), key=tile)
+        return replace(self, first=0, columns=columns, aspect=_SCREEN)
 
     def holding(self, index: int, size: tuple[int, int]) -> Page:
         """Return the page of as many columns that shows an image."""
         capacity = self.capacity(size)
-        return Page(index // capacity * capacity, self.columns, index)
+        return replace(self, first=index // capacity * capacity, anchor=index)
 
 
 def square(number: int, size: tuple[int, int]) -> int:

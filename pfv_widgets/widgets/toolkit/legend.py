@@ -85,8 +85,8 @@ def _variance_row(index: int, ratio: float, largest: float, ramp: Tensor) -> str
     return (
         f'<tr><td style="width:1.6em;text-align:right;padding-right:6px">{index + 1}</td>'
         f'<td style="width:76px">{_ramp(ramp, "low to high")}</td>'
-        f'<td style="padding:0 6px 0 8px"><div style="{bar}"></div></td>'
-        f'<td style="width:3.6em;text-align:right">{100 * ratio:.1f} %</td></tr>'
+        f'<td class="pfv-bar" style="padding:0 6px 0 8px"><div style="{bar}"></div></td>'
+        f'<td style="width:3.6em;text-align:right;white-space:nowrap">{100 * ratio:.1f} %</td></tr>'
     )
 
 

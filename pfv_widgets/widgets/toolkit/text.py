@@ -151,4 +151,4 @@ def _score(number: int, value: float, shown: bool) -> str:
 
 def heading(text: str) -> str:
     """Return the title of a group of controls."""
-    return f'<div style="font-weight:600;margin-top:4px">{safe(text)}</div>'
+    return f'<div class="pfv-heading" style="font-weight:600;margin-top:4px">{safe(text)}</div>'

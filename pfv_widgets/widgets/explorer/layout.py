@@ -1,0 +1,71 @@
+"""How an explorer fills the width that it has: one body, and the styles that arrange it.
+
+From 640 CSS pixels of its own width on, pictures stand beside the controls and grow with the cell;
+below that the head (layer, components, legend) stays in sight above the pictures while one
+scrolls, and the tabs follow. In the wide mode, for talks, the pictures have the whole width and
+the controls are the head alone, in one row.
+"""
+
+from __future__ import annotations
+
+import ipywidgets as w
+
+# JupyterLab clips what is in an output, and with it what is to stay in sight.
+STYLE = """<style>
+.pfv-explorer { container: pfv / inline-size; overflow: visible; }
+:is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .jp-Cell-outputWrapper,
+.jp-Cell-outputArea):has(.pfv-explorer) { overflow: visible; }
+.pfv-body, .pfv-side, .pfv-head, .pfv-tabs { overflow: visible; margin: 0; }
+.pfv-body { flex-direction: column !important; width: 100%; }
+.pfv-body > .pfv-pictures { order: 1; width: 100%; }
+.pfv-side { display: contents; }
+.pfv-head { order: 0; display: grid; grid-template-columns: repeat(2, minmax(0, 1fr));
+  column-gap: 14px; position: sticky; top: 0; z-index: 5; padding-bottom: 4px;
+  background: var(--jp-layout-color0, Canvas); }
+.pfv-head > :last-child { grid-column: 2; grid-row: 1 / span 3; }
+.pfv-head > * { min-width: 0; max-width: 100%; }
+.pfv-tabs { order: 2; }
+@container pfv (max-width: 639px) {
+  .pfv-head .widget-label { width: auto !important; }
+  .pfv-head .pfv-heading { display: none; }
+}
+@container pfv (max-width: 420px) { .pfv-head .pfv-bar { display: none; } }
+@container pfv (min-width: 640px) {
+  .pfv-explorer:not(.pfv-wide) > .pfv-body { flex-direction: row !important;
+    align-items: flex-start; column-gap: 14px; }
+  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-pictures { order: 0; flex: 100 1 0;
+    min-width: 0; }
+  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-side { display: flex; flex: 1 0 262px;
+    max-width: clamp(262px, 30cqw, 440px); position: sticky; top: 0; }
+  .pfv-explorer:not(.pfv-wide) .pfv-head { position: static; display: flex;
+    flex-direction: column; }
+}
+.pfv-wide > .pfv-body .pfv-head { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+.pfv-wide > .pfv-body .pfv-head > :last-child { grid-column: 3; grid-row: 1 / span 2; }
+.pfv-wide > .pfv-body .pfv-tabs { display: none; }
+[data-jp-theme-light="false"] .pfv-explorer .widget-dropdown > select { background-image:
+  url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
+d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/svg%3E"); }
+.pfv-explorer .pfv-fold { text-align: left; padding: 0 6px; font-weight: 600;
+  background: transparent; box-shadow: none; color: inherit; }
+.pfv-explorer :is(button, select, input, textarea, [role=tab]):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1a73e8); outline-offset: 1px; }
+</style>"""
+
+
+def body(pictures: w.DOMWidget, side: w.Box) -> w.Box:
+    """Return pictures with their controls: ``side`` is what :func:`controls` returns."""
+    pictures.add_class("pfv-pictures")
+    box = w.Box([pictures, side])
+    box.add_class("pfv-body")
+    return box
+
+
+def controls(head: list[w.Widget], tabs: w.DOMWidget) -> w.Box:
+    """Return the controls: a head that stays in sight, its legend last, and the tabs."""
+    top = w.VBox(head)
+    top.add_class("pfv-head")
+    tabs.add_class("pfv-tabs")
+    side = w.VBox([top, tabs])
+    side.add_class("pfv-side")
+    return side
