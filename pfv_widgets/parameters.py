@@ -50,6 +50,8 @@ class Choice:
     label: str
     help: str
     page: str | None = None
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What a control calls those whose names would not be understood."""
 
     def check(self, name: str, value: object) -> str:
         """Return the value, or raise an error with the legal names, the nearest first."""
@@ -97,9 +99,10 @@ def choice(
     label: str,
     help: str,  # noqa: A002 - the field's word
     page: str | None = None,
+    words: Mapping[str, str] | None = None,
 ) -> Any:
-    """Declare a field that takes one of ``choices``."""
-    return _field(default, Choice(choices, label, help, page))
+    """Declare a field that takes one of ``choices``; ``words``: what a control calls them."""
+    return _field(default, Choice(choices, label, help, page, words or {}))
 
 
 def toggle(
@@ -190,7 +193,7 @@ def suggestion(value: str, choices: Iterable[str]) -> str:
     "Did you mean 'flat'? Choose one of 'flat', 'none'."
     """
     names = list(choices)
-    near = difflib.get_close_matches(value, names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(value, names, n=3, cutoff=0.7)
     hint = f"Did you mean {listed(near, ' or ')}? " if near else ""
     return f"{hint}Choose one of {listed(names)}."
 

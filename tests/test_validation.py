@@ -24,7 +24,7 @@ def test_new_knobs_are_declared_with_their_labels() -> None:
     assert labels == {
         "view": "View",
         "split": "Divider",
-        "sharing": "Colours of",
+        "sharing": "Show colours",
         "similarity": "Similarity to pins",
     }
     assert tuple(VIEWS) == ("overlay", "heatmap", "photo", "side by side", "split", "rgb split")

@@ -144,10 +144,10 @@ class _Sweep:
     def without(self, index: int) -> PrincipalBasis:
         """Return the basis of the other images; PFVValueError where there is none."""
         if self.weights[index] == 0:
-            raise PFVValueError("it is not in the basis")
+            raise PFVValueError("it is not used to find the colours")
         rest = (*self.weights[:index], 0.0, *self.weights[index + 1 :])
         if not any(rest):
-            raise PFVValueError("it is the only image in the basis")
+            raise PFVValueError("it is the only image that is used")
         moments = self.moments
         if self.pooled is not None:
             weight = self.weights[index] / max(self.weights)

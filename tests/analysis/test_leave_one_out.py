@@ -107,8 +107,8 @@ def test_images_without_an_angle_say_why(pfv: PFV) -> None:
     found = leave_one_out(pfv, Settings(layer=LAYER, images=(0, 0, 1, 0, 0, 0)))
     assert np.isnan(found.angles).all()
     assert found.most() == ()
-    assert found.reasons[0] == "it is not in the basis"
-    assert found.reasons[2] == "it is the only image in the basis"
+    assert found.reasons[0] == "it is not used to find the colours"
+    assert found.reasons[2] == "it is the only image that is used"
 
 
 def test_components_that_the_rest_cannot_give_are_a_reason() -> None:

@@ -137,7 +137,7 @@ def check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch: Batch) -
     batch.wait_for_out(2, 3, 4, 5, 11)
     for index in (2, 5, 11):
         batch.is_out(index)
-    expect(batch.text("11 of 16 images make the basis.")).to_be_visible()
+    expect(batch.text("11 of 16 images are used to find the colours.")).to_be_visible()
     expect(batch.text("12: owl_11")).to_be_visible()
     assert batch.page.run("print(holder.history.undo() == Settings())") == "True"
 
@@ -152,7 +152,7 @@ def check_that_presets_and_buttons_can_be_pressed_again(batch: Batch) -> None:
     for _ in range(4):
         before = batch.page.run("print(len(holder.history._past))")
         preset.select_option("Random half")
-        batch.text("8 of 16 images make the basis.").wait_for()
+        batch.text("8 of 16 images are used to find the colours.").wait_for()
         batch.page.wait_until(f"len(holder.history._past) > {before}", "True")
         expect(preset.locator("option:checked")).to_have_text("Choose …")
         halves.add(batch.page.run("print(holder.out)"))
@@ -179,8 +179,9 @@ def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
 ) -> None:
     batch = opened(16)
     batch.screenshot("16-light")
+    batch.button("▸ Which image matters most").click()
     batch.button("Leave one out").click()
-    expect(batch.text("the basis rotates by 48°")).to_be_visible()
+    expect(batch.text("the colours change by 48°")).to_be_visible()
     batch.screenshot("16-influence")
     batch.drag(0)
     expect(batch.text("press again")).to_be_visible()
@@ -222,8 +223,9 @@ def test_it_reads_well_on_a_dark_page(opened: Callable[[int], Batch]) -> None:
         batch.page.wait_for("() => document.body.dataset.jpThemeLight === 'false'")
         batch.drag(1, 2)
         batch.wait_for_out(1, 2)
+        batch.button("▸ Which image matters most").click()
         batch.button("Leave one out").click()
-        expect(batch.text("the basis rotates by")).to_be_visible()
+        expect(batch.text("the colours change by")).to_be_visible()
         batch.page.wait_until_drawn()
         batch.screenshot("16-dark")
         background = batch.page.pixels(1, 1)[0, 0]

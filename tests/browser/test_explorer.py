@@ -16,7 +16,7 @@ from tests.browser.widget_page import place_of
 OpenLab = Callable[[list[str]], LabPage]
 DEMO = [HELPERS, "explorer = pw.demo()\nexplorer"]
 TILE, GAP = 228, 12
-DONE = re.compile(r"Updated in \d+ ms\.")
+DONE = re.compile(r"Up to date\.")
 
 
 def changed_part(before: np.ndarray, after: np.ndarray) -> float:
@@ -32,7 +32,7 @@ def test_every_control_changes_the_pixels_as_the_engine_says(demo: ExplorerPage)
         (demo.slider("Contrast σ"), "PageUp", "sigma > 1.04", "True"),
         (demo.choice("Weighting"), "", "weighting", "none"),
         (demo.choice("Colours"), "", "colour_map", "safe"),
-        (demo.choice("Normalise"), "", "normalisation", "component"),
+        (demo.choice("Scale"), "", "normalisation", "component"),
         (demo.choice("View"), "", "view", "photo"),
     ]
     before = demo.settled()
@@ -53,10 +53,13 @@ def test_heat_and_class_weights_are_painted_exactly(demo: ExplorerPage) -> None:
     label = demo.run("print(explorer.pfv.images.labels[0])")
     before = demo.settled()
     demo.open_tab("Batch")
+    demo.button("▸ Weight of each class").click()
     demo.page.press(demo.slider(label), "Home")
     demo.wait_until("(explorer.settings.images or [None])[0]", "0.0")
     out = int(demo.run("print(explorer.settings.images.count(0.0))"))
-    expect(demo.box.get_by_text(f"{16 - out} of 16 images make the basis.")).to_be_visible()
+    expect(
+        demo.box.get_by_text(f"{16 - out} of 16 images are used to find the colours.")
+    ).to_be_visible()
     assert changed_part(before, demo.settled()) > 0.05
     demo.button("All").click()
     demo.wait_until("explorer.settings.images", "None")
@@ -86,18 +89,18 @@ print(one.resize(({TILE}, {TILE}), Image.Resampling.BILINEAR).tobytes().hex())
 
 def test_buttons_thumbnails_and_keys_compose_the_batch(demo: ExplorerPage) -> None:
     before = demo.settled()
-    summary = demo.box.get_by_text(re.compile(r"\d+ of 16 images make the basis\."))
+    summary = demo.box.get_by_text(re.compile(r"\d+ of 16 images are used to find the colours\."))
     demo.open_tab("Batch")
     thumbnails = demo.box.locator("canvas.pfv-thumbnails")
     place_of(thumbnails)
     thumbnails.click(position={"x": 20, "y": 20})
-    expect(summary).to_have_text("15 of 16 images make the basis.")
+    expect(summary).to_have_text("15 of 16 images are used to find the colours.")
     demo.wait_for_frame(1, 15)
     inner = np.s_[16 : TILE - 16, 16 : TILE - 16, :3]
     first, dimmed = before[inner], demo.settled()[inner]
     assert dimmed.std() < 0.5 * first.std()
     thumbnails.click(position={"x": 20, "y": 20})
-    expect(summary).to_have_text("16 of 16 images make the basis.")
+    expect(summary).to_have_text("16 of 16 images are used to find the colours.")
     demo.wait_for_frame(1, 15)
     assert changed_part(before[TILE:], demo.settled()[TILE:]) < 0.02
 
@@ -105,16 +108,16 @@ def test_buttons_thumbnails_and_keys_compose_the_batch(demo: ExplorerPage) -> No
     expect(demo.status).to_contain_text("No image is selected. Click one to start.")
     demo.button("Invert").click()
     expect(demo.status).to_contain_text(DONE)
-    expect(summary).to_have_text("16 of 16 images make the basis.")
+    expect(summary).to_have_text("16 of 16 images are used to find the colours.")
 
     gallery = demo.gallery
     gallery.press("ArrowRight")
     gallery.press(" ")
-    expect(summary).to_have_text("15 of 16 images make the basis.")
+    expect(summary).to_have_text("15 of 16 images are used to find the colours.")
     demo.wait_until("explorer.settings.images.index(0.0)", "0")
-    expect(demo.box.get_by_text("not in the basis")).to_be_visible()
+    expect(demo.box.get_by_text("not used to find the colours")).to_be_visible()
     gallery.press("Control+z")
-    expect(summary).to_have_text("16 of 16 images make the basis.")
+    expect(summary).to_have_text("16 of 16 images are used to find the colours.")
     gallery.press("Tab")
     expect(gallery).not_to_be_focused()
 

@@ -59,7 +59,7 @@ def test_pictures_of_the_components_follow_the_pointer_and_toggle(demo: Explorer
 
 
 def test_toolbar_undoes_and_gives_safe_colours_in_one_click(demo: ExplorerPage) -> None:
-    demo.button("Safe colours").click()
+    demo.button("Colour-blind-safe colours").click()
     demo.wait_until("explorer.settings.colour_map", "safe")
     expect(demo.choice("Colours")).to_have_value("safe")
     demo.wait_for_frame(2)
@@ -78,8 +78,9 @@ def test_toolbar_undoes_and_gives_safe_colours_in_one_click(demo: ExplorerPage) 
 
 def test_one_image_left_out_after_the_other_tells_the_heaviest(demo: ExplorerPage) -> None:
     demo.open_tab("Batch")
+    demo.button("▸ Which image matters most").click()
     demo.button("Leave one out").click()
-    expect(demo.box.get_by_text(re.compile(r"the basis rotates by \d+°"))).to_be_visible()
+    expect(demo.box.get_by_text(re.compile(r"the colours change by \d+°"))).to_be_visible()
     told = demo.box.get_by_text(re.compile("^Without")).first.text_content() or ""
     code = """
 from pfv_widgets.analysis.leave_one_out import leave_one_out

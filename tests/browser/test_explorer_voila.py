@@ -44,7 +44,7 @@ def cells() -> list[str]:
 def painted(page: WidgetPage) -> ExplorerPage:
     page.wait_for(PAINTED, [page.CANVASES, 0], timeout=120)
     explorer = ExplorerPage(page)
-    expect(explorer.status).to_contain_text("Updated in")
+    expect(explorer.status).to_contain_text("Up to date")
     return explorer
 
 
@@ -63,7 +63,9 @@ def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     thumbnails = explorer.box.locator("canvas.pfv-thumbnails")
     place_of(thumbnails)
     thumbnails.click(position={"x": 20, "y": 20})
-    expect(explorer.box.get_by_text("15 of 16 images make the basis.")).to_be_visible()
+    expect(
+        explorer.box.get_by_text("15 of 16 images are used to find the colours.")
+    ).to_be_visible()
     page.page.reload(timeout=180_000)
     again = painted(page)
     settle(page)

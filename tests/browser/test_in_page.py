@@ -51,7 +51,7 @@ def test_code_is_copied_and_sliders_are_named_everywhere(
 ) -> None:
     page: WidgetPage = request.getfixturevalue(place)(DEMO)
     explorer = ExplorerPage(page)
-    expect(explorer.status).to_contain_text("Updated in", timeout=60_000)
+    expect(explorer.status).to_contain_text("Up to date", timeout=60_000)
     expect(explorer.slider("Opacity")).to_have_attribute("aria-label", "Opacity")
     expect(explorer.gallery).to_have_accessible_name(re.compile("^Gallery: "))
     layer = explorer.slider("Layer")
@@ -106,7 +106,7 @@ def test_tab_leaves_the_gallery_while_the_kernel_works(demo: ExplorerPage) -> No
     page.wait_until_drawn()  # the kernel has worked on the keys: it takes no focus away
     expect(explorer.gallery).to_be_focused()
     page.page.keyboard.press("Shift+Tab")
-    expect(explorer.button("Safe colours")).to_be_focused()
+    expect(explorer.button("Colour-blind-safe colours")).to_be_focused()
 
 
 @pytest.mark.all

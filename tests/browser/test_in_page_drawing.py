@@ -221,7 +221,7 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) 
     cells += ["import pfv_widgets as pw\nexplorer = pw.demo(4)\nexplorer", settling("explorer")]
     page: WidgetPage = request.getfixturevalue(place)(cells)
     explorer = ExplorerPage(page)
-    expect(explorer.status).to_contain_text("Updated in")
+    expect(explorer.status).to_contain_text("Up to date")
     expect(explorer.box).to_contain_class("pfv-scripted")
     told = page.page.get_by_text(re.compile(r"^kernel \d+")).text_content() or ""
     number = told.split()[1]

@@ -172,7 +172,7 @@ def test_keys_errors_widths_and_colours_are_right(
         opened.reload()
         expect(status(page)).to_contain_text("Stopped after")
     assert shown(page)[..., 3].min() == 255
-    last = box(page).get_by_label("Parametrisation", exact=True)
+    last = box(page).get_by_label("Image basis", exact=True)
     expect(last).to_be_enabled()
     last.focus()
     page.keyboard.press("Tab")

@@ -169,7 +169,7 @@ def test_two_explorers_on_a_voila_page_do_not_disturb_each_other(
     both: list[Any] = [ExplorerPage(page), ExplorerPage(page, canvas=1)]
     for number, explorer in enumerate(both):
         page.wait_for(PAINTED, number, timeout=120)
-        expect(explorer.status).to_contain_text("Updated in")
+        expect(explorer.status).to_contain_text("Up to date")
     for number, explorer in enumerate(both):
         other = both[1 - number]
         settle(page)

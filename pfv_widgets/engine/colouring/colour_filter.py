@@ -38,7 +38,7 @@ COLOUR_FILTERS: dict[str, ColourFilter | None] = {
     "all": None,  # nothing is hidden
     "inclusive": ColourFilter(
         lambda has: has.all(dim=0),
-        "No colour is in every image: nothing is shown. Take images out of the basis, or show the "
+        "No colour is in every image: nothing is shown. Take images out of the batch, or show the "
         "colours of all.",
     ),
     "exclusive": ColourFilter(

@@ -85,9 +85,11 @@ class Settings(Declared):
     normalisation: str = choice(
         "global",
         NORMALISATIONS,
-        label="Normalise",
-        help="One scale for all components, as in the paper, or one each, which shows weak ones.",
+        label="Scale",
+        help="One common scale for all components, as in the paper, or one per component, which "
+        "shows weak ones.",
         page="Picture",
+        words={"global": "common", "component": "per component"},
     )
 
     colour_map: str = choice(
@@ -104,7 +106,7 @@ class Settings(Declared):
         1.0,
         0.01,
         label="Opacity",
-        help="Of the heatmap over the photo.",
+        help="Opacity of the heatmap over the photo.",
         page="Picture",
     )
 
@@ -130,10 +132,10 @@ class Settings(Declared):
     sharing: str = choice(
         "all",
         COLOUR_FILTERS,
-        label="Colours of",
-        help="Colour all positions, or inclusive: colours that all images share, or exclusive: "
-        "colours that only some have.",
+        label="Show colours",
+        help="All colours, those shared by all images, or those that are only in some.",
         page="Picture",
+        words={"inclusive": "shared by all", "exclusive": "only in some"},
     )
 
     stable_colours: bool = toggle(
@@ -149,7 +151,7 @@ class Settings(Declared):
     similarity: bool = toggle(
         True,
         label="Similarity to pins",
-        help="With pins set: show how similar each position is to them, instead of components.",
+        help="With pins: show how similar each position (a cell of the feature map) is to them.",
         page="Picture",
     )
 

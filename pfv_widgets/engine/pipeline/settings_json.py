@@ -65,7 +65,10 @@ def _object(text: str) -> dict[str, Any]:
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:  # also a number with too many digits
-        raise PFVValueError(f"text={text!r:.60} is no JSON ({error!s:.80}). {advice}") from None
+        raise PFVValueError(
+            f"This is not valid JSON ({error!s:.80}). Paste what Show displays, or give the text "
+            "that to_json() wrote."
+        ) from None
     if not isinstance(entries, dict):
         raise PFVValueError(
             f"text={text!r:.60}: expected a JSON object of settings, got {entries!r:.40}. {advice}"

@@ -27,7 +27,8 @@ class Reconstruct(Declared):
     parametrisation: str = choice(
         "fourier",
         PARAMETRISATIONS,
-        label="Parametrisation",
+        label="Image basis",
+        words={"fourier": "Fourier", "pixels": "pixels"},
         help="Waves in decorrelated colours, which give large, calm forms; or single pixels, as in "
         "FeatureVis.",
     )

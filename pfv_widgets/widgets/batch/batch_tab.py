@@ -35,7 +35,7 @@ _HEAVIEST = 2.0  # weight at the right end of a class slider
 _HOW_TO = "Click or drag to take images in or out. Keys: arrows and Space."
 _NO_PRESET = -1  # what the list of presets goes back to; None would show it empty
 _ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
-    "All": ("Every image counts once in the basis.", lambda old: (1.0,) * len(old)),
+    "All": ("Use every image to find the colours, each once.", lambda old: (1.0,) * len(old)),
     "None": ("Take every image out, to start from none.", lambda old: (0.0,) * len(old)),
     "Invert": ("Take out what is in, and in what is out.", inverted),
 }
@@ -99,7 +99,9 @@ class BatchTab:
                 share = min(class_weight(weights, self._images.labels, label), _HEAVIEST)
                 self._shown.show(slider, share)
             inside = sum(weight > 0 for weight in weights)
-            self.summary.value = text.hint(f"{inside} of {len(weights)} images make the basis.")
+            self.summary.value = text.hint(
+                f"{inside} of {len(weights)} images are used to find the colours."
+            )
             self.thumbnails.show(weights)
             if self._basis_of(before) != self._basis_of(settings):
                 self._show_result()
@@ -135,7 +137,7 @@ class BatchTab:
         found = self._influence
         current = found is not None and self._is_current(found)
         self.thumbnails.show_influence(found.angles if found and current else None)
-        line = text.hint("Orange bars will show how far the basis rotates without each image.")
+        line = text.hint("Orange bars will show how much the colours change without each image.")
         if self._problem:
             line = text.status(self._problem, kind="warning")
         elif found:
@@ -173,7 +175,7 @@ class BatchTab:
         if images.labels:
             parts.append(text.plain(images.labels[index], 24))
         weight = self._weights(self._settings)[index]
-        parts.append(f"weight {weight:g}" if weight > 0 else "not in the basis")
+        parts.append(f"weight {weight:g}" if weight > 0 else "not used to find the colours")
         if found and self._is_current(found) and np.isfinite(found.angles[index]):
             parts.append(f"{found.angles[index]:.0f}° without it")
         return " · ".join(parts)
@@ -214,7 +216,7 @@ class BatchTab:
             max=_HEAVIEST,
             step=0.05,
             description=text.plain(label, 18),
-            tooltip=f"Weight of the class {text.plain(label)} in the basis; 0 leaves it out.",
+            tooltip=f"Weight of the class {text.plain(label)} in the colours; 0 leaves it out.",
             readout_format=".2f",
             layout=w.Layout(width="100%", margin="0"),
             style={"description_width": "84px"},
@@ -233,7 +235,7 @@ class BatchTab:
     def _sweep_button(self) -> w.Button:
         button = w.Button(
             description="Leave one out",
-            tooltip="Fit the basis without each image, one by one, and measure how far it rotates.",
+            tooltip="Find the colours without each image in turn, and measure how they change.",
             layout=w.Layout(width="auto", flex="0 0 auto"),
         )
         button.on_click(lambda _: self._start_sweep())

@@ -26,7 +26,7 @@ def influence_line(influence: Influence, names: Sequence[str], *, current: bool 
     if current:
         return f'<div style="line-height:1.35">{_lines(influence, names, _NAMED)}</div>'
     return (
-        f"{hint('The basis has changed since: press again.')}"
+        f"{hint('The colours have changed since: press again.')}"
         f'<div style="line-height:1.35;opacity:.5">{_lines(influence, names, 1)}</div>'
     )
 
@@ -35,16 +35,16 @@ def _lines(influence: Influence, names: Sequence[str], number: int) -> str:
     order = influence.most()
     if not order:
         reasons = list(dict.fromkeys(influence.reasons.values()))
-        worth = [one for one in reasons if one != "it is not in the basis"] or reasons
+        worth = [one for one in reasons if one != "it is not used to find the colours"] or reasons
         return safe(f"No image can be left out: {'; '.join(worth)}.".replace("..", "."))
     first, *others = order[:number]
     if influence.angles[first] < _UNSEEN:
         return safe(
-            f"No single image matters: leaving out any one of {len(order)} rotates the basis by "
-            f"less than {_UNSEEN}°."
+            f"No single image matters much: leaving any out changes the result by less than "
+            f"{_UNSEEN}°."
         )
     most = (
-        f"Without <b>{first + 1}: {safe(names[first], 28)}</b> the basis rotates by "
+        f"Without <b>{first + 1}: {safe(names[first], 28)}</b> the colours change by "
         f"<b>{influence.angles[first]:.0f}°</b>."
     )
     rest = ", ".join(

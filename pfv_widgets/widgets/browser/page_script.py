@@ -15,7 +15,7 @@ import traitlets
 PICTURES = {
     "gallery": (
         "application",
-        "Gallery: arrow keys walk the images, Space takes one out of the batch, Enter pins a place",
+        "Gallery: arrow keys walk the images, Space takes one out or in, Enter pins a position",
     ),
     "thumbnails": (
         "application",

@@ -172,9 +172,10 @@ class ComponentsTab:
     def _laid_out(self) -> w.VBox:
         help_ = w.HTML(text.hint(_PICTURE_HELP), layout=_line_layout(40))
         pictures = [self.title, self.pictures.widget, help_]
+        self.fold = Fold("Each component", pictures)
         parts = [
             Fold("Explained variance", [self.scree.widget, self.shares], unfolded=True).widget,
-            Fold("Each component", pictures).widget,
+            self.fold.widget,
             Fold("All positions", [self.scatter.widget], unfolded=True).widget,
         ]
         return w.VBox(parts, layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"))

@@ -45,7 +45,7 @@ class ScatterPlot:
         self.across, self.up = self._axis("Across", 0), self._axis("Up", 1)
         self.clear = w.Button(
             description="Clear",
-            tooltip="Clear the selection.",
+            tooltip="Clear the selection",
             disabled=True,
             layout=w.Layout(width="56px", flex="0 0 auto", margin="2px 0 2px auto"),
         )

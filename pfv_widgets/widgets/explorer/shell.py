@@ -209,9 +209,9 @@ class Shell(w.VBox, Generic[S]):
 
         return guarded
 
-    def show_message(self, message: str, kind: str = "ok") -> None:
+    def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
         """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
-        self.status_line.show(message, kind)
+        self.status_line.show(message, kind, tip=tip)
 
     def show_state(self) -> None:
         """Set all controls to what is asked for."""

@@ -50,8 +50,8 @@ class StatusLine:
     ) -> None:
         self._html = w.HTML(layout=w.Layout(flex="1 1 0", min_width="0", margin="0"))
         self.stop_button = _button("Stop", "Stop what is being computed", stop)
-        self.undo_button = _button("Undo", "Take the last change of a setting back", undo)
-        self.redo_button = _button("Redo", "Make the change again", redo)
+        self.undo_button = _button("Undo", "Undo the last change", undo)
+        self.redo_button = _button("Redo", "Redo the change that was undone", redo)
         buttons = [self.stop_button, self.undo_button, self.redo_button]
         self.widget = w.HBox(  # of one height, so that no message moves the pictures
             [self._html, *buttons],
@@ -63,11 +63,17 @@ class StatusLine:
         self.show("Opening …", "busy")
 
     def show(
-        self, message: str, kind: str = "ok", done: float | None = None, *, stoppable: bool = False
+        self,
+        message: str,
+        kind: str = "ok",
+        done: float | None = None,
+        *,
+        stoppable: bool = False,
+        tip: str = "",
     ) -> None:
-        """Say something now; ``stoppable`` offers a way to stop it."""
+        """Say something now; ``stoppable`` offers a way to stop it, ``tip`` says more of it."""
         self.status = Status(message, kind, done)
-        self._html.value = text.status(message, kind=kind, done=done)
+        self._html.value = text.status(message, kind=kind, done=done, tip=tip)
         self.stop_button.layout.visibility = "visible" if stoppable else "hidden"
 
     def fail(self, error: Exception | str, kind: str = "error") -> None:

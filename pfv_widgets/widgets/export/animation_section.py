@@ -65,7 +65,7 @@ class AnimationSection(Section):
         self.label = self._dropdown(
             "Class",
             [(text.plain(name, 30), name) for name in classes],
-            "The class whose weight in the basis goes from 0 to 2.",
+            "The class whose weight goes from 0 to 2.",
         )
         kinds = {end: one.label if one.is_available else "" for end, one in ANIMATIONS.items()}
         tip = "Where to write: a name, or a folder and a name."

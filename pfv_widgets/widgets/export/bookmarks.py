@@ -205,7 +205,7 @@ def _entries(text: str) -> list[Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PFVValueError(f"text={text!r:.60} is no JSON ({error!s:.80}). {_ADVICE}") from None
+        raise PFVValueError(f"This is not valid JSON ({error!s:.80}). {_ADVICE}") from None
     entries = content.get("bookmarks") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise PFVValueError(f"text={text!r:.60} holds no bookmarks. {_ADVICE}")

@@ -23,8 +23,8 @@ from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _HOW_TO = (
-    "Point at a position to read its scores, click to pin it, drag to select positions, "
-    "double-click to zoom."
+    "Point at a position (a cell of the feature map) to read its scores, click to see what is "
+    "alike, drag to select, double-click to zoom."
 )
 _TWO_ROWS = 8  # components whose scores fit into two rows of a narrow gallery
 

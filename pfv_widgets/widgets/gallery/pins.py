@@ -11,7 +11,7 @@ from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.toolkit import text
 
 _INK = {True: "#ffffff", False: "#111111"}
-_HOW_TO = "Click an image to pin a position: all images then show how similar each position is."
+_HOW_TO = "Click a position to pin it: every image then shows how similar its positions are to it."
 
 
 class PinRow:

@@ -253,8 +253,9 @@ class RenderLoop:
         assert self.frame is not None  # it is drawn
         self._told, self._busy = time.monotonic(), False
         warnings = self.frame.warnings
-        done = f"Updated in {self._took:.0f} ms."
-        self._explorer.show_message(" ".join((done, *warnings)), "warning" if warnings else "ok")
+        message = " ".join(warnings) if warnings else "Up to date."
+        took = f"Updated in {self._took:.0f} ms."
+        self._explorer.show_message(message, "warning" if warnings else "ok", took)
         self._seen(state, self.frame)
 
     def _fail(self, state: ViewState, error: Exception) -> None:

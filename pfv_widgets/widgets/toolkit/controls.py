@@ -34,8 +34,14 @@ def control_for(parameter: Parameter, value: Any, label_width: str = LABEL_WIDTH
         span = {"min": parameter.minimum, "max": parameter.maximum, "step": parameter.step}
         return kind(**common, **span, readout_format="d" if whole else ".2f")
     if isinstance(parameter, Choice):
-        return Dropdown(**common, options=list(parameter.choices))
+        return Dropdown(**common, options=_options(parameter))
     return Checkbox(**common, indent=False)
+
+
+def _options(parameter: Choice) -> list[str] | list[tuple[str, str]]:
+    """Return the choices, with the words that stand for them where there are any."""
+    names = list(parameter.choices)
+    return [(parameter.words.get(name, name), name) for name in names] if parameter.words else names
 
 
 def clean(value: Any) -> Any:

@@ -67,7 +67,7 @@ class Explorer(Protocol[S]):
     def report_progress(self, progress: Progress) -> None:
         """Say how far work is; raise ``Cancelled`` where it is to stop."""
 
-    def show_message(self, message: str, kind: str = "ok") -> None:
+    def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
         """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
 
     def snippet(self) -> str:

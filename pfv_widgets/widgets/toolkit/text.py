@@ -70,16 +70,17 @@ def safe(text: object, most: int = 400) -> str:
     return html.escape(plain(text, most))
 
 
-def status(text: str, *, kind: str = "ok", done: float | None = None) -> str:
+def status(text: str, *, kind: str = "ok", done: float | None = None, tip: str = "") -> str:
     """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
 
-    ``done`` in [0, 1] draws a bar below it.
+    ``done`` in [0, 1] draws a bar below it; ``tip`` is shown where it is pointed at.
     """
     colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#d98a00", "error": "#d93025"}
     dot = f'<span aria-hidden="true" style="color:{colours[kind]}">●</span>'
     role = "alert" if kind == "error" else "status"
+    more = f'title="{safe(tip)}" style="line-height:1.35;min-height:1.4em"'
     return (
-        f'<div role="{role}" aria-live="polite" style="line-height:1.35;min-height:1.4em">'
+        f'<div role="{role}" aria-live="polite" {more}>'
         f"{dot} {safe(text)}{_bar(done) if done is not None else ''}</div>"
     )
 
@@ -135,7 +136,7 @@ def position_line(
     """
     parts = [f"{index + 1}: {plain(name)}"]
     parts += [plain(label)] if label else []
-    parts.append(f"weight {weight:g} in the basis" if weight > 0 else "not in the basis")
+    parts.append(f"weight {weight:g}" if weight > 0 else "not used to find the colours")
     line = _one_line(" · ".join(parts), MUTED)
     if not values:
         return line

@@ -48,7 +48,9 @@ class Holder:
 
     def found(self, *angles: float, settings: Settings | None = None) -> Influence:
         values = np.array(angles)
-        reasons = {int(i): "it is not in the basis" for i in np.flatnonzero(np.isnan(values))}
+        reasons = {
+            int(i): "it is not used to find the colours" for i in np.flatnonzero(np.isnan(values))
+        }
         return Influence(settings or self.settings, values, values / 2, reasons)
 
     def click(self, index: int) -> None:
@@ -101,9 +103,9 @@ def holder(open_tab: Callable[[ImageBatch], Holder]) -> Holder:
 
 
 def test_summary_counts_the_images_in_the_basis(holder: Holder) -> None:
-    assert holder.summary == "6 of 6 images make the basis."
+    assert holder.summary == "6 of 6 images are used to find the colours."
     holder.tab.show(Settings(images=(0, 0.5, 2, 0, 1, 1)))
-    assert holder.summary == "4 of 6 images make the basis."
+    assert holder.summary == "4 of 6 images are used to find the colours."
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_click_on_a_thumbnail_toggles_its_image(holder: Holder) -> None:
 def test_hint_tells_about_the_image_that_is_pointed_at(holder: Holder) -> None:
     how_to = holder.hint
     holder.click(1)
-    assert holder.hint == "2: photo_1 · dog · not in the basis"
+    assert holder.hint == "2: photo_1 · dog · not used to find the colours"
     holder.tab.show_influence(holder.found(1, np.nan, 41.4, 2, 3, 4))
     left, top = holder.tab.thumbnails.sheet.corner(2)
     happen(holder.tab.thumbnails.widget, "mouse_move", x=left, y=top)
@@ -198,13 +200,13 @@ def test_hint_tells_about_the_image_that_is_pointed_at(holder: Holder) -> None:
 
 
 def test_page_says_what_a_sweep_will_show(holder: Holder) -> None:
-    assert "how far the basis rotates" in holder.result
+    assert "how much the colours change" in holder.result
 
 
 def test_result_names_the_three_images_that_turn_the_basis_most(holder: Holder) -> None:
     holder.tab.show_influence(holder.found(1, 20, 41.4, 2, 12.6, np.nan))
     assert holder.result == (
-        "Without 3: photo_2 the basis rotates by 41°.Next: 2: photo_1 20°, 5: photo_4 13°."
+        "Without 3: photo_2 the colours change by 41°.Next: 2: photo_1 20°, 5: photo_4 13°."
     )
     assert holder.shows_influence
 
@@ -212,17 +214,17 @@ def test_result_names_the_three_images_that_turn_the_basis_most(holder: Holder) 
 def test_result_of_even_images_names_none(holder: Holder) -> None:
     holder.tab.show_influence(holder.found(*[0.1] * 6))
     assert holder.result == (
-        "No single image matters: leaving out any one of 6 rotates the basis by less than 0.5°."
+        "No single image matters much: leaving any out changes the result by less than 0.5°."
     )
 
 
 def test_result_without_any_angle_says_why(holder: Holder) -> None:
     nothing = replace(
         holder.found(*[np.nan] * 6),
-        reasons={0: "it is not in the basis", 1: "it is the only image in the basis"},
+        reasons={0: "it is not used to find the colours", 1: "it is the only image that is used"},
     )
     holder.tab.show_influence(nothing)
-    assert holder.result == "No image can be left out: it is the only image in the basis."
+    assert holder.result == "No image can be left out: it is the only image that is used."
 
 
 @pytest.mark.parametrize("change", [{"components": 2}, {"images": (1, 1, 0, 1, 1, 1)}])
@@ -284,7 +286,7 @@ def test_batch_without_labels_has_no_classes(open_tab: Callable[[ImageBatch], Ho
     assert holder.tab.classes == {}
     holder.click(3)
     assert holder.settings.images == (1, 1, 1, 0, 1, 1)
-    assert holder.hint == "4: photo_3 · not in the basis"
+    assert holder.hint == "4: photo_3 · not used to find the colours"
 
 
 def test_single_image_has_nothing_to_choose_from(
@@ -307,7 +309,7 @@ def test_foreign_names_stay_text(open_tab: Callable[[ImageBatch], Holder]) -> No
 
 def test_weights_of_another_number_of_images_read_as_ones(holder: Holder) -> None:
     holder.tab.show(Settings(images=(1.0, 0.0)))
-    assert holder.summary == "6 of 6 images make the basis."
+    assert holder.summary == "6 of 6 images are used to find the colours."
 
 
 def test_calls_from_many_threads_end_with_the_last_settings(holder: Holder) -> None:

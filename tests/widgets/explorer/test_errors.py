@@ -208,7 +208,7 @@ def test_basis_may_begin_from_no_image(recorded: RecordedPage, explorer: PFVExpl
     explorer.settings = replace(good, images=(0.0,) * 4)
     assert status(explorer) == "No image is selected. Click one to start."
     explorer.settings = good
-    assert status(explorer).startswith("Updated in")
+    assert status(explorer).startswith("Up to date")
     recorded.load_anew(explorer.gallery.tiles.widget)
     assert shows_its_frame(recorded, explorer)
 

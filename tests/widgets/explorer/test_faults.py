@@ -161,13 +161,13 @@ def test_error_stays_while_marks_move_and_goes_with_the_next_change(
     later = time.monotonic() + 5
     monkeypatch.setattr("pfv_widgets.widgets.explorer.status_line.time.monotonic", lambda: later)
     hover(explorer, 1, 0.7, 0.7)
-    assert status(explorer).startswith("Updated in")
+    assert status(explorer).startswith("Up to date")
     with monkeypatch.context() as patch:
         patch.setattr(navigation, "walked", fail)
         press(explorer, "ArrowRight")
     assert is_error(explorer)
     explorer.settings = replace(explorer.settings, sigma=3.0)
-    assert status(explorer).startswith("Updated in")
+    assert status(explorer).startswith("Up to date")
 
 
 def test_paint_that_fails_half_way_leaves_ipycanvas_usable(
@@ -242,7 +242,7 @@ def test_leaving_one_out_goes_on_in_the_background_and_is_told(
     explorer.jobs.wait()
     assert not batch.sweep_button.disabled
     assert batch.progress.layout.visibility == "hidden"
-    assert "the basis rotates by" in batch.result.value or "no single image" in batch.result.value
+    assert "the colours change by" in batch.result.value or "no single image" in batch.result.value
     assert not is_error(explorer)
 
 

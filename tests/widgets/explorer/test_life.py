@@ -387,7 +387,7 @@ def test_photos_and_status_are_there_while_the_first_picture_is_computed(
     slow.may_run.set()
     assert explorer.wait(60)
     assert shows_its_frame(recorded, explorer)
-    assert explorer.status.message.startswith("Updated in")
+    assert explorer.status.message.startswith("Up to date")
     explorer.close()
 
 

@@ -47,7 +47,7 @@ def test_first_picture_is_painted_before_anything_is_asked(
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
     assert shows_its_frame(recorded, explorer)
-    assert status(explorer).startswith("Updated in ")
+    assert status(explorer).startswith("Up to date")
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -108,7 +108,7 @@ def test_start_settings_reach_the_controls(opened: Open) -> None:
     assert (knobs["components"].value, knobs["opacity"].value) == (5, 0.2)
     assert explorer.panel.layer.value == layer
     assert explorer.frame.weights == (1, 0, 1, 0.5)
-    assert "3 of 4 images make the basis." in explorer.tabs["Batch"].summary.value
+    assert "3 of 4 images are used to find the colours." in explorer.tabs["Batch"].summary.value
 
 
 def test_only_another_layer_runs_the_network(explorer: PFVExplorer) -> None:

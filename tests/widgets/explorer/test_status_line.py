@@ -40,17 +40,17 @@ def test_error_comes_back_until_something_else_is_asked_for_or_it_is_read(
     now = 10.0
     monkeypatch.setattr("pfv_widgets.widgets.explorer.status_line.time.monotonic", lambda: now)
     line.fail(PFVValueError("no such layer."))
-    line.show("Updated in 3 ms.")
+    line.show("Up to date.")
     line.repeat_error()
     assert line.status == Status("no such layer.", "error")
     line.outdate()
-    line.show("Updated in 3 ms.")
+    line.show("Up to date.")
     line.repeat_error()
-    assert line.status.message == "Updated in 3 ms."
+    assert line.status.message == "Up to date."
     line.fail(ZeroDivisionError("x"))
     assert line.status.message == "ZeroDivisionError: x"
     now = 15.0
-    line.show("Updated in 3 ms.")
+    line.show("Up to date.")
     line.repeat_error()
     assert line.status.kind == "ok"
 

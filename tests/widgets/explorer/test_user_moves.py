@@ -46,7 +46,7 @@ def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
     press(explorer, " ")
     assert inside(explorer) == [0, 2, 3]
     assert tile(recorded, explorer, 1).std() < 0.6 * before.std()
-    assert "3 of 4 images make the basis." in explorer.tabs["Batch"].summary.value
+    assert "3 of 4 images are used to find the colours." in explorer.tabs["Batch"].summary.value
     press(explorer, " ")
     assert inside(explorer) == [0, 1, 2, 3]
     assert np.abs(tile(recorded, explorer, 1) - before).mean() < 1
@@ -140,7 +140,7 @@ def test_pointer_on_a_tile_tells_which_image_it_is_and_the_values_there(
     hover(explorer, 3, 0.3, 0.6)
     line = hint(explorer)
     assert images.names[3] in line
-    assert "weight 1 in the basis" in line
+    assert "weight 1" in line
     values = explorer.frame.at(3, 0.3, 0.6).tolist()
     for value in values:
         assert f"{value:+.2f}".replace("-", "−") in line
@@ -150,10 +150,10 @@ def test_pointer_on_a_tile_tells_which_image_it_is_and_the_values_there(
 
 def test_values_under_the_pointer_follow_the_settings(explorer: PFVExplorer) -> None:
     hover(explorer, 0, 0.5, 0.5)
-    assert "weight 1 in the basis" in hint(explorer)
+    assert "weight 1" in hint(explorer)
     explorer.settings = replace(explorer.settings, images=(0, 1, 1, 1), components=5)
     line = hint(explorer)
-    assert "not in the basis" in line
+    assert "not used to find the colours" in line
     values = explorer.frame.at(0, 0.5, 0.5).tolist()
     assert len(values) == 5
     assert all(f"{value:+.2f}".replace("-", "−") in line for value in values)
@@ -166,9 +166,9 @@ def test_hint_about_the_image_of_the_cursor_follows_a_key(explorer: PFVExplorer)
     walk_to(explorer, 1)
     assert hint(explorer).startswith(f"2: {explorer.pfv.images.names[1][:20]}")
     press(explorer, " ")
-    assert "not in the basis" in hint(explorer)
+    assert "not used to find the colours" in hint(explorer)
     press(explorer, " ")
-    assert "weight 1 in the basis" in hint(explorer)
+    assert "weight 1" in hint(explorer)
 
 
 def test_place_under_the_pointer_and_its_like_are_ringed(explorer: PFVExplorer) -> None:

@@ -318,7 +318,7 @@ def test_progress_of_the_fine_picture_gives_way_to_the_report(
     assert studio.paint(studio.with_(sigma=2.0)) == [COARSE, FINE]
     assert [kind for _, kind in studio.told].count("busy") >= 2  # of both pictures
     assert studio.told[-1][1] == "ok"
-    assert studio.told[-1][0].startswith("Updated in")
+    assert studio.told[-1][0].startswith("Up to date")
 
 
 def test_error_of_the_fine_picture_leaves_the_coarse_one(
