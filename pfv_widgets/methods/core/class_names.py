@@ -14,6 +14,14 @@ from pfv_widgets.parameters import suggestion
 
 ClassNames = Mapping[int, str]
 
+
+def names_of(model: object, classes: object) -> object:
+    """Return ``classes``; where they are None the network's own ``classes``, if it has any."""
+    own = getattr(model, "classes", None) if classes is None else None
+    named = isinstance(own, list | tuple) and all(isinstance(name, str) for name in own)
+    return own if named else classes
+
+
 _LEGAL = (
     "expected a list of names, a mapping from unit to name or from name to unit, 'imagenet', or "
     "None"

@@ -139,7 +139,26 @@ const serve = (root, model, signal) => {
   root.classList.add("pfv-scripted");
 };
 
+// A file of the kernel's, saved where the browser saves downloads.
+const save = (name, content) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content]));
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+};
+
 export default {
+  initialize({ model }) {  // once for a page, however many views it has
+    const heard = (message, [content]) => {
+      if (message.download && document.visibilityState === "visible")
+        save(message.download, content);
+    };
+    model.on("msg:custom", heard);
+    return () => model.off("msg:custom", heard);
+  },
   render({ model, el }) {
     const leaving = new AbortController();
     attached(el, leaving.signal).then(() => {

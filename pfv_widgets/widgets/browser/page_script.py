@@ -40,6 +40,7 @@ class PageScript(anywidget.AnyWidget):
       its text even where that is a number.
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
+    - Files that the kernel hands over are saved where the browser saves downloads.
     - The Tab key leaves a canvas at once, also while the kernel works.
     - A banner says that the connection to the kernel is lost; when it is back, what a person has
       set meanwhile is sent, and the kernel sends everything anew.
@@ -72,6 +73,10 @@ class PageScript(anywidget.AnyWidget):
         super().__init__(layout=w.Layout(display="none"), explorer=model_id)
         self._tell, self._on_return = tell, on_return
         self.on_msg(self._came)
+
+    def download(self, name: str, content: bytes) -> None:
+        """Let the pages on show save a file under a name."""
+        self.send({"download": name}, [content])
 
     def _came(self, _: object, content: dict[str, Any], __: object) -> None:
         if "back" in content:

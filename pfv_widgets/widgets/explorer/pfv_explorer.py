@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from pfv_widgets.widgets.explorer.panel import Panel
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
+from pfv_widgets.widgets.gallery.chosen_images import chosen_images
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources
@@ -137,15 +138,31 @@ class PFVExplorer(Shell[Settings]):
             f"without = pw.ablate(model, frame.layer, frame.basis, {settings.cut!r}{mode})\n"
         )
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, images: str | Iterable[int] = "all") -> None:
         """Write the picture on show: see :meth:`Frame.save`.
+
+        Parameters
+        ----------
+        path
+            Where to write; the suffix decides the kind of file.
+        images
+            ``"all"``; ``"page"``: those on the page; ``"used"``: those that the colours come
+            from; ``"selection"``: those with selected positions; or indices.
 
         Raises
         ------
         PFVValueError, PFVTypeError
-            For another suffix, a folder that is not there, or a file that cannot be written.
+            For another suffix, a folder that is not there, a file that cannot be written, or
+            images that are not there.
         """
-        self.frame.save(path)
+        self.wait()
+        state = self.gallery.render_loop.state or self.gallery.view_state
+        only: Iterable[int] | None = None
+        if isinstance(images, str):
+            only = chosen_images(images, state, self.gallery.tiles.indices(state.page))
+        else:
+            only = images
+        self.pfv.render(state.settings, only=only).save(path)
 
     def save_sweep(
         self,

@@ -57,8 +57,14 @@ class Shell(w.VBox, Generic[S]):
         self._history_allowed = True
         self.history = History(settings)
         self._step: Callable[[S], None] = self._record  # what a change is to the history
+        self._first = settings
+        refresh = getattr(self, "refresh", None)  # an explorer of what may change has one
         self.status_line = StatusLine(
-            self.safely(self.stop), self.safely(self.undo), self.safely(self.redo)
+            self.safely(self.stop),
+            self.safely(self.undo),
+            self.safely(self.redo),
+            self.safely(self.reset),
+            None if refresh is None else self.safely(refresh),
         )
         self._stopping = threading.Event()
         self._progress_shown = 0.0
@@ -143,6 +149,15 @@ class Shell(w.VBox, Generic[S]):
     def redo(self) -> None:
         """Make the change again that was taken back."""
         self._travel(self.history.redo)
+
+    def reset(self) -> None:
+        """Go back to the settings that were shown first: one step, which can be undone."""
+        self.gesture(False)
+        self.edit(lambda _: self._first)
+
+    def download(self, name: str, content: bytes) -> None:
+        """Hand a file to the browser of whoever looks: its folders are not those of the kernel."""
+        self._script.download(name, content)
 
     def gesture(self, begins: bool) -> None:
         """Make one step to undo of all changes until it ends."""
@@ -250,8 +265,8 @@ class Shell(w.VBox, Generic[S]):
     def _open(self, body: w.Widget, styles: str = "") -> None:
         """Show the parts, and follow the settings from here on."""
         style = w.HTML(text.STYLE + styles, layout=w.Layout(margin="0"))
-        script = PageScript(self.show_message, self, self.safely(self._send_anew))
-        self.children = [style, self.status_line.widget, body, script]
+        self._script = PageScript(self.show_message, self, self.safely(self._send_anew))
+        self.children = [style, self.status_line.widget, body, self._script]
         self._is_open = True
         self.observe(lambda _: self._changed(), "settings")
         self.show_state()

@@ -1,4 +1,4 @@
-"""The line at the top of every explorer: what it does, Stop, Undo and Redo."""
+"""The line at the top of every explorer: what it does, Stop, Undo, Redo, Reset, Refresh."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import ipywidgets as w
 
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 
 _TO_READ = 4.0  # seconds that an error stays where nothing but marks changes
 
@@ -41,18 +42,29 @@ class StatusLine:
 
     Parameters
     ----------
-    stop, undo, redo
-        Called when their button is pressed.
+    stop, undo, redo, reset, refresh
+        Called when their button is pressed; without ``refresh`` there is none.
     """
 
     def __init__(
-        self, stop: Callable[[], None], undo: Callable[[], None], redo: Callable[[], None]
+        self,
+        stop: Callable[[], None],
+        undo: Callable[[], None],
+        redo: Callable[[], None],
+        reset: Callable[[], None],
+        refresh: Callable[[], None] | None = None,
     ) -> None:
+        self._time_left = TimeLeft()
         self._html = w.HTML(layout=w.Layout(flex="1 1 0", min_width="0", margin="0"))
         self.stop_button = _button("Stop", "Stop what is being computed", stop)
         self.undo_button = _button("Undo", "Undo the last change", undo)
         self.redo_button = _button("Redo", "Redo the change that was undone", redo)
-        buttons = [self.stop_button, self.undo_button, self.redo_button]
+        self.reset_button = _button("Reset", "Go back to what was shown first", reset)
+        buttons = [self.stop_button, self.undo_button, self.redo_button, self.reset_button]
+        if refresh is not None:
+            tip = "Compute anew, as after the network was trained further"
+            self.refresh_button = _button("Refresh", tip, refresh)
+            buttons.append(self.refresh_button)
         self.widget = w.HBox(  # of one height, so that no message moves the pictures
             [self._html, *buttons],
             layout=w.Layout(width="100%", height="44px", overflow="hidden auto"),
@@ -72,6 +84,10 @@ class StatusLine:
         tip: str = "",
     ) -> None:
         """Say something now; ``stoppable`` offers a way to stop it, ``tip`` says more of it."""
+        if done is None:
+            self._time_left.stop()
+        elif left := self._time_left.words(done):
+            message = f"{message.rstrip('.')}, {left}."
         self.status = Status(message, kind, done)
         self._html.value = text.status(message, kind=kind, done=done, tip=tip)
         self.stop_button.layout.visibility = "visible" if stoppable else "hidden"
@@ -97,6 +113,7 @@ class StatusLine:
     def allow(self, *, undo: bool, redo: bool) -> None:
         """Let those buttons be pressed that do something."""
         self.undo_button.disabled, self.redo_button.disabled = not undo, not redo
+        self.reset_button.disabled = not undo
 
 
 def _button(name: str, tip: str, act: Callable[[], None]) -> w.Button:

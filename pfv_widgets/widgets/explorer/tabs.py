@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import ipywidgets as w
 import numpy as np
@@ -21,15 +22,37 @@ from pfv_widgets.widgets.classes.classes_tab import ClassesTab
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
 from pfv_widgets.widgets.export.animation_section import AnimationSection, SweepingExplorer
 from pfv_widgets.widgets.export.export_tab import CodeSection, ExportTab, PictureSection
+from pfv_widgets.widgets.export.section import STYLE
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
+from pfv_widgets.widgets.gallery.chosen_images import CHOICES
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.controls import Controls
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.protocols import Tab
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+
+class BatchPictureSection(PictureSection):
+    """Write the picture of all images, or of some."""
+
+    def _extra(self) -> list[w.Widget]:
+        self.images = Dropdown(
+            options=[(words, choice) for choice, words in CHOICES.items()],
+            description="Of",
+            tooltip="Which images the file shows.",
+            layout=w.Layout(width="100%", margin="1px 0"),
+            style=STYLE,
+        )
+        return [self.images]
+
+    def _export(self, path: str | Path) -> None:
+        explorer: Any = self.explorer
+        explorer.save(path, self.images.value)
+
 
 PFV_SECTIONS = (
-    PictureSection, AnimationSection, CodeSection, SettingsSection, BookmarkSection,
+    BatchPictureSection, AnimationSection, CodeSection, SettingsSection, BookmarkSection,
 )  # fmt: skip
 OnFrame = Callable[[ViewState, Frame], None]
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ipywidgets as w
 
 from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
-from pfv_widgets.widgets.export.section import FileField, Section, exists, row, written
+from pfv_widgets.widgets.export.section import (
+    FileField,
+    Section,
+    exists,
+    row,
+    size_in_words,
+    written,
+)
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, close_all
@@ -25,8 +34,34 @@ class PictureSection(Section):
         super().__init__(explorer)
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField(explorer.file_stem, explorer.file_kinds, tip)
-        self.save = self.button("Save", "Write what is shown now.", self._start)
-        self.widget = self.laid_out(self.file.kind, self.file.name, row(self.save))
+        self.save = self.button("Save", "Write what is shown where the kernel runs.", self._start)
+        self.download = self.button(
+            "Download", "Save what is shown now where your browser saves files.", self._fetch
+        )
+        self.widget = self.laid_out(
+            *self._extra(), self.file.kind, self.file.name, row(self.save, self.download)
+        )
+
+    def _extra(self) -> list[w.Widget]:
+        """Return controls of an explorer's own."""
+        return []
+
+    def _export(self, path: str | Path) -> None:
+        self.explorer.save(path)
+
+    def _fetch(self) -> None:
+        path = self.file.path
+        self.say("Making the file …", "busy", tell=False)
+        self.in_background(self.download, lambda: self._send(path))
+
+    def _send(self, path: str) -> None:
+        name = Path(path).name
+        with TemporaryDirectory() as folder:
+            target = Path(folder) / (name or "pfv.png")
+            self._export(target)
+            content = target.read_bytes()
+        self.explorer.download(name, content)
+        self.say(f"Sent {name} ({size_in_words(len(content))}) to your browser.")
 
     def _start(self) -> None:
         path = self.file.path
@@ -35,7 +70,7 @@ class PictureSection(Section):
 
     def _write(self, path: str) -> None:
         existed = exists(path)
-        self.explorer.save(path)
+        self._export(path)
         self.say(written(path, existed=existed))
 
 

@@ -156,9 +156,17 @@ def wrapped(line: str) -> str:
 def written(path: str | Path, *, existed: bool) -> str:
     """Say where a file is, and how large."""
     place = Path(path).resolve()
-    size = place.stat().st_size
-    amount = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
+    amount = size_in_words(place.stat().st_size)
     return f"{'Replaced' if existed else 'Saved'} {place} ({amount})."
+
+
+def size_in_words(size: int) -> str:
+    """Return how large a file is that has so many bytes.
+
+    >>> size_in_words(12_300), size_in_words(4_560_000)
+    ('12 kB', '4.6 MB')
+    """
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
 
 
 def exists(path: str) -> bool:

@@ -15,6 +15,8 @@ from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figur
 from pfv_widgets.errors import named
 from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
+from pfv_widgets.widgets.explorer import layout
+from pfv_widgets.widgets.explorer.layout import body, controls
 from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
@@ -70,7 +72,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
             self.bar = MethodsBar(self.safely(self.go_on), self.safely(self.turn))
             self.tabs = TabPanel(self, TABS)
             self._closing.append(self.tabs.close)
-            self._open(self._laid_out(), STYLE)
+            self._open(self._laid_out(), STYLE + layout.STYLE)
             self.add_class("pfv-methods")
             self.page.on_ready(self._repaint)
             self._compute(settings)
@@ -222,13 +224,9 @@ class MethodsExplorer(Shell[MethodsSettings]):
         self.page.forget()
         self.painting.submit(None)
 
-    def _laid_out(self) -> w.HBox:
+    def _laid_out(self) -> w.Box:
         left = w.VBox(
             [self.bar.widget, self.page.widget],
-            layout=w.Layout(flex="1 1 480px", min_width="0", overflow="hidden"),
+            layout=w.Layout(min_width="0", overflow="visible"),
         )
-        right = w.VBox(
-            [self.tabs.widget],
-            layout=w.Layout(flex="0 1 280px", min_width="250px", padding="0 0 0 12px"),
-        )
-        return w.HBox([left, right], layout=w.Layout(width="100%", flex_flow="row wrap"))
+        return body(left, controls([], self.tabs.widget))

@@ -11,8 +11,8 @@ from PIL import Image
 _GAP = 4  # pixels between pictures
 
 
-def as_png(pixels: np.ndarray, *, empty: bool = False) -> bytes:
-    """Return pictures ``(B, H, W, 3)`` on one transparent sheet; ``empty``: a faint box instead."""
+def as_png(pixels: np.ndarray) -> bytes:
+    """Return pictures ``(B, H, W, 3)`` on one transparent sheet."""
     number, height, width, _ = pixels.shape
     columns = math.ceil(math.sqrt(number))
     rows = math.ceil(number / columns)
@@ -23,8 +23,8 @@ def as_png(pixels: np.ndarray, *, empty: bool = False) -> bytes:
             at * (side + _GAP)
             for at, side in zip(divmod(index, columns), (height, width), strict=True)
         )
-        sheet[top : top + height, left : left + width, :3] = 128 if empty else picture
-        sheet[top : top + height, left : left + width, 3] = 40 if empty else 255
+        sheet[top : top + height, left : left + width, :3] = picture
+        sheet[top : top + height, left : left + width, 3] = 255
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

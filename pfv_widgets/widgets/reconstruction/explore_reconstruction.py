@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.methods.core.class_names import class_names
+from pfv_widgets.methods.core.class_names import class_names, names_of
 from pfv_widgets.methods.core.extra_inputs import with_inputs
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.widgets.reconstruction.reconstruction_explorer import ReconstructionExplorer
@@ -36,7 +36,8 @@ def explore_reconstruction(
         An ``ImageBatch``, or whatever ``load_images`` takes: photos to match, and those whose
         components are offered. The pictures have their size.
     classes
-        Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``.
+        Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``;
+        None: those that the network has itself, as ``model.classes``.
     inputs, argument
         The network's other inputs by name, and the name of the one that takes the images. A
         tensor has a single row, which is given to all pictures and photos, or is given as it is.
@@ -52,7 +53,7 @@ def explore_reconstruction(
     """
     settings, names = (
         ReconstructionSettings(options=Reconstruct(**checked_names(options))),
-        class_names(classes),
+        class_names(names_of(model, classes)),
     )
     pfv = PFV(with_inputs(model, inputs, argument), images, device)
     return ReconstructionExplorer(model, pfv, names, settings, inputs=inputs, argument=argument)

@@ -10,14 +10,17 @@ from typing import Any
 
 import ipywidgets as w
 import numpy as np
+import torch
 import traitlets
 from torch import nn
 
 from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
+from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
@@ -29,7 +32,7 @@ from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 _EVERY = 0.25  # seconds between two pictures on the page
-_WIDEST = "452px"  # of the picture with its margins, and of the controls beside or below it
+_WIDEST = "max(452px, 100vh - 250px)"  # of the picture: it fits the height of the window
 _BUSY = "A picture is being made: press Stop or wait for its end first."
 
 TABS = {"Target": TargetTab, "Export": ExportTab}
@@ -85,7 +88,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             self.start_button.on_click(lambda _: self.safely(self.start)())
             self.tabs = TabPanel(self, TABS)
             self._closing.append(self.tabs.close)
-            self._open(self._laid_out())
+            self._open(self._laid_out(), STYLE)
             self.add_class("pfv-reconstruct")
             self._compute(settings)
 
@@ -155,7 +158,9 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             )
 
     def _compute(self, settings: ReconstructionSettings) -> None:
-        """Wait for Start: nothing is computed before."""
+        """Show the noise that a picture grows from, and wait for Start."""
+        if self.reconstruction is None:
+            self.picture.value = as_png(self._noise(settings))
         self.show_message(f"Press Start to make a picture of {KINDS[settings.kind]}.")
 
     def _show_controls(self) -> None:
@@ -238,27 +243,27 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self.allow_history(not locked)
 
     def _empty_picture(self) -> w.Image:
-        empty = np.zeros((1, *self.pfv.images.size, 3), np.uint8)
         picture = w.Image(
-            value=as_png(empty, empty=True), format="png",
+            value=as_png(self._noise(self.settings)), format="png",
             layout=w.Layout(width="calc(100% - 4px)", height="auto"),  # margins of 2 pixels
         )  # fmt: skip
         picture.add_class("pfv-made")
         return picture
 
-    def _laid_out(self) -> w.HBox:
+    def _noise(self, settings: ReconstructionSettings) -> np.ndarray:
+        """Return the start, uint8 (1, H, W, 3): what is on show before a picture is made."""
+        images, options = self.pfv.images, settings.options
+        start = ImageParametrisation(
+            options.parametrisation, images.size, images.normalisation, torch.device("cpu")
+        )
+        noise = start.images(start.noise([options.seed]))
+        pixels = (255 * noise.clamp(0, 1)).round().to(torch.uint8)
+        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+
+    def _laid_out(self) -> w.Box:
         buttons = w.HBox([self.start_button], layout=w.Layout(margin="0 0 6px 0"))
         left = w.VBox(
             [buttons, self.picture],
-            layout=w.Layout(
-                flex="1 1 360px", min_width="0", max_width=_WIDEST, overflow="hidden",
-                padding="0 0 6px 0",
-            ),
-        )  # fmt: skip
-        right = w.VBox(
-            [self.tabs.widget],
-            layout=w.Layout(
-                flex="1 1 280px", min_width="230px", max_width=_WIDEST, padding="0 0 0 12px"
-            ),
+            layout=w.Layout(max_width=_WIDEST, overflow="hidden", padding="0 0 6px 0"),
         )
-        return w.HBox([left, right], layout=w.Layout(width="100%", flex_flow="row wrap"))
+        return body(left, controls([], self.tabs.widget))

@@ -76,6 +76,9 @@ class Explorer(Protocol[S]):
     def save(self, path: str | Path) -> None:
         """Write what is shown; the suffix decides the kind of file."""
 
+    def download(self, name: str, content: bytes) -> None:
+        """Hand a file to the browser of whoever looks."""
+
 
 class Tab(Protocol):
     """One tab of a panel, made with its explorer.

@@ -39,7 +39,10 @@ CHANGES = {
 def by_page(control: Any, value: Any) -> dict[str, Any]:
     """The message of a page that sets a control to a value."""
     options = getattr(control, "options", None)
-    return {"value": value} if options is None else {"index": list(options).index(value)}
+    if options is None:
+        return {"value": value}
+    names = [one[1] if isinstance(one, tuple) else one for one in options]
+    return {"index": names.index(value)}
 
 
 def test_first_picture_is_painted_before_anything_is_asked(

@@ -16,7 +16,7 @@ def pressed() -> list[str]:
 
 @pytest.fixture
 def line(pressed: list[str]) -> StatusLine:
-    acts = [lambda name=name: pressed.append(name) for name in ("stop", "undo", "redo")]
+    acts = [lambda name=name: pressed.append(name) for name in ("stop", "undo", "redo", "reset")]
     return StatusLine(*acts)
 
 

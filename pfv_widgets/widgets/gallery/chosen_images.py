@@ -1,0 +1,40 @@
+"""Which images of a batch a person means: those on the page, in use, or with a selection."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.parameters import suggestion
+from pfv_widgets.widgets.gallery.view_state import ViewState
+
+CHOICES = {
+    "all": "all images",
+    "page": "the images on this page",
+    "used": "the images used to find the colours",
+    "selection": "the images with selected positions",
+}
+
+
+def chosen_images(choice: str, state: ViewState, page: range) -> tuple[int, ...] | None:
+    """Return the indices of the images that one of ``CHOICES`` means; None: all.
+
+    Raises
+    ------
+    PFVValueError
+        For another choice, or one that leaves no image.
+    """
+    if choice == "page":
+        return tuple(page)
+    weights = state.settings.images
+    if choice == "all" or (choice == "used" and weights is None):
+        return None
+    if choice == "used" and weights is not None:
+        return tuple(index for index, weight in enumerate(weights) if weight > 0)
+    if choice == "selection":
+        if state.selection is None:
+            raise PFVValueError(
+                "images='selection': no position is selected. Drag over some in the gallery first."
+            )
+        return tuple(np.flatnonzero(state.selection.mask.any(axis=(1, 2))).tolist())
+    raise PFVValueError(f"images={choice!r:.60}: {suggestion(choice, CHOICES)}")
