@@ -87,7 +87,7 @@ class StatusLine:
         if done is None:
             self._time_left.stop()
         elif left := self._time_left.words(done):
-            message = f"{message.rstrip('.')}, {left}."
+            message = f"{message.rstrip('. …')}, {left}."
         self.status = Status(message, kind, done)
         self._html.value = text.status(message, kind=kind, done=done, tip=tip)
         self.stop_button.layout.visibility = "visible" if stoppable else "hidden"

@@ -22,8 +22,11 @@ class Fold:
 
     def __init__(self, title: str, content: Sequence[w.Widget], *, unfolded: bool = False) -> None:
         self._title = title
-        self.button = w.ToggleButton(value=unfolded, tooltip=f"Show or hide: {title.lower()}")
-        self.button.layout = w.Layout(width="100%", margin="2px 0")
+        self.button = w.ToggleButton(
+            value=unfolded,
+            tooltip=f"Show or hide: {title.lower()}",
+            layout=w.Layout(width="100%", margin="2px 0"),
+        )
         self.button.add_class("pfv-fold")
         self._box = w.VBox(list(content), layout=w.Layout(margin="0", overflow="visible"))
         self.widget = w.VBox([self.button, self._box], layout=w.Layout(overflow="visible"))

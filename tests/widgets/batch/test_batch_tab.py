@@ -234,7 +234,7 @@ def test_result_for_other_settings_is_marked_and_comes_back(
     first = holder.settings
     holder.tab.show_influence(holder.found(1, 20, 41.4, 2, 12.6, 3))
     holder.tab.show(replace(first, **change))
-    assert holder.result.startswith("The basis has changed since: press again.Without 3: ")
+    assert holder.result.startswith("The colours have changed since: press again.Without 3: ")
     assert not holder.shows_influence
     holder.tab.show(first)
     assert holder.result.startswith("Without 3: ")
