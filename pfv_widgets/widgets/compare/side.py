@@ -72,8 +72,9 @@ class SideOwner:
         """What this side says."""
         return self.message
 
-    def show_message(self, message: str, kind: str = "ok") -> None:
+    def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
         """Say something of this side."""
+        del tip  # both sides share one line
         self.message, self.kind, self.done = message, kind, None
         self._explorer.show_status()
 
