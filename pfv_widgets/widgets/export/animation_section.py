@@ -21,11 +21,11 @@ from pfv_widgets.widgets.export.section import (
     written,
 )
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Exporter
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 
-class SweepingExplorer(Explorer[Settings], Protocol):
+class SweepingExplorer(Exporter[Settings], Protocol):
     """An explorer of a batch that can be animated."""
 
     pfv: PFV

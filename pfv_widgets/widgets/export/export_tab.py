@@ -22,7 +22,7 @@ from pfv_widgets.widgets.export.section import (
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, close_all
-from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Exporter
 
 
 class PictureSection(Section):
@@ -30,7 +30,7 @@ class PictureSection(Section):
 
     title = "Picture"
 
-    def __init__(self, explorer: Explorer[Any]) -> None:
+    def __init__(self, explorer: Exporter[Any]) -> None:
         super().__init__(explorer)
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField(explorer.file_stem, explorer.file_kinds, tip)
@@ -79,7 +79,7 @@ class CodeSection(Section):
 
     title = "Code"
 
-    def __init__(self, explorer: Explorer[Any]) -> None:
+    def __init__(self, explorer: Exporter[Any]) -> None:
         super().__init__(explorer)
         self._showing = Showing()
         self.code = w.Textarea(
@@ -126,7 +126,7 @@ class ExportTab:
     visible = False
 
     def __init__(
-        self, explorer: Explorer[Any], sections: Sequence[Callable[[Any], Section]] = SECTIONS
+        self, explorer: Exporter[Any], sections: Sequence[Callable[[Any], Section]] = SECTIONS
     ) -> None:
         self.sections = {
             section.title: section for section in (make(explorer) for make in sections)

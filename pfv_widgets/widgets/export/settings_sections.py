@@ -13,7 +13,7 @@ from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
 from pfv_widgets.widgets.export.section import STYLE, Section, exists, row, written
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.protocols import Exporter
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
@@ -35,7 +35,7 @@ class SettingsSection(Section):
 
     title = "Settings"
 
-    def __init__(self, explorer: Explorer[Any]) -> None:
+    def __init__(self, explorer: Exporter[Any]) -> None:
         super().__init__(explorer)
         self.json = w.Textarea(
             placeholder="Paste settings here, then press Apply.",
@@ -105,7 +105,7 @@ class BookmarkSection(Section):
 
     title = "Bookmarks"
 
-    def __init__(self, explorer: Explorer[Any]) -> None:
+    def __init__(self, explorer: Exporter[Any]) -> None:
         super().__init__(explorer)
         self.bookmarks = Bookmarks(kind=type(explorer.settings))
         self.name = Text(

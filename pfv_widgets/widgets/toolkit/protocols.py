@@ -76,6 +76,10 @@ class Explorer(Protocol[S]):
     def save(self, path: str | Path) -> None:
         """Write what is shown; the suffix decides the kind of file."""
 
+
+class Exporter(Explorer[S], Protocol):
+    """An explorer that can hand files over."""
+
     def download(self, name: str, content: bytes) -> None:
         """Hand a file to the browser of whoever looks."""
 
