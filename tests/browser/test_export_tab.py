@@ -37,8 +37,8 @@ class Explorer:
     def snippet(self):
         fields = ", ".join(f"{k}={v!r}" for k, v in self.settings.changed().items())
         return f"import pfv_widgets as pw\\n\\nsettings = pw.Settings({fields})\\n"
-    def save(self, path):
-        frame = self.pfv.render(self.settings)
+    def save(self, path, images="all"):
+        path, frame = str(path), self.pfv.render(self.settings)
         write_page(frame, path) if path.endswith(".html") else frame.save(path)
     def save_sweep(self, path, over, *, label, progress, cancelled):
         def slowly(done, of):

@@ -41,7 +41,7 @@ def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
         raise PFVTypeError(f"path={path!r}: expected the name of a file, as a text or a Path.")
     if not str(path).strip():
-        raise PFVValueError("path is empty. Type a file name.")
+        raise PFVValueError("path='': Type a file name.")
     target = Path(path)
     named = f"path={str(path)!r}"
     if "\0" in str(target):

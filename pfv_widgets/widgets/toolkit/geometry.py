@@ -178,8 +178,10 @@ class Page:
         def tile(columns: int) -> float:
             return min(_SCREEN / columns, ratio / math.ceil(number / columns))
 
-        columns = max(range(1, min(number, 2 * _MOST_ON_A_ROW) + 1), key=tile)
-        return replace(self, first=0, columns=columns, aspect=_SCREEN)
+        most = 2 * _MOST_ON_A_ROW
+        columns = max(range(1, min(number, most) + 1), key=tile)
+        rows = min(math.ceil(number / columns), max(1, round(most * ratio / _SCREEN)))
+        return replace(self, first=0, columns=columns, aspect=columns * ratio / rows)
 
     def holding(self, index: int, size: tuple[int, int]) -> Page:
         """Return the page of as many columns that shows an image."""

@@ -39,5 +39,5 @@ class TimeLeft:
         if seconds < 1:
             return ""
         if seconds < 90:
-            return f"about {max(round(seconds, -1), 10) if seconds > 15 else round(seconds)} s left"
+            return f"about {10 * round(seconds / 10) if seconds > 15 else round(seconds)} s left"
         return f"about {round(seconds / 60)} min left"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as w
+import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances as widget_instances
 from PIL import Image
@@ -38,6 +40,7 @@ class Explorer:
         self.messages: list[tuple[str, str]] = []
         self.status = ""
         self.jobs = Jobs()
+        self.downloads: list[tuple[str, bytes]] = []
         self.refusing = False
         self.gate = threading.Event()
         self.gate.set()
@@ -55,8 +58,9 @@ class Explorer:
     def snippet(self) -> str:
         return f"settings = {self.settings.changed()!r}\n"
 
-    def save(self, path: str) -> None:
-        frame = self.pfv.render(self.settings)
+    def save(self, path: str | Path, images: str = "all") -> None:
+        path = str(path)
+        frame = self.pfv.render(self.settings, only=None if images == "all" else [0])
         if path.endswith(".html"):
             write_page(frame, path, self.pfv.images.labels)
         else:
@@ -77,7 +81,10 @@ class Explorer:
             cancelled=cancelled,
         )  # fmt: skip
 
-    def show_message(self, message: str, kind: str = "ok") -> None:
+    def download(self, name: str, content: bytes) -> None:
+        self.downloads.append((name, content))
+
+    def show_message(self, message: str, kind: str = "ok", _: str = "") -> None:
         self.status = message
         self.messages.append((message, kind))
 
@@ -133,6 +140,23 @@ def test_picture_is_written_in_each_kind_and_told_where(
     assert explorer.messages[-1][0].startswith("Replaced ")
 
 
+def test_download_hands_the_same_file_to_the_browser_and_leaves_none_behind(
+    tab: ExportTab, explorer: Explorer, tmp_path: Path
+) -> None:
+    section = tab.sections["Picture"]
+    section.file.name.value = "folder/view.npz"
+    section.images.value = "page"
+    section.download.click()
+    explorer.finish()
+    ((name, content),) = explorer.downloads
+    assert name == "view.npz"
+    with np.load(io.BytesIO(content)) as arrays:
+        assert len(arrays["heatmaps"]) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "Sent view.npz" in section.message.value
+    assert not section.download.disabled
+
+
 def test_name_and_kind_follow_each_other(tab: ExportTab) -> None:
     file = tab.sections["Picture"].file
     file.name.value = "a.b/my.cat.svg"
@@ -182,7 +206,7 @@ def test_name_that_cannot_be_written_is_told_and_stays(
 def test_error_of_another_kind_is_told_too(
     tab: ExportTab, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: str) -> None:
+    def broken(*_: str) -> None:
         raise RuntimeError("<b>out of memory</b>")
 
     monkeypatch.setattr(explorer, "save", broken)

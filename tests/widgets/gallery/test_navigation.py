@@ -169,3 +169,28 @@ def test_look_alone_and_what_is_pointed_at_leave_the_heatmaps_as_they_are() -> N
     assert not replace(START, page=Page(4, 2)).has_heat_of(START)
     for change in ({"sigma": 2.0}, {"images": (1, 0)}, {"pins": ((0, 0.5, 0.5),)}):
         assert not replace(START, settings=Settings(**change)).has_heat_of(START)
+
+
+@pytest.mark.parametrize("number", [1, 5, 12, 16, 200])
+def test_page_across_a_screen_has_larger_tiles_than_any_other(number: int) -> None:
+    batch = navigation.Batch(number, (100, 100))
+    state = ViewState(Settings(), Page.start(number, batch.size))
+    wide = navigation.spread(state, batch, None)
+    assert wide.page.aspect > 1 or number == 1
+    columns = wide.page.columns
+    tile = min(2.2 / columns, 1 / -(-number // columns))
+    assert all(
+        tile >= min(2.2 / other, 1 / -(-number // other)) for other in range(1, min(number, 16) + 1)
+    )
+    if number <= 16:
+        assert len(shown(wide, batch)) == number
+    back = navigation.spread(wide, batch, state.page.columns)
+    assert (back.page.columns, back.page.aspect) == (state.page.columns, 1.0)
+
+
+def test_pages_across_a_screen_are_lower_than_wide() -> None:
+    many = navigation.Batch(200, (100, 100))
+    state = navigation.spread(replace(START, page=Page(0, 8)), many, None)
+    assert len(shown(state, many)) < state.page.columns**2
+    seen = shown(state, many) + shown(navigation.turned(state, many, 1), many)
+    assert set(seen) == set(range(200))

@@ -1,0 +1,74 @@
+"""Reset, Refresh, files of some of the images, names, and the wide mode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pfv_widgets as pw
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from pfv_widgets.widgets.gallery.view_state import Selection
+from tests.widgets.reading import press_button
+from tests.widgets.recorded_page import move
+
+
+def saved(explorer: PFVExplorer, path: Path, images: object) -> list[int]:
+    explorer.save(path, images)
+    with np.load(path) as arrays:
+        return arrays["indices"].tolist()
+
+
+def test_files_hold_the_images_that_are_asked_for(explorer: PFVExplorer, tmp_path: Path) -> None:
+    path = tmp_path / "view.npz"
+    assert saved(explorer, path, "all") == saved(explorer, path, "used") == [0, 1, 2, 3]
+    explorer.settings = replace(explorer.settings, images=(1, 0, 1, 0))
+    assert saved(explorer, path, "used") == [0, 2]
+    assert saved(explorer, path, [3]) == [3]
+    with pytest.raises(pw.PFVValueError, match="no position is selected"):
+        explorer.save(path, "selection")
+    with pytest.raises(pw.PFVValueError, match=r"images='pages'.*Did you mean 'page'"):
+        explorer.save(path, "pages")
+    mask = np.zeros((4, *explorer.gallery.map_size), bool)
+    mask[1, 0, 0] = True
+    explorer.gallery.go(lambda state: replace(state, selection=Selection(mask)))
+    assert saved(explorer, path, "selection") == [1]
+    explorer.gallery.interaction.zoom(True)
+    assert len(saved(explorer, path, "page")) == 1
+
+
+def test_reset_goes_back_to_the_start_in_one_step_that_can_be_undone(
+    explorer: PFVExplorer,
+) -> None:
+    first = explorer.settings
+    assert explorer.status_line.reset_button.disabled
+    explorer.settings = changed = replace(first, sigma=2.0, components=2)
+    press_button(explorer.status_line.reset_button)
+    assert explorer.settings == first
+    explorer.undo()
+    assert explorer.settings == changed
+
+
+def test_refresh_shows_what_training_has_changed(explorer: PFVExplorer) -> None:
+    before = explorer.frame.scores.clone()
+    for parameter in explorer.pfv.model.parameters():
+        parameter.data.mul_(-1.5)
+    press_button(explorer.status_line.refresh_button)
+    assert not np.allclose(before, explorer.frame.scores)
+
+
+def test_names_and_the_wide_mode_are_switched_by_the_toolbar(explorer: PFVExplorer) -> None:
+    toggles = explorer.gallery.toolbar.toggles
+    assert explorer.gallery.captions.visible
+    assert toggles["names"].value
+    move(toggles["names"], value=False)
+    assert not explorer.gallery.captions.visible
+    columns = explorer.gallery.view_state.page.columns
+    move(toggles["wide"], value=True)
+    assert "pfv-wide" in explorer.get_state("_dom_classes")["_dom_classes"]
+    assert explorer.gallery.view_state.page.columns > columns
+    move(toggles["wide"], value=False)
+    assert "pfv-wide" not in explorer.get_state("_dom_classes")["_dom_classes"]
+    assert explorer.gallery.view_state.page.columns == columns

@@ -1,0 +1,44 @@
+"""What the tiles are called, and where that stands."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from pfv_widgets.widgets.gallery.captions import Captions
+from pfv_widgets.widgets.toolkit.geometry import Grid
+from tests.networks import blobs
+from tests.widgets.reading import words
+from tests.widgets.recorded_page import RecordedPage
+
+
+def captions() -> Captions:
+    images = replace(
+        blobs(3), names=("tabby cat", "<b>x</b> $y$", "n02"), labels=("cat", "dog", "dog")
+    )
+    return Captions(images)
+
+
+def test_label_comes_before_a_name_that_does_not_hold_it(recorded: RecordedPage) -> None:
+    assert [captions().line(index) for index in range(3)] == [
+        "tabby cat",
+        "dog · <b>x</b> $y$",
+        "dog · n02",
+    ]
+
+
+def test_captions_stand_on_their_tiles_and_nothing_in_them_comes_alive(
+    recorded: RecordedPage,
+) -> None:
+    made, grid = captions(), Grid.of(3, (100, 100), 2)
+    made.show(range(3), grid, "632px")
+    text = made.html.value
+    assert "&lt;b&gt;x&lt;/b&gt; ＄y＄" in text
+    assert words(text) == "tabby catdog · <b>x</b> ＄y＄dog · n02"
+    left = [float(one) for one in re.findall(r"left:([\d.]+)%", text)]
+    assert left[0] == left[2] == 0.0
+    assert 50 < left[1] < 51
+    made.visible = False
+    assert not made.visible
+    made.visible = True
+    assert made.visible

@@ -1,0 +1,22 @@
+"""A section that is folded away."""
+
+from __future__ import annotations
+
+import ipywidgets as w
+
+from pfv_widgets.widgets.toolkit.controls import close_all
+from pfv_widgets.widgets.toolkit.fold import Fold
+from tests.widgets.recorded_page import RecordedPage, move
+
+
+def test_button_shows_and_hides_the_content_and_says_which(recorded: RecordedPage) -> None:
+    before = set(w.Widget.widgets) if hasattr(w.Widget, "widgets") else set()
+    fold = Fold("Weight of each class", [w.HTML("inside")])
+    box = fold.widget.children[1]
+    assert (fold.unfolded, box.layout.display) == (False, "none")
+    assert fold.button.description == "▸ Weight of each class"
+    move(fold.button, value=True)
+    assert (fold.unfolded, box.layout.display) == (True, None)
+    assert fold.button.description == "▾ Weight of each class"
+    close_all(fold.widget)
+    assert before == (set(w.Widget.widgets) if hasattr(w.Widget, "widgets") else set())
