@@ -111,6 +111,27 @@ def test_fingerprint_changes_with_the_project_its_place_and_the_python(tmp_path:
     assert before != run.fingerprint(tmp_path, "3.11")
 
 
+def test_uv_is_told_where_pip_gets_packages_from() -> None:
+    settings = r"""
+global.extra-index-url='file:///first/simple\nfile:///second/simple'
+:env:.find-links='/wheels /more'
+global.constraint='/etc/constraints.txt'
+global.timeout='180'
+"""
+    assert run.uv_environment(settings) == {
+        "UV_INDEX": "file:///first/simple file:///second/simple",
+        "UV_FIND_LINKS": "/wheels,/more",
+        "UV_CONSTRAINT": "/etc/constraints.txt",
+    }
+    assert run.uv_environment("") == {}
+
+
+def test_pip_installs_where_there_is_no_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(run.subprocess, "call", lambda *_, **__: 1)  # uv cannot be had
+    assert not run.install_by_uv(tmp_path / "bin" / "python")
+
+
 def test_command_is_ended_at_its_time_limit(capfd: pytest.CaptureFixture[str]) -> None:
     start = time.monotonic()
     code = "import time; time.sleep(60)"

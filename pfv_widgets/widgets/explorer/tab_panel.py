@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,9 @@ from pfv_widgets.widgets.toolkit.protocols import Explorer, Tab
 
 
 class TabPanel:
-    """Makes the tabs of an explorer, and tells each what to show and whether it is open.
+    """Makes each tab of an explorer when it is first opened, and tells it what to show.
+
+    Some have a hundred widgets, which a page would have to draw before the first picture.
 
     Parameters
     ----------
@@ -29,25 +32,37 @@ class TabPanel:
         makers: Mapping[str, Callable[[Any], Tab]],
         knobs: Mapping[str, Sequence[w.Widget]] | None = None,
     ) -> None:
-        self._explorer = explorer
+        self._explorer, self._makers = explorer, dict(makers)
+        self._making = threading.RLock()  # a tab may be opened and asked for at once
+        self._tabs: dict[str, Tab] = {}
+        self._shown: Any = None  # the settings
+        self._is_closed = False
         self._on_open: list[Callable[[], None]] = []
-        self.tabs = {title: make(explorer) for title, make in makers.items()}
-        boxes = [
-            w.VBox([*(knobs or {}).get(title, ()), tab.widget]) for title, tab in self.tabs.items()
-        ]
-        self.widget = w.Tab(boxes, titles=list(self.tabs), selected_index=0)
+        self._boxes = {title: w.VBox((knobs or {}).get(title, ())) for title in makers}
+        self.widget = w.Tab(list(self._boxes.values()), titles=list(self._boxes), selected_index=0)
         self.widget.layout.margin = "6px 0 0 0"
+        self[self.title]  # what fails here is an error of whoever opens the explorer
         self.widget.observe(lambda _: self._opened(), "selected_index")
         self._opened()
 
     def __getitem__(self, title: str) -> Any:
-        return self.tabs[title]
+        with self._making:
+            if title not in self._tabs:
+                self._tabs[title] = tab = self._makers[title](self._explorer)
+                if self._shown is not None:
+                    self._explorer.safely(tab.show)(self._shown)
+                if self._is_closed:
+                    tab.close()
+                else:
+                    box = self._boxes[title]
+                    box.children = [*box.children, tab.widget]
+            return self._tabs[title]
 
     @property
     def title(self) -> str:
         """Title of the tab that is open; empty where none is."""
         index = self.widget.selected_index
-        return "" if index is None else list(self.tabs)[index]
+        return "" if index is None else list(self._boxes)[index]
 
     def on_open(self, callback: Callable[[], None]) -> None:
         """Call back when another tab is open, and knows that it is visible."""
@@ -55,20 +70,26 @@ class TabPanel:
 
     def open(self, title: str) -> None:
         """Open a tab."""
-        self.widget.selected_index = list(self.tabs).index(title)
+        self.widget.selected_index = list(self._boxes).index(title)
 
     def show(self, settings: Any) -> None:
         """Let every tab follow the settings; one that fails stops no other."""
-        for tab in self.tabs.values():
+        with self._making:
+            self._shown, tabs = settings, list(self._tabs.values())
+        for tab in tabs:
             self._explorer.safely(tab.show)(settings)
 
     def close(self) -> None:
         """Close every tab."""
-        for tab in self.tabs.values():
-            tab.close()
+        with self._making:
+            self._is_closed = True
+            for tab in self._tabs.values():
+                tab.close()
 
     def _opened(self) -> None:
-        for title, tab in self.tabs.items():
+        if self.title:
+            self._explorer.safely(self.__getitem__)(self.title)
+        for title, tab in list(self._tabs.items()):
             self._explorer.safely(setattr)(tab, "visible", title == self.title)
         for callback in self._on_open:
             callback()
