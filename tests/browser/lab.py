@@ -167,11 +167,15 @@ class NotebookPage(WidgetPage):
         return str(result["text"]).strip()
 
     def wait_until(self, expression: str, wanted: str, timeout: float = 60) -> None:
-        """Wait until an expression in the kernel is printed as ``wanted``."""
-        deadline = time.monotonic() + timeout
+        """Wait until an expression in the kernel is printed as ``wanted``.
+
+        It is asked less and less often: each time keeps kernel, server and page from their work.
+        """
+        deadline, pause = time.monotonic() + timeout, 20.0
         while (found := self.run(f"print({expression})")) != wanted:
             assert time.monotonic() < deadline, f"{expression} is {found}, not {wanted}"
-            self.page.wait_for_timeout(30)
+            self.page.wait_for_timeout(pause)
+            pause = min(1.4 * pause, 250)
 
     def wait_until_drawn(self) -> None:
         """Wait until the page has drawn all that the kernel has sent so far."""

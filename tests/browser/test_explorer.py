@@ -258,6 +258,7 @@ def test_reload_and_second_view_are_painted_and_alive(lab: OpenLab) -> None:
     second.wait_for_frame()
 
 
+@pytest.mark.all
 def test_two_explorers_are_independent_and_one_survives_the_other(lab: OpenLab) -> None:
     cells = [HELPERS, "first = pw.demo(4)\nfirst", "second = pw.demo(4, seed=1)\nsecond"]
     page = lab(cells)

@@ -64,7 +64,7 @@ SAMPLED = """async (handle, [key, times, x, y]) => {
   let ahead = requestAnimationFrame(look);
   for (let i = 0; i < times; i++) {
     handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
   await new Promise((resolve) => setTimeout(resolve, 1000));
   cancelAnimationFrame(ahead);
@@ -250,12 +250,12 @@ def test_no_picture_of_an_older_opacity_comes_between(small_demo: ExplorerPage) 
     channel = int(np.abs(heat - photo)[y, x].argmax())
     handle = explorer.slider("Opacity").element_handle()
     assert handle is not None
-    for start, towards, key in ((heat, photo, "ArrowLeft"), (photo, heat, "ArrowRight")):
+    for start, towards, key in ((heat, photo, "PageDown"), (photo, heat, "PageUp")):
         explorer.settled()
-        seen = np.array(handle.evaluate(SAMPLED, [key, 100, int(x), int(y)]))[:, channel]
+        seen = np.array(handle.evaluate(SAMPLED, [key, 24, int(x), int(y)]))[:, channel]
         steps = np.diff(seen) * np.sign(int(towards[y, x, channel]) - int(start[y, x, channel]))
         assert steps.min() >= -1  # it never goes back
-        assert len(np.unique(seen)) > 10
+        assert len(np.unique(seen)) > 5
         assert abs(int(seen[-1]) - int(towards[y, x, channel])) <= 2
 
 

@@ -38,12 +38,13 @@ Open = Callable[[list[str]], WidgetPage]
 OpenLab = Callable[[list[str]], LabPage]
 
 
-@pytest.fixture(params=["lab", pytest.param("voila", marks=pytest.mark.all)])
+@pytest.fixture(params=["lab", "voila"])
 def opened(request: pytest.FixtureRequest) -> WidgetPage:
     serve: Open = request.getfixturevalue(request.param)
     return serve(CELLS)
 
 
+@pytest.mark.all
 def test_key_presses_on_a_slider_repaint_the_canvas(opened: WidgetPage) -> None:
     opened.wait_for_colour(60, 40, GREY)
     handle = opened.slider("Shade")

@@ -14,6 +14,8 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 # Where explorers are driven; JupyterLab in each run.
 PLACES = ["lab", *(pytest.param(place, marks=pytest.mark.all) for place in ("notebook7", "voila"))]
 
+_PAUSE = 60  # milliseconds between two looks: at each frame they would cost more than what changes
+
 READ_PIXELS = """(canvas, [x, y, width, height]) => {
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
   let text = "";
@@ -79,7 +81,7 @@ class WidgetPage:
 
     def wait_for(self, predicate: str, argument: object = None, timeout: float = 60) -> None:
         """Wait until a JavaScript function of the page returns something true; seconds."""
-        self.page.wait_for_function(predicate, arg=argument, timeout=1000 * timeout)
+        self.page.wait_for_function(predicate, arg=argument, timeout=1000 * timeout, polling=_PAUSE)
 
     def wait_for_colour(
         self,

@@ -35,21 +35,23 @@ _START = (
 )
 
 
+_SILENT = "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
+_ALL_NEGATIVE = "a ReLU passes only positive signals, and none is left before the pixels"
+_SHOWS_EDGES = (
+    "fails the randomisation check: its maps hardly change where the network's weights are "
+    "made random, so they show edges of the photo rather than what was learned "
+)
+
+
 @dataclass(frozen=True)
-class Saliency:
-    """The gradient of the score by each pixel: backpropagation (Simonyan et al. 2014)."""
+class _Backpropagated:
+    """What methods share that let a signal run from a unit back to the pixels."""
 
     start: str = choice(EVEN, STARTS, label="Start", help=_START)
 
-    label: ClassVar[str] = "Gradient"
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
     needs_gradient: ClassVar[bool] = True
-    zero_reason: ClassVar[str] = (
-        "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
-    )
-    caution: ClassVar[str] = ""
-    evidence: ClassVar[str] = measured_evidence("passes", 0.44, 0.49, 0.09)
     usual: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -58,6 +60,16 @@ class Saliency:
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""
         return () if self.start == EVEN else ("the signal starts as the unit's own map",)
+
+
+@dataclass(frozen=True)
+class Saliency(_Backpropagated):
+    """The gradient of the score by each pixel: backpropagation (Simonyan et al. 2014)."""
+
+    label: ClassVar[str] = "Gradient"
+    zero_reason: ClassVar[str] = _SILENT
+    caution: ClassVar[str] = ""
+    evidence: ClassVar[str] = measured_evidence("passes", 0.44, 0.49, 0.09)
 
     def attribute(
         self,
@@ -82,9 +94,7 @@ class GradientTimesInput:
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = True
-    zero_reason: ClassVar[str] = (
-        "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
-    )
+    zero_reason: ClassVar[str] = _SILENT
     caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.31, 0.07)
     usual: ClassVar[bool] = False
@@ -109,36 +119,11 @@ class GradientTimesInput:
 
 
 @dataclass(frozen=True)
-class Deconvnet:
-    """A ReLU passes the positive signal, whatever came in: ``d·(d > 0)`` (Zeiler, Fergus 2014)."""
+class _ByRule(_Backpropagated):
+    """Backpropagation in which every ReLU passes the signal by another rule."""
 
-    start: str = choice(EVEN, STARTS, label="Start", help=_START)
-
-    label: ClassVar[str] = "Deconvnet"
-    family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "magnitude"
-    needs_gradient: ClassVar[bool] = True
-    zero_reason: ClassVar[str] = (
-        "a ReLU passes only positive signals, and none is left before the pixels"
-    )
-    caution: ClassVar[str] = (
-        "fails the randomisation check: its maps hardly change where the network's weights are "
-        "made random, so they show edges of the photo rather than what was learned (Nie et al. "
-        "2018; Sixt et al. 2020)"
-    )
-    evidence: ClassVar[str] = (
-        "fails the randomisation check (Nie et al. 2018; Sixt et al. 2020); of most of 20 photos "
-        "the map is zero everywhere with SqueezeNet, and with start='activation' insertion is 0.26 "
-        "(high is right) and deletion 0.29 (low is right)"
-    )
-    usual: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
-        """Return the options in words; see :class:`Method`."""
-        return () if self.start == EVEN else ("the signal starts as the unit's own map",)
+    rule: ClassVar[ReluRule]
+    zero_reason: ClassVar[str] = _ALL_NEGATIVE
 
     def attribute(
         self,
@@ -150,55 +135,36 @@ class Deconvnet:
     ) -> Result:
         """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
         step(0, 1, progress, cancelled)
-        result = by_rule("deconvnet", network, batch, target, self.start)
+        result = by_rule(self.rule, network, batch, target, self.start)
         step(1, 1, progress, None)
         return result
 
 
 @dataclass(frozen=True)
-class GuidedBackprop:
+class Deconvnet(_ByRule):
+    """A ReLU passes the positive signal, whatever came in: ``d·(d > 0)`` (Zeiler, Fergus 2014)."""
+
+    rule: ClassVar[ReluRule] = "deconvnet"
+    label: ClassVar[str] = "Deconvnet"
+    caution: ClassVar[str] = _SHOWS_EDGES + "(Nie et al. 2018; Sixt et al. 2020)"
+    evidence: ClassVar[str] = (
+        "fails the randomisation check (Nie et al. 2018; Sixt et al. 2020); of most of 20 photos "
+        "the map is zero everywhere with SqueezeNet, and with start='activation' insertion is 0.26 "
+        "(high is right) and deletion 0.29 (low is right)"
+    )
+
+
+@dataclass(frozen=True)
+class GuidedBackprop(_ByRule):
     """A ReLU passes the positive signal where it was active: ``d·(x > 0)·(d > 0)``.
 
     Springenberg et al. 2015.
     """
 
-    start: str = choice(EVEN, STARTS, label="Start", help=_START)
-
+    rule: ClassVar[ReluRule] = "guided"
     label: ClassVar[str] = "Guided backpropagation"
-    family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "magnitude"
-    needs_gradient: ClassVar[bool] = True
-    zero_reason: ClassVar[str] = (
-        "a ReLU passes only positive signals, and none is left before the pixels"
-    )
-    caution: ClassVar[str] = (
-        "fails the randomisation check: its maps hardly change where the network's weights are "
-        "made random, so they show edges of the photo rather than what was learned (Adebayo et "
-        "al. 2018; Nie et al. 2018)"
-    )
+    caution: ClassVar[str] = _SHOWS_EDGES + "(Adebayo et al. 2018; Nie et al. 2018)"
     evidence: ClassVar[str] = measured_evidence("fails", 0.83, 0.65, 0.06)
-    usual: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
-        """Return the options in words; see :class:`Method`."""
-        return () if self.start == EVEN else ("the signal starts as the unit's own map",)
-
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
-        """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
-        step(0, 1, progress, cancelled)
-        result = by_rule("guided", network, batch, target, self.start)
-        step(1, 1, progress, None)
-        return result
 
 
 def by_rule(
