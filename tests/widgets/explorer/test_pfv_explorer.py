@@ -158,17 +158,17 @@ def test_legend_follows_the_frame(explorer: PFVExplorer) -> None:
     assert explorer.panel.legend.value.count("<tr>") == 5
 
 
-@pytest.mark.parametrize("view", VIEWS)
 def test_every_view_is_painted_without_a_picture(
-    recorded: RecordedPage, explorer: PFVExplorer, view: str
+    recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
-    recorded.drawings.clear()
-    move(explorer.knobs["view"], **by_page(explorer.knobs["view"], view))
-    assert explorer.frame.settings.view == view
-    assert shows_its_frame(recorded, explorer)
-    assert pictures_sent(recorded, explorer) == 0
+    for view in reversed(VIEWS):
+        recorded.drawings.clear()
+        move(explorer.knobs["view"], **by_page(explorer.knobs["view"], view))
+        assert explorer.frame.settings.view == view
+        assert shows_its_frame(recorded, explorer), view
+        assert pictures_sent(recorded, explorer) == 0, view
 
 
 def test_divider_is_moved_by_its_slider_only_where_there_is_one(
@@ -211,7 +211,7 @@ def test_colours_stay_when_an_image_is_left_out(opened: Open, index: int) -> Non
     assert np.corrcoef(before.heatmaps.flatten(), after.heatmaps.flatten())[0, 1] > 0.7
 
 
-@pytest.mark.parametrize("count", [1, 2, 16, 64])
+@pytest.mark.parametrize("count", [1, 2, 64])
 def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, count: int) -> None:
     explorer = opened(count)
     recorded.load_anew(explorer.gallery.tiles.widget)
