@@ -83,10 +83,11 @@ def leave_one_out(
         If there is no basis of all the images with a weight, or if the basis is not fitted to
         these images, so that none of them has an influence on it.
     """
+    pfv.store.use(settings.basis_of)
     if not isinstance(pfv.store.source, FittedBasis):
         raise PFVValueError(
             f"pfv: its basis is {pfv.store.source.description}, so no image has an influence on "
-            "it. Make the PFV or the explorer without basis= to leave images out."
+            "it. Choose basis_of='this batch' to leave images out."
         )
     number = len(pfv.images)
     weights = settings.weights(number)

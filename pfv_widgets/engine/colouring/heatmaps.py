@@ -102,9 +102,10 @@ def visible_colours(
     colour_filter: ColourFilter,
     *,
     size: tuple[int, int],
+    spread: Spread | None = None,
 ) -> VisibleColours:
     """Find the colours that a filter shows, in the heatmaps at ``size``."""
-    heatmaps = render_heatmaps(scores, factors, weights, colouring, size)
+    heatmaps = render_heatmaps(scores, factors, weights, colouring, size, spread=spread)
     return selected(shares_of(heatmaps.permute(0, 3, 1, 2)), weights, colour_filter)
 
 

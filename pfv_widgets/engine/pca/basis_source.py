@@ -17,6 +17,9 @@ from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.progress import OnProgress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
+BASES = ("data set", "this batch")
+"""Which of two sources is used, where a basis is given: that one, or the images themselves."""
+
 
 @dataclass(frozen=True, eq=False)
 class LayerSample:

@@ -69,6 +69,20 @@ def stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
     return cached  # type: ignore[return-value] # the same signature, by wraps
 
 
+def source_stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Cache as :func:`stage` does, for the basis given and that of the images apart."""
+
+    @functools.wraps(method)
+    def cached(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        cache: ByteBoundedCache = self.cache  # type: ignore[attr-defined] # the owner has one
+        with self.lock:  # type: ignore[attr-defined] # the owner has one
+            given = self.uses_given  # type: ignore[attr-defined] # the owner has one
+            key = (method.__name__, given, *args, *sorted(kwargs.items()))
+            return cache.get(key, lambda: method(self, *args, **kwargs))
+
+    return cached  # type: ignore[return-value] # the same signature, by wraps
+
+
 def release_memory(device: torch.device) -> None:
     """Ask the allocators to give memory that is free back to the system, where they can.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,17 +22,30 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_su
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import clean_name, guarded, run
 from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
-from pfv_widgets.engine.pca.basis_source import BasisSource, FittedBasis, LayerSample
+from pfv_widgets.engine.pca.basis_source import (
+    BASES,
+    BasisSource,
+    FittedBasis,
+    FixedBasis,
+    LayerSample,
+)
+from pfv_widgets.engine.pca.data_set import DataSet
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
-from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, stage
+from pfv_widgets.engine.pipeline.cache import (
+    ByteBoundedCache,
+    release_memory,
+    source_stage,
+    stage,
+)
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -40,6 +56,17 @@ Arrangement = tuple[int, ...] | ComponentRotation
 
 # Above this number of channels the Gram matrices of all images outweigh their feature maps.
 _MOST_CHANNELS_FOR_MOMENTS = 1024
+
+
+class Explained(NamedTuple):
+    """Shares of the variance of the images, from 0 to 1, that two bases explain.
+
+    ``given`` is that of the basis given, ``own`` that of the images' own basis with as many
+    components; NaN where there is none.
+    """
+
+    given: float
+    own: float
 
 
 class FeatureStore:
@@ -85,7 +112,7 @@ class FeatureStore:
         self.chunk_size = chunk_size
         self.cache = ByteBoundedCache(memory)
         self.lock = threading.RLock()
-        self.source = FittedBasis() if source is None else source
+        self.given, self.uses_given = source, source is not None
         self.forward = forward
         self._listeners: tuple[OnProgress, ...] = ()
         self._halved = False
@@ -102,6 +129,22 @@ class FeatureStore:
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()
+
+    @property
+    def source(self) -> BasisSource:
+        """Where a basis comes from: the one given, or the images."""
+        return self.given if self.given is not None and self.uses_given else FittedBasis()
+
+    def use(self, basis_of: str) -> None:
+        """Choose one of :data:`BASES`; without a basis given it is that of the images."""
+        with self.lock:
+            self.uses_given = self.given is not None and basis_of == BASES[0]
+
+    @property
+    def data(self) -> DataSet | None:
+        """What is known of the data set whose basis is used; None: it is no such basis."""
+        source = self.source
+        return source.principal.data if isinstance(source, FixedBasis) else None
 
     @property
     def layers(self) -> list[Layer]:
@@ -144,8 +187,21 @@ class FeatureStore:
 
     def warnings(self, layer: str) -> tuple[str, ...]:
         """Return what a user must know of the layer and of those that weight it."""
+        return self._listing.warnings(layer) + self._own_warnings()
+
+    def _own_warnings(self) -> tuple[str, ...]:
         halved = f"Memory ran out: images run {self.chunk_size} at a time."
-        return self._listing.warnings(layer) + ((halved,) if self._halved else ())
+        other = (
+            "The basis was made with other weights than this network has, or with another network: "
+            "its components and colours mean something else here."
+        )
+        data = self.data
+        differs = data is not None and data.network not in ("", self._fingerprint())
+        return (halved,) * self._halved + (other,) * differs
+
+    @stage
+    def _fingerprint(self) -> str:
+        return network_fingerprint(self.model)
 
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are cached, so that it needs no forward pass."""
@@ -224,10 +280,16 @@ class FeatureStore:
                 self.chunk_size, self._halved = chunk // 2, True
                 release_memory(self.device)
 
-    @stage
+    @source_stage
     def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:
         """Return the maps ``(N, 1, h, w)`` that the scores are multiplied by, coarse to fine."""
-        levels = self.captured(layer)[1]
+        levels, data = self.captured(layer)[1], self.data
+        if data is not None:  # one scale for all batches
+            pairs = zip(self.chain(layer), levels, strict=True)
+            levels = [
+                replace(level, largest=data.largest.get(one.name, level.largest))
+                for one, level in pairs
+            ]
         if only is not None:
             levels = [level.of(only) for level in levels]
         return WEIGHTINGS[weighting](levels, lambda size: self.brightness(size, only), size)
@@ -260,37 +322,43 @@ class FeatureStore:
         """Return what fits bases where the channels are too many to keep moments."""
         return WideFit(self.captured(layer)[0].maps)
 
-    @stage
+    @source_stage
     def basis(self, layer: str, weights: Weights, number: int) -> PrincipalBasis:
         """Return ``number`` components for a layer, from :attr:`source`."""
         self._check_source(layer)
+        basis = self.source.basis(self._sample(layer), weights, number)
+        self._starts[layer] = basis.components
+        return basis
+
+    def _sample(self, layer: str) -> LayerSample:
         features = self.captured(layer)[0]
-        sample = LayerSample(
+        return LayerSample(
             layer,
             features,
             lambda: self.moments(layer) or self.wide_fit(layer),
             self._starts.get(layer),
             self.report,
         )
-        basis = self.source.basis(sample, weights, number)
-        self._starts[layer] = basis.components
-        return basis
 
-    @stage
+    @source_stage
     def scores(self, layer: str, weights: Weights, arrangement: Arrangement) -> Tensor:
         """Projections ``(N, k, h, w)`` on the components of an arrangement."""
         features = self.captured(layer)[0]
         return features.scores(self.basis(layer, weights, len(arrangement)).arranged(arrangement))
 
-    @stage
+    @source_stage
     def spread(
         self, layer: str, weights: Weights, arrangement: Arrangement, weighting: str, size: Size
     ) -> Spread:
-        """How the weighted scores of all images are spread."""
+        """How the weighted scores of all images are spread; of a data set, where one is used."""
+        of_data = None if self.data is None else self.data.spreads.get(weighting)
+        if of_data is not None and isinstance(arrangement, tuple):
+            picked = of_data[:, [abs(number) - 1 for number in arrangement]]
+            return Spread(*picked[:, None].expand(-1, len(self.images), -1))
         scores = self.scores(layer, weights, arrangement)
         return spread_of(scores, self.factors(layer, weighting, size), size, self.report)
 
-    @stage
+    @source_stage
     def visible_colours(
         self,
         layer: str,
@@ -305,7 +373,23 @@ class FeatureStore:
         size = counting_size(self.images.size)
         scores = self.scores(layer, weights, arrangement)
         factors = self.factors(layer, weighting, size)
-        return visible_colours(scores, factors, weights, colouring, colour_filter, size=size)
+        spread = self.spread(layer, weights, arrangement, weighting, size)
+        return visible_colours(
+            scores, factors, weights, colouring, colour_filter, size=size, spread=spread
+        )
+
+    @source_stage
+    def explained(self, layer: str, weights: Weights, number: int) -> Explained | None:
+        """Return how well a basis given explains the images; None where theirs is used."""
+        if not self.uses_given:
+            return None
+        features, own = self.captured(layer)[0], math.nan
+        scores = self.scores(layer, weights, tuple(range(1, number + 1)))
+        total = _variance(features.maps, weights) * features.scale**2
+        with contextlib.suppress(PFVValueError):
+            fitted = FittedBasis().basis(self._sample(layer), weights, number)
+            own = float(fitted.explained_variance_ratio.sum())
+        return Explained(_variance(scores, weights) / total if total > 0 else math.nan, own)
 
     @stage
     def lengths(self, layer: str) -> Tensor:
@@ -326,17 +410,28 @@ class FeatureStore:
 
     def _layer_of_the_source(self) -> Layer | None:
         """Return the only layer that the source has a basis for; None: any."""
-        if self.source.layer is None:
+        if self.given is None or self.given.layer is None:
             return None
         try:
-            return self.layer(self.source.layer)
+            return self.layer(self.given.layer)
         except PFVValueError as error:
             raise PFVValueError(f"basis is of another network: {error}") from error
 
     def _check_source(self, layer: str) -> None:
-        own = self._own_layer
+        own = self._own_layer if self.uses_given else None
         if own is not None and layer != (own.same_as or own.name):
             raise PFVValueError(
                 f"layer={layer!r}: the basis given is of layer {own.name!r}. Choose that layer, "
-                "or give basis=None, which fits one to the images."
+                f"or basis_of={BASES[1]!r}, which fits one to the images."
             )
+
+
+def _variance(maps: Tensor, weights: Weights) -> float:
+    """Variance of the vectors of ``(N, C, h, w)`` about their mean, summed over the channels."""
+    used = [index for index, weight in enumerate(weights) if weight > 0]
+    total = sum(weights)
+    shares = torch.tensor([weights[index] / total for index in used]).to(maps)
+    vectors = maps[used].flatten(2)
+    mean = shares @ vectors.mean(dim=2)
+    squares = (vectors - mean[:, None]).square().sum(dim=1).mean(dim=1)
+    return float(shares @ squares)

@@ -25,9 +25,15 @@ from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pca.basis_source import BasisSource, source_of
+from pfv_widgets.engine.pca.basis_source import BasisSource, FixedBasis, source_of
 from pfv_widgets.engine.pca.fit_batch import Weights
-from pfv_widgets.engine.pipeline.feature_store import Arrangement, FeatureStore, Images, Size
+from pfv_widgets.engine.pipeline.feature_store import (
+    Arrangement,
+    Explained,
+    FeatureStore,
+    Images,
+    Size,
+)
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import basis_warnings, weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -204,11 +210,14 @@ class PFV:
         with self._working(on_progress), torch.no_grad():
             if self._forget_if_changed():
                 colours = ColourMemory()
+            self.store.use(settings.basis_of)
             layer, name = self.layer(settings.layer), self.store.key_of(settings.layer)
             basis = self.store.basis(name, weights, settings.components)
             if arrangement is None:
+                # those of a data set have the same colours everywhere, whatever was shown before
+                stable = settings.stable_colours and not isinstance(self.store.source, FixedBasis)
                 arrangement, colours = colours.arranged(
-                    name, basis, settings.components, stable=settings.stable_colours
+                    name, basis, settings.components, stable=stable
                 )
             view = name, weights, arrangement
             messages = self._warnings(name, settings.weighting)
@@ -300,9 +309,32 @@ class PFV:
             layer, key = self.layer(name), self.store.key_of(name)
             if key not in self.colours.anchors:
                 positions = len(self.images) * layer.shape[1] * layer.shape[2]
-                number = min(layer.shape[0], positions - 1, _MOST_COMPONENTS)
+                number = min(layer.shape[0], positions - 1, self.most_components)
                 basis = self.store.basis(key, (1.0,) * len(self.images), number)
                 self.colours = self.colours.anchored(key, basis)
+
+    @property
+    def most_components(self) -> int:
+        """The largest number of components to show: of a basis given, at most as many as it has."""
+        given = self.store.given
+        own = len(given.principal.components) if isinstance(given, FixedBasis) else _MOST_COMPONENTS
+        return min(own, _MOST_COMPONENTS)
+
+    def explained(self, settings: Settings | None = None, **changes: Any) -> Explained | None:
+        """Measure how well a basis given explains these images; None where theirs is used.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            As :meth:`render`.
+        """
+        settings = settings_of(settings, changes)
+        weights = settings.weights(len(self.images))
+        with self._working(None), torch.no_grad():
+            self._forget_if_changed()
+            self.store.use(settings.basis_of)
+            layer = self.store.key_of(settings.layer)
+            return self.store.explained(layer, weights, settings.components)
 
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are cached, so that it needs no forward pass."""
@@ -368,7 +400,7 @@ class PFV:
             )
         height, width = (min(pair) for pair in zip(size, self.images.size, strict=True))
         spread = None
-        if only is not None or (height, width) != size:
+        if only is not None or (height, width) != size or self.store.data is not None:
             spread = self.store.spread(*view, weighting, (height, width))
         heatmaps = render_heatmaps(
             scores,

@@ -11,6 +11,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.heatmaps import Colouring
 from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
+from pfv_widgets.engine.pca.basis_source import BASES
 from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import (
@@ -142,6 +143,15 @@ class Settings(Declared):
         True,
         label="Stable colours",
         help="Keep each component's colour and sign from one picture to the next.",
+        page="Picture",
+    )
+
+    basis_of: str = choice(
+        BASES[0],
+        BASES,
+        label="Basis of",
+        help="Where a basis of a data set was given: its components and colours, which mean the "
+        "same in every batch, or those of the images on show.",
         page="Picture",
     )
 

@@ -9,6 +9,7 @@ from functools import partial
 import ipywidgets as w
 from torch import Tensor
 
+from pfv_widgets.engine.pipeline.feature_store import Explained
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.scatter import Mask, Position
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -46,6 +47,7 @@ class ComponentsTab:
         self._visible = False
         self._settings = Settings()
         self._frame: Frame | None = None
+        self._explained: Explained | None = None
         self._index = 0
         self._reach: tuple[Tensor, float] | None = None
         self._selected: Mask | None = None
@@ -85,10 +87,16 @@ class ComponentsTab:
             if self._visible and self._frame is not None:
                 self._show_shares(self._frame)
 
-    def show_frame(self, frame: Frame, index: int | None = None) -> None:
-        """Show a frame, and of the pictures those of image ``index`` (None: the last one)."""
+    def show_frame(
+        self, frame: Frame, index: int | None = None, explained: Explained | None = None
+    ) -> None:
+        """Show a frame, and of the pictures those of image ``index`` (None: the last one).
+
+        ``explained`` is how well the basis of a data set explains the images.
+        """
         with self._lock:
             self._frame, self._settings = frame, frame.settings
+            self._explained = explained
             if index is not None:
                 self._index = index
             self._draw()
@@ -152,9 +160,14 @@ class ComponentsTab:
         self.pictures.show(self._settings, ratios)
         shown = [one for one in self._settings.shown if one < len(ratios)]
         share = 100 * sum(ratios[one] for one in shown)
-        self.shares.value = text.hint(
-            f"{len(shown)} of {len(ratios)} shown: {share:.1f} % of the variance. {_SCREE_HELP}"
-        )
+        line = f"{len(shown)} of {len(ratios)} shown: {share:.1f} % of the variance"
+        if self._explained is not None:
+            given, own = self._explained
+            line += (
+                f" of the data set. Of these images' variance, all {len(ratios)} explain "
+                f"{100 * given:.1f} % (their own basis: {100 * own:.1f} %)"
+            )
+        self.shares.value = text.hint(f"{line}. {_SCREE_HELP}")
 
     def _show_pictures(self, frame: Frame) -> None:
         index = min(self._index, len(frame) - 1)

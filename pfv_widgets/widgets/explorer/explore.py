@@ -43,7 +43,8 @@ def explore(
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     basis
         A basis of elsewhere, such as ``pw.PrincipalBasis.load(path)``, whose components are shown
-        instead of those of the images; None: fitted to the images.
+        instead of those of the images (``basis_of`` switches between both); None: fitted to the
+        images.
     classes
         Names of the units of the network's output for the tab "Classes": a list, a mapping,
         ``"imagenet"``; None: the units have numbers, or the names of the images' labels where

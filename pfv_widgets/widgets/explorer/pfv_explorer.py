@@ -12,7 +12,6 @@ import traitlets
 from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
-from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -119,7 +118,7 @@ class PFVExplorer(Shell[Settings]):
         changes = self.settings.changed()
         fields = ", ".join(f"{name}={value!r}" for name, value in changes.items())
         settings = f"settings = pw.Settings({fields})"
-        fitted = isinstance(self.pfv.store.source, FittedBasis)
+        fitted = self.pfv.store.given is None
         basis = "" if fitted else ", basis=basis"
         load = "" if fitted else 'basis = pw.PrincipalBasis.load("basis.npz")  # the one shown\n'
         names = "" if self.classes is None else ", classes=classes"

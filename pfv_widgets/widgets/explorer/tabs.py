@@ -79,6 +79,10 @@ class PictureTab:
 
     def __init__(self, explorer: BatchExplorer) -> None:
         self._knobs = explorer.knobs
+        pfv = explorer.pfv
+        if pfv.store.given is None:  # there is nothing to choose from
+            self._knobs["basis_of"].layout.display = "none"
+        self._knobs["components"].max = pfv.most_components
         self.widget = w.Box(layout=w.Layout(display="none"))  # the panel adds the knobs
 
     def show(self, settings: Settings) -> None:
@@ -128,7 +132,7 @@ class LinkedComponentsTab(ComponentsTab):
         if len(frame) < len(pfv.images):  # of all images, not of the page alone
             height, width = frame.scores.shape[2:]
             frame = pfv.render(state.settings, size=(height, width))
-        self.show_frame(frame, _image(state))
+        self.show_frame(frame, _image(state), pfv.explained(state.settings))
         self._mark(state, frame)
 
     def _mark(self, state: ViewState, frame: Frame) -> None:
