@@ -112,7 +112,8 @@ class FeatureStore:
         self.chunk_size = chunk_size
         self.cache = ByteBoundedCache(memory)
         self.lock = threading.RLock()
-        self.given, self.uses_given = source, source is not None
+        self.given = None if isinstance(source, FittedBasis) else source
+        self.uses_given = self.given is not None
         self.forward = forward
         self._listeners: tuple[OnProgress, ...] = ()
         self._halved = False
