@@ -29,6 +29,7 @@ from pfv_widgets.parameters import listed
 from pfv_widgets.validation import whole_number
 
 _FEW_PHOTOS = 8
+_ROWS = 64  # of the kernels that are in float64 at a time
 _HIGH_BAND = 0.3  # of CKA between shuffled photos
 _BAND = (0.05, 0.95)
 
@@ -264,12 +265,21 @@ def _compared(
         angles.append(angles_between(row, scores[1]))
         angles_own.append(angles_between(row_own, scores_own[1]))
     return _Numbers(
-        (whole[0].flatten(1) @ whole[1].flatten(1).T).clamp(max=1).double().numpy(),
+        _products(whole[0], whole[1]).clamp(max=1).numpy(),
         _by_photo(torch.einsum("anp,bnp->abn", *own).clamp(max=1), photos.usable),
         _null_band(whole[0], whole[1], number, options),
         torch.stack(angles).numpy(),
         _by_photo(torch.stack(angles_own), photos.usable),
     )
+
+
+def _products(first: Tensor, second: Tensor) -> Tensor:
+    """Sum the products of kernels ``(A, n, n)`` and ``(B, n, n)``: ``(A, B)`` in float64."""
+    sums = torch.zeros(len(first), len(second), dtype=torch.float64)
+    for start in range(0, first.shape[1], _ROWS):
+        rows = [one[:, start : start + _ROWS].flatten(1).double() for one in (first, second)]
+        sums += rows[0] @ rows[1].T
+    return sums
 
 
 def _null_band(first: Tensor, second: Tensor, photos: int, options: _Options) -> Array:

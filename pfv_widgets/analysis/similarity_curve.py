@@ -158,7 +158,8 @@ def similarity_curve(
     Notes
     -----
     Spearman's rank correlation and SSIM of heatmaps: Adebayo et al. 2018. They are measured at up
-    to 96 pixels.
+    to 96 pixels. Weighting by earlier layers carries edges of the photo into the heatmaps of random
+    weights too; ``weighting="none"`` compares the layer alone.
     """
     settings = settings_of(settings, changes)
     networks = _in_order(models)

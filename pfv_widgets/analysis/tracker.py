@@ -71,8 +71,8 @@ def track(
     >>> model = pw.demo_model()
     >>> tracker = pw.track(model, pw.demo_images(4), "stage4", components=2)
     >>> for epoch in range(2):
-    ...     for parameter in model.parameters():  # train here
-    ...         parameter.data.mul_(0.99)
+    ...     for values in model.parameters():  # train here
+    ...         _ = values.data.mul_(0.99)
     ...     tracker.snapshot(f"epoch {epoch}", accuracy=0.5 + epoch / 4)
     >>> tracker.curve().names
     ('epoch 0', 'epoch 1')

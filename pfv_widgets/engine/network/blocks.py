@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -49,12 +49,13 @@ class Block:
 
 
 def find_blocks(model: nn.Module, size: tuple[int, int] | None = None) -> tuple[Block, ...]:
-    """Return the blocks of a network in forward order; those that do not run come last.
+    """Return the blocks of a network in forward order.
 
     Containers, and modules whose class occurs once, are looked into. A module whose class occurs
     twice or more is a block, and so is a single module with parameters. Normalisation and whatever
-    else has parameters of one dimension belongs to the block before it. Without a forward pass that
-    succeeds (it is tried on black images, of ``size`` first) the order is that of registration.
+    else has parameters of one dimension belongs to the block before it; what does not run, as the
+    auxiliary heads of a network in training, to the last one. Without a forward pass that succeeds
+    (it is tried on black images, of ``size`` first) the order is that of registration.
     """
     modules = modules_by_name(model)
     counts = Counter(type(module) for module in modules.values())
@@ -66,14 +67,23 @@ def find_blocks(model: nn.Module, size: tuple[int, int] | None = None) -> tuple[
 
     found, holders = _split(modules, counts)
     ordered = sorted(found, key=position) if order else found
+    _add_holders(ordered, holders)
+    silent = [one for one in ordered if order and position(one) == last]
+    running = [one for one in ordered if one not in silent] or [silent.pop()]
+    for one in silent:
+        running[-1] = running[-1].joined(one)
+    return tuple(_with_minor_joined(running, modules))
+
+
+def _add_holders(blocks: list[Block], holders: Sequence[str]) -> None:
+    """Let the parameters of what is looked into belong to the first block inside it."""
     for holder in holders:
-        inside = [one for one in ordered if _is_inside(one.name, holder)]
-        first = inside[0] if inside else None
+        own = Block(holder, (), (holder,))
+        first = next((one for one in blocks if _is_inside(one.name, holder)), None)
         if first is None:
-            ordered.insert(0, Block(holder, (), (holder,)))
+            blocks.insert(0, own)
         else:
-            ordered[ordered.index(first)] = first.joined(Block(holder, (), (holder,)))
-    return tuple(_with_minor_joined(ordered, modules))
+            blocks[blocks.index(first)] = first.joined(own)
 
 
 def _split(
