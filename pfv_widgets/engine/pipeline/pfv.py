@@ -82,6 +82,8 @@ class PFV:
         The layers, and the stages with their cached results.
     colours
         Which component has which colour: a value, replaced by each picture.
+    holds_colours
+        Whether components keep their colours where the network changes, as in a training.
     on_progress
         Called with a :class:`Progress` in every slow stage. It may raise :class:`Cancelled`
         to stop there: what is cached stays valid, and the next picture goes on from it.
@@ -113,6 +115,7 @@ class PFV:
         forward = Forward(on_device(network, target), batch.tensor, target, network)
         self.store = FeatureStore(forward, batch, chunk_size, memory, source)
         self.colours = ColourMemory()
+        self.holds_colours = False
         self.progress = progress
         self.on_progress: OnProgress | None = None
 
@@ -208,7 +211,7 @@ class PFV:
         chosen = checked_images(only, number)
         size = self.images.size if size is None else size_in_pixels("size", size)
         with self._working(on_progress), torch.no_grad():
-            if self._forget_if_changed():
+            if self._forget_if_changed() and not self.holds_colours:
                 colours = ColourMemory()
             self.store.use(settings.basis_of)
             layer, name = self.layer(settings.layer), self.store.key_of(settings.layer)
@@ -361,7 +364,7 @@ class PFV:
         """
         with self.store.lock:
             self.store.refresh()
-            self.colours = ColourMemory()
+            self._begin_colours()
 
     def _working(self, on_progress: OnProgress | None) -> AbstractContextManager[None]:
         """Hold the lock, and let the callbacks hear what the stages do."""
@@ -418,8 +421,12 @@ class PFV:
         """Drop what was computed with other weights than the network has now."""
         changed = self.store.clear_if_changed()
         if changed:
-            self.colours = ColourMemory()
+            self._begin_colours()
         return changed
+
+    def _begin_colours(self) -> None:
+        if not self.holds_colours:
+            self.colours = ColourMemory()
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
         names = [one.name for one in self.store.chain(layer)]

@@ -17,7 +17,9 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import parameters_of
+from pfv_widgets.validation import number, whole_number
 from pfv_widgets.widgets.explorer.layout import STYLE, body
+from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from pfv_widgets.widgets.explorer.panel import Panel
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
@@ -107,6 +109,28 @@ class PFVExplorer(Shell[Settings]):
         """Compute the picture anew, where the network was changed in a way that is not noticed."""
         self.pfv.refresh()
         self.gallery.render_loop.refresh(self.gallery.view_state)
+
+    def live(self, every: int = 20, at_most: float = 0.1) -> LiveTraining:
+        """Follow the network while it is trained.
+
+        ``with explorer.live(every=20) as step:`` around the loop, and ``step()`` after each step;
+        it is a callback as well (of Lightning's ``on_train_batch_end``, for example).
+
+        Parameters
+        ----------
+        every
+            Steps from one picture to the next, at least.
+        at_most
+            Share of the training's own time that pictures may take, above 0 to 1.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For another value. The training itself gets no error of a picture.
+        """
+        every = whole_number("every", every, 1)
+        at_most = number("at_most", at_most, 1e-6, 1, "a share, above 0 to 1")
+        return LiveTraining(self, every, at_most)
 
     def snippet(self) -> str:
         """Return lines of code that bring this view back.
