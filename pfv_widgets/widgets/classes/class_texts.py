@@ -33,6 +33,7 @@ STYLE = """<style>
 </style>"""
 
 _NAMES = 3  # classes on a side
+_LEAST = 0.005  # that is not written as zero
 _MOST_ROWS = 12
 _MOST_CELLS = 5  # classes that a grid of the confusion has
 
@@ -66,8 +67,10 @@ def moves(found: ComponentClasses, component: int) -> str:
     typical = (centred[:, None] * (shares - shares.mean(0))).mean(0) / spread
     order = typical.argsort(descending=True).tolist()
     number = min(_NAMES, (len(order) + 1) // 2)
-    up = [(unit, float(typical[unit])) for unit in order[:number] if typical[unit] > 0]
-    down = [(unit, float(typical[unit])) for unit in order[::-1][:number] if typical[unit] < 0]
+    up = [(unit, float(typical[unit])) for unit in order[:number] if typical[unit] >= _LEAST]
+    down = [
+        (unit, float(typical[unit])) for unit in order[::-1][:number] if typical[unit] <= -_LEAST
+    ]
     return (
         '<div class="pfv-moves">'
         f"<div>{_list('raises', up, found)}</div><div>{_list('lowers', down, found)}</div></div>"
@@ -182,7 +185,8 @@ def _probabilities(effect: CutEffect, image: int, cut: bool) -> str:
         for unit in units
     )
     head = "<th>before</th><th>after</th>" if cut else "<th>probability</th>"
-    return f"{heading(f'Image {image + 1}')}<table><tr><th>class</th>{head}</tr>{rows}</table>"
+    title = heading(f"Probabilities of image {image + 1}")
+    return f"{title}<table><tr><th>class</th>{head}</tr>{rows}</table>"
 
 
 def _confusion(effect: CutEffect, cut: bool) -> str:

@@ -71,8 +71,10 @@ class ClassesTab:
         self._worker = LatestWins(self._work)
         self.about = w.HTML(text.hint(_HOW_TO))
         self.buttons = [self._button(index) for index in range(_MOST_COMPONENTS)]
-        self.moves = [w.HTML(layout=w.Layout(margin="0")) for _ in self.buttons]
-        self.strips = [w.HTML(layout=w.Layout(margin="0 0 6px 0")) for _ in self.buttons]
+        self.moves = [
+            w.HTML(layout=w.Layout(margin="0", flex="1 1 0", min_width="0")) for _ in self.buttons
+        ]
+        self.strips = [w.HTML(layout=w.Layout(margin="0 0 8px 0")) for _ in self.buttons]
         self.mode = self._mode_list()
         self.clear_button = self._clear_button()
         self.effect, self.photo, self.class_view = w.HTML(), w.HTML(), w.HTML()

@@ -12,7 +12,7 @@ from pfv_widgets.analysis.class_components import ClassBasis
 from pfv_widgets.analysis.classes import ComponentClasses
 from pfv_widgets.engine.colouring.colour_maps import diverging
 from pfv_widgets.engine.export.html_data import picture
-from pfv_widgets.widgets.toolkit.text import hint, safe
+from pfv_widgets.widgets.toolkit.text import hint, plain, safe
 
 _CROPS = 4
 _SIDE = 58  # CSS pixels of a crop
@@ -56,9 +56,8 @@ def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
                 if (values[photo] > 0) == (word == "adds")
             ]
             strips += _strip(word, pictures)
-        parts.append(
-            hint(f"Its component {index + 1}: {100 * share:.0f} % of these parts") + strips
-        )
+        title = f"{plain(found.classes[own.unit], 24)}, component {index + 1}"
+        parts.append(hint(f"{title}: {100 * share:.0f} % of what these vary") + strips)
     return "".join(parts)
 
 

@@ -130,7 +130,7 @@ def test_a_toggle_runs_no_layer_before_the_cut(recorded: object) -> None:
 def test_a_class_has_components_of_its_own(holder: Holder) -> None:
     index = [value for _, value in holder.tab.class_list.options].index(1)
     move(holder.tab.class_list, index=index)
-    assert holder.tab.class_view.value.count("Its component") == 3
+    assert holder.tab.class_view.value.count("of what these vary") == 3
     assert holder.tab.class_view.value.count("<img") >= 6
 
 
