@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, expect
 import pfv_widgets as pw
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
+from tests.networks import blobs, tiny
 
 WITHOUT = re.compile(r"Without component 1: \d+ of 16 predictions change, \d+ → \d+ % right\.")
 
@@ -56,11 +57,9 @@ def test_components_are_named_cut_out_and_taken_in_again(
 
 @pytest.fixture(scope="module")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    images = pw.demo_images(20)
     labels = ["<i>one</i>" if index % 2 else "the other" for index in range(20)]
     path = tmp_path_factory.mktemp("report") / "report.html"
-    layers = ["stage2.3", "stage4.3"]
-    pw.transfer_report(pw.demo_model(), images, labels, layers, device="cpu").save(path)
+    pw.transfer_report(tiny(), blobs(20), labels, ["2", "10"], device="cpu").save(path)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import shorten
 
 import torch
 
@@ -52,7 +53,11 @@ def about(found: ComponentClasses) -> str:
         if found.exact
         else f"By integrated gradients, each score is met within {found.completeness_error:.2g}."
     )
-    return hint(f"{plain(found.layer)}. {how} {' '.join(found.warnings)}")
+    line = hint(f"{plain(found.layer)}. {how}")
+    notes = " ".join(found.warnings)
+    if not notes:
+        return line
+    return f'{line}<div title="{safe(notes)}">{hint(shorten(notes, 110, placeholder=" …"))}</div>'
 
 
 def moves(found: ComponentClasses, component: int) -> str:
