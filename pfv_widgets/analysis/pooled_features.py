@@ -81,7 +81,7 @@ def listed_layers(model: nn.Module, example: Tensor) -> LayerListing:
 def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[Layer, ...]:
     """Return the layers of these names; None: at most eight up to the last before the read-out.
 
-    These are the last of each resolution, and others spread evenly between them.
+    These are the last of each resolution, and whole blocks spread evenly between them.
 
     Raises
     ------
@@ -99,11 +99,22 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
     default = listing[listing[listing.default].same_as or listing.default]
     before = distinct[: distinct.index(default) + 1]
     chosen = [*listing.chain(default.name), default][-MOST_LAYERS:]
-    spread = np.linspace(0, len(before) - 1, MOST_LAYERS).round().astype(int)
+    outer = _outer(before)
+    spread = np.linspace(0, len(outer) - 1, MOST_LAYERS).round().astype(int)
     for index in reversed(list(dict.fromkeys(spread.tolist()))):
-        if len(chosen) < MOST_LAYERS and before[index] not in chosen:
-            chosen.append(before[index])
+        if len(chosen) < MOST_LAYERS and outer[index] not in chosen:
+            chosen.append(outer[index])
     return tuple(sorted(chosen, key=listing.layers.index))
+
+
+def _outer(layers: list[Layer]) -> list[Layer]:
+    """Return the layers whose names have the fewest parts, eight at least: whole blocks."""
+    depths = [layer.name.count(".") for layer in layers]
+    for depth in sorted(set(depths)):
+        outer = [one for one, own in zip(layers, depths, strict=True) if own <= depth]
+        if len(outer) >= MOST_LAYERS:
+            return outer
+    return layers
 
 
 def untrained(model: nn.Module) -> nn.Module | None:

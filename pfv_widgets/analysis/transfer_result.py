@@ -19,6 +19,8 @@ from pfv_widgets.engine.lazy_import import late
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_CLOSE = 0.05  # difference in accuracy that one may give for a smaller network
+
 
 @dataclass(frozen=True)
 class LayerProbes:
@@ -163,9 +165,13 @@ class TransferReport:
         named = ", ".join(self.equals)
         more = "is" if len(self.equals) == 1 else "are"
         end = f"; {named} {more} not clearly behind: more photos would tell."
-        before = [one.name for one in self.layers[: self.best] if one.name in self.equals]
-        if before:
-            end = f"{end[:-1]}, and the earlier {before[0]} is the cheaper cut until then."
+        cheaper = [
+            one.name
+            for one, apart in zip(self.layers[: self.best], self.behind, strict=False)
+            if one.name in self.equals and apart.high <= _CLOSE
+        ]
+        if cheaper:
+            end = f"{end[:-1]}, and the earlier {cheaper[0]} costs at most 5 points."
         return f"How sure: {start}{end}"
 
     def figure(self) -> Figure:
