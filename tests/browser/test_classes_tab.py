@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 import pfv_widgets as pw
-from tests.browser.explorer_page import HELPERS, ExplorerPage
-from tests.browser.lab import LabPage
+from tests.browser.explorer_page import ExplorerPage
 from tests.networks import blobs, tiny
 
 WITHOUT = re.compile(r"Without component 1: \d+ of 16 predictions change, \d+ → \d+ % right\.")
 
 
-def test_components_are_named_cut_out_and_taken_in_again(
-    lab: Callable[[list[str]], LabPage],
-) -> None:
-    demo = ExplorerPage(lab([HELPERS, "explorer = pw.demo(16, photos=False)\nexplorer"]))
-    demo.wait_for_frame(0)
+def test_components_are_named_cut_out_and_taken_in_again(demo: ExplorerPage) -> None:
     demo.open_tab("Classes")
     tab = demo.box.locator(".pfv-classes")
     expect(tab.get_by_text("raises")).to_have_count(3)
