@@ -18,16 +18,17 @@ STYLE = """<style>
   font-variant-numeric: tabular-nums; table-layout: fixed; }
 .pfv-classes td, .pfv-classes th { padding: 1px 3px; text-align: right; overflow: hidden;
   text-overflow: ellipsis; white-space: nowrap; }
-.pfv-classes th { font-weight: 600; }
-.pfv-classes td:first-child, .pfv-classes th:first-child { text-align: left; width: 40%; }
+.pfv-classes th { font-weight: 600; font-size: 11px; }
+.pfv-classes td:first-child, .pfv-classes th:first-child { text-align: left; width: 38%; }
 .pfv-classes tr.pfv-sum td { border-top: 1px solid rgba(128,128,128,.6); font-weight: 600; }
 .pfv-classes .pfv-up { color: #1f7a46; } .pfv-classes .pfv-down { color: #c5351c; }
 .pfv-classes .pfv-moves { font-size: 12px; line-height: 1.4; }
-.pfv-classes .pfv-moves > div { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.pfv-classes .pfv-moves > div { overflow-wrap: anywhere; }
 .pfv-classes .pfv-strip { display: flex; gap: 2px; align-items: center; font-size: 11px; }
 .pfv-classes .pfv-strip > span { flex: 0 0 26px; opacity: .72; }
 .pfv-classes .pfv-strip img { flex: 1 1 0; min-width: 0; max-width: 58px; display: block;
   height: auto; }
+.pfv-classes .widget-toggle-button.mod-active { outline: 2px solid #d93025; outline-offset: -2px; }
 .pfv-classes .widget-toggle-button { height: 24px; line-height: 24px; padding: 0 8px; }
 [data-jp-theme-light="false"] .pfv-classes .pfv-up { color: #6fd39b; }
 [data-jp-theme-light="false"] .pfv-classes .pfv-down { color: #ff9a86; }

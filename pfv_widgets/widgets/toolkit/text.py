@@ -13,7 +13,7 @@ MUTED = "opacity:.72"
 # is never narrower than its text, unless one says so: nothing would be cut short.
 STYLE = """<style>
 .pfv-explorer .widget-tab .lm-TabBar-tab { flex: 1 1 auto !important; min-width: 0 !important;
-  padding: 0 6px !important; color: var(--jp-ui-font-color0, inherit) !important; }
+  padding: 0 2px !important; font-size: 12px; color: var(--jp-ui-font-color0, inherit) !important; }
 .pfv-explorer .widget-tab .lm-TabBar-tabLabel { text-align: center; }
 .pfv-explorer .widget-tab-contents { padding: 8px 6px !important; overflow: hidden auto; }
 .pfv-explorer .widget-html-content { min-width: 0; }
