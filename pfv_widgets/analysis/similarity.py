@@ -23,6 +23,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.named_models import NamedModels, named_models
+from pfv_widgets.engine.network.network_sequence import NetworkSequence
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import listed
@@ -104,7 +105,7 @@ def similarity(
         whole_number("chunk_size", chunk_size, 1),
         on_progress or silent,
     )
-    named = _two_networks(named_models(models))
+    named = _two_networks(models)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     sides = sides_of(named, batch, device)
     chosen = [chosen_layers(one, layers) for one in sides]
@@ -160,21 +161,16 @@ class _Numbers:
     angles_by_photo: Array
 
 
-def _two_networks(named: NamedModels) -> NamedModels:
-    """Return two networks by name as they are.
-
-    Raises
-    ------
-    PFVValueError
-        For another number of networks.
-    """
-    if len(named) != 2:
+def _two_networks(models: object) -> NamedModels:
+    """Return two networks by name; of a longer sequence none is made."""
+    names = list(models) if isinstance(models, NetworkSequence) else list(named_models(models))
+    if len(names) != 2:
         raise PFVValueError(
-            f"models: got {len(named)} ({listed(named, most=5)}), expected two networks. For one "
+            f"models: got {len(names)} ({listed(names, most=5)}), expected two networks. For one "
             "network give an untrained copy beside it, see randomised; for more, see "
             "similarity_curve."
         )
-    return named
+    return named_models(models)
 
 
 def _cells(grid: int | None, photos: int, chosen: Sequence[Sequence[Layer]], memory: int) -> int:

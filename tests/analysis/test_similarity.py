@@ -198,6 +198,8 @@ def test_what_cannot_be_compared_is_named() -> None:
         pw.similarity([model], images)
     with pytest.raises(PFVValueError, match="got 3"):
         pw.similarity([model] * 3, images)
+    with pytest.raises(PFVValueError, match=r"got 5 .*see similarity_curve"):
+        pw.similarity(pw.randomised(model), images)
     with pytest.raises(PFVTypeError, match="models"):
         pw.similarity(7, images)
     with pytest.raises(PFVValueError, match="layers of 'Sequential': layer='stem'"):
