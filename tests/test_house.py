@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -58,3 +59,23 @@ def test_files_of_the_package_are_short() -> None:
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in package}
     assert package
     assert names([path for path, length in lengths.items() if length > LONGEST_FILE]) == []
+
+
+def test_every_public_name_and_member_is_documented() -> None:
+    """What the built reference shows: names, their methods and properties."""
+    bare = []
+    for name in pfv_widgets.__all__:
+        value = getattr(pfv_widgets, name)
+        if isinstance(value, dict):  # a registry: its entries are documented classes
+            bare += [f"{name}[{key!r}]" for key, entry in value.items() if not entry.__doc__]
+            continue
+        members = vars(value) if inspect.isclass(value) else {}
+        bare += [name] * (not inspect.getdoc(value))
+        bare += [
+            f"{name}.{member}"
+            for member, own in members.items()
+            if not member.startswith("_")
+            and (callable(own) or isinstance(own, property | classmethod | staticmethod))
+            and not inspect.getdoc(getattr(own, "__func__", own))
+        ]
+    assert bare == []
