@@ -18,7 +18,7 @@ from tests.browser.session import BrowserSession
 from tests.conftest import ROOT
 
 OUT = ROOT / "notebooks" / "images" / "explorer.webp"
-SIZE = {"width": 1180, "height": 860}  # of the window, in CSS pixels
+SIZE = {"width": 1240, "height": 1060}  # of the window, in CSS pixels
 WIDTH = 860  # pixels of the picture
 LARGEST = 4_000_000  # bytes
 CELLS = [HELPERS, "explorer = pw.demo(photos=True)\nexplorer"]
@@ -55,7 +55,7 @@ class Recorder:
         clip = self.box.bounding_box()
         assert clip is not None
         if not self.height:
-            self.height = min(clip["height"], 700)
+            self.height = min(clip["height"], 900)
         shot = self.page.screenshot(clip={**clip, "height": self.height})
         picture = Image.open(io.BytesIO(shot)).convert("RGB")
         size = WIDTH, round(self.height * WIDTH / clip["width"])
@@ -75,6 +75,13 @@ class Recorder:
         place = what.bounding_box()
         assert place is not None
         self.move(place["x"] + x * place["width"], place["y"] + y * place["height"])
+
+    def jump_to(self, what: Locator) -> None:
+        """Be there at once, as a hand that holds a handle."""
+        place = what.bounding_box()
+        assert place is not None
+        self.at = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+        self.page.evaluate(POINTER, list(self.at))
 
     def save(self, path: Path) -> None:
         first, *others = (frame for frame, _ in self.frames)
@@ -96,11 +103,12 @@ def record(lab: LabPage) -> Recorder:
         lab.wait_until_drawn()
         recorder.take(milliseconds)
 
+    recorder.box.evaluate("box => box.scrollIntoView({ block: 'start' })")
     settled(1800)
     recorder.move_to(layer)
     for name in LAYERS:
-        lab.run(f"explorer.settings = pw.Settings(layer={name!r})")
-        recorder.move_to(layer)
+        lab.run(f"explorer.settings = pw.Settings(layer={name!r})\nexplorer.wait(120)")
+        recorder.jump_to(layer)
         settled(800)
     recorder.take(900)
     recorder.move_to(canvas, 0.63, 0.17)  # the cup: what is alike is ringed

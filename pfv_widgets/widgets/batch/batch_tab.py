@@ -27,7 +27,15 @@ from pfv_widgets.widgets.gallery.batch_weights import (
     with_class_weight,
 )
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, clean, close_all, is_echo
+from pfv_widgets.widgets.toolkit.controls import (
+    LABEL_WIDTH,
+    Edit,
+    Showing,
+    Shown,
+    clean,
+    close_all,
+    is_echo,
+)
 from pfv_widgets.widgets.toolkit.fold import Fold
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
@@ -196,7 +204,7 @@ class BatchTab:
             tooltip="Ready-made compositions; choose the random half again for another one.",
             disabled=not names,
             layout=w.Layout(width="auto"),
-            style={"description_width": "84px"},
+            style={"description_width": LABEL_WIDTH},
         )
         control.observe(self._preset_chosen, "value")
         return control
@@ -219,7 +227,7 @@ class BatchTab:
             tooltip=f"Weight of the class {text.plain(label)} in the colours; 0 leaves it out.",
             readout_format=".2f",
             layout=w.Layout(width="100%", margin="0"),
-            style={"description_width": "84px"},
+            style={"description_width": LABEL_WIDTH},
         )
         slider.observe(lambda change: self._class_moved(label, change["new"]), "value")
         return slider

@@ -15,7 +15,7 @@ from pfv_widgets.widgets.explorer.layout import controls
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, Shown
+from pfv_widgets.widgets.toolkit.controls import LABEL_WIDTH, Showing, Shown
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
@@ -72,7 +72,7 @@ class Panel:
             tooltip="Feature map that is decomposed, from the first layer to the last.",
             readout=False,
             layout=w.Layout(width="97%"),
-            style={"description_width": "84px"},
+            style={"description_width": LABEL_WIDTH},
         )
         slider.observe(self._layer_moved, "value")
         slider.add_class("pfv-choice")

@@ -16,7 +16,7 @@ Edit = Callable[[Callable[[Settings], Settings]], object]  # from the old settin
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
 _PARTS = ("layout", "style")
-LABEL_WIDTH = "84px"
+LABEL_WIDTH = "92px"
 
 
 def control_for(parameter: Parameter, value: Any, label_width: str = LABEL_WIDTH) -> w.ValueWidget:
