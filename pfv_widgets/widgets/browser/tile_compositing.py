@@ -8,6 +8,7 @@ read the layers of a view from the engine's :data:`VIEWS`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ class Tiles:
     """
 
     look: Look
-    shown: range
+    shown: Sequence[int]
     grids: dict[int, Grid]
     photos: Canvas
     heat: Canvas
@@ -191,7 +192,7 @@ class Tiles:
         """Tile that the cursor frames."""
         cursor = self.look.cursor
         framed = cursor is not None and cursor in self.shown and len(self.shown) > 1
-        return cursor - self.shown.start if framed and cursor is not None else None
+        return self.shown.index(cursor) if framed and cursor is not None else None
 
     @property
     def _out(self) -> list[int]:
@@ -210,7 +211,7 @@ class Tiles:
         return frame if frame is not None and frame[0].image in self.shown else ()
 
     def _place(self, spot: Spot) -> int:
-        return spot.image - self.shown.start
+        return self.shown.index(spot.image)
 
     def _mark(self, commands: CanvasCommands) -> None:
         grey, strength = self.look.dimming

@@ -129,7 +129,7 @@ class LinkedComponentsTab(ComponentsTab):
         if not self.visible:
             return
         pfv = self._explorer.pfv
-        if len(frame) < len(pfv.images):  # of all images, not of the page alone
+        if frame.indices != tuple(range(len(pfv.images))):  # of all images, as they came
             height, width = frame.scores.shape[2:]
             frame = pfv.render(state.settings, size=(height, width))
         self.show_frame(frame, _image(state), pfv.explained(state.settings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pfv_widgets.errors import PFVValueError
@@ -16,7 +18,7 @@ CHOICES = {
 }
 
 
-def chosen_images(choice: str, state: ViewState, page: range) -> tuple[int, ...] | None:
+def chosen_images(choice: str, state: ViewState, page: Sequence[int]) -> tuple[int, ...] | None:
     """Return the indices of the images that one of ``CHOICES`` means; None: all.
 
     Raises

@@ -10,9 +10,11 @@ from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.gallery_script import GalleryScript
+from pfv_widgets.widgets.gallery import navigation
 from pfv_widgets.widgets.gallery.batch_weights import weights_of
 from pfv_widgets.widgets.gallery.captions import Captions
 from pfv_widgets.widgets.gallery.interaction import Interaction
+from pfv_widgets.widgets.gallery.order_row import Measure, OrderRow
 from pfv_widgets.widgets.gallery.pins import PinRow
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.toolbar import Toolbar
@@ -53,6 +55,9 @@ class GalleryView:
         Called with the same at once, for what shows the position under the pointer.
     on_wide
         Called with whether a person wants the gallery across the page; None: this is not offered.
+    measure
+        Returns a number for each image by a key such as ``"component 1"``, to sort by; None: the
+        images are neither sorted nor filtered.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class GalleryView:
         on_frame: OnFrame = lambda *_: None,
         on_point: OnFrame = lambda *_: None,
         on_wide: Callable[[bool], None] | None = None,
+        measure: Measure | None = None,
     ) -> None:
         self.images, self._on_point = pfv.images, on_point
         self._on_wide = on_wide or (lambda _: None)
@@ -82,6 +88,9 @@ class GalleryView:
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
         self.pins = PinRow(pfv.images.names, safely(act.unpin))
         self.captions = Captions(pfv.images)
+        self.order = None
+        if measure is not None:
+            self.order = OrderRow(pfv.images, self._arrange, measure, safely)
         self.script = GalleryScript(self.tiles.canvas, knobs or {}, self.viewport.script_ready)
         self.widget = self._laid_out()
 
@@ -100,7 +109,9 @@ class GalleryView:
         state = self.view_state
         safe = COLOUR_MAPS[state.settings.colour_map].colour_blind_safe
         shown = self.tiles.indices(state.page)
-        self.toolbar.show(shown, state.page.columns, safe=safe)
+        number, size = len(self.images), self.tiles.image_size
+        places = state.page.places(number, size)
+        self.toolbar.show(places, state.page.columns, safe=safe, number=state.page.count(number))
         grid = self.tiles.grid_of(state.page, state.settings.view)
         widest = self.tiles.widest(grid)
         self.captions.show(shown, grid, widest)
@@ -113,6 +124,12 @@ class GalleryView:
         """Remove it from the browser, once the picture in work is drawn; frees nothing else."""
         self.viewport.close(timeout)
         close_all(self.widget)
+
+    def _sorting(self) -> list[w.Widget]:
+        return [] if self.order is None else [self.order.widget]
+
+    def _arrange(self, order: tuple[int, ...] | None) -> None:
+        self.go(lambda state: navigation.ordered(state, order))
 
     def _toggle(self, name: str, wanted: bool) -> None:
         if name == "names":
@@ -147,8 +164,8 @@ class GalleryView:
         canvas = self.tiles.widget
         box = w.VBox(
             [
-                head, self.toolbar.widget, self.captions.html, canvas, self.pins.widget,
-                self.script,
+                head, self.toolbar.widget, *self._sorting(), self.captions.html, canvas,
+                self.pins.widget, self.script,
             ],
             layout=w.Layout(overflow="visible"),
         )  # fmt: skip

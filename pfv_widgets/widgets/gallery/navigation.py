@@ -20,9 +20,9 @@ def turned(state: ViewState, batch: Batch, step: int) -> ViewState:
     """Go ``step`` pages on; a zoomed image gives way to the next."""
     capacity = state.page.capacity(batch.size)
     first = state.page.first + step * capacity
-    if not 0 <= first < batch.number:
+    if not 0 <= first < state.page.count(batch.number):
         return state
-    cursor = first if state.page.columns == 1 else None
+    cursor = state.page.image(first) if state.page.columns == 1 else None
     return replace(
         state, page=replace(state.page, first=first, anchor=None), cursor=cursor, hover=None
     )
@@ -47,15 +47,23 @@ def spread(state: ViewState, batch: Batch, columns: int | None) -> ViewState:
     return replace(state, page=page.holding(target, batch.size), hover=None)
 
 
+def ordered(state: ViewState, order: tuple[int, ...] | None) -> ViewState:
+    """Show these images in this order, from the first on; None: all of them, as they came."""
+    page = replace(state.page, order=order, first=0, anchor=None)
+    return replace(state, page=page, cursor=None, hover=None)
+
+
 def walked(state: ViewState, batch: Batch, key: str, columns: int) -> ViewState:
     """Move the cursor by an arrow key, Home or End, to another page where it leaves this one."""
     steps = {"ArrowLeft": -1, "ArrowRight": 1, "ArrowUp": -columns, "ArrowDown": columns}
+    last = state.page.count(batch.number) - 1
     if key in ("Home", "End"):
-        target = 0 if key == "Home" else batch.number - 1
+        place = 0 if key == "Home" else last
     elif state.cursor is None:
-        target = state.page.first
+        place = state.page.first
     else:
-        target = min(max(state.cursor + steps[key], 0), batch.number - 1)
+        place = min(max(state.page.place(state.cursor) + steps[key], 0), last)
+    target = state.page.image(place)
     here = target in state.page.indices(batch.number, batch.size)
     page = state.page if here else state.page.holding(target, batch.size)
     return replace(state, page=page, cursor=target, hover=None)
@@ -85,4 +93,4 @@ def spot_of(state: ViewState) -> Spot:
 def _looked_at(state: ViewState) -> int:
     if state.cursor is not None:
         return state.cursor
-    return state.hover.image if state.hover is not None else state.page.first
+    return state.hover.image if state.hover is not None else state.page.image(state.page.first)

@@ -171,7 +171,7 @@ class RenderLoop:
             )
         self._pfv.anchor(settings.layer, on_progress=report)
         shown = tuple(self._tiles.indices(state.page))
-        only = None if len(shown) == len(self._pfv.images) else shown
+        only = None if shown == tuple(range(len(self._pfv.images))) else shown
         return self._pfv.render(settings, size=size, only=only, on_progress=report)
 
     def _progressed(self, layer: str | None, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -64,11 +64,11 @@ class TileCanvas:
         return self._heat_file.startswith(b"BM")
 
     @property
-    def shown(self) -> range:
+    def shown(self) -> Sequence[int]:
         """Indices of the images on the page."""
         return self.indices(self.page)
 
-    def indices(self, page: Page) -> range:
+    def indices(self, page: Page) -> Sequence[int]:
         """Return which images are on a page."""
         return page.indices(len(self.pixels), self.image_size)
 
@@ -172,7 +172,7 @@ class TileCanvas:
 
     def _photo_file(self, page: Page) -> bytes:
         indices = self.indices(page)
-        tiles = resized(self.pixels[indices.start : indices.stop], self._stored.tile)
+        tiles = resized(self.pixels[list(indices)], self._stored.tile)
         return encode(self._stored.atlas(tiles))
 
     def _tiles(self) -> Tiles:

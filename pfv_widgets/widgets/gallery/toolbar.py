@@ -70,8 +70,9 @@ class Toolbar:
         )
         self.widget.add_class("pfv-toolbar")
 
-    def show(self, shown: range, columns: int, *, safe: bool) -> None:
-        """Show which images are on the page, and what can be done."""
+    def show(self, shown: range, columns: int, *, safe: bool, number: int | None = None) -> None:
+        """Show which of ``number`` images are on the page (None: of all), and what can be done."""
+        number = self._number if number is None else number
         with self._showing:
             nearest = min(self._choices, key=lambda one: abs(one - columns))
             self._shown.show(self.size, nearest)
@@ -79,9 +80,9 @@ class Toolbar:
             self._shown.show(self.toggles["safe"], safe)
         first = shown.start + 1  # people count from 1
         page = str(first) if len(shown) == 1 else f"{first}–{shown.stop}"
-        self.pages.value = text.hint(f"{page} of {self._number}")
+        self.pages.value = text.hint(f"{page} of {number}")
         self.buttons["back"].disabled = shown.start == 0
-        self.buttons["forward"].disabled = shown.stop >= self._number
+        self.buttons["forward"].disabled = shown.stop >= number
 
     def _size_slider(self, columns: Callable[[int], None]) -> w.SelectionSlider:
         most = min(self._number, _MOST_ON_A_ROW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -145,13 +146,15 @@ class Page:
     """Which images are on show: as many as fit from ``first``, ``columns`` in a row.
 
     ``anchor`` is the image that a page was chosen for: through pages of every size it stays.
-    ``aspect`` is about how many times as wide as high it is.
+    ``aspect`` is about how many times as wide as high it is. ``order`` has the images that are
+    shown at all, in their order; None: all of them, as they came. ``first`` counts in it.
     """
 
     first: int
     columns: int
     anchor: int | None = field(default=None, compare=False)
     aspect: float = 1.0
+    order: tuple[int, ...] | None = None
 
     @classmethod
     def start(cls, number: int, size: tuple[int, int]) -> Page:
@@ -159,11 +162,30 @@ class Page:
         columns = max(square(number, size), 2)  # a single one would show one image alone
         return cls(0, min(columns, number, _MOST_ON_A_ROW))
 
-    def indices(self, number: int, size: tuple[int, int]) -> range:
+    def indices(self, number: int, size: tuple[int, int]) -> Sequence[int]:
         """Images of the page; the last one begins earlier, so that it is as full as the others."""
-        capacity = self.capacity(size)
-        first = min(self.first, max(0, number - capacity))
-        return range(first, min(number, first + capacity))
+        places = self.places(number, size)
+        return places if self.order is None else self.order[places.start : places.stop]
+
+    def places(self, number: int, size: tuple[int, int]) -> range:
+        """Return which of the images that are shown at all are on the page, counted from 0."""
+        capacity, count = self.capacity(size), self.count(number)
+        first = min(self.first, max(0, count - capacity))
+        return range(first, min(count, first + capacity))
+
+    def count(self, number: int) -> int:
+        """Return how many of ``number`` images are shown at all."""
+        return number if self.order is None else len(self.order)
+
+    def image(self, place: int) -> int:
+        """Return the image at a place of the order."""
+        return place if self.order is None else self.order[min(place, len(self.order) - 1)]
+
+    def place(self, image: int) -> int:
+        """Return the place of an image; 0 where it is not shown."""
+        if self.order is None:
+            return image
+        return self.order.index(image) if image in self.order else 0
 
     def capacity(self, size: tuple[int, int]) -> int:
         """Most tiles on a page."""
@@ -173,7 +195,7 @@ class Page:
 
     def across(self, number: int, size: tuple[int, int]) -> Page:
         """Return a page over the whole width of a screen, on which the tiles are largest."""
-        ratio = size[1] / size[0]
+        ratio, number = size[1] / size[0], self.count(number)
 
         def tile(columns: int) -> float:
             return min(_SCREEN / columns, ratio / math.ceil(number / columns))
@@ -186,7 +208,7 @@ class Page:
     def holding(self, index: int, size: tuple[int, int]) -> Page:
         """Return the page of as many columns that shows an image."""
         capacity = self.capacity(size)
-        return replace(self, first=index // capacity * capacity, anchor=index)
+        return replace(self, first=self.place(index) // capacity * capacity, anchor=index)
 
 
 def square(number: int, size: tuple[int, int]) -> int:

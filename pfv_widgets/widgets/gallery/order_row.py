@@ -1,0 +1,106 @@
+"""Which images a gallery shows, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import ipywidgets as w
+import numpy as np
+
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.sources import natural_key
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+Measure = Callable[[str], Sequence[float] | np.ndarray]
+
+SIMILARITY = "similarity to the last pin"
+COMPONENTS = 12  # that one may sort by, as many as are computed at most
+_ALL = ""
+
+
+def ordered(images: ImageBatch, sort: str, only: str, measure: Measure) -> tuple[int, ...] | None:
+    """Return the images to show in their order; None: all of them, as they came.
+
+    Parameters
+    ----------
+    images
+        The batch.
+    sort
+        ``"as loaded"``, ``"name"``, ``"class"``, or a key that ``measure`` knows: the highest
+        numbers come first; what is not finite comes last.
+    only
+        The class that is shown; empty: all.
+    measure
+        Returns a number for each image.
+    """
+    labels = images.labels or images.names
+    chosen = [i for i in range(len(images)) if only in (_ALL, labels[i])]
+    if sort == "as loaded":
+        return None if only == _ALL else tuple(chosen)
+    if sort == "name":
+        return tuple(sorted(chosen, key=lambda i: natural_key(images.names[i])))
+    if sort == "class":
+        return tuple(sorted(chosen, key=lambda i: natural_key(labels[i])))
+    values = np.asarray(measure(sort), dtype=float)
+    values = np.where(np.isfinite(values), values, -np.inf)
+    return tuple(sorted(chosen, key=lambda i: -values[i]))
+
+
+class OrderRow:
+    """Two lists: what is sorted by, and the class that is shown.
+
+    Parameters
+    ----------
+    images
+        The batch.
+    arrange
+        Called with the order that is chosen.
+    measure
+        Returns a number for each image by a key: what a person sorts by is measured once.
+    safely
+        Makes an action report its errors.
+    """
+
+    def __init__(
+        self,
+        images: ImageBatch,
+        arrange: Callable[[tuple[int, ...] | None], None],
+        measure: Measure,
+        safely: Callable[[Callable[[], None]], Callable[[], None]] = lambda act: act,
+    ) -> None:
+        self._images, self._arrange, self._measure = images, arrange, measure
+        keys = ["as loaded", "name", *(["class"] if images.labels else [])]
+        keys += [f"component {number + 1}" for number in range(COMPONENTS)]
+        self.sort = _list("Sort", "Order of the images, as measured when it is chosen.", keys)
+        self.sort.options = [*keys, SIMILARITY]
+        self.only = _list("Show", "All images, or those of one class.", [_ALL])
+        self.only.options = [("all images", _ALL)] + [
+            (text.plain(label, 24), label) for label in images.classes
+        ]
+        self.only.layout.display = None if images.classes else "none"
+        choose = safely(self._choose)
+        for control in (self.sort, self.only):
+            control.observe(lambda _: choose(), "value")
+        self.widget = w.HBox(
+            [self.sort, self.only], layout=w.Layout(flex_flow="row wrap", overflow="visible")
+        )
+        self.widget.add_class("pfv-order")
+
+    def _choose(self) -> None:
+        try:
+            order = ordered(self._images, self.sort.value, self.only.value, self._measure)
+        except Exception:
+            self.sort.value = "as loaded"  # what is shown
+            raise
+        self._arrange(order)
+
+
+def _list(name: str, tip: str, options: list[str]) -> w.Dropdown:
+    return Dropdown(
+        options=options,
+        description=name,
+        tooltip=tip,
+        layout=w.Layout(width="auto", flex="0 1 240px", margin="0 8px 2px 0"),
+        style={"description_width": "36px"},
+    )

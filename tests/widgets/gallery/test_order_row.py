@@ -1,0 +1,74 @@
+"""Sorting and filtering the gallery."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from pfv_widgets.widgets.gallery.order_row import SIMILARITY, ordered
+from pfv_widgets.widgets.toolkit.geometry import Page
+from tests.networks import blobs
+from tests.widgets.reading import is_error, status
+from tests.widgets.recorded_page import move
+
+IMAGES = replace(blobs(4), names=("b10", "b9", "a", "c"), labels=("y", "x", "y", "x"))
+
+
+@pytest.mark.parametrize(
+    ("sort", "only", "order"),
+    [
+        ("as loaded", "", None),
+        ("as loaded", "x", (1, 3)),
+        ("name", "", (2, 1, 0, 3)),
+        ("class", "", (1, 3, 0, 2)),
+        ("component 1", "", (3, 0, 2, 1)),
+        ("component 1", "y", (0, 2)),
+    ],
+)
+def test_images_are_in_the_order_that_is_asked_for(
+    sort: str, only: str, order: tuple[int, ...] | None
+) -> None:
+    assert ordered(IMAGES, sort, only, lambda _: [0.5, np.nan, 0.1, 2.0]) == order
+
+
+def test_pages_go_through_the_order() -> None:
+    page = Page(0, 2, order=(5, 3, 4, 1, 0))
+    assert list(page.indices(6, (10, 10))) == [5, 3, 4, 1]
+    assert list(page.holding(0, (10, 10)).indices(6, (10, 10))) == [3, 4, 1, 0]
+    assert (page.place(4), page.image(2), page.place(2), page.count(6)) == (2, 4, 0, 5)
+
+
+def shown(explorer: PFVExplorer) -> list[int]:
+    assert explorer.wait(60)
+    return list(explorer.gallery.tiles.shown)
+
+
+def test_gallery_is_sorted_by_scores_and_similarity_and_shows_one_class(
+    explorer: PFVExplorer,
+) -> None:
+    row = explorer.gallery.order
+    assert row is not None
+    options = list(row.sort.options)
+    move(row.sort, index=options.index("component 2"))
+    means = explorer.pfv.render(explorer.settings).scores[:, 1].mean(dim=(1, 2))
+    order = means.argsort(descending=True).tolist()
+    assert shown(explorer) == order
+    assert explorer.gallery.render_loop.frame.indices == tuple(order)
+    assert explorer.frame.indices == (0, 1, 2, 3)
+    label = explorer.pfv.images.labels[order[-1]]
+    names = [value for _, value in row.only.options]
+    move(row.only, index=names.index(label))
+    assert shown(explorer) == [i for i in order if explorer.pfv.images.labels[i] == label]
+    move(row.only, index=0)
+    move(row.sort, index=options.index(SIMILARITY))
+    assert is_error(explorer)
+    assert "no pin to sort by" in explorer.status.message
+    assert row.sort.value == "as loaded"
+    explorer.settings = replace(explorer.settings, pins=((2, 0.5, 0.5),))
+    move(row.sort, index=options.index(SIMILARITY))
+    assert shown(explorer)[0] == 2
+    move(row.sort, index=options.index("component 9"))
+    assert "Component 9 is not computed" in status(explorer)
