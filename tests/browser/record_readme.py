@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.explorer_page import HELPERS, ExplorerPage
+from tests.browser.explorer_page import ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.session import BrowserSession
 from tests.conftest import ROOT
@@ -21,8 +21,8 @@ OUT = ROOT / "notebooks" / "images" / "explorer.webp"
 SIZE = {"width": 1240, "height": 1060}  # of the window, in CSS pixels
 WIDTH = 860  # pixels of the picture
 LARGEST = 4_000_000  # bytes
-CELLS = [HELPERS, "explorer = pw.demo(photos=True)\nexplorer"]
-LAYERS = ("blocks.1.1", "blocks.2.2", "blocks.3.2", "blocks.4.2", "blocks.5.1", "blocks.5.3")
+CELLS = ["import pfv_widgets as pw", "explorer = pw.demo(photos=True)\nexplorer"]
+LAYERS = ("blocks.1.1", "blocks.2.1", "blocks.3.2", "blocks.4.2", "blocks.5.1", "blocks.5.3")
 TIDY = """() => {
   const { shell } = window.jupyterapp;
   if (!shell.leftCollapsed) shell.collapseLeft();
@@ -100,6 +100,7 @@ def record(lab: LabPage) -> Recorder:
 
     def settled(milliseconds: int) -> None:
         lab.run("explorer.wait(120)")
+        expect(explorer.status).to_contain_text("Up to date", timeout=120_000)
         lab.wait_until_drawn()
         recorder.take(milliseconds)
 
