@@ -25,7 +25,9 @@ STYLE = """<style>
 .pfv-classes .pfv-moves { font-size: 12px; line-height: 1.4; }
 .pfv-classes .pfv-moves > div { overflow-wrap: anywhere; }
 .pfv-classes .pfv-strip { display: flex; gap: 2px; align-items: center; font-size: 11px; }
-.pfv-classes .pfv-strip > span { flex: 0 0 26px; opacity: .72; }
+.pfv-classes :is(.widget-html, .widget-dropdown, .widget-button, .widget-vbox) {
+  margin-left: 0; margin-right: 0; }
+.pfv-classes .pfv-strip > span { flex: 0 0 32px; opacity: .72; }
 .pfv-classes .pfv-strip img { flex: 1 1 0; min-width: 0; max-width: 58px; display: block;
   height: auto; }
 .pfv-classes .widget-toggle-button.mod-active { outline: 2px solid #d93025; outline-offset: -2px; }
