@@ -20,10 +20,15 @@ class ColourMemory:
         Layer → the basis that its colours refer to first of all.
     previous
         Layer → the basis shown last.
+    seen
+        Layer → basis, number and stability that were arranged last, and how.
     """
 
     anchors: Mapping[str, PrincipalBasis] = field(default_factory=dict)
     previous: Mapping[str, PrincipalBasis] = field(default_factory=dict)
+    seen: Mapping[str, tuple[PrincipalBasis, tuple[int, bool], Arrangement]] = field(
+        default_factory=dict
+    )
 
     def arranged(
         self, layer: str, basis: PrincipalBasis, number: int, *, stable: bool = True
@@ -39,6 +44,9 @@ class ColourMemory:
         stable
             False: they keep the order of variance, and the memory starts again with them.
         """
+        seen = self.seen.get(layer)
+        if seen is not None and seen[0] is basis and seen[1] == (number, stable):
+            return seen[2], self  # nothing has to be compared again
         last = self.previous.get(layer) if stable else None
         anchor = self.anchors.get(layer) if stable else None
         arrangement = basis.matching(last, number, anchor)
@@ -47,12 +55,14 @@ class ColourMemory:
             self,
             previous={**self.previous, layer: shown if last is None else shown.followed_by(last)},
             anchors={**self.anchors, layer: shown if anchor is None else anchor.followed_by(shown)},
+            seen={**self.seen, layer: (basis, (number, stable), arrangement)},
         )
         return arrangement, memory
 
     def anchored(self, layer: str, basis: PrincipalBasis) -> ColourMemory:
         """Return a memory in which the colours of a layer refer to ``basis``."""
-        return replace(self, anchors={**self.anchors, layer: basis})
+        seen = {name: one for name, one in self.seen.items() if name != layer}
+        return replace(self, anchors={**self.anchors, layer: basis}, seen=seen)
 
     def with_basis(self, layer: str, basis: PrincipalBasis) -> ColourMemory:
         """Return a memory as if ``basis`` alone had been shown of a layer."""

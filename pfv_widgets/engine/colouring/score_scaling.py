@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from pfv_widgets.engine.host import read
 
 NORMALISATIONS = ("global", "component")
 _SMALLEST, _LARGEST = 1e-12, 1e12  # magnitudes whose squares are safe in float32
@@ -34,21 +37,21 @@ class Spread:
         flat = maps.flatten(2)
         # two reductions: on a processor aminmax() costs four times as much
         low, high = flat.amin(dim=2), flat.amax(dim=2)
-        reach = max(float(high.max()), -float(low.min()))
+        norm = torch.linalg.vector_norm(flat, dim=2)
+        measured = torch.stack([flat.mean(dim=2), norm, low, high])
+        numbers = read(measured)[0].astype(np.float64)  # which MPS does not have
+        reach = max(float(numbers[3].max()), -float(numbers[2].min()))
         extreme = not _SMALLEST <= reach <= _LARGEST
-        if extreme and reach and math.isfinite(reach):  # squares would under- or overflow
+        if extreme and reach and math.isfinite(reach):  # squares have under- or overflown
             parts = cls.of_maps(maps / reach)
             return cls(
                 parts.mean * reach, parts.variance * reach**2, parts.low * reach, parts.high * reach
             )
-        norm = torch.linalg.vector_norm(flat, dim=2)
-        measured = torch.stack([flat.mean(dim=2), norm, low, high])
-        mean, norm, low, high = measured.cpu().double()  # which MPS does not have
-        square = norm**2 / flat.shape[2]
-        variance = square - mean**2
-        if bool((variance < 1e-4 * square).any()):  # cancellation: take the slow two-pass form
-            variance = torch.var(flat, dim=2, correction=0).cpu().double()
-        return cls(mean, variance, low, high)
+        square = numbers[1] ** 2 / flat.shape[2]
+        numbers[1] = square - numbers[0] ** 2
+        if (numbers[1] < 1e-4 * square).any():  # cancellation: take the slow two-pass form
+            numbers[1] = read(torch.var(flat, dim=2, correction=0))[0]
+        return cls(*torch.from_numpy(numbers))
 
     @classmethod
     def joined(cls, parts: Sequence[Spread]) -> Spread:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.host import read
 from pfv_widgets.engine.pca.array_file import (
     Arrays,
     FileContentError,
@@ -161,11 +162,12 @@ class PrincipalBasis:
         the sign that is nearer to what was in their slot. The anchor keeps colours from
         drifting along a long way of small changes. Without either: order of variance.
         """
-        known = [self._cosines(one, number) for one in (anchor, previous) if self._fits(one)]
+        others = [one for one in (anchor, previous) if one is not None and self._fits(one)]
+        known = read(*(self._cosines(one, number) for one in others)) if others else []
         slots: dict[int, int] = {}
         for cosines in known:
             for slot, row in enumerate(cosines):
-                best = int(row.abs().argmax())
+                best = int(np.abs(row).argmax())
                 taken = slot in slots or best in slots.values()
                 if not taken and abs(float(row[best])) > _RECOGNISED:
                     slots[slot] = best
@@ -178,13 +180,11 @@ class PrincipalBasis:
             arrangement.append(-(index + 1) if sure and sure[0] < 0 else index + 1)
         return tuple(arrangement)
 
-    def _fits(self, other: PrincipalBasis | None) -> bool:
-        return other is not None and other.mean.shape == self.mean.shape
+    def _fits(self, other: PrincipalBasis) -> bool:
+        return other.mean.shape == self.mean.shape
 
-    def _cosines(self, other: PrincipalBasis | None, number: int) -> Tensor:
-        assert other is not None  # it fits
-        rows = other.components[:number].to(self.components)
-        return (rows @ self.components[:number].T).cpu()
+    def _cosines(self, other: PrincipalBasis, number: int) -> Tensor:
+        return other.components[:number].to(self.components) @ self.components[:number].T
 
     def save(self, path: str | Path) -> None:
         """Write a ``.npz`` file that :meth:`load` reads, without pickle.
@@ -349,12 +349,13 @@ def signed_basis(
 ) -> PrincipalBasis:
     """Return a basis whose signs are those of :func:`canonical_signs`, with its rounding."""
     components = components * canonical_signs(components)[:, None]
+    variances = variances.cpu()  # where Python looks at them
     return PrincipalBasis(mean, components, variances, total, count, layer, _rounding(variances))
 
 
 def _rounding(variances: Tensor) -> float:
     """Variance below which an eigenvalue of a matrix in this dtype is rounding."""
-    return _NOISE * torch.finfo(variances.dtype).eps * float(variances.max())
+    return _NOISE * torch.finfo(variances.dtype).eps * float(read(variances)[0].max())
 
 
 def canonical_signs(components: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ class Features:
         shift = basis.components @ (self.offset - basis.mean / self.scale)
         scores = (basis.components @ vectors).add_(shift[:, None]).mul_(self.scale)
         scores = scores.view(len(vectors), -1, *self.maps.shape[2:])
-        scores[:, ~basis.is_resolved] = 0.0
+        # no index by a mask, which an accelerator would have to read
+        scores.masked_fill_(~basis.is_resolved.view(1, -1, 1, 1), 0.0)
         return scores.nan_to_num_(0.0, 0.0, 0.0) if self.broken else scores
 
 

@@ -96,7 +96,7 @@ def _rendered(
 
 def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ...]:
     """Say which of the components that are shown are rounding alone."""
-    resolved = basis.is_resolved.tolist()
+    resolved = (basis.variances.cpu() > basis.noise).tolist()
     noise = [index for index in shown if not resolved[index]]
     if not noise:
         return ()
