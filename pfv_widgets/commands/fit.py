@@ -1,8 +1,12 @@
-"""``pfv-widgets fit``: photos in, one file with the basis of all of them."""
+"""``pfv-widgets fit``: photos in, one file with the basis of all of them.
+
+Several processes share the photos: ``torchrun --nproc-per-node N -m pfv_widgets fit PHOTOS …``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import warnings
@@ -64,14 +68,19 @@ def _run(options: argparse.Namespace) -> int:
     for file in files:
         _check(file, replace=options.force)  # before anything is computed
     model = load_model(options.model, options.weights)
+    ranks, rank = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK"))
+    options.quiet = options.quiet or rank > 0  # of torchrun: one process speaks for all
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PFVWarning)
         bases = fit_basis(
             model, options.photos, layers, components=options.components, device=options.device,
             progress=not options.quiet and sys.stderr.isatty(), size=options.size,
             batch_size=options.batch_size, every=options.every, resume=options.resume,
+            distributed=ranks > 1,
             checkpoint=options.checkpoint or options.out.with_suffix(".checkpoint.npz"),
         )  # fmt: skip
+    if rank > 0:
+        return 0
     for warning in caught:
         sys.stderr.write(f"pfv-widgets: warning: {printable(str(warning.message))}\n")
     for file, basis in zip(files, bases.values(), strict=True):

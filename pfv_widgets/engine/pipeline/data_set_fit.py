@@ -128,7 +128,10 @@ class DataSetFit:
     def add_fit(self, other: DataSetFit) -> None:
         """Add what another process has gathered from its share."""
         for name, layer in other.layers.items():
-            self.layers[name].add_fit(layer)
+            if name in self.layers:
+                self.layers[name].add_fit(layer)
+            else:  # this process had no image
+                self.layers[name] = layer
         self.sample |= other.sample
         self._cut_sample()
         self.skipped = (self.skipped + other.skipped)[:_NAMED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 from pfv_widgets.engine.pipeline.colour_statistics import colour_statistics
 from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit, LayerFit, read_after
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
+from pfv_widgets.engine.pipeline.ranks import Ranks, ranks_of
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.validation import (
     function_or_none,
@@ -64,6 +66,7 @@ class Options(TypedDict, total=False):
     checkpoint: str | Path | None
     every: float
     resume: bool
+    distributed: bool
 
 
 Layouts = dict[str, tuple[Layout, Reduce | None]]
@@ -91,6 +94,7 @@ def fit_basis(
     checkpoint: str | Path | None = None,
     every: float = 60.0,
     resume: bool = False,
+    distributed: bool = False,
 ) -> PrincipalBasis | dict[str, PrincipalBasis]:
     """Principal components of feature vectors over a data set.
 
@@ -125,6 +129,10 @@ def fit_basis(
         Whether to go on from the checkpoint, where there is one. The data must be the same, in
         the same order; that is checked.
 
+    distributed
+        Whether the photos are shared among the processes that ``torchrun`` has started, each photo
+        exactly once; all get the same result. The checkpoint is that of all together.
+
     Returns
     -------
     PrincipalBasis or dict
@@ -148,25 +156,29 @@ def fit_basis(
     components = whole_number("components", components, 1)
     progress = truth_value("progress", progress)
     resume = truth_value("resume", resume)
+    distributed = truth_value("distributed", distributed)
     if resume and checkpoint is None:
         raise PFVValueError("resume=True: give the file to go on from, checkpoint=...")
     network = unwrap(model)
     where = choose_device(network, device)
-    one_pass = _Pass(
-        on_device(network, where),
-        where,
-        _stream_of(data, size, function_or_none("transform", transform), batch_size),
-        names,
-        components,
-        progress,
-    )
-    if checkpoint is None:
-        bases = one_pass.bases(None, resume=False)
-    else:
+    stream = _stream_of(data, size, function_or_none("transform", transform), batch_size)
+    file = None
+    if checkpoint is not None:
         file = FitCheckpoint(path_of("checkpoint", checkpoint), number("every", every, 0))
-        with file.held():
-            bases = one_pass.bases(file, resume=resume)
-            file.remove()
+    with ranks_of(where, distributed=distributed) as ranks:
+        if ranks.number > 1 and not stream.signature:
+            raise PFVTypeError(
+                "data: a loader cannot be shared among processes, since only it knows its images. "
+                "Give a folder, a glob or paths of photos."
+            )
+        own = file if ranks.rank == 0 else None  # one process writes for all
+        with own.held() if own is not None else nullcontext():
+            one_pass = _Pass(
+                on_device(network, where), where, stream, names, components, progress, ranks
+            )
+            bases = one_pass.bases(own, resume=resume, checkpoints=file is not None)
+            if own is not None:
+                own.remove()
     return bases if several else next(iter(bases.values()))
 
 
@@ -206,12 +218,19 @@ class _Pass:
     names: Sequence[str | None]
     components: int
     progress: bool
+    ranks: Ranks
 
-    def bases(self, checkpoint: FitCheckpoint | None, *, resume: bool) -> dict[str, PrincipalBasis]:
-        """Return a basis for each layer."""
+    def bases(
+        self, checkpoint: FitCheckpoint | None, *, resume: bool, checkpoints: bool
+    ) -> dict[str, PrincipalBasis]:
+        """Return a basis for each layer.
+
+        ``checkpoint`` is that of the process that writes it, ``checkpoints`` whether one does.
+        """
         earlier = checkpoint.read(self.device) if checkpoint and resume else None
         with guarded(self.network) as network:
-            fit = self._gathered(network, earlier, checkpoint)
+            fit = self._gathered(network, earlier, checkpoint, checkpoints=checkpoints)
+            fit = self.ranks.merged(fit)
             if not fit.layers:
                 reasons = f"data: no image can be used. {'; '.join(fit.skipped[:5])}."
                 nothing = "data gave no batch: give at least one (N, 3, H, W) tensor, or photos."
@@ -228,18 +247,27 @@ class _Pass:
         return bases
 
     def _gathered(
-        self, network: nn.Module, earlier: DataSetFit | None, checkpoint: FitCheckpoint | None
+        self,
+        network: nn.Module,
+        earlier: DataSetFit | None,
+        checkpoint: FitCheckpoint | None,
+        *,
+        checkpoints: bool,
     ) -> DataSetFit:
         """Run the stream through the network, from where an earlier run ended."""
         fit = DataSetFit({}, network_fingerprint(self.network), self.stream.signature)
-        start = 0
+        names, number = repr(self.names), str(self.components)
+        self.ranks.check_same(
+            {"model": fit.network, "data": fit.source, "layer": names, "components": number}
+        )
         if earlier is not None:
             _check_same(earlier, fit)
-            fit, start = earlier, earlier.done
+            fit = earlier
+        start = int(self.ranks.of_first(str(fit.done)))
         layouts: Layouts = {}
         again = ""  # digest of what an earlier run has read, where it must be read again
         with tqdm(total=self.stream.total, disable=not self.progress, unit="images") as bar:
-            for batch in self.stream.batches(start, 0, 1):
+            for batch in self.stream.batches(start, self.ranks.rank, self.ranks.number):
                 bar.update(batch.done - bar.n)
                 if batch.done <= start:
                     again = read_after(again, [key_of(image) for image in batch.images])
@@ -252,8 +280,13 @@ class _Pass:
                 if len(batch.images):
                     self._add(network, layouts, batch, fit)
                 fit.note(batch)
-                if checkpoint is not None and checkpoint.is_due():
-                    checkpoint.write(fit)
+                if not checkpoints:
+                    continue
+                due = checkpoint is not None and checkpoint.is_due()
+                if self.ranks.of_first("due" if due else ""):
+                    whole = self.ranks.merged(fit)
+                    if checkpoint is not None:
+                        checkpoint.write(whole)
         if start:
             _check_read(again, earlier, self.stream)
         return fit

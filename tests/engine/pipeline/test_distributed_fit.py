@@ -1,0 +1,103 @@
+"""Several processes fit one basis: every photo once, a dead process ends all, resume by others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pfv_widgets.cli import main
+from pfv_widgets.engine.data.photo_stream import PhotoStream
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+
+
+def photos(folder: Path, number: int) -> Path:
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    for index in range(number):
+        coarse = rng.integers(0, 256, (5, 6, 3), np.uint8)
+        Image.fromarray(coarse).resize((60, 50)).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.mark.parametrize("number", [1, 2, 7, 16, 23])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 8])
+@pytest.mark.parametrize("start", [0, 5])
+def test_every_photo_is_in_the_share_of_one_process(
+    number: int, ranks: int, start: int, tmp_path: Path
+) -> None:
+    folder = photos(tmp_path / "photos", number)
+    names, steps, done = [], set(), set()
+    for rank in range(ranks):
+        share = list(PhotoStream(folder, 16, None, 3).batches(start, rank, ranks))
+        names += [name for batch in share for name in batch.names]
+        steps.add(len(share))
+        done.add(tuple(batch.done for batch in share))
+    assert sorted(names) == sorted(f"{index}.png" for index in range(start, number))
+    assert len(steps) == len(done) == 1  # all meet at the same steps
+
+
+def torchrun(ranks: int, *arguments: str) -> list[str]:
+    port = str(20_000 + os.getpid() % 20_000)
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks),
+        "--master-port", port, "-m", "pfv_widgets", "fit", *arguments, "--size", "48",
+        "--device", "cpu", "--batch-size", "2", "--components", "4",
+    ]  # fmt: skip
+
+
+@pytest.mark.all
+def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 11)
+    (folder / "broken.png").write_bytes(b"no picture")
+    alone = ["fit", str(folder), "--out", str(tmp_path / "one.npz"), "--size", "48"]
+    assert main([*alone, "--device", "cpu", "--components", "4", "--quiet"]) == 0
+    run = subprocess.run(
+        torchrun(2, str(folder), "--out", str(tmp_path / "two.npz")),
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("11 of 12 photos") == 1  # one process speaks
+    one, two = (PrincipalBasis.load(tmp_path / f"{name}.npz") for name in ("one", "two"))
+    np.testing.assert_allclose(two.variances, one.variances, rtol=1e-5)
+    torch.testing.assert_close(two.components.abs(), one.components.abs(), rtol=0, atol=1e-3)
+    assert one.count == two.count
+    assert one.data is not None
+    assert two.data is not None
+    for weighting, spread in one.data.spreads.items():
+        torch.testing.assert_close(two.data.spreads[weighting], spread, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.all
+def test_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 400)
+    out, checkpoint = tmp_path / "two.npz", tmp_path / "two.checkpoint.npz"
+    common = [str(folder), "--out", str(out)]
+    run = subprocess.Popen(
+        torchrun(2, *common, "--every", "0"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 200
+    while not checkpoint.exists():
+        assert run.poll() is None, run.stderr and run.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    run.communicate(timeout=120)
+    assert run.returncode != 0
+    assert not out.exists()
+    options = ["--size", "48", "--device", "cpu", "--components", "4", "--quiet"]
+    assert main(["fit", *common, *options, "--resume"]) == 0
+    basis = PrincipalBasis.load(out)
+    assert main(["fit", str(folder), *options, "--out", str(tmp_path / "one.npz")]) == 0
+    whole = PrincipalBasis.load(tmp_path / "one.npz")
+    assert basis.count == whole.count  # every photo once, before and after
+    np.testing.assert_allclose(basis.variances, whole.variances, rtol=1e-5)
