@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -296,6 +297,28 @@ class Tracker:
             self, self._layer(layer), photos
         )
         return figure
+
+    def save(self, path: str | Path, layer: str | None = None, *, duration: int = 700) -> None:
+        """Write the heatmaps as an animation over the snapshots, or the figure.
+
+        Parameters
+        ----------
+        path
+            ``.gif``, ``.webp`` or ``.mp4`` for an animation that loops; ``.png``, ``.pdf``,
+            ``.svg``, ``.jpg`` or ``.jpeg`` for the figure.
+        layer
+            One of ``layers``; None: the first.
+        duration
+            Milliseconds that a picture stays, from 20; the first and the last stay longer.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For a path that cannot be written, an unknown layer, or where no snapshot has a picture.
+        """
+        late("analysis.training_figure", "save_training")(
+            self, path, self._layer(layer), whole_number("duration", duration, 20, 60_000)
+        )
 
     def _layer(self, layer: str | None) -> str:
         if layer is None:

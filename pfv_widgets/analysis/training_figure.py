@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,7 +11,10 @@ from matplotlib.figure import Figure
 from pfv_widgets.analysis.curve_figure import draw_lines_on
 from pfv_widgets.analysis.curve_result import Array
 from pfv_widgets.analysis.tracker import Tracker
+from pfv_widgets.engine.export.animation import ANIMATIONS, Film, checked_animation
 from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table
+from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, checked_path, write_figure
+from pfv_widgets.errors import PFVValueError
 
 _COLUMNS = 8
 _PLOT = 2.2  # inches
@@ -49,6 +54,23 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
             plot=(_PLOT, draw), caption=" ".join(caption),
         )
     )  # fmt: skip
+
+
+def save_training(tracker: Tracker, path: str | Path, layer: str, duration: int) -> None:
+    """Write an animation over the snapshots that have a picture, or the figure."""
+    target = checked_path(path, {**ANIMATIONS, **FIGURE_FORMATS}, "for an animation or a figure")
+    if target.suffix.lower() in FIGURE_FORMATS:
+        write_figure(target, lambda: tracker.figure(layer))
+        return
+    checked_animation(target)
+    names, frames = tracker.names, tracker.frames(layer)
+    if not frames:
+        raise PFVValueError(f"tracker: no snapshot of {layer} has a picture to save.")
+    film = Film(len(names))
+    for name, frame in frames.items():
+        figures = [f"{key} {value:.3g}" for key, value in tracker.figures[name].items()]
+        film.add(frame.composite(), ", ".join([name, *figures]), names.index(name) + 1)
+    film.write(target, duration, lambda: False)
 
 
 def _lines(tracker: Tracker, layer: str) -> dict[str, Array]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import math
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import pfv_widgets as pw
@@ -126,6 +128,20 @@ def test_the_figure_shows_snapshots_and_curves(tracked: pw.Tracker) -> None:
     words = {t.get_text() for t in figure.findobj(lambda one: hasattr(one, "get_text"))}
     assert {"4 through the training", "CKA to epoch 0", "accuracy", "loss / 3"} <= words
     assert len(figure.axes) == 2 * 4 + 1
+
+
+def test_a_training_is_saved_as_an_animation_or_a_figure(
+    tracked: pw.Tracker, tmp_path: Path
+) -> None:
+    tracked.save(tmp_path / "training.webp", "4", duration=50)
+    with Image.open(tmp_path / "training.webp") as film:
+        assert film.n_frames == 4
+    tracked.save(tmp_path / "training.svg")
+    assert "through the training" in (tmp_path / "training.svg").read_text()
+    with pytest.raises(PFVValueError, match=r"ends in .*for an animation or a figure"):
+        tracked.save(tmp_path / "training.npz")
+    with pytest.raises(PFVValueError, match="no snapshot of 10 has a picture"):
+        pw.track(tiny(), blobs(2), device="cpu").save(tmp_path / "none.gif")
 
 
 def test_bad_input_is_named(tracked: pw.Tracker) -> None:
