@@ -291,8 +291,11 @@ def _null_band(first: Tensor, second: Tensor, photos: int, options: _Options) ->
         index = torch.empty_like(places)
         index[order] = places[order.roll(1)]  # one cycle: no photo stays where it is
         flat = index.flatten()
-        rows = [first.flatten(1) @ one[flat][:, flat].flatten() for one in second]
-        draws.append(torch.stack(rows, dim=1))
+        columns = [
+            first.flatten(1) @ second[start : start + 16, flat][:, :, flat].flatten(1).T
+            for start in range(0, len(second), 16)
+        ]
+        draws.append(torch.cat(columns, dim=1))
     low, high = np.quantile(torch.stack(draws).double().numpy(), _BAND, axis=0)
     return np.stack([low, high])
 
