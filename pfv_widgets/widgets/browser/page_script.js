@@ -37,6 +37,15 @@ const nameButtons = (root) => {
   }
 };
 
+// ipywidgets writes the help of a field of lines beside it, where no reader takes it for its name.
+const nameFields = (root) => {
+  for (const field of root.querySelectorAll(".widget-textarea textarea")) {
+    const box = field.closest(".widget-textarea");
+    const { title } = [field, box, ...box.querySelectorAll("[title]")].find((one) => one.title) ?? {};
+    call(field, title);
+  }
+};
+
 const namePictures = (root, pictures) => {
   for (const [kind, [role, name]] of Object.entries(pictures))
     for (const picture of root.querySelectorAll(`:is(canvas, img).pfv-${kind}`)) {
@@ -85,6 +94,7 @@ const serve = (root, model, signal) => {
   const nameAll = () => {
     nameSliders(root);
     nameButtons(root);
+    nameFields(root);
     namePictures(root, model.get("pictures"));
     cleanTitles(root);
   };
