@@ -101,6 +101,6 @@ def _list(name: str, tip: str, options: list[str]) -> w.Dropdown:
         options=options,
         description=name,
         tooltip=tip,
-        layout=w.Layout(width="auto", flex="0 1 240px", margin="0 8px 2px 0"),
+        layout=w.Layout(width="auto", flex="1 1 150px", max_width="240px", margin="0 8px 2px 0"),
         style={"description_width": "36px"},
     )
