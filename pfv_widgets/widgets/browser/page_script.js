@@ -125,7 +125,7 @@ const serve = (root, model, signal) => {
 
   const clicked = async (event) => {
     const button = event.target.closest?.("button.pfv-copy");
-    if (!button) return;
+    if (!button || button.closest(".pfv-explorer") !== root) return;  // or of one inside this one
     const field = fieldOf(button), characters = field.value.length;
     const copied = characters > 0 && await copy(field, button);
     button.classList.toggle("pfv-copied", copied);

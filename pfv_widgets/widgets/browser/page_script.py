@@ -28,6 +28,8 @@ PICTURES = {
     "components": ("img", "One picture for each component, of the image that is looked at"),
     "scree": ("img", "Scree plot: the share of the variance that each component explains"),
     "maps": ("img", "Grid of maps: methods by images and networks"),
+    "similarity": ("img", "Map of similarity: layers of the first network by those of the second"),
+    "curve": ("img", "Curves of similarity to the first network, one point for each network"),
     "made": ("img", "What the network makes from noise"),
 }
 _REFUSED = "The browser lets nothing be copied here: click into the text, then Ctrl+A and Ctrl+C."

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
+from pfv_widgets.analysis.randomised import TRAINED, randomised
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from pfv_widgets.widgets.compare.networks import Networks, named_networks
@@ -50,3 +52,19 @@ def compare(
     named = named_networks(models)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     return CompareExplorer(Networks(named, batch, device), start)
+
+
+def compare_untrained(pfv: PFV, settings: Settings) -> CompareExplorer:
+    """Open a comparison of a network with a copy of it in which every weight is drawn anew.
+
+    Raises
+    ------
+    PFVError
+        For a network that cannot be copied.
+    """
+    networks = randomised(pfv.model)
+    *_, last = networks
+    models = {TRAINED: pfv.model, "untrained": networks[last]}
+    return CompareExplorer(
+        Networks(models, pfv.images, pfv.device), compare_settings_of(settings, {})
+    )

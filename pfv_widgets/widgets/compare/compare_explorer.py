@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from pfv_widgets.errors import PFVError
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.compare.aligned import Alignments
 from pfv_widgets.widgets.compare.compare_tab import CompareTab
+from pfv_widgets.widgets.compare.difference_pane import DifferencePane
 from pfv_widgets.widgets.compare.links import SIDES, Links
 from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.pictures import arrays_of, figure_of, still_of
 from pfv_widgets.widgets.compare.renderers import SideRenderer
+from pfv_widgets.widgets.compare.results import Results
 from pfv_widgets.widgets.compare.settings import CompareSettings, SideSettings, joined
-from pfv_widgets.widgets.compare.side import Side
+from pfv_widgets.widgets.compare.side import Side, SideOwner
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
@@ -41,6 +44,8 @@ TABS: dict[str, Callable[[Any], Tab]] = {
     "Batch": batch_tab,
     "Export": ExportTab,
 }
+
+_KINDS = ("ok", "warning", "error", "busy")
 
 
 class CompareExplorer(Shell[CompareSettings]):
@@ -75,6 +80,7 @@ class CompareExplorer(Shell[CompareSettings]):
         self.networks = networks
         self.alignments = Alignments(networks)
         self.links = Links(networks)
+        self.results = Results(self.links)
         settings = self.links.complete(settings or CompareSettings())
         super().__init__(settings)
         with self._opening():
@@ -86,9 +92,9 @@ class CompareExplorer(Shell[CompareSettings]):
             each = zip(SIDES, self.links.sides(settings), strict=True)
             self.sides = tuple(self._side(title, one) for title, one in each)
             self._closing += [side.gallery.close for side in self.sides]
-            viewports = [gallery.viewport for gallery in self.galleries]
-            for viewport in viewports:
-                viewport.linked = [other for other in viewports if other is not viewport]
+            self.third: DifferencePane | None = None  # made when it is first asked for
+            self._pair = w.HBox(layout=w.Layout(width="100%", flex_flow="row wrap"))
+            self._link_galleries()
             knobs = {
                 title: [self.knobs[name] for name in parameters_of(CompareSettings, page=title)]
                 for title in TABS
@@ -97,8 +103,9 @@ class CompareExplorer(Shell[CompareSettings]):
             self._closing.append(self.tabs.close)
             self._open(self._laid_out())
             self.add_class("pfv-compare")
-            for gallery in self.galleries:
-                gallery.start()
+            for side in self.sides:
+                side.gallery.start()
+            self._show_third(settings)
 
     @property
     def images(self) -> ImageBatch:
@@ -107,8 +114,13 @@ class CompareExplorer(Shell[CompareSettings]):
 
     @property
     def galleries(self) -> tuple[GalleryView, ...]:
-        """The galleries, that of the first network first."""
-        return tuple(side.gallery for side in self.sides)
+        """The galleries, that of the first network first, and that of the difference last."""
+        return tuple(pane.gallery for pane in self._panes)
+
+    @property
+    def _panes(self) -> tuple[Side | DifferencePane, ...]:
+        third = () if self.third is None else (self.third,)
+        return (*self.sides, *third)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -153,6 +165,7 @@ class CompareExplorer(Shell[CompareSettings]):
     def refresh(self) -> None:
         """Compute the pictures anew, where a network was changed in a way that is not noticed."""
         self.networks.refresh()
+        self.results.clear()
         for gallery in self.galleries:
             gallery.render_loop.refresh(gallery.view_state)
 
@@ -181,16 +194,18 @@ class CompareExplorer(Shell[CompareSettings]):
             lambda: arrays_of(frames, titles, agreement),
         )
 
-    def show_status(self) -> None:
-        """Show what the sides say together."""
-        owners = [side.owner for side in self.sides]
-        worst = max((owner.kind for owner in owners), key=("ok", "warning", "error", "busy").index)
-        said = [(name, owner) for name, owner in zip(self.names, owners, strict=True)]
-        if worst == "busy":
-            said = [pair for pair in said if pair[1].kind == "busy"]
-        done = min((o.done for _, o in said if o.done is not None), default=None)
+    def show_status(self, speaker: SideOwner) -> None:
+        """Show what the sides say together: what goes on first, then what is wrong."""
+        said = [(name, side.owner) for name, side in zip(self.names, self.sides, strict=True)]
+        if self.third is not None and self.settings.difference:
+            said.append(("Difference", self.third.owner))
+        kind = max((owner.kind for _, owner in said), key=_KINDS.index)
+        said = [(name, owner) for name, owner in said if owner.kind == kind]
+        if kind == "ok":
+            said = [(name, owner) for name, owner in said if owner is speaker]
+        done = min((one.done for _, one in said if one.done is not None), default=None)
         message = " · ".join(f"{name}: {owner.message}" for name, owner in said)
-        self.status_line.show(message, worst, done, stoppable=done is not None)
+        self.status_line.show(message, kind, done, stoppable=done is not None)
 
     def _check(self, settings: CompareSettings) -> None:
         number = len(self.images)
@@ -202,10 +217,11 @@ class CompareExplorer(Shell[CompareSettings]):
     def _compute(self, settings: CompareSettings) -> None:
         for side, each in zip(self.sides, self.links.sides(settings), strict=True):
             side.show_settings(each)
+        self._show_third(settings)
 
     def _stopped(self) -> None:
-        for side in self.sides:
-            side.owner.stop(True)
+        for pane in self._panes:
+            pane.owner.stop(True)
 
     def _show_controls(self) -> None:
         settings = self.settings
@@ -215,7 +231,7 @@ class CompareExplorer(Shell[CompareSettings]):
             side.show(each)
 
     def _still_picture(self) -> bytes | None:
-        if any(gallery.render_loop.state is None for gallery in self.galleries):
+        if any(side.gallery.render_loop.state is None for side in self.sides):
             return None
         return still_of(self.frames, self._titles(), self._agreement_or_none())
 
@@ -265,13 +281,38 @@ class CompareExplorer(Shell[CompareSettings]):
         )
         return first, second
 
+    def _show_third(self, settings: CompareSettings) -> None:
+        """Show the difference where it is asked for; hidden, it costs nothing."""
+        if self.third is not None:
+            self.third.show(settings.difference)
+        if not settings.difference:
+            return
+        first, second = self.links.sides(settings)
+        each = replace(second, reference=first.layer)
+        if self.third is None:
+            self.third = DifferencePane(self.alignments, self, each, self.knobs.by_name)
+            self._closing.append(self.third.gallery.close)
+            self._link_galleries()
+            self.third.gallery.start()
+        else:
+            self.third.show_settings(each)
+
+    def _link_galleries(self) -> None:
+        viewports = [gallery.viewport for gallery in self.galleries]
+        for viewport in viewports:
+            viewport.linked = [other for other in viewports if other is not viewport]
+        self._pair.children = [pane.widget for pane in self._panes]
+
     def _laid_out(self) -> w.HBox:
-        pair = w.HBox(
-            [side.widget for side in self.sides],
-            layout=w.Layout(flex="1 1 690px", min_width="0", flex_flow="row wrap"),
+        bars = self.galleries[0]  # one row of buttons, and one of pins, for all
+        left = w.VBox(
+            [bars.toolbar.widget, self._pair, bars.pins.widget],
+            layout=w.Layout(flex="20 1 690px", min_width="0"),
         )
         panel = w.VBox(
             [self.tabs.widget],
-            layout=w.Layout(flex="0 1 300px", min_width="260px", padding="0 0 0 4px"),
+            layout=w.Layout(
+                flex="1 1 300px", min_width="260px", max_width="632px", padding="0 0 0 4px"
+            ),
         )
-        return w.HBox([pair, panel], layout=w.Layout(width="100%", flex_flow="row wrap"))
+        return w.HBox([left, panel], layout=w.Layout(width="100%", flex_flow="row wrap"))

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import ipywidgets as w
 
+from pfv_widgets.engine.progress import OnProgress
+from pfv_widgets.widgets.compare.curve_plot import CurvePlot
+from pfv_widgets.widgets.compare.layer_map import LayerMap
+from pfv_widgets.widgets.compare.links import Links
+from pfv_widgets.widgets.compare.results import Results
 from pfv_widgets.widgets.compare.settings import CompareSettings
+from pfv_widgets.widgets.compare.task import Task
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _HINT = (
-    "Agreement: share of the variance of the components that both have in common once the second "
-    "is rotated to the first, over all positions of the images in the basis. 1: the same up to a "
-    "rotation and a scale."
+    "Share of the variance of the scores that both have in common after the rotation. "
+    "1: the same up to a rotation and a scale."
 )
 
 
 class ComparingExplorer(Explorer[CompareSettings], Protocol):
     """An explorer of two networks, as this tab sees it."""
 
-    @property
-    def names(self) -> tuple[str, str]:
-        """Names of the two networks on show."""
+    links: Links
+    results: Results
 
 
 class CompareTab:
-    """What two networks have in common.
+    """What two networks have in common: agreement, a map of all layers, curves over a sequence.
 
     Parameters
     ----------
@@ -39,22 +43,68 @@ class CompareTab:
     visible = False
 
     def __init__(self, explorer: ComparingExplorer) -> None:
-        self._explorer = explorer
+        self._explorer, self._links, self._results = explorer, explorer.links, explorer.results
+        self._settings = explorer.settings
+        names = self._links.networks.names
         self.agreement = w.HTML()
-        self.widget = w.VBox(
-            [self.agreement, w.HTML(text.hint(_HINT))], layout=w.Layout(width="100%")
+        self.map_task = Task(
+            explorer, "Compare all layers",
+            "A map of CKA: every layer of the first network by every one of the second.",
+            self._compute_map,
+        )  # fmt: skip
+        self.curve_task = Task(
+            explorer, "Compare all networks",
+            "Curves of similarity to the first network, over all networks.",
+            self._compute_curve,
+        )  # fmt: skip
+        self.map = LayerMap(
+            lambda first, second: explorer.edit(
+                lambda old: self._links.with_pair(old, first, second)
+            )
         )
+        self.curve = CurvePlot(
+            names,
+            lambda name: explorer.edit(lambda old: self._links.with_network(old, "second", name)),
+        )
+        curve = [self.curve_task.widget, self.curve.widget] if len(names) > 2 else []
+        self.widget = w.VBox(
+            [self.agreement, w.HTML(text.hint(_HINT)), *curve, self.map_task.widget,
+             self.map.widget],
+            layout=w.Layout(width="100%"),
+        )  # fmt: skip
+        self.show(self._settings)
 
-    def show(self, settings: Any) -> None:
-        """Follow the settings: the knobs do it by themselves."""
+    def show(self, settings: CompareSettings) -> None:
+        """Show what is known for these settings: the knobs follow by themselves."""
+        self._settings = settings
+        _, second = self._links.names(settings)
+        self.map.show(self._results.map(settings))
+        self.map.mark(*self._links.layers(settings))
+        self.curve.show(self._results.points(settings), second)
 
     def show_agreement(self, agreement: float | None) -> None:
         """Show the share in common; None: it is not known; NaN: it is undefined."""
         self.agreement.value = text.heading(agreement_in_words(agreement))
 
     def close(self) -> None:
-        """Close every widget."""
-        close_all(self.widget)
+        """Stop what runs and close every widget."""
+        self.map_task.stop()
+        self.curve_task.stop()
+        self.map.close()
+        self.curve.close()
+        for part in (self.widget, self.curve_task.widget):
+            close_all(part)
+
+    def _compute_map(self, report: OnProgress) -> str:
+        found = self._results.compute_map(self._settings, report)
+        self.show(self._explorer.settings)
+        return " ".join(found.warnings)
+
+    def _compute_curve(self, report: OnProgress) -> str:
+        self._results.compute_points(
+            self._settings, report, lambda: self.show(self._explorer.settings)
+        )
+        return ""
 
 
 def agreement_in_words(agreement: float | None) -> str:

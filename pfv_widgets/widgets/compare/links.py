@@ -57,6 +57,21 @@ class Links:
             return layer.name, self.networks.counterpart(first, layer, second).name
         return layer.name, self.networks.layer(second, settings.second_layer).name
 
+    def layer_of(self, settings: CompareSettings, name: str) -> str:
+        """Return the layer that the second side shows where network ``name`` stands there."""
+        (first, second), (layer, other) = self.names(settings), self.layers(settings)
+        if settings.second_layer is None:
+            return self.networks.counterpart(first, self.networks.layer(first, layer), name).name
+        return self.networks.counterpart(second, self.networks.layer(second, other), name).name
+
+    def with_pair(self, old: CompareSettings, layer: str, other: str) -> CompareSettings:
+        """Choose both layers; they stay linked where one is the counterpart of the other."""
+        first, second = self.names(old)
+        chosen = self.networks.layer(first, layer)
+        if self.networks.counterpart(first, chosen, second).name == other:
+            return replace(old, layer=layer, second_layer=None if old.linked else other)
+        return replace(old, layer=layer, second_layer=other, linked=False)
+
     def complete(self, settings: CompareSettings) -> CompareSettings:
         """Return settings in which both networks and the first layer have their names."""
         first, second = self.names(settings)

@@ -83,6 +83,21 @@ class Networks:
             one.close()
         return found
 
+    @property
+    def device(self) -> str | torch.device:
+        """Where the networks run, as it was asked for."""
+        return self._device
+
+    def model(self, name: str) -> nn.Module:
+        """Return a network as it was given."""
+        self.check(name)
+        return self._models[name]
+
+    def is_open(self, name: str) -> bool:
+        """Whether a network has been visited, and its layers are known."""
+        with self._lock:
+            return name in self._open
+
     def check(self, name: str) -> None:
         """Raise a PFVValueError with the nearest names unless there is such a network."""
         if name not in self.names:

@@ -19,6 +19,7 @@ from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.viewport import OnFrame
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, Shown
+from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
@@ -26,8 +27,8 @@ from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 class Owner(Explorer[Any], Protocol):
     """The explorer of a comparison, as its sides see it."""
 
-    def show_status(self) -> None:
-        """Show what the sides say together."""
+    def show_status(self, speaker: SideOwner) -> None:
+        """Show what the sides say together; one of them has just spoken."""
 
 
 class SideOwner:
@@ -76,7 +77,7 @@ class SideOwner:
         """Say something of this side."""
         del tip  # both sides share one line
         self.message, self.kind, self.done = message, kind, None
-        self._explorer.show_status()
+        self._explorer.show_status(self)
 
     def report_progress(self, progress: Progress) -> None:
         """Say how far this side is; raise ``Cancelled`` where it is to stop."""
@@ -85,7 +86,7 @@ class SideOwner:
             raise Cancelled
         self.message, self.kind = f"{progress}.", "busy"
         self.done = progress.done / max(progress.total, 1)
-        self._explorer.show_status()
+        self._explorer.show_status(self)
 
     def reject(self, settings: Settings, error: Exception, shown: Settings | None) -> None:
         """Say why this side has no picture; the other side goes on."""
@@ -143,11 +144,13 @@ class Side:
         self._error = ""  # why there is no picture of what is asked for
         self.network = self._network_choice(title, slides=slides)
         self.layer = self._layer_slider()
-        self.line = w.HTML()
-        self.gallery = GalleryView(renderer, self.owner, settings, knobs, on_frame=self._seen)
+        self.line, self.legend = w.HTML(), w.HTML()
+        self.gallery = GalleryView(
+            renderer, self.owner, settings, knobs, on_frame=self._seen, bars=False
+        )
         self.gallery.widget.layout.flex = "0 0 auto"
         self.widget = w.VBox(
-            [self.network, self.layer, self.line, self.gallery.widget],
+            [self.network, self.layer, self.line, self.gallery.widget, self.legend],
             layout=w.Layout(
                 flex="1 1 340px", min_width="0", max_width="632px", padding="0 8px 0 0"
             ),
@@ -192,6 +195,8 @@ class Side:
     def _seen(self, state: Any, frame: Any) -> None:
         if self._error:
             self._say_error("")
+        ratios = frame.basis.explained_variance_ratio.tolist()
+        self.legend.value = legend_panel(frame.settings, ratios)
         self._on_frame(state, frame)
 
     def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:

@@ -41,6 +41,11 @@ class Panel:
         layers = [layer for layer in self._pfv.layers if layer.same_as is None]
         self.layer = self._layer_slider([layer.name for layer in layers])
         self.layer_line, self.legend = w.HTML(), w.HTML()
+        self.untrained = w.Button(
+            description="Beside an untrained copy",
+            tooltip="Compare this network with a copy whose weights are drawn anew.",
+            layout=w.Layout(width="auto", margin="8px 0 0 0"),
+        )
         knobs = {
             title: [
                 explorer.knobs[name]
@@ -52,6 +57,7 @@ class Panel:
         self.tabs = TabPanel(explorer, tabs, knobs)
         head = [self.layer, self.layer_line, explorer.knobs[_IN_HEAD], self.legend]
         self.widget = controls(head, self.tabs.widget)
+        self.widget.children = (*self.widget.children, self.untrained)
 
     def show(self, settings: Settings) -> None:
         """Set every control to what ``settings`` say, without calling back."""

@@ -13,6 +13,7 @@ import traitlets
 from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
+from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -31,7 +32,7 @@ from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_row import SIMILARITY
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources
-from pfv_widgets.widgets.toolkit.controls import Controls
+from pfv_widgets.widgets.toolkit.controls import Controls, close_all
 
 S = TypeVar("S", bound=Settings)
 
@@ -92,10 +93,14 @@ class PFVExplorer(Shell[Settings]):
             )  # fmt: skip
             self._closing.append(self.gallery.close)
             self.panel = Panel(self, TABS)
+            self.panel.untrained.on_click(lambda _: self.safely(self.compare_untrained)())
             self.tabs = self.panel.tabs
             self.tabs.on_open(self._show_again)
             self._closing.append(self.tabs.close)
-            self._open(body(self.gallery.widget, self.panel.widget), STYLE)
+            self.comparison: Any = None  # a CompareExplorer below, once it is asked for
+            self._below = w.VBox(layout=w.Layout(width="100%"))
+            row = body(self.gallery.widget, self.panel.widget)
+            self._open(w.VBox([row, self._below], layout=w.Layout(width="100%")), STYLE)
             self.gallery.start()
 
     @property
@@ -208,6 +213,43 @@ class PFVExplorer(Shell[Settings]):
             self.pfv, path, over, self.settings, label=label, progress=progress,
             cancelled=cancelled,
         )  # fmt: skip
+
+    def compare_untrained(self) -> None:
+        """Open a comparison with an untrained copy of the network below, in the background.
+
+        The copy is the last network of ``pw.randomised``. :attr:`comparison` is the explorer.
+        """
+        self.panel.untrained.disabled = True
+        self.show_message("Drawing an untrained copy of the network …", "busy")
+
+        def job(_: Callable[[], bool]) -> None:
+            compare = late("widgets.compare.compare", "compare_untrained")
+            self.show_comparison(compare(self.pfv, self.settings))
+
+        def failed(error: Exception) -> None:
+            self.panel.untrained.disabled = False
+            self.fail(error)
+
+        self.jobs.run(job, failed)
+
+    def show_comparison(self, comparison: Shell[Any]) -> None:
+        """Show another explorer below, with a button that closes it."""
+        close = w.Button(
+            description="Close the comparison", layout=w.Layout(width="auto", margin="8px 0")
+        )
+
+        def closed() -> None:
+            self._below.children = ()
+            comparison.close()
+            close_all(close)
+            self.comparison = None
+            self.panel.untrained.disabled = False
+
+        close.on_click(lambda _: self.safely(closed)())
+        self._closing.append(comparison.close)
+        self.comparison = comparison
+        self._below.children = (close, comparison)
+        self.show_message("The comparison is below.")
 
     def on_frame(self, callback: OnFrame) -> None:
         """Call back with each frame that is on show, and its view state."""

@@ -58,6 +58,8 @@ class GalleryView:
     measure
         Returns a number for each image by a key such as ``"component 1"``, to sort by; None: the
         images are neither sorted nor filtered.
+    bars
+        Whether toolbar and pins stand around the tiles; else whoever made the gallery shows them.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class GalleryView:
         on_point: OnFrame = lambda *_: None,
         on_wide: Callable[[bool], None] | None = None,
         measure: Measure | None = None,
+        bars: bool = True,
     ) -> None:
         self.images, self._on_point = pfv.images, on_point
         self._on_wide = on_wide or (lambda _: None)
@@ -92,7 +95,7 @@ class GalleryView:
         if measure is not None:
             self.order = OrderRow(pfv.images, self._arrange, measure, safely)
         self.script = GalleryScript(self.tiles.canvas, knobs or {}, self.viewport.script_ready)
-        self.widget = self._laid_out()
+        self.widget = self._laid_out(bars)
 
     @property
     def view_state(self) -> ViewState:
@@ -123,7 +126,8 @@ class GalleryView:
     def close(self, timeout: float = 10.0) -> None:
         """Remove it from the browser, once the picture in work is drawn; frees nothing else."""
         self.viewport.close(timeout)
-        close_all(self.widget)
+        for part in (self.widget, self.toolbar.widget, self.pins.widget):
+            close_all(part)
 
     def _sorting(self) -> list[w.Widget]:
         return [] if self.order is None else [self.order.widget]
@@ -159,15 +163,13 @@ class GalleryView:
             index, images.names[index], label, weight, values=values, shown=settings.shown
         )
 
-    def _laid_out(self) -> w.VBox:
+    def _laid_out(self, bars: bool) -> w.VBox:
         head = w.VBox([self.hint], layout=self._head)
         canvas = self.tiles.widget
+        above, below = ([self.toolbar.widget], [self.pins.widget]) if bars else ([], [])
         box = w.VBox(
-            [
-                head, self.toolbar.widget, *self._sorting(), self.captions.html, canvas,
-                self.pins.widget, self.script,
-            ],
+            [head, *above, *self._sorting(), self.captions.html, canvas, *below, self.script],
             layout=w.Layout(overflow="visible"),
-        )  # fmt: skip
+        )
         box.add_class("pfv-gallery-view")
         return box

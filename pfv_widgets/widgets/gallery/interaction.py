@@ -38,6 +38,7 @@ class Interaction:
     def __init__(self, viewport: Viewport, owner: Explorer[Settings]) -> None:
         self._viewport, self._owner = viewport, owner
         self._tiles, self._go = viewport.tiles, viewport.go
+        self._columns = viewport.columns  # to go back to from the whole width of a screen
         self.dividing = False  # whether the divider is being dragged
         self._unpinned: tuple[tuple[Pin, ...], bool] | None = None  # before the last click
         self.gestures = self._listen()

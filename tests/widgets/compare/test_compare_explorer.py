@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,38 +15,14 @@ from torch import Tensor, nn
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
-from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.settings import CompareSettings
 from pfv_widgets.widgets.gallery.view_state import Selection
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from tests.networks import blobs, tiny
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.compare.conftest import Compared, change
 
-Open = Callable[..., CompareExplorer]
 LAYER = "4"  # a convolution of `tiny`
-
-
-@pytest.fixture
-def compared(recorded: RecordedPage) -> Iterator[Open]:
-    """Open comparisons of small networks; close them after the test."""
-    opened: list[CompareExplorer] = []
-
-    def open_(models: Any = None, images: Any = None, **settings: Any) -> CompareExplorer:
-        models = models or {"one": tiny(0), "two": tiny(1)}
-        batch = blobs(4) if images is None else images
-        opened.append(pw.compare(models, batch, device="cpu", **settings))
-        assert opened[-1].wait(60)
-        return opened[-1]
-
-    yield open_
-    for one in opened:
-        one.close()
-
-
-def change(explorer: CompareExplorer, **changes: Any) -> None:
-    explorer.settings = replace(explorer.settings, **changes)
-    assert explorer.wait(60)
 
 
 def rotated(network: nn.Sequential, layer: str) -> nn.Sequential:
@@ -63,7 +38,7 @@ def rotated(network: nn.Sequential, layer: str) -> nn.Sequential:
 
 @pytest.mark.parametrize("weighting", ["none", "flat"])
 def test_network_and_its_rotated_copy_have_the_same_colours_once_aligned(
-    compared: Open, weighting: str
+    compared: Compared, weighting: str
 ) -> None:
     network = tiny(0)
     models = {"one": network, "same": network, "rotated": rotated(network, LAYER)}
@@ -80,7 +55,7 @@ def test_network_and_its_rotated_copy_have_the_same_colours_once_aligned(
 
 
 def test_alignment_keeps_what_the_network_explains_and_turns_with_the_switch(
-    compared: Open,
+    compared: Compared,
 ) -> None:
     explorer = compared(layer=LAYER, components=4)
     aligned = explorer.frames[1]
@@ -104,7 +79,7 @@ def test_alignment_keeps_what_the_network_explains_and_turns_with_the_switch(
 
 
 def test_hover_pins_selection_zoom_and_pages_are_linked_over_grids_of_other_sizes(
-    compared: Open,
+    compared: Compared,
 ) -> None:
     explorer = compared(images=blobs(6), layer="0", second_layer="8", linked=False)
     first, second = explorer.galleries
@@ -135,7 +110,7 @@ def test_hover_pins_selection_zoom_and_pages_are_linked_over_grids_of_other_size
     assert all(gallery.view_state.settings.pins for gallery in explorer.galleries)
 
 
-def test_layers_are_linked_by_name_and_by_depth_or_apart(compared: Open) -> None:
+def test_layers_are_linked_by_name_and_by_depth_or_apart(compared: Compared) -> None:
     named = nn.Sequential()
     for name, module in tiny(1)._modules.items():
         named.add_module(f"part{name}", module)
@@ -169,7 +144,7 @@ class Broken(nn.Module):
         return maps
 
 
-def test_side_of_nan_says_so_and_the_other_one_lives(compared: Open) -> None:
+def test_side_of_nan_says_so_and_the_other_one_lives(compared: Compared) -> None:
     network = tiny(1)
     network[5] = Broken()
     explorer = compared({"whole": tiny(0), "broken": network}, layer="6")
@@ -189,7 +164,7 @@ def test_side_of_nan_says_so_and_the_other_one_lives(compared: Open) -> None:
     # the first side broken: the second shows its own colours, and says why
     change(explorer, first="broken", second="whole", images=None)
     assert second.gallery.render_loop.frame.settings.layer == "6"
-    assert "not aligned" in explorer.status.message
+    assert "not aligned" in second.gallery.render_loop.frame.warnings[-1]
 
 
 class OneSize(nn.Module):
@@ -209,7 +184,7 @@ class OneSize(nn.Module):
         return self.body(images)
 
 
-def test_network_of_another_size_has_the_photos_resized_or_is_named(compared: Open) -> None:
+def test_network_of_another_size_has_the_photos_resized_or_is_named(compared: Compared) -> None:
     explorer = compared({"usual": tiny(0), "other": OneSize()})
     assert explorer.frames[1].heatmaps.shape == explorer.frames[0].heatmaps.shape == (4, 32, 32, 3)
     assert (explorer.frames[1].pixels == explorer.images.pixels).all()
@@ -219,7 +194,7 @@ def test_network_of_another_size_has_the_photos_resized_or_is_named(compared: Op
 
 
 def test_settings_of_a_comparison_are_written_read_and_brought_back_by_the_code(
-    compared: Open, tmp_path: Path
+    compared: Compared, tmp_path: Path
 ) -> None:
     models = {"one": tiny(0), "two": tiny(1)}
     explorer = compared(models, sigma=0.5, layer="4", aligned=False, first="two")
@@ -256,7 +231,7 @@ def test_models_that_are_none_are_named(models: Any, message: str) -> None:
         pw.compare(models, blobs(2), device="cpu")
 
 
-def test_settings_that_cannot_be_shown_are_named(compared: Open) -> None:
+def test_settings_that_cannot_be_shown_are_named(compared: Compared) -> None:
     for settings, message in [
         ({"first": "on"}, "'on' is no network here. Did you mean 'one'"),
         ({"second_layer": "99"}, "two: layer='99'"),

@@ -1,0 +1,150 @@
+"""How similar each network of a sequence is to the fixed one: a click goes to a network."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import ipywidgets as w
+
+from pfv_widgets.analysis.curve_result import CurvePoint
+from pfv_widgets.widgets.browser.canvas import LayeredCanvas
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
+from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
+from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import close_all
+
+# colours that colour-blind eyes tell apart (Okabe and Ito 2008)
+FIGURES = {
+    "cka": ("CKA", "#0072b2"),
+    "rank_correlation": ("rank correlation of heatmaps", "#d55e00"),
+    "ssim": ("SSIM of heatmaps", "#009e73"),
+}
+_GREY = "#808080"  # seen on light and on dark pages
+_HEIGHT, _LEFT, _TOP, _BELOW = 260, 62, 14, 14  # pixels of the canvas
+
+
+class CurvePlot:
+    """The curves on a canvas, with a legend and the figures of the network on show.
+
+    Parameters
+    ----------
+    names
+        Of the networks, in order.
+    choose
+        Called with the name of a network that is clicked.
+    """
+
+    def __init__(self, names: Sequence[str], choose: Callable[[str], object]) -> None:
+        self._names, self._choose = tuple(names), choose
+        self._lock = threading.RLock()
+        self._points: Mapping[str, CurvePoint] = {}
+        self._current = ""
+        self.canvas = LayeredCanvas("curve", (_HEIGHT, 2 * WIDTH))
+        self.overlay = Overlay(self.canvas)
+        self.canvas.on_pointer(down=self._clicked)
+        self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
+        self.canvas.on_ready(self.repaint)
+        self.line = w.HTML(layout=w.Layout(min_height="58px", margin="0"))
+        self.widget = w.VBox(
+            [w.HTML(_legend()), self.overlay.widget, self.line],
+            layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0", display="none"),
+        )
+
+    def show(self, points: Mapping[str, CurvePoint], current: str) -> None:
+        """Show what is known of each network, and which one is on show."""
+        with self._lock:
+            if (points, current) == (self._points, self._current):
+                return
+            self._points, self._current = dict(points), current
+            self.widget.layout.display = None if points else "none"
+            point = points.get(current)
+            self.line.value = text.hint(_in_words(current, point))
+            self.repaint()
+
+    def repaint(self) -> None:
+        """Send everything again."""
+        with self._lock:
+            if not self._points:
+                return
+            self.overlay.show(
+                Label(f"{level:g}".replace("-", "−"), _LEFT - 8, self._y(level) - 13, "right",
+                      "opacity:.72")
+                for level in (self._low, 0.5, 1.0)
+            )  # fmt: skip
+            commands = self.canvas.commands()
+            commands.clear()
+            self._draw(commands)
+            commands.send()
+
+    def close(self) -> None:
+        """Remove it from every page."""
+        self.canvas.close()
+        close_all(self.widget)
+
+    @property
+    def _low(self) -> float:
+        """Where the axis begins: 0, or a fifth below the lowest figure."""
+        lowest = min(
+            (getattr(point, name) for point in self._points.values() for name in FIGURES),
+            key=lambda value: math.inf if math.isnan(value) else value,
+            default=0.0,
+        )
+        return 0.0 if math.isnan(lowest) else min(0.0, math.floor(5 * lowest) / 5)
+
+    def _draw(self, commands: CanvasCommands) -> None:
+        commands.alpha(0.35)
+        for level in (self._low, 0.5, 1.0):
+            commands.line(_GREY, 2, _LEFT, self._y(level), 2 * WIDTH, self._y(level))
+        if self._current in self._names:
+            x = self.x_of(self._names.index(self._current))
+            commands.alpha(0.6)
+            commands.line(_GREY, 6, x, _TOP, x, _HEIGHT - _BELOW)
+        commands.alpha(1)
+        for name, (_, colour) in FIGURES.items():
+            last: tuple[float, float] | None = None
+            for index, network in enumerate(self._names):
+                value = getattr(self._points.get(network), name, math.nan)
+                here = None if math.isnan(value) else (self.x_of(index), self._y(value))
+                if here is not None:
+                    commands.disc(colour, *here, 7)
+                    if last is not None:
+                        commands.line(colour, 4, *last, *here)
+                last = here
+
+    def x_of(self, index: int) -> float:
+        """Where a network stands, in pixels of the canvas."""
+        return _LEFT + 14 + (2 * WIDTH - _LEFT - 28) * index / max(len(self._names) - 1, 1)
+
+    def _y(self, value: float) -> float:
+        share = (value - self._low) / (1 - self._low)
+        return _HEIGHT - _BELOW - (_HEIGHT - _TOP - _BELOW) * min(max(share, 0), 1)
+
+    def _clicked(self, x: float, _: float) -> None:
+        nearest = min(range(len(self._names)), key=lambda index: abs(self.x_of(index) - x))
+        self._choose(self._names[nearest])
+
+
+def _in_words(name: str, point: CurvePoint | None) -> str:
+    """Return the figures of a network as one line."""
+    if point is None:
+        return f"{name}: not computed for these settings."
+    figures = "; ".join(
+        f"{label} {_figure(getattr(point, key))}" for key, (label, _) in FIGURES.items()
+    )
+    return f"{name}: {figures}. {point.note}".strip()
+
+
+def _figure(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+
+
+def _legend() -> str:
+    marks = (
+        f'<span style="white-space:nowrap"><span aria-hidden="true" style="color:{colour}">●</span>'
+        f" {text.safe(label)}</span>"
+        for label, colour in FIGURES.values()
+    )
+    style = "line-height:1.35;display:flex;flex-wrap:wrap;gap:0 10px"
+    return f'<div style="{style}">{"".join(marks)}</div>'

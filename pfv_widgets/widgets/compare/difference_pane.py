@@ -1,0 +1,75 @@
+"""The third picture: where in each photo two networks differ most."""
+
+from __future__ import annotations
+
+import ipywidgets as w
+
+from pfv_widgets.widgets.compare.aligned import Alignments
+from pfv_widgets.widgets.compare.colour_scale import colour_scale
+from pfv_widgets.widgets.compare.renderers import DifferenceRenderer
+from pfv_widgets.widgets.compare.settings import SideSettings
+from pfv_widgets.widgets.compare.side import Owner, SideOwner
+from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.toolkit import text
+
+_HINT = (
+    "Distance of the scores after alignment, each side at one scale: 0 the same, 1.4 unrelated on "
+    "average. Grey: undefined."
+)
+
+
+class DifferencePane:
+    """A gallery of differences below its legend.
+
+    Parameters
+    ----------
+    alignments
+        Of the networks.
+    explorer
+        What it belongs to.
+    settings
+        What to show first.
+    knobs
+        Controls that the gallery follows in the browser.
+    """
+
+    def __init__(
+        self,
+        alignments: Alignments,
+        explorer: Owner,
+        settings: SideSettings,
+        knobs: dict[str, w.Widget],
+    ) -> None:
+        self.owner = SideOwner(explorer, self._say_error)
+        self.line = w.HTML()
+        self.gallery = GalleryView(
+            DifferenceRenderer(alignments), self.owner, settings, knobs,
+            on_frame=lambda *_: self._say_error(""), bars=False,
+        )  # fmt: skip
+        self.gallery.widget.layout.flex = "0 0 auto"
+        head = [
+            w.HTML(text.heading("Difference")),
+            w.HTML(colour_scale("0", "2.8")),
+            w.HTML(text.hint(_HINT)),
+        ]
+        self.widget = w.VBox(
+            [*head, self.line, self.gallery.widget],
+            layout=w.Layout(
+                flex="1 1 340px", min_width="0", max_width="632px", padding="0 8px 0 0"
+            ),
+        )
+        self.widget.add_class("pfv-side-difference")
+
+    def show_settings(self, settings: SideSettings) -> None:
+        """Render other settings."""
+        self._say_error("")
+        self.owner.stop(False)
+        self.gallery.show_settings(settings)
+
+    def show(self, shown: bool) -> None:
+        """Show it, or hide it."""
+        self.widget.layout.display = None if shown else "none"
+
+    def _say_error(self, message: str) -> None:
+        line = text.status(f"No picture of this: {message}", kind="error") if message else ""
+        self.line.value = line

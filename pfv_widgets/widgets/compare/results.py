@@ -1,0 +1,102 @@
+"""The numbers of a comparison, computed when a person asks, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+from pfv_widgets.analysis.curve_result import CurvePoint
+from pfv_widgets.analysis.similarity import similarity
+from pfv_widgets.analysis.similarity_curve import LayerView, compare_views, view_of
+from pfv_widgets.analysis.similarity_result import Similarity
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import OnProgress, Progress
+from pfv_widgets.errors import PFVError
+from pfv_widgets.widgets.compare.links import Links
+from pfv_widgets.widgets.compare.settings import CompareSettings
+
+_Key = tuple[str, str, str, str, Settings]  # both networks, both layers, and the settings
+
+
+class Results:
+    """Similarity of layers, and curves over a sequence of networks.
+
+    Parameters
+    ----------
+    links
+        Which network and layer stands on each side.
+    """
+
+    def __init__(self, links: Links) -> None:
+        self._links, self._networks = links, links.networks
+        self._maps: dict[tuple[str, str], Similarity] = {}
+        self._points: dict[_Key, CurvePoint] = {}
+
+    def map(self, settings: CompareSettings) -> Similarity | None:
+        """Return the similarity of all layers of the two networks, where it is known."""
+        return self._maps.get(self._links.names(settings))
+
+    def compute_map(self, settings: CompareSettings, report: OnProgress) -> Similarity:
+        """Compare all layers of the two networks, in one pass over both."""
+        first, second = self._links.names(settings)
+        other = second if second != first else f"{second} (again)"
+        models = {first: self._networks.model(first), other: self._networks.model(second)}
+        found = similarity(
+            models, self._networks.images, device=self._networks.device, on_progress=report
+        )
+        self._maps[first, second] = found
+        return found
+
+    def points(self, settings: CompareSettings) -> dict[str, CurvePoint]:
+        """Return what is known of each network beside the first one, by name."""
+        names = [name for name in self._networks.names if self._networks.is_open(name)]
+        found = {name: self._points.get(self._key(settings, name)) for name in names}
+        return {name: point for name, point in found.items() if point is not None}
+
+    def compute_points(
+        self, settings: CompareSettings, report: OnProgress, seen: Callable[[], object]
+    ) -> None:
+        """Compare each network with the first one; ``seen`` is called after each."""
+        fixed: LayerView | None = None
+        names = self._networks.names
+        first, layer = self._links.names(settings)[0], self._links.layers(settings)[0]
+        for done, name in enumerate(names):
+            report(Progress("Comparing networks", done, len(names), "networks"))
+            try:
+                key = self._key(settings, name)
+                if key in self._points:
+                    continue
+                if fixed is None:
+                    fixed = self._view(settings, first, layer, report)
+                other = self._view(settings, name, key[3], report)
+                self._points[key] = compare_views(name, fixed, other)
+            except PFVError as error:
+                if fixed is None:
+                    raise
+                self._points[self._key(settings, name)] = CurvePoint(name, note=str(error))
+            seen()
+
+    def clear(self) -> None:
+        """Forget everything: a network has changed."""
+        self._maps.clear()
+        self._points.clear()
+
+    def _view(
+        self, settings: CompareSettings, name: str, layer: str, report: OnProgress
+    ) -> LayerView:
+        return view_of(
+            self._networks.pfv(name), replace(_plain(settings), layer=layer), on_progress=report
+        )
+
+    def _key(self, settings: CompareSettings, name: str) -> _Key:
+        first, layer = self._links.names(settings)[0], self._links.layers(settings)[0]
+        return first, name, layer, self._links.layer_of(settings, name), _plain(settings)
+
+
+def _plain(settings: CompareSettings) -> Settings:
+    """Return the settings of a picture that decide on its heatmaps without a photo or a pin."""
+    values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+    plain = Settings()
+    for name in ("layer", "opacity", "view", "split", "pins", "similarity"):
+        values[name] = getattr(plain, name)
+    return Settings(**values)

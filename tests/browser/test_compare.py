@@ -1,0 +1,165 @@
+"""Two networks side by side in a browser: linked, aligned, stacked where it is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.explorer_page import ExplorerPage
+from tests.browser.lab import LabPage
+from tests.browser.widget_page import WidgetPage, place_of
+
+OPEN = """
+import pfv_widgets as pw
+networks = list(pw.randomised(pw.demo_model()).items())
+models = dict([networks[0], networks[1], networks[-1]])
+explorer = pw.compare(models, pw.demo_images(4), second=list(models)[-1])
+explorer
+"""
+ANOTHER = """([selector, index, before]) => {
+  const canvas = document.querySelectorAll(selector)[index];
+  if (!canvas || !canvas.width) return false;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let sum = 0, opaque = 0;
+  for (let at = 0; at < data.length; at += 4 * 97) {
+    sum += data[at] + data[at + 1] + data[at + 2];
+    opaque += data[at + 3] === 255;
+  }
+  return opaque > 0.9 * data.length / (4 * 97) && Math.abs(sum - before) > 500 ? sum : false;
+}"""
+GALLERIES = "canvas.pfv-gallery"
+
+
+class Sides(ExplorerPage):
+    """A comparison on a page of JupyterLab."""
+
+    def __init__(self, page: LabPage) -> None:
+        super().__init__(page)
+        self.galleries = self.box.locator(GALLERIES)
+
+    def at(self, side: int, image: int, x: float, y: float) -> tuple[float, float]:
+        """Point of the page of a point in an image, fractions of its width and height."""
+        tiles = f"explorer.galleries[{side}].tiles"
+        left, top, width, height = map(
+            float, self.run(f"print(*{tiles}.grid.box({image}))").split()
+        )
+        canvas = self.galleries.nth(side)
+        box = place_of(canvas)
+        scale = box["width"] / int(canvas.get_attribute("width") or 1)
+        return box["x"] + (left + x * width) * scale, box["y"] + (top + y * height) * scale
+
+    def drawn(self, side: int) -> npt.NDArray[np.int16]:
+        """All pixels of a gallery once everything rests."""
+        assert self.run("print(explorer.wait(100))") == "True"
+        assert isinstance(self.page, LabPage)
+        self.page.wait_until_drawn()
+        canvas = self.galleries.nth(side)
+        width, height = (int(canvas.get_attribute(name) or 0) for name in ("width", "height"))
+        return self.page.read(canvas, 0, 0, width, height).astype(np.int16)
+
+
+def box_of(element: Locator) -> Any:
+    box = element.bounding_box()
+    assert box is not None
+    return box
+
+
+@pytest.fixture
+def sides(lab: Callable[[list[str]], LabPage]) -> Sides:
+    page = lab([OPEN])
+    page.page.set_viewport_size({"width": 1600, "height": 1000})
+    sides = Sides(page)
+    expect(sides.galleries).to_have_count(2)
+    sides.drawn(1)
+    return sides
+
+
+def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None:
+    page, mouse = sides.page.page, sides.page.page.mouse
+    first, second = (box_of(sides.galleries.nth(index)) for index in range(2))
+    assert first["y"] == second["y"]
+    assert first["x"] + first["width"] <= second["x"]
+
+    # a place in one is the same place of the photo in the other
+    before = sides.drawn(1)
+    mouse.move(*sides.at(0, 2, 0.3, 0.6))
+    sides.wait_until("explorer.galleries[1].view_state.hover.image", "2")
+    assert np.abs(sides.drawn(1) - before).max() > 60
+    mouse.click(*sides.at(1, 1, 0.7, 0.4))
+    sides.wait_until("len(explorer.settings.pins)", "1")
+    assert sides.run("print(*(round(v, 1) for v in explorer.settings.pins[0]))") == "1 0.7 0.4"
+    sides.button("Undo").click()
+    sides.wait_until("len(explorer.settings.pins)", "0")
+
+    # the second slides through the sequence, to the network itself: the same picture
+    mouse.move(1, 1)
+    sides.slider("Network 2").press("Home")
+    sides.wait_until("explorer.names[1]", "trained")
+    sides.wait_until("explorer.galleries[1].view_state.hover", "None")
+    assert np.abs(sides.drawn(1) - sides.drawn(0)).max() <= 3
+    expect(sides.box.get_by_text("Agreement: 1.000")).to_be_visible()
+    sides.slider("Network 2").press("End")
+    sides.wait_until("explorer.names[1] != 'trained'", "True")
+    assert np.abs(sides.drawn(1) - sides.drawn(0)).max() > 60
+
+    # the numbers, on demand; a click on the map chooses both layers
+    sides.button("Compare all networks").click()
+    sides.button("Compare all layers").click()
+    sides.wait_until("explorer.jobs.wait(100)", "True")
+    curve, layer_map = (sides.box.locator(f"canvas.pfv-{kind}") for kind in ("curve", "similarity"))
+    expect(curve).to_be_visible()
+    layer_map.click(position={"x": 3, "y": 3})
+    sides.wait_until(
+        "explorer.layers == (explorer.networks.layers('trained')[0].name,) * 2", "True"
+    )
+    sides.box.get_by_text("Show the difference", exact=True).click()
+    expect(sides.galleries).to_have_count(3)
+    assert sides.drawn(2).std() > 5
+
+    # one below the other where there is no room
+    page.set_viewport_size({"width": 683, "height": 1000})
+    page.wait_for_function(
+        """(selector) => {
+          const [one, two] = [...document.querySelectorAll(selector)].map(
+            (canvas) => canvas.getBoundingClientRect());
+          return one.left === two.left && one.bottom < two.top;
+        }""",
+        arg=GALLERIES,
+    )
+    wide = "(box) => box.scrollWidth <= box.clientWidth + 1"
+    assert sides.box.evaluate(wide)
+
+
+def test_untrained_copy_opens_below_an_explorer(lab: Callable[[list[str]], LabPage]) -> None:
+    page = lab(["import pfv_widgets as pw\nexplorer = pw.demo(4)\nexplorer"])
+    explorer = ExplorerPage(page)
+    explorer.button("Beside an untrained copy").first.click()
+    explorer.wait_until("explorer.jobs.wait(100) and explorer.comparison is not None", "True")
+    explorer.wait_until("explorer.comparison.wait(100)", "True")
+    page.wait_until_drawn()
+    for index in range(3):
+        page.wait_for(ANOTHER, [GALLERIES, index, -1000])
+    explorer.button("Close the comparison").click()
+    expect(page.page.locator(GALLERIES)).to_have_count(1)
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("place", ["notebook7", "voila"])
+def test_both_sides_are_painted_and_follow_a_knob(
+    request: pytest.FixtureRequest, place: str
+) -> None:
+    page: WidgetPage = request.getfixturevalue(place)([OPEN])
+    before = [
+        page.page.wait_for_function(ANOTHER, arg=[GALLERIES, index, -1000]).json_value()
+        for index in range(2)
+    ]
+    expect(page.page.locator(".pfv-status [role=status]").first).to_contain_text("Updated in")
+    page.page.get_by_role("tab", name="Picture", exact=True).click()
+    page.press(page.slider("Opacity"), "Home")
+    for index, one in enumerate(before):
+        page.wait_for(ANOTHER, [GALLERIES, index, one])

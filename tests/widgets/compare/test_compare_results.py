@@ -1,0 +1,208 @@
+"""Numbers of a comparison: curves over a sequence, the map of layers, the difference."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pfv_widgets as pw
+from pfv_widgets.engine.progress import Progress
+from pfv_widgets.widgets.browser.text_overlay import WIDTH
+from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
+from pfv_widgets.widgets.compare.layer_map import picture
+from pfv_widgets.widgets.compare.task import Task
+from pfv_widgets.widgets.toolkit.controls import all_in
+from tests.networks import blobs, tiny
+from tests.widgets.compare.conftest import Compared, change
+from tests.widgets.conftest import Open
+from tests.widgets.reading import press_button
+from tests.widgets.recorded_page import happen
+
+
+class Constant(nn.Module):
+    """The same number everywhere."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.ones_like(maps)
+
+
+def constant() -> nn.Sequential:
+    network = tiny(0)
+    network[3] = nn.Sequential(network[3], Constant())
+    return network
+
+
+def results(explorer: CompareExplorer) -> tuple[Any, Any]:
+    tab = explorer.tabs["Compare"]
+    return tab.curve_task, tab.map_task
+
+
+def button(explorer: Any, name: str) -> Any:
+    return next(one for one in all_in(explorer) if getattr(one, "description", "") == name)
+
+
+def test_curve_over_a_sequence_falls_and_a_click_goes_to_a_network(compared: Compared) -> None:
+    networks = dict(pw.randomised(tiny(0)))
+    explorer = compared(networks | {"constant": constant()}, images=blobs(6), layer="4")
+    curve, _ = results(explorer)
+    tab = explorer.tabs["Compare"]
+    assert tab.curve.widget.layout.display == "none"
+    curve.press()
+    assert explorer.jobs.wait(60)
+    points = explorer.results.points(explorer.settings)
+    assert list(points) == [*networks, "constant"]
+    assert points["trained"].cka == pytest.approx(1)
+    assert points["trained"].ssim == pytest.approx(1)
+    assert list(points.values())[-2].rank_correlation < 0.9
+    assert np.isnan(points["constant"].cka)
+    assert "undefined" in points["constant"].note or "same activations" in points["constant"].note
+    # the same numbers as without a widget
+    alone = pw.similarity_curve(networks, blobs(6), layer="4", device="cpu")
+    ours = [points[name].rank_correlation for name in networks]
+    np.testing.assert_allclose(ours, alone.rank_correlation, atol=1e-4)
+
+    assert tab.curve.widget.layout.display is None
+    last = list(networks)[-1]
+    place = tab.curve.x_of(list(explorer.networks.names).index(last))
+    happen(tab.curve.canvas.displayed, "mouse_down", x=place, y=100)
+    assert explorer.names == ("trained", last)
+    assert last in tab.curve.line.value
+    change(explorer, weighting="none")
+    assert "not computed" in tab.curve.line.value or tab.curve.widget.layout.display == "none"
+
+
+def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(compared: Compared) -> None:
+    explorer = compared(images=blobs(6), layer="4")
+    _, task = results(explorer)
+    task.press()
+    assert explorer.jobs.wait(60)
+    found = explorer.results.map(explorer.settings)
+    models = {"one": tiny(0), "two": tiny(1)}
+    alone = pw.similarity(models, blobs(6), device="cpu")
+    np.testing.assert_allclose(found.cka, alone.cka, atol=1e-5)
+    assert "too small" in task.line.value
+    layer_map = explorer.tabs["Compare"].map
+    first, second = found.layers
+    row, column = first.index("0"), second.index("8")
+    height, width = layer_map.canvas.size
+    x, y = (column + 0.5) * width / len(second), (row + 0.5) * height / len(first)
+    happen(layer_map.canvas.displayed, "mouse_move", x=x, y=y)
+    assert "0 and 8: CKA" in layer_map.line.value
+    happen(layer_map.canvas.displayed, "mouse_down", x=x, y=y)
+    assert explorer.layers == ("0", "8")
+    assert not explorer.settings.linked
+    happen(layer_map.canvas.displayed, "mouse_down", x=0, y=0)
+    assert explorer.layers == (first[0], second[0])
+    change(explorer, second="one")
+    assert layer_map.widget.layout.display == "none"
+
+
+def test_picture_of_a_map_is_grey_where_it_is_undefined() -> None:
+    pixels = picture(np.array([[0.0, 1.0], [np.nan, -0.2]]), (40, 2 * WIDTH))
+    assert pixels.shape == (40, 2 * WIDTH, 3)
+    assert pixels[0, 0].tolist() == pixels[39, -1].tolist() == [0, 0, 3]
+    assert pixels[39, 0].tolist() == [128] * 3
+    assert pixels[0, -1].min() > 180
+
+
+def test_work_is_stopped_by_its_button_and_its_error_is_said(compared: Compared) -> None:
+    explorer = compared()
+
+    def stops_itself(report: Any) -> str:
+        task.press()  # as a person does
+        report(Progress("Working", 1, 2))
+        raise AssertionError("it goes on")
+
+    task = Task(explorer, "Work", "", stops_itself)
+    task.press()
+    assert task.button.description == "Stop"
+    assert explorer.jobs.wait(20)
+    assert "Stopped" in task.line.value
+    assert task.button.description == "Work"
+
+    def fails(_: Any) -> str:
+        raise pw.PFVValueError("layer='x' is broken")
+
+    failing = Task(explorer, "Work", "", fails)
+    failing.press()
+    assert explorer.jobs.wait(20)
+    assert "is broken" in failing.line.value
+
+
+def test_difference_is_where_two_networks_differ(compared: Compared) -> None:
+    network = tiny(0)
+    other = copy.deepcopy(network)
+
+    class Corner(nn.Module):
+        """Something else in the lower right quarter."""
+
+        def forward(self, maps: Tensor) -> Tensor:
+            maps = maps.clone()
+            half = maps.shape[2] // 2
+            maps[:, :, half:, half:] = maps[:, :, half:, half:].flip(1) * 2
+            return maps
+
+    other[4] = nn.Sequential(other[4], Corner())
+    explorer = compared({"one": network, "other": other}, layer="4", second_layer="4")
+    assert explorer.third is None
+    change(explorer, difference=True)
+    third = explorer.third
+    assert third is not None
+    assert third.gallery.viewport in explorer.galleries[0].viewport.linked
+    frame = third.gallery.render_loop.frame
+    apart = frame.scores[:, 0]
+    half = apart.shape[1] // 2
+    assert float(apart[:, half:, half:].mean()) > 2 * float(apart[:, :half].mean())
+    lightness = frame.heatmaps.mean(3)
+    middle = lightness.shape[1] // 2
+    assert float(lightness[:, middle:, middle:].mean()) > float(lightness[:, :middle].mean())
+    change(explorer, second="one", second_layer=None)
+    assert float(third.gallery.render_loop.frame.scores.abs().max()) < 1e-3
+    change(explorer, difference=False)
+    assert third.widget.layout.display == "none"
+    explorer.undo()
+    assert third.widget.layout.display is None
+
+
+def test_explorer_opens_a_comparison_with_an_untrained_copy(opened: Open) -> None:
+    explorer = opened(model=tiny(0), batch=blobs(4), sigma=0.5, layer="4")
+    press_button(button(explorer, "Beside an untrained copy"))
+    assert explorer.jobs.wait(60)
+    comparison = explorer.comparison
+    assert comparison.wait(60)
+    assert comparison.names == ("trained", "untrained")
+    assert (comparison.settings.sigma, comparison.layers) == (0.5, ("4", "4"))
+    assert comparison.agreement < 0.9
+    press_button(button(explorer, "Close the comparison"))
+    assert explorer.comparison is None
+    press_button(button(explorer, "Beside an untrained copy"))
+    assert explorer.jobs.wait(60)
+    assert explorer.comparison.wait(60)
+
+
+def test_network_without_weights_to_draw_anew_is_named_in_the_explorer(opened: Open) -> None:
+    explorer = opened(model=nn.AvgPool2d(2), batch=blobs(2))
+    press_button(button(explorer, "Beside an untrained copy"))
+    assert explorer.jobs.wait(60)
+    assert explorer.status.kind == "error"
+    assert "parameters" in explorer.status.message
+    assert not explorer.panel.untrained.disabled
+
+
+def test_visited_networks_are_shown_from_what_is_cached(compared: Compared) -> None:
+    explorer = compared({f"n{index}": tiny(index) for index in range(8)}, layer="4")
+    runs: list[str] = []
+    for name in explorer.networks.names:
+        change(explorer, second=name)
+    for name in explorer.networks.names:
+        explorer.networks.pfv(name).on_progress = lambda progress, name=name: runs.append(
+            f"{name} {progress.stage}"
+        )
+    for name in explorer.networks.names:
+        change(explorer, second=name)
+    assert not [one for one in runs if "Running" in one or "Fitting" in one]
