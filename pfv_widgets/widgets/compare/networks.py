@@ -124,12 +124,11 @@ class Networks:
 
     def counterpart(self, name: str, layer: Layer, other: str) -> Layer:
         """Return the layer of network ``other`` that has this name, else this relative depth."""
-        theirs = {one.name: one for one in self.layers(other)}
-        if layer.name in theirs:
-            return theirs[layer.name]
-        own = [one.name for one in self.layers(name)]
+        if any(one.name == layer.name for one in self.pfv(other).layers):
+            return self.layer(other, layer.name)  # or of those that are the same
+        own, theirs = [one.name for one in self.layers(name)], self.layers(other)
         depth = own.index(layer.name) / max(len(own) - 1, 1)
-        return list(theirs.values())[round(depth * (len(theirs) - 1))]
+        return theirs[round(depth * (len(theirs) - 1))]
 
     def close(self) -> None:
         """Free the features of all networks."""

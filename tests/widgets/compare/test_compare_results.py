@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Constant(nn.Module):
 
 def constant() -> nn.Sequential:
     network = tiny(0)
-    network[3] = nn.Sequential(network[3], Constant())
+    network[4] = nn.Sequential(network[4], Constant())
     return network
 
 
@@ -105,7 +106,7 @@ def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(compared: Com
 def test_picture_of_a_map_is_grey_where_it_is_undefined() -> None:
     pixels = picture(np.array([[0.0, 1.0], [np.nan, -0.2]]), (40, 2 * WIDTH))
     assert pixels.shape == (40, 2 * WIDTH, 3)
-    assert pixels[0, 0].tolist() == pixels[39, -1].tolist() == [0, 0, 3]
+    assert pixels[0, 0].tolist() == pixels[39, -1].tolist() == [0, 0, 4]
     assert pixels[39, 0].tolist() == [128] * 3
     assert pixels[0, -1].min() > 180
 
@@ -113,14 +114,18 @@ def test_picture_of_a_map_is_grey_where_it_is_undefined() -> None:
 def test_work_is_stopped_by_its_button_and_its_error_is_said(compared: Compared) -> None:
     explorer = compared()
 
+    pressed = threading.Event()
+
     def stops_itself(report: Any) -> str:
-        task.press()  # as a person does
+        assert pressed.wait(20)
         report(Progress("Working", 1, 2))
         raise AssertionError("it goes on")
 
     task = Task(explorer, "Work", "", stops_itself)
     task.press()
     assert task.button.description == "Stop"
+    task.press()
+    pressed.set()
     assert explorer.jobs.wait(20)
     assert "Stopped" in task.line.value
     assert task.button.description == "Work"
@@ -139,16 +144,15 @@ def test_difference_is_where_two_networks_differ(compared: Compared) -> None:
     other = copy.deepcopy(network)
 
     class Corner(nn.Module):
-        """Something else in the lower right quarter."""
+        """Other channels in a corner."""
 
         def forward(self, maps: Tensor) -> Tensor:
             maps = maps.clone()
-            half = maps.shape[2] // 2
-            maps[:, :, half:, half:] = maps[:, :, half:, half:].flip(1) * 2
+            maps[:, :, -4:, -4:] = maps[:, :, -4:, -4:].flip(1)
             return maps
 
     other[4] = nn.Sequential(other[4], Corner())
-    explorer = compared({"one": network, "other": other}, layer="4", second_layer="4")
+    explorer = compared({"one": network, "other": other}, layer="4", components=8)
     assert explorer.third is None
     change(explorer, difference=True)
     third = explorer.third
@@ -156,11 +160,10 @@ def test_difference_is_where_two_networks_differ(compared: Compared) -> None:
     assert third.gallery.viewport in explorer.galleries[0].viewport.linked
     frame = third.gallery.render_loop.frame
     apart = frame.scores[:, 0]
-    half = apart.shape[1] // 2
-    assert float(apart[:, half:, half:].mean()) > 2 * float(apart[:, :half].mean())
+    assert float(apart[:, -4:, -4:].mean()) > 2 * float(apart[:, :8].mean())
     lightness = frame.heatmaps.mean(3)
-    middle = lightness.shape[1] // 2
-    assert float(lightness[:, middle:, middle:].mean()) > float(lightness[:, :middle].mean())
+    side = lightness.shape[1] // 4
+    assert float(lightness[:, -side:, -side:].mean()) > 1.5 * float(lightness[:, :side].mean())
     change(explorer, second="one", second_layer=None)
     assert float(third.gallery.render_loop.frame.scores.abs().max()) < 1e-3
     change(explorer, difference=False)
@@ -186,7 +189,7 @@ def test_explorer_opens_a_comparison_with_an_untrained_copy(opened: Open) -> Non
 
 
 def test_network_without_weights_to_draw_anew_is_named_in_the_explorer(opened: Open) -> None:
-    explorer = opened(model=nn.AvgPool2d(2), batch=blobs(2))
+    explorer = opened(model=nn.Sequential(nn.AvgPool2d(2), nn.ReLU()), batch=blobs(2))
     press_button(button(explorer, "Beside an untrained copy"))
     assert explorer.jobs.wait(60)
     assert explorer.status.kind == "error"
