@@ -229,6 +229,8 @@ class CompareExplorer(Shell[CompareSettings]):
         self.knobs.show(settings)
         for side, each in zip(self.sides, self.links.sides(settings), strict=True):
             side.show(each)
+        if self.third is not None:
+            self.third.gallery.show()
 
     def _still_picture(self) -> bytes | None:
         if any(side.gallery.render_loop.state is None for side in self.sides):

@@ -180,7 +180,7 @@ class Side:
     def _show_line(self) -> None:
         network, name = parted(self.gallery.view_state.settings.layer or "")
         layer = self.networks.layer(network, name)
-        line = text.layer_line(layer.name, layer.kind, layer.shape)
+        line = text.layer_line(f"{network} · {layer.name}", layer.kind, layer.shape)
         note = self.networks.notes.get(network, "")
         if self._error:
             line += text.status(f"No picture of this: {self._error}", kind="error")
@@ -201,15 +201,16 @@ class Side:
 
     def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:
         options = [(text.plain(name), name) for name in self.networks.names]
-        kind = w.SelectionSlider if slides else Dropdown
         label = {"first": "Network 1", "second": "Network 2"}.get(title, title)
-        control = kind(
-            options=options,
-            description=label,
-            tooltip=f"The {title} network.",
-            layout=w.Layout(width="97%"),
-            style={"description_width": "84px"},
-        )
+        common = {
+            "options": options,
+            "description": label,
+            "tooltip": f"The {title} network.",
+            "layout": w.Layout(width="97%", height="32px", margin="2px"),
+            "style": {"description_width": "84px"},
+        }
+        # the name of the network stands below, where there is room for it
+        control = w.SelectionSlider(**common, readout=False) if slides else Dropdown(**common)
         if slides:
             control.add_class("pfv-choice")
         control.observe(self._network_moved, "value")

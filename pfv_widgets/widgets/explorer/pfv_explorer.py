@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import ipywidgets as w
 import numpy as np
 import traitlets
 
@@ -99,8 +100,8 @@ class PFVExplorer(Shell[Settings]):
             self._closing.append(self.tabs.close)
             self.comparison: Any = None  # a CompareExplorer below, once it is asked for
             self._below = w.VBox(layout=w.Layout(width="100%"))
-            row = body(self.gallery.widget, self.panel.widget)
-            self._open(w.VBox([row, self._below], layout=w.Layout(width="100%")), STYLE)
+            self._open(body(self.gallery.widget, self.panel.widget), STYLE)
+            self.children = (*self.children, self._below)
             self.gallery.start()
 
     @property
