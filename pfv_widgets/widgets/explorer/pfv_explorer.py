@@ -101,7 +101,7 @@ class PFVExplorer(Shell[Settings]):
             self.comparison: Any = None  # a CompareExplorer below, once it is asked for
             self._below = w.VBox(layout=w.Layout(width="100%"))
             self._open(body(self.gallery.widget, self.panel.widget), STYLE)
-            self.children = (*self.children, self._below)
+            self.children = [*self.children, self._below]
             self.gallery.start()
 
     @property
