@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from pfv_widgets.analysis.classes import ComponentClasses, component_classes
     from pfv_widgets.analysis.curve_result import SimilarityCurve
     from pfv_widgets.analysis.randomised import randomised
+    from pfv_widgets.analysis.repair import Repair, repair
+    from pfv_widgets.analysis.shortcuts import ShortcutReport, find_shortcuts
     from pfv_widgets.analysis.similarity import similarity
     from pfv_widgets.analysis.similarity_curve import similarity_curve
     from pfv_widgets.analysis.similarity_result import Similarity
+    from pfv_widgets.analysis.suspects import Suspect
     from pfv_widgets.analysis.tracker import Tracker, track
     from pfv_widgets.analysis.transfer_report import transfer_report
     from pfv_widgets.analysis.transfer_result import TransferReport
@@ -62,6 +65,11 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 # torch and Jupyter take seconds to import: each name is fetched when it is first used
 _HOMES = {
+    "Repair": "analysis.repair",
+    "repair": "analysis.repair",
+    "Suspect": "analysis.suspects",
+    "ShortcutReport": "analysis.shortcuts",
+    "find_shortcuts": "analysis.shortcuts",
     "METHODS": "methods.attribution.registry",
     "PFV": "engine.pipeline.pfv",
     "Attribution": "methods.attribution.result",
@@ -129,9 +137,12 @@ __all__ = [
     "PrincipalBasis",
     "Reconstruct",
     "Reconstruction",
+    "Repair",
     "Settings",
+    "ShortcutReport",
     "Similarity",
     "SimilarityCurve",
+    "Suspect",
     "Tracker",
     "TransferReport",
     "ablate",
@@ -147,11 +158,13 @@ __all__ = [
     "explore_reconstruction",
     "figure_methods",
     "figure_networks",
+    "find_shortcuts",
     "fit_basis",
     "heatmaps_from_activations",
     "load_images",
     "randomised",
     "reconstruct",
+    "repair",
     "similarity",
     "similarity_curve",
     "split_by_component",

@@ -83,6 +83,8 @@ def ablate(
             "whose parameters are leaves, such as one that was just loaded."
         ) from error
     turned = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
+    if mode != "clamp":
+        turned = _orthonormal(turned)
     return Ablated(own, name, basis.mean, turned, mode=mode, layout=layout)
 
 
@@ -211,6 +213,16 @@ def cut_components(maps: Tensor, mean: Tensor, directions: Tensor, mode: str) ->
     else:  # in one step: a copy of the maps takes as long as the product
         new = torch.baddbmm(vectors, across, scores, alpha=-1)
     return new.view(wide.shape)
+
+
+def _orthonormal(directions: Tensor) -> Tensor:
+    """Return unit vectors at right angles that span the same; as they are where they do."""
+    gram = directions @ directions.T
+    if bool(((gram - torch.eye(len(gram)).to(gram)).abs() < 1e-4).all()):
+        return directions
+    _, values, rows = torch.linalg.svd(directions, full_matrices=False)
+    independent: Tensor = rows[values > 1e-4 * values.max()]
+    return independent
 
 
 def checked_components(components: object, basis: PrincipalBasis) -> tuple[int, ...]:

@@ -1,0 +1,283 @@
+"""A causal test of suspected shortcuts: put on other photos, whether they take over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, normalize
+
+from pfv_widgets.analysis.ablation import cut_components
+from pfv_widgets.analysis.intervals import Share, auc, auc_interval, share_of
+from pfv_widgets.analysis.labels import LabelledUnits
+from pfv_widgets.analysis.network_part import class_scores
+from pfv_widgets.analysis.overlays import Overlay
+from pfv_widgets.analysis.shortcut_candidates import common_positions, margin, overlays_of
+from pfv_widgets.analysis.suspects import Evidence, Suspect
+from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.partial_forward import PartialForward
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.methods.core.read_out import Output
+
+MOST = 48  # photos of other classes that a mark is put on
+_LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
+_LEAST_AUC = 0.85
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What came of one candidate."""
+
+    direction: Tensor
+    variance: float
+    unit: int
+    name: str
+    layer: str
+    evidence: Evidence
+    overlay: Overlay | None
+    nearest: tuple[int, float]
+
+    @property
+    def score(self) -> float:
+        """``shift × (2 · AUC − 1)`` in [0, 1]; 0 where one of them is undefined."""
+        score = min(self.evidence.shift, 1.0) * (2 * self.evidence.auc - 1)
+        return max(0.0, score) if math.isfinite(score) else 0.0
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the photos are moved to the class by more than a control explains."""
+        return self.evidence.shift_interval[0] > _LEAST_SHIFT and self.evidence.auc >= _LEAST_AUC
+
+    def suspect(self, basis: PrincipalBasis, component: int) -> Suspect:
+        """Return the suspect, as a component of a basis that holds its direction."""
+        return Suspect(
+            self.layer, basis, component, 1, self.unit, self.name, self.score, self.evidence,
+            self.overlay, self.nearest,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class CausalTest:
+    """Photos, a layer and all that candidates are tested with."""
+
+    pfv: PFV
+    layer: Layer
+    part: PartialForward
+    basis: PrincipalBasis
+    labelled: LabelledUnits
+    masks: Tensor | None
+    groups: tuple[str, ...] | None
+    output: Output
+
+    @property
+    def forward(self) -> Forward:
+        """The network with the photos."""
+        return self.pfv.store.forward
+
+    def trials(self, unit: int) -> Iterator[Trial]:
+        """Test every candidate of a class."""
+        own = self._units == unit
+        at = common_positions(self.part, self.basis.mean, unit, own)
+        height, width = self.part.features.shape[2:]
+        sides = self.pfv.images.size
+        rows = (at // width + 0.5) / height * sides[0]
+        columns = (at % width + 0.5) / width * sides[1]
+        for overlay in overlays_of(self._photos, own, torch.stack([rows, columns], 1).cpu()):
+            yield self._of_overlay(unit, own, overlay)
+        if self.masks is not None:
+            yield from self._of_backgrounds(unit, own)
+
+    @property
+    def _units(self) -> Tensor:
+        assert self.labelled.units is not None
+        return self.labelled.units
+
+    @property
+    def _photos(self) -> Tensor:
+        """Photos as shown, float ``(N, 3, H, W)`` in [0, 1]."""
+        return torch.from_numpy(self.pfv.images.pixels).permute(0, 3, 1, 2).float() / 255
+
+    def _of_overlay(self, unit: int, own: Tensor, overlay: Overlay) -> Trial:
+        chosen = _spread_out((~own).nonzero()[:, 0])
+        marked, where = overlay.put(self._photos[chosen])
+        plain = self._photos[chosen]
+        veil = where[:, None]
+        part, control = (
+            self._part_of(photos)
+            for photos in (marked, (1 - veil) * plain + veil * plain.roll(1, 0))
+        )
+        change = part.features - self.part.features[chosen]
+        direction = normalize(change.sum((0, 2, 3)), dim=0)
+        weights = self._weights(overlay, change, direction)
+        before = self.part.scores[chosen].argmax(1)
+        cut = cut_components(part.features, self.basis.mean, direction[None], "project")
+        flips, restored = _flips(part.scores, part.run(cut), before, unit)
+        shift = self._shift(unit, own, part.scores, control.scores)
+        opaque = overlay.alpha[overlay.alpha > 0]
+        size = where[0].numel()
+        return self._trial(
+            unit, own, direction, weights=weights, place=overlay.place, flips=flips,
+            restored=restored, shift=shift,
+            control=_flips(control.scores, control.scores, before, unit)[0],
+            overlay=overlay, opacity=float(opaque.mean()), area=len(opaque) / size,
+        )  # fmt: skip
+
+    def _weights(self, overlay: Overlay, change: Tensor, direction: Tensor) -> Tensor | None:
+        """Return where a mark that has its place moves the features, ``(h, w)``; None: anywhere."""
+        if overlay.place == "anywhere":
+            return None
+        moved = torch.einsum("c,nchw->hw", direction, change).clamp_min(0)
+        return moved / moved.sum().clamp_min(1e-12)
+
+    def _of_backgrounds(self, unit: int, own: Tensor) -> Iterator[Trial]:
+        """Put the features off the object of photos of the class on photos of others."""
+        assert self.masks is not None
+        off = 1 - _cells(self.masks, self.part.features)
+        off = (off > 0.5).to(self.part.features)
+        if not bool((off.flatten(1).sum(1) > 0).all()):
+            return
+        means = torch.einsum("nchw,nhw->nc", self.part.features, off)
+        means = means / off.flatten(1).sum(1)[:, None]
+        direction = normalize(means[own].mean(0) - means[~own].mean(0), dim=0)
+        chosen = _spread_out((~own).nonzero()[:, 0])
+        before = self.part.scores[chosen].argmax(1)
+        swap = partial(self._swapped, unit, chosen, off=off, direction=direction, before=before)
+        flips, restored, scores = swap(donors=own.nonzero()[:, 0])
+        control, _, plain = swap(donors=(~own).nonzero()[:, 0], same=True)
+        shift = self._shift(unit, own, scores, plain)
+        yield self._trial(
+            unit, own, direction, weights=None, place="off the object", flips=flips,
+            restored=restored, shift=shift, control=control, off=off,
+        )  # fmt: skip
+
+    def _swapped(
+        self, unit: int, chosen: Tensor, *, donors: Tensor, off: Tensor, direction: Tensor,
+        before: Tensor, same: bool = False,
+    ) -> tuple[Share, Share, Tensor]:  # fmt: skip
+        """Give photos the surroundings of others, or of their own class with ``same``."""
+        features = self.part.features.clone()
+        for number, photo in enumerate(chosen.tolist()):
+            others = donors
+            if same:
+                others = donors[(self._units[donors] == self._units[photo]) & (donors != photo)]
+            if len(others):
+                donor = int(others[number % len(others)])
+                there = off[photo] * off[donor]
+                mean = (self.part.features[donor] * off[donor]).sum((1, 2)) / off[donor].sum()
+                part = off[photo] * (1 - off[donor])  # where the donor has its object
+                features[photo] = (
+                    features[photo] * (1 - off[photo])
+                    + self.part.features[donor] * there
+                    + mean[:, None, None] * part
+                )
+        scores = self.part.run(features)[chosen]
+        cut = cut_components(features, self.basis.mean, direction[None], "project")
+        return (*_flips(scores, self.part.run(cut)[chosen], before, unit), scores)
+
+    def _part_of(self, photos: Tensor) -> PartialForward:
+        tensor = self.pfv.images.normalisation.apply(photos)
+        forward = replace(self.forward, images=tensor)
+        return PartialForward(forward, self.layer, class_scores(self.output))
+
+    def _shift(
+        self, unit: int, own: Tensor, scores: Tensor, control: Tensor
+    ) -> tuple[float, float, float]:
+        """How much nearer to the class photos come than with a control, and its interval.
+
+        In units of the way between the mean margins of other photos and of the class.
+        """
+        margins = margin(self.part.scores, unit)
+        way = float(margins[own].mean() - margins[~own].mean())
+        moved = (margin(scores, unit) - margin(control, unit)).double()
+        if not way > 0 or len(moved) < 2:
+            return math.nan, math.nan, math.nan
+        middle, half = float(moved.mean()), 1.96 * float(moved.std()) / len(moved) ** 0.5
+        return middle / way, (middle - half) / way, (middle + half) / way
+
+    def _trial(
+        self, unit: int, own: Tensor, direction: Tensor, *, weights: Tensor | None, place: str,
+        flips: Share, restored: Share, shift: tuple[float, float, float], control: Share,
+        overlay: Overlay | None = None, opacity: float = math.nan, area: float = math.nan,
+        off: Tensor | None = None,
+    ) -> Trial:  # fmt: skip
+        mean = self.basis.mean.to(self.part.features)
+        centred = self.part.features - mean[:, None, None]
+        maps = torch.einsum("c,nchw->nhw", direction, centred)
+        cut = self.part.run(cut_components(self.part.features, mean, direction[None], "project"))
+        strength = _strength(maps, weights, off).double().cpu().numpy()
+        area_under = auc(strength, own.numpy())
+        margins = margin(self.part.scores, unit)[own].mean(), margin(cut, unit)[own].mean()
+        right = self._right(self.part.scores), self._right(cut)
+        cosines = self.basis.components.to(direction) @ direction
+        nearest = int(cosines.abs().argmax())
+        evidence = Evidence(
+            area_under, auc_interval(area_under, int(own.sum()), int((~own).sum())),
+            float((margins[0] - margins[1]) / margins[0]) if margins[0] > 0 else math.nan,
+            self._on_object(maps[own], own), _at_border(maps[own]), place, opacity, area, flips,
+            control, restored, shift[0], shift[1:], *right, self._by_group(strength),
+        )  # fmt: skip
+        return Trial(
+            direction, float(maps.var(correction=0)), unit, self.labelled.names[unit],
+            self.layer.name, evidence, overlay, (nearest, float(cosines[nearest])),
+        )  # fmt: skip
+
+    def _right(self, scores: Tensor) -> Share:
+        return share_of((scores.argmax(1).cpu() == self._units).numpy())
+
+    def _on_object(self, maps: Tensor, own: Tensor) -> float:
+        if self.masks is None:
+            return math.nan
+        object_ = _cells(self.masks[own], maps)
+        energy = maps.clamp_min(0).square()
+        inside = (energy * object_).sum() / energy.sum()
+        return float(inside / object_.mean())
+
+    def _by_group(self, strength: np.ndarray) -> dict[str, float]:
+        if self.groups is None:
+            return {}
+        names = np.array(self.groups)
+        return {str(name): float(strength[names == name].mean()) for name in np.unique(names)}
+
+
+def _cells(masks: Tensor, like: Tensor) -> Tensor:
+    """Return the share of the object in each position of maps ``(..., h, w)``."""
+    height, width = like.shape[-2:]
+    return adaptive_avg_pool2d(masks[:, None], (height, width))[:, 0].to(like)
+
+
+def _strength(maps: Tensor, weights: Tensor | None, off: Tensor | None) -> Tensor:
+    """Return how strong a component is in each photo ``(N,)``."""
+    if off is not None:
+        return (maps * off).flatten(1).sum(1) / off.flatten(1).sum(1)
+    if weights is not None:
+        return (maps * weights).flatten(1).sum(1)
+    return maps.flatten(1).amax(1)
+
+
+def _at_border(maps: Tensor) -> float:
+    energy = maps.clamp_min(0).square()
+    ring = torch.ones_like(energy[0])
+    ring[1:-1, 1:-1] = 0
+    return float((energy * ring).sum() / energy.sum() / ring.mean())
+
+
+def _flips(scores: Tensor, cut: Tensor, before: Tensor, unit: int) -> tuple[Share, Share]:
+    """Count the photos that a class took over, and those that the cut brings back."""
+    others = (before != unit).cpu().numpy()
+    flipped = (scores.argmax(1) == unit).cpu().numpy() & others
+    back = (cut.argmax(1) != unit).cpu().numpy() & flipped
+    return share_of(flipped[others]), share_of(back[flipped])
+
+
+def _spread_out(indices: Tensor) -> Tensor:
+    """Return at most :data:`MOST` of some indices, evenly."""
+    if len(indices) <= MOST:
+        return indices
+    return indices[torch.linspace(0, len(indices) - 1, MOST).round().long()]

@@ -1,0 +1,83 @@
+"""Intervals of counts and of how well a score tells two groups of photos apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+_Z = 1.959964  # of 95 %
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of some photos with its 95 % interval; NaN where there is no photo.
+
+    Attributes
+    ----------
+    hits, count
+        How many of how many.
+    """
+
+    hits: int
+    count: int
+
+    @property
+    def value(self) -> float:
+        """``hits / count``."""
+        return self.hits / self.count if self.count else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's score interval."""
+        if not self.count:
+            return math.nan, math.nan
+        n, p = self.count, self.value
+        middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+        half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "undefined (no photos)"
+        low, high = self.interval
+        return f"{self.value:.2f} ({low:.2f} to {high:.2f}, {self.count} photos)"
+
+
+def share_of(flags: Flags) -> Share:
+    """Return the share of photos for which a flag is set."""
+    return Share(int(flags.sum()), len(flags))
+
+
+def auc(scores: Numbers, positive: Flags) -> float:
+    """Area under the ROC curve; NaN where there are photos of one kind alone.
+
+    The share of pairs in which the positive photo has the higher score, ties counted half.
+    """
+    first, second = scores[positive], scores[~positive]
+    if not len(first) or not len(second):
+        return math.nan
+    order = np.argsort(np.concatenate([first, second]), kind="stable")
+    values = np.concatenate([first, second])[order]
+    ranks = np.empty(len(values))
+    ranks[order] = np.arange(1, len(values) + 1)
+    for value in np.unique(values[1:][values[1:] == values[:-1]]):
+        same = np.concatenate([first, second]) == value
+        ranks[same] = ranks[same].mean()
+    pairs = len(first) * len(second)
+    return float((ranks[: len(first)].sum() - len(first) * (len(first) + 1) / 2) / pairs)
+
+
+def auc_interval(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """95 % interval of an AUC (Hanley and McNeil 1982)."""
+    if math.isnan(area):
+        return math.nan, math.nan
+    one, two = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area)
+    variance += (positives - 1) * (one - area**2) + (negatives - 1) * (two - area**2)
+    half = _Z * math.sqrt(max(variance, 0.0) / (positives * negatives))
+    return max(0.0, area - half), min(1.0, area + half)

@@ -1,0 +1,289 @@
+"""Repair a network that relies on a shortcut, and say what that gains and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.analysis.ablation import Ablated, ablate
+from pfv_widgets.analysis.intervals import Share, share_of
+from pfv_widgets.analysis.labels import LabelledUnits, labelled_units
+from pfv_widgets.analysis.network_part import class_scores
+from pfv_widgets.analysis.read_out_refit import (
+    Whole,
+    fitted_weights,
+    held_out_predictions,
+    linear_read_out,
+    with_read_out,
+)
+from pfv_widgets.analysis.suspects import Suspect, checked_suspects
+from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.core.read_out import Output
+
+METHODS = ("auto", "cut", "clamp", "refit")
+_ENOUGH = 10  # photos of a group: fewer cannot say whether a repair worked
+
+ByGroup = Mapping[str, Share]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Repair:
+    """A repaired network, with what it gains and costs.
+
+    Attributes
+    ----------
+    model
+        The repaired network; what was given is unchanged.
+    method
+        ``"cut"``, ``"clamp"`` or ``"refit"``.
+    before, after
+        Group → accuracy with its 95 % interval, the worst group before the repair first. Those of
+        a refit are on photos that the read-out was not fitted to (cross-validation).
+    total_before, total_after
+        The same for all photos as they are: what the repair costs.
+    warnings
+        Where there is too little data to tell, in words.
+    """
+
+    model: nn.Module
+    method: str
+    before: ByGroup
+    after: ByGroup
+    total_before: Share
+    total_after: Share
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        worst = next(iter(self.before))
+        return (
+            f"<Repair by {self.method}: worst group {worst!r} {self.before[worst].value:.2f} → "
+            f"{self.after[worst].value:.2f}, all {self.total_before.value:.2f} → "
+            f"{self.total_after.value:.2f}>"
+        )
+
+    def __str__(self) -> str:
+        """Return a line for each group, the worst first."""
+        lines = [f"{name}: {self.before[name]} → {self.after[name]}" for name in self.before]
+        lines.append(f"all photos: {self.total_before} → {self.total_after}")
+        return "\n".join([*lines, *self.warnings])
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """State dict of the repaired network."""
+        return dict(self.model.state_dict())
+
+    @property
+    def worst_before(self) -> float:
+        """Accuracy of the worst group before the repair."""
+        return min(one.value for one in self.before.values())
+
+    @property
+    def worst_after(self) -> float:
+        """Accuracy of the worst group after it; another group may be the worst then."""
+        return min(one.value for one in self.after.values())
+
+
+def repair(
+    model: nn.Module,
+    images: Any,
+    labels: Iterable[object] | None = None,
+    groups: Iterable[object] | None = None,
+    suspects: Any = None,
+    *,
+    method: str = "auto",
+    classes: object = None,
+    output: Output = None,
+) -> Repair:
+    """Repair a network, and compare it with what it was by group.
+
+    Parameters
+    ----------
+    model
+        Any eager ``nn.Module``; it is copied.
+    images
+        An ``ImageBatch``, or whatever ``load_images`` takes.
+    labels
+        Class of each photo, by name or unit; None: those of the images.
+    groups
+        A group for each photo, such as its background. Accuracy is counted by class and group.
+        None: photos as they are, and photos of other classes with the suspects' marks put on.
+    suspects
+        A ``ShortcutReport``, or some of its suspects.
+    method
+        ``"cut"``: the suspects' components are projected away. ``"clamp"``: only their positive
+        part is (SpuFix). ``"refit"``: the last linear layer is fitted anew to balanced groups
+        (DFR), or where there are no groups to photos with and without the suspects' marks.
+        ``"auto"``: refit where there are groups, else cut.
+    classes, output
+        As for :func:`find_shortcuts`.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, its value and what to do.
+    """
+    found = checked_suspects(suspects) if suspects is not None else ()
+    way = _chosen(method, groups is not None, found)
+    network = unwrap(model)
+    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    texts = batch.labels if labels is None else labels
+    if texts is None:
+        raise PFVValueError("labels=None, and the images have none. Give one for each image.")
+    device = choose_device(network)
+    forward = Forward(on_device(network, device), batch.tensor, device, network)
+    photos = _Photos.of(
+        forward, batch, texts, groups=groups, suspects=found, classes=classes, output=output
+    )
+    if way == "refit":
+        return _refitted(network, photos)
+    return _cut(network, photos, found, "clamp" if way == "clamp" else "project")
+
+
+def _chosen(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str:
+    if method not in METHODS:
+        raise PFVValueError(
+            f"method={method!r:.60}: choose one of {', '.join(map(repr, METHODS))}."
+        )
+    way = ("refit" if has_groups else "cut") if method == "auto" else method
+    if not suspects and (way != "refit" or not has_groups):
+        raise PFVValueError(
+            "suspects: there is none, so there is nothing to repair. Give those of "
+            "find_shortcuts(...), or groups=... to fit the read-out to balanced groups."
+        )
+    return way
+
+
+@dataclass(frozen=True, eq=False)
+class _Photos:
+    """Photos to repair with: those given, and after them those with marks put on."""
+
+    forward: Forward
+    labelled: LabelledUnits
+    units: Whole
+    groups: Whole
+    names: tuple[str, ...]
+    given: int
+    output: Output
+
+    @classmethod
+    def of(
+        cls, forward: Forward, batch: ImageBatch, labels: Iterable[object], *,
+        groups: Iterable[object] | None, suspects: tuple[Suspect, ...], classes: object,
+        output: Output,
+    ) -> _Photos:  # fmt: skip
+        with guarded(forward.model) as network:
+            scores = class_scores(output)(run(network, forward.batch(0, 1)), 1)
+        labelled = labelled_units(labels, classes, len(batch), scores.shape[1])
+        assert labelled.units is not None
+        units = labelled.units.numpy()
+        if len(set(units.tolist())) < 2:
+            raise PFVValueError("labels: all photos are of one class. Give at least two classes.")
+        kinds = checked_labels(groups, len(batch), []) if groups is not None else None
+        named = [labelled.names[unit] for unit in units]
+        tensors = [batch.tensor]
+        if kinds is not None:
+            named = [f"{name}, {kind}" for name, kind in zip(named, kinds, strict=True)]
+        else:
+            for marked, chosen, text in _with_marks(batch, units, suspects):
+                tensors.append(marked)
+                named += [f"{labelled.names[unit]}, {text}" for unit in units[chosen]]
+                units = np.concatenate([units, units[chosen]])
+        distinct = tuple(dict.fromkeys(named))
+        numbers = np.array([distinct.index(name) for name in named])
+        forward = replace(forward, images=torch.cat(tensors))
+        return cls(forward, labelled, units, numbers, distinct, len(batch), output)
+
+    def by_group(self, right: np.ndarray) -> dict[str, Share]:
+        return {
+            name: share_of(right[self.groups == number]) for number, name in enumerate(self.names)
+        }
+
+    def right_of(self, model: nn.Module) -> np.ndarray:
+        """Return whether a network is right about each photo."""
+        read, found = class_scores(self.output), []
+        with guarded(model) as network:
+            for start in range(0, len(self.units), 16):
+                batch = self.forward.batch(start, start + 16)
+                found.append(read(run(network, batch), len(batch)).argmax(1).cpu())
+        predicted = torch.cat(found).numpy()
+        return np.asarray(predicted == self.units)
+
+    def warnings(self) -> tuple[str, ...]:
+        counts = np.bincount(self.groups, minlength=len(self.names))
+        few = [
+            f"{name} ({count})"
+            for name, count in zip(self.names, counts, strict=True)
+            if count < _ENOUGH
+        ]
+        note = [self.labelled.note] if self.labelled.note else []
+        if not few:
+            return tuple(note)
+        return (
+            *note,
+            (
+                f"Too little data to tell in groups of fewer than {_ENOUGH} photos: "
+                f"{', '.join(few)}. Give more photos of these."
+            ),
+        )
+
+
+def _with_marks(
+    batch: ImageBatch, units: Whole, suspects: tuple[Suspect, ...]
+) -> list[tuple[Tensor, Whole, str]]:
+    """Return photos of other classes with each suspect's mark, which photos, and in words."""
+    photos = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
+    made = []
+    for one in suspects:
+        if one.overlay is not None:
+            chosen = np.flatnonzero(units[: len(batch)] != one.unit)
+            marked, _ = one.overlay.put(photos[torch.from_numpy(chosen)])
+            text = f"with the mark of {one.class_name}"
+            made.append((batch.normalisation.apply(marked), chosen, text))
+    return made
+
+
+def _refitted(network: nn.Module, photos: _Photos) -> Repair:
+    read_out = linear_read_out(photos.forward, class_scores(photos.output))
+    units = read_out.scores.shape[1]
+    predicted = held_out_predictions(read_out.inputs, photos.units, photos.groups, units)
+    weight, bias = fitted_weights(read_out.inputs, photos.units, photos.groups, units)
+    before = np.asarray(read_out.scores.argmax(1).numpy() == photos.units)
+    model = with_read_out(network, read_out.name, weight, bias)
+    return _compared(photos, model, "refit", before, np.asarray(predicted == photos.units))
+
+
+def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mode: str) -> Repair:
+    model: nn.Module = network
+    by_layer: dict[str, list[Suspect]] = {}
+    for one in suspects:
+        by_layer.setdefault(one.layer, []).append(one)
+    for layer, some in by_layer.items():
+        shared = all(one.basis is some[0].basis for one in some)
+        for part in [some] if shared else [[one] for one in some]:
+            components = list(dict.fromkeys(one.component for one in part))
+            signs = [next(o.sign for o in part if o.component == one) for one in components]
+            model = ablate(model, layer, part[0].basis, components, mode=mode, signs=signs)
+    assert isinstance(model, Ablated)
+    before, after = photos.right_of(photos.forward.model), photos.right_of(model)
+    return _compared(photos, model, "clamp" if mode == "clamp" else "cut", before, after)
+
+
+def _compared(
+    photos: _Photos, model: nn.Module, method: str, before: np.ndarray, after: np.ndarray
+) -> Repair:
+    first, second = photos.by_group(before), photos.by_group(after)
+    order = sorted(first, key=lambda name: first[name].value)
+    return Repair(
+        model, method, {name: first[name] for name in order},
+        {name: second[name] for name in order},
+        share_of(before[: photos.given]), share_of(after[: photos.given]), photos.warnings(),
+    )  # fmt: skip

@@ -1,0 +1,288 @@
+"""Find what a network relies on without reason: suspects, and a causal test of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from pfv_widgets.analysis.causal_test import CausalTest, Trial
+from pfv_widgets.analysis.labels import labelled_units
+from pfv_widgets.analysis.network_part import behind
+from pfv_widgets.analysis.suspects import Suspect
+from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
+from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.read_out import Output
+from pfv_widgets.validation import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FEWEST = 8  # photos of a class: with fewer, agreement by chance looks like a mark
+_COMPONENTS = 8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShortcutReport:
+    """The suspected shortcuts of a network.
+
+    Attributes
+    ----------
+    suspects
+        Ranked, the most suspicious first; empty where nothing was found.
+    dismissed
+        Candidates that the causal test did not confirm.
+    layer
+        Name of the layer.
+    basis
+        The suspects' directions, then the layer's principal components.
+    images
+        The photos.
+    warnings
+        What was left out or assumed, in words.
+    """
+
+    suspects: tuple[Suspect, ...]
+    dismissed: tuple[Suspect, ...]
+    layer: str
+    basis: PrincipalBasis
+    images: ImageBatch
+    forward: Forward
+    shape: Layer
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        if not self.suspects:
+            return f"<ShortcutReport: no suspect in {self.layer!r}, {len(self.images)} photos>"
+        return f"<ShortcutReport: {len(self.suspects)} suspects, first {self.suspects[0]!r}>"
+
+    def __str__(self) -> str:
+        """Return the suspects with their evidence, or that there is none."""
+        if not self.suspects:
+            lines = [f"No suspect in layer {self.layer}."]
+        else:
+            lines = []
+            for number, one in enumerate(self.suspects, start=1):
+                lines += [f"{number}. {one!r}", *(f"   {line}" for line in one.evidence.lines())]
+        return "\n".join([*lines, *self.warnings])
+
+    def maps(self, suspect: Suspect, images: Any = None) -> Tensor:
+        """Return where a suspect speaks for its class, float32 ``(N, H, W)`` ≥ 0.
+
+        A mark at a fixed place is shown at that place alone.
+
+        Parameters
+        ----------
+        suspect
+            One of the report's.
+        images
+            Whatever ``load_images`` takes; None: the photos of the report.
+
+        Raises
+        ------
+        PFVTypeError, PFVValueError
+            For anything else.
+        """
+        if not isinstance(suspect, Suspect):
+            raise PFVTypeError(f"suspect={suspect!r:.80}: expected one of report.suspects.")
+        batch = self.images if images is None else _batch(images)
+        forward = replace(self.forward, images=batch.tensor)
+        caught = forward.catch({self.layer: (self.shape.layout, None)}, {}, 16)[self.layer]
+        # features around a mark answer to it as well: its middle is where most of them do
+        maps = suspect.map_of(caught.float())[:, None]
+        maps = avg_pool2d(maps, 3, 1, 1, count_include_pad=False)
+        whole = interpolate(maps, size=batch.size, mode="bilinear")[:, 0].cpu()
+        overlay = suspect.overlay
+        if overlay is not None and overlay.place == "fixed":
+            near = interpolate(overlay.alpha[None, None], size=batch.size, mode="bilinear")
+            whole = whole * avg_pool2d(near, 5, 1, 2, count_include_pad=False)[0]
+        return whole
+
+    def figure(self) -> Figure:
+        """Draw each suspect with heatmaps of photos and its evidence."""
+        figure: Figure = late("analysis.shortcut_figure", "draw_shortcuts")(self)
+        return figure
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure, or all arrays for ``.npz``.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            For another suffix, or a path that cannot be written.
+        """
+        write_figure_or_arrays(path, self.figure, self.arrays)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what an ``.npz`` file holds."""
+        return {
+            "layer": np.array(self.layer),
+            "mean": self.basis.mean.cpu().numpy(),
+            "components": self.basis.components.cpu().numpy(),
+            "suspects": np.array([one.component for one in self.suspects]),
+            "signs": np.array([one.sign for one in self.suspects]),
+            "scores": np.array([one.score for one in self.suspects]),
+            "classes": np.array([one.class_name for one in self.suspects]),
+            "evidence": np.array(["\n".join(one.evidence.lines()) for one in self.suspects]),
+        }
+
+
+def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
+    model: nn.Module,
+    images: Any,
+    labels: Iterable[object] | None = None,
+    layer: str | None = None,
+    masks: Any = None,
+    groups: Iterable[object] | None = None,
+    *,
+    classes: object = None,
+    output: Output = None,
+) -> ShortcutReport:
+    """Find marks and backgrounds that a network takes for a class, each with a causal test.
+
+    What the photos of a class have in common to the pixel, at a fixed place, anywhere or all over
+    the photo, is estimated and put on photos of the other classes: it is suspected only if the
+    network then takes them for that class. With ``masks`` backgrounds are tested in the same way.
+    The component is the direction in which the mark moves the layer's features.
+
+    Parameters
+    ----------
+    model
+        Any eager ``nn.Module``; it is given back as it came.
+    images
+        An ``ImageBatch``, or whatever ``load_images`` takes.
+    labels
+        Class of each photo, by name or unit; None: those of the images.
+    layer
+        Where components are cut; None: the last feature map before the read-out.
+    masks
+        Where the object is, ``(N, H, W)``, of the images' size; above 0.5: object.
+    groups
+        A group for each photo, such as the kind of background, for the evidence.
+    classes
+        Names of the output's units.
+    output
+        Which of several outputs.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the argument, its value and what to do.
+    """
+    batch = _batch(images)
+    texts = batch.labels if labels is None else labels
+    if texts is None:
+        raise PFVValueError(
+            "labels=None, and the images have none: what predicts a label cannot be found without "
+            "labels. Give one for each image."
+        )
+    pfv = PFV(model, batch)
+    shape = pfv.layer(layer)
+    number = min(_COMPONENTS, shape.shape[0], len(batch) * shape.shape[1] * shape.shape[2] - 1)
+    basis = pfv.store.basis(pfv.store.key_of(layer), (1.0,) * len(batch), number)
+    part = behind(pfv.store.forward, shape, output)
+    labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
+    assert labelled.units is not None  # there are labels
+    units, warnings = _testable(labelled.units, labelled.names)
+    test = CausalTest(
+        pfv, shape, part, replace(basis, layer=shape.name), labelled,
+        checked_masks(masks, batch), _groups(groups, len(batch)), output,
+    )  # fmt: skip
+    with torch.no_grad():
+        trials = [trial for unit in units for trial in test.trials(unit)]
+    note = (labelled.note,) if labelled.note else ()
+    return _report(test, trials, batch, (*note, *warnings))
+
+
+def _report(
+    test: CausalTest, trials: list[Trial], batch: ImageBatch, warnings: tuple[str, ...]
+) -> ShortcutReport:
+    confirmed = sorted((one for one in trials if one.confirmed), key=lambda one: -one.score)
+    others = sorted((one for one in trials if not one.confirmed), key=lambda one: -one.score)
+    ranked = [*confirmed, *others]
+    own = test.basis
+    rows = [one.direction[None].to(own.components) for one in ranked]
+    variances = [own.variances.new_tensor([one.variance]) for one in ranked]
+    basis = replace(
+        own,
+        components=torch.cat([*rows, own.components]),
+        variances=torch.cat([*variances, own.variances]),
+    )
+    suspects = tuple(trial.suspect(basis, number) for number, trial in enumerate(ranked))
+    return ShortcutReport(
+        suspects[: len(confirmed)], suspects[len(confirmed) :], test.layer.name, basis, batch,
+        test.forward, test.layer, warnings,
+    )  # fmt: skip
+
+
+def _batch(images: Any) -> ImageBatch:
+    return images if isinstance(images, ImageBatch) else load_images(images)
+
+
+def _testable(units: Tensor, names: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """Return the classes with photos enough, and say which have too few."""
+    counts = torch.bincount(units, minlength=len(names)).tolist()
+    present = [unit for unit, count in enumerate(counts) if count]
+    if len(present) < 2:
+        raise PFVValueError(
+            f"labels: all photos are of the class {names[present[0]]!r}. Give photos of at least "
+            "two classes, since a shortcut tells one from another."
+        )
+    few = [f"{names[unit]} ({counts[unit]})" for unit in present if counts[unit] < FEWEST]
+    kept = [unit for unit in present if counts[unit] >= FEWEST]
+    if not few:
+        return kept, []
+    return kept, [
+        (
+            f"Too few photos to tell, below {FEWEST} of a class: {', '.join(few)}. Nothing is said "
+            "of these classes."
+        )
+    ]
+
+
+def checked_masks(masks: Any, batch: ImageBatch) -> Tensor | None:
+    """Return where the object is, float ``(N, H, W)`` of 0 and 1; None without masks.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For masks of another number or size, or without numbers.
+    """
+    if masks is None:
+        return None
+    try:
+        values = torch.as_tensor(np.asarray(plain(masks), dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise PFVTypeError(
+            f"masks: expected an array (N, H, W) of numbers, got {type(masks).__name__} "
+            f"({error!s:.60})."
+        ) from error
+    expected = (len(batch), *batch.size)
+    if tuple(values.shape) != expected:
+        raise PFVValueError(
+            f"masks of shape {tuple(values.shape)}: expected {expected}, one mask of the size of "
+            "the images for each."
+        )
+    if not bool(torch.isfinite(values).all()):
+        raise PFVValueError("masks: they hold NaN or infinite values. Give 0 and 1.")
+    return (values > 0.5).float()
+
+
+def _groups(groups: Iterable[object] | None, count: int) -> tuple[str, ...] | None:
+    try:
+        return checked_labels(groups, count, [])
+    except (PFVValueError, PFVTypeError) as error:
+        raise type(error)(str(error).replace("labels", "groups", 1)) from None

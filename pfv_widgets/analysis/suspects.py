@@ -1,0 +1,164 @@
+"""What a suspected shortcut is, and the evidence for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.analysis.intervals import Share
+from pfv_widgets.analysis.overlays import Overlay
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.errors import PFVTypeError
+
+PLACES = {
+    "fixed": "at a fixed place",
+    "anywhere": "a patch that lies anywhere",
+    "everywhere": "all over the photo",
+    "off the object": "off the object",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What speaks for and against a suspect; NaN where something is undefined.
+
+    Attributes
+    ----------
+    auc, auc_interval
+        How well the component alone tells the class from the others, 0.5 to 1.
+    share
+        Part of the class's margin over the others, on its own photos, that the cut takes away.
+    on_object
+        Energy on the object over the object's area; below 1: the component avoids it. NaN without
+        masks.
+    at_border
+        Energy in the outer ring of the feature map over that ring's area.
+    place
+        One of :data:`PLACES`.
+    opacity, area
+        Of the mark that the photos of the class have in common; NaN where there is none.
+    flips
+        Causal test: photos of other classes that are put into this class once the mark (or the
+        background) is put on them.
+    control
+        The same with what other photos of their own kind have there.
+    restored
+        Of those that flipped, how many come back once the component is cut.
+    shift, shift_interval
+        How much nearer to the class than with the control photos come, with a 95 % interval: 1 is
+        the way from the mean of the others to the mean of the class, in units of the margin.
+    accuracy_before, accuracy_after
+        On the photos as they are, before and after the cut.
+    groups
+        Group → mean score of the component.
+    """
+
+    auc: float
+    auc_interval: tuple[float, float]
+    share: float
+    on_object: float
+    at_border: float
+    place: str
+    opacity: float
+    area: float
+    flips: Share
+    control: Share
+    restored: Share
+    shift: float
+    shift_interval: tuple[float, float]
+    accuracy_before: Share
+    accuracy_after: Share
+    groups: Mapping[str, float] = field(default_factory=dict)
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the evidence in words, one line each."""
+        (low, high), (near, far) = self.auc_interval, self.shift_interval
+        lines = [
+            f"Tells the class from the others with AUC {self.auc:.2f} ({low:.2f} to {high:.2f}).",
+            f"Carries {100 * self.share:.0f} % of the class's margin.",
+            f"Lies {PLACES[self.place]}.",
+            f"Put on photos of other classes, it takes over {self.flips}.",
+            f"In its place, what other photos have there takes over {self.control.value:.2f}.",
+            f"It moves them {self.shift:.2f} ({near:.2f} to {far:.2f}) of the way to the class.",
+            f"Cutting the component brings back {self.restored} of these.",
+            f"Accuracy {self.accuracy_before} before the cut, {self.accuracy_after} after it.",
+        ]
+        if not math.isnan(self.on_object):
+            lines.append(f"Its energy on the object is {self.on_object:.2f} times the area's.")
+        if not math.isnan(self.area):
+            lines.append(
+                f"Photos of the class share {100 * self.area:.1f} % of their pixels, with an "
+                f"opacity of {self.opacity:.2f}."
+            )
+        return tuple(lines)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Suspect:
+    """A component that a class may rely on without reason.
+
+    Attributes
+    ----------
+    layer, basis, component, sign
+        The component, and the side on which it speaks for the class: what :func:`ablate` takes.
+    unit, class_name
+        The class that it speaks for.
+    score
+        ``shift × (2 · AUC − 1)``, from 0 to 1: the order of the suspects, not a probability.
+    evidence
+        Why.
+    overlay
+        The mark, where photos have one in common.
+    nearest
+        Principal component of the layer that is most like it, from 0, and the cosine.
+    """
+
+    layer: str
+    basis: PrincipalBasis
+    component: int
+    sign: int
+    unit: int
+    class_name: str
+    score: float
+    evidence: Evidence
+    overlay: Overlay | None
+    nearest: tuple[int, float]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Suspect: component {self.component + 1} of {self.layer!r} for "
+            f"{self.class_name!r}, {PLACES[self.evidence.place]}, score {self.score:.2f}>"
+        )
+
+    @property
+    def direction(self) -> Tensor:
+        """Unit vector ``(C,)`` along which the class's features are moved."""
+        return self.sign * self.basis.components[self.component]
+
+    def map_of(self, maps: Tensor) -> Tensor:
+        """Return where the component speaks for the class, ``(N, h, w)`` ≥ 0."""
+        centred = maps - self.basis.mean.to(maps)[:, None, None]
+        scores = torch.einsum("c,nchw->nhw", self.direction.to(maps), centred)
+        return scores.clamp_min(0)
+
+
+def checked_suspects(suspects: object) -> tuple[Suspect, ...]:
+    """Return suspects of a report, a list, or one alone.
+
+    Raises
+    ------
+    PFVTypeError
+        For anything else.
+    """
+    found = getattr(suspects, "suspects", suspects)
+    if isinstance(found, Suspect):
+        return (found,)
+    if isinstance(found, Sequence) and all(isinstance(one, Suspect) for one in found):
+        return tuple(found)
+    raise PFVTypeError(
+        f"suspects={suspects!r:.80}: expected a ShortcutReport, or some of its suspects."
+    )

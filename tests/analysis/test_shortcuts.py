@@ -1,0 +1,185 @@
+"""Planted marks are found by their causal test, clean networks have no suspect, repair works."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+import pfv_widgets as pw
+from pfv_widgets.analysis.intervals import Share, auc
+from pfv_widgets.analysis.overlays import fixed_overlay, patch_overlay, tint_overlay
+from pfv_widgets.analysis.read_out_refit import fitted_weights
+from tests.analysis.planted import Mark, accuracy, batch, frame, trained
+
+MARKS = {"frame": frame}
+
+
+@cache
+def planted(name: str) -> tuple[nn.Module, pw.ImageBatch, pw.ShortcutReport]:
+    images = batch(40, 1000, MARKS.get(name))
+    model = trained(images)
+    return model, images, pw.find_shortcuts(model, images)
+
+
+def swapped(mark: Mark) -> pw.ImageBatch:
+    return batch(40, 5000, mark, marked=0)
+
+
+@pytest.mark.parametrize("name", list(MARKS))
+def test_a_planted_mark_is_ranked_first_and_cutting_it_gives_accuracy_back(name: str) -> None:
+    model, _, report = planted(name)
+    first = report.suspects[0]
+    assert first.class_name == "house"
+    assert first.evidence.place == "fixed"
+    assert first.evidence.shift_interval[0] > 0.2
+    clean, other = batch(40, 5000, None), swapped(MARKS[name])
+    lost = accuracy(model, clean) - accuracy(model, other)
+    repaired = pw.ablate(model, report.layer, report.basis, first.component)
+    assert accuracy(repaired, other) - accuracy(model, other) > 0.7 * lost
+    assert accuracy(repaired, clean) > accuracy(model, clean) - 0.05
+
+
+def test_its_map_points_at_the_mark() -> None:
+    _, images, report = planted("frame")
+    maps = report.maps(report.suspects[0])
+    assert maps.shape == (40, 128, 128)
+    marked = [index for index, label in enumerate(images.labels) if label == "house"]
+    blue = (images.pixels == (0, 90, 220)).all(3)
+    hits = [blue[index].flat[int(maps[index].argmax())] for index in marked]
+    assert np.mean(hits) >= 0.9
+
+
+def test_a_clean_network_has_no_suspect() -> None:
+    _, _, report = planted("none")
+    assert report.suspects == ()
+    assert str(report).startswith("No suspect in layer")
+    assert report.figure().get_size_inches()[0] > 1
+
+
+def test_a_report_draws_and_saves_its_evidence(tmp_path) -> None:
+    _, _, report = planted("frame")
+    report.save(tmp_path / "report.png")
+    report.save(tmp_path / "report.npz")
+    arrays = np.load(tmp_path / "report.npz")
+    assert arrays["suspects"][0] == report.suspects[0].component
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+    assert "takes over" in str(report)
+
+
+def test_repair_by_cut_clamp_and_refit_says_what_it_gains_by_group() -> None:
+    model, images, report = planted("frame")
+    other = swapped(frame)
+    for method in ("cut", "clamp", "refit"):
+        result = pw.repair(model, images, suspects=report.suspects[:1], method=method)
+        assert next(iter(result.before)) == "apple, with the mark of house"
+        assert result.worst_after > result.worst_before
+        if method != "clamp":  # it moves photos without the mark as well
+            assert accuracy(result.model, other) > accuracy(model, other) + 0.1
+        assert result.state.keys() == result.model.state_dict().keys()
+    assert accuracy(model, images) == 1.0  # the network given is as it was
+
+
+def test_refitting_to_groups_balances_them_and_says_where_photos_are_few() -> None:
+    model, images, _ = planted("frame")
+    kinds = ["marked" if label == "house" else "plain" for label in images.labels]
+    kinds[0] = "marked"
+    result = pw.repair(model, images, groups=kinds)
+    assert result.method == "refit"
+    assert "apple, marked (1)" in result.warnings[-1]
+    assert result.before["apple, marked"].count == 1
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(0)
+    inputs, labels = random.normal(size=(60, 4)), random.integers(0, 3, 60)
+    groups = labels * 2 + random.integers(0, 2, 60)
+    weight, bias = fitted_weights(inputs, labels, groups, 3)
+    standard = (inputs - inputs.mean(0)) / inputs.std(0)
+    counts = np.bincount(groups)
+    by_hand = LogisticRegression(max_iter=1000).fit(
+        standard, labels, sample_weight=60 / (6 * counts[groups])
+    )
+    expected = by_hand.decision_function(standard)
+    np.testing.assert_allclose(inputs @ weight.T + bias, expected, atol=1e-3)
+
+
+def test_intervals_and_areas() -> None:
+    low, high = Share(8, 10).interval
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)  # Wilson, by statsmodels
+    assert str(Share(0, 0)) == "undefined (no photos)"
+    random = np.random.default_rng(1)
+    scores, positive = random.integers(0, 5, 40).astype(float), random.random(40) > 0.5
+    assert auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+    assert np.isnan(auc(scores, np.ones(40, bool)))
+
+
+def test_overlays_give_back_the_mark_that_was_put_on() -> None:
+    random = torch.Generator().manual_seed(0)
+    own, others = (torch.rand(60, 3, 64, 64, generator=random) for _ in range(2))
+    colour = torch.tensor([0.9, 0.2, 0.1])[:, None, None]
+    own[:, :, 10:30, 20:40] = 0.2 * own[:, :, 10:30, 20:40] + 0.8 * colour
+    found = fixed_overlay(own, others)
+    assert found is not None
+    assert ((found.alpha > 0).float().mean() - 400 / 4096).abs() < 0.01
+    assert float(found.alpha[12:28, 22:38].mean()) == pytest.approx(0.8, abs=0.05)
+    torch.testing.assert_close(
+        found.colour[:, 12:28, 22:38].mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0
+    )
+    assert fixed_overlay(others, torch.rand(60, 3, 64, 64, generator=random)) is None
+    veil = tint_overlay(0.7 * others + 0.3 * colour, others)
+    assert veil is not None
+    assert float(veil.alpha.mean()) == pytest.approx(0.3, abs=0.03)
+    torch.testing.assert_close(veil.colour[:, 0, 0], colour[:, 0, 0], atol=0.06, rtol=0)
+
+
+def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos() -> None:
+    random = torch.Generator().manual_seed(0)
+    own, others = (torch.rand(40, 3, 80, 80, generator=random) for _ in range(2))
+    colour = torch.tensor([0.9, 0.2, 0.1])[:, None, None]
+    corners = torch.randint(0, 60, (40, 2), generator=random)
+    for photo, (top, left) in zip(own, corners.tolist(), strict=True):
+        photo[:, top : top + 20, left : left + 20] = colour
+    found = patch_overlay(own, others, corners + 10.0 + torch.randn(40, 2, generator=random))
+    assert found is not None
+    assert found.alpha.shape == (20, 20)
+    torch.testing.assert_close(found.colour.mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0)
+    marked, where = found.put(others)
+    assert ((where > 0).flatten(1).sum(1) == 400).all()
+    assert torch.equal(marked[where[:, None].expand_as(marked) == 0],
+                       others[where[:, None].expand_as(marked) == 0])  # fmt: skip
+    assert patch_overlay(others, own, corners + 10.0) is None
+
+
+def test_bad_input_is_named() -> None:
+    model, images, report = planted("frame")
+    plain = pw.load_images(images.tensor[:16])
+    with pytest.raises(pw.PFVValueError, match="labels=None"):
+        pw.find_shortcuts(model, plain)
+    with pytest.raises(pw.PFVValueError, match="all photos are of the class 'apple'"):
+        pw.find_shortcuts(model, plain, ["apple"] * 16, classes=["apple", "house"])
+    with pytest.raises(pw.PFVValueError, match=r"labels: 'dog' is none"):
+        pw.find_shortcuts(model, plain, ["dog"] * 16, classes=["apple", "house"])
+    with pytest.raises(pw.PFVValueError, match=r"masks of shape \(16, 2, 2\)"):
+        pw.find_shortcuts(model, plain, [0, 1] * 8, masks=np.ones((16, 2, 2)))
+    with pytest.raises(pw.PFVTypeError, match="masks"):
+        pw.find_shortcuts(model, plain, [0, 1] * 8, masks="circle")
+    with pytest.raises(pw.PFVValueError, match="groups has 2 entries"):
+        pw.find_shortcuts(model, plain, [0, 1] * 8, groups=[1, 2])
+    with pytest.raises(pw.PFVTypeError, match="traced or scripted"):
+        pw.find_shortcuts(torch.jit.trace(model, images.tensor[:1]), images)
+    few = pw.find_shortcuts(model, images.subset(range(6)))
+    assert few.suspects == ()
+    assert "Too few photos to tell" in few.warnings[-1]
+    with pytest.raises(pw.PFVValueError, match="nothing to repair"):
+        pw.repair(model, images)
+    with pytest.raises(pw.PFVValueError, match="method='burn'"):
+        pw.repair(model, images, suspects=report, method="burn")
+    with pytest.raises(pw.PFVTypeError, match="suspects="):
+        pw.repair(model, images, suspects=[1])
