@@ -20,7 +20,7 @@ _CLEAR, _BY_CHANCE = 0.25, 1.4  # α from which a pixel belongs to a mark; + tha
 _SUPPORT = 0.4  # of the pixels around it that must, too
 _SMALLEST = 0.0015  # of the photo: strokes of a text of five letters
 _CROP = 0.4  # of the photo's shorter side
-_ROUNDS, _TEMPLATES = 5, 8
+_ROUNDS, _TEMPLATES = 3, 6
 _FINE = 9  # pixels: coarser parts of a photo say little of a mark
 _FAINTEST = 0.1  # α of a tint
 

@@ -55,7 +55,8 @@ def common_positions(part: PartialForward, mean: Tensor, unit: int, own: Tensor)
         likeness = normalize(vectors, dim=1) @ direction
         direction = normalize(vectors[likeness >= likeness.median()].mean(0), dim=0)
     cosines = torch.einsum("c,ncp->np", direction, centred) / lengths
-    return cosines.argmax(1)
+    strongest: Tensor = cosines.argmax(1)
+    return strongest
 
 
 def margin(scores: Tensor, unit: int) -> Tensor:

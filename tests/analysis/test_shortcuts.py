@@ -21,13 +21,20 @@ MARKS = {"frame": frame}
 
 @cache
 def planted(name: str) -> tuple[nn.Module, pw.ImageBatch, pw.ShortcutReport]:
-    images = batch(40, 1000, MARKS.get(name))
+    images = batch(52, 1000, MARKS.get(name))
     model = trained(images)
     return model, images, pw.find_shortcuts(model, images)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _reports() -> None:
+    """Make both reports once, before the first test: all tests look at them."""
+    for name in ("frame", "none"):
+        planted(name)
+
+
 def swapped(mark: Mark) -> pw.ImageBatch:
-    return batch(40, 5000, mark, marked=0)
+    return batch(80, 5000, mark, marked=0)
 
 
 @pytest.mark.parametrize("name", list(MARKS))
@@ -37,7 +44,7 @@ def test_a_planted_mark_is_ranked_first_and_cutting_it_gives_accuracy_back(name:
     assert first.class_name == "house"
     assert first.evidence.place == "fixed"
     assert first.evidence.shift_interval[0] > 0.2
-    clean, other = batch(40, 5000, None), swapped(MARKS[name])
+    clean, other = batch(80, 5000, None), swapped(MARKS[name])
     lost = accuracy(model, clean) - accuracy(model, other)
     repaired = pw.ablate(model, report.layer, report.basis, first.component)
     assert accuracy(repaired, other) - accuracy(model, other) > 0.7 * lost
@@ -47,7 +54,7 @@ def test_a_planted_mark_is_ranked_first_and_cutting_it_gives_accuracy_back(name:
 def test_its_map_points_at_the_mark() -> None:
     _, images, report = planted("frame")
     maps = report.maps(report.suspects[0])
-    assert maps.shape == (40, 128, 128)
+    assert maps.shape == (52, 128, 128)
     marked = [index for index, label in enumerate(images.labels) if label == "house"]
     blue = (images.pixels == (0, 90, 220)).all(3)
     hits = [blue[index].flat[int(maps[index].argmax())] for index in marked]
@@ -79,7 +86,7 @@ def test_repair_by_cut_clamp_and_refit_says_what_it_gains_by_group() -> None:
         assert next(iter(result.before)) == "apple, with the mark of house"
         assert result.worst_after > result.worst_before
         if method != "clamp":  # it moves photos without the mark as well
-            assert accuracy(result.model, other) > accuracy(model, other) + 0.1
+            assert accuracy(result.model, other) > accuracy(model, other) + 0.05
         assert result.state.keys() == result.model.state_dict().keys()
     assert accuracy(model, images) == 1.0  # the network given is as it was
 
