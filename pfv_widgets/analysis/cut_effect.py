@@ -104,7 +104,10 @@ class CutEffect:
 
 
 def cut_effect(
-    found: ComponentClasses, components: Iterable[int] = (), mode: str = "project"
+    found: ComponentClasses,
+    components: Iterable[int] = (),
+    mode: str = "project",
+    directions: Tensor | None = None,
 ) -> CutEffect:
     """Run what lies behind the layer without some components of it.
 
@@ -116,6 +119,8 @@ def cut_effect(
         Indices of components, each once; none: nothing is cut.
     mode
         As for :func:`ablate`.
+    directions
+        Unit vectors ``(m, C)`` that are cut as well, such as those of suspects; None: no other.
 
     Raises
     ------
@@ -128,14 +133,30 @@ def cut_effect(
     before, after = found.scores, found.scores
     if chosen:
         chosen = checked_components(chosen, found.basis)
-        if mode == "project" and len(chosen) == len(found.basis.mean):
+    if chosen or directions is not None:
+        basis, part = found.basis, found.part
+        rows = basis.components[list(chosen)]
+        if directions is not None:
+            rows = _orthonormal(torch.cat([rows, directions.to(rows)]))
+        if mode == "project" and len(rows) == len(basis.mean):
             raise PFVValueError(
-                f"components={chosen!r:.60}: without all {len(chosen)} of them every photo has the "
+                f"components={chosen!r:.60}: without all {len(rows)} of them every photo has the "
                 "same features, and nothing is left to tell them by. Leave at least one."
             )
-        part, basis = found.part, found.basis
         with torch.no_grad():
-            directions = basis.components[list(chosen)]
-            after = part.run(cut_components(part.features, basis.mean, directions, mode))
+            after = part.run(cut_components(part.features, basis.mean, rows, mode))
     expected = None if found.expected is None else found.expected.cpu()
     return CutEffect(found.classes, before.detach().cpu(), after.detach().cpu(), expected)
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    """Return unit vectors at right angles that span the same, each towards the one it is made of.
+
+    What lies in the span of those before it is left out.
+    """
+    kept: list[Tensor] = []
+    for row in rows.double():
+        rest = row - sum(((row @ one) * one for one in kept), torch.zeros_like(row))
+        if float(rest.norm()) > 1e-4 * float(row.norm()):
+            kept.append(rest / rest.norm())
+    return torch.stack(kept).to(rows)

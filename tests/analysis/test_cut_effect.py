@@ -86,3 +86,11 @@ def test_what_cannot_be_cut_is_named(found) -> None:
     whole = pw.component_classes(pfv, layer="9", components=8)
     with pytest.raises(pw.PFVValueError, match="same features"):
         cut_effect(whole, range(8))
+
+
+def test_other_directions_are_cut_with_the_components(found) -> None:
+    mixed = (found.basis.components[1] + 2 * found.basis.components[3])[None] / 5**0.5
+    both = cut_effect(found, (3,), directions=mixed)
+    assert torch.allclose(both.after, cut_effect(found, (1, 3)).after, atol=1e-5)
+    one = cut_effect(found, (), directions=found.basis.components[[2, 2]])
+    assert torch.allclose(one.after, cut_effect(found, (2,)).after, atol=1e-5)

@@ -24,7 +24,7 @@ def test_components_are_named_cut_out_and_taken_in_again(demo: ExplorerPage) -> 
     first.click()
     demo.wait_until("explorer.settings.cut", "(0,)")
     expect(demo.status).to_contain_text(WITHOUT)
-    expect(tab.get_by_text("Without 1", exact=True)).to_be_visible()
+    expect(tab.get_by_text("Without component 1", exact=True)).to_be_visible()
     expect(tab.locator("tr", has_text="all").first).to_have_text(
         re.compile(r"all\s*16\s*\d+ %\s*\d+ %")
     )
@@ -41,5 +41,7 @@ def test_components_are_named_cut_out_and_taken_in_again(demo: ExplorerPage) -> 
     demo.run("exec(explorer.snippet().splitlines()[2])")  # the settings as code
     demo.choice("Class").select_option(index=1)
     expect(tab.get_by_text(re.compile(", component 3: "))).to_be_visible()
+    tab.get_by_role("button", name=re.compile("^Find shortcuts")).click()
+    expect(tab.get_by_text("Too few photos to tell")).to_be_visible()
     wide = "box => box.scrollWidth - box.clientWidth"
     assert tab.first.evaluate(wide) <= 1

@@ -139,8 +139,11 @@ def _carriers(found: ComponentClasses, image: int, units: Sequence[int]) -> str:
     return hint(f"{words}; all others {signed(rest)}.")
 
 
-def effect_table(effect: CutEffect, cut: Sequence[int], image: int) -> str:
-    """Return accuracy, accuracy by class, confusion and one photo's probabilities."""
+def effect_table(effect: CutEffect, cut: str, image: int) -> str:
+    """Return accuracy, accuracy by class, confusion and one photo's probabilities.
+
+    ``cut`` says what is cut; it is empty where nothing is.
+    """
     parts = [_accuracies(effect, cut), _probabilities(effect, image, bool(cut))]
     if effect.expected is not None:
         parts.append(_confusion(effect, bool(cut)))
@@ -150,8 +153,8 @@ def effect_table(effect: CutEffect, cut: Sequence[int], image: int) -> str:
     return "".join(parts)
 
 
-def _accuracies(effect: CutEffect, cut: Sequence[int]) -> str:
-    what = "Nothing is cut" if not cut else f"Without {', '.join(str(one + 1) for one in cut)}"
+def _accuracies(effect: CutEffect, cut: str) -> str:
+    what = f"Without {cut}" if cut else "Nothing is cut"
     accuracy = effect.accuracy()
     moved = f"{len(effect.changed)} of {len(effect.before)} predictions change." if cut else ""
     if accuracy is None:

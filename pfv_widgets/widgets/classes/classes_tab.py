@@ -17,6 +17,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes import class_texts
 from pfv_widgets.widgets.classes.evidence_strip import class_strips, evidence
+from pfv_widgets.widgets.classes.shortcut_section import Answer, ShortcutSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, close_all
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
@@ -48,6 +49,8 @@ class ClassesTab:
         Called with an error, from any thread.
     gesture
         Called with True before and with False after what is one step to undo.
+    search
+        Starts the search for shortcuts; its argument is called with the result or an error.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class ClassesTab:
         find: Find,
         say: Say,
         fail: Callable[[Exception], None],
+        *,
         gesture: Callable[[bool], None] = lambda _: None,
+        search: Callable[[Answer], None] = lambda _: None,
     ) -> None:
         self._change, self._gesture = edit, gesture
         self._find, self._say, self._fail = find, say, fail
@@ -77,6 +82,7 @@ class ClassesTab:
         self.strips = [w.HTML(layout=w.Layout(margin="0 0 8px 0")) for _ in self.buttons]
         self.mode = self._mode_list()
         self.clear_button = self._clear_button()
+        self.shortcuts = ShortcutSection(search, self._again)
         self.effect, self.photo, self.class_view = w.HTML(), w.HTML(), w.HTML()
         self.class_list = self._class_list()
         parts = zip(self.buttons, self.moves, self.strips, strict=True)
@@ -122,6 +128,7 @@ class ClassesTab:
         with self._lock:
             self._visible, self._found, self._effect = False, None, None
         self._worker.close()
+        self.shortcuts.close()
         for part in (*self._all_rows, self.widget):
             close_all(part)
 
@@ -135,7 +142,10 @@ class ClassesTab:
         try:
             found = self._find(settings)
             cut = tuple(one for one in settings.cut if one < len(found.basis.components))
-            effect = cut_effect(found, cut, settings.cut_mode)
+            if self.shortcuts.layer not in ("", found.layer):
+                self.shortcuts.forget()
+            directions = self.shortcuts.directions
+            effect = cut_effect(found, cut, settings.cut_mode, directions)
         except Exception as error:
             with self._lock:
                 again, self._problem = self._problem == named(error), named(error)
@@ -151,8 +161,8 @@ class ClassesTab:
             if new:
                 self._show_components(found)
             self._show_photo()
-        if cut:
-            self._say(_summary(effect, cut), "ok")
+        if self._cut_in_words(cut):
+            self._say(_summary(effect, self._cut_in_words(cut)), "ok")
 
     def _show_components(self, found: ComponentClasses) -> None:
         self.about.value = text.hint(_HOW_TO) + class_texts.about(found)
@@ -175,8 +185,19 @@ class ClassesTab:
             return
         image = min(self._image, len(found) - 1)
         cut = tuple(one for one in self._settings.cut if one < len(found.basis.components))
-        self.effect.value = class_texts.effect_table(effect, cut, image)
+        self.effect.value = class_texts.effect_table(effect, self._cut_in_words(cut), image)
         self.photo.value = class_texts.photo_table(found, image)
+
+    def _cut_in_words(self, cut: tuple[int, ...]) -> str:
+        """Say what is cut; empty where nothing is."""
+        numbers = ", ".join(str(one + 1) for one in cut)
+        parts = [f"component{'s' * (len(cut) > 1)} {numbers}"] if cut else []
+        return " and ".join([*parts, *self.shortcuts.cut])
+
+    def _again(self) -> None:
+        with self._lock:
+            if self._visible:
+                self._worker.submit(self._settings)
 
     def _button(self, index: int) -> w.ToggleButton:
         button = w.ToggleButton(
@@ -258,6 +279,7 @@ class ClassesTab:
                 w.HTML(text.heading("A class's own components")),
                 self.class_list,
                 self.class_view,
+                self.shortcuts.widget,
             ],
             layout=w.Layout(width="100%"),
         )
@@ -265,15 +287,25 @@ class ClassesTab:
         return box
 
 
+def cut_code(settings: Settings) -> str:
+    """Return lines that make the network ``without`` the components that are cut; or nothing."""
+    if not settings.cut:
+        return ""
+    mode = "" if settings.cut_mode == "project" else f", mode={settings.cut_mode!r}"
+    return (
+        "frame = explorer.frame\n"
+        f"without = pw.ablate(model, frame.layer, frame.basis, {settings.cut!r}{mode})\n"
+    )
+
+
 def _with(cut: tuple[int, ...], index: int, *, wanted: bool) -> tuple[int, ...]:
     return tuple(sorted({*cut, index} if wanted else {*cut} - {index}))
 
 
-def _summary(effect: CutEffect, cut: tuple[int, ...]) -> str:
-    which = ", ".join(str(one + 1) for one in cut)
+def _summary(effect: CutEffect, cut: str) -> str:
     moved = f"{len(effect.changed)} of {len(effect.before)} predictions change"
     accuracy = effect.accuracy()
     if accuracy is None:
-        return f"Without component {which}: {moved}."
+        return f"Without {cut}: {moved}."
     before, after = (100 * one.value for one in accuracy)
-    return f"Without component {which}: {moved}, {before:.0f} → {after:.0f} % right."
+    return f"Without {cut}: {moved}, {before:.0f} → {after:.0f} % right."

@@ -21,7 +21,7 @@ _SIDE = 58  # CSS pixels of a crop
 def evidence(found: ComponentClasses, component: int) -> str:
     """Return two strips of crops: where the component is highest and where it is lowest."""
     return "".join(
-        _strip(word, _crops(found, component, sign)) for word, sign in (("high", 1), ("low", -1))
+        strip(word, _crops(found, component, sign)) for word, sign in (("high", 1), ("low", -1))
     )
 
 
@@ -38,6 +38,7 @@ def _crops(found: ComponentClasses, component: int, sign: int) -> list[tuple[str
 
 def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
     """Return a class's own components: photos in which each adds and takes most, with heatmaps."""
+    assert found.pixels is not None  # an explorer has photos
     total = float(own.contributions.var(0, correction=0).sum()) or 1.0
     parts = []
     for index, values in enumerate(own.contributions.T):
@@ -50,23 +51,19 @@ def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
             pictures = [
                 (
                     f"{photo + 1}: {found.names[photo]}, {values[photo]:+.2f} of the score",
-                    address(heated(found, photo, maps[photo], reach)),
+                    address(heated(found.pixels[photo], maps[photo], reach)),
                 )
                 for photo in photos
                 if (values[photo] > 0) == (word == "adds")
             ]
-            strips += _strip(word, pictures)
+            strips += strip(word, pictures)
         title = f"{plain(found.classes[own.unit], 24)}, component {index + 1}"
         parts.append(hint(f"{title}: {100 * share:.0f} % of what these vary") + strips)
     return "".join(parts)
 
 
-def heated(
-    found: ComponentClasses, photo: int, values: Tensor, reach: float
-) -> npt.NDArray[np.uint8]:
+def heated(pixels: npt.NDArray[np.uint8], values: Tensor, reach: float) -> npt.NDArray[np.uint8]:
     """Return a grey photo with values ``(h, w)`` over it: orange above zero, blue below."""
-    assert found.pixels is not None  # an explorer has photos
-    pixels = found.pixels[photo]
     size = pixels.shape[:2]
     scaled = (values.nan_to_num() / (2 * (reach or 1.0)) + 0.5)[None, None].cpu()
     maps = interpolate(scaled, size=size, mode="bilinear").clamp(0, 1)
@@ -82,7 +79,8 @@ def address(pixels: npt.NDArray[np.uint8], side: int = _SIDE) -> str:
     return picture(pixels, (max(1, round(width * factor)), max(1, round(height * factor))), 2)
 
 
-def _strip(word: str, pictures: list[tuple[str, str]]) -> str:
+def strip(word: str, pictures: list[tuple[str, str]]) -> str:
+    """Return small pictures in a row, each a title and an address, with a word before them."""
     images = "".join(
         f'<img src="{source}" alt="{safe(title)}" title="{safe(title)}">'
         for title, source in pictures

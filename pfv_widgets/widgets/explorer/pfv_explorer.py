@@ -22,6 +22,7 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.validation import number, whole_number
+from pfv_widgets.widgets.classes.classes_tab import cut_code
 from pfv_widgets.widgets.explorer.layout import STYLE, body
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from pfv_widgets.widgets.explorer.panel import Panel
@@ -36,6 +37,8 @@ from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import Controls, close_all
 
 S = TypeVar("S", bound=Settings)
+
+Code = Callable[[str, str], str]
 
 
 class PFVExplorer(Shell[Settings]):
@@ -80,6 +83,7 @@ class PFVExplorer(Shell[Settings]):
         self.pfv, self.classes, self.output = pfv, classes, output
         self._on_frame: list[OnFrame] = []
         self._on_point: list[OnFrame] = []
+        self._more_code: list[Code] = []
         super().__init__(settings)
         with self._opening():
             shared_resources.use(pfv, self)
@@ -158,18 +162,19 @@ class PFVExplorer(Shell[Settings]):
         names = "" if self.classes is None else ", classes=classes"
         names += "" if self.output is None else f", output={self.output!r}"
         explorer = f"explorer = pw.explore(model, images, settings=settings{basis}{names})"
-        return f"import pfv_widgets as pw\n\n{load}{settings}\n{explorer}\n{self._cut_code()}"
+        lines = f"import pfv_widgets as pw\n\n{load}{settings}\n{explorer}\n"
+        lines += cut_code(self.settings)
+        for code in self._more_code:
+            lines += code("without" if self.settings.cut else "model", names)
+        return lines
 
-    def _cut_code(self) -> str:
-        """Return a line that makes the network without the components that are cut."""
-        settings = self.settings
-        if not settings.cut:
-            return ""
-        mode = "" if settings.cut_mode == "project" else f", mode={settings.cut_mode!r}"
-        return (
-            "frame = explorer.frame\n"
-            f"without = pw.ablate(model, frame.layer, frame.basis, {settings.cut!r}{mode})\n"
-        )
+    def add_code(self, code: Code) -> None:
+        """Add lines to :meth:`snippet`.
+
+        ``code(model, options)`` returns them for the network of that name; ``options`` are
+        arguments that name classes and output.
+        """
+        self._more_code.append(code)
 
     def save(self, path: str | Path, images: str | Iterable[int] = "all") -> None:
         """Write the picture on show: see :meth:`Frame.save`.

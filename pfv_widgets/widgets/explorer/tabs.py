@@ -12,6 +12,7 @@ import numpy as np
 
 from pfv_widgets.analysis.classes import ComponentClasses, component_classes
 from pfv_widgets.analysis.leave_one_out import leave_one_out
+from pfv_widgets.analysis.shortcuts import find_shortcuts
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -19,6 +20,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from pfv_widgets.widgets.classes.classes_tab import ClassesTab
+from pfv_widgets.widgets.classes.shortcut_section import Answer
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
 from pfv_widgets.widgets.export.animation_section import AnimationSection, SweepingExplorer
 from pfv_widgets.widgets.export.export_tab import CodeSection, ExportTab, PictureSection
@@ -70,6 +72,9 @@ class BatchExplorer(SweepingExplorer, Protocol):
 
     def on_point(self, callback: OnFrame) -> None:
         """Call back with the same where something else is pointed at."""
+
+    def add_code(self, code: Callable[[str, str], str]) -> None:
+        """Add lines to the code that brings this view back."""
 
 
 class PictureTab:
@@ -166,10 +171,12 @@ class LinkedClassesTab(ClassesTab):
         self._explorer = explorer
         self._last: tuple[tuple[object, ...], ComponentClasses] | None = None
         super().__init__(
-            explorer.edit, self._named, explorer.show_message, explorer.fail, explorer.gesture
-        )
+            explorer.edit, self._named, explorer.show_message, explorer.fail,
+            gesture=explorer.gesture, search=self._search,
+        )  # fmt: skip
         explorer.on_frame(self._follow)
         explorer.on_point(self._point)
+        explorer.add_code(self.shortcuts.code)
 
     def _follow(self, state: ViewState, frame: Frame) -> None:
         self._point(state, frame)
@@ -178,6 +185,23 @@ class LinkedClassesTab(ClassesTab):
     def _point(self, state: ViewState, _: Frame) -> None:
         if (index := _image(state)) is not None:
             self.show_image(index)
+
+    def _search(self, answer: Answer) -> None:
+        """Search the layer in sight for shortcuts, in the background."""
+        explorer, pfv = self._explorer, self._explorer.pfv
+        layer = pfv.layer(explorer.settings.layer).name
+
+        def job(_: Callable[[], bool]) -> None:
+            explorer.show_message("Searching for shortcuts …", "busy")
+            report = find_shortcuts(
+                pfv.model, pfv.images, layer=layer, classes=explorer.classes,
+                output=explorer.output,
+            )  # fmt: skip
+            answer((report, pfv.images))
+            number = len(report.suspects)
+            explorer.show_message(f"{number or 'No'} suspect{'s' * (number != 1)} found.")
+
+        explorer.jobs.run(job, answer)
 
     def _named(self, settings: Settings) -> ComponentClasses:
         """Name the components of all images; the last result is kept for as long as it holds."""

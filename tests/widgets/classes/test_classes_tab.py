@@ -216,7 +216,7 @@ def test_all_components_cut_is_told_and_the_tab_goes_on(recorded: object) -> Non
         assert "nothing is left" in words(holder.tab.about)
         assert "nothing is left" in holder.status
         holder.press(1, cut=False)
-        assert "Without component 1, 3" in holder.status
+        assert "Without components 1, 3" in holder.status
         assert "nothing is left" not in words(holder.tab.about)
     finally:
         holder.explorer.close()

@@ -1,0 +1,74 @@
+"""The shortcut finder in the tab "Classes": evidence, pictures, a cut, and words for bad input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+import pfv_widgets as pw
+from pfv_widgets.analysis.shortcuts import find_shortcuts
+from tests.networks import blobs, tiny
+from tests.widgets.classes.marked import fooled_network, marked_photos
+from tests.widgets.classes.test_classes_tab import Holder, words
+from tests.widgets.recorded_page import move
+
+
+def searched(holder: Holder) -> Holder:
+    holder.tab.shortcuts.button.click()
+    assert holder.explorer.jobs.wait(60)
+    holder.wait()
+    return holder
+
+
+def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) -> None:
+    model, images = fooled_network(), marked_photos()
+    holder = Holder(model, images, classes=["marked", "plain"], layer="2")
+    try:
+        section = searched(holder).tab.shortcuts
+        report = find_shortcuts(model, images, layer="2", classes=["marked", "plain"])
+        assert report.suspects
+        assert 0 < len(section.toggles) <= len(report.suspects)
+        first = section.list.children[0]
+        for line in report.suspects[0].evidence.lines():
+            assert " ".join(line.split()) in words(first.children[0])
+        assert first.children[1].value.count("<img") == 4
+
+        move(section.toggles[0], value=True)
+        holder.wait()
+        one = report.suspects[0]
+        without = pw.ablate(model, one.layer, one.basis, one.component)
+        with torch.no_grad():
+            right = without(images.tensor).argmax(1) == torch.arange(24).add(1).remainder(2)
+        rate = round(100 * float(right.float().mean()))
+        assert f"100 → {rate} % right" in holder.status
+        assert "Without suspect 1" in words(holder.tab.effect)
+        code = holder.explorer.snippet()
+        scope = {"model": model, "images": images, "classes": ["marked", "plain"], "pw": pw}
+        exec("\n".join(code.splitlines()[-3:]), scope)
+        with torch.no_grad():
+            assert torch.equal(scope["without"](images.tensor), without(images.tensor))
+        move(section.toggles[0], value=False)
+        holder.wait()
+        assert "Nothing is cut" in words(holder.tab.effect)
+        holder.explorer.settings = replace(holder.explorer.settings, layer="0")
+        holder.wait()
+        assert section.toggles == []
+    finally:
+        holder.explorer.close()
+
+
+def test_no_labels_and_too_few_photos_are_told_in_the_section(recorded: object) -> None:
+    holder = Holder(tiny(), blobs(6), layer="10")
+    try:
+        assert "labels=None" in words(searched(holder).tab.shortcuts.result)
+        assert holder.tab.shortcuts.button.disabled is False
+    finally:
+        holder.explorer.close()
+    few = replace(blobs(10), labels=tuple("01234" * 2))
+    holder = Holder(tiny(), few, layer="10")
+    try:
+        assert "No suspect" in words(searched(holder).tab.shortcuts.result)
+        assert "Too few photos" in words(holder.tab.shortcuts.result)
+    finally:
+        holder.explorer.close()
