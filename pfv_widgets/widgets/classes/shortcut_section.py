@@ -24,7 +24,7 @@ _HOW_TO = (
     "Which directions of this layer a class relies on without reason: marks, frames, backgrounds. "
     "Each is tested by what cutting it changes."
 )
-_CLEAN = "No suspect: no direction of this layer passes the tests."
+_CLEAN = "No suspect among what could be tested."
 
 
 class ShortcutSection:
