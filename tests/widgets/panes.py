@@ -54,7 +54,8 @@ class Pane:
         self.controls.show(self.settings)
         self.gallery.show()
 
-    def show_message(self, message: str, kind: str = "ok") -> None:
+    def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
+        del tip
         self.messages.append((message, kind))
 
     def report_progress(self, progress: Progress) -> None:
