@@ -113,7 +113,8 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
     sides.wait_until("explorer.jobs.wait(100)", "True")
     curve, layer_map = (sides.box.locator(f"canvas.pfv-{kind}") for kind in ("curve", "similarity"))
     expect(curve).to_be_visible()
-    layer_map.click(position={"x": 3, "y": 3})
+    corner = place_of(layer_map)
+    mouse.click(corner["x"] + 3, corner["y"] + 3)
     sides.wait_until(
         "explorer.layers == (explorer.networks.layers('trained')[0].name,) * 2", "True"
     )

@@ -58,7 +58,8 @@ class CurvePlot:
             if (points, current) == (self._points, self._current):
                 return
             self._points, self._current = dict(points), current
-            self.widget.layout.display = None if points else "none"
+            if points:  # from here on it stays: nothing below it moves
+                self.widget.layout.display = None
             point = points.get(current)
             self.line.value = text.hint(_in_words(current, point))
             self.repaint()
@@ -66,7 +67,7 @@ class CurvePlot:
     def repaint(self) -> None:
         """Send everything again."""
         with self._lock:
-            if not self._points:
+            if self.widget.layout.display == "none":
                 return
             self.overlay.show(
                 Label(f"{level:g}".replace("-", "−"), _LEFT - 8, self._y(level) - 13, "right",
