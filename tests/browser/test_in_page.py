@@ -106,7 +106,7 @@ def test_tab_leaves_the_gallery_while_the_kernel_works(demo: ExplorerPage) -> No
     page.wait_until_drawn()  # the kernel has worked on the keys: it takes no focus away
     expect(explorer.gallery).to_be_focused()
     page.page.keyboard.press("Shift+Tab")
-    expect(explorer.button("Colour-blind-safe colours")).to_be_focused()
+    expect(explorer.choice("Show")).to_be_focused()
 
 
 @pytest.mark.all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ FIGURE_FORMATS = {
 }
 """Suffix of each file that a figure can be written to → what a menu calls it, empty: unlisted."""
 ARRAYS = {".npz": "NPZ arrays of numbers"}
-FIGURE_OR_ARRAYS = FIGURE_FORMATS | ARRAYS
+FIGURE_OR_ARRAYS = ChainMap(ARRAYS, FIGURE_FORMATS)  # a new entry of either is in it
 """The same of what :func:`write_figure_or_arrays` takes."""
 
 

@@ -185,7 +185,7 @@ def test_frame_without_photos_shows_heatmaps_alone(frame: Frame) -> None:
 
 
 def test_large_frames_are_scaled_down_to_a_page_that_a_mail_can_carry() -> None:
-    frame = random_frame(count=7, grid=(220, 220), side=900)
+    frame = random_frame(count=20, grid=(220, 220), side=900)
     text = page_of(frame)
     page = Parsed(text)
     count, number, high, wide = page.data()["shape"]

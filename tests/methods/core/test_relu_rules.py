@@ -164,7 +164,7 @@ def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -
     model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
     stems = ("014_indigo_bunting", "812_space_shuttle", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
-    found = attribute(model, images, "guided_backprop")
+    found = attribute(model, images, "guided_backprop", unit=[14, 812, 106])
     assert found.units.tolist() == [14, 812, 106]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

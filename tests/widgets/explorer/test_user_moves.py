@@ -247,5 +247,5 @@ def blurred(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
 
 
 def test_how_to_begin_is_told_at_the_start(explorer: PFVExplorer) -> None:
-    assert "click to pin it" in hint(explorer)
+    assert "click to see what is alike" in hint(explorer)
     assert "double-click to zoom" in words(explorer.gallery.hint.value)

@@ -43,7 +43,9 @@ def test_every_declared_setting_gets_the_control_of_its_declaration(name: str) -
         assert (control.min, control.max) == (declared.minimum, declared.maximum)
         assert control.step == declared.step
     elif isinstance(declared, Choice):
-        assert list(control.options) == list(declared.choices)
+        words = {name: declared.words.get(name, name) for name in declared.choices}
+        offered = [one if isinstance(one, tuple) else (one, one) for one in control.options]
+        assert offered == [(shown, name) for name, shown in words.items()]
     else:
         assert isinstance(declared, Toggle)
         assert isinstance(control, w.Checkbox)
