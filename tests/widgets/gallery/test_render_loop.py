@@ -64,7 +64,7 @@ class Studio:
         self.start = ViewState(Settings(layer=self.pfv.default_layer), self.grid.page)
         self.painter.draw(self.start)
 
-    def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
+    def show_message(self, message: str, kind: str = "ok", _tip: str = "") -> None:
         self.told.append((message, kind))
 
     def report_progress(self, progress: Progress) -> None:
