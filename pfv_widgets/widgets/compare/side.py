@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -59,7 +59,7 @@ class SideOwner:
         return self._explorer.lock
 
     @property
-    def file_kinds(self) -> dict[str, str]:
+    def file_kinds(self) -> Mapping[str, str]:
         """Those of the explorer."""
         return self._explorer.file_kinds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -46,7 +46,7 @@ class Shell(w.VBox, Generic[S]):
     """
 
     settings: Any
-    file_kinds: dict[str, str]
+    file_kinds: Mapping[str, str]
     file_stem: str
     _is_closed = True  # of one that was refused before it was made
 

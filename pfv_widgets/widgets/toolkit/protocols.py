@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,7 +26,7 @@ class Explorer(Protocol[S]):
         """Held while settings or a view state change: controls and canvases use other threads."""
 
     @property
-    def file_kinds(self) -> dict[str, str]:
+    def file_kinds(self) -> Mapping[str, str]:
         """The suffixes that :meth:`save` takes, the usual one first → what each is, in words.
 
         Without words it can be typed, and no menu lists it.
