@@ -16,7 +16,7 @@ from pfv_widgets.errors import PFVTypeError
 
 PLACES = {
     "fixed": "at a fixed place",
-    "anywhere": "a patch that lies anywhere",
+    "anywhere": "anywhere in the photo",
     "everywhere": "all over the photo",
     "off the object": "off the object",
 }
