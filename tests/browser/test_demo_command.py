@@ -36,7 +36,8 @@ def test_notebook_opens_with_a_live_explorer_before_anything_is_run(
 ) -> None:
     page.goto(address)
     widget = WidgetPage(page)
-    expect(page.locator(".pfv-explorer")).to_be_visible(timeout=240_000)  # a first start is slow
+    first = page.locator(".pfv-explorer").first
+    expect(first).to_be_visible(timeout=240_000)  # a first start is slow
     painted = """selector => {
       const canvas = document.querySelector(selector);
       return canvas && canvas.getContext("2d").getImageData(60, 60, 1, 1).data[3] == 255;
