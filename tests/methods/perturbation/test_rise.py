@@ -90,7 +90,7 @@ def test_rise_of_the_real_squeezenet_lies_on_the_bird(assets: Path) -> None:
     model = models.squeezenet1_0()
     model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
     (photo,) = sorted((assets / "photos" / "imagenet").glob("*indigo*bunting*"))
-    found = attribute(model.eval(), load_images([photo]), "rise", unit=14, masks=100)
+    found = attribute(model.eval(), load_images([photo]), "rise", unit=14, masks=64)
     row, column = divmod(int(found.maps[0].argmax()), 224)
     assert 40 <= row <= 190
     assert 40 <= column <= 190
