@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
@@ -269,8 +269,18 @@ class Settings(Declared):
         return {k: v for k, v in asdict(self).items() if v != getattr(plain, k)}
 
 
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
 def settings_of(settings: Settings | None, changes: dict[str, Any]) -> Settings:
-    """Merge ``settings`` (None: the defaults) with keyword ``changes``.
+    """Merge ``settings`` (None: the defaults) with keyword ``changes``: see :func:`merged`."""
+    return merged(Settings, settings, changes)
+
+
+def merged(
+    kind: type[AnySettings], settings: Settings | None, changes: dict[str, Any]
+) -> AnySettings:
+    """Return settings of a kind: the fields of ``settings`` that it has, with ``changes``.
 
     Raises
     ------
@@ -278,10 +288,10 @@ def settings_of(settings: Settings | None, changes: dict[str, Any]) -> Settings:
         For an unknown keyword, with the nearest ones, or if ``settings`` is none.
     """
     if settings is not None and not isinstance(settings, Settings):
-        raise PFVTypeError(f"settings={settings!r}: expected a Settings, or keywords.")
-    known = [field.name for field in fields(Settings)]
+        raise PFVTypeError(f"settings={settings!r:.80}: expected a Settings, or keywords.")
+    known = [field.name for field in fields(kind)]
     for name in changes:
         if name not in known:
             raise PFVTypeError(f"{name!r} is no setting. {suggestion(name, known)}")
-    base = {name: getattr(settings, name) for name in known} if settings else {}
-    return Settings(**(base | changes))
+    own = () if settings is None else [one.name for one in fields(settings) if one.name in known]
+    return kind(**({name: getattr(settings, name) for name in own} | changes))

@@ -10,10 +10,10 @@ from pfv_widgets.analysis.randomised import TRAINED, randomised
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.pipeline.settings import Settings, merged
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from pfv_widgets.widgets.compare.networks import Networks, named_networks
-from pfv_widgets.widgets.compare.settings import compare_settings_of
+from pfv_widgets.widgets.compare.settings import CompareSettings
 
 
 def compare(
@@ -48,7 +48,7 @@ def compare(
     PFVError
         Naming the argument, its value and what to do.
     """
-    start = compare_settings_of(settings, changes)
+    start = merged(CompareSettings, settings, changes)
     named = named_networks(models)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     return CompareExplorer(Networks(named, batch, device), start)
@@ -66,5 +66,5 @@ def compare_untrained(pfv: PFV, settings: Settings) -> CompareExplorer:
     *_, last = networks
     models = {TRAINED: pfv.model, "untrained": networks[last]}
     return CompareExplorer(
-        Networks(models, pfv.images, pfv.device), compare_settings_of(settings, {})
+        Networks(models, pfv.images, pfv.device), merged(CompareSettings, settings, {})
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVTypeError
-from pfv_widgets.parameters import suggestion, toggle
+from pfv_widgets.parameters import toggle
 from pfv_widgets.validation import text_or_none
 
 _JOINT = " · "  # between the names of a network and of a layer
@@ -88,22 +86,3 @@ def parted(name: str) -> tuple[str, str]:
     """Return network and layer of a name that :func:`joined` made."""
     network, _, layer = name.rpartition(_JOINT)
     return network, layer
-
-
-def compare_settings_of(settings: Settings | None, changes: dict[str, Any]) -> CompareSettings:
-    """Merge settings, of a comparison or of one picture, with keyword ``changes``.
-
-    Raises
-    ------
-    PFVTypeError
-        For an unknown keyword, with the nearest ones, or if ``settings`` is none.
-    """
-    if settings is not None and not isinstance(settings, Settings):
-        raise PFVTypeError(f"settings={settings!r:.80}: expected a Settings, or keywords.")
-    known = [field.name for field in fields(CompareSettings)]
-    for name in changes:
-        if name not in known:
-            raise PFVTypeError(f"{name!r} is no setting. {suggestion(name, known)}")
-    own = () if settings is None else fields(settings)
-    base = {field.name: getattr(settings, field.name) for field in own}
-    return CompareSettings(**(base | changes))
