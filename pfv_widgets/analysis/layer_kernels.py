@@ -11,11 +11,12 @@ from pfv_widgets.analysis.alignment import centred
 from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
 
 LEAST = 4  # samples, for the unbiased estimate
+_PARTS = ("whole", "by_photo", "scores", "scores_by_photo")
 
 
 @dataclass(frozen=True, eq=False)
 class LayerKernel:
-    """One layer at the same positions of all photos.
+    """One layer at the same positions of all photos, or several layers stacked.
 
     Attributes
     ----------
@@ -27,6 +28,8 @@ class LayerKernel:
     scores, scores_by_photo
         Orthonormal scores of the leading components, float64 ``(n, k)`` and ``(N, p, k)``: zero
         columns where there are fewer.
+
+    Each has a dimension of layers in front where they are stacked: see :meth:`room_for`.
     """
 
     whole: Tensor
@@ -50,6 +53,19 @@ class LayerKernel:
             scores,
             _orthonormal((own - own.mean(1, keepdim=True)) * varies),
         )
+
+    def room_for(self, layers: int) -> LayerKernel:
+        """Return room for so many layers of this shape, to be filled one by one.
+
+        Kernels are large: a stack of those that are there already would hold them twice.
+        """
+        return LayerKernel(*(getattr(self, name).new_empty(layers, *getattr(self, name).shape)
+                             for name in _PARTS))  # fmt: skip
+
+    def put(self, row: int, layer: LayerKernel) -> None:
+        """Put a layer into a stack."""
+        for name in _PARTS:
+            getattr(self, name)[row] = getattr(layer, name)
 
 
 def unit_kernel(kernel: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,9 +102,9 @@ def similarity(
         whole_number("components", components, 1),
         whole_number("shuffles", shuffles, 1),
         whole_number("seed", seed),
-        whole_number("chunk_size", chunk_size, 1),
         on_progress or silent,
     )
+    chunk_size = whole_number("chunk_size", chunk_size, 1)
     named = _two_networks(models)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     sides = sides_of(named, batch, device)
@@ -112,17 +112,55 @@ def similarity(
     cells = _cells(grid, len(batch), chosen, whole_number("memory", memory))
     with torch.no_grad():
         maps = [
-            pooled_maps(one, own, cells, options.chunk_size, options.report)
+            pooled_maps(one, own, cells, chunk_size, options.report)
             for one, own in zip(sides, chosen, strict=True)
         ]
-        photos = _Photos(*_usable_photos(maps))
-        first, second = _kernels(maps, photos, options)
-        compared = _compared(first, second, photos, options)
+        return _similarity((sides[0].name, sides[1].name), maps, batch.names, options)
+
+
+def similarity_of_maps(
+    networks: tuple[str, str],
+    maps: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    photos: tuple[str, ...],
+    *,
+    components: int = 3,
+    shuffles: int = 20,
+    on_progress: OnProgress | None = None,
+) -> Similarity:
+    """Compare layers of two networks whose maps are at hand: see :func:`similarity`.
+
+    Parameters
+    ----------
+    networks
+        Their names.
+    maps
+        Layer → maps ``(N, C, g, g)`` of each, all on one grid (:func:`on_grid`); NaN or infinite
+        in photos that do not count.
+    photos
+        Names of the N photos.
+    components, shuffles, on_progress
+        As of :func:`similarity`.
+    """
+    options = _Options(components, shuffles, 0, on_progress or silent)
+    with torch.no_grad():
+        return _similarity(networks, [dict(one) for one in maps], photos, options)
+
+
+def _similarity(
+    networks: tuple[str, str],
+    maps: Sequence[dict[str, Tensor]],
+    names: tuple[str, ...],
+    options: _Options,
+) -> Similarity:
+    height, width = next(iter(maps[0].values())).shape[2:]
+    layers = tuple(maps[0]), tuple(maps[1])
+    photos = _Photos(*_usable_photos(maps))
+    compared = _compared(*_kernels(maps, photos, options), photos, options)
     result = Similarity(
-        networks=(sides[0].name, sides[1].name),
-        layers=(tuple(first), tuple(second)),
-        photos=batch.names,
-        grid=(cells, cells),
+        networks=networks,
+        layers=layers,
+        photos=names,
+        grid=(height, width),
         shuffles=options.shuffles,
         cka=compared.cka,
         cka_by_photo=compared.cka_by_photo,
@@ -138,7 +176,6 @@ class _Options:
     components: int
     shuffles: int
     seed: int
-    chunk_size: int
     report: OnProgress
 
 
@@ -215,22 +252,25 @@ def _usable_photos(sides: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, set[_
 
 def _kernels(
     sides: Sequence[dict[str, Tensor]], photos: _Photos, options: _Options
-) -> list[dict[str, LayerKernel]]:
-    """Return what is compared of each layer; its maps are given up."""
+) -> tuple[LayerKernel, LayerKernel]:
+    """Return what is compared of the layers of each network, stacked; their maps are given up."""
     number, done = sum(map(len, sides)), 0
-    kernels: list[dict[str, LayerKernel]] = []
+    stacks: list[LayerKernel] = []
     for index, side in enumerate(sides):
-        kernels.append({})
-        for name in list(side):
+        stack: LayerKernel | None = None
+        for row, (name, layers) in enumerate([(name, len(side)) for name in side]):
             options.report(Progress("Preparing layers", done, number, "layers"))
             maps = side.pop(name)[photos.usable]
             is_broken = (index, name) in photos.broken
             kernel = LayerKernel.of(
                 torch.zeros_like(maps) if is_broken else maps, options.components
             )
-            kernels[index][name] = kernel
+            stack = stack or kernel.room_for(layers)
+            stack.put(row, kernel)
             done += 1
-    return kernels
+        assert stack is not None  # there is a layer at least
+        stacks.append(stack)
+    return stacks[0], stacks[1]
 
 
 def _by_photo(values: Tensor, usable: Tensor) -> Array:
@@ -240,30 +280,20 @@ def _by_photo(values: Tensor, usable: Tensor) -> Array:
     return whole.double().numpy()
 
 
-def _stacks(kernels: Mapping[str, LayerKernel], part: Callable[[LayerKernel], Tensor]) -> Tensor:
-    return torch.stack([part(one) for one in kernels.values()])
-
-
 def _compared(
-    first: Mapping[str, LayerKernel],
-    second: Mapping[str, LayerKernel],
-    photos: _Photos,
-    options: _Options,
+    first: LayerKernel, second: LayerKernel, photos: _Photos, options: _Options
 ) -> _Numbers:
-    whole = [_stacks(side, lambda one: one.whole) for side in (first, second)]
-    own = [_stacks(side, lambda one: one.by_photo.flatten(1)) for side in (first, second)]
-    scores = [_stacks(side, lambda one: one.scores) for side in (first, second)]
-    scores_own = [_stacks(side, lambda one: one.scores_by_photo) for side in (first, second)]
-    number = int(photos.usable.sum())
+    own = [side.by_photo.flatten(2) for side in (first, second)]
+    number, layers = int(photos.usable.sum()), len(first.scores)
     angles, angles_own = [], []
-    for done, (row, row_own) in enumerate(zip(scores[0], scores_own[0], strict=True)):
-        options.report(Progress("Comparing layers", done, len(first), "layers"))
-        angles.append(angles_between(row, scores[1]))
-        angles_own.append(angles_between(row_own, scores_own[1]))
+    for done, (row, row_own) in enumerate(zip(first.scores, first.scores_by_photo, strict=True)):
+        options.report(Progress("Comparing layers", done, layers, "layers"))
+        angles.append(angles_between(row, second.scores))
+        angles_own.append(angles_between(row_own, second.scores_by_photo))
     return _Numbers(
-        _products(whole[0], whole[1]).clamp(max=1).numpy(),
+        _products(first.whole, second.whole).clamp(max=1).numpy(),
         _by_photo(torch.einsum("anp,bnp->abn", *own).clamp(max=1), photos.usable),
-        _null_band(whole[0], whole[1], number, options),
+        _null_band(first.whole, second.whole, number, options),
         torch.stack(angles).numpy(),
         _by_photo(torch.stack(angles_own), photos.usable),
     )

@@ -89,11 +89,18 @@ def view_of(
     with torch.no_grad(), pfv.store.lock:
         frame = pfv.render(settings, size=size, on_progress=on_progress)
         key = pfv.store.key_of(frame.layer)
-        features = pfv.store.captured(key)[0]
-        maps = on_grid(features.maps, grid_side(len(frame)))
-        maps[list(features.broken)] = torch.nan
+        maps = features_of(pfv, frame.layer)
         factors = list(pfv.store.factors(key, settings.weighting, size))
     return LayerView(maps, frame.scores, frame.basis, factors, frame.settings, frame.weights, size)
+
+
+def features_of(pfv: PFV, layer: str) -> Tensor:
+    """Return the maps of a layer on the common grid, ``(N, C, g, g)``; NaN in broken photos."""
+    with torch.no_grad(), pfv.store.lock:
+        features = pfv.store.captured(pfv.store.key_of(layer))[0]
+        maps = on_grid(features.maps, grid_side(len(pfv.images)))
+        maps[list(features.broken)] = torch.nan
+    return maps
 
 
 def compare_views(name: str, fixed: LayerView, other: LayerView) -> CurvePoint:

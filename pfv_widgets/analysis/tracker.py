@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from pfv_widgets.analysis.alignment import align
 from pfv_widgets.analysis.curve_result import CurvePoint, SimilarityCurve
+from pfv_widgets.analysis.layer_snapshot import LayerSnapshot, compressed
 from pfv_widgets.analysis.similarity_curve import LayerView, compare_views, features_cka, view_of
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import unwrap
-from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
+from pfv_widgets.engine.pca.basis import ComponentRotation
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import suggestion
-from pfv_widgets.validation import number, whole_number
+from pfv_widgets.validation import checked_images, number, whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LONGEST = 160  # pixels of the heatmaps that are held
+_LONGEST = 160  # pixels of what sharpens the heatmaps
 
 
 def track(
@@ -97,41 +98,16 @@ def track(
         raise PFVTypeError(f"layers={layers!r:.80}: expected names of layers, or None.")
     names = [layers] if isinstance(layers, str) else list(layers or [])
     wanted = [pfv.layer(name) for name in names] or [pfv.layer(settings.layer)]
-    chosen = tuple(dict.fromkeys(layer.name for layer in wanted))
+    chosen = {layer.name: layer for layer in wanted}
     pfv.close()
     return Tracker(network, batch, chosen, settings=settings, device=device, chunk_size=chunk_size)
-
-
-@dataclass(frozen=True, eq=False)
-class LayerSnapshot:
-    """What is held of one layer at one time.
-
-    Attributes
-    ----------
-    scores
-        float32 ``(N, k, h, w)`` on the CPU, rotated to those of the snapshot before.
-    basis
-        Mean and components that give these scores.
-    heatmaps
-        uint8 ``(N, H, W, 3)`` of at most 160 pixels.
-    point
-        The figures beside the start.
-    cka_to_last
-        Debiased CKA to the snapshot before, NaN for the first.
-    """
-
-    scores: Tensor
-    basis: PrincipalBasis
-    heatmaps: Tensor
-    point: CurvePoint
-    cka_to_last: float
 
 
 class Tracker:
     """Snapshots of layers of a network in training, made by :func:`track`.
 
-    A snapshot takes the memory of its scores and of small heatmaps, about 0.1 MB a photo and
-    layer; no weights are held.
+    A snapshot takes the memory of its scores and of what sharpens its heatmaps, about 0.1 MB a
+    photo and layer; no weights are held. :meth:`explore` slides through them.
 
     Attributes
     ----------
@@ -147,13 +123,15 @@ class Tracker:
         self,
         model: nn.Module,
         images: ImageBatch,
-        layers: tuple[str, ...],
+        layers: dict[str, Layer],
         *,
         settings: Settings,
         device: str | torch.device = "auto",
         chunk_size: int = 16,
     ) -> None:
-        self.images, self.layers, self.settings = images, layers, settings
+        self.images, self.layers, self.settings = images, tuple(layers), settings
+        self._maps = layers
+        self._callbacks: list[Callable[[], object]] = []
         self._model, self._device, self._chunk_size = model, device, chunk_size
         self._figures: dict[str, dict[str, float]] = {}
         self._held: dict[str, dict[str, LayerSnapshot | CurvePoint]] = {one: {} for one in layers}
@@ -210,8 +188,52 @@ class Tracker:
         for layer, held in recorded.items():
             self._held[layer][name] = held
         self._figures[name] = checked
+        for callback in tuple(self._callbacks):
+            callback()
 
-    def frame(self, name: str, layer: str | None = None) -> Frame:
+    def on_snapshot(self, callback: Callable[[], object], *, remove: bool = False) -> None:
+        """Call back after each snapshot, or no longer."""
+        (self._callbacks.remove if remove else self._callbacks.append)(callback)
+
+    def layer(self, name: str | None = None) -> Layer:
+        """Return what is known of a layer that is followed; None: the first.
+
+        Raises
+        ------
+        PFVValueError
+            For one that is not followed, naming those nearest to it.
+        """
+        return self._maps[self._layer(name)]
+
+    def held(self, name: str, layer: str | None = None) -> LayerSnapshot:
+        """Return what is held of a layer at one time; None: the first layer.
+
+        Raises
+        ------
+        PFVValueError
+            For an unknown name, or a layer that had no picture then, with the reason.
+        """
+        layer = self._layer(layer)
+        self.check(name)
+        held = self._held[layer][name]
+        if isinstance(held, CurvePoint):
+            raise PFVValueError(f"{name}: {layer} has no picture: {held.note}")
+        return held
+
+    def check(self, name: str) -> None:
+        """Raise a PFVValueError with the nearest names unless there is such a snapshot."""
+        if name not in self._figures:
+            raise PFVValueError(f"name={name!r}: no such snapshot. {suggestion(name, self.names)}")
+
+    def frame(
+        self,
+        name: str,
+        layer: str | None = None,
+        settings: Settings | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        only: Iterable[int] | None = None,
+    ) -> Frame:
         """Return the picture of a snapshot, its colours aligned to those of the one before.
 
         Parameters
@@ -220,30 +242,35 @@ class Tracker:
             Of the snapshot.
         layer
             One of ``layers``; None: the first.
+        settings
+            Contrast, colours, view and the like (None: those of the tracker). Components,
+            weighting and the weights of the photos stay what they were when it was made.
+        size
+            Height and width of the heatmaps in pixels; None: those of the images.
+        only
+            Indices of the images to render, in order; None: all.
 
         Raises
         ------
-        PFVValueError
-            For an unknown name, or a layer that had no picture then, with the reason.
+        PFVValueError, PFVTypeError
+            For an unknown name, a layer that had no picture then, with the reason, or images that
+            are not there.
         """
-        layer = self._layer(layer)
-        if name not in self._figures:
-            raise PFVValueError(f"name={name!r}: no such snapshot. {suggestion(name, self.names)}")
-        held = self._held[layer][name]
-        if isinstance(held, CurvePoint):
-            raise PFVValueError(f"{name}: {layer} has no picture: {held.note}")
-        maps = held.heatmaps.movedim(3, 1).float() / 255
-        heatmaps = interpolate(maps, self.images.size, mode="bilinear").movedim(1, 3)
-        settings = replace(self.settings, layer=layer)
+        held, layer = self.held(name, layer), self._layer(layer)
+        settings = replace(settings or self.settings, layer=layer)
+        chosen = checked_images(only, len(self.images)) or tuple(range(len(self.images)))
+        pixels, names, labels = self.images.pixels, self.images.names, self.images.labels
+        weights = settings.weights(len(self.images))
         return Frame(
-            heatmaps.contiguous(),
-            held.scores.clone(),
+            held.heatmaps(settings, size or self.images.size, chosen),
+            held.scores[list(chosen)].clone(),
             held.basis,
             settings,
-            settings.weights(len(self.images)),
-            self.images.pixels,
-            self.images.names,
-            labels=self.images.labels,
+            tuple(weights[index] for index in chosen),
+            pixels[list(chosen)],
+            tuple(names[index] for index in chosen),
+            indices=chosen,
+            labels=labels and tuple(labels[index] for index in chosen),
             basis_source=f"fitted at {name}, aligned to the snapshots before",
         )
 
@@ -276,6 +303,27 @@ class Tracker:
             name: one.cka_to_last if isinstance(one, LayerSnapshot) else float("nan")
             for name, one in self._held[self._layer(layer)].items()
         }
+
+    def explore(self, **settings: Any) -> Any:
+        """Open an explorer that slides through the snapshots, and follows those still to come.
+
+        Parameters
+        ----------
+        **settings
+            As for :func:`pfv_widgets.compare`: fields of ``Settings``, and ``first`` and ``second``
+            (names of snapshots), ``difference``.
+
+        Returns
+        -------
+        CompareExplorer
+            The start beside the newest snapshot.
+
+        Raises
+        ------
+        PFVError
+            Before the first snapshot, or naming the setting, its value and what to do.
+        """
+        return late("widgets.compare.compare", "compare")(self, **settings)
 
     def figure(self, layer: str | None = None, photos: int = 3) -> Figure:
         """Draw the curves over the snapshots, and the heatmaps of the first photos.
@@ -337,7 +385,7 @@ class Tracker:
         snapshot = LayerSnapshot(
             scores,
             view.basis.arranged(ComponentRotation(rotation.matrix)),
-            (view.heatmaps(scores.to(view.scores)) * 255).round().to("cpu", torch.uint8),
+            compressed(view.factors),
             compare_views(name, start, view),
             float("nan") if features is None else features_cka(features, view.features),
         )

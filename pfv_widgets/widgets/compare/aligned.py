@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
@@ -178,8 +178,3 @@ def arranged(
     except PFVError as error:
         return own, own.arrangement, (f"Colours are not aligned: {error}",)
     return own, alignment.arrangement, ()
-
-
-def plain_settings(settings: Settings) -> Settings:
-    """Return the settings with the layer's name alone."""
-    return replace(settings, layer=parted(settings.layer or "")[1])

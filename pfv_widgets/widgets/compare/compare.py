@@ -7,18 +7,21 @@ from typing import Any
 import torch
 
 from pfv_widgets.analysis.randomised import TRAINED, randomised
+from pfv_widgets.analysis.tracker import Tracker
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, merged
+from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from pfv_widgets.widgets.compare.networks import Networks, named_networks
 from pfv_widgets.widgets.compare.settings import CompareSettings
+from pfv_widgets.widgets.compare.sources import of_networks, of_tracker
 
 
 def compare(
     models: Any,
-    images: Any,
+    images: Any = None,
     *,
     settings: Settings | None = None,
     device: str | torch.device = "auto",
@@ -31,10 +34,13 @@ def compare(
     models
         Two or more networks of any architecture: a mapping from names, a sequence of networks, or
         one of pairs ``(name, network)``; such as ``pw.randomised(model)``. With more than two,
-        the first side stays and the second slides through all of them.
+        the first side stays and the second slides through all of them. Or a tracker of
+        :func:`pw.track <pfv_widgets.track>` with at least one snapshot: the second side slides
+        through the training, and follows it while it goes on.
     images
-        An ``ImageBatch``, or whatever ``load_images`` takes. Each network is given the photos in
-        the normalisation that it declares, and, where it refuses their size, at its own.
+        An ``ImageBatch``, or whatever ``load_images`` takes; a tracker has its own. Each network
+        is given the photos in the normalisation that it declares, and, where it refuses their
+        size, at its own.
     settings
         What to show first (None: the defaults).
     device
@@ -48,10 +54,25 @@ def compare(
     PFVError
         Naming the argument, its value and what to do.
     """
+    if isinstance(models, Tracker):
+        if images is not None:
+            raise PFVTypeError("images: a tracker has its own. Leave them out.")
+        return _training(models, settings, changes)
     start = merged(CompareSettings, settings, changes)
     named = named_networks(models)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
-    return CompareExplorer(Networks(named, batch, device), start)
+    return CompareExplorer(of_networks(Networks(named, batch, device)), start)
+
+
+def _training(
+    tracker: Tracker, settings: Settings | None, changes: dict[str, Any]
+) -> CompareExplorer:
+    """Open the start of a training beside its newest snapshot."""
+    if not tracker.names:
+        raise PFVValueError("tracker: there is no snapshot yet. Call tracker.snapshot(name).")
+    first = {} if settings is not None else {"second": tracker.names[-1]}
+    start = merged(CompareSettings, settings or tracker.settings, first | changes)
+    return CompareExplorer(of_tracker(tracker), start)
 
 
 def compare_untrained(pfv: PFV, settings: Settings) -> CompareExplorer:
@@ -65,6 +86,5 @@ def compare_untrained(pfv: PFV, settings: Settings) -> CompareExplorer:
     networks = randomised(pfv.model)
     *_, last = networks
     models = {TRAINED: pfv.model, "untrained": networks[last]}
-    return CompareExplorer(
-        Networks(models, pfv.images, pfv.device), merged(CompareSettings, settings, {})
-    )
+    source = of_networks(Networks(models, pfv.images, pfv.device))
+    return CompareExplorer(source, merged(CompareSettings, settings, {}))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +15,28 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVError
+from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import parameters_of
-from pfv_widgets.widgets.compare.aligned import Alignments
-from pfv_widgets.widgets.compare.compare_tab import CompareTab
 from pfv_widgets.widgets.compare.difference_pane import DifferencePane
 from pfv_widgets.widgets.compare.links import SIDES, Links
-from pfv_widgets.widgets.compare.networks import Networks
+from pfv_widgets.widgets.compare.pair_figures import notes_of
 from pfv_widgets.widgets.compare.pictures import arrays_of, figure_of, still_of
-from pfv_widgets.widgets.compare.renderers import SideRenderer
-from pfv_widgets.widgets.compare.results import Results
 from pfv_widgets.widgets.compare.settings import CompareSettings, SideSettings, joined
 from pfv_widgets.widgets.compare.side import Side, SideOwner
+from pfv_widgets.widgets.compare.source import Source
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
-from pfv_widgets.widgets.explorer.tabs import PictureTab, batch_tab
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
-from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.gallery.order_row import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
-from pfv_widgets.widgets.toolkit import shared_resources
+from pfv_widgets.widgets.toolkit import shared_resources, text
 from pfv_widgets.widgets.toolkit.controls import Controls
-from pfv_widgets.widgets.toolkit.protocols import Tab
+from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
-TABS: dict[str, Callable[[Any], Tab]] = {
-    "Compare": CompareTab,
-    "Picture": PictureTab,
-    "Batch": batch_tab,
-    "Export": ExportTab,
-}
-
+DIFFERENCE = "CKA, lowest first"  # what photos are sorted by
+_REST = 0.3  # seconds without another picture after which its figures are computed
 _KINDS = ("ok", "warning", "error", "busy")
 
 
@@ -56,8 +48,8 @@ class CompareExplorer(Shell[CompareSettings]):
 
     Parameters
     ----------
-    networks
-        Networks and photos.
+    source
+        Networks and photos, or the snapshots of a training.
     settings
         What to show first.
 
@@ -76,41 +68,56 @@ class CompareExplorer(Shell[CompareSettings]):
     }
     file_stem = "comparison"
 
-    def __init__(self, networks: Networks, settings: CompareSettings | None = None) -> None:
-        self.networks = networks
-        self.alignments = Alignments(networks)
-        self.links = Links(networks)
-        self.results = Results(self.links)
+    def __init__(self, source: Source, settings: CompareSettings | None = None) -> None:
+        self.source, self.results = source, source.numbers
+        self.networks: Any = source.compared
+        self.links = Links(source.compared)
+        for name in self.links.names(settings or CompareSettings()):
+            if (refusal := source.compared.visit(name)) is not None:
+                raise refusal
         settings = self.links.complete(settings or CompareSettings())
         super().__init__(settings)
         with self._opening():
-            shared_resources.use(networks, self)
-            self._closing.append(lambda: shared_resources.release(networks, self))
+            shared_resources.use(source.compared, self)
+            self._closing.append(lambda: shared_resources.release(source.compared, self))
             self._check(settings)
             settings.weights(len(self.images))  # the first picture needs an image
             self.knobs = Controls(settings, parameters_of(CompareSettings), self._knob_moved)
             each = zip(SIDES, self.links.sides(settings), strict=True)
             self.sides = tuple(self._side(title, one) for title, one in each)
             self._closing += [side.gallery.close for side in self.sides]
+            self._pair = LatestWins(self._compute_pair)
+            self._closing.append(self._pair.close)
+            self._wanted: dict[str, str] = {}  # side → the network that a person wants to see
+            self._opener = LatestWins(self._visit)
+            self._closing.append(self._opener.close)
             self.third: DifferencePane | None = None  # made when it is first asked for
-            self._pair = w.HBox(layout=w.Layout(width="100%", flex_flow="row wrap"))
+            self._row = w.HBox(layout=w.Layout(width="100%", flex_flow="row wrap"))
             self._link_galleries()
             knobs = {
-                title: [self.knobs[name] for name in parameters_of(CompareSettings, page=title)]
-                for title in TABS
+                title: [
+                    self.knobs[name]
+                    for name in parameters_of(CompareSettings, page=title)
+                    if name not in source.fixed
+                ]
+                for title in source.tabs
             }
-            self.tabs = TabPanel(self, TABS, knobs)
+            self.tabs = TabPanel(self, source.tabs, knobs)
             self._closing.append(self.tabs.close)
             self._open(self._laid_out())
             self.add_class("pfv-compare")
             for side in self.sides:
                 side.gallery.start()
             self._show_third(settings)
+            if (on_growth := source.on_growth) is not None:
+                on_growth(self._grown)
+                self._closing.append(partial(on_growth, self._grown, remove=True))
 
     @property
     def images(self) -> ImageBatch:
         """The photos."""
-        return self.networks.images
+        images: ImageBatch = self.networks.images
+        return images
 
     @property
     def galleries(self) -> tuple[GalleryView, ...]:
@@ -135,7 +142,7 @@ class CompareExplorer(Shell[CompareSettings]):
     @property
     def pfv(self) -> PFV:
         """The first network with its photos."""
-        return self.networks.pfv(self.names[0])
+        return self.source.network(self.names[0])
 
     @property
     def frames(self) -> tuple[Frame, Frame]:
@@ -156,11 +163,42 @@ class CompareExplorer(Shell[CompareSettings]):
             Where one of them has no picture.
         """
         first, second = (joined(*pair) for pair in zip(self.names, self.layers, strict=True))
-        return self.alignments.alignment(second, first, self.settings).rotation.agreement
+        return self.source.agreement(second, first, self.settings)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is rendered; False where ``timeout`` seconds passed."""
-        return all(gallery.wait(timeout) for gallery in self.galleries)
+        opened = self._opener.wait(timeout)
+        return opened and all(gallery.wait(timeout) for gallery in self.galleries)
+
+    def choose_network(self, side: str, name: str) -> None:
+        """Put a network on a side; one that was never visited is opened in the background.
+
+        Raises
+        ------
+        PFVValueError
+            With the nearest names, where there is no such network.
+        """
+        self.networks.check(name)
+        if self.networks.is_visited(name):
+            self._wanted.pop(side, None)
+            self.edit(lambda old: self.links.with_network(old, side, name))
+        else:
+            owner = self.sides[SIDES.index(side)].owner
+            owner.show_message(f"Opening {text.plain(name)} …", "busy")
+            self._wanted[side] = name
+            self._opener.submit(None)
+
+    def _visit(self, _: None) -> None:
+        """Open the networks that are wanted, and show each unless another one is by then."""
+        for side, name in tuple(self._wanted.items()):
+            self.networks.visit(name)  # the side says why one cannot be shown
+            if self._wanted.get(side) == name:
+                del self._wanted[side]
+                self.edit(partial(self.links.with_network, side=side, name=name))
+
+    def wait_for_numbers(self, timeout: float | None = None) -> bool:
+        """Wait until CKA and angles of the pair on show are known; False after ``timeout`` s."""
+        return self.wait(timeout) and self._pair.wait(timeout)
 
     def refresh(self) -> None:
         """Compute the pictures anew, where a network was changed in a way that is not noticed."""
@@ -172,10 +210,8 @@ class CompareExplorer(Shell[CompareSettings]):
     def snippet(self) -> str:
         """Return lines of code that bring this view back."""
         changes = self.settings.changed()
-        fields = "".join(f",\n    {name}={value!r}" for name, value in changes.items())
-        return (
-            f"import pfv_widgets as pw\n\nexplorer = pw.compare(\n    models, images{fields},\n)\n"
-        )
+        fields = "".join(f"\n    {name}={value!r}," for name, value in changes.items())
+        return f"import pfv_widgets as pw\n\nexplorer = {self.source.code.format(fields=fields)}\n"
 
     def save(self, path: str | Path) -> None:
         """Write both pictures as a figure, or their arrays as ``.npz``.
@@ -209,6 +245,12 @@ class CompareExplorer(Shell[CompareSettings]):
 
     def _check(self, settings: CompareSettings) -> None:
         number = len(self.images)
+        for name, value in self.source.fixed.items():
+            if getattr(settings, name) != value:
+                raise PFVValueError(
+                    f"{name}={getattr(settings, name)!r:.80}: it was {value!r:.80} when the "
+                    "snapshots were made, and stays so. Give it to pw.track."
+                )
         self.links.layers(settings)
         settings.pinned(number)
         if settings.images != (0.0,) * number:  # from none one may take images in
@@ -227,6 +269,7 @@ class CompareExplorer(Shell[CompareSettings]):
         settings = self.settings
         self.tabs.show(settings)
         self.knobs.show(settings)
+        self.sides[1].gallery.captions.notes = notes_of(self.results.pair(settings))
         for side, each in zip(self.sides, self.links.sides(settings), strict=True):
             side.show(each)
         if self.third is not None:
@@ -235,7 +278,9 @@ class CompareExplorer(Shell[CompareSettings]):
     def _still_picture(self) -> bytes | None:
         if any(side.gallery.render_loop.state is None for side in self.sides):
             return None
-        return still_of(self.frames, self._titles(), self._agreement_or_none())
+        with suppress(PFVError):  # a side has no picture
+            return still_of(self.frames, self._titles(), self._agreement_or_none())
+        return None
 
     def _repaint(self) -> None:
         for gallery in self.galleries:
@@ -255,21 +300,61 @@ class CompareExplorer(Shell[CompareSettings]):
         links = self.links
         return Side(
             title,
-            SideRenderer(self.alignments),
+            self.source.compared,
+            self.source.renderer(),
             self,
             settings,
             knobs=self.knobs.by_name,
-            choose_network=lambda name: self.edit(lambda old: links.with_network(old, title, name)),
+            choose_network=lambda name: self.choose_network(title, name),
             choose_layer=lambda layer: self.edit(lambda old: links.with_layer(old, title, layer)),
             on_frame=self._seen,
-            slides=title == "second" and len(self.networks.names) > 2,
+            on_point=self._pointed,
+            measure=self._measured if title == "first" else None,
+            measures=(DIFFERENCE,) if self.results.on_demand else (),
+            slides=title == "second"
+            and (len(self.networks.names) > 2 or self.source.on_growth is not None),
         )
+
+    def _grown(self) -> None:
+        """Offer a new name; whoever looks at the newest sees the new one."""
+        with self.lock:
+            names, settings = self.networks.names, self.settings
+            if not self._is_closed and len(names) > 1 and settings.second in names[-2:]:
+                newest = replace(settings, second=names[-1])
+                self.safely(self._set)(newest, self.history.amend)
+            self.show_state()
 
     def _seen(self, state: ViewState, frame: Frame) -> None:  # noqa: ARG002 - of one side
         """Follow a picture that is on the page."""
         self.status_line.repeat_error()
         self.tabs["Compare"].show_agreement(self._agreement_or_none())
+        if self.results.on_demand:
+            self._pair.submit(self.settings)
         self._still.renew()
+
+    def _pointed(self, state: ViewState, frame: Frame) -> None:  # noqa: ARG002 - of one side
+        """Show the figures of the photo that is looked at."""
+        spot = state.hover
+        self.tabs["Compare"].pair.show_photo(state.cursor if spot is None else spot.image)
+
+    def _compute_pair(self, settings: CompareSettings) -> None:
+        """Compare the two layers on show once the pictures rest."""
+        if self.results.pair(settings) is None:
+            if self._pair.newer(_REST):
+                return
+            with suppress(PFVError):  # the side that has no picture says why
+                self.results.compute_pair(settings)
+        with self.lock:
+            self.show_state()
+
+    def _measured(self, key: str) -> Any:
+        """Return a number for each photo to sort by, of the first network."""
+        if key == DIFFERENCE:
+            pair = self.results.pair(self.settings) or self.results.compute_pair(self.settings)
+            return -pair.cka_by_photo[0, 0]
+        first = self.links.sides(self.settings)[0]
+        viewport = self.sides[0].gallery.viewport
+        return measured(viewport.pfv, first, key, viewport.map_size)
 
     def _agreement_or_none(self) -> float | None:
         try:
@@ -292,7 +377,8 @@ class CompareExplorer(Shell[CompareSettings]):
         first, second = self.links.sides(settings)
         each = replace(second, reference=first.layer)
         if self.third is None:
-            self.third = DifferencePane(self.alignments, self, each, self.knobs.by_name)
+            renderer = self.source.difference()
+            self.third = DifferencePane(renderer, self, each, self.knobs.by_name)
             self._closing.append(self.third.gallery.close)
             self._link_galleries()
             self.third.gallery.start()
@@ -300,15 +386,18 @@ class CompareExplorer(Shell[CompareSettings]):
             self.third.show_settings(each)
 
     def _link_galleries(self) -> None:
+        for gallery in self.galleries:
+            gallery.linked = [other for other in self.galleries if other is not gallery]
+            gallery.captions.visible = self.galleries[0].captions.visible
         viewports = [gallery.viewport for gallery in self.galleries]
         for viewport in viewports:
             viewport.linked = [other for other in viewports if other is not viewport]
-        self._pair.children = [pane.widget for pane in self._panes]
+        self._row.children = [pane.widget for pane in self._panes]
 
     def _laid_out(self) -> w.HBox:
-        bars = self.galleries[0]  # one row of buttons, and one of pins, for all
+        above, below = self.galleries[0].bars  # of buttons and of pins, one row for all
         left = w.VBox(
-            [bars.toolbar.widget, self._pair, bars.pins.widget],
+            [*above, self._row, *below],
             layout=w.Layout(flex="20 1 690px", min_width="0"),
         )
         panel = w.VBox(

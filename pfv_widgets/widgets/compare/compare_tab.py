@@ -11,8 +11,9 @@ from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.widgets.compare.curve_plot import CurvePlot
 from pfv_widgets.widgets.compare.layer_map import LayerMap
 from pfv_widgets.widgets.compare.links import Links
-from pfv_widgets.widgets.compare.results import Results
+from pfv_widgets.widgets.compare.pair_figures import PairFigures
 from pfv_widgets.widgets.compare.settings import CompareSettings
+from pfv_widgets.widgets.compare.source import Numbers
 from pfv_widgets.widgets.compare.task import Task
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
@@ -28,7 +29,10 @@ class ComparingExplorer(Explorer[CompareSettings], Protocol):
     """An explorer of two networks, as this tab sees it."""
 
     links: Links
-    results: Results
+    results: Numbers
+
+    def choose_network(self, side: str, name: str) -> None:
+        """Put a network on a side, once it is open."""
 
 
 class CompareTab:
@@ -45,8 +49,8 @@ class CompareTab:
     def __init__(self, explorer: ComparingExplorer) -> None:
         self._explorer, self._links, self._results = explorer, explorer.links, explorer.results
         self._settings = explorer.settings
-        names = self._links.networks.names
         self.agreement = w.HTML()
+        self.pair = PairFigures()
         self.map_task = Task(
             explorer, "Compare all layers",
             "A map of CKA: every layer of the first network by every one of the second.",
@@ -62,25 +66,22 @@ class CompareTab:
                 lambda old: self._links.with_pair(old, first, second)
             )
         )
-        self.curve = CurvePlot(
-            names,
-            lambda name: explorer.edit(lambda old: self._links.with_network(old, "second", name)),
-        )
-        curve = [self.curve_task.widget, self.curve.widget] if len(names) > 2 else []
+        self.curve = CurvePlot(lambda name: explorer.choose_network("second", name))
         self.widget = w.VBox(
-            [self.agreement, w.HTML(text.hint(_HINT)), *curve, self.map_task.widget,
-             self.map.widget],
+            [self.agreement, w.HTML(text.hint(_HINT)), *self._parts()],
             layout=w.Layout(width="100%"),
-        )  # fmt: skip
+        )
         self.show(self._settings)
 
     def show(self, settings: CompareSettings) -> None:
         """Show what is known for these settings: the knobs follow by themselves."""
         self._settings = settings
         _, second = self._links.names(settings)
+        self.pair.show(self._results.pair(settings))
         self.map.show(self._results.map(settings))
         self.map.mark(*self._links.layers(settings))
-        self.curve.show(self._results.points(settings), second)
+        results, names = self._results, self._links.networks.names
+        self.curve.show(names, results.points(settings), second, results.lines(settings))
 
     def show_agreement(self, agreement: float | None) -> None:
         """Show the share in common; None: it is not known; NaN: it is undefined."""
@@ -92,8 +93,22 @@ class CompareTab:
         self.curve_task.stop()
         self.map.close()
         self.curve.close()
-        for part in (self.widget, self.curve_task.widget):
+        for part in (
+            self.widget,
+            self.pair.widget,
+            self.curve_task.widget,
+            self.map_task.widget,
+            self.map.widget,
+        ):
             close_all(part)
+
+    def _parts(self) -> list[w.Widget]:
+        """Return what this comparison has: a curve over many, a map where features are held."""
+        if not self._results.on_demand:
+            return [self.curve.widget]
+        many = len(self._links.networks.names) > 2
+        curve = [self.curve_task.widget, self.curve.widget] if many else []
+        return [self.pair.widget, *curve, self.map_task.widget, self.map.widget]
 
     def _compute_map(self, report: OnProgress) -> str:
         found = self._results.compute_map(self._settings, report)

@@ -21,6 +21,8 @@ FIGURES = {
     "rank_correlation": ("rank correlation of heatmaps", "#d55e00"),
     "ssim": ("SSIM of heatmaps", "#009e73"),
 }
+_MORE = ("#cc79a7", "#e69f00", "#56b4e9", "#a0a000")  # of further lines
+Lines = Mapping[str, Mapping[str, float]]  # what each is → name → number
 _GREY = "#808080"  # seen on light and on dark pages
 _HEIGHT, _LEFT, _TOP, _BELOW = 260, 62, 14, 14  # pixels of the canvas
 
@@ -30,16 +32,16 @@ class CurvePlot:
 
     Parameters
     ----------
-    names
-        Of the networks, in order.
     choose
         Called with the name of a network that is clicked.
     """
 
-    def __init__(self, names: Sequence[str], choose: Callable[[str], object]) -> None:
-        self._names, self._choose = tuple(names), choose
+    def __init__(self, choose: Callable[[str], object]) -> None:
+        self._names: tuple[str, ...] = ()
+        self._choose = choose
         self._lock = threading.RLock()
         self._points: Mapping[str, CurvePoint] = {}
+        self._lines: Lines = {}
         self._current = ""
         self.canvas = LayeredCanvas("curve", (_HEIGHT, 2 * WIDTH))
         self.overlay = Overlay(self.canvas)
@@ -47,21 +49,43 @@ class CurvePlot:
         self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
         self.canvas.on_ready(self.repaint)
         self.line = w.HTML(layout=w.Layout(min_height="58px", margin="0"))
+        self.legend = w.HTML(_legend({}))
         self.widget = w.VBox(
-            [w.HTML(_legend()), self.overlay.widget, self.line],
+            [self.legend, self.overlay.widget, self.line],
             layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0", display="none"),
         )
 
-    def show(self, points: Mapping[str, CurvePoint], current: str) -> None:
-        """Show what is known of each network, and which one is on show."""
+    def show(
+        self,
+        names: Sequence[str],
+        points: Mapping[str, CurvePoint],
+        current: str,
+        lines: Lines | None = None,
+    ) -> None:
+        """Show what is known of each network, and which one is on show.
+
+        Parameters
+        ----------
+        names
+            Of the networks, in order.
+        points
+            What is known, by name.
+        current
+            The network on show.
+        lines
+            More lines; one that leaves [-1, 1] is divided by its largest magnitude.
+        """
         with self._lock:
-            if (points, current) == (self._points, self._current):
+            wanted = (tuple(names), dict(points), current, lines or {})
+            if wanted == (self._names, self._points, self._current, self._lines):
                 return
-            self._points, self._current = dict(points), current
+            self._names, self._points, self._current, self._lines = wanted
+            self.legend.value = _legend(self._lines)
             if points:  # from here on it stays: nothing below it moves
                 self.widget.layout.display = None
             point = points.get(current)
-            self.line.value = text.hint(_in_words(current, point))
+            figures = {label: line.get(current, math.nan) for label, line in self._lines.items()}
+            self.line.value = text.hint(_in_words(current, point, figures))
             self.repaint()
 
     def repaint(self) -> None:
@@ -87,12 +111,20 @@ class CurvePlot:
     @property
     def _low(self) -> float:
         """Where the axis begins: 0, or a fifth below the lowest figure."""
-        lowest = min(
-            (getattr(point, name) for point in self._points.values() for name in FIGURES),
-            key=lambda value: math.inf if math.isnan(value) else value,
-            default=0.0,
-        )
-        return 0.0 if math.isnan(lowest) else min(0.0, math.floor(5 * lowest) / 5)
+        values = [value for _, line in self._curves() for value in line.values()]
+        lowest = min((value for value in values if not math.isnan(value)), default=0.0)
+        return min(0.0, math.floor(5 * lowest) / 5)
+
+    def _curves(self) -> list[tuple[str, Mapping[str, float]]]:
+        """Colour and numbers by name of each line, all within [-1, 1]."""
+        drawn: list[tuple[str, Mapping[str, float]]] = [
+            (colour, {name: getattr(point, key) for name, point in self._points.items()})
+            for key, (_, colour) in FIGURES.items()
+        ]
+        for (_, line), colour in zip(self._lines.items(), _MORE, strict=False):
+            scale = _largest(line)
+            drawn.append((colour, {name: value / scale for name, value in line.items()}))
+        return drawn
 
     def _draw(self, commands: CanvasCommands) -> None:
         commands.alpha(0.35)
@@ -103,10 +135,10 @@ class CurvePlot:
             commands.alpha(0.6)
             commands.line(_GREY, 6, x, _TOP, x, _HEIGHT - _BELOW)
         commands.alpha(1)
-        for name, (_, colour) in FIGURES.items():
+        for colour, line in self._curves():
             last: tuple[float, float] | None = None
             for index, network in enumerate(self._names):
-                value = getattr(self._points.get(network), name, math.nan)
+                value = line.get(network, math.nan)
                 here = None if math.isnan(value) else (self.x_of(index), self._y(value))
                 if here is not None:
                     commands.disc(colour, *here, 7)
@@ -123,29 +155,39 @@ class CurvePlot:
         return _HEIGHT - _BELOW - (_HEIGHT - _TOP - _BELOW) * min(max(share, 0), 1)
 
     def _clicked(self, x: float, _: float) -> None:
+        if not self._names:
+            return
         nearest = min(range(len(self._names)), key=lambda index: abs(self.x_of(index) - x))
         self._choose(self._names[nearest])
 
 
-def _in_words(name: str, point: CurvePoint | None) -> str:
+def _in_words(name: str, point: CurvePoint | None, more: Mapping[str, float]) -> str:
     """Return the figures of a network as one line."""
     if point is None:
         return f"{name}: not computed for these settings."
-    figures = "; ".join(
-        f"{label} {_figure(getattr(point, key))}" for key, (label, _) in FIGURES.items()
-    )
-    return f"{name}: {figures}. {point.note}".strip()
+    figures = {label: getattr(point, key) for key, (label, _) in FIGURES.items()} | dict(more)
+    words = "; ".join(f"{label} {_figure(value)}" for label, value in figures.items())
+    return f"{name}: {words}. {point.note}".strip()
+
+
+def _largest(line: Mapping[str, float]) -> float:
+    """Return what a line is divided by: 1 where it fits."""
+    return max([1.0, *(abs(value) for value in line.values() if math.isfinite(value))])
 
 
 def _figure(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
 
 
-def _legend() -> str:
+def _legend(lines: Lines) -> str:
+    entries = list(FIGURES.values())
+    for (label, line), colour in zip(lines.items(), _MORE, strict=False):
+        scale = _largest(line)
+        entries.append((label if scale == 1 else f"{label} / {scale:.3g}", colour))
     marks = (
         f'<span style="white-space:nowrap"><span aria-hidden="true" style="color:{colour}">●</span>'
         f" {text.safe(label)}</span>"
-        for label, colour in FIGURES.values()
+        for label, colour in entries
     )
     style = "line-height:1.35;display:flex;flex-wrap:wrap;gap:0 10px"
     return f'<div style="{style}">{"".join(marks)}</div>'

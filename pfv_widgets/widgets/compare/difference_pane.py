@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ipywidgets as w
 
-from pfv_widgets.widgets.compare.aligned import Alignments
 from pfv_widgets.widgets.compare.colour_scale import colour_scale
-from pfv_widgets.widgets.compare.renderers import DifferenceRenderer
 from pfv_widgets.widgets.compare.settings import SideSettings
 from pfv_widgets.widgets.compare.side import Owner, SideOwner
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit import text
 
 _HINT = (
@@ -23,8 +22,8 @@ class DifferencePane:
 
     Parameters
     ----------
-    alignments
-        Of the networks.
+    renderer
+        What renders the differences.
     explorer
         What it belongs to.
     settings
@@ -35,7 +34,7 @@ class DifferencePane:
 
     def __init__(
         self,
-        alignments: Alignments,
+        renderer: Renderer,
         explorer: Owner,
         settings: SideSettings,
         knobs: dict[str, w.Widget],
@@ -43,7 +42,7 @@ class DifferencePane:
         self.owner = SideOwner(explorer, self._say_error)
         self.line = w.HTML()
         self.gallery = GalleryView(
-            DifferenceRenderer(alignments), self.owner, settings, knobs,
+            renderer, self.owner, settings, knobs,
             on_frame=lambda *_: self._say_error(""), bars=False,
         )  # fmt: skip
         self.gallery.widget.layout.flex = "0 0 auto"

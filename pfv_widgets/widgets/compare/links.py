@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.settings import (
     CompareSettings,
     SideSettings,
     joined,
     side_settings,
 )
+from pfv_widgets.widgets.compare.source import Compared
 
 SIDES = ("first", "second")
 
@@ -24,7 +24,7 @@ class Links:
         Whose names and layers are chosen among.
     """
 
-    def __init__(self, networks: Networks) -> None:
+    def __init__(self, networks: Compared) -> None:
         self.networks = networks
 
     def names(self, settings: CompareSettings) -> tuple[str, str]:
@@ -46,36 +46,50 @@ class Links:
     def layers(self, settings: CompareSettings) -> tuple[str, str]:
         """Return the names of the two layers; opens the networks.
 
+        Where a network cannot be opened, whatever is asked for stands for its layer.
+
         Raises
         ------
         PFVError
-            Where a network cannot be opened, or has no such layer.
+            Where a network has no such layer.
         """
         first, second = self.names(settings)
-        layer = self.networks.layer(first, settings.layer)
+        wanted = settings.layer or ""
+        if self.networks.visit(first) is None:
+            wanted = self.networks.layer(first, settings.layer).name
         if settings.second_layer is None:
-            return layer.name, self.networks.counterpart(first, layer, second).name
-        return layer.name, self.networks.layer(second, settings.second_layer).name
+            return wanted, self._like(first, wanted, second)
+        if self.networks.visit(second) is not None:
+            return wanted, settings.second_layer
+        return wanted, self.networks.layer(second, settings.second_layer).name
+
+    def _like(self, name: str, layer: str, other: str) -> str:
+        """Return the counterpart of a layer, as far as both networks can be opened."""
+        if self.networks.visit(other) is not None:
+            return layer
+        if self.networks.visit(name) is None:
+            return self.networks.counterpart(name, self.networks.layer(name, layer), other).name
+        theirs = [one.name for one in self.networks.layers(other)]
+        return layer if layer in theirs else self.networks.layer(other, None).name
 
     def layer_of(self, settings: CompareSettings, name: str) -> str:
         """Return the layer that the second side shows where network ``name`` stands there."""
         (first, second), (layer, other) = self.names(settings), self.layers(settings)
         if settings.second_layer is None:
-            return self.networks.counterpart(first, self.networks.layer(first, layer), name).name
-        return self.networks.counterpart(second, self.networks.layer(second, other), name).name
+            return self._like(first, layer, name)
+        return self._like(second, other, name)
 
     def with_pair(self, old: CompareSettings, layer: str, other: str) -> CompareSettings:
         """Choose both layers; they stay linked where one is the counterpart of the other."""
         first, second = self.names(old)
-        chosen = self.networks.layer(first, layer)
-        if self.networks.counterpart(first, chosen, second).name == other:
+        if self._like(first, layer, second) == other:
             return replace(old, layer=layer, second_layer=None if old.linked else other)
         return replace(old, layer=layer, second_layer=other, linked=False)
 
     def complete(self, settings: CompareSettings) -> CompareSettings:
         """Return settings in which both networks and the first layer have their names."""
         first, second = self.names(settings)
-        layer = self.networks.layer(first, settings.layer).name
+        layer = self.layers(settings)[0]
         return replace(settings, first=first, second=second, layer=layer)
 
     def sides(self, settings: CompareSettings) -> tuple[SideSettings, SideSettings]:
@@ -90,7 +104,7 @@ class Links:
         """Put another network on a side; its layer is the counterpart of the one before."""
         place = SIDES.index(side)
         before, layer = self.names(old)[place], self.layers(old)[place]
-        found = self.networks.counterpart(before, self.networks.layer(before, layer), name).name
+        found = self._like(before, layer, name)
         if side == "first":
             return replace(self.complete(old), first=name, layer=found)
         second_layer = None if old.linked else found
@@ -104,8 +118,7 @@ class Links:
         if not old.linked:
             return new
         first, second = self.names(old)
-        chosen = self.networks.layer(second, layer)
-        return replace(new, layer=self.networks.counterpart(second, chosen, first).name)
+        return replace(new, layer=self._like(second, layer, first))
 
     def with_link(self, old: CompareSettings, linked: bool) -> CompareSettings:
         """Link the layers, or leave each as it is."""

@@ -62,6 +62,7 @@ class Networks:
         self._models, self._device, self._memory = models, device, memory
         self._lock = threading.RLock()
         self._open: OrderedDict[str, PFV] = OrderedDict()
+        self._refused: dict[str, PFVError] = {}
         self._batches = _batches(models, images)
 
     def pfv(self, name: str) -> PFV:
@@ -74,6 +75,8 @@ class Networks:
         """
         with self._lock:
             self.check(name)
+            if name in self._refused:
+                raise self._refused[name]
             if name not in self._open:
                 self._open[name] = self._opened(name)
             self._open.move_to_end(name)
@@ -93,10 +96,22 @@ class Networks:
         self.check(name)
         return self._models[name]
 
-    def is_open(self, name: str) -> bool:
-        """Whether a network has been visited, and its layers are known."""
+    def visit(self, name: str) -> PFVError | None:
+        """Open a network; return why it cannot be shown, None where it can.
+
+        It is tried once, until :meth:`refresh`.
+        """
+        self.check(name)
+        try:
+            self.pfv(name)
+        except PFVError as error:
+            return error
+        return None
+
+    def is_visited(self, name: str) -> bool:
+        """Whether :meth:`visit` returns at once."""
         with self._lock:
-            return name in self._open
+            return name in self._open or name in self._refused
 
     def check(self, name: str) -> None:
         """Raise a PFVValueError with the nearest names unless there is such a network."""
@@ -142,17 +157,18 @@ class Networks:
         """Start again with the weights that the networks have now."""
         with self._lock:
             opened = list(self._open.values())
+            self._refused.clear()
         for one in opened:
             one.refresh()
 
     def _opened(self, name: str) -> PFV:
         try:
-            model = self._models[name]
-            _check_network(name, model)
+            model = _fetched(self._models, name)
             batch = self._batches.get(name, self.images)
             pfv, self.notes[name] = _fitting(model, batch, self._device, self._memory)
         except PFVError as error:
-            raise type(error)(f"{name}: {error}") from error
+            self._refused[name] = type(error)(f"{name}: {error}")
+            raise self._refused[name] from error
         return pfv
 
     def _surplus(self) -> list[PFV]:
@@ -217,6 +233,20 @@ def _pairs(entries: list[Any]) -> list[tuple[str, nn.Module]]:
         number = kinds.count(kind)
         pairs.append((kind if number == 1 else f"{kind} {number}", entry))
     return pairs
+
+
+def _fetched(models: Models, name: str) -> nn.Module:
+    """Return a network of a mapping, which may load it just now."""
+    try:
+        model = models[name]
+    except PFVError:
+        raise
+    except Exception as error:  # the user's mapping may raise anything
+        raise PFVValueError(
+            f"models[{name!r:.60}] cannot be loaded ({type(error).__name__}: {error!s:.200})."
+        ) from error
+    _check_network(name, model)
+    return model
 
 
 def _check_network(name: str, model: object) -> None:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.alignment import difference
 from pfv_widgets.engine.colouring.similarity import Position
-from pfv_widgets.engine.colouring.weighting import enlarge
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress
-from pfv_widgets.methods.attribution.colours import heatmap_colours
-from pfv_widgets.validation import checked_images, few
-from pfv_widgets.widgets.compare.aligned import Alignment, Alignments, arranged, plain_settings
-from pfv_widgets.widgets.compare.settings import SideSettings, parted
-
-UNRELATED = math.sqrt(2)  # root mean square of the difference of two that have nothing in common
-_UNDEFINED = 0.5  # grey
+from pfv_widgets.validation import checked_images
+from pfv_widgets.widgets.compare.aligned import Alignment, Alignments, arranged
+from pfv_widgets.widgets.compare.difference_frame import difference_frame
+from pfv_widgets.widgets.compare.settings import SideSettings, plain_settings, side_of
 
 
 class SideRenderer:
@@ -48,28 +42,28 @@ class SideRenderer:
 
     def layer(self, name: str | None = None) -> Layer:
         """Return a layer of a network."""
-        return self.networks.layer(*_parted(name))
+        return self.networks.layer(*side_of(name))
 
     def is_ready(self, name: str | None) -> bool:
         """Whether its feature maps are cached."""
-        network, layer = _parted(name)
+        network, layer = side_of(name)
         return self.networks.pfv(network).is_ready(layer)
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """See :meth:`PFV.anchor`."""
-        network, layer = _parted(name)
+        network, layer = side_of(name)
         self.networks.pfv(network).anchor(layer, on_progress=on_progress)
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """See :meth:`PFV.detail`."""
-        network, own = _parted(layer)
+        network, own = side_of(layer)
         return self.networks.pfv(network).detail(own, weighting)
 
     def nearest(
         self, image: int, x: float, y: float, *, number: int = 5, layer: str | None = None
     ) -> tuple[Position, ...]:
         """See :meth:`PFV.nearest`."""
-        network, own = _parted(layer)
+        network, own = side_of(layer)
         return self.networks.pfv(network).nearest(image, x, y, number=number, layer=own)
 
     def render(
@@ -113,23 +107,13 @@ class DifferenceRenderer(SideRenderer):
         alignment = self.alignments.alignment(
             settings.layer, settings.reference, settings, on_progress
         )
-        maps = differences(alignment)
-        chosen = checked_images(only, len(maps)) or tuple(range(len(maps)))
-        shown, images = maps[list(chosen)], self.images
-        undefined = [chosen[i] + 1 for i in range(len(shown)) if bool(shown[i].isnan().any())]
-        notes = (f"The difference is undefined in image {few(undefined)}.",) if undefined else ()
-        source = alignment.source
-        return Frame(
-            _coloured(shown, size or images.size),
-            shown[:, None],
-            source.basis.arranged(alignment.arrangement),
+        return difference_frame(
+            differences(alignment),
+            alignment.source.basis.arranged(alignment.arrangement),
+            self.images,
             plain_settings(settings),
-            tuple(source.weights[index] for index in chosen),
-            images.pixels[list(chosen)],
-            tuple(images.names[index] for index in chosen),
-            notes,
-            chosen,
-            images.labels and tuple(images.labels[index] for index in chosen),
+            size=size,
+            chosen=checked_images(only, len(self.images)),
         )
 
 
@@ -138,19 +122,3 @@ def differences(alignment: Alignment) -> Tensor:
     source, target = alignment.source, alignment.target
     plain = tuple(range(1, len(source.arrangement) + 1))
     return difference(source.scores(plain), target.scores(), alignment.rotation)
-
-
-def _coloured(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return differences ``(N, h, w)`` as heatmaps ``(N, H, W, 3)``: black 0, light twice √2."""
-    known = torch.isfinite(maps)
-    levels = enlarge(torch.where(known, maps, 0.0)[:, None], size)[:, 0]
-    ends = torch.full((len(maps),), 2 * UNRELATED)
-    colours = torch.from_numpy(heatmap_colours(levels, ends, signed=False)).float()
-    undefined = enlarge((~known).float()[:, None], size)[:, 0] > 0
-    colours[undefined] = _UNDEFINED
-    return colours
-
-
-def _parted(name: str | None) -> tuple[str, str]:
-    assert name is not None  # a side always names its layer
-    return parted(name)

@@ -6,13 +6,19 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 from pfv_widgets.analysis.curve_result import CurvePoint
-from pfv_widgets.analysis.similarity import similarity
-from pfv_widgets.analysis.similarity_curve import LayerView, compare_views, view_of
+from pfv_widgets.analysis.similarity import similarity, similarity_of_maps
+from pfv_widgets.analysis.similarity_curve import (
+    LayerView,
+    compare_views,
+    features_of,
+    view_of,
+)
 from pfv_widgets.analysis.similarity_result import Similarity
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.compare.links import Links
+from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.settings import CompareSettings
 
 _Key = tuple[str, str, str, str, Settings]  # both networks, both layers, and the settings
@@ -23,13 +29,16 @@ class Results:
 
     Parameters
     ----------
-    links
-        Which network and layer stands on each side.
+    networks
+        With their photos.
     """
 
-    def __init__(self, links: Links) -> None:
-        self._links, self._networks = links, links.networks
+    on_demand = True
+
+    def __init__(self, networks: Networks) -> None:
+        self._links, self._networks = Links(networks), networks
         self._maps: dict[tuple[str, str], Similarity] = {}
+        self._pairs: dict[tuple[str, str, str, str], Similarity] = {}
         self._points: dict[_Key, CurvePoint] = {}
 
     def map(self, settings: CompareSettings) -> Similarity | None:
@@ -47,11 +56,31 @@ class Results:
         self._maps[first, second] = found
         return found
 
+    def pair(self, settings: CompareSettings) -> Similarity | None:
+        """Return the similarity of the two layers on show, where it is known."""
+        return self._pairs.get((*self._links.names(settings), *self._links.layers(settings)))
+
+    def compute_pair(self, settings: CompareSettings) -> Similarity:
+        """Compare the two layers on show, from the features that are cached."""
+        first, second = self._links.names(settings)
+        layer, other = self._links.layers(settings)
+        maps = (
+            {layer: features_of(self._networks.pfv(first), layer)},
+            {other: features_of(self._networks.pfv(second), other)},
+        )
+        found = similarity_of_maps((first, second), maps, self._networks.images.names)
+        self._pairs[first, second, layer, other] = found
+        return found
+
     def points(self, settings: CompareSettings) -> dict[str, CurvePoint]:
         """Return what is known of each network beside the first one, by name."""
-        names = [name for name in self._networks.names if self._networks.is_open(name)]
+        names = [name for name in self._networks.names if self._networks.is_visited(name)]
         found = {name: self._points.get(self._key(settings, name)) for name in names}
         return {name: point for name, point in found.items() if point is not None}
+
+    def lines(self, settings: CompareSettings) -> dict[str, dict[str, float]]:  # noqa: ARG002
+        """No more lines."""
+        return {}
 
     def compute_points(
         self, settings: CompareSettings, report: OnProgress, seen: Callable[[], object]
@@ -79,6 +108,7 @@ class Results:
     def clear(self) -> None:
         """Forget everything: a network has changed."""
         self._maps.clear()
+        self._pairs.clear()
         self._points.clear()
 
     def _view(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import toggle
@@ -86,3 +86,15 @@ def parted(name: str) -> tuple[str, str]:
     """Return network and layer of a name that :func:`joined` made."""
     network, _, layer = name.rpartition(_JOINT)
     return network, layer
+
+
+def side_of(name: str | None) -> tuple[str, str]:
+    """Return network and layer of what a side shows, which always names both."""
+    assert name is not None
+    return parted(name)
+
+
+def plain_settings(settings: Settings) -> Settings:
+    """Return the settings of a picture with the layer's name alone."""
+    values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+    return replace(Settings(**values), layer=side_of(settings.layer)[1])

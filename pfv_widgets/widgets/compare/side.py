@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -13,9 +13,11 @@ from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import named
-from pfv_widgets.widgets.compare.renderers import SideRenderer
 from pfv_widgets.widgets.compare.settings import SideSettings, parted
+from pfv_widgets.widgets.compare.source import Compared
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.gallery.order_row import Measure
+from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.viewport import OnFrame
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Showing, Shown
@@ -108,6 +110,8 @@ class Side:
     ----------
     title
         ``"first"`` or ``"second"``.
+    networks
+        Among which one chooses.
     renderer
         What renders.
     explorer
@@ -120,12 +124,17 @@ class Side:
         Called with the name that a person chooses.
     on_frame
         Called with each frame that is on show.
+    on_point
+        Called with the view state where something else is pointed at.
+    measure, measures
+        As of :class:`GalleryView`.
     """
 
     def __init__(
         self,
         title: str,
-        renderer: SideRenderer,
+        networks: Compared,
+        renderer: Renderer,
         explorer: Owner,
         settings: SideSettings,
         *,
@@ -133,21 +142,26 @@ class Side:
         choose_network: Callable[[str], object],
         choose_layer: Callable[[str], object],
         on_frame: OnFrame,
+        on_point: OnFrame,
+        measure: Measure | None = None,
+        measures: Sequence[str] = (),
         slides: bool = False,
     ) -> None:
         self.owner = SideOwner(explorer, self._say_error)
-        self.networks = renderer.networks
+        self.networks = networks
         self._on_frame = on_frame
         self._choose_network, self._choose_layer = choose_network, choose_layer
         self._showing, self._shown = Showing(), Shown()
+        self._names = networks.names
         self._layers: tuple[Layer, ...] = ()
         self._error = ""  # why there is no picture of what is asked for
         self.network = self._network_choice(title, slides=slides)
         self.layer = self._layer_slider()
         self.line, self.legend = w.HTML(), w.HTML()
         self.gallery = GalleryView(
-            renderer, self.owner, settings, knobs, on_frame=self._seen, bars=False
-        )
+            renderer, self.owner, settings, knobs, on_frame=self._seen, on_point=on_point,
+            measure=measure, measures=measures, bars=False,
+        )  # fmt: skip
         self.gallery.widget.layout.flex = "0 0 auto"
         self.widget = w.VBox(
             [self.network, self.layer, self.line, self.gallery.widget, self.legend],
@@ -167,18 +181,34 @@ class Side:
         """Set the controls to what is asked for, without calling back."""
         network, layer = parted(settings.layer or "")
         with self._showing:
+            self._show_names()
             self._shown.show(self.network, network)
-            layers = self.networks.layers(network)
+            refusal = self.networks.visit(network)
+            self.layer.disabled = refusal is not None
+            layers = self._layers if refusal else self.networks.layers(network)
             if layers != self._layers:
                 self._layers = layers
                 self.layer.options = [(text.plain(one.name), one.name) for one in layers]
                 self._shown.moved(self.layer, self.layer.value)
-            self._shown.show(self.layer, layer)
+            if refusal is None:
+                self._shown.show(self.layer, layer)
         self._show_line()
         self.gallery.show()
 
+    def _show_names(self) -> None:
+        """Offer all names: a training may have added some."""
+        if self.networks.names != self._names:
+            self._names = self.networks.names
+            self.network.options = _options(self._names)
+            self._shown.moved(self.network, self.network.value)
+
     def _show_line(self) -> None:
         network, name = parted(self.gallery.view_state.settings.layer or "")
+        refusal = self.networks.visit(network)
+        if refusal is not None:
+            said = text.status(f"No picture of this: {refusal}", kind="error")
+            self.line.value = text.heading(network) + said
+            return
         layer = self.networks.layer(network, name)
         line = text.layer_line(f"{network} · {layer.name}", layer.kind, layer.shape)
         note = self.networks.notes.get(network, "")
@@ -200,10 +230,9 @@ class Side:
         self._on_frame(state, frame)
 
     def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:
-        options = [(text.plain(name), name) for name in self.networks.names]
         label = {"first": "Network 1", "second": "Network 2"}.get(title, title)
         common = {
-            "options": options,
+            "options": _options(self._names),
             "description": label,
             "tooltip": f"The {title} network.",
             "layout": w.Layout(width="97%", height="32px", margin="2px"),
@@ -238,3 +267,7 @@ class Side:
         if not self._showing.now:
             self._shown.moved(self.layer, change["new"])
             self._choose_layer(change["new"])
+
+
+def _options(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(text.plain(name), name) for name in names]

@@ -18,7 +18,6 @@ from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.validation import number, whole_number
@@ -31,7 +30,7 @@ from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.gallery.chosen_images import chosen_images
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
-from pfv_widgets.widgets.gallery.order_row import SIMILARITY
+from pfv_widgets.widgets.gallery.order_row import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import Controls, close_all
@@ -298,19 +297,7 @@ class PFVExplorer(Shell[Settings]):
 
     def _measured(self, key: str) -> np.ndarray:
         """Return a number for each image to sort by: a mean score, or the best similarity."""
-        settings = self.settings
-        if key == SIMILARITY:
-            if not settings.pins:
-                raise PFVValueError("There is no pin to sort by. Click a position first.")
-            found = self.pfv.similarity([settings.pins[-1]], settings.layer)
-            return found[0].amax(dim=(1, 2)).cpu().numpy()
-        number = int(key.rpartition(" ")[2])
-        if number > settings.components:
-            raise PFVValueError(
-                f"Component {number} is not computed: raise Components to {number} first."
-            )
-        frame = self.pfv.render(settings, size=self.gallery.map_size)
-        return frame.scores[:, number - 1].mean(dim=(1, 2)).cpu().numpy()
+        return measured(self.pfv, self.settings, key, self.gallery.map_size)
 
     def _go_wide(self, wanted: bool) -> None:
         """Show the gallery across the page, with the head of the panel alone, or beside it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ipywidgets as w
 
@@ -31,6 +31,7 @@ class Captions:
     def __init__(self, images: ImageBatch) -> None:
         self._images = images
         self._lines: dict[int, str] = {}
+        self.notes: Mapping[int, str] = {}  # what stands before the name of an image
         self.html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
         self.html.add_class("pfv-captions")
 
@@ -68,5 +69,6 @@ class Captions:
         left, top, width, height = grid.box(place)
         at = f"left:{100 * left / wide:.3f}%;top:{100 * top / high:.3f}%"
         size = f"width:{100 * width / wide:.3f}%;height:{100 * height / high:.3f}%"
-        text = f'<span style="{_TEXT}">{safe(self.line(index), 60)}</span>'
+        line = " · ".join(filter(None, [self.notes.get(index, ""), self.line(index)]))
+        text = f'<span style="{_TEXT}">{safe(line, 60)}</span>'
         return f'<div style="{_TILE};{at};{size}">{text}</div>'

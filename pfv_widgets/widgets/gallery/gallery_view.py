@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as w
 
@@ -57,9 +57,10 @@ class GalleryView:
         Called with whether a person wants the gallery across the page; None: this is not offered.
     measure
         Returns a number for each image by a key such as ``"component 1"``, to sort by; None: the
-        images are neither sorted nor filtered.
+        images are neither sorted nor filtered. ``measures`` are keys beyond the usual ones.
     bars
-        Whether toolbar and pins stand around the tiles; else whoever made the gallery shows them.
+        Whether toolbar, sorting and pins stand around the tiles; else whoever made the gallery
+        shows them.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class GalleryView:
         on_point: OnFrame = lambda *_: None,
         on_wide: Callable[[bool], None] | None = None,
         measure: Measure | None = None,
+        measures: Sequence[str] = (),
         bars: bool = True,
     ) -> None:
         self.images, self._on_point = pfv.images, on_point
@@ -91,9 +93,10 @@ class GalleryView:
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
         self.pins = PinRow(pfv.images.names, safely(act.unpin))
         self.captions = Captions(pfv.images)
+        self.linked: list[GalleryView] = []  # others of the same photos
         self.order = None
         if measure is not None:
-            self.order = OrderRow(pfv.images, self._arrange, measure, safely)
+            self.order = OrderRow(pfv.images, self._arrange, measure, safely, measures)
         self.script = GalleryScript(self.tiles.canvas, knobs or {}, self.viewport.script_ready)
         self.widget = self._laid_out(bars)
 
@@ -126,18 +129,22 @@ class GalleryView:
     def close(self, timeout: float = 10.0) -> None:
         """Remove it from the browser, once the picture in work is drawn; frees nothing else."""
         self.viewport.close(timeout)
-        for part in (self.widget, self.toolbar.widget, self.pins.widget):
+        for part in (self.widget, *self.bars[0], *self.bars[1]):
             close_all(part)
 
-    def _sorting(self) -> list[w.Widget]:
-        return [] if self.order is None else [self.order.widget]
+    @property
+    def bars(self) -> tuple[list[w.Widget], list[w.Widget]]:
+        """What stands above and below the tiles."""
+        order = [] if self.order is None else [self.order.widget]
+        return [self.toolbar.widget, *order], [self.pins.widget]
 
     def _arrange(self, order: tuple[int, ...] | None) -> None:
         self.go(lambda state: navigation.ordered(state, order))
 
     def _toggle(self, name: str, wanted: bool) -> None:
         if name == "names":
-            self.captions.visible = wanted
+            for gallery in (self, *self.linked):
+                gallery.captions.visible = wanted
         elif name == "wide":
             self._on_wide(wanted)
             self.interaction.spread(wanted)
@@ -166,9 +173,9 @@ class GalleryView:
     def _laid_out(self, bars: bool) -> w.VBox:
         head = w.VBox([self.hint], layout=self._head)
         canvas = self.tiles.widget
-        above, below = ([self.toolbar.widget], [self.pins.widget]) if bars else ([], [])
+        above, below = self.bars if bars else ([], [])
         box = w.VBox(
-            [head, *above, *self._sorting(), self.captions.html, canvas, *below, self.script],
+            [head, *above, self.captions.html, canvas, *below, self.script],
             layout=w.Layout(overflow="visible"),
         )
         box.add_class("pfv-gallery-view")

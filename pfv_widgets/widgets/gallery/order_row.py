@@ -9,6 +9,9 @@ import numpy as np
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.sources import natural_key
+from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
@@ -47,6 +50,34 @@ def ordered(images: ImageBatch, sort: str, only: str, measure: Measure) -> tuple
     return tuple(sorted(chosen, key=lambda i: -values[i]))
 
 
+def measured(
+    renderer: Renderer, settings: Settings, key: str, map_size: tuple[int, int]
+) -> np.ndarray:
+    """Return a number for each image by a usual key: a mean score, or the best similarity.
+
+    Raises
+    ------
+    PFVValueError
+        Without a pin, or for a component that is not computed.
+    """
+    if key == SIMILARITY:
+        if not settings.pins:
+            raise PFVValueError("There is no pin to sort by. Click a position first.")
+        image, x, y = settings.pins[-1]
+        values = np.zeros(len(renderer.images))
+        values[image] = 1
+        nearest = renderer.nearest(image, x, y, number=len(values), layer=settings.layer)
+        values[[one.image for one in nearest]] = [one.similarity for one in nearest]
+        return values
+    number = int(key.rpartition(" ")[2])
+    if number > settings.components:
+        raise PFVValueError(
+            f"Component {number} is not computed: raise Components to {number} first."
+        )
+    frame = renderer.render(settings, size=map_size)
+    return frame.scores[:, number - 1].mean(dim=(1, 2)).cpu().numpy()
+
+
 class OrderRow:
     """Two lists: what is sorted by, and the class that is shown.
 
@@ -60,6 +91,8 @@ class OrderRow:
         Returns a number for each image by a key: what a person sorts by is measured once.
     safely
         Makes an action report its errors.
+    more
+        Further keys that ``measure`` knows.
     """
 
     def __init__(
@@ -68,12 +101,13 @@ class OrderRow:
         arrange: Callable[[tuple[int, ...] | None], None],
         measure: Measure,
         safely: Callable[[Callable[[], None]], Callable[[], None]] = lambda act: act,
+        more: Sequence[str] = (),
     ) -> None:
         self._images, self._arrange, self._measure = images, arrange, measure
         keys = ["as loaded", "name", *(["class"] if images.labels else [])]
         keys += [f"component {number + 1}" for number in range(COMPONENTS)]
         self.sort = _list("Sort", "Order of the images, as measured when it is chosen.", keys)
-        self.sort.options = [*keys, SIMILARITY]
+        self.sort.options = [*keys, SIMILARITY, *more]
         self.only = _list("Show", "All images, or those of one class.", [_ALL])
         self.only.options = [("all images", _ALL)] + [
             (text.plain(label, 24), label) for label in images.classes

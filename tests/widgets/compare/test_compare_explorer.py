@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
+from pfv_widgets.engine.network.network_sequence import NetworkSequence
 from pfv_widgets.errors import PFVError
+from pfv_widgets.widgets.compare.compare_explorer import DIFFERENCE
 from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.settings import CompareSettings
 from pfv_widgets.widgets.gallery.view_state import Selection
@@ -120,6 +122,7 @@ def test_layers_are_linked_by_name_and_by_depth_or_apart(compared: Compared) -> 
     second.layer.value = "5"
     assert explorer.layers == ("5", "5")
     second.network.value = "three"
+    assert explorer.wait(60)  # it is opened in the background
     assert explorer.names == ("one", "three")
     assert explorer.layers == ("5", "part5")
     first.layer.value = "0"
@@ -245,6 +248,80 @@ def test_settings_that_cannot_be_shown_are_named(compared: Compared) -> None:
     explorer.settings = replace(before, second="nobody")
     assert explorer.settings == before
     assert "nobody" in explorer.status.message
+
+
+def broken_sequence() -> NetworkSequence:
+    """Networks that are made when they are visited; the third cannot be, the fourth is too late."""
+
+    def make(name: str) -> nn.Module:
+        if name == "third":
+            raise RuntimeError("disk is gone")
+        return OneSize(speaks=False) if name == "fourth" else tiny(len(name))
+
+    return NetworkSequence(("first", "second", "third", "fourth", "fifth"), make)
+
+
+def test_network_that_cannot_be_opened_leaves_the_other_side_alive(compared: Compared) -> None:
+    explorer = compared(broken_sequence(), layer="4")
+    first, second = explorer.sides
+    for name, said in [("third", "disk is gone"), ("fourth", "40 × 40 pixels, please")]:
+        second.network.value = name
+        assert explorer.wait(60)
+        assert explorer.names == ("first", name)
+        assert said in second.line.value
+        assert said in explorer.status.message
+        assert second.layer.disabled
+        change(explorer, sigma=explorer.settings.sigma + 0.5)
+        assert first.gallery.render_loop.frame is not None
+        assert first.gallery.render_loop.frame.settings.sigma == explorer.settings.sigma
+    second.network.value = "fifth"
+    assert explorer.wait(60)
+    assert explorer.names == ("first", "fifth")
+    assert explorer.layers == ("4", "4")
+    assert explorer.status.kind != "error"
+    assert not second.layer.disabled
+    # figures go over the broken ones
+    curve = explorer.tabs["Compare"].curve_task
+    curve.press()
+    assert explorer.jobs.wait(60)
+    points = explorer.results.points(explorer.settings)
+    assert "disk is gone" in points["third"].note
+    assert np.isfinite(points["fifth"].cka)
+    with pytest.raises(PFVError, match=r"third: .*disk is gone"):
+        compared(broken_sequence(), second="third")
+
+
+def test_figures_of_the_pair_on_show_are_those_of_similarity(compared: Compared) -> None:
+    explorer = compared(images=blobs(5), layer="4", linked=False, second_layer="8")
+    pair = explorer.tabs["Compare"].pair
+    assert explorer.wait_for_numbers(60)
+    models = {"one": tiny(0), "two": tiny(1)}
+    layers = {"one": ["4"], "two": ["8"]}
+    alone = pw.similarity(models, blobs(5), layers, device="cpu")
+    found = explorer.results.pair(explorer.settings)
+    np.testing.assert_allclose(found.cka, alone.cka, atol=1e-5)
+    np.testing.assert_allclose(found.angles_by_photo, alone.angles_by_photo, atol=0.01)
+    np.testing.assert_allclose(found.null, alone.null, atol=1e-5)
+    assert f"CKA {alone.cka[0, 0]:.2f}".replace("-", "−") in pair.whole.value
+    assert "too small" in pair.whole.value
+    explorer.galleries[0].go(lambda state: replace(state, hover=Spot(2, 0.4, 0.2)))
+    assert explorer.wait(60)
+    own = f"CKA {alone.cka_by_photo[0, 0, 2]:.2f}".replace("-", "−")
+    assert own in pair.photo.value
+    assert own in explorer.galleries[1].captions.html.value
+    # another pair has no figures until they are computed
+    change(explorer, second_layer="0")
+    assert own not in explorer.galleries[1].captions.html.value
+    assert explorer.wait_for_numbers(60)
+    assert "CKA" in explorer.galleries[1].captions.html.value
+    # both galleries are sorted by it, and both hide their names
+    order = explorer.galleries[0].order
+    order.sort.value = DIFFERENCE
+    assert explorer.wait(60)
+    by_photo = explorer.results.pair(explorer.settings).cka_by_photo[0, 0]
+    assert [g.view_state.page.order for g in explorer.galleries] == [tuple(by_photo.argsort())] * 2
+    explorer.galleries[0].toolbar.toggles["names"].value = False
+    assert not any(gallery.captions.visible for gallery in explorer.galleries)
 
 
 def test_networks_not_seen_for_longest_are_freed_within_the_bound() -> None:

@@ -1,0 +1,83 @@
+"""The figures of the two layers on show: of all photos, and of the one that is looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import ipywidgets as w
+
+from pfv_widgets.analysis.similarity_result import Similarity
+from pfv_widgets.widgets.toolkit import text
+
+_WAITING = "CKA and principal angles: computed once the pictures rest."
+
+
+class PairFigures:
+    """CKA with its null band, principal angles, and plain words where a batch is too small."""
+
+    def __init__(self) -> None:
+        self._similarity: Similarity | None = None
+        self._photo: int | None = None
+        self.whole = w.HTML(layout=w.Layout(min_height="56px", margin="0"))
+        self.photo = w.HTML(layout=w.Layout(min_height="38px", margin="0"))
+        self.widget = w.VBox([self.whole, self.photo], layout=w.Layout(width="100%"))
+
+    def show(self, similarity: Similarity | None) -> None:
+        """Show the figures of one pair of layers; None: they are not known yet."""
+        self._similarity = similarity
+        if similarity is None:
+            self.whole.value = text.hint(_WAITING)
+        else:
+            low, high = (float(one[0, 0]) for one in similarity.null)
+            band = "" if math.isnan(low) else f" (shuffled photos: {_two(low)} to {_two(high)})"
+            lines = text.hint(
+                f"CKA {figure(float(similarity.cka[0, 0]))}{band}. "
+                f"Principal angles: {degrees(similarity.angles[0, 0].tolist())}."
+            )
+            warnings = " ".join(similarity.warnings)
+            self.whole.value = lines + (text.status(warnings, kind="warning") if warnings else "")
+        self.show_photo(self._photo)
+
+    def show_photo(self, index: int | None) -> None:
+        """Show the figures of a photo; None: of none."""
+        self._photo = index
+        similarity = self._similarity
+        if similarity is None or index is None or index >= len(similarity.photos):
+            self.photo.value = text.hint("Point at a photo to read its own figures.")
+            return
+        cka, angles = similarity.cka_by_photo[0, 0, index], similarity.angles_by_photo[0, 0, index]
+        self.photo.value = text.hint(
+            f"{index + 1}: {text.plain(similarity.photos[index])}: CKA {figure(float(cka))}, "
+            f"angles {degrees(angles.tolist())}"
+        )
+
+
+def notes_of(similarity: Similarity | None) -> dict[int, str]:
+    """Return what stands on the tile of each photo: its CKA."""
+    if similarity is None:
+        return {}
+    return {i: f"CKA {figure(float(one))}" for i, one in enumerate(similarity.cka_by_photo[0, 0])}
+
+
+def figure(value: float) -> str:
+    """Return a number with two digits, or that it is undefined.
+
+    >>> figure(0.126), figure(float("nan"))
+    ('0.13', 'undefined')
+    """
+    return "undefined" if math.isnan(value) else _two(value)
+
+
+def degrees(angles: Iterable[float]) -> str:
+    """Return angles in words; those that are NaN do not exist.
+
+    >>> degrees([3.2, 45.0, float("nan")])
+    '3°, 45°'
+    """
+    known = [f"{angle:.0f}°" for angle in angles if not math.isnan(angle)]
+    return ", ".join(known) or "undefined"
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")

@@ -1,0 +1,67 @@
+"""The sources of a comparison: networks, or the snapshots of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pfv_widgets.analysis.tracker import Tracker
+from pfv_widgets.widgets.compare.aligned import Alignments
+from pfv_widgets.widgets.compare.compare_tab import CompareTab
+from pfv_widgets.widgets.compare.networks import Networks
+from pfv_widgets.widgets.compare.renderers import DifferenceRenderer, SideRenderer
+from pfv_widgets.widgets.compare.results import Results
+from pfv_widgets.widgets.compare.snapshots import (
+    SnapshotDifference,
+    SnapshotNumbers,
+    SnapshotPictureTab,
+    SnapshotRenderer,
+    Snapshots,
+    agreement,
+    fixed_by,
+    without_network,
+)
+from pfv_widgets.widgets.compare.source import Source
+from pfv_widgets.widgets.explorer.tabs import PictureTab, batch_tab
+from pfv_widgets.widgets.export.export_tab import ExportTab
+from pfv_widgets.widgets.toolkit.protocols import Tab
+
+TABS: dict[str, Callable[[Any], Tab]] = {
+    "Compare": CompareTab,
+    "Picture": PictureTab,
+    "Batch": batch_tab,
+    "Export": ExportTab,
+}
+
+
+def of_networks(networks: Networks) -> Source:
+    """Return networks with their photos as a source."""
+    alignments = Alignments(networks)
+    return Source(
+        compared=networks,
+        renderer=partial(SideRenderer, alignments),
+        difference=partial(DifferenceRenderer, alignments),
+        agreement=lambda *pair: alignments.alignment(*pair).rotation.agreement,
+        numbers=Results(networks),
+        tabs=TABS,
+        network=networks.pfv,
+        code="pw.compare(\n    models, images,{fields}\n)",
+        fixed={},
+    )
+
+
+def of_tracker(tracker: Tracker) -> Source:
+    """Return the snapshots of a training as a source, those still to come as well."""
+    return Source(
+        compared=Snapshots(tracker),
+        renderer=partial(SnapshotRenderer, tracker),
+        difference=partial(SnapshotDifference, tracker),
+        agreement=lambda second, first, _: agreement(tracker, second, first),
+        numbers=SnapshotNumbers(tracker),
+        tabs={"Compare": CompareTab, "Picture": SnapshotPictureTab, "Export": ExportTab},
+        network=without_network,
+        code="tracker.explore({fields}\n)",
+        fixed=fixed_by(tracker),
+        on_growth=tracker.on_snapshot,
+    )
