@@ -57,7 +57,7 @@ tab = ExportTab(explorer, PFV_SECTIONS)
 """
 CONTROLS = "input, select, textarea, button"
 # How many controls each section shows.
-SECTIONS = {"Picture": 5, "Animation": 5, "Code": 2, "Settings": 7, "Bookmarks": 9}
+SECTIONS = {"Picture": 5, "Animation": 6, "Code": 2, "Settings": 8, "Bookmarks": 10}
 # Whether a section shows all its controls, none hidden late, and nothing sticks out.
 FITS = """([controls, number]) => {
   const box = document.querySelector(".pfv-export");

@@ -37,6 +37,7 @@ from pfv_widgets.widgets.toolkit.controls import (
     is_echo,
 )
 from pfv_widgets.widgets.toolkit.fold import Fold
+from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _HEAVIEST = 2.0  # weight at the right end of a class slider
@@ -83,6 +84,7 @@ class BatchTab:
         self._problem = ""
         self._shown = Shown()
         self._seeds = itertools.count()
+        self._time_left = TimeLeft()
         self._presets = presets(len(images), images.labels)
         self.summary, self.hint, self.result = w.HTML(), w.HTML(), w.HTML()
         self.buttons = {name: self._button(name) for name in _ALL_AT_ONCE}
@@ -118,6 +120,9 @@ class BatchTab:
         """Show how many images were left out so far."""
         with self._lock:
             self.progress.max, self.progress.value = max(of, 1), done
+            left = self._time_left.words(done / max(of, 1))
+            line = f"{done} of {of} images left out in turn"
+            self.result.value = text.hint(f"{line}, {left}." if left else f"{line} …")
 
     def show_influence(self, influence: Influence | None) -> None:
         """Show what "leave one out" found; None clears it."""
@@ -252,6 +257,7 @@ class BatchTab:
     def _start_sweep(self) -> None:
         with self._lock:
             self.sweep_button.disabled = True
+            self._time_left.stop()
             self.progress.value, self.progress.layout.visibility = 0, "visible"
         try:
             self.sweep()

@@ -2,16 +2,17 @@
 
 // Tiles in rows, as Grid in geometry.py.
 class Grid {
-  constructor([number, columns, height, width], gap) {
-    Object.assign(this, { number, columns, height, width, gap, rows: Math.ceil(number / columns) });
+  constructor([number, columns, height, width, strip], gap) {
+    const rows = Math.ceil(number / columns), across = width + gap, down = height + strip + gap;
+    Object.assign(this, { number, columns, height, width, strip, gap, rows, across, down });
   }
   get size() {
-    const { rows, columns, height, width, gap } = this;
-    return { height: rows * (height + gap) - gap, width: columns * (width + gap) - gap };
+    const { rows, columns, across, down, gap } = this;
+    return { height: rows * down - gap, width: columns * across - gap };
   }
   corner(place) {
     const row = Math.floor(place / this.columns), column = place % this.columns;
-    return [column * (this.width + this.gap), row * (this.height + this.gap)];
+    return [column * this.across, row * this.down];
   }
   panes(place, [across, down]) {
     const [left, top] = this.corner(place), boxes = [];
@@ -26,15 +27,17 @@ class Grid {
   }
   // The tile at a point of the canvas, and how far across it the point is; nothing beside tiles.
   at(x, y) {
-    const across = this.width + this.gap, down = this.height + this.gap;
+    const { across, down } = this;
     const column = Math.floor(x / across), place = Math.floor(y / down) * this.columns + column;
     const on = x % across < this.width && y % down < this.height && column < this.columns;
     return on && place < this.number ? (x % across) / this.width : undefined;
   }
   gaps() {
-    const { rows, columns, number, gap, size: { height, width } } = this, strips = [];
-    for (let c = 1; c < columns; c++) strips.push([c * (this.width + gap) - gap, 0, gap, height]);
-    for (let r = 1; r < rows; r++) strips.push([0, r * (this.height + gap) - gap, width, gap]);
+    const { rows, columns, number, across, down, strip, gap, size: { height, width } } = this;
+    const below = strip + gap, strips = [];
+    for (let c = 1; c < columns; c++) strips.push([c * across - gap, 0, gap, height]);
+    for (let r = 1; r < rows; r++) strips.push([0, r * down - below, width, below]);
+    if (strip) strips.push([0, height - strip, width, strip]);
     if (rows * columns > number) {
       const [left, top] = this.corner(number);
       strips.push([left, top, width - left, this.height]);

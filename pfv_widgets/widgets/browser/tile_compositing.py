@@ -92,7 +92,9 @@ class Tiles:
         look = self.look
         return {
             "look": {"opacity": look.opacity, "view": look.view, "split": look.split},
-            "grids": {growth: [g.number, g.columns, *g.tile] for growth, g in self.grids.items()},
+            "grids": {
+                growth: [g.number, g.columns, *g.tile, g.strip] for growth, g in self.grids.items()
+            },
             "step": self.step,
             "enlarged": self.enlarged,
             "out": self._out,

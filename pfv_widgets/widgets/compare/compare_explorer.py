@@ -381,14 +381,12 @@ class CompareExplorer(Shell[CompareSettings]):
             self.third = DifferencePane(renderer, self, each, self.knobs.by_name)
             self._closing.append(self.third.gallery.close)
             self._link_galleries()
+            self.third.gallery.viewport.follow(self.galleries[0].viewport)
             self.third.gallery.start()
         else:
             self.third.show_settings(each)
 
     def _link_galleries(self) -> None:
-        for gallery in self.galleries:
-            gallery.linked = [other for other in self.galleries if other is not gallery]
-            gallery.captions.visible = self.galleries[0].captions.visible
         viewports = [gallery.viewport for gallery in self.galleries]
         for viewport in viewports:
             viewport.linked = [other for other in viewports if other is not viewport]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import ipywidgets as w
@@ -18,10 +20,12 @@ from pfv_widgets.widgets.export.section import (
     Section,
     exists,
     row,
+    sent,
     written,
 )
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.protocols import Exporter
+from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 
@@ -51,6 +55,7 @@ class AnimationSection(Section):
         super().__init__(explorer)
         self._save_sweep = explorer.save_sweep
         self._stop = threading.Event()
+        self._time_left = TimeLeft()
         classes = explorer.pfv.images.classes
         self.over = self._dropdown(
             "Vary",
@@ -70,7 +75,16 @@ class AnimationSection(Section):
         kinds = {end: one.label if one.is_available else "" for end, one in ANIMATIONS.items()}
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField("pfv-sweep", kinds, tip)
-        self.save = self.button("Save", "Paint each picture and write the file.", self._start)
+        self.save = self.button(
+            "Save",
+            "Paint each picture and write the file where the kernel runs.",
+            lambda: self._start(self.save, self._write),
+        )
+        self.download = self.button(
+            "Download",
+            "Paint each picture and save the file where your browser saves files.",
+            lambda: self._start(self.download, self._send),
+        )
         self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel)
         self.progress = w.IntProgress(
             min=0, layout=w.Layout(width="100%"), tooltip="Pictures painted"
@@ -78,7 +92,7 @@ class AnimationSection(Section):
         self.over.observe(lambda _: self._arrange(), "value")
         self.widget = self.laid_out(
             self.over, self.label, self.file.kind, self.file.name,
-            row(self.save, self.cancel), self.progress,
+            row(self.save, self.download, self.cancel), self.progress,
         )  # fmt: skip
         self._arrange()
         self._busy(on=False)
@@ -100,17 +114,19 @@ class AnimationSection(Section):
         self.label.layout.display = None if self.over.value == "class weight" else "none"
 
     def _busy(self, *, on: bool) -> None:
+        self.save.disabled = self.download.disabled = on
         self.cancel.disabled = not on
         self.progress.layout.visibility = "visible" if on else "hidden"
 
-    def _start(self) -> None:
+    def _start(self, button: w.Button, make: Callable[[str, str, str | None], None]) -> None:
         self._stop.clear()
+        self._time_left.stop()
         self.progress.value = 0
         self._busy(on=True)
         self.say("Painting the pictures …", "busy", tell=False)
         path, over = self.file.path, self.over.value
         label = self.label.value if over == "class weight" else None
-        self.in_background(self.save, lambda: self._write(path, over, label))
+        self.in_background(button, lambda: make(path, over, label))
 
     def _cancel(self) -> None:
         self._stop.set()
@@ -118,6 +134,22 @@ class AnimationSection(Section):
 
     def _write(self, path: str, over: str, label: str | None) -> None:
         existed = exists(path)
+        saved = self._painted(path, over, label)
+        if saved is not None:
+            self._report(written(saved.path, existed=existed), saved)
+
+    def _send(self, path: str, over: str, label: str | None) -> None:
+        with TemporaryDirectory() as folder:
+            # a path without a name of a file is refused as it is
+            name = Path(path).name
+            saved = self._painted(str(Path(folder) / name) if name else path, over, label)
+            content = b"" if saved is None else Path(saved.path).read_bytes()
+        if saved is not None:
+            self.explorer.download(name, content)
+            self._report(sent(name, content), saved)
+
+    def _painted(self, path: str, over: str, label: str | None) -> SavedSweep | None:
+        """Write the animation; None, with a message, where it was cancelled."""
         try:
             saved = self._save_sweep(
                 path, over, label=label, progress=self._progressed, cancelled=self._stop.is_set
@@ -126,8 +158,10 @@ class AnimationSection(Section):
             self._busy(on=False)
         if saved is None:
             self.say("Cancelled: nothing was written.", "warning")
-            return
-        message = f"{written(saved.path, existed=existed)} {saved.pictures} pictures."
+        return saved
+
+    def _report(self, done: str, saved: SavedSweep) -> None:
+        message = f"{done} {saved.pictures} pictures."
         if saved.skipped:
             message += f" Left out: {'; '.join(saved.skipped)}"
         self.say(message, "warning" if saved.skipped else "ok")
@@ -136,5 +170,6 @@ class AnimationSection(Section):
         self.progress.max = of
         self.progress.value = done
         if not self._stop.is_set():
+            left = self._time_left.words(done / max(of, 1))
             stage = "Writing the file …" if done >= of - 1 else f"Picture {done} of {of - 1}."
-            self.say(stage, "busy", tell=False)
+            self.say(f"{stage} {left.capitalize()}." if left else stage, "busy", tell=False)

@@ -16,7 +16,7 @@ from pfv_widgets.widgets.export.section import (
     Section,
     exists,
     row,
-    size_in_words,
+    sent,
     written,
 )
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
@@ -57,11 +57,11 @@ class PictureSection(Section):
     def _send(self, path: str) -> None:
         name = Path(path).name
         with TemporaryDirectory() as folder:
-            target = Path(folder) / (name or "pfv.png")
-            self._export(target)
-            content = target.read_bytes()
+            # a path without a name of a file is refused as it is
+            self._export(Path(folder) / name if name else path)
+            content = (Path(folder) / name).read_bytes()
         self.explorer.download(name, content)
-        self.say(f"Sent {name} ({size_in_words(len(content))}) to your browser.")
+        self.say(sent(name, content))
 
     def _start(self) -> None:
         path = self.file.path

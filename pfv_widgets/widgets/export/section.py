@@ -160,6 +160,11 @@ def written(path: str | Path, *, existed: bool) -> str:
     return f"{'Replaced' if existed else 'Saved'} {place} ({amount})."
 
 
+def sent(name: str, content: bytes) -> str:
+    """Say which file went to the browser, and how large it is."""
+    return f"Sent {name} ({size_in_words(len(content))}) to your browser."
+
+
 def size_in_words(size: int) -> str:
     """Return how large a file is that has so many bytes.
 

@@ -11,7 +11,7 @@ from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
-from pfv_widgets.widgets.export.section import STYLE, Section, exists, row, written
+from pfv_widgets.widgets.export.section import STYLE, Section, exists, row, sent, written
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.protocols import Exporter
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
@@ -58,6 +58,9 @@ class SettingsSection(Section):
             self.file,
             row(
                 self.button("Save", "Write the settings of this view to the file.", self._save),
+                self.button(
+                    "Download", "Save the file where your browser saves files.", self._fetch
+                ),
                 self.button("Load", "Read the file and show its view.", self._load),
             ),
         )
@@ -75,6 +78,9 @@ class SettingsSection(Section):
         settings, notes = self.explorer.settings.read_json(content)
         apply(self, settings, notes, done)
 
+    def _fetch(self) -> None:
+        hand_over(self, self.file, self.explorer.settings.to_json())
+
     def _save(self) -> None:
         place = checked_path(json_path(self.file), (".json",), "for the settings")
         existed = exists(str(place))
@@ -87,6 +93,15 @@ class SettingsSection(Section):
         content = read_text(path)
         self.json.value = content
         self._take(content, f"Loaded {path}.")
+
+
+def hand_over(section: Section, field: w.Text, content: str) -> None:
+    """Send text to the browser, as a file of the name in a field."""
+    name = Path(json_path(field)).name
+    if not name:
+        raise PFVValueError("Type a file name.")
+    section.explorer.download(name, content.encode())
+    section.say(sent(name, content.encode()))
 
 
 def apply(section: Section, settings: Any, notes: tuple[str, ...], done: str) -> None:
@@ -130,14 +145,17 @@ class BookmarkSection(Section):
             self.button("Delete", "Forget this bookmark.", self._delete),
         ]
         save = self.button("Save", "Write all bookmarks to the file.", self._save)
-        self._needing.append(save)
+        fetch = self.button(
+            "Download", "Save the file where your browser saves files.", self._fetch
+        )
+        self._needing += [save, fetch]
         self.widget = self.laid_out(
             self.name,
             row(self.add),
             self.chosen,
             row(*self._needing[:3]),
             self.file,
-            row(save, self.button("Load", "Add the bookmarks of the file.", self._load)),
+            row(save, fetch, self.button("Load", "Add the bookmarks of the file.", self._load)),
         )
         self._set(self.bookmarks)
 
@@ -177,6 +195,9 @@ class BookmarkSection(Section):
         left = self.bookmarks.delete(name)
         self._set(left, left.names[min(place, len(left) - 1)] if len(left) else None)
         self.say(f"Deleted “{name}”.", tell=False)
+
+    def _fetch(self) -> None:
+        hand_over(self, self.file, self.bookmarks.to_json())
 
     def _save(self) -> None:
         path = json_path(self.file)

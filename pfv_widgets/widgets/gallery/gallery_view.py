@@ -93,7 +93,6 @@ class GalleryView:
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
         self.pins = PinRow(pfv.images.names, safely(act.unpin))
         self.captions = Captions(pfv.images)
-        self.linked: list[GalleryView] = []  # others of the same photos
         self.order = None
         if measure is not None:
             self.order = OrderRow(pfv.images, self._arrange, measure, safely, measures)
@@ -117,7 +116,10 @@ class GalleryView:
         shown = self.tiles.indices(state.page)
         number, size = len(self.images), self.tiles.image_size
         places = state.page.places(number, size)
-        self.toolbar.show(places, state.page.columns, safe=safe, number=state.page.count(number))
+        self.toolbar.show(
+            places, state.page.columns, safe=safe, number=state.page.count(number),
+            named=state.page.named,
+        )  # fmt: skip
         grid = self.tiles.grid_of(state.page, state.settings.view)
         widest = self.tiles.widest(grid)
         self.captions.show(shown, grid, widest)
@@ -143,8 +145,7 @@ class GalleryView:
 
     def _toggle(self, name: str, wanted: bool) -> None:
         if name == "names":
-            for gallery in (self, *self.linked):
-                gallery.captions.visible = wanted
+            self.go(lambda state: navigation.named(state, wanted))
         elif name == "wide":
             self._on_wide(wanted)
             self.interaction.spread(wanted)

@@ -53,6 +53,11 @@ def ordered(state: ViewState, order: tuple[int, ...] | None) -> ViewState:
     return replace(state, page=page, cursor=None, hover=None)
 
 
+def named(state: ViewState, wanted: bool) -> ViewState:
+    """Show what the images are called, or not."""
+    return replace(state, page=replace(state.page, named=wanted))
+
+
 def walked(state: ViewState, batch: Batch, key: str, columns: int) -> ViewState:
     """Move the cursor by an arrow key, Home or End, to another page where it leaves this one."""
     steps = {"ArrowLeft": -1, "ArrowRight": 1, "ArrowUp": -columns, "ArrowDown": columns}

@@ -160,7 +160,7 @@ class TileCanvas:
         height, width = self.image_size
         columns = max(1, round(page.columns / growth**0.5))
         size = height, growth * width
-        return Grid.of(len(self.indices(page)), size, columns, page.aspect)
+        return Grid.of(len(self.indices(page)), size, columns, page.aspect, named=page.named)
 
     def _resize(self) -> None:
         """Give the canvases the sizes that their grids need."""

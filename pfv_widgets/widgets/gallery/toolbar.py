@@ -57,8 +57,6 @@ class Toolbar:
                 toggled,
             ),
         }
-        with self._showing:
-            self.toggles["names"].value = True
         self.widget = w.HBox(
             [
                 *(self.buttons[name] for name in ("back", "forward")),
@@ -70,7 +68,15 @@ class Toolbar:
         )
         self.widget.add_class("pfv-toolbar")
 
-    def show(self, shown: range, columns: int, *, safe: bool, number: int | None = None) -> None:
+    def show(
+        self,
+        shown: range,
+        columns: int,
+        *,
+        safe: bool,
+        number: int | None = None,
+        named: bool = True,
+    ) -> None:
         """Show which of ``number`` images are on the page (None: of all), and what can be done."""
         number = self._number if number is None else number
         with self._showing:
@@ -78,6 +84,7 @@ class Toolbar:
             self._shown.show(self.size, nearest)
             self._shown.show(self.toggles["zoom"], columns == 1 and self._number > 1)
             self._shown.show(self.toggles["safe"], safe)
+            self._shown.show(self.toggles["names"], named)
         first = shown.start + 1  # people count from 1
         page = str(first) if len(shown) == 1 else f"{first}–{shown.stop}"
         self.pages.value = text.hint(f"{page} of {number}")

@@ -73,20 +73,18 @@ class Layout:
 
     def photo(self, group: int) -> Box:
         """Box of the photo above the columns of an image."""
-        left, _, width, _ = self.group(group)
-        return left + (width - self.tile[1]) // 2, LINE, self.tile[1], self.tile[0]
+        left, width = self.span(group)
+        return left + (width - self.tile[1]) // 2, 0, self.tile[1], self.tile[0]
 
-    def group(self, group: int) -> Box:
-        """Box of the name of an image above its photo."""
+    def span(self, group: int) -> tuple[int, int]:
+        """Left edge and width of the columns of an image."""
         first = self.left(group * self.networks)
-        last = self.left((group + 1) * self.networks - 1) + self.tile[1]
-        return first, 0, last - first, LINE
+        return first, self.left((group + 1) * self.networks - 1) + self.tile[1] - first
 
-    def below(self, column: int, line: int) -> Box:
-        """Box of a line of words below the photo."""
-        top = LINE + self.tile[0] + line * LINE
-        return self.left(column), top, self.tile[1], LINE
+    def below(self, column: int) -> Box:
+        """Box of the line of words below the photo."""
+        return self.left(column), self.tile[0], self.tile[1], LINE
 
     @property
     def _head(self) -> int:
-        return 2 * LINE + self.tile[0] + (LINE if self.networks > 1 else 0) + 4
+        return self.tile[0] + LINE + 4

@@ -22,7 +22,7 @@ from pfv_widgets.methods.comparison.compared_methods import PrincipalFeatures, f
 from pfv_widgets.methods.comparison.figures import caption
 from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import Layout
-from pfv_widgets.widgets.methods.grid_texts import legend, words
+from pfv_widgets.widgets.methods.grid_texts import heads, legend, words
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit.controls import close_all
 
@@ -44,11 +44,13 @@ class MethodsPage:
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
         self.canvas = GridCanvas(comparison.images.pixels)
-        self.words, self.legend = w.HTML(), w.HTML()
+        self.heads, self.words, self.legend = w.HTML(), w.HTML(), w.HTML()
+        self.heads.add_class("pfv-methods-heads")
         self.words.add_class("pfv-methods-words")
         grid = w.Box([self.canvas.widget, self.words], layout=w.Layout(display="block"))
         grid.add_class("pfv-methods-grid")
-        self.widget = w.VBox([grid, self.legend], layout=w.Layout(overflow="hidden"))
+        self.widget = w.VBox([self.heads, grid, self.legend], layout=w.Layout(overflow="visible"))
+        self.widget.add_class("pfv-methods-page")
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call back when a page of the browser is ready to draw."""
@@ -70,6 +72,7 @@ class MethodsPage:
                 cells[row, column] = Shown(cell, colours, cell is None and task == running)
         overlay = settings.view == "overlay"
         self.canvas.paint(layout, cells, overlay=overlay, opacity=settings.opacity)
+        self.heads.value = heads(layout, self._comparison)
         self.words.value = words(
             layout,
             settings,

@@ -10,14 +10,23 @@ from pfv_widgets.methods.comparison.cells import Cell, Comparison
 from pfv_widgets.methods.comparison.compared_methods import labels
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.widgets.methods.grid_canvas import Place, Shown
-from pfv_widgets.widgets.methods.grid_layout import LABEL, Layout
+from pfv_widgets.widgets.methods.grid_layout import LABEL, WIDTH, Layout
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit.geometry import Box
 from pfv_widgets.widgets.toolkit.text import safe
 
-# The words lie upon the canvas and follow its width; the wheel over them scrolls the page.
+# The words lie upon the canvas and follow its width; the wheel over them scrolls the page. Bar
+# and headings stay in sight above them, for which no box around them may scroll by itself.
 STYLE = """<style>
-.pfv-methods-grid { position: relative; container-type: inline-size; overflow: hidden; }
+.pfv-methods-grid { position: relative; overflow: clip; }
+.pfv-methods-page { container-type: inline-size; }
+.pfv-methods-bar, .pfv-methods-heads { position: sticky; z-index: 4; margin: 0;
+  background: var(--jp-layout-color0, Canvas); }
+.pfv-methods-bar { top: 0; height: 34px; }
+.pfv-methods-heads { top: 34px; font-size: clamp(8px, 1.9cqi, 13px); }
+.pfv-methods-heads .widget-html-content { font-size: inherit; line-height: 1.4; }
+.pfv-methods-heads .row { position: relative; height: 1.4em; }
+.pfv-methods-heads .row > * { position: absolute; text-align: center; }
 .pfv-methods-grid canvas { pointer-events: none; display: block; margin: 0; height: auto; }
 .pfv-methods-grid canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
 .pfv-methods-grid > .pfv-methods-words { position: absolute; inset: 0; margin: 0;
@@ -27,8 +36,8 @@ STYLE = """<style>
 .pfv-methods-words .at { position: absolute; box-sizing: border-box; overflow: hidden;
   display: flex; overflow-wrap: anywhere;
   flex-direction: column; justify-content: center; }
-.pfv-methods-words .line { white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
-  max-width: 100%; }
+:is(.pfv-methods-words, .pfv-methods-heads) .line { white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; max-width: 100%; }
 .pfv-methods-words .middle { align-items: center; text-align: center; padding: 0 4px; }
 .pfv-methods-words .muted { opacity: .72; font-size: 92%; }
 .pfv-methods-words .cut { display: -webkit-box; -webkit-box-orient: vertical;
@@ -37,11 +46,33 @@ STYLE = """<style>
   border-radius: 2px; }
 .pfv-methods-legend { display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: end;
   line-height: 1.3; font-size: 92%; }
-.pfv-methods-bar { flex: 0 1 230px; }
+.pfv-methods-ramp { flex: 0 1 230px; }
 .pfv-methods-ends { display: flex; justify-content: space-between; gap: 8px; }
 .pfv-methods .widget-checkbox { height: 22px; }
 .pfv-methods .widget-readout { min-width: 46px; max-width: 46px; }
 </style>"""
+
+
+def heads(layout: Layout, comparison: Comparison) -> str:
+    """Return the headings of the columns: the names of the images, and of several networks."""
+    images, networks = comparison.images.names, comparison.networks
+    rows = [
+        [
+            _head(layout.span(group), _line(images[image], "b"))
+            for group, image in enumerate(layout.images)
+        ]
+    ]
+    if layout.networks > 1:
+        rows.append([
+            _head((layout.left(column), layout.tile[1]), _line(networks[network].name, "span"))
+            for column, (_, network) in enumerate(layout.columns)
+        ])  # fmt: skip
+    return "".join(f'<div class="row">{"".join(row)}</div>' for row in rows)
+
+
+def _head(span: tuple[int, int], inside: str) -> str:
+    left, width = (f"{100 * side / WIDTH:.2f}%" for side in span)
+    return f'<div class="line" style="left:{left};width:{width}">{inside}</div>'
 
 
 def words(
@@ -52,7 +83,7 @@ def words(
     comparison: Comparison,
     layers: Mapping[Place, str],
 ) -> str:
-    """Return all words of the grid, each at its place.
+    """Return all words upon the grid, each at its place.
 
     Parameters
     ----------
@@ -60,19 +91,12 @@ def words(
         Name of the layer that PFV shows, by the place of its first cell.
     """
     images, networks = comparison.images, comparison.networks
-    parts = [
-        _at(layout, layout.group(group), _line(images.names[image], "b"), "middle")
-        for group, image in enumerate(layout.images)
-    ]
+    parts = []
     for column, (_, network) in enumerate(layout.columns):
         found = [one.cell for (_, place), one in cells.items() if place == column]
-        below = [_line(networks[network].name, "span")] if layout.networks > 1 else []
         score = score_label(found, settings.target, networks[network].classes)
-        below.append(_line(score, "span", "muted"))
-        parts += [
-            _at(layout, layout.below(column, number), line, "middle")
-            for number, line in enumerate(below)
-        ]
+        line = _line(score, "span", "muted")
+        parts.append(_at(layout, layout.below(column), line, "middle"))
     named = labels(settings.methods)
     for row, label in enumerate(named):
         more = _about_row(row, settings, cells, layers, images.size)
@@ -96,7 +120,7 @@ def _bar(bar: Bar) -> str:
     ramp = (255 * bar.ramp[::4]).round().astype(int)
     stops = ",".join(f"rgb({r},{g},{b})" for r, g, b in ramp.tolist())
     return (
-        '<div class="pfv-methods-bar"><div class="pfv-methods-ends">'
+        '<div class="pfv-methods-ramp"><div class="pfv-methods-ends">'
         f"<span>{safe(bar.low)}</span><span>{safe(bar.high)}</span></div>"
         '<div aria-hidden="true" style="height:12px;border-radius:2px;background:'
         f'linear-gradient(to right,{stops})"></div></div>'

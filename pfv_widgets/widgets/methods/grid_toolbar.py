@@ -27,8 +27,9 @@ class MethodsBar:
         self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="120px"))
         self.widget = w.HBox(
             [self.go_on, self.back, self.forward, self.pages],
-            layout=w.Layout(flex_flow="row wrap", align_items="center", margin="0 0 4px 0"),
+            layout=w.Layout(align_items="center", overflow="hidden"),
         )
+        self.widget.add_class("pfv-methods-bar")
 
     def show(self, page: range, number: int) -> None:
         """Show which images are on the page, of how many."""

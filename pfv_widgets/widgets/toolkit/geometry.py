@@ -14,6 +14,8 @@ Box = tuple[float, float, float, float]  # left, top, width, height in pixels of
 
 GAP = 12  # pixels of the canvas between tiles; divided evenly by every step of STEPS
 STEPS = (6, 4, 3, 2, 1)  # a heatmap may be that many times smaller than its tile
+STRIP = 24  # pixels of the canvas below a tile for its name, divided by STEPS as well
+_LEGIBLE = 72  # pixels of the canvas that a tile has at least for a name below it
 _WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quick to draw
 _SCREEN = 2.2  # width to height of what a gallery across a screen has
 _TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
@@ -41,11 +43,14 @@ class Grid:
         Tiles in a row.
     tile
         Height and width of a tile in pixels of the canvas.
+    strip
+        Pixels below each tile that are left for its name.
     """
 
     number: int
     columns: int
     tile: tuple[int, int]
+    strip: int = 0
 
     @classmethod
     def of(
@@ -54,17 +59,21 @@ class Grid:
         size: tuple[int, int],
         columns: int | None = None,
         aspect: float = 1.0,
+        *,
+        named: bool = False,
     ) -> Grid:
         """Arrange ``number`` images of ``size`` (height, width); None: as square as it gets.
 
-        A canvas of another ``aspect`` (width to height of its page) has as many pixels.
+        A canvas of another ``aspect`` (width to height of its page) has as many pixels. Where
+        they are ``named``, tiles that are wide enough have room for a name below them.
         """
         height, width = size
         columns = columns or square(number, size)
         across = (_WIDE * math.sqrt(aspect) - GAP * (columns - 1)) / columns
         if columns == 1:
             across *= min(1, width / height)
-        return cls(number, columns, _even(across, height / width))
+        tile = _even(across, height / width)
+        return cls(number, columns, tile, STRIP if named and tile[1] >= _LEGIBLE else 0)
 
     @property
     def rows(self) -> int:
@@ -74,17 +83,21 @@ class Grid:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the canvas."""
-        height, width = self.tile
-        return self.rows * (height + GAP) - GAP, self.columns * (width + GAP) - GAP
+        return self.rows * self._down - GAP, self.columns * self._across - GAP
 
     def corner(self, place: int) -> tuple[int, int]:
         """Left and top of a tile."""
         row, column = divmod(place, self.columns)
-        return column * (self.tile[1] + GAP), row * (self.tile[0] + GAP)
+        return column * self._across, row * self._down
 
     def box(self, place: int) -> Box:
         """Box of a tile."""
         return (*self.corner(place), self.tile[1], self.tile[0])
+
+    def name_box(self, place: int) -> Box:
+        """Box below a tile, for its name."""
+        left, top = self.corner(place)
+        return left, top + self.tile[0], self.tile[1], self.strip
 
     def panes(self, place: int, view: str) -> list[Box]:
         """Boxes within a tile that each show the image once."""
@@ -100,9 +113,11 @@ class Grid:
     def gaps(self) -> list[Box]:
         """Boxes of the canvas that belong to no tile."""
         high, wide = self.size
-        down, across = self.tile[0] + GAP, self.tile[1] + GAP
+        down, across, below = self._down, self._across, self.strip + GAP
         strips: list[Box] = [(c * across - GAP, 0, GAP, high) for c in range(1, self.columns)]
-        strips += [(0, r * down - GAP, wide, GAP) for r in range(1, self.rows)]
+        strips += [(0, r * down - below, wide, below) for r in range(1, self.rows)]
+        if self.strip:
+            strips.append((0, high - self.strip, wide, self.strip))
         empty = self.rows * self.columns - self.number
         if empty:
             left, top = self.corner(self.number)
@@ -111,8 +126,8 @@ class Grid:
 
     def at(self, x: float, y: float, view: str = "overlay") -> tuple[int, float, float] | None:
         """Tile at a point of the canvas, and the fractions of its image; None beside the tiles."""
-        column, left = divmod(x, self.tile[1] + GAP)
-        row, top = divmod(y, self.tile[0] + GAP)
+        column, left = divmod(x, self._across)
+        row, top = divmod(y, self._down)
         place = int(row * self.columns + column)
         height, width = self.tile
         on_tile = left < width and top < height and 0 <= column < self.columns
@@ -131,14 +146,24 @@ class Grid:
         The gaps are filled with the edges of the tiles, so that nothing bleeds in when the
         browser enlarges the atlas.
         """
-        pad = GAP * tiles.shape[2] // self.tile[1]
+        pad, below = (side * tiles.shape[2] // self.tile[1] for side in (GAP, GAP + self.strip))
         half = pad // 2
-        tiles = np.pad(tiles, ((0, 0), (half, pad - half), (half, pad - half), (0, 0)), "edge")
+        tiles = np.pad(tiles, ((0, 0), (half, below - half), (half, pad - half), (0, 0)), "edge")
         empty = self.rows * self.columns - len(tiles)
         tiles = np.pad(tiles, ((0, empty), (0, 0), (0, 0), (0, 0)))
         _, height, width, _ = tiles.shape
         laid = tiles.reshape(self.rows, self.columns, height, width, 3).swapaxes(1, 2)
         return laid.reshape(self.rows * height, self.columns * width, 3)
+
+    @property
+    def _across(self) -> int:
+        """From one tile of a row to the next."""
+        return self.tile[1] + GAP
+
+    @property
+    def _down(self) -> int:
+        """From one row to the next."""
+        return self.tile[0] + self.strip + GAP
 
 
 @dataclass(frozen=True)
@@ -148,6 +173,7 @@ class Page:
     ``anchor`` is the image that a page was chosen for: through pages of every size it stays.
     ``aspect`` is about how many times as wide as high it is. ``order`` has the images that are
     shown at all, in their order; None: all of them, as they came. ``first`` counts in it.
+    ``named``: there is room for a name below each.
     """
 
     first: int
@@ -155,6 +181,7 @@ class Page:
     anchor: int | None = field(default=None, compare=False)
     aspect: float = 1.0
     order: tuple[int, ...] | None = None
+    named: bool = True
 
     @classmethod
     def start(cls, number: int, size: tuple[int, int]) -> Page:

@@ -321,7 +321,7 @@ def test_figures_of_the_pair_on_show_are_those_of_similarity(compared: Compared)
     by_photo = explorer.results.pair(explorer.settings).cka_by_photo[0, 0]
     assert [g.view_state.page.order for g in explorer.galleries] == [tuple(by_photo.argsort())] * 2
     explorer.galleries[0].toolbar.toggles["names"].value = False
-    assert not any(gallery.captions.visible for gallery in explorer.galleries)
+    assert not any(gallery.view_state.page.named for gallery in explorer.galleries)
 
 
 def test_networks_not_seen_for_longest_are_freed_within_the_bound() -> None:

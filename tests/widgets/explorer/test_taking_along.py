@@ -61,10 +61,10 @@ def test_refresh_shows_what_training_has_changed(explorer: PFVExplorer) -> None:
 
 def test_names_and_the_wide_mode_are_switched_by_the_toolbar(explorer: PFVExplorer) -> None:
     toggles = explorer.gallery.toolbar.toggles
-    assert explorer.gallery.captions.visible
+    assert explorer.gallery.view_state.page.named
     assert toggles["names"].value
     move(toggles["names"], value=False)
-    assert not explorer.gallery.captions.visible
+    assert not explorer.gallery.view_state.page.named
     columns = explorer.gallery.view_state.page.columns
     move(toggles["wide"], value=True)
     assert "pfv-wide" in explorer.get_state("_dom_classes")["_dom_classes"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
+
 from pfv_widgets.widgets.gallery.captions import Captions
 from pfv_widgets.widgets.toolkit.geometry import Grid
 from tests.networks import blobs
@@ -27,18 +29,22 @@ def test_label_comes_before_a_name_that_does_not_hold_it(recorded: RecordedPage)
     ]
 
 
-def test_captions_stand_on_their_tiles_and_nothing_in_them_comes_alive(
+def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
     recorded: RecordedPage,
 ) -> None:
-    made, grid = captions(), Grid.of(3, (100, 100), 2)
+    made, grid = captions(), Grid.of(3, (100, 100), 2, named=True)
     made.show(range(3), grid, "632px")
     text = made.html.value
     assert "&lt;b&gt;x&lt;/b&gt; ＄y＄" in text
     assert words(text) == "tabby catdog · <b>x</b> ＄y＄dog · n02"
-    left = [float(one) for one in re.findall(r"left:([\d.]+)%", text)]
+    left, top = (
+        [float(one) for one in re.findall(rf"[;\"]{side}:([\d.]+)%", text)]
+        for side in ("left", "top")
+    )
     assert left[0] == left[2] == 0.0
     assert 50 < left[1] < 51
-    made.visible = False
-    assert not made.visible
-    made.visible = True
-    assert made.visible
+    high = grid.size[0]
+    below = [100 * (grid.corner(place)[1] + grid.tile[0]) / high for place in range(3)]
+    assert top == pytest.approx(below, abs=0.001)
+    made.show(range(3), Grid.of(3, (100, 100), 2), "632px")
+    assert made.html.value == ""  # there is no room for them

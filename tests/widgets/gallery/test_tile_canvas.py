@@ -306,7 +306,7 @@ def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
     grid.paint(heat, look)
     assert description()["look"] == {"opacity": 0.3, "view": "split", "split": 0.4}
     assert (description()["gallery"], description()["step"]) == (grid.widget.model_id, 2)
-    assert description()["grids"] == {1: [3, 2, SIZE, SIZE], 2: [3, 1, 480, 960]}
+    assert description()["grids"] == {1: [3, 2, SIZE, SIZE, 24], 2: [3, 1, 480, 960, 24]}
     assert (description()["out"], description()["cursor"]) == ([1, 2], 1)
     assert description()["rings"] == [
         [0, 0.1, 0.2, "#111111", False],

@@ -93,7 +93,7 @@ def status(explorer: MethodsExplorer) -> str:
 
 def shown_words(explorer: MethodsExplorer) -> str:
     assert explorer.wait(60)
-    return words(explorer.page.words.value)
+    return words(explorer.page.heads.value + explorer.page.words.value)
 
 
 def tile(recorded: RecordedPage, explorer: MethodsExplorer, row: int, column: int) -> Any:
@@ -449,7 +449,8 @@ def test_foreign_names_stay_words(grid: Open) -> None:
     images = dataclasses.replace(blobs(2), names=(name, name))
     explorer = grid({name: tiny(), "b": tiny(1)}, images, methods=("saliency",), classes=[name] * 5)
     assert explorer.wait(60)
-    for markup in (explorer.page.words.value, explorer.status.message):
+    page = explorer.page
+    for markup in (page.heads.value, page.words.value, explorer.status.message):
         assert "<img" not in markup
         assert "$x$" not in markup
     assert "＄x＄" in explorer.page.words.value
