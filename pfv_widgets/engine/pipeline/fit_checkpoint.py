@@ -18,12 +18,8 @@ from pfv_widgets.engine.pca.array_file import (
     write_arrays,
 )
 from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
+from pfv_widgets.engine.pipeline.file_lock import lock
 from pfv_widgets.errors import PFVValueError, PFVWarning
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs are told apart by nothing there
-    fcntl = None  # type: ignore[assignment] # the name says whether it is there
 
 
 class FitCheckpoint:
@@ -50,23 +46,22 @@ class FitCheckpoint:
         PFVValueError
             Where another run has it, or nothing can be written beside it.
         """
-        lock = self._path.with_name(f".{self._path.name}.lock")
+        beside = self._path.with_name(f".{self._path.name}.lock")
         try:
-            file: IO[bytes] = lock.open("ab")
+            file: IO[bytes] = beside.open("ab")
         except OSError as error:
             raise self._unwritable(error) from error
         with file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    raise PFVValueError(
-                        f"checkpoint={str(self._path)!r} is in use by another run. Wait for it, "
-                        "or give this one a file of its own."
-                    ) from error
+            try:
+                lock(file)
+            except OSError as error:
+                raise PFVValueError(
+                    f"checkpoint={str(self._path)!r} is in use by another run. Wait for it, "
+                    "or give this one a file of its own."
+                ) from error
             yield self
             with suppress(OSError):
-                lock.unlink()
+                beside.unlink()  # Windows leaves it where it is
 
     def read(self, device: torch.device) -> DataSetFit | None:
         """Return what an earlier run has gathered; None where there is no file.
