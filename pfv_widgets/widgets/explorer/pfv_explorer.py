@@ -126,8 +126,7 @@ class PFVExplorer(Shell[Settings]):
     def live(self, every: int = 20, at_most: float = 0.1) -> LiveTraining:
         """Follow the network while it is trained.
 
-        ``with explorer.live(every=20) as step:`` around the loop, and ``step()`` after each step;
-        it is a callback as well (of Lightning's ``on_train_batch_end``, for example).
+        ``with explorer.live(every=20) as step:`` around the loop, and ``step()`` after each step.
 
         Parameters
         ----------
@@ -140,6 +139,32 @@ class PFVExplorer(Shell[Settings]):
         ------
         PFVValueError, PFVTypeError
             For another value. The training itself gets no error of a picture.
+
+        Examples
+        --------
+        A loop of one's own::
+
+            with explorer.live(every=50, at_most=0.05) as step:
+                for images, labels in loader:
+                    train_on(images, labels)
+                    step()
+
+        Lightning and the Trainer of Hugging Face call ``step`` from a callback of theirs, on the
+        process that shows the explorer::
+
+            class Follow(lightning.Callback):
+                def on_train_batch_end(self, trainer, *_):
+                    if trainer.is_global_zero:
+                        step()
+
+            class Follow(transformers.TrainerCallback):
+                def on_step_end(self, args, state, control, **_):
+                    if state.is_world_process_zero:
+                        step()
+
+            with explorer.live() as step:
+                lightning.Trainer(callbacks=[Follow()]).fit(module, loader)
+                # or transformers.Trainer(model, args, train_dataset=data, callbacks=[Follow()])
         """
         every = whole_number("every", every, 1)
         at_most = number("at_most", at_most, 1e-6, 1, "a share, above 0 to 1")
