@@ -1,0 +1,174 @@
+"""Measure what every network costs, in one table that is the same on a processor and a GPU.
+
+    python tests/benchmarks/bench_table.py [--device cuda] [--networks resnet50] [--images 16 64]
+
+Networks have random weights, images are the drawn scenes. Times are medians in milliseconds:
+a plain forward pass; cold, from network and images to the first heatmaps at the size of the
+images, and that over the forward pass (both alternate); then a change of one thing with warm
+caches, to uint8 heatmaps on the processor at the size that a gallery shows; and the recipe of
+Bakken et al. recomputed from the forward pass to the heatmaps. Memory is the most that a process
+of its own has held, beside that of a plain forward pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+import pfv_widgets as pw
+
+NETWORKS = ("squeezenet1_0", "resnet50", "vgg16", "vit_b_16", "efficientnet_b0")
+COLUMNS = (
+    "network", "images", "forward", "cold", "cold / forward", "layer", "batch", "components",
+    "weighting", "opacity", "recomputed", "MB", "MB, forward",
+)  # fmt: skip
+Work = Callable[[], object]
+
+
+def seconds(work: Work, device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def memory(device: torch.device) -> float:
+    """Return the most that was held, in MB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def recomputed(model: nn.Module, batch: Tensor, names: list[str], layer: str) -> Tensor:
+    """Do what the paper does at every change: forward pass, SVD, weighting, colours."""
+    caught: dict[str, Tensor] = {}
+    modules = dict(model.named_modules())
+    handles = [
+        modules[name].register_forward_hook(
+            lambda _, __, out, name=name: caught.update({name: out})
+        )
+        for name in [*names, layer]
+    ]
+    maps = torch.cat([caught[layer] for part in batch.split(16) if model(part) is not None])
+    for handle in handles:
+        handle.remove()
+    if maps.ndim == 3:  # tokens
+        side = int((maps.shape[1] - 1) ** 0.5)
+        maps = maps[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+    left, values, _ = torch.linalg.svd(rows - rows.mean(dim=0), full_matrices=False)
+    scores = (left[:, :3] * values[:3]).view(len(maps), *maps.shape[2:], 3).permute(0, 3, 1, 2)
+    size = tuple(batch.shape[2:])
+    picture = interpolate(scores, size=size, mode="bilinear")
+    std, mean = torch.std_mean(picture, correction=0)
+    picture = picture.clamp(mean - std, mean + std)
+    return (picture - picture.min()) / (picture.max() - picture.min())
+
+
+def changes(pfv: pw.PFV, device: torch.device) -> dict[str, float]:
+    """Return milliseconds of a change of each knob, everything above it cached."""
+    number, layers = len(pfv.images), [one.name for one in pfv.layers if one.same_as is None]
+    layer = pfv.layer().name
+    width = min(round(0.8 * pfv.detail(layer, "flat")), pfv.images.size[1])
+
+    def show(**settings: Any) -> None:
+        heatmaps = pfv.render(**settings, size=(width, width)).heatmaps
+        (heatmaps * 255).round().to(torch.uint8).cpu()
+
+    def out(step: int) -> dict[str, Any]:
+        return {"images": tuple(float(index != step % number) for index in range(number))}
+
+    knobs: dict[str, Callable[[int], dict[str, Any]]] = {
+        "batch": out,
+        "components": lambda step: {"components": 1 + step % 12},
+        "weighting": lambda step: {"weighting": ("none", "flat", "hierarchical")[step % 3]},
+        "opacity": lambda step: {"opacity": step / 40},
+    }
+    times: dict[str, float] = {}
+    for name, knob in knobs.items():
+        pfv.anchor()
+        states = [knob(step) for step in range(16)]
+        all_times = [seconds(lambda s=state: show(**s), device) for state in states]
+        times[name] = 1e3 * statistics.median(all_times[4:])
+    others = layers[len(layers) // 2 :: max(1, len(layers) // 8)][:3]
+    times["layer"] = 1e3 * statistics.median(
+        seconds(lambda n=name: show(layer=n), device) for name in others
+    )
+    return times
+
+
+def row(name: str, number: int, device: torch.device, rounds: int) -> Mapping[str, object]:
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)().eval().to(device)
+    images = pw.demo_images(number)
+    batch = images.tensor.to(device)
+
+    def forward() -> None:
+        for part in batch.split(64):
+            model(part)
+
+    seconds(forward, device)
+    held = memory(device)
+    plain, cold = [], []
+    for _ in range(rounds):
+        plain.append(seconds(forward, device))
+        cold.append(seconds(lambda: pw.PFV(model, images, device).render().heatmaps, device))
+    pfv = pw.PFV(model, images, device)
+    layer = pfv.layer().name
+    chain = [one.name for one in pfv.store.chain(layer)]
+    found = changes(pfv, device)
+    most = memory(device)
+    again = seconds(lambda: recomputed(model, batch, chain, layer), device)
+    ratio = statistics.median(b / a for a, b in zip(plain, cold, strict=True))
+    return {
+        "network": name, "images": number, "forward": 1e3 * statistics.median(plain),
+        "cold": 1e3 * statistics.median(cold), "cold / forward": f"{ratio:.2f}", **found,
+        "recomputed": 1e3 * again, "MB": most, "MB, forward": held,
+    }  # fmt: skip
+
+
+def line(cells: Mapping[str, object]) -> str:
+    texts = (
+        f"{one:.0f}" if isinstance(one, float) else str(one) for one in map(cells.get, COLUMNS)
+    )
+    return f"| {' | '.join(texts)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--images", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cell", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if options.cell:
+        with torch.no_grad():
+            print(line(row(options.networks[0], options.images[0], device, options.rounds)))
+        return
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    print(f"{card}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}\n")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    for name in options.networks:
+        for number in options.images:  # each in a process of its own, whose memory is measured
+            cell = ["--networks", name, "--images", str(number), "--cell"]
+            more = ["--device", options.device, "--rounds", str(options.rounds)]
+            subprocess.run([sys.executable, __file__, *cell, *more], check=True)
+
+
+if __name__ == "__main__":
+    main()
