@@ -15,6 +15,7 @@ from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
@@ -128,8 +129,8 @@ class _Sweep:
     """The basis of all images, and what is needed to fit those without one of them."""
 
     features: Features
-    moments: Moments | None  # of each image
-    pooled: Moments | None  # of all that have a weight; None where the positions are few
+    moments: Moments | WideFit  # of each image, or what fits bases of many channels
+    pooled: Moments | None  # of all that have a weight, where there are those of each
     weights: Weights
     basis: PrincipalBasis
 
@@ -139,8 +140,10 @@ class _Sweep:
         with store.lock:  # no other thread changes the network's state in between
             basis = store.basis(name, weights, settings.components)
             features, moments = store.captured(name)[0], store.moments(name)
-        pooled = _pooled(features, moments, weights)
-        return cls(features, moments, pooled, weights, basis)
+        if moments is None:  # one of its own: that of the store follows the pictures
+            return cls(features, WideFit(features.maps), None, weights, basis)
+        amounts = [weight / max(weights) for weight in weights]
+        return cls(features, moments, moments.pooled(amounts), weights, basis)
 
     def without(self, index: int) -> PrincipalBasis:
         """Return the basis of the other images; PFVValueError where there is none."""
@@ -150,10 +153,11 @@ class _Sweep:
         if not any(rest):
             raise PFVValueError("it is the only image that is used")
         moments = self.moments
-        if self.pooled is not None:
-            weight = self.weights[index] / max(self.weights)
+        if self.pooled is not None and isinstance(moments, Moments):
+            weight, one = self.weights[index] / max(self.weights), slice(index, index + 1)
+            own = Moments(moments.count[one], moments.mean[one], moments.scatter[one])
             # one group that is not weighted any more: `fit` takes it as it is
-            moments = _without(self.pooled, self._moments_of(index), weight) or moments
+            moments = _without(self.pooled, own, weight) or moments
         return fit_batch(
             self.features,
             moments,
@@ -162,29 +166,6 @@ class _Sweep:
             start=self.basis.components,
             layer=self.basis.layer,
         )
-
-    def _moments_of(self, index: int) -> Moments:
-        if self.moments is None:
-            return Moments.of_maps(self.features.maps[index : index + 1])
-        one = slice(index, index + 1)
-        return Moments(self.moments.count[one], self.moments.mean[one], self.moments.scatter[one])
-
-
-def _pooled(features: Features, moments: Moments | None, weights: Weights) -> Moments | None:
-    """Moments of all images, with weights up to 1; None where `fit` has a smaller problem."""
-    amounts = torch.tensor([weight / max(weights) for weight in weights]).to(features.maps)
-    if moments is not None:
-        return moments.pooled(amounts)
-    _, channels, height, width = features.maps.shape
-    used = amounts.nonzero()[:, 0].tolist()
-    if len(used) * height * width < channels:
-        return None
-    pooled: Moments | None = None
-    for index in used:
-        one = slice(index, index + 1)
-        more = Moments.of_maps(features.maps[one]).pooled(amounts[one])
-        pooled = more if pooled is None else pooled.merged(more)
-    return pooled
 
 
 def _without(pooled: Moments, one: Moments, weight: float) -> Moments | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from pfv_widgets.engine.host import Numbers, read
 
 LEVELS = 3  # a channel, as in TorchPRISM: 27 colours
 # Of an image. Measured on photos and drawn scenes: of the colours with a smaller share 0 to 20 % of
@@ -30,19 +33,19 @@ class ColourFilter:
         What to say where no pixel is left.
     """
 
-    shown: Callable[[Tensor], Tensor]
+    shown: Callable[[Numbers], Any]
     empty: str = ""
 
 
 COLOUR_FILTERS: dict[str, ColourFilter | None] = {
     "all": None,  # nothing is hidden
     "inclusive": ColourFilter(
-        lambda has: has.all(dim=0),
+        lambda has: has.all(axis=0),
         "No colour is in every image: nothing is shown. Take images out of the batch, or show the "
         "colours of all.",
     ),
     "exclusive": ColourFilter(
-        lambda has: ~has.all(dim=0),
+        lambda has: ~has.all(axis=0),
         "Every colour is in every image: nothing is shown. Show the colours of all.",
     ),
 }
@@ -77,10 +80,13 @@ def codes_of(picture: Tensor) -> Tensor:
 
 
 def shares_of(picture: Tensor) -> Tensor:
-    """Share of each image ``(N, 3, H, W)`` that has each colour, ``(N, 27)``, on the CPU."""
-    colours = LEVELS**3
-    codes = codes_of(picture).flatten(1).cpu()
-    counts = torch.stack([torch.bincount(one, minlength=colours) for one in codes])
+    """Share of each image ``(N, 3, H, W)`` that has each colour, ``(N, 27)``."""
+    colours, codes = LEVELS**3, codes_of(picture).flatten(1)
+    if codes.is_cpu:
+        counts = torch.stack([torch.bincount(one, minlength=colours) for one in codes])
+    else:  # where bincount waits for the device
+        counts = codes.new_zeros(len(codes), colours)
+        counts.scatter_add_(1, codes, torch.ones_like(codes))
     return counts / codes.shape[1]
 
 
@@ -91,9 +97,11 @@ def selected(
 
     An image has a colour that takes up :data:`SMALLEST_SHARE` of it.
     """
-    has = shares[torch.tensor([weight > 0 for weight in weights])] >= SMALLEST_SHARE
+    has = read(shares)[0][[weight > 0 for weight in weights]] >= SMALLEST_SHARE
     shown = colour_filter.shown(has)
-    return VisibleColours(shown, () if bool(has[:, shown].any()) else (colour_filter.empty,))
+    return VisibleColours(
+        torch.from_numpy(shown), () if bool(has[:, shown].any()) else (colour_filter.empty,)
+    )
 
 
 def hide(picture: Tensor, shown: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 Arrangement = tuple[int, ...]
@@ -29,6 +31,11 @@ class ColourMemory:
     seen: Mapping[str, tuple[PrincipalBasis, tuple[int, bool], Arrangement]] = field(
         default_factory=dict
     )
+
+    def references(self, layer: str) -> tuple[Tensor, ...]:
+        """Return the components ``(m, C)`` that the next ones of a layer are compared with."""
+        bases = (self.anchors.get(layer), self.previous.get(layer))
+        return tuple(one.components for one in bases if one is not None)
 
     def arranged(
         self, layer: str, basis: PrincipalBasis, number: int, *, stable: bool = True

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import read
-
 NORMALISATIONS = ("global", "component")
 _SMALLEST, _LARGEST = 1e-12, 1e12  # magnitudes whose squares are safe in float32
 
@@ -23,7 +21,7 @@ class Spread:
     Attributes
     ----------
     mean, variance, low, high
-        ``(N, k)``, float64 on the CPU; the variance is the population's.
+        ``(N, k)``, float64, beside the maps or on the CPU; the variance is the population's.
     """
 
     mean: Tensor
@@ -35,11 +33,13 @@ class Spread:
     def of_maps(cls, maps: Tensor) -> Spread:
         """Measure weighted scores ``(N, k, H, W)``."""
         flat = maps.flatten(2)
+        if maps.device.type not in ("cpu", "mps"):
+            return cls._there(flat)
         # two reductions: on a processor aminmax() costs four times as much
         low, high = flat.amin(dim=2), flat.amax(dim=2)
         norm = torch.linalg.vector_norm(flat, dim=2)
         measured = torch.stack([flat.mean(dim=2), norm, low, high])
-        numbers = read(measured)[0].astype(np.float64)  # which MPS does not have
+        numbers = measured.cpu().numpy().astype(np.float64)  # which MPS does not have
         reach = max(float(numbers[3].max()), -float(numbers[2].min()))
         extreme = not _SMALLEST <= reach <= _LARGEST
         if extreme and reach and math.isfinite(reach):  # squares have under- or overflown
@@ -50,8 +50,19 @@ class Spread:
         square = numbers[1] ** 2 / flat.shape[2]
         numbers[1] = square - numbers[0] ** 2
         if (numbers[1] < 1e-4 * square).any():  # cancellation: take the slow two-pass form
-            numbers[1] = read(torch.var(flat, dim=2, correction=0))[0]
+            numbers[1] = torch.var(flat, dim=2, correction=0).cpu().numpy()
         return cls(*torch.from_numpy(numbers))
+
+    @classmethod
+    def _there(cls, flat: Tensor) -> Spread:
+        """Measure on an accelerator, which waits for nothing meanwhile."""
+        low, high = flat.amin(dim=2), flat.amax(dim=2)
+        reach = torch.maximum(high, -low).amax().clamp_min(torch.finfo(flat.dtype).tiny)
+        variance, mean = torch.var_mean(flat / reach, dim=2, correction=0)
+        mean, variance, low, high, reach = (
+            one.double() for one in (mean, variance, low, high, reach)
+        )
+        return cls(mean * reach, variance * reach**2, low, high)
 
     @classmethod
     def joined(cls, parts: Sequence[Spread]) -> Spread:
@@ -88,13 +99,14 @@ def scaling(
     A constant map gets the scale 0 and stands at 0.5. The shift is the value of a score of
     zero.
     """
-    shares = torch.as_tensor(weights, dtype=torch.float64, device="cpu")
+    shares = torch.as_tensor(weights, dtype=torch.float64, device=spread.mean.device)
     used, shares = shares > 0, shares / shares.sum()
     each = shares @ torch.where(used[:, None], spread.mean, 0.0)
     centre = each.mean().expand_as(each) if normalisation == "global" else each
     about = spread.variance + (spread.mean - centre) ** 2
     variance = shares @ torch.where(used[:, None], about, 0.0)
-    low, high = spread.low[used].amin(0), spread.high[used].amax(0)
+    low = torch.where(used[:, None], spread.low, math.inf).amin(0)
+    high = torch.where(used[:, None], spread.high, -math.inf).amax(0)
     if normalisation == "global":
         variance = variance.mean().expand_as(each)
         low, high = low.amin().expand_as(low), high.amax().expand_as(high)

@@ -58,8 +58,7 @@ def lengths_of(maps: Tensor, offset: Tensor, broken: Sequence[int]) -> Tensor:
             torch.nan_to_num(one, 0.0, 0.0, 0.0).abs().amax().clamp_min(torch.finfo(one.dtype).tiny)
         )
         lengths[part] = largest * torch.linalg.vector_norm(one / largest, dim=1)
-    # in float64, which not every accelerator has
-    rounding = 4 * torch.finfo(maps.dtype).eps * float(offset.cpu().double().norm())
+    rounding = 4 * torch.finfo(maps.dtype).eps * torch.linalg.vector_norm(offset)
     keep = torch.isfinite(lengths) & (lengths > rounding)
     keep[list(broken)] = False
     return torch.where(keep, lengths, 0.0)
@@ -72,9 +71,8 @@ def likeness(maps: Tensor, lengths: Tensor, image: int, cell: tuple[int, int]) -
     """
     row, column = cell
     length = lengths[image, row, column]
-    if not bool(length > 0):
-        return torch.zeros_like(lengths)
-    direction = maps[image, :, row, column] / length
+    vector = maps[image, :, row, column] / torch.where(length > 0, length, 1.0)
+    direction = torch.where(length > 0, vector, 0.0)
     cosines = torch.zeros_like(lengths)
     for part in _steps(maps):
         dots = (direction @ maps[part].flatten(2)).view_as(cosines[part])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pfv_widgets.engine.host import read
 from pfv_widgets.engine.pca.features import power_of_two
 
 
@@ -42,11 +43,11 @@ class Level:
     def of_sums(cls, sums: Tensor, channels: int) -> Level:
         """Take channel sums ``(N, h, w)``; one bad position spoils neither image nor batch."""
         finite = torch.isfinite(sums)
-        if bool(finite.all()):
-            return cls(sums, channels, (), float(sums.abs().max()))
-        broken = (~finite.flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
-        sums = torch.where(finite, sums, 0.0)
-        return cls(sums, channels, tuple(broken), float(sums.abs().max()))
+        good = finite.flatten(1).all(dim=1)
+        largest, whole = read(torch.where(finite, sums, 0.0).abs().max(), good)
+        broken = tuple(index for index, one in enumerate(whole) if not one)
+        sums = torch.where(finite, sums, 0.0) if broken else sums
+        return cls(sums, channels, broken, float(largest))
 
     def of(self, images: Sequence[int]) -> Level:
         """Keep some images; the largest magnitude stays that of the batch."""

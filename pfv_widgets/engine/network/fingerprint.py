@@ -35,7 +35,7 @@ class Fingerprint:
 
     def state(self) -> State:
         """Return what is equal as long as nothing has changed."""
-        values = [*self._model.parameters(), *self._model.buffers()]
+        values = _values(self._model)
         addresses = [value.data_ptr() for value in values]
         if addresses != self._addresses:  # else the samples look at the same memory
             self._addresses = addresses
@@ -79,6 +79,15 @@ def network_fingerprint(model: nn.Module) -> str:
             step = 1 if len(flat) <= _SAMPLE else len(flat) // _SAMPLE | 1
             digest.update(flat[::step].cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _values(model: nn.Module) -> list[Tensor]:
+    """Return parameters and buffers, each once."""
+    found: dict[int, Tensor] = {}
+    for module in model.modules():
+        for values in (module._parameters, module._buffers):
+            found.update((id(one), one) for one in values.values() if one is not None)
+    return list(found.values())
 
 
 def _settings(module: nn.Module) -> State:

@@ -71,9 +71,10 @@ def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     layers = _mark_same(call_of)
     auxiliary = auxiliary_calls(network, batch[:1], result)
     same = {layer.name: layer.same_as or layer.name for layer in layers}
-    default, last = (
-        same[choose_default(call_of, calls, result, without).name] for without in (auxiliary, set())
-    )
+    last = same[choose_default(call_of, calls, result, set()).name]
+    default = last
+    if auxiliary:
+        default = same[choose_default(call_of, calls, result, auxiliary).name]
     listing = LayerListing(layers, default, last, refused, scripted=scripted)
     by_name = {layer.name: call for layer, call in call_of.items()}
     maps = {

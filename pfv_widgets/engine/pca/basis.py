@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import read
+from pfv_widgets.engine.host import Numbers, read
 from pfv_widgets.engine.pca.array_file import (
     Arrays,
     FileContentError,
@@ -19,7 +20,7 @@ from pfv_widgets.engine.pca.array_file import (
     write_arrays,
 )
 from pfv_widgets.engine.pca.data_set import DataSet
-from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
+from pfv_widgets.engine.pca.eigensolvers import eigenvectors
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.progress import OnProgress, silent
 from pfv_widgets.errors import PFVValueError
@@ -49,6 +50,33 @@ class ComponentRotation:
 
 
 @dataclass(frozen=True, eq=False)
+class Comparison:
+    """What is read of a basis in the same copy as its variances: each copy waits for a device.
+
+    Attributes
+    ----------
+    offset
+        What its mean is about, ``(C,)``; None: zero.
+    others
+        Components of other bases, ``(m, C)`` each.
+    """
+
+    offset: Tensor | None = None
+    others: Sequence[Tensor] = ()
+
+    def tensors(self, mean: Tensor, components: Tensor) -> list[Tensor]:
+        """Return the squared length of the mean, and the cosines with the others."""
+        full = mean if self.offset is None else mean + self.offset
+        cosines = [one.to(components) @ components.T for one in self.others]
+        return [full.square().sum(), *cosines]
+
+    def noted(self, basis: PrincipalBasis, numbers: Sequence[Numbers]) -> PrincipalBasis:
+        """Return the basis with what was read of :meth:`tensors`."""
+        pairs = tuple(zip(self.others, numbers[1:], strict=True))
+        return replace(basis, mean_square=float(numbers[0]), cosines=pairs)
+
+
+@dataclass(frozen=True, eq=False)
 class PrincipalBasis:
     """Mean and leading principal components of feature vectors.
 
@@ -70,6 +98,10 @@ class PrincipalBasis:
         Variance up to which a component is rounding.
     data
         The data set that it was fitted to, where it was fitted to one.
+    mean_square
+        Squared length of the mean, where it was read.
+    cosines
+        Components of other bases ``(m, C)``, and their cosines ``(m, k)`` with these.
     """
 
     mean: Tensor
@@ -80,6 +112,8 @@ class PrincipalBasis:
     layer: str = ""
     noise: float = 0.0
     data: DataSet | None = None
+    mean_square: float = math.nan
+    cosines: tuple[tuple[Tensor, Numbers], ...] = ()
 
     @property
     def explained_variance_ratio(self) -> Tensor:
@@ -115,16 +149,17 @@ class PrincipalBasis:
         if isinstance(arrangement, ComponentRotation):
             return self._rotated(arrangement.matrix.T)
         index = torch.tensor([abs(number) - 1 for number in arrangement])
-        index = index.to(self.components.device)
         signs = torch.tensor([1.0 if number > 0 else -1.0 for number in arrangement])
-        components = self.components[index] * signs.to(self.components)[:, None]
-        index = index.to(self.variances.device)
-        return replace(self, components=components, variances=self.variances[index])
+        there = index.to(self.components.device)
+        components = self.components[there] * signs.to(self.components)[:, None]
+        variances = self.variances[index.to(self.variances.device)]
+        return replace(self, components=components, variances=variances, cosines=())
 
     def _rotated(self, rows: Tensor) -> PrincipalBasis:
         variances = rows.cpu().double() ** 2 @ self.variances.cpu().double()
         components = rows.to(self.components.dtype).to(self.components.device) @ self.components
-        return replace(self, components=components, variances=variances.to(self.variances))
+        variances = variances.to(self.variances)
+        return replace(self, components=components, variances=variances, cosines=())
 
     def scaled(self, scale: float) -> PrincipalBasis:
         """Return the basis of the same feature vectors times ``scale``.
@@ -150,6 +185,7 @@ class PrincipalBasis:
             self,
             components=torch.cat([self.components, other.components[number:]]),
             variances=torch.cat([self.variances, other.variances[number:]]),
+            cosines=(),
         )
 
     def matching(
@@ -163,7 +199,7 @@ class PrincipalBasis:
         drifting along a long way of small changes. Without either: order of variance.
         """
         others = [one for one in (anchor, previous) if one is not None and self._fits(one)]
-        known = read(*(self._cosines(one, number) for one in others)) if others else []
+        known = self._known_cosines(others, number)
         slots: dict[int, int] = {}
         for cosines in known:
             for slot, row in enumerate(cosines):
@@ -183,8 +219,17 @@ class PrincipalBasis:
     def _fits(self, other: PrincipalBasis) -> bool:
         return other.mean.shape == self.mean.shape
 
-    def _cosines(self, other: PrincipalBasis, number: int) -> Tensor:
-        return other.components[:number].to(self.components) @ self.components[:number].T
+    def _known_cosines(self, others: Sequence[PrincipalBasis], number: int) -> list[Numbers]:
+        """Return the cosines with others, ``(m, number)`` each: noted, or read in one copy."""
+        noted = [
+            next((known for one, known in self.cosines if one is other.components), None)
+            for other in others
+        ]
+        known = [one[:number, :number] for one in noted if one is not None]
+        if len(known) == len(others):
+            return known
+        mine = self.components[:number]
+        return read(*(other.components[:number].to(mine) @ mine.T for other in others))
 
     def save(self, path: str | Path) -> None:
         """Write a ``.npz`` file that :meth:`load` reads, without pickle.
@@ -295,6 +340,9 @@ def _check_arrays(basis: PrincipalBasis) -> None:
         raise FileContentError("components are no unit vectors")
 
 
+WITH_NOTHING = Comparison()
+
+
 def fit_moments(
     moments: Moments,
     number: int,
@@ -302,64 +350,87 @@ def fit_moments(
     start: Tensor | None = None,
     layer: str = "",
     report: OnProgress = silent,
+    compared: Comparison = WITH_NOTHING,
 ) -> PrincipalBasis:
     """Principal components of pooled moments (one group), signs by :func:`canonical_signs`."""
-    count = float(moments.count[0])
-    covariance = moments.scatter[0] / count
-    variances, components = leading_eigenvectors(covariance, number, start, report)
-    total = float(
-        covariance.diagonal().sum(dtype=torch.promote_types(covariance.dtype, torch.float32))
+    mean, amount = moments.mean[0], moments.count[0]
+    covariance = moments.scatter[0] / amount
+    exact = torch.promote_types(covariance.dtype, torch.float32)
+    total = covariance.diagonal().sum(dtype=exact)
+
+    def along(vectors: Tensor) -> list[Tensor]:
+        return [total, amount, *compared.tensors(mean, signed(vectors))]
+
+    found = eigenvectors(covariance, number, start, report, along)
+    basis = PrincipalBasis(
+        mean,
+        signed(found.vectors),
+        torch.from_numpy(found.values),
+        float(found.along[0]),
+        float(found.along[1]),
+        layer,
+        rounding(found.values),
     )
-    return signed_basis(
-        moments.mean[0], components, variances, total=total, count=count, layer=layer
-    )
+    return compared.noted(basis, found.along[2:])
 
 
 def fit_maps(
-    maps: Tensor, weights: Tensor, number: int, *, layer: str = "", report: OnProgress = silent
+    maps: Tensor,
+    weights: Sequence[float],
+    number: int,
+    *,
+    layer: str = "",
+    report: OnProgress = silent,
+    compared: Comparison = WITH_NOTHING,
 ) -> PrincipalBasis:
     """Principal components of ``(N, C, h, w)`` by the Gram matrix of the positions.
 
-    The smaller problem where channels outnumber positions. Images count ``weights`` ``(N,)``
-    times.
+    The smaller problem where channels outnumber positions. Images count ``weights`` times,
+    N numbers.
     """
     positions = maps.shape[2] * maps.shape[3]
-    used = weights > 0
+    used = [index for index, weight in enumerate(weights) if weight > 0]
     vectors = maps[used].flatten(2).transpose(1, 2).flatten(0, 1)
-    amounts = weights[used].to(vectors).repeat_interleave(positions)
-    count = float(amounts.sum())
-    mean = (amounts / count) @ vectors
-    rows = (vectors - mean) * (amounts / count).sqrt()[:, None]
+    count = sum(weights[index] for index in used) * positions
+    shares = torch.tensor([weights[index] / count for index in used], dtype=torch.float64)
+    amounts = shares.to(maps.dtype).to(maps.device).repeat_interleave(positions)
+    mean = amounts @ vectors
+    rows = (vectors - mean) * amounts.sqrt()[:, None]
     gram = rows @ rows.T
-    variances, left = leading_eigenvectors(gram, number, report=report)
-    components = left @ rows
-    components = components / components.norm(dim=1, keepdim=True).clamp_min(1e-30)
-    total = float(gram.diagonal().sum())
-    return signed_basis(mean, components, variances, total=total, count=count, layer=layer)
+    total = gram.diagonal().sum()
+
+    def components(left: Tensor) -> Tensor:
+        found = left @ rows
+        return signed(found / found.norm(dim=1, keepdim=True).clamp_min(1e-30))
+
+    def along(left: Tensor) -> list[Tensor]:
+        return [total, *compared.tensors(mean, components(left))]
+
+    found = eigenvectors(gram, number, report=report, along=along)
+    basis = PrincipalBasis(
+        mean,
+        components(found.vectors),
+        torch.from_numpy(found.values),
+        float(found.along[0]),
+        count,
+        layer,
+        rounding(found.values),
+    )
+    return compared.noted(basis, found.along[1:])
 
 
-def signed_basis(
-    mean: Tensor,
-    components: Tensor,
-    variances: Tensor,
-    *,
-    total: float,
-    count: float,
-    layer: str = "",
-) -> PrincipalBasis:
-    """Return a basis whose signs are those of :func:`canonical_signs`, with its rounding."""
-    components = components * canonical_signs(components)[:, None]
-    variances = variances.cpu()  # where Python looks at them
-    return PrincipalBasis(mean, components, variances, total, count, layer, _rounding(variances))
-
-
-def _rounding(variances: Tensor) -> float:
+def rounding(variances: Numbers) -> float:
     """Variance below which an eigenvalue of a matrix in this dtype is rounding."""
-    return _NOISE * torch.finfo(variances.dtype).eps * float(read(variances)[0].max())
+    return _NOISE * float(np.finfo(variances.dtype).eps) * float(variances.max())
+
+
+def signed(components: Tensor) -> Tensor:
+    """Give components ``(k, C)`` the signs of :func:`canonical_signs`."""
+    return components * canonical_signs(components)[:, None]
 
 
 def canonical_signs(components: Tensor) -> Tensor:
     """Signs ``(k,)`` that make the entry of largest magnitude of each row positive."""
     largest = components.abs().argmax(dim=1, keepdim=True)
     picked = components.gather(1, largest)[:, 0]
-    return torch.where(picked < 0, -1.0, 1.0).to(components)
+    return 1 - 2 * (picked < 0).to(components)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -38,6 +38,8 @@ class LayerSample:
         Vectors near the components, ``(m, C)``, where some are known; they save time.
     report
         Called with the progress of what takes long.
+    others
+        Components of the bases that the new one will be compared with.
     """
 
     layer: str
@@ -45,6 +47,7 @@ class LayerSample:
     moments: Callable[[], Moments | WideFit | None]
     start: Tensor | None = None
     report: OnProgress = silent
+    others: Sequence[Tensor] = ()
 
 
 class BasisSource(Protocol):
@@ -83,6 +86,7 @@ class FittedBasis:
             weights,
             number,
             start=sample.start,
+            others=sample.others,
             layer=sample.layer,
             report=sample.report,
         )

@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.host import Numbers, read
 from pfv_widgets.engine.progress import FITTING, OnProgress, Progress, run_reporting, silent
 
 _DENSE = 256  # up to this size the full decomposition costs less than the iteration
 _GUARD = 8  # extra vectors, which make the wanted ones converge
+_TOGETHER = 16  # columns that a product with a large matrix takes at the price of eleven
 _DEGREE = 8
 _ROUNDS = 12
-_TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-11}
+# of residuals: beside the largest eigenvalue, and beside the distance to the end of the block,
+# which is what turns a residual into an angle
+_TOLERANCE = {torch.float32: (2e-6, 2e-5), torch.float64: (1e-11, 1e-11)}
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
 
 Apply = Callable[[Tensor], Tensor]
+Along = Callable[[Tensor], Sequence[Tensor]]
+
+
+def _nothing(_: Tensor) -> Sequence[Tensor]:
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Eigenvectors:
+    """The leading eigenvectors of a matrix.
+
+    Attributes
+    ----------
+    values
+        Falling, ``(k,)``, not below 0.
+    vectors
+        In rows, ``(k, C)``.
+    along
+        What was read along with the values.
+    """
+
+    values: Numbers
+    vectors: Tensor
+    along: Sequence[Numbers]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,28 +57,43 @@ class Ritz:
     Attributes
     ----------
     values
-        Falling, ``(b,)``, on the CPU.
+        Falling, ``(b,)``.
     vectors
         Orthonormal columns, ``(C, b)``: those that have converged, then some beyond them.
+    residuals
+        Their lengths, ``(b,)``.
+    along
+        What was read along with the values.
     """
 
-    values: Tensor
+    values: Numbers
     vectors: Tensor
+    residuals: Numbers
+    along: Sequence[Numbers] = ()
 
     def cut(self, width: int) -> float:
         """Eigenvalue up to which nothing is wanted, where ``width`` vectors are iterated."""
         return max(float(self.values[width - 1]), _FLOOR * float(self.values[0]))
+
+    def allowed(self, number: int) -> Numbers:
+        """Residuals ``(number,)`` with which the first eigenvectors count as converged."""
+        least, angle = _TOLERANCE[self.vectors.dtype]
+        apart = self.values[:number] - self.values[-1]
+        allowed: Numbers = np.maximum(least * self.values[0], angle * apart)
+        return allowed
 
     def degree(self, number: int, width: int, change: float) -> int:
         """Degree of the filter after which ``number`` vectors of a changed operator converge.
 
         ``change`` is that of the operator, relative to it.
         """
-        if not change:
+        allowed, off = self.allowed(number), self.residuals[:number]
+        if not change and (off <= allowed).all():
             return 0
         cut = self.cut(width)
         last = 2 * max(float(self.values[number - 1]), cut) / cut - 1
-        growth = math.acosh(max(change / _TOLERANCE[self.vectors.dtype], 2.0))
+        off = np.maximum(off, change * self.values[0])
+        growth = math.acosh(max(float((off / allowed).max()), 2.0))
         return min(max(math.ceil(growth / max(math.acosh(last), 1e-3)), 2), 2 * _DEGREE)
 
 
@@ -73,37 +117,60 @@ def leading_eigenvectors(
     Notes
     -----
     Chebyshev-filtered subspace iteration (Zhou, Saad, Tiago and Chelikowsky, 2006) until each
-    residual is below 2·10⁻⁶ of the largest eigenvalue (10⁻¹¹ in float64); the dense solver where
-    that fails.
+    residual is below 2·10⁻⁶ of the largest eigenvalue, or 2·10⁻⁵ of the distance to those that are
+    not wanted (10⁻¹¹ in float64); the dense solver where that fails.
+    """
+    found = eigenvectors(matrix, number, start, report)
+    return torch.from_numpy(found.values).to(matrix), found.vectors
+
+
+def eigenvectors(
+    matrix: Tensor,
+    number: int,
+    start: Tensor | None = None,
+    report: OnProgress = silent,
+    along: Along = _nothing,
+) -> Eigenvectors:
+    """Return what :func:`leading_eigenvectors` does, read in one copy with other numbers.
+
+    ``along`` returns them for the vectors ``(k, C)``.
     """
     if matrix.device.type == "mps":  # which has neither QR nor a symmetric eigensolver
-        values, vectors = leading_eigenvectors(matrix.cpu(), number, start, report)
-        return values.to(matrix.device), vectors.to(matrix.device)
+        found = eigenvectors(matrix.cpu(), number, start, report)
+        vectors = found.vectors.to(matrix.device)
+        return Eigenvectors(found.values, vectors, _read_along(vectors, along)[0])
     # residuals are sums of squares of its entries, which must neither under- nor overflow
     scale = matrix.diagonal().amax()
-    if not 0 < float(scale) < math.inf:
-        return _dense(matrix, number)
-    values, vectors = _solved(matrix / scale, number, start, report)
-    return values * scale, vectors
-
-
-def _solved(
-    matrix: Tensor, number: int, start: Tensor | None, report: OnProgress
-) -> tuple[Tensor, Tensor]:
-    size = matrix.shape[0]
+    scale = torch.where(torch.isfinite(scale) & (scale > 0), scale, 1.0)
+    size, scaled = matrix.shape[0], matrix / scale
     if size > max(_DENSE, 3 * (number + _GUARD)):
+
+        def more(block: Tensor) -> Sequence[Tensor]:
+            return (scale, *along(block[:, :number].T))
+
         block = starting_block(size, number, start, matrix)
-        ritz = iterated(matrix.__matmul__, number, block, report=report)
+        ritz = iterated(scaled.__matmul__, number, block, along=more, report=report)
         if ritz is not None:
-            values = ritz.values[:number].to(matrix).clamp_min(0)
-            return values, ritz.vectors[:, :number].T.contiguous()
+            values = ritz.values[:number] * ritz.along[0]
+            vectors = ritz.vectors[:, :number].T.contiguous()
+            return Eigenvectors(values.clip(0), vectors, ritz.along[1:])
     rounds = Progress(FITTING, _ROUNDS, _ROUNDS, "steps")
-    return run_reporting(lambda: _dense(matrix, number), rounds, report)
+    return run_reporting(lambda: _dense(scaled, scale, number, along), rounds, report)
 
 
-def _dense(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def _dense(matrix: Tensor, scale: Tensor, number: int, along: Along) -> Eigenvectors:
     values, vectors = torch.linalg.eigh(matrix)
-    return values.flip(0)[:number].clamp_min(0), vectors.flip(1)[:, :number].T.contiguous()
+    vectors = vectors.flip(1)[:, :number].T.contiguous()
+    others, (found, unit) = _read_along(vectors, along, values.flip(0)[:number], scale)
+    return Eigenvectors((found * unit).clip(0), vectors, others)
+
+
+def _read_along(
+    vectors: Tensor, along: Along, *own: Tensor
+) -> tuple[Sequence[Numbers], Sequence[Numbers]]:
+    """Read what belongs to the vectors, and other tensors, in one copy."""
+    numbers = read(*own, *along(vectors))
+    return numbers[len(own) :], numbers[: len(own)]
 
 
 def iterated(
@@ -113,6 +180,7 @@ def iterated(
     *,
     cut: float = 0.0,
     degree: int = 0,
+    along: Along = _nothing,
     report: OnProgress = silent,
 ) -> Ritz | None:
     """Return leading eigenvectors of an operator; None where they do not converge.
@@ -127,6 +195,8 @@ def iterated(
         Columns to begin with, ``(C, b)``.
     cut, degree
         Of a filter before the first look at the residual, where enough is known of the operator.
+    along
+        Returns, for the vectors in columns, what is read in the same copy as the residuals.
     report
         Called before each round.
     """
@@ -139,15 +209,15 @@ def iterated(
         values, rotation = torch.linalg.eigh(block.T @ image)
         values, rotation = values.flip(0), rotation.flip(1)
         block, image = block @ rotation, image @ rotation
-        residuals = (image - block * values)[:, :number].norm(dim=0)
-        both = torch.cat([values, residuals]).cpu()  # one copy from an accelerator
-        values, residuals = both[: len(values)], both[len(values) :]
-        if not bool(torch.isfinite(residuals).all()) or not values[0] > 0:
+        residuals = (image - block * values).norm(dim=0)
+        # one copy from an accelerator
+        found, off, *others = read(values, residuals, *along(block))
+        if not np.isfinite(off).all() or not found[0] > 0:
             return None
-        ritz = Ritz(values, block)
-        if residuals.max() <= _TOLERANCE[block.dtype] * values[0]:
+        ritz = Ritz(found, block, off, others)
+        if (off[:number] <= ritz.allowed(number)).all():
             return ritz
-        block = _filtered(apply, block, image, ritz.cut(len(values)), _DEGREE)
+        block = _filtered(apply, block, image, ritz.cut(len(found)), _DEGREE)
     return None
 
 
@@ -162,9 +232,13 @@ def _filtered(apply: Apply, block: Tensor, image: Tensor, cut: float, degree: in
 
 
 def starting_block(size: int, number: int, start: Tensor | None, like: Tensor) -> Tensor:
-    """Return columns ``(size, number + 8)``: vectors known ``(m, size)``, then random ones."""
+    """Return columns ``(size, b)``: vectors known ``(m, size)``, then random ones.
+
+    There are at least 8 more than ``number``, where the size allows it.
+    """
     generator = torch.Generator().manual_seed(0)
-    block = torch.randn(size, number + _GUARD, generator=generator).to(like)
+    width = min(-(-(number + _GUARD) // _TOGETHER) * _TOGETHER, size)
+    block = torch.randn(size, width, generator=generator).to(like)
     if start is not None:
         known = min(len(start), block.shape[1])
         block[:, :known] = start[:known].T.to(like)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.host import read
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 _ORDINARY = 20  # exponents of two up to which squares and their sums are safe in float32
@@ -62,20 +63,21 @@ def features_of(activations: Tensor, *, overwrite: bool = False) -> Features:
     if scale != 1:
         maps, own = maps / scale, True
     means = maps.mean(dim=(2, 3))
-    finite = torch.isfinite(means).all(dim=1)
-    if not bool(finite.all()):  # a mean may overflow where no value is infinite
-        finite = torch.isfinite(maps).flatten(1).all(dim=1)
-    offset = means[finite].mean(dim=0) if bool(finite.any()) else torch.zeros_like(means[0])
-    broken = tuple((~finite).nonzero()[:, 0].tolist())
+    finite = read(torch.isfinite(means).all(dim=1))[0]
+    if not finite.all():  # a mean may overflow where no value is infinite
+        finite = read(torch.isfinite(maps).flatten(1).all(dim=1))[0]
+    good, broken = ([i for i, one in enumerate(finite) if one == kind] for kind in (True, False))
+    offset = means[good].mean(dim=0) if good else torch.zeros_like(means[0])
     shift = offset[:, None, None]
-    return Features(maps.sub_(shift) if own else maps - shift, offset, broken, scale)
+    return Features(maps.sub_(shift) if own else maps - shift, offset, tuple(broken), scale)
 
 
 def scale_of(values: Tensor) -> float:
     """Return :func:`power_of_two` of the largest finite magnitude."""
-    largest = max(-float(values.amin()), float(values.amax()))
+    low, high = read(values.amin(), values.amax())
+    largest = max(-float(low), float(high))
     if not math.isfinite(largest):
-        largest = float(torch.nan_to_num(values, 0.0, 0.0, 0.0).abs().amax())
+        largest = float(read(torch.nan_to_num(values, 0.0, 0.0, 0.0).abs().amax())[0])
     return power_of_two(largest)
 
 

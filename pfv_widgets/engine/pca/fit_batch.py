@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_maps, fit_moments
+from pfv_widgets.engine.pca.basis import Comparison, PrincipalBasis, fit_maps, fit_moments
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
@@ -28,6 +28,7 @@ def fit_batch(
     number: int,
     *,
     start: Tensor | None = None,
+    others: Sequence[Tensor] = (),
     layer: str = "",
     report: OnProgress = silent,
 ) -> PrincipalBasis:
@@ -40,6 +41,8 @@ def fit_batch(
         None: they are collected here.
     start
         Vectors near the components, ``(m, C)``; they save time.
+    others
+        Components of bases that this one is compared with, ``(m, C)`` each.
     report
         Called with the progress of collecting moments and of finding the components.
 
@@ -52,14 +55,16 @@ def fit_batch(
     _check(features, weights, number, where)
     largest = max(weights)  # divided out: 1e30 would overflow in float32
     amounts = [weight / largest for weight in weights]
+    compared = Comparison(features.offset, others)
     try:
-        basis = _fitted(features, moments, amounts, number, start=start, report=report)
+        basis = _fitted(
+            features, moments, amounts, number, start=start, report=report, compared=compared
+        )
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # documented
         raise PFVValueError(
             f"{where} cannot be decomposed in float32 ({error!s:.80}). Choose an earlier layer."
         ) from error
-    mean = basis.mean + features.offset
-    size = float((mean.cpu().double() ** 2).sum())
+    mean, size = basis.mean + features.offset, basis.mean_square
     scale = features.scale
     if not basis.total_variance > _DIGITS * size:
         raise PFVValueError(
@@ -101,25 +106,26 @@ def _fitted(
     *,
     start: Tensor | None,
     report: OnProgress,
+    compared: Comparison,
 ) -> PrincipalBasis:
     if isinstance(moments, WideFit):
-        basis = moments.fit(features.maps, weights, number, report)
+        basis = moments.fit(features.maps, weights, number, report, compared)
         if basis is not None:
             return basis
         moments = None
     count, channels, height, width = features.maps.shape
-    amounts = torch.tensor(weights).to(features.maps)
-    if moments is None and int((amounts > 0).sum()) * height * width < channels:
-        return fit_maps(features.maps, amounts, number, report=report)
-    moments = moments or _moments_in_chunks(features.maps, amounts, report)
-    pooled = moments.pooled(amounts if len(moments.count) == count else None)
-    return fit_moments(pooled, number, start=start, report=report)
+    used = [index for index, weight in enumerate(weights) if weight > 0]
+    if moments is None and len(used) * height * width < channels:
+        return fit_maps(features.maps, weights, number, report=report, compared=compared)
+    moments = moments or _moments_in_chunks(features.maps, weights, report)
+    pooled = moments.pooled(weights if len(moments.count) == count else None)
+    return fit_moments(pooled, number, start=start, report=report, compared=compared)
 
 
-def _moments_in_chunks(maps: Tensor, weights: Tensor, report: OnProgress) -> Moments:
+def _moments_in_chunks(maps: Tensor, weights: Sequence[float], report: OnProgress) -> Moments:
     """Pooled moments without the Gram matrix of every single image at once."""
     pooled: Moments | None = None
-    used = weights.nonzero()[:, 0].tolist()
+    used = [index for index, weight in enumerate(weights) if weight > 0]
     for done, index in enumerate(used):
         report(Progress(MOMENTS, done, len(used)))
         one = Moments.of_maps(maps[index : index + 1]).pooled(weights[index : index + 1])

@@ -7,6 +7,7 @@ outer products does not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,8 @@ class Moments:
     mean
         Mean feature vector of each group, ``(N, C)``.
     scatter
-        Sum of outer products of the deviations from that mean, ``(N, C, C)``.
+        Sum of outer products of the deviations from that mean, ``(N, C, C)``; zero where the mean
+        is not finite, so that such a group spoils nothing while it has no weight.
     """
 
     count: Tensor
@@ -49,26 +51,22 @@ class Moments:
             vectors = maps[part].flatten(2).to(dtype)
             mean[part] = vectors.mean(dim=2)
             centred = vectors - mean[part, :, None]
+            finite = torch.isfinite(mean[part]).all(dim=1)
+            centred.masked_fill_(~finite[:, None, None], 0.0)
             torch.bmm(centred, centred.transpose(1, 2), out=scatter[part])
         count = torch.full_like(mean[:, 0], height * width)
         return cls(count, mean, scatter)
 
-    def pooled(self, weights: Tensor | None = None) -> Moments:
+    def pooled(self, weights: Tensor | Sequence[float] | None = None) -> Moments:
         """Merge the groups into one, each counted ``weights`` ``(N,)`` ≥ 0 times."""
-        weights = torch.ones_like(self.count) if weights is None else weights.to(self.count)
-        amounts = weights * self.count
+        given = torch.ones_like(self.count) if weights is None else torch.as_tensor(weights)
+        amounts = given.to(self.count) * self.count
         total = amounts.sum()
-        centre = (amounts / total) @ self.mean
-        apart = (self.mean - centre) * amounts.sqrt()[:, None]
-        within = (weights @ self.scatter.flatten(1)).view(self.scatter.shape[1:])
-        pooled = torch.addmm(within, apart.T, apart)
-        used = weights > 0
-        if not bool(torch.isfinite(pooled).all()) and not bool(used.all()):
-            # zero times NaN is NaN: leave the groups without a weight out altogether
-            return Moments(self.count[used], self.mean[used], self.scatter[used]).pooled(
-                weights[used]
-            )
-        return Moments(total[None], centre[None], pooled[None])
+        mean = torch.where(amounts[:, None] > 0, self.mean, 0.0)  # zero times NaN is NaN
+        centre = (amounts / total) @ mean
+        apart = (mean - centre) * amounts.sqrt()[:, None]
+        within = (given.to(self.count) @ self.scatter.flatten(1)).view(self.scatter.shape[1:])
+        return Moments(total[None], centre[None], torch.addmm(within, apart.T, apart)[None])
 
     def merged(self, other: Moments) -> Moments:
         """Merge with the groups of another batch into one."""

@@ -12,6 +12,7 @@ from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 _AT_ONCE = 1 << 22  # numbers of the feature maps that are multiplied at a time
 _LONGEST_WAY = 200  # times the scatter itself that may be added and taken away: then float32 drifts
 _UNITS = 16.0  # factor by which the largest weight may change before all is summed up again
+_APART = 8  # images that cost less as factors in each product than one addition to the scatter
 
 Amounts = tuple[float, ...]
 
@@ -21,8 +22,9 @@ class RunningScatter:
 
     Where channels are many, a Gram matrix for each image takes more memory than its feature maps.
     So one sum is held, about the fixed offset of the maps, and only the images whose weight has
-    changed are added to it or subtracted. The last change is held as well, as a slider goes on in
-    the direction in which it was moved: the next step along it costs one addition.
+    changed are added to it or subtracted: a few of them as factors, in the product with a vector,
+    many in the sum itself. The last change of that is held as well, as a slider goes on in the
+    direction in which it was moved: the next step along it costs one addition.
 
     Parameters
     ----------
@@ -33,29 +35,37 @@ class RunningScatter:
 
     Attributes
     ----------
-    scatter
-        ``(C, C)``, in units of :attr:`unit`.
     unit
         The weight that counts one.
     """
 
     def __init__(self, maps: Tensor, sizes: Sequence[float]) -> None:
         channels = maps.shape[1]
-        self.scatter = maps.new_zeros(channels, channels)
+        self._scatter = maps.new_zeros(channels, channels)
         self.unit = 1.0
-        self._direction = torch.zeros_like(self.scatter)
+        self._direction = torch.zeros_like(self._scatter)
         self._along: Amounts = ()  # changes of weight that the direction is the scatter of
         self._amounts: Amounts = ()
         self._way = 0.0
         self._sizes = sizes
+        self._apart: tuple[Tensor, Tensor] | None = None  # vectors (C, m) and amounts (m, 1)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the two matrices."""
-        return self.scatter.nbytes + self._direction.nbytes
+        return self._scatter.nbytes + self._direction.nbytes
+
+    def times(self, block: Tensor) -> Tensor:
+        """Return the scatter, in units of :attr:`unit`, times ``(C, b)``."""
+        product = self._scatter @ block
+        if self._apart is not None:
+            vectors, amounts = self._apart
+            product.addmm_(vectors, (vectors.T @ block).mul_(amounts))
+        return product
 
     def update(self, maps: Tensor, weights: Sequence[float], report: OnProgress = silent) -> None:
         """Bring the scatter to the weights ≥ 0."""
+        self._apart = None
         largest = max(weights)
         fits = bool(self._amounts) and 1 / _UNITS <= largest / self.unit <= _UNITS
         amounts = tuple(weight / (self.unit if fits else largest) for weight in weights)
@@ -70,6 +80,9 @@ class RunningScatter:
         way = self._way + size + moved
         step = _ratio(change, self._along)
         changed, used = (sum(map(bool, one)) for one in (change, amounts))
+        if step is None and changed <= _APART and moved < size:
+            self._apart = _factors(maps, change)
+            return
         if way > _LONGEST_WAY * size or (step is None and changed >= used):
             self._sum_up(maps, amounts, report)
             return
@@ -77,7 +90,7 @@ class RunningScatter:
             self._along, step = (), 1.0
             self._add_up(self._direction, maps, change, report)
             self._along = change
-        self.scatter.add_(self._direction, alpha=step)
+        self._scatter.add_(self._direction, alpha=step)
         self._amounts, self._way = amounts, way
 
     def _size(self, amounts: Amounts) -> float:
@@ -85,7 +98,7 @@ class RunningScatter:
 
     def _sum_up(self, maps: Tensor, amounts: Amounts, report: OnProgress) -> None:
         self._amounts = ()  # where it is cancelled, the next call begins again
-        self._add_up(self.scatter, maps, amounts, report)
+        self._add_up(self._scatter, maps, amounts, report)
         self._amounts, self._way = amounts, 0.0
 
     @staticmethod
@@ -101,6 +114,15 @@ class RunningScatter:
             # one tall product: as many small ones read the sum again and again
             tall = maps[part].flatten(2).transpose(0, 1)
             total.addmm_((tall * factors[:, None]).flatten(1), tall.flatten(1).T)
+
+
+def _factors(maps: Tensor, amounts: Amounts) -> tuple[Tensor, Tensor]:
+    """Return the vectors of the images that count, ``(C, m)``, and how much each, ``(m, 1)``."""
+    used = [index for index, amount in enumerate(amounts) if amount]
+    vectors = torch.cat([maps[index].flatten(1) for index in used], dim=1)
+    positions = vectors.shape[1] // len(used)
+    counts = torch.tensor([amounts[index] for index in used for _ in range(positions)])
+    return vectors, counts[:, None].to(maps)
 
 
 def _ratio(change: Amounts, along: Amounts) -> float | None:

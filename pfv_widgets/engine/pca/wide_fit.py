@@ -18,7 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pfv_widgets.engine.pca.basis import PrincipalBasis, signed_basis
+from pfv_widgets.engine.host import read
+from pfv_widgets.engine.pca.basis import (
+    WITH_NOTHING,
+    Comparison,
+    PrincipalBasis,
+    rounding,
+    signed,
+)
 from pfv_widgets.engine.pca.eigensolvers import Apply, Ritz, iterated, starting_block
 from pfv_widgets.engine.pca.running_scatter import RunningScatter
 from pfv_widgets.engine.progress import OnProgress, silent
@@ -89,11 +96,11 @@ class _Channels:
 
     def covariance(self, batch: Batch, report: OnProgress) -> Apply:
         self._running.update(batch.maps, batch.weights, report)
-        scatter, mean = self._running.scatter, batch.mean[:, None]
+        times, mean = self._running.times, batch.mean[:, None]
         scale = self._running.unit / (batch.count * batch.squares)
 
         def apply(block: Tensor) -> Tensor:
-            return torch.addmm(scatter @ block, mean / -batch.squares, mean.T @ block, beta=scale)
+            return torch.addmm(times(block), mean / -batch.squares, mean.T @ block, beta=scale)
 
         return apply
 
@@ -172,7 +179,12 @@ class WideFit:
         return self._side.nbytes + self._means.nbytes
 
     def fit(
-        self, maps: Tensor, weights: Sequence[float], number: int, report: OnProgress = silent
+        self,
+        maps: Tensor,
+        weights: Sequence[float],
+        number: int,
+        report: OnProgress = silent,
+        compared: Comparison = WITH_NOTHING,
     ) -> PrincipalBasis | None:
         """Return ``number`` components; None where digits were lost or nothing converged.
 
@@ -183,26 +195,41 @@ class WideFit:
         maps = maps if self._is_finite else _finite(maps)
         last, self._last = self._last, None  # where it is cancelled, the next fit begins again
         batch, change = self._batch(maps, weights)
-        left = 1 - float(batch.mean.double().square().sum()) / batch.squares
-        if not left > _LEFT:
+        if not batch.squares > 0:
             return None
-        known = self._components
+        known, components = self._components, batch.mean[None]
         start = None if known is None else self._side.vectors(batch, known)
         block = starting_block(self._side.size, number, start, maps)
         apply, width = self._side.covariance(batch, report), block.shape[1]
         cut, degree = 0.0, 0
         if last is not None and len(last.values) >= width and change < 1:
             cut, degree = last.cut(width), last.degree(number, width, change)
-        ritz = iterated(apply, number, block, cut=cut, degree=degree, report=report)
+        mean_square = batch.mean.double().square().sum()
+
+        def along(vectors: Tensor) -> list[Tensor]:
+            nonlocal components
+            components = self._side.components(batch, vectors.T)
+            return [mean_square, *compared.tensors(batch.mean, signed(components[:number]))]
+
+        ritz = iterated(
+            apply, number, block, cut=cut, degree=degree, along=along, report=report
+        )  # fmt: skip
         if ritz is None:
             return None
-        self._last, self._shares = ritz, batch.shares
-        self._components = self._side.components(batch, ritz.vectors.T)
-        variances = (ritz.values[:number] * batch.squares).clamp_min(0)
-        components = self._components[:number]
-        return signed_basis(
-            batch.mean, components, variances, total=left * batch.squares, count=batch.count
+        left = 1 - float(ritz.along[0]) / batch.squares
+        if not left > _LEFT:
+            return None
+        self._last, self._shares, self._components = ritz, batch.shares, components
+        variances = (ritz.values[:number] * batch.squares).clip(0)
+        basis = PrincipalBasis(
+            batch.mean,
+            signed(components[:number]),
+            torch.from_numpy(variances),
+            left * batch.squares,
+            batch.count,
+            noise=rounding(variances),
         )
+        return compared.noted(basis, ritz.along[1:])
 
     def _batch(self, maps: Tensor, weights: Sequence[float]) -> tuple[Batch, float]:
         """Return the weighted images, and how far they differ from the last ones."""
@@ -227,4 +254,4 @@ def _finite(maps: Tensor) -> Tensor:
 def _squares(maps: Tensor) -> list[float]:
     """Return the sum of the squares of each image."""
     norms = torch.linalg.vector_norm(maps.flatten(1), dim=1)
-    return [float(norm) ** 2 for norm in norms.tolist()]
+    return [float(norm) ** 2 for norm in read(norms)[0]]

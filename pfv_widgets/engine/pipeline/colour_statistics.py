@@ -58,4 +58,5 @@ def pooled(spread: Spread) -> Tensor:
     """Return mean, variance, lowest and highest value over all images, ``(4, k)``."""
     mean = spread.mean.mean(dim=0)
     variance = (spread.variance + (spread.mean - mean) ** 2).mean(dim=0)
-    return torch.stack([mean, variance, spread.low.amin(dim=0), spread.high.amax(dim=0)])
+    lowest, highest = spread.low.amin(dim=0), spread.high.amax(dim=0)
+    return torch.stack([mean, variance, lowest, highest]).cpu()

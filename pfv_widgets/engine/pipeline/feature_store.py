@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.host import read
 from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
@@ -54,8 +55,9 @@ Size = tuple[int, int]
 Images = tuple[int, ...] | None  # indices; None: all
 Arrangement = tuple[int, ...] | ComponentRotation
 
-# Above this number of channels the Gram matrices of all images outweigh their feature maps.
-_MOST_CHANNELS_FOR_MOMENTS = 1024
+# Up to this number of channels the Gram matrices of all images are small beside their feature maps,
+# and a full decomposition costs next to nothing.
+_MOST_CHANNELS_FOR_MOMENTS = 256
 
 
 class Explained(NamedTuple):
@@ -118,6 +120,7 @@ class FeatureStore:
         self._listeners: tuple[OnProgress, ...] = ()
         self._halved = False
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
+        self._others: dict[str, Sequence[Tensor]] = {}
         self._list_layers()
         self._computed_with = self._listed_with
 
@@ -140,6 +143,13 @@ class FeatureStore:
         """Choose one of :data:`BASES`; without a basis given it is that of the images."""
         with self.lock:
             self.uses_given = self.given is not None and basis_of == BASES[0]
+
+    def compare_with(self, layer: str, components: Sequence[Tensor]) -> None:
+        """Say which components ``(m, C)`` the next bases of a layer will be compared with.
+
+        Their cosines are then read in the same copy as the rest: each copy waits for the device.
+        """
+        self._others[layer] = components
 
     @property
     def data(self) -> DataSet | None:
@@ -216,6 +226,7 @@ class FeatureStore:
         with self.lock:
             self.cache.clear()
             self._starts.clear()
+            self._others.clear()
             self._listing = replace(self._listing, maps={})
         release_memory(self.device)
 
@@ -339,6 +350,7 @@ class FeatureStore:
             lambda: self.moments(layer) or self.wide_fit(layer),
             self._starts.get(layer),
             self.report,
+            [one for one in self._others.get(layer, ()) if one.shape[1] == features.maps.shape[1]],
         )
 
     @source_stage
@@ -386,11 +398,12 @@ class FeatureStore:
             return None
         features, own = self.captured(layer)[0], math.nan
         scores = self.scores(layer, weights, tuple(range(1, number + 1)))
-        total = _variance(features.maps, weights) * features.scale**2
+        here, all_of = read(_variance(scores, weights), _variance(features.maps, weights))
+        total = float(all_of) * features.scale**2
         with contextlib.suppress(PFVValueError):
             fitted = FittedBasis().basis(self._sample(layer), weights, number)
             own = float(fitted.explained_variance_ratio.sum())
-        return Explained(_variance(scores, weights) / total if total > 0 else math.nan, own)
+        return Explained(float(here) / total if total > 0 else math.nan, own)
 
     @stage
     def lengths(self, layer: str) -> Tensor:
@@ -427,7 +440,7 @@ class FeatureStore:
             )
 
 
-def _variance(maps: Tensor, weights: Weights) -> float:
+def _variance(maps: Tensor, weights: Weights) -> Tensor:
     """Variance of the vectors of ``(N, C, h, w)`` about their mean, summed over the channels."""
     used = [index for index, weight in enumerate(weights) if weight > 0]
     total = sum(weights)
@@ -435,4 +448,4 @@ def _variance(maps: Tensor, weights: Weights) -> float:
     vectors = maps[used].flatten(2)
     mean = shares @ vectors.mean(dim=2)
     squares = (vectors - mean[:, None]).square().sum(dim=1).mean(dim=1)
-    return float(shares @ squares)
+    return shares @ squares

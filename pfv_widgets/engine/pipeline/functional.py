@@ -11,6 +11,7 @@ from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS, counting_
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps, visible_colours
 from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, render_similarity
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
+from pfv_widgets.engine.host import read
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
@@ -96,7 +97,7 @@ def _rendered(
 
 def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ...]:
     """Say which of the components that are shown are rounding alone."""
-    resolved = (basis.variances.cpu() > basis.noise).tolist()
+    resolved = (read(basis.variances)[0] > basis.noise).tolist()
     noise = [index for index in shown if not resolved[index]]
     if not noise:
         return ()

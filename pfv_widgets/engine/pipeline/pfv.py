@@ -215,6 +215,7 @@ class PFV:
                 colours = ColourMemory()
             self.store.use(settings.basis_of)
             layer, name = self.layer(settings.layer), self.store.key_of(settings.layer)
+            self.store.compare_with(name, colours.references(name))
             basis = self.store.basis(name, weights, settings.components)
             if arrangement is None:
                 # those of a data set have the same colours everywhere, whatever was shown before

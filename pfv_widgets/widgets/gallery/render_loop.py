@@ -16,6 +16,7 @@ from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY, PIN_COLOURS
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, Dimming
 from pfv_widgets.engine.colouring.similarity import Position
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
+from pfv_widgets.engine.host import read
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import RUNNING, Cancelled, Progress
@@ -331,4 +332,4 @@ def _bytes(frame: Frame, selection: Selection | None) -> np.ndarray:
         grey, strength = _DIMMED_SIMILARITY if similar else _DIMMED
         faded = (1 - strength) * heat + strength * grey
         heat = torch.where(inside.permute(0, 2, 3, 1) > 0, heat, faded)
-    return (heat * 255).round().to(torch.uint8).cpu().contiguous().numpy()
+    return np.ascontiguousarray(read((heat * 255).round().to(torch.uint8))[0])

@@ -36,7 +36,7 @@ def orthonormal(rows: list[list[float]], variances: list[float]) -> PrincipalBas
 @pytest.mark.parametrize("fit", ["moments", "maps"])
 def test_basis_is_that_of_the_tall_svd(maps: Tensor, fit: str, weights: list[float] | None) -> None:
     amounts = torch.ones(6) if weights is None else torch.tensor(weights)
-    found = basis_of(maps, 4, amounts) if fit == "moments" else fit_maps(maps, amounts, 4)
+    found = basis_of(maps, 4, amounts) if fit == "moments" else fit_maps(maps, amounts.tolist(), 4)
     mean, components, variances, total = principal_components(maps, 4, weights)
     np.testing.assert_allclose(found.mean, mean, atol=1e-5)
     np.testing.assert_allclose(found.variances, variances, rtol=1e-4)
@@ -47,7 +47,7 @@ def test_basis_is_that_of_the_tall_svd(maps: Tensor, fit: str, weights: list[flo
 
 def test_both_ways_to_fit_agree_where_channels_outnumber_places() -> None:
     maps = torch.randn(2, 300, 3, 3, generator=seeded())
-    by_places = fit_maps(maps, torch.ones(2), 5)
+    by_places = fit_maps(maps, [1.0, 1.0], 5)
     by_moments = basis_of(maps, 5)
     torch.testing.assert_close(by_places.variances, by_moments.variances, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(by_places.components, by_moments.components, rtol=0, atol=1e-3)

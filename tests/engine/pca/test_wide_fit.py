@@ -145,9 +145,9 @@ def test_second_step_of_a_slider_multiplies_no_feature_maps() -> None:
             summed.append(progress.total)
 
     for level in (0.0, 0.1, 0.2, 0.3, 0.0):
-        fit.fit(of.maps, [1 - level] * 8 + [1.0] * 16, 3, note)
+        fit.fit(of.maps, [1 - level] * 10 + [1.0] * 14, 3, note)
         summed.append(0)
-    assert summed == [24, 0, 8, 0, 0, 0, 0]
+    assert summed == [24, 0, 10, 0, 0, 0, 0]
 
 
 def test_mean_that_outweighs_the_spread_is_left_to_the_slow_way() -> None:
