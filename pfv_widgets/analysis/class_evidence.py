@@ -10,7 +10,8 @@ from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Interval, Probe, share
+from pfv_widgets.analysis.intervals import Interval, share
+from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Probe
 from pfv_widgets.engine.colouring.colour_maps import diverging
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV

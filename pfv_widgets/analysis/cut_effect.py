@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pfv_widgets.analysis.ablation import MODES, checked_components, cut_components
 from pfv_widgets.analysis.classes import ComponentClasses
-from pfv_widgets.analysis.probes import Interval, share
+from pfv_widgets.analysis.intervals import Interval, share
 from pfv_widgets.errors import PFVValueError
 
 OTHER = "another class"

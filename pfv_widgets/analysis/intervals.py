@@ -14,6 +14,31 @@ _Z = 1.959964  # of 95 %
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval.
+
+    Attributes
+    ----------
+    value, low, high
+        NaN where there is none.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def share(hits: int, count: int) -> Interval:
+    """Return ``hits / count`` with Wilson's score interval; NaN where there is nothing to count."""
+    if not count:
+        return Interval(math.nan, math.nan, math.nan)
+    n, p = count, hits / count
+    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+@dataclass(frozen=True)
 class Share:
     """A share of some photos with its 95 % interval; NaN where there is no photo.
 
@@ -34,12 +59,8 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's score interval."""
-        if not self.count:
-            return math.nan, math.nan
-        n, p = self.count, self.value
-        middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        one = share(self.hits, self.count)
+        return one.low, one.high
 
     def __str__(self) -> str:
         if not self.count:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -16,27 +15,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pfv_widgets.analysis.intervals import Interval, share
 from pfv_widgets.errors import PFVValueError
 
 Floats = npt.NDArray[np.float64]
 FOLDS, NEIGHBOURS, SEED = 5, 5, 0
 _TWO_SIDED = 1.959963984540054  # standard deviations of a 95 % interval
 _REDRAWS = 2000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval.
-
-    Attributes
-    ----------
-    value, low, high
-        NaN where there is none.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +86,6 @@ def knn_probe(features: Floats, labels: npt.ArrayLike) -> Probe:
     return _cross_validated(
         KNeighborsClassifier(max(1, min(NEIGHBOURS, training))), features, names
     )
-
-
-def share(successes: int, number: int) -> Interval:
-    """Return a share of ``number`` trials with Wilson's 95 % interval; NaN for none."""
-    if number == 0:
-        return Interval(np.nan, np.nan, np.nan)
-    interval = binomtest(successes, number).proportion_ci(method="wilson")
-    return Interval(successes / number, float(interval.low), float(interval.high))
 
 
 def difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> Interval:

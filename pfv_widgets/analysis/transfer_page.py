@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pfv_widgets.analysis.class_evidence import ClassComponent, DoubtfulPhoto
-from pfv_widgets.analysis.probes import Interval
+from pfv_widgets.analysis.intervals import Interval
 from pfv_widgets.analysis.transfer_figure import draw_report
 from pfv_widgets.analysis.transfer_result import LayerProbes, TransferReport
 from pfv_widgets.engine.export.html_data import picture

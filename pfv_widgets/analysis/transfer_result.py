@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pfv_widgets.analysis.class_evidence import ClassComponent, ConfusedPair, DoubtfulPhoto
-from pfv_widgets.analysis.probes import Interval
+from pfv_widgets.analysis.intervals import Interval
 from pfv_widgets.engine.lazy_import import late
 
 if TYPE_CHECKING:

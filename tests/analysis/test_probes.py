@@ -17,6 +17,7 @@ from pfv_widgets.analysis.class_evidence import (
     mislabelled,
     outliers,
 )
+from pfv_widgets.analysis.intervals import share
 from pfv_widgets.analysis.probes import (
     Probe,
     comes_first,
@@ -25,7 +26,6 @@ from pfv_widgets.analysis.probes import (
     knn_probe,
     linear_probe,
     log_me,
-    share,
 )
 from pfv_widgets.errors import PFVValueError
 

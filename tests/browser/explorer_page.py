@@ -27,32 +27,36 @@ from PIL import Image
 def rests(explorer):
     return explorer.wait(100)
 
-def expected(explorer, index, side={SIDE}):
+def expected(explorer, indices, side={SIDE}):
     assert rests(explorer)
-    grid = explorer.gallery.tiles
-    tile, corner = grid.grid.tile, grid.grid.corner(index - grid.shown.start)
-    frame = explorer.pfv.render(explorer.gallery.view_state.settings, only=[index])
-    one = Image.fromarray(frame.composite()[0]).resize(tile[::-1], 3)
-    means = np.asarray(one.resize((side, side), Image.Resampling.BOX)).ravel().tolist()
-    print(json.dumps([*corner, tile[1], tile[0], means]))
+    grid, tiles = explorer.gallery.tiles, []
+    frame = explorer.pfv.render(explorer.gallery.view_state.settings, only=indices)
+    for index, heat in zip(indices, frame.composite()):
+        tile, corner = grid.grid.tile, grid.grid.corner(index - grid.shown.start)
+        one = Image.fromarray(heat).resize(tile[::-1], 3)
+        means = np.asarray(one.resize((side, side), Image.Resampling.BOX)).ravel().tolist()
+        tiles.append([*corner, tile[1], tile[0], means])
+    print(json.dumps(tiles))
 """
 
-# Whether the blocks of a tile have these mean colours, give or take a tolerance.
-MATCHES = """([index, [x, y, width, height, means], side, tolerance]) => {
+# Whether the blocks of tiles have these mean colours, give or take a tolerance.
+MATCHES = """([index, tiles, side, tolerance]) => {
   const canvas = document.querySelectorAll("canvas.pfv-gallery")[index];
   if (!canvas || !canvas.width) return false;
-  const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
-  const sums = new Float64Array(3 * side * side);
-  for (let row = 0; row < height; row++)
-    for (let column = 0; column < width; column++) {
-      const from = 4 * (row * width + column);
-      if (data[from + 3] != 255) return false;
-      const block = Math.floor(row * side / height) * side + Math.floor(column * side / width);
-      for (let k = 0; k < 3; k++) sums[3 * block + k] += data[from + k];
-    }
-  const each = width * height / (side * side);
-  const off = means.map((mean, i) => Math.abs(sums[i] / each - mean));
-  return Math.max(...off) <= tolerance;
+  return tiles.every(([x, y, width, height, means]) => {
+    const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
+    const sums = new Float64Array(3 * side * side);
+    for (let row = 0; row < height; row++)
+      for (let column = 0; column < width; column++) {
+        const from = 4 * (row * width + column);
+        if (data[from + 3] != 255) return false;
+        const block = Math.floor(row * side / height) * side + Math.floor(column * side / width);
+        for (let k = 0; k < 3; k++) sums[3 * block + k] += data[from + k];
+      }
+    const each = width * height / (side * side);
+    const off = means.map((mean, i) => Math.abs(sums[i] / each - mean));
+    return Math.max(...off) <= tolerance;
+  });
 }"""
 
 
@@ -81,28 +85,25 @@ class ExplorerPage:
 
     def wait_for_frame(self, *tiles: int, tolerance: float = 12) -> None:
         """Wait until tiles look as the engine says."""
-        for index in tiles or (0, 3):
-            deadline = time.monotonic() + 90
-            while True:  # what is expected is asked again: a late event may have changed it
-                wanted = json.loads(self.run(f"expected(explorer, {index})"))
-                try:
-                    self.page.wait_for(MATCHES, [self._canvas, wanted, SIDE, tolerance], 10)
-                    break
-                except PlaywrightTimeout:
-                    if time.monotonic() > deadline:
-                        raise
+        deadline = time.monotonic() + 90
+        while True:  # what is expected is asked again: a late event may have changed it
+            wanted = json.loads(self.run(f"expected(explorer, {sorted(tiles or (0, 3))})"))
+            try:
+                self.page.wait_for(MATCHES, [self._canvas, wanted, SIDE, tolerance], 10)
+                break
+            except PlaywrightTimeout:
+                if time.monotonic() > deadline:
+                    raise
 
     def settled(self) -> npt.NDArray[np.int16]:
         """All pixels once the finest picture is painted, and drawn by the page."""
         assert isinstance(self.page, NotebookPage)
-        assert self.run("print(rests(explorer))") == "True"
-        self.page.wait_until_drawn()
+        self.page.wait_until_drawn(f"assert rests({self._name})")
         return self.pixels()
 
     def pixels(self) -> npt.NDArray[np.int16]:
         """All pixels of the gallery, RGBA, signed so that differences come out right."""
-        width, height = (int(self.gallery.get_attribute(name) or 0) for name in ("width", "height"))
-        return self.page.read(self.gallery, 0, 0, width, height).astype(np.int16)
+        return self.page.read(self.gallery).astype(np.int16)
 
     def open_tab(self, title: str) -> None:
         """Bring a page of the panel to the front."""

@@ -177,9 +177,9 @@ class NotebookPage(WidgetPage):
             self.page.wait_for_timeout(pause)
             pause = min(1.4 * pause, 250)
 
-    def wait_until_drawn(self) -> None:
-        """Wait until the page has drawn all that the kernel has sent so far."""
-        self.run(f"{PROBE}\nprobe.ask()")
+    def wait_until_drawn(self, code: str = "") -> None:
+        """Run code in the kernel, and wait until the page has drawn all that was sent by then."""
+        self.run(f"{PROBE}\n{code}\nprobe.ask()")
         self.wait_until("probe.answered", "True")
 
     def begin(self, code: str) -> None:

@@ -32,6 +32,7 @@ class JupyterServer:
         self._kernels: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Begin to start; :meth:`wait` for the end of it, with other work in between."""
         if kernels.SUPPORTED:
             self._start_kernels()
         with self.log.open("wb") as log:
@@ -43,6 +44,15 @@ class JupyterServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises
+        ------
+        RuntimeError
+            If it does not, with its output.
+        """
         deadline = time.monotonic() + START_LIMIT
         while not self._answers():
             if self._ended_within(0.1) or time.monotonic() > deadline:
@@ -55,10 +65,8 @@ class JupyterServer:
             self._kernels.stdin.close()
         if self._process is None:
             return
-        self._process.terminate()
-        if not self._ended_within(20):
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()  # it would take seconds to say goodbye to each kernel
+        self._process.wait()
 
     def url(self, path: str) -> str:
         separator = "&" if "?" in path else "?"

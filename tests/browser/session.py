@@ -38,6 +38,7 @@ class BrowserSession:
         self._folder = folder
         self._starts = 0
         self._server: JupyterServer | None = None
+        self._answers = False  # whether the server has started
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
         self._context: BrowserContext | None = None
@@ -46,9 +47,16 @@ class BrowserSession:
 
     @property
     def server(self) -> JupyterServer:
+        server = self._start_server()
+        if not self._answers:
+            server.wait()
+            self._answers = True
+        return server
+
+    def _start_server(self) -> JupyterServer:
         if self._server is None:
             self._starts += 1
-            self._server = JupyterServer(self._folder / str(self._starts))
+            self._server, self._answers = JupyterServer(self._folder / str(self._starts)), False
             self._server.start()
         return self._server
 
@@ -70,6 +78,7 @@ class BrowserSession:
     def context(self) -> BrowserContext:
         """The profile of all pages that Jupyter serves: its scripts are fetched once."""
         if self._context is None:
+            self._start_server()  # beside the browser
             self._context = self.new_context()
         return self._context
 

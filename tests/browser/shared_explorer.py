@@ -76,6 +76,6 @@ class SharedExplorer:
         assert controls == self._controls
 
     def _as_opened(self) -> tuple[np.ndarray, list[str]]:
-        assert self.explorer.run("print(restore(explorer))") == "True"
         self._page.page.evaluate(TO_THE_START)
-        return self.explorer.settled(), self.explorer.box.evaluate(CONTROLS)
+        self._page.wait_until_drawn("assert restore(explorer)")
+        return self.explorer.pixels(), self.explorer.box.evaluate(CONTROLS)

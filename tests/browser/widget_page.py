@@ -17,11 +17,13 @@ PLACES = ["lab", *(pytest.param(place, marks=pytest.mark.all) for place in ("not
 _PAUSE = 60  # milliseconds between two looks: at each frame they would cost more than what changes
 
 READ_PIXELS = """(canvas, [x, y, width, height]) => {
+  width ??= canvas.width;
+  height ??= canvas.height;
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
   let text = "";
   for (let start = 0; start < data.length; start += 8192)
     text += String.fromCharCode(...data.subarray(start, start + 8192));
-  return btoa(text);
+  return [width, height, btoa(text)];
 }"""
 
 HAS_COLOUR = """([selector, index, x, y, colour, tolerance]) => {
@@ -32,16 +34,21 @@ HAS_COLOUR = """([selector, index, x, y, colour, tolerance]) => {
 }"""
 
 
-# Fulfilled once an element has stayed for twenty frames: a slow machine has slow frames.
+# Fulfilled once an element has stayed for twenty frames: a slow machine has slow frames. Three are
+# enough where it has rested before.
 STILL = """async (element) => {
   const place = () => JSON.stringify(element.getBoundingClientRect());
-  for (let frame = 0, same = 0, last = ""; same < 20; frame++) {
+  const rested = (window.testRested ??= new WeakMap());
+  let last = "";
+  const enough = () => (last === rested.get(element) ? 3 : 20);
+  for (let frame = 0, same = 0; same < enough(); frame++) {
     if (frame > 3600) throw new Error("it never comes to rest");
     await new Promise(requestAnimationFrame);
     const now = place();
     same = now === last ? same + 1 : 0;
     last = now;
   }
+  rested.set(element, place());
 }"""
 
 
@@ -73,10 +80,15 @@ class WidgetPage:
         return self.read(self.canvas(index), x, y, width, height)
 
     def read(
-        self, canvas: Locator, x: int, y: int, width: int, height: int
+        self,
+        canvas: Locator,
+        x: int = 0,
+        y: int = 0,
+        width: int | None = None,
+        height: int | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Return what is painted on a canvas, as :meth:`pixels` does."""
-        text = canvas.evaluate(READ_PIXELS, [x, y, width, height])
+        """Return what is painted on a canvas, all of it by default, as :meth:`pixels` does."""
+        width, height, text = canvas.evaluate(READ_PIXELS, [x, y, width, height])
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
 
     def wait_for(self, predicate: str, argument: object = None, timeout: float = 60) -> None:

@@ -12,6 +12,7 @@ from ipycanvas import Canvas
 
 import pfv_widgets as pw
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from pfv_widgets.widgets.gallery import render_loop
 from tests.widgets.recorded_page import RecordedPage, RecordingComm
 
 scenes = cache(pw.demo_images)
@@ -33,8 +34,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordedPage]:
 
 
 @pytest.fixture
-def opened(recorded: RecordedPage) -> Iterator[Open]:
+def opened(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open explorers, of the demo where nothing else is given; close them after the test."""
+    monkeypatch.setattr(render_loop, "REST", 0.01)
     explorers: list[PFVExplorer] = []
 
     def open_(count: int = 4, *, model: Any = None, batch: Any = None, **settings: Any) -> Any:

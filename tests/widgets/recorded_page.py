@@ -40,9 +40,12 @@ class RecordedPage:
         self.drawings: list[Drawing] = []
         self.messages: list[tuple[str, str, Any]] = []
         self.closed: set[str] = set()
+        self.answers = True  # whether it is as quick as to link numbers at once
         self._canvases: dict[str, Raster] = {}
         self._current: str | None = None
         self._saved: Counter[str] = Counter()  # how often each canvas has saved its state
+        self._comms: dict[str, BaseComm] = {}
+        self._links: dict[str, str] = {}  # widget → the one that the page gives the same value
         self._unplayed: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     def picture(self, canvas: Canvas) -> Picture:
@@ -76,14 +79,21 @@ class RecordedPage:
 
     def receive(self, comm: BaseComm, kind: str, data: Any, buffers: Any) -> None:
         self.messages.append((kind, comm.comm_id, data))
+        self._comms[comm.comm_id] = comm
         state = (data or {}).get("state", {})
         if kind == "comm_open" and state.get("_model_name") == "CanvasModel":
             self._canvases[comm.comm_id] = Raster((state["height"], state["width"]))
         elif comm.comm_id in self._canvases and state.keys() & {"width", "height"}:
             size = {name: state[name] for name in ("width", "height") if name in state}
             self._resize(comm.comm_id, **size)
+        elif kind == "comm_open" and state.get("_model_name") == "LinkModel":
+            ends = (state[end][0].removeprefix("IPY_MODEL_") for end in ("source", "target"))
+            self._links |= dict([ends])
+        elif self.answers and comm.comm_id in self._links and "value" in state:
+            self._comms[self._links[comm.comm_id]].handle_msg(update(value=state["value"]))
         elif kind == "comm_close":
             self.closed.add(comm.comm_id)
+            del self._comms[comm.comm_id]
         elif (data or {}).get("method") == "custom" and buffers:
             self._draw(json.loads(bytes(buffers[0])), [bytes(one) for one in buffers[1:]])
 
@@ -135,8 +145,13 @@ class RecordingComm(BaseComm):
 
 def move(control: Any, **state: Any) -> None:
     """Move a control as a page does: an update message from the front end."""
+    control._handle_msg(update(**state))
+
+
+def update(**state: Any) -> dict[str, Any]:
+    """Return the message in which a page tells of another state."""
     data = {"method": "update", "state": state, "buffer_paths": []}
-    control._handle_msg({"content": {"data": data}, "buffers": []})
+    return {"content": {"data": data}, "buffers": []}
 
 
 def happen(canvas: Canvas, event: str, **content: Any) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfv_widgets.engine.export.figures import draw_frame
 from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.output_paths import (
     ARRAYS,
@@ -35,7 +34,7 @@ class Format:
 
 
 def _figure(frame: Frame, path: Path) -> None:
-    write_figure(path, lambda: draw_frame(frame))
+    write_figure(path, frame.figure)
 
 
 def _arrays(frame: Frame, path: Path) -> None:

@@ -36,8 +36,8 @@ class Acknowledgement:
         """Send the next number and wait for it; False where nobody answers in time."""
         self._number += 1
         self._arrived.clear()
+        self.answered = False  # before the page can answer
         self.out.value = self._number
-        self.answered = False
         self._arrived.wait(seconds)
         return self.answered
 

@@ -10,7 +10,7 @@ import torch
 
 from pfv_widgets.analysis.classes import ComponentClasses
 from pfv_widgets.analysis.cut_effect import CutEffect
-from pfv_widgets.analysis.probes import Interval
+from pfv_widgets.analysis.intervals import Interval
 from pfv_widgets.widgets.toolkit.text import MUTED, heading, hint, plain, safe
 
 STYLE = """<style>

@@ -31,7 +31,7 @@ from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
-_REST = 0.15  # seconds without a newer wish after which the fine picture is painted
+REST = 0.15  # seconds without a newer wish after which the fine picture is painted
 _SOON = 0.15  # seconds of work from which its progress is worth a word
 _SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
 _LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a hand moves, at most
@@ -234,7 +234,7 @@ class RenderLoop:
             return
         try:
             self.report(state)
-            if not moving and self.gains(state) and not self._worker.newer(_REST):
+            if not moving and self.gains(state) and not self._worker.newer(REST):
                 self.draw(state, self._finest(state))
                 self._await_page()
                 if self._busy:

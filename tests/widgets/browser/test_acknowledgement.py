@@ -14,6 +14,7 @@ from tests.widgets.recorded_page import RecordedPage, move
 
 @pytest.fixture
 def acknowledgement(recorded: RecordedPage) -> Iterator[Acknowledgement]:
+    recorded.answers = False
     one = Acknowledgement()
     yield one
     one.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gc
 import io
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -223,6 +225,18 @@ def test_close_waits_for_the_frame_in_work(
     last = recorded.messages[-1]
     assert last[0] == "comm_close"
     assert not is_error(explorer)
+
+
+@pytest.mark.all
+def test_explorer_opens_without_what_analyses_and_figures_alone_need() -> None:
+    code = (
+        "import sys\nimport pfv_widgets as pw\n"
+        "explorer = pw.explore(pw.demo_model(), pw.demo_images(2), device='cpu')\n"
+        "assert explorer.wait(60)\n"
+        "assert not {'sklearn', 'scipy.stats', 'matplotlib.figure'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
