@@ -183,14 +183,14 @@ def checked_channels(channels: Iterable[int], components: int) -> tuple[int, ...
     return chosen
 
 
-def checked_cut(cut: Iterable[int]) -> tuple[int, ...]:
+def checked_cut(cut: Iterable[int], name: str = "cut") -> tuple[int, ...]:
     """Return the components that are cut, each once, in rising order; there may be none."""
-    legal = "a tuple of indices of components, whole numbers from 0, each once"
-    if not _entries("cut", cut, legal):
+    legal = "a tuple of indices, whole numbers from 0, each once"
+    if not _entries(name, cut, legal):
         return ()
-    chosen = whole_numbers("cut", cut, 0, legal=legal)
+    chosen = whole_numbers(name, cut, 0, legal=legal)
     if len(set(chosen)) != len(chosen):
-        raise _wrong_value("cut", chosen, legal)
+        raise _wrong_value(name, chosen, legal)
     return tuple(sorted(chosen))
 
 

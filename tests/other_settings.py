@@ -15,6 +15,7 @@ WITHOUT_A_KNOB: dict[str, Any] = {
     "pins": ((1, 0.5, 0.5),),
     "cut": (1, 3),
     "cut_mode": "clamp",
+    "suspects": (1,),
 }
 
 

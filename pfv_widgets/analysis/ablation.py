@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.analysis.suspects import Suspect, checked_suspects
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import Layout, possible_layouts
 from pfv_widgets.engine.network.model_guard import clean_name, unwrap
@@ -26,8 +27,9 @@ def ablate(
     model: nn.Module,
     layer: str | None,
     basis: PrincipalBasis,
-    components: int | Iterable[int],
+    components: int | Iterable[int] = (),
     *,
+    suspects: Any = (),
     mode: str = "project",
     signs: Iterable[int] | None = None,
     layout: Layout | None = None,
@@ -46,7 +48,9 @@ def ablate(
     basis
         Mean and components of the layer's feature vectors.
     components
-        Indices from 0, each once.
+        Indices from 0, each once; there may be none where there are suspects.
+    suspects
+        A ``ShortcutReport``, or some of its suspects, that are cut together with the components.
     mode
         ``"project"``: every feature vector loses its part along the components, about the mean.
         ``"keep"``: it keeps that part alone. ``"clamp"``: it loses the positive part of each
@@ -65,7 +69,9 @@ def ablate(
     network = unwrap(model)
     if not isinstance(basis, PrincipalBasis):
         raise PFVTypeError(f"basis={basis!r:.80}: expected a PrincipalBasis, such as frame.basis.")
-    chosen = checked_components(components, basis)
+    more = checked_suspects(suspects)
+    nothing = not is_whole(components) and not tuple(plain(components))
+    chosen = () if more and nothing else checked_components(components, basis)
     if mode not in MODES:
         raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
     if mode == "project" and len(chosen) == len(basis.mean):
@@ -74,6 +80,7 @@ def ablate(
             "same features, and nothing is left to tell them by. Leave at least one."
         )
     name = _checked_layer(network, layer, basis)
+    _same_layer(more, name, basis)
     sides = checked_signs(signs, len(chosen))
     try:
         own = copy.deepcopy(network)
@@ -83,9 +90,8 @@ def ablate(
             "whose parameters are leaves, such as one that was just loaded."
         ) from error
     turned = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
-    if mode != "clamp":
-        turned = _orthonormal(turned)
-    return Ablated(own, name, basis.mean, turned, mode=mode, layout=layout)
+    turned = torch.cat([turned, *(one.direction[None].to(turned) for one in more)])
+    return Ablated(own, name, basis.mean, orthonormal(turned), mode=mode, layout=layout)
 
 
 class Ablated(nn.Module):
@@ -215,14 +221,20 @@ def cut_components(maps: Tensor, mean: Tensor, directions: Tensor, mode: str) ->
     return new.view(wide.shape)
 
 
-def _orthonormal(directions: Tensor) -> Tensor:
-    """Return unit vectors at right angles that span the same; as they are where they do."""
-    gram = directions @ directions.T
+def orthonormal(rows: Tensor) -> Tensor:
+    """Return unit vectors at right angles that span the same, each towards the one it is made of.
+
+    What lies in the span of those before it is left out.
+    """
+    gram = rows @ rows.T
     if bool(((gram - torch.eye(len(gram)).to(gram)).abs() < 1e-4).all()):
-        return directions
-    _, values, rows = torch.linalg.svd(directions, full_matrices=False)
-    independent: Tensor = rows[values > 1e-4 * values.max()]
-    return independent
+        return rows
+    independent: list[Tensor] = []
+    for row in rows.double():
+        rest = row - sum(((row @ one) * one for one in independent), torch.zeros_like(row))
+        if float(rest.norm()) > 1e-4 * float(row.norm()):
+            independent.append(rest / rest.norm())
+    return torch.stack(independent).to(rows)
 
 
 def checked_components(components: object, basis: PrincipalBasis) -> tuple[int, ...]:
@@ -269,6 +281,15 @@ def _checked_layer(network: nn.Module, layer: str | None, basis: PrincipalBasis)
         )
     _module(network, name.partition("#")[0])
     return name
+
+
+def _same_layer(suspects: tuple[Suspect, ...], name: str, basis: PrincipalBasis) -> None:
+    for one in suspects:
+        if one.layer != name or len(one.direction) != len(basis.mean):
+            raise PFVValueError(
+                f"suspects: {one!r} is of layer {one.layer!r}, and the basis of {name!r}. Cut one "
+                "layer after the other."
+            )
 
 
 def _module(network: nn.Module, name: str) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,18 +16,19 @@ from pfv_widgets.analysis.ablation import cut_components
 from pfv_widgets.analysis.intervals import Share, auc, auc_interval, share_of
 from pfv_widgets.analysis.labels import LabelledUnits
 from pfv_widgets.analysis.network_part import class_scores
-from pfv_widgets.analysis.overlays import Overlay
-from pfv_widgets.analysis.shortcut_candidates import common_positions, margin, overlays_of
+from pfv_widgets.analysis.overlays import Overlay, spread_out
+from pfv_widgets.analysis.shortcut_candidates import margin, overlays_of, seeds_of
 from pfv_widgets.analysis.suspects import Evidence, Suspect
+from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.methods.core.read_out import Output
 
 MOST = 48  # photos of other classes that a mark is put on
-_LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
+_LEAST_SHIFT = {"fixed": 0.02, "anywhere": 0.02, "everywhere": 0.05, "off the object": 0.05}
+"""Of the way to the class, lower end of the interval: what photos differ in of themselves."""
 _LEAST_AUC = 0.85
 
 
@@ -53,7 +54,8 @@ class Trial:
     @property
     def confirmed(self) -> bool:
         """Whether the photos are moved to the class by more than a control explains."""
-        return self.evidence.shift_interval[0] > _LEAST_SHIFT and self.evidence.auc >= _LEAST_AUC
+        least = _LEAST_SHIFT[self.evidence.place]
+        return self.evidence.shift_interval[0] > least and self.evidence.auc >= _LEAST_AUC
 
     def suspect(self, basis: PrincipalBasis, component: int) -> Suspect:
         """Return the suspect, as a component of a basis that holds its direction."""
@@ -67,7 +69,8 @@ class Trial:
 class CausalTest:
     """Photos, a layer and all that candidates are tested with."""
 
-    pfv: PFV
+    images: ImageBatch
+    forward: Forward
     layer: Layer
     part: PartialForward
     basis: PrincipalBasis
@@ -75,21 +78,13 @@ class CausalTest:
     masks: Tensor | None
     groups: tuple[str, ...] | None
     output: Output
-
-    @property
-    def forward(self) -> Forward:
-        """The network with the photos."""
-        return self.pfv.store.forward
+    check: Callable[[], None]
 
     def trials(self, unit: int) -> Iterator[Trial]:
         """Test every candidate of a class."""
         own = self._units == unit
-        at = common_positions(self.part, self.basis.mean, unit, own)
-        height, width = self.part.features.shape[2:]
-        sides = self.pfv.images.size
-        rows = (at // width + 0.5) / height * sides[0]
-        columns = (at % width + 0.5) / width * sides[1]
-        for overlay in overlays_of(self._photos, own, torch.stack([rows, columns], 1).cpu()):
+        seeds = seeds_of(self.part, self.basis, unit, own, self.images.size)
+        for overlay in overlays_of(self._photos, own, seeds):
             yield self._of_overlay(unit, own, overlay)
         if self.masks is not None:
             yield from self._of_backgrounds(unit, own)
@@ -102,30 +97,29 @@ class CausalTest:
     @property
     def _photos(self) -> Tensor:
         """Photos as shown, float ``(N, 3, H, W)`` in [0, 1]."""
-        return torch.from_numpy(self.pfv.images.pixels).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(self.images.pixels).permute(0, 3, 1, 2).float() / 255
 
     def _of_overlay(self, unit: int, own: Tensor, overlay: Overlay) -> Trial:
-        chosen = _spread_out((~own).nonzero()[:, 0])
-        marked, where = overlay.put(self._photos[chosen])
+        chosen = spread_out((~own).nonzero()[:, 0], MOST)
         plain = self._photos[chosen]
-        veil = where[:, None]
-        part, control = (
-            self._part_of(photos)
-            for photos in (marked, (1 - veil) * plain + veil * plain.roll(1, 0))
-        )
+        marked, where = overlay.put(plain)
+        part, control = self._part_of(marked), self.part.scores[chosen]
+        if overlay.place != "everywhere":
+            veil = where[:, None]
+            control = self._part_of((1 - veil) * plain + veil * plain.roll(1, 0)).scores
         change = part.features - self.part.features[chosen]
         direction = normalize(change.sum((0, 2, 3)), dim=0)
         weights = self._weights(overlay, change, direction)
         before = self.part.scores[chosen].argmax(1)
         cut = cut_components(part.features, self.basis.mean, direction[None], "project")
         flips, restored = _flips(part.scores, part.run(cut), before, unit)
-        shift = self._shift(unit, own, part.scores, control.scores)
+        shift = self._shift(unit, own, part.scores, control)
         opaque = overlay.alpha[overlay.alpha > 0]
         size = where[0].numel()
         return self._trial(
             unit, own, direction, weights=weights, place=overlay.place, flips=flips,
             restored=restored, shift=shift,
-            control=_flips(control.scores, control.scores, before, unit)[0],
+            control=_flips(control, control, before, unit)[0],
             overlay=overlay, opacity=float(opaque.mean()), area=len(opaque) / size,
         )  # fmt: skip
 
@@ -146,7 +140,7 @@ class CausalTest:
         means = torch.einsum("nchw,nhw->nc", self.part.features, off)
         means = means / off.flatten(1).sum(1)[:, None]
         direction = normalize(means[own].mean(0) - means[~own].mean(0), dim=0)
-        chosen = _spread_out((~own).nonzero()[:, 0])
+        chosen = spread_out((~own).nonzero()[:, 0], MOST)
         before = self.part.scores[chosen].argmax(1)
         swap = partial(self._swapped, unit, chosen, off=off, direction=direction, before=before)
         flips, restored, scores = swap(donors=own.nonzero()[:, 0])
@@ -182,9 +176,9 @@ class CausalTest:
         return (*_flips(scores, self.part.run(cut)[chosen], before, unit), scores)
 
     def _part_of(self, photos: Tensor) -> PartialForward:
-        tensor = self.pfv.images.normalisation.apply(photos)
+        tensor = self.images.normalisation.apply(photos)
         forward = replace(self.forward, images=tensor)
-        return PartialForward(forward, self.layer, class_scores(self.output))
+        return PartialForward(forward, self.layer, class_scores(self.output), check=self.check)
 
     def _shift(
         self, unit: int, own: Tensor, scores: Tensor, control: Tensor
@@ -274,10 +268,3 @@ def _flips(scores: Tensor, cut: Tensor, before: Tensor, unit: int) -> tuple[Shar
     flipped = (scores.argmax(1) == unit).cpu().numpy() & others
     back = (cut.argmax(1) != unit).cpu().numpy() & flipped
     return share_of(flipped[others]), share_of(back[flipped])
-
-
-def _spread_out(indices: Tensor) -> Tensor:
-    """Return at most :data:`MOST` of some indices, evenly."""
-    if len(indices) <= MOST:
-        return indices
-    return indices[torch.linspace(0, len(indices) - 1, MOST).round().long()]

@@ -23,6 +23,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
 from pfv_widgets.validation import whole_number
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COMPONENTS = 5
+_NAMING = "Naming components by classes"
 _CROP = 0.35  # of the photo's sides: what a piece of evidence shows
 
 
@@ -265,6 +267,7 @@ def component_classes(
     components: int | None = None,
     output: Output = None,
     steps: int = STEPS,
+    on_progress: OnProgress = silent,
 ) -> ComponentClasses:
     """Name the components of a layer by the classes whose score they raise and lower.
 
@@ -287,6 +290,8 @@ def component_classes(
         Which of several outputs, by name or position.
     steps
         Points of the integral, from 1.
+    on_progress
+        Called before each module that runs; it may raise ``Cancelled`` to stop the work.
 
     Raises
     ------
@@ -300,7 +305,8 @@ def component_classes(
         example = forward.batch(0, 2)
         example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
         listed = list_layers(network, example, run)[frame.layer]
-    part = behind(forward, listed, output)
+    naming = Progress(_NAMING, 0, len(forward.images))
+    part = behind(forward, listed, output, check=lambda: on_progress(naming))
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])
     split = split_scores(part, frame.basis, steps)
     return _result(frame, part, labelled, split)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.ablation import MODES, checked_components, cut_components
+from pfv_widgets.analysis.ablation import MODES, checked_components, cut_components, orthonormal
 from pfv_widgets.analysis.classes import ComponentClasses
 from pfv_widgets.analysis.intervals import Interval, share
 from pfv_widgets.errors import PFVValueError
@@ -137,7 +137,7 @@ def cut_effect(
         basis, part = found.basis, found.part
         rows = basis.components[list(chosen)]
         if directions is not None:
-            rows = _orthonormal(torch.cat([rows, directions.to(rows)]))
+            rows = orthonormal(torch.cat([rows, directions.to(rows)]))
         if mode == "project" and len(rows) == len(basis.mean):
             raise PFVValueError(
                 f"components={chosen!r:.60}: without all {len(rows)} of them every photo has the "
@@ -147,16 +147,3 @@ def cut_effect(
             after = part.run(cut_components(part.features, basis.mean, rows, mode))
     expected = None if found.expected is None else found.expected.cpu()
     return CutEffect(found.classes, before.detach().cpu(), after.detach().cpu(), expected)
-
-
-def _orthonormal(rows: Tensor) -> Tensor:
-    """Return unit vectors at right angles that span the same, each towards the one it is made of.
-
-    What lies in the span of those before it is left out.
-    """
-    kept: list[Tensor] = []
-    for row in rows.double():
-        rest = row - sum(((row @ one) * one for one in kept), torch.zeros_like(row))
-        if float(rest.norm()) > 1e-4 * float(row.norm()):
-            kept.append(rest / rest.norm())
-    return torch.stack(kept).to(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -22,16 +24,22 @@ def class_scores(output: Output = None) -> Read:
 
 
 def behind(
-    forward: Forward, layer: Layer, output: Output = None, chunk_size: int = 16
+    forward: Forward,
+    layer: Layer,
+    output: Output = None,
+    *,
+    check: Callable[[], None] | None = None,
 ) -> PartialForward:
     """Return the part of a network behind a layer, with class scores as its result.
+
+    ``check`` is called before each module that runs; what it raises ends the pass.
 
     Raises
     ------
     PFVValueError
         If the scores do not depend on the layer, or the network gives no class scores.
     """
-    part = PartialForward(forward, layer, class_scores(output), chunk_size)
+    part = PartialForward(forward, layer, class_scores(output), check=check)
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(part.features.shape, generator=generator).to(part.features)
     features = part.features.nan_to_num(0.0, 0.0, 0.0)

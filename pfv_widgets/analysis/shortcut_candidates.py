@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pfv_widgets.analysis.overlays import Overlay, fixed_overlay, patch_overlay, tint_overlay
+from pfv_widgets.analysis.intervals import auc
+from pfv_widgets.analysis.overlays import Overlay, fixed_overlay, tint_overlay
+from pfv_widgets.analysis.patch_search import located, patch_overlay
 from pfv_widgets.engine.network.partial_forward import PartialForward
+from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 _ROUNDS = 6
+_COMPONENTS = 2  # whose strongest positions are tried
 
 
-def overlays_of(photos: Tensor, own: Tensor, centres: Tensor) -> Iterator[Overlay]:
+def overlays_of(photos: Tensor, own: Tensor, seeds: Sequence[Tensor]) -> Iterator[Overlay]:
     """Find marks on the photos of one class that the others do not have.
 
     Parameters
@@ -23,21 +28,47 @@ def overlays_of(photos: Tensor, own: Tensor, centres: Tensor) -> Iterator[Overla
         ``(N, 3, H, W)`` in [0, 1].
     own
         bool ``(N,)``: those of the class.
-    centres
-        Row and column in pixels of where the class's photos have something in common,
-        ``(N, 2)``.
+    seeds
+        Lists of positions, row and column in pixels ``(N, 2)``, at which the class's photos may
+        have something in common.
     """
     mine, others = photos[own], photos[~own]
-    for found in (
-        fixed_overlay(mine, others),
-        patch_overlay(mine, others, centres[own]),
-        tint_overlay(mine, others),
-    ):
-        if found is not None:
-            yield found
+    covered = torch.zeros(len(mine), *mine.shape[2:])
+    fixed = fixed_overlay(mine, others)
+    if fixed is not None:
+        covered += fixed.alpha
+        yield fixed
+    patch = patch_overlay(mine, others, [positions[own] for positions in seeds])
+    if patch is not None:
+        covered += located(patch, mine)[0]
+        yield patch
+    tint = tint_overlay(mine, others, covered)
+    if tint is not None:
+        yield tint
 
 
-def common_positions(part: PartialForward, mean: Tensor, unit: int, own: Tensor) -> Tensor:
+def seeds_of(
+    part: PartialForward, basis: PrincipalBasis, unit: int, own: Tensor, size: tuple[int, int]
+) -> list[Tensor]:
+    """Return lists of pixels ``(N, 2)`` where a class's photos may have something in common.
+
+    Where features add most to the class, and where the principal components are strongest that
+    tell the class best from the others.
+    """
+    centred = part.features - basis.mean.to(part.features)[:, None, None]
+    scores = torch.einsum("kc,nchw->nkhw", basis.components.to(centred), centred).flatten(2)
+    sides = torch.cat([scores, -scores], 1)
+    strongest = sides.amax(2).double().cpu().numpy()
+    areas = [auc(column, own.cpu().numpy()) for column in strongest.T]
+    best = np.argsort(areas)[::-1][:_COMPONENTS].tolist()
+    cells = [_common_positions(part, basis.mean, unit, own)]
+    cells += [sides[:, one].argmax(1) for one in best]
+    height, width = part.features.shape[2:]
+    steps = torch.tensor([size[0] / height, size[1] / width])
+    return [(torch.stack([at // width, at % width], 1).cpu() + 0.5) * steps for at in cells]
+
+
+def _common_positions(part: PartialForward, mean: Tensor, unit: int, own: Tensor) -> Tensor:
     """Return the position of each photo that is most like what speaks for a class, ``(N,)``.
 
     Beginning with the position of each photo of the class whose features add most to its margin,

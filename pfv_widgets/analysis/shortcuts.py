@@ -15,6 +15,8 @@ from torch.nn.functional import avg_pool2d, interpolate
 from pfv_widgets.analysis.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.labels import labelled_units
 from pfv_widgets.analysis.network_part import behind
+from pfv_widgets.analysis.overlays import Overlay
+from pfv_widgets.analysis.patch_search import LIKE, located
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
 from pfv_widgets.engine.data.load_images import load_images
@@ -23,7 +25,10 @@ from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.features import features_of
+from pfv_widgets.engine.pca.fit_batch import fit_batch
 from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
 from pfv_widgets.validation import plain
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
 FEWEST = 8  # photos of a class: with fewer, agreement by chance looks like a mark
 _COMPONENTS = 8
+_SAME = 0.7  # cosine of two directions of one mark
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,7 +88,7 @@ class ShortcutReport:
     def maps(self, suspect: Suspect, images: Any = None) -> Tensor:
         """Return where a suspect speaks for its class, float32 ``(N, H, W)`` ≥ 0.
 
-        A mark at a fixed place is shown at that place alone.
+        A mark is shown at its place alone, in photos that have it.
 
         Parameters
         ----------
@@ -105,11 +111,7 @@ class ShortcutReport:
         maps = suspect.map_of(caught.float())[:, None]
         maps = avg_pool2d(maps, 3, 1, 1, count_include_pad=False)
         whole = interpolate(maps, size=batch.size, mode="bilinear")[:, 0].cpu()
-        overlay = suspect.overlay
-        if overlay is not None and overlay.place == "fixed":
-            near = interpolate(overlay.alpha[None, None], size=batch.size, mode="bilinear")
-            whole = whole * avg_pool2d(near, 5, 1, 2, count_include_pad=False)[0]
-        return whole
+        return whole if suspect.overlay is None else _at_the_mark(suspect.overlay, batch, whole)
 
     def figure(self) -> Figure:
         """Draw each suspect with heatmaps of photos and its evidence."""
@@ -150,6 +152,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     *,
     classes: object = None,
     output: Output = None,
+    on_progress: OnProgress = silent,
 ) -> ShortcutReport:
     """Find marks and backgrounds that a network takes for a class, each with a causal test.
 
@@ -176,6 +179,8 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         Names of the output's units.
     output
         Which of several outputs.
+    on_progress
+        Called before each module that runs; it may raise ``Cancelled`` to stop the work.
 
     Raises
     ------
@@ -190,28 +195,58 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
             "labels. Give one for each image."
         )
     pfv = PFV(model, batch)
-    shape = pfv.layer(layer)
-    number = min(_COMPONENTS, shape.shape[0], len(batch) * shape.shape[1] * shape.shape[2] - 1)
-    basis = pfv.store.basis(pfv.store.key_of(layer), (1.0,) * len(batch), number)
-    part = behind(pfv.store.forward, shape, output)
+    forward, shape = pfv.store.forward, pfv.layer(layer)
+    searching = _Searching(on_progress)
+    part = behind(forward, shape, output, check=searching)
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
     assert labelled.units is not None  # there are labels
     units, warnings = _testable(labelled.units, labelled.names)
+    searching.total = len(units)
+    number = min(_COMPONENTS, shape.shape[0], len(batch) * shape.shape[1] * shape.shape[2] - 1)
+    weights = (1.0,) * len(batch)
+    basis = fit_batch(features_of(part.features), None, weights, number, layer=shape.name)
     test = CausalTest(
-        pfv, shape, part, replace(basis, layer=shape.name), labelled,
-        checked_masks(masks, batch), _groups(groups, len(batch)), output,
+        batch, forward, shape, part, basis, labelled, checked_masks(masks, batch),
+        _groups(groups, len(batch)), output, searching,
     )  # fmt: skip
+    trials: list[Trial] = []
     with torch.no_grad():
-        trials = [trial for unit in units for trial in test.trials(unit)]
+        for unit in units:
+            trials += test.trials(unit)
+            searching.done += 1
     note = (labelled.note,) if labelled.note else ()
     return _report(test, trials, batch, (*note, *warnings))
+
+
+def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:
+    """Return maps ``(N, H, W)`` at the place of a mark alone, where a photo has it."""
+    if overlay.place == "everywhere":
+        return maps
+    if overlay.place == "fixed":
+        alpha = interpolate(overlay.alpha[None, None], size=batch.size, mode="bilinear")[0]
+    else:
+        photos = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
+        alpha, matches = located(overlay, photos)
+        alpha[matches < LIKE] = 1
+    return maps * avg_pool2d(alpha[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+
+
+class _Searching:
+    """Says how far the search is, before each module that runs."""
+
+    def __init__(self, report: OnProgress) -> None:
+        self._report = report
+        self.done, self.total = 0, 1
+
+    def __call__(self) -> None:
+        self._report(Progress("Searching for shortcuts", self.done, self.total, "classes"))
 
 
 def _report(
     test: CausalTest, trials: list[Trial], batch: ImageBatch, warnings: tuple[str, ...]
 ) -> ShortcutReport:
-    confirmed = sorted((one for one in trials if one.confirmed), key=lambda one: -one.score)
-    others = sorted((one for one in trials if not one.confirmed), key=lambda one: -one.score)
+    confirmed = _distinct(sorted((one for one in trials if one.confirmed), key=_by_score))
+    others = sorted((one for one in trials if not one.confirmed), key=_by_score)
     ranked = [*confirmed, *others]
     own = test.basis
     rows = [one.direction[None].to(own.components) for one in ranked]
@@ -226,6 +261,20 @@ def _report(
         suspects[: len(confirmed)], suspects[len(confirmed) :], test.layer.name, basis, batch,
         test.forward, test.layer, warnings,
     )  # fmt: skip
+
+
+def _by_score(trial: Trial) -> tuple[bool, float]:
+    """Put marks that photos share to the pixel before colours and surroundings."""
+    return trial.evidence.place not in ("fixed", "anywhere"), -trial.score
+
+
+def _distinct(trials: list[Trial]) -> list[Trial]:
+    """Leave out what is one of those before, seen in another way."""
+    left: list[Trial] = []
+    for one in trials:
+        if all(abs(float(one.direction @ other.direction)) < _SAME for other in left):
+            left.append(one)
+    return left
 
 
 def _batch(images: Any) -> ImageBatch:

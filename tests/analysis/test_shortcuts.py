@@ -12,7 +12,8 @@ from torch import nn
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.intervals import Share, auc
-from pfv_widgets.analysis.overlays import fixed_overlay, patch_overlay, tint_overlay
+from pfv_widgets.analysis.overlays import fixed_overlay, tint_overlay
+from pfv_widgets.analysis.patch_search import patch_overlay
 from pfv_widgets.analysis.read_out_refit import fitted_weights
 from tests.analysis.planted import Mark, accuracy, batch, frame, trained
 
@@ -140,10 +141,13 @@ def test_overlays_give_back_the_mark_that_was_put_on() -> None:
         found.colour[:, 12:28, 22:38].mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0
     )
     assert fixed_overlay(others, torch.rand(60, 3, 64, 64, generator=random)) is None
-    veil = tint_overlay(0.7 * others + 0.3 * colour, others)
-    assert veil is not None
-    assert float(veil.alpha.mean()) == pytest.approx(0.3, abs=0.03)
-    torch.testing.assert_close(veil.colour[:, 0, 0], colour[:, 0, 0], atol=0.06, rtol=0)
+    for mixing in (0.7 * torch.eye(3), torch.full((3, 3), 1 / 3)):  # a veil, and no colours at all
+        tinted = (torch.einsum("dc,nchw->ndhw", mixing, others) + 0.3 * colour).clamp(0, 1)
+        tint = tint_overlay(tinted, others)
+        assert tint is not None
+        assert tint.place == "everywhere"
+        torch.testing.assert_close(tint.put(others)[0].clamp(0, 1), tinted, atol=0.05, rtol=0)
+    assert tint_overlay(others, own.roll(1, 0)) is None
 
 
 def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos() -> None:
@@ -153,7 +157,8 @@ def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos() -> None:
     corners = torch.randint(0, 60, (40, 2), generator=random)
     for photo, (top, left) in zip(own, corners.tolist(), strict=True):
         photo[:, top : top + 20, left : left + 20] = colour
-    found = patch_overlay(own, others, corners + 10.0 + torch.randn(40, 2, generator=random))
+    seed = corners + 10.0 + torch.randn(40, 2, generator=random)
+    found = patch_overlay(own, others, [seed])
     assert found is not None
     assert found.alpha.shape == (20, 20)
     torch.testing.assert_close(found.colour.mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0)
@@ -161,7 +166,7 @@ def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos() -> None:
     assert ((where > 0).flatten(1).sum(1) == 400).all()
     assert torch.equal(marked[where[:, None].expand_as(marked) == 0],
                        others[where[:, None].expand_as(marked) == 0])  # fmt: skip
-    assert patch_overlay(others, own, corners + 10.0) is None
+    assert patch_overlay(others, own, [corners + 10.0]) is None
 
 
 def test_bad_input_is_named() -> None:

@@ -9,12 +9,12 @@ in which the layer's output is replaced; where they differ, whole passes are wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.capture import before_each_leaf, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import guarded, isolated, run
@@ -46,6 +46,8 @@ class PartialForward:
         Makes ``(n, K)`` of what the network returned for n images.
     chunk_size
         Images in one forward pass.
+    check
+        Called before each module that runs; what it raises ends the pass.
 
     Attributes
     ----------
@@ -55,15 +57,23 @@ class PartialForward:
         What ``read`` gave for them, ``(N, K)``.
     """
 
-    def __init__(self, forward: Forward, layer: Layer, read: Read, chunk_size: int = 16) -> None:
-        self._forward, self._layer, self._read = forward, layer, read
+    def __init__(
+        self,
+        forward: Forward,
+        layer: Layer,
+        read: Read,
+        chunk_size: int = 16,
+        *,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        self._forward, self._layer, self._read, self._check = forward, layer, read, check
         self._chunk_size = chunk_size
         self._network = isolated(forward.model)
         self._needed: frozenset[Key] | None = frozenset()
         if not is_replica(self._network) or self._inside_of_a_wrapper():
             self._needed = None
         self._recordings: list[Recording] = []
-        with guarded(self._network):
+        with self._running():
             self._choose_what_is_stored()
             passes = [self._first(self._batch(start)) for start in self._starts()]
         self.features = torch.cat([maps for maps, _ in passes])
@@ -100,11 +110,18 @@ class PartialForward:
             )
         with_gradient = torch.is_grad_enabled()
         scores = []
-        with guarded(self._network), torch.set_grad_enabled(with_gradient):
+        with self._running(), torch.set_grad_enabled(with_gradient):
             for index, start in enumerate(self._starts()):
                 part = features[start : start + self._chunk_size]
                 scores.append(self._scores_of(index, start, part))
         return torch.cat(scores)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        with guarded(self._network), ExitStack() as stack:
+            if self._check is not None:
+                stack.enter_context(before_each_leaf(self._network, self._check))
+            yield
 
     def _scores_of(self, index: int, start: int, features: Tensor) -> Tensor:
         batch = self._batch(start)

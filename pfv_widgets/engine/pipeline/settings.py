@@ -171,6 +171,9 @@ class Settings(Declared):
     cut_mode: str = "project"
     """One of ``CUT_MODES``: ``"project"`` them away, ``"keep"`` them alone, ``"clamp"`` them."""
 
+    suspects: tuple[int, ...] = ()
+    """Suspects of the search for shortcuts that are cut out as well, counted from 0."""
+
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise PFVTypeError(f"layer={self.layer!r}: expected a name from pfv.layers, or None.")
@@ -181,6 +184,7 @@ class Settings(Declared):
             object.__setattr__(self, "images", checked_weights(self.images))
         object.__setattr__(self, "pins", checked_pins(self.pins))
         object.__setattr__(self, "cut", checked_cut(self.cut))
+        object.__setattr__(self, "suspects", checked_cut(self.suspects, "suspects"))
         if self.cut_mode not in CUT_MODES:
             raise PFVValueError(
                 f"cut_mode={self.cut_mode!r:.80}. {suggestion(str(self.cut_mode), CUT_MODES)}"

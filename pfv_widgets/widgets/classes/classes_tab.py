@@ -9,15 +9,17 @@ from functools import partial
 from typing import Any
 
 import ipywidgets as w
+import torch
 
 from pfv_widgets.analysis.ablation import MODES
 from pfv_widgets.analysis.classes import ComponentClasses
 from pfv_widgets.analysis.cut_effect import CutEffect, cut_effect
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes import class_texts
 from pfv_widgets.widgets.classes.evidence_strip import class_strips, evidence
-from pfv_widgets.widgets.classes.shortcut_section import Answer, ShortcutSection
+from pfv_widgets.widgets.classes.shortcut_section import Answer, ShortcutSection, with_one
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, close_all
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
@@ -82,7 +84,7 @@ class ClassesTab:
         self.strips = [w.HTML(layout=w.Layout(margin="0 0 8px 0")) for _ in self.buttons]
         self.mode = self._mode_list()
         self.clear_button = self._clear_button()
-        self.shortcuts = ShortcutSection(search, self._again)
+        self.shortcuts = ShortcutSection(search, self._edit, self._again)
         self.effect, self.photo, self.class_view = w.HTML(), w.HTML(), w.HTML()
         self.class_list = self._class_list()
         parts = zip(self.buttons, self.moves, self.strips, strict=True)
@@ -107,7 +109,8 @@ class ClassesTab:
             for index, button in enumerate(self.buttons):
                 self._shown.show(button, index in settings.cut)
             self._shown.show(self.mode, settings.cut_mode)
-            self.clear_button.disabled = not settings.cut
+            self.shortcuts.show(settings.suspects)
+            self.clear_button.disabled = not (settings.cut or settings.suspects)
             if self._visible:
                 self._worker.submit(settings)
 
@@ -142,10 +145,16 @@ class ClassesTab:
         try:
             found = self._find(settings)
             cut = tuple(one for one in settings.cut if one < len(found.basis.components))
-            if self.shortcuts.layer not in ("", found.layer):
-                self.shortcuts.forget()
-            directions = self.shortcuts.directions
+            self.shortcuts.show_layer(found.layer)
+            suspects = self.shortcuts.suspects(settings.suspects)
+            directions = torch.stack([one.direction for one in suspects]) if suspects else None
             effect = cut_effect(found, cut, settings.cut_mode, directions)
+        except Cancelled:
+            with self._lock:
+                self._problem = "Stopped: press Refresh, or change a setting, to begin anew."
+                self.about.value = text.status(self._problem, kind="warning")
+            self._say("Stopped.", "warning")
+            return
         except Exception as error:
             with self._lock:
                 again, self._problem = self._problem == named(error), named(error)
@@ -161,8 +170,9 @@ class ClassesTab:
             if new:
                 self._show_components(found)
             self._show_photo()
-        if self._cut_in_words(cut):
-            self._say(_summary(effect, self._cut_in_words(cut)), "ok")
+        words = self._cut_in_words(settings, cut)
+        if words:
+            self._say(_summary(effect, words), "ok")
 
     def _show_components(self, found: ComponentClasses) -> None:
         self.about.value = text.hint(_HOW_TO) + class_texts.about(found)
@@ -185,14 +195,17 @@ class ClassesTab:
             return
         image = min(self._image, len(found) - 1)
         cut = tuple(one for one in self._settings.cut if one < len(found.basis.components))
-        self.effect.value = class_texts.effect_table(effect, self._cut_in_words(cut), image)
+        words = self._cut_in_words(self._settings, cut)
+        self.effect.value = class_texts.effect_table(effect, words, image)
         self.photo.value = class_texts.photo_table(found, image)
 
-    def _cut_in_words(self, cut: tuple[int, ...]) -> str:
+    def _cut_in_words(self, settings: Settings, cut: tuple[int, ...]) -> str:
         """Say what is cut; empty where nothing is."""
-        numbers = ", ".join(str(one + 1) for one in cut)
-        parts = [f"component{'s' * (len(cut) > 1)} {numbers}"] if cut else []
-        return " and ".join([*parts, *self.shortcuts.cut])
+        there = settings.suspects[: len(self.shortcuts.suspects(settings.suspects))]
+        return " and ".join(
+            f"{kind}{'s' * (len(indices) > 1)} {', '.join(str(one + 1) for one in indices)}"
+            for kind, indices in (("component", cut), ("suspect", there)) if indices
+        )  # fmt: skip
 
     def _again(self) -> None:
         with self._lock:
@@ -212,7 +225,7 @@ class ClassesTab:
         if self._showing.now:
             return
         self._shown.moved(self.buttons[index], change["new"])
-        self._edit(lambda old: replace(old, cut=_with(old.cut, index, wanted=change["new"])))
+        self._edit(lambda old: replace(old, cut=with_one(old.cut, index, wanted=change["new"])))
 
     def _mode_list(self) -> w.Dropdown:
         control = Dropdown(
@@ -236,7 +249,7 @@ class ClassesTab:
             description="Take all in again", disabled=True,
             tooltip="Cut nothing.", layout=w.Layout(width="auto"),
         )  # fmt: skip
-        button.on_click(lambda _: self._edit(lambda old: replace(old, cut=())))
+        button.on_click(lambda _: self._edit(lambda old: replace(old, cut=(), suspects=())))
         return button
 
     def _class_list(self) -> w.Dropdown:
@@ -287,19 +300,24 @@ class ClassesTab:
         return box
 
 
-def cut_code(settings: Settings) -> str:
-    """Return lines that make the network ``without`` the components that are cut; or nothing."""
-    if not settings.cut:
+def cut_code(settings: Settings, options: str = "") -> str:
+    """Return lines that make the network ``without`` what is cut out; or nothing.
+
+    ``options`` are arguments that name classes and output.
+    """
+    if not (settings.cut or settings.suspects):
         return ""
     mode = "" if settings.cut_mode == "project" else f", mode={settings.cut_mode!r}"
-    return (
-        "frame = explorer.frame\n"
-        f"without = pw.ablate(model, frame.layer, frame.basis, {settings.cut!r}{mode})\n"
+    lines, suspects = ["frame = explorer.frame"], ""
+    if settings.suspects:
+        lines.append(f"report = pw.find_shortcuts(model, images, layer=frame.layer{options})")
+        chosen = ", ".join(f"report.suspects[{index}]" for index in settings.suspects)
+        suspects = f", suspects=[{chosen}]"
+    components = f", {settings.cut!r}" if settings.cut else ""
+    lines.append(
+        f"without = pw.ablate(model, frame.layer, frame.basis{components}{suspects}{mode})"
     )
-
-
-def _with(cut: tuple[int, ...], index: int, *, wanted: bool) -> tuple[int, ...]:
-    return tuple(sorted({*cut, index} if wanted else {*cut} - {index}))
+    return "\n".join(lines) + "\n"
 
 
 def _summary(effect: CutEffect, cut: str) -> str:

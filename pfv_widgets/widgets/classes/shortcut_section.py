@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import ipywidgets as w
 import torch
-from torch import Tensor
 
 from pfv_widgets.analysis.shortcuts import ShortcutReport
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes.evidence_strip import address, heated, strip
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import close_all
+from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all
 
 Found = tuple[ShortcutReport, ImageBatch]
 Answer = Callable[[Found | Exception], None]
@@ -28,20 +29,29 @@ _CLEAN = "No suspect among what could be tested."
 
 
 class ShortcutSection:
-    """A button that starts the search, and the suspects that it found.
+    """A button that starts the search, and the suspects that it found in each layer.
+
+    Which of them are cut out is part of the settings.
 
     Parameters
     ----------
     search
         Starts the search in the background; its argument is called with the result or an error.
+    edit
+        Called with a function from the old settings to the new ones.
     changed
-        Called after a suspect was cut out, or taken in again.
+        Called after a search has found suspects.
     """
 
-    def __init__(self, search: Callable[[Answer], None], changed: Callable[[], None]) -> None:
-        self._search, self._changed = search, changed
+    def __init__(
+        self, search: Callable[[Answer], None], edit: Edit, changed: Callable[[], None]
+    ) -> None:
+        self._search, self._edit, self._changed = search, edit, changed
         self._lock = threading.RLock()
-        self._suspects: tuple[Suspect, ...] = ()
+        self._showing = Showing()
+        self._found: dict[str, Found] = {}
+        self._layer = ""
+        self._chosen: tuple[int, ...] = ()
         self.button = w.Button(
             description="Find shortcuts",
             tooltip="Search this layer for what a class relies on without reason.",
@@ -56,50 +66,34 @@ class ShortcutSection:
             layout=w.Layout(width="100%"),
         )
 
-    @property
-    def directions(self) -> Tensor | None:
-        """Unit vectors ``(m, C)`` of the suspects that are cut out; None where none is."""
-        pairs = zip(self._suspects, self.toggles, strict=True)
-        chosen = [suspect.direction for suspect, toggle in pairs if toggle.value]
-        return torch.stack(chosen) if chosen else None
+    def show(self, chosen: tuple[int, ...]) -> None:
+        """Show which suspects are cut out, without calling back."""
+        with self._lock, self._showing:
+            self._chosen = chosen
+            for index, toggle in enumerate(self.toggles):
+                toggle.value = index in chosen
 
-    @property
-    def cut(self) -> tuple[str, ...]:
-        """What is cut out, in words."""
-        pairs = zip(range(len(self.toggles)), self.toggles, strict=True)
-        return tuple(f"suspect {index + 1}" for index, toggle in pairs if toggle.value)
-
-    @property
-    def layer(self) -> str:
-        """Name of the layer that the suspects are of; empty where there is none."""
-        return self._suspects[0].layer if self._suspects else ""
-
-    def code(self, base: str, options: str) -> str:
-        """Return lines that cut the same suspects out of the network called ``base``.
-
-        ``options`` are more arguments of the search.
-        """
-        chosen = [index for index, toggle in enumerate(self.toggles) if toggle.value]
-        if not chosen:
-            return ""
-        lines = [f"report = pw.find_shortcuts(model, images, layer={self.layer!r}{options})"]
-        for index in chosen:
-            lines += [
-                f"one = report.suspects[{index}]",
-                f"without = pw.ablate({base}, one.layer, one.basis, one.component)",
-            ]
-            base = "without"
-        return "\n".join(lines) + "\n"
-
-    def forget(self) -> None:
-        """Show no suspect: the layer or the network is another one."""
+    def show_layer(self, layer: str) -> None:
+        """Show the suspects of a layer, or that it was not searched yet."""
         with self._lock:
-            self._show_suspects((), [])
-            self.result.value = text.hint(_HOW_TO)
+            if layer != self._layer:
+                self._layer = layer
+                self._show_suspects()
+
+    def suspects(self, chosen: tuple[int, ...]) -> tuple[Suspect, ...]:
+        """Return those of the layer in sight with these numbers, as far as there are any."""
+        with self._lock:
+            every = self._suspects
+            return tuple(every[index] for index in chosen if index < len(every))
 
     def close(self) -> None:
         """Remove it from every page."""
         close_all(self.widget)
+
+    @property
+    def _suspects(self) -> tuple[Suspect, ...]:
+        found = self._found.get(self._layer)
+        return () if found is None else tuple(found[0].suspects[:_MOST_SUSPECTS])
 
     def _start(self) -> None:
         self.button.disabled = True
@@ -110,40 +104,45 @@ class ShortcutSection:
         with self._lock:
             self.button.disabled = False
             if isinstance(found, Exception):
-                self._show_suspects((), [])
-                self.result.value = text.status(named(found), kind="warning")
+                self._show_suspects()
+                stopped = isinstance(found, Cancelled)
+                words = "Stopped before the end." if stopped else named(found)
+                self.result.value = text.status(words, kind="warning")
                 return
-            report, images = found
-            suspects = tuple(report.suspects[:_MOST_SUSPECTS])
-            self._show_suspects(suspects, [self._strip(report, one, images) for one in suspects])
-            more = len(report.suspects) - len(suspects)
-            words = f"{len(report.suspects)} found{f', {more} not shown' if more else ''}."
-            notes = " ".join(report.warnings)
-            self.result.value = text.hint(f"{words if suspects else _CLEAN} {notes}")
+            self._found[found[0].layer] = found
+            self._show_suspects()
         self._changed()
 
-    def _show_suspects(self, suspects: tuple[Suspect, ...], strips: list[str]) -> None:
-        former = self.list.children
-        self._suspects = suspects
+    def _show_suspects(self) -> None:
+        former, found = self.list.children, self._found.get(self._layer)
+        suspects = self._suspects
         self.toggles = [self._toggle(index) for index in range(len(suspects))]
         self.list.children = tuple(
-            w.VBox([w.HTML(_words(index, one)), w.HTML(strips[index]), self.toggles[index]])
-            for index, one in enumerate(suspects)
-        )
+            w.VBox([w.HTML(_words(index, one)), w.HTML(self._strip(*found, one)),
+                    self.toggles[index]])
+            for index, one in enumerate(suspects) if found is not None
+        )  # fmt: skip
+        self.result.value = text.hint(_HOW_TO if found is None else _summary(found[0]))
         for part in former:
             close_all(part)
 
     def _toggle(self, index: int) -> w.ToggleButton:
         toggle = w.ToggleButton(
+            value=index in self._chosen,
             description="Cut it out",
             tooltip=f"Project the features away from suspect {index + 1}, or take it in again.",
             layout=w.Layout(width="auto"),
         )
-        toggle.observe(lambda _: self._changed(), "value")
+        toggle.observe(lambda change: self._toggled(index, wanted=change["new"]), "value")
         return toggle
 
+    def _toggled(self, index: int, *, wanted: bool) -> None:
+        if self._showing.now:
+            return
+        self._edit(lambda old: replace(old, suspects=with_one(old.suspects, index, wanted=wanted)))
+
     @staticmethod
-    def _strip(report: ShortcutReport, suspect: Suspect, images: ImageBatch) -> str:
+    def _strip(report: ShortcutReport, images: ImageBatch, suspect: Suspect) -> str:
         maps = report.maps(suspect, images).float().cpu()
         strongest = maps.flatten(1).amax(1)
         reach = float(torch.quantile(maps.flatten()[:: 1 + maps.numel() // 65536], 0.995)) or 1.0
@@ -156,6 +155,17 @@ class ShortcutSection:
             for photo in order
         ]
         return strip("", pictures)
+
+
+def with_one(chosen: tuple[int, ...], index: int, *, wanted: bool) -> tuple[int, ...]:
+    """Return sorted indices with or without one of them."""
+    return tuple(sorted({*chosen, index} if wanted else {*chosen} - {index}))
+
+
+def _summary(report: ShortcutReport) -> str:
+    more = len(report.suspects) - _MOST_SUSPECTS
+    words = f"{len(report.suspects)} found{f', {more} not shown' if more > 0 else ''}."
+    return " ".join([words if report.suspects else _CLEAN, *report.warnings])
 
 
 def _words(index: int, suspect: Suspect) -> str:

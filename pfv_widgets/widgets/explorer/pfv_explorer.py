@@ -37,8 +37,6 @@ from pfv_widgets.widgets.toolkit.controls import Controls, close_all
 
 S = TypeVar("S", bound=Settings)
 
-Code = Callable[[str, str], str]
-
 
 class PFVExplorer(Shell[Settings]):
     """Heatmaps of a batch with controls that update them live.
@@ -82,7 +80,6 @@ class PFVExplorer(Shell[Settings]):
         self.pfv, self.classes, self.output = pfv, classes, output
         self._on_frame: list[OnFrame] = []
         self._on_point: list[OnFrame] = []
-        self._more_code: list[Code] = []
         super().__init__(settings)
         with self._opening():
             shared_resources.use(pfv, self)
@@ -187,18 +184,7 @@ class PFVExplorer(Shell[Settings]):
         names += "" if self.output is None else f", output={self.output!r}"
         explorer = f"explorer = pw.explore(model, images, settings=settings{basis}{names})"
         lines = f"import pfv_widgets as pw\n\n{load}{settings}\n{explorer}\n"
-        lines += cut_code(self.settings)
-        for code in self._more_code:
-            lines += code("without" if self.settings.cut else "model", names)
-        return lines
-
-    def add_code(self, code: Code) -> None:
-        """Add lines to :meth:`snippet`.
-
-        ``code(model, options)`` returns them for the network of that name; ``options`` are
-        arguments that name classes and output.
-        """
-        self._more_code.append(code)
+        return lines + cut_code(self.settings, names)
 
     def save(self, path: str | Path, images: str | Iterable[int] = "all") -> None:
         """Write the picture on show: see :meth:`Frame.save`.

@@ -15,7 +15,7 @@ import ipywidgets as w
 from IPython.display import display
 from traitlets import validate
 
-from pfv_widgets.engine.progress import Cancelled, Progress
+from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.explorer.notebook_fallback import StillPicture, runs_unattended
@@ -67,6 +67,7 @@ class Shell(w.VBox, Generic[S]):
             None if refresh is None else self.safely(refresh),
         )
         self._stopping = threading.Event()
+        self._stops = 0
         self._progress_shown = 0.0
         self._closing: list[Callable[[], object]] = []  # what ends and closes the parts, last first
         self._still = StillPicture(self._still_picture)
@@ -119,6 +120,7 @@ class Shell(w.VBox, Generic[S]):
 
     def stop(self) -> None:
         """Stop what is being computed; what is shown stays."""
+        self._stops += 1
         self._stopping.set()
         self._stopped()
 
@@ -202,6 +204,24 @@ class Shell(w.VBox, Generic[S]):
         if self._stopping.is_set():
             self._stopping.clear()
             raise Cancelled
+        self._show_progress(progress)
+
+    def reporter(self) -> OnProgress:
+        """Return what reports the progress of one piece of work beside that of the picture.
+
+        It raises ``Cancelled`` once somebody has pressed Stop after it was made.
+        """
+        stops = self._stops
+
+        def report(progress: Progress) -> None:
+            if self._stops != stops:
+                self._stopping.clear()
+                raise Cancelled
+            self._show_progress(progress)
+
+        return report
+
+    def _show_progress(self, progress: Progress) -> None:
         now = time.monotonic()
         if now - self._progress_shown > _SELDOM:
             self._progress_shown = now

@@ -17,6 +17,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from pfv_widgets.widgets.classes.classes_tab import ClassesTab
@@ -72,9 +73,6 @@ class BatchExplorer(SweepingExplorer, Protocol):
 
     def on_point(self, callback: OnFrame) -> None:
         """Call back with the same where something else is pointed at."""
-
-    def add_code(self, code: Callable[[str, str], str]) -> None:
-        """Add lines to the code that brings this view back."""
 
 
 class PictureTab:
@@ -176,7 +174,6 @@ class LinkedClassesTab(ClassesTab):
         )  # fmt: skip
         explorer.on_frame(self._follow)
         explorer.on_point(self._point)
-        explorer.add_code(self.shortcuts.code)
 
     def _follow(self, state: ViewState, frame: Frame) -> None:
         self._point(state, frame)
@@ -195,13 +192,18 @@ class LinkedClassesTab(ClassesTab):
             explorer.show_message("Searching for shortcuts …", "busy")
             report = find_shortcuts(
                 pfv.model, pfv.images, layer=layer, classes=explorer.classes,
-                output=explorer.output,
+                output=explorer.output, on_progress=explorer.reporter(),
             )  # fmt: skip
             answer((report, pfv.images))
             number = len(report.suspects)
             explorer.show_message(f"{number or 'No'} suspect{'s' * (number != 1)} found.")
 
-        explorer.jobs.run(job, answer)
+        def failed(error: Exception) -> None:
+            answer(error)
+            if isinstance(error, Cancelled):
+                explorer.show_message("Stopped: no shortcuts were searched.", "warning")
+
+        explorer.jobs.run(job, failed)
 
     def _named(self, settings: Settings) -> ComponentClasses:
         """Name the components of all images; the last result is kept for as long as it holds."""
@@ -216,7 +218,9 @@ class LinkedClassesTab(ClassesTab):
             if not bool(same.any()):  # neither order nor sign has changed
                 return self._last[1]
         explorer.show_message("Naming components by classes …", "busy")
-        found = component_classes(frame, explorer.classes, output=explorer.output)
+        found = component_classes(
+            frame, explorer.classes, output=explorer.output, on_progress=explorer.reporter()
+        )
         self._last = key, found
         explorer.show_message("Named the components by classes.")
         return found

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
+from torch import nn
 
 import pfv_widgets as pw
+from pfv_widgets.analysis.classes import component_classes
 from pfv_widgets.analysis.shortcuts import find_shortcuts
-from tests.networks import blobs, tiny
+from pfv_widgets.engine.progress import Cancelled
+from tests.networks import Function, blobs, tiny
 from tests.widgets.classes.marked import fooled_network, marked_photos
 from tests.widgets.classes.test_classes_tab import Holder, words
 from tests.widgets.recorded_page import move
@@ -36,6 +42,7 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) ->
 
         move(section.toggles[0], value=True)
         holder.wait()
+        assert holder.explorer.settings.suspects == (0,)
         one = report.suspects[0]
         without = pw.ablate(model, one.layer, one.basis, one.component)
         with torch.no_grad():
@@ -43,17 +50,33 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) ->
         rate = round(100 * float(right.float().mean()))
         assert f"100 → {rate} % right" in holder.status
         assert "Without suspect 1" in words(holder.tab.effect)
-        code = holder.explorer.snippet()
+
+        holder.press(1)
+        assert "Without component 2 and suspect 1" in words(holder.tab.effect)
+        frame = holder.explorer.frame
+        both = pw.ablate(model, frame.layer, frame.basis, 1, suspects=report.suspects[:1])
         scope = {"model": model, "images": images, "classes": ["marked", "plain"], "pw": pw}
-        exec("\n".join(code.splitlines()[-3:]), scope)
+        code = [line for line in holder.explorer.snippet().splitlines() if "pw.expl" not in line]
+        exec("\n".join(code), scope | {"explorer": holder.explorer}, scope)
         with torch.no_grad():
-            assert torch.equal(scope["without"](images.tensor), without(images.tensor))
-        move(section.toggles[0], value=False)
+            assert torch.equal(scope["without"](images.tensor), both(images.tensor))
+
+        saved = holder.explorer.settings.to_json()
+        holder.explorer.undo()
+        holder.explorer.undo()
         holder.wait()
+        assert section.toggles[0].value is False
         assert "Nothing is cut" in words(holder.tab.effect)
+        holder.explorer.settings = pw.Settings.from_json(saved)
+        holder.wait()
+        assert "Without component 2 and suspect 1" in words(holder.tab.effect)
         holder.explorer.settings = replace(holder.explorer.settings, layer="0")
         holder.wait()
         assert section.toggles == []
+        assert "Without component 2" in words(holder.tab.effect)
+        holder.explorer.undo()
+        holder.wait()
+        assert section.toggles[0].value is True
     finally:
         holder.explorer.close()
 
@@ -70,5 +93,34 @@ def test_no_labels_and_too_few_photos_are_told_in_the_section(recorded: object) 
     try:
         assert "No suspect" in words(searched(holder).tab.shortcuts.result)
         assert "Too few photos" in words(holder.tab.shortcuts.result)
+    finally:
+        holder.explorer.close()
+
+
+def test_stop_ends_the_search_and_the_naming_before_the_next_module(recorded: object) -> None:
+    wanted: list[Any] = []  # explorers to be stopped by what runs in their background
+    after: list[str] = []
+
+    def press_stop(values: torch.Tensor) -> torch.Tensor:
+        if wanted and threading.current_thread().name == "pfv-jobs":
+            after.clear()
+            wanted.pop().stop()
+        after.append("ran")
+        return values
+
+    model = nn.Sequential(fooled_network()[:2], Function(press_stop), *fooled_network()[2:])
+    holder = Holder(model, marked_photos(), classes=["marked", "plain"], layer="2")
+    try:
+        wanted.append(holder.explorer)
+        assert "Stopped before the end" in words(searched(holder).tab.shortcuts.result)
+        assert after == ["ran"]
+        assert "Stopped" in holder.status
+        assert holder.tab.shortcuts.button.disabled is False
+        assert "found" in words(searched(holder).tab.shortcuts.result)
+
+        report = holder.explorer.reporter()
+        holder.explorer.stop()
+        with pytest.raises(Cancelled):
+            component_classes(holder.explorer.frame, on_progress=report)
     finally:
         holder.explorer.close()

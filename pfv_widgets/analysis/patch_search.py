@@ -1,0 +1,214 @@
+"""Marks that lie anywhere: what the photos of a class share, wherever each has it.
+
+A crop of one photo is looked for in all others by normalised correlation of their fine parts. The
+crop that the photos of the class match better than other photos is followed to what all of them
+have in common there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
+
+from pfv_widgets.analysis.overlays import Overlay, deviation, estimated, median, spread_out
+
+_CROPS = (0.4, 0.2, 0.13)  # of the photo's shorter side
+_TEMPLATES = 4  # photos whose crops are tried, for each list of positions
+_MATCHED = 24  # photos in which these are looked for
+_ROUNDS = 4
+_FINE = 9  # pixels: coarser parts of a photo say little of a mark
+LIKE = 0.6
+"""How well a mark matches a photo, up to 2, from which the photo is taken to have it."""
+
+
+def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overlay | None:
+    """Estimate the mark that photos of a class have somewhere; None where there is none.
+
+    Parameters
+    ----------
+    own, others
+        Photos ``(n, 3, H, W)`` of a class, and of the others.
+    seeds
+        Lists of positions, row and column in pixels ``(n, 2)``, that may lie on the mark.
+    """
+    side = round(_CROPS[0] * min(own.shape[2:]))
+    template, support = _best_template(own, others, seeds)
+    matcher = Matcher(own)
+    near = _near(others, side)
+    usual, middle = deviation(near).mean(), median(near).mean((1, 2), keepdim=True)
+    crops = own
+    for number in range(_ROUNDS):
+        if number:
+            matches, at = matcher.best(template, support)
+        else:  # there is much beside the mark in the crop of one photo
+            matches, at = matcher.highest(matcher.by_detail(template, support))
+        crops = _crops(own, at, side)
+        template = median(crops[matches >= matches.median()])
+        consistent = 1 - (deviation(crops) / usual.clamp_min(1e-3)).mean(0)
+        smooth = avg_pool2d(consistent[None, None], 3, 1, 1)[0, 0]
+        support = (smooth > 0.5 * smooth.max()).float()
+    found = estimated(crops, middle, usual, "anywhere", own[0, 0].numel())
+    return None if found is None else _trimmed(found)
+
+
+def located(overlay: Overlay, photos: Tensor) -> tuple[Tensor, Tensor]:
+    """Find a mark in photos: its α where each matches best ``(N, H, W)``, and how well ``(N,)``."""
+    matches, at = Matcher(photos).best(overlay.colour, overlay.alpha)
+    alpha = photos.new_zeros(len(photos), *photos.shape[2:])
+    height, width = overlay.alpha.shape
+    for where, (row, column) in zip(alpha, at.tolist(), strict=True):
+        top, left = row - height // 2, column - width // 2
+        rows = slice(max(top, 0), min(top + height, where.shape[0]))
+        columns = slice(max(left, 0), min(left + width, where.shape[1]))
+        where[rows, columns] = overlay.alpha[
+            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]
+    return alpha, matches
+
+
+class Matcher:
+    """Finds what is most like a template in photos ``(n, 3, H, W)``, also at their edges."""
+
+    def __init__(self, photos: Tensor) -> None:
+        self._photos, self._size = photos, photos.shape[2:]
+        margin = round(_CROPS[0] * min(self._size)) + 1
+        self._full = [next_fast_len(side + margin, real=True) for side in self._size]
+
+    def by_detail(self, template: Tensor, support: Tensor) -> Tensor:
+        """Correlation of the fine parts at every pixel, ``(n, H, W)``.
+
+        Parameters
+        ----------
+        template
+            ``(3, h, w)``.
+        support
+            How much each of its pixels counts, ``(h, w)``.
+        """
+        spectra, energy = self._fine
+        kernel = _fine(template[None]) * support
+        kernel = kernel / kernel.norm().clamp_min(1e-6)
+        local = self._sums(energy, support[None, None]).clamp_min(0)
+        floor = 0.1 * local.mean() + 1e-6  # flat parts match nothing
+        return self._sums(spectra, kernel) / (local + floor).sqrt()
+
+    def by_colour(self, template: Tensor, support: Tensor) -> Tensor:
+        """One minus the mean distance of the colours, over what is usual in the photo."""
+        spectra, energy, inside = self._colours
+        weights = support[None, None]
+        inner = self._sums(inside, weights)
+        cost = self._sums(energy, weights) - 2 * self._sums(spectra, support * template[None])
+        cost += self._sums(inside, (support * template.square().sum(0))[None, None])
+        cost = (cost / inner.clamp_min(1e-6)).clamp_min(0).sqrt()
+        likeness: Tensor = 1 - cost / cost.mean((1, 2), keepdim=True).clamp_min(1e-6)
+        return likeness.where(inner > 0.6 * support.sum(), likeness.new_tensor(-1.0))
+
+    def best(self, template: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how well each photo matches at best, up to 2 ``(n,)``, and where ``(n, 2)``."""
+        return self.highest(self.by_detail(template, support) + self.by_colour(template, support))
+
+    def highest(self, matches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the highest match of each photo ``(n,)`` and its row and column ``(n, 2)``."""
+        values, at = matches.flatten(1).max(1)
+        return values, torch.stack([at // self._size[1], at % self._size[1]], 1)
+
+    @cached_property
+    def _fine(self) -> tuple[Tensor, Tensor]:
+        fine = _fine(self._photos)
+        return self._spectra(fine), self._spectra(fine.square().sum(1, keepdim=True))
+
+    @cached_property
+    def _colours(self) -> tuple[Tensor, Tensor, Tensor]:
+        energy = self._photos.square().sum(1, keepdim=True)
+        inside = torch.ones(1, 1, *self._size)
+        return self._spectra(self._photos), self._spectra(energy), self._spectra(inside)
+
+    def _spectra(self, values: Tensor) -> Tensor:
+        spectra: Tensor = torch.fft.rfft2(values, s=self._full)
+        return spectra
+
+    def _sums(self, spectra: Tensor, kernel: Tensor) -> Tensor:
+        """Sum of each photo times a kernel around every pixel, ``(n, H, W)``."""
+        product = (spectra * torch.fft.rfft2(kernel, s=self._full).conj()).sum(1)
+        whole = torch.fft.irfft2(product, s=self._full)
+        middle = [side // 2 for side in kernel.shape[2:]]
+        centred: Tensor = whole.roll(middle, (1, 2))[:, : self._size[0], : self._size[1]]
+        return centred
+
+
+def _best_template(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the crop that photos of the class match better than others, and its support."""
+    some = spread_out(torch.arange(len(own)), _MATCHED)
+    halves = [_halved(own[some]), _halved(others[spread_out(torch.arange(len(others)), _MATCHED)])]
+    first, second = (Matcher(one) for one in halves)
+    best, chosen = -1.0, (own[0], 0, seeds[0][0], 1)
+    for size in _CROPS:
+        side = round(size * min(own.shape[2:]))
+        for centres in seeds:
+            for number in spread_out(torch.arange(len(some)), _TEMPLATES).tolist():
+                photo, at = own[some[number]], centres[some[number]].round().long()
+                template = _crops(halves[0][number][None], (at // 2)[None], side // 2)[0]
+                template = template.nan_to_num(float(template.nanmean()))
+                support = torch.ones(template.shape[1:])
+                gain = _typical(first.by_detail(template, support)) - _typical(
+                    second.by_detail(template, support), leave=0
+                )
+                if gain > best:
+                    best, chosen = gain, (photo, number, at, side)
+    photo, _, at, side = chosen
+    template = _crops(photo[None], at[None], side)[0]
+    return template.nan_to_num(float(template.nanmean())), torch.ones(template.shape[1:])
+
+
+def _typical(matches: Tensor, leave: int = 1) -> float:
+    """Mean of the better half, without the photo that the template is of."""
+    highest = matches.flatten(1).amax(1)
+    return float(highest.sort(descending=True).values[leave : len(highest) // 2 + leave].mean())
+
+
+def _crops(photos: Tensor, centres: Tensor, side: int) -> Tensor:
+    """Cut a square around a pixel out of each photo; NaN beyond its edges."""
+    half = side // 2
+    wide = pad(photos, (half, side - half) * 2, value=torch.nan)
+    return torch.stack([
+        photo[:, top : top + side, left : left + side]
+        for photo, (top, left) in zip(wide, centres.tolist(), strict=True)
+    ])  # fmt: skip
+
+
+def _near(photos: Tensor, side: int) -> Tensor:
+    """Crops of photos anywhere."""
+    random = torch.Generator().manual_seed(0)
+    corners = [torch.randint(0, full - side + 1, (len(photos),), generator=random)
+               for full in photos.shape[2:]]  # fmt: skip
+    return _crops(photos, torch.stack(corners, 1) + side // 2, side)
+
+
+def _trimmed(overlay: Overlay) -> Overlay:
+    """Cut a patch to the box of its mark."""
+    rows = (overlay.alpha > 0).any(1).nonzero()[:, 0]
+    columns = (overlay.alpha > 0).any(0).nonzero()[:, 0]
+    part = (
+        ...,
+        slice(int(rows.min()), int(rows.max()) + 1),
+        slice(int(columns.min()), int(columns.max()) + 1),
+    )
+    return Overlay(overlay.alpha[part], overlay.colour[part], overlay.place)
+
+
+def _halved(photos: Tensor) -> Tensor:
+    return avg_pool2d(photos, 2)
+
+
+def _fine(photos: Tensor) -> Tensor:
+    """Return photos without what is coarser than a few pixels."""
+    photos = photos.nan_to_num(0.5)
+    coarse = photos
+    for size in ((_FINE, 1), (1, _FINE)):
+        padding = (size[0] // 2, size[1] // 2)
+        coarse = avg_pool2d(coarse, size, 1, padding, count_include_pad=False)
+    return photos - coarse
