@@ -75,6 +75,7 @@ class ClassesTab:
         self._found: ComponentClasses | None = None
         self._effect: CutEffect | None = None
         self._problem = ""
+        self._stopped: Settings | None = None
         self._worker = LatestWins(self._work)
         self.about = w.HTML(text.hint(_HOW_TO))
         self.buttons = [self._button(index) for index in range(_MOST_COMPONENTS)]
@@ -100,7 +101,7 @@ class ClassesTab:
     @visible.setter
     def visible(self, visible: bool) -> None:
         with self._lock:
-            self._visible = visible
+            self._visible, self._stopped = visible, None
 
     def show(self, settings: Settings) -> None:
         """Show which components are cut, without calling back, and begin to run what changed."""
@@ -142,6 +143,9 @@ class ClassesTab:
         self._gesture(False)
 
     def _work(self, settings: Settings) -> None:
+        if settings == self._stopped:
+            return
+        self._stopped = None
         try:
             found = self._find(settings)
             cut = tuple(one for one in settings.cut if one < len(found.basis.components))
@@ -151,7 +155,8 @@ class ClassesTab:
             effect = cut_effect(found, cut, settings.cut_mode, directions)
         except Cancelled:
             with self._lock:
-                self._problem = "Stopped: press Refresh, or change a setting, to begin anew."
+                self._problem = "Stopped: change a setting, or open this tab anew, to go on."
+                self._stopped = settings
                 self.about.value = text.status(self._problem, kind="warning")
             self._say("Stopped.", "warning")
             return

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import pfv_widgets as pw
-from pfv_widgets.analysis.classes import component_classes
 from pfv_widgets.analysis.shortcuts import find_shortcuts
-from pfv_widgets.engine.progress import Cancelled
-from tests.networks import Function, blobs, tiny
+from pfv_widgets.engine.progress import OnProgress, Progress
+from tests.networks import blobs, tiny
 from tests.widgets.classes.marked import fooled_network, marked_photos
 from tests.widgets.classes.test_classes_tab import Holder, words
 from tests.widgets.recorded_page import move
@@ -97,30 +93,38 @@ def test_no_labels_and_too_few_photos_are_told_in_the_section(recorded: object) 
         holder.explorer.close()
 
 
-def test_stop_ends_the_search_and_the_naming_before_the_next_module(recorded: object) -> None:
-    wanted: list[Any] = []  # explorers to be stopped by what runs in their background
-    after: list[str] = []
+def test_stop_ends_the_search_and_the_naming_before_the_next_module(
+    recorded: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Holder(fooled_network(), marked_photos(), classes=["marked", "plain"], layer="2")
+    explorer, reports = holder.explorer, []
+    reporter = explorer.reporter
 
-    def press_stop(values: torch.Tensor) -> torch.Tensor:
-        if wanted and threading.current_thread().name == "pfv-jobs":
-            after.clear()
-            wanted.pop().stop()
-        after.append("ran")
-        return values
+    def stopped_at_the_third() -> OnProgress:
+        report = reporter()
 
-    model = nn.Sequential(fooled_network()[:2], Function(press_stop), *fooled_network()[2:])
-    holder = Holder(model, marked_photos(), classes=["marked", "plain"], layer="2")
+        def watch(progress: Progress) -> None:
+            reports.append(progress.stage)
+            if len(reports) == 3:
+                explorer.stop()
+            report(progress)
+
+        return watch
+
+    monkeypatch.setattr(explorer, "reporter", stopped_at_the_third)
     try:
-        wanted.append(holder.explorer)
         assert "Stopped before the end" in words(searched(holder).tab.shortcuts.result)
-        assert after == ["ran"]
+        assert reports == ["Searching for shortcuts"] * 3
         assert "Stopped" in holder.status
         assert holder.tab.shortcuts.button.disabled is False
+        reports.clear()
+        move(explorer.knobs["components"], value=2)
+        holder.wait()
+        assert reports == ["Naming components by classes"] * 3
+        assert "Stopped" in words(holder.tab.about)
+        move(explorer.knobs["components"], value=3)
+        holder.wait()
+        assert "Exact" in words(holder.tab.about)
         assert "found" in words(searched(holder).tab.shortcuts.result)
-
-        report = holder.explorer.reporter()
-        holder.explorer.stop()
-        with pytest.raises(Cancelled):
-            component_classes(holder.explorer.frame, on_progress=report)
     finally:
-        holder.explorer.close()
+        explorer.close()
