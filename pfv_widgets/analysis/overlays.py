@@ -117,7 +117,8 @@ def _colours(photos: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
 
 def _root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root
 
 
 def estimated(

@@ -17,7 +17,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.engine.progress import Cancelled
+from pfv_widgets.engine.progress import Cancelled, OnProgress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from pfv_widgets.widgets.classes.classes_tab import ClassesTab
@@ -67,6 +67,9 @@ class BatchExplorer(SweepingExplorer, Protocol):
     knobs: Controls
     classes: object
     output: str | int | None
+
+    def reporter(self) -> OnProgress:
+        """Return what reports the progress of one piece of work beside that of the picture."""
 
     def on_frame(self, callback: OnFrame) -> None:
         """Call back with each frame that is on show, and its view state."""

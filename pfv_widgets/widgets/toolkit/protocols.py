@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import ipywidgets as w
 
-from pfv_widgets.engine.progress import OnProgress, Progress
+from pfv_widgets.engine.progress import Progress
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 S = TypeVar("S")  # the settings: a frozen dataclass
@@ -66,9 +66,6 @@ class Explorer(Protocol[S]):
 
     def report_progress(self, progress: Progress) -> None:
         """Say how far work is; raise ``Cancelled`` where it is to stop."""
-
-    def reporter(self) -> OnProgress:
-        """Return what reports the progress of one piece of work beside that of the picture."""
 
     def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
         """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
