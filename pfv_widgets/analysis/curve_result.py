@@ -30,9 +30,12 @@ class CurvePoint:
     agreement
         Share of the variance of the scores in common after alignment, in [0, 1].
     rank_correlation
-        Spearman's, of the heatmaps in aligned colours; mean over photos.
+        Spearman's, of the heatmaps in aligned colours, each pixel about its mean over the photos;
+        mean over photos.
     ssim
-        Structural similarity of the same.
+        Structural similarity of the heatmaps.
+    plain_rank_correlation
+        Spearman's of the heatmaps as they are, with what any photo shows at a position.
     note
         Why figures are undefined, in words.
     """
@@ -42,6 +45,7 @@ class CurvePoint:
     agreement: float = _NAN
     rank_correlation: float = _NAN
     ssim: float = _NAN
+    plain_rank_correlation: float = _NAN
     note: str = ""
 
 
@@ -86,8 +90,16 @@ class SimilarityCurve:
 
     @property
     def rank_correlation(self) -> Array:
-        """Spearman's rank correlation of the heatmaps of each, NaN where undefined."""
+        """Spearman's rank correlation of the heatmaps of each about their mean over the photos.
+
+        NaN where undefined.
+        """
         return np.array([point.rank_correlation for point in self.points])
+
+    @property
+    def plain_rank_correlation(self) -> Array:
+        """The same of the heatmaps as they are, NaN where undefined."""
+        return np.array([point.plain_rank_correlation for point in self.points])
 
     @property
     def ssim(self) -> Array:

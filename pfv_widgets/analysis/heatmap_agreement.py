@@ -10,16 +10,20 @@ from torch import Tensor
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 
 _SIGMA, _WINDOW = 1.5, 11  # of Wang et al., in pixels
+_ROUNDING = 1e-6  # of heatmaps in float32
 _C1, _C2 = 0.01**2, 0.03**2  # for a range of 1
 
 
-def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+def rank_correlation(first: Tensor, second: Tensor, *, of_photos: bool = False) -> Tensor:
     """Spearman's rank correlation of two heatmaps of each photo.
 
     Parameters
     ----------
     first, second
         ``(N, H, W, C)``, such as ``frame.heatmaps`` in aligned colours.
+    of_photos
+        Take from each pixel its mean over the photos first, so that what any photo shows there,
+        such as the border of the padding, does not count. One photo then has no number.
 
     Returns
     -------
@@ -36,9 +40,12 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     -----
     Equal values share the mean of their ranks.
     """
+    x, y = _channels_first(first, second)
+    if of_photos:
+        x, y = _about_mean(x), _about_mean(y)
     x, y = (
         torch.from_numpy(stats.rankdata(one.flatten(2).numpy(), axis=2))  # NaN where one is NaN
-        for one in _channels_first(first, second)
+        for one in (x, y)
     )
     x, y = x - x.mean(2, keepdim=True), y - y.mean(2, keepdim=True)
     size = x.norm(dim=2) * y.norm(dim=2)
@@ -84,6 +91,12 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
     below = (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
     both_constant = _is_constant(x) & _is_constant(y)
     return _mean((above / below).mean((2, 3)).masked_fill(both_constant, torch.nan))
+
+
+def _about_mean(maps: Tensor) -> Tensor:
+    """Take from each pixel of ``(N, C, H, W)`` its mean over the photos that are finite."""
+    about = maps - maps.nanmean(0)
+    return torch.where(about.abs() < _ROUNDING, 0.0, about)
 
 
 def _blur(length: int, side: int) -> Tensor:

@@ -30,6 +30,28 @@ def test_rank_correlation_is_that_of_scipy(pair: tuple[Tensor, Tensor]) -> None:
     np.testing.assert_allclose(rank_correlation(first, second), wanted, atol=1e-12)
 
 
+def test_rank_correlation_of_photos_leaves_out_what_all_of_them_show(
+    pair: tuple[Tensor, Tensor], rng: np.random.Generator
+) -> None:
+    first, second = pair
+    border = torch.tensor(10 * rng.random((24, 20, 3)), dtype=torch.float32)
+    one, other = (maps - maps.mean(0) for maps in pair)
+    wanted = [
+        np.mean([
+            spearmanr(one[i, ..., k].flatten(), other[i, ..., k].flatten()).statistic
+            for k in range(3)
+        ])
+        for i in range(3)
+    ]  # fmt: skip
+    np.testing.assert_allclose(rank_correlation(first, second, of_photos=True), wanted, atol=1e-3)
+    shared = rank_correlation(first + border, second + border, of_photos=True)
+    np.testing.assert_allclose(shared, wanted, atol=1e-2)
+    unrelated = first.flip(0) + border
+    assert rank_correlation(first + border, unrelated)[0] > 0.8
+    assert abs(rank_correlation(first + border, unrelated, of_photos=True)[0]) < 0.7
+    assert torch.isnan(rank_correlation(first[:1], second[:1], of_photos=True)).all()
+
+
 def test_ssim_is_that_of_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
     metrics = pytest.importorskip("skimage.metrics", reason="the oracle is not installed")
     first, second = pair

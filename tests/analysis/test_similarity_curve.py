@@ -52,6 +52,8 @@ def test_the_picture_is_that_of_the_rotated_scores() -> None:
         low, high = large.mean() - large.std(correction=0), large.mean() + large.std(correction=0)
         maps.append(((large.clamp(low, high) - low) / (high - low)).movedim(1, 3))
     wanted = float(rank_correlation(*maps).mean())
+    assert curve.plain_rank_correlation[1] == pytest.approx(wanted, abs=0.01)
+    wanted = float(rank_correlation(*(one - one.mean(0) for one in maps)).mean())
     assert curve.rank_correlation[1] == pytest.approx(wanted, abs=0.01)
 
 

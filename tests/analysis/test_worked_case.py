@@ -134,12 +134,13 @@ def test_bees_part_where_fine_tuning_began_and_a_probe_confirms_it(
 
 @pytest.mark.assets
 def test_the_picture_of_random_weights_is_another_one(assets: Path, squeezenet: nn.Module) -> None:
-    paths = sorted((assets / "ants_bees" / "val").glob("*/*.jpg"))[::10]
+    paths = sorted((assets / "ants_bees" / "val").glob("*/*.jpg"))[::20]
     networks = pw.randomised(squeezenet)
     ends = {name: networks[name] for name in ("trained", [*networks][-1])}
     curve = pw.similarity_curve(
-        ends, pw.load_images(paths, size=224), layer="features.12", weighting="none"
+        ends, pw.load_images(paths, size=128), layer="features.12", weighting="none"
     )
     assert curve.rank_correlation[0] == pytest.approx(1, abs=1e-4)
-    assert curve.rank_correlation[1] < 0.3
+    assert curve.rank_correlation[1] < 0.2
+    assert curve.plain_rank_correlation[1] > 0.3  # borders, which any two networks share
     assert curve.cka[1] < 0.3
