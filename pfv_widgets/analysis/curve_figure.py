@@ -22,6 +22,7 @@ def draw_curve(curve: SimilarityCurve) -> Figure:
     lines = {
         "CKA, debiased": curve.cka,
         "rank correlation of heatmaps": curve.rank_correlation,
+        "the same, borders counted": curve.plain_rank_correlation,
         "SSIM of heatmaps": curve.ssim,
     }
     caption = [f"{curve.photos} photos, layer {curve.layer}; a gap: undefined."]

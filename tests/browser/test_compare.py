@@ -149,6 +149,61 @@ def test_untrained_copy_opens_below_an_explorer(lab: Callable[[list[str]], LabPa
     expect(page.page.locator(GALLERIES)).to_have_count(1)
 
 
+TRAINING = """
+import pfv_widgets as pw
+import torch
+
+def nudge():
+    with torch.no_grad():
+        for values in model.parameters():
+            values.add_(0.2 * values.std(correction=0) * torch.randn_like(values))
+
+model = pw.demo_model()
+tracker = pw.track(model, pw.demo_images(4), ["stage4", "stage3"])
+for epoch in range(3):
+    tracker.snapshot(f"epoch {epoch}", accuracy=0.4 + epoch / 5)
+    nudge()
+explorer = tracker.explore()
+explorer
+"""
+BROKEN = """
+with torch.no_grad():
+    model.stage1[0].weight.fill_(torch.nan) if hasattr(model.stage1[0], "weight") else next(
+        model.parameters()).fill_(torch.nan)
+tracker.snapshot("broken")
+"""
+
+
+def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
+    lab: Callable[[list[str]], LabPage],
+) -> None:
+    page = lab([TRAINING])
+    page.page.set_viewport_size({"width": 1600, "height": 1000})
+    sides = Sides(page)
+    expect(sides.galleries).to_have_count(2)
+    assert np.abs(sides.drawn(1) - sides.drawn(0)).max() > 60
+    expect(sides.box.locator("canvas.pfv-curve")).to_be_visible()
+    expect(sides.box.get_by_text("accuracy 0.80")).to_be_visible()
+
+    sides.slider("Snapshot 2").press("Home")
+    sides.wait_until("explorer.names[1]", "epoch 0")
+    assert np.abs(sides.drawn(1) - sides.drawn(0)).max() <= 3
+    corner = place_of(sides.box.locator("canvas.pfv-curve"))
+    page.page.mouse.click(corner["x"] + corner["width"] - 8, corner["y"] + 40)
+    sides.wait_until("explorer.names[1]", "epoch 2")
+
+    # the training goes on, and breaks
+    sides.run("tracker.snapshot('epoch 3'); print()")
+    sides.wait_until("explorer.names[1]", "epoch 3")
+    before = sides.drawn(0)
+    sides.run(BROKEN)
+    expect(sides.box.locator(".pfv-side-second").get_by_text("NaN").first).to_be_visible()
+    page.page.get_by_role("tab", name="Picture", exact=True).click()
+    sides.slider("Opacity").press("Home")
+    sides.wait_until("explorer.settings.opacity", "0.0")
+    assert np.abs(sides.drawn(0) - before).max() > 60
+
+
 @pytest.mark.all
 @pytest.mark.parametrize("place", ["notebook7", "voila"])
 def test_both_sides_are_painted_and_follow_a_knob(

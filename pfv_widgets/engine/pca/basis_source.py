@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
+from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
@@ -128,42 +127,6 @@ class FixedBasis:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class AlignedBasis:
-    """The basis of another source, turned within its own subspace to be near to a reference.
-
-    The subspace, and so the variance in it, stays what it is. The rotation is the orthogonal
-    Procrustes solution (Schönemann 1966); component i is what resembles the reference's i most,
-    and is no principal component any more.
-
-    Parameters
-    ----------
-    reference
-        Of the same layer, with at least as many components as requested.
-    source
-        Whose basis is turned.
-    """
-
-    reference: PrincipalBasis
-    source: BasisSource = FittedBasis()
-
-    @property
-    def description(self) -> str:
-        """Where it comes from, in words."""
-        return f"{self.source.description}, aligned to another basis"
-
-    @property
-    def layer(self) -> str | None:
-        """The layer of the reference, where it says so."""
-        return self.reference.layer or self.source.layer
-
-    def basis(self, sample: LayerSample, weights: Weights, number: int) -> PrincipalBasis:
-        """Return the source's basis, turned."""
-        _check_channels(self.reference, sample.layer, sample.features.maps.shape[1])
-        _check_number(self.reference, number)
-        return rotated_to(self.source.basis(sample, weights, number), self.reference)
-
-
 def source_of(basis: object) -> BasisSource:
     """Return the source for an argument ``basis``: None, a :class:`PrincipalBasis` or a source.
 
@@ -198,15 +161,3 @@ def _check_number(basis: PrincipalBasis, number: int) -> None:
             f"components={number}: the basis given has {len(basis.components)}. Choose at most "
             "as many, or make a basis with more: fit_basis(..., components=...)."
         )
-
-
-def rotated_to(basis: PrincipalBasis, reference: PrincipalBasis) -> PrincipalBasis:
-    """Turn the components ``(k, C)`` of a basis within their subspace, nearest to a reference's.
-
-    The variances are those along the turned components; they need not fall.
-    """
-    number = len(basis.components)
-    wanted = reference.components[:number].to(basis.components)
-    overlap = (wanted @ basis.components.T).cpu().double()
-    left, _, right = torch.linalg.svd(overlap)
-    return basis.arranged(ComponentRotation((left @ right).T))

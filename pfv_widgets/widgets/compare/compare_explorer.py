@@ -237,6 +237,8 @@ class CompareExplorer(Shell[CompareSettings]):
             said.append(("Difference", self.third.owner))
         kind = max((owner.kind for _, owner in said), key=_KINDS.index)
         said = [(name, owner) for name, owner in said if owner.kind == kind]
+        if any(side.owner.kind == "error" for side in self.sides):
+            self.tabs["Compare"].show_agreement(None)
         if kind == "ok":
             said = [(name, owner) for name, owner in said if owner is speaker]
         done = min((one.done for _, one in said if one.done is not None), default=None)

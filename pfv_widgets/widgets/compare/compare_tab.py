@@ -23,6 +23,10 @@ _HINT = (
     "Share of the variance of the scores that both have in common after the rotation. "
     "1: the same up to a rotation and a scale."
 )
+_TRAINING = (
+    "Curves: each snapshot beside the first one, with the figures that were given. A click goes to "
+    "a snapshot."
+)
 
 
 class ComparingExplorer(Explorer[CompareSettings], Protocol):
@@ -84,7 +88,9 @@ class CompareTab:
         self.curve.show(names, results.points(settings), second, results.lines(settings))
 
     def show_agreement(self, agreement: float | None) -> None:
-        """Show the share in common; None: it is not known; NaN: it is undefined."""
+        """Show the share in common; None: a side has no picture; NaN: it is undefined."""
+        if agreement is None:
+            self.pair.show_none()
         self.agreement.value = text.heading(agreement_in_words(agreement))
 
     def close(self) -> None:
@@ -105,7 +111,7 @@ class CompareTab:
     def _parts(self) -> list[w.Widget]:
         """Return what this comparison has: a curve over many, a map where features are held."""
         if not self._results.on_demand:
-            return [self.curve.widget]
+            return [w.HTML(text.hint(_TRAINING)), self.curve.widget]
         many = len(self._links.networks.names) > 2
         curve = [self.curve_task.widget, self.curve.widget] if many else []
         return [self.pair.widget, *curve, self.map_task.widget, self.map.widget]

@@ -15,14 +15,21 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.normalisation import Normalisation
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.named_models import declared_size, images_by_network
+from pfv_widgets.engine.network.named_models import (
+    declared_normalisation,
+    declared_size,
+    images_by_network,
+    in_normalisation,
+)
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import suggestion
 
 MEMORY = 2 << 30  # bytes of features of all networks together
 _MOST_OPEN = 24  # networks that are ready to be shown
+_NORMALISED = "photos in the normalisation that it declares"
 _BESIDE = 2  # that are on show, and stay
 
 Models = Mapping[str, nn.Module]
@@ -48,6 +55,8 @@ class Networks:
         For fewer than two networks.
     """
 
+    noun = "Network"
+
     def __init__(
         self,
         models: Models,
@@ -63,6 +72,7 @@ class Networks:
         self._lock = threading.RLock()
         self._open: OrderedDict[str, PFV] = OrderedDict()
         self._refused: dict[str, PFVError] = {}
+        self._declared: dict[str, Normalisation] = {}  # of networks that are made when visited
         self._batches = _batches(models, images)
 
     def pfv(self, name: str) -> PFV:
@@ -164,12 +174,30 @@ class Networks:
     def _opened(self, name: str) -> PFV:
         try:
             model = _fetched(self._models, name)
-            batch = self._batches.get(name, self.images)
-            pfv, self.notes[name] = _fitting(model, batch, self._device, self._memory)
+            batch = self._batch(name, model)
+            pfv, note = _fitting(model, batch, self._device, self._memory)
+            own = "" if batch.normalisation == self.images.normalisation else _NORMALISED
+            self.notes[name] = "; ".join(filter(None, [note, own]))
         except PFVError as error:
             self._refused[name] = type(error)(f"{name}: {error}")
             raise self._refused[name] from error
         return pfv
+
+    def _batch(self, name: str, model: nn.Module) -> ImageBatch:
+        """Return the photos for a network: see :func:`images_by_network`.
+
+        Of networks that are made when they are visited, nobody knows before which normalisation
+        they declare. Where the first one differs, those that are open already get theirs as well.
+        """
+        if name in self._batches:
+            return self._batches[name]
+        alike = len(set(self._declared.values())) < 2
+        self._declared[name] = declared_normalisation(model) or self.images.normalisation
+        if len(set(self._declared.values())) < 2:
+            return self.images
+        for other in [*self._open] if alike else []:
+            self._open.pop(other).close()  # it is opened again in its own normalisation
+        return in_normalisation(self.images, self._declared[name])
 
     def _surplus(self) -> list[PFV]:
         """Take out what was not seen for longest until the rest is within the bounds."""

@@ -39,6 +39,11 @@ class PairFigures:
             self.whole.value = lines + (text.status(warnings, kind="warning") if warnings else "")
         self.show_photo(self._photo)
 
+    def show_none(self) -> None:
+        """Say that there is nothing to compare."""
+        self.show(None)
+        self.whole.value = text.hint("CKA and principal angles: undefined, a side has no picture.")
+
     def show_photo(self, index: int | None) -> None:
         """Show the figures of a photo; None: of none."""
         self._photo = index

@@ -13,6 +13,7 @@ from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import named
+from pfv_widgets.widgets.compare.links import SIDES
 from pfv_widgets.widgets.compare.settings import SideSettings, parted
 from pfv_widgets.widgets.compare.source import Compared
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
@@ -230,11 +231,11 @@ class Side:
         self._on_frame(state, frame)
 
     def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:
-        label = {"first": "Network 1", "second": "Network 2"}.get(title, title)
+        label = f"{self.networks.noun} {1 + SIDES.index(title)}"
         common = {
             "options": _options(self._names),
             "description": label,
-            "tooltip": f"The {title} network.",
+            "tooltip": f"The {title} {self.networks.noun.lower()}.",
             "layout": w.Layout(width="97%", height="32px", margin="2px"),
             "style": {"description_width": "84px"},
         }

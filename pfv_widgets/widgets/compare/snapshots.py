@@ -33,6 +33,8 @@ _FIXED = ("components", "weighting", "images", "stable_colours", "basis_of", "cu
 class Snapshots:
     """The snapshots of a tracker, as a comparison sees them."""
 
+    noun = "Snapshot"
+
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
         self.notes: dict[str, str] = {}

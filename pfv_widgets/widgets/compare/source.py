@@ -23,10 +23,13 @@ class Compared(Protocol):
 
     Attributes
     ----------
+    noun
+        What each of them is, for labels.
     notes
         What was done to the photos for one of them, by name.
     """
 
+    noun: str
     notes: dict[str, str]
 
     @property

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-import scipy.linalg
 import torch
 from torch import nn
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pca.basis_source import AlignedBasis, FittedBasis, rotated_to
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from tests.networks import blobs, seeded, tiny
+from tests.networks import blobs, tiny
 
 LAYER = "6"
 
@@ -100,28 +97,3 @@ def test_basis_without_a_name_of_its_layer_fits_any_of_its_channels(
 ) -> None:
     pfv = PFV(network, blobs(2), device="cpu", basis=replace(given, layer=""))
     assert torch.equal(pfv.render(layer="8").basis.components, given.components[:3])
-
-
-def test_rotation_to_a_reference_is_scipys_procrustes() -> None:
-    own, other = (torch.linalg.qr(torch.randn(9, 4, generator=seeded(i))).Q.T for i in range(2))
-    basis, reference = (
-        PrincipalBasis(torch.zeros(9), rows, torch.tensor([4.0, 2, 1, 0.5]), 9.0, 10)
-        for rows in (own, other)
-    )
-    rotation, _ = scipy.linalg.orthogonal_procrustes(own.T.numpy(), other.T.numpy())
-    found = rotated_to(basis, reference)
-    np.testing.assert_allclose(found.components.numpy(), (own.T.numpy() @ rotation).T, atol=1e-5)
-    covariance = own.T @ torch.diag(basis.variances) @ own
-    expected = (found.components @ covariance @ found.components.T).diagonal()
-    torch.testing.assert_close(found.variances, expected)
-
-
-def test_aligned_basis_undoes_a_rotation_and_keeps_the_subspace(network: nn.Sequential) -> None:
-    images = blobs(4)
-    plain = PFV(network, images, device="cpu").render(components=3).basis
-    turned = torch.linalg.qr(torch.randn(3, 3, generator=seeded())).Q @ plain.components
-    source = AlignedBasis(replace(plain, components=turned), FittedBasis())
-    frame = PFV(network, images, device="cpu", basis=source).render(components=3)
-    torch.testing.assert_close(frame.basis.components, turned, rtol=0, atol=1e-5)
-    assert frame.basis_source == "fitted to these images, aligned to another basis"
-    assert float(frame.basis.variances.sum()) == pytest.approx(float(plain.variances.sum()))
