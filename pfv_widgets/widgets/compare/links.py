@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pfv_widgets.widgets.compare.settings import (
@@ -72,12 +73,12 @@ class Links:
         theirs = [one.name for one in self.networks.layers(other)]
         return layer if layer in theirs else self.networks.layer(other, None).name
 
-    def layer_of(self, settings: CompareSettings, name: str) -> str:
-        """Return the layer that the second side shows where network ``name`` stands there."""
-        (first, second), (layer, other) = self.names(settings), self.layers(settings)
-        if settings.second_layer is None:
-            return self._like(first, layer, name)
-        return self._like(second, other, name)
+    def layers_of(self, settings: CompareSettings, names: Iterable[str]) -> dict[str, str]:
+        """Return the layer that the second side shows where each of these networks stands there."""
+        linked = settings.second_layer is None
+        side = 0 if linked else 1
+        like, layer = self.names(settings)[side], self.layers(settings)[side]
+        return {name: self._like(like, layer, name) for name in names}
 
     def with_pair(self, old: CompareSettings, layer: str, other: str) -> CompareSettings:
         """Choose both layers; they stay linked where one is the counterpart of the other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 from pfv_widgets.analysis.curve_result import CurvePoint
@@ -74,9 +74,11 @@ class Results:
 
     def points(self, settings: CompareSettings) -> dict[str, CurvePoint]:
         """Return what is known of each network beside the first one, by name."""
+        if not self._points:
+            return {}
         names = [name for name in self._networks.names if self._networks.is_visited(name)]
-        found = {name: self._points.get(self._key(settings, name)) for name in names}
-        return {name: point for name, point in found.items() if point is not None}
+        keys = self._keys(settings, names)
+        return {name: self._points[key] for name, key in keys.items() if key in self._points}
 
     def lines(self, settings: CompareSettings) -> dict[str, dict[str, float]]:  # noqa: ARG002
         """No more lines."""
@@ -92,7 +94,7 @@ class Results:
         for done, name in enumerate(names):
             report(Progress("Comparing networks", done, len(names), "networks"))
             try:
-                key = self._key(settings, name)
+                key = self._keys(settings, [name])[name]
                 if key in self._points:
                     continue
                 if fixed is None:
@@ -102,7 +104,8 @@ class Results:
             except PFVError as error:
                 if fixed is None:
                     raise
-                self._points[self._key(settings, name)] = CurvePoint(name, note=str(error))
+                key = self._keys(settings, [name])[name]
+                self._points[key] = CurvePoint(name, note=str(error))
             seen()
 
     def clear(self) -> None:
@@ -118,9 +121,10 @@ class Results:
             self._networks.pfv(name), replace(_plain(settings), layer=layer), on_progress=report
         )
 
-    def _key(self, settings: CompareSettings, name: str) -> _Key:
+    def _keys(self, settings: CompareSettings, names: Sequence[str]) -> dict[str, _Key]:
         first, layer = self._links.names(settings)[0], self._links.layers(settings)[0]
-        return first, name, layer, self._links.layer_of(settings, name), _plain(settings)
+        others, plain = self._links.layers_of(settings, names), _plain(settings)
+        return {name: (first, name, layer, others[name], plain) for name in names}
 
 
 def _plain(settings: CompareSettings) -> Settings:

@@ -29,6 +29,7 @@ class Captions:
     def __init__(self, images: ImageBatch) -> None:
         self._images = images
         self._lines: dict[int, str] = {}
+        self._key: object = None
         self.notes: Mapping[int, str] = {}  # what stands before the name of an image
         self.html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
         self.html.add_class("pfv-captions")
@@ -39,8 +40,12 @@ class Captions:
         A grid that leaves no room for names shows none.
         """
         if not grid.strip:
-            self.html.value = ""
+            self._key, self.html.value = None, ""
             return
+        key = tuple(shown), grid, widest, dict(self.notes)
+        if key == self._key:  # what a hand that slides asks for again and again
+            return
+        self._key = key
         high, wide = grid.size
         names = "".join(self._name(index, grid, place) for place, index in enumerate(shown))
         font = f"font-size:clamp(8px,{_FONT * grid.strip / wide:.2f}cqi,15px)"
