@@ -87,22 +87,13 @@ class CompareExplorer(Shell[CompareSettings]):
             self.sides = tuple(self._side(title, one) for title, one in each)
             self._closing += [side.gallery.close for side in self.sides]
             self._pair = LatestWins(self._compute_pair)
-            self._closing.append(self._pair.close)
-            self._wanted: dict[str, str] = {}  # side → the network that a person wants to see
             self._opener = LatestWins(self._visit)
-            self._closing.append(self._opener.close)
+            self._wanted: dict[str, str] = {}  # side → the network that a person wants to see
+            self._closing += [self._pair.close, self._opener.close]
             self.third: DifferencePane | None = None  # made when it is first asked for
             self._row = w.HBox(layout=w.Layout(width="100%", flex_flow="row wrap"))
             self._link_galleries()
-            knobs = {
-                title: [
-                    self.knobs[name]
-                    for name in parameters_of(CompareSettings, page=title)
-                    if name not in source.fixed
-                ]
-                for title in source.tabs
-            }
-            self.tabs = TabPanel(self, source.tabs, knobs)
+            self.tabs = TabPanel(self, source.tabs, self._knobs_by_tab())
             self._closing.append(self.tabs.close)
             self._open(self._laid_out())
             self.add_class("pfv-compare")
@@ -112,6 +103,17 @@ class CompareExplorer(Shell[CompareSettings]):
             if (on_growth := source.on_growth) is not None:
                 on_growth(self._grown)
                 self._closing.append(partial(on_growth, self._grown, remove=True))
+
+    def _knobs_by_tab(self) -> dict[str, list[w.Widget]]:
+        """Title of each tab → the controls that stand in it: of what can be changed."""
+        return {
+            title: [
+                self.knobs[name]
+                for name in parameters_of(CompareSettings, page=title)
+                if name not in self.source.fixed
+            ]
+            for title in self.source.tabs
+        }
 
     @property
     def images(self) -> ImageBatch:
@@ -194,7 +196,7 @@ class CompareExplorer(Shell[CompareSettings]):
             self.networks.visit(name)  # the side says why one cannot be shown
             if self._wanted.get(side) == name:
                 del self._wanted[side]
-                self.edit(partial(self.links.with_network, side=side, name=name))
+                self.safely(self.edit)(partial(self.links.with_network, side=side, name=name))
 
     def wait_for_numbers(self, timeout: float | None = None) -> bool:
         """Wait until CKA and angles of the pair on show are known; False after ``timeout`` s."""
