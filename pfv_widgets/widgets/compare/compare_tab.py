@@ -62,7 +62,8 @@ class CompareTab:
         )  # fmt: skip
         self.curve_task = Task(
             explorer, "Compare all networks",
-            "Curves of similarity to the first network, over all networks.",
+            "Curves of similarity to the first network, over all networks. Rank correlation is "
+            "about the mean over the photos: borders, which any two networks share, do not count.",
             self._compute_curve,
         )  # fmt: skip
         self.map = LayerMap(

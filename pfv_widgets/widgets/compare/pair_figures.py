@@ -25,9 +25,10 @@ class PairFigures:
 
     def show(self, similarity: Similarity | None) -> None:
         """Show the figures of one pair of layers; None: they are not known yet."""
-        self._similarity = similarity
+        before, self._similarity = self._similarity, similarity
         if similarity is None:
-            self.whole.value = text.hint(_WAITING)
+            if before is not None or not self.whole.value:  # else why there is none stays
+                self.whole.value = text.hint(_WAITING)
         else:
             low, high = (float(one[0, 0]) for one in similarity.null)
             band = "" if math.isnan(low) else f" (shuffled photos: {_two(low)} to {_two(high)})"
