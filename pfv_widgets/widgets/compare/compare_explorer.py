@@ -196,7 +196,8 @@ class CompareExplorer(Shell[CompareSettings]):
             self.networks.visit(name)  # the side says why one cannot be shown
             if self._wanted.get(side) == name:
                 del self._wanted[side]
-                self.safely(self.edit)(partial(self.links.with_network, side=side, name=name))
+                if not self._is_closed:
+                    self.edit(partial(self.links.with_network, side=side, name=name))
 
     def wait_for_numbers(self, timeout: float | None = None) -> bool:
         """Wait until CKA and angles of the pair on show are known; False after ``timeout`` s."""
