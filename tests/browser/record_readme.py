@@ -22,7 +22,7 @@ SIZE = {"width": 1240, "height": 1060}  # of the window, in CSS pixels
 WIDTH = 860  # pixels of the picture
 LARGEST = 4_000_000  # bytes
 CELLS = ["import pfv_widgets as pw", "explorer = pw.demo(photos=True)\nexplorer"]
-LAYERS = ("blocks.1.1", "blocks.2.1", "blocks.3.2", "blocks.4.2", "blocks.5.1", "blocks.5.3")
+LAYERS = ("blocks.1.1", "blocks.2.1", "blocks.3.2", "blocks.4.2", "blocks.5.0", "blocks.5.2")
 TIDY = """() => {
   const { shell } = window.jupyterapp;
   if (!shell.leftCollapsed) shell.collapseLeft();
@@ -124,7 +124,7 @@ def record(lab: LabPage) -> Recorder:
     settled(900)
     recorder.move_to(explorer.slider("Opacity"))
     for opacity in (0.4, 0.2, 0.0, 0.3, 0.65):
-        lab.run(f"explorer.settings = pw.Settings(layer='blocks.5.3', opacity={opacity})")
+        lab.run(f"explorer.settings = pw.Settings(layer='blocks.5.2', opacity={opacity})")
         settled(160)
     recorder.move(30.0, 30.0)
     recorder.take(1200)

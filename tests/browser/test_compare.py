@@ -139,7 +139,7 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
 def test_untrained_copy_opens_below_an_explorer(lab: Callable[[list[str]], LabPage]) -> None:
     page = lab(["import pfv_widgets as pw\nexplorer = pw.demo(4)\nexplorer"])
     explorer = ExplorerPage(page)
-    explorer.button("Beside an untrained copy").first.click()
+    explorer.button("Compare with an untrained copy").first.click()
     explorer.wait_until("explorer.jobs.wait(100) and explorer.comparison is not None", "True")
     explorer.wait_until("explorer.comparison.wait(100)", "True")
     page.wait_until_drawn()

@@ -35,7 +35,7 @@ def edit(change):
 tab = ComponentsTab(edit, selected.append, hovered.append)
 tab.show(frame.settings)
 tab.show_frame(frame, 3)
-tab.fold.unfolded = tab.visible = True
+tab.fold.unfolded = tab.scree_fold.unfolded = tab.visible = True
 """
 COUNT = re.compile(r"(\d+) of 4096 positions selected, in (\d+) of 16 images\.")
 

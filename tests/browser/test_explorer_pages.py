@@ -47,7 +47,8 @@ def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPa
 
 def test_pictures_of_the_components_follow_the_pointer_and_toggle(demo: ExplorerPage) -> None:
     demo.open_tab("Components")
-    demo.box.get_by_role("button", name=re.compile("Each component$")).click()
+    for part in ("Each component", "Explained variance"):
+        demo.box.get_by_role("button", name=re.compile(f"{part}$")).click()
     demo.hover(3 * 240 + 100, 100)
     expect(demo.box.get_by_text("Each component in image 4")).to_be_visible()
     demo.box.get_by_role("button", name=re.compile("^2: Show or hide component 2")).click()

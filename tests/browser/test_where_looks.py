@@ -64,6 +64,44 @@ CONTRASTS = r"""box => {
   return found;
 }"""
 
+# Edges of inputs and handles, and the ring that a focused or pressed one has, with the contrast to
+# what is around them (WCAG 2.2, 1.4.11).
+EDGES = r"""box => {
+  const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const parse = (text) => text.match(/rgba?\([^)]*\)/)?.[0].match(/[\d.]+/g).map(Number);
+  const around = (element) => {
+    for (let e = element.parentElement; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if ((colour[3] ?? 1) === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const contrast = (colour, element) => {
+    const pair = [light(colour), light(around(element))].sort((p, q) => q - p);
+    return (pair[0] + 0.05) / (pair[1] + 0.05);
+  };
+  const found = [], seen = (one) => one.checkVisibility() && !one.closest(":disabled, [disabled]");
+  const say = (kind, one, colour) => found.push([kind, one.outerHTML.slice(0, 60),
+    colour ? contrast(colour, one) : 0]);
+  const all = (selector) => [...box.querySelectorAll(selector)].filter(seen);
+  for (const one of all("select, input:not([type=checkbox]), textarea, .noUi-handle")) {
+    const style = getComputedStyle(one), edges = [style.borderTopColor, style.backgroundColor];
+    const best = edges.map(parse).sort((a, b) => contrast(b, one) - contrast(a, one))[0];
+    say("edge", one, best);
+  }
+  for (const one of all("button.mod-active:not(.pfv-fold)"))
+    say("pressed", one, parse(getComputedStyle(one).boxShadow));
+  for (const one of all("button, select, input, textarea, [role=tab], .noUi-handle")) {
+    one.focus({ focusVisible: true });
+    const style = getComputedStyle(one), ring = style.outlineStyle === "solid";
+    if (document.activeElement === one) say("focus", one, ring && parse(style.outlineColor));
+    one.blur();
+  }
+  return found;
+}"""
+SEEN = 3  # contrast of what is no text
+
 # Sizes of the output and of the gallery, and the widest thing that sticks out to the right.
 MEASURES = """box => {
   const output = box.closest(".jp-OutputArea-output");
@@ -163,16 +201,17 @@ class Seen:
                 names = at_rest(explorer)
                 found = explorer.box.evaluate(CONTRASTS)
                 assert len(found) > 10, f"page {title!r} shows no texts"
+                found += explorer.box.evaluate(EDGES)
                 self.contrasts += [(kind, f"{text} ({theme})", at) for kind, text, at in found]
                 self.names |= set(CONTROL.findall(names))
                 self.names |= {("canvas", name) for name in explorer.box.evaluate(CANVASES)}
                 self.helpless += explorer.box.evaluate(WITHOUT_HELP)
 
-    def faint(self, kind: str) -> list[tuple[str, float]]:
-        """Texts of a kind that are hard to read, with their contrast."""
+    def faint(self, kind: str, least: float = READABLE) -> list[tuple[str, float]]:
+        """Texts, or other things, of a kind that are hard to see, with their contrast."""
         texts = {(text, round(at, 2)) for one, text, at in self.contrasts if one == kind}
         assert texts
-        return sorted(one for one in texts if one[1] < READABLE)
+        return sorted(one for one in texts if one[1] < least)
 
     def named(self, role: str) -> list[str]:
         """Names of the controls of a role."""
@@ -207,6 +246,8 @@ def test_every_tab_is_readable_and_explains_and_names_its_controls_in_both_theme
     assert not set(seen.helpless)
     assert not seen.faint("text")
     assert not seen.faint("tab")
+    for kind in ("edge", "focus", "pressed"):
+        assert not seen.faint(kind, SEEN), kind
     for role in ("combobox", "checkbox", "slider", "textbox", "canvas"):
         assert all(seen.named(role)), role  # for screen readers
     assert not [name for name in seen.named("button") if not re.search(r"[A-Za-z]{2}", name)]

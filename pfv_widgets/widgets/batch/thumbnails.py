@@ -17,7 +17,7 @@ from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.toolkit.geometry import Box
 
 _HEAVIEST = 2.0  # weight of a full bar
-_BLUE, _ORANGE, _GREY = "#1a73e8", "#d98a00", "#808080"
+_BLUE, _ORANGE, _GREY = "#1a73e8", "#c27500", "#808080"
 
 
 @dataclass

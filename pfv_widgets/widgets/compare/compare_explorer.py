@@ -29,7 +29,7 @@ from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
-from pfv_widgets.widgets.gallery.order_row import measured
+from pfv_widgets.widgets.gallery.order_lists import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources, text
 from pfv_widgets.widgets.toolkit.controls import Controls

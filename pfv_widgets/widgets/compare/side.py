@@ -17,7 +17,7 @@ from pfv_widgets.widgets.compare.links import SIDES
 from pfv_widgets.widgets.compare.settings import SideSettings, parted
 from pfv_widgets.widgets.compare.source import Compared
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
-from pfv_widgets.widgets.gallery.order_row import Measure
+from pfv_widgets.widgets.gallery.order_lists import Measure
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.viewport import OnFrame
 from pfv_widgets.widgets.toolkit import text

@@ -186,8 +186,9 @@ class ComponentsTab:
         help_ = w.HTML(text.hint(_PICTURE_HELP), layout=_line_layout(40))
         pictures = [self.title, self.pictures.widget, help_]
         self.fold = Fold("Each component", pictures)
+        self.scree_fold = Fold("Explained variance", [self.scree.widget, self.shares])
         parts = [
-            Fold("Explained variance", [self.scree.widget, self.shares], unfolded=True).widget,
+            self.scree_fold.widget,
             self.fold.widget,
             Fold("All positions", [self.scatter.widget], unfolded=True).widget,
         ]

@@ -3,7 +3,8 @@
 From 640 CSS pixels of its own width on, pictures stand beside the controls and grow with the cell;
 below that the head (layer, components, legend) stays in sight above the pictures while one
 scrolls, and the tabs follow. In the wide mode, for talks, the pictures have the whole width and
-the controls are the head alone, in one row.
+the controls are the head alone, in one row. Edges, focus rings and what tells a pressed button
+have a contrast of 3 : 1 at least (WCAG 2.2, 1.4.11), on light and dark pages.
 """
 
 from __future__ import annotations
@@ -25,31 +26,49 @@ STYLE = """<style>
 .pfv-head > :last-child { grid-column: 2; grid-row: 1 / span 3; }
 .pfv-head > * { min-width: 0; max-width: 100%; }
 .pfv-tabs { order: 2; }
+.pfv-last { order: 3; }
 @container pfv (max-width: 639px) {
+  .pfv-status { flex-flow: row wrap; justify-content: flex-end; height: auto !important; }
+  .pfv-status > .widget-html { flex: 1 0 100% !important; height: 40px; }
   .pfv-head .widget-label { width: auto !important; }
   .pfv-head .pfv-heading { display: none; }
 }
-@container pfv (max-width: 420px) { .pfv-head .pfv-bar { display: none; } }
+@container pfv (max-width: 420px) {
+  .pfv-head .pfv-bar { display: none; }
+  .pfv-explorer .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
+  .pfv-toolbar > .widget-dropdown { max-width: 100% !important; margin-right: 0 !important; }
+}
+@container pfv (max-width: 300px) {
+  .pfv-head { grid-template-columns: minmax(0, 1fr); }
+  .pfv-head > :last-child { grid-column: 1; grid-row: auto; }
+  .pfv-status button { padding: 0 4px; }
+}
 @container pfv (min-width: 640px) {
   .pfv-explorer:not(.pfv-wide) > .pfv-body { flex-direction: row !important;
     align-items: flex-start; column-gap: 14px; }
   .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-pictures { order: 0; flex: 100 1 0;
     min-width: 0; }
-  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-side { display: flex; flex: 1 0 262px;
-    max-width: clamp(262px, 30cqw, 440px); position: sticky; top: 0; }
+  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-side { display: flex; flex: 1 0 270px;
+    max-width: clamp(270px, 30cqw, 440px); position: sticky; top: 0; }
   .pfv-explorer:not(.pfv-wide) .pfv-head { position: static; display: flex;
     flex-direction: column; }
 }
 .pfv-wide > .pfv-body .pfv-head { grid-template-columns: repeat(3, minmax(0, 1fr)); }
 .pfv-wide > .pfv-body .pfv-head > :last-child { grid-column: 3; grid-row: 1 / span 2; }
-.pfv-wide > .pfv-body .pfv-tabs { display: none; }
+.pfv-wide > .pfv-body :is(.pfv-tabs, .pfv-last) { display: none; }
 [data-jp-theme-light="false"] .pfv-explorer .widget-dropdown > select { background-image:
   url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
 d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/svg%3E"); }
 .pfv-explorer .pfv-fold { text-align: left; padding: 0 6px; font-weight: 600;
   background: transparent; box-shadow: none; color: inherit; }
-.pfv-explorer :is(button, select, input, textarea, [role=tab]):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1a73e8); outline-offset: 1px; }
+.pfv-explorer :is(button, select, input, textarea, [role=tab], .noUi-handle):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1a73e8) !important; outline-offset: 1px; }
+.pfv-explorer :is(select, input:not([type=checkbox]), textarea, .noUi-handle) {
+  border-color: #767676 !important; }
+.pfv-explorer .widget-slider:not(.pfv-choice) .widget-readout[contenteditable=true] {
+  text-decoration: underline dotted #767676; text-underline-offset: 3px; }
+.pfv-explorer button.mod-active:not(.pfv-fold) {
+  box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1a73e8) !important; }
 </style>"""
 
 

@@ -42,8 +42,8 @@ class Panel:
         self.layer = self._layer_slider([layer.name for layer in layers])
         self.layer_line, self.legend = w.HTML(), w.HTML()
         self.untrained = w.Button(
-            description="Beside an untrained copy",
-            tooltip="Compare this network with a copy whose weights are drawn anew.",
+            description="Compare with an untrained copy",
+            tooltip="Show the same pictures of a copy whose weights are drawn anew below.",
             layout=w.Layout(width="auto", margin="8px 0 0 0"),
         )
         knobs = {
@@ -57,6 +57,7 @@ class Panel:
         self.tabs = TabPanel(explorer, tabs, knobs)
         head = [self.layer, self.layer_line, explorer.knobs[_IN_HEAD], self.legend]
         self.widget = controls(head, self.tabs.widget)
+        self.untrained.add_class("pfv-last")
         self.widget.children = (*self.widget.children, self.untrained)
 
     def show(self, settings: Settings) -> None:

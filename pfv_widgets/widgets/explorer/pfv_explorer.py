@@ -30,7 +30,7 @@ from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.gallery.chosen_images import chosen_images
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
-from pfv_widgets.widgets.gallery.order_row import measured
+from pfv_widgets.widgets.gallery.order_lists import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import Controls, close_all

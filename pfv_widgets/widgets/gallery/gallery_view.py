@@ -14,7 +14,7 @@ from pfv_widgets.widgets.gallery import navigation
 from pfv_widgets.widgets.gallery.batch_weights import weights_of
 from pfv_widgets.widgets.gallery.captions import Captions
 from pfv_widgets.widgets.gallery.interaction import Interaction
-from pfv_widgets.widgets.gallery.order_row import Measure, OrderRow
+from pfv_widgets.widgets.gallery.order_lists import Measure, OrderLists
 from pfv_widgets.widgets.gallery.pins import PinRow
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.toolbar import Toolbar
@@ -25,10 +25,11 @@ from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _HOW_TO = (
-    "Point at a position (a cell of the feature map) to read its scores, click to see what is "
-    "alike, drag to select, double-click to zoom."
+    "Point at a position to read its scores, click to see what is alike, drag to select, "
+    "double-click to zoom."
 )
-_TWO_ROWS = 8  # components whose scores fit into two rows of a narrow gallery
+# components → height of their scores in a narrow gallery, below the line of the image
+_HEIGHTS = ((4, "40px"), (8, "56px"), (12, "74px"))
 
 
 class GalleryView:
@@ -87,15 +88,16 @@ class GalleryView:
         self.show_settings = self.viewport.show_settings
         self.interaction = act = Interaction(self.viewport, owner)
         safely = owner.safely
+        self.order = None
+        if measure is not None:
+            self.order = OrderLists(pfv.images, self._arrange, measure, safely, measures)
         self.toolbar = Toolbar(
-            len(pfv.images), safely(act.arrange), safely(act.press), safely(self._toggle)
-        )
+            len(pfv.images), safely(act.arrange), safely(act.press), safely(self._toggle),
+            () if self.order is None else (self.order.sort, self.order.only),
+        )  # fmt: skip
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
         self.pins = PinRow(pfv.images.names, safely(act.unpin))
         self.captions = Captions(pfv.images)
-        self.order = None
-        if measure is not None:
-            self.order = OrderRow(pfv.images, self._arrange, measure, safely, measures)
         self.script = GalleryScript(self.tiles.canvas, knobs or {}, self.viewport.script_ready)
         self.widget = self._laid_out(bars)
 
@@ -125,8 +127,9 @@ class GalleryView:
         self.captions.show(shown, grid, widest)
         self.widget.layout.max_width = widest
         self.pins.show(state.settings.pins)
-        # room for all scores, also where they take three rows: pointing moves no picture
-        self._head.height = "56px" if state.settings.components <= _TWO_ROWS else "74px"
+        # room for all scores, in one row or in three: pointing moves no picture
+        components = state.settings.components
+        self._head.height = next(height for most, height in _HEIGHTS if components <= most)
 
     def close(self, timeout: float = 10.0) -> None:
         """Remove it from the browser, once the picture in work is drawn; frees nothing else."""
@@ -137,8 +140,7 @@ class GalleryView:
     @property
     def bars(self) -> tuple[list[w.Widget], list[w.Widget]]:
         """What stands above and below the tiles."""
-        order = [] if self.order is None else [self.order.widget]
-        return [self.toolbar.widget, *order], [self.pins.widget]
+        return [self.toolbar.widget], [self.pins.widget]
 
     def _arrange(self, order: tuple[int, ...] | None) -> None:
         self.go(lambda state: navigation.ordered(state, order))

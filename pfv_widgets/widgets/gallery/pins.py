@@ -11,7 +11,10 @@ from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.toolkit import text
 
 _INK = {True: "#ffffff", False: "#111111"}
-_HOW_TO = "Click a position to pin it: every image then shows how similar its positions are to it."
+_HOW_TO = (
+    "Click a position (a cell of the feature map) to pin it: every image then shows how similar "
+    "its positions are to it."
+)
 
 
 class PinRow:

@@ -1,8 +1,8 @@
-"""The row above the gallery: pages, tile size, zoom, names, width, safe colours."""
+"""The row above the gallery: tile size, zoom, names, width, safe colours, pages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ipywidgets as w
 
@@ -25,6 +25,8 @@ class Toolbar:
         Called with ``"back"`` or ``"forward"``.
     toggled
         Called with ``"zoom"``, ``"names"``, ``"wide"`` or ``"safe"`` and whether it is wanted.
+    more
+        Controls that stand last.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Toolbar:
         columns: Callable[[int], None],
         pressed: Callable[[str], None],
         toggled: Callable[[str, bool], None],
+        more: Sequence[w.Widget] = (),
     ) -> None:
         self._number = number
         self._showing, self._shown = Showing(), Shown()
@@ -59,10 +62,11 @@ class Toolbar:
         }
         self.widget = w.HBox(
             [
-                *(self.buttons[name] for name in ("back", "forward")),
-                self.pages,
                 self.size,
                 *self.toggles.values(),
+                *(self.buttons[name] for name in ("back", "forward")),
+                self.pages,
+                *more,
             ],
             layout=w.Layout(flex_flow="row wrap", align_items="center", margin="0 0 4px 0"),
         )

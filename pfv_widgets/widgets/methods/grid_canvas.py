@@ -17,7 +17,7 @@ from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.methods.grid_layout import WIDTH, Layout
 from pfv_widgets.widgets.toolkit.geometry import Box
 
-_GREY, _BLUE, _RED, _ORANGE = "#808080", "#1a73e8", "#d93025", "#d98a00"
+_GREY, _BLUE, _RED, _ORANGE = "#808080", "#1a73e8", "#d93025", "#c27500"
 Place = tuple[int, int]  # row and column
 
 

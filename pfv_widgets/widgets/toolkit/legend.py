@@ -49,7 +49,7 @@ def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: st
     total = sum(ratios[index] for index in shown)
     return (
         f'<table role="table" aria-label="Explained variance" {_TABLE}>{rows}</table>'
-        f"{_note(f'{100 * total:.1f} % of the variance in all')}"
+        f"{_note(f'{100 * total:.1f} % of the variance')}"
     )
 
 

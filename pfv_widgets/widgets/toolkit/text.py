@@ -75,7 +75,7 @@ def status(text: str, *, kind: str = "ok", done: float | None = None, tip: str =
 
     ``done`` in [0, 1] draws a bar below it; ``tip`` is shown where it is pointed at.
     """
-    colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#d98a00", "error": "#d93025"}
+    colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#c27500", "error": "#d93025"}
     dot = f'<span aria-hidden="true" style="color:{colours[kind]}">●</span>'
     role = "alert" if kind == "error" else "status"
     more = f'title="{safe(tip)}" style="line-height:1.35;min-height:1.4em"'

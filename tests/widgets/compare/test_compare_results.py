@@ -174,7 +174,7 @@ def test_difference_is_where_two_networks_differ(compared: Compared) -> None:
 
 def test_explorer_opens_a_comparison_with_an_untrained_copy(opened: Open) -> None:
     explorer = opened(model=tiny(0), batch=blobs(4), sigma=0.5, layer="4")
-    press_button(button(explorer, "Beside an untrained copy"))
+    press_button(button(explorer, "Compare with an untrained copy"))
     assert explorer.jobs.wait(60)
     comparison = explorer.comparison
     assert comparison.wait(60)
@@ -183,14 +183,14 @@ def test_explorer_opens_a_comparison_with_an_untrained_copy(opened: Open) -> Non
     assert comparison.agreement < 0.9
     press_button(button(explorer, "Close the comparison"))
     assert explorer.comparison is None
-    press_button(button(explorer, "Beside an untrained copy"))
+    press_button(button(explorer, "Compare with an untrained copy"))
     assert explorer.jobs.wait(60)
     assert explorer.comparison.wait(60)
 
 
 def test_network_without_weights_to_draw_anew_is_named_in_the_explorer(opened: Open) -> None:
     explorer = opened(model=nn.Sequential(nn.AvgPool2d(2), nn.ReLU()), batch=blobs(2))
-    press_button(button(explorer, "Beside an untrained copy"))
+    press_button(button(explorer, "Compare with an untrained copy"))
     assert explorer.jobs.wait(60)
     assert explorer.status.kind == "error"
     assert "parameters" in explorer.status.message

@@ -20,16 +20,16 @@ def test_variance_panel_has_a_row_for_each_component_shown(name: str, number: in
     panel = variance_panel(ratios, range(number), name)
     assert Parsed(panel).tags.count("tr") == number
     assert panel.count("linear-gradient") == number
-    assert f"{100 * sum(ratios[:number]):.1f} % of the variance in all" in panel
+    assert f"{100 * sum(ratios[:number]):.1f} % of the variance" in panel
 
 
 def test_variance_panel_names_the_components_that_are_shown() -> None:
     panel = variance_panel([0.6, 0.3, 0.1], (2, 0), "rgb")
-    assert Parsed(panel).text == "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance in all"
+    assert Parsed(panel).text == "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance"
 
 
 def test_variance_panel_of_a_constant_map_shows_zeros() -> None:
-    assert "0.0 % of the variance in all" in variance_panel([0.0, 0.0], (0, 1), "rgb")
+    assert "0.0 % of the variance" in variance_panel([0.0, 0.0], (0, 1), "rgb")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def measured(
     return frame.scores[:, number - 1].mean(dim=(1, 2)).cpu().numpy()
 
 
-class OrderRow:
+class OrderLists:
     """Two lists: what is sorted by, and the class that is shown.
 
     Parameters
@@ -116,10 +116,6 @@ class OrderRow:
         choose = safely(self._choose)
         for control in (self.sort, self.only):
             control.observe(lambda _: choose(), "value")
-        self.widget = w.HBox(
-            [self.sort, self.only], layout=w.Layout(flex_flow="row wrap", overflow="visible")
-        )
-        self.widget.add_class("pfv-order")
 
     def _choose(self) -> None:
         try:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from pfv_widgets.widgets.gallery.order_row import SIMILARITY, ordered
+from pfv_widgets.widgets.gallery.order_lists import SIMILARITY, ordered
 from pfv_widgets.widgets.toolkit.geometry import Page
 from tests.networks import blobs
 from tests.widgets.reading import is_error, status
