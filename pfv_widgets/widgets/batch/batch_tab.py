@@ -1,4 +1,4 @@
-"""The tab "Batch": which images make the basis, and which of them it depends on."""
+"""The tab "Batch": which images the colours are found in, and which of them matter."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class _Stroke:
 
 
 class Thumbnails:
-    """Thumbnails with a bar each: its weight, or how far the basis turns without it.
+    """Thumbnails with a bar each: its weight, or how much the colours change without it.
 
     Parameters
     ----------

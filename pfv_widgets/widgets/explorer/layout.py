@@ -36,7 +36,7 @@ STYLE = """<style>
 @container pfv (max-width: 420px) {
   .pfv-head .pfv-bar { display: none; }
   .pfv-explorer .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
-  .pfv-toolbar > .widget-dropdown { max-width: 100% !important; margin-right: 0 !important; }
+  .pfv-toolbar .widget-dropdown { max-width: 100% !important; margin-right: 0 !important; }
 }
 @container pfv (max-width: 300px) {
   .pfv-head { grid-template-columns: minmax(0, 1fr); }
@@ -67,6 +67,10 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
   border-color: #767676 !important; }
 .pfv-explorer .widget-slider:not(.pfv-choice) .widget-readout[contenteditable=true] {
   text-decoration: underline dotted #767676; text-underline-offset: 3px; }
+@media print {
+  .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-tabs, .pfv-last) { display: none !important; }
+  .pfv-explorer, .pfv-explorer canvas { max-width: 100% !important; }
+}
 .pfv-explorer button.mod-active:not(.pfv-fold) {
   box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1a73e8) !important; }
 </style>"""

@@ -93,7 +93,7 @@ class GalleryView:
             self.order = OrderLists(pfv.images, self._arrange, measure, safely, measures)
         self.toolbar = Toolbar(
             len(pfv.images), safely(act.arrange), safely(act.press), safely(self._toggle),
-            () if self.order is None else (self.order.sort, self.order.only),
+            () if self.order is None else (self.order.widget,),
         )  # fmt: skip
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
         self.pins = PinRow(pfv.images.names, safely(act.unpin))

@@ -116,6 +116,10 @@ class OrderLists:
         choose = safely(self._choose)
         for control in (self.sort, self.only):
             control.observe(lambda _: choose(), "value")
+        self.widget = w.HBox(  # they wrap together
+            [self.sort, self.only],
+            layout=w.Layout(flex_flow="row wrap", flex="1 1 280px", overflow="visible"),
+        )
 
     def _choose(self) -> None:
         try:
@@ -131,6 +135,6 @@ def _list(name: str, tip: str, options: list[str]) -> w.Dropdown:
         options=options,
         description=name,
         tooltip=tip,
-        layout=w.Layout(width="auto", flex="1 1 150px", max_width="240px", margin="0 8px 2px 0"),
+        layout=w.Layout(width="auto", flex="1 1 128px", max_width="240px", margin="0 8px 2px 0"),
         style={"description_width": "36px"},
     )
