@@ -71,7 +71,8 @@ EDGES = r"""box => {
   const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
   const parse = (text) => text.match(/rgba?\([^)]*\)/)?.[0].match(/[\d.]+/g).map(Number);
   const around = (element) => {
-    for (let e = element.parentElement; e; e = e.parentElement) {
+    const box = element.closest(".widget-slider") ?? element;  // the ring goes beyond the track
+    for (let e = box.parentElement; e; e = e.parentElement) {
       const colour = parse(getComputedStyle(e).backgroundColor);
       if ((colour[3] ?? 1) === 1) return colour;
     }
