@@ -203,18 +203,6 @@ def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) 
 
 
 @pytest.mark.all
-def test_reload_shows_the_same_thumbnails(opened: Callable[[int], Batch]) -> None:
-    batch = opened(16)
-    batch.drag(3, 4)
-    batch.wait_for_out(3, 4)
-    batch.page.reload()
-    batch.is_out(3)
-    batch.is_painted(0, RED)
-    batch.drag(3)
-    batch.wait_for_out(4)
-
-
-@pytest.mark.all
 def test_it_reads_well_on_a_dark_page(opened: Callable[[int], Batch]) -> None:
     batch = opened(16)
     theme = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: '%s'})"

@@ -199,18 +199,6 @@ def test_axes_are_chosen_by_name_and_with_the_keyboard(tab: LabPage) -> None:
 
 
 @pytest.mark.all
-def test_reloaded_page_shows_the_same(tab: LabPage) -> None:
-    before = [pixels(tab, index) for index in (SCREE, PICTURES, CLOUD)]
-    tab.reload()
-    tab.wait_for(PAINTED)
-    tab.wait_until_drawn()
-    for index, old in enumerate(before):
-        assert np.abs(pixels(tab, index) - old).max() == 0
-    tab.run("tab.show_image(7)")
-    wait_for_pixels(tab, PICTURES, lambda now: np.abs(now - before[PICTURES]).max() > 50)
-
-
-@pytest.mark.all
 def test_labels_lie_on_the_canvas_and_nothing_is_wider_than_the_page(tab: LabPage) -> None:
     tab.run("tab.widget.layout.width = '250px'")
     narrow = 'document.querySelector(".jp-OutputArea-output .widget-vbox").clientWidth <= 250'

@@ -234,17 +234,36 @@ def test_two_hundred_images_are_paged(lab: OpenLab) -> None:
     explorer.wait_for_frame(50, 74, tolerance=30)
 
 
+def drawn_tabs(demo: ExplorerPage) -> list[np.ndarray]:
+    """Pixels of what the tabs have drawn, of Components first."""
+    drawn = []
+    for title in ("Components", "Batch"):
+        demo.open_tab(title)
+        demo.settled()
+        canvases = demo.box.locator("canvas:visible:not(.pfv-gallery)").all()
+        drawn += [demo.page.read(canvas).astype(np.int16) for canvas in canvases]
+    assert len(drawn) > 2
+    assert min(one[..., :3].std() for one in drawn) > 5
+    return drawn
+
+
 def test_reload_and_second_view_are_painted_and_alive(lab: OpenLab) -> None:
     demo = ExplorerPage(lab(DEMO))
     demo.wait_for_frame(0, 5, 15)
     demo.page.press(demo.slider("Components"), "ArrowLeft")
     demo.wait_until("explorer.settings.components", "2")
     demo.wait_for_frame()
-    before = demo.settled()
+    demo.open_tab("Batch")
+    demo.box.locator("canvas.pfv-thumbnails").click(position={"x": 20, "y": 20})
+    demo.wait_until("(explorer.settings.images or [None])[0]", "0.0")
+    before, pages = demo.settled(), drawn_tabs(demo)
     assert isinstance(demo.page, LabPage)
     demo.page.reload()
     demo.wait_for_frame()
     assert changed_part(before, demo.settled()) < 0.001
+    for old, new in zip(pages, drawn_tabs(demo), strict=True):
+        assert np.abs(new - old).max() == 0
+    demo.open_tab("Picture")
     demo.page.press(demo.slider("Contrast σ"), "PageUp")
     demo.wait_until("explorer.settings.sigma > 1.04", "True")
     demo.wait_for_frame()

@@ -48,6 +48,7 @@ def painted(page: WidgetPage) -> ExplorerPage:
     return explorer
 
 
+@pytest.mark.all
 def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     voila: Callable[[list[str]], WidgetPage], cells: list[str]
 ) -> None:

@@ -90,6 +90,7 @@ def test_buttons_that_copy_are_hidden_where_no_script_runs(lab: OpenLab) -> None
     expect(explorer.button("Copy")).to_be_hidden()
 
 
+@pytest.mark.all
 def test_tab_leaves_the_gallery_while_the_kernel_works(demo: ExplorerPage) -> None:
     explorer, page = demo, demo.page
     assert isinstance(page, LabPage)
@@ -128,6 +129,7 @@ def test_empty_field_leaves_the_clipboard_alone(demo: ExplorerPage) -> None:
     assert page.page.evaluate(CLIPBOARD).strip() == wanted
 
 
+@pytest.mark.all
 def test_a_copy_of_each_widget_takes_its_own_text(lab: OpenLab) -> None:
     cell = """
 import pfv_widgets as pw

@@ -167,6 +167,7 @@ def test_divider_is_dragged_without_the_kernel(small_demo: ExplorerPage) -> None
     assert np.abs(painted(explorer, split=0.8) - before).max() <= 2  # the kernel has it again
 
 
+@pytest.mark.all
 def test_what_the_kernel_takes_back_is_shown_at_once(small_demo: ExplorerPage) -> None:
     explorer = small_demo
     before = painted(explorer, view="split", split=0.2)
@@ -242,6 +243,7 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) 
         wait_for_pixels(explorer, looks["rgb split"])
 
 
+@pytest.mark.all
 def test_no_picture_of_an_older_opacity_comes_between(small_demo: ExplorerPage) -> None:
     explorer = small_demo
     photo, heat = painted(explorer, opacity=0.0), painted(explorer, opacity=1.0)

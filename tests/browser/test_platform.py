@@ -65,28 +65,6 @@ def test_code_runs_in_the_kernel_and_what_fails_there_fails_the_test(lab: OpenLa
 
 
 @pytest.mark.all
-def test_notebook_stays_usable_after_a_reload_of_the_page(lab: OpenLab) -> None:
-    page = lab(CELLS)
-    page.press(page.slider("Shade"), "ArrowRight")
-    page.wait_for_colour(60, 40, RED)
-    page.reload()
-    page.wait_for_colour(60, 40, RED)
-    page.press(page.slider("Shade"), "ArrowRight")
-    page.wait_for_colour(60, 40, GREEN)
-
-
-@pytest.mark.all
-def test_second_view_of_an_output_is_painted_too(lab: OpenLab) -> None:
-    page = lab(CELLS)
-    page.wait_for_colour(60, 40, GREY)
-    page.second_view()
-    page.wait_for_colour(60, 40, GREY, index=1)
-    page.press(page.slider("Shade"), "ArrowRight")
-    page.wait_for_colour(60, 40, RED, index=0)
-    page.wait_for_colour(60, 40, RED, index=1)
-
-
-@pytest.mark.all
 def test_second_page_and_first_page_show_the_same(lab: OpenLab) -> None:
     first = lab(CELLS)
     first.wait_for_colour(60, 40, GREY)

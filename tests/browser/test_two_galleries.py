@@ -74,6 +74,7 @@ def kernel_stopped(pane: PanePage) -> Iterator[None]:
         os.kill(kernel, signal.SIGCONT)
 
 
+@pytest.mark.all
 def test_two_galleries_share_nothing_and_one_outlives_the_other(panes: list[PanePage]) -> None:
     check_that_each_follows_its_own_controls_and_divider(panes)
     check_that_pointer_keys_and_pins_stay_with_the_gallery_they_are_over(panes)

@@ -92,6 +92,7 @@ def test_busy_kernel_follows_sliders_and_an_interrupt_in_a_flood_does_no_harm(
     explorer.wait_for_frame()
 
 
+@pytest.mark.all
 def test_interrupt_while_a_layer_is_computed_leaves_a_working_widget(
     lab: Callable[[list[str]], LabPage],
 ) -> None:
@@ -111,6 +112,7 @@ def test_interrupt_while_a_layer_is_computed_leaves_a_working_widget(
     expect(explorer.status).to_have_role("status")
 
 
+@pytest.mark.all
 def test_after_a_restart_the_old_widget_is_marked_and_the_cell_paints_anew(
     opened: Callable[[list[str]], NotebookPage],
 ) -> None:
@@ -119,23 +121,13 @@ def test_after_a_restart_the_old_widget_is_marked_and_the_cell_paints_anew(
     explorer.wait_for_frame()
     page.restart()
     expect(explorer.box).to_contain_class("jupyter-widgets-disconnected")
+    expect(explorer.box.get_by_text(re.compile("run .*cell", re.IGNORECASE))).to_be_visible()
     page.run_all()
     explorer.wait_for_frame()
     expect(page.page.locator(".pfv-explorer")).to_have_count(1)
     page.press(explorer.slider("Opacity"), "Home")
     explorer.wait_until("explorer.settings.opacity", "0.0")
     explorer.wait_for_frame()
-
-
-@pytest.mark.all
-def test_after_a_restart_the_old_widget_tells_to_run_the_cell_again(
-    lab: Callable[[list[str]], LabPage],
-) -> None:
-    page = lab(DEMO)
-    explorer = ExplorerPage(page)
-    explorer.wait_for_frame()
-    page.restart()
-    expect(explorer.box.get_by_text(re.compile("run .*cell", re.IGNORECASE))).to_be_visible()
 
 
 @pytest.mark.all
@@ -213,6 +205,7 @@ def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
 HANG_UP = "() => window.testPanel.sessionContext.session.kernel._ws.close()"
 
 
+@pytest.mark.all
 @pytest.mark.own_page
 def test_lost_connection_is_said_and_what_was_set_meanwhile_is_caught_up_with(
     lab: Callable[[list[str]], LabPage],

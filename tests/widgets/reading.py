@@ -46,18 +46,24 @@ def tile(recorded: RecordedPage, explorer: PFVExplorer, index: int) -> npt.NDArr
 
 def expected(explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
     """Pixels of a tile as the engine composes it, at the size of the tile."""
-    size = explorer.gallery.tiles.grid.tile[::-1]
-    one = Image.fromarray(explorer.frame.composite()[index])
-    return np.asarray(one.resize(size, Image.Resampling.BICUBIC), np.float32)
+    return _at_size(explorer, explorer.frame.composite()[index])
+
+
+def _at_size(explorer: PFVExplorer, composite: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    one = Image.fromarray(composite).resize(
+        explorer.gallery.tiles.grid.tile[::-1], Image.Resampling.BICUBIC
+    )
+    return np.asarray(one, np.float32)
 
 
 def shows_its_frame(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
     """Whether every tile on the page that is in the basis looks as the engine says."""
-    weights = explorer.frame.weights
+    frame = explorer.frame
+    composites = frame.composite()
     differences = [
-        np.abs(tile(recorded, explorer, index) - expected(explorer, index)).mean()
+        np.abs(tile(recorded, explorer, index) - _at_size(explorer, composites[index])).mean()
         for index in explorer.gallery.tiles.shown
-        if weights[index] > 0
+        if frame.weights[index] > 0
     ]
     return bool(max(differences) < 5)
 
