@@ -53,7 +53,7 @@ def capture(
                 maps = layout.maps(output.detach())
                 caught[name] = maps.clone() if reduce is None else reduce(maps)
         if stop and len(caught) == len(wanted):
-            raise _StopForward
+            raise StopForward
 
     def begin(*_: object) -> None:
         caught.clear()
@@ -67,7 +67,7 @@ def capture(
         handle.remove()
 
 
-class _StopForward(BaseException):
+class StopForward(BaseException):
     """Leaves a forward pass in which everything wanted was seen."""
 
 
@@ -75,7 +75,7 @@ def run_captured(run: Callable[[], object]) -> None:
     """Run a forward pass that :func:`capture` may end early."""
     try:
         run()
-    except _StopForward:
+    except StopForward:
         return
 
 

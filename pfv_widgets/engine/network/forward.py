@@ -47,6 +47,7 @@ class Forward:
         known: Mapping[str, Tensor],
         chunk_size: int,
         report: OnProgress = silent,
+        network: nn.Module | None = None,
     ) -> dict[str, Tensor]:
         """Run the batch in chunks and return what was caught, ``(N, …)`` by layer name.
 
@@ -58,6 +59,8 @@ class Forward:
             May hold the maps of the first images.
         report
             Called with the number of images that are done, before each module that runs.
+        network
+            A replica of the model that is to run; None: a new one.
         """
         complete = known.keys() >= layouts.keys()
         number = len(self.images)
@@ -78,12 +81,12 @@ class Forward:
             report(Progress(RUNNING, done, number))
 
         with (
-            guarded(self.model) as network,
-            capture(network, layouts) as caught,
-            before_each_leaf(network, tell),
+            guarded(self.model if network is None else network) as running,
+            capture(running, layouts) as caught,
+            before_each_leaf(running, tell),
         ):
             while done < number:
-                run_captured(partial(run, network, self.batch(done, done + chunk_size)))
+                run_captured(partial(run, running, self.batch(done, done + chunk_size)))
                 for name in layouts:
                     add(name, caught[name])
                 done = min(done + chunk_size, number)

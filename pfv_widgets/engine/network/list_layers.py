@@ -10,7 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.capture import accepts_hooks, modules_by_name
+from pfv_widgets.engine.network.capture import (
+    StopForward,
+    accepts_hooks,
+    modules_by_name,
+    run_captured,
+)
 from pfv_widgets.engine.network.default_layer import auxiliary_calls, choose_default
 from pfv_widgets.engine.network.feature_layout import (
     Grid,
@@ -153,7 +158,7 @@ def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall
         return [(Layout(), True) if reason is None else reason for reason in refusals]
     layouts = _possible_layouts(spatial, batch)
     shapes = {call.key: _tensor(call).shape for call in spatial}
-    answers = _answers(network, batch[:1], layouts, shapes)
+    answers = _answers(network, batch[:1], layouts, _tested(spatial, layouts), shapes)
     grids = {
         _grid(layout, shapes[key])
         for key, of_call in answers.items()
@@ -225,16 +230,40 @@ def _possible_layouts(calls: Sequence[ModuleCall], batch: Tensor) -> Layouts:
     return layouts
 
 
+def _tested(calls: Sequence[ModuleCall], layouts: Layouts) -> dict[CallKey, CallKey]:
+    """Return for each call the one that is tested in its place: itself, or an earlier one.
+
+    Behind the last call that is like none before it, each answers as the last one before that
+    with the same kind of module and output: transformers repeat one block on one grid. So the
+    pass with the changed picture can end there.
+    """
+    kinds: list[tuple[object, ...]] = []
+    kind_of: dict[tuple[object, ...], tuple[object, ...]] = {}
+    for call in calls:
+        possible = tuple(layouts[call.key])
+        own = (type(call.module), _tensor(call).shape, possible)
+        # a container that returns what its last module gave answers as that one
+        kinds.append(kind_of.setdefault((call.version, possible), own))
+    end = max((kinds.index(kind) for kind in kinds), default=-1) + 1
+    last = dict(zip(kinds[:end], calls, strict=False))
+    return {
+        call.key: call.key if index < end else last[kinds[index]].key
+        for index, call in enumerate(calls)
+    }
+
+
 def _answers(
     network: WatchedNetwork,
     image: Tensor,
     layouts: Layouts,
+    tested: Mapping[CallKey, CallKey],
     shapes: Mapping[CallKey, torch.Size],
 ) -> Answers:
     """Change the picture and return how each output answers in each layout it may have.
 
     None stands for outputs that do not follow the number of images; what is missing did not run.
     """
+    end = [key for key, instead in tested.items() if key == instead][-1:]
     position_test = PositionTest(image)
     answers: dict[CallKey, Sequence[Answer | None] | None] = {}
     last: tuple[Tensor, int, Sequence[Layout], Sequence[Answer | None]] | None = None
@@ -250,10 +279,12 @@ def _answers(
         else:
             answers[key] = [position_test.answer_of(lay.maps(output)) for lay in layouts[key]]
             last = (output, output._version, layouts[key], answers[key] or ())
+        if [key] == end:
+            raise StopForward
 
     with suppress(PFVError):  # a network made for one batch size: everything stays open
-        network.watch(position_test.pictures, test)
-    return answers
+        run_captured(lambda: network.watch(position_test.pictures, test))
+    return {key: answers[instead] for key, instead in tested.items() if instead in answers}
 
 
 def _verdict(

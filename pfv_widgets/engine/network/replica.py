@@ -122,7 +122,7 @@ class _Replication:
         for name, value in dict(vars(module)).items():
             if name in _OF_EVERY_MODULE and isinstance(value, dict):
                 # hooks and parts are added to the replica alone
-                pairs = [(key, self.of(one)) for key, one in list(value.items())]
+                pairs = [(key, self.of(one)) for key, one in list(value.items())] if value else ()
                 vars(replica)[name] = type(value)(pairs)
             elif name in _OF_EVERY_MODULE and isinstance(value, set):
                 vars(replica)[name] = set(value)
@@ -139,6 +139,8 @@ class _Replication:
             return value
         if id(value) in self._new:
             return self._new[id(value)]
+        if type(value) is tuple and all(type(one) in _PLAIN for one in value):
+            return value
         too_far = depth > _DEEPEST or len(self._held) > _MOST
         if isinstance(value, Tensor | type) or too_far or id(value) in self._busy:
             return value
