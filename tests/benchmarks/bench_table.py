@@ -113,7 +113,7 @@ def changes(pfv: pw.PFV, device: torch.device) -> dict[str, float]:
 def row(name: str, number: int, device: torch.device, rounds: int) -> Mapping[str, object]:
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)().eval().to(device)
-    images = pw.demo_images(number)
+    images = pw.load_images(list(pw.demo_images(number).pixels), size=224)
     batch = images.tensor.to(device)
 
     def forward() -> None:

@@ -67,7 +67,11 @@ def bases(number: int, channels: int, rounds: int) -> str:
 def pictures(name: str, number: int, rounds: int) -> str:
     """Return a row: from a change of one image's weight to finished heatmaps."""
     torch.manual_seed(0)
-    pfv = pw.PFV(getattr(torchvision.models, name)().eval(), pw.demo_images(number), "cpu")
+    pfv = pw.PFV(
+        getattr(torchvision.models, name)().eval(),
+        pw.load_images(list(pw.demo_images(number).pixels), size=224),
+        "cpu",
+    )
     channels = pfv.render().basis.mean.shape[0]
     times: Times = []
     for weights in weights_of(number, rounds):

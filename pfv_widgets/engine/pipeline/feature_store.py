@@ -200,9 +200,9 @@ class FeatureStore:
 
     def warnings(self, layer: str) -> tuple[str, ...]:
         """Return what a user must know of the layer and of those that weight it."""
-        return self._listing.warnings(layer) + self._own_warnings()
+        return self._listing.warnings(layer) + self._own_warnings(layer)
 
-    def _own_warnings(self) -> tuple[str, ...]:
+    def _own_warnings(self, layer: str) -> tuple[str, ...]:
         halved = f"Memory ran out: images run {self.chunk_size} at a time."
         other = (
             "The basis was made with other weights than this network has, or with another network: "
@@ -210,7 +210,17 @@ class FeatureStore:
         )
         data = self.data
         differs = data is not None and data.network not in ("", self._fingerprint())
-        return (halved,) * self._halved + (other,) * differs
+        own = "" if self._own_layer is None else self._own_layer.name
+        elsewhere = (
+            f"The basis was made of layer {own!r}: at {layer!r} its components mean something else."
+        )
+        messages = {halved: self._halved, other: differs, elsewhere: self._is_elsewhere(layer)}
+        return tuple(message for message, holds in messages.items() if holds)
+
+    def _is_elsewhere(self, layer: str) -> bool:
+        """Whether the basis that is used was made of another layer."""
+        own = self._own_layer if self.uses_given else None
+        return own is not None and layer != (own.same_as or own.name)
 
     @stage
     def _fingerprint(self) -> str:
@@ -299,7 +309,7 @@ class FeatureStore:
     def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:
         """Return the maps ``(N, 1, h, w)`` that the scores are multiplied by, coarse to fine."""
         levels, data = self.captured(layer)[1], self.data
-        if data is not None:  # one scale for all batches
+        if data is not None and not self._is_elsewhere(layer):  # one scale for all batches
             pairs = zip(self.chain(layer), levels, strict=True)
             levels = [
                 replace(level, largest=data.largest.get(one.name, level.largest))
@@ -368,7 +378,8 @@ class FeatureStore:
     ) -> Spread:
         """How the weighted scores of all images are spread; of a data set, where one is used."""
         of_data = None if self.data is None else self.data.spreads.get(weighting)
-        if of_data is not None and isinstance(arrangement, tuple):
+        usable = of_data is not None and not self._is_elsewhere(layer)
+        if of_data is not None and usable and isinstance(arrangement, tuple):
             picked = of_data[:, [abs(number) - 1 for number in arrangement]]
             return Spread(*picked[:, None].expand(-1, len(self.images), -1))
         scores = self.scores(layer, weights, arrangement)
@@ -440,8 +451,10 @@ class FeatureStore:
             raise PFVValueError(f"basis is of another network: {error}") from error
 
     def _check_source(self, layer: str) -> None:
-        own = self._own_layer if self.uses_given else None
-        if own is not None and layer != (own.same_as or own.name):
+        own = self._own_layer
+        if own is None or not self._is_elsewhere(layer):
+            return
+        if self.layer(layer).shape[0] != own.shape[0]:
             raise PFVValueError(
                 f"layer={layer!r}: the basis given is of layer {own.name!r}. Choose that layer, "
                 f"or basis_of={BASES[1]!r}, which fits one to the images."

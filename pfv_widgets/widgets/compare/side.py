@@ -227,7 +227,8 @@ class Side:
         if self._error:
             self._say_error("")
         ratios = frame.basis.explained_variance_ratio.tolist()
-        self.legend.value = legend_panel(frame.settings, ratios)
+        whose = "" if frame.basis.data is None else " of the data set"
+        self.legend.value = legend_panel(frame.settings, ratios, whose)
         self._on_frame(state, frame)
 
     def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:

@@ -70,7 +70,8 @@ class Panel:
     def show_frame(self, frame: Frame) -> None:
         """Show the legend of a frame."""
         ratios = frame.basis.explained_variance_ratio.tolist()
-        self.legend.value = legend_panel(frame.settings, ratios)
+        whose = "" if frame.basis.data is None else " of the data set"
+        self.legend.value = legend_panel(frame.settings, ratios, whose)
 
     def _layer_slider(self, names: list[str]) -> w.SelectionSlider:
         slider = w.SelectionSlider(

@@ -14,21 +14,25 @@ _RAMP_STEPS = 9
 _TABLE = 'style="border-spacing:0 3px;width:100%;line-height:1.1"'
 
 
-def legend_panel(settings: Settings, ratios: Sequence[float]) -> str:
+def legend_panel(settings: Settings, ratios: Sequence[float], whose: str = "") -> str:
     """Return the legend of the heatmaps that these settings ask for, as HTML.
 
     Parameters
     ----------
     ratios
         Explained variance ratio of each component computed, in [0, 1].
+    whose
+        Words behind "of the variance".
     """
     if settings.shows_similarity:
         return heading("Similarity to pins") + _similarity(settings)
-    panel = variance_panel(ratios, settings.shown, settings.colour_map)
+    panel = variance_panel(ratios, settings.shown, settings.colour_map, whose)
     return heading("Explained variance") + panel + _colours(settings)
 
 
-def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: str) -> str:
+def variance_panel(
+    ratios: Sequence[float], shown: Sequence[int], colour_map: str, whose: str = ""
+) -> str:
     """Return a row for each component shown: its colours and its share of the variance.
 
     Parameters
@@ -39,6 +43,8 @@ def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: st
         Indices of those in the heatmaps, in order.
     colour_map
         Key of ``COLOUR_MAPS``.
+    whose
+        Words behind "of the variance".
     """
     ramps = legend(colour_map, len(shown), _RAMP_STEPS)
     largest = max((ratios[index] for index in shown), default=1) or 1
@@ -49,7 +55,7 @@ def variance_panel(ratios: Sequence[float], shown: Sequence[int], colour_map: st
     total = sum(ratios[index] for index in shown)
     return (
         f'<table role="table" aria-label="Explained variance" {_TABLE}>{rows}</table>'
-        f"{_note(f'{100 * total:.1f} % of the variance')}"
+        f"{_note(f'{100 * total:.1f} % of the variance{whose}')}"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pca.basis import PrincipalBasis
@@ -66,8 +67,18 @@ def test_basis_of_the_batch_is_that_without_a_basis_given(basis: PrincipalBasis)
     overlap = own.basis.components @ plain.basis.components.T
     torch.testing.assert_close(overlap.abs().amax(dim=1), torch.ones(3), rtol=0, atol=1e-4)
     assert pfv.render(basis_of="this batch", layer="2").layer == "2"
+    elsewhere = pfv.render(layer="2", weighting="none")  # with as many channels
+    assert elsewhere.warnings == (
+        "The basis was made of layer '10': at '2' its components mean something else.",
+    )
+    assert torch.equal(elsewhere.basis.components, basis.components[:3])
+
+
+def test_basis_of_another_number_of_channels_is_refused(basis: PrincipalBasis) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Conv2d(5, 3, 1), *tiny())
+    pfv = PFV(network.eval(), blobs(3), "cpu", basis=basis)
     with pytest.raises(PFVValueError, match="basis_of='this batch'"):
-        pfv.render(layer="2")
+        pfv.render(layer="0")
 
 
 def test_explained_shares_are_those_of_the_variance_by_hand(basis: PrincipalBasis) -> None:
