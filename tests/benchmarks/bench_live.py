@@ -1,6 +1,6 @@
 """Measure the explorer in JupyterLab: from a control to changed pixels, in a real browser.
 
-    python tests/benchmarks/bench_live.py --out live.json
+    python tests/benchmarks/bench_live.py --out live.json [--network resnet50]
 
 Prints a Markdown table: milliseconds from the event in the page to the first changed pixel of
 the gallery (median and 95th percentile), kB that the server sends for it, and how long the
@@ -139,10 +139,20 @@ def notebook(
     return lab, traffic
 
 
+NETWORK = """
+import torchvision
+scenes = pw.demo_images({tiles}, photos=False)
+images = pw.load_images(list(scenes.pixels), size=224, labels=scenes.labels)
+explorer = pw.explore(torchvision.models.{network}().eval(), images)
+explorer
+"""
+
+
 def opened(
-    server: JupyterServer, context: BrowserContext, tiles: int
+    server: JupyterServer, context: BrowserContext, tiles: int, network: str
 ) -> tuple[ExplorerPage, Traffic]:
-    code = [HELPERS, f"explorer = pw.demo({tiles})\nexplorer"]
+    own = NETWORK.format(tiles=tiles, network=network)
+    code = [HELPERS, own if network else f"explorer = pw.demo({tiles})\nexplorer"]
     lab, traffic = notebook(server, context, f"bench-{tiles}", code)
     explorer = ExplorerPage(lab)
     explorer.wait_for_frame(0, tolerance=40)  # small tiles are sharper in the browser
@@ -212,7 +222,7 @@ def bench(browser: Browser, server: JupyterServer, options: argparse.Namespace) 
     for tiles in options.tiles:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(120_000)
-        explorer, traffic = opened(server, context, tiles)
+        explorer, traffic = opened(server, context, tiles, options.network)
         rows = measured(explorer, traffic, options.moves, options.only)
         results.append({"tiles": tiles, "moves": rows, "lag_ms": flooded(explorer, options.flood)})
         context.close()
@@ -241,6 +251,7 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--moves", type=int, default=40, help="of each control")
     parser.add_argument("--only", default="", help="what is in the names of the controls")
+    parser.add_argument("--network", default="", help="of torchvision, with random weights")
     parser.add_argument("--flood", type=float, default=10.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:

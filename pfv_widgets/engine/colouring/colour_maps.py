@@ -172,7 +172,8 @@ def _mixed(values: Tensor, neutral: Tensor, wheel: Sequence[tuple[float, float, 
     level = neutral.view(1, -1, 1, 1)
     shares = ((values - level) / (1 - level).clamp_min(1e-6)).clamp(0, 1)
     strongest = shares.amax(dim=1, keepdim=True)
-    sharp = (shares / strongest.clamp_min(1e-6)) ** 6  # near ties mix, else the strongest wins
+    squares = (shares / strongest.clamp_min(1e-6)).square_()
+    sharp = squares * squares * squares  # near ties mix, else the strongest wins
     shares = sharp / sharp.sum(dim=1, keepdim=True).clamp_min(1e-6) * strongest**0.8
     away = torch.stack([_row(colour, values) for colour in wheel]) - NEUTRAL_GREY
     return _combined(shares, away).add_(NEUTRAL_GREY).clamp_(0, 1)

@@ -30,16 +30,28 @@ class Forward:
         Where the images are taken, chunk by chunk.
     original
         What the user holds, where ``model`` may be a copy of it on another device.
+    autocast
+        Whether the network computes in bfloat16 what PyTorch deems safe in it.
+    channels_last
+        Whether images come with their channels last in memory, which suits some convolutions.
     """
 
     model: nn.Module
     images: Tensor
     device: torch.device
     original: nn.Module | None = None
+    autocast: bool = False
+    channels_last: bool = False
 
     def batch(self, start: int, stop: int) -> Tensor:
         """Return some of the images as the network takes them."""
-        return self.images[start:stop].to(self.device, floating_dtype(self.model))
+        batch = self.images[start:stop].to(self.device, floating_dtype(self.model))
+        return batch.to(memory_format=torch.channels_last) if self.channels_last else batch
+
+    def run(self, network: nn.Module, batch: Tensor) -> object:
+        """Call the model, or a replica of it, as :func:`run` does."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return run(network, batch)
 
     def catch(
         self,
@@ -86,7 +98,7 @@ class Forward:
             before_each_leaf(running, tell),
         ):
             while done < number:
-                run_captured(partial(run, running, self.batch(done, done + chunk_size)))
+                run_captured(partial(self.run, running, self.batch(done, done + chunk_size)))
                 for name in layouts:
                     add(name, caught[name])
                 done = min(done + chunk_size, number)

@@ -176,6 +176,10 @@ class PrincipalBasis:
             noise=self.noise * scale**2,
         )
 
+    def first(self, number: int) -> PrincipalBasis:
+        """Return the basis of its first components."""
+        return replace(self, components=self.components[:number], variances=self.variances[:number])
+
     def followed_by(self, other: PrincipalBasis) -> PrincipalBasis:
         """Add the components of a longer basis, so that their order and signs are remembered."""
         number = len(self.components)

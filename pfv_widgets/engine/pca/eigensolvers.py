@@ -73,7 +73,8 @@ class Ritz:
 
     def cut(self, width: int) -> float:
         """Eigenvalue up to which nothing is wanted, where ``width`` vectors are iterated."""
-        return max(float(self.values[width - 1]), _FLOOR * float(self.values[0]))
+        last = min(width, len(self.values)) - 1
+        return max(float(self.values[last]), _FLOOR * float(self.values[0]))
 
     def allowed(self, number: int) -> Numbers:
         """Residuals ``(number,)`` with which the first eigenvectors count as converged."""

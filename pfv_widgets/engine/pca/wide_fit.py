@@ -202,7 +202,7 @@ class WideFit:
         block = starting_block(self._side.size, number, start, maps)
         apply, width = self._side.covariance(batch, report), block.shape[1]
         cut, degree = 0.0, 0
-        if last is not None and len(last.values) >= width and change < 1:
+        if last is not None and len(last.values) > number and change < 1:
             cut, degree = last.cut(width), last.degree(number, width, change)
         mean_square = batch.mean.double().square().sum()
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import clean_name, guarded, run
+from pfv_widgets.engine.network.model_guard import clean_name, guarded
 from pfv_widgets.engine.network.replica import is_replica
 from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import (
@@ -40,6 +39,7 @@ from pfv_widgets.engine.pca.basis_source import (
 from pfv_widgets.engine.pca.data_set import DataSet
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pca.longest_bases import LongestBases
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.cache import (
@@ -48,6 +48,7 @@ from pfv_widgets.engine.pipeline.cache import (
     source_stage,
     stage,
 )
+from pfv_widgets.engine.pipeline.explained import Explained, basis_warnings, variance_of
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -59,17 +60,6 @@ Arrangement = tuple[int, ...] | ComponentRotation
 # Up to this number of channels the Gram matrices of all images are small beside their feature maps,
 # and a full decomposition costs next to nothing.
 _MOST_CHANNELS_FOR_MOMENTS = 256
-
-
-class Explained(NamedTuple):
-    """Shares of the variance of the images, from 0 to 1, that two bases explain.
-
-    ``given`` is that of the basis given, ``own`` that of the images' own basis with as many
-    components; NaN where there is none.
-    """
-
-    given: float
-    own: float
 
 
 class FeatureStore:
@@ -122,6 +112,7 @@ class FeatureStore:
         self._halved = False
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         self._others: dict[str, Sequence[Tensor]] = {}
+        self._longest = LongestBases()
         self._list_layers()
         self._computed_with = self._listed_with
 
@@ -130,7 +121,7 @@ class FeatureStore:
             # two images: what does not follow the number of images is no map of them
             example = self.forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
-            self._listing: LayerListing = list_layers(network, example, run)
+            self._listing: LayerListing = list_layers(network, example, self.forward.run)
             self._replica = network if is_replica(network) else None  # for the first pass
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
@@ -203,19 +194,12 @@ class FeatureStore:
         return self._listing.warnings(layer) + self._own_warnings(layer)
 
     def _own_warnings(self, layer: str) -> tuple[str, ...]:
-        halved = f"Memory ran out: images run {self.chunk_size} at a time."
-        other = (
-            "The basis was made with other weights than this network has, or with another network: "
-            "its components and colours mean something else here."
-        )
-        data = self.data
+        data, own = self.data, "" if self._own_layer is None else self._own_layer.name
         differs = data is not None and data.network not in ("", self._fingerprint())
-        own = "" if self._own_layer is None else self._own_layer.name
-        elsewhere = (
-            f"The basis was made of layer {own!r}: at {layer!r} its components mean something else."
+        halved = f"Memory ran out: images run {self.chunk_size} at a time."
+        return (halved,) * self._halved + basis_warnings(
+            network=differs, layer=layer if self._is_elsewhere(layer) else own, own=own
         )
-        messages = {halved: self._halved, other: differs, elsewhere: self._is_elsewhere(layer)}
-        return tuple(message for message, holds in messages.items() if holds)
 
     def _is_elsewhere(self, layer: str) -> bool:
         """Whether the basis that is used was made of another layer."""
@@ -239,6 +223,7 @@ class FeatureStore:
             self.cache.clear()
             self._starts.clear()
             self._others.clear()
+            self._longest.clear()
             self._listing, self._replica = replace(self._listing, maps={}), None
         release_memory(self.device)
 
@@ -351,7 +336,11 @@ class FeatureStore:
     def basis(self, layer: str, weights: Weights, number: int) -> PrincipalBasis:
         """Return ``number`` components for a layer, from :attr:`source`."""
         self._check_source(layer)
-        basis = self.source.basis(self._sample(layer), weights, number)
+        source, sample = self.source, self._sample(layer)
+        if isinstance(source, FittedBasis):
+            basis = self._longest.basis(source, sample, weights, number)
+        else:
+            basis = source.basis(sample, weights, number)
         self._starts[layer] = basis.components
         return basis
 
@@ -412,7 +401,7 @@ class FeatureStore:
             return None
         features, own = self.captured(layer)[0], math.nan
         scores = self.scores(layer, weights, tuple(range(1, number + 1)))
-        here, all_of = read(_variance(scores, weights), _variance(features.maps, weights))
+        here, all_of = read(variance_of(scores, weights), variance_of(features.maps, weights))
         total = float(all_of) * features.scale**2
         with contextlib.suppress(PFVValueError):
             fitted = FittedBasis().basis(self._sample(layer), weights, number)
@@ -459,14 +448,3 @@ class FeatureStore:
                 f"layer={layer!r}: the basis given is of layer {own.name!r}. Choose that layer, "
                 f"or basis_of={BASES[1]!r}, which fits one to the images."
             )
-
-
-def _variance(maps: Tensor, weights: Weights) -> Tensor:
-    """Variance of the vectors of ``(N, C, h, w)`` about their mean, summed over the channels."""
-    used = [index for index, weight in enumerate(weights) if weight > 0]
-    total = sum(weights)
-    shares = torch.tensor([weights[index] / total for index in used]).to(maps)
-    vectors = maps[used].flatten(2)
-    mean = shares @ vectors.mean(dim=2)
-    squares = (vectors - mean[:, None]).square().sum(dim=1).mean(dim=1)
-    return shares @ squares

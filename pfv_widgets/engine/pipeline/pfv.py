@@ -27,13 +27,8 @@ from pfv_widgets.engine.network.model_guard import choose_device, on_device, unw
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FixedBasis, source_of
 from pfv_widgets.engine.pca.fit_batch import Weights
-from pfv_widgets.engine.pipeline.feature_store import (
-    Arrangement,
-    Explained,
-    FeatureStore,
-    Images,
-    Size,
-)
+from pfv_widgets.engine.pipeline.explained import Explained
+from pfv_widgets.engine.pipeline.feature_store import Arrangement, FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import basis_warnings, weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -46,6 +41,7 @@ from pfv_widgets.validation import (
     checked_pins,
     function_or_none,
     size_in_pixels,
+    truth_value,
     whole_number,
 )
 
@@ -75,6 +71,11 @@ class PFV:
         the heatmaps of the frame that is made.
     progress
         Called as ``progress(done, all)`` with numbers of images while a layer is computed.
+    autocast
+        Whether the network computes in bfloat16 what PyTorch deems safe in it. Its feature maps
+        have 8 bits then; all that follows them is computed in float32 as ever.
+    channels_last
+        Whether images come with their channels last in memory, which suits some convolutions.
 
     Attributes
     ----------
@@ -104,6 +105,8 @@ class PFV:
         chunk_size: int = 16,
         memory: int = 2 << 30,
         progress: Callable[[int, int], None] | None = None,
+        autocast: bool = False,
+        channels_last: bool = False,
     ) -> None:
         chunk_size = whole_number("chunk_size", chunk_size, 1)
         memory = whole_number("memory", memory, legal="a whole number of bytes from 0")
@@ -112,7 +115,8 @@ class PFV:
         network = unwrap(model)
         batch = images if isinstance(images, ImageBatch) else load_images(images)
         target = choose_device(network, device)
-        forward = Forward(on_device(network, target), batch.tensor, target, network)
+        way = truth_value("autocast", autocast), truth_value("channels_last", channels_last)
+        forward = Forward(on_device(network, target), batch.tensor, target, network, *way)
         self.store = FeatureStore(forward, batch, chunk_size, memory, source)
         self.colours = ColourMemory()
         self.holds_colours = False

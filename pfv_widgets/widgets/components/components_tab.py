@@ -9,7 +9,7 @@ from functools import partial
 import ipywidgets as w
 from torch import Tensor
 
-from pfv_widgets.engine.pipeline.feature_store import Explained
+from pfv_widgets.engine.pipeline.explained import Explained
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.scatter import Mask, Position
 from pfv_widgets.engine.pipeline.settings import Settings

@@ -1,0 +1,43 @@
+"""How well a basis explains images that it was not fitted to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.pca.fit_batch import Weights
+
+
+class Explained(NamedTuple):
+    """Shares of the variance of the images, from 0 to 1, that two bases explain.
+
+    ``given`` is that of the basis given, ``own`` that of the images' own basis with as many
+    components; NaN where there is none.
+    """
+
+    given: float
+    own: float
+
+
+def variance_of(maps: Tensor, weights: Weights) -> Tensor:
+    """Variance of the vectors of ``(N, C, h, w)`` about their mean, summed over the channels."""
+    used = [index for index, weight in enumerate(weights) if weight > 0]
+    total = sum(weights)
+    shares = torch.tensor([weights[index] / total for index in used]).to(maps)
+    vectors = maps[used].flatten(2)
+    mean = shares @ vectors.mean(dim=2)
+    squares = (vectors - mean[:, None]).square().sum(dim=1).mean(dim=1)
+    return shares @ squares
+
+
+def basis_warnings(*, network: bool, layer: str, own: str) -> tuple[str, ...]:
+    """Say that a basis is of another network, or of a layer ``own`` that is not the one shown."""
+    messages = {
+        "The basis was made with other weights than this network has, or with another network: "
+        "its components and colours mean something else here.": network,
+        f"The basis was made of layer {own!r}: at {layer!r} its components mean something "
+        "else.": layer != own,
+    }
+    return tuple(message for message, holds in messages.items() if holds)
