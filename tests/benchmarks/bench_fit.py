@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -169,9 +168,6 @@ def main() -> None:
     options = parser.parse_args()
     {"throughput": throughput, "memory": memory, "kills": kills, "parts": parts}[options.what](
         options
-    )
-    print(
-        f"(this process: at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000} MB)"
     )
 
 

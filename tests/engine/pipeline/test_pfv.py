@@ -272,3 +272,28 @@ def test_weights_changed_since_the_layers_were_listed_are_seen(network: nn.Seque
         network[0].weight.mul_(-1)
     fresh = PFV(network, images, device="cpu").render()
     torch.testing.assert_close(pfv.render().heatmaps, fresh.heatmaps)
+
+
+def test_channels_last_changes_nothing_and_autocast_little() -> None:
+    network, images = tiny(), blobs(6)
+    plain = PFV(network, images, "cpu").render(weighting="none")
+    last = PFV(network, images, "cpu", channels_last=True).render(weighting="none")
+    torch.testing.assert_close(last.heatmaps, plain.heatmaps, rtol=0, atol=1e-4)
+    short = PFV(network, images, "cpu", autocast=True).render(weighting="none")
+    assert short.scores.dtype == torch.float32
+    off = (short.scores - plain.scores).norm() / plain.scores.norm()
+    assert 1e-4 < float(off) < 2e-2  # it did compute in 8 bits
+
+
+def test_half_of_the_images_run_at_a_time_where_memory_runs_out_and_that_is_said() -> None:
+    class Small(nn.Sequential):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if len(images) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(images)
+
+    network, images = tiny(), blobs(11)
+    frame = PFV(Small(*network).eval(), images, "cpu").render()
+    assert frame.warnings == ("Memory ran out: images run 2 at a time.",)
+    expected = PFV(network, images, "cpu").render()
+    torch.testing.assert_close(frame.heatmaps, expected.heatmaps, rtol=0, atol=1e-4)
