@@ -21,6 +21,7 @@ _ROUNDS = 12
 # of residuals: beside the largest eigenvalue, and beside the distance to the end of the block,
 # which is what turns a residual into an angle
 _TOLERANCE = {torch.float32: (2e-6, 2e-5), torch.float64: (1e-11, 1e-11)}
+_FELT = 0.25  # of a change of the operator: what its eigenvectors feel of it, on real layers
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
 
 Apply = Callable[[Tensor], Tensor]
@@ -93,7 +94,7 @@ class Ritz:
             return 0
         cut = self.cut(width)
         last = 2 * max(float(self.values[number - 1]), cut) / cut - 1
-        off = np.maximum(off, change * self.values[0])
+        off = np.maximum(off, _FELT * change * self.values[0])
         growth = math.acosh(max(float((off / allowed).max()), 2.0))
         return min(max(math.ceil(growth / max(math.acosh(last), 1e-3)), 2), 2 * _DEGREE)
 

@@ -170,7 +170,8 @@ class WideFit:
         by_positions = number * height * width < channels
         self._side: Side = _Positions(maps) if by_positions else _Channels(maps, self._sizes)
         self._last: Ritz | None = None
-        self._components: Tensor | None = None  # of the last fit and those beyond them, (b, C)
+        self._components: Tensor | None = None  # of the last fit
+        self._beyond = maps.new_zeros(0, self._side.size)  # vectors that the last fit has besides
         self._shares: Sequence[float] = ()
 
     @property
@@ -197,9 +198,8 @@ class WideFit:
         batch, change = self._batch(maps, weights)
         if not batch.squares > 0:
             return None
-        known, components = self._components, batch.mean[None]
-        start = None if known is None else self._side.vectors(batch, known)
-        block = starting_block(self._side.size, number, start, maps)
+        components = batch.mean[None]
+        block = starting_block(self._side.size, number, self._start(batch), maps)
         apply, width = self._side.covariance(batch, report), block.shape[1]
         cut, degree = 0.0, 0
         if last is not None and len(last.values) > number and change < 1:
@@ -208,8 +208,8 @@ class WideFit:
 
         def along(vectors: Tensor) -> list[Tensor]:
             nonlocal components
-            components = self._side.components(batch, vectors.T)
-            return [mean_square, *compared.tensors(batch.mean, signed(components[:number]))]
+            components = signed(self._side.components(batch, vectors[:, :number].T))
+            return [mean_square, *compared.tensors(batch.mean, components)]
 
         ritz = iterated(
             apply, number, block, cut=cut, degree=degree, along=along, report=report
@@ -220,16 +220,23 @@ class WideFit:
         if not left > _LEFT:
             return None
         self._last, self._shares, self._components = ritz, batch.shares, components
+        self._beyond = ritz.vectors[:, number:].T
         variances = (ritz.values[:number] * batch.squares).clip(0)
         basis = PrincipalBasis(
             batch.mean,
-            signed(components[:number]),
+            components,
             torch.from_numpy(variances),
             left * batch.squares,
             batch.count,
             noise=rounding(variances),
         )
         return compared.noted(basis, ritz.along[1:])
+
+    def _start(self, batch: Batch) -> Tensor | None:
+        """Return the vectors ``(b, d)`` of the last fit: those that were wanted, then the rest."""
+        if self._components is None:
+            return None
+        return torch.cat([self._side.vectors(batch, self._components), self._beyond])
 
     def _batch(self, maps: Tensor, weights: Sequence[float]) -> tuple[Batch, float]:
         """Return the weighted images, and how far they differ from the last ones."""
