@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
@@ -141,3 +143,27 @@ def check_in_threads(
     for thread in threads:
         thread.join(timeout=120)
     assert wrong == []
+
+
+def test_slider_of_components_fits_once_and_shows_what_each_number_alone_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted, plain = [], FittedBasis.basis
+
+    def basis(self: FittedBasis, *given: Any) -> PrincipalBasis:
+        fitted.append(given[-1])
+        return plain(self, *given)
+
+    monkeypatch.setattr(FittedBasis, "basis", basis)
+    network, images = tiny(channels=20), blobs(4)
+    pfv = PFV(network, images, "cpu")
+    weights = (1.0, 0.5, 1.0, 1.0)
+    shown = {
+        number: pfv.render(images=weights, components=number).basis for number in (3, 4, 9, 12, 1)
+    }
+    assert fitted == [3, 12]
+    for number, found in shown.items():
+        alone = PFV(network, images, "cpu").render(images=weights, components=number).basis
+        overlap = (found.components @ alone.components.T).abs().amax(dim=1)
+        torch.testing.assert_close(overlap, torch.ones(number), rtol=0, atol=1e-4)
+        assert len(found.variances) == number
