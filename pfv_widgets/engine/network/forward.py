@@ -59,7 +59,6 @@ class Forward:
         known: Mapping[str, Tensor],
         chunk_size: int,
         report: OnProgress = silent,
-        network: nn.Module | None = None,
     ) -> dict[str, Tensor]:
         """Run the batch in chunks and return what was caught, ``(N, …)`` by layer name.
 
@@ -71,8 +70,6 @@ class Forward:
             May hold the maps of the first images.
         report
             Called with the number of images that are done, before each module that runs.
-        network
-            A replica of the model that is to run; None: a new one.
         """
         complete = known.keys() >= layouts.keys()
         number = len(self.images)
@@ -93,12 +90,12 @@ class Forward:
             report(Progress(RUNNING, done, number))
 
         with (
-            guarded(self.model if network is None else network) as running,
-            capture(running, layouts) as caught,
-            before_each_leaf(running, tell),
+            guarded(self.model) as network,
+            capture(network, layouts) as caught,
+            before_each_leaf(network, tell),
         ):
             while done < number:
-                run_captured(partial(self.run, running, self.batch(done, done + chunk_size)))
+                run_captured(partial(self.run, network, self.batch(done, done + chunk_size)))
                 for name in layouts:
                     add(name, caught[name])
                 done = min(done + chunk_size, number)

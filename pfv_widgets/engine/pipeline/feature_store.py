@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
@@ -27,7 +27,6 @@ from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import clean_name, guarded
-from pfv_widgets.engine.network.replica import is_replica
 from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import (
     BASES,
@@ -122,7 +121,6 @@ class FeatureStore:
             example = self.forward.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             self._listing: LayerListing = list_layers(network, example, self.forward.run)
-            self._replica = network if is_replica(network) else None  # for the first pass
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()
@@ -224,7 +222,7 @@ class FeatureStore:
             self._starts.clear()
             self._others.clear()
             self._longest.clear()
-            self._listing, self._replica = replace(self._listing, maps={}), None
+            self._listing = replace(self._listing, maps={})
         release_memory(self.device)
 
     def refresh(self) -> None:
@@ -278,10 +276,10 @@ class FeatureStore:
 
     def _caught(self, layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
         """Run the network; where memory runs out, with half as many images at a time."""
-        known, replica = self._known()
+        known = self._known()
         while True:
             try:
-                return self.forward.catch(layouts, known, self.chunk_size, self.report, replica)
+                return self.forward.catch(layouts, known, self.chunk_size, self.report)
             except PFVValueError as error:
                 out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
                 chunk = min(self.chunk_size, len(self.images))
@@ -419,16 +417,11 @@ class FeatureStore:
         """Similarity of every position to one position of one image, ``(N, h, w)``."""
         return likeness(self.captured(layer)[0].maps, self.lengths(layer), image, cell)
 
-    def _known(self) -> tuple[dict[str, Tensor], nn.Module | None]:
-        """Return once what listing the layers has left, if the network is still the same.
-
-        The maps of the first images, and the replica that has run.
-        """
+    def _known(self) -> dict[str, Tensor]:
+        """Return once the maps seen while listing the layers, if the network is still the same."""
         maps, self._listing = self._listing.maps, replace(self._listing, maps={})
-        replica, self._replica = self._replica, None
-        if (not maps and replica is None) or self._listed_with != self.forward.state():
-            return {}, None
-        return {name: one[: len(self.images)] for name, one in maps.items()}, replica
+        same = bool(maps) and self._listed_with == self.forward.state()
+        return {name: one[: len(self.images)] for name, one in maps.items()} if same else {}
 
     def _layer_of_the_source(self) -> Layer | None:
         """Return the only layer that the source has a basis for; None: any."""
