@@ -129,7 +129,7 @@ def _note(point: CurvePoint, *, several: bool) -> str:
     """Say which figures are undefined, and what a single photo cannot tell."""
     figures = {"CKA": point.cka, "rank correlation": point.rank_correlation, "SSIM": point.ssim}
     undefined = ", ".join(key for key, value in figures.items() if math.isnan(value))
-    reason = "one side is constant, or too few positions are finite"
+    reason = "one side is constant, the photos are alike, or too few positions are finite"
     if undefined:
         return f"{undefined} undefined: {reason}."
     return "" if several else "One photo: its rank correlation counts borders, too."

@@ -93,6 +93,7 @@ def cascade(model: nn.Module, images: pw.ImageBatch) -> None:
         print(f"\nweighting {weighting}, {time.process_time() - begin:.0f} s of processor time")
         print("| | " + " | ".join(name.removeprefix("down to ") for name in curve.names) + " |")
         print(row("rank correlation", curve.rank_correlation))
+        print(row("the same, borders counted", curve.plain_rank_correlation))
         print(row("SSIM", curve.ssim))
         print(row("CKA", curve.cka))
 
