@@ -200,7 +200,9 @@ def demo(
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = found  # the reference lists what the module holds
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,0 +1,32 @@
+"""Build the API reference from the docstrings: python tests/build_reference.py FOLDER.
+
+Any warning of pdoc ends it, such as that of a public name that it cannot find, and so does a
+public name without a docstring.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from pathlib import Path
+
+import pdoc
+
+import pfv_widgets
+
+
+def main(folder: str) -> None:
+    names = {name: getattr(pfv_widgets, name) for name in pfv_widgets.__all__}  # fetched when used
+    silent = [name for name, one in names.items() if callable(one) and not inspect.getdoc(one)]
+    assert not silent, f"without a docstring: {silent}"
+    warnings.simplefilter("error", UserWarning)
+    pdoc.render.configure(docformat="numpy")
+    pdoc.pdoc("pfv_widgets", output_directory=Path(folder))
+    page = Path(folder, "pfv_widgets.html").read_text("utf-8")
+    absent = [name for name in names if f'id="{name}"' not in page]
+    assert not absent, f"not on the first page: {absent}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
