@@ -1,9 +1,9 @@
-"""Compare maps with those of captum, pytorch-grad-cam and zennit: same network, photos, classes.
+"""Compare maps with those of captum, pytorch-grad-cam and zennit: same networks, photos, classes.
 
     pip install captum grad-cam zennit
     python tests/benchmarks/bench_other_tools.py
 
-EfficientNet-Lite0 and four photos of the demo, the class that the network sees in each.
+Four photos of the demo, the strongest class of each; EfficientNet-Lite0, and a plain network.
 Prints a Markdown table: how far the maps agree (correlation over the pixels of each photo, the
 worst of them) and the seconds of each for all photos. What is not installed is left out.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchvision import models
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -42,7 +43,9 @@ def own(model: nn.Module, images: pw.ImageBatch, method: str, **options: object)
     return maps
 
 
-def captum_rows(model: nn.Module, images: pw.ImageBatch, units: Tensor) -> Iterator[Row]:
+def captum_rows(
+    model: nn.Module, images: pw.ImageBatch, units: Tensor, layer: str
+) -> Iterator[Row]:
     from captum import attr
 
     baseline = torch.zeros_like(images.tensor)
@@ -67,19 +70,23 @@ def captum_rows(model: nn.Module, images: pw.ImageBatch, units: Tensor) -> Itera
         yield "captum", name, own(model, images, method, **options), theirs
 
 
-def grad_cam_rows(model: nn.Module, images: pw.ImageBatch, units: Tensor) -> Iterator[Row]:
+def grad_cam_rows(
+    model: nn.Module, images: pw.ImageBatch, units: Tensor, layer: str
+) -> Iterator[Row]:
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     def theirs() -> Tensor:
-        with GradCAM(model, [model.get_submodule(LAYER)]) as cam:
+        with GradCAM(model, [model.get_submodule(layer)]) as cam:
             targets = [ClassifierOutputTarget(unit) for unit in units.tolist()]
             return torch.from_numpy(cam(images.tensor, targets))
 
-    yield "pytorch-grad-cam", "Grad-CAM", own(model, images, "grad_cam", at=LAYER), theirs
+    yield "pytorch-grad-cam", "Grad-CAM", own(model, images, "grad_cam", at=layer), theirs
 
 
-def zennit_rows(model: nn.Module, images: pw.ImageBatch, units: Tensor) -> Iterator[Row]:
+def zennit_rows(
+    model: nn.Module, images: pw.ImageBatch, units: Tensor, layer: str
+) -> Iterator[Row]:
     from zennit.attribution import Gradient
     from zennit.canonizers import SequentialMergeBatchNorm
     from zennit.composites import EpsilonPlus
@@ -99,20 +106,34 @@ def timed(maps: Maps) -> tuple[Tensor, float]:
     return maps(), time.perf_counter() - begin
 
 
+def networks() -> Iterator[tuple[str, nn.Module, str]]:
+    """Name, network and layer: one with ReLU6 and BatchNorm, one that every tool can treat."""
+    yield "EfficientNet-Lite0", pw.demo_model(photos=True), LAYER
+    torch.manual_seed(0)
+    plain = models.squeezenet1_1(weights=None).eval()
+    for module in plain.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False  # whose hooks some tools need
+    yield "SqueezeNet, random weights", plain, "features.12"
+
+
 def main() -> None:
-    model, images = pw.demo_model(photos=True), pw.demo_images(photos=True).subset([0, 2, 4, 6])
-    with torch.no_grad():
-        units = model(images.tensor).argmax(1)
-    print("| tool | method | lowest correlation | ours, s | theirs, s |\n|---|---|---|---|---|")
+    images = pw.demo_images(photos=True).subset([0, 2, 4, 6])
+    print("| network | tool | method | lowest correlation | ours, s | theirs, s |")
+    print("|---|---|---|---|---|---|")
     rows = {"captum": captum_rows, "pytorch_grad_cam": grad_cam_rows, "zennit": zennit_rows}
-    for package, of in rows.items():
-        if find_spec(package) is None:
-            print(f"| {package} | not installed | | | |")
-            continue
-        for tool, method, ours, theirs in of(model, images, units):
-            (mine, own_time), (other, time_of_others) = timed(ours), timed(theirs)
-            fit = agreement(mine, other)
-            print(f"| {tool} | {method} | {fit:.4f} | {own_time:.1f} | {time_of_others:.1f} |")
+    for name, model, layer in networks():
+        with torch.no_grad():
+            units = model(images.tensor).argmax(1)
+        for package, of in rows.items():
+            if find_spec(package) is None:
+                print(f"| {name} | {package} | not installed | | | |")
+                continue
+            for tool, method, ours, theirs in of(model, images, units, layer):
+                (mine, own_time), (other, their_time) = timed(ours), timed(theirs)
+                fit = agreement(mine, other)
+                line = f"{fit:.4f} | {own_time:.1f} | {their_time:.1f} |"
+                print(f"| {name} | {tool} | {method} | {line}", flush=True)
 
 
 if __name__ == "__main__":
