@@ -21,7 +21,7 @@ _ROUNDS = 12
 # of residuals: beside the largest eigenvalue, and beside the distance to the end of the block,
 # which is what turns a residual into an angle
 _TOLERANCE = {torch.float32: (2e-6, 2e-5), torch.float64: (1e-11, 1e-11)}
-_FELT = 0.25  # of a change of the operator: what its eigenvectors feel of it, on real layers
+_FELT = 0.5  # of a change of the operator: what its eigenvectors feel of it, on real layers
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
 
 Apply = Callable[[Tensor], Tensor]
@@ -219,7 +219,8 @@ def iterated(
         ritz = Ritz(found, block, off, others)
         if (off[:number] <= ritz.allowed(number)).all():
             return ritz
-        block = _filtered(apply, block, image, ritz.cut(len(found)), _DEGREE)
+        more = min(ritz.degree(number, len(found), 0.0), _DEGREE)
+        block = _filtered(apply, block, image, ritz.cut(len(found)), more)
     return None
 
 
