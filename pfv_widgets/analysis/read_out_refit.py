@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +19,10 @@ from pfv_widgets.errors import PFVValueError
 
 Numbers = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-DRAWS = 10
-FEW = 20  # photos of the smallest group
+STRENGTHS = (0.2, 0.5, 1.0, 0.1)
+"""Of which a refit takes the best; the first where there are too few photos to choose."""
+NEVER = -1e3  # bias of classes without photos, which are never predicted
+_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,62 +82,72 @@ def linear_read_out(forward: Forward, read: Read, chunk_size: int = 16) -> Linea
 
 
 def fitted_weights(
-    inputs: Numbers, labels: Whole, groups: Whole, units: int, *, draws: int = DRAWS, seed: int = 0
+    inputs: Numbers, labels: Whole, groups: Whole, units: int, *, strength: float | None = None
 ) -> tuple[Numbers, Numbers]:
-    """Weight ``(K, D)`` and bias ``(K,)`` of a logistic regression to balanced groups.
+    """Weight ``(K, D)`` and bias ``(K,)`` of logistic regressions to balanced groups.
 
-    Averaged over draws with as many photos of every group as the smallest has. Where that leaves
-    fewer than :data:`FEW` of each, all photos are used, with weights that balance the groups.
-    Inputs are standardised.
+    Photos are weighted so that every group counts the same. Weights are sparse (L1), as in DFR:
+    few photos of the smallest group cannot support many. Of more than two classes each is fitted
+    against the others. Inputs are standardised.
+
+    Parameters
+    ----------
+    strength
+        ``C`` of scikit-learn; None: that of :data:`STRENGTHS` with the best worst group in
+        cross-validation.
     """
+    if strength is None:
+        strength = _best_strength(inputs, labels, groups, units)
     mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
     standard = (inputs - mean) / spread
-    weight, bias = np.zeros((units, inputs.shape[1])), np.zeros(units)
     counts = np.bincount(groups)
-    few = counts[counts > 0].min() < FEW
     balance = len(groups) / (counts[groups] * (counts > 0).sum())
-    draws = 1 if few else draws
-    parts = [np.arange(len(groups))] if few else _draws(groups, draws, seed)
-    for chosen in parts:
-        model = LogisticRegression(max_iter=1000).fit(
-            standard[chosen], labels[chosen], sample_weight=balance[chosen] if few else None
-        )
-        rows, offsets = model.coef_, model.intercept_
-        if len(rows) == 1:  # two classes share one row
-            rows, offsets = (
-                np.concatenate([-rows, rows]) / 2,
-                np.concatenate([-offsets, offsets]) / 2,
-            )
-        weight[model.classes_] += rows / spread / draws
-        bias[model.classes_] += (offsets - (rows / spread) @ mean) / draws
-    absent = np.setdiff1d(np.arange(units), labels)
-    bias[absent] = -1e3  # classes without photos are never predicted
+    weight, bias = np.zeros((units, inputs.shape[1])), np.full(units, NEVER)
+    present = np.unique(labels)
+    for unit in present[1:] if len(present) == 2 else present:
+        model = LogisticRegression(C=strength, l1_ratio=1.0, solver="liblinear", random_state=0)
+        model.fit(standard, labels == unit, sample_weight=balance)
+        weight[unit] = model.coef_[0] / spread
+        bias[unit] = model.intercept_[0] - weight[unit] @ mean
+    if len(present) == 2:  # they share one row
+        first, second = present
+        weight[[first, second]] = -weight[second] / 2, weight[second] / 2
+        bias[[first, second]] = -bias[second] / 2, bias[second] / 2
     return weight, bias
 
 
-def _draws(groups: Whole, draws: int, seed: int) -> Iterator[Whole]:
-    random = np.random.default_rng(seed)
-    members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
-    fewest = min(len(one) for one in members)
-    for _ in range(draws):
-        yield np.concatenate([random.permutation(one)[:fewest] for one in members])
+def _best_strength(inputs: Numbers, labels: Whole, groups: Whole, units: int) -> float:
+    """Return the strength whose worst group is the best in cross-validation, the first of equals.
+
+    Where the worst groups are equal, the mean over the groups decides.
+    """
+    best, chosen = (-1.0, -1.0), STRENGTHS[0]
+    for strength in STRENGTHS:
+        predicted = held_out_predictions(inputs, labels, groups, units, strength=strength)
+        right = [float((predicted == labels)[groups == one].mean()) for one in np.unique(groups)]
+        rank = min(right), float(np.mean(right))
+        if rank > best:
+            best, chosen = rank, strength
+    return chosen
 
 
 def held_out_predictions(
-    inputs: Numbers, labels: Whole, groups: Whole, units: int, *, folds: int = 5, seed: int = 0
+    inputs: Numbers, labels: Whole, groups: Whole, units: int, *, strength: float | None = None
 ) -> Whole:
     """Predict each photo by read-outs that were fitted without it, ``(N,)``."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     fold = np.empty(len(labels), dtype=np.int64)
     for one in np.unique(groups):
         members = random.permutation(np.flatnonzero(groups == one))
-        fold[members] = np.arange(len(members)) % folds
+        fold[members] = np.arange(len(members)) % _FOLDS
     predicted = np.full(len(labels), -1)
-    for number in range(folds):
+    for number in range(_FOLDS):
         out = fold == number
-        if not out.any():
+        if not out.any() or len(np.unique(labels[~out])) < 2:
             continue
-        weight, bias = fitted_weights(inputs[~out], labels[~out], groups[~out], units)
+        weight, bias = fitted_weights(
+            inputs[~out], labels[~out], groups[~out], units, strength=strength
+        )
         predicted[out] = (inputs[out] @ weight.T + bias).argmax(1)
     return predicted
 

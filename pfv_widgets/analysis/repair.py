@@ -120,8 +120,10 @@ def repair(
         A ``ShortcutReport``, or some of its suspects.
     method
         ``"cut"``: the suspects' components are projected away. ``"clamp"``: only their positive
-        part is (SpuFix). ``"refit"``: the last linear layer is fitted anew to balanced groups
-        (DFR), or where there are no groups to photos with and without the suspects' marks.
+        part is (SpuFix); that moves photos without the mark as well, since features of all photos
+        lie on both sides of the mean. ``"refit"``: the last linear layer is fitted anew to
+        balanced groups (DFR), or where there are no groups to photos with and without the
+        suspects' marks.
         ``"auto"``: refit where there are groups, else cut.
     classes, output
         As for :func:`find_shortcuts`.

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -14,7 +15,7 @@ import pfv_widgets as pw
 from pfv_widgets.analysis.intervals import Share, auc
 from pfv_widgets.analysis.overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.patch_search import patch_overlay
-from pfv_widgets.analysis.read_out_refit import fitted_weights
+from pfv_widgets.analysis.read_out_refit import fitted_weights, held_out_predictions
 from tests.analysis.planted import Mark, accuracy, batch, frame, trained
 
 MARKS = {"frame": frame}
@@ -102,20 +103,25 @@ def test_refitting_to_groups_balances_them_and_says_where_photos_are_few() -> No
     assert result.before["apple, marked"].count == 1
 
 
-def test_balanced_weights_are_those_of_scikit_learn() -> None:
-    from sklearn.linear_model import LogisticRegression
-
+@pytest.mark.parametrize("classes", [2, 3])
+def test_balanced_weights_are_those_of_scikit_learn(classes: int) -> None:
     random = np.random.default_rng(0)
-    inputs, labels = random.normal(size=(60, 4)), random.integers(0, 3, 60)
+    inputs, labels = random.normal(size=(60, 4)), random.integers(0, classes, 60)
+    inputs[:, 0] += labels
     groups = labels * 2 + random.integers(0, 2, 60)
-    weight, bias = fitted_weights(inputs, labels, groups, 3)
+    weight, bias = fitted_weights(inputs, labels, groups, 4, strength=0.5)
     standard = (inputs - inputs.mean(0)) / inputs.std(0)
-    counts = np.bincount(groups)
-    by_hand = LogisticRegression(max_iter=1000).fit(
-        standard, labels, sample_weight=60 / (6 * counts[groups])
-    )
-    expected = by_hand.decision_function(standard)
-    np.testing.assert_allclose(inputs @ weight.T + bias, expected, atol=1e-3)
+    weights = 60 / (2 * classes * np.bincount(groups)[groups])
+    scores = inputs @ weight.T + bias
+    for unit in range(classes):
+        by_hand = LogisticRegression(l1_ratio=1, C=0.5, solver="liblinear", random_state=0)
+        by_hand.fit(standard, labels == unit, sample_weight=weights)
+        expected = by_hand.decision_function(standard)
+        mine = scores[:, unit] - (scores[:, 1 - unit] if classes == 2 else 0)
+        np.testing.assert_allclose(mine, expected, atol=2e-2)
+    assert (scores.argmax(1) < classes).all()
+    predicted = held_out_predictions(inputs, labels, groups, 4, strength=0.5)
+    assert 1 / classes < np.mean(predicted == labels) < np.mean(scores.argmax(1) == labels) + 0.05
 
 
 def test_intervals_and_areas() -> None:
