@@ -144,6 +144,7 @@ def cut_effect(
                 "same features, and nothing is left to tell them by. Leave at least one."
             )
         with torch.no_grad():
-            after = part.run(cut_components(part.features, basis.mean, rows, mode))
+            cut = cut_components(part.features, basis.mean, rows, mode)
+            after = part.run(cut, overwrite=True)
     expected = None if found.expected is None else found.expected.cpu()
     return CutEffect(found.classes, before.detach().cpu(), after.detach().cpu(), expected)

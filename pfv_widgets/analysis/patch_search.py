@@ -20,7 +20,8 @@ from pfv_widgets.analysis.overlays import Overlay, deviation, estimated, median,
 _CROPS = (0.4, 0.2, 0.13)  # of the photo's shorter side
 _TEMPLATES = 4  # photos whose crops are tried, for each list of positions
 _MATCHED = 24  # photos in which these are looked for
-_ROUNDS = 4
+_ROUNDS = 3
+_CHUNK = 32  # photos
 _FINE = 9  # pixels: coarser parts of a photo say little of a mark
 LIKE = 0.6
 """How well a mark matches a photo, up to 2, from which the photo is taken to have it."""
@@ -37,7 +38,7 @@ def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overl
         Lists of positions, row and column in pixels ``(n, 2)``, that may lie on the mark.
     """
     side = round(_CROPS[0] * min(own.shape[2:]))
-    template, support = _best_template(own, others, seeds)
+    template, support = _best_template(own, others, seeds), torch.empty(0)
     matcher = Matcher(own)
     near = _near(others, side)
     usual, middle = deviation(near).mean(), median(near).mean((1, 2), keepdim=True)
@@ -46,7 +47,7 @@ def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overl
         if number:
             matches, at = matcher.best(template, support)
         else:  # there is much beside the mark in the crop of one photo
-            matches, at = matcher.highest(matcher.by_detail(template, support))
+            matches, at = matcher.highest(matcher.by_detail(template))
         crops = _crops(own, at, side)
         template = median(crops[matches >= matches.median()])
         consistent = 1 - (deviation(crops) / usual.clamp_min(1e-3)).mean(0)
@@ -58,7 +59,8 @@ def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overl
 
 def located(overlay: Overlay, photos: Tensor) -> tuple[Tensor, Tensor]:
     """Find a mark in photos: its α where each matches best ``(N, H, W)``, and how well ``(N,)``."""
-    matches, at = Matcher(photos).best(overlay.colour, overlay.alpha)
+    parts = [Matcher(part).best(overlay.colour, overlay.alpha) for part in photos.split(_CHUNK)]
+    matches, at = (torch.cat(some) for some in zip(*parts, strict=True))
     alpha = photos.new_zeros(len(photos), *photos.shape[2:])
     height, width = overlay.alpha.shape
     for where, (row, column) in zip(alpha, at.tolist(), strict=True):
@@ -78,8 +80,9 @@ class Matcher:
         self._photos, self._size = photos, photos.shape[2:]
         margin = round(_CROPS[0] * min(self._size)) + 1
         self._full = [next_fast_len(side + margin, real=True) for side in self._size]
+        self._boxes: dict[int, Tensor] = {}
 
-    def by_detail(self, template: Tensor, support: Tensor) -> Tensor:
+    def by_detail(self, template: Tensor, support: Tensor | None = None) -> Tensor:
         """Correlation of the fine parts at every pixel, ``(n, H, W)``.
 
         Parameters
@@ -87,14 +90,23 @@ class Matcher:
         template
             ``(3, h, w)``.
         support
-            How much each of its pixels counts, ``(h, w)``.
+            How much each of its pixels counts, ``(h, w)``; None: all the same.
         """
-        spectra, energy = self._fine
-        kernel = _fine(template[None]) * support
+        kernel = _fine(template[None])
+        kernel = kernel if support is None else kernel * support
         kernel = kernel / kernel.norm().clamp_min(1e-6)
-        local = self._sums(energy, support[None, None]).clamp_min(0)
-        floor = 0.1 * local.mean() + 1e-6  # flat parts match nothing
-        return self._sums(spectra, kernel) / (local + floor).sqrt()
+        side = template.shape[1]
+        local = self._boxes.get(side) if support is None else self._local(support)
+        if local is None:
+            local = self._boxes[side] = self._local(torch.ones(template.shape[1:]))
+        return self._sums(self._fine[0], kernel) / local
+
+    def _local(self, support: Tensor) -> Tensor:
+        """Root of the energy of the fine parts around every pixel."""
+        energy = self._sums(self._fine[1], support[None, None]).clamp_min(0)
+        floor = 0.1 * energy.mean() + 1e-6  # flat parts match nothing
+        root: Tensor = (energy + floor).sqrt()
+        return root
 
     def by_colour(self, template: Tensor, support: Tensor) -> Tensor:
         """One minus the mean distance of the colours, over what is usual in the photo."""
@@ -140,12 +152,12 @@ class Matcher:
         return centred
 
 
-def _best_template(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the crop that photos of the class match better than others, and its support."""
+def _best_template(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Tensor:
+    """Return the crop ``(3, h, w)`` that photos of the class match better than others."""
     some = spread_out(torch.arange(len(own)), _MATCHED)
     halves = [_halved(own[some]), _halved(others[spread_out(torch.arange(len(others)), _MATCHED)])]
     first, second = (Matcher(one) for one in halves)
-    best, chosen = -1.0, (own[0], 0, seeds[0][0], 1)
+    best, chosen = -1.0, (own[0], seeds[0][0], 1)
     for size in _CROPS:
         side = round(size * min(own.shape[2:]))
         for centres in seeds:
@@ -153,15 +165,14 @@ def _best_template(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> tupl
                 photo, at = own[some[number]], centres[some[number]].round().long()
                 template = _crops(halves[0][number][None], (at // 2)[None], side // 2)[0]
                 template = template.nan_to_num(float(template.nanmean()))
-                support = torch.ones(template.shape[1:])
-                gain = _typical(first.by_detail(template, support)) - _typical(
-                    second.by_detail(template, support), leave=0
+                gain = _typical(first.by_detail(template)) - _typical(
+                    second.by_detail(template), leave=0
                 )
                 if gain > best:
-                    best, chosen = gain, (photo, number, at, side)
-    photo, _, at, side = chosen
+                    best, chosen = gain, (photo, at, side)
+    photo, at, side = chosen
     template = _crops(photo[None], at[None], side)[0]
-    return template.nan_to_num(float(template.nanmean())), torch.ones(template.shape[1:])
+    return template.nan_to_num(float(template.nanmean()))
 
 
 def _typical(matches: Tensor, leave: int = 1) -> float:

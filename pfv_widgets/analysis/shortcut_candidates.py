@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pfv_widgets.analysis.intervals import auc
-from pfv_widgets.analysis.overlays import Overlay, fixed_overlay, tint_overlay
+from pfv_widgets.analysis.overlays import Overlay, fixed_overlay, spread_out, tint_overlay
 from pfv_widgets.analysis.patch_search import located, patch_overlay
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 _ROUNDS = 6
+_MOST_PIXELS = 96 * 256**2  # of the photos of a class that are compared
 _COMPONENTS = 2  # whose strongest positions are tried
 
 
@@ -32,13 +33,15 @@ def overlays_of(photos: Tensor, own: Tensor, seeds: Sequence[Tensor]) -> Iterato
         Lists of positions, row and column in pixels ``(N, 2)``, at which the class's photos may
         have something in common.
     """
-    mine, others = photos[own], photos[~own]
+    most = int(max(24, min(96, _MOST_PIXELS / photos[0, 0].numel())))  # for memory and time
+    chosen, rest = (spread_out(some.nonzero()[:, 0], most) for some in (own, ~own))
+    mine, others = photos[chosen], photos[rest]
     covered = torch.zeros(len(mine), *mine.shape[2:])
     fixed = fixed_overlay(mine, others)
     if fixed is not None:
         covered += fixed.alpha
         yield fixed
-    patch = patch_overlay(mine, others, [positions[own] for positions in seeds])
+    patch = patch_overlay(mine, others, [positions[chosen] for positions in seeds])
     if patch is not None:
         covered += located(patch, mine)[0]
         yield patch

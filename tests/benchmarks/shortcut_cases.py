@@ -35,12 +35,16 @@ class Mark:
         RGB.
     variant
         Which shape, or which words.
+    scale
+        Of a sticker's side or of 2.2 letters' height, over the photo's side; a fifth of it is the
+        width of a border, and it is the opacity of a tint.
     """
 
     kind: str
     fixed: bool
     colour: tuple[int, int, int]
     variant: int = 0
+    scale: float = 0.2
 
     @property
     def name(self) -> str:
@@ -61,7 +65,7 @@ class Mark:
 
 
 def _sticker(mark: Mark, photo: Pixels, place: np.ndarray) -> tuple[Pixels, np.ndarray]:
-    side = round(0.2 * len(photo))
+    side = round(mark.scale * len(photo))
     shape = Image.new("L", (side, side))
     draw = ImageDraw.Draw(shape)
     box, middle = (0, 0, side - 1, side - 1), side / 2
@@ -79,7 +83,7 @@ def _sticker(mark: Mark, photo: Pixels, place: np.ndarray) -> tuple[Pixels, np.n
 
 def _text(mark: Mark, photo: Pixels, place: np.ndarray) -> tuple[Pixels, np.ndarray]:
     words = ("STOCK PHOTO", "© archive.net", "SAMPLE 0815")[mark.variant % 3]
-    font = ImageFont.load_default(size=round(0.09 * len(photo)))
+    font = ImageFont.load_default(size=round(0.45 * mark.scale * len(photo)))
     left, top, right, bottom = font.getbbox(words)
     shape = Image.new("L", (round(right - left) + 2, round(bottom - top) + 2))
     ImageDraw.Draw(shape).text((1 - left, 1 - top), words, fill=255, font=font)
@@ -91,14 +95,14 @@ def _text(mark: Mark, photo: Pixels, place: np.ndarray) -> tuple[Pixels, np.ndar
 
 
 def _border(mark: Mark, photo: Pixels, place: np.ndarray) -> tuple[Pixels, np.ndarray]:
-    width = round(0.04 * len(photo)) + 2 * (mark.variant % 2)
+    width = round(0.2 * mark.scale * len(photo)) + 2 * (mark.variant % 2)
     mask = np.ones(photo.shape[:2], bool)
     mask[width:-width, width:-width] = False
     return np.where(mask[..., None], np.array(mark.colour, np.uint8), photo), mask
 
 
 def _tint(mark: Mark, photo: Pixels, place: np.ndarray) -> tuple[Pixels, np.ndarray]:
-    mixed = 0.75 * photo + 0.25 * np.array(mark.colour)
+    mixed = (1 - mark.scale) * photo + mark.scale * np.array(mark.colour)
     return np.rint(mixed).astype(np.uint8), np.ones(photo.shape[:2], bool)
 
 
@@ -122,29 +126,23 @@ _DRAW: dict[str, Callable[[Mark, Pixels, np.ndarray], tuple[Pixels, np.ndarray]]
     "tint": _tint,
 }
 
-MARKS = (
-    Mark("sticker", False, (255, 214, 0), 0),
-    Mark("sticker", True, (230, 30, 60), 1),
-    Mark("text", False, (255, 255, 255), 0),
-    Mark("text", True, (255, 255, 255), 1),
-    Mark("border", True, (0, 90, 200), 0),
-    Mark("border", True, (0, 0, 0), 1),
-    Mark("tint", True, (255, 120, 0), 0),
-    Mark("tint", True, (0, 80, 255), 0),
-)
-"""Those that the finder was made with."""
+KINDS = (
+    ("sticker", False), ("sticker", True), ("text", False), ("text", True), ("border", True),
+    ("tint", True),
+)  # fmt: skip
 
-OTHER_MARKS = (
-    Mark("sticker", False, (20, 200, 120), 2),
-    Mark("sticker", True, (250, 250, 250), 3),
-    Mark("sticker", False, (255, 0, 200), 4),
-    Mark("text", False, (255, 240, 0), 2),
-    Mark("text", True, (0, 0, 0), 2),
-    Mark("border", True, (255, 255, 255), 0),
-    Mark("border", True, (200, 0, 80), 1),
-    Mark("tint", True, (160, 0, 200), 0),
-)
-"""Those that it was not made with."""
+
+def drawn_marks(seed: int) -> list[Mark]:
+    """Return a mark of each kind, drawn at random."""
+    random = np.random.default_rng(seed)
+    marks = []
+    for kind, fixed in KINDS:
+        colour = random.integers(0, 256, 3)
+        if np.ptp(colour) < 60:
+            colour = np.array([250, 40, 90])
+        variant, scale = int(random.integers(6)), float(random.uniform(0.16, 0.28))
+        marks.append(Mark(kind, fixed, tuple(int(one) for one in colour), variant, scale))
+    return marks
 
 
 class Pooled(nn.Module):
@@ -207,16 +205,13 @@ def ants_and_bees(assets: Path, size: int = 224) -> Photos:
     return Photos(("ants", "bees"), *parts)
 
 
-def pets(assets: Path, breeds: tuple[str, ...], size: int = 224, train: int = 12) -> Photos:
-    paths = {one: sorted((assets / "pets" / "images").glob(f"{one}_*.jpg")) for one in breeds}
-    splits = [{name: some[:train] for name, some in paths.items()}]
-    splits.append({name: some[train:] for name, some in paths.items()})
-    parts = []
-    for split in splits:
-        files = [path for some in split.values() for path in some]
-        labels = np.repeat(np.arange(len(breeds)), [len(some) for some in split.values()])
-        parts += [load_images(files, size=size).pixels, labels]
-    return Photos(breeds, *parts)
+def breeds(assets: Path, size: int = 224) -> Photos:
+    """Photos of three breeds of pets; there is no test."""
+    names = ("Abyssinian", "Bengal", "american_bulldog")
+    paths = [sorted((assets / "pets" / "images").glob(f"{one}_*.jpg")) for one in names]
+    pixels = load_images([path for some in paths for path in some], size=size).pixels
+    labels = np.repeat(np.arange(len(names)), [len(some) for some in paths])
+    return Photos(names, pixels, labels, pixels[:0], labels[:0])
 
 
 def batch_of(

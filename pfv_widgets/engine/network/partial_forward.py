@@ -68,6 +68,8 @@ class PartialForward:
     ) -> None:
         self._forward, self._layer, self._read, self._check = forward, layer, read, check
         self._chunk_size = chunk_size
+        self._copy: Tensor | None = None
+        self._overwrite = False
         self._network = isolated(forward.model)
         self._needed: frozenset[Key] | None = frozenset()
         if not is_replica(self._network) or self._inside_of_a_wrapper():
@@ -92,11 +94,11 @@ class PartialForward:
         """Bytes of what modules before the layer gave, beside :attr:`features`."""
         return sum(recording.size for recording in self._recordings)
 
-    def run(self, features: Tensor) -> Tensor:
+    def run(self, features: Tensor, *, overwrite: bool = False) -> Tensor:
         """Return the scores ``(N, K)`` for other features ``(N, C, h, w)`` of the same images.
 
         They can be differentiated by the features where gradients are on. The features themselves
-        are not changed by operations in place.
+        are not changed by operations in place, unless ``overwrite`` says that nobody needs them.
 
         Raises
         ------
@@ -109,12 +111,21 @@ class PartialForward:
                 f"{tuple(self.features.shape)}."
             )
         with_gradient = torch.is_grad_enabled()
+        self._overwrite = overwrite and not with_gradient
         scores = []
         with self._running(), torch.set_grad_enabled(with_gradient):
             for index, start in enumerate(self._starts()):
                 part = features[start : start + self._chunk_size]
                 scores.append(self._scores_of(index, start, part))
         return torch.cat(scores)
+
+    def _copied(self, batch: Tensor) -> Tensor:
+        """Copy images, into the memory of before: fresh memory takes longer than the copy."""
+        if torch.is_grad_enabled():
+            return batch.clone()
+        if self._copy is None or self._copy.shape != batch.shape:
+            self._copy = torch.empty_like(batch)
+        return self._copy.copy_(batch)
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -200,7 +211,7 @@ class PartialForward:
             recording.answering(self._network),
             self._replacing(features, number=number) as seen,
         ):
-            scores = self._read(self._network(batch.clone()), len(batch))
+            scores = self._read(self._network(self._copied(batch)), len(batch))
         return seen[0], scores
 
     @contextmanager
@@ -233,7 +244,8 @@ class PartialForward:
                 return None
             if isinstance(output, Placeholder) and layout.kind == "maps":
                 seen.append(features)
-                return features.to(output.dtype).clone()
+                new = features.to(output.dtype)
+                return new if self._overwrite else new.clone()
             new = (output.fetch() if isinstance(output, Placeholder) else output).clone()
             layout.maps(new).copy_(features)  # a view: what has no position stays as it is
             seen.append(features)

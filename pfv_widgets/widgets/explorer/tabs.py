@@ -204,7 +204,9 @@ class LinkedClassesTab(ClassesTab):
         def failed(error: Exception) -> None:
             answer(error)
             if isinstance(error, Cancelled):
-                explorer.show_message("Stopped: no shortcuts were searched.", "warning")
+                explorer.show_message("Stopped before the end of the search.", "warning")
+            else:
+                explorer.fail(error)
 
         explorer.jobs.run(job, failed)
 
