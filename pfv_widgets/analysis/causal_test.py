@@ -17,7 +17,8 @@ from pfv_widgets.analysis.intervals import Share, auc, auc_interval, share_of
 from pfv_widgets.analysis.labels import LabelledUnits
 from pfv_widgets.analysis.network_part import class_scores
 from pfv_widgets.analysis.overlays import Overlay, spread_out
-from pfv_widgets.analysis.shortcut_candidates import margin, overlays_of, seeds_of
+from pfv_widgets.analysis.patch_search import located
+from pfv_widgets.analysis.shortcut_candidates import margin, marks_of, seeds_of, tint_of
 from pfv_widgets.analysis.suspects import Evidence, Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
@@ -80,12 +81,21 @@ class CausalTest:
     output: Output
     check: Callable[[], None]
 
-    def trials(self, unit: int) -> Iterator[Trial]:
-        """Test every candidate of a class."""
+    def marks(self, unit: int, covered: Tensor) -> Iterator[Trial]:
+        """Test the marks of a class, and note in ``covered`` ``(N, H, W)`` where they lie."""
         own = self._units == unit
         seeds = seeds_of(self.part, self.basis, unit, own, self.images.size)
-        for overlay in overlays_of(self._photos, own, seeds):
+        for overlay in marks_of(self._photos, own, seeds):
+            fixed = overlay.place == "fixed"
+            covered[own] |= (overlay.alpha if fixed else located(overlay, self._photos[own])[0]) > 0
             yield self._of_overlay(unit, own, overlay)
+
+    def surroundings(self, unit: int, covered: Tensor) -> Iterator[Trial]:
+        """Test the tint of a class, and with masks its backgrounds."""
+        own = self._units == unit
+        tint = tint_of(self._photos, own, covered)
+        if tint is not None:
+            yield self._of_overlay(unit, own, tint)
         if self.masks is not None:
             yield from self._of_backgrounds(unit, own)
 

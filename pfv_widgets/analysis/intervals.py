@@ -66,7 +66,8 @@ class Share:
         if not self.count:
             return "undefined (no photos)"
         low, high = self.interval
-        return f"{self.value:.2f} ({low:.2f} to {high:.2f}, {self.count} photos)"
+        photos = f"{self.count} photo{'s' * (self.count != 1)}"
+        return f"{self.value:.2f} ({low:.2f} to {high:.2f}, {photos})"
 
 
 def share_of(flags: Flags) -> Share:

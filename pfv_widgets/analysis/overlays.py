@@ -71,20 +71,20 @@ def fixed_overlay(own: Tensor, others: Tensor) -> Overlay | None:
     return estimated(own, median(others), deviation(others), "fixed", own[0, 0].numel())
 
 
-def tint_overlay(own: Tensor, others: Tensor, covered: Tensor | None = None) -> Overlay | None:
+def tint_overlay(own: Tensor, others: Tensor, *covered: Tensor) -> Overlay | None:
     """Estimate a change of all colours of whole photos; None where it would be too faint.
 
-    ``covered`` ``(n, H, W)`` says where other marks lie on ``own``, which are left out. Colours are
-    those near the edges: the middle has those of the object.
+    ``covered`` says where other marks lie on ``own`` and on ``others``, each bool ``(n, H, W)``,
+    which are left out. Colours are those near the edges: the middle has those of the object.
 
     The affine map that takes the other photos' mean colour and covariance to those of ``own`` by
     the shortest way (optimal transport between normal distributions). Only the class whose colours
     spread less has a tint: a veil or a filter takes colours away.
     """
-    counted = torch.ones(len(own), *own.shape[2:]) if covered is None else 1.0 * (covered == 0)
+    masks = covered or [torch.zeros_like(some[:, 0]) for some in (own, others)]
     (goal, goal_spread), (mean, spread) = (
-        _colours(photos, _near_edges(some))
-        for photos, some in ((own, counted), (others, torch.ones_like(others[:, 0])))
+        _colours(photos, _near_edges(1.0 - some.float()))
+        for photos, some in zip((own, others), masks, strict=True)
     )
     root = _root(spread)
     inverse = torch.linalg.inv(root)

@@ -59,7 +59,9 @@ def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overl
 
 def located(overlay: Overlay, photos: Tensor) -> tuple[Tensor, Tensor]:
     """Find a mark in photos: its α where each matches best ``(N, H, W)``, and how well ``(N,)``."""
-    parts = [Matcher(part).best(overlay.colour, overlay.alpha) for part in photos.split(_CHUNK)]
+    parts = [
+        Matcher(part).best(overlay.colour, overlay.alpha) for part in torch.split(photos, _CHUNK)
+    ]
     matches, at = (torch.cat(some) for some in zip(*parts, strict=True))
     alpha = photos.new_zeros(len(photos), *photos.shape[2:])
     height, width = overlay.alpha.shape

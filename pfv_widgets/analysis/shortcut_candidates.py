@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from pfv_widgets.analysis.intervals import auc
 from pfv_widgets.analysis.overlays import Overlay, fixed_overlay, spread_out, tint_overlay
-from pfv_widgets.analysis.patch_search import located, patch_overlay
+from pfv_widgets.analysis.patch_search import patch_overlay
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 
@@ -20,7 +20,7 @@ _MOST_PIXELS = 96 * 256**2  # of the photos of a class that are compared
 _COMPONENTS = 2  # whose strongest positions are tried
 
 
-def overlays_of(photos: Tensor, own: Tensor, seeds: Sequence[Tensor]) -> Iterator[Overlay]:
+def marks_of(photos: Tensor, own: Tensor, seeds: Sequence[Tensor]) -> Iterator[Overlay]:
     """Find marks on the photos of one class that the others do not have.
 
     Parameters
@@ -33,21 +33,27 @@ def overlays_of(photos: Tensor, own: Tensor, seeds: Sequence[Tensor]) -> Iterato
         Lists of positions, row and column in pixels ``(N, 2)``, at which the class's photos may
         have something in common.
     """
-    most = int(max(24, min(96, _MOST_PIXELS / photos[0, 0].numel())))  # for memory and time
-    chosen, rest = (spread_out(some.nonzero()[:, 0], most) for some in (own, ~own))
+    chosen, rest = _some(photos, own)
     mine, others = photos[chosen], photos[rest]
-    covered = torch.zeros(len(mine), *mine.shape[2:])
-    fixed = fixed_overlay(mine, others)
-    if fixed is not None:
-        covered += fixed.alpha
-        yield fixed
-    patch = patch_overlay(mine, others, [positions[chosen] for positions in seeds])
-    if patch is not None:
-        covered += located(patch, mine)[0]
-        yield patch
-    tint = tint_overlay(mine, others, covered)
-    if tint is not None:
-        yield tint
+    for found in (
+        fixed_overlay(mine, others),
+        patch_overlay(mine, others, [positions[chosen] for positions in seeds]),
+    ):
+        if found is not None:
+            yield found
+
+
+def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> Overlay | None:
+    """Find the tint of the photos of one class, beside the marks that cover ``(N, H, W)``."""
+    chosen, rest = _some(photos, own)
+    return tint_overlay(photos[chosen], photos[rest], covered[chosen], covered[rest])
+
+
+def _some(photos: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Return indices of photos of a class and of others, as many as memory and time allow."""
+    most = int(max(24, min(96, _MOST_PIXELS / photos[0, 0].numel())))
+    chosen, rest = (spread_out(some.nonzero()[:, 0], most) for some in (own, ~own))
+    return chosen, rest
 
 
 def seeds_of(

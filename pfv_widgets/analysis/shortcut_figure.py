@@ -20,7 +20,8 @@ _COLOUR = np.array([255, 60, 0])
 def draw_shortcuts(report: ShortcutReport) -> Figure:
     """Draw a row for each suspect: photos where it is strongest, and what speaks for it."""
     shown = report.suspects[:MOST]
-    subtitle = f" · {len(report.suspects)} suspects" if shown else " · no suspect"
+    count = len(report.suspects)
+    subtitle = f" · {count or 'no'} suspect{'s' * (count > 1)}"
     rows = [tile for suspect in shown for tile in _row(report, suspect)]
     if not shown:
         text = ["Nothing that the photos of one class have in common takes over other photos."]

@@ -201,7 +201,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
     assert labelled.units is not None  # there are labels
     units, warnings = _testable(labelled.units, labelled.names)
-    searching.total = len(units)
+    searching.total = 2 * len(units)
     number = min(_COMPONENTS, shape.shape[0], len(batch) * shape.shape[1] * shape.shape[2] - 1)
     weights = (1.0,) * len(batch)
     basis = fit_batch(features_of(part.features), None, weights, number, layer=shape.name)
@@ -210,10 +210,12 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         _groups(groups, len(batch)), output, searching,
     )  # fmt: skip
     trials: list[Trial] = []
+    covered = torch.zeros(len(batch), *batch.size, dtype=torch.bool)
     with torch.no_grad():
-        for unit in units:
-            trials += test.trials(unit)
-            searching.done += 1
+        for candidates in (test.marks, test.surroundings):
+            for unit in units:
+                trials += candidates(unit, covered)
+                searching.done += 1
     note = (labelled.note,) if labelled.note else ()
     return _report(test, trials, batch, (*note, *warnings))
 
@@ -239,7 +241,7 @@ class _Searching:
         self.done, self.total = 0, 1
 
     def __call__(self) -> None:
-        self._report(Progress("Searching for shortcuts", self.done, self.total, "classes"))
+        self._report(Progress("Searching for shortcuts", self.done, self.total, "steps"))
 
 
 def _report(

@@ -85,7 +85,7 @@ class Evidence:
             f"In its place, what other photos have there takes over {self.control.value:.2f}.",
             f"It moves them {self.shift:.2f} ({near:.2f} to {far:.2f}) of the way to the class.",
             f"Cutting the component brings back {self.restored} of these.",
-            f"Accuracy {self.accuracy_before} before the cut, {self.accuracy_after} after it.",
+            f"Accuracy {self.accuracy_before.value:.2f} as it is, {self.accuracy_after} when cut.",
         ]
         if not math.isnan(self.on_object):
             lines.append(f"Its energy on the object is {self.on_object:.2f} times the area's.")

@@ -111,7 +111,7 @@ def photo_table(found: ComponentClasses, image: int) -> str:
         f'<span style="{MUTED};font-weight:400">{title}</span></th>'
         for unit, title in zip(units, titles, strict=True)
     )
-    parts = [("at the mean feature", found.image_baseline[image])]
+    parts = [("mean feature", found.image_baseline[image])]
     parts += [(f"component {i + 1}", one) for i, one in enumerate(found.image_shares[image])]
     parts += [("all others", found.image_rest[image])]
     rows = "".join(_row(title, [float(one[unit]) for unit in units]) for title, one in parts)
@@ -202,11 +202,12 @@ def _probabilities(effect: CutEffect, image: int, cut: bool) -> str:
 
 def _confusion(effect: CutEffect, cut: bool) -> str:
     names, before, after = effect.confusion()
+    columns = len(names) if before[:, -1].any() or after[:, -1].any() else len(names) - 1
     if len(names) - 1 <= _MOST_CELLS:
-        head = "".join(f'<th title="{safe(name)}">{safe(name, 9)}</th>' for name in names)
+        head = "".join(f'<th title="{safe(name)}">{safe(name, 9)}</th>' for name in names[:columns])
         rows = "".join(
             f'<tr><td title="{safe(names[i])}">{safe(names[i], 18)}</td>'
-            + "".join(_count(b, a, cut) for b, a in zip(before[i], after[i], strict=True))
+            + "".join(_count(before[i, j], after[i, j], cut) for j in range(columns))
             + "</tr>"
             for i in range(len(names) - 1)
         )

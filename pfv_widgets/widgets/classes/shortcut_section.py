@@ -170,9 +170,10 @@ def _summary(report: ShortcutReport) -> str:
 
 def _words(index: int, suspect: Suspect) -> str:
     component, cosine = suspect.nearest
-    like = f"most like component {component + 1} (cosine {abs(cosine):.2f})"
-    title = f"{index + 1}. {text.plain(suspect.class_name, 24)}: score {suspect.score:.2f}, {like}"
-    lines = "".join(f"<li>{text.safe(line)}</li>" for line in suspect.evidence.lines())
+    like = f"Most like component {component + 1} (cosine {abs(cosine):.2f})."
+    title = f"{index + 1}. {text.plain(suspect.class_name, 24)}: score {suspect.score:.2f}"
+    evidence = (*suspect.evidence.lines(), like)
+    lines = "".join(f"<li>{text.safe(line)}</li>" for line in evidence)
     return (
         f'{text.heading(title)}<ul style="margin:2px 0;padding-left:16px;line-height:1.35;'
         f'font-size:12px">{lines}</ul>'

@@ -74,7 +74,7 @@ def test_parts_of_a_score_add_up_as_they_are_written(holder: Holder) -> None:
     numbers = {name: float(value.replace("−", "-")) for name, value in rows}
     total = numbers.pop("score")
     assert list(numbers) == [
-        "at the mean feature", "component 1", "component 2", "component 3", "all others",
+        "mean feature", "component 1", "component 2", "component 3", "all others",
     ]  # fmt: skip
     assert sum(numbers.values()) == pytest.approx(total, abs=0.03)
     with torch.no_grad():
