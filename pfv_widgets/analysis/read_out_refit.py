@@ -19,10 +19,11 @@ from pfv_widgets.errors import PFVValueError
 
 Numbers = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-STRENGTHS = (0.2, 0.5, 1.0, 0.1)
-"""Of which a refit takes the best; the first where there are too few photos to choose."""
+STRENGTHS = (0.5, 0.2, 1.0)
+"""Of which a refit takes the best; the first where a group has fewer photos than :data:`FEW`."""
+FEW = 10
 NEVER = -1e3  # bias of classes without photos, which are never predicted
-_FOLDS = 5
+_FOLDS, _INNER_FOLDS = 5, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,29 +120,39 @@ def fitted_weights(
 def _best_strength(inputs: Numbers, labels: Whole, groups: Whole, units: int) -> float:
     """Return the strength whose worst group is the best in cross-validation, the first of equals.
 
-    Where the worst groups are equal, the mean over the groups decides.
+    That is the first strength of all where the smallest group is too small to tell.
     """
-    best, chosen = (-1.0, -1.0), STRENGTHS[0]
+    best, chosen = -1.0, STRENGTHS[0]
+    counts = np.bincount(groups)
+    if counts[counts > 0].min() < FEW:
+        return chosen
     for strength in STRENGTHS:
-        predicted = held_out_predictions(inputs, labels, groups, units, strength=strength)
-        right = [float((predicted == labels)[groups == one].mean()) for one in np.unique(groups)]
-        rank = min(right), float(np.mean(right))
-        if rank > best:
-            best, chosen = rank, strength
+        predicted = held_out_predictions(
+            inputs, labels, groups, units, strength=strength, folds=_INNER_FOLDS
+        )
+        worst = min(float((predicted == labels)[groups == one].mean()) for one in np.unique(groups))
+        if worst > best:
+            best, chosen = worst, strength
     return chosen
 
 
 def held_out_predictions(
-    inputs: Numbers, labels: Whole, groups: Whole, units: int, *, strength: float | None = None
+    inputs: Numbers,
+    labels: Whole,
+    groups: Whole,
+    units: int,
+    *,
+    strength: float | None = None,
+    folds: int = _FOLDS,
 ) -> Whole:
     """Predict each photo by read-outs that were fitted without it, ``(N,)``."""
     random = np.random.default_rng(0)
     fold = np.empty(len(labels), dtype=np.int64)
     for one in np.unique(groups):
         members = random.permutation(np.flatnonzero(groups == one))
-        fold[members] = np.arange(len(members)) % _FOLDS
+        fold[members] = np.arange(len(members)) % folds
     predicted = np.full(len(labels), -1)
-    for number in range(_FOLDS):
+    for number in range(folds):
         out = fold == number
         if not out.any() or len(np.unique(labels[~out])) < 2:
             continue

@@ -33,7 +33,7 @@ def test_only_what_lies_behind_the_layer_runs(found) -> None:
     ran: list[str] = []
     network = found.part
     before = network.run
-    network.run = lambda features: ran.append("part") or before(features)
+    network.run = lambda features, **more: ran.append("part") or before(features, **more)
     try:
         cut_effect(found, (1,))
         assert ran == ["part"]
