@@ -17,7 +17,6 @@ from pfv_widgets.analysis.intervals import Share, auc, auc_interval, share_of
 from pfv_widgets.analysis.labels import LabelledUnits
 from pfv_widgets.analysis.network_part import class_scores
 from pfv_widgets.analysis.overlays import Overlay, spread_out
-from pfv_widgets.analysis.patch_search import located
 from pfv_widgets.analysis.shortcut_candidates import margin, marks_of, seeds_of, tint_of
 from pfv_widgets.analysis.suspects import Evidence, Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -28,8 +27,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.methods.core.read_out import Output
 
 MOST = 48  # photos of other classes that a mark is put on
-_LEAST_SHIFT = {"fixed": 0.02, "anywhere": 0.02, "everywhere": 0.05, "off the object": 0.05}
-"""Of the way to the class, lower end of the interval: what photos differ in of themselves."""
+_LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
 _LEAST_AUC = 0.85
 
 
@@ -55,8 +53,7 @@ class Trial:
     @property
     def confirmed(self) -> bool:
         """Whether the photos are moved to the class by more than a control explains."""
-        least = _LEAST_SHIFT[self.evidence.place]
-        return self.evidence.shift_interval[0] > least and self.evidence.auc >= _LEAST_AUC
+        return self.evidence.shift_interval[0] > _LEAST_SHIFT and self.evidence.auc >= _LEAST_AUC
 
     def suspect(self, basis: PrincipalBasis, component: int) -> Suspect:
         """Return the suspect, as a component of a basis that holds its direction."""
@@ -85,9 +82,8 @@ class CausalTest:
         """Test the marks of a class, and note in ``covered`` ``(N, H, W)`` where they lie."""
         own = self._units == unit
         seeds = seeds_of(self.part, self.basis, unit, own, self.images.size)
-        for overlay in marks_of(self._photos, own, seeds):
-            fixed = overlay.place == "fixed"
-            covered[own] |= (overlay.alpha if fixed else located(overlay, self._photos[own])[0]) > 0
+        for overlay, alpha in marks_of(self._photos, own, seeds):
+            covered[own] |= alpha > 0
             yield self._of_overlay(unit, own, overlay)
 
     def surroundings(self, unit: int, covered: Tensor) -> Iterator[Trial]:

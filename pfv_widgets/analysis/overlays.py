@@ -100,6 +100,19 @@ def tint_overlay(own: Tensor, others: Tensor, *covered: Tensor) -> Overlay | Non
                    "everywhere", mixing)  # fmt: skip
 
 
+def outside_of(tint: Overlay, photos: Tensor) -> Tensor:
+    """Mean distance of each photo's pixels to the colours that a tint leaves, ``(n,)``.
+
+    In photos that have it there is none: without it, black and white are beyond.
+    """
+    assert tint.mixing is not None
+    pixels = _thinned(photos) - tint.colour[:, :1, :1].flatten(1)
+    before = torch.einsum("dc,ncp->ndp", torch.linalg.inv(tint.mixing), pixels)
+    distance = (before - before.clamp(0, 1)).abs().amax(1)
+    mean: Tensor = distance.mean(1)
+    return mean
+
+
 def _near_edges(counted: Tensor) -> Tensor:
     """Leave out the middle of flags ``(n, H, W)``."""
     height, width = (side // _RING for side in counted.shape[1:])

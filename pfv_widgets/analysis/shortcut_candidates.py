@@ -10,18 +10,27 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pfv_widgets.analysis.intervals import auc
-from pfv_widgets.analysis.overlays import Overlay, fixed_overlay, spread_out, tint_overlay
-from pfv_widgets.analysis.patch_search import patch_overlay
+from pfv_widgets.analysis.overlays import (
+    Overlay,
+    fixed_overlay,
+    outside_of,
+    spread_out,
+    tint_overlay,
+)
+from pfv_widgets.analysis.patch_search import located, patch_overlay
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 _ROUNDS = 6
+_LEAST_AUC = 0.85  # of the class, by what is seen of a mark in each photo
 _MOST_PIXELS = 96 * 256**2  # of the photos of a class that are compared
 _COMPONENTS = 2  # whose strongest positions are tried
 
 
-def marks_of(photos: Tensor, own: Tensor, seeds: Sequence[Tensor]) -> Iterator[Overlay]:
-    """Find marks on the photos of one class that the others do not have.
+def marks_of(
+    photos: Tensor, own: Tensor, seeds: Sequence[Tensor]
+) -> Iterator[tuple[Overlay, Tensor]]:
+    """Find marks on the photos of one class that the others do not have, and where: ``(n, H, W)``.
 
     Parameters
     ----------
@@ -35,18 +44,26 @@ def marks_of(photos: Tensor, own: Tensor, seeds: Sequence[Tensor]) -> Iterator[O
     """
     chosen, rest = _some(photos, own)
     mine, others = photos[chosen], photos[rest]
-    for found in (
-        fixed_overlay(mine, others),
-        patch_overlay(mine, others, [positions[chosen] for positions in seeds]),
-    ):
-        if found is not None:
-            yield found
+    fixed = fixed_overlay(mine, others)
+    if fixed is not None:
+        yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:])
+    patch = patch_overlay(mine, others, [positions[chosen] for positions in seeds])
+    if patch is not None:
+        alpha, matches = located(patch, photos)
+        if _belongs(matches, own):
+            yield patch, alpha[own]
 
 
 def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> Overlay | None:
     """Find the tint of the photos of one class, beside the marks that cover ``(N, H, W)``."""
     chosen, rest = _some(photos, own)
-    return tint_overlay(photos[chosen], photos[rest], covered[chosen], covered[rest])
+    tint = tint_overlay(photos[chosen], photos[rest], covered[chosen], covered[rest])
+    return tint if tint is not None and _belongs(-outside_of(tint, photos), own) else None
+
+
+def _belongs(likeness: Tensor, own: Tensor) -> bool:
+    """Whether the photos of a class have what others lack, by the pixels of each."""
+    return auc(likeness.double().cpu().numpy(), own.cpu().numpy()) >= _LEAST_AUC
 
 
 def _some(photos: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
