@@ -245,7 +245,8 @@ class CompareExplorer(Shell[CompareSettings]):
         if kind == "ok":
             said = [(name, owner) for name, owner in said if owner is speaker]
         done = min((one.done for _, one in said if one.done is not None), default=None)
-        message = " · ".join(f"{name}: {owner.message}" for name, owner in said)
+        parts = [f"{name}: {owner.message.removeprefix(f'{name}: ')}" for name, owner in said]
+        message = " · ".join(parts)
         self.status_line.show(message, kind, done, stoppable=done is not None)
 
     def _check(self, settings: CompareSettings) -> None:
