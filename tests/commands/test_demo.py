@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from pfv_widgets.cli import main
-from pfv_widgets.commands import demo
+from pfv_widgets.commands import demo, run_notebook
 from pfv_widgets.commands.server import free_port
 from pfv_widgets.errors import PFVValueError
 
@@ -213,3 +213,18 @@ def test_folder_of_photos_is_what_the_notebook_opens(tmp_path: Path) -> None:
     source = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     assert f"pw.demo(photos={str(photos)!r})" in source
     assert "photos=True" not in source
+
+
+def test_kernel_whose_heartbeat_is_late_is_waited_for() -> None:
+    class Client:
+        tries = 0
+
+        def wait_for_ready(self, timeout: float) -> None:
+            assert timeout > 0
+            self.tries += 1
+            if self.tries < 3:
+                raise RuntimeError("Kernel died before replying to kernel_info")
+
+    client = Client()
+    run_notebook.wait_until_ready(client)
+    assert client.tries == 3
