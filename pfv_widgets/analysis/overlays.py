@@ -148,7 +148,7 @@ def estimated(
     pixels
         Of a whole photo.
     """
-    alpha = 1 - (deviation(own) / usual.clamp_min(1e-3)).mean(0)
+    alpha = (1 - (deviation(own) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
     # few photos agree by chance, but not in pixels side by side
     mask = (alpha > _CLEAR + _BY_CHANCE / len(own) ** 0.5).float()[None, None]
     mask *= (avg_pool2d(mask, 3, 1, 1) > _SUPPORT).float()
@@ -156,7 +156,7 @@ def estimated(
         return None
     alpha = alpha.clamp(0, 1) * mask[0, 0]
     safe = alpha.clamp_min(0.1)
-    colour = ((median(own) - (1 - safe) * middle) / safe).clamp(0, 1)
+    colour = ((median(own) - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
     return Overlay(alpha, colour, place)
 
 

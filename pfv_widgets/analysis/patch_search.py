@@ -51,6 +51,10 @@ def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overl
         crops = _crops(own, at, side)
         template = median(crops[matches >= matches.median()])
         consistent = 1 - (deviation(crops) / usual.clamp_min(1e-3)).mean(0)
+        # a mark at an edge of every photo: what is beyond it in all of them counts for nothing
+        beyond = ~torch.isfinite(consistent) | ~torch.isfinite(template).all(0)
+        template = template.where(~beyond, middle)
+        consistent = consistent.where(~beyond, consistent.new_tensor(0.0))
         smooth = avg_pool2d(consistent[None, None], 3, 1, 1)[0, 0]
         support = (smooth > 0.5 * smooth.max()).float()
     found = estimated(crops, middle, usual, "anywhere", own[0, 0].numel())
