@@ -11,12 +11,12 @@ import sys
 import warnings
 from pathlib import Path
 
-import pdoc
-
 import pfv_widgets
 
 
 def main(folder: str) -> None:
+    import pdoc  # which nobody needs to test the package
+
     names = {name: getattr(pfv_widgets, name) for name in pfv_widgets.__all__}  # fetched when used
     silent = [name for name, one in names.items() if callable(one) and not inspect.getdoc(one)]
     assert not silent, f"without a docstring: {silent}"

@@ -63,13 +63,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     several_workers = hasattr(config, "workerinput")
     tests_of = Counter(item.path for item in items)
     if several_workers:  # large files first, so that all workers end at about the same time
-        items.sort(key=lambda item: (-tests_of[item.path], item.path))
+        items.sort(key=lambda item: file_order(item, tests_of[item.path]))
     items.sort(key=lambda item: is_marked(item, "browser") is not several_workers)
     if not config.getoption("--slow"):
         skip = pytest.mark.skip(reason="takes minutes: run with --slow")
         for item in items:
             if is_marked(item, "slow"):
                 item.add_marker(skip)
+
+
+def file_order(item: pytest.Item, tests: int) -> tuple[int, str]:
+    """Place of a test's file; browser tests stay in their own order, in which they share a demo."""
+    return (0, "") if is_marked(item, "browser") else (-tests, str(item.path))
 
 
 def is_marked(item: pytest.Item, *names: str) -> bool:

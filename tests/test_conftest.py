@@ -72,6 +72,15 @@ def test_slow_tests_run_when_they_are_asked_for(suite: pytest.Pytester) -> None:
     suite.runpytest_inprocess("-p", "no:xdist", "-k", "minutes", "--slow").assert_outcomes(passed=1)
 
 
+def test_large_files_come_first_and_browser_tests_keep_their_order() -> None:
+    def item(name: str, mark: str = "") -> SimpleNamespace:
+        return SimpleNamespace(path=Path(name), get_closest_marker=lambda one: one == mark)
+
+    order = conftest.file_order
+    assert order(item("b.py"), 9) < order(item("a.py"), 2) < order(item("b.py"), 2)
+    assert order(item("b.py", "browser"), 9) == order(item("a.py", "browser"), 2)
+
+
 def test_busy_machine_lengthens_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conftest, "LOOP", 1e9)
     assert conftest.slowness() == 1
@@ -79,14 +88,17 @@ def test_busy_machine_lengthens_the_limit(monkeypatch: pytest.MonkeyPatch) -> No
     assert conftest.slowness() > 100
 
 
-@pytest.mark.parametrize(("workers", "browsers"), [(2, 1), (3, 1), (8, 4)])
+@pytest.mark.parametrize(
+    ("workers", "rest", "browsers"),
+    [(2, False, 1), (3, False, 1), (8, False, 4), (2, True, 2), (4, True, 4)],
+)
 def test_files_stay_together_and_half_of_the_workers_have_a_browser(
-    workers: int, browsers: int
+    workers: int, rest: bool, browsers: int
 ) -> None:
     xdist = pytest.importorskip("xdist.remote")
     from tests.workers import FilesTogether
 
-    option = SimpleNamespace(loadscopereorder=True)
+    option = SimpleNamespace(loadscopereorder=True, rest=rest)
     config = SimpleNamespace(getvalue=lambda _: [f"{workers}*popen"], option=option)
     shared = FilesTogether(config, xdist.Producer("test", enabled=False))
     assert not option.loadscopereorder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -67,7 +68,7 @@ def test_heat_and_class_weights_are_painted_exactly(demo: ExplorerPage) -> None:
     demo.run("explorer.settings = replace(explorer.settings, weighting='gradual', view='heatmap')")
     demo.wait_for_frame(5, tolerance=30)  # finer than the heatmaps that are sent
     wanted = painted_pixels(demo, 5)
-    left, top = TILE + GAP, TILE + GAP
+    left, top = json.loads(demo.run("print([*explorer.gallery.tiles.grid.corner(5)])"))
     found = demo.settled()[top : top + TILE, left : left + TILE, :3]
     assert np.abs(found - wanted).mean() < 2
     for edge in (np.s_[:4], np.s_[-4:], np.s_[:, :4], np.s_[:, -4:]):
@@ -242,7 +243,7 @@ def drawn_tabs(demo: ExplorerPage) -> list[np.ndarray]:
         demo.settled()
         canvases = demo.box.locator("canvas:visible:not(.pfv-gallery)").all()
         drawn += [demo.page.read(canvas).astype(np.int16) for canvas in canvases]
-    assert len(drawn) > 2
+    assert len(drawn) > 1
     assert min(one[..., :3].std() for one in drawn) > 5
     return drawn
 

@@ -61,10 +61,17 @@ def test_frame_without_a_given_basis_says_that_it_is_fitted(network: nn.Sequenti
     assert PFV(network, blobs(2), device="cpu").render().basis_source == "fitted to these images"
 
 
+def test_layer_with_another_number_of_channels_than_the_basis_is_refused() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), *tiny()).eval()
+    basis = fit_basis(network, [blobs(3).tensor], "7", components=3, device="cpu", progress=False)
+    pfv = PFV(network, blobs(2), device="cpu", basis=basis)
+    with pytest.raises(PFVValueError, match="layer='0': the basis given is of layer '7'"):
+        pfv.render(layer="0")
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "words"),
     [
-        ({}, {"layer": "8"}, "layer='8': the basis given is of layer '6'"),
         ({}, {"components": 5}, "components=5: the basis given has 4"),
         ({"layer": "nowhere"}, None, "basis is of another network.*'nowhere' is not in this netw"),
         ({"layer": "", "mean": torch.zeros(3)}, {}, "basis has 3 channels and layer .* has 8"),
