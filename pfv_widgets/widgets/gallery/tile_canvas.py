@@ -15,7 +15,7 @@ from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
 from pfv_widgets.widgets.toolkit.geometry import GAP, Grid, Page, Spot
 
 _LEAST = 632  # CSS pixels that a gallery may be wide, however low the window
-_ROUND = 140  # CSS pixels of a window in which no gallery is seen: bars of JupyterLab
+_ROUND = 168  # CSS pixels of a window for what is around the gallery: bars of JupyterLab, status
 
 
 class TileCanvas:
