@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -70,8 +70,10 @@ def ablate(
     if not isinstance(basis, PrincipalBasis):
         raise PFVTypeError(f"basis={basis!r:.80}: expected a PrincipalBasis, such as frame.basis.")
     more = checked_suspects(suspects)
-    nothing = not is_whole(components) and not tuple(plain(components))
-    chosen = () if more and nothing else checked_components(components, basis)
+    entries: Any = plain(components)
+    entries = tuple(entries) if isinstance(entries, Iterator) else entries
+    nothing = isinstance(entries, tuple | list) and not entries
+    chosen = () if more and nothing else checked_components(entries, basis)
     if mode not in MODES:
         raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
     if mode == "project" and len(chosen) == len(basis.mean):

@@ -38,7 +38,7 @@ def by_hand(model: nn.Sequential, basis: PrincipalBasis, chosen: list[int], mode
 def test_it_gives_what_a_manual_forward_pass_gives(mode: str, chosen: list[int]) -> None:
     model = tiny()
     basis = fitted(model)
-    network = pw.ablate(model, LAYER, basis, chosen, mode=mode)
+    network = pw.ablate(model, LAYER, basis, iter(chosen), mode=mode)
     with torch.no_grad():
         torch.testing.assert_close(
             network(blobs(6).tensor), by_hand(model, basis, chosen, mode), rtol=1e-4, atol=1e-5
@@ -122,6 +122,7 @@ def test_half_precision_and_another_batch_size() -> None:
         ({"components": [1, 1]}, r"components=\(1, 1\): name each component once"),
         ({"components": 3}, r"components=\[3\].*from 0 to 2"),
         ({"components": []}, r"components=\[\]"),
+        ({"components": 2.5}, r"components=2\.5"),
         ({"mode": "cut"}, r"mode='cut': choose one of 'project'"),
         ({"layer": "9"}, r"layer='9': the basis is of layer '10'"),
         ({"basis": None}, r"basis=None: expected a PrincipalBasis"),
