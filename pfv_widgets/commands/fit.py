@@ -58,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from torch.distributed import is_torchelastic_launched
+
     from pfv_widgets.engine.network.load_model import load_model
     from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 
@@ -76,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
             model, options.photos, layers, components=options.components, device=options.device,
             progress=not options.quiet and sys.stderr.isatty(), size=options.size,
             batch_size=options.batch_size, every=options.every, resume=options.resume,
-            distributed=ranks > 1,
+            distributed=ranks > 1 or is_torchelastic_launched(),  # one of one joins as well
             checkpoint=options.checkpoint or options.out.with_suffix(".checkpoint.npz"),
         )  # fmt: skip
     if rank > 0:

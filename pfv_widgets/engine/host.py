@@ -1,7 +1,8 @@
-"""Numbers that Python needs of tensors: each read waits for an accelerator, so they are few."""
+"""What goes between Python and an accelerator: each read waits for it, so that they are few."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,21 @@ def read(*tensors: Tensor) -> list[Numbers]:
         np.frombuffer(part.tobytes(), _like(one)).reshape(one.shape)
         for part, one in zip(parts, tensors, strict=True)
     ]
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the processor on a device, without waiting for what that computes.
+
+    CUDA's driver has copied memory that is not pinned when it returns.
+    """
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
+def select(values: Tensor, indices: Sequence[int], dim: int = 0) -> Tensor:
+    """Return a copy of some entries along a dimension, without waiting for an accelerator."""
+    return values.index_select(
+        dim, send(torch.tensor(list(indices), dtype=torch.int64), values.device)
+    )
 
 
 def _like(tensor: Tensor) -> np.dtype[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import Numbers, read
+from pfv_widgets.engine.host import Numbers, read, send
 
 LEVELS = 3  # a channel, as in TorchPRISM: 27 colours
 # Of an image. Measured on photos and drawn scenes: of the colours with a smaller share 0 to 20 % of
@@ -106,5 +106,5 @@ def selected(
 
 def hide(picture: Tensor, shown: Tensor) -> Tensor:
     """Grey out the pixels of ``(N, 3, H, W)`` whose colour is not ``shown``, bool ``(27,)``."""
-    keep = shown.to(picture.device)[codes_of(picture)]
+    keep = send(shown, picture.device)[codes_of(picture)]
     return torch.where(keep[:, None], picture, _HIDDEN)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.host import send
+
 NEUTRAL_GREY = 0.46
 
 # Of the pins, for rings, chips and the similarity to them. From Okabe and Ito's colours, moved
@@ -185,7 +187,7 @@ def _combined(shares: Tensor, colours: Tensor) -> Tensor:
 
 
 def _row(colour: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(colour, dtype=like.dtype, device=like.device)
+    return send(torch.tensor(colour, dtype=like.dtype), like.device)
 
 
 def _column(colour: tuple[float, ...], like: Tensor) -> Tensor:

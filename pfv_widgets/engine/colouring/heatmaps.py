@@ -18,6 +18,7 @@ from pfv_widgets.engine.colouring.colour_filter import (
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.score_scaling import Spread, scaled, scaling
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted
+from pfv_widgets.engine.host import select
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 
 _CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core
@@ -70,7 +71,7 @@ def render_heatmaps(
     report
         Called with the number of images that are done; those that are weighted count half.
     """
-    shown = scores[:, list(colouring.channels)]
+    shown = select(scores, colouring.channels, 1)
     parts = _parts(shown, size)
     end = factors[-1].shape[2:] if factors else size
     maps = scores.new_empty(*shown.shape[:2], *end)

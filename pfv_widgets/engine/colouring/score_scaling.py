@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.host import select, send
+
 NORMALISATIONS = ("global", "component")
 _SMALLEST, _LARGEST = 1e-12, 1e12  # magnitudes whose squares are safe in float32
 
@@ -73,7 +75,7 @@ class Spread:
     def of(self, components: Sequence[int]) -> Spread:
         """Pick components, in that order."""
         fields = (self.mean, self.variance, self.low, self.high)
-        return Spread(*(field[:, list(components)] for field in fields))
+        return Spread(*(select(field, components, 1) for field in fields))
 
 
 def scaling(
@@ -99,7 +101,7 @@ def scaling(
     A constant map gets the scale 0 and stands at 0.5. The shift is the value of a score of
     zero.
     """
-    shares = torch.as_tensor(weights, dtype=torch.float64, device=spread.mean.device)
+    shares = send(torch.as_tensor(weights, dtype=torch.float64), spread.mean.device)
     used, shares = shares > 0, shares / shares.sum()
     each = shares @ torch.where(used[:, None], spread.mean, 0.0)
     centre = each.mean().expand_as(each) if normalisation == "global" else each

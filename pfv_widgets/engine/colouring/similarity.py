@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_maps import PIN_NEUTRAL, pin_colours
 from pfv_widgets.engine.colouring.weighting import enlarge
+from pfv_widgets.engine.host import send
 
 _AT_ONCE = 1 << 25  # numbers of feature maps in one step
 _CACHED = 1_000_000  # numbers coloured at a time: more leave the processor's cache
@@ -60,7 +61,8 @@ def lengths_of(maps: Tensor, offset: Tensor, broken: Sequence[int]) -> Tensor:
         lengths[part] = largest * torch.linalg.vector_norm(one / largest, dim=1)
     rounding = 4 * torch.finfo(maps.dtype).eps * torch.linalg.vector_norm(offset)
     keep = torch.isfinite(lengths) & (lengths > rounding)
-    keep[list(broken)] = False
+    for image in broken:
+        keep[image] = False
     return torch.where(keep, lengths, 0.0)
 
 
@@ -108,7 +110,7 @@ def render_similarity(cosines: Tensor, size: tuple[int, int]) -> Tensor:
     is like none, or less alike than chance, stays neutral.
     """
     number, pins = cosines.shape[:2]
-    colours = pin_colours(pins).to(cosines)
+    colours = send(pin_colours(pins).to(cosines.dtype), cosines.device)
     picture = cosines.new_empty(number, *size, 3)
     step = max(1, _CACHED // (pins * size[0] * size[1])) if cosines.is_cpu else number
     for start in range(0, number, step):

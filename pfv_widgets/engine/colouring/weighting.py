@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.host import read
+from pfv_widgets.engine.host import read, select
 from pfv_widgets.engine.pca.features import power_of_two
 
 
@@ -51,7 +51,7 @@ class Level:
 
     def of(self, images: Sequence[int]) -> Level:
         """Keep some images; the largest magnitude stays that of the batch."""
-        return replace(self, total=self.total[list(images)])
+        return replace(self, total=select(self.total, images))
 
 
 def channel_sum(maps: Tensor) -> Tensor:

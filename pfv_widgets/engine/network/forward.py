@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.host import send
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
@@ -45,7 +46,8 @@ class Forward:
 
     def batch(self, start: int, stop: int) -> Tensor:
         """Return some of the images as the network takes them."""
-        batch = self.images[start:stop].to(self.device, floating_dtype(self.model))
+        batch = self.images[start:stop].to(floating_dtype(self.model))
+        batch = send(batch, self.device)
         return batch.to(memory_format=torch.channels_last) if self.channels_last else batch
 
     def run(self, network: nn.Module, batch: Tensor) -> object:

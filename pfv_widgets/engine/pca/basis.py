@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import Numbers, read
+from pfv_widgets.engine.host import Numbers, read, select, send
 from pfv_widgets.engine.pca.array_file import (
     Arrays,
     FileContentError,
@@ -123,7 +123,7 @@ class PrincipalBasis:
     @property
     def is_resolved(self) -> Tensor:
         """Whether each component is more than rounding: bool ``(k,)`` beside the components."""
-        return (self.variances > self.noise).to(self.components.device)
+        return send(self.variances > self.noise, self.components.device)
 
     def project(self, maps: Tensor) -> Tensor:
         """Scores ``(N, k, h, w)`` of feature maps ``(N, C, h, w)``.
@@ -148,11 +148,11 @@ class PrincipalBasis:
         """
         if isinstance(arrangement, ComponentRotation):
             return self._rotated(arrangement.matrix.T)
-        index = torch.tensor([abs(number) - 1 for number in arrangement])
+        index = [abs(number) - 1 for number in arrangement]
         signs = torch.tensor([1.0 if number > 0 else -1.0 for number in arrangement])
-        there = index.to(self.components.device)
-        components = self.components[there] * signs.to(self.components)[:, None]
-        variances = self.variances[index.to(self.variances.device)]
+        signs = send(signs.to(self.components.dtype), self.components.device)
+        components = select(self.components, index) * signs[:, None]
+        variances = select(self.variances, index)
         return replace(self, components=components, variances=variances, cosines=())
 
     def _rotated(self, rows: Tensor) -> PrincipalBasis:
@@ -394,10 +394,10 @@ def fit_maps(
     """
     positions = maps.shape[2] * maps.shape[3]
     used = [index for index, weight in enumerate(weights) if weight > 0]
-    vectors = maps[used].flatten(2).transpose(1, 2).flatten(0, 1)
+    vectors = select(maps, used).flatten(2).transpose(1, 2).flatten(0, 1)
     count = sum(weights[index] for index in used) * positions
     shares = torch.tensor([weights[index] / count for index in used], dtype=torch.float64)
-    amounts = shares.to(maps.dtype).to(maps.device).repeat_interleave(positions)
+    amounts = send(shares.to(maps.dtype), maps.device).repeat_interleave(positions)
     mean = amounts @ vectors
     rows = (vectors - mean) * amounts.sqrt()[:, None]
     gram = rows @ rows.T

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import Numbers, read
+from pfv_widgets.engine.host import Numbers, read, send
 from pfv_widgets.engine.progress import FITTING, OnProgress, Progress, run_reporting, silent
 
 _DENSE = 256  # up to this size the full decomposition costs less than the iteration
@@ -241,7 +241,8 @@ def starting_block(size: int, number: int, start: Tensor | None, like: Tensor) -
     """
     generator = torch.Generator().manual_seed(0)
     width = min(-(-(number + _GUARD) // _TOGETHER) * _TOGETHER, size)
-    block = torch.randn(size, width, generator=generator).to(like)
+    block = torch.randn(size, width, generator=generator).to(like.dtype)
+    block = send(block, like.device)
     if start is not None:
         known = min(len(start), block.shape[1])
         block[:, :known] = start[:known].T.to(like)

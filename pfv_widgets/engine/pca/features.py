@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import read
+from pfv_widgets.engine.host import read, select
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 _ORDINARY = 20  # exponents of two up to which squares and their sums are safe in float32
@@ -67,7 +67,7 @@ def features_of(activations: Tensor, *, overwrite: bool = False) -> Features:
     if not finite.all():  # a mean may overflow where no value is infinite
         finite = read(torch.isfinite(maps).flatten(1).all(dim=1))[0]
     good, broken = ([i for i, one in enumerate(finite) if one == kind] for kind in (True, False))
-    offset = means[good].mean(dim=0) if good else torch.zeros_like(means[0])
+    offset = select(means, good).mean(dim=0) if good else torch.zeros_like(means[0])
     shift = offset[:, None, None]
     return Features(maps.sub_(shift) if own else maps - shift, offset, tuple(broken), scale)
 

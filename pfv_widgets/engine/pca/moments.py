@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.host import send
 from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 
 _AT_ONCE = 1 << 22  # numbers of a part's feature maps or of its scatter
@@ -59,13 +60,15 @@ class Moments:
 
     def pooled(self, weights: Tensor | Sequence[float] | None = None) -> Moments:
         """Merge the groups into one, each counted ``weights`` ``(N,)`` ≥ 0 times."""
-        given = torch.ones_like(self.count) if weights is None else torch.as_tensor(weights)
-        amounts = given.to(self.count) * self.count
+        given = torch.ones_like(self.count)
+        if weights is not None:
+            given = send(torch.as_tensor(weights, dtype=given.dtype), given.device)
+        amounts = given * self.count
         total = amounts.sum()
         mean = torch.where(amounts[:, None] > 0, self.mean, 0.0)  # zero times NaN is NaN
         centre = (amounts / total) @ mean
         apart = (mean - centre) * amounts.sqrt()[:, None]
-        within = (given.to(self.count) @ self.scatter.flatten(1)).view(self.scatter.shape[1:])
+        within = (given @ self.scatter.flatten(1)).view(self.scatter.shape[1:])
         return Moments(total[None], centre[None], torch.addmm(within, apart.T, apart)[None])
 
     def merged(self, other: Moments) -> Moments:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.host import select, send
 from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 
 _AT_ONCE = 1 << 22  # numbers of the feature maps that are multiplied at a time
@@ -110,10 +111,10 @@ class RunningScatter:
         for start in range(0, len(used), step):
             report(Progress(MOMENTS, start, len(used)))
             part = used[start : start + step]
-            factors = torch.tensor([amounts[index] for index in part]).to(maps)
+            factors = torch.tensor([amounts[index] for index in part], dtype=maps.dtype)
             # one tall product: as many small ones read the sum again and again
-            tall = maps[part].flatten(2).transpose(0, 1)
-            total.addmm_((tall * factors[:, None]).flatten(1), tall.flatten(1).T)
+            tall = select(maps, part).flatten(2).transpose(0, 1)
+            total.addmm_((tall * send(factors, maps.device)[:, None]).flatten(1), tall.flatten(1).T)
 
 
 def _factors(maps: Tensor, amounts: Amounts) -> tuple[Tensor, Tensor]:
@@ -122,7 +123,7 @@ def _factors(maps: Tensor, amounts: Amounts) -> tuple[Tensor, Tensor]:
     vectors = torch.cat([maps[index].flatten(1) for index in used], dim=1)
     positions = vectors.shape[1] // len(used)
     counts = torch.tensor([amounts[index] for index in used for _ in range(positions)])
-    return vectors, counts[:, None].to(maps)
+    return vectors, send(counts.to(maps.dtype), maps.device)[:, None]
 
 
 def _ratio(change: Amounts, along: Amounts) -> float | None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pfv_widgets.engine.host import read
+from pfv_widgets.engine.host import read, send
 from pfv_widgets.engine.pca.basis import (
     WITH_NOTHING,
     Comparison,
@@ -148,7 +148,8 @@ class _Positions:
     @staticmethod
     def _shares(batch: Batch) -> Tensor:
         positions = batch.maps.shape[2] * batch.maps.shape[3]
-        return (torch.tensor(batch.shares) / positions).to(batch.maps).repeat_interleave(positions)
+        shares = (torch.tensor(batch.shares) / positions).to(batch.maps.dtype)
+        return send(shares, batch.maps.device).repeat_interleave(positions)
 
 
 class WideFit:
@@ -243,9 +244,8 @@ class WideFit:
         total, positions = sum(weights), maps.shape[2] * maps.shape[3]
         shares = [weight / total for weight in weights]
         squares = sum(one * size for one, size in zip(shares, self._sizes, strict=True)) / positions
-        mean = (
-            torch.tensor(shares, dtype=torch.float64).to(maps.dtype).to(maps.device) @ self._means
-        )
+        amounts = torch.tensor(shares, dtype=torch.float64).to(maps.dtype)
+        mean = send(amounts, maps.device) @ self._means
         change = math.inf
         if self._shares and squares:
             pairs = zip(shares, self._shares, self._sizes, strict=True)

@@ -19,7 +19,7 @@ from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.host import read
+from pfv_widgets.engine.host import read, send
 from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
@@ -315,7 +315,8 @@ class FeatureStore:
         """Channel mean of the photos as shown, ``(N, 1, H, W)`` in [0, 1]."""
         pixels = self.images.pixels if only is None else self.images.pixels[list(only)]
         mean = torch.from_numpy(pixels).float().mean(dim=3)[:, None] / 255
-        return interpolate(mean, size=size, mode="bilinear", antialias=True).to(self.device)
+        mean = interpolate(mean, size=size, mode="bilinear", antialias=True)
+        return send(mean, self.device)
 
     @stage
     def moments(self, layer: str) -> Moments | None:

@@ -23,6 +23,7 @@ from pfv_widgets.engine.data.photo_stream import (
     key_of,
 )
 from pfv_widgets.engine.data.tensors import Transform
+from pfv_widgets.engine.host import send
 from pfv_widgets.engine.network.capture import Reduce, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
@@ -309,7 +310,7 @@ class _Pass:
     def _add(
         self, network: nn.Module, layouts: Layouts, batch: StreamBatch, fit: DataSetFit
     ) -> None:
-        images = batch.images.to(self.device, floating_dtype(network))
+        images = send(batch.images.to(floating_dtype(network)), self.device)
         maps = _maps_of(network, layouts, images)
         for name in layouts:
             if name not in fit.layers:

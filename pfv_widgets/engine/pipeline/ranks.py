@@ -101,7 +101,7 @@ class Together:
         sizes = [torch.zeros(1, dtype=torch.int64, device=self._on) for _ in range(self.number)]
         with _watched():
             dist.all_gather(sizes, torch.tensor([len(own)], device=self._on))
-            longest = max(int(size) for size in sizes)
+            longest = max(1, *(int(size) for size in sizes))
             padded = own.new_zeros(longest)
             padded[: len(own)] = own
             parts = [torch.zeros_like(padded) for _ in range(self.number)]

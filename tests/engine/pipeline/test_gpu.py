@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,25 @@ pytestmark = pytest.mark.gpu
 @pytest.fixture
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "mps")
+
+
+@pytest.fixture(autouse=True)
+def _exact_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32, PyTorch's default on a GPU, rounds to 10 bits, each algorithm in its own way."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def waits(work: Callable[[], object]) -> list[str]:
+    """Return where CUDA says that Python waited for it."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            work()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return [f"{one.filename}:{one.lineno}" for one in caught if "synchroniz" in str(one.message)]
 
 
 def signs_between(one: torch.Tensor, other: torch.Tensor) -> tuple[int, ...]:
@@ -96,3 +117,57 @@ def test_a_basis_is_fitted_on_an_accelerator(device: torch.device) -> None:
     torch.testing.assert_close(
         basis.explained_variance_ratio.cpu(), expected.explained_variance_ratio, atol=1e-4, rtol=0
     )
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@cuda
+@pytest.mark.parametrize(("channels", "composition"), [(8, 2), (320, 4)])
+def test_warm_picture_waits_at_most_once_before_it_is_copied(
+    channels: int, composition: int, device: torch.device
+) -> None:
+    pfv = PFV(tiny(channels=channels), blobs(6), device)
+    for weighting in ("flat", "none", "hierarchical"):
+        pfv.render(weighting=weighting)
+        pfv.render(weighting=weighting, images=(1, 0, 1, 1, 1, 1))
+    pfv.render()
+    knobs: list[dict[str, Any]] = [
+        {"sigma": 2.0}, {"weighting": "hierarchical"}, {"weighting": "none"}, {"opacity": 0.3},
+        {"colour_map": "safe"}, {"channels": (2, 0, 1)}, {"normalisation": "component"},
+    ]  # fmt: skip
+    for changes in knobs:
+        where = waits(lambda changes=changes: pfv.render(**changes))
+        assert len(where) <= 1, (changes, where)
+    # the library's eigensolver looks at its own error flag in each step, besides our one read
+    where = waits(lambda: pfv.render(images=(0, 1, 1, 1, 1, 1)))
+    assert len(where) <= composition, where
+
+
+@cuda
+def test_out_of_memory_halves_the_chunk_and_paints_the_same(device: torch.device) -> None:
+    """Images of 512 pixels: all at once take ten times what is left."""
+    images, network = blobs(32, 512), tiny(channels=32)
+    expected = PFV(network, images, device, chunk_size=2).render(size=(64, 64))
+    torch.cuda.empty_cache()
+    card = torch.cuda.get_device_properties(device).total_memory
+    room = torch.cuda.memory_reserved(device) + 1.2e9  # all 32 take 1.1 GB for each map of 512
+    torch.cuda.set_per_process_memory_fraction(room / card, device)
+    try:
+        pfv = PFV(network, images, device, chunk_size=32)
+        frame = pfv.render(size=(64, 64))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    assert pfv.store.chunk_size < 32
+    assert any("Memory ran out" in one for one in frame.warnings)
+    torch.testing.assert_close(frame.heatmaps, expected.heatmaps, atol=2e-3, rtol=0)
+
+
+@cuda
+def test_bfloat16_and_channels_last_paint_about_the_same(device: torch.device) -> None:
+    images, network = blobs(4), tiny()
+    expected = PFV(network, images, device).render()
+    options = {"basis": expected.basis, "autocast": True, "channels_last": True}
+    frame = PFV(network, images, device, **options).render()
+    assert frame.scores.dtype == torch.float32
+    assert float((frame.heatmaps - expected.heatmaps).abs().mean()) < 0.02

@@ -40,7 +40,7 @@ OTHERS = [
 
 
 class Copies(TorchDispatchMode):
-    """Counts copies from the accelerator, which wait for it."""
+    """Counts copies from the accelerator, and those to it, which wait for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,12 +50,20 @@ class Copies(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> object:
         result = func(*args, **(kwargs or {}))
-        tensors = [one for one in args if isinstance(one, Tensor)]
-        outputs = result if isinstance(result, list | tuple) else [result]
-        there = any(one.device.type == "cuda" for one in tensors)
-        if there and any(isinstance(one, Tensor) and one.device.type == "cpu" for one in outputs):
+        devices = [
+            {one.device.type for one in torch.utils._pytree.tree_leaves(values) if of_array(one)}
+            for values in (args, result)
+        ]
+        waits = not (kwargs or {}).get("non_blocking", False)
+        if devices == [{"cuda"}, {"cpu"}] or (
+            "cpu" in devices[0] and devices[1] == {"cuda"} and waits
+        ):
             self.names.append(func.name())
         return result
+
+
+def of_array(value: object) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0
 
 
 class Reads:
