@@ -35,13 +35,16 @@ STYLE = """<style>
 }
 @container pfv (max-width: 420px) {
   .pfv-head .pfv-bar { display: none; }
+  .pfv-head { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); column-gap: 8px; }
+  .pfv-head .widget-readout { min-width: 26px; max-width: 26px; }
   .pfv-explorer .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
-  .pfv-toolbar .widget-dropdown { max-width: 100% !important; margin-right: 0 !important; }
+  .pfv-toolbar .widget-dropdown { max-width: 100% !important; margin-right: 4px !important; }
 }
 @container pfv (max-width: 300px) {
   .pfv-head { grid-template-columns: minmax(0, 1fr); }
   .pfv-head > :last-child { grid-column: 1; grid-row: auto; }
   .pfv-status button { padding: 0 4px; }
+  .pfv-hint { font-size: 11px; height: 60px !important; }
 }
 @container pfv (min-width: 640px) {
   .pfv-explorer:not(.pfv-wide) > .pfv-body { flex-direction: row !important;
@@ -49,7 +52,7 @@ STYLE = """<style>
   .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-pictures { order: 0; flex: 100 1 0;
     min-width: 0; }
   .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-side { display: flex; flex: 1 0 270px;
-    max-width: clamp(270px, 30cqw, 440px); position: sticky; top: 0; }
+    max-width: clamp(270px, 40cqw, 620px); position: sticky; top: 0; }
   .pfv-explorer:not(.pfv-wide) .pfv-head { position: static; display: flex;
     flex-direction: column; }
 }

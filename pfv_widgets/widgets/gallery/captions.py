@@ -12,9 +12,9 @@ from pfv_widgets.widgets.toolkit.text import safe
 
 _BOX = "position:relative;height:0;z-index:1;pointer-events:none;container-type:inline-size"
 _NAME = (
-    "position:absolute;line-height:1.25;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
+    "position:absolute;line-height:1.2;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
 )
-_FONT = 110  # of 100 parts of the room below a tile, and a line takes some of the gap as well
+_FONT = 120  # of 100 parts of the room below a tile, and a line takes some of the gap as well
 
 
 class Captions:
@@ -48,7 +48,7 @@ class Captions:
         self._key = key
         high, wide = grid.size
         names = "".join(self._name(index, grid, place) for place, index in enumerate(shown))
-        font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,13px)"
+        font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,1.6cqi))"
         box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{wide}/{high}"
         self.html.value = (
             f'<div aria-hidden="true" style="{_BOX};max-width:{widest}">'

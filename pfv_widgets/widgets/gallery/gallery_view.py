@@ -25,8 +25,8 @@ from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _HOW_TO = (
-    "Point at a position to read its scores, click to see what is alike, drag to select, "
-    "double-click to zoom."
+    "Point at a position to read its scores; click: what is alike; drag: select; "
+    "double-click: zoom."
 )
 # components → height of their scores in a narrow gallery, below the line of the image
 _HEIGHTS = ((4, "40px"), (8, "56px"), (12, "74px"))
@@ -175,6 +175,7 @@ class GalleryView:
 
     def _laid_out(self, bars: bool) -> w.VBox:
         head = w.VBox([self.hint], layout=self._head)
+        head.add_class("pfv-hint")
         canvas = self.tiles.widget
         above, below = self.bars if bars else ([], [])
         box = w.VBox(

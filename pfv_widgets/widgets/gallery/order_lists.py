@@ -135,6 +135,8 @@ def _list(name: str, tip: str, options: list[str]) -> w.Dropdown:
         options=options,
         description=name,
         tooltip=tip,
-        layout=w.Layout(width="auto", flex="1 1 128px", max_width="240px", margin="0 8px 2px 0"),
+        layout=w.Layout(
+            width="auto", flex="1 1 128px", min_width="0", max_width="240px", margin="0 8px 2px 0"
+        ),
         style={"description_width": "36px"},
     )

@@ -15,7 +15,7 @@ from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
 from pfv_widgets.widgets.toolkit.geometry import GAP, Grid, Page, Spot
 
 _LEAST = 632  # CSS pixels that a gallery may be wide, however low the window
-_ROUND = 168  # CSS pixels of a window for what is around the gallery: bars of JupyterLab, status
+_ROUND = 300  # CSS pixels of a window for bars of JupyterLab, status, toolbar and pins
 
 
 class TileCanvas:
