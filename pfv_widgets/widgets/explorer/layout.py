@@ -38,13 +38,15 @@ STYLE = """<style>
   .pfv-head { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); column-gap: 8px; }
   .pfv-head .widget-readout { min-width: 26px; max-width: 26px; }
   .pfv-explorer .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
-  .pfv-toolbar .widget-dropdown { max-width: 100% !important; margin-right: 4px !important; }
+  .pfv-toolbar .widget-dropdown { max-width: calc(100% - 4px) !important;
+    margin-right: 4px !important; }
 }
 @container pfv (max-width: 300px) {
   .pfv-head { grid-template-columns: minmax(0, 1fr); }
   .pfv-head > :last-child { grid-column: 1; grid-row: auto; }
-  .pfv-status button { padding: 0 4px; }
-  .pfv-hint { font-size: 11px; height: 60px !important; }
+  .pfv-status button { padding: 0 3px; margin: 1px !important; font-size: 12px; }
+  .pfv-hint { height: 60px !important; }
+  .pfv-hint .widget-html-content { font-size: 11px; }
 }
 @container pfv (min-width: 640px) {
   .pfv-explorer:not(.pfv-wide) > .pfv-body { flex-direction: row !important;

@@ -48,7 +48,7 @@ class Captions:
         self._key = key
         high, wide = grid.size
         names = "".join(self._name(index, grid, place) for place, index in enumerate(shown))
-        font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,1.6cqi))"
+        font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,1.25cqi))"
         box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{wide}/{high}"
         self.html.value = (
             f'<div aria-hidden="true" style="{_BOX};max-width:{widest}">'

@@ -24,10 +24,7 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
-_HOW_TO = (
-    "Point at a position to read its scores; click: what is alike; drag: select; "
-    "double-click: zoom."
-)
+_HOW_TO = "Point to read scores, click to see what is alike, drag to select, double-click to zoom."
 # components → height of their scores in a narrow gallery, below the line of the image
 _HEIGHTS = ((4, "40px"), (8, "56px"), (12, "74px"))
 

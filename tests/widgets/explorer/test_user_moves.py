@@ -145,7 +145,7 @@ def test_pointer_on_a_tile_tells_which_image_it_is_and_the_values_there(
     for value in values:
         assert f"{value:+.2f}".replace("-", "−") in line
     happen(explorer.gallery.tiles.widget, "mouse_out", x=-1, y=-1)
-    assert "Point at a position" in hint(explorer)
+    assert "Point to read scores" in hint(explorer)
 
 
 def test_values_under_the_pointer_follow_the_settings(explorer: PFVExplorer) -> None:
