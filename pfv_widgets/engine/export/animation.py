@@ -20,6 +20,7 @@ from pfv_widgets.errors import PFVValueError
 
 _WIDEST, _SMALLEST, _NARROWEST = 900, 240, 400  # pixels
 _MOST_PIXELS = 60_000_000  # of all pictures: 180 MB in memory
+_GIF_PIXELS = 24_000_000  # of all pictures: 10 MB as a GIF, which takes 0.42 bytes for each
 _ENLARGED = 2.0  # times, at most: a small picture stays what it is
 _GAP, _EDGE, _BAR, _LINE = 6, 8, 38, 3
 _PAPER, _INK, _QUIET, _TRACK = (255, 255, 255), (29, 33, 38), (96, 104, 113), (213, 217, 222)
@@ -56,6 +57,8 @@ class Film:
     ----------
     number
         How many pictures are to come, for the size and for the line that shows how far it is.
+    most
+        Pixels that all of them may have.
 
     Attributes
     ----------
@@ -65,14 +68,14 @@ class Film:
         Where their tiles are; None before the first.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, most: int = _MOST_PIXELS) -> None:
         self.pictures: list[np.ndarray] = []
-        self._number = number
+        self._number, self._most = number, most
         self.layout: Layout | None = None
 
     def add(self, tiles: np.ndarray, caption: str, position: int) -> None:
         """Draw tiles, uint8 ``(N, H, W, 3)``, as picture ``position`` of all, from 1."""
-        self.layout = self.layout or Layout(tiles.shape, self._number)
+        self.layout = self.layout or Layout(tiles.shape, self._number, self._most)
         self.pictures.append(self.layout.draw(tiles, caption, position, self._number))
 
     def write(self, path: Path, duration: int, cancelled: Cancelled) -> bool:
@@ -96,9 +99,9 @@ class Film:
 class Layout:
     """Where the tiles of every picture are, in pixels."""
 
-    def __init__(self, shape: tuple[int, ...], pictures: int) -> None:
+    def __init__(self, shape: tuple[int, ...], pictures: int, most: int) -> None:
         self._number, high, wide = shape[:3]
-        room = max(_SMALLEST, min(_WIDEST, int(math.sqrt(_MOST_PIXELS / pictures))))
+        room = max(_SMALLEST, min(_WIDEST, int(math.sqrt(most / pictures))))
         scales = {
             columns: min(self._scale(columns, wide, room), self._scale(rows, high, room))
             for columns in range(1, self._number + 1)
@@ -274,11 +277,14 @@ class AnimationFormat:
         What a menu calls it.
     program
         A program that has to be on the PATH; empty: none.
+    most
+        Pixels that all pictures may have together.
     """
 
     write: Callable[[Film, Path, list[int], Cancelled], None]
     label: str
     program: str = ""
+    most: int = _MOST_PIXELS
 
     @property
     def is_available(self) -> bool:
@@ -287,7 +293,7 @@ class AnimationFormat:
 
 
 ANIMATIONS: dict[str, AnimationFormat] = {
-    ".gif": AnimationFormat(_write_gif, "GIF, for everywhere"),
+    ".gif": AnimationFormat(_write_gif, "GIF, for everywhere", most=_GIF_PIXELS),
     ".webp": AnimationFormat(_write_webp, "WebP, much smaller"),
     ".mp4": AnimationFormat(_write_mp4, "MP4 film", program="ffmpeg"),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.colouring.colour_memory import ColourMemory
-from pfv_widgets.engine.export.animation import Film, checked_animation
+from pfv_widgets.engine.export.animation import ANIMATIONS, Film, checked_animation
 from pfv_widgets.engine.export.sweep_plan import Step, planned
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -20,8 +21,11 @@ from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import whole_number
 
+_NEW_LAYER = 8  # steps for a layer's first pass, which runs the network (20 × a picture's work)
 _COMPARED = 28  # positions along a side on which the layers' maps are compared
 _ALIKE = 0.2  # correlation from which a component is taken to follow another one
+
+Ways = tuple[list[Settings], list[Settings]]  # settings of later and of earlier layers
 
 _DURATIONS = {"components": 900, "layer": 700, "class weight": 180, "sigma": 220}  # ms
 
@@ -78,12 +82,35 @@ def sweep(
         At once for what cannot be swept at all; a value that gives no picture comes as a
         :class:`SweepFrame` with its problem.
     """
-    steps = planned(pfv, settings, over, values, label)
-    return _pictures(pfv, steps, settings_of(settings, {}), cancelled or (lambda: False))
+    shown, steps = settings_of(settings, {}), planned(pfv, settings, over, values, label)
+    ways = _ways(pfv, steps, shown)
+    return _pictures(pfv, steps, ways, shown, cancelled=cancelled or (lambda: False))
+
+
+def _ways(pfv: PFV, plan: Sequence[Step], shown: Settings) -> Ways:
+    """Return in which order other layers take colours over, from the one on show: up and down.
+
+    None do where all pictures are of the layer on show, or colours are not to be stable.
+    """
+    names = [layer.name for layer in pfv.layers]
+    own = pfv.layer(shown.layer).name
+    start = names.index(own)
+    if not shown.stable_colours or all(pfv.layer(one.layer).name == own for _, one in plan):
+        return [], []
+    steps = sorted((one for _, one in plan), key=lambda one: names.index(one.layer or ""))
+    later = [one for one in steps if names.index(one.layer or "") > start]
+    earlier = [one for one in reversed(steps) if names.index(one.layer or "") < start]
+    return later, earlier
 
 
 def _pictures(
-    pfv: PFV, plan: Sequence[Step], shown: Settings, cancelled: Callable[[], bool]
+    pfv: PFV,
+    plan: Sequence[Step],
+    ways: Ways,
+    shown: Settings,
+    *,
+    cancelled: Callable[[], bool],
+    matched: Callable[[int], None] = lambda _: None,
 ) -> Iterator[SweepFrame]:
     def ask(_: Progress) -> None:
         if cancelled():
@@ -91,10 +118,8 @@ def _pictures(
 
     try:
         colours = pfv.colours
-        own = pfv.layer(shown.layer).name
-        others = any(pfv.layer(settings.layer).name != own for _, settings in plan)
-        if others and shown.stable_colours:
-            colours = _aligned(pfv, plan, shown, ask)
+        if any(ways):
+            colours = _aligned(pfv, ways, shown, ask, matched)
         for caption, settings in plan:
             if cancelled():
                 return
@@ -109,33 +134,28 @@ def _pictures(
 
 
 def _aligned(
-    pfv: PFV, plan: Iterable[Step], shown: Settings, on_progress: OnProgress
+    pfv: PFV, ways: Ways, shown: Settings, on_progress: OnProgress, matched: Callable[[int], None]
 ) -> ColourMemory:
     """Return a memory in which the components of each layer follow those of its neighbour.
 
     It begins with the layer on show, whose colours stay, and goes on to the later layers and
-    to the earlier ones.
+    to the earlier ones. ``matched`` is called after each of them.
     """
-    order = [layer.name for layer in pfv.layers]
-    steps = sorted((settings for _, settings in plan), key=lambda one: order.index(one.layer or ""))
-    start = order.index(pfv.layer(shown.layer).name)
-    later = [one for one in steps if order.index(one.layer or "") > start]
-    earlier = [one for one in reversed(steps) if order.index(one.layer or "") < start]
     tiny = (1, 1)  # the scores are what is compared, and they have the size of the layer
     first, colours = pfv.render_with(pfv.colours, shown, size=tiny, on_progress=on_progress)
-    for way in (later, earlier):
+    for way in ways:
         before = first.scores
         for settings in way:
-            try:
+            with suppress(PFVError):  # it is reported when this layer is rendered
                 frame, _ = pfv.render_with(colours, settings, size=tiny, on_progress=on_progress)
-            except PFVError:  # it is reported when this layer is rendered
-                continue
-            arrangement = arrangement_like(frame.scores, before, keep_order=bool(settings.channels))
-            basis = frame.basis.arranged(arrangement)
-            colours = colours.with_basis(pfv.store.key_of(frame.layer), basis)
-            signs = torch.tensor([1.0 if one > 0 else -1.0 for one in arrangement])
-            index = [abs(one) - 1 for one in arrangement]
-            before = frame.scores[:, index] * signs.to(frame.scores)[:, None, None]
+                keep = bool(settings.channels)
+                arrangement = arrangement_like(frame.scores, before, keep_order=keep)
+                basis = frame.basis.arranged(arrangement)
+                colours = colours.with_basis(pfv.store.key_of(frame.layer), basis)
+                signs = torch.tensor([1.0 if one > 0 else -1.0 for one in arrangement])
+                index = [abs(one) - 1 for one in arrangement]
+                before = frame.scores[:, index] * signs.to(frame.scores)[:, None, None]
+            matched(_NEW_LAYER)
     return colours
 
 
@@ -217,7 +237,8 @@ def save_sweep(
         Milliseconds that a picture stays; None: what suits ``over``. The first and the last
         stay longer.
     progress
-        Called as ``progress(done, all)``; the last step is the writing.
+        Called as ``progress(done, all)`` after each picture, and last after the writing; where
+        colours are carried over to other layers, before that for each layer, as so many steps.
     cancelled
         Asked between pictures; True ends it, nothing is written and None comes back.
 
@@ -231,23 +252,38 @@ def save_sweep(
     steps = planned(pfv, settings, over, values, label)
     stays = _checked_duration(duration) or _DURATIONS[over]
     stop = cancelled or (lambda: False)
-    film, skipped = Film(len(steps)), []
-    for done, one in enumerate(_pictures(pfv, steps, settings_of(settings, {}), stop), start=1):
+    shown = settings_of(settings, {})
+    ways = _ways(pfv, steps, shown)
+    step = _counter(progress, _NEW_LAYER * sum(map(len, ways)) + len(steps) + 1)
+    film, skipped = Film(len(steps), ANIMATIONS[target.suffix.lower()].most), []
+    pictures = _pictures(pfv, steps, ways, shown, cancelled=stop, matched=step)
+    for done, one in enumerate(pictures, start=1):
         if one.frame is None:
             skipped.append(f"{one.caption}: {one.problem}")
         else:
             film.add(one.frame.composite(), one.caption, done)
-        if progress is not None:
-            progress(done, len(steps) + 1)
+        step(1)
     if stop():
         return None
     if not film.pictures:
         raise PFVValueError(f"over={over!r}: no value gives a picture. {skipped[0]}")
     if not film.write(target, stays, stop):
         return None
-    if progress is not None:
-        progress(len(steps) + 1, len(steps) + 1)
+    step(1)
     return SavedSweep(target, len(film.pictures), tuple(skipped))
+
+
+def _counter(progress: Callable[[int, int], None] | None, of: int) -> Callable[[int], None]:
+    """Return what counts more steps of all, and says so."""
+    done = 0
+
+    def step(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, of)
+
+    return step
 
 
 def _checked_duration(duration: object) -> int | None:

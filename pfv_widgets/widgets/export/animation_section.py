@@ -87,7 +87,7 @@ class AnimationSection(Section):
         )
         self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel)
         self.progress = w.IntProgress(
-            min=0, layout=w.Layout(width="100%"), tooltip="Pictures painted"
+            min=0, layout=w.Layout(width="100%"), tooltip="How far the work is"
         )
         self.over.observe(lambda _: self._arrange(), "value")
         self.widget = self.laid_out(
@@ -167,9 +167,10 @@ class AnimationSection(Section):
         self.say(message, "warning" if saved.skipped else "ok")
 
     def _progressed(self, done: int, of: int) -> None:
-        self.progress.max = of
+        self.progress.max = of = max(of, 1)
         self.progress.value = done
         if not self._stop.is_set():
-            left = self._time_left.words(done / max(of, 1))
-            stage = "Writing the file …" if done >= of - 1 else f"Picture {done} of {of - 1}."
+            left = self._time_left.words(done / of)
+            share = f"Painting the pictures: {100 * done // of} %."
+            stage = "Writing the file …" if done >= of - 1 else share
             self.say(f"{stage} {left.capitalize()}." if left else stage, "busy", tell=False)
