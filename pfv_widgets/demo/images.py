@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +21,7 @@ from pfv_widgets.demo.photos import FIRST, PHOTOS, cut, views
 from pfv_widgets.demo.scenes import SIZE, Scene, draw_scene
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
 from pfv_widgets.engine.data.sources import pictures_of
-from pfv_widgets.errors import PFVWarning
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.validation import path_of, truth_value, whole_number
 
 Photos = bool | str | os.PathLike[str]
@@ -70,17 +73,33 @@ def demo_images(count: int | None = None, seed: int = 0, photos: Photos = False)
     seed = whole_number("seed", seed, 0, _HIGHEST_SEED)
     if not has_photos(photos):
         return _drawn(number or _SCENES, seed)
-    if photos is True:
+    if isinstance(photos, bool):
         return _shipped(number or len(FIRST), seed)
-    pictures = pictures_of(photos)
+    with _named_photos():
+        return _own(photos, number)
+
+
+def _own(folder: str | os.PathLike[str], number: int | None) -> ImageBatch:
+    """Return the first photos of a folder."""
+    pictures = pictures_of(folder)
     most = number or _MOST_FILES
     if len(pictures) > most and number is None:
-        line = f"photos={str(photos)!r}: the first {most} of {len(pictures)} photos are shown."
-        warnings.warn(line, PFVWarning, 2)
+        line = f"photos={str(folder)!r}: the first {most} of {len(pictures)} photos are shown."
+        warnings.warn(line, PFVWarning, 3)
     files = [picture.content for picture in pictures[:most]]
     labels = [picture.label for picture in pictures[:most]]
     known = None if None in labels else labels
     return load_images(files, transform=imagenet.transform(), labels=known)
+
+
+@contextmanager
+def _named_photos() -> Iterator[None]:
+    """Call ``photos`` in errors what ``load_images`` calls ``source``."""
+    try:
+        yield
+    except PFVError as error:
+        kind = PFVTypeError if isinstance(error, TypeError) else PFVValueError
+        raise kind(re.sub(r"^source\b", "photos", str(error))) from error
 
 
 def has_photos(photos: Photos) -> bool:
@@ -92,7 +111,8 @@ def has_photos(photos: Photos) -> bool:
         Where ``photos`` is neither True, False nor a folder with photos.
     """
     if isinstance(photos, str | os.PathLike):
-        pictures_of(path_of("photos", photos))
+        with _named_photos():
+            pictures_of(path_of("photos", photos))
     elif not truth_value("photos", photos):
         return False
     why = imagenet.problem()

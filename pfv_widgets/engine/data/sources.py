@@ -284,7 +284,7 @@ def _nearest(path: Path) -> str:
     if not _exists(path.parent) or not path.parent.is_dir():
         return f"Nor does its folder {str(path.parent)!r}."
     siblings = [entry.name for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, siblings, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(path.name, siblings, n=3, cutoff=0.7)
     return f"Did you mean {listed(near, ' or ')}?" if near else "Check the name and the folder."
 
 
