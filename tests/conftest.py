@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import Counter
@@ -70,6 +71,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if is_marked(item, "slow"):
                 item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look seldom, and not at what outlives all tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 10, 10)
 
 
 def file_order(item: pytest.Item, tests: int) -> tuple[int, str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,7 @@ class Drawing:
 class RecordedPage:
     """Canvases by id, and every message that drew on them.
 
-    Commands are checked as they come, and played once a test asks for pixels.
+    Commands are checked as they come, and drawn once a test asks for pixels.
     """
 
     def __init__(self) -> None:
@@ -46,7 +45,6 @@ class RecordedPage:
         self._saved: Counter[str] = Counter()  # how often each canvas has saved its state
         self._comms: dict[str, BaseComm] = {}
         self._links: dict[str, str] = {}  # widget → the one that the page gives the same value
-        self._unplayed: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     def picture(self, canvas: Canvas) -> Picture:
         """Pixels as they lie on black, float32 ``(H, W, 3)`` from 0 to 255."""
@@ -57,17 +55,11 @@ class RecordedPage:
         return self._drawn(canvas)[..., 3]
 
     def _drawn(self, canvas: Canvas) -> Picture:
-        while self._unplayed:
-            play, arguments = self._unplayed.popleft()
-            play(*arguments)
         return self._canvases[canvas.model_id].pixels
-
-    def _later(self, play: Callable[..., None], *arguments: Any) -> None:
-        self._unplayed.append((play, arguments))
 
     def _resize(self, identity: str, **size: int) -> None:
         self._saved[identity] = 0
-        self._later(lambda: self._canvases[identity].resize(**size))
+        self._canvases[identity].resize(**size)
 
     def load_anew(self, *canvases: Canvas) -> None:
         """Forget every pixel and which canvas was current, as a reload of the page does."""
@@ -116,19 +108,19 @@ class RecordedPage:
         if name == "set":
             attribute, value = ATTRIBUTES[arguments[0]], arguments[1]
             raster.check(attribute, value)
-            self._later(raster.set, attribute, value)
+            raster.set(attribute, value)
         elif name == "putImageData":
             file = pictures.pop(0)
             assert file, "an empty picture stops every canvas of the page"
-            self._later(raster.put, file, arguments[0], arguments[1])
+            raster.put(file, arguments[0], arguments[1])
         elif name == "drawImage":
             store = self._canvases[arguments[0].removeprefix("IPY_MODEL_")]
-            self._later(raster.draw, store, *arguments[1:5])
+            raster.draw(store, *arguments[1:5])
         else:
             assert name in COMMANDS_PLAYED, f"a page of this test cannot {name}"
             self._saved[self._current] += {"save": 1, "restore": -1}.get(name, 0)
             assert self._saved[self._current] >= 0, "restored what was not saved"
-            self._later(raster.play, name, arguments)
+            raster.play(name, arguments)
 
 
 class RecordingComm(BaseComm):

@@ -97,14 +97,19 @@ class StatusLine:
         self.show(error if isinstance(error, str) else named(error), kind)
         self._error = self.status, time.monotonic() + _TO_READ
 
+    def report(self, message: str, kind: str = "ok", done: float | None = None) -> None:
+        """Say how work goes, with Stop where ``done`` is given, unless an error is unread."""
+        if self._unread() is None:
+            self.show(message, kind, done, stoppable=done is not None)
+
     def repeat_error(self) -> None:
-        """Say it again after a report, unless it is read or outdated."""
-        if self._error is not None:
-            status, until = self._error
-            if time.monotonic() < until:
-                self.show(status.message, status.kind)
-            else:
-                self._error = None
+        """Say it again after a message, unless it is read or outdated."""
+        if (status := self._unread()) is not None:
+            self.show(status.message, status.kind)
+
+    def _unread(self) -> Status | None:
+        status, until = self._error or (None, 0.0)
+        return status if time.monotonic() < until else None
 
     def outdate(self) -> None:
         """Let the next report take the place of an error: something else was asked for."""

@@ -207,12 +207,11 @@ class MethodsExplorer(Shell[MethodsSettings]):
         self.bar.go_on.disabled = not self.stopped and (known < total or not failed)
         if running is not None and not self.stopped:
             line, done = progress_line(known, total, self._named(running), share), known + share
-            self.status_line.show(line, "busy", done / max(total, 1), stoppable=True)
+            self.status_line.report(line, "busy", done / max(total, 1))
         else:
             target = self.settings.target
-            self.show_message(*outcome_line(cells, target, stopped=self.stopped))
+            self.status_line.report(*outcome_line(cells, target, stopped=self.stopped))
             self._still.renew()
-        self.status_line.repeat_error()
 
     def _named(self, task: Task) -> str:
         network = self.comparison.networks[task.network].name

@@ -40,10 +40,15 @@ def test_error_comes_back_until_something_else_is_asked_for_or_it_is_read(
     now = 10.0
     monkeypatch.setattr("pfv_widgets.widgets.explorer.status_line.time.monotonic", lambda: now)
     line.fail(PFVValueError("no such layer."))
+    line.report("Half way.", "busy", 0.5)  # never in between: whoever looks sees the error
+    assert line.status == Status("no such layer.", "error")
     line.show("Up to date.")
     line.repeat_error()
     assert line.status == Status("no such layer.", "error")
     line.outdate()
+    line.report("Half way.", "busy", 0.5)
+    assert line.status == Status("Half way.", "busy", 0.5)
+    assert line.stop_button.layout.visibility == "visible"
     line.show("Up to date.")
     line.repeat_error()
     assert line.status.message == "Up to date."
