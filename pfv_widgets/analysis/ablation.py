@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
+import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,10 @@ from pfv_widgets.analysis.suspects import Suspect, checked_suspects
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import Layout, possible_layouts
 from pfv_widgets.engine.network.model_guard import clean_name, unwrap
+from pfv_widgets.engine.network.module_calls import tensors_in
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.settings import CUT_MODES
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.parameters import listed
 from pfv_widgets.validation import is_whole, plain, text_or_none, whole_numbers
 
@@ -76,14 +78,13 @@ def ablate(
     chosen = () if more and nothing else checked_components(entries, basis)
     if mode not in MODES:
         raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
-    if mode == "project" and len(chosen) == len(basis.mean):
-        raise PFVValueError(
-            f"components={chosen!r:.60}: without all {len(chosen)} of them every photo has the "
-            "same features, and nothing is left to tell them by. Leave at least one."
-        )
     name = _checked_layer(network, layer, basis)
     _same_layer(more, name, basis)
     sides = checked_signs(signs, len(chosen))
+    turned = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
+    directions = _directions(turned, basis, more)
+    if mode == "project":
+        _something_left(network, name, basis, directions)
     try:
         own = copy.deepcopy(network)
     except (RuntimeError, TypeError) as error:
@@ -91,9 +92,7 @@ def ablate(
             f"model: it could not be copied ({str(error).splitlines()[0]:.120}). Give a network "
             "whose parameters are leaves, such as one that was just loaded."
         ) from error
-    turned = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
-    turned = torch.cat([turned, *(one.direction[None].to(turned) for one in more)])
-    return Ablated(own, name, basis.mean, orthonormal(turned), mode=mode, layout=layout)
+    return Ablated(own, name, basis.mean, directions, mode=mode, layout=layout)
 
 
 class Ablated(nn.Module):
@@ -131,6 +130,7 @@ class Ablated(nn.Module):
         super().__init__()
         self.model, self.layer, self.mode, self.layout = model, layer, mode, layout
         self.active, self.training = True, model.training
+        self._checked = False  # whether the output was seen to depend on the layer
         like = next((one for one in model.parameters()), mean)
         self.register_buffer("mean", mean.detach().clone().to(like.device))
         self.register_buffer("directions", directions.detach().clone().to(like.device))
@@ -140,19 +140,34 @@ class Ablated(nn.Module):
         return f"layer={self.layer!r}, directions={len(self.directions)}, mode={self.mode!r}"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the network with the components cut."""
+        """Run the network with the components cut.
+
+        The first time in eval mode it warns where that leaves the output as it is.
+        """
         if not self.active:
             return self.model(*args, **kwargs)
+        result, changed = self._run(args, kwargs)
+        if changed:
+            self._checked = True
+            with torch.no_grad():
+                _warn_of_no_effect(self.layer, result, self.model(*args, **kwargs))
+        return result
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool]:
+        """Return the output, and whether the cut changed the layer's own where that is unknown."""
         base, _, number = self.layer.partition("#")
-        module, runs = _module(self.model, base), 0
+        module, runs, changed = _module(self.model, base), 0, False
         image = next((one.shape[-2:] for one in args if isinstance(one, Tensor)), None)
 
         def cut(module: nn.Module, _: object, output: object) -> Tensor | None:
-            nonlocal runs
+            nonlocal runs, changed
             runs += 1
             if runs != int(number or 1):
                 return None
-            return self._cut(module, output, None if image is None else (image[0], image[1]))
+            new = self._cut(module, output, None if image is None else (image[0], image[1]))
+            if not (self._checked or self.training):
+                changed = not torch.equal(new, cast(Tensor, output))
+            return new
 
         handle = module.register_forward_hook(for_this_thread(cut))
         try:
@@ -161,7 +176,7 @@ class Ablated(nn.Module):
             handle.remove()
         if not runs:
             raise PFVValueError(f"layer={self.layer!r} did not run. Choose one of pfv.layers.")
-        return result
+        return result, changed
 
     def undo(self) -> nn.Module:
         """Return the network whole, with the weights that it has now."""
@@ -196,6 +211,19 @@ class Ablated(nn.Module):
         raise PFVValueError(
             f"basis has {channels} channels, and layer {self.layer!r} gives a tensor of shape "
             f"{shape}. Give the basis of that layer, or the layer's layout=..."
+        )
+
+
+def _warn_of_no_effect(layer: str, cut: object, whole: object) -> None:
+    """Warn where outputs are the same with components cut as without."""
+    pairs = list(zip(tensors_in(cut), tensors_in(whole), strict=False))
+    if pairs and all(torch.equal(one, other) for one, other in pairs):
+        warnings.warn(
+            f"layer={layer!r}: cutting its components leaves the network's output as it is, since "
+            "that does not depend on the layer's positions. Cut an earlier layer, or one on the "
+            "way to the output.",
+            PFVWarning,
+            stacklevel=5,
         )
 
 
@@ -285,6 +313,32 @@ def _checked_layer(network: nn.Module, layer: str | None, basis: PrincipalBasis)
     return name
 
 
+def _directions(rows: Tensor, basis: PrincipalBasis, suspects: tuple[Suspect, ...]) -> Tensor:
+    """Return unit vectors at right angles of components ``(m, C)`` and suspects."""
+    whole = torch.cat([rows, *(one.direction[None].to(rows) for one in suspects)])
+    if not bool(torch.isfinite(whole).all() & torch.isfinite(basis.mean).all()):
+        raise PFVValueError(
+            "basis: its mean or components are NaN or infinite. Fit it to features that are "
+            "numbers, in float32."
+        )
+    return orthonormal(whole)
+
+
+def _something_left(
+    network: nn.Module, layer: str, basis: PrincipalBasis, directions: Tensor
+) -> None:
+    """Refuse to cut every direction of a layer, counting those that are cut already."""
+    every = directions
+    for one in network.modules():
+        if isinstance(one, Ablated) and one.layer == layer and one.mode == "project" and one.active:
+            every = orthonormal(torch.cat([one.directions.to(every), every]))
+    if len(every) == len(basis.mean):
+        raise PFVValueError(
+            f"components: without all {len(every)} of layer {layer!r} every photo has the same "
+            "features, and nothing is left to tell them by. Leave at least one."
+        )
+
+
 def _same_layer(suspects: tuple[Suspect, ...], name: str, basis: PrincipalBasis) -> None:
     for one in suspects:
         if one.layer != name or len(one.direction) != len(basis.mean):
@@ -304,5 +358,5 @@ def _module(network: nn.Module, name: str) -> nn.Module:
     names = [one for one in modules if one]
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
     raise PFVValueError(
-        f"layer={name!r} is not in this network. The nearest names are {listed(map(repr, near))}."
+        f"layer={name!r} is not in this network. The nearest names are {listed(near)}."
     )

@@ -222,6 +222,7 @@ class CausalTest:
             float((margins[0] - margins[1]) / margins[0]) if margins[0] > 0 else math.nan,
             self._on_object(maps[own], own), _at_border(maps[own]), place, opacity, area, flips,
             control, restored, shift[0], shift[1:], *right, self._by_group(strength),
+            self._effects(cut),
         )  # fmt: skip
         return Trial(
             direction, float(maps.var(correction=0)), unit, self.labelled.names[unit],
@@ -230,6 +231,18 @@ class CausalTest:
 
     def _right(self, scores: Tensor) -> Share:
         return share_of((scores.argmax(1).cpu() == self._units).numpy())
+
+    def _effects(self, cut: Tensor) -> dict[str, tuple[Share, Share]]:
+        """Return accuracy before and after a cut, by class, and by group where there are some."""
+        named = [self.labelled.names[unit] for unit in self._units.tolist()]
+        if self.groups is not None:
+            named = [f"{name}, {group}" for name, group in zip(named, self.groups, strict=True)]
+        names, units = np.array(named), self._units.numpy()
+        right = [scores.argmax(1).cpu().numpy() == units for scores in (self.part.scores, cut)]
+        return {
+            str(name): (share_of(right[0][names == name]), share_of(right[1][names == name]))
+            for name in np.unique(names)
+        }
 
     def _on_object(self, maps: Tensor, own: Tensor) -> float:
         if self.masks is None:

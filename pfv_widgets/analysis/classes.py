@@ -175,6 +175,18 @@ class ComponentClasses:
         shares = self.image_shares - self.image_shares.mean(0)
         return torch.einsum("nk,nkc->kc", centred, shares) / centred.square().sum(0)[:, None]
 
+    @property
+    def effects(self) -> Tensor:
+        """What one standard deviation of a component's mean score adds to each score, ``(k, K)``.
+
+        Over the photos whose scores are numbers; NaN where the component is the same in all.
+        """
+        means = self.maps.flatten(2).mean(2).to(self.image_shares)
+        defined = torch.isfinite(self.image_shares).flatten(1).all(1)
+        means, shares = means[defined], self.image_shares[defined]
+        centred = (means - means.mean(0)) / means.std(0, correction=0)
+        return torch.einsum("nk,nkc->kc", centred, shares - shares.mean(0)) / len(means)
+
     def difference(self, image: int, first: int | None = None, second: int | None = None) -> Tensor:
         """Split by component, one class's score in a photo minus another's: ``(k + 2,)``.
 

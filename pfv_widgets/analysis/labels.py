@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.data.batch import checked_labels
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import listed
 
@@ -70,6 +70,20 @@ def labelled_units(
     if texts is None:
         return LabelledUnits(names, None, note)
     return LabelledUnits(names, torch.tensor([_unit(one, known, units) for one in texts]), note)
+
+
+def checked_groups(groups: Iterable[object] | None, count: int) -> tuple[str, ...] | None:
+    """Return one text per photo, or None where there are no groups.
+
+    Raises
+    ------
+    PFVTypeError, PFVValueError
+        Where ``groups`` are not ``count`` texts or whole numbers.
+    """
+    try:
+        return checked_labels(groups, count, [])
+    except (PFVValueError, PFVTypeError) as error:
+        raise type(error)(str(error).replace("labels", "groups", 1)) from None
 
 
 def _unit(label: str, known: Mapping[int, str], units: int) -> int:

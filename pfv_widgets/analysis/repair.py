@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.analysis.ablation import Ablated, ablate
 from pfv_widgets.analysis.intervals import Share, share_of
-from pfv_widgets.analysis.labels import LabelledUnits, labelled_units
+from pfv_widgets.analysis.labels import LabelledUnits, checked_groups, labelled_units
 from pfv_widgets.analysis.network_part import class_scores
 from pfv_widgets.analysis.read_out_refit import (
     Whole,
@@ -22,15 +22,20 @@ from pfv_widgets.analysis.read_out_refit import (
     with_read_out,
 )
 from pfv_widgets.analysis.suspects import Suspect, checked_suspects
-from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
+from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.read_out import Output
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 METHODS = ("auto", "cut", "clamp", "refit")
 _ENOUGH = 10  # photos of a group: fewer cannot say whether a repair worked
+_MOST_NAMES = 8  # of groups in a warning
 
 ByGroup = Mapping[str, Share]
 
@@ -75,6 +80,11 @@ class Repair:
         lines = [f"{name}: {self.before[name]} → {self.after[name]}" for name in self.before]
         lines.append(f"all photos: {self.total_before} → {self.total_after}")
         return "\n".join([*lines, *self.warnings])
+
+    def figure(self) -> Figure:
+        """Draw the accuracy by group before and after, the worst group first."""
+        figure: Figure = late("analysis.repair_figure", "draw_repair")(self)
+        return figure
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -175,6 +185,7 @@ class _Photos:
     names: tuple[str, ...]
     given: int
     output: Output
+    left_out: int = 0
 
     @classmethod
     def of(
@@ -189,7 +200,7 @@ class _Photos:
         units = labelled.units.numpy()
         if len(set(units.tolist())) < 2:
             raise PFVValueError("labels: all photos are of one class. Give at least two classes.")
-        kinds = checked_labels(groups, len(batch), []) if groups is not None else None
+        kinds = checked_groups(groups, len(batch))
         named = [labelled.names[unit] for unit in units]
         tensors = [batch.tensor]
         if kinds is not None:
@@ -206,18 +217,46 @@ class _Photos:
 
     def by_group(self, right: np.ndarray) -> dict[str, Share]:
         return {
-            name: share_of(right[self.groups == number]) for number, name in enumerate(self.names)
+            name: share_of(right[self.groups == number])
+            for number, name in enumerate(self.names)
+            if (self.groups == number).any()
         }
 
-    def right_of(self, model: nn.Module) -> np.ndarray:
-        """Return whether a network is right about each photo."""
+    def scores_of(self, model: nn.Module) -> Tensor:
+        """Return a network's scores of each photo ``(N, K)``."""
         read, found = class_scores(self.output), []
         with guarded(model) as network:
             for start in range(0, len(self.units), 16):
                 batch = self.forward.batch(start, start + 16)
-                found.append(read(run(network, batch), len(batch)).argmax(1).cpu())
-        predicted = torch.cat(found).numpy()
-        return np.asarray(predicted == self.units)
+                found.append(read(run(network, batch), len(batch)).cpu())
+        return torch.cat(found)
+
+    def right(self, scores: Tensor) -> np.ndarray:
+        """Return about which photos scores are right: about none that are not numbers."""
+        defined = torch.isfinite(scores).all(1).numpy()
+        return np.asarray((scores.argmax(1).numpy() == self.units) & defined)
+
+    def where(self, defined: np.ndarray) -> _Photos:
+        """Leave out the photos whose scores are not numbers.
+
+        Raises
+        ------
+        PFVValueError
+            Where that leaves less than two classes.
+        """
+        if defined.all():
+            return self
+        if len(set(self.units[defined].tolist())) < 2:
+            raise PFVValueError(
+                "model: its scores are NaN or infinite for all photos but those of one class, so "
+                "that nothing can be compared. Check its weights and the photos."
+            )
+        chosen = torch.from_numpy(defined)
+        return replace(
+            self, forward=replace(self.forward, images=self.forward.images[chosen]),
+            units=self.units[defined], groups=self.groups[defined],
+            given=int(defined[: self.given].sum()), left_out=int((~defined).sum()),
+        )  # fmt: skip
 
     def warnings(self) -> tuple[str, ...]:
         counts = np.bincount(self.groups, minlength=len(self.names))
@@ -226,16 +265,16 @@ class _Photos:
             for name, count in zip(self.names, counts, strict=True)
             if count < _ENOUGH
         ]
-        note = [self.labelled.note] if self.labelled.note else []
-        if not few:
-            return tuple(note)
-        return (
-            *note,
-            (
+        notes = [self.labelled.note]
+        if self.left_out:
+            notes.append(f"Left out, since their scores are NaN or infinite: {self.left_out}.")
+        if few:
+            more = f" and {len(few) - _MOST_NAMES} more" if len(few) > _MOST_NAMES else ""
+            notes.append(
                 f"Too little data to tell in groups of fewer than {_ENOUGH} photos: "
-                f"{', '.join(few)}. Give more photos of these."
-            ),
-        )
+                f"{', '.join(few[:_MOST_NAMES])}{more}. Give more photos of these."
+            )
+        return tuple(note for note in notes if note)
 
 
 def _with_marks(
@@ -255,10 +294,12 @@ def _with_marks(
 
 def _refitted(network: nn.Module, photos: _Photos) -> Repair:
     read_out = linear_read_out(photos.forward, class_scores(photos.output))
-    units = read_out.scores.shape[1]
-    predicted = held_out_predictions(read_out.inputs, photos.units, photos.groups, units)
-    weight, bias = fitted_weights(read_out.inputs, photos.units, photos.groups, units)
-    before = np.asarray(read_out.scores.argmax(1).numpy() == photos.units)
+    units, scores = read_out.scores.shape[1], read_out.scores
+    defined = torch.isfinite(scores).all(1).numpy() & np.isfinite(read_out.inputs).all(1)
+    photos, inputs = photos.where(defined), read_out.inputs[defined]
+    predicted = held_out_predictions(inputs, photos.units, photos.groups, units)
+    weight, bias = fitted_weights(inputs, photos.units, photos.groups, units)
+    before = photos.right(scores[torch.from_numpy(defined)])
     model = with_read_out(network, read_out.name, weight, bias)
     return _compared(photos, model, "refit", before, np.asarray(predicted == photos.units))
 
@@ -275,7 +316,10 @@ def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mod
             signs = [next(o.sign for o in part if o.component == one) for one in components]
             model = ablate(model, layer, part[0].basis, components, mode=mode, signs=signs)
     assert isinstance(model, Ablated)
-    before, after = photos.right_of(photos.forward.model), photos.right_of(model)
+    scores = photos.scores_of(photos.forward.model)
+    defined = torch.isfinite(scores).all(1)
+    photos = photos.where(defined.numpy())
+    before, after = photos.right(scores[defined]), photos.right(photos.scores_of(model))
     return _compared(photos, model, "clamp" if mode == "clamp" else "cut", before, after)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch.nn.functional import max_pool2d
 
 from pfv_widgets.analysis.shortcuts import ShortcutReport
 from pfv_widgets.analysis.suspects import Suspect
-from pfv_widgets.engine.export.figure_table import PLAIN, Table, Tile, draw_table, fitting
+from pfv_widgets.engine.export.figure_table import SMALL, Table, Tile, draw_table, fitting
 
 PHOTOS, MOST = 4, 6
 _SIZE, _WORDS = 1.3, 4.4  # inches
-_COLOUR = np.array([255, 60, 0])
+_LINE = 1.3 * SMALL / 72
+_OUTLINE = np.array([255, 60, 0])
+_LIT = 0.5  # of the largest value
 
 
 def draw_shortcuts(report: ShortcutReport) -> Figure:
@@ -27,15 +31,19 @@ def draw_shortcuts(report: ShortcutReport) -> Figure:
         text = ["Nothing that the photos of one class have in common takes over other photos."]
         rows = [Tile(draw=partial(_write, text))]
     columns = PHOTOS + 1 if shown else 1
+    side = max([_SIZE, *(_LINE * len(one.evidence.lines()) for one in shown)])
     return draw_table(
         Table(
             title=report.layer,
             subtitle=subtitle,
             tiles=rows,
             columns=columns,
-            size=(_SIZE, _SIZE),
-            labels=[f"{number}. {one.class_name}" for number, one in enumerate(shown, start=1)],
-            widths=[_SIZE] * (columns - 1) + [_WORDS],
+            size=(side, side),
+            labels=[
+                f"{number}. {one.class_name}: score {one.score:.2f}"
+                for number, one in enumerate(shown, start=1)
+            ],
+            widths=[side] * (columns - 1) + [_WORDS],
             caption=" ".join(report.warnings),
         )
     )
@@ -56,15 +64,21 @@ def _row(report: ShortcutReport, suspect: Suspect) -> list[Tile]:
 
 
 def _mixed(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    strength = 0.75 * np.clip(heat, 0, 1)[..., None]
-    grey = 0.5 * photo + 0.5 * photo.mean(2, keepdims=True)
-    mixed: np.ndarray = np.rint((1 - strength) * grey + strength * _COLOUR).astype(np.uint8)
+    """Return a photo in its colours where it is hot, grey elsewhere, with a line between."""
+    strength = np.clip(heat, 0, 1)[..., None]
+    grey = 0.45 * photo.mean(2, keepdims=True) + 90
+    mixed: np.ndarray = np.rint((1 - strength) * grey + strength * photo).astype(np.uint8)
+    lit = torch.from_numpy(heat > _LIT)[None, None].float()
+    width = 2 * max(1, len(photo) // 100) + 1
+    edge = max_pool2d(lit, width, 1, width // 2)[0, 0] > lit[0, 0]
+    mixed[edge.numpy()] = _OUTLINE
     return mixed
 
 
 def _write(lines: list[str], axis: Axes) -> None:
     axis.axis("off")
+    height = axis.bbox.height / axis.figure.dpi  # inches
     for number, line in enumerate(lines):
-        text = fitting(line, (_WORDS - 0.1) * 72, PLAIN)
-        axis.text(0.01, 0.97 - 0.125 * number, text, fontsize=PLAIN, va="top",
-                  transform=axis.transAxes)  # fmt: skip
+        text = fitting(line, (_WORDS - 0.1) * 72, SMALL)
+        axis.text(0.01, 1 - number * _LINE / height, text, fontsize=SMALL, va="top",
+                  transform=axis.transAxes, parse_math=False)  # fmt: skip

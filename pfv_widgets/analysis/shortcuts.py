@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from pfv_widgets.analysis.causal_test import CausalTest, Trial
-from pfv_widgets.analysis.labels import labelled_units
+from pfv_widgets.analysis.labels import checked_groups, labelled_units
 from pfv_widgets.analysis.network_part import behind
 from pfv_widgets.analysis.overlays import Overlay
 from pfv_widgets.analysis.patch_search import LIKE, located
 from pfv_widgets.analysis.suspects import Suspect
-from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
+from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.lazy_import import late
@@ -207,7 +207,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     basis = fit_batch(features_of(part.features), None, weights, number, layer=shape.name)
     test = CausalTest(
         batch, forward, shape, part, basis, labelled, checked_masks(masks, batch),
-        _groups(groups, len(batch)), output, searching,
+        checked_groups(groups, len(batch)), output, searching,
     )  # fmt: skip
     trials: list[Trial] = []
     covered = torch.zeros(len(batch), *batch.size, dtype=torch.bool)
@@ -330,10 +330,3 @@ def checked_masks(masks: Any, batch: ImageBatch) -> Tensor | None:
     if not bool(torch.isfinite(values).all()):
         raise PFVValueError("masks: they hold NaN or infinite values. Give 0 and 1.")
     return (values > 0.5).float()
-
-
-def _groups(groups: Iterable[object] | None, count: int) -> tuple[str, ...] | None:
-    try:
-        return checked_labels(groups, count, [])
-    except (PFVValueError, PFVTypeError) as error:
-        raise type(error)(str(error).replace("labels", "groups", 1)) from None

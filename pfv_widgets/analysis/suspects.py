@@ -20,6 +20,7 @@ PLACES = {
     "everywhere": "all over the photo",
     "off the object": "off the object",
 }
+_FEW = 4  # classes or groups in the words
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,8 @@ class Evidence:
         On the photos as they are, before and after the cut.
     groups
         Group → mean score of the component.
+    effects
+        Class, or class and group where there are groups → accuracy before and after the cut.
     """
 
     auc: float
@@ -73,6 +76,7 @@ class Evidence:
     accuracy_before: Share
     accuracy_after: Share
     groups: Mapping[str, float] = field(default_factory=dict)
+    effects: Mapping[str, tuple[Share, Share]] = field(default_factory=dict)
 
     def lines(self) -> tuple[str, ...]:
         """Return the evidence in words, one line each."""
@@ -87,14 +91,30 @@ class Evidence:
             f"Cutting the component brings back {self.restored} of these.",
             f"Accuracy {self.accuracy_before.value:.2f} as it is, {self.accuracy_after} when cut.",
         ]
-        if not math.isnan(self.on_object):
+        lines += self._changes()
+        if math.isnan(self.on_object):
+            lines.append(f"Its energy at the border is {self.at_border:.2f} times the area's.")
+        else:
             lines.append(f"Its energy on the object is {self.on_object:.2f} times the area's.")
         if not math.isnan(self.area):
             lines.append(
                 f"Photos of the class share {100 * self.area:.1f} % of their pixels, with an "
                 f"opacity of {self.opacity:.2f}."
             )
+        if self.groups:
+            means = [f"{name} {value:.2f}" for name, value in list(self.groups.items())[:_FEW]]
+            more = f" and {len(self.groups) - _FEW} more" if len(self.groups) > _FEW else ""
+            lines.append(f"Mean score by group: {', '.join(means)}{more}.".replace("-", "−"))
         return tuple(lines)
+
+    def _changes(self) -> list[str]:
+        """Say whose accuracy the cut changes, the largest change first."""
+        changes = [one for one in self.effects.items() if one[1][0] != one[1][1]]
+        changes.sort(key=lambda one: -abs(one[1][1].value - one[1][0].value))
+        return [
+            f"Cut, {name}: {before.value:.2f} → {after}."
+            for name, (before, after) in changes[:_FEW]
+        ]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -19,7 +19,10 @@ def draw_report(report: TransferReport) -> Figure:
     tiles = [
         Tile(
             one.pictures[0],
-            (f"{one.label}: component {one.component + 1}", f"area {one.auc:.2f}"),
+            (
+                f"{one.label}: component {one.component + 1}",
+                f"{'high' if one.sign > 0 else 'low'}, AUC {one.auc:.2f}",
+            ),
         )
         for one in report.components
         if one.pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 
 import pytest
@@ -90,6 +91,10 @@ def test_cutting_a_component_again_changes_nothing() -> None:
     once = pw.ablate(model, LAYER, basis, 1)
     twice = pw.ablate(once, LAYER, basis, 1)
     both = pw.ablate(once, LAYER, basis, 0)
+    every = fitted(model, components=8)
+    rest = pw.ablate(model, LAYER, every, range(7))
+    with pytest.raises(pw.PFVValueError, match="all 8 of layer '10'"):  # nothing would be left
+        pw.ablate(rest, LAYER, every, 7)
     with torch.no_grad():
         torch.testing.assert_close(twice(images), once(images))
         torch.testing.assert_close(both(images), pw.ablate(model, LAYER, basis, [0, 1])(images))
@@ -101,9 +106,11 @@ def test_class_tokens_stay_and_channels_last_are_seen() -> None:
     basis = fitted(model, "norm")
     with torch.no_grad():  # the read-out takes the class token
         images = blobs(6).tensor
-        assert torch.equal(pw.ablate(model, "norm", basis, 0)(images), model(images))
+        network = pw.ablate(model, "norm", basis, 0)
+        with pytest.warns(pw.PFVWarning, match="leaves the network's output as it is"):
+            assert torch.equal(network(images), model(images))
+        assert torch.equal(network(images), model(images))  # it is said once
     caught = []
-    network = pw.ablate(model, "norm", basis, 0)
     network.model.block.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
     network(images)
     scores = (caught[0][:, 1:] - basis.mean) @ basis.components[0]
@@ -143,5 +150,8 @@ def test_a_basis_of_another_network_and_a_scripted_network_are_refused() -> None
     wide = fitted(tiny(channels=6))
     with pytest.raises(pw.PFVValueError, match=r"basis has 6 channels, and layer '10' gives"):
         pw.ablate(tiny(), LAYER, wide, 0)(blobs(2).tensor)
+    broken = dataclasses.replace(wide, mean=wide.mean * torch.nan)
+    with pytest.raises(pw.PFVValueError, match="basis: its mean or components are NaN"):
+        pw.ablate(tiny(channels=6), LAYER, broken, 0)
     with pytest.raises(pw.PFVTypeError, match="traced or scripted"):
         pw.ablate(torch.jit.trace(tiny(), blobs(1).tensor), LAYER, wide, 0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
+from tests.figures import assert_words_have_room, texts
 from tests.networks import blobs, tiny
 
 LAYER = "10"  # pooling and a linear read-out follow
@@ -180,8 +182,13 @@ def test_nan_features_are_refused_and_a_training_network_is_evaluated() -> None:
 def test_the_figure_has_a_row_a_component() -> None:
     result = pw.component_classes(pw.PFV(tiny(), blobs(4)), layer=LAYER, components=2)
     figure = result.figure()
-    texts = " ".join(
-        text.get_text() for text in figure.findobj(match=lambda one: hasattr(one, "get_text"))
-    )
-    assert "component 2" in texts
-    assert "class 4" in texts
+    assert_words_have_room(figure)
+    words = " ".join(one.get_text() for one in texts(figure))
+    assert "component\N{NO-BREAK SPACE}2" in words
+    assert "class 4" in words
+    means = result.maps.mean((2, 3)).numpy()
+    for component in range(2):  # by numpy, score by score
+        shares = result.image_shares[:, component].numpy()
+        expected = [np.cov(means[:, component], one, ddof=0)[0, 1] for one in shares.T]
+        expected = np.array(expected) / means[:, component].std()
+        np.testing.assert_allclose(result.effects[component], expected, rtol=1e-3, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import numpy as np
@@ -17,6 +18,7 @@ from pfv_widgets.analysis.overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.patch_search import patch_overlay
 from pfv_widgets.analysis.read_out_refit import fitted_weights, held_out_predictions
 from tests.analysis.planted import Mark, accuracy, batch, frame, trained
+from tests.figures import assert_words_have_room
 
 MARKS = {"frame": frame}
 
@@ -78,6 +80,7 @@ def test_a_report_draws_and_saves_its_evidence(tmp_path) -> None:
     assert arrays["suspects"][0] == report.suspects[0].component
     assert (tmp_path / "report.png").stat().st_size > 10_000
     assert "takes over" in str(report)
+    assert_words_have_room(report.figure())
 
 
 def test_repair_by_cut_clamp_and_refit_says_what_it_gains_by_group() -> None:
@@ -101,6 +104,24 @@ def test_refitting_to_groups_balances_them_and_says_where_photos_are_few() -> No
     assert result.method == "refit"
     assert "apple, marked (1)" in result.warnings[-1]
     assert result.before["apple, marked"].count == 1
+    assert_words_have_room(result.figure())
+
+
+def test_photos_without_numbers_are_left_out_or_named() -> None:
+    model, images, report = planted("frame")
+    broken = images.subset(range(20))
+    broken.tensor[3] = torch.nan
+    for more in ({"method": "cut"}, {"groups": ["one", "two"] * 10}):
+        result = pw.repair(model, broken, suspects=report.suspects[:1], **more)
+        assert "Left out, since their scores are NaN or infinite: 1." in result.warnings
+        assert result.total_before.count == result.total_after.count == 19
+    nowhere = copy.deepcopy(model)
+    with torch.no_grad():
+        nowhere.features.stage1[0].weight[0] = torch.nan
+    with pytest.raises(pw.PFVValueError, match="model: its scores are NaN or infinite"):
+        pw.repair(nowhere, broken, suspects=report.suspects[:1])
+    with pytest.raises(pw.PFVValueError, match="is NaN or infinite in image 0, 1, 2"):
+        pw.find_shortcuts(nowhere, broken)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -195,6 +216,8 @@ def test_bad_input_is_named() -> None:
     few = pw.find_shortcuts(model, images.subset(range(6)))
     assert few.suspects == ()
     assert "Too few photos to tell" in few.warnings[-1]
+    with pytest.raises(pw.PFVValueError, match="groups has 2 entries"):
+        pw.repair(model, plain, [0, 1] * 8, groups=[1, 2])
     with pytest.raises(pw.PFVValueError, match="nothing to repair"):
         pw.repair(model, images)
     with pytest.raises(pw.PFVValueError, match="method='burn'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from matplotlib.gridspec import GridSpec, SubplotSpec
 from matplotlib.textpath import text_to_path
 
 SMALL, PLAIN, LARGE = 6.5, 7.5, 10.0  # points
+NO_BREAK = "\N{NO-BREAK SPACE}"
 # in inches
 _NARROWEST = 4.6
 _EDGE, _GAP, _TITLE, _LABELS = 0.15, 0.1, 0.3, 1.1
@@ -309,12 +311,13 @@ def points(line: str, size: float) -> float:
 
 
 def drawable(text: str) -> str:
-    """Drop control characters, and put a box for what the font lacks."""
+    """Drop control characters, and put a box for what the font lacks; no-break spaces stay."""
     fonts = [
         get_font(findfont(FontProperties(family=[family])))
         for family in FontProperties().get_family()
     ]
-    line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    words = re.split(rf"[^\S{NO_BREAK}]+", text.strip())
+    line = "".join(one for one in " ".join(words) if one.isprintable() or one == NO_BREAK)
     return "".join(
         letter if any(font.get_char_index(ord(letter)) for font in fonts) else "□"
         for letter in line

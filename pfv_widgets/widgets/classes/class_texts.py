@@ -65,14 +65,9 @@ def about(found: ComponentClasses) -> str:
 
 def moves(found: ComponentClasses, component: int) -> str:
     """Say whose scores a component's high side raises and lowers, by a typical photo."""
-    means = found.maps[:, component].flatten(1).mean(1)
-    finite = torch.isfinite(found.image_shares).flatten(1).all(1) & torch.isfinite(means)
-    means, shares = means[finite], found.image_shares[finite, component]
-    spread = float(means.std(correction=0)) if len(means) else math.nan
-    if not spread > 0:
+    typical = found.effects[component]
+    if not bool(torch.isfinite(typical).all()):
         return f'<div class="pfv-moves" style="{MUTED}">The same in every photo: undefined.</div>'
-    centred = (means - means.mean()).to(shares)
-    typical = (centred[:, None] * (shares - shares.mean(0))).mean(0) / spread
     order = typical.argsort(descending=True).tolist()
     number = min(_NAMES, (len(order) + 1) // 2)
     up = [(unit, float(typical[unit])) for unit in order[:number] if typical[unit] >= _LEAST]
