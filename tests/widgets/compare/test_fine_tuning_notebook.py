@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from torch import nn
 
-NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "fine_tuning.ipynb"
+from tests.notebook_cells import run_notebook
 
 
 class Trainer:
@@ -51,16 +48,8 @@ def lightning(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.all
 @pytest.mark.usefixtures("recorded", "lightning")
 def test_fine_tuning_is_found_where_it_began(capsys: pytest.CaptureFixture[str]) -> None:
-    book = json.loads(NOTEBOOK.read_text("utf-8"))
-    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
     scope: dict[str, Any] = {}
-    shown = []
-    for cell in cells:
-        tree = ast.parse("".join(cell["source"]))
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, "cell", "exec"), scope)
-        shown.append(last and eval(compile(ast.Expression(last.value), "cell", "eval"), scope))
+    shown = run_notebook("fine_tuning.ipynb", scope)
     printed = capsys.readouterr().out
     assert "head trained: they part at None" in printed
     assert "fine-tuned: they part at stage4.1" in printed

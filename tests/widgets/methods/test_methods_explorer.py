@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +29,7 @@ from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from tests.networks import blobs, tiny
+from tests.notebook_cells import run_notebook
 from tests.widgets.reading import press_button, words
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
@@ -569,24 +568,9 @@ def test_tiles_lie_apart_on_the_canvas(networks: int, size: tuple[int, int]) -> 
     assert taken.max() == 1
 
 
-def run_notebook(found: dict[str, Any], *, first: int = 0) -> list[Any]:
-    """Run the code cells of the notebook from ``first`` on; return what each shows."""
-    book = json.loads((ROOT / "notebooks" / "featurevis.ipynb").read_text("utf-8"))
-    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
-    shown = []
-    for cell in cells[first:]:
-        lines = [line for line in cell["source"] if not line.startswith("%")]
-        tree = ast.parse("".join(lines))
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, "cell", "exec"), found)
-        shown.append(last and eval(compile(ast.Expression(last.value), "cell", "eval"), found))
-    return shown
-
-
 @pytest.mark.all
 def test_notebook_runs_from_top_to_bottom(recorded: RecordedPage) -> None:
-    _, methods, networks, explorer = run_notebook({})
+    _, methods, networks, explorer = run_notebook("featurevis.ipynb", {})
     assert len(methods.axes) > 12
     assert len(networks.axes) > 6
     assert explorer.wait(120)
@@ -607,7 +591,7 @@ def test_notebook_draws_its_figures_on_real_photos(assets: Path, recorded: Recor
     untrained = torchvision.models.squeezenet1_0()
     networks = {"SqueezeNet": network, "untrained": untrained}
     found = {"pw": pw, "network": network, "networks": networks, "images": images}
-    _, drawn, explorer = run_notebook(found | {"classes": "imagenet"}, first=1)
+    _, drawn, explorer = run_notebook("featurevis.ipynb", found | {"classes": "imagenet"}, first=1)
     assert any(one.get_text().startswith("wombat, ") for one in drawn.texts)
     assert explorer.wait(300)
     assert not any(cell.error for cell in explorer.cells().values())
