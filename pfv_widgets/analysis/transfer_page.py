@@ -42,6 +42,7 @@ _DOUBTS = (
 )
 _MOST_PHOTOS = 12
 _MOST_CLASSES = 24
+_FEW_CLASSES = 4  # have a row each
 _SIDE = 224  # pixels of a picture in the page
 
 
@@ -112,13 +113,14 @@ def _layers(report: TransferReport) -> str:
         for index, one in enumerate(report.layers)
     )
     return f"""<section><h2>What each layer tells</h2>
-<p class="quiet">Share of held-out photos named right, with 95 % intervals; the axis runs from 0 to
-100 %.</p>
+<p class="quiet">Share of held-out photos named right, with 95 % intervals, on an axis
+from 0 to 100 %.</p>
 <ul class="legend"><li>{_sample("linear")} linear probe, which decides</li>
 <li>{_sample("knn")} nearest neighbours</li>
 <li>{_sample("untrained")} linear probe, network untrained</li>
 <li>{_sample("majority")} largest class, {100 * report.majority:.0f} %</li></ul>
-<table class="layers"><thead><tr><th>Layer</th><th></th><th class="number">Linear</th>
+<table class="layers"><thead><tr><th>Layer</th><th class="track">{_scale()}</th>
+<th class="number">Linear</th>
 <th class="number">Neighbours</th><th class="number">Untrained</th><th class="number">LogME</th>
 <th class="number">Eff. rank</th></tr></thead><tbody>
 {rows}
@@ -127,7 +129,7 @@ def _layers(report: TransferReport) -> str:
 
 def _layer_row(one: LayerProbes, majority: float, *, best: bool) -> str:
     channels, height, width = one.shape
-    about = f"{channels} channels, {height} × {width}"
+    about = f"{channels} channels, {height}&nbsp;×&nbsp;{width}"
     figures = (
         ("Linear", _rate(one.linear)), ("Neighbours", _rate(one.knn)),
         ("Untrained", _rate(one.untrained)), ("LogME", _figure(one.log_me, 2)),
@@ -149,6 +151,15 @@ def _track(one: LayerProbes, majority: float) -> str:
     if one.untrained is not None:
         marks += _interval(one.untrained, "untrained", 23)
     return f'<svg class="track" role="img" aria-label="{escaped(words)}">{lines}{marks}</svg>'
+
+
+def _scale() -> str:
+    """Return the numbers above the axis of the tracks."""
+    words = "".join(
+        f'<text x="{share}%" y="12" text-anchor="{anchor}">{share} %</text>'
+        for share, anchor in ((0, "start"), (50, "middle"), (100, "end"))
+    )
+    return f'<svg class="scale" role="img" aria-label="from 0 to 100 %">{words}</svg>'
 
 
 def _interval(value: Interval, kind: str, y: int) -> str:
@@ -189,7 +200,7 @@ def _components(report: TransferReport) -> str:
 how well a photo's mean score alone tells the class from the others: .5 is chance. Orange is where
 the component is high, blue where it is low. A component that lies beside the object may be a
 shortcut.{rest}</p>
-<div class="cards">{cards}</div></section>"""
+<div class="cards{" few" if len(labels) <= _FEW_CLASSES else ""}">{cards}</div></section>"""
 
 
 def _card(one: ClassComponent, report: TransferReport) -> str:
@@ -242,7 +253,7 @@ def _photos(report: TransferReport) -> str:
 def _doubtful(one: DoubtfulPhoto, report: TransferReport) -> str:
     told = f"{one.strength:.1f} times the usual distance"
     if one.looks_like:
-        likely = f"{100 * one.strength:.0f} %"
+        likely = f"{100 * one.strength:.0f}&nbsp;%"
         told = f"looks like <bdi>{escaped(one.looks_like)}</bdi> ({likely})"
     return (
         f'<figure><img alt="{escaped(one.name)}" src="{_address(report.thumbnails[one.photo])}">'
