@@ -34,6 +34,22 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=device.type == "cuda")
 
 
+class Reading:
+    """A read of a tensor that has begun: what is computed after it is not waited for."""
+
+    def __init__(self, values: Tensor) -> None:
+        there = values.device.type == "cuda"
+        self._copy = values.detach().to("cpu", non_blocking=there)
+        stream = torch.cuda.current_stream(values.device) if there else None
+        self._copied = None if stream is None else stream.record_event()
+
+    def result(self) -> Tensor:
+        """Return the tensor on the processor."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._copy
+
+
 def select(values: Tensor, indices: Sequence[int], dim: int = 0) -> Tensor:
     """Return a copy of some entries along a dimension, without waiting for an accelerator."""
     return values.index_select(

@@ -163,9 +163,9 @@ def wide(device: torch.device, small: bool) -> list[Row]:
 
 def fit(device: torch.device, small: bool) -> list[Row]:
     rows: list[Row] = []
-    number, size = (8, 4) if small else (1024, 64)
+    number, size, turns = (8, 4, 1) if small else (1024, 64, 8)
     images = torch.randn(number, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    batches = list(images.split(size))
+    batches, number = list(images.split(size)) * turns, number * turns
     for name in ("squeezenet1_0",) if small else ("resnet50", "efficientnet_b0"):
         model = network(name, device)
         layer = pw.PFV(model, batches[0][:2], device).layer().name
@@ -178,7 +178,12 @@ def fit(device: torch.device, small: bool) -> list[Row]:
         def fitted() -> pw.PrincipalBasis:
             return pw.fit_basis(model, batches, layer, device=device, progress=False)  # noqa: B023
 
-        channels = len(fitted().mean)
+        def begun() -> pw.PrincipalBasis:
+            first = batches[:2]  # what a fit costs before and after its batches
+            return pw.fit_basis(model, first, layer, device=device, progress=False)  # noqa: B023
+
+        channels = len(begun().mean)
+        start = seconds(begun, device)
         ratios, times = [], []
         for _ in range(1 if small else 3):
             one, other = seconds(plain, device), seconds(fitted, device)
@@ -188,7 +193,7 @@ def fit(device: torch.device, small: bool) -> list[Row]:
         rows.append({
             "network": name, "layer": layer, "channels": channels,
             "forward, images/s": round(one), "fit, images/s": round(other),
-            "fit / forward": statistics.median(ratios),
+            "fit / forward": statistics.median(ratios), "s for two batches": start,
         })  # fmt: skip
     return rows
 
@@ -251,6 +256,7 @@ def memory(device: torch.device, small: bool) -> list[Row]:
     """Let a picture of many images run where half of one chunk's memory is there."""
     if device.type != "cuda":
         return []
+    device = torch.device("cuda", torch.cuda.current_device())  # a share is that of one card
     model, images = network("vgg16", device), photos(64)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(device).total_memory

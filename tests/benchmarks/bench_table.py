@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -79,12 +80,16 @@ def begin_memory(device: torch.device) -> float:
 def recomputed(model: nn.Module, batch: Tensor, names: list[str], layer: str) -> Tensor:
     """Do what the paper does at every change: forward pass, SVD, weighting, colours."""
     caught: dict[str, Tensor] = {}
+    runs: Counter[str] = Counter()
     modules = dict(model.named_modules())
-    handles = [
-        modules[name].register_forward_hook(
-            lambda _, __, out, name=name: caught.update({name: out})
-        )
-        for name in [*names, layer]
+
+    def hook(name: str, output: Tensor) -> None:
+        runs[name] += 1
+        caught[name] = caught[f"{name}#{runs[name]}"] = output
+
+    handles = [model.register_forward_pre_hook(lambda *_: runs.clear())] + [
+        modules[name].register_forward_hook(lambda _, __, out, name=name: hook(name, out))
+        for name in {name.partition("#")[0] for name in [*names, layer]}
     ]
     maps = torch.cat([caught[layer] for part in batch.split(16) if model(part) is not None])
     for handle in handles:

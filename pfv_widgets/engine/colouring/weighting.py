@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -52,6 +53,12 @@ class Level:
     def of(self, images: Sequence[int]) -> Level:
         """Keep some images; the largest magnitude stays that of the batch."""
         return replace(self, total=select(self.total, images))
+
+
+def brightness(pixels: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Channel mean of photos as shown, uint8 ``(N, H, W, 3)``; ``(N, 1, h, w)`` in [0, 1]."""
+    mean = torch.from_numpy(pixels).float().mean(dim=3)[:, None] / 255
+    return interpolate(mean, size=size, mode="bilinear", antialias=True)
 
 
 def channel_sum(maps: Tensor) -> Tensor:

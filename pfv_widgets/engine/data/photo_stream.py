@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,6 +45,12 @@ class StreamBatch:
     labels: Sequence[str] | None
     done: int
     skipped: tuple[str, ...] = ()
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """16 bytes of each image that tell it apart: a digest of a part of its numbers."""
+        numbers = self.images.detach().flatten(1)[:, ::_SAMPLED].float().cpu().contiguous().numpy()
+        return [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in numbers]
 
 
 class Stream(Protocol):
@@ -162,12 +169,6 @@ class LoaderStream:
             done += len(images)
             names = [f"image {at}" for at in range(done - len(images) + 1, done + 1)]
             yield StreamBatch(images, names, _labels(batch, len(images)), done)
-
-
-def key_of(image: Tensor) -> bytes:
-    """Return 16 bytes that tell images apart: a digest of a part of the numbers."""
-    numbers = image.detach().cpu().flatten()[::_SAMPLED].float().contiguous().numpy()
-    return hashlib.blake2b(numbers.tobytes(), digest_size=16).digest()
 
 
 def _images(batch: Any, index: int) -> Tensor:

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pfv_widgets.engine.colouring.heatmaps import spread_of
 from pfv_widgets.engine.colouring.score_scaling import Spread
-from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, brightness
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pca.basis_source import FixedBasis
-from pfv_widgets.engine.pipeline.feature_store import FeatureStore
+from pfv_widgets.engine.pca.features import features_of
+from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
+from pfv_widgets.engine.pipeline.fit_capture import FitCapture
 
 _CHUNK = 8  # images in one forward pass
-_MEMORY = 256 << 20
 
 
 def colour_statistics(
-    network: nn.Module,
-    device: torch.device,
-    sample: Mapping[bytes, Tensor],
-    basis: PrincipalBasis,
+    network: FitCapture, fit: DataSetFit, basis: PrincipalBasis
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Measure some images of the data set in its basis.
+    """Measure some images of the data set, its sample, in its basis.
 
-    Parameters
-    ----------
-    sample
-        The images, ``(3, H, W)``, normalised, in the order of their keys.
+    Those that this process did not run, as after a checkpoint, run now.
 
     Returns
     -------
@@ -39,19 +33,43 @@ def colour_statistics(
     largest
         Earlier layer → largest magnitude of its channel sums.
     """
-    images = load_images(torch.stack([sample[key] for key in sorted(sample)]))
-    forward = Forward(network, images.tensor, device)
-    store = FeatureStore(forward, images, _CHUNK, _MEMORY, FixedBasis(basis))
-    key, number = store.key_of(basis.layer), len(basis.components)
-    weights, arrangement = (1.0,) * len(images), tuple(range(1, number + 1))
+    keys = sorted(fit.sample)
+    if not keys:  # no image was finite
+        return {}, {}
+    images = load_images(torch.stack([fit.sample[key] for key in keys]))
     with torch.no_grad():
-        levels = zip(store.chain(key), store.captured(key)[1], strict=True)
-        largest = {layer.name: level.largest for layer, level in levels}
+        caught = _caught(network, fit, keys)
+        features = features_of(caught[basis.layer])
+        there = replace(
+            basis,
+            mean=basis.mean.to(features.maps),
+            components=basis.components.to(features.maps),
+        )
+        scores = features.scores(there)
+        sums = network.sums(basis.layer, caught)
+        levels = [Level.of_sums(one, layer.shape[0]) for layer, one in sums]
+
+        def bright(size: tuple[int, int]) -> Tensor:
+            return brightness(images.pixels, size).to(network.device)
+
         spreads = {
-            name: pooled(store.spread(key, weights, arrangement, name, images.size))
-            for name in WEIGHTINGS
+            name: pooled(spread_of(scores, weighting(levels, bright, images.size), images.size))
+            for name, weighting in WEIGHTINGS.items()
         }
+    largest = {layer.name: one.largest for (layer, _), one in zip(sums, levels, strict=True)}
     return spreads, largest
+
+
+def _caught(network: FitCapture, fit: DataSetFit, keys: list[bytes]) -> dict[str, Tensor]:
+    """Return what the network gives for the sample: its maps and channel sums, by layer."""
+    missing = [key for key in keys if key not in fit.sample_maps]
+    for start in range(0, len(missing), _CHUNK):
+        part = missing[start : start + _CHUNK]
+        maps = network.maps(torch.stack([fit.sample[key] for key in part]), sums=True)
+        for index, key in enumerate(part):
+            fit.sample_maps[key] = {name: one[index] for name, one in maps.items()}
+    each = [fit.sample_maps[key] for key in keys]
+    return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
 
 def pooled(spread: Spread) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.data.photo_stream import StreamBatch, key_of
+from pfv_widgets.engine.data.photo_stream import StreamBatch
 from pfv_widgets.engine.pca.array_file import Arrays, FileContentError
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 
@@ -41,9 +41,11 @@ class LayerFit:
     images: int = 0
     not_finite: int = 0
 
-    def add(self, maps: Tensor, labels: Sequence[str] | None) -> Tensor:
-        """Add maps ``(n, C, h, w)``; return which of the images are finite, bool ``(n,)``."""
-        means = maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32)).cpu()
+    def add(self, maps: Tensor, means: Tensor, labels: Sequence[str] | None) -> Tensor:
+        """Add maps ``(n, C, h, w)`` with their means ``(n, C)`` on the processor.
+
+        Return which of the images are finite, bool ``(n,)``.
+        """
         finite = torch.isfinite(means).all(dim=1)
         if not bool(finite.all()):
             finite = torch.isfinite(maps).flatten(1).all(dim=1).cpu()
@@ -86,6 +88,8 @@ class DataSetFit:
         Digest of them, in order.
     sample
         The images with the smallest keys, whatever their order: key → ``(3, H, W)``.
+    sample_maps
+        What the network gave for them, by key and layer, as far as this process ran them.
     skipped
         Names and reasons of the first images that were left out.
     skipped_count
@@ -100,26 +104,38 @@ class DataSetFit:
     sample: dict[bytes, Tensor] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     skipped_count: int = 0
+    sample_maps: dict[bytes, dict[str, Tensor]] = field(default_factory=dict)
 
-    def note(self, batch: StreamBatch) -> None:
+    def may_sample(self, batch: StreamBatch) -> bool:
+        """Whether an image of a batch may belong to the sample."""
+        if len(self.sample) < _SAMPLE:
+            return True
+        return min(batch.keys, default=b"") < max(self.sample)
+
+    def note(self, batch: StreamBatch, maps: Mapping[str, Tensor]) -> None:
         """Note what was read, and keep of its images those that belong to the sample."""
-        keys = [key_of(image) for image in batch.images]
+        keys = batch.keys
         self.read = read_after(self.read, keys)
         self.done = batch.done
         self._skip(batch.skipped)
         for key, image in zip(keys, batch.images, strict=True):
-            shapes = {one.shape for one in self.sample.values()} or {image.shape}
-            full = len(self.sample) >= _SAMPLE
-            usable = image.shape in shapes and bool(torch.isfinite(image).all())
-            if usable and not (full and key >= max(self.sample)):
+            if len(self.sample) >= _SAMPLE and key >= max(self.sample):
+                continue
+            shape = next(iter(self.sample.values()), image).shape
+            if image.shape == shape and bool(torch.isfinite(image).all()):
                 self.sample[key] = image.detach().float().cpu().clone()
                 self._cut_sample()
+        for index, key in enumerate(keys if maps else ()):
+            if key in self.sample:
+                self.sample_maps[key] = {name: one[index].clone() for name, one in maps.items()}
 
-    def add(self, maps: Mapping[str, Tensor], batch: StreamBatch) -> None:
-        """Add the feature maps of a batch's images."""
+    def add(
+        self, maps: Mapping[str, Tensor], means: Mapping[str, Tensor], batch: StreamBatch
+    ) -> None:
+        """Add the feature maps of a batch's images, and their means on the processor."""
         left_out: dict[str, list[str]] = {}
-        for layer, one in maps.items():
-            finite = self.layers[layer].add(one, batch.labels).tolist()
+        for layer, mean in means.items():
+            finite = self.layers[layer].add(maps[layer], mean, batch.labels).tolist()
             for name, good in zip(batch.names, finite, strict=True):
                 if not good:
                     left_out.setdefault(name, []).append(layer)
@@ -144,6 +160,7 @@ class DataSetFit:
     def _cut_sample(self) -> None:
         for key in sorted(self.sample)[_SAMPLE:]:
             del self.sample[key]
+            self.sample_maps.pop(key, None)
 
     def arrays(self) -> Arrays:
         """Return what :meth:`of_arrays` takes."""

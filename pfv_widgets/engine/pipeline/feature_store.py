@@ -11,13 +11,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
 from pfv_widgets.engine.colouring.heatmaps import Colouring, spread_of, visible_colours
 from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
-from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, brightness, channel_sum
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.host import read, send
 from pfv_widgets.engine.network.capture import Reduce
@@ -314,9 +313,7 @@ class FeatureStore:
     def brightness(self, size: Size, only: Images = None) -> Tensor:
         """Channel mean of the photos as shown, ``(N, 1, H, W)`` in [0, 1]."""
         pixels = self.images.pixels if only is None else self.images.pixels[list(only)]
-        mean = torch.from_numpy(pixels).float().mean(dim=3)[:, None] / 255
-        mean = interpolate(mean, size=size, mode="bilinear", antialias=True)
-        return send(mean, self.device)
+        return send(brightness(pixels, size), self.device)
 
     @stage
     def moments(self, layer: str) -> Moments | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
@@ -20,28 +19,17 @@ from pfv_widgets.engine.data.photo_stream import (
     PhotoStream,
     Stream,
     StreamBatch,
-    key_of,
 )
 from pfv_widgets.engine.data.tensors import Transform
-from pfv_widgets.engine.host import send
-from pfv_widgets.engine.network.capture import Reduce, capture, run_captured
-from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.host import Reading
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
-from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import (
-    choose_device,
-    clean_name,
-    floating_dtype,
-    guarded,
-    on_device,
-    run,
-    unwrap,
-)
+from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments
 from pfv_widgets.engine.pca.data_set import DataSet
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 from pfv_widgets.engine.pipeline.colour_statistics import colour_statistics
 from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit, LayerFit, read_after
+from pfv_widgets.engine.pipeline.fit_capture import FitCapture
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
 from pfv_widgets.engine.pipeline.ranks import Ranks, ranks_of
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
@@ -68,9 +56,6 @@ class Options(TypedDict, total=False):
     every: float
     resume: bool
     distributed: bool
-
-
-Layouts = dict[str, tuple[Layout, Reduce | None]]
 
 
 @overload
@@ -229,14 +214,18 @@ class _Pass:
         ``checkpoint`` is that of the process that writes it, ``checkpoints`` whether one does.
         """
         earlier = checkpoint.read(self.device) if checkpoint and resume else None
-        with guarded(self.network) as network:
-            fit = self._gathered(network, earlier, checkpoint, checkpoints=checkpoints)
-            fit = self.ranks.merged(fit)
+        with guarded(self.network) as replica:
+            network = FitCapture(replica, self.device)
+            own = self._gathered(network, earlier, checkpoint, checkpoints=checkpoints)
+            fit = self.ranks.merged(own)
+            fit.sample_maps = own.sample_maps
             if not fit.layers:
                 reasons = f"data: no image can be used. {'; '.join(fit.skipped[:5])}."
                 nothing = "data gave no batch: give at least one (N, 3, H, W) tensor, or photos."
                 raise PFVValueError(reasons if fit.skipped else nothing)
-            bases = {name: self._basis(name, fit) for name in fit.layers}
+            if not network.layers and fit.sample:  # this process had no image
+                self._choose(network, next(iter(fit.sample.values()))[None], fit)
+            bases = {name: self._basis(network, name, fit) for name in fit.layers}
         if fit.skipped_count:
             more = "; …" if fit.skipped_count > 5 else ""
             warnings.warn(
@@ -249,7 +238,7 @@ class _Pass:
 
     def _gathered(
         self,
-        network: nn.Module,
+        network: FitCapture,
         earlier: DataSetFit | None,
         checkpoint: FitCheckpoint | None,
         *,
@@ -265,59 +254,60 @@ class _Pass:
             _check_same(earlier, fit)
             fit = earlier
         start = int(self.ranks.of_first(str(fit.done)))
-        layouts: Layouts = {}
+        last: _Run | None = None  # whose numbers a GPU may still be computing
         again = ""  # digest of what an earlier run has read, where it must be read again
         with tqdm(total=self.stream.total, disable=not self.progress, unit="images") as bar:
             for batch in self.stream.batches(start, self.ranks.rank, self.ranks.number):
                 bar.update(batch.done - bar.n)
                 if batch.done <= start:
-                    again = read_after(again, [key_of(image) for image in batch.images])
+                    again = read_after(again, batch.keys)
                     continue
                 if start:
                     _check_read(again, earlier, self.stream)
                     start = 0
-                if not layouts and len(batch.images):
-                    layouts = self._chosen(network, batch.images, fit)
-                if len(batch.images):
-                    self._add(network, layouts, batch, fit)
-                fit.note(batch)
+                before, last = last, self._run(network, batch, fit)
+                _take(before, fit)
                 if not checkpoints:
                     continue
                 due = checkpoint is not None and checkpoint.is_due()
                 if self.ranks.of_first("due" if due else ""):
+                    _take(last, fit)
+                    last = None
                     whole = self.ranks.merged(fit)
                     if checkpoint is not None:
                         checkpoint.write(whole)
         if start:
             _check_read(again, earlier, self.stream)
+        _take(last, fit)
         return fit
 
-    def _chosen(self, network: nn.Module, images: Tensor, fit: DataSetFit) -> Layouts:
-        """Return the layouts of the layers by name."""
-        example = images[:1].to(self.device, floating_dtype(network))
-        listing = list_layers(network, example, run)
-        chosen = [
-            listing[listing.default if name is None else clean_name(name)] for name in self.names
-        ]
-        names = [layer.name for layer in chosen]
+    def _run(self, network: FitCapture, batch: StreamBatch, fit: DataSetFit) -> _Run:
+        """Begin to run a batch."""
+        if not len(batch.images):
+            return _Run(batch, {}, {}, sums=False)
+        if not network.layers:
+            self._choose(network, batch.images, fit)
+        sums = fit.may_sample(batch)
+        maps = network.maps(batch.images, sums=sums)
+        means = {}
+        for name in network.layers:
+            one = maps[name]
+            if name not in fit.layers:
+                fit.layers[name] = LayerFit(StreamedMoments.like(one))
+            dtype = torch.promote_types(one.dtype, torch.float32)
+            means[name] = Reading(one.mean(dim=(2, 3), dtype=dtype))
+        return _Run(batch, maps, means, sums=sums)
+
+    def _choose(self, network: FitCapture, images: Tensor, fit: DataSetFit) -> None:
+        network.choose(self.names, images)
+        names = list(network.layers)
         if fit.layers and list(fit.layers) != names:
             raise PFVValueError(
                 f"layer={names}: the checkpoint is of {list(fit.layers)}. Choose the same layers, "
                 "or begin anew with resume=False."
             )
-        return {layer.name: (layer.layout, None) for layer in chosen}
 
-    def _add(
-        self, network: nn.Module, layouts: Layouts, batch: StreamBatch, fit: DataSetFit
-    ) -> None:
-        images = send(batch.images.to(floating_dtype(network)), self.device)
-        maps = _maps_of(network, layouts, images)
-        for name in layouts:
-            if name not in fit.layers:
-                fit.layers[name] = LayerFit(StreamedMoments.like(maps[name]))
-        fit.add(maps, batch)
-
-    def _basis(self, name: str, fit: DataSetFit) -> PrincipalBasis:
+    def _basis(self, network: FitCapture, name: str, fit: DataSetFit) -> PrincipalBasis:
         layer = fit.layers[name]
         if not layer.images:
             raise PFVValueError(
@@ -334,7 +324,7 @@ class _Pass:
         basis = fit_moments(moments.pooled(), self.components, layer=name)
         basis = _in_float32(basis.scaled(moments.scale))
         mean, std = self.stream.normalisation
-        spreads, largest = colour_statistics(self.network, self.device, fit.sample, basis)
+        spreads, largest = colour_statistics(network, fit, basis)
         labels = sorted(layer.class_counts)
         counts = torch.tensor([float(layer.class_counts[one]) for one in labels])
         return replace(
@@ -354,6 +344,32 @@ class _Pass:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A batch that runs through the network.
+
+    Attributes
+    ----------
+    maps
+        By layer; with ``sums``, also the channel sums of those that weight them.
+    means
+        Those of the layers.
+    """
+
+    batch: StreamBatch
+    maps: Mapping[str, Tensor]
+    means: Mapping[str, Reading]
+    sums: bool
+
+
+def _take(run: _Run | None, fit: DataSetFit) -> None:
+    """Add what a batch gave, while a GPU may be computing the next one."""
+    if run is not None:
+        means = {name: mean.result() for name, mean in run.means.items()}
+        fit.add(run.maps, means, run.batch)
+        fit.note(run.batch, run.maps if run.sums else {})
+
+
 def _in_float32(basis: PrincipalBasis) -> PrincipalBasis:
     return replace(
         basis,
@@ -369,20 +385,6 @@ def _class_means(layer: LayerFit, labels: Sequence[str], basis: PrincipalBasis) 
         return torch.zeros(0, len(basis.components), dtype=torch.float64)
     means = torch.stack([layer.class_sums[one] / layer.class_counts[one] for one in labels])
     return (means - basis.mean.double()) @ basis.components.double().T
-
-
-def _maps_of(network: nn.Module, layouts: Layouts, images: Tensor) -> dict[str, Tensor]:
-    """Return the feature maps; where memory runs out, of one half and then of the other."""
-    try:
-        with capture(network, layouts) as caught:
-            run_captured(partial(run, network, images))
-        return dict(caught)
-    except PFVValueError as error:
-        out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
-        if not out_of_memory or len(images) == 1:
-            raise
-    halves = [_maps_of(network, layouts, half) for half in images.chunk(2)]
-    return {name: torch.cat([half[name] for half in halves]) for name in layouts}
 
 
 def _check_same(earlier: DataSetFit, now: DataSetFit) -> None:

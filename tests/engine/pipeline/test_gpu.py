@@ -150,6 +150,7 @@ def test_out_of_memory_halves_the_chunk_and_paints_the_same(device: torch.device
     images, network = blobs(32, 512), tiny(channels=32)
     expected = PFV(network, images, device, chunk_size=2).render(size=(64, 64))
     torch.cuda.empty_cache()
+    device = torch.device("cuda", torch.cuda.current_device())  # a share is that of one card
     card = torch.cuda.get_device_properties(device).total_memory
     room = torch.cuda.memory_reserved(device) + 1.2e9  # all 32 take 1.1 GB for each map of 512
     torch.cuda.set_per_process_memory_fraction(room / card, device)

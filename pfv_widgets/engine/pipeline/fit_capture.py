@@ -1,0 +1,90 @@
+"""What a fit over a data set takes of each batch that runs through the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.colouring.weighting import channel_sum
+from pfv_widgets.engine.host import send
+from pfv_widgets.engine.network.capture import Reduce, capture, run_captured
+from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.list_layers import list_layers
+from pfv_widgets.engine.network.model_guard import clean_name, floating_dtype, run
+from pfv_widgets.errors import PFVValueError
+
+
+@dataclass(eq=False)
+class FitCapture:
+    """Some layers of a network, and the earlier ones that weight them.
+
+    Attributes
+    ----------
+    network
+        In evaluation mode, on ``device``.
+    device
+        Where it runs.
+    layers
+        Name → layer that a basis is fitted to.
+    chains
+        Name → the earlier layers that weight it, in forward order.
+    """
+
+    network: nn.Module
+    device: torch.device
+    layers: dict[str, Layer] = field(default_factory=dict)
+    chains: dict[str, tuple[Layer, ...]] = field(default_factory=dict)
+
+    def choose(self, names: Sequence[str | None], images: Tensor) -> None:
+        """Find the layers of these names (None: the default) for images like ``(n, 3, H, W)``.
+
+        Raises
+        ------
+        PFVValueError
+            Naming why a layer cannot be shown, or the nearest names.
+        """
+        example = images[:1].to(self.device, floating_dtype(self.network))
+        listing = list_layers(self.network, example, run)
+        for name in names:
+            layer = listing[listing.default if name is None else clean_name(name)]
+            self.layers[layer.name] = layer
+            self.chains[layer.name] = listing.chain(layer.same_as or layer.name)
+
+    def maps(self, images: Tensor, *, sums: bool = False) -> dict[str, Tensor]:
+        """Return the feature maps ``(n, C, h, w)`` of the layers, by name.
+
+        ``sums`` adds those of the earlier layers, summed over their channels, ``(n, h, w)``.
+        Where memory runs out, one half runs and then the other.
+        """
+        wanted: dict[str, Reduce | None] = dict.fromkeys(self.layers)
+        if sums:
+            earlier = [one.name for chain in self.chains.values() for one in chain]
+            wanted = dict.fromkeys(earlier, channel_sum) | wanted
+        by_name = {one.name: one for chain in self.chains.values() for one in chain} | self.layers
+        layouts = {name: (by_name[name].layout, reduce) for name, reduce in wanted.items()}
+        return self._run(layouts, images)
+
+    def _run(
+        self, layouts: Mapping[str, tuple[Layout, Reduce | None]], images: Tensor
+    ) -> dict[str, Tensor]:
+        batch = send(images.to(floating_dtype(self.network)), self.device)
+        try:
+            with capture(self.network, layouts) as caught:
+                run_captured(partial(run, self.network, batch))
+            return dict(caught)
+        except PFVValueError as error:
+            out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
+            if not out_of_memory or len(images) == 1:
+                raise
+        halves = [self._run(layouts, half) for half in images.chunk(2)]
+        return {name: torch.cat([half[name] for half in halves]) for name in layouts}
+
+    def sums(self, layer: str, caught: Mapping[str, Tensor]) -> list[tuple[Layer, Tensor]]:
+        """Return the earlier layers of a layer with their channel sums ``(n, h, w)``."""
+        pairs = [(one, caught[one.name]) for one in self.chains[layer]]
+        return [(one, maps if maps.ndim == 3 else channel_sum(maps)) for one, maps in pairs]
