@@ -1,6 +1,6 @@
 """Measure on a GPU what the table of networks leaves out, one part after another.
 
-    python tests/benchmarks/bench_gpu.py [--out FOLDER] [--parts forward wide fit ranks memory]
+    python tests/benchmarks/bench_gpu.py [--out FOLDER] [--parts forward wide fit …]
 
 forward: the same network in float32, TF32, bfloat16 and with channels last: time of a forward
 pass, and how far colours of one basis and its own eigenvalues are from those in float32.
@@ -8,7 +8,8 @@ wide: from a change of one image's weight to finished heatmaps in layers of 1,28
 and how far these are from a decomposition from scratch in float64.
 fit: `fit_basis` at 2,048 channels beside the plain forward pass over the same batches.
 ranks: `torchrun --nproc-per-node 1 -m pfv_widgets fit`, which takes NCCL where there is CUDA.
-memory: what a picture holds where a small part of the card may be used.
+memory: a picture where a small part of the card may be used, so that the chunk is halved.
+profile: where the time of a first picture, of another layer and of a fit goes.
 
 A part that fails is printed with its error, and the others run. `--device cpu` tries the script.
 """
@@ -16,8 +17,11 @@ A part that fails is printed with its error, and the others run. `--device cpu` 
 from __future__ import annotations
 
 import argparse
+import cProfile
+import io
 import json
 import os
+import pstats
 import statistics
 import subprocess
 import sys
@@ -273,7 +277,44 @@ def memory(device: torch.device, small: bool) -> list[Row]:
     return [{"chunk": pfv.store.chunk_size, "said": said, "eigenvalues off": off}]
 
 
-PARTS = {"forward": forward, "wide": wide, "fit": fit, "ranks": ranks, "memory": memory}
+def profile(device: torch.device, small: bool) -> list[Row]:
+    """Say where the time of a first picture, of another layer and of a fit goes."""
+    model, images = network("squeezenet1_0" if small else "resnet50", device), photos(16)
+    pfv = pw.PFV(model, images, device)
+    pfv.render()
+    other, last = pfv.layers[len(pfv.layers) // 2].name, pfv.layer().name
+    batches = [images.tensor] * (1 if small else 8)
+    works: dict[str, Callable[[], object]] = {
+        "cold": lambda: pw.PFV(model, images, device).render(),
+        "another layer": lambda: pw.PFV.render(pfv, layer=other),
+        "fit": lambda: pw.fit_basis(model, batches, last, device=device, progress=False),
+    }
+    rows: list[Row] = []
+    for name, work in works.items():
+        if name != "another layer":
+            work()
+        profiler = cProfile.Profile()
+        profiler.enable()
+        took = seconds(work, device)
+        profiler.disable()
+        rows.append({"work": name, "seconds": took})
+        print(f"### {name}")
+        for order in ("cumulative", "tottime"):
+            text = io.StringIO()
+            pstats.Stats(profiler, stream=text).sort_stats(order).print_stats(40)
+            lines = [one for one in text.getvalue().splitlines() if one.strip()]
+            print("\n".join(one.replace(str(Path.cwd()), "") for one in lines[4:]))
+    return rows
+
+
+PARTS = {
+    "forward": forward,
+    "wide": wide,
+    "fit": fit,
+    "ranks": ranks,
+    "memory": memory,
+    "profile": profile,
+}
 
 
 def main() -> None:
