@@ -93,10 +93,13 @@ def _values(model: nn.Module) -> list[Tensor]:
 def _settings(module: nn.Module) -> State:
     if not type(module).__module__.startswith("torch.nn.modules."):
         return ()
+    # a list, and names first: this runs for every module at every picture
     return tuple(
-        (name, value)
-        for name, value in vars(module).items()
-        if name != "training" and not name.startswith("_") and isinstance(value, _OPTIONS)
+        [
+            (name, value)
+            for name, value in vars(module).items()
+            if name[:1] != "_" and name != "training" and isinstance(value, _OPTIONS)
+        ]
     )
 
 

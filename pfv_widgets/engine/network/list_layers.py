@@ -83,9 +83,9 @@ def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     listing = LayerListing(layers, default, last, refused, scripted=scripted)
     by_name = {layer.name: call for layer, call in call_of.items()}
     maps = {
-        layer.name: layer.layout.maps(call.output.detach())
+        layer.name: layer.layout.maps(result.detach())
         for layer in (listing[default], *listing.chain(default))
-        if isinstance((call := by_name[layer.name]).output, Tensor) and call.unchanged
+        if (result := by_name[layer.name].result) is not None
     }
     return replace(listing, maps=maps)
 

@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +120,7 @@ def on_device(model: nn.Module, device: torch.device) -> nn.Module:
 
 def floating_dtype(model: nn.Module) -> torch.dtype:
     """Return the dtype of the model's first floating parameter or buffer, else float32."""
-    for values in (*model.parameters(), *model.buffers()):
+    for values in chain(model.parameters(), model.buffers()):
         if values.is_floating_point():
             return values.dtype
     return torch.float32

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import hooked
 
+_NEAR = 2  # dots in the names of modules whose outputs the root's forward may rewrite
+_SMALL = 1 << 18  # numbers of an output that is copied at no cost
+
 Run = Callable[[nn.Module, Tensor], object]
 TensorKey = tuple[object, ...]
 CallKey = tuple[str, int]  # a module's name and which of its runs, from 1
@@ -33,6 +36,8 @@ class ModuleCall:
         Shape and key of each tensor that it took as a positional argument.
     output
         What it returned. Later operations may have rewritten it in place.
+    copy
+        Of a small output near the root, whose forward may rewrite it, as DenseNet's does.
     version
         Equal for outputs that were one tensor in one state when they were returned.
     """
@@ -43,6 +48,7 @@ class ModuleCall:
     inputs: tuple[tuple[torch.Size, TensorKey], ...]
     output: object
     version: TensorKey
+    copy: Tensor | None = None
 
     @property
     def key(self) -> CallKey:
@@ -53,6 +59,13 @@ class ModuleCall:
     def unchanged(self) -> bool:
         """Whether the output still is what the module returned."""
         return output_version(self.output) == self.version
+
+    @property
+    def result(self) -> Tensor | None:
+        """The tensor that the module returned, as it was then; None where that is gone."""
+        if isinstance(self.output, Tensor) and self.unchanged:
+            return self.output
+        return self.copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +105,10 @@ class WatchedNetwork:
             key: CallKey, module: nn.Module, inputs: tuple[object, ...], output: object
         ) -> None:
             taken = tuple((one.shape, tensor_key(one)) for one in tensors_in(inputs))
-            calls.append(ModuleCall(*key, module, taken, output, output_version(output)))
+            version, copy = output_version(output), None
+            if isinstance(output, Tensor) and key[0].count(".") < _NEAR and output.numel() < _SMALL:
+                copy = output.detach().clone()
+            calls.append(ModuleCall(*key, module, taken, output, version, copy))
 
         return calls, self.watch(batch, see)
 

@@ -119,19 +119,22 @@ class _Replication:
 
     def _fill(self, module: nn.Module, replica: nn.Module) -> None:
         eager = isinstance(replica, _EagerPart)
+        new = vars(replica)
         for name, value in dict(vars(module)).items():
-            if name in _OF_EVERY_MODULE and isinstance(value, dict):
+            if type(value) in _PLAIN and not eager:
+                new[name] = value
+            elif name in _OF_EVERY_MODULE and isinstance(value, dict):
                 # hooks and parts are added to the replica alone
                 pairs = [(key, self.of(one)) for key, one in list(value.items())] if value else ()
-                vars(replica)[name] = type(value)(pairs)
+                new[name] = type(value)(pairs)
             elif name in _OF_EVERY_MODULE and isinstance(value, set):
-                vars(replica)[name] = set(value)
+                new[name] = set(value)
             elif name in _OF_EVERY_MODULE or not eager:
-                vars(replica)[name] = self.of(value)
-        vars(replica).update(training=False, _compiled_call_impl=None)
+                new[name] = self.of(value)
+        new.update(training=False, _compiled_call_impl=None)
         eager_forward = getattr(type(replica).forward, "_torchdynamo_orig_callable", None)
-        if eager_forward is not None and "forward" not in vars(replica):
-            vars(replica)["forward"] = types.MethodType(eager_forward, replica)
+        if eager_forward is not None and "forward" not in new:
+            new["forward"] = types.MethodType(eager_forward, replica)
 
     def of(self, value: Any, depth: int = 0) -> Any:
         """Return what a value is for the replica: itself, unless it leads to a module."""
