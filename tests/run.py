@@ -25,12 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-test"
 STAMP = VENV / "installed.txt"
 
-CHECKERS = (
+QUICK_CHECKERS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "--diff", "."),
-    ("mypy",),
     ("lint-imports",),
 )
+SLOW_CHECKERS = (("mypy",),)  # reads all of PyTorch first: a minute of processor time
 # folders of Python files that hardly anything imports: a third of all that is installed
 SELDOM_IMPORTED = r"[/\\](tests?|testing|triton|_inductor|pip|setuptools)[/\\]"
 # what pip is told by its settings → what uv is told by its environment, and what parts a list there
@@ -45,6 +45,7 @@ LOW_PRIORITY = ("nice", "-n", "10") if os.name == "posix" else ()
 SLOWEST = 25  # tests whose times are listed
 
 COMMANDS = (
+    "chromium-headless-shell",  # Chromium without windows of its own: a sixth less work
     "chromium",
     "chromium-browser",
     "google-chrome",
@@ -279,7 +280,9 @@ def install_commands(python: Path, system: str, is_root: bool) -> list[tuple[lis
     if is_root and system == "ubuntu":
         return [([*playwright, "--with-deps", "chromium"], 600)]
     if is_root and system == "debian":
-        system_package = ["sh", "-c", "apt-get update -q && apt-get install -qy chromium"]
+        packages = ("chromium-headless-shell", "chromium")  # Debian 11 has the second alone
+        either = " || ".join(f"apt-get install -qy {package}" for package in packages)
+        system_package = ["sh", "-c", f"apt-get update -q && ({either})"]
         return [([*playwright, "chromium"], 90), (system_package, 600)]
     return [([*playwright, "chromium"], 600)]
 
@@ -305,15 +308,16 @@ def provide_browser(python: Path) -> Path | None:
 
 
 class Checkers(threading.Thread):
-    """Lint, format, types and imports, one after the other beside the tests."""
+    """Lint, format, imports and types, one after the other beside the tests."""
 
-    def __init__(self, python: Path) -> None:
+    def __init__(self, python: Path, checkers: Sequence[Sequence[str]]) -> None:
         super().__init__(daemon=True)
+        self._checkers = checkers
         self._folder = python.parent
         self._complaints: dict[str, str] = {}
 
     def run(self) -> None:
-        for arguments in CHECKERS:
+        for arguments in self._checkers:
             tool = shutil.which(arguments[0], path=str(self._folder))
             name = " ".join(arguments)
             if tool is None:
@@ -339,7 +343,7 @@ class Checkers(threading.Thread):
             print(output)
             say(f"`{name}` complains: see above")
         if not self._complaints:
-            say(f"no complaint of {', '.join(arguments[0] for arguments in CHECKERS)}")
+            say(f"no complaint of {', '.join(arguments[0] for arguments in self._checkers)}")
         return 1 if self._complaints else 0
 
 
@@ -355,6 +359,13 @@ def read(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--no-install", action="store_true", help="use this Python as it is")
     parser.add_argument("--check-browser", action="store_true", help="print the browser and exit")
     return parser.parse_known_args(arguments)
+
+
+def checkers_of(options: argparse.Namespace) -> Sequence[Sequence[str]]:
+    """Return what runs beside the tests."""
+    if options.rest:
+        return SLOW_CHECKERS
+    return (*QUICK_CHECKERS, *SLOW_CHECKERS) if options.all else QUICK_CHECKERS
 
 
 def pytest_environment(browser: Path | None) -> dict[str, str]:
@@ -376,13 +387,12 @@ def main(arguments: Sequence[str]) -> int:
     environment = pytest_environment(browser)
     if for_pytest:
         return subprocess.call([*pytest, *for_pytest], cwd=ROOT, env=environment)
-    checkers = None if options.rest else Checkers(python)
-    if checkers:
-        checkers.start()
+    checkers = Checkers(python, checkers_of(options))
+    checkers.start()
     workers = max(2, min(os.cpu_count() or 2, 8))
     suite = [*pytest, "-n", str(workers), f"--durations={SLOWEST}"]
     code = subprocess.call(suite, cwd=ROOT, env=environment)
-    return (checkers.report() if checkers else 0) or code
+    return checkers.report() or code
 
 
 if __name__ == "__main__":

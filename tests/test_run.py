@@ -160,6 +160,19 @@ def test_arguments_that_are_not_its_own_go_to_pytest_in_one_process(calls: list[
     assert calls == [[sys.executable, "-m", "pytest", "--slow", "-k", "basis", "-x"]]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        ([], "ruff ruff lint-imports"),
+        (["--rest"], "mypy"),
+        (["--all"], "ruff ruff lint-imports mypy"),
+    ],
+)
+def test_types_are_checked_with_all_that_takes_longer(chosen: list[str], names: str) -> None:
+    options, _ = run.read(chosen)
+    assert [checker[0] for checker in run.checkers_of(options)] == names.split()
+
+
 @pytest.mark.parametrize("checkers", [0, 1])
 def test_suite_runs_once_on_several_cores_with_the_checkers_beside_it(
     monkeypatch: pytest.MonkeyPatch, calls: list[list[str]], checkers: int
@@ -171,23 +184,14 @@ def test_suite_runs_once_on_several_cores_with_the_checkers_beside_it(
     assert "-n" in suite
 
 
-def test_rest_is_run_without_the_checkers(
-    monkeypatch: pytest.MonkeyPatch, calls: list[list[str]]
-) -> None:
-    monkeypatch.setattr(run.Checkers, "start", lambda _: pytest.fail("they have run before"))
-    assert run.main(["--no-install", "--rest"]) == 5
-    assert "--rest" in calls[0]
-
-
 @posix_only
 def test_checker_that_complains_is_reported_with_its_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     python = executable(tmp_path / "python")
     executable(tmp_path / "good")
     executable(tmp_path / "bad", "#!/bin/sh\necho line 3 is long\nexit 1\n")
-    monkeypatch.setattr(run, "CHECKERS", (("good", "-q"), ("bad", "check"), ("absent",)))
-    checkers = run.Checkers(python)
+    checkers = run.Checkers(python, (("good", "-q"), ("bad", "check"), ("absent",)))
     checkers.start()
     assert checkers.report() == 1
     told = capsys.readouterr().out
@@ -199,11 +203,10 @@ def test_checker_that_complains_is_reported_with_its_output(
 
 @posix_only
 def test_checkers_without_a_complaint_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     executable(tmp_path / "good")
-    monkeypatch.setattr(run, "CHECKERS", (("good", "-q"),))
-    checkers = run.Checkers(executable(tmp_path / "python"))
+    checkers = run.Checkers(executable(tmp_path / "python"), (("good", "-q"),))
     checkers.start()
     assert checkers.report() == 0
     assert "no complaint of good" in capsys.readouterr().out
