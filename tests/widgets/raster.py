@@ -183,10 +183,15 @@ class Raster:
         self.content = Content(self.size, None if hides else self.content, change, solid=solid)
 
     def _clear(self, box: Box, state: State) -> None:
+        left, top, width, height = box
+        window = _covered(top, height, self.size[0], []), _covered(left, width, self.size[1], [])
+        if not state.clip and window == (slice(0, self.size[0]), slice(0, self.size[1])):
+            self.content = Content(self.size)
+            return
+
         def clear(planes: Picture) -> None:
-            window = self._window(planes, 0, box)
-            mask = self._mask(window, 0, box)
-            planes[:, *window][:, mask & _inside(planes, state.clip)[window]] = 0
+            part = planes[:, *window]
+            part *= ~_inside(planes, state.clip)[window] if state.clip else 0
 
         self._change(clear, clears=True)
 
