@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
 
 from pfv_widgets.analysis.intervals import Interval, share
 from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Probe
@@ -161,20 +160,26 @@ def outliers(
 ) -> tuple[DoubtfulPhoto, ...]:
     """Return the photos that are like none of the others, the farthest first.
 
-    Where the mean distance to the five nearest photos, of standardised features, lies more than
-    three interquartile ranges above the upper quartile of all photos.
+    Where the mean distance to the five nearest photos lies more than three interquartile ranges
+    above the upper quartile of all photos. Distances are of square roots of the features, so that
+    a few large ones do not decide: as they are, and scaled to length one (Hellinger's).
     """
     number = min(NEIGHBOURS, len(features) - 1)
     if number < 1:
         return ()
-    scaled = StandardScaler().fit_transform(features)
-    distances = NearestNeighbors(n_neighbors=number).fit(scaled).kneighbors()[0].mean(1)
-    lower, middle, upper = np.quantile(distances, [0.25, 0.5, 0.75])
-    far = np.flatnonzero(distances > upper + _FAR_OUT * (upper - lower))
+    roots = np.sign(features) * np.sqrt(np.abs(features))
+    lengths = np.linalg.norm(roots, axis=1, keepdims=True)
+    far, strengths = np.zeros(len(features), bool), np.zeros(len(features))
+    for values in (roots, roots / np.where(lengths > 0, lengths, 1.0)):
+        distances = NearestNeighbors(n_neighbors=number).fit(values).kneighbors()[0].mean(1)
+        lower, middle, upper = np.quantile(distances, [0.25, 0.5, 0.75])
+        if middle > 0:
+            far |= distances > upper + _FAR_OUT * (upper - lower)
+            strengths = np.maximum(strengths, distances / middle)
+    found = np.flatnonzero(far)
     return tuple(
-        DoubtfulPhoto(int(i), names[i], str(labels[i]), "", float(distances[i] / middle))
-        for i in far[np.argsort(-distances[far])]
-        if middle > 0
+        DoubtfulPhoto(int(i), names[i], str(labels[i]), "", float(strengths[i]))
+        for i in found[np.argsort(-strengths[found])]
     )
 
 

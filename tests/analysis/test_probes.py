@@ -130,7 +130,7 @@ def test_too_few_classes_or_photos_are_said(labels: list[str], words: str) -> No
             probe(np.ones((len(labels), 3)), labels)
 
 
-def test_swapped_label_and_odd_photo_are_noticed(data) -> None:
+def test_swapped_label_and_odd_photo_are_noticed(data, rng) -> None:
     features, labels = data[0] * 1.0, data[1].copy()
     features[:, 0] += 5 * (labels == "bee")
     features[:, 1] += 5 * (labels == "cat")
@@ -144,6 +144,11 @@ def test_swapped_label_and_odd_photo_are_noticed(data) -> None:
     (odd,) = outliers(features, labels, names)
     assert (odd.photo, odd.looks_like) == (7, "")
     assert odd.strength > 5
+    like = np.linspace(0.1, 10, 30) * rng.uniform(0.8, 1.2, (42, 30))
+    assert outliers(like, labels, names) == ()
+    like[3] = like[3, ::-1]  # as large as the others, in other channels
+    assert [one.photo for one in outliers(like, labels, names)] == [3]
+    assert outliers(np.zeros((42, 3)), labels, names) == ()
 
 
 def test_pairs_without_information_are_not_told_apart() -> None:
