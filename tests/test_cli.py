@@ -13,6 +13,8 @@ import pfv_widgets
 from pfv_widgets.cli import COMMANDS, main
 from pfv_widgets.commands import doctor
 from pfv_widgets.commands.outputs import Outputs
+from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline import fit_basis as pipeline
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import parameters_of
 
@@ -234,7 +236,10 @@ def test_doctor_ends_with_what_to_do(
 
 
 def test_fit_writes_a_basis_that_heatmaps_takes(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (photos / "broken.png").write_bytes(b"no picture")
     basis, out = tmp_path / "basis.npz", tmp_path / "out"
@@ -253,3 +258,14 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     assert "--out" in capsys.readouterr().err
     assert main(["fit", *common, "--force", "--out", str(basis), "--layer", "nowhere"]) == 1
     assert "--layer='nowhere'" in capsys.readouterr().err
+    fitted = PrincipalBasis.load(basis)
+    monkeypatch.setattr(pipeline, "fit_basis", lambda *_, **__: {"": fitted})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    basis.with_name("folder").mkdir()
+    assert main(["fit", str(photos), "--force", "--out", str(basis.with_name("folder"))]) == 0
+    said = capsys.readouterr()
+    assert "cannot be written" in said.err
+    written = Path(said.out.split("Wrote ")[1].split(": ")[0])
+    assert written.parent.parent == tmp_path / "elsewhere"
+    assert PrincipalBasis.load(written).layer == fitted.layer

@@ -9,12 +9,17 @@ import argparse
 import os
 import re
 import sys
+import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pfv_widgets.commands.options import in_options
 from pfv_widgets.commands.terminal import printable
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
+
+if TYPE_CHECKING:
+    from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 OPTIONS = {"name": "--model", "source": "PHOTOS", "data": "PHOTOS", "weights": "--weights"} | {
     name: f"--{name.replace('_', '-')}"
@@ -86,19 +91,32 @@ def _run(options: argparse.Namespace) -> int:
     for warning in caught:
         sys.stderr.write(f"pfv-widgets: warning: {printable(str(warning.message))}\n")
     for file, basis in zip(files, bases.values(), strict=True):
-        basis.save(file)
+        written = _saved(basis, file)
         if not options.quiet:
             data = basis.data
             used = f"{data.images - data.skipped} of {data.images}" if data is not None else ""
             share = 100 * float(basis.explained_variance_ratio.sum())
             sys.stdout.write(
                 printable(
-                    f"Wrote {file}: {len(basis.components)} components of {basis.layer} over "
+                    f"Wrote {written}: {len(basis.components)} components of {basis.layer} over "
                     f"{used} photos, {share:.0f} % of the variance"
                 )
                 + "\n"
             )
     return 0
+
+
+def _saved(basis: PrincipalBasis, file: Path) -> Path:
+    """Write a basis, elsewhere where that fails now: a pass over many photos is not lost for it."""
+    try:
+        basis.save(file)
+    except PFVError as error:
+        other = Path(tempfile.mkdtemp(prefix="pfv-widgets-")) / file.name
+        basis.save(other)
+        message = f"{error} It was written to {other}."
+        sys.stderr.write(f"pfv-widgets: warning: {printable(message)}\n")
+        return other
+    return file
 
 
 def _file_of(out: Path, layer: str | None, number: int) -> Path:

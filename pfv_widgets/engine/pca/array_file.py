@@ -57,7 +57,7 @@ def read_arrays(path: Path) -> Arrays:
         Where it is absent or damaged, or holds more than plain arrays.
     """
     if not path.is_file():
-        raise FileContentError("there is no such file")
+        raise FileContentError("it is a folder" if path.is_dir() else "there is no such file")
     if not zipfile.is_zipfile(path):
         raise FileContentError("it is no .npz file, or only a part of one")
     try:

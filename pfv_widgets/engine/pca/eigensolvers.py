@@ -16,6 +16,7 @@ from pfv_widgets.engine.progress import FITTING, OnProgress, Progress, run_repor
 _DENSE = 256  # up to this size the full decomposition costs less than the iteration
 _GUARD = 8  # extra vectors, which make the wanted ones converge
 _TOGETHER = 16  # columns that a product with a large matrix takes at the price of eleven
+_LARGE, _ROWS = 2500, 256  # sides of matrices that are multiplied in parts, and their rows
 _DEGREE = 8
 _ROUNDS = 12
 # of residuals: beside the largest eigenvalue, and beside the distance to the end of the block,
@@ -232,6 +233,19 @@ def _filtered(apply: Apply, block: Tensor, image: Tensor, cut: float, degree: in
         scale = now.abs().amax(dim=0).clamp_min(1e-30)
         before, now = before / scale, now / scale
     return now
+
+
+def times(matrix: Tensor, block: Tensor) -> Tensor:
+    """Multiply ``(d, d)`` by a few columns ``(d, b)``.
+
+    A processor takes a large matrix in parts: all at once it waits longer for memory.
+    """
+    if matrix.device.type != "cpu" or len(matrix) <= _LARGE:
+        return matrix @ block
+    product = block.new_empty(len(matrix), block.shape[1])
+    for rows, out in zip(*(torch.split(one, _ROWS) for one in (matrix, product)), strict=True):
+        torch.mm(rows, block, out=out)
+    return product
 
 
 def starting_block(size: int, number: int, start: Tensor | None, like: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from pfv_widgets.validation import few
 
 Weights = tuple[float, ...]
 
-_DIGITS = 1e-13  # of the squared mean: a variance below it is rounding of the activations
+SAME = 1e-13  # of the squared mean: a variance below it is rounding of the activations
 
 
 def fit_batch(
@@ -66,14 +66,14 @@ def fit_batch(
         ) from error
     mean, size = basis.mean + features.offset, basis.mean_square
     scale = features.scale
-    if not basis.total_variance > _DIGITS * size:
+    if not basis.total_variance > SAME * size:
         raise PFVValueError(
             f"{where} has the same activations at every position (variance "
             f"{basis.total_variance * scale**2:.3g}): there is no component to show, or its "
             "differences are too small for float32. Choose another layer, or check the network's "
             "weights."
         )
-    noise = max(basis.noise, _DIGITS * size)
+    noise = max(basis.noise, SAME * size)
     count = basis.count * largest
     return replace(basis, mean=mean, noise=noise, count=count, layer=layer).scaled(scale)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.host import select, send
+from pfv_widgets.engine.pca.eigensolvers import times
 from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 
 _AT_ONCE = 1 << 22  # numbers of the feature maps that are multiplied at a time
@@ -58,7 +59,7 @@ class RunningScatter:
 
     def times(self, block: Tensor) -> Tensor:
         """Return the scatter, in units of :attr:`unit`, times ``(C, b)``."""
-        product = self._scatter @ block
+        product = times(self._scatter, block)
         if self._apart is not None:
             vectors, amounts = self._apart
             product.addmm_(vectors, (vectors.T @ block).mul_(amounts))

@@ -26,7 +26,7 @@ from pfv_widgets.engine.pca.basis import (
     rounding,
     signed,
 )
-from pfv_widgets.engine.pca.eigensolvers import Apply, Ritz, iterated, starting_block
+from pfv_widgets.engine.pca.eigensolvers import Apply, Ritz, iterated, starting_block, times
 from pfv_widgets.engine.pca.running_scatter import RunningScatter
 from pfv_widgets.engine.progress import OnProgress, silent
 
@@ -96,11 +96,11 @@ class _Channels:
 
     def covariance(self, batch: Batch, report: OnProgress) -> Apply:
         self._running.update(batch.maps, batch.weights, report)
-        times, mean = self._running.times, batch.mean[:, None]
+        product, mean = self._running.times, batch.mean[:, None]
         scale = self._running.unit / (batch.count * batch.squares)
 
         def apply(block: Tensor) -> Tensor:
-            return torch.addmm(times(block), mean / -batch.squares, mean.T @ block, beta=scale)
+            return torch.addmm(product(block), mean / -batch.squares, mean.T @ block, beta=scale)
 
         return apply
 
@@ -128,7 +128,7 @@ class _Positions:
         def apply(block: Tensor) -> Tensor:
             scaled = roots * block
             total = scaled.sum(dim=0)
-            centred = gram @ scaled - along * total
+            centred = times(gram, scaled).sub_(along * total)
             return roots * centred.add_(length * total - along.T @ scaled)
 
         return apply

@@ -24,8 +24,9 @@ from pfv_widgets.engine.data.tensors import Transform
 from pfv_widgets.engine.host import Reading
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, unwrap
-from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments
+from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments, rounding
 from pfv_widgets.engine.pca.data_set import DataSet
+from pfv_widgets.engine.pca.fit_batch import SAME
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 from pfv_widgets.engine.pipeline.colour_statistics import colour_statistics
 from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit, LayerFit, read_after
@@ -132,7 +133,8 @@ def fit_basis(
     Warns
     -----
     PFVWarning
-        Where images were left out, unreadable or not finite, naming the first.
+        Where images were left out, unreadable or not finite, naming the first; where a layer gave
+        no more vectors than it has channels.
     """
     several = isinstance(layer, Sequence) and not isinstance(layer, str)
     layers: list[Any] = list(layer or ()) if several else [layer]
@@ -226,14 +228,8 @@ class _Pass:
             if not network.layers and fit.sample:  # this process had no image
                 self._choose(network, next(iter(fit.sample.values()))[None], fit)
             bases = {name: self._basis(network, name, fit) for name in fit.layers}
-        if fit.skipped_count:
-            more = "; …" if fit.skipped_count > 5 else ""
-            warnings.warn(
-                f"{fit.skipped_count} of {fit.done} images left out: "
-                f"{'; '.join(fit.skipped[:5])}{more}",
-                PFVWarning,
-                stacklevel=3,
-            )
+        for message in _messages(fit):
+            warnings.warn(message, PFVWarning, stacklevel=3)
         return bases
 
     def _gathered(
@@ -322,6 +318,15 @@ class _Pass:
                 f"components={self.components!r}: layer {name!r} and this data allow 1 to {most}."
             )
         basis = fit_moments(moments.pooled(), self.components, layer=name)
+        # products are summed in float32, whatever they are merged in
+        noise = max(basis.noise, rounding(basis.variances.float().cpu().numpy()))
+        if not basis.total_variance > max(noise, SAME * basis.mean_square):
+            raise PFVValueError(
+                f"data: layer {name!r} has the same activations at every position of every image "
+                f"(variance {basis.total_variance * moments.scale**2:.3g}): there is no component. "
+                "Choose another layer, or give other images."
+            )
+        basis = replace(basis, noise=noise)
         basis = _in_float32(basis.scaled(moments.scale))
         mean, std = self.stream.normalisation
         spreads, largest = colour_statistics(network, fit, basis)
@@ -368,6 +373,23 @@ def _take(run: _Run | None, fit: DataSetFit) -> None:
         means = {name: mean.result() for name, mean in run.means.items()}
         fit.add(run.maps, means, run.batch)
         fit.note(run.batch, run.maps if run.sums else {})
+
+
+def _messages(fit: DataSetFit) -> list[str]:
+    """Say what a user must know of the data."""
+    messages = []
+    if fit.skipped_count:
+        more = "; …" if fit.skipped_count > 5 else ""
+        reasons = "; ".join(fit.skipped[:5])
+        messages.append(f"{fit.skipped_count} of {fit.done} images left out: {reasons}{more}")
+    for name, layer in fit.layers.items():
+        vectors, channels = int(layer.moments.count), len(layer.moments.mean)
+        if vectors <= channels:
+            messages.append(
+                f"layer {name!r} gave {vectors} vectors of {channels} channels in all: the basis "
+                "is that of these images, and other images may differ in all else. Give more."
+            )
+    return messages
 
 
 def _in_float32(basis: PrincipalBasis) -> PrincipalBasis:

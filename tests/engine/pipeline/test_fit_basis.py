@@ -226,6 +226,15 @@ def test_checkpoint_that_is_damaged_or_foreign_is_refused_by_its_name(tmp_path: 
         PrincipalBasis.load(file)
 
 
+def test_few_vectors_are_a_warning_and_a_constant_layer_an_error() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 40, 1), nn.ReLU()).eval()
+    options = {"device": "cpu", "progress": False}
+    with pytest.warns(PFVWarning, match="layer '0' gave 16 vectors of 40 channels"):
+        fit_basis(network, [blobs(1, 4).tensor], "0", **options)
+    with pytest.raises(PFVValueError, match="layer '0' has the same activations at every pos"):
+        fit_basis(network, [torch.zeros(2, 3, 8, 8)], "0", **options)
+
+
 def test_full_disk_leaves_the_last_checkpoint_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
