@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch.nn.functional import max_pool2d
 
 from pfv_widgets.analysis.shortcuts import ShortcutReport
+from pfv_widgets.analysis.spotlight import spotlight
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.export.figure_table import SMALL, Table, Tile, draw_table, fitting
 
 PHOTOS, MOST = 4, 6
 _SIZE, _WORDS = 1.3, 4.4  # inches
 _LINE = 1.3 * SMALL / 72
-_OUTLINE = np.array([255, 60, 0])
-_LIT = 0.5  # of the largest value
 
 
 def draw_shortcuts(report: ShortcutReport) -> Figure:
@@ -56,23 +52,11 @@ def _row(report: ShortcutReport, suspect: Suspect) -> list[Tile]:
     own = [index for index in order if not labels or labels[index] == suspect.class_name] or order
     top = float(maps.max()) or 1.0
     tiles = [
-        Tile(_mixed(report.images.pixels[index], maps[index].numpy() / top))
+        Tile(spotlight(report.images.pixels[index], maps[index].numpy() / top))
         for index in own[:PHOTOS]
     ]
     tiles += [Tile()] * (PHOTOS - len(tiles))
     return [*tiles, Tile(draw=partial(_write, list(suspect.evidence.lines())))]
-
-
-def _mixed(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return a photo in its colours where it is hot, grey elsewhere, with a line between."""
-    strength = np.clip(heat, 0, 1)[..., None]
-    grey = 0.45 * photo.mean(2, keepdims=True) + 90
-    mixed: np.ndarray = np.rint((1 - strength) * grey + strength * photo).astype(np.uint8)
-    lit = torch.from_numpy(heat > _LIT)[None, None].float()
-    width = 2 * max(1, len(photo) // 100) + 1
-    edge = max_pool2d(lit, width, 1, width // 2)[0, 0] > lit[0, 0]
-    mixed[edge.numpy()] = _OUTLINE
-    return mixed
 
 
 def _write(lines: list[str], axis: Axes) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import ipywidgets as w
-import torch
 
 from pfv_widgets.analysis.shortcuts import ShortcutReport
+from pfv_widgets.analysis.spotlight import spotlight
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named
-from pfv_widgets.widgets.classes.evidence_strip import address, heated, strip
+from pfv_widgets.widgets.classes.evidence_strip import address, strip
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all
 
@@ -145,12 +145,12 @@ class ShortcutSection:
     def _strip(report: ShortcutReport, images: ImageBatch, suspect: Suspect) -> str:
         maps = report.maps(suspect, images).float().cpu()
         strongest = maps.flatten(1).amax(1)
-        reach = float(torch.quantile(maps.flatten()[:: 1 + maps.numel() // 65536], 0.995)) or 1.0
+        top = float(strongest.max()) or 1.0
         order = strongest.argsort(descending=True).tolist()[:_PHOTOS]
         pictures = [
             (
                 f"{photo + 1}: {images.names[photo]}",
-                address(heated(images.pixels[photo], maps[photo], reach)),
+                address(spotlight(images.pixels[photo], (maps[photo] / top).numpy())),
             )
             for photo in order
         ]

@@ -1,0 +1,36 @@
+"""Photos in their colours where a heatmap is high, and grey elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import max_pool2d
+
+Pixels = npt.NDArray[np.uint8]
+_OUTLINE = (255, 60, 0)
+_LIT = 0.5  # of the largest value: where the line runs
+
+
+def spotlight(
+    photo: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.uint8]:
+    """Return a photo ``(H, W, 3)`` in its colours where it is hot, with a line around that.
+
+    Colours laid over a mark would hide what it is.
+
+    Parameters
+    ----------
+    heat
+        ``(H, W)``: 0 is grey, 1 and more is as the photo is; the line runs at one half.
+    """
+    strength = np.clip(heat, 0, 1)[..., None]
+    grey = 0.45 * photo.mean(2, keepdims=True) + 90
+    mixed = np.rint((1 - strength) * grey + strength * photo).astype(np.uint8)
+    lit = torch.from_numpy(heat > _LIT)[None, None].float()
+    width = 2 * max(1, len(photo) // 100) + 1
+    edge = max_pool2d(lit, width, 1, width // 2)[0, 0] > lit[0, 0]
+    mixed[edge.numpy()] = _OUTLINE
+    return np.asarray(mixed)
