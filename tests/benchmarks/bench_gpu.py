@@ -264,7 +264,7 @@ def memory(device: torch.device, small: bool) -> list[Row]:
     model, images = network("vgg16", device), photos(64)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(device).total_memory
-    share = (torch.cuda.memory_allocated(device) + 2.5e9) / total
+    share = (torch.cuda.memory_allocated(device) + 1.0e9) / total
     torch.cuda.set_per_process_memory_fraction(share, device)
     try:
         pfv = pw.PFV(model, images, device, chunk_size=64)

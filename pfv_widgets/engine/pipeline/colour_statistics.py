@@ -65,7 +65,8 @@ def _caught(network: FitCapture, fit: DataSetFit, keys: list[bytes]) -> dict[str
     missing = [key for key in keys if key not in fit.sample_maps]
     for start in range(0, len(missing), _CHUNK):
         part = missing[start : start + _CHUNK]
-        maps = network.maps(torch.stack([fit.sample[key] for key in part]), sums=True)
+        images = network.sent(torch.stack([fit.sample[key] for key in part]))
+        maps = network.maps(images, sums=True)
         for index, key in enumerate(part):
             fit.sample_maps[key] = {name: one[index] for name, one in maps.items()}
     each = [fit.sample_maps[key] for key in keys]

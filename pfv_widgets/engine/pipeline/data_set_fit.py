@@ -107,10 +107,9 @@ class DataSetFit:
     sample_maps: dict[bytes, dict[str, Tensor]] = field(default_factory=dict)
 
     def may_sample(self, batch: StreamBatch) -> bool:
-        """Whether an image of a batch may belong to the sample."""
-        if len(self.sample) < _SAMPLE:
-            return True
-        return min(batch.keys, default=b"") < max(self.sample)
+        """Whether an image of a batch may newly belong to the sample."""
+        last = max(self.sample) if len(self.sample) >= _SAMPLE else None
+        return any(key not in self.sample and (last is None or key < last) for key in batch.keys)
 
     def note(self, batch: StreamBatch, maps: Mapping[str, Tensor]) -> None:
         """Note what was read, and keep of its images those that belong to the sample."""
@@ -119,14 +118,15 @@ class DataSetFit:
         self.done = batch.done
         self._skip(batch.skipped)
         for key, image in zip(keys, batch.images, strict=True):
-            if len(self.sample) >= _SAMPLE and key >= max(self.sample):
+            full = len(self.sample) >= _SAMPLE
+            if key in self.sample or (full and key >= max(self.sample)):
                 continue
             shape = next(iter(self.sample.values()), image).shape
             if image.shape == shape and bool(torch.isfinite(image).all()):
                 self.sample[key] = image.detach().float().cpu().clone()
                 self._cut_sample()
         for index, key in enumerate(keys if maps else ()):
-            if key in self.sample:
+            if key in self.sample and key not in self.sample_maps:
                 self.sample_maps[key] = {name: one[index].clone() for name, one in maps.items()}
 
     def add(

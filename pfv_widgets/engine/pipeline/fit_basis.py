@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -283,8 +284,12 @@ class _Pass:
             return _Run(batch, {}, {}, sums=False)
         if not network.layers:
             self._choose(network, batch.images, fit)
+        with ThreadPoolExecutor(1) as pool:  # digests, while the images are copied to a GPU
+            keys = pool.submit(lambda: batch.keys)
+            images = network.sent(batch.images)
+            keys.result()
         sums = fit.may_sample(batch)
-        maps = network.maps(batch.images, sums=sums)
+        maps = network.maps(images, sums=sums)
         means = {}
         for name in network.layers:
             one = maps[name]

@@ -48,15 +48,18 @@ class FitCapture:
         PFVValueError
             Naming why a layer cannot be shown, or the nearest names.
         """
-        example = images[:1].to(self.device, floating_dtype(self.network))
-        listing = list_layers(self.network, example, run)
+        listing = list_layers(self.network, self.sent(images[:1]), run)
         for name in names:
             layer = listing[listing.default if name is None else clean_name(name)]
             self.layers[layer.name] = layer
             self.chains[layer.name] = listing.chain(layer.same_as or layer.name)
 
+    def sent(self, images: Tensor) -> Tensor:
+        """Return images as the network takes them, on its device."""
+        return send(images.to(floating_dtype(self.network)), self.device)
+
     def maps(self, images: Tensor, *, sums: bool = False) -> dict[str, Tensor]:
-        """Return the feature maps ``(n, C, h, w)`` of the layers, by name.
+        """Return the feature maps ``(n, C, h, w)`` of the layers, by name, for images sent.
 
         ``sums`` adds those of the earlier layers, summed over their channels, ``(n, h, w)``.
         Where memory runs out, one half runs and then the other.
@@ -72,10 +75,9 @@ class FitCapture:
     def _run(
         self, layouts: Mapping[str, tuple[Layout, Reduce | None]], images: Tensor
     ) -> dict[str, Tensor]:
-        batch = send(images.to(floating_dtype(self.network)), self.device)
         try:
             with capture(self.network, layouts) as caught:
-                run_captured(partial(run, self.network, batch))
+                run_captured(partial(run, self.network, images))
             return dict(caught)
         except PFVValueError as error:
             out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
