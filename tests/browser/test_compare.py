@@ -136,6 +136,7 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
     assert sides.box.evaluate(wide)
 
 
+@pytest.mark.all
 def test_untrained_copy_opens_below_an_explorer(lab: Callable[[list[str]], LabPage]) -> None:
     page = lab(["import pfv_widgets as pw\nexplorer = pw.demo(4)\nexplorer"])
     explorer = ExplorerPage(page)

@@ -50,6 +50,7 @@ def test_every_control_changes_the_pixels_as_the_engine_says(demo: ExplorerPage)
         before = after
 
 
+@pytest.mark.all
 def test_heat_and_class_weights_are_painted_exactly(demo: ExplorerPage) -> None:
     label = demo.run("print(explorer.pfv.images.labels[0])")
     before = demo.settled()
@@ -206,6 +207,7 @@ def test_zoom_walks_the_batch_and_comes_back(demo: ExplorerPage) -> None:
     assert changed_part(before, demo.settled()) < 0.02
 
 
+@pytest.mark.all
 def test_brushed_places_stay_and_the_others_fade(demo: ExplorerPage) -> None:
     before = demo.settled()
     demo.drag((300, 60), (400, 160))
@@ -320,6 +322,7 @@ def test_flood_and_busy_kernel_end_in_the_right_picture(demo: ExplorerPage) -> N
     demo.wait_for_frame()
 
 
+@pytest.mark.all
 def test_foreign_names_and_labels_do_not_come_alive(lab: OpenLab) -> None:
     batch = r"""
 hostile = ["<img src=x onerror=alert(1)>", "$x^2$ $$y$$", r"\(z\) \[w\]", "a\n\u202eb"]

@@ -75,6 +75,7 @@ def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     page.wait_for(DIFFERS, changed)
 
 
+@pytest.mark.all
 def test_demo_notebook_runs_in_lab_and_is_saved_with_a_picture(
     lab: Callable[[list[str]], LabPage], jupyter: JupyterServer, cells: list[str]
 ) -> None:

@@ -143,6 +143,7 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
     assert np.abs(explorer.settled() - split).max() <= 2
 
 
+@pytest.mark.all
 def test_divider_is_dragged_without_the_kernel(small_demo: ExplorerPage) -> None:
     explorer = small_demo
     painted(explorer, view="split", split=0.8)

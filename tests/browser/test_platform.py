@@ -55,6 +55,7 @@ def test_key_presses_on_a_slider_repaint_the_canvas(opened: WidgetPage) -> None:
     assert (opened.pixels(0, 0, 120, 80) == (*GREEN, 255)).all()
 
 
+@pytest.mark.all
 def test_code_runs_in_the_kernel_and_what_fails_there_fails_the_test(lab: OpenLab) -> None:
     page = lab(["number = 1", "number + 1"])
     assert page.run("number") == "1"

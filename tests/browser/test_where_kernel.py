@@ -66,6 +66,7 @@ def opened(request: pytest.FixtureRequest) -> Callable[[list[str]], NotebookPage
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
+@pytest.mark.all
 def test_busy_kernel_follows_sliders_and_an_interrupt_in_a_flood_does_no_harm(
     demo: ExplorerPage,
 ) -> None:
