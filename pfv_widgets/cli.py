@@ -1,4 +1,4 @@
-"""The command line: ``pfv-widgets demo | heatmaps | report | doctor``."""
+"""The command line: ``pfv-widgets COMMAND``, each a module of :mod:`pfv_widgets.commands`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pfv_widgets.errors import PFVError
 COMMANDS = {
     "demo": "open the demo notebook in JupyterLab, or as a web page",
     "heatmaps": "paint what a network sees in your photos into PNG files",
+    "methods": "show what attribution methods say of your photos, as one figure",
     "fit": "find the principal components of all your photos and store them in a file",
     "report": "tell which layer of a network transfers to your labelled photos, as one page",
     "doctor": "tell versions and devices, and whether widgets can be shown",

@@ -269,3 +269,19 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     written = Path(said.out.split("Wrote ")[1].split(": ")[0])
     assert written.parent.parent == tmp_path / "elsewhere"
     assert PrincipalBasis.load(written).layer == fitted.layer
+
+
+def test_methods_are_drawn_from_the_command_line(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "methods.png"
+    command = ["methods", str(photos), "--size", "64", "--methods", "saliency", "grad_cam"]
+    assert main([*command, "--out", str(out), "--quiet"]) == 0
+    with Image.open(out) as figure:
+        assert min(figure.size) > 300
+    before = out.read_bytes()
+    assert main([*command, "--out", str(out)]) == 1
+    assert "--out" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert main([*command, "--layer", "nowhere", "--out", str(tmp_path / "other.png")]) == 1
+    assert "--layer='nowhere'" in capsys.readouterr().err

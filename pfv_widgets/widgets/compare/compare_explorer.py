@@ -12,7 +12,7 @@ import ipywidgets as w
 import traitlets
 
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
+from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figure_or_arrays
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
@@ -60,12 +60,7 @@ class CompareExplorer(Shell[CompareSettings]):
     """
 
     settings = traitlets.Instance(CompareSettings)
-    file_kinds = {  # noqa: RUF012 - it is read alone
-        ".png": "PNG picture",
-        ".svg": "SVG drawing",
-        ".pdf": "PDF for print",
-        ".npz": "NPZ arrays of numbers",
-    }
+    file_kinds = FIGURE_OR_ARRAYS
     file_stem = "comparison"
 
     def __init__(self, source: Source, settings: CompareSettings | None = None) -> None:

@@ -1,0 +1,84 @@
+"""``pfv-widgets methods``: one figure of what several attribution methods say of your photos."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pfv_widgets.commands.options import in_options
+from pfv_widgets.commands.terminal import printable
+from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
+
+OPTIONS = {
+    "name": "--model", "source": "PHOTOS", "images": "PHOTOS", "weights": "--weights",
+    "path": "--out", "method": "--methods",
+}  # fmt: skip
+OPTIONS |= {name: f"--{name}" for name in ("methods", "layer", "unit", "size", "device")}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``methods``; every method of the registry can be named."""
+    from pfv_widgets.methods.comparison.compared_methods import names
+
+    parser.add_argument("photos", nargs="+", help="files, folders, globs such as 'photos/**/*.jpg'")
+    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
+    parser.add_argument("--weights", help="default, random, or the path of a state dict")
+    parser.add_argument(
+        "--methods", nargs="+", choices=names(), metavar="METHOD",
+        help=f"some of {', '.join(names())} (default: those of the figure of Grün et al.)",
+    )  # fmt: skip
+    parser.add_argument("--layer", help="whose unit is explained (default: the output)")
+    parser.add_argument("--unit", type=int, help="its index (default: the strongest of each photo)")
+    parser.add_argument("--size", type=int, default=224, help="side of the photos in pixels")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--out", type=Path, default=Path("methods.png"), metavar="FILE",
+        help="the figure (.png, .pdf, .svg)",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load, explain, draw."""
+    try:
+        return _run(options)
+    except PFVError as error:
+        raise type(error)(in_options(str(error), OPTIONS)) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pfv_widgets.engine.data.load_images import load_images
+    from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, checked_path, write_figure
+    from pfv_widgets.engine.network.load_model import load_model
+    from pfv_widgets.methods.comparison.figures import figure_methods
+
+    path = checked_path(options.out, FIGURE_FORMATS, "for a figure")  # before it is computed
+    if path.exists() and not options.force:
+        raise PFVValueError(f"path={str(path)!r}: it is there; give another, or --force.")
+    model = load_model(options.model, options.weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PFVWarning)  # what is skipped is reported at the end
+        images = load_images(options.photos, size=options.size)
+    # None: tqdm shows nothing where stderr is no terminal
+    with tqdm(disable=True if options.quiet else None, file=sys.stderr, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        chosen = {} if options.methods is None else {"methods": options.methods}
+        figure = figure_methods(
+            model, images, **chosen, layer=options.layer, unit=options.unit,
+            device=options.device, progress=show,
+        )  # fmt: skip
+    write_figure(path, lambda: figure)
+    for text in images.skipped:
+        sys.stderr.write(f"pfv-widgets: warning: left out {printable(text)}\n")
+    if not options.quiet:
+        sys.stdout.write(printable(f"Wrote {path}") + "\n")
+    return 0
