@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.network.model_guard import let_others_run
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.core.target import Target, UnitScores
+from pfv_widgets.parameters import in_words, parameters_of, validate
 
 Progress = Callable[[int, int], None]  # (done, all)
 Cancelled = Callable[[], bool]
@@ -90,6 +92,23 @@ class Method(Protocol):
             themselves, detached; warnings, in words.
         """
         ...
+
+
+@dataclass(frozen=True)
+class MethodBase:
+    """What most methods share; a method states the rest of :class:`Method`, or another value."""
+
+    reduction: ClassVar[Reduction] = "sum"
+    needs_gradient: ClassVar[bool] = True
+    caution: ClassVar[str] = ""
+    usual: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
+        """Return the options in words, without the seed; see :class:`Method`."""
+        return in_words(self, [name for name in parameters_of(self) if name != "seed"])
 
 
 def measured_evidence(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pfv_widgets.methods.core.method import (
     Cancelled,
     Family,
+    MethodBase,
     Progress,
     Reduction,
     Result,
@@ -26,7 +27,7 @@ from pfv_widgets.methods.core.target import (
     gradient,
     score_function,
 )
-from pfv_widgets.parameters import choice, validate
+from pfv_widgets.parameters import choice
 
 _START = (
     "Where a unit has a map, the signal that starts at its positions. even: 1 at each; "
@@ -44,18 +45,14 @@ _SHOWS_EDGES = (
 
 
 @dataclass(frozen=True)
-class _Backpropagated:
+class _Backpropagated(MethodBase):
     """What methods share that let a signal run from a unit back to the pixels."""
 
     start: str = choice(EVEN, STARTS, label="Start", help=_START)
 
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
-    needs_gradient: ClassVar[bool] = True
     usual: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""
@@ -68,7 +65,6 @@ class Saliency(_Backpropagated):
 
     label: ClassVar[str] = "Gradient"
     zero_reason: ClassVar[str] = _SILENT
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.44, 0.49, 0.09)
 
     def attribute(
@@ -87,21 +83,13 @@ class Saliency(_Backpropagated):
 
 
 @dataclass(frozen=True)
-class GradientTimesInput:
+class GradientTimesInput(MethodBase):
     """The gradient times the normalised pixels (Shrikumar et al. 2016)."""
 
     label: ClassVar[str] = "Gradient × input"
     family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "sum"
-    needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str] = _SILENT
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.31, 0.07)
-    usual: ClassVar[bool] = False
-
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
-        """Return the options in words; see :class:`Method`."""
-        return ()
 
     def attribute(
         self,

@@ -22,20 +22,20 @@ from pfv_widgets.methods.core.backward_graph import depends
 from pfv_widgets.methods.core.method import (
     Cancelled,
     Family,
+    MethodBase,
     Progress,
-    Reduction,
     Result,
     measured_evidence,
     step,
 )
 from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
-from pfv_widgets.parameters import in_words, toggle, validate
+from pfv_widgets.parameters import in_words, toggle
 
 _NONE = "Take a method that needs no feature map."
 
 
 @dataclass(frozen=True)
-class GradCAM:
+class GradCAM(MethodBase):
     """Grad-CAM of any layer with maps (Selvaraju et al. 2017), enlarged bilinearly.
 
     Attributes
@@ -53,15 +53,12 @@ class GradCAM:
 
     label: ClassVar[str] = "Grad-CAM"
     family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "sum"
-    needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str] = "no channel of the layer speaks for the unit"
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.11, 0.80, 0.10)
     usual: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if not isinstance(self.at, str | None):
             raise PFVTypeError(f"at={self.at!r:.80}: expected a layer's name, or None.")
 

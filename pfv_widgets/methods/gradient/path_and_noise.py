@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pfv_widgets.methods.core.method import (
     Cancelled,
     Family,
+    MethodBase,
     Progress,
     Reduction,
     Result,
@@ -21,7 +22,7 @@ from pfv_widgets.methods.core.method import (
 from pfv_widgets.methods.core.read_out import at_least_float32
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.methods.gradient.backprop import differentiate
-from pfv_widgets.parameters import choice, in_words, slider, validate
+from pfv_widgets.parameters import choice, slider
 
 TOGETHER = 16  # images in one pass
 BASELINES = ("zero", "own mean", "blurred")
@@ -29,7 +30,7 @@ _TOLERATED = 0.05  # of the difference of scores
 
 
 @dataclass(frozen=True)
-class IntegratedGradients:
+class IntegratedGradients(MethodBase):
     """Gradients along the straight path from a baseline, times the difference of the images.
 
     Sundararajan et al. 2017. The integral is taken by Gauss–Legendre quadrature; its sum is the
@@ -50,25 +51,8 @@ class IntegratedGradients:
 
     label: ClassVar[str] = "Integrated gradients"
     family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "sum"
-    needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str] = "no pixel changes the score on the way from the baseline"
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.33, 0.08)
-    usual: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
-        """Return the options in words; see :class:`Method`."""
-        return in_words(
-            self,
-            (
-                "steps",
-                "baseline",
-            ),
-        )
 
     def attribute(
         self,
@@ -100,7 +84,7 @@ class IntegratedGradients:
 
 
 @dataclass(frozen=True)
-class SmoothGrad:
+class SmoothGrad(MethodBase):
     """The gradient averaged over noisy copies of the image (Smilkov et al. 2017).
 
     All images get the same noise, scaled by their own range, so that a map does not depend on the
@@ -118,26 +102,10 @@ class SmoothGrad:
     label: ClassVar[str] = "SmoothGrad"
     family: ClassVar[Family] = "deconvolutional"
     reduction: ClassVar[Reduction] = "magnitude"
-    needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str] = (
         "no pixel changes the score: the unit is silent, or a ReLU on the path to it"
     )
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.47, 0.54, 0.07)
-    usual: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
-        """Return the options in words; see :class:`Method`."""
-        return in_words(
-            self,
-            (
-                "samples",
-                "noise",
-            ),
-        )
 
     def attribute(
         self,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from pfv_widgets.methods.core.method import (
     Cancelled,
     Family,
+    MethodBase,
     Progress,
-    Reduction,
     Result,
     measured_evidence,
     step,
@@ -33,7 +33,7 @@ from pfv_widgets.methods.lrp.rules import (
     redistributed,
     scaling_rule,
 )
-from pfv_widgets.parameters import choice, in_words, slider, validate
+from pfv_widgets.parameters import choice, in_words, slider
 
 # name → the rules of the lower, the middle and the upper third of the convolutions, and of dense
 # layers; a dense layer without its own takes that of its third
@@ -57,7 +57,7 @@ _INSENSITIVE = (
 
 
 @dataclass(frozen=True)
-class Relevance:
+class Relevance(MethodBase):
     """Layer-wise relevance propagation (Bach et al. 2015), on any network of ReLUs.
 
     The relevance of a unit starts as its activation and is divided among what it was made of, in
@@ -118,15 +118,9 @@ class Relevance:
 
     label: ClassVar[str] = "Relevance propagation"
     family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "sum"
-    needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str] = "the score that is shared out is zero"
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.16, 0.70, 0.07)
     usual: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options that have an effect; see :class:`Method`."""

@@ -17,8 +17,8 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.method import (
     Cancelled,
     Family,
+    MethodBase,
     Progress,
-    Reduction,
     Result,
     measured_evidence,
     step,
@@ -44,7 +44,7 @@ from pfv_widgets.parameters import choice, described, slider, toggle, validate
 
 
 @dataclass(frozen=True)
-class Occlusion:
+class Occlusion(MethodBase):
     """The drop of the score under each box that covers a pixel (Zeiler, Fergus 2014; FeatureVis).
 
     A box of one size slides over the image; the heat of a pixel is the sum of the drops of all
@@ -99,10 +99,8 @@ class Occlusion:
 
     label: ClassVar[str] = "Occlusion"
     family: ClassVar[Family] = "input modification"
-    reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = False
     zero_reason: ClassVar[str] = "hiding a part of the image does not change the score"
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.09, 0.82, 0.09)
     usual: ClassVar[bool] = True
 

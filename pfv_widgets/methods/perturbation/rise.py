@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from pfv_widgets.methods.core.method import (
     Cancelled,
     Family,
+    MethodBase,
     Progress,
-    Reduction,
     Result,
     measured_evidence,
     step,
 )
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
-from pfv_widgets.parameters import in_words, slider, toggle, validate
+from pfv_widgets.parameters import slider, toggle
 
 
 @dataclass(frozen=True)
-class RISE:
+class RISE(MethodBase):
     """Randomised input sampling for explanation (Petsiuk et al. 2018).
 
     Each mask is a coarse grid of cells that are seen with a probability p, enlarged bilinearly
@@ -54,27 +54,9 @@ class RISE:
 
     label: ClassVar[str] = "RISE"
     family: ClassVar[Family] = "input modification"
-    reduction: ClassVar[Reduction] = "sum"
     needs_gradient: ClassVar[bool] = False
     zero_reason: ClassVar[str] = "the score does not depend on what is seen"
-    caution: ClassVar[str] = ""
     evidence: ClassVar[str] = measured_evidence("passes", 0.34, 0.79, 0.15)
-    usual: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
-        """Return the options in words; see :class:`Method`."""
-        return in_words(
-            self,
-            (
-                "masks",
-                "cells",
-                "seen",
-                "centred",
-            ),
-        )
 
     def attribute(
         self,
