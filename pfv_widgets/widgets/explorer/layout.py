@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ipywidgets as w
 
-# JupyterLab clips what is in an output, and with it what is to stay in sight.
+# JupyterLab clips what is in an output, and with it what is to stay in sight. JupyterLab prints a
+# notebook without widgets, with their still pictures; Voila prints its page, whose boxes are as
+# large as the window was.
 STYLE = """<style>
 .pfv-explorer { container: pfv / inline-size; overflow: visible; }
 :is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .jp-Cell-outputWrapper,
@@ -73,8 +75,13 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
 .pfv-explorer .widget-slider:not(.pfv-choice) .widget-readout[contenteditable=true] {
   text-decoration: underline dotted #767676; text-underline-offset: 3px; }
 @media print {
-  .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-tabs, .pfv-last) { display: none !important; }
-  .pfv-explorer, .pfv-explorer canvas { max-width: 100% !important; }
+  .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-tabs, .pfv-last, .pfv-hint, .pfv-how-to) {
+    display: none !important; }
+  .pfv-explorer, .pfv-explorer canvas { max-width: 100% !important; break-inside: avoid; }
+  .pfv-head, .pfv-side { position: static !important; }
+  body.jp-Notebook, body.jp-Notebook .lm-Widget:has(.pfv-explorer) { position: static !important;
+    width: auto !important; height: auto !important; contain: none !important;
+    overflow: visible !important; }
 }
 .pfv-explorer button.mod-active:not(.pfv-fold) {
   box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1a73e8) !important; }

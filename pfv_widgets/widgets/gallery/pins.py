@@ -38,6 +38,7 @@ class PinRow:
         )
         self.clear.on_click(lambda _: remove(None))
         self.hint = w.HTML(text.hint(_HOW_TO))
+        self.hint.add_class("pfv-how-to")
         self.widget = w.HBox(
             [self.hint, *self.chips, self.clear],
             layout=w.Layout(flex_flow="row wrap", min_height="34px", margin="4px 0 0 0"),
