@@ -35,7 +35,7 @@ def test_switch_of_the_basis_changes_colours_and_back(lab: Callable[[list[str]],
     expect(explorer.box.get_by_text(re.compile("% of the variance$"))).to_be_visible()
     assert abs(explorer.settled() - of_data).mean() > 3
     explorer.open_tab("Components")
-    explorer.box.get_by_role("button", name=re.compile("▸ Explained variance")).click()
+    explorer.box.get_by_role("button", name=re.compile("Explained variance")).click()
     switch_back(explorer)
     expect(explorer.box.get_by_text("Of these images' variance, all")).to_be_visible()
     screenshot(page, "components")

@@ -80,7 +80,7 @@ def test_toolbar_undoes_and_gives_safe_colours_in_one_click(demo: ExplorerPage) 
 
 def test_one_image_left_out_after_the_other_tells_the_heaviest(demo: ExplorerPage) -> None:
     demo.open_tab("Batch")
-    demo.button("▸ Which image matters most").click()
+    demo.button("Which image matters most").click()
     demo.button("Leave one out").click()
     expect(demo.box.get_by_text(re.compile(r"the colours change by \d+°"))).to_be_visible()
     told = demo.box.get_by_text(re.compile("^Without")).first.text_content() or ""

@@ -124,7 +124,7 @@ def test_empty_field_leaves_the_clipboard_alone(demo: ExplorerPage) -> None:
     explorer.button("Show").click()
     expect(explorer.box.locator(".pfv-export-json textarea")).not_to_have_value("")
     explorer.button("Copy").click()
-    expect(explorer.button("Copy ✓")).to_be_visible()
+    expect(explorer.button("Copy – done")).to_be_visible()
     wanted = page.run("print(explorer.settings.to_json())")
     assert page.page.evaluate(CLIPBOARD).strip() == wanted
 

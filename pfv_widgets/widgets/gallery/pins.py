@@ -7,7 +7,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS, pin_colours
-from pfv_widgets.validation import MOST_PINS, Pin
+from pfv_widgets.validation import Pin
 from pfv_widgets.widgets.toolkit import text
 
 _INK = {True: "#ffffff", False: "#111111"}
@@ -29,8 +29,8 @@ class PinRow:
     """
 
     def __init__(self, names: tuple[str, ...], remove: Callable[[int | None], None]) -> None:
-        self._names = names
-        self.chips = [self._chip(number, remove) for number in range(MOST_PINS)]
+        self._names, self._remove = names, remove
+        self.chips: list[w.Button] = []  # made when a first pin needs one
         self.clear = w.Button(
             description="Remove all pins",
             tooltip="Show the components again",
@@ -40,28 +40,31 @@ class PinRow:
         self.hint = w.HTML(text.hint(_HOW_TO))
         self.hint.add_class("pfv-how-to")
         self.widget = w.HBox(
-            [self.hint, *self.chips, self.clear],
+            [self.hint, self.clear],
             layout=w.Layout(flex_flow="row wrap", min_height="34px", margin="4px 0 0 0"),
         )
 
     def show(self, pins: tuple[Pin, ...]) -> None:
         """Show a chip for each pin, with its image counted from 1."""
+        if len(pins) > len(self.chips):
+            self.chips += [self._chip(number) for number in range(len(self.chips), len(pins))]
+            self.widget.children = (self.hint, *self.chips, self.clear)
         for number, chip in enumerate(self.chips):
             if number < len(pins):
                 index = pins[number][0]
                 name = self._names[index] if index < len(self._names) else ""
-                chip.description = f"✕ {index + 1}: {text.plain(name, 18)}"
+                chip.description = f"× {index + 1}: {text.plain(name, 18)}"
             _show(chip, number < len(pins))
         _show(self.clear, len(pins) > 1)
         _show(self.hint, not pins)
 
-    def _chip(self, number: int, remove: Callable[[int | None], None]) -> w.Button:
+    def _chip(self, number: int) -> w.Button:
         chip = w.Button(
             tooltip="Remove this pin",
             layout=w.Layout(width="auto", display="none", margin="2px"),
             style={"button_color": PIN_COLOURS[number], "text_color": _INK[_dark(number)]},
         )
-        chip.on_click(lambda _: remove(number))
+        chip.on_click(lambda _: self._remove(number))
         return chip
 
 

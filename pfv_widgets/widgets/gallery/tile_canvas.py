@@ -14,7 +14,7 @@ from pfv_widgets.widgets.browser.image_encoding import encode, resized
 from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
 from pfv_widgets.widgets.toolkit.geometry import GAP, Grid, Page, Spot
 
-_LEAST = 632  # CSS pixels that a gallery may be wide, however low the window
+_LEAST = 700  # CSS pixels that a gallery may be wide, however low the window
 _ROUND = 300  # CSS pixels of a window for bars of JupyterLab, status, toolbar and pins
 
 

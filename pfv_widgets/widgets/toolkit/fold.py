@@ -24,7 +24,7 @@ class Fold:
         self._title = title
         self.button = w.ToggleButton(
             value=unfolded,
-            tooltip=f"Show or hide: {title.lower()}",
+            description=title,
             layout=w.Layout(width="100%", margin="2px 0"),
         )
         self.button.add_class("pfv-fold")
@@ -43,5 +43,5 @@ class Fold:
         self.button.value = unfolded
 
     def _show(self) -> None:
-        self.button.description = f"{'▾' if self.unfolded else '▸'} {self._title}"
+        self.button.tooltip = f"{'Hide' if self.unfolded else 'Show'}: {self._title.lower()}"
         self._box.layout.display = None if self.unfolded else "none"

@@ -10,7 +10,8 @@ MUTED = "opacity:.72"
 # Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
 # needs both for itself. A widget whose kernel is gone is marked by ipywidgets with a sign in
 # every control, which moves them all: words in one place say more. The content of a line of HTML
-# is never narrower than its text, unless one says so: nothing would be cut short.
+# is never narrower than its text, unless one says so: nothing would be cut short. Arrows are drawn:
+# fonts may lack their letters.
 STYLE = """<style>
 .pfv-explorer .widget-tab .lm-TabBar-tab { flex: 1 1 auto !important; min-width: 0 !important;
   padding: 0 2px !important; font-size: 12px; color: var(--jp-ui-font-color0, inherit) !important; }
@@ -28,7 +29,11 @@ STYLE = """<style>
 .pfv-explorer .jupyter-widgets-disconnected::before,
 .pfv-explorer.jupyter-widgets-disconnected::before { display: none; }
 .pfv-explorer:not(.pfv-scripted) .pfv-copy { display: none; }
-.pfv-copied::after { content: " ✓"; }
+.pfv-copied::after { content: " – done"; }
+.pfv-explorer .pfv-fold::before { content: ""; display: inline-block; margin-right: 7px;
+  border: 4px solid transparent; border-width: 4px 0 4px 6px; border-left-color: currentColor; }
+.pfv-explorer .pfv-fold.mod-active::before { border-width: 6px 4px 0 4px;
+  border-color: currentColor transparent; margin-right: 5px; vertical-align: middle; }
 .pfv-lost, .pfv-away { display: none; }
 .pfv-explorer.pfv-offline:not(.jupyter-widgets-disconnected) .pfv-away { display: block; }
 .pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }

@@ -14,9 +14,10 @@ def test_button_shows_and_hides_the_content_and_says_which(recorded: RecordedPag
     fold = Fold("Weight of each class", [w.HTML("inside")])
     box = fold.widget.children[1]
     assert (fold.unfolded, box.layout.display) == (False, "none")
-    assert fold.button.description == "▸ Weight of each class"
+    assert fold.button.description == "Weight of each class"
+    assert fold.button.tooltip == "Show: weight of each class"
     move(fold.button, value=True)
     assert (fold.unfolded, box.layout.display) == (True, None)
-    assert fold.button.description == "▾ Weight of each class"
+    assert fold.button.tooltip == "Hide: weight of each class"
     close_all(fold.widget)
     assert before == (set(w.Widget.widgets) if hasattr(w.Widget, "widgets") else set())
