@@ -55,8 +55,8 @@ STYLE = """<style>
     align-items: flex-start; column-gap: 14px; }
   .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-pictures { order: 0; flex: 100 1 0;
     min-width: 0; }
-  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-side { display: flex; flex: 1 0 270px; min-width: 0;
-    max-width: clamp(270px, 40cqw, 620px); position: sticky; top: 0; }
+  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-side { display: flex; flex: 1 0 270px;
+    min-width: 0; max-width: clamp(270px, 40cqw, 620px); position: sticky; top: 0; }
   .pfv-explorer:not(.pfv-wide) .pfv-head { position: static; display: flex;
     flex-direction: column; }
 }
