@@ -133,7 +133,7 @@ def check_that_an_animation_shows_progress_and_can_be_cancelled(opened: LabPage)
     opened.run("explorer.stays_at = 3")
     press(part, "Save")
     expect(part.get_by_role("button", name="Save")).to_be_disabled()
-    expect(said(part)).to_contain_text("Painting the pictures: 13 %")
+    expect(said(part)).to_contain_text("Rendering the pictures: 13 %")
     press(part, "Cancel")
     expect(said(part)).to_contain_text("Cancelled: nothing was written.")
     assert opened.run("print(Path('pfv-sweep.gif').exists())") == "False"

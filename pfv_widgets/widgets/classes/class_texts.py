@@ -219,7 +219,7 @@ def _confusion(effect: CutEffect, cut: bool) -> str:
             f'<tr><td style="width:70%" title="{safe(t)}">{safe(t)}</td>{_count(b, a, cut)}</tr>'
             for b, a, t in cells[:_MOST_ROWS]
         )
-        table = f"<table>{rows}</table>" if rows else hint("Nothing is confused.")
+        table = f"<table>{rows}</table>" if rows else hint("No class is taken for another.")
     return heading("Confusion: label → prediction") + table
 
 

@@ -27,7 +27,7 @@ from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 Find = Callable[[Settings], ComponentClasses]
 Say = Callable[[str, str], None]
-_LABELS = {"project": "Cut them out", "keep": "Keep them alone", "clamp": "Clamp their high side"}
+_LABELS = {"project": "Cut them out", "keep": "Keep only them", "clamp": "Clamp their high side"}
 _MOST_COMPONENTS = 12
 _HOW_TO = (
     "How much each component moves a class's score in a typical photo. Press a number to cut that "
@@ -155,7 +155,7 @@ class ClassesTab:
             effect = cut_effect(found, cut, settings.cut_mode, directions)
         except Cancelled:
             with self._lock:
-                self._problem = "Stopped: change a setting, or open this tab anew, to go on."
+                self._problem = "Stopped: change a setting, or open this tab again, to go on."
                 self._stopped = settings
                 self.about.value = text.status(self._problem, kind="warning")
             self._say("Stopped.", "warning")

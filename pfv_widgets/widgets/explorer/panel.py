@@ -43,7 +43,7 @@ class Panel:
         self.layer_line, self.legend = w.HTML(), w.HTML()
         self.untrained = w.Button(
             description="Compare with an untrained copy",
-            tooltip="Show the same pictures of a copy whose weights are drawn anew below.",
+            tooltip="Show the same photos below, through a copy with random weights.",
             layout=w.Layout(width="auto", margin="8px 0 0 0"),
         )
         knobs = {

@@ -193,7 +193,7 @@ class Shell(w.VBox, Generic[S]):
             if shown is not None and self.settings == settings != shown:
                 self._set(shown, self.history.amend)
             if isinstance(error, Cancelled):
-                left = "the picture of before stays" if shown is not None else "change a setting"
+                left = "the last picture stays" if shown is not None else "change a setting"
                 self.status_line.fail(f"Stopped: {left}.", "warning")
             else:
                 stays = " – the last picture stays." if shown is not None else ""

@@ -77,12 +77,12 @@ class AnimationSection(Section):
         self.file = FileField("pfv-sweep", kinds, tip)
         self.save = self.button(
             "Save",
-            "Paint each picture and write the file where the kernel runs.",
+            "Render each picture and write the file where the kernel runs.",
             lambda: self._start(self.save, self._write),
         )
         self.download = self.button(
             "Download",
-            "Paint each picture and save the file where your browser saves files.",
+            "Render each picture and save the file where your browser saves files.",
             lambda: self._start(self.download, self._send),
         )
         self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel)
@@ -123,7 +123,7 @@ class AnimationSection(Section):
         self._time_left.stop()
         self.progress.value = 0
         self._busy(on=True)
-        self.say("Painting the pictures …", "busy", tell=False)
+        self.say("Rendering the pictures …", "busy", tell=False)
         path, over = self.file.path, self.over.value
         label = self.label.value if over == "class weight" else None
         self.in_background(button, lambda: make(path, over, label))
@@ -171,6 +171,6 @@ class AnimationSection(Section):
         self.progress.value = done
         if not self._stop.is_set():
             left = self._time_left.words(done / of)
-            share = f"Painting the pictures: {100 * done // of} %."
+            share = f"Rendering the pictures: {100 * done // of} %."
             stage = "Writing the file …" if done >= of - 1 else share
             self.say(f"{stage} {left.capitalize()}." if left else stage, "busy", tell=False)

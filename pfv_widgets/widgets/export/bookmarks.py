@@ -223,7 +223,7 @@ def _cleaned(name: object) -> str:
         raise PFVTypeError(f"name={name!r:.80}: expected a text.")
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     if not line:
-        raise PFVValueError("name is empty: type how the bookmark is to be called.")
+        raise PFVValueError("name is empty: type a name for the bookmark.")
     return line[:_LONGEST_NAME].strip()
 
 

@@ -126,7 +126,7 @@ class BookmarkSection(Section):
         self.name = Text(
             placeholder="such as: cats only",
             description="Name",
-            tooltip="How this view is to be called.",
+            tooltip="A name for this view.",
             layout=w.Layout(**_WIDE),
             style=STYLE,
         )
@@ -142,7 +142,7 @@ class BookmarkSection(Section):
         self._needing = [
             self.go,
             self.button("Rename", "Give it the name typed above.", self._rename),
-            self.button("Delete", "Forget this bookmark.", self._delete),
+            self.button("Delete", "Delete this bookmark.", self._delete),
         ]
         save = self.button("Save", "Write all bookmarks to the file.", self._save)
         fetch = self.button(

@@ -47,7 +47,7 @@ class Toolbar:
         self.size = self._size_slider(columns)
         self.toggles = {
             "zoom": self._toggle(
-                "zoom", "Zoom", "One image at a time, large; arrow keys walk", toggled
+                "zoom", "Zoom", "One image at a time, large; arrow keys show the others", toggled
             ),
             "names": self._toggle("names", "Names", "Name and class label of each image", toggled),
             "wide": self._toggle(

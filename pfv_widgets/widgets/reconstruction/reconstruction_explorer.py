@@ -105,7 +105,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self._stopping.clear()
         self._running = True
         self._lock(locked=True)
-        self._report("Looking for a start …", 0.0)
+        self._report("Choosing where to start …", 0.0)
         self._making.run(lambda closed: self._work(settings, closed), self._failed)
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -425,7 +425,7 @@ def test_work_is_reported_and_stops_where_a_person_says_so(
     press_button(button)
     slow.may_run.set()
     assert explorer.wait(60)
-    assert explorer.status.message == "Stopped: the picture of before stays."
+    assert explorer.status.message == "Stopped: the last picture stays."
     assert explorer.settings == start
     assert button.layout.visibility == "hidden"
     assert slow.runs - runs < 16
