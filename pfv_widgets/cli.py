@@ -14,7 +14,7 @@ from pfv_widgets.errors import PFVError
 
 COMMANDS = {
     "demo": "open the demo notebook in JupyterLab, or as a web page",
-    "heatmaps": "paint what a network sees in your photos into PNG files",
+    "heatmaps": "write what a network sees in your photos as PNG files",
     "methods": "show what attribution methods say of your photos, as one figure",
     "fit": "find the principal components of all your photos and store them in a file",
     "report": "tell which layer of a network transfers to your labelled photos, as one page",

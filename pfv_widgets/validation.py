@@ -172,7 +172,7 @@ def plain(value: Any) -> Any:
 
 
 def checked_channels(channels: Iterable[int], components: int) -> tuple[int, ...]:
-    """Return the components to paint."""
+    """Return the components to show."""
     legal = (
         f"a tuple of at least one of the distinct indices from 0 to {components - 1} "
         f"(components={components}), or None"

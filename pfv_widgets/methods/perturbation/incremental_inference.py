@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Box = tuple[int, int, int, int]  # top, bottom, left, right; the ends are outside
-Boxes = tuple[Box, ...]
+PixelBox = tuple[int, int, int, int]  # top, bottom, left, right; the ends are outside
+Boxes = tuple[PixelBox, ...]
 Make = Callable[..., Tensor]
 # ``rule(func, args, kwargs)`` → the window after the operation; None: the whole map is needed
 Rule = Callable[[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], "Window | None"]
@@ -74,7 +74,7 @@ class Tape:
         """Bytes of the maps that are held."""
         return sum(base.size for *_, base in self._known)
 
-    def changed(self, boxes: Sequence[Box], values: Sequence[Tensor]) -> Window:
+    def changed(self, boxes: Sequence[PixelBox], values: Sequence[Tensor]) -> Window:
         """Return copies of the batch for one forward pass, each with other values at one box.
 
         Parameters
@@ -223,13 +223,13 @@ class Window(Tensor):
         )
 
 
-def union(boxes: Sequence[Box]) -> Box:
+def union(boxes: Sequence[PixelBox]) -> PixelBox:
     """Return the smallest box around several."""
     tops, bottoms, lefts, rights = zip(*boxes, strict=True)
     return min(tops), max(bottoms), min(lefts), max(rights)
 
 
-def aligned(boxes: Sequence[Box], shape: torch.Size) -> Boxes:
+def aligned(boxes: Sequence[PixelBox], shape: torch.Size) -> Boxes:
     """Return boxes of one size around some in maps of ``shape``, all inside of the map."""
     tall = max(bottom - top for top, bottom, _, _ in boxes)
     broad = max(right - left for _, _, left, right in boxes)
@@ -244,14 +244,14 @@ def too_large(boxes: Boxes, shape: torch.Size) -> bool:
     return (bottom - top) * (right - left) >= _MOST * math.prod(shape[2:])
 
 
-def _intersection(one: Box, other: Box) -> Box:
+def _intersection(one: PixelBox, other: PixelBox) -> PixelBox:
     """Return what two boxes share; empty where an end lies before its begin."""
     return (
         max(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3]),
     )  # fmt: skip
 
 
-def _cut(box: Box, origin: Box = (0, 0, 0, 0)) -> tuple[Any, ...]:
+def _cut(box: PixelBox, origin: PixelBox = (0, 0, 0, 0)) -> tuple[Any, ...]:
     top, bottom, left, right = box
     return (
         ..., slice(top - origin[0], bottom - origin[0]), slice(left - origin[2], right - origin[2]),

@@ -13,7 +13,7 @@ from pfv_widgets.methods.core.target import ScoreFunction, UnitScores
 from pfv_widgets.methods.perturbation.incremental_inference import Tape
 from pfv_widgets.methods.perturbation.incremental_operations import LOCAL_OPERATIONS
 from pfv_widgets.methods.perturbation.occluders import Fill
-from pfv_widgets.methods.perturbation.sliding_windows import Box
+from pfv_widgets.methods.perturbation.sliding_windows import PixelBox
 
 _MEMORY = 2**29  # bytes of maps that are stored for the images of one tape
 _BOXES = 8  # that are passed part by part at a time
@@ -58,12 +58,12 @@ class Occluded:
         self._occluder = occluder
         self._together = together
 
-    def scores(self, boxes: Sequence[Box], report: Callable[[int], None]) -> Tensor:
+    def scores(self, boxes: Sequence[PixelBox], report: Callable[[int], None]) -> Tensor:
         """Return the scores ``(N, B)``; ``report`` is called with how many boxes are done."""
         some = self._for_parts(boxes) if self._batch.device.type == "cpu" else 0
         return self._by_parts(boxes, some, report) if some else self._whole(boxes, report)
 
-    def _whole(self, boxes: Sequence[Box], report: Callable[[int], None]) -> Tensor:
+    def _whole(self, boxes: Sequence[PixelBox], report: Callable[[int], None]) -> Tensor:
         count = len(self._batch)
         at_once = max(1, self._together // count)
         fill = self._occluder(self._batch)
@@ -77,7 +77,7 @@ class Occluded:
         return torch.cat(chunks).T
 
     def _by_parts(
-        self, boxes: Sequence[Box], together: int, report: Callable[[int], None]
+        self, boxes: Sequence[PixelBox], together: int, report: Callable[[int], None]
     ) -> Tensor:
         starts = range(0, len(self._batch), together)
         at_once = max(1, min(self._together // together, _BOXES))
@@ -102,7 +102,7 @@ class Occluded:
         times = len(changed) // len(units)
         return self._measure(changed, units.repeat(times)).scores.detach()
 
-    def _for_parts(self, boxes: Sequence[Box]) -> int:
+    def _for_parts(self, boxes: Sequence[PixelBox]) -> int:
         """Return how many images can be passed part by part at a time; 0: it does not work."""
         if self._batch.dtype not in _WIDE:
             return 0
@@ -123,7 +123,7 @@ class Occluded:
         return min(self._together, _MEMORY // max(tape.size, 1), len(self._batch))
 
 
-def _hidden(images: Tensor, box: Box, values: Tensor) -> Tensor:
+def _hidden(images: Tensor, box: PixelBox, values: Tensor) -> Tensor:
     top, bottom, left, right = box
     hidden = images.clone(memory_format=torch.channels_last)
     hidden[:, :, top:bottom, left:right] = values

@@ -15,11 +15,11 @@ from torchvision.transforms.functional import gaussian_blur
 
 from pfv_widgets.engine.data.normalisation import Normalisation, Triple
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.perturbation.sliding_windows import Box
+from pfv_widgets.methods.perturbation.sliding_windows import PixelBox
 from pfv_widgets.validation import three_numbers
 
 Colour = Triple
-Fill = Callable[[Box], Tensor]  # values (N, 3, h, w) of a box
+Fill = Callable[[PixelBox], Tensor]  # values (N, 3, h, w) of a box
 
 _BLUR = 0.08  # deviation of the blur, as a share of the image's shorter side
 
@@ -131,7 +131,7 @@ def checked_colour(value: object) -> Colour:
     return three_numbers("colour", value, 0, 1, legal)
 
 
-def harmonic_surface(batch: Tensor, box: Box) -> Tensor:
+def harmonic_surface(batch: Tensor, box: PixelBox) -> Tensor:
     """Fill a box smoothly from the pixels around it: each is the mean of its four neighbours.
 
     The discrete Laplace equation, solved exactly in the eigenvectors of its rows and columns.
@@ -158,7 +158,7 @@ def harmonic_surface(batch: Tensor, box: Box) -> Tensor:
 
 
 def _part_of(picture: Tensor) -> Fill:
-    def part(box: Box) -> Tensor:
+    def part(box: PixelBox) -> Tensor:
         top, bottom, left, right = box
         return picture[:, :, top:bottom, left:right]
 

@@ -71,7 +71,12 @@ class Occlusion(MethodBase):
     """
 
     width: int = slider(
-        25, 1, 100, 1, label="Box width, %", help="Of the image's width; small boxes find details."
+        25,
+        1,
+        100,
+        1,
+        label="Box width, %",
+        help="Of the image's width; small boxes find details.",
     )
     height: int = slider(25, 1, 100, 1, label="Box height, %", help="Of the image's height.")
     step_x: int = slider(

@@ -10,7 +10,7 @@ from torch import Tensor
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import one_or_more_whole_numbers, plain
 
-Box = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
+PixelBox = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
 Pair = tuple[int, int]  # for rows and columns: height and width
 Test = tuple[Pair, Pair]  # size and stride in pixels
 
@@ -56,7 +56,7 @@ def checked_tests(value: object) -> tuple[Test, ...]:
     )
 
 
-def sliding_boxes(size: Pair, stride: Pair, image: Pair) -> list[Box]:
+def sliding_boxes(size: Pair, stride: Pair, image: Pair) -> list[PixelBox]:
     """Return where the boxes lie, row by row.
 
     The first lies in the upper left corner; the last of a row or column is cut off at the border,
@@ -86,7 +86,7 @@ def sliding_boxes(size: Pair, stride: Pair, image: Pair) -> list[Box]:
     return [(*row, *column) for row in rows for column in columns]
 
 
-def heat(drops: Tensor, boxes: Sequence[Box], image: Pair, *, mean: bool = False) -> Tensor:
+def heat(drops: Tensor, boxes: Sequence[PixelBox], image: Pair, *, mean: bool = False) -> Tensor:
     """Give each pixel the drops of the boxes that cover it.
 
     Parameters

@@ -14,7 +14,7 @@ from pfv_widgets.widgets.batch.thumbnail_layout import BAR, TRACK, WIDTH, Sheet
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import FADE, CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 _HEAVIEST = 2.0  # weight of a full bar
 _BLUE, _ORANGE, _GREY = "#1a73e8", "#c27500", "#808080"
@@ -129,7 +129,7 @@ class Thumbnails:
             commands.fill(_GREY, self._handle(top))
         commands.alpha(1)
 
-    def _draw_bars(self, commands: CanvasCommands, tiles: dict[int, Box]) -> None:
+    def _draw_bars(self, commands: CanvasCommands, tiles: dict[int, CanvasBox]) -> None:
         side, shares = self.sheet.side, self._shares()
         bars = {i: (left, top + side + 4, side, BAR) for i, (left, top, _, _) in tiles.items()}
         commands.alpha(0.3)
@@ -140,7 +140,7 @@ class Thumbnails:
             *((x, y, round(side * shares[i]), h) for i, (x, y, _, h) in bars.items() if shares[i]),
         )
 
-    def _draw_marks(self, commands: CanvasCommands, tiles: dict[int, Box]) -> None:
+    def _draw_marks(self, commands: CanvasCommands, tiles: dict[int, CanvasBox]) -> None:
         shares = self._shares()
         if self.angles is not None and max(shares) > 0:
             most = shares.index(max(shares))
@@ -158,11 +158,11 @@ class Thumbnails:
         largest = max(angles) or 1.0
         return [angle / largest for angle in angles]
 
-    def _tile(self, index: int) -> Box:
+    def _tile(self, index: int) -> CanvasBox:
         left, top = self.sheet.corner(index)
         return left, top - round(self._top), self.sheet.side, self.sheet.side
 
-    def _handle(self, top: int) -> Box:
+    def _handle(self, top: int) -> CanvasBox:
         """Return where the handle of the scroll bar is."""
         seen, whole = self.sheet.seen, self.sheet.size[0]
         return WIDTH - TRACK + 8, round(top * seen / whole), 10, round(seen * seen / whole)

@@ -11,7 +11,7 @@ from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
 from ipycanvas.utils import commands_to_buffer
 
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 FADE = ("#808080", 0.72)  # over a thumbnail whose image is out of the basis
 # ipycanvas remembers one current canvas for a whole process. Held again by whoever holds it: the
@@ -60,17 +60,17 @@ class CanvasCommands:
             self._commands.append([COMMANDS["putImageData"], [left, top], 1])
             self._files.append(file)
 
-    def image(self, buffer: Canvas, box: Box) -> None:
+    def image(self, buffer: Canvas, box: CanvasBox) -> None:
         """Draw all of a buffer into a box."""
         self._add("drawImage", f"IPY_MODEL_{buffer.model_id}", *box)
 
-    def fill(self, colour: str, *boxes: Box) -> None:
+    def fill(self, colour: str, *boxes: CanvasBox) -> None:
         """Fill boxes with a colour."""
         self._set(fill_style=colour)
         for box in boxes:
             self._add("fillRect", *box)
 
-    def stroke(self, colour: str, width: float, *boxes: Box) -> None:
+    def stroke(self, colour: str, width: float, *boxes: CanvasBox) -> None:
         """Draw the edges of boxes."""
         self._set(stroke_style=colour, line_width=width)
         for box in boxes:
@@ -91,7 +91,7 @@ class CanvasCommands:
         self._set(stroke_style=colour, line_width=width)
         self._add("strokeLine", *points)
 
-    def clear(self, *boxes: Box) -> None:
+    def clear(self, *boxes: CanvasBox) -> None:
         """Make boxes transparent; without any, the whole canvas."""
         for box in boxes:
             self._add("clearRect", *box)
@@ -107,7 +107,7 @@ class CanvasCommands:
         self._set(global_composite_operation=mode)
 
     @contextmanager
-    def inside(self, boxes: Iterable[Box]) -> Iterator[None]:
+    def inside(self, boxes: Iterable[CanvasBox]) -> Iterator[None]:
         """Draw nowhere but in these boxes; opacity and blending come back afterwards."""
         self._add("save")
         self._add("beginPath")

@@ -16,7 +16,7 @@ from ipycanvas import Canvas
 
 from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, Dimming, Layer, View
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
-from pfv_widgets.widgets.toolkit.geometry import GAP, Box, Grid, Spot
+from pfv_widgets.widgets.toolkit.geometry import GAP, CanvasBox, Grid, Spot
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,9 @@ class Tiles:
                 for layer in self._layers(number):
                     self._draw_layer(commands, layer, place, box)
 
-    def _draw_layer(self, commands: CanvasCommands, layer: Layer, place: int, box: Box) -> None:
+    def _draw_layer(
+        self, commands: CanvasCommands, layer: Layer, place: int, box: CanvasBox
+    ) -> None:
         heat = layer.source == "heatmap"
         buffer, step = (self.heat, self.step) if heat else (self.photos, 1)
         commands.alpha(self._opacity(layer))
@@ -169,7 +171,7 @@ class Tiles:
             commands.blend("source-over")
 
     def _draw_one(
-        self, commands: CanvasCommands, buffer: Canvas, step: int, place: int, box: Box
+        self, commands: CanvasCommands, buffer: Canvas, step: int, place: int, box: CanvasBox
     ) -> None:
         """Draw one tile of a buffer into a box of any size."""
         left, top, width, height = box
@@ -180,7 +182,7 @@ class Tiles:
         with commands.inside([box]):
             commands.image(buffer, (left - x * across, top - y * down, *size))
 
-    def _right_parts(self) -> list[Box]:
+    def _right_parts(self) -> list[CanvasBox]:
         """Return what the divider of the split view leaves to the heatmaps."""
         parts = []
         for place in range(self.grid.number):

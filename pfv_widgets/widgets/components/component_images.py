@@ -20,7 +20,7 @@ from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scree_plot import GREY, toggled, tones
 from pfv_widgets.widgets.toolkit.controls import Edit, close_all
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 _GAP = 12  # pixels of the canvas between pictures
 _CAPTION = 34  # pixels of the canvas below each
@@ -72,7 +72,7 @@ class Cells:
         self.tall = self.picture[0] + _CAPTION
         self.size = math.ceil(number / self.columns) * (self.tall + _GAP), 2 * WIDTH
 
-    def box(self, index: int) -> Box:
+    def box(self, index: int) -> CanvasBox:
         """Box of the picture of a component."""
         row, column = divmod(index, self.columns)
         height, width = self.picture

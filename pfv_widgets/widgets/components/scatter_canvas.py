@@ -13,7 +13,7 @@ from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 OnSelect = Callable[[Mask | None], None]
 OnHover = Callable[[Position | None], None]
@@ -41,7 +41,7 @@ class ScatterCanvas:
         self._scatter: Scatter | None = None
         self._colours: Numbers | None = None
         self._selected: Mask | None = None
-        self.brush: Box | None = None  # the selection is what lies in it
+        self.brush: CanvasBox | None = None  # the selection is what lies in it
         self._sent: deque[Mask] = deque(maxlen=_RECENT)
         self.start: tuple[float, float] | None = None
         self._dragging = False

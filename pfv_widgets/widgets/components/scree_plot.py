@@ -16,7 +16,7 @@ from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, close_all
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 GREY = "#808080"  # seen on light and on dark pages
 _LEFT = 82  # pixels of the canvas for the labels of the axis
@@ -104,7 +104,7 @@ class Scree:
             self._draw(commands, top)
             commands.send()
 
-    def bar(self, component: int) -> Box:
+    def bar(self, component: int) -> CanvasBox:
         """Box of a bar, in pixels of the canvas."""
         pitch = (2 * WIDTH - _LEFT) / len(self._ratios)
         wide = min(pitch - 6, 64)

@@ -15,7 +15,7 @@ from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.methods.grid_layout import WIDTH, Layout
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 _GREY, _BLUE, _RED, _ORANGE = "#808080", "#1a73e8", "#d93025", "#c27500"
 Place = tuple[int, int]  # row and column
@@ -137,7 +137,7 @@ class GridCanvas:
         commands.alpha(0.14)
         commands.fill(_GREY, *empty)
         commands.alpha(1)
-        marks: dict[str, list[Box]] = {_BLUE: [], _RED: [], _ORANGE: []}
+        marks: dict[str, list[CanvasBox]] = {_BLUE: [], _RED: [], _ORANGE: []}
         for place, one in cells.items():
             left, top, width, height = layout.box(*place)
             inner = left + 2, top + 2, width - 4, height - 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 WIDTH = 1280  # pixels of the canvas: about two for one of the page
 LABEL = 258  # for the names of the rows
@@ -67,11 +67,11 @@ class Layout:
         """Upper edge of a row."""
         return self._head + row * (self.tile[0] + GAP)
 
-    def box(self, row: int, column: int) -> Box:
+    def box(self, row: int, column: int) -> CanvasBox:
         """Box of a tile."""
         return self.left(column), self.top(row), self.tile[1], self.tile[0]
 
-    def photo(self, group: int) -> Box:
+    def photo(self, group: int) -> CanvasBox:
         """Box of the photo above the columns of an image."""
         left, width = self.span(group)
         return left + (width - self.tile[1]) // 2, 0, self.tile[1], self.tile[0]
@@ -81,7 +81,7 @@ class Layout:
         first = self.left(group * self.networks)
         return first, self.left((group + 1) * self.networks - 1) + self.tile[1] - first
 
-    def below(self, column: int) -> Box:
+    def below(self, column: int) -> CanvasBox:
         """Box of the line of words below the photo."""
         return self.left(column), self.tile[0], self.tile[1], LINE
 

@@ -12,7 +12,7 @@ from pfv_widgets.methods.core.target import Target
 from pfv_widgets.widgets.methods.grid_canvas import Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import LABEL, WIDTH, Layout
 from pfv_widgets.widgets.methods.settings import MethodsSettings
-from pfv_widgets.widgets.toolkit.geometry import Box
+from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 from pfv_widgets.widgets.toolkit.text import safe
 
 # The words lie upon the canvas and follow its width; the wheel over them scrolls the page. Bar
@@ -171,7 +171,7 @@ def _line(text: str, tag: str, kind: str = "") -> str:
     return f'<{tag} class="line {kind}" title="{safe(text)}">{safe(text, 60)}</{tag}>'
 
 
-def _at(layout: Layout, box: Box, inside: str, kind: str = "", more: str = "") -> str:
+def _at(layout: Layout, box: CanvasBox, inside: str, kind: str = "", more: str = "") -> str:
     """Put HTML at a box of the canvas, whatever its width on the page."""
     high, wide = layout.size
     left, top, width, height = box

@@ -10,7 +10,7 @@ import numpy as np
 
 from pfv_widgets.engine.colouring.compositing import VIEWS
 
-Box = tuple[float, float, float, float]  # left, top, width, height in pixels of the canvas
+CanvasBox = tuple[float, float, float, float]  # left, top, width, height in pixels of the canvas
 
 GAP = 12  # pixels of the canvas between tiles; divided evenly by every step of STEPS
 STEPS = (6, 4, 3, 2, 1)  # a heatmap may be that many times smaller than its tile
@@ -90,16 +90,16 @@ class Grid:
         row, column = divmod(place, self.columns)
         return column * self._across, row * self._down
 
-    def box(self, place: int) -> Box:
+    def box(self, place: int) -> CanvasBox:
         """Box of a tile."""
         return (*self.corner(place), self.tile[1], self.tile[0])
 
-    def name_box(self, place: int) -> Box:
+    def name_box(self, place: int) -> CanvasBox:
         """Box below a tile, for its name."""
         left, top = self.corner(place)
         return left, top + self.tile[0], self.tile[1], self.strip
 
-    def panes(self, place: int, view: str) -> list[Box]:
+    def panes(self, place: int, view: str) -> list[CanvasBox]:
         """Boxes within a tile that each show the image once."""
         across, down = VIEWS[view].sides
         left, top, width, height = self.box(place)
@@ -110,11 +110,11 @@ class Grid:
             for column in range(across)
         ]
 
-    def gaps(self) -> list[Box]:
+    def gaps(self) -> list[CanvasBox]:
         """Boxes of the canvas that belong to no tile."""
         high, wide = self.size
         down, across, below = self._down, self._across, self.strip + GAP
-        strips: list[Box] = [(c * across - GAP, 0, GAP, high) for c in range(1, self.columns)]
+        strips: list[CanvasBox] = [(c * across - GAP, 0, GAP, high) for c in range(1, self.columns)]
         strips += [(0, r * down - below, wide, below) for r in range(1, self.rows)]
         if self.strip:
             strips.append((0, high - self.strip, wide, self.strip))
