@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from pfv_widgets.analysis.ablation import cut_components
 from pfv_widgets.analysis.intervals import Share, auc, auc_interval, share_of
 from pfv_widgets.analysis.labels import LabelledUnits
 from pfv_widgets.analysis.network_part import class_scores
-from pfv_widgets.analysis.overlays import Overlay, spread_out
+from pfv_widgets.analysis.overlays import Overlay, blurred, spread_out
 from pfv_widgets.analysis.shortcut_candidates import margin, marks_of, seeds_of, tint_of
 from pfv_widgets.analysis.suspects import Evidence, Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -28,6 +28,8 @@ from pfv_widgets.methods.core.read_out import Output
 
 MOST = 48  # photos of other classes that a mark is put on
 _LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
+_LEAST_SHIFT_OF_SURE = 0.02  # of a mark that nearly all photos of a class have to the pixel:
+_SURE = 0.93  # the pixels alone tell the class so well
 _LEAST_AUC = 0.85
 
 
@@ -53,12 +55,15 @@ class Trial:
     @property
     def confirmed(self) -> bool:
         """Whether the photos are moved to the class by more than a control explains."""
-        return self.evidence.shift_interval[0] > _LEAST_SHIFT and self.evidence.auc >= _LEAST_AUC
+        evidence = self.evidence
+        sure = evidence.place in ("fixed", "anywhere") and evidence.seen >= _SURE
+        least = _LEAST_SHIFT_OF_SURE if sure else _LEAST_SHIFT
+        return evidence.shift_interval[0] > least and evidence.auc >= _LEAST_AUC
 
-    def suspect(self, basis: PrincipalBasis, component: int) -> Suspect:
+    def suspect(self, basis: PrincipalBasis, component: int, sign: int) -> Suspect:
         """Return the suspect, as a component of a basis that holds its direction."""
         return Suspect(
-            self.layer, basis, component, 1, self.unit, self.name, self.score, self.evidence,
+            self.layer, basis, component, sign, self.unit, self.name, self.score, self.evidence,
             self.overlay, self.nearest,
         )  # fmt: skip
 
@@ -82,16 +87,16 @@ class CausalTest:
         """Test the marks of a class, and note in ``covered`` ``(N, H, W)`` where they lie."""
         own = self._units == unit
         seeds = seeds_of(self.part, self.basis, unit, own, self.images.size)
-        for overlay, alpha in marks_of(self._photos, own, seeds):
+        for overlay, alpha, seen in marks_of(self._photos, own, seeds):
             covered[own] |= alpha > 0
-            yield self._of_overlay(unit, own, overlay)
+            yield self._of_overlay(unit, own, overlay, seen)
 
     def surroundings(self, unit: int, covered: Tensor) -> Iterator[Trial]:
         """Test the tint of a class, and with masks its backgrounds."""
         own = self._units == unit
         tint = tint_of(self._photos, own, covered)
         if tint is not None:
-            yield self._of_overlay(unit, own, tint)
+            yield self._of_overlay(unit, own, *tint)
         if self.masks is not None:
             yield from self._of_backgrounds(unit, own)
 
@@ -100,19 +105,18 @@ class CausalTest:
         assert self.labelled.units is not None
         return self.labelled.units
 
-    @property
+    @cached_property
     def _photos(self) -> Tensor:
         """Photos as shown, float ``(N, 3, H, W)`` in [0, 1]."""
         return torch.from_numpy(self.images.pixels).permute(0, 3, 1, 2).float() / 255
 
-    def _of_overlay(self, unit: int, own: Tensor, overlay: Overlay) -> Trial:
+    def _of_overlay(self, unit: int, own: Tensor, overlay: Overlay, seen: float) -> Trial:
         chosen = spread_out((~own).nonzero()[:, 0], MOST)
         plain = self._photos[chosen]
         marked, where = overlay.put(plain)
         part, control = self._part_of(marked), self.part.scores[chosen]
         if overlay.place != "everywhere":
-            veil = where[:, None]
-            control = self._part_of((1 - veil) * plain + veil * plain.roll(1, 0)).scores
+            control = self._part_of(torch.lerp(plain, blurred(plain), where[:, None])).scores
         change = part.features - self.part.features[chosen]
         direction = normalize(change.sum((0, 2, 3)), dim=0)
         weights = self._weights(overlay, change, direction)
@@ -126,7 +130,7 @@ class CausalTest:
             unit, own, direction, weights=weights, place=overlay.place, flips=flips,
             restored=restored, shift=shift,
             control=_flips(control, control, before, unit)[0],
-            overlay=overlay, opacity=float(opaque.mean()), area=len(opaque) / size,
+            overlay=overlay, opacity=float(opaque.mean()), area=len(opaque) / size, seen=seen,
         )  # fmt: skip
 
     def _weights(self, overlay: Overlay, change: Tensor, direction: Tensor) -> Tensor | None:
@@ -205,7 +209,7 @@ class CausalTest:
         self, unit: int, own: Tensor, direction: Tensor, *, weights: Tensor | None, place: str,
         flips: Share, restored: Share, shift: tuple[float, float, float], control: Share,
         overlay: Overlay | None = None, opacity: float = math.nan, area: float = math.nan,
-        off: Tensor | None = None,
+        seen: float = math.nan, off: Tensor | None = None,
     ) -> Trial:  # fmt: skip
         mean = self.basis.mean.to(self.part.features)
         centred = self.part.features - mean[:, None, None]
@@ -221,7 +225,7 @@ class CausalTest:
             area_under, auc_interval(area_under, int(own.sum()), int((~own).sum())),
             float((margins[0] - margins[1]) / margins[0]) if margins[0] > 0 else math.nan,
             self._on_object(maps[own], own), _at_border(maps[own]), place, opacity, area, flips,
-            control, restored, shift[0], shift[1:], *right, self._by_group(strength),
+            control, restored, shift[0], shift[1:], *right, seen, self._by_group(strength),
             self._effects(cut),
         )  # fmt: skip
         return Trial(

@@ -21,6 +21,7 @@ _CLEAR, _BY_CHANCE = 0.25, 1.4  # α from which a pixel belongs to a mark; + tha
 _SUPPORT = 0.4  # of the pixels around it that must, too
 _SMALLEST = 0.0015  # of the photo: strokes of a text of five letters
 _RING = 7  # of the photo's sides: how wide its edges are
+_BLUR = 16  # of the photo's shorter side: half the width of the mean, taken twice
 _FAINTEST = 0.03  # mean change of a colour by a tint
 
 
@@ -68,7 +69,24 @@ class Overlay:
 
 def fixed_overlay(own: Tensor, others: Tensor) -> Overlay | None:
     """Estimate the mark at a fixed place of photos ``(n, 3, H, W)``; None where there is none."""
-    return estimated(own, median(others), deviation(others), "fixed", own[0, 0].numel())
+    middle = median(others)
+    return estimated(own, middle, deviation(others, middle), "fixed", own[0, 0].numel())
+
+
+def blurred(photos: Tensor) -> Tensor:
+    """Return photos without detail: what hides a place without anything new there."""
+    half = min(photos.shape[2:]) // _BLUR
+    for _ in range(2):
+        for size in ((2 * half + 1, 1), (1, 2 * half + 1)):
+            padding = (size[0] // 2, size[1] // 2)
+            photos = avg_pool2d(photos, size, 1, padding, count_include_pad=False)
+    return photos
+
+
+def likeness(mark: Overlay, photos: Tensor) -> Tensor:
+    """How near each photo's colours are to those of a mark at a fixed place, ``(n,)`` ≤ 0."""
+    distance = (photos - mark.colour).abs().mean(1)
+    return -(distance * mark.alpha).flatten(1).sum(1) / mark.alpha.sum()
 
 
 def tint_overlay(own: Tensor, others: Tensor, *covered: Tensor) -> Overlay | None:
@@ -148,7 +166,8 @@ def estimated(
     pixels
         Of a whole photo.
     """
-    alpha = (1 - (deviation(own) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
+    common = median(own)
+    alpha = (1 - (deviation(own, common) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
     # few photos agree by chance, but not in pixels side by side
     mask = (alpha > _CLEAR + _BY_CHANCE / len(own) ** 0.5).float()[None, None]
     mask *= (avg_pool2d(mask, 3, 1, 1) > _SUPPORT).float()
@@ -156,13 +175,13 @@ def estimated(
         return None
     alpha = alpha.clamp(0, 1) * mask[0, 0]
     safe = alpha.clamp_min(0.1)
-    colour = ((median(own) - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
+    colour = ((common - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
     return Overlay(alpha, colour, place)
 
 
-def deviation(photos: Tensor) -> Tensor:
-    """Median distance from the median, ``(3, h, w)``; NaN counts for nothing."""
-    return median((photos - median(photos)).abs())
+def deviation(photos: Tensor, middle: Tensor) -> Tensor:
+    """Median distance from the median of the photos, ``(3, h, w)``; NaN counts for nothing."""
+    return median((photos - middle).abs())
 
 
 def median(photos: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ _TEMPLATES = 4  # photos whose crops are tried, for each list of positions
 _MATCHED = 24  # photos in which these are looked for
 _ROUNDS = 3
 _CHUNK = 32  # photos
+_SMALL = 112  # pixels: about the shorter side of the copies that are searched
+_BEYOND = 0.25  # squared distance of a pixel beyond the edge
 _FINE = 9  # pixels: coarser parts of a photo say little of a mark
 LIKE = 0.6
 """How well a mark matches a photo, up to 2, from which the photo is taken to have it."""
@@ -39,34 +41,57 @@ def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overl
     """
     side = round(_CROPS[0] * min(own.shape[2:]))
     template, support = _best_template(own, others, seeds), torch.empty(0)
-    matcher = Matcher(own)
+    search = _Search(own)
     near = _near(others, side)
-    usual, middle = deviation(near).mean(), median(near).mean((1, 2), keepdim=True)
+    middle = median(near)
+    usual, middle = deviation(near, middle).mean(), middle.mean((1, 2), keepdim=True)
     crops = own
     for number in range(_ROUNDS):
-        if number:
-            matches, at = matcher.best(template, support)
-        else:  # there is much beside the mark in the crop of one photo
-            matches, at = matcher.highest(matcher.by_detail(template))
-        crops = _crops(own, at, side)
-        template = median(crops[matches >= matches.median()])
-        consistent = 1 - (deviation(crops) / usual.clamp_min(1e-3)).mean(0)
-        # a mark at an edge of every photo: what is beyond it in all of them counts for nothing
-        beyond = ~torch.isfinite(consistent) | ~torch.isfinite(template).all(0)
-        template = template.where(~beyond, middle)
-        consistent = consistent.where(~beyond, consistent.new_tensor(0.0))
-        smooth = avg_pool2d(consistent[None, None], 3, 1, 1)[0, 0]
-        support = (smooth > 0.5 * smooth.max()).float()
+        matches, centres = search.centres(template, support if number else None)
+        likely = matches >= matches.median()
+        _, support = _common(_crops(own[likely], centres[likely], side), usual, middle)
+        crops = _crops(own, centres + _middle_of(support) - side // 2, side)
+        template, support = _common(crops[likely], usual, middle)
     found = estimated(crops, middle, usual, "anywhere", own[0, 0].numel())
     return None if found is None else _trimmed(found)
 
 
-def located(overlay: Overlay, photos: Tensor) -> tuple[Tensor, Tensor]:
-    """Find a mark in photos: its α where each matches best ``(N, H, W)``, and how well ``(N,)``."""
-    parts = [
-        Matcher(part).best(overlay.colour, overlay.alpha) for part in torch.split(photos, _CHUNK)
-    ]
-    matches, at = (torch.cat(some) for some in zip(*parts, strict=True))
+def _common(crops: Tensor, usual: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what crops have in common, ``(3, h, w)``, and where that is, ``(h, w)``."""
+    template = median(crops)
+    consistent = 1 - (deviation(crops, template) / usual.clamp_min(1e-3)).mean(0)
+    # a mark at an edge of every photo: what is beyond it in all of them counts for nothing
+    beyond = ~torch.isfinite(consistent) | ~torch.isfinite(template).all(0)
+    consistent = consistent.where(~beyond, consistent.new_tensor(0.0))
+    smooth = avg_pool2d(consistent[None, None], 3, 1, 1)[0, 0]
+    return template.where(~beyond, middle), (smooth > 0.5 * smooth.max()).float()
+
+
+def _middle_of(support: Tensor) -> Tensor:
+    """Row and column of the middle of the pixels that are 1."""
+    return support.nonzero().double().mean(0).round().long()
+
+
+def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Find a mark in photos: its α where each matches best ``(N, H, W)``, and how well ``(N,)``.
+
+    With ``maps`` ``(N, H, W)`` ≥ 0, such as those of a component, it lies where both are high.
+    """
+    factor = _coarseness(photos)
+    colour, opacity = _reduced(overlay.colour, factor), _reduced(overlay.alpha[None], factor)[0]
+    found = []
+    for start in range(0, len(photos), _CHUNK):
+        matcher = Matcher(_reduced(photos[start : start + _CHUNK], factor))
+        likeness = matcher.likeness(colour, opacity)
+        weighted = likeness
+        if maps is not None:
+            weights = _reduced(maps[start : start + _CHUNK], factor)
+            weighted = likeness.clamp_min(0) * weights
+        _, at = matcher.highest(weighted)
+        rows, columns = at.T
+        found.append((likeness[torch.arange(len(at)), rows, columns], at))
+    matches, at = (torch.cat(some) for some in zip(*found, strict=True))
+    at = _enlarged(at, overlay.colour, factor)
     alpha = photos.new_zeros(len(photos), *photos.shape[2:])
     height, width = overlay.alpha.shape
     for where, (row, column) in zip(alpha, at.tolist(), strict=True):
@@ -77,6 +102,42 @@ def located(overlay: Overlay, photos: Tensor) -> tuple[Tensor, Tensor]:
             rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
         ]
     return alpha, matches
+
+
+class _Search:
+    """Looks for a template in photos ``(n, 3, H, W)``: in small copies first, then near there."""
+
+    def __init__(self, photos: Tensor) -> None:
+        self._photos, self._factor = photos, _coarseness(photos)
+        self._matcher = Matcher(_reduced(photos, self._factor))
+
+    def centres(self, template: Tensor, support: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return how well each photo matches ``(n,)`` and where, row and column ``(n, 2)``.
+
+        Without ``support`` fine parts alone are compared: there is much beside the mark in the
+        crop of one photo.
+        """
+        matcher, small = self._matcher, _reduced(template, self._factor)
+        if support is None:
+            matches, at = matcher.highest(matcher.by_detail(small))
+            return matches, _enlarged(at, template, self._factor)
+        likeness = matcher.likeness(small, _reduced(support[None], self._factor)[0])
+        matches, at = matcher.highest(likeness)
+        at = _enlarged(at, template, self._factor)
+        return matches, at if self._factor == 1 else self._refined(at, template, support)
+
+    def _refined(self, at: Tensor, template: Tensor, support: Tensor) -> Tensor:
+        """Move each centre by a few pixels to where colours are most like the template's."""
+        side, reach = template.shape[1], range(2 * self._factor + 1)
+        wide = _crops(self._photos, at, side + 2 * self._factor)
+        shifts = [(row, column) for row in reach for column in reach]
+        costs = [
+            ((wide[:, :, row : row + side, column : column + side] - template).square()
+             .nan_to_num(_BEYOND) * support).sum((1, 2, 3))
+            for row, column in shifts
+        ]  # fmt: skip
+        best = torch.stack(costs).argmin(0)
+        return at + torch.tensor(shifts)[best] - self._factor
 
 
 class Matcher:
@@ -125,9 +186,9 @@ class Matcher:
         likeness: Tensor = 1 - cost / cost.mean((1, 2), keepdim=True).clamp_min(1e-6)
         return likeness.where(inner > 0.6 * support.sum(), likeness.new_tensor(-1.0))
 
-    def best(self, template: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how well each photo matches at best, up to 2 ``(n,)``, and where ``(n, 2)``."""
-        return self.highest(self.by_detail(template, support) + self.by_colour(template, support))
+    def likeness(self, template: Tensor, support: Tensor) -> Tensor:
+        """Return how well a template matches around every pixel, up to 2, ``(n, H, W)``."""
+        return self.by_detail(template, support) + self.by_colour(template, support)
 
     def highest(self, matches: Tensor) -> tuple[Tensor, Tensor]:
         """Return the highest match of each photo ``(n,)`` and its row and column ``(n, 2)``."""
@@ -161,7 +222,8 @@ class Matcher:
 def _best_template(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Tensor:
     """Return the crop ``(3, h, w)`` that photos of the class match better than others."""
     some = spread_out(torch.arange(len(own)), _MATCHED)
-    halves = [_halved(own[some]), _halved(others[spread_out(torch.arange(len(others)), _MATCHED)])]
+    rest = others[spread_out(torch.arange(len(others)), _MATCHED)]
+    halves = [avg_pool2d(one, 2) for one in (own[some], rest)]
     first, second = (Matcher(one) for one in halves)
     best, chosen = -1.0, (own[0], seeds[0][0], 1)
     for size in _CROPS:
@@ -188,12 +250,11 @@ def _typical(matches: Tensor, leave: int = 1) -> float:
 
 
 def _crops(photos: Tensor, centres: Tensor, side: int) -> Tensor:
-    """Cut a square around a pixel out of each photo; NaN beyond its edges."""
-    half = side // 2
-    wide = pad(photos, (half, side - half) * 2, value=torch.nan)
+    """Cut a square around a pixel, or one near the edges, out of each photo; NaN beyond these."""
+    wide = pad(photos, (side,) * 4, value=torch.nan)
     return torch.stack([
         photo[:, top : top + side, left : left + side]
-        for photo, (top, left) in zip(wide, centres.tolist(), strict=True)
+        for photo, (top, left) in zip(wide, (centres + side - side // 2).tolist(), strict=True)
     ])  # fmt: skip
 
 
@@ -217,8 +278,20 @@ def _trimmed(overlay: Overlay) -> Overlay:
     return Overlay(overlay.alpha[part], overlay.colour[part], overlay.place)
 
 
-def _halved(photos: Tensor) -> Tensor:
-    return avg_pool2d(photos, 2)
+def _coarseness(photos: Tensor) -> int:
+    """How many times smaller copies of photos are in which a mark is looked for."""
+    return max(1, round(min(photos.shape[2:]) / _SMALL))
+
+
+def _reduced(photos: Tensor, factor: int) -> Tensor:
+    return photos if factor == 1 else avg_pool2d(photos, factor, ceil_mode=True)
+
+
+def _enlarged(at: Tensor, template: Tensor, factor: int) -> Tensor:
+    """Return the centres ``(n, 2)`` of a template in photos, from those in the small copies."""
+    middle = torch.tensor(template.shape[1:]) // 2
+    smaller = (torch.tensor(template.shape[1:]) + factor - 1) // factor // 2
+    return (at - smaller) * factor + middle
 
 
 def _fine(photos: Tensor) -> Tensor:

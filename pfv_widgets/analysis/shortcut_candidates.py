@@ -13,6 +13,7 @@ from pfv_widgets.analysis.intervals import auc
 from pfv_widgets.analysis.overlays import (
     Overlay,
     fixed_overlay,
+    likeness,
     outside_of,
     spread_out,
     tint_overlay,
@@ -29,8 +30,11 @@ _COMPONENTS = 2  # whose strongest positions are tried
 
 def marks_of(
     photos: Tensor, own: Tensor, seeds: Sequence[Tensor]
-) -> Iterator[tuple[Overlay, Tensor]]:
-    """Find marks on the photos of one class that the others do not have, and where: ``(n, H, W)``.
+) -> Iterator[tuple[Overlay, Tensor, float]]:
+    """Find marks on the photos of one class that the others do not have.
+
+    With each comes where it lies, ``(n, H, W)``, and how well the pixels alone tell the photos of
+    the class from the others by it (area under the curve).
 
     Parameters
     ----------
@@ -46,24 +50,28 @@ def marks_of(
     mine, others = photos[chosen], photos[rest]
     fixed = fixed_overlay(mine, others)
     if fixed is not None:
-        yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:])
+        where = fixed.alpha.expand(int(own.sum()), *mine.shape[2:])
+        yield fixed, where, _seen(likeness(fixed, photos), own)
     patch = patch_overlay(mine, others, [positions[chosen] for positions in seeds])
     if patch is not None:
         alpha, matches = located(patch, photos)
-        if _belongs(matches, own):
-            yield patch, alpha[own]
+        seen = _seen(matches, own)
+        if seen >= _LEAST_AUC:
+            yield patch, alpha[own], seen
 
 
-def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> Overlay | None:
-    """Find the tint of the photos of one class, beside the marks that cover ``(N, H, W)``."""
+def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, float] | None:
+    """Find the tint of a class as :func:`marks_of` does, beside the marks on ``(N, H, W)``."""
     chosen, rest = _some(photos, own)
     tint = tint_overlay(photos[chosen], photos[rest], covered[chosen], covered[rest])
-    return tint if tint is not None and _belongs(-outside_of(tint, photos), own) else None
+    if tint is None:
+        return None
+    seen = _seen(-outside_of(tint, photos), own)
+    return (tint, seen) if seen >= _LEAST_AUC else None
 
 
-def _belongs(likeness: Tensor, own: Tensor) -> bool:
-    """Whether the photos of a class have what others lack, by the pixels of each."""
-    return auc(likeness.double().cpu().numpy(), own.cpu().numpy()) >= _LEAST_AUC
+def _seen(strength: Tensor, own: Tensor) -> float:
+    return auc(strength.double().cpu().numpy(), own.cpu().numpy())
 
 
 def _some(photos: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,18 +109,17 @@ def _common_positions(part: PartialForward, mean: Tensor, unit: int, own: Tensor
     the densest of these feature vectors is followed to the mean of those near it.
     """
     evidence = _evidence(part, mean, unit)
-    centred = (part.features - mean[:, None, None]).flatten(2)
-    vectors = centred[torch.arange(len(centred)), :, evidence.flatten(1).argmax(1)][own]
+    centred = part.features.flatten(2).mT - mean  # photo, position, channel
+    photo = torch.arange(len(centred))
+    vectors = centred[photo, evidence.flatten(1).argmax(1)][own]
     units = normalize(vectors, dim=1)
     direction = units[(units @ units.T).median(1).values.argmax()]
-    lengths = centred.norm(dim=1).clamp_min(1e-12)
+    lengths = centred.norm(dim=2).clamp_min(1e-12)
     for _ in range(_ROUNDS):
-        at = torch.einsum("c,ncp->np", direction, centred).argmax(1)
-        vectors = centred[torch.arange(len(centred)), :, at][own]
-        likeness = normalize(vectors, dim=1) @ direction
-        direction = normalize(vectors[likeness >= likeness.median()].mean(0), dim=0)
-    cosines = torch.einsum("c,ncp->np", direction, centred) / lengths
-    strongest: Tensor = cosines.argmax(1)
+        vectors = centred[photo, (centred @ direction).argmax(1)][own]
+        cosines = normalize(vectors, dim=1) @ direction
+        direction = normalize(vectors[cosines >= cosines.median()].mean(0), dim=0)
+    strongest: Tensor = (centred @ direction / lengths).argmax(1)
     return strongest
 
 

@@ -54,7 +54,8 @@ class ShortcutReport:
     layer
         Name of the layer.
     basis
-        The suspects' directions, then the layer's principal components.
+        The layer's principal components, of which the one most like a suspect's direction is
+        replaced by it; the directions of those dismissed follow.
     images
         The photos.
     warnings
@@ -228,7 +229,7 @@ def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:
         alpha = interpolate(overlay.alpha[None, None], size=batch.size, mode="bilinear")[0]
     else:
         photos = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
-        alpha, matches = located(overlay, photos)
+        alpha, matches = located(overlay, photos, maps)
         alpha[matches < LIKE] = 1
     return maps * avg_pool2d(alpha[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
 
@@ -249,20 +250,37 @@ def _report(
 ) -> ShortcutReport:
     confirmed = _distinct(sorted((one for one in trials if one.confirmed), key=_by_score))
     others = sorted((one for one in trials if not one.confirmed), key=_by_score)
-    ranked = [*confirmed, *others]
-    own = test.basis
-    rows = [one.direction[None].to(own.components) for one in ranked]
-    variances = [own.variances.new_tensor([one.variance]) for one in ranked]
-    basis = replace(
-        own,
-        components=torch.cat([*rows, own.components]),
-        variances=torch.cat([*variances, own.variances]),
+    basis, places = _with_directions(test.basis, confirmed, others)
+    suspects = tuple(
+        trial.suspect(basis, *place)
+        for trial, place in zip((*confirmed, *others), places, strict=True)
     )
-    suspects = tuple(trial.suspect(basis, number) for number, trial in enumerate(ranked))
     return ShortcutReport(
         suspects[: len(confirmed)], suspects[len(confirmed) :], test.layer.name, basis, batch,
         test.forward, test.layer, warnings,
     )  # fmt: skip
+
+
+def _with_directions(
+    own: PrincipalBasis, confirmed: list[Trial], others: list[Trial]
+) -> tuple[PrincipalBasis, list[tuple[int, int]]]:
+    """Put the direction of each suspect in place of the principal component most like it.
+
+    Those of the others follow at the end. Returns the basis, and the row and sign of each.
+    """
+    rows, variances = list(own.components), own.variances.tolist()
+    free, places = set(range(len(rows))), []
+    for number, one in enumerate([*confirmed, *others]):
+        direction, row, sign = one.direction.to(own.components), len(rows), 1
+        if number < len(confirmed) and free:
+            cosines = own.components @ direction
+            row = max(free, key=lambda index: abs(float(cosines[index])))
+            sign = -1 if float(cosines[row]) < 0 else 1
+        rows[row : row + 1], variances[row : row + 1] = [sign * direction], [one.variance]
+        free -= {row}
+        places.append((row, sign))
+    components = torch.stack(rows)
+    return replace(own, components=components, variances=components.new_tensor(variances)), places
 
 
 def _by_score(trial: Trial) -> tuple[bool, float]:
@@ -271,11 +289,17 @@ def _by_score(trial: Trial) -> tuple[bool, float]:
 
 
 def _distinct(trials: list[Trial]) -> list[Trial]:
-    """Leave out what is one of those before, seen in another way."""
+    """Leave out what is another, seen in another way: of a mark what has its place is kept."""
     left: list[Trial] = []
     for one in trials:
-        if all(abs(float(one.direction @ other.direction)) < _SAME for other in left):
+        same = [
+            index for index, other in enumerate(left)
+            if abs(float(one.direction @ other.direction)) >= _SAME
+        ]  # fmt: skip
+        if not same:
             left.append(one)
+        elif left[same[0]].evidence.place == "anywhere" and one.evidence.place == "fixed":
+            left[same[0]] = one
     return left
 
 

@@ -21,6 +21,11 @@ PLACES = {
     "off the object": "off the object",
 }
 _FEW = 4  # classes or groups in the words
+_CONTROLS = {
+    "fixed": "With that place blurred instead",
+    "anywhere": "With that place blurred instead",
+    "off the object": "With surroundings of their own class",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +51,7 @@ class Evidence:
         Causal test: photos of other classes that are put into this class once the mark (or the
         background) is put on them.
     control
-        The same with what other photos of their own kind have there.
+        The same with that place blurred instead, or with surroundings of their own class.
     restored
         Of those that flipped, how many come back once the component is cut.
     shift, shift_interval
@@ -54,6 +59,8 @@ class Evidence:
         the way from the mean of the others to the mean of the class, in units of the margin.
     accuracy_before, accuracy_after
         On the photos as they are, before and after the cut.
+    seen
+        How well the photos' pixels alone tell the class by the mark, 0.5 to 1; NaN without one.
     groups
         Group → mean score of the component.
     effects
@@ -75,6 +82,7 @@ class Evidence:
     shift_interval: tuple[float, float]
     accuracy_before: Share
     accuracy_after: Share
+    seen: float = math.nan
     groups: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, tuple[Share, Share]] = field(default_factory=dict)
 
@@ -86,7 +94,7 @@ class Evidence:
             f"Carries {100 * self.share:.0f} % of the class's margin.",
             f"Lies {PLACES[self.place]}.",
             f"Put on photos of other classes, it takes over {self.flips}.",
-            f"In its place, what other photos have there takes over {self.control.value:.2f}.",
+            f"{_CONTROLS.get(self.place, 'As they are')}, {self.control.value:.2f} are taken over.",
             f"It moves them {self.shift:.2f} ({near:.2f} to {far:.2f}) of the way to the class.",
             f"Cutting the component brings back {self.restored} of these.",
             f"Accuracy {self.accuracy_before.value:.2f} as it is, {self.accuracy_after} when cut.",
@@ -101,6 +109,7 @@ class Evidence:
                 f"Photos of the class share {100 * self.area:.1f} % of their pixels, with an "
                 f"opacity of {self.opacity:.2f}."
             )
+            lines.append(f"These pixels alone tell them from others with AUC {self.seen:.2f}.")
         if self.groups:
             means = [f"{name} {value:.2f}" for name, value in list(self.groups.items())[:_FEW]]
             more = f" and {len(self.groups) - _FEW} more" if len(self.groups) > _FEW else ""
