@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.shortcuts import ShortcutReport
-from pfv_widgets.analysis.spotlight import spotlight
+from pfv_widgets.analysis.spotlight import peak, spotlight
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.export.figure_table import SMALL, Table, Tile, draw_table, fitting
 
@@ -50,9 +50,9 @@ def _row(report: ShortcutReport, suspect: Suspect) -> list[Tile]:
     labels = report.images.labels or ()
     order = maps.flatten(1).amax(1).argsort(descending=True).tolist()
     own = [index for index in order if not labels or labels[index] == suspect.class_name] or order
-    top = float(maps.max()) or 1.0
+    hot = peak(maps)
     tiles = [
-        Tile(spotlight(report.images.pixels[index], maps[index].numpy() / top))
+        Tile(spotlight(report.images.pixels[index], maps[index].numpy() / hot))
         for index in own[:PHOTOS]
     ]
     tiles += [Tile()] * (PHOTOS - len(tiles))

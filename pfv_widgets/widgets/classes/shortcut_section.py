@@ -9,7 +9,7 @@ from dataclasses import replace
 import ipywidgets as w
 
 from pfv_widgets.analysis.shortcuts import ShortcutReport
-from pfv_widgets.analysis.spotlight import spotlight
+from pfv_widgets.analysis.spotlight import peak, spotlight
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.progress import Cancelled
@@ -20,7 +20,7 @@ from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all
 
 Found = tuple[ShortcutReport, ImageBatch]
 Answer = Callable[[Found | Exception], None]
-_MOST_SUSPECTS, _PHOTOS = 4, 4
+_MOST_SUSPECTS, _PHOTOS, _LINES = 4, 4, 4
 _HOW_TO = (
     "Which directions of this layer a class relies on without reason: marks, frames, backgrounds. "
     "Each is tested by what cutting it changes."
@@ -118,8 +118,10 @@ class ShortcutSection:
         suspects = self._suspects
         self.toggles = [self._toggle(index) for index in range(len(suspects))]
         self.list.children = tuple(
-            w.VBox([w.HTML(_words(index, one)), w.HTML(self._strip(*found, one)),
-                    self.toggles[index]])
+            w.VBox([
+                w.HTML(_title(index, one) + self._strip(*found, one)), w.HTML(_words(one)),
+                self.toggles[index],
+            ])
             for index, one in enumerate(suspects) if found is not None
         )  # fmt: skip
         self.result.value = text.hint(_HOW_TO if found is None else _summary(found[0]))
@@ -145,14 +147,16 @@ class ShortcutSection:
     def _strip(report: ShortcutReport, images: ImageBatch, suspect: Suspect) -> str:
         maps = report.maps(suspect, images).float().cpu()
         strongest = maps.flatten(1).amax(1)
-        top = float(strongest.max()) or 1.0
-        order = strongest.argsort(descending=True).tolist()[:_PHOTOS]
+        hot = peak(maps)
+        labels = images.labels or ()
+        order = strongest.argsort(descending=True).tolist()
+        own = [one for one in order if labels and labels[one] == suspect.class_name] or order
         pictures = [
             (
                 f"{photo + 1}: {images.names[photo]}",
-                address(spotlight(images.pixels[photo], (maps[photo] / top).numpy())),
+                address(spotlight(images.pixels[photo], (maps[photo] / hot).numpy())),
             )
-            for photo in order
+            for photo in own[:_PHOTOS]
         ]
         return strip("", pictures)
 
@@ -168,13 +172,19 @@ def _summary(report: ShortcutReport) -> str:
     return " ".join([words if report.suspects else _CLEAN, *report.warnings])
 
 
-def _words(index: int, suspect: Suspect) -> str:
+def _title(index: int, suspect: Suspect) -> str:
+    name = text.plain(suspect.class_name, 24)
+    return text.heading(f"{index + 1}. {name}: score {suspect.score:.2f}")
+
+
+def _words(suspect: Suspect) -> str:
+    """Return the evidence as a list, what follows its first lines folded."""
     component, cosine = suspect.nearest
     like = f"Most like component {component + 1} (cosine {abs(cosine):.2f})."
-    title = f"{index + 1}. {text.plain(suspect.class_name, 24)}: score {suspect.score:.2f}"
-    evidence = (*suspect.evidence.lines(), like)
-    lines = "".join(f"<li>{text.safe(line)}</li>" for line in evidence)
+    lines = [f"<li>{text.safe(line)}</li>" for line in (*suspect.evidence.lines(), like)]
+    style = "margin:2px 0;padding-left:16px;line-height:1.35;font-size:12px"
+    rest = f'<ul style="{style}">{"".join(lines[_LINES:])}</ul>'
     return (
-        f'{text.heading(title)}<ul style="margin:2px 0;padding-left:16px;line-height:1.35;'
-        f'font-size:12px">{lines}</ul>'
+        f'<ul style="{style}">{"".join(lines[:_LINES])}</ul><details style="font-size:12px">'
+        f'<summary style="cursor:pointer">More evidence</summary>{rest}</details>'
     )

@@ -33,8 +33,8 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) ->
         assert 0 < len(section.toggles) <= len(report.suspects)
         first = section.list.children[0]
         for line in report.suspects[0].evidence.lines():
-            assert " ".join(line.split()) in words(first.children[0])
-        assert first.children[1].value.count("<img") == 4
+            assert " ".join(line.split()) in words(first.children[1])
+        assert first.children[0].value.count("<img") == 4
 
         move(section.toggles[0], value=True)
         holder.wait()
