@@ -17,7 +17,7 @@ import torch
 import torchvision
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 

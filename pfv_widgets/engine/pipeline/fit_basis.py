@@ -161,10 +161,9 @@ def fit_basis(
                 "Give a folder, a glob or paths of photos."
             )
         own = file if ranks.rank == 0 else None  # one process writes for all
-        with own.held() if own is not None else nullcontext():
-            one_pass = _Pass(
-                on_device(network, where), where, stream, names, components, progress, ranks
-            )
+        there = on_device(network, where)
+        with own.held() if own is not None else nullcontext(), ThreadPoolExecutor(1) as pool:
+            one_pass = _Pass(there, where, stream, names, components, progress, ranks, pool)
             bases = one_pass.bases(own, resume=resume, checkpoints=file is not None)
             if own is not None:
                 own.remove()
@@ -208,6 +207,7 @@ class _Pass:
     components: int
     progress: bool
     ranks: Ranks
+    pool: ThreadPoolExecutor
 
     def bases(
         self, checkpoint: FitCheckpoint | None, *, resume: bool, checkpoints: bool
@@ -284,10 +284,9 @@ class _Pass:
             return _Run(batch, {}, {}, sums=False)
         if not network.layers:
             self._choose(network, batch.images, fit)
-        with ThreadPoolExecutor(1) as pool:  # digests, while the images are copied to a GPU
-            keys = pool.submit(lambda: batch.keys)
-            images = network.sent(batch.images)
-            keys.result()
+        keys = self.pool.submit(lambda: batch.keys)  # while the images are copied to a GPU
+        images = network.sent(batch.images)
+        keys.result()
         sums = fit.may_sample(batch)
         maps = network.maps(images, sums=sums)
         means = {}

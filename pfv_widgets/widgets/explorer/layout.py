@@ -27,7 +27,7 @@ STYLE = """<style>
   background: var(--jp-layout-color0, Canvas); }
 .pfv-head > :last-child { grid-column: 2; grid-row: 1 / span 3; }
 .pfv-head > * { min-width: 0; max-width: 100%; }
-.pfv-tabs { order: 2; }
+.pfv-tabs { order: 2; isolation: isolate; }
 .pfv-last { order: 3; }
 @container pfv (max-width: 639px) {
   .pfv-status { flex-flow: row wrap; justify-content: flex-end; height: auto !important; }
