@@ -66,6 +66,13 @@ STYLE = """<style>
 [data-jp-theme-light="false"] .pfv-explorer .widget-dropdown > select { background-image:
   url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
 d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/svg%3E"); }
+.pfv-explorer :is(.pfv-status, .pfv-toolbar) button { background: transparent; }
+.pfv-explorer :is(.pfv-status, .pfv-toolbar) button:is(:hover, .mod-active):not(:disabled) {
+  background: var(--jp-layout-color2, #eee); }
+.pfv-explorer .widget-tab > .widget-tab-contents { border: none !important;
+  border-top: 1px solid var(--jp-border-color1, #bdbdbd) !important; }
+.pfv-explorer .widget-tab > .lm-TabBar .lm-TabBar-tab { border-color: transparent !important;
+  background: transparent !important; }
 .pfv-explorer .pfv-fold { text-align: left; padding: 0 6px; font-weight: 600;
   background: transparent; box-shadow: none; color: inherit; }
 .pfv-explorer :is(button, select, input, textarea, [role=tab], .noUi-handle):focus-visible {

@@ -103,7 +103,7 @@ class Toolbar:
             description="Tiles",
             tooltip="Size of the tiles: how many stand in a row",
             layout=w.Layout(
-                flex="1 1 150px",
+                flex="1 1 180px",
                 width="auto",
                 max_width="240px",
                 visibility="visible" if most > 1 else "hidden",
