@@ -33,6 +33,7 @@ _HOW_TO = (
     "How much each component moves a class's score in a typical photo. Press a number to cut that "
     "component out: what lies behind the layer runs again."
 )
+_NAMING = "Naming components by classes …"
 _NO_CLASS = -1
 
 
@@ -146,6 +147,9 @@ class ClassesTab:
         if settings == self._stopped:
             return
         self._stopped = None
+        with self._lock:
+            if self._found is None and not self._problem:
+                self.about.value = text.hint(_HOW_TO) + text.status(_NAMING, kind="busy")
         try:
             found = self._find(settings)
             cut = tuple(one for one in settings.cut if one < len(found.basis.components))

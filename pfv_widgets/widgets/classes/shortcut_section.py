@@ -97,7 +97,7 @@ class ShortcutSection:
 
     def _start(self) -> None:
         self.button.disabled = True
-        self.result.value = text.status("Searching …", kind="busy")
+        self.result.value = text.status("Searching … Stop is above the gallery.", kind="busy")
         self._search(self._answer)
 
     def _answer(self, found: Found | Exception) -> None:
