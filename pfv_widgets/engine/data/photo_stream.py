@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,14 +49,7 @@ class StreamBatch:
     @cached_property
     def keys(self) -> list[bytes]:
         """16 bytes of each image that tell it apart: a digest of a part of its numbers."""
-        images = self.images.detach()
-        if not len(images):
-            return []
-        if images.is_cpu and images.dtype in (torch.float32, torch.float64):
-            # without PyTorch, whose first call in a thread starts as many threads of its own
-            numbers = images.numpy().reshape(len(images), -1)[:, ::_SAMPLED].astype(np.float32)
-        else:
-            numbers = images.flatten(1)[:, ::_SAMPLED].float().cpu().numpy()
+        numbers = self.images.detach().flatten(1)[:, ::_SAMPLED].float().cpu().contiguous().numpy()
         return [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in numbers]
 
 

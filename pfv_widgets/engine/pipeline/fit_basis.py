@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,8 +161,8 @@ def fit_basis(
             )
         own = file if ranks.rank == 0 else None  # one process writes for all
         there = on_device(network, where)
-        with own.held() if own is not None else nullcontext(), ThreadPoolExecutor(1) as pool:
-            one_pass = _Pass(there, where, stream, names, components, progress, ranks, pool)
+        with own.held() if own is not None else nullcontext():
+            one_pass = _Pass(there, where, stream, names, components, progress, ranks)
             bases = one_pass.bases(own, resume=resume, checkpoints=file is not None)
             if own is not None:
                 own.remove()
@@ -207,7 +206,6 @@ class _Pass:
     components: int
     progress: bool
     ranks: Ranks
-    pool: ThreadPoolExecutor
 
     def bases(
         self, checkpoint: FitCheckpoint | None, *, resume: bool, checkpoints: bool
@@ -284,11 +282,8 @@ class _Pass:
             return _Run(batch, {}, {}, sums=False)
         if not network.layers:
             self._choose(network, batch.images, fit)
-        keys = self.pool.submit(lambda: batch.keys)  # while the images are copied to a GPU
-        images = network.sent(batch.images)
-        keys.result()
         sums = fit.may_sample(batch)
-        maps = network.maps(images, sums=sums)
+        maps = network.maps(network.sent(batch.images), sums=sums)
         means = {}
         for name in network.layers:
             one = maps[name]
