@@ -37,15 +37,17 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from bench_table import photos, seconds
 from PIL import Image
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pfv_widgets as pw
 from pfv_widgets.engine.colouring.heatmaps import Colouring, render_heatmaps
 from pfv_widgets.engine.pca.features import features_of
 from pfv_widgets.engine.pca.fit_batch import fit_batch
 from pfv_widgets.engine.pca.wide_fit import WideFit
+from tests.benchmarks.bench_table import photos, seconds
 
 Row = dict[str, object]
 RGB = Colouring((0, 1, 2), 1.0, "global", "rgb")
