@@ -108,6 +108,8 @@ def notebook_on(photos: Path) -> bytes:
         if cell["cell_type"] == "code":
             call = f"photos={str(folder)!r}"
             cell["source"] = [line.replace("photos=True", call) for line in cell["source"]]
+        # the words of a cell that names the photos of the demo, for those of the user
+        cell["source"] = cell["metadata"].pop("own_photos", cell["source"])
     return json.dumps(book, indent=1).encode()
 
 

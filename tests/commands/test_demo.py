@@ -213,6 +213,10 @@ def test_folder_of_photos_is_what_the_notebook_opens(tmp_path: Path) -> None:
     source = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     assert f"pw.demo(photos={str(photos)!r})" in source
     assert "photos=True" not in source
+    first, third = ("".join(cells[number]["source"]) for number in (0, 2))
+    assert first.startswith("# What has this network learned?")
+    assert third.startswith("## Four things to try")
+    assert not {"cup", "cat", "cats"} & set(f"{first} {third}".replace(",", " ").split())
 
 
 def test_kernel_whose_heartbeat_is_late_is_waited_for() -> None:
