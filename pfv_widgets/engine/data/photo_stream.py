@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +77,10 @@ class Stream(Protocol):
         """
 
 
+_READ = 64  # files whose contents are part of a signature, evenly spread
+_HEAD = 2**16  # bytes of each
+
+
 class PhotoStream:
     """Photos from a folder, a glob or paths, decoded batch by batch while the last one is used.
 
@@ -102,12 +107,16 @@ class PhotoStream:
 
     @property
     def signature(self) -> str:
-        """Digest of names and sizes of the files, and of the size that they are brought to."""
+        """Digest of names and sizes of the files, of some contents, and of the photos' size."""
         digest = hashlib.blake2b(f"{self._size} {self._transform!r:.200}".encode(), digest_size=16)
-        for picture in self._pictures:
+        some = max(1, len(self._pictures) // _READ)
+        for number, picture in enumerate(self._pictures):
             path = picture.content
             length = path.stat().st_size if isinstance(path, Path) and path.is_file() else -1
             digest.update(f"{picture.name} {picture.label} {length}\n".encode())
+            if number % some == 0 and isinstance(path, Path) and length > 0:
+                with suppress(OSError), path.open("rb") as file:  # it is named once it is decoded
+                    digest.update(file.read(_HEAD))
         return digest.hexdigest()
 
     @property

@@ -101,3 +101,15 @@ def test_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path) 
     whole = PrincipalBasis.load(tmp_path / "one.npz")
     assert basis.count == whole.count  # every photo once, before and after
     np.testing.assert_allclose(basis.variances, whole.variances, rtol=1e-5)
+
+
+def test_folders_with_files_of_equal_names_and_sizes_are_told_apart(tmp_path: Path) -> None:
+    signatures = []
+    for name, value in (("one", 0), ("other", 200), ("again", 0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in range(3):
+            Image.new("L", (8, 8), value + number).save(folder / f"{number}.bmp")
+        signatures.append(PhotoStream(folder, 16, None, 3).signature)
+    assert signatures[0] != signatures[1]
+    assert signatures[0] == signatures[2]
