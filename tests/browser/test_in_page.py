@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
@@ -46,7 +47,7 @@ def opened_code(explorer: ExplorerPage) -> Locator:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_code_is_copied_and_sliders_are_named_everywhere(
+def test_code_is_copied_a_download_opens_and_sliders_are_named_everywhere(
     request: pytest.FixtureRequest, place: str
 ) -> None:
     page: WidgetPage = request.getfixturevalue(place)(DEMO)
@@ -58,6 +59,12 @@ def test_code_is_copied_and_sliders_are_named_everywhere(
     expect(layer).to_have_attribute("aria-valuetext", "stage4.3")
     layer.press("PageDown")
     expect(layer).to_have_attribute("aria-valuetext", re.compile(r"^stage[123]\.\d$"))
+    explorer.open_tab("Export")
+    with page.page.expect_download() as download:
+        explorer.button("Download").first.click()
+    assert download.value.suggested_filename == "pfv.png"
+    with Image.open(download.value.path()) as picture:
+        assert (picture.format, picture.width > 300) == ("PNG", True)
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     code = opened_code(explorer).input_value()
     copied(explorer, len(code))

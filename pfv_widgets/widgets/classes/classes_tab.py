@@ -166,10 +166,9 @@ class ClassesTab:
             return
         except Exception as error:
             with self._lock:
-                again, self._problem = self._problem == named(error), named(error)
+                self._problem = named(error)
                 self.about.value = text.status(self._problem, kind="warning")
-            if not again:
-                self._fail(error)
+            self._fail(error)  # each time: the status line said that components are being named
             return
         with self._lock:
             if not self._visible:
