@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pfv_widgets.commands.options import in_options
+from pfv_widgets.commands.options import add_inputs, add_output, in_options
 from pfv_widgets.commands.terminal import printable
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 
@@ -31,27 +31,22 @@ OPTIONS = {"name": "--model", "source": "PHOTOS", "data": "PHOTOS", "weights": "
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``fit``."""
-    parser.add_argument("photos", nargs="+", help="files, folders, globs such as 'photos/**/*.jpg'")
-    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
-    parser.add_argument("--weights", help="default, random, or the path of a state dict")
+    add_inputs(parser)
     parser.add_argument(
         "--layer", nargs="+", help="whose feature maps are decomposed (default: the last)"
     )
     parser.add_argument("--components", type=int, default=12, help="how many (default: 12)")
-    parser.add_argument("--size", type=int, default=224, help="side of the photos in pixels")
     parser.add_argument("--batch-size", type=int, default=32, help="photos at a time")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument(
-        "--out", type=Path, default=Path("basis.npz"), metavar="FILE",
-        help="the basis; of several layers one file each, with the layer's name in it",
-    )  # fmt: skip
+    add_output(
+        parser,
+        "basis.npz",
+        "the basis; of several layers one file each, with the layer's name in it",
+    )
     parser.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="default: beside --out, deleted at the end"
     )
     parser.add_argument("--every", type=float, default=60, help="seconds between two checkpoints")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pfv_widgets import __version__
-from pfv_widgets.commands.options import in_options
+from pfv_widgets.commands.options import add_inputs, add_quiet, in_options
 from pfv_widgets.commands.outputs import RECORD, Outputs
 from pfv_widgets.commands.terminal import printable
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
@@ -32,19 +32,15 @@ OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in parameters_of(Settin
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``heatmaps``: its own, and one for each knob of ``Settings``."""
-    parser.add_argument("photos", nargs="+", help="files, folders, globs such as 'photos/**/*.jpg'")
-    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
-    parser.add_argument("--weights", help="default, random, or the path of a state dict")
+    add_inputs(parser)
     parser.add_argument("--layer", help="whose feature map is shown (default: the last)")
     parser.add_argument(
         "--basis", type=Path, metavar="FILE", help="of `pfv-widgets fit` (default: of the photos)"
     )
-    parser.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--out", type=Path, default=Path("heatmaps"), metavar="DIR")
     parser.add_argument("--force", action="store_true", help="replace the results of a former run")
     parser.add_argument("--json-only", action="store_true", help=f"write {RECORD} and no pictures")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_quiet(parser)
     knobs = parser.add_argument_group("knobs")
     for name, parameter in parameters_of(Settings).items():
         flag, default = f"--{name.replace('_', '-')}", getattr(Settings, name)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from pathlib import Path
 
 from tqdm import tqdm
 
-from pfv_widgets.commands.options import in_options
+from pfv_widgets.commands.options import add_inputs, add_output, in_options
 from pfv_widgets.commands.terminal import printable
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 
@@ -24,23 +23,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``methods``; every method of the registry can be named."""
     from pfv_widgets.methods.comparison.compared_methods import names
 
-    parser.add_argument("photos", nargs="+", help="files, folders, globs such as 'photos/**/*.jpg'")
-    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
-    parser.add_argument("--weights", help="default, random, or the path of a state dict")
+    add_inputs(parser)
     parser.add_argument(
         "--methods", nargs="+", choices=names(), metavar="METHOD",
         help=f"some of {', '.join(names())} (default: those of the figure of Grün et al.)",
     )  # fmt: skip
     parser.add_argument("--layer", help="whose unit is explained (default: the output)")
     parser.add_argument("--unit", type=int, help="its index (default: the strongest of each photo)")
-    parser.add_argument("--size", type=int, default=224, help="side of the photos in pixels")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument(
-        "--out", type=Path, default=Path("methods.png"), metavar="FILE",
-        help="the figure (.png, .pdf, .svg)",
-    )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_output(parser, "methods.png", "the figure (.png, .pdf, .svg)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pfv_widgets.commands.options import in_options
+from pfv_widgets.commands.options import add_inputs, add_output, in_options
 from pfv_widgets.commands.terminal import printable
 from pfv_widgets.errors import PFVError, PFVWarning
 
@@ -23,18 +23,13 @@ OPTIONS = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``report``."""
-    parser.add_argument("photos", nargs="+", help="folders whose sub-folders are the classes")
-    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
-    parser.add_argument("--weights", help="default, random, or the path of a state dict")
+    add_inputs(parser, "folders whose sub-folders are the classes")
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="default: eight, spread")
-    parser.add_argument("--size", type=int, default=224, help="side of the photos in pixels")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument(
-        "--out", type=Path, default=Path("report.html"), metavar="FILE",
-        help="a page (.html), the numbers (.json) or the figure (.png, .pdf, .svg)",
-    )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_output(
+        parser,
+        "report.html",
+        "a page (.html), the numbers (.json) or the figure (.png, .pdf, .svg)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
