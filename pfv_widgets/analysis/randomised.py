@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.blocks import Block, find_blocks
+from pfv_widgets.engine.network.block_order import Block, find_blocks
 from pfv_widgets.engine.network.capture import modules_by_name
 from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.network.named_models import declared_size
@@ -57,8 +57,8 @@ def randomised(model: nn.Module, seed: int = 0) -> NetworkSequence:
 
     Notes
     -----
-    Blocks are found as :func:`pfv_widgets.engine.network.blocks.find_blocks` says, and weights are
-    drawn as the modules' own ``reset_parameters`` (or ``_reset_parameters``, ``_init_weights``)
+    Blocks are found as :func:`pfv_widgets.engine.network.block_order.find_blocks` says, and weights
+    are drawn as the modules' own ``reset_parameters`` (or ``_reset_parameters``, ``_init_weights``)
     draws them, with the running statistics of BatchNorm reset. Parameters that no such method
     touches are shuffled.
 

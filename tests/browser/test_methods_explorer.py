@@ -20,7 +20,7 @@ import threading
 from dataclasses import replace
 import pfv_widgets as pw
 from pfv_widgets.demo import CLASSES, DemoNet
-from pfv_widgets.methods.comparison.cells import Comparison
+from pfv_widgets.methods.comparison.comparison import Comparison
 from pfv_widgets.methods.core.method import step
 
 tickets, compute = threading.Semaphore(0), Comparison.compute

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import Numbers, read, send
+from pfv_widgets.engine.device_transfer import Numbers, read, send
 
 LEVELS = 3  # a channel, as in TorchPRISM: 27 colours
 # Of an image. Measured on photos and drawn scenes: of the colours with a smaller share 0 to 20 % of

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import send
+from pfv_widgets.engine.device_transfer import send
 
 NEUTRAL_GREY = 0.46
 

@@ -18,7 +18,7 @@ from pfv_widgets.engine.colouring.colour_filter import (
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.score_scaling import Spread, scaled, scaling
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted
-from pfv_widgets.engine.host import select
+from pfv_widgets.engine.device_transfer import select
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 
 _CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import select, send
+from pfv_widgets.engine.device_transfer import select, send
 
 NORMALISATIONS = ("global", "component")
 _SMALLEST, _LARGEST = 1e-12, 1e12  # magnitudes whose squares are safe in float32

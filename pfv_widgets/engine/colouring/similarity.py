@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_maps import PIN_NEUTRAL, pin_colours
 from pfv_widgets.engine.colouring.weighting import enlarge
-from pfv_widgets.engine.host import send
+from pfv_widgets.engine.device_transfer import send
 
 _AT_ONCE = 1 << 25  # numbers of feature maps in one step
 _CACHED = 1_000_000  # numbers coloured at a time: more leave the processor's cache

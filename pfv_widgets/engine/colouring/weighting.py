@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.host import read, select
+from pfv_widgets.engine.device_transfer import read, select
 from pfv_widgets.engine.pca.features import power_of_two
 
 

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.host import send
+from pfv_widgets.engine.device_transfer import send
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State

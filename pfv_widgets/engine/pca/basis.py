@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import Numbers, read, select, send
+from pfv_widgets.engine.device_transfer import Numbers, read, select, send
 from pfv_widgets.engine.pca.array_file import (
     Arrays,
     FileContentError,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import Numbers, read, send
+from pfv_widgets.engine.device_transfer import Numbers, read, send
 from pfv_widgets.engine.progress import FITTING, OnProgress, Progress, run_reporting, silent
 
 _DENSE = 256  # up to this size the full decomposition costs less than the iteration

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import read, select
+from pfv_widgets.engine.device_transfer import read, select
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 _ORDINARY = 20  # exponents of two up to which squares and their sums are safe in float32

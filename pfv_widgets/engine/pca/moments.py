@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import send
+from pfv_widgets.engine.device_transfer import send
 from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 
 _AT_ONCE = 1 << 22  # numbers of a part's feature maps or of its scatter

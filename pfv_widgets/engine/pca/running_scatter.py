@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.host import select, send
+from pfv_widgets.engine.device_transfer import select, send
 from pfv_widgets.engine.pca.eigensolvers import times
 from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 

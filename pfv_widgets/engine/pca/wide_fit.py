@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pfv_widgets.engine.host import read, send
+from pfv_widgets.engine.device_transfer import read, send
 from pfv_widgets.engine.pca.basis import (
     WITH_NOTHING,
     Comparison,

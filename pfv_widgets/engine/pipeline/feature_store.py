@@ -18,7 +18,7 @@ from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, brightness, channel_sum
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.host import read, send
+from pfv_widgets.engine.device_transfer import read, send
 from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import network_fingerprint

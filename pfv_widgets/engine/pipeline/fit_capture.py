@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.weighting import channel_sum
-from pfv_widgets.engine.host import send
+from pfv_widgets.engine.device_transfer import send
 from pfv_widgets.engine.network.capture import Reduce, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer

@@ -11,7 +11,7 @@ from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS, counting_
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps, visible_colours
 from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, render_similarity
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
-from pfv_widgets.engine.host import read
+from pfv_widgets.engine.device_transfer import read
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch

@@ -21,7 +21,7 @@ from pfv_widgets.engine.colouring.similarity import (
 )
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.host import select
+from pfv_widgets.engine.device_transfer import select
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap

@@ -12,9 +12,9 @@ import numpy as np
 from pfv_widgets.engine.export.figure_table import Bar, Tile
 from pfv_widgets.errors import named
 from pfv_widgets.methods.attribution.colours import COLOUR_MAPS
-from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, colour_ranges, coloured
 from pfv_widgets.methods.comparison.compared_methods import Explainer
+from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.methods.core.method import Cancelled, CancelledError, Progress, step
 from pfv_widgets.methods.core.target import Target

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.attribution.colours import has_sign, heatmap_colours
-from pfv_widgets.methods.comparison.cells import Cell
+from pfv_widgets.methods.comparison.comparison import Cell
 from pfv_widgets.parameters import suggestion
 
 SCALES = {

@@ -17,7 +17,6 @@ from pfv_widgets.methods.comparison.cell_table import (
     score_label,
     target_label,
 )
-from pfv_widgets.methods.comparison.cells import Comparison
 from pfv_widgets.methods.comparison.colour_scales import SCALES, checked_scale
 from pfv_widgets.methods.comparison.compared_methods import (
     Explainer,
@@ -26,6 +25,7 @@ from pfv_widgets.methods.comparison.compared_methods import (
     labels,
     names,
 )
+from pfv_widgets.methods.comparison.comparison import Comparison
 from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.core.target import Target, checked_unit
 from pfv_widgets.methods.gradient.backprop import Deconvnet, GuidedBackprop, Saliency

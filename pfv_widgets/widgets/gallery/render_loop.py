@@ -16,7 +16,7 @@ from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY, PIN_COLOURS
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, Dimming
 from pfv_widgets.engine.colouring.similarity import Position
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
-from pfv_widgets.engine.host import read
+from pfv_widgets.engine.device_transfer import read
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import RUNNING, Cancelled, Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from pfv_widgets.methods.comparison.cells import Task
+from pfv_widgets.methods.comparison.comparison import Task
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
 Cancelled = Callable[[], bool]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pfv_widgets.methods.comparison.cells import Comparison
+from pfv_widgets.methods.comparison.comparison import Comparison
 from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.settings import settings_of
 

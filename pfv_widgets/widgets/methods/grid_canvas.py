@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pfv_widgets.methods.comparison.cells import Cell
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, coloured
+from pfv_widgets.methods.comparison.comparison import Cell
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode

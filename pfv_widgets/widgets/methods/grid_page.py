@@ -17,8 +17,8 @@ from pfv_widgets.methods.comparison.cell_table import (
     score_label,
     target_label,
 )
-from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.compared_methods import PrincipalFeatures, file_keys, labels
+from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.figures import caption
 from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import Layout

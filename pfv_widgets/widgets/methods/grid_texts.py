@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pfv_widgets.engine.export.figure_table import Bar
 from pfv_widgets.methods.comparison.cell_table import range_label, score_label, why_empty
-from pfv_widgets.methods.comparison.cells import Cell, Comparison
 from pfv_widgets.methods.comparison.compared_methods import labels
+from pfv_widgets.methods.comparison.comparison import Cell, Comparison
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.widgets.methods.grid_canvas import Place, Shown
 from pfv_widgets.widgets.methods.grid_layout import LABEL, WIDTH, Layout

@@ -13,7 +13,7 @@ import traitlets
 
 from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figure_or_arrays
 from pfv_widgets.errors import named
-from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
+from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.widgets.explorer import layout
 from pfv_widgets.widgets.explorer.layout import body, controls

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import ipywidgets as w
 
-from pfv_widgets.methods.comparison.cells import Comparison
 from pfv_widgets.methods.comparison.compared_methods import (
     Explainer,
     explainer_of,
@@ -16,6 +15,7 @@ from pfv_widgets.methods.comparison.compared_methods import (
     name_of,
     names,
 )
+from pfv_widgets.methods.comparison.comparison import Comparison
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.methods.settings import MethodsSettings

@@ -10,7 +10,6 @@ from typing import Any
 from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
-from pfv_widgets.methods.comparison.cells import Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import SCALES
 from pfv_widgets.methods.comparison.compared_methods import (
     PFV_NAME,
@@ -19,6 +18,7 @@ from pfv_widgets.methods.comparison.compared_methods import (
     explainers,
     name_of,
 )
+from pfv_widgets.methods.comparison.comparison import Comparison, Task
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import choice, slider, suggestion, validate
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pfv_widgets.engine import host
+from pfv_widgets.engine import device_transfer
 from pfv_widgets.engine.pca import basis, eigensolvers
 from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
@@ -44,7 +44,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[i
 
     def read(*tensors: Tensor) -> object:
         reads.append(len(tensors))
-        return host.read(*tensors)
+        return device_transfer.read(*tensors)
 
     with monkeypatch.context() as patch, Waits() as waits:
         for module in (basis, eigensolvers):
@@ -90,6 +90,6 @@ def test_composition_compares_components_in_one_read(
 
 def test_read_of_several_tensors_is_what_they_hold() -> None:
     tensors = [torch.arange(6.0).view(2, 3), torch.ones(1, 1, 2), torch.zeros(0)]
-    for one, array in zip(tensors, host.read(*tensors), strict=True):
+    for one, array in zip(tensors, device_transfer.read(*tensors), strict=True):
         assert array.shape == one.shape
         assert array.tolist() == one.tolist()

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pfv_widgets.engine import host
+from pfv_widgets.engine import device_transfer
 from pfv_widgets.engine.network.fingerprint import Fingerprint
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.pca import eigensolvers
@@ -67,12 +67,12 @@ def of_array(value: object) -> bool:
 
 
 class Reads:
-    """Takes the place of ``host.read`` everywhere: notes what is read, or gives what was noted."""
+    """Stands in for ``device_transfer.read``: notes what is read, or gives what was noted."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.noted: list[list[np.ndarray]] = []
         self.from_device = 0
-        self._plain = host.read
+        self._plain = device_transfer.read
         engine = [one for name, one in sys.modules.items() if name.startswith("pfv_widgets.engine")]
         for module in engine:
             if getattr(module, "read", None) is self._plain:

@@ -16,8 +16,8 @@ import pfv_widgets as pw
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation
 from pfv_widgets.engine.network.named_models import declared_normalisation, images_by_network
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods.comparison.cells import Comparison, Task
 from pfv_widgets.methods.comparison.compared_methods import explainers
+from pfv_widgets.methods.comparison.comparison import Comparison, Task
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.gradient.backprop import Saliency
 from tests.networks import blobs, tiny

@@ -15,7 +15,7 @@ from pfv_widgets.engine.export.figure_table import Table
 from pfv_widgets.methods.attribution.colours import heatmap_colours, limits
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison import figures
-from pfv_widgets.methods.comparison.cells import Comparison, Task
+from pfv_widgets.methods.comparison.comparison import Comparison, Task
 from pfv_widgets.methods.core.method import Method
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of

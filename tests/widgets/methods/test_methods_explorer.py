@@ -19,9 +19,9 @@ from torch import nn
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.attribution.registry import METHODS
-from pfv_widgets.methods.comparison.cells import Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import colour_ranges, coloured
 from pfv_widgets.methods.comparison.compared_methods import names
+from pfv_widgets.methods.comparison.comparison import Comparison, Task
 from pfv_widgets.methods.core.method import step
 from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
 from pfv_widgets.parameters import parameters_of

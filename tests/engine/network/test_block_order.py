@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.demo.images import demo_model
-from pfv_widgets.engine.network.blocks import find_blocks
+from pfv_widgets.engine.network.block_order import find_blocks
 from tests.networks import tiny
 
 

@@ -13,7 +13,6 @@ import pfv_widgets as pw
 from pfv_widgets.engine.network.named_models import named_models
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.comparison.cell_table import number
-from pfv_widgets.methods.comparison.cells import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.colour_scales import (
     SCALES,
     ColourRange,
@@ -27,6 +26,7 @@ from pfv_widgets.methods.comparison.compared_methods import (
     explainers,
     names,
 )
+from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.gradient.backprop import GuidedBackprop, Saliency
