@@ -48,15 +48,15 @@ def draw_lines_on(
     axis: Axes, names: Sequence[str], lines: Mapping[str, Array], labels: int = _LABELS
 ) -> None:
     """Draw lines on axes, with some names below (turned, where many) and a legend."""
-    places = np.arange(len(names))
+    ticks = np.arange(len(names))
     for (label, values), (colour, marker) in zip(lines.items(), cycle(_STYLES), strict=False):
-        axis.plot(places, values, color=colour, marker=marker, ms=3.5, lw=1.4, label=label)
+        axis.plot(ticks, values, color=colour, marker=marker, ms=3.5, lw=1.4, label=label)
     numbers = [one for values in lines.values() for one in values if np.isfinite(one)]
     axis.set_ylim(min([-0.05, *(one - 0.05 for one in numbers)]), 1.05)
     axis.axhline(0, color=_MUTED, lw=0.5)
     step = -(-len(names) // labels)
-    shown = [fitting(names[index], 110, SMALL, middle=True) for index in places[::step]]
-    axis.set_xticks(places[::step], shown, size=SMALL, parse_math=False)
+    shown = [fitting(names[index], 110, SMALL, middle=True) for index in ticks[::step]]
+    axis.set_xticks(ticks[::step], shown, size=SMALL, parse_math=False)
     axis.tick_params(labelsize=SMALL, length=2)
     if len(shown) > _LEVEL:
         axis.tick_params(axis="x", rotation=90)

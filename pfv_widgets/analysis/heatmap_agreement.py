@@ -101,8 +101,8 @@ def _about_mean(maps: Tensor) -> Tensor:
 
 def _blur(length: int, side: int) -> Tensor:
     """Return the matrix ``(length - side + 1, length)`` of a Gaussian window of ``side`` pixels."""
-    places = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
-    window = torch.exp(-(places**2) / (2 * _SIGMA**2))
+    offsets = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
+    window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     rows = length - side + 1
     blur = torch.zeros(rows, length, dtype=torch.float64)
     for row in range(rows):

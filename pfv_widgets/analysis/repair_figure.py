@@ -38,17 +38,17 @@ def draw_repair(repair: Repair) -> Figure:
 
 def _draw_rows(axis: Axes, rows: list[tuple[str, Share, Share]]) -> None:
     for side, (label, colour, offset, face) in enumerate(_SIDES):
-        places = [
-            (place + offset, one)
-            for place, (_, *both) in enumerate(rows)
+        points = [
+            (tick + offset, one)
+            for tick, (_, *both) in enumerate(rows)
             for one in [both[side]]
             if one.count
         ]
-        values = np.array([one.value for _, one in places])
-        low, high = np.array([one.interval for _, one in places]).reshape(-1, 2).T
+        values = np.array([one.value for _, one in points])
+        low, high = np.array([one.interval for _, one in points]).reshape(-1, 2).T
         spans = np.maximum((values - low, high - values), 0)
         axis.errorbar(
-            values, [place for place, _ in places], xerr=spans, fmt="o", ms=4.5, lw=1.3,
+            values, [tick for tick, _ in points], xerr=spans, fmt="o", ms=4.5, lw=1.3,
             color=colour, mfc=face, label=label,
         )  # fmt: skip
     axis.axhline(len(rows) - 1.5, color="#999999", lw=0.6)

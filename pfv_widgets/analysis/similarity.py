@@ -313,13 +313,13 @@ def _null_band(first: Tensor, second: Tensor, photos: int, options: _Options) ->
     if photos < 2:
         return np.full((2, len(first), len(second)), np.nan)
     generator = torch.Generator().manual_seed(options.seed)
-    places = torch.arange(len(first[0])).view(photos, -1)
+    indices = torch.arange(len(first[0])).view(photos, -1)
     draws = []
     for done in range(options.shuffles):
         options.report(Progress("Shuffling photos", done, options.shuffles, "draws"))
         order = torch.randperm(photos, generator=generator)
-        index = torch.empty_like(places)
-        index[order] = places[order.roll(1)]  # one cycle: no photo stays where it is
+        index = torch.empty_like(indices)
+        index[order] = indices[order.roll(1)]  # one cycle: no photo stays where it is
         flat = index.flatten()
         columns = [
             first.flatten(1) @ second[start : start + 16, flat][:, :, flat].flatten(1).T

@@ -57,14 +57,14 @@ def _draw_map(figure: Figure, axis: Axes, similarity: Similarity) -> None:
 def _draw_curve(axis: Axes, similarity: Similarity, common: Sequence[str]) -> None:
     rows = [similarity.layers[0].index(name) for name in common]
     columns = [similarity.layers[1].index(name) for name in common]
-    places = np.arange(len(common))
+    ticks = np.arange(len(common))
     low, high = similarity.null[:, rows, columns]
-    axis.fill_between(places, low, high, color=_BAND, lw=0, label="with shuffled photos, 5–95 %")
+    axis.fill_between(ticks, low, high, color=_BAND, lw=0, label="with shuffled photos, 5–95 %")
     by_photo = similarity.cka_by_photo[rows, columns]
-    axis.plot(places, by_photo, color=_LINE, lw=0.4, alpha=0.35)
+    axis.plot(ticks, by_photo, color=_LINE, lw=0.4, alpha=0.35)
     axis.plot([], [], color=_LINE, lw=0.4, alpha=0.6, label="each photo alone")
     axis.plot(
-        places, similarity.cka[rows, columns], color=_LINE, lw=1.6, marker="o", ms=2.5,
+        ticks, similarity.cka[rows, columns], color=_LINE, lw=1.6, marker="o", ms=2.5,
         label="all photos",
     )  # fmt: skip
     axis.axhline(0, color=_MUTED, lw=0.5)

@@ -36,7 +36,7 @@ class Similarity:
         The same over the positions of each photo alone, ``(A, B, N)``.
     null
         What ``cka`` is with shuffled photos, ``(2, A, B)``: 5 and 95 % of ``shuffles`` draws. It
-        is above 0 where layers agree about places alone, such as borders.
+        is above 0 where layers agree about positions alone, such as borders.
     angles
         Principal angles in degrees, rising, between the subspaces of the leading components'
         scores, ``(A, B, k)``.

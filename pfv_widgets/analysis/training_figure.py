@@ -25,7 +25,7 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
     curve = tracker.curve(layer)
     names = curve.names
     last = len(names) - 1
-    shown = sorted({round(place) for place in np.linspace(0, last, min(_COLUMNS, len(names)))})
+    shown = sorted({round(index) for index in np.linspace(0, last, min(_COLUMNS, len(names)))})
     frames = tracker.frames(layer)
     photos = min(photos, len(tracker.images))
     pictures = {
@@ -33,9 +33,9 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
         if names.index(name) in shown
     }  # fmt: skip
     tiles = [
-        Tile(pictures[names[place]][photo]) if names[place] in pictures else Tile(note="undefined")
+        Tile(pictures[names[index]][photo]) if names[index] in pictures else Tile(note="undefined")
         for photo in range(photos)
-        for place in shown
+        for index in shown
     ]
     height, width = tracker.images.size
     side = min(1.3, 9.0 / len(shown))
@@ -50,7 +50,7 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
     return draw_table(
         Table(
             f"{layer} through the training", tiles, len(shown), size,
-            headings=[names[place] for place in shown], labels=tracker.images.names[:photos],
+            headings=[names[index] for index in shown], labels=tracker.images.names[:photos],
             plot=(_PLOT, draw), caption=" ".join(caption),
         )
     )  # fmt: skip

@@ -105,7 +105,7 @@ class Scatter:
         colours
             Of each position, ``(N, h, w, 3)`` in [0, 1].
         selected
-            Places ``(N, h, w)`` that keep their colour while the others fade; None: all.
+            Positions ``(N, h, w)`` that keep their colour while the others fade; None: all.
         """
         tones = np.empty((len(self.x) + 1, 3), np.uint8)
         tones[-1] = PAPER  # of no point, whose index is −1

@@ -175,7 +175,7 @@ def _remove(canvases: Iterable[Canvas]) -> None:
 
 
 class _Finger:
-    """Where the first finger is; lifting it comes without a place."""
+    """Where the first finger is; lifting it comes without a point."""
 
     def __init__(self) -> None:
         self._last = (0.0, 0.0)

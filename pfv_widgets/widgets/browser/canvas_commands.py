@@ -146,5 +146,5 @@ class CanvasCommands:
     def _switch(self) -> None:
         if self._wanted is not self._current:
             self._current = self._wanted
-            place = f"IPY_MODEL_{self._wanted.model_id}"
-            self._commands.append([COMMANDS["switchCanvas"], [place], 0])
+            reference = f"IPY_MODEL_{self._wanted.model_id}"
+            self._commands.append([COMMANDS["switchCanvas"], [reference], 0])

@@ -23,7 +23,7 @@ const release = (model) => {
 
 const watchConnection = (root, model, signal) => {
   const manager = model.widget_manager, kernel = manager?.kernel;
-  if (!kernel?.connectionStatusChanged) return;  // another place than those that are known
+  if (!kernel?.connectionStatusChanged) return;  // another front end than those that are known
   let planned = 0, lost = false;
   const back = async () => {
     root.classList.remove("pfv-offline");

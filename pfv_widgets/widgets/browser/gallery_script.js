@@ -26,10 +26,10 @@ const hasten = async (model) => {
   for (const id of model.get("buffers")) {
     const buffer = await model.widget_manager.get_model(id), load = buffer.putImageData;
     if (typeof load !== "function" || !buffer.ctx) return false;  // another ipycanvas
-    buffer.putImageData = async function (place, files) {
+    buffer.putImageData = async function (position, files) {
       const picture = unpacked(files[0]);
-      if (picture) this.ctx.putImageData(picture, ...place);
-      else await load.call(this, place, files);
+      if (picture) this.ctx.putImageData(picture, ...position);
+      else await load.call(this, position, files);
     };
   }
   return true;

@@ -6,7 +6,7 @@ const call = (element, name) => {
     element.setAttribute("aria-label", name);
 };
 
-// The value in words: a slider through names has the number of the place alone.
+// The value in words: a slider through names has the index alone.
 const sayValue = (handle) => {
   const readout = handle.closest(".widget-slider")?.querySelector(".widget-readout");
   const text = readout?.textContent.trim();

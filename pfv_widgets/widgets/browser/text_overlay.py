@@ -70,7 +70,7 @@ class Overlay:
 
     @staticmethod
     def _line(label: Label, width: int, height: int) -> str:
-        place = f"left:{100 * label.x / width:.2f}%;top:{100 * label.y / height:.2f}%"
+        at = f"left:{100 * label.x / width:.2f}%;top:{100 * label.y / height:.2f}%"
         shift = f"transform:translateX({_SHIFTS[label.align]})"
-        style = f"position:absolute;{place};{shift};{label.style}"
+        style = f"position:absolute;{at};{shift};{label.style}"
         return f'<span style="{style}">{safe(label.text)}</span>'

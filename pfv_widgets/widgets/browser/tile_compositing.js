@@ -10,27 +10,27 @@ class Grid {
     const { rows, columns, across, down, gap } = this;
     return { height: rows * down - gap, width: columns * across - gap };
   }
-  corner(place) {
-    const row = Math.floor(place / this.columns), column = place % this.columns;
+  corner(index) {
+    const row = Math.floor(index / this.columns), column = index % this.columns;
     return [column * this.across, row * this.down];
   }
-  panes(place, [across, down]) {
-    const [left, top] = this.corner(place), boxes = [];
+  panes(index, [across, down]) {
+    const [left, top] = this.corner(index), boxes = [];
     const width = this.width / across, height = this.height / down;
     for (let row = 0; row < down; row++)
       for (let column = 0; column < across; column++)
         boxes.push([left + column * width, top + row * height, width, height]);
     return boxes;
   }
-  box(place) {
-    return this.panes(place, [1, 1])[0];
+  box(index) {
+    return this.panes(index, [1, 1])[0];
   }
   // The tile at a point of the canvas, and how far across it the point is; nothing beside tiles.
   at(x, y) {
     const { across, down } = this;
-    const column = Math.floor(x / across), place = Math.floor(y / down) * this.columns + column;
+    const column = Math.floor(x / across), index = Math.floor(y / down) * this.columns + column;
     const on = x % across < this.width && y % down < this.height && column < this.columns;
-    return on && place < this.number ? (x % across) / this.width : undefined;
+    return on && index < this.number ? (x % across) / this.width : undefined;
   }
   gaps() {
     const { rows, columns, number, across, down, strip, gap, size: { height, width } } = this;
@@ -57,7 +57,7 @@ class Tiles {
     this.stored = new Grid(grids[1], gap);
     this.grid = new Grid(grids[wide ? sides[0] : 1], gap);
     this.divided = panes.flat().some((layer) => layer.divided);
-    this.places = [...Array(this.stored.number).keys()];
+    this.indices = [...Array(this.stored.number).keys()];
   }
   draw(ctx) {
     this.ctx = ctx;
@@ -86,15 +86,15 @@ class Tiles {
   drawPanes() {
     const { ctx, grid: { size } } = this;
     ctx.clearRect(0, 0, size.width, size.height);
-    for (const place of this.places)
-      this.grid.panes(place, this.view.sides).forEach((box, number) => {
-        for (const layer of this.layers(number)) this.drawLayer(layer, place, box);
+    for (const index of this.indices)
+      this.grid.panes(index, this.view.sides).forEach((box, number) => {
+        for (const layer of this.layers(number)) this.drawLayer(layer, index, box);
       });
   }
-  drawLayer({ source, opacity, tint }, place, box) {
+  drawLayer({ source, opacity, tint }, index, box) {
     const { ctx } = this, best = source === "heatmap" ? [this.heat, this.step] : [this.photos, 1];
     ctx.globalAlpha = opacity ?? this.look.opacity;
-    this.drawOne(...best, place, box);
+    this.drawOne(...best, index, box);
     if (!tint) return;
     ctx.globalCompositeOperation = "multiply";
     this.fill(this.colour(tint), [box]);
@@ -109,8 +109,8 @@ class Tiles {
     this.ctx.drawImage(buffer, at, at, buffer.width * step, buffer.height * step);
   }
   // One tile of a buffer in a box of any size.
-  drawOne(buffer, step, place, box) {
-    const [left, top, width, height] = box, [x, y] = this.stored.corner(place);
+  drawOne(buffer, step, index, box) {
+    const [left, top, width, height] = box, [x, y] = this.stored.corner(index);
     const across = width / this.stored.width, down = height / this.stored.height;
     const at = [left - (x + this.half(step)) * across, top - (y + this.half(step)) * down];
     const size = [buffer.width * step * across, buffer.height * step * down];
@@ -120,8 +120,8 @@ class Tiles {
     return Math.floor(Math.floor(this.gap / step) / 2) * step;
   }
   rightParts() {
-    return this.places.map((place) => {
-      const [left, top, width, height] = this.grid.box(place);
+    return this.indices.map((index) => {
+      const [left, top, width, height] = this.grid.box(index);
       const cut = Math.floor(width * this.look.split + 0.5);
       return [left + cut, top, width - cut, height];
     });
@@ -129,7 +129,7 @@ class Tiles {
   mark() {
     const { ctx, grid, dimming: [grey, strength] } = this;
     ctx.globalAlpha = strength;
-    this.fill(this.colour([grey, grey, grey]), this.out.map((place) => grid.box(place)));
+    this.fill(this.colour([grey, grey, grey]), this.out.map((index) => grid.box(index)));
     ctx.globalAlpha = 1;
     if (this.divided) {
       const lines = this.rightParts().map(([left, top, _, height]) => [left - 2, top, 4, height]);
@@ -141,8 +141,8 @@ class Tiles {
     for (const ring of this.rings) this.drawRing(ring);
     if (this.frame.length) this.drawFrame(...this.frame);
   }
-  drawRing([place, across, down, colour, bold]) {
-    for (const [left, top, width, height] of this.grid.panes(place, this.view.sides)) {
+  drawRing([index, across, down, colour, bold]) {
+    for (const [left, top, width, height] of this.grid.panes(index, this.view.sides)) {
       const least = Math.max(7, Math.min(0.07 * Math.min(width, height), 22));
       const line = bold ? 6 : 4, radius = least * (bold ? 1.35 : 1);
       for (const [rim, wide] of [["#000000", line + 3], [colour, line]])
@@ -153,8 +153,8 @@ class Tiles {
         });
     }
   }
-  drawFrame([place, x, y], [, right, bottom]) {
-    for (const [left, top, width, height] of this.grid.panes(place, this.view.sides)) {
+  drawFrame([index, x, y], [, right, bottom]) {
+    for (const [left, top, width, height] of this.grid.panes(index, this.view.sides)) {
       const box = [left + x * width, top + y * height, (right - x) * width, (bottom - y) * height];
       for (const [colour, line] of [["#000000", 5], ["#ffffff", 3]])
         this.stroke(colour, line, () => this.ctx.strokeRect(...box));

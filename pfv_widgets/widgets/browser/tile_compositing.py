@@ -153,30 +153,30 @@ class Tiles:
     def _draw_panes(self, commands: CanvasCommands) -> None:
         """Draw the panes of every tile."""
         commands.clear()
-        for place in range(self.grid.number):
-            for number, box in enumerate(self.grid.panes(place, self.look.view)):
+        for tile in range(self.grid.number):
+            for number, box in enumerate(self.grid.panes(tile, self.look.view)):
                 for layer in self._layers(number):
-                    self._draw_layer(commands, layer, place, box)
+                    self._draw_layer(commands, layer, tile, box)
 
     def _draw_layer(
-        self, commands: CanvasCommands, layer: Layer, place: int, box: CanvasBox
+        self, commands: CanvasCommands, layer: Layer, tile: int, box: CanvasBox
     ) -> None:
         heat = layer.source == "heatmap"
         buffer, step = (self.heat, self.step) if heat else (self.photos, 1)
         commands.alpha(self._opacity(layer))
-        self._draw_one(commands, buffer, step, place, box)
+        self._draw_one(commands, buffer, step, tile, box)
         if layer.tint is not None:
             commands.blend("multiply")
             commands.fill(_hex(layer.tint), box)
             commands.blend("source-over")
 
     def _draw_one(
-        self, commands: CanvasCommands, buffer: Canvas, step: int, place: int, box: CanvasBox
+        self, commands: CanvasCommands, buffer: Canvas, step: int, tile: int, box: CanvasBox
     ) -> None:
         """Draw one tile of a buffer into a box of any size."""
         left, top, width, height = box
         half = GAP // step // 2 * step
-        x, y = (side + half for side in self.stored.corner(place))
+        x, y = (side + half for side in self.stored.corner(tile))
         across, down = width / self.stored.tile[1], height / self.stored.tile[0]
         size = buffer.width * step * across, buffer.height * step * down
         with commands.inside([box]):
@@ -185,8 +185,8 @@ class Tiles:
     def _right_parts(self) -> list[CanvasBox]:
         """Return what the divider of the split view leaves to the heatmaps."""
         parts = []
-        for place in range(self.grid.number):
-            left, top, width, height = self.grid.box(place)
+        for tile in range(self.grid.number):
+            left, top, width, height = self.grid.box(tile)
             cut = math.floor(width * self.look.split + 0.5)
             parts.append((left + cut, top, width - cut, height))
         return parts
@@ -201,7 +201,7 @@ class Tiles:
     @property
     def _out(self) -> list[int]:
         """Tiles of images that are out of the basis."""
-        return [place for place, index in enumerate(self.shown) if index in self.look.out]
+        return [tile for tile, index in enumerate(self.shown) if index in self.look.out]
 
     @property
     def _rings(self) -> list[Ring]:

@@ -103,8 +103,8 @@ class Links:
 
     def with_network(self, old: CompareSettings, side: str, name: str) -> CompareSettings:
         """Put another network on a side; its layer is the counterpart of the one before."""
-        place = SIDES.index(side)
-        before, layer = self.names(old)[place], self.layers(old)[place]
+        index = SIDES.index(side)
+        before, layer = self.names(old)[index], self.layers(old)[index]
         found = self._like(before, layer, name)
         if side == "first":
             return replace(self.complete(old), first=name, layer=found)

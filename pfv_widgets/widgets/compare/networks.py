@@ -309,7 +309,7 @@ def _fitting(
 def in_size(images: ImageBatch, size: tuple[int, int]) -> ImageBatch:
     """Return the photos at another height and width.
 
-    Nothing is cut off: fractions of width and height stay the same places.
+    Nothing is cut off: fractions of width and height stay the same positions.
     """
     height, width = size
     how = Image.Resampling.BILINEAR

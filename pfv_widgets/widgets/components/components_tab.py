@@ -119,10 +119,10 @@ class ComponentsTab:
             if self._visible:
                 self.scatter.select(selected)
 
-    def mark(self, places: Iterable[Position]) -> None:
+    def mark(self, positions: Iterable[Position]) -> None:
         """Draw rings around positions (image, row, column) in the scatter plot."""
         with self._lock:
-            self._marks = tuple(places)
+            self._marks = tuple(positions)
             if self._visible:
                 self.scatter.plot.mark(self._marks)
 

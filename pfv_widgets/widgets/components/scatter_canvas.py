@@ -93,10 +93,10 @@ class ScatterCanvas:
             else:
                 self._repaint()
 
-    def mark(self, places: Iterable[Position]) -> None:
+    def mark(self, positions: Iterable[Position]) -> None:
         """Draw rings around these positions."""
         with self._lock:
-            marks = tuple(places)
+            marks = tuple(positions)
             if marks != self._marks:
                 self._marks = marks
                 self._draw()
@@ -151,8 +151,8 @@ class ScatterCanvas:
         if self.brush:
             commands.stroke("#ffffff", 2, self.brush)
         radius = max(9.0, scatter.radius + 5)
-        for place in dict.fromkeys((*self._marks, *filter(None, [self._hovered]))):
-            point = scatter.at(place)
+        for position in dict.fromkeys((*self._marks, *filter(None, [self._hovered]))):
+            point = scatter.at(position)
             if point is not None:
                 commands.ring("#000000", 7, *point, radius)
                 commands.ring("#ffffff", 3, *point, radius)
@@ -201,14 +201,14 @@ class ScatterCanvas:
         self.start = None
         self.hover(None)
 
-    def hover(self, place: Position | None) -> None:
+    def hover(self, position: Position | None) -> None:
         """Mark the position under the pointer, and call back when it changes."""
         with self._lock:
-            if place == self._hovered:
+            if position == self._hovered:
                 return
-            self._hovered = place
+            self._hovered = position
             self._draw()
-        self.on_hover(place)
+        self.on_hover(position)
 
     def _key(self, key: str, *_: bool) -> None:
         if key == "Escape" and self._selected is not None:

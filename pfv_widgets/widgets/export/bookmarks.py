@@ -152,10 +152,10 @@ class Bookmarks:
         Raises
         ------
         PFVValueError, PFVTypeError
-            For a place that cannot be written.
+            For a path that cannot be written.
         """
-        place = checked_path(path, (".json",), "for the bookmarks")
-        with replacing(place) as part:
+        output = checked_path(path, (".json",), "for the bookmarks")
+        with replacing(output) as part:
             part.write_text(self.to_json(), "utf-8")
 
     @classmethod

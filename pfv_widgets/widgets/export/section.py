@@ -155,9 +155,9 @@ def wrapped(line: str) -> str:
 
 def written(path: str | Path, *, existed: bool) -> str:
     """Say where a file is, and how large."""
-    place = Path(path).resolve()
-    amount = size_in_words(place.stat().st_size)
-    return f"{'Replaced' if existed else 'Saved'} {place} ({amount})."
+    output = Path(path).resolve()
+    amount = size_in_words(output.stat().st_size)
+    return f"{'Replaced' if existed else 'Saved'} {output} ({amount})."
 
 
 def sent(name: str, content: bytes) -> str:

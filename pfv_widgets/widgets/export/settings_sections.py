@@ -82,11 +82,11 @@ class SettingsSection(Section):
         hand_over(self, self.file, self.explorer.settings.to_json())
 
     def _save(self) -> None:
-        place = checked_path(json_path(self.file), (".json",), "for the settings")
-        existed = exists(str(place))
-        with replacing(place) as part:
+        output = checked_path(json_path(self.file), (".json",), "for the settings")
+        existed = exists(str(output))
+        with replacing(output) as part:
             part.write_text(self.explorer.settings.to_json(), "utf-8")
-        self.say(written(place, existed=existed))
+        self.say(written(output, existed=existed))
 
     def _load(self) -> None:
         path = json_path(self.file)
@@ -182,18 +182,18 @@ class BookmarkSection(Section):
 
     def _rename(self) -> None:
         old = self.chosen.value
-        place = self.bookmarks.names.index(old)
+        index = self.bookmarks.names.index(old)
         bookmarks = self.bookmarks.rename(old, self.name.value)
-        name = bookmarks.names[place]
+        name = bookmarks.names[index]
         self._set(bookmarks, name)
         self.name.value = ""
         self.say(f"“{old}” is now “{name}”.", tell=False)
 
     def _delete(self) -> None:
         name = self.chosen.value
-        place = self.bookmarks.names.index(name)
+        index = self.bookmarks.names.index(name)
         left = self.bookmarks.delete(name)
-        self._set(left, left.names[min(place, len(left) - 1)] if len(left) else None)
+        self._set(left, left.names[min(index, len(left) - 1)] if len(left) else None)
         self.say(f"Deleted “{name}”.", tell=False)
 
     def _fetch(self) -> None:

@@ -47,7 +47,7 @@ class Captions:
             return
         self._key = key
         high, wide = grid.size
-        names = "".join(self._name(index, grid, place) for place, index in enumerate(shown))
+        names = "".join(self._name(image, grid, index) for index, image in enumerate(shown))
         font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,1.25cqi))"
         box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{wide}/{high}"
         self.html.value = (
@@ -64,9 +64,9 @@ class Captions:
             self._lines[index] = " · ".join(filter(None, [more, name]))
         return self._lines[index]
 
-    def _name(self, index: int, grid: Grid, place: int) -> str:
+    def _name(self, image: int, grid: Grid, index: int) -> str:
         high, wide = grid.size
-        left, top, width, _ = grid.name_box(place)
+        left, top, width, _ = grid.name_box(index)
         at = f"left:{100 * left / wide:.3f}%;top:{100 * top / high:.3f}%"
-        line = " · ".join(filter(None, [self.notes.get(index, ""), self.line(index)]))
+        line = " · ".join(filter(None, [self.notes.get(image, ""), self.line(image)]))
         return f'<div style="{_NAME};{at};width:{100 * width / wide:.3f}%">{safe(line, 60)}</div>'

@@ -114,9 +114,9 @@ class GalleryView:
         safe = COLOUR_MAPS[state.settings.colour_map].colour_blind_safe
         shown = self.tiles.indices(state.page)
         number, size = len(self.images), self.tiles.image_size
-        places = state.page.places(number, size)
+        ranks = state.page.ranks(number, size)
         self.toolbar.show(
-            places, state.page.columns, safe=safe, number=state.page.count(number),
+            ranks, state.page.columns, safe=safe, number=state.page.count(number),
             named=state.page.named,
         )  # fmt: skip
         grid = self.tiles.grid_of(state.page, state.settings.view)

@@ -121,7 +121,7 @@ class Gestures:
             self._clicked = (float("-inf"), None) if again else (self._clock(), spot)
 
     def _near(self, one: Spot, other: Spot) -> bool:
-        """Whether two clicks are on one place: those of a busy kernel come back to back."""
+        """Whether two clicks are at one point: those of a busy kernel come back to back."""
         width, height = self._tiles.pane_size()
         apart = max(abs(one.x - other.x) * width, abs(one.y - other.y) * height)
         return one.image == other.image and apart <= _NEAR

@@ -84,7 +84,7 @@ class Interaction:
         def without(old: Settings) -> Settings:
             if number is None:
                 return replace(old, pins=())
-            kept = [pin for place, pin in enumerate(old.pins) if place != number % len(old.pins)]
+            kept = [pin for index, pin in enumerate(old.pins) if index != number % len(old.pins)]
             return replace(old, pins=tuple(kept))
 
         if self._state.settings.pins:
@@ -209,9 +209,9 @@ class Interaction:
             self._tiles.blur()
 
 
-def brushed(start: Spot, end: Spot, number: int, places: tuple[int, int]) -> np.ndarray:
+def brushed(start: Spot, end: Spot, number: int, shape: tuple[int, int]) -> np.ndarray:
     """Places ``(N, h, w)`` of one image whose centres are within a rectangle, at least one."""
-    rows, columns = places
+    rows, columns = shape
     mask = np.zeros((number, rows, columns), bool)
     spans = []
     for one, other, count in ((start.y, end.y, rows), (start.x, end.x, columns)):

@@ -63,22 +63,22 @@ def walked(state: ViewState, batch: Batch, key: str, columns: int) -> ViewState:
     steps = {"ArrowLeft": -1, "ArrowRight": 1, "ArrowUp": -columns, "ArrowDown": columns}
     last = state.page.count(batch.number) - 1
     if key in ("Home", "End"):
-        place = 0 if key == "Home" else last
+        rank = 0 if key == "Home" else last
     elif state.cursor is None:
-        place = state.page.first
+        rank = state.page.first
     else:
-        place = min(max(state.page.place(state.cursor) + steps[key], 0), last)
-    target = state.page.image(place)
+        rank = min(max(state.page.rank(state.cursor) + steps[key], 0), last)
+    target = state.page.image(rank)
     here = target in state.page.indices(batch.number, batch.size)
     page = state.page if here else state.page.holding(target, batch.size)
     return replace(state, page=page, cursor=target, hover=None)
 
 
-def stepped(state: ViewState, key: str, places: tuple[int, int]) -> ViewState:
-    """Move the marked place by one of ``places`` (rows, columns) in the image of the cursor."""
+def stepped(state: ViewState, key: str, shape: tuple[int, int]) -> ViewState:
+    """Move the marked position by one cell of a map of ``shape`` in the image of the cursor."""
     steps = {"ArrowLeft": (0, -1), "ArrowRight": (0, 1), "ArrowUp": (-1, 0), "ArrowDown": (1, 0)}
     image = _looked_at(state)
-    rows, columns = places
+    rows, columns = shape
     row, column = rows // 2, columns // 2
     if state.hover is not None and state.hover.image == image:
         row = min(int(state.hover.y * rows), rows - 1) + steps[key][0]
@@ -89,7 +89,7 @@ def stepped(state: ViewState, key: str, places: tuple[int, int]) -> ViewState:
 
 
 def spot_of(state: ViewState) -> Spot:
-    """Return what the keys act on: the marked place, else the middle of the cursor's image."""
+    """Return what the keys act on: the marked position, else the middle of the cursor's image."""
     if state.hover is not None:
         return state.hover
     return Spot(_looked_at(state), 0.5, 0.5)

@@ -35,10 +35,10 @@ REST = 0.15  # seconds without a newer wish after which the fine picture is pain
 _SOON = 0.15  # seconds of work from which its progress is worth a word
 _SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
 _LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a hand moves, at most
-_SAMPLES = 2.3  # pixels for each place of the map while a hand moves: 35 dB and more if smooth
+_SAMPLES = 2.3  # pixels for each position of the map while a hand moves: 35 dB and more if smooth
 _ENOUGH = 0.8  # of the pixels of the finest map: enlarged smoothly, nobody tells the difference
-_NEAREST = 6  # places elsewhere that are ringed
-_ALIKE = 0.5  # cosine from which a place elsewhere is worth a ring
+_NEAREST = 6  # positions elsewhere that are ringed
+_ALIKE = 0.5  # cosine from which a position elsewhere is worth a ring
 _DIMMED = Dimming(NEUTRAL_GREY, 0.8)  # of positions outside the selection
 _DIMMED_SIMILARITY = Dimming(0.0, 0.65)
 _LINE = "#ffffff"
@@ -304,8 +304,8 @@ class RenderLoop:
             for number, pin in enumerate(settings.pins)
         ]
         if state.hover is not None:
-            places = self._nearest(state) if near else ()
-            rings += [Ring(Spot(p.image, p.x, p.y), _LINE) for p in places]
+            positions = self._nearest(state) if near else ()
+            rings += [Ring(Spot(p.image, p.x, p.y), _LINE) for p in positions]
             rings.append(Ring(state.hover, _LINE, bold=True))
         return Look(
             settings.opacity, settings.view, settings.split, out, state.cursor, tuple(rings),
@@ -313,7 +313,7 @@ class RenderLoop:
         )  # fmt: skip
 
     def _nearest(self, state: ViewState) -> tuple[Position, ...]:
-        """Places in other images that are most like the one under the pointer."""
+        """Positions in other images that are most like the one under the pointer."""
         spot, layer = state.hover, state.settings.layer
         assert spot is not None  # it is asked for where there is one
         if self._near[0] != (spot, layer):

@@ -136,8 +136,8 @@ class TileCanvas:
         found, shown = self.grid.at(x, y, self.look.view), self.shown
         if found is None or found[0] >= len(shown):  # the page is being turned
             return None
-        place, across, down = found
-        return Spot(shown[place], across, down)
+        index, across, down = found
+        return Spot(shown[index], across, down)
 
     def pane_size(self) -> tuple[float, float]:
         """Width and height of an image on the canvas, in its pixels."""

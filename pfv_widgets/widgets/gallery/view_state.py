@@ -19,7 +19,7 @@ class Selection:
     mask: np.ndarray
 
     def on_grid(self, size: tuple[int, int]) -> Selection:
-        """Return the same places on maps of another height and width.
+        """Return the same positions on maps of another height and width.
 
         A position is selected where its centre lies in a selected one, or holds the centre of one.
         """

@@ -79,7 +79,7 @@ class Viewport:
                 self._owner.show_state()
 
     def follow(self, other: Viewport) -> None:
-        """Look at the same places of the same photos as another gallery."""
+        """Look at the same positions of the same photos as another gallery."""
         theirs, selection = other.state, other.state.selection
         if selection is not None:
             selection = selection.on_grid(self.map_size)

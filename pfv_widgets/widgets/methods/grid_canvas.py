@@ -18,7 +18,7 @@ from pfv_widgets.widgets.methods.grid_layout import WIDTH, Layout
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 _GREY, _BLUE, _RED, _ORANGE = "#808080", "#1a73e8", "#d93025", "#c27500"
-Place = tuple[int, int]  # row and column
+Slot = tuple[int, int]  # row and column
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class GridCanvas:
         self._photos, self._maps = self.canvas.buffers
         self._lock = threading.Lock()
         self._layout: Layout | None = None
-        self._sent: dict[Place, tuple[Cell, ColourRange | None]] = {}  # maps that the page has
+        self._sent: dict[Slot, tuple[Cell, ColourRange | None]] = {}  # maps that the page has
         self._closed = False
         self.canvas.on_key(self._pressed)
 
@@ -62,7 +62,7 @@ class GridCanvas:
             self._layout, self._sent = None, {}
 
     def paint(
-        self, layout: Layout, cells: Mapping[Place, Shown], *, overlay: bool, opacity: float
+        self, layout: Layout, cells: Mapping[Slot, Shown], *, overlay: bool, opacity: float
     ) -> None:
         """Draw the grid; only pictures that the page does not have are sent."""
         with self._lock:
@@ -75,8 +75,8 @@ class GridCanvas:
                 for column, (image, _) in enumerate(layout.columns):
                     commands.put(self._encoded(self._pixels[image]), layout.left(column), 0)
             commands.on(self._maps)
-            for place, shown in cells.items():
-                self._put(commands, layout, place, shown)
+            for slot, shown in cells.items():
+                self._put(commands, layout, slot, shown)
             commands.on(self.canvas.displayed)
             self._draw(commands, layout, cells, opacity if overlay else None)
             commands.send()
@@ -93,25 +93,23 @@ class GridCanvas:
         self.canvas.resize((layout.tile[0], WIDTH), self._photos)
         self.canvas.resize(layout.size, self._maps)
 
-    def _put(self, commands: CanvasCommands, layout: Layout, place: Place, shown: Shown) -> None:
+    def _put(self, commands: CanvasCommands, layout: Layout, slot: Slot, shown: Shown) -> None:
         if shown.cell is None or not shown.has_picture:
-            self._sent.pop(place, None)
+            self._sent.pop(slot, None)
             return
-        known = self._sent.get(place)
+        known = self._sent.get(slot)
         if known is not None and known[0] is shown.cell and known[1] == shown.colours:
             return
         picture = coloured(shown.cell, shown.colours)
         assert picture is not None
-        commands.put(
-            self._encoded(np.rint(255 * picture).astype(np.uint8)), *layout.box(*place)[:2]
-        )
-        self._sent[place] = shown.cell, shown.colours
+        commands.put(self._encoded(np.rint(255 * picture).astype(np.uint8)), *layout.box(*slot)[:2])
+        self._sent[slot] = shown.cell, shown.colours
 
     def _draw(
         self,
         commands: CanvasCommands,
         layout: Layout,
-        cells: Mapping[Place, Shown],
+        cells: Mapping[Slot, Shown],
         opacity: float | None,
     ) -> None:
         commands.clear()
@@ -120,9 +118,9 @@ class GridCanvas:
             shift = box[0] - layout.left(group * layout.networks)
             with commands.inside([box]):
                 commands.image(self._photos, (shift, box[1], WIDTH, layout.tile[0]))
-        done = {place: layout.box(*place) for place, one in cells.items() if one.has_picture}
+        done = {slot: layout.box(*slot) for slot, one in cells.items() if one.has_picture}
         for row in range(layout.rows) if opacity is not None else ():
-            with commands.inside([box for place, box in done.items() if place[0] == row]):
+            with commands.inside([box for slot, box in done.items() if slot[0] == row]):
                 commands.image(self._photos, (0, layout.top(row), WIDTH, layout.tile[0]))
         with commands.inside(done.values()):
             commands.alpha(1 if opacity is None else opacity)
@@ -130,16 +128,16 @@ class GridCanvas:
         self._draw_marks(commands, layout, cells)
 
     def _draw_marks(
-        self, commands: CanvasCommands, layout: Layout, cells: Mapping[Place, Shown]
+        self, commands: CanvasCommands, layout: Layout, cells: Mapping[Slot, Shown]
     ) -> None:
         """Draw what stands for a map that is not there, and edges that say why."""
-        empty = [layout.box(*place) for place, one in cells.items() if not one.has_picture]
+        empty = [layout.box(*slot) for slot, one in cells.items() if not one.has_picture]
         commands.alpha(0.14)
         commands.fill(_GREY, *empty)
         commands.alpha(1)
         marks: dict[str, list[CanvasBox]] = {_BLUE: [], _RED: [], _ORANGE: []}
-        for place, one in cells.items():
-            left, top, width, height = layout.box(*place)
+        for slot, one in cells.items():
+            left, top, width, height = layout.box(*slot)
             inner = left + 2, top + 2, width - 4, height - 4
             if one.running:
                 marks[_BLUE].append(inner)

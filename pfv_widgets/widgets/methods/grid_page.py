@@ -20,7 +20,7 @@ from pfv_widgets.methods.comparison.cell_table import (
 from pfv_widgets.methods.comparison.compared_methods import PrincipalFeatures, file_keys, labels
 from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.figures import caption
-from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Place, Shown
+from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Shown, Slot
 from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.grid_texts import heads, legend, words
 from pfv_widgets.widgets.methods.settings import MethodsSettings
@@ -63,7 +63,7 @@ class MethodsPage:
     def paint(self, settings: MethodsSettings, find: Find, running: Task | None) -> None:
         """Draw the page; ``find`` says what is known of a cell."""
         layout, table = self.layout(settings), self._table(settings, find)
-        cells: dict[Place, Shown] = {}
+        cells: dict[Slot, Shown] = {}
         for row, method in enumerate(settings.methods):
             for column, (image, network) in enumerate(layout.columns):
                 at = layout.images.index(image), row * layout.networks + network
@@ -170,7 +170,7 @@ class MethodsPage:
     def _caption(self, settings: MethodsSettings) -> str:
         return caption(self._comparison, settings.methods, settings.scale)
 
-    def _layers(self, settings: MethodsSettings, layout: Layout) -> dict[Place, str]:
+    def _layers(self, settings: MethodsSettings, layout: Layout) -> dict[Slot, str]:
         """Name the layers that PFV shows, by row and network."""
         found = {}
         for row, method in enumerate(settings.methods):

@@ -9,7 +9,7 @@ from pfv_widgets.methods.comparison.cell_table import range_label, score_label, 
 from pfv_widgets.methods.comparison.compared_methods import labels
 from pfv_widgets.methods.comparison.comparison import Cell, Comparison
 from pfv_widgets.methods.core.target import Target
-from pfv_widgets.widgets.methods.grid_canvas import Place, Shown
+from pfv_widgets.widgets.methods.grid_canvas import Shown, Slot
 from pfv_widgets.widgets.methods.grid_layout import LABEL, WIDTH, Layout
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
@@ -78,22 +78,22 @@ def _head(span: tuple[int, int], inside: str) -> str:
 def words(
     layout: Layout,
     settings: MethodsSettings,
-    cells: Mapping[Place, Shown],
+    cells: Mapping[Slot, Shown],
     *,
     comparison: Comparison,
-    layers: Mapping[Place, str],
+    layers: Mapping[Slot, str],
 ) -> str:
-    """Return all words upon the grid, each at its place.
+    """Return all words upon the grid, each in its slot.
 
     Parameters
     ----------
     layers
-        Name of the layer that PFV shows, by the place of its first cell.
+        Name of the layer that PFV shows, by the slot of its first cell.
     """
     images, networks = comparison.images, comparison.networks
     parts = []
     for column, (_, network) in enumerate(layout.columns):
-        found = [one.cell for (_, place), one in cells.items() if place == column]
+        found = [one.cell for (_, slot), one in cells.items() if slot == column]
         score = score_label(found, settings.target, networks[network].classes)
         line = _line(score, "span", "muted")
         parts.append(_at(layout, layout.below(column), line, "middle"))
@@ -102,10 +102,10 @@ def words(
         more = _about_row(row, settings, cells, layers, images.size)
         box = (0, layout.top(row), LABEL - 16, layout.tile[0])
         parts.append(_at(layout, box, f'<b class="cut">{safe(label)}</b>{more}'))
-    for place, shown in cells.items():
-        image, network = layout.columns[place[1]]
-        spoken = f"{named[place[0]]}, {networks[network].name}, {images.names[image]}"
-        parts.append(_cell(layout, place, shown, spoken))
+    for slot, shown in cells.items():
+        image, network = layout.columns[slot[1]]
+        spoken = f"{named[slot[0]]}, {networks[network].name}, {images.names[image]}"
+        parts.append(_cell(layout, slot, shown, spoken))
     return "".join(parts)
 
 
@@ -130,18 +130,18 @@ def _bar(bar: Bar) -> str:
 def _about_row(
     row: int,
     settings: MethodsSettings,
-    cells: Mapping[Place, Shown],
-    layers: Mapping[Place, str],
+    cells: Mapping[Slot, Shown],
+    layers: Mapping[Slot, str],
     size: tuple[int, int],
 ) -> str:
     """Return the layer of PFV, where the colours of a method end, and its options."""
-    named = dict.fromkeys(layer for (place, _), layer in sorted(layers.items()) if place == row)
+    named = dict.fromkeys(layer for (slot, _), layer in sorted(layers.items()) if slot == row)
     about = list(named)
     if settings.scale == "each method":
         reaches = [
             range_label(one.cell, one.colours)
-            for (place, _), one in sorted(cells.items())
-            if place == row and one.cell is not None
+            for (slot, _), one in sorted(cells.items())
+            if slot == row and one.cell is not None
         ]
         about = about or list(filter(None, reaches))[:1]
     about += settings.methods[row].details(size)
@@ -150,7 +150,7 @@ def _about_row(
     return f'<span class="muted cut" title="{tooltip}">{line}</span>' if tooltip else ""
 
 
-def _cell(layout: Layout, place: Place, shown: Shown, spoken: str) -> str:
+def _cell(layout: Layout, slot: Slot, shown: Shown, spoken: str) -> str:
     inside = ""
     if shown.running:
         inside, spoken = "<span>working …</span>", f"{spoken}: in work"
@@ -164,7 +164,7 @@ def _cell(layout: Layout, place: Place, shown: Shown, spoken: str) -> str:
             kind = "cut" if shown.cell.error else "note cut"
             inside = f'<span class="{kind}">{safe(note, 160)}</span>'
     title = f'role="img" aria-label="{safe(spoken)}" title="{safe(spoken)}"'
-    return _at(layout, layout.box(*place), inside, "middle", title)
+    return _at(layout, layout.box(*slot), inside, "middle", title)
 
 
 def _line(text: str, tag: str, kind: str = "") -> str:

@@ -122,7 +122,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
         Raises
         ------
         PFVValueError, PFVTypeError
-            For another suffix, a folder that is not there, or a place that cannot be written.
+            For another suffix, a folder that is not there, or a path that cannot be written.
         """
         settings = self.settings
         write_figure_or_arrays(

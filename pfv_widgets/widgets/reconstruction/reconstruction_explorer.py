@@ -139,7 +139,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         Raises
         ------
         PFVValueError, PFVTypeError
-            Before there is a picture, while one is made, or for a place that cannot be written.
+            Before there is a picture, while one is made, or for a path that cannot be written.
         """
         if self._running:
             raise PFVValueError(_BUSY)

@@ -85,24 +85,24 @@ class Grid:
         """Height and width of the canvas."""
         return self.rows * self._down - GAP, self.columns * self._across - GAP
 
-    def corner(self, place: int) -> tuple[int, int]:
+    def corner(self, index: int) -> tuple[int, int]:
         """Left and top of a tile."""
-        row, column = divmod(place, self.columns)
+        row, column = divmod(index, self.columns)
         return column * self._across, row * self._down
 
-    def box(self, place: int) -> CanvasBox:
+    def box(self, index: int) -> CanvasBox:
         """Box of a tile."""
-        return (*self.corner(place), self.tile[1], self.tile[0])
+        return (*self.corner(index), self.tile[1], self.tile[0])
 
-    def name_box(self, place: int) -> CanvasBox:
+    def name_box(self, index: int) -> CanvasBox:
         """Box below a tile, for its name."""
-        left, top = self.corner(place)
+        left, top = self.corner(index)
         return left, top + self.tile[0], self.tile[1], self.strip
 
-    def panes(self, place: int, view: str) -> list[CanvasBox]:
+    def panes(self, index: int, view: str) -> list[CanvasBox]:
         """Boxes within a tile that each show the image once."""
         across, down = VIEWS[view].sides
-        left, top, width, height = self.box(place)
+        left, top, width, height = self.box(index)
         width, height = width / across, height / down
         return [
             (left + column * width, top + row * height, width, height)
@@ -128,13 +128,13 @@ class Grid:
         """Tile at a point of the canvas, and the fractions of its image; None beside the tiles."""
         column, left = divmod(x, self._across)
         row, top = divmod(y, self._down)
-        place = int(row * self.columns + column)
+        index = int(row * self.columns + column)
         height, width = self.tile
         on_tile = left < width and top < height and 0 <= column < self.columns
-        if not on_tile or not 0 <= place < self.number:
+        if not on_tile or not 0 <= index < self.number:
             return None
         across, down = VIEWS[view].sides
-        return place, left * across / width % 1.0, top * down / height % 1.0
+        return index, left * across / width % 1.0, top * down / height % 1.0
 
     def step(self, wanted: float) -> int:
         """How many times smaller than its tile a heatmap is that is ``wanted`` pixels wide."""
@@ -191,10 +191,10 @@ class Page:
 
     def indices(self, number: int, size: tuple[int, int]) -> Sequence[int]:
         """Images of the page; the last one begins earlier, so that it is as full as the others."""
-        places = self.places(number, size)
-        return places if self.order is None else self.order[places.start : places.stop]
+        ranks = self.ranks(number, size)
+        return ranks if self.order is None else self.order[ranks.start : ranks.stop]
 
-    def places(self, number: int, size: tuple[int, int]) -> range:
+    def ranks(self, number: int, size: tuple[int, int]) -> range:
         """Return which of the images that are shown at all are on the page, counted from 0."""
         capacity, count = self.capacity(size), self.count(number)
         first = min(self.first, max(0, count - capacity))
@@ -204,12 +204,12 @@ class Page:
         """Return how many of ``number`` images are shown at all."""
         return number if self.order is None else len(self.order)
 
-    def image(self, place: int) -> int:
-        """Return the image at a place of the order."""
-        return place if self.order is None else self.order[min(place, len(self.order) - 1)]
+    def image(self, rank: int) -> int:
+        """Return the image at a rank of the order."""
+        return rank if self.order is None else self.order[min(rank, len(self.order) - 1)]
 
-    def place(self, image: int) -> int:
-        """Return the place of an image; 0 where it is not shown."""
+    def rank(self, image: int) -> int:
+        """Return the rank of an image; 0 where it is not shown."""
         if self.order is None:
             return image
         return self.order.index(image) if image in self.order else 0
@@ -235,7 +235,7 @@ class Page:
     def holding(self, index: int, size: tuple[int, int]) -> Page:
         """Return the page of as many columns that shows an image."""
         capacity = self.capacity(size)
-        return replace(self, first=self.place(index) // capacity * capacity, anchor=index)
+        return replace(self, first=self.rank(index) // capacity * capacity, anchor=index)
 
 
 def square(number: int, size: tuple[int, int]) -> int:

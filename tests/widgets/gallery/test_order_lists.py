@@ -38,7 +38,7 @@ def test_pages_go_through_the_order() -> None:
     page = Page(0, 2, order=(5, 3, 4, 1, 0))
     assert list(page.indices(6, (10, 10))) == [5, 3, 4, 1]
     assert list(page.holding(0, (10, 10)).indices(6, (10, 10))) == [3, 4, 1, 0]
-    assert (page.place(4), page.image(2), page.place(2), page.count(6)) == (2, 4, 0, 5)
+    assert (page.rank(4), page.image(2), page.rank(2), page.count(6)) == (2, 4, 0, 5)
 
 
 def shown(explorer: PFVExplorer) -> list[int]:
