@@ -24,6 +24,7 @@ from pfv_widgets.widgets.compare.pictures import arrays_of, figure_of, still_of
 from pfv_widgets.widgets.compare.settings import CompareSettings, SideSettings, joined
 from pfv_widgets.widgets.compare.side import Side, SideOwner
 from pfv_widgets.widgets.compare.source import Source
+from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
@@ -86,11 +87,12 @@ class CompareExplorer(Shell[CompareSettings]):
             self._wanted: dict[str, str] = {}  # side → the network that a person wants to see
             self._closing += [self._pair.close, self._opener.close]
             self.third: DifferencePane | None = None  # made when it is first asked for
-            self._row = w.HBox(layout=w.Layout(width="100%", flex_flow="row wrap"))
+            self._row = w.HBox(layout=w.Layout(flex_flow="row wrap"))
+            self._row.add_class("pfv-panes")
             self._link_galleries()
             self.tabs = TabPanel(self, source.tabs, self._knobs_by_tab())
             self._closing.append(self.tabs.close)
-            self._open(self._laid_out())
+            self._open(self._laid_out(), STYLE)
             self.add_class("pfv-compare")
             for side in self.sides:
                 side.gallery.start()
@@ -395,16 +397,7 @@ class CompareExplorer(Shell[CompareSettings]):
             viewport.linked = [other for other in viewports if other is not viewport]
         self._row.children = [pane.widget for pane in self._panes]
 
-    def _laid_out(self) -> w.HBox:
+    def _laid_out(self) -> w.Box:
         above, below = self.galleries[0].bars  # of buttons and of pins, one row for all
-        left = w.VBox(
-            [*above, self._row, *below],
-            layout=w.Layout(flex="20 1 690px", min_width="0"),
-        )
-        panel = w.VBox(
-            [self.tabs.widget],
-            layout=w.Layout(
-                flex="1 1 300px", min_width="260px", max_width="632px", padding="0 0 0 4px"
-            ),
-        )
-        return w.HBox([left, panel], layout=w.Layout(width="100%", flex_flow="row wrap"))
+        pictures = w.VBox([*above, self._row, *below], layout=w.Layout(overflow="visible"))
+        return body(pictures, controls([], self.tabs.widget))

@@ -53,11 +53,10 @@ class DifferencePane:
         ]
         self.widget = w.VBox(
             [*head, self.line, self.gallery.widget],
-            layout=w.Layout(
-                flex="1 1 340px", min_width="0", max_width="632px", padding="0 8px 0 0"
-            ),
+            layout=w.Layout(flex="1 1 260px", min_width="0"),
         )
         self.widget.add_class("pfv-side-difference")
+        w.dlink((self.gallery.widget.layout, "max_width"), (self.widget.layout, "max_width"))
 
     def show_settings(self, settings: SideSettings) -> None:
         """Render other settings."""

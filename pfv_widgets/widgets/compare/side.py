@@ -166,11 +166,10 @@ class Side:
         self.gallery.widget.layout.flex = "0 0 auto"
         self.widget = w.VBox(
             [self.network, self.layer, self.line, self.gallery.widget, self.legend],
-            layout=w.Layout(
-                flex="1 1 340px", min_width="0", max_width="632px", padding="0 8px 0 0"
-            ),
+            layout=w.Layout(flex="1 1 260px", min_width="0"),
         )
         self.widget.add_class(f"pfv-side-{title}")
+        w.dlink((self.gallery.widget.layout, "max_width"), (self.widget.layout, "max_width"))
 
     def show_settings(self, settings: SideSettings) -> None:
         """Render other settings."""

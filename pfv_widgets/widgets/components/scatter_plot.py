@@ -18,8 +18,7 @@ from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
 _HOW_TO = (
-    "Each point is a position in an image, in its colour in the heatmap. Drag to select points; "
-    "a click or Escape clears."
+    "Each point is a position, in its colour. Drag to select points; a click or Escape clears."
 )
 
 
@@ -51,9 +50,10 @@ class ScatterPlot:
         )
         self.canvas.on_key(self._step)
         self.clear.on_click(lambda _: self.plot.clear())
-        self.count_line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="60px", margin="0"))
+        self.count_line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="40px", margin="0"))
         row = w.HBox(
-            [self.across, self.up, self.clear], layout=w.Layout(width="100%", margin="0 0 4px")
+            [self.across, self.up, self.clear],
+            layout=w.Layout(width="100%", margin="0 0 4px", flex_flow="row wrap"),
         )
         self.widget = w.VBox(
             [row, self.overlay.widget, self.count_line],

@@ -2,9 +2,11 @@
 
 From 640 CSS pixels of its own width on, pictures stand beside the controls and grow with the cell;
 below that the head (layer, components, legend) stays in sight above the pictures while one
-scrolls, and the tabs follow. In the wide mode, for talks, the pictures have the whole width and
-the controls are the head alone, in one row. Edges, focus rings and what tells a pressed button
-have a contrast of 3 : 1 at least (WCAG 2.2, 1.4.11), on light and dark pages.
+scrolls, and the tabs follow. A single picture has its controls beside it from 480 pixels on, a
+comparison, whose galleries stand beside each other first, from 960 on. In the wide mode, for talks,
+the pictures have the whole width and the controls are the head alone, in one row. Edges, focus
+rings and what tells a pressed button have a contrast of 3 : 1 at least (WCAG 2.2, 1.4.11), on light
+and dark pages.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import ipywidgets as w
 # JupyterLab clips what is in an output, and with it what is to stay in sight. JupyterLab prints a
 # notebook without widgets, with their still pictures; Voila prints its page, whose boxes are as
 # large as the window was.
-STYLE = """<style>
-.pfv-explorer { container: pfv / inline-size; overflow: visible; }
+_STYLE = """<style>
+.pfv-explorer { container: pfv / inline-size; overflow: visible;
+  --pfv-page: var(--jp-layout-color0, Canvas); }
+[data-voila] .pfv-explorer { --pfv-page: var(--jp-layout-color1, Canvas); }
 :is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .jp-Cell-outputWrapper,
 .jp-Cell-outputArea):has(.pfv-explorer) { overflow: visible; }
 .pfv-body, .pfv-side, .pfv-head, .pfv-tabs { overflow: visible; margin: 0; }
@@ -24,51 +28,46 @@ STYLE = """<style>
 .pfv-side { display: contents; }
 .pfv-head { order: 0; display: grid; grid-template-columns: repeat(2, minmax(0, 1fr));
   column-gap: 14px; position: sticky; top: 0; z-index: 5; padding-bottom: 4px;
-  background: var(--jp-layout-color0, Canvas); }
+  background: var(--pfv-page); }
 .pfv-head > :last-child { grid-column: 2; grid-row: 1 / span 3; }
 .pfv-head > * { min-width: 0; max-width: 100%; }
 .pfv-tabs { order: 2; isolation: isolate; }
 .pfv-last { order: 3; }
+.pfv-panes { column-gap: 10px; }
+.pfv-methods-page { max-width: max(600px, 100vh + 160px); }
 @container pfv (max-width: 639px) {
   .pfv-status { flex-flow: row wrap; justify-content: flex-end; height: auto !important; }
   .pfv-status > .widget-html { flex: 1 0 100% !important; height: 40px; }
   .pfv-head .widget-label { width: auto !important; }
   .pfv-head .pfv-heading { display: none; }
+  .pfv-compare .pfv-hint .widget-html-content { font-size: 11px; }
 }
 @container pfv (max-width: 420px) {
   .pfv-head .pfv-bar { display: none; }
   .pfv-head { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); column-gap: 8px; }
   .pfv-head .widget-readout { min-width: 26px; max-width: 26px; }
   .pfv-explorer .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
-  .pfv-toolbar .widget-dropdown { max-width: calc(100% - 4px) !important;
-    margin-right: 4px !important; }
+  .pfv-toolbar > .widget-box { margin: 0; min-width: 0; max-width: 100%; }
+  .pfv-toolbar .widget-dropdown { max-width: calc(100% - 8px) !important; }
 }
 @container pfv (max-width: 300px) {
   .pfv-head { grid-template-columns: minmax(0, 1fr); }
   .pfv-head > :last-child { grid-column: 1; grid-row: auto; }
-  .pfv-status button { padding: 0 3px; margin: 1px !important; font-size: 12px; }
+  .pfv-explorer :is(.pfv-status, .pfv-methods-bar) button { padding: 0 3px; font-size: 12px;
+    margin: 1px !important; min-width: 0 !important; }
   .pfv-hint { height: 60px !important; }
   .pfv-hint .widget-html-content { font-size: 11px; }
 }
-@container pfv (min-width: 640px) {
-  .pfv-explorer:not(.pfv-wide) > .pfv-body { flex-direction: row !important;
-    align-items: flex-start; column-gap: 14px; }
-  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-pictures { order: 0; flex: 100 1 0;
-    min-width: 0; }
-  .pfv-explorer:not(.pfv-wide) > .pfv-body > .pfv-side { display: flex; flex: 1 0 270px;
-    min-width: 0; max-width: clamp(270px, 40cqw, 620px); position: sticky; top: 0; }
-  .pfv-explorer:not(.pfv-wide) .pfv-head { position: static; display: flex;
-    flex-direction: column; }
-}
+BESIDE
 .pfv-wide > .pfv-body .pfv-head { grid-template-columns: repeat(3, minmax(0, 1fr)); }
 .pfv-wide > .pfv-body .pfv-head > :last-child { grid-column: 3; grid-row: 1 / span 2; }
 .pfv-wide > .pfv-body :is(.pfv-tabs, .pfv-last) { display: none; }
 [data-jp-theme-light="false"] .pfv-explorer .widget-dropdown > select { background-image:
   url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
 d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/svg%3E"); }
-.pfv-explorer :is(.pfv-status, .pfv-toolbar) button { background: transparent; }
-.pfv-explorer :is(.pfv-status, .pfv-toolbar) button:is(:hover, .mod-active):not(:disabled) {
-  background: var(--jp-layout-color2, #eee); }
+.pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar) button { background: transparent; }
+.pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar)
+  button:is(:hover, .mod-active):not(:disabled) { background: var(--jp-layout-color2, #eee); }
 .pfv-explorer .widget-tab > .widget-tab-contents { border: none !important;
   border-top: 1px solid var(--jp-border-color1, #bdbdbd) !important; }
 .pfv-explorer .widget-tab > .lm-TabBar .lm-TabBar-tab { border-color: transparent !important;
@@ -93,6 +92,34 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
 .pfv-explorer button.mod-active:not(.pfv-fold) {
   box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1a73e8) !important; }
 </style>"""
+
+# Pictures and controls side by side.
+_BESIDE = """@container pfv (min-width: WIDTHpx) {
+  SCOPE > .pfv-body { flex-direction: row !important; align-items: flex-start; column-gap: 14px; }
+  SCOPE > .pfv-body > .pfv-pictures { order: 0; flex: 100 1 0; min-width: 0; }
+  SCOPE > .pfv-body > .pfv-side { display: flex; flex: 1 0 270px; min-width: 0;
+    max-width: clamp(270px, 40cqw, 620px); position: sticky; top: 0; }
+  SCOPE > .pfv-body > .pfv-side > .pfv-head { position: static; display: flex;
+    flex-direction: column; background: none; }
+}
+"""
+
+
+def _beside(width: int, kind: str) -> str:
+    return _BESIDE.replace("WIDTH", str(width)).replace("SCOPE", f".pfv-explorer{kind}")
+
+
+STYLE = _STYLE.replace(
+    "BESIDE\n",
+    "".join(
+        _beside(width, kind)
+        for width, kind in [
+            (640, ":not(.pfv-wide, .pfv-compare)"),
+            (960, ".pfv-compare"),
+            (480, ".pfv-reconstruct"),
+        ]
+    ),
+)
 
 
 def body(pictures: w.DOMWidget, side: w.Box) -> w.Box:

@@ -21,7 +21,7 @@ STYLE = """<style>
 .pfv-methods-grid { position: relative; overflow: clip; }
 .pfv-methods-page { container-type: inline-size; }
 .pfv-methods-bar, .pfv-methods-heads { position: sticky; z-index: 4; margin: 0;
-  background: var(--jp-layout-color0, Canvas); }
+  background: var(--pfv-page); }
 .pfv-methods-bar { top: 0; height: 34px; }
 .pfv-methods-heads { top: 34px; font-size: clamp(8px, 1.9cqi, 13px); }
 .pfv-methods-heads .widget-html-content { font-size: inherit; line-height: 1.4; }
@@ -40,6 +40,7 @@ STYLE = """<style>
   text-overflow: ellipsis; max-width: 100%; }
 .pfv-methods-words .middle { align-items: center; text-align: center; padding: 0 4px; }
 .pfv-methods-words .muted { opacity: .72; font-size: 92%; }
+@container (max-width: 420px) { .pfv-methods-words .cut { display: none !important; } }
 .pfv-methods-words .cut { display: -webkit-box; -webkit-box-orient: vertical;
   -webkit-line-clamp: 6; overflow: hidden; }
 .pfv-methods-words .note { background: rgba(255,255,255,.85); color: #222; padding: 0 4px;

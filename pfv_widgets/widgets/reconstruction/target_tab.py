@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from pfv_widgets.widgets.reconstruction.settings import (
 )
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
+from pfv_widgets.widgets.toolkit.fold import Fold
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText, Dropdown
 
@@ -132,7 +132,7 @@ class TargetTab:
 
     def _laid_out(self) -> w.VBox:
         fields = list(self.fields.values())
-        more = _fold("More options", list(self.more.by_name.values()))
+        more = Fold("More options", list(self.more.by_name.values())).widget
         parts = [*fields[:3], self.class_name, *fields[3:], *self.main.by_name.values(), more]
         return w.VBox(parts, layout=w.Layout(width="100%", overflow="hidden"))
 
@@ -141,19 +141,3 @@ def _dropdown(name: str, tip: str, options: list[tuple[str, Any]]) -> w.Dropdown
     return Dropdown(
         options=options, description=name, tooltip=tip, style=_STYLE, layout=w.Layout(**_WIDE)
     )
-
-
-def _fold(name: str, controls: Sequence[w.Widget]) -> w.VBox:
-    """Return controls below a button that shows and hides them, which the keyboard reaches."""
-    button = w.ToggleButton(
-        description=name, tooltip="Show these options, or hide them.", icon="caret-right",
-        layout=w.Layout(width="auto", margin=f"4px 2px 4px {_INDENT}"),
-    )  # fmt: skip
-    inside = w.VBox(controls, layout=w.Layout(display="none", overflow="hidden"))
-
-    def toggled(change: dict[str, bool]) -> None:
-        button.icon = "caret-down" if change["new"] else "caret-right"
-        inside.layout.display = None if change["new"] else "none"
-
-    button.observe(toggled, "value")
-    return w.VBox([button, inside], layout=w.Layout(overflow="hidden"))
