@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -152,7 +153,7 @@ def eigenvectors(
             return (scale, *along(block[:, :number].T))
 
         block = starting_block(size, number, start, matrix)
-        ritz = iterated(scaled.__matmul__, number, block, along=more, report=report)
+        ritz = iterated(partial(times, scaled), number, block, along=more, report=report)
         if ritz is not None:
             values = ritz.values[:number] * ritz.along[0]
             vectors = ritz.vectors[:, :number].T.contiguous()
@@ -236,10 +237,13 @@ def _filtered(apply: Apply, block: Tensor, image: Tensor, cut: float, degree: in
 
 
 def times(matrix: Tensor, block: Tensor) -> Tensor:
-    """Multiply ``(d, d)`` by a few columns ``(d, b)``.
+    """Multiply a symmetric matrix ``(d, d)`` by a few columns ``(d, b)``.
 
-    A processor takes a large matrix in parts: all at once it waits longer for memory.
+    A processor waits longest for memory. It reads a large matrix faster in parts, and in float64
+    along its rows.
     """
+    if matrix.device.type == "cpu" and matrix.dtype == torch.float64:
+        return (block.T.contiguous() @ matrix).T
     if matrix.device.type != "cpu" or len(matrix) <= _LARGE:
         return matrix @ block
     product = block.new_empty(len(matrix), block.shape[1])

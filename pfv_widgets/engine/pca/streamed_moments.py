@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from pfv_widgets.engine.pca.moments import Moments
 
 _COPIED = 1 << 24  # numbers of the maps that are copied at a time
 _SUMMED = 1024  # vectors whose products are summed in float32: more lose digits
+_ROWS = 256  # of the scatter that a processor computes at a time, from the diagonal on
 
 
 @dataclass
@@ -27,7 +29,8 @@ class StreamedMoments:
     count
         Number of vectors.
     mean, scatter
-        ``(C,)`` and ``(C, C)``, float64, of the activations over ``scale``.
+        ``(C,)`` and ``(C, C)``, float64, of the activations over ``scale``. Of the scatter only
+        the diagonal and what is above it counts; :meth:`pooled` gives all of it.
     scale
         A power of two near the activations where these are very small or large, else 1.
     """
@@ -58,9 +61,12 @@ class StreamedMoments:
         centre = rows.mean(dim=1)
         rows = rows - centre[:, None]
         rest = rows.mean(dim=1)  # what rounding has left of a large mean
-        product = (rows @ rows.T).to(self.scatter.device)
         centre, rest = centre.to(self.mean.device).double(), rest.to(self.mean.device).double()
-        self._merge(float(rows.shape[1]), centre + rest, product)
+        self._merge(
+            float(rows.shape[1]),
+            centre + rest,
+            lambda part: (rows[part] @ rows[part.start :].T).to(self.scatter.device),
+        )
 
     def add_moments(self, other: StreamedMoments) -> None:
         """Add the vectors of others."""
@@ -69,28 +75,40 @@ class StreamedMoments:
             self._merge(
                 other.count,
                 other.mean.to(self.mean) * factor,
-                other.scatter.to(self.scatter) * factor**2,
+                lambda part: other.scatter[part, part.start :].to(self.scatter) * factor**2,
             )
 
-    def _merge(self, count: float, mean: Tensor, scatter: Tensor) -> None:
-        total = self.count + count
+    def _merge(self, count: float, mean: Tensor, scatter: Callable[[slice], Tensor]) -> None:
+        """Add vectors of which ``scatter`` returns some rows, from the diagonal on.
+
+        The matrix is symmetric: its half costs half. On an accelerator the whole takes fewer calls.
+        """
+        total, channels = self.count + count, len(mean)
         apart = mean - self.mean
-        self.scatter += scatter
-        self.scatter.addr_(apart, apart, alpha=self.count * count / total)
+        step = _ROWS if mean.device.type == "cpu" else channels
+        for start in range(0, channels, step):
+            part = slice(start, min(start + step, channels))
+            rows = self.scatter[part, start:]
+            rows += scatter(part)
+            rows.addr_(apart[part], apart[start:], alpha=self.count * count / total)
         self.mean += apart * (count / total)
         self.count = total
+
+    def _whole(self) -> Tensor:
+        """Return the scatter with its other half."""
+        return self.scatter.triu() + self.scatter.triu(1).T
 
     def pooled(self) -> Moments:
         """Return them as moments of one group, of the activations over ``scale``."""
         count = self.mean.new_tensor([self.count])
-        return Moments(count, self.mean[None], self.scatter[None])
+        return Moments(count, self.mean[None], self._whole()[None])
 
     def arrays(self) -> Arrays:
         """Return what :meth:`of_arrays` takes."""
         return {
             "count": self.mean.new_tensor(self.count).cpu().numpy(),
             "mean": self.mean.cpu().numpy(),
-            "scatter": self.scatter.cpu().numpy(),
+            "scatter": self._whole().cpu().numpy(),
             "scale": self.mean.new_tensor(self.scale).cpu().numpy(),
         }
 
