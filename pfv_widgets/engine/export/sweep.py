@@ -21,7 +21,7 @@ from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import whole_number
 
-_NEW_LAYER = 8  # steps for a layer's first pass, which runs the network (20 × a picture's work)
+_NEW_LAYER = 2  # steps for a layer's first pass; the network runs once for many layers
 _COMPARED = 28  # positions along a side on which the layers' maps are compared
 _ALIKE = 0.2  # correlation from which a component is taken to follow another one
 
@@ -120,10 +120,11 @@ def _pictures(
         colours = pfv.colours
         if any(ways):
             colours = _aligned(pfv, ways, shown, ask, matched)
-        for caption, settings in plan:
+        for done, (caption, settings) in enumerate(plan):
             if cancelled():
                 return
             try:
+                _capture_ahead(pfv, [one for _, one in plan[done:]], ask)
                 frame, colours = pfv.render_with(colours, settings, on_progress=ask)
             except PFVError as error:
                 yield SweepFrame(caption, None, str(error))
@@ -145,8 +146,9 @@ def _aligned(
     first, colours = pfv.render_with(pfv.colours, shown, size=tiny, on_progress=on_progress)
     for way in ways:
         before = first.scores
-        for settings in way:
+        for done, settings in enumerate(way):
             with suppress(PFVError):  # it is reported when this layer is rendered
+                _capture_ahead(pfv, way[done:], on_progress)
                 frame, _ = pfv.render_with(colours, settings, size=tiny, on_progress=on_progress)
                 keep = bool(settings.channels)
                 arrangement = arrangement_like(frame.scores, before, keep_order=keep)
@@ -157,6 +159,12 @@ def _aligned(
                 before = frame.scores[:, index] * signs.to(frame.scores)[:, None, None]
             matched(_NEW_LAYER)
     return colours
+
+
+def _capture_ahead(pfv: PFV, plan: Sequence[Settings], on_progress: OnProgress) -> None:
+    """Run the network once for the next layers, rather than for each."""
+    with suppress(PFVError), pfv.store.reporting(on_progress), torch.no_grad():
+        pfv.store.capture_ahead([one.layer or "" for one in plan])
 
 
 def arrangement_like(

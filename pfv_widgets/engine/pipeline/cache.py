@@ -40,11 +40,15 @@ class ByteBoundedCache:
             self._entries.move_to_end(key)
             return self._entries[key][0]  # type: ignore[return-value] # cached by the call below
         value = make()
+        self.put(key, value)
+        return value
+
+    def put(self, key: Hashable, value: object) -> None:
+        """Cache a result under a key that has none yet."""
         self._entries[key] = (value, nbytes(value))
         self.nbytes += self._entries[key][1]
         while self.nbytes > self.limit and len(self._entries) > 1:
             self.nbytes -= self._entries.popitem(last=False)[1][1]
-        return value
 
     def values(self) -> list[object]:
         """Return all results, the least recently used first."""

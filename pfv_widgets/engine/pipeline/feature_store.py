@@ -16,7 +16,7 @@ from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColo
 from pfv_widgets.engine.colouring.heatmaps import Colouring, spread_of, visible_colours
 from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
-from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, brightness, channel_sum
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, brightness
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.device_transfer import read, send
 from pfv_widgets.engine.network.capture import Reduce
@@ -35,7 +35,6 @@ from pfv_widgets.engine.pca.basis_source import (
     LayerSample,
 )
 from pfv_widgets.engine.pca.data_set import DataSet
-from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.longest_bases import LongestBases
 from pfv_widgets.engine.pca.moments import Moments
@@ -46,6 +45,7 @@ from pfv_widgets.engine.pipeline.cache import (
     source_stage,
     stage,
 )
+from pfv_widgets.engine.pipeline.capture_layers import Captured, capture_layers, first_fitting
 from pfv_widgets.engine.pipeline.explained import Explained, basis_warnings, variance_of
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
@@ -58,6 +58,9 @@ Arrangement = tuple[int, ...] | ComponentRotation
 # Up to this number of channels the Gram matrices of all images are small beside their feature maps,
 # and a full decomposition costs next to nothing.
 _MOST_CHANNELS_FOR_MOMENTS = 256
+_PART_AHEAD = (
+    4  # the part of the memory, as its inverse, for maps that are captured before they are needed
+)
 
 
 class FeatureStore:
@@ -261,17 +264,22 @@ class FeatureStore:
             listener(progress)
 
     @stage
-    def captured(self, layer: str) -> tuple[Features, list[Level]]:
+    def captured(self, layer: str) -> Captured:
         """Feature maps of a layer and how active its chain is, from one forward pass."""
-        chain = self.chain(layer)
-        wanted: dict[str, Reduce | None] = {one.name: channel_sum for one in chain}
-        layouts = {
-            name: (self.layer(name).layout, reduce)
-            for name, reduce in (wanted | {layer: None}).items()
-        }
-        caught = self._caught(layouts)
-        levels = [Level.of_sums(caught[one.name], one.shape[0]) for one in chain]
-        return features_of(caught[layer], overwrite=True), levels
+        return capture_layers({layer: (self.layer(layer), self.chain(layer))}, self._caught)[layer]
+
+    def capture_ahead(self, layers: Sequence[str]) -> None:
+        """Run the network once for the first layer, and for as many next ones as there is room."""
+        with self.lock:
+            names = list(dict.fromkeys(map(self.key_of, layers)))
+            if not names or ("captured", names[0]) in self.cache:
+                return
+            names = [name for name in names if ("captured", name) not in self.cache]
+            room = self.cache.limit / _PART_AHEAD
+            fit = first_fitting([self.layer(name) for name in names], len(self.images), room)
+            chosen = {name: (self.layer(name), self.chain(name)) for name in names[:fit]}
+            for name, captured in capture_layers(chosen, self._caught).items():
+                self.cache.put(("captured", name), captured)
 
     def _caught(self, layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
         """Run the network; where memory runs out, with half as many images at a time."""

@@ -1,0 +1,56 @@
+"""Several layers and those that weight them, from one forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+
+from torch import Tensor
+
+from pfv_widgets.engine.colouring.weighting import Level, channel_sum
+from pfv_widgets.engine.network.capture import Reduce
+from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.pca.features import Features, features_of
+
+Captured = tuple[Features, list[Level]]
+Catch = Callable[[Mapping[str, tuple[Layout, Reduce | None]]], Mapping[str, Tensor]]
+
+_NUMBER = 4  # bytes of one
+
+
+def capture_layers(
+    layers: Mapping[str, tuple[Layer, Sequence[Layer]]], catch: Catch
+) -> dict[str, Captured]:
+    """Return the feature maps of each layer, and how active its chain is.
+
+    Parameters
+    ----------
+    layers
+        Name → the layer, and the earlier ones that weight it.
+    catch
+        Runs the network, and returns what is wanted of layers.
+    """
+    chained = {one.name: one for _, chain in layers.values() for one in chain}
+    wanted: dict[str, tuple[Layout, Reduce | None]] = {
+        name: (one.layout, channel_sum) for name, one in chained.items()
+    }
+    wanted |= {name: (layer.layout, None) for name, (layer, _) in layers.items()}
+    caught = catch(wanted)
+    sums = {  # before the maps are overwritten
+        name: channel_sum(caught[name]) if name in layers else caught[name] for name in chained
+    }
+    return {
+        name: (
+            features_of(caught[name], overwrite=True),
+            [Level.of_sums(sums[one.name], one.shape[0]) for one in chain],
+        )
+        for name, (_, chain) in layers.items()
+    }
+
+
+def first_fitting(layers: Sequence[Layer], images: int, room: float) -> int:
+    """Return how many layers, one at least, have their maps in ``room`` bytes."""
+    sizes = accumulate(_NUMBER * images * math.prod(layer.shape) for layer in layers)
+    return max(sum(size <= room for size in sizes), 1)
