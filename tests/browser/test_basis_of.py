@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
@@ -21,6 +22,7 @@ explorer
 """
 
 
+@pytest.mark.all
 def test_switch_of_the_basis_changes_colours_and_back(lab: Callable[[list[str]], LabPage]) -> None:
     page = lab([HELPERS, OPEN])
     explorer = ExplorerPage(page)

@@ -175,6 +175,7 @@ tracker.snapshot("broken")
 """
 
 
+@pytest.mark.all
 def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
     lab: Callable[[list[str]], LabPage],
 ) -> None:

@@ -46,6 +46,7 @@ def opened_code(explorer: ExplorerPage) -> Locator:
     return field
 
 
+@pytest.mark.all
 @pytest.mark.parametrize("place", PLACES)
 def test_code_is_copied_a_download_opens_and_sliders_are_named_everywhere(
     request: pytest.FixtureRequest, place: str

@@ -114,7 +114,8 @@ def wait_for_pixels(explorer: ExplorerPage, wanted: npt.NDArray[np.int16]) -> No
     raise AssertionError(f"a pixel is off by {off}")
 
 
-@pytest.mark.parametrize("quick", [False, pytest.param(True, marks=pytest.mark.all)])
+@pytest.mark.all
+@pytest.mark.parametrize("quick", [False, True])
 def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: bool) -> None:
     explorer = ExplorerPage(lab([HELPERS, "explorer = pw.demo(5)\nexplorer"]))
     explorer.wait_for_frame()

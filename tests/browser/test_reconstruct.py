@@ -112,6 +112,7 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     assert "rate" not in opened.run("print(explorer.snippet())")  # nobody moved it
 
 
+@pytest.mark.all
 def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
     opened = lab([CELL.replace("4000", "20") + "explorer"])
     page = opened.page
@@ -143,6 +144,7 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
     assert again == opened.run("print(explorer.reconstruction.scores)")
 
 
+@pytest.mark.all
 @pytest.mark.parametrize("place", PLACES)
 def test_keys_errors_widths_and_colours_are_right(
     place: str, request: pytest.FixtureRequest

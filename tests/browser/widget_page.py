@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 from playwright.sync_api import FloatRect, Locator, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 # Where explorers are driven; JupyterLab in each run.
-PLACES = ["lab", *(pytest.param(place, marks=pytest.mark.all) for place in ("notebook7", "voila"))]
+PLACES = ["lab", "notebook7", "voila"]
 
 _PAUSE = 60  # milliseconds between two looks: at each frame they would cost more than what changes
 

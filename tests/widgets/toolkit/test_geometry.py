@@ -18,52 +18,52 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
     return request.param
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_tiles_lie_on_the_canvas_and_apart(number: int, size: tuple[int, int]) -> None:
-    grid = Grid.of(number, size)
-    height, width = grid.size
-    taken = np.zeros((height, width), np.uint8)
-    for index in range(number):
-        left, top = grid.corner(index)
-        assert left + grid.tile[1] <= width
-        assert top + grid.tile[0] <= height
-        taken[top : top + grid.tile[0], left : left + grid.tile[1]] += 1
-    assert taken.max() == 1
-    assert taken.sum() == number * grid.tile[0] * grid.tile[1]
-    assert max(height, width) <= LARGEST
+def test_tiles_lie_on_the_canvas_and_apart(size: tuple[int, int]) -> None:
+    for number in NUMBERS:
+        grid = Grid.of(number, size)
+        height, width = grid.size
+        taken = np.zeros((height, width), np.uint8)
+        for index in range(number):
+            left, top = grid.corner(index)
+            assert left + grid.tile[1] <= width
+            assert top + grid.tile[0] <= height
+            taken[top : top + grid.tile[0], left : left + grid.tile[1]] += 1
+        assert taken.max() == 1
+        assert taken.sum() == number * grid.tile[0] * grid.tile[1]
+        assert max(height, width) <= LARGEST
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_gaps_are_all_of_the_canvas_that_no_tile_covers(number: int, size: tuple[int, int]) -> None:
-    grid = Grid.of(number, size)
-    free = np.ones(grid.size, bool)
-    for index in range(number):
-        left, top, width, height = grid.box(index)
-        free[top : top + height, left : left + width] = False
-    gaps = np.zeros(grid.size, bool)
-    for left, top, width, height in np.array(grid.gaps(), int).reshape(-1, 4):
-        assert left >= 0
-        assert top >= 0
-        gaps[top : top + height, left : left + width] = True
-    assert (gaps == free).all()
+def test_gaps_are_all_of_the_canvas_that_no_tile_covers(size: tuple[int, int]) -> None:
+    for number in NUMBERS:
+        grid = Grid.of(number, size)
+        free = np.ones(grid.size, bool)
+        for index in range(number):
+            left, top, width, height = grid.box(index)
+            free[top : top + height, left : left + width] = False
+        gaps = np.zeros(grid.size, bool)
+        for left, top, width, height in np.array(grid.gaps(), int).reshape(-1, 4):
+            assert left >= 0
+            assert top >= 0
+            gaps[top : top + height, left : left + width] = True
+        assert (gaps == free).all()
 
 
 @pytest.mark.parametrize("view", ["overlay", "side by side", "rgb split"])
-@pytest.mark.parametrize("number", NUMBERS)
-def test_panes_share_a_tile_between_them(number: int, view: str) -> None:
-    grid = Grid.of(number, (60, 100))
-    across, down = {"overlay": (1, 1), "side by side": (2, 1), "rgb split": (2, 2)}[view]
-    for index in {0, number // 2, number - 1}:
-        left, top, width, height = grid.box(index)
-        taken = np.zeros((height, width), int)
-        panes = grid.panes(index, view)
-        assert len(panes) == across * down
-        for x, y, wide, high in panes:
-            assert (wide, high) == (width / across, height / down)
-            assert (wide % 1, high % 1) == (0, 0)
-            taken[int(y - top) : int(y - top + high), int(x - left) : int(x - left + wide)] += 1
-        assert (taken == 1).all()
-        assert panes == sorted(panes, key=lambda box: (box[1], box[0]))
+def test_panes_share_a_tile_between_them(view: str) -> None:
+    for number in NUMBERS:
+        grid = Grid.of(number, (60, 100))
+        across, down = {"overlay": (1, 1), "side by side": (2, 1), "rgb split": (2, 2)}[view]
+        for index in {0, number // 2, number - 1}:
+            left, top, width, height = grid.box(index)
+            taken = np.zeros((height, width), int)
+            panes = grid.panes(index, view)
+            assert len(panes) == across * down
+            for x, y, wide, high in panes:
+                assert (wide, high) == (width / across, height / down)
+                assert (wide % 1, high % 1) == (0, 0)
+                taken[int(y - top) : int(y - top + high), int(x - left) : int(x - left + wide)] += 1
+            assert (taken == 1).all()
+            assert panes == sorted(panes, key=lambda box: (box[1], box[0]))
 
 
 @pytest.mark.parametrize("view", ["overlay", "side by side", "rgb split"])
@@ -76,32 +76,28 @@ def test_point_has_the_same_fractions_in_every_pane(view: str) -> None:
             assert found == (index, pytest.approx(0.25), pytest.approx(0.75))
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_point_on_a_tile_gives_its_index_and_beside_it_none(
-    number: int, size: tuple[int, int]
-) -> None:
-    grid = Grid.of(number, size)
-    height, width = grid.tile
-    for index in range(number):
-        left, top = grid.corner(index)
-        inside = [(0, 0), (width - 0.01, height - 0.01), (width / 2, height / 2)]
-        found = [grid.at(left + x, top + y) for x, y in inside]
-        assert [one and one[0] for one in found] == [index] * 3
-        for (x, y), one in zip(inside, found, strict=True):
-            assert one is not None
-            assert one[1:] == (pytest.approx(x / width), pytest.approx(y / height))
-            assert max(one[1:]) < 1
-        beside = [(width, 0), (0, height), (-1, 0), (0, -1), (width + GAP - 0.1, 0)]
-        assert [grid.at(left + x, top + y) for x, y in beside] == [None] * 5
+def test_point_on_a_tile_gives_its_index_and_beside_it_none(size: tuple[int, int]) -> None:
+    for number in NUMBERS:
+        grid = Grid.of(number, size)
+        height, width = grid.tile
+        for index in range(number):
+            left, top = grid.corner(index)
+            inside = [(0, 0), (width - 0.01, height - 0.01), (width / 2, height / 2)]
+            found = [grid.at(left + x, top + y) for x, y in inside]
+            assert [one and one[0] for one in found] == [index] * 3
+            for (x, y), one in zip(inside, found, strict=True):
+                assert one is not None
+                assert one[1:] == (pytest.approx(x / width), pytest.approx(y / height))
+                assert max(one[1:]) < 1
+            beside = [(width, 0), (0, height), (-1, 0), (0, -1), (width + GAP - 0.1, 0)]
+            assert [grid.at(left + x, top + y) for x, y in beside] == [None] * 5
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_tiles_and_gaps_are_divided_evenly_by_every_step(
-    number: int, size: tuple[int, int]
-) -> None:
-    sides = (*Grid.of(number, size).tile, GAP)
-    assert {side % step for side in sides for step in STEPS} == {0}
-    assert {side % 4 for side in sides} == {0}  # two panes of whole pixels, at half a step
+def test_tiles_and_gaps_are_divided_evenly_by_every_step(size: tuple[int, int]) -> None:
+    for number in NUMBERS:
+        sides = (*Grid.of(number, size).tile, GAP)
+        assert {side % step for side in sides for step in STEPS} == {0}
+        assert {side % 4 for side in sides} == {0}  # two panes of whole pixels, at half a step
 
 
 @pytest.mark.parametrize("wanted", [1, 52, 90, 152, 480, 2000])
@@ -113,11 +109,11 @@ def test_step_is_the_largest_that_leaves_the_pixels_that_are_wanted(wanted: int)
         assert step == max(enough, default=1)
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_tiles_keep_the_shape_of_the_photos(number: int) -> None:
-    for height, width in [(224, 224), (128, 128), (100, 300), (300, 100)]:
-        tile = Grid.of(number, (height, width)).tile
-        assert tile[0] / tile[1] == pytest.approx(height / width, rel=0.06)
+def test_tiles_keep_the_shape_of_the_photos() -> None:
+    for number in NUMBERS:
+        for height, width in [(224, 224), (128, 128), (100, 300), (300, 100)]:
+            tile = Grid.of(number, (height, width)).tile
+            assert tile[0] / tile[1] == pytest.approx(height / width, rel=0.06)
 
 
 def test_gallery_is_about_as_high_as_wide_and_small_photos_are_enlarged() -> None:
@@ -173,19 +169,17 @@ def test_atlas_fills_the_gaps_with_the_edges_of_the_tiles() -> None:
 
 
 @pytest.mark.parametrize("size", [(128, 128), (48, 96), (100, 300), (300, 100), (30, 300)])
-@pytest.mark.parametrize("number", NUMBERS)
-def test_first_page_shows_several_images_and_at_most_eight_in_a_row(
-    number: int, size: tuple[int, int]
-) -> None:
-    page = Page.start(number, size)
-    assert page.first == 0
-    assert page.columns <= 8
-    shown = page.indices(number, size)
-    assert len(shown) >= min(number, 2)
-    if square(number, size) <= 8:
-        assert len(shown) >= 0.8 * number  # few of tall ones may stand on a second page
-    if size[0] <= size[1] and square(number, size) <= 8:
-        assert len(shown) == number
+def test_first_page_shows_several_images_and_at_most_eight_in_a_row(size: tuple[int, int]) -> None:
+    for number in NUMBERS:
+        page = Page.start(number, size)
+        assert page.first == 0
+        assert page.columns <= 8
+        shown = page.indices(number, size)
+        assert len(shown) >= min(number, 2)
+        if square(number, size) <= 8:
+            assert len(shown) >= 0.8 * number  # few of tall ones may stand on a second page
+        if size[0] <= size[1] and square(number, size) <= 8:
+            assert len(shown) == number
 
 
 @pytest.mark.parametrize("columns", range(1, 17))
