@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
@@ -12,7 +12,7 @@ from pfv_widgets.engine.colouring.heatmaps import Colouring
 from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pca.basis_source import BASES
-from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
+from pfv_widgets.engine.pipeline.settings_json import JsonSettings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import (
     Declared,
@@ -36,7 +36,7 @@ CUT_MODES = ("project", "keep", "clamp")
 
 
 @dataclass(frozen=True)
-class Settings(Declared):
+class Settings(Declared, JsonSettings):
     """What to render and how; edit with ``dataclasses.replace``.
 
     Raises
@@ -237,40 +237,6 @@ class Settings(Declared):
         """
         pins = checked_pins(self.pins, number)
         return pins if self.similarity else ()
-
-    def to_json(self) -> str:
-        """Write all fields as JSON, for :meth:`from_json` of this or another version."""
-        return write_settings(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Settings:
-        """Read what :meth:`to_json` wrote; what cannot be used is left out.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            If ``text`` is no JSON object.
-        """
-        return cls.read_json(text)[0]
-
-    @classmethod
-    def read_json(cls, text: str) -> tuple[Settings, tuple[str, ...]]:
-        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
-
-        Fields of another version are left out, a field that is missing or has an illegal value
-        keeps its default.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            If ``text`` is no JSON object.
-        """
-        return read_settings(cls(), text)
-
-    def changed(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults."""
-        plain = type(self)()
-        return {k: v for k, v in asdict(self).items() if v != getattr(plain, k)}
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

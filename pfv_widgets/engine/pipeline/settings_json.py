@@ -5,57 +5,79 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import suggestion
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 VERSION = 1  # of the format
 _VERSION_KEY = "version"
 _LONGEST = 300  # letters of a note
 
-State = TypeVar("State", bound="DataclassInstance")
 
+@dataclass(frozen=True)
+class JsonSettings:
+    """Base of settings that are written as text and read again."""
 
-def write_settings(state: DataclassInstance, **encoded: Any) -> str:
-    """Return a JSON object with one field of a parameter dataclass a line.
+    def encoded(self) -> dict[str, Any]:
+        """Values of fields that JSON does not know, as they are written."""
+        return {}
 
-    ``encoded`` has the values of fields that JSON does not know.
-    """
-    entries = {field.name: getattr(state, field.name) for field in fields(state)} | encoded
-    lines = (
-        f"  {json.dumps(k)}: {json.dumps(v)}"
-        for k, v in [(_VERSION_KEY, VERSION), *entries.items()]
-    )
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    def to_json(self) -> str:
+        """Write all fields as JSON, one a line, for this or another version."""
+        entries = {field.name: getattr(self, field.name) for field in fields(self)}
+        lines = (
+            f"  {json.dumps(k)}: {json.dumps(v)}"
+            for k, v in [(_VERSION_KEY, VERSION), *(entries | self.encoded()).items()]
+        )
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote; what cannot be used is left out.
 
-def read_settings(plain: State, text: str) -> tuple[State, tuple[str, ...]]:
-    """Return ``plain`` with the fields of a JSON text, and what was left out, in words.
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        return cls.read_json(text)[0]
 
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        If ``text`` is no text, no JSON or no JSON object.
-    """
-    entries = _object(text)
-    version = entries.pop(_VERSION_KEY, VERSION)
-    notes = [] if version == VERSION else [_about(version)]
-    known = [field.name for field in fields(plain)]
-    notes += _unknown([name for name in entries if name not in known], known)
-    state = plain
-    for name in known:  # one after another: each meets what comes before it, as declared
-        if name in entries:
-            try:
-                state = replace(state, **{name: entries[name]})
-            except PFVError as error:
-                default = f" {getattr(plain, name)!r}"
-                notes.append(f"{name} keeps its default{default * (len(default) < 60)}: {error}")
-    return state, tuple(textwrap.shorten(note, _LONGEST, placeholder=" …") for note in notes)
+    @classmethod
+    def read_json(cls, text: str) -> tuple[Self, tuple[str, ...]]:
+        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
+
+        Fields of another version are left out, a field that is missing or has an illegal value
+        keeps its default.
+
+        Raises
+        ------
+        PFVValueError, PFVTypeError
+            If ``text`` is no JSON object.
+        """
+        entries = _object(text)
+        version = entries.pop(_VERSION_KEY, VERSION)
+        notes = [] if version == VERSION else [_about(version)]
+        known = [field.name for field in fields(cls)]
+        notes += _unknown([name for name in entries if name not in known], known)
+        state = cls()
+        for name in known:  # one after another: each meets what comes before it, as declared
+            if name in entries:
+                try:
+                    state = replace(state, **{name: entries[name]})
+                except PFVError as error:
+                    default = f" {getattr(cls(), name)!r}"
+                    notes.append(
+                        f"{name} keeps its default{default * (len(default) < 60)}: {error}"
+                    )
+        return state, tuple(textwrap.shorten(note, _LONGEST, placeholder=" …") for note in notes)
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults."""
+        plain = type(self)()
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in own.items() if value != getattr(plain, name)}
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
+from pfv_widgets.engine.pipeline.settings_json import JsonSettings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.colour_scales import SCALES
@@ -31,7 +31,7 @@ def _usual() -> tuple[Explainer, ...]:
 
 
 @dataclass(frozen=True)
-class MethodsSettings:
+class MethodsSettings(JsonSettings):
     """What the grid shows; edit with ``dataclasses.replace``.
 
     Raises
@@ -111,30 +111,9 @@ class MethodsSettings:
             for network in networks
         ]
 
-    def to_json(self) -> str:
-        """Write all fields as JSON, for :meth:`read_json` of this or another version."""
-        return write_settings(self, methods=[encoded(method) for method in self.methods])
-
-    @classmethod
-    def read_json(cls, text: str) -> tuple[MethodsSettings, tuple[str, ...]]:
-        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            If ``text`` is no JSON object.
-        """
-        return read_settings(cls(), text)
-
-    def changed(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults; methods only where they do."""
-        plain = MethodsSettings()
-        names = [one.name for one in dataclasses.fields(self)]
-        return {
-            name: getattr(self, name)
-            for name in names
-            if getattr(self, name) != getattr(plain, name)
-        }
+    def encoded(self) -> dict[str, Any]:
+        """Return methods by their names, see :func:`encoded`."""
+        return {"methods": [encoded(method) for method in self.methods]}
 
 
 def settings_of(methods: object, changes: Mapping[str, Any]) -> MethodsSettings:

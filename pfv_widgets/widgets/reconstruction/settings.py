@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pfv_widgets.engine.pipeline.settings_json import read_settings, write_settings
+from pfv_widgets.engine.pipeline.settings_json import JsonSettings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.parameters import choice, validate
@@ -23,7 +23,7 @@ _CHOSEN = ("seed", "steps", "parametrisation", "optimiser", "runs", "rate")
 
 
 @dataclass(frozen=True)
-class ReconstructionSettings:
+class ReconstructionSettings(JsonSettings):
     """What to reconstruct and how; edit with ``dataclasses.replace``.
 
     Raises
@@ -84,20 +84,9 @@ class ReconstructionSettings:
         usual, own = dataclasses.asdict(self.usual_options), dataclasses.asdict(self.options)
         return {name: value for name, value in own.items() if value != usual[name]}
 
-    def to_json(self) -> str:
-        """Write all fields as JSON, for :meth:`read_json` of this or another version."""
-        return write_settings(self, options=dataclasses.asdict(self.options))
-
-    @classmethod
-    def read_json(cls, text: str) -> tuple[ReconstructionSettings, tuple[str, ...]]:
-        """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            If ``text`` is no JSON object.
-        """
-        return read_settings(cls(), text)
+    def encoded(self) -> dict[str, Any]:
+        """Return the options as a mapping."""
+        return {"options": dataclasses.asdict(self.options)}
 
 
 def _check_index(name: str, value: object, last: int | None) -> None:
