@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import check_dense
 
-_LEAST_DEBIASED, _LEAST_PLAIN = 4, 2  # samples
+_LEAST = 4  # samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,71 +134,37 @@ def difference(source: Tensor, target: Tensor, rotation: Rotation) -> Tensor:
     return (first - second).square().sum(1).sqrt().float()
 
 
-def linear_cka(first: Tensor, second: Tensor, *, debiased: bool = True) -> float:
-    """Centred kernel alignment of two sets of features, with linear kernels.
+def linear_cka(first: Tensor, second: Tensor) -> float:
+    """Debiased centred kernel alignment of two sets of features, with linear kernels.
 
     Parameters
     ----------
     first, second
         Features of the same samples, ``(n, p)`` and ``(n, q)``.
-    debiased
-        Use the unbiased estimate of the Hilbert–Schmidt independence criterion (Song et al. 2012;
-        Nguyen et al. 2021): about 0 for independent features of any number of samples, and
-        sometimes a little below. Otherwise the plain form of Kornblith et al. (2019), which is
-        biased upwards where samples are few.
 
     Returns
     -------
     float
-        1 for features that are equal up to a rotation, a scale and an offset; NaN (undefined)
-        where one of the two does not vary.
+        1 for features that are equal up to a rotation, a scale and an offset; about 0, and
+        sometimes a little below, for independent features of any number of samples; NaN
+        (undefined) where one of the two does not vary.
 
     Raises
     ------
     PFVValueError, PFVTypeError
-        For another number of samples, fewer than 4 for the debiased form (2 for the plain one),
-        or numbers that are not finite.
-    """
-    x, y = _centred_pair(first, second, ("first", "second"))
-    least = _LEAST_DEBIASED if debiased else _LEAST_PLAIN
-    if len(x) < least:
-        raise PFVValueError(f"first has {len(x)} samples: at least {least} are needed.")
-    between = _dependence(x, y, debiased)
-    within = _dependence(x, x, debiased) * _dependence(y, y, debiased)
-    return between / within**0.5 if within > 0 else float("nan")
-
-
-def principal_angles(first: Tensor, second: Tensor) -> Tensor:
-    """Angles in degrees, rising, between the subspaces that two sets of features span.
-
-    Parameters
-    ----------
-    first, second
-        Features of the same samples, ``(n, k)`` and ``(n, m)``, such as scores of components.
-        Their columns are centred: the subspaces are those of functions of the sample.
-
-    Returns
-    -------
-    Tensor
-        As many angles in [0, 90], float64, as the smaller rank; none where one does not vary.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For another number of samples, or numbers that are not finite.
+        For another number of samples, fewer than 4, or numbers that are not finite.
 
     Notes
     -----
-    Small angles come from their sines, as the cosine is blind to them (Knyazev and Argentati
-    2002).
+    With the unbiased estimate of the Hilbert–Schmidt independence criterion (Song et al. 2012;
+    Nguyen et al. 2021): the plain form of Kornblith et al. (2019) is biased upwards where samples
+    are few.
     """
     x, y = _centred_pair(first, second, ("first", "second"))
-    x, y = _orthonormal(x, first), _orthonormal(y, second)
-    if x.shape[1] > y.shape[1]:
-        x, y = y, x
-    cosines = torch.linalg.svdvals(y.T @ x).clamp(0, 1)
-    sines = torch.linalg.svdvals(x - y @ (y.T @ x)).clamp(0, 1).flip(0)
-    return torch.rad2deg(torch.where(cosines > 0.5**0.5, sines.arcsin(), cosines.arccos()))
+    if len(x) < _LEAST:
+        raise PFVValueError(f"first has {len(x)} samples: at least {_LEAST} are needed.")
+    within = _dependence(x, x) * _dependence(y, y)
+    return _dependence(x, y) / within**0.5 if within > 0 else float("nan")
 
 
 def centred(values: Tensor, name: str) -> Tensor:
@@ -224,16 +190,14 @@ def centred(values: Tensor, name: str) -> Tensor:
     return torch.where(about_mean.abs().amax(0) > rounding, about_mean, 0.0)
 
 
-def _dependence(x: Tensor, y: Tensor, debiased: bool) -> float:
-    """Hilbert–Schmidt independence criterion of linear kernels, up to a constant factor.
+def _dependence(x: Tensor, y: Tensor) -> float:
+    """Unbiased Hilbert–Schmidt independence criterion of linear kernels.
 
     ``‖XᵀY‖²`` is the sum of ``XXᵀ ∘ YYᵀ``: whichever is smaller is computed.
     """
     n = len(x)
     few = n < min(x.shape[1], y.shape[1])
     cross = float(((x @ x.T) * (y @ y.T)).sum() if few else (x.T @ y).square().sum())
-    if not debiased:
-        return cross
     own_x, own_y = x.square().sum(1), y.square().sum(1)
     # kernels without their diagonals; the columns are centred, so that each row sums to −own
     trace = cross - float(own_x @ own_y)
@@ -249,13 +213,6 @@ def _centred_pair(first: Tensor, second: Tensor, names: tuple[str, str]) -> tupl
             "describe the same ones."
         )
     return pair[0], pair[1]
-
-
-def _orthonormal(centred: Tensor, original: Tensor) -> Tensor:
-    left, values, _ = torch.linalg.svd(centred, full_matrices=False)
-    least = values.max() * max(centred.shape) * torch.finfo(original.dtype).eps
-    basis: Tensor = left[:, (values > least) & (values > 0)]
-    return basis
 
 
 def _common_positions(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
 
-from pfv_widgets.analysis.intervals import Interval, share
+from pfv_widgets.analysis.intervals import Interval, areas_under_curve, share
 from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Probe
 from pfv_widgets.engine.colouring.colour_maps import diverging
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -181,15 +180,6 @@ def outliers(
         DoubtfulPhoto(int(i), names[i], str(labels[i]), "", float(strengths[i]))
         for i in found[np.argsort(-strengths[found])]
     )
-
-
-def areas_under_curve(values: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
-    """Area under the ROC curve of each column ``(N, k)``: Mann and Whitney's U by ranks."""
-    ranks = rankdata(values, axis=0)
-    ones = int(positive.sum())
-    zeros = len(positive) - ones
-    total: Floats = ranks[positive].sum(0)
-    return np.asarray((total - ones * (ones + 1) / 2) / (ones * zeros))
 
 
 def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[ClassComponent, ...]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
@@ -84,6 +83,8 @@ def leave_one_out(
         If there is no basis of all the images with a weight, or if the basis is not fitted to
         these images, so that none of them has an influence on it.
     """
+    from scipy.linalg import subspace_angles  # takes long to load, and an explorer opens without it
+
     pfv.store.use(settings.basis_of)
     if not isinstance(pfv.store.source, FittedBasis):
         raise PFVValueError(
@@ -101,27 +102,17 @@ def leave_one_out(
                 reasons |= dict.fromkeys(range(index, number), "cancelled before this image")
                 break
             try:
-                rotations = subspace_angles(sweep.basis.components, sweep.without(index).components)
-                angles[index], means[index] = rotations[-1], np.sqrt((rotations**2).mean())
+                spans = (
+                    basis.components.T.cpu().double().numpy()
+                    for basis in (sweep.basis, sweep.without(index))
+                )
+                rotations = np.rad2deg(subspace_angles(*spans))
+                angles[index], means[index] = rotations[0], np.sqrt((rotations**2).mean())
             except PFVValueError as error:
                 reasons[index] = str(error)
             if progress is not None:
                 progress(index + 1, number)
     return Influence(settings, angles, means, reasons)
-
-
-def subspace_angles(first: Tensor, second: Tensor) -> Angles:
-    """Principal angles between the spans of rows ``(k, C)``, in degrees, rising, ``(k,)``.
-
-    Cosines tell large angles and sines small ones (Björck and Golub, 1973): either alone loses
-    half of its digits at one end.
-    """
-    one, other = (torch.linalg.qr(rows.cpu().double().T).Q for rows in (first, second))
-    overlap = one.T @ other
-    cosines = torch.linalg.svdvals(overlap).clamp(max=1)
-    sines = torch.linalg.svdvals(other - one @ overlap).clamp(max=1).flip(0)
-    exact = torch.where(cosines**2 < 0.5, torch.arccos(cosines), torch.arcsin(sines))
-    return np.asarray(torch.rad2deg(exact).numpy())
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pfv_widgets.analysis.intervals import Interval, share
+from pfv_widgets.analysis.intervals import Interval, Z, share
 from pfv_widgets.errors import PFVValueError
 
 Floats = npt.NDArray[np.float64]
 FOLDS, NEIGHBOURS, SEED = 5, 5, 0
-_TWO_SIDED = 1.959963984540054  # standard deviations of a 95 % interval
 _REDRAWS = 2000
 
 
@@ -100,7 +99,7 @@ def difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> I
         return Interval(np.nan, np.nan, np.nan)
     centre = (gained - lost) / (number + 2)
     spread = np.sqrt((gained + lost + 1) / (number + 2) - centre**2) / np.sqrt(number + 2)
-    low, high = centre - _TWO_SIDED * spread, centre + _TWO_SIDED * spread
+    low, high = centre - Z * spread, centre + Z * spread
     return Interval((gained - lost) / number, max(-1.0, float(low)), min(1.0, float(high)))
 
 

@@ -12,7 +12,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.leave_one_out import leave_one_out, subspace_angles
+from pfv_widgets.analysis.leave_one_out import leave_one_out
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -177,16 +177,6 @@ def test_cancelling_keeps_what_is_known(pfv: PFV) -> None:
     assert np.isfinite(found.angles).tolist() == [True, True, False, False, False, False]
     assert set(found.reasons) == {2, 3, 4, 5}
     assert sorted(found.most()) == [0, 1]
-
-
-@pytest.mark.parametrize("turn", [1e-6, 1e-3, 0.3, 1.2, np.pi / 2])
-def test_angle_between_subspaces_is_exact_where_small_and_where_large(turn: float) -> None:
-    first = torch.eye(6, dtype=torch.float64)[:3]
-    second = first.clone()
-    second[1] = torch.tensor([0, np.cos(turn), 0, 0, np.sin(turn), 0])
-    mixed = torch.linalg.qr(torch.randn(3, 3, generator=seeded(), dtype=torch.float64)).Q
-    found = subspace_angles(mixed @ first, -second)
-    np.testing.assert_allclose(np.deg2rad(found), [0, 0, turn], rtol=1e-9, atol=1e-12)
 
 
 def test_images_have_no_influence_on_a_basis_that_was_given(pfv: PFV) -> None:

@@ -12,12 +12,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from pfv_widgets.analysis.class_evidence import (
-    areas_under_curve,
     confused_pairs,
     mislabelled,
     outliers,
 )
-from pfv_widgets.analysis.intervals import share
+from pfv_widgets.analysis.intervals import areas_under_curve, share
 from pfv_widgets.analysis.probes import (
     Probe,
     comes_first,
