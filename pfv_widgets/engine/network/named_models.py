@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.data.normalisation import Normalisation, normalisation_of
-from pfv_widgets.engine.data.preprocessing import MAX_SIDE, resized, resized_tensor
+from pfv_widgets.engine.data.preprocessing import MAX_SIDE
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
@@ -187,12 +188,12 @@ def images_that_fit(
         own = declared_size(network)
         if own in (None, images.size):
             raise PFVValueError(f"models[{name!r}]: {error}") from error
-        smaller = _of_size(images.subset([0]), own)
+        smaller = in_size(images.subset([0]), own)
         try:
             _try(placed, smaller, target)
         except PFVError:
             raise PFVValueError(f"models[{name!r}]: {error}") from error
-        return _of_size(images, own)
+        return in_size(images, own)
     return images
 
 
@@ -201,10 +202,15 @@ def _try(model: nn.Module, images: ImageBatch, device: torch.device) -> None:
         run(network, Forward(model, images.tensor, device).batch(0, 1))
 
 
-def _of_size(images: ImageBatch, size: tuple[int, int]) -> ImageBatch:
-    """Return a batch at another size, cut to its shape about the middle."""
-    pixels = np.stack([resized(Image.fromarray(one), size) for one in images.pixels])
-    return replace(images, pixels=pixels, tensor=resized_tensor(images.tensor, size))
+def in_size(images: ImageBatch, size: tuple[int, int]) -> ImageBatch:
+    """Return a batch at another height and width.
+
+    Nothing is cut off: fractions of width and height stay the same positions in every network.
+    """
+    how = Image.Resampling.BILINEAR
+    pixels = [np.asarray(Image.fromarray(one).resize(size[::-1], how)) for one in images.pixels]
+    tensor = interpolate(images.tensor, size, mode="bilinear", antialias=True)
+    return replace(images, pixels=np.stack(pixels), tensor=tensor)
 
 
 def _configs(network: nn.Module) -> list[Mapping[str, Any]]:

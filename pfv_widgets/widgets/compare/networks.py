@@ -5,14 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn
-from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import Normalisation
@@ -22,6 +18,7 @@ from pfv_widgets.engine.network.named_models import (
     declared_size,
     images_by_network,
     in_normalisation,
+    in_size,
 )
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
@@ -304,17 +301,3 @@ def _fitting(
         except PFVError:
             raise refused from None
         return pfv, f"photos resized to {size[0]} × {size[1]} pixels"
-
-
-def in_size(images: ImageBatch, size: tuple[int, int]) -> ImageBatch:
-    """Return the photos at another height and width.
-
-    Nothing is cut off: fractions of width and height stay the same positions.
-    """
-    height, width = size
-    how = Image.Resampling.BILINEAR
-    pixels = [
-        np.asarray(Image.fromarray(one).resize((width, height), how)) for one in images.pixels
-    ]
-    tensor = interpolate(images.tensor, size, mode="bilinear", antialias=True)
-    return replace(images, pixels=np.stack(pixels), tensor=tensor)
