@@ -1,4 +1,4 @@
-"""Work in the background where only the latest request counts."""
+"""Work in the background, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ from pfv_widgets.widgets.toolkit.shutdown import end_at_exit
 T = TypeVar("T")
 
 
-class LatestWins(Generic[T]):
-    """Run ``work(request)`` in one thread; a request that is not begun is replaced by a newer one.
+class Worker(Generic[T]):
+    """Runs ``work(request)`` in one thread, one after another.
 
     Needs no event loop, so that it also works while a cell runs. The thread is started by the
     first request, and is a daemon: it never keeps a process alive. An error in the work is given
     to ``threading.excepthook``, and the next request is worked on as ever.
+
+    Parameters
+    ----------
+    latest
+        Whether a newer request replaces one that is not begun; otherwise all are worked on.
     """
 
-    def __init__(self, work: Callable[[T], None]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[T], None], *, latest: bool) -> None:
+        self._work, self._latest = work, latest
         self._condition = threading.Condition()
         self._requests: list[T] = []
         self._busy = False
-        self._closed = False
+        self.is_closed = False
         self._thread: threading.Thread | None = None
 
     def submit(self, request: T) -> None:
         """Ask for ``request``; return at once."""
         with self._condition:
-            if self._closed:
+            if self.is_closed:
                 return
-            self._requests = [request]
+            self._requests = [request] if self._latest else [*self._requests, request]
             self._condition.notify_all()
             if self._thread is None:
                 end_at_exit(self)
@@ -47,10 +52,51 @@ class LatestWins(Generic[T]):
         with self._condition:
             return self._condition.wait_for(lambda: not self._requests and not self._busy, timeout)
 
+    def close(self, timeout: float = 0.0) -> None:
+        """Forget what is requested, let the thread end, and wait at most ``timeout`` s for it."""
+        with self._condition:
+            self.is_closed = True
+            self._requests = []
+            self._condition.notify_all()
+        self.ended(timeout)
+
+    def ended(self, timeout: float) -> bool:
+        """Wait for the end of what runs; False where ``timeout`` seconds passed."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._requests or self.is_closed)
+                if self.is_closed:
+                    return
+                request, self._busy = self._requests.pop(0), True
+            try:
+                self._work(request)
+            except Exception:
+                threading.excepthook(
+                    threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                )
+            finally:
+                with self._condition:
+                    self._busy = False
+                    self._condition.notify_all()
+
+
+class LatestWins(Worker[T]):
+    """A worker for which only the latest request counts."""
+
+    def __init__(self, work: Callable[[T], None]) -> None:
+        super().__init__(work, latest=True)
+
     def newer(self, seconds: float = 0) -> bool:
         """Whether a newer request has come, or comes within ``seconds``; for the work itself."""
         with self._condition:
-            return self._condition.wait_for(lambda: bool(self._requests) or self._closed, seconds)
+            return self._condition.wait_for(lambda: bool(self._requests) or self.is_closed, seconds)
 
     @property
     def waiting(self) -> T | None:
@@ -62,32 +108,3 @@ class LatestWins(Generic[T]):
     def is_own_thread(self) -> bool:
         """Whether the work itself asks."""
         return threading.current_thread() is self._thread
-
-    def close(self) -> None:
-        """Forget what is requested and let the thread end."""
-        with self._condition:
-            self._closed = True
-            self._requests = []
-            self._condition.notify_all()
-
-    def ended(self, timeout: float) -> bool:
-        """Wait for the end of what runs; False where ``timeout`` seconds passed."""
-        return self.wait(timeout)
-
-    def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._requests or self._closed)
-                if self._closed:
-                    return
-                request, self._busy = self._requests.pop(), True
-            try:
-                self._work(request)
-            except Exception:
-                threading.excepthook(
-                    threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
-                )
-            finally:
-                with self._condition:
-                    self._busy = False
-                    self._condition.notify_all()
