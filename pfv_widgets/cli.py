@@ -6,11 +6,13 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from pfv_widgets import __version__
+from pfv_widgets.commands.options import in_options
 from pfv_widgets.commands.terminal import printable
-from pfv_widgets.errors import PFVError
+from pfv_widgets.errors import PFVError, PFVValueError
 
 COMMANDS = {
     "demo": "open the demo notebook in JupyterLab, or as a web page",
@@ -35,13 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser(given).parse_args(given)
-        return int(importlib.import_module(_module(options.command)).run(options))
+        return _run(importlib.import_module(_module(options.command)), options)
     except (PFVError, OSError) as error:
         # OSError: a file of the user's that cannot be read or written; its text names it
         print(f"pfv-widgets: error: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _run(command: ModuleType, options: argparse.Namespace) -> int:
+    """Run a command; an error names the option of the command where the library's argument was."""
+    try:
+        return int(command.run(options))
+    except PFVError as error:
+        raise PFVValueError(in_options(str(error), getattr(command, "OPTIONS", {}))) from error
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:

@@ -14,8 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pfv_widgets.commands.options import add_inputs, add_output, in_options
-from pfv_widgets.commands.terminal import printable
+from pfv_widgets.commands.options import add_inputs, add_output, say, warn
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 
 if TYPE_CHECKING:
@@ -51,13 +50,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, stream, write; where the basis went goes to stdout."""
-    try:
-        return _run(options)
-    except PFVError as error:
-        raise PFVValueError(in_options(str(error), OPTIONS)) from error
-
-
-def _run(options: argparse.Namespace) -> int:
     from torch.distributed import is_torchelastic_launched
 
     from pfv_widgets.engine.network.load_model import load_model
@@ -84,20 +76,17 @@ def _run(options: argparse.Namespace) -> int:
     if rank > 0:
         return 0
     for warning in caught:
-        sys.stderr.write(f"pfv-widgets: warning: {printable(str(warning.message))}\n")
+        warn(str(warning.message))
     for file, basis in zip(files, bases.values(), strict=True):
         written = _saved(basis, file)
-        if not options.quiet:
-            data = basis.data
-            used = f"{data.images - data.skipped} of {data.images}" if data is not None else ""
-            share = 100 * float(basis.explained_variance_ratio.sum())
-            sys.stdout.write(
-                printable(
-                    f"Wrote {written}: {len(basis.components)} components of {basis.layer} over "
-                    f"{used} photos, {share:.0f} % of the variance"
-                )
-                + "\n"
-            )
+        data = basis.data
+        used = f"{data.images - data.skipped} of {data.images}" if data is not None else ""
+        share = 100 * float(basis.explained_variance_ratio.sum())
+        say(
+            options,
+            f"Wrote {written}: {len(basis.components)} components of {basis.layer} over "
+            f"{used} photos, {share:.0f} % of the variance",
+        )
     return 0
 
 
@@ -108,8 +97,7 @@ def _saved(basis: PrincipalBasis, file: Path) -> Path:
     except PFVError as error:
         other = Path(tempfile.mkdtemp(prefix="pfv-widgets-")) / file.name
         basis.save(other)
-        message = f"{error} It was written to {other}."
-        sys.stderr.write(f"pfv-widgets: warning: {printable(message)}\n")
+        warn(f"{error} It was written to {other}.")
         return other
     return file
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from pfv_widgets import __version__
-from pfv_widgets.commands.options import add_inputs, add_quiet, in_options
+from pfv_widgets.commands.options import add_inputs, add_quiet, load_photos, progress_bar, say
 from pfv_widgets.commands.outputs import RECORD, Outputs
-from pfv_widgets.commands.terminal import printable
-from pfv_widgets.engine.data.load_images import ImageBatch, load_images
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVError, PFVWarning
 from pfv_widgets.parameters import Choice, Slider, parameters_of
 
 OPTIONS = {"name": "--model", "source": "PHOTOS", "weights": "--weights", "layer": "--layer"}
@@ -59,13 +53,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, compute, write; 0 where at least one photo could be rendered."""
-    try:
-        return _run(options)
-    except PFVError as error:
-        raise type(error)(in_options(str(error), OPTIONS)) from error
-
-
-def _run(options: argparse.Namespace) -> int:
     from pfv_widgets.engine.network.load_model import load_model
 
     start = time.perf_counter()
@@ -73,11 +60,11 @@ def _run(options: argparse.Namespace) -> int:
     settings = Settings(layer=options.layer, **knobs)
     outputs = Outputs.planned(options.out, force=options.force)
     basis = None if options.basis is None else PrincipalBasis.load(options.basis)
-    with _Progress(options.quiet) as progress:
+    with _Progress(options) as progress:
         progress.step("loading the network")
         model = load_model(options.model, options.weights)
         progress.step("loading photos")
-        images = _photos(options)
+        images = load_photos(options)
         progress.step("computing")
         pfv = PFV(model, images, device=options.device, basis=basis, progress=progress.part)
         frame = pfv.render(settings)
@@ -87,14 +74,9 @@ def _run(options: argparse.Namespace) -> int:
             "seconds": round(time.perf_counter() - start, 3)
         }
         outputs.write_record(record, files)
-    _report(options, images, frame, len(files))
+    what = f"{len(files)} pictures and {RECORD}" if files else RECORD
+    say(options, f"Wrote {what} to {options.out}", images.skipped, frame.warnings)
     return 0
-
-
-def _photos(options: argparse.Namespace) -> ImageBatch:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PFVWarning)  # what is skipped is reported at the end
-        return load_images(options.photos, size=options.size)
 
 
 def _write_pictures(frame: Frame, outputs: Outputs, progress: _Progress) -> list[str]:
@@ -141,20 +123,11 @@ def _plain(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _report(options: argparse.Namespace, images: ImageBatch, frame: Frame, written: int) -> None:
-    for text in (*(f"left out {entry}" for entry in images.skipped), *frame.warnings):
-        sys.stderr.write(f"pfv-widgets: warning: {printable(text)}\n")
-    if not options.quiet:
-        what = f"{written} pictures and {RECORD}" if written else RECORD
-        sys.stdout.write(f"Wrote {what} to {printable(str(options.out))}\n")
-
-
 class _Progress:
     """A bar on stderr: the steps before the first picture, then one step for each picture."""
 
-    def __init__(self, quiet: bool) -> None:
-        # None: tqdm shows nothing where stderr is no terminal
-        self._bar = tqdm(total=4, disable=True if quiet else None, file=sys.stderr, leave=False)
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._bar = progress_bar(options, total=4)
 
     def __enter__(self) -> _Progress:
         return self

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
 
-from tqdm import tqdm
-
-from pfv_widgets.commands.options import add_inputs, add_output, in_options
-from pfv_widgets.commands.terminal import printable
-from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
+from pfv_widgets.commands.options import add_inputs, add_output, load_photos, progress_bar, say
+from pfv_widgets.errors import PFVValueError
 
 OPTIONS = {
     "name": "--model", "source": "PHOTOS", "images": "PHOTOS", "weights": "--weights",
@@ -35,14 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, explain, draw."""
-    try:
-        return _run(options)
-    except PFVError as error:
-        raise type(error)(in_options(str(error), OPTIONS)) from error
-
-
-def _run(options: argparse.Namespace) -> int:
-    from pfv_widgets.engine.data.load_images import load_images
     from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, checked_path, write_figure
     from pfv_widgets.engine.network.load_model import load_model
     from pfv_widgets.methods.comparison.figures import figure_methods
@@ -51,11 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     if path.exists() and not options.force:
         raise PFVValueError(f"path={str(path)!r}: it is there; give another, or --force.")
     model = load_model(options.model, options.weights)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PFVWarning)  # what is skipped is reported at the end
-        images = load_images(options.photos, size=options.size)
-    # None: tqdm shows nothing where stderr is no terminal
-    with tqdm(disable=True if options.quiet else None, file=sys.stderr, leave=False) as bar:
+    images = load_photos(options)
+    with progress_bar(options) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total, bar.n = total, done
@@ -67,8 +51,5 @@ def _run(options: argparse.Namespace) -> int:
             device=options.device, progress=show,
         )  # fmt: skip
     write_figure(path, lambda: figure)
-    for text in images.skipped:
-        sys.stderr.write(f"pfv-widgets: warning: left out {printable(text)}\n")
-    if not options.quiet:
-        sys.stdout.write(printable(f"Wrote {path}") + "\n")
+    say(options, f"Wrote {path}", images.skipped)
     return 0

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from pfv_widgets.commands.terminal import printable
+from pfv_widgets.errors import PFVWarning
+
+if TYPE_CHECKING:
+    from pfv_widgets.engine.data.batch import ImageBatch
 
 
 def add_inputs(
@@ -29,6 +40,38 @@ def add_output(parser: argparse.ArgumentParser, file: str, about: str) -> None:
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Add the option that leaves out what is said meanwhile."""
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def load_photos(options: argparse.Namespace, labels: Sequence[str] | None = None) -> ImageBatch:
+    """Load the photos; what cannot be read is said at the end, by :func:`say`."""
+    from pfv_widgets.engine.data.load_images import load_images
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PFVWarning)
+        return load_images(options.photos, size=options.size, labels=labels)
+
+
+def progress_bar(options: argparse.Namespace, total: int | None = None) -> Any:
+    """Return a bar of tqdm, which shows nothing where stderr is no terminal."""
+    return tqdm(total=total, disable=options.quiet or None, file=sys.stderr, leave=False)
+
+
+def say(
+    options: argparse.Namespace,
+    result: str,
+    skipped: Iterable[str] = (),
+    doubts: Iterable[str] = (),
+) -> None:
+    """Say what was left out and what is doubtful; also the result, unless it is to be quiet."""
+    for text in (*(f"left out {entry}" for entry in skipped), *doubts):
+        warn(text)
+    if not options.quiet:
+        sys.stdout.write(f"{printable(result)}\n")
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr."""
+    sys.stderr.write(f"pfv-widgets: warning: {printable(text)}\n")
 
 
 def in_options(message: str, options: Mapping[str, str]) -> str:
