@@ -28,7 +28,6 @@ from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
-from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
@@ -290,10 +289,6 @@ class CompareExplorer(Shell[CompareSettings]):
     def _repaint(self) -> None:
         for gallery in self.galleries:
             gallery.render_loop.page_ready(gallery.view_state)
-
-    def _bookmarks(self) -> Bookmarks:
-        bookmarks: Bookmarks = self.tabs["Export"].bookmarks
-        return bookmarks
 
     def _knob_moved(self, name: str, value: Any) -> None:
         if name == "linked":

@@ -27,7 +27,6 @@ from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from pfv_widgets.widgets.explorer.panel import Panel
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
-from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.gallery.chosen_images import chosen_images
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import measured
@@ -301,10 +300,6 @@ class PFVExplorer(Shell[Settings]):
 
     def _repaint(self) -> None:
         self.gallery.render_loop.page_ready(self.gallery.view_state)
-
-    def _bookmarks(self) -> Bookmarks:
-        bookmarks: Bookmarks = self.tabs["Export"].bookmarks
-        return bookmarks
 
     def _measured(self, key: str) -> np.ndarray:
         """Return a number for each image to sort by: a mean score, or the best similarity."""

@@ -20,6 +20,7 @@ from pfv_widgets.errors import PFVError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.explorer.notebook_fallback import StillPicture, runs_unattended
 from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
+from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.user_callbacks import observer_of
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.toolkit import text
@@ -48,6 +49,7 @@ class Shell(w.VBox, Generic[S]):
     settings: Any
     file_kinds: Mapping[str, str]
     file_stem: str
+    tabs: TabPanel
     _is_closed = True  # of one that was refused before it was made
 
     def __init__(self, settings: S) -> None:
@@ -112,10 +114,6 @@ class Shell(w.VBox, Generic[S]):
         """Send all pictures anew that a page may not have."""
         raise NotImplementedError
 
-    def _bookmarks(self) -> Bookmarks:
-        """Return the named settings."""
-        raise NotImplementedError
-
     # What all explorers have
 
     def stop(self) -> None:
@@ -132,7 +130,8 @@ class Shell(w.VBox, Generic[S]):
     @property
     def bookmarks(self) -> Bookmarks:
         """Named settings: ``add``, ``get``, ``rename``, ``delete``, ``to_json``."""
-        return self._bookmarks()
+        bookmarks: Bookmarks = self.tabs["Export"].bookmarks
+        return bookmarks
 
     @property
     def can_undo(self) -> bool:

@@ -19,7 +19,6 @@ from pfv_widgets.widgets.explorer import layout
 from pfv_widgets.widgets.explorer.layout import body, controls
 from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
-from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.methods.cell_queue import CellQueue
 from pfv_widgets.widgets.methods.grid_page import MethodsPage
@@ -149,10 +148,6 @@ class MethodsExplorer(Shell[MethodsSettings]):
         figure = self.page.figure(self.settings, self._cell)
         figure.savefig(buffer, format="png", dpi=_STILL_DPI)
         return buffer.getvalue()
-
-    def _bookmarks(self) -> Bookmarks:
-        bookmarks: Bookmarks = self.tabs["Export"].bookmarks
-        return bookmarks
 
     def _stopped(self) -> None:
         self.queue.stop()

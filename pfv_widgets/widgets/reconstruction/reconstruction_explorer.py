@@ -23,7 +23,6 @@ from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
-from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.reconstruction.contact_sheet import as_png
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
@@ -171,10 +170,6 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
 
     def _repaint(self) -> None:
         """Do nothing: the picture is part of its widget."""
-
-    def _bookmarks(self) -> Bookmarks:
-        bookmarks: Bookmarks = self.tabs["Export"].bookmarks
-        return bookmarks
 
     def _stopped(self) -> None:
         """Let the step that runs end; the best picture so far is kept."""
