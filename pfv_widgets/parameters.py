@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Concatenate, ParamSpec, Protocol, Self
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import number, truth_value
 
 _KEY = "parameter"
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -78,42 +79,16 @@ class Toggle:
 Parameter = Slider | Choice | Toggle
 
 
-def slider(
-    default: float,
-    minimum: float,
-    maximum: float,
-    step: float,
-    *,
-    label: str,
-    help: str,  # noqa: A002 - the field's word
-    page: str | None = None,
-) -> Any:
-    """Declare a numeric field; an ``int`` step makes it whole."""
-    return _field(default, Slider(minimum, maximum, step, label, help, page))
+def _declares(kind: Callable[P, Parameter]) -> Callable[Concatenate[Any, P], Any]:
+    """Return what declares a field: its default, and then the values of a declaration."""
+
+    def field(default: Any, /, *values: P.args, **named: P.kwargs) -> Any:
+        return dataclasses.field(default=default, metadata={_KEY: kind(*values, **named)})
+
+    return field
 
 
-def choice(
-    default: str,
-    choices: Collection[str],
-    *,
-    label: str,
-    help: str,  # noqa: A002 - the field's word
-    page: str | None = None,
-    words: Mapping[str, str] | None = None,
-) -> Any:
-    """Declare a field that takes one of ``choices``; ``words``: what a control calls them."""
-    return _field(default, Choice(choices, label, help, page, words or {}))
-
-
-def toggle(
-    default: bool,
-    *,
-    label: str,
-    help: str,  # noqa: A002 - the field's word
-    page: str | None = None,
-) -> Any:
-    """Declare a field that is on or off."""
-    return _field(default, Toggle(label, help, page))
+slider, choice, toggle = _declares(Slider), _declares(Choice), _declares(Toggle)
 
 
 class Declared:
@@ -207,7 +182,3 @@ def listed(names: Iterable[str], joint: str = ", ", most: int = 20) -> str:
     quoted = [repr(name) for name in names]
     more = f" … ({len(quoted)} in all)" if len(quoted) > most else ""
     return joint.join(quoted[:most]) + more
-
-
-def _field(default: object, parameter: Parameter) -> Any:
-    return dataclasses.field(default=default, metadata={_KEY: parameter})
