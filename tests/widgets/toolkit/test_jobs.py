@@ -101,8 +101,9 @@ def test_closed_jobs_run_nothing_more(jobs: Jobs) -> None:
 
 
 def test_close_waits_no_longer_than_it_is_told(jobs: Jobs) -> None:
-    go = threading.Event()
-    jobs.run(lambda _: go.wait(10), ignore)
+    begun, go = threading.Event(), threading.Event()
+    jobs.run(lambda _: (begun.set(), go.wait(10)), ignore)
+    assert begun.wait(10)
     jobs.close(0.02)
     assert jobs._thread is not None
     assert jobs._thread.is_alive()
