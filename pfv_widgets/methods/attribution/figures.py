@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from pfv_widgets.engine.export.figure_table import (
     PLAIN,
@@ -22,6 +19,7 @@ from pfv_widgets.engine.export.figure_table import (
     tile_size,
 )
 from pfv_widgets.methods.attribution.colours import has_sign, heatmap_colours, limits, ramp
+from pfv_widgets.methods.attribution.result import Attribution, ComponentSplit
 from pfv_widgets.validation import checked_columns
 
 _PALE = 0.25  # how much of the photo is left under the evidence
@@ -32,32 +30,15 @@ _KEY = (
 )
 
 
-def draw_attribution(  # noqa: PLR0917 - one picture, from its title to its foot
-    title: str,
-    maps: Tensor,
-    pixels: np.ndarray | None,
-    labels: Sequence[str],
-    details: str,
-    columns: int | None = None,
-) -> Figure:
+def draw_attribution(attribution: Attribution, columns: int | None = None) -> Figure:
     """Draw each photo beside its map, and a bar of the colours.
-
-    Parameters
-    ----------
-    maps, pixels
-        ``(N, H, W)`` and uint8 ``(N, H, W, 3)``, or None without photos.
-    labels
-        One below each map.
-    details
-        Small print at the foot.
-    columns
-        Pairs in a row; None: as square as it gets.
 
     Raises
     ------
     PFVValueError, PFVTypeError
-        Unless ``columns`` is a whole number from 1, or None.
+        Unless ``columns``, the number of pairs in a row, is a whole number from 1, or None.
     """
+    maps, pixels = attribution.maps, attribution.pixels
     pictures = heatmap_colours(maps)
     abreast = 1 if pixels is None else 2  # pictures on a tile
     if pixels is not None:
@@ -71,44 +52,29 @@ def draw_attribution(  # noqa: PLR0917 - one picture, from its title to its foot
     ends = "−  against      for the unit  +" if signed else "0      each image's strongest pixels"
     return draw_table(
         Table(
-            title=title,
-            tiles=[Tile(one, (label,)) for one, label in zip(pictures, labels, strict=True)],
+            title=attribution.title,
+            tiles=[
+                Tile(one, (label,)) for one, label in zip(pictures, attribution.labels, strict=True)
+            ],
             columns=columns,
             size=(abreast * size[0], size[1]),
             bars=[Bar(ramp(signed), ends)],
-            caption=details,
+            caption=", ".join(attribution.details),
         )
     )
 
 
-@dataclass(frozen=True, eq=False)
-class SplitPictures:
-    """What :func:`draw_split` draws; see :class:`ComponentSplit` for shapes and meaning."""
-
-    title: str
-    names: Sequence[str]
-    maps: Tensor
-    pixels: np.ndarray | None
-    regions: Tensor
-    components: Sequence[int]
-    labels: Sequence[str]
-    colours: np.ndarray
-    evidence_for: Tensor
-    evidence_against: Tensor
-    areas: Tensor
-
-
-def draw_split(split: SplitPictures) -> Figure:
+def draw_split(split: ComponentSplit) -> Figure:
     """Draw a row an image: photo, map, the evidence on each component's regions, and bars.
 
     A tile of a component shows the evidence for the unit where it leads, in the colours of its two
     sides, on the pale photo; bars to the right are shares of the evidence for the unit, to the
     left of that against it, and a tick says how much of the image the region covers.
     """
-    number = len(split.maps)
+    number, maps = len(split), split.attribution.maps
     headings, pictures = zip(*_columns(split), strict=True)
-    size = tile_size(split.maps.shape[1:], number, len(pictures), smallest=1.5, largest=1.5)
-    signed = has_sign(split.maps)
+    size = tile_size(maps.shape[1:], number, len(pictures), smallest=1.5, largest=1.5)
+    signed = has_sign(maps)
     tiles = [
         tile
         for row in range(number)
@@ -120,29 +86,30 @@ def draw_split(split: SplitPictures) -> Figure:
     ]
     return draw_table(
         Table(
-            title=split.title,
+            title=f"{split.attribution.title}, by components of {split.layer}",
             tiles=tiles,
             columns=len(pictures) + 2,
             size=size,
             headings=[*headings, "", "← against   |   for the unit →" if signed else "evidence →"],
-            labels=split.names,
+            labels=split.attribution.labels,
             widths=[*[size[0]] * len(pictures), _LETTERS, _BARS],
             caption=_KEY,
         )
     )
 
 
-def _columns(split: SplitPictures) -> list[tuple[str, np.ndarray]]:
+def _columns(split: ComponentSplit) -> list[tuple[str, np.ndarray]]:
     """Heading and pictures ``(N, H, W, 3)`` of each column."""
-    columns = [("map", heatmap_colours(split.maps))]
-    pale = np.full((*split.maps.shape, 3), 0.96)
-    if split.pixels is not None:
-        photos = split.pixels / 255
+    maps, pixels = split.attribution.maps, split.attribution.pixels
+    columns = [("map", heatmap_colours(maps))]
+    pale = np.full((*maps.shape, 3), 0.96)
+    if pixels is not None:
+        photos = pixels / 255
         columns.insert(0, ("photo", photos))
         grey = photos @ np.array([0.299, 0.587, 0.114])
         pale = 1 - _PALE * (1 - grey[..., None].repeat(3, -1))
-    ends = limits(split.maps)[:, None, None]
-    strength = (split.maps / ends.clamp(min=1e-30)).clamp(0, 1).sqrt().numpy()
+    ends = limits(maps)[:, None, None]
+    strength = (maps / ends.clamp(min=1e-30)).clamp(0, 1).sqrt().numpy()
     regions = split.regions.numpy()
     for index, number in enumerate(split.components):
         picture = pale
@@ -153,13 +120,13 @@ def _columns(split: SplitPictures) -> list[tuple[str, np.ndarray]]:
     return columns
 
 
-def _draw_bars(axis: Axes, split: SplitPictures, row: int) -> None:
+def _draw_bars(axis: Axes, split: ComponentSplit, row: int) -> None:
     labels, colours = split.labels, split.colours.reshape(-1, 3).tolist()
     positive, negative, areas = (
         one[row].flatten().tolist()
         for one in (split.evidence_for, split.evidence_against, split.areas)
     )
-    least = -1.24 if has_sign(split.maps) else 0.0
+    least = -1.24 if has_sign(split.attribution.maps) else 0.0
     axis.set(xlim=(least, 1.24), ylim=(len(labels) - 0.5, -0.5), yticks=range(len(labels)))
     axis.set_yticklabels(labels, size=PLAIN)
     axis.tick_params(left=False, bottom=False, labelbottom=False)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_maps import legend
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
+from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.target import Target
@@ -100,10 +101,8 @@ class Attribution:
         columns
             Pairs in a row, from 1; None: as square as it gets.
         """
-        from pfv_widgets.methods.attribution.figures import draw_attribution
-
-        details = ", ".join(self.details)
-        return draw_attribution(self.title, self.maps, self.pixels, self.labels, details, columns)
+        figure: Figure = late("methods.attribution.figures", "draw_attribution")(self, columns)
+        return figure
 
     def save(self, path: str | Path) -> None:
         """Write the figure or all arrays, as the suffix of ``path`` says.
@@ -232,23 +231,8 @@ class ComponentSplit:
 
     def figure(self) -> Figure:
         """Draw photo, map, the evidence on each component's regions in its colours, and bars."""
-        from pfv_widgets.methods.attribution.figures import SplitPictures, draw_split
-
-        return draw_split(
-            SplitPictures(
-                title=f"{self.attribution.title}, by components of {self.layer}",
-                names=self.attribution.labels,
-                maps=self.attribution.maps,
-                pixels=self.attribution.pixels,
-                regions=self.regions,
-                components=self.components,
-                labels=self.labels,
-                colours=self.colours,
-                evidence_for=self.evidence_for,
-                evidence_against=self.evidence_against,
-                areas=self.areas,
-            )
-        )
+        figure: Figure = late("methods.attribution.figures", "draw_split")(self)
+        return figure
 
 
 def split_by_component(attribution: Attribution, frame: Frame) -> ComponentSplit:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Triple
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
-from pfv_widgets.methods.inversion.figure import draw_reconstruction
+from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.methods.inversion.options import Reconstruct
 
 
@@ -99,18 +99,8 @@ class Reconstruction:
         columns
             Images in a row, from 1; None: as square as possible.
         """
-        tiles = self.pixels
-        if self.originals is not None:
-            tiles = np.concatenate([self.originals, tiles], axis=2)
-        what = self.names[0] if len(set(self.names)) == 1 else "Reconstruction"
-        if self.originals is not None:
-            what = "Photo and reconstruction"
-        title = f"{what} · {self.layer or 'output'}"
-        captions = [
-            (name, f"{self.score_name} {score:.4g}".replace("-", "−"))
-            for name, score in zip(self.images.names, self.scores.tolist(), strict=True)
-        ]
-        return draw_reconstruction(tiles, title, captions, self.losses.numpy(), columns)
+        figure: Figure = late("methods.inversion.figure", "draw_reconstruction")(self, columns)
+        return figure
 
     def save(self, path: str | Path) -> None:
         """Write the figure or all arrays, as the suffix of ``path`` says.
