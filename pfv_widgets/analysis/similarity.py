@@ -154,19 +154,14 @@ def _similarity(
 ) -> Similarity:
     height, width = next(iter(maps[0].values())).shape[2:]
     layers = tuple(maps[0]), tuple(maps[1])
-    photos = _Photos(*_usable_photos(maps))
-    compared = _compared(*_kernels(maps, photos, options), photos, options)
+    photos = _usable_photos(maps)
     result = Similarity(
         networks=networks,
         layers=layers,
         photos=names,
         grid=(height, width),
         shuffles=options.shuffles,
-        cka=compared.cka,
-        cka_by_photo=compared.cka_by_photo,
-        null=compared.null,
-        angles=compared.angles,
-        angles_by_photo=compared.angles_by_photo,
+        **_compared(*_kernels(maps, photos, options), photos, options),
     )
     return replace(result, warnings=_warnings(result, photos.usable))
 
@@ -185,17 +180,6 @@ class _Photos:
 
     usable: Tensor
     broken: set[_Key]
-
-
-@dataclass(frozen=True, eq=False)
-class _Numbers:
-    """The numbers of a :class:`Similarity`."""
-
-    cka: Array
-    cka_by_photo: Array
-    null: Array
-    angles: Array
-    angles_by_photo: Array
 
 
 def _two_networks(models: object) -> NamedModels:
@@ -233,7 +217,7 @@ def _cells(grid: int | None, photos: int, chosen: Sequence[Sequence[Layer]], mem
     return side
 
 
-def _usable_photos(sides: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, set[_Key]]:
+def _usable_photos(sides: Sequence[Mapping[str, Tensor]]) -> _Photos:
     """Return which photos are finite in all layers, and the layers that most photos break.
 
     Those do not count. Where no photo is left, every layer is broken.
@@ -247,7 +231,7 @@ def _usable_photos(sides: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, set[_
     usable = torch.ones_like(next(iter(finite.values())))
     for key, one in finite.items():
         usable &= one | (key in broken)
-    return (usable, broken) if bool(usable.any()) else (~usable, set(finite))
+    return _Photos(usable, broken) if bool(usable.any()) else _Photos(~usable, set(finite))
 
 
 def _kernels(
@@ -282,7 +266,8 @@ def _by_photo(values: Tensor, usable: Tensor) -> Array:
 
 def _compared(
     first: LayerKernel, second: LayerKernel, photos: _Photos, options: _Options
-) -> _Numbers:
+) -> dict[str, Any]:
+    """Return the numbers of a :class:`Similarity` by their names."""
     own = [side.by_photo.flatten(2) for side in (first, second)]
     number, layers = int(photos.usable.sum()), len(first.scores)
     angles, angles_own = [], []
@@ -290,13 +275,13 @@ def _compared(
         options.report(Progress("Comparing layers", done, layers, "layers"))
         angles.append(angles_between(row, second.scores))
         angles_own.append(angles_between(row_own, second.scores_by_photo))
-    return _Numbers(
-        _products(first.whole, second.whole).clamp(max=1).numpy(),
-        _by_photo(torch.einsum("anp,bnp->abn", *own).clamp(max=1), photos.usable),
-        _null_band(first.whole, second.whole, number, options),
-        torch.stack(angles).numpy(),
-        _by_photo(torch.stack(angles_own), photos.usable),
-    )
+    return {
+        "cka": _products(first.whole, second.whole).clamp(max=1).numpy(),
+        "cka_by_photo": _by_photo(torch.einsum("anp,bnp->abn", *own).clamp(max=1), photos.usable),
+        "null": _null_band(first.whole, second.whole, number, options),
+        "angles": torch.stack(angles).numpy(),
+        "angles_by_photo": _by_photo(torch.stack(angles_own), photos.usable),
+    }
 
 
 def _products(first: Tensor, second: Tensor) -> Tensor:
