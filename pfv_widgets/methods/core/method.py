@@ -15,6 +15,7 @@ from pfv_widgets.parameters import in_words, parameters_of, validate
 
 Progress = Callable[[int, int], None]  # (done, all)
 Cancelled = Callable[[], bool]
+Report = Progress  # raises CancelledError where the work is not wanted any more
 Reduction = Literal["magnitude", "sum"]
 Family = Literal["input modification", "deconvolutional", "input reconstruction"]
 Result = tuple[Tensor, UnitScores, tuple[str, ...]]
@@ -105,6 +106,25 @@ class MethodBase:
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def attribute(
+        self,
+        network: nn.Module,
+        batch: Tensor,
+        target: Target,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Result:
+        """See :class:`Method`: what :meth:`explain` returns."""
+
+        def report(done: int, total: int) -> None:
+            step(done, total, progress, cancelled if done < total else None)
+
+        return self.explain(network, batch, target, report)
+
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
+        """Attribute; call ``step(done, all)`` between steps, which ends what is not wanted."""
+        raise NotImplementedError
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words, without the seed; see :class:`Method`."""

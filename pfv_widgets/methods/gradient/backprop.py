@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import (
-    Cancelled,
     Family,
     MethodBase,
-    Progress,
     Reduction,
+    Report,
     Result,
     measured_evidence,
-    step,
 )
 from pfv_widgets.methods.core.read_out import EVEN, STARTS
 from pfv_widgets.methods.core.relu_rules import ReluMode, ReluRule
@@ -67,18 +65,11 @@ class Saliency(_Backpropagated):
     zero_reason: ClassVar[str] = _SILENT
     evidence: ClassVar[str] = measured_evidence("passes", 0.44, 0.49, 0.09)
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the gradient ``(N, 3, H, W)``; see :class:`Method`."""
-        step(0, 1, progress, cancelled)
+        step(0, 1)
         signal, measured = differentiate(score_function(network, target, self.start), batch)
-        step(1, 1, progress, None)
+        step(1, 1)
         return signal, measured, ()
 
 
@@ -91,18 +82,9 @@ class GradientTimesInput(MethodBase):
     zero_reason: ClassVar[str] = _SILENT
     evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.31, 0.07)
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the products ``(N, 3, H, W)``; see :class:`Method`."""
-        signal, measured, warnings = Saliency().attribute(
-            network, batch, target, progress, cancelled
-        )
+        signal, measured, warnings = Saliency().explain(network, batch, target, step)
         return signal * batch, measured, warnings
 
 
@@ -113,18 +95,11 @@ class _ByRule(_Backpropagated):
     rule: ClassVar[ReluRule]
     zero_reason: ClassVar[str] = _ALL_NEGATIVE
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
-        step(0, 1, progress, cancelled)
+        step(0, 1)
         result = by_rule(self.rule, network, batch, target, self.start)
-        step(1, 1, progress, None)
+        step(1, 1)
         return result
 
 

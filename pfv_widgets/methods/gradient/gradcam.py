@@ -20,13 +20,11 @@ from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.backward_graph import depends
 from pfv_widgets.methods.core.method import (
-    Cancelled,
     Family,
     MethodBase,
-    Progress,
+    Report,
     Result,
     measured_evidence,
-    step,
 )
 from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.parameters import in_words, toggle
@@ -67,16 +65,9 @@ class GradCAM(MethodBase):
         at = () if self.at is None else (f"at {self.at}",)
         return at if self.positive else (*at, *in_words(self, ("positive",)))
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the maps ``(N, H, W)``; see :class:`Method`."""
-        step(0, 1, progress, cancelled)
+        step(0, 1)
         with torch.enable_grad():
             at_layer = self._at_layer(network, batch, target)
         assert at_layer.maps is not None
@@ -88,7 +79,7 @@ class GradCAM(MethodBase):
         weighted = (signals.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)
         weighted = weighted.clamp(min=0) if self.positive else weighted
         enlarged = nn.functional.interpolate(weighted, size=batch.shape[2:], mode="bilinear")
-        step(1, 1, progress, None)
+        step(1, 1)
         return enlarged[:, 0], UnitScores(measured.scores.detach(), measured.units), ()
 
     def _at_layer(self, network: nn.Module, batch: Tensor, target: Target) -> LayerGradient:

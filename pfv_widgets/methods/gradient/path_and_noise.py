@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import (
-    Cancelled,
     Family,
     MethodBase,
-    Progress,
     Reduction,
+    Report,
     Result,
     measured_evidence,
-    step,
 )
 from pfv_widgets.methods.core.read_out import at_least_float32
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
@@ -54,16 +52,9 @@ class IntegratedGradients(MethodBase):
     zero_reason: ClassVar[str] = "no pixel changes the score on the way from the baseline"
     evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.33, 0.08)
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the attributions ``(N, 3, H, W)``; see :class:`Method`."""
-        step(0, self.steps, progress, cancelled)
+        step(0, self.steps)
         measure = score_function(network, target)
         own = measure(batch)
         start = baseline_of(batch, self.baseline)
@@ -78,7 +69,7 @@ class IntegratedGradients(MethodBase):
             slopes, _ = differentiate(measure, copies, own.units.repeat(len(where)))
             parts = at_least_float32(slopes).reshape(len(where), *batch.shape)
             total += torch.einsum("s,snchw->nchw", torch.tensor(shares[part] / 2).to(parts), parts)
-            step(min(first + together, self.steps), self.steps, progress, cancelled)
+            step(min(first + together, self.steps), self.steps)
         warnings = _completeness(total * path, own, measure(start, own.units))
         return total * path, own, warnings
 
@@ -107,16 +98,9 @@ class SmoothGrad(MethodBase):
     )
     evidence: ClassVar[str] = measured_evidence("passes", 0.47, 0.54, 0.07)
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the mean gradient ``(N, 3, H, W)``; see :class:`Method`."""
-        step(0, self.samples, progress, cancelled)
+        step(0, self.samples)
         measure = score_function(network, target)
         own = measure(batch)
         flat = batch.flatten(1).float()
@@ -132,7 +116,7 @@ class SmoothGrad(MethodBase):
                 measure, torch.cat(copies).to(batch.dtype), own.units.repeat(count)
             )
             total += at_least_float32(slopes).reshape(count, *batch.shape).sum(0)
-            step(first + count, self.samples, progress, cancelled)
+            step(first + count, self.samples)
         return total / self.samples, own, ()
 
 

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import (
-    Cancelled,
     Family,
     MethodBase,
-    Progress,
+    Report,
     Result,
     measured_evidence,
-    step,
 )
 from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.methods.lrp.diagnostics import cancelling, conserved, operations
@@ -133,16 +131,9 @@ class Relevance(MethodBase):
         about = in_words(self, (*shown, "bias"))
         return (*about, _INSENSITIVE) if self.rule in INSENSITIVE_RULES else about
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the relevance ``(N, 3, H, W)``; see :class:`Method`."""
-        step(0, 1, progress, cancelled)
+        step(0, 1)
         zeros = torch.zeros_like(batch)
         with torch.enable_grad(), _frozen(network):
             both = torch.stack((batch.detach(), zeros)).requires_grad_()
@@ -157,7 +148,7 @@ class Relevance(MethodBase):
         if self.relu == "backpropagation":
             words += conserved(relevance, scores, self.bias)
             words += cancelling(relevance, scores)
-        step(1, 1, progress, None)
+        step(1, 1)
         return relevance, UnitScores(scores, measured.units), words
 
     def _divide(

@@ -15,13 +15,11 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import Normalisation
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.method import (
-    Cancelled,
     Family,
     MethodBase,
-    Progress,
+    Report,
     Result,
     measured_evidence,
-    step,
 )
 from pfv_widgets.methods.core.target import Target, score_function
 from pfv_widgets.methods.perturbation.occluded_scores import Occluded
@@ -153,26 +151,19 @@ class Occlusion(MethodBase):
         value += ", each size divided by its maximum" if len(each) > 1 else ""
         return (*each, f"hidden by {self.fill}{colour}", f"a value is {value}")
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the heat ``(N, H, W)``; see :class:`Method`."""
         image = (batch.shape[2], batch.shape[3])
         tests = self.tests_of(image)
         boxes = [sliding_boxes(size, stride, image) for size, stride in tests]
         every = list(dict.fromkeys(box for some in boxes for box in some))
-        step(0, len(every), progress, cancelled)
+        step(0, len(every))
         measure = score_function(network, target)
         own = measure(batch)
         options = OccluderOptions(self.colour, self.normalisation, self.seed)
         make = OCCLUDERS[self.fill].make
         occluded = Occluded(measure, batch, own, lambda some: make(some, options), self.batch_size)
-        scores = occluded.scores(every, lambda done: step(done, len(every), progress, cancelled))
+        scores = occluded.scores(every, lambda done: step(done, len(every)))
         drops = dict(zip(every, (own.scores[:, None] - scores).T, strict=True))
         heats = [
             heat(torch.stack([drops[box] for box in some], 1), some, image, mean=self.mean)

@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.methods.core.method import (
-    Cancelled,
     Family,
     MethodBase,
-    Progress,
+    Report,
     Result,
     measured_evidence,
-    step,
 )
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.parameters import slider, toggle
@@ -58,16 +56,9 @@ class RISE(MethodBase):
     zero_reason: ClassVar[str] = "the score does not depend on what is seen"
     evidence: ClassVar[str] = measured_evidence("passes", 0.34, 0.79, 0.15)
 
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
+    def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the maps ``(N, H, W)``; see :class:`Method`."""
-        step(0, self.masks, progress, cancelled)
+        step(0, self.masks)
         measure = score_function(network, target)
         own = measure(batch)
         size = (batch.shape[2], batch.shape[3])
@@ -89,7 +80,7 @@ class RISE(MethodBase):
             weighted += torch.einsum("mn,mhw->nhw", scores, masks.to(exact))
             plain += masks.to(exact).sum(0)
             total += scores.sum(0)
-            step(first + count, self.masks, progress, cancelled)
+            step(first + count, self.masks)
         if self.centred:
             weighted -= (total / self.masks)[:, None, None] * plain
         return weighted / (self.masks * self.seen), UnitScores(own.scores, own.units), ()
