@@ -12,6 +12,7 @@ from pfv_widgets.analysis.curve_result import CurvePoint
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
+from pfv_widgets.widgets.compare.pair_figures import figure
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 
@@ -166,17 +167,13 @@ def _in_words(name: str, point: CurvePoint | None, more: Mapping[str, float]) ->
     if point is None:
         return f"{name}: not computed for these settings."
     figures = {label: getattr(point, key) for key, (label, _) in FIGURES.items()} | dict(more)
-    words = "; ".join(f"{label} {_figure(value)}" for label, value in figures.items())
+    words = "; ".join(f"{label} {figure(value)}" for label, value in figures.items())
     return f"{name}: {words}. {point.note}".strip()
 
 
 def _largest(line: Mapping[str, float]) -> float:
     """Return what a line is divided by: 1 where it fits."""
     return max([1.0, *(abs(value) for value in line.values() if math.isfinite(value))])
-
-
-def _figure(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
 
 
 def _legend(lines: Lines) -> str:

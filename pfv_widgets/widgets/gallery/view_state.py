@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.widgets.browser.gallery_script import FOLLOWED
 from pfv_widgets.widgets.toolkit.geometry import Page, Spot
-
-LOOK = ("opacity", "view", "split")  # settings that the browser applies by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,7 @@ class ViewState:
         """Whether this shows the same heatmaps as another state."""
         if other is None or (self.page, self.selection) != (other.page, other.selection):
             return False
-        look = {name: getattr(self.settings, name) for name in LOOK}
+        look = {name: getattr(self.settings, name) for name in FOLLOWED}
         return self.settings == replace(other.settings, **look)
 
 

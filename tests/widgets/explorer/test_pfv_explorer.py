@@ -11,8 +11,8 @@ import pytest
 import pfv_widgets as pw
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, VIEWS
 from pfv_widgets.parameters import parameters_of
+from pfv_widgets.widgets.browser.gallery_script import FOLLOWED
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from pfv_widgets.widgets.gallery.view_state import LOOK
 from tests.networks import blobs, counted, tiny
 from tests.other_settings import other_values
 from tests.widgets.conftest import Open, scenes
@@ -66,7 +66,7 @@ def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_pi
     assert explorer.frame.settings == explorer.settings
     assert shows_its_frame(recorded, explorer)
     frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
-    if name in LOOK:  # which the browser applies by itself
+    if name in FOLLOWED:  # which the browser applies by itself
         assert frames == [0]
     else:  # a coarse frame at once, a finer one after a rest where it shows more
         assert frames in ([1], [1, 1])
