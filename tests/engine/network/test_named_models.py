@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.named_models import declared_size, images_that_fit, named_models
 from pfv_widgets.errors import PFVValueError
 from tests.networks import blobs, tiny
@@ -31,13 +33,15 @@ def test_names_that_read_the_same_are_refused() -> None:
 
 
 def test_images_are_given_at_the_size_that_a_network_declares_where_it_refuses_theirs() -> None:
-    images = blobs(3, 32, 48)
+    images = load_images(list(blobs(3, 32, 48).pixels), (32, 48))
     assert images_that_fit("any", tiny(), images, "cpu") is images
     fitted = images_that_fit("fixed", Fixed(24), images, "cpu")
     assert (len(fitted), fitted.size, fitted.names) == (3, (24, 24), images.names)
     again = fitted.normalisation.undo(fitted.tensor).clamp(0, 1)
     shown = torch.from_numpy(fitted.pixels).movedim(3, 1) / 255
     assert float((again - shown).abs().max()) < 0.02
+    means = images.pixels.mean((1, 2)), fitted.pixels.mean((1, 2))  # of all: nothing is cut off
+    np.testing.assert_allclose(*means, atol=1)
 
 
 def test_a_network_that_refuses_both_sizes_is_named() -> None:
