@@ -34,11 +34,12 @@ from pfv_widgets.widgets.toolkit.controls import (
     Shown,
     clean,
     close_all,
+    drop_down,
     is_echo,
+    push_button,
 )
 from pfv_widgets.widgets.toolkit.fold import Fold
 from pfv_widgets.widgets.toolkit.time_left import TimeLeft
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _HEAVIEST = 2.0  # weight at the right end of a class slider
 _HOW_TO = "Click or drag to take images in or out. Keys: arrows and Space."
@@ -91,7 +92,12 @@ class BatchTab:
         self.preset = self._preset_list()
         self.thumbnails = Thumbnails(images.pixels, self._painted, gesture, self._point_at)
         self.classes = {label: self._class_slider(label) for label in images.classes}
-        self.sweep_button = self._sweep_button()
+        self.sweep_button = push_button(
+            "Leave one out",
+            "Find the colours without each image in turn, and measure how they change.",
+            self._start_sweep,
+            flex="0 0 auto",
+        )
         self.progress = w.IntProgress(
             max=len(images), layout=w.Layout(width="auto", flex="1 1 0", visibility="hidden")
         )
@@ -195,22 +201,14 @@ class BatchTab:
 
     def _button(self, name: str) -> w.Button:
         tip, change = _ALL_AT_ONCE[name]
-        button = w.Button(
-            description=name, tooltip=tip, layout=w.Layout(width="auto", flex="1 1 0")
-        )
-        button.on_click(lambda _: self._reweigh(change))
-        return button
+        return push_button(name, tip, lambda: self._reweigh(change), flex="1 1 0")
 
     def _preset_list(self) -> w.Dropdown:
         names = [(text.plain(one.name, 32), index) for index, one in enumerate(self._presets)]
-        control = Dropdown(
-            options=[("Choose …", _NO_PRESET), *names],
-            description="Preset",
-            tooltip="Ready-made compositions; choose the random half again for another one.",
-            disabled=not names,
-            layout=w.Layout(width="auto"),
-            style={"description_width": LABEL_WIDTH},
-        )
+        tip = "Ready-made compositions; choose the random half again for another one."
+        options = [("Choose …", _NO_PRESET), *names]
+        control = drop_down("Preset", tip, options, width="auto", margin="2px")
+        control.disabled = not names
         control.observe(self._preset_chosen, "value")
         return control
 
@@ -244,15 +242,6 @@ class BatchTab:
             return
         self._shown.moved(slider, share)
         self._reweigh(lambda old: with_class_weight(old, labels, label, share), one_step=False)
-
-    def _sweep_button(self) -> w.Button:
-        button = w.Button(
-            description="Leave one out",
-            tooltip="Find the colours without each image in turn, and measure how they change.",
-            layout=w.Layout(width="auto", flex="0 0 auto"),
-        )
-        button.on_click(lambda _: self._start_sweep())
-        return button
 
     def _start_sweep(self) -> None:
         with self._lock:

@@ -21,9 +21,15 @@ from pfv_widgets.widgets.classes import class_texts
 from pfv_widgets.widgets.classes.evidence_strip import class_strips, evidence
 from pfv_widgets.widgets.classes.shortcut_section import Answer, ShortcutSection, with_one
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, close_all
+from pfv_widgets.widgets.toolkit.controls import (
+    Edit,
+    Showing,
+    Shown,
+    close_all,
+    drop_down,
+    push_button,
+)
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 Find = Callable[[Settings], ComponentClasses]
 Say = Callable[[str, str], None]
@@ -35,6 +41,7 @@ _HOW_TO = (
 )
 _NAMING = "Naming components by classes …"
 _NO_CLASS = -1
+_LOOK = {"label_width": "84px", "margin": "2px"}  # of a list
 
 
 class ClassesTab:
@@ -85,7 +92,9 @@ class ClassesTab:
         ]
         self.strips = [w.HTML(layout=w.Layout(margin="0 0 8px 0")) for _ in self.buttons]
         self.mode = self._mode_list()
-        self.clear_button = self._clear_button()
+        clear = partial(self._edit, lambda old: replace(old, cut=(), suspects=()))
+        self.clear_button = push_button("Take all in again", "Cut nothing.", clear)
+        self.clear_button.disabled = True
         self.shortcuts = ShortcutSection(search, self._edit, self._again)
         self.effect, self.photo, self.class_view = w.HTML(), w.HTML(), w.HTML()
         self.class_list = self._class_list()
@@ -236,13 +245,12 @@ class ClassesTab:
         self._edit(lambda old: replace(old, cut=with_one(old.cut, index, wanted=change["new"])))
 
     def _mode_list(self) -> w.Dropdown:
-        control = Dropdown(
-            options=[(_LABELS[mode], mode) for mode in MODES],
-            description="Chosen ones",
-            tooltip="Project features away from the chosen components about the mean, keep to "
-            "them alone, or take their positive part away (SpuFix).",
-            layout=w.Layout(width="100%"),
-            style={"description_width": "84px"},
+        control = drop_down(
+            "Chosen ones",
+            "Project features away from the chosen components about the mean, keep to them alone, "
+            "or take their positive part away (SpuFix).",
+            [(_LABELS[mode], mode) for mode in MODES],
+            **_LOOK,
         )
         control.observe(self._mode_chosen, "value")
         return control
@@ -252,22 +260,13 @@ class ClassesTab:
             self._shown.moved(self.mode, change["new"])
             self._edit(lambda old: replace(old, cut_mode=change["new"]))
 
-    def _clear_button(self) -> w.Button:
-        button = w.Button(
-            description="Take all in again", disabled=True,
-            tooltip="Cut nothing.", layout=w.Layout(width="auto"),
-        )  # fmt: skip
-        button.on_click(lambda _: self._edit(lambda old: replace(old, cut=(), suspects=())))
-        return button
-
     def _class_list(self) -> w.Dropdown:
-        control = Dropdown(
-            options=[("Choose …", _NO_CLASS)],
-            description="Class",
-            tooltip="The class whose own components are shown: principal components of the "
-            "features times the class's weights. Each is a part of that class's score.",
-            layout=w.Layout(width="100%"),
-            style={"description_width": "84px"},
+        control = drop_down(
+            "Class",
+            "The class whose own components are shown: principal components of the features times "
+            "the class's weights. Each is a part of that class's score.",
+            [("Choose …", _NO_CLASS)],
+            **_LOOK,
         )
         control.observe(self._class_chosen, "value")
         return control

@@ -16,7 +16,7 @@ from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes.evidence_strip import address, strip
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all
+from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all, push_button
 
 Found = tuple[ShortcutReport, ImageBatch]
 Answer = Callable[[Found | Exception], None]
@@ -52,12 +52,8 @@ class ShortcutSection:
         self._found: dict[str, Found] = {}
         self._layer = ""
         self._chosen: tuple[int, ...] = ()
-        self.button = w.Button(
-            description="Find shortcuts",
-            tooltip="Search this layer for what a class relies on without reason.",
-            layout=w.Layout(width="auto"),
-        )
-        self.button.on_click(lambda _: self._start())
+        tip = "Search this layer for what a class relies on without reason."
+        self.button = push_button("Find shortcuts", tip, self._start)
         self.result = w.HTML(text.hint(_HOW_TO), layout=w.Layout(width="100%"))
         self.toggles: list[w.ToggleButton] = []
         self.list = w.VBox(layout=w.Layout(width="100%"))

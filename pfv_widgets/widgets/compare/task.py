@@ -11,6 +11,7 @@ import ipywidgets as w
 from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import push_button
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 
@@ -33,10 +34,7 @@ class Task:
         self._explorer, self._label, self._work = explorer, label, work
         self._stopping = threading.Event()
         self.running = False
-        self.button = w.Button(
-            description=label, tooltip=tip, layout=w.Layout(width="auto", margin="2px 0")
-        )
-        self.button.on_click(lambda _: explorer.safely(self.press)())
+        self.button = push_button(label, tip, explorer.safely(self.press), margin="2px 0")
         self.line = w.HTML(layout=w.Layout(margin="0"))
         self.widget = w.VBox([self.button, self.line], layout=w.Layout(width="100%"))
 

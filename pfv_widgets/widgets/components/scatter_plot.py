@@ -13,7 +13,7 @@ from pfv_widgets.engine.pipeline.scatter import Mask, Scatter, position_colours,
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, close_all
+from pfv_widgets.widgets.toolkit.controls import Showing, close_all, push_button
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
@@ -42,14 +42,12 @@ class ScatterPlot:
         self.canvas = self.plot.canvas
         self.overlay = Overlay(self.canvas)
         self.across, self.up = self._axis("Across", 0), self._axis("Up", 1)
-        self.clear = w.Button(
-            description="Clear",
-            tooltip="Clear the selection",
-            disabled=True,
-            layout=w.Layout(width="56px", flex="0 0 auto", margin="2px 0 2px auto"),
-        )
+        self.clear = push_button(
+            "Clear", "Clear the selection", self.plot.clear,
+            width="56px", flex="0 0 auto", margin="2px 0 2px auto",
+        )  # fmt: skip
+        self.clear.disabled = True
         self.canvas.on_key(self._step)
-        self.clear.on_click(lambda _: self.plot.clear())
         self.count_line = w.HTML(text.hint(_HOW_TO), layout=w.Layout(min_height="40px", margin="0"))
         row = w.HBox(
             [self.across, self.up, self.clear],

@@ -25,28 +25,22 @@ from pfv_widgets.widgets.classes.shortcut_section import Answer
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
 from pfv_widgets.widgets.export.animation_section import AnimationSection, SweepingExplorer
 from pfv_widgets.widgets.export.export_tab import CodeSection, ExportTab, PictureSection
-from pfv_widgets.widgets.export.section import STYLE
+from pfv_widgets.widgets.export.section import LABEL
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.gallery.chosen_images import CHOICES
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
-from pfv_widgets.widgets.toolkit.controls import Controls
+from pfv_widgets.widgets.toolkit.controls import Controls, drop_down
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.protocols import Tab
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 
 class BatchPictureSection(PictureSection):
     """Write the picture of all images, or of some."""
 
     def _extra(self) -> list[w.Widget]:
-        self.images = Dropdown(
-            options=[(words, choice) for choice, words in CHOICES.items()],
-            description="Of",
-            tooltip="Which images the file shows.",
-            layout=w.Layout(width="100%", margin="1px 0"),
-            style=STYLE,
-        )
+        named = [(words, choice) for choice, words in CHOICES.items()]
+        self.images = drop_down("Of", "Which images the file shows.", named, LABEL)
         return [self.images]
 
     def _export(self, path: str | Path) -> None:

@@ -15,7 +15,7 @@ from pfv_widgets.engine.export.sweep import SavedSweep
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.export.section import (
-    STYLE,
+    LABEL,
     FileField,
     Section,
     exists,
@@ -24,9 +24,9 @@ from pfv_widgets.widgets.export.section import (
     written,
 )
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import drop_down
 from pfv_widgets.widgets.toolkit.protocols import Exporter
 from pfv_widgets.widgets.toolkit.time_left import TimeLeft
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 
 class SweepingExplorer(Exporter[Settings], Protocol):
@@ -57,21 +57,19 @@ class AnimationSection(Section):
         self._stop = threading.Event()
         self._time_left = TimeLeft()
         classes = explorer.pfv.images.classes
-        self.over = self._dropdown(
+        self.over = drop_down(
             "Vary",
+            "What changes from picture to picture; all else stays as it is now.",
             [
                 ("Components 1, 2, 3 …", "components"),
                 ("Layer, first to last", "layer"),
                 *([("Class weight, 0 to 2", "class weight")] if classes else []),
                 ("Contrast σ", "sigma"),
             ],
-            "What changes from picture to picture; all else stays as it is now.",
+            LABEL,
         )
-        self.label = self._dropdown(
-            "Class",
-            [(text.plain(name, 30), name) for name in classes],
-            "The class whose weight goes from 0 to 2.",
-        )
+        names = [(text.plain(name, 30), name) for name in classes]
+        self.label = drop_down("Class", "The class whose weight goes from 0 to 2.", names, LABEL)
         kinds = {end: one.label if one.is_available else "" for end, one in ANIMATIONS.items()}
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField("pfv-sweep", kinds, tip)
@@ -100,15 +98,6 @@ class AnimationSection(Section):
     def stop(self) -> None:
         """Let a sweep that runs end by itself."""
         self._stop.set()
-
-    def _dropdown(self, name: str, options: list[tuple[str, str]], tip: str) -> w.Dropdown:
-        return Dropdown(
-            options=options,
-            description=name,
-            tooltip=tip,
-            layout=w.Layout(width="100%", margin="1px 0"),
-            style=STYLE,
-        )
 
     def _arrange(self) -> None:
         self.label.layout.display = None if self.over.value == "class weight" else "none"

@@ -11,11 +11,12 @@ from PIL import Image
 
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing
+from pfv_widgets.widgets.toolkit.controls import Showing, drop_down, push_button
 from pfv_widgets.widgets.toolkit.protocols import Exporter
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
+from pfv_widgets.widgets.toolkit.tooltips import Text
 
-STYLE = {"description_width": "62px"}
+LABEL = "62px"  # width of a label
+STYLE = {"description_width": LABEL}
 _OTHER_KINDS = (".avi", ".csv", ".json", ".mkv", ".mov", ".npy", ".tex", ".txt", ".webm", ".zip")
 
 
@@ -48,13 +49,7 @@ class Section:
 
     def button(self, name: str, tip: str, act: Callable[[], None]) -> w.Button:
         """Make a button; an error in what it does is told in words."""
-        button = w.Button(
-            description=name,
-            tooltip=tip,
-            layout=w.Layout(width="auto", flex="1 1 0", min_width="0"),
-        )
-        button.on_click(lambda _: self.guarded(act))
-        return button
+        return push_button(name, tip, lambda: self.guarded(act), flex="1 1 0", min_width="0")
 
     def guarded(self, act: Callable[[], None]) -> None:
         """Do something; what goes wrong is said, and what was typed stays."""
@@ -97,14 +92,10 @@ class FileField:
         self.name = Text(
             value=name, description="File", tooltip=tip, layout=w.Layout(**wide), style=STYLE
         )
-        self.kind = Dropdown(
-            options=[(words, suffix) for suffix, words in kinds.items() if words],
-            value=self._known[0],
-            description="Kind",
-            tooltip="What is written; the end of the name follows.",
-            layout=w.Layout(**wide),
-            style=STYLE,
-        )
+        listed = [(words, suffix) for suffix, words in kinds.items() if words]
+        tip = "What is written; the end of the name follows."
+        self.kind = drop_down("Kind", tip, listed, LABEL)
+        self.kind.value = self._known[0]
         self.name.observe(self._named, "value")
         self.kind.observe(self._chosen, "value")
 

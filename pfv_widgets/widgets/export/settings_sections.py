@@ -11,10 +11,11 @@ from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
-from pfv_widgets.widgets.export.section import STYLE, Section, exists, row, sent, written
+from pfv_widgets.widgets.export.section import LABEL, STYLE, Section, exists, row, sent, written
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import drop_down
 from pfv_widgets.widgets.toolkit.protocols import Exporter
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown, Text
+from pfv_widgets.widgets.toolkit.tooltips import Text
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
 
@@ -130,12 +131,8 @@ class BookmarkSection(Section):
             layout=w.Layout(**_WIDE),
             style=STYLE,
         )
-        self.chosen = Dropdown(
-            description="Go to",
-            tooltip="The bookmarks, in the order in which they were added.",
-            layout=w.Layout(**_WIDE),
-            style=STYLE,
-        )
+        tip = "The bookmarks, in the order in which they were added."
+        self.chosen = drop_down("Go to", tip, label_width=LABEL)
         self.file = file_name("pfv-bookmarks.json", "Where to write, or what to read.")
         self.add = self.button("Add", "Remember this view by the name above.", self._add)
         self.go = self.button("Go", "Show this view.", self._go)

@@ -9,6 +9,7 @@ import ipywidgets as w
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS, pin_colours
 from pfv_widgets.validation import Pin
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import push_button
 
 _INK = {True: "#ffffff", False: "#111111"}
 _HOW_TO = (
@@ -31,12 +32,9 @@ class PinRow:
     def __init__(self, names: tuple[str, ...], remove: Callable[[int | None], None]) -> None:
         self._names, self._remove = names, remove
         self.chips: list[w.Button] = []  # made when a first pin needs one
-        self.clear = w.Button(
-            description="Remove all pins",
-            tooltip="Show the components again",
-            layout=w.Layout(width="auto", display="none"),
+        self.clear = push_button(
+            "Remove all pins", "Show the components again", lambda: remove(None), display="none"
         )
-        self.clear.on_click(lambda _: remove(None))
         self.hint = w.HTML(text.hint(_HOW_TO))
         self.hint.add_class("pfv-how-to")
         self.widget = w.HBox(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import push_button
 
 
 class MethodsBar:
@@ -21,9 +22,10 @@ class MethodsBar:
     """
 
     def __init__(self, go_on: Callable[[], None], turn: Callable[[int], None]) -> None:
-        self.go_on = _button("Go on", "Compute what is missing or failed.", go_on)
-        self.back = _button("Back", "The images before", lambda: turn(-1))
-        self.forward = _button("Next", "The next images", lambda: turn(1))
+        wide, tip = {"min_width": "64px"}, "Compute what is missing or failed."
+        self.go_on = push_button("Go on", tip, go_on, **wide)
+        self.back = push_button("Back", "The images before", lambda: turn(-1), **wide)
+        self.forward = push_button("Next", "The next images", lambda: turn(1), **wide)
         self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="120px"))
         self.widget = w.HBox(
             [self.go_on, self.back, self.forward, self.pages],
@@ -39,11 +41,3 @@ class MethodsBar:
         self.pages.value = text.hint(f"{which} of {number}")
         self.back.disabled = page.start == 0
         self.forward.disabled = page.stop >= number
-
-
-def _button(name: str, tip: str, act: Callable[[], None]) -> w.Button:
-    button = w.Button(
-        description=name, tooltip=tip, layout=w.Layout(width="auto", min_width="64px")
-    )
-    button.on_click(lambda _: act())
-    return button

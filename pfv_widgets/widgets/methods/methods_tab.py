@@ -20,14 +20,13 @@ from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
+from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all, drop_down
 from pfv_widgets.widgets.toolkit.protocols import Explorer
-from pfv_widgets.widgets.toolkit.tooltips import Checkbox, Dropdown
+from pfv_widgets.widgets.toolkit.tooltips import Checkbox
 
 LOOK = ("scale", "view", "opacity", "across")
-_STYLE = {"description_width": "84px"}
+_LABEL = "84px"
 _ROOM = "112px"  # for the names of options, which are longer than ours
-_WIDE = {"width": "100%", "margin": "1px 0"}
 
 
 class ComparingExplorer(Explorer[MethodsSettings], Protocol):
@@ -64,10 +63,8 @@ class MethodsTab:
             "Unit", "Which class or channel: the strongest of each image, or one for all.", "unit"
         )
         self.methods = {name: self._checkbox(name) for name in names()}
-        self.chosen = Dropdown(
-            description="Options of", style=_STYLE, layout=w.Layout(**_WIDE),
-            tooltip="The method whose options are shown below.",
-        )  # fmt: skip
+        tip = "The method whose options are shown below."
+        self.chosen = drop_down("Options of", tip, label_width=_LABEL)
         self.chosen.observe(lambda _: self._open_options(), "value")
         self.options: Controls | None = None
         self._options_of: str | None = None
@@ -155,7 +152,7 @@ class MethodsTab:
         return found
 
     def _dropdown(self, label: str, help_: str, field: str) -> w.Dropdown:
-        control = Dropdown(description=label, tooltip=help_, style=_STYLE, layout=w.Layout(**_WIDE))
+        control = drop_down(label, help_, label_width=_LABEL)
         control.observe(lambda change: self._chose(field, change["new"]), "value")
         return control
 

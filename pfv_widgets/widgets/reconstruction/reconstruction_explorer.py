@@ -28,6 +28,7 @@ from pfv_widgets.widgets.reconstruction.contact_sheet import as_png
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
 from pfv_widgets.widgets.reconstruction.target_tab import TargetTab
 from pfv_widgets.widgets.toolkit import shared_resources
+from pfv_widgets.widgets.toolkit.controls import push_button
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 _EVERY = 0.25  # seconds between two pictures on the page
@@ -80,11 +81,8 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             self._closing += [lambda: shared_resources.release(pfv, self), self._end_work]
             self._check(settings)
             self.picture = self._empty_picture()
-            self.start_button = w.Button(
-                description="Start", tooltip="Make a picture from noise.",
-                layout=w.Layout(width="auto", min_width="72px"),
-            )  # fmt: skip
-            self.start_button.on_click(lambda _: self.safely(self.start)())
+            tip = "Make a picture from noise."
+            self.start_button = push_button("Start", tip, self.safely(self.start), min_width="72px")
             self.tabs = TabPanel(self, TABS)
             self._closing.append(self.tabs.close)
             self._open(self._laid_out(), STYLE)

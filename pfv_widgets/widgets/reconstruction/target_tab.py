@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import ipywidgets as w
@@ -15,10 +16,10 @@ from pfv_widgets.widgets.reconstruction.settings import (
     ReconstructionSettings,
 )
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all
+from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all, drop_down
 from pfv_widgets.widgets.toolkit.fold import Fold
 from pfv_widgets.widgets.toolkit.protocols import Explorer
-from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText, Dropdown
+from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText
 
 _MAIN = ("seed", "steps", "parametrisation")
 _MORE = (
@@ -32,6 +33,7 @@ _NEEDED = {
 }
 _LABEL_WIDTH = "108px"  # of "Parametrisation"
 _STYLE = {"description_width": _LABEL_WIDTH}
+_list = partial(drop_down, label_width=_LABEL_WIDTH)
 _WIDE = {"width": "100%", "margin": "1px 0"}
 _INDENT = "116px"  # to where the controls begin, beside their labels
 
@@ -69,20 +71,20 @@ class TargetTab:
             tooltip="Index of the class, or of the channel of the layer, from 0.",
         )  # fmt: skip
         self.fields: dict[str, w.ValueWidget] = {
-            "kind": _dropdown(
+            "kind": _list(
                 "Picture of",
                 "What the network should see.",
                 [(words, kind) for kind, words in KINDS.items()],
             ),
-            "layer": _dropdown("Layer", "Where the activation is read.", layers),
+            "layer": _list("Layer", "Where the activation is read.", layers),
             "unit": self.unit,
-            "component": _dropdown("Colour", "A principal component of the photos.", components),
-            "sign": _dropdown(
+            "component": _list("Colour", "A principal component of the photos.", components),
+            "sign": _list(
                 "Towards",
                 "More of the component, or less.",
                 [("more of it", 1), ("less of it", -1)],
             ),
-            "photo": _dropdown("Photo", "Whose activation the picture should have.", photos),
+            "photo": _list("Photo", "Whose activation the picture should have.", photos),
         }
         self.class_name = w.HTML(layout=w.Layout(margin=f"0 0 0 {_INDENT}", overflow="hidden"))
         for name, control in self.fields.items():
@@ -135,9 +137,3 @@ class TargetTab:
         more = Fold("More options", list(self.more.by_name.values())).widget
         parts = [*fields[:3], self.class_name, *fields[3:], *self.main.by_name.values(), more]
         return w.VBox(parts, layout=w.Layout(width="100%", overflow="hidden"))
-
-
-def _dropdown(name: str, tip: str, options: list[tuple[str, Any]]) -> w.Dropdown:
-    return Dropdown(
-        options=options, description=name, tooltip=tip, style=_STYLE, layout=w.Layout(**_WIDE)
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -36,6 +36,27 @@ def control_for(parameter: Parameter, value: Any, label_width: str = LABEL_WIDTH
     if isinstance(parameter, Choice):
         return Dropdown(**common, options=_options(parameter))
     return Checkbox(**common, indent=False)
+
+
+def push_button(name: str, tip: str, act: Callable[[], object], **layout: str) -> w.Button:
+    """Return a button that calls ``act()``, as wide as its words unless ``layout`` says more."""
+    button = w.Button(description=name, tooltip=tip, layout=w.Layout(**{"width": "auto"} | layout))
+    button.on_click(lambda _: act())
+    return button
+
+
+def drop_down(
+    name: str,
+    tip: str,
+    options: Sequence[object] = (),
+    label_width: str = LABEL_WIDTH,
+    **layout: str,
+) -> Dropdown:
+    """Return a list with a label, as wide as its tab unless ``layout`` says more."""
+    return Dropdown(
+        options=options, description=name, tooltip=tip, layout=w.Layout(**_WIDE | layout),
+        style={"description_width": label_width},
+    )  # fmt: skip
 
 
 def _options(parameter: Choice) -> list[str] | list[tuple[str, str]]:
