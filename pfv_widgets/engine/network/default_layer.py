@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.network.backward_graph import nodes_behind
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.module_calls import (
     CallKey,
@@ -164,7 +165,7 @@ def auxiliary_calls(network: WatchedNetwork, image: Tensor, result: object) -> s
             again = _outputs_like_the_first(network.watch(pixels, note))
     except PFVError:
         return set()
-    main, *others = (_reached(one) for one in again)
+    main, *others = (set(nodes_behind(one)) for one in again)
     beside = set().union(*others) - main
     return {key for key, function in functions.items() if function in beside}
 
@@ -175,15 +176,3 @@ def _outputs_like_the_first(result: object) -> list[Tensor]:
         return []
     tensors = [one for one in values if isinstance(one, Tensor) and one.ndim > 1]
     return [one for one in tensors if one.shape == tensors[0].shape]
-
-
-def _reached(output: Tensor) -> set[object]:
-    """Return the nodes of the backward graph that an output depends on."""
-    reached: set[object] = set()
-    waiting: list[Any] = [output.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in reached:
-            reached.add(node)
-            waiting += [following for following, _ in node.next_functions]
-    return reached

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 
-from pfv_widgets.methods.core.backward_graph import kind_of
+from pfv_widgets.engine.network.backward_graph import kind_of, nodes_behind
 
 Operation = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -363,13 +363,7 @@ def labels_of(
     label = _label(func, args, kwargs, end)
     if label is None:
         return {}
-    waiting: list[Any] = [end.grad_fn]
-    labels: dict[Any, str | None] = {}
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in before and node not in labels:
-            labels[node] = None
-            waiting += [following for following, _ in node.next_functions]
+    labels: dict[Any, str | None] = dict.fromkeys(nodes_behind(end, before))
     return labels | {end.grad_fn: label}
 
 

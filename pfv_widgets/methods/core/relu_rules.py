@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
-from pfv_widgets.methods.core.backward_graph import kind_of, nodes_to_images
+from pfv_widgets.engine.network.backward_graph import kind_of, nodes_to_images
 from pfv_widgets.methods.core.relu_operations import (
     ASSIGN,
     RELU_ARGUMENTS,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.network.backward_graph import kind_of, nodes_behind
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods.core.backward_graph import kind_of, nodes_behind
 from pfv_widgets.methods.core.read_out import (
     EVEN,
     Read,

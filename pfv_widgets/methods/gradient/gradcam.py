@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.network.backward_graph import depends
 from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
 from pfv_widgets.engine.network.default_layer import READ_OUT_POOLING
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.methods.core.backward_graph import depends
 from pfv_widgets.methods.core.method import (
     Family,
     MethodBase,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from pfv_widgets.methods.core.backward_graph import kind_of, nodes_between
+from pfv_widgets.engine.network.backward_graph import kind_of, nodes_between
 
 _TOLERATED = 0.01  # of the score
 _CANCELLING = 10.0  # times the score: faithful composites reach 1 to 2, plain ε 30 to 500

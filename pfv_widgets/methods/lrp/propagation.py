@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pfv_widgets.methods.core.backward_graph import nodes_behind
+from pfv_widgets.engine.network.backward_graph import nodes_behind
 from pfv_widgets.methods.core.read_out import at_least_float32
 from pfv_widgets.methods.core.relu_rules import keeping_values
 from pfv_widgets.methods.lrp.operations import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 _LEAF = "AccumulateGrad"
 
 
-def nodes_behind(values: Tensor) -> Iterator[Any]:
-    """Yield each operation that the gradient of ``values`` passes, once."""
-    waiting, seen = [values.grad_fn], set()
+def nodes_behind(values: Tensor, known: Iterable[Any] = ()) -> Iterator[Any]:
+    """Yield each operation that the gradient of ``values`` passes, once, up to those ``known``."""
+    waiting, seen = [values.grad_fn], set(known)
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
