@@ -29,6 +29,7 @@ from pfv_widgets.validation import (
     checked_cut,
     checked_pins,
     checked_weights,
+    text_or_none,
 )
 
 CUT_MODES = ("project", "keep", "clamp")
@@ -175,8 +176,7 @@ class Settings(Declared, JsonSettings):
     """Suspects of the search for shortcuts that are cut out as well, counted from 0."""
 
     def __post_init__(self) -> None:
-        if self.layer is not None and not isinstance(self.layer, str):
-            raise PFVTypeError(f"layer={self.layer!r}: expected a name from pfv.layers, or None.")
+        text_or_none("layer", self.layer, "a name from pfv.layers")
         validate(self)
         if self.channels is not None:
             object.__setattr__(self, "channels", checked_channels(self.channels, self.components))

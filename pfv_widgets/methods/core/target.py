@@ -20,7 +20,7 @@ from pfv_widgets.methods.core.read_out import (
     reader,
     vector,
 )
-from pfv_widgets.validation import one_or_more_whole_numbers
+from pfv_widgets.validation import one_or_more_whole_numbers, text_or_none
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Target:
     output: str | int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.layer, str | None):
-            raise PFVTypeError(f"layer={self.layer!r:.80}: expected a layer's name, or None.")
+        text_or_none("layer", self.layer, "a layer's name")
         object.__setattr__(self, "unit", checked_unit(self.unit))
         if isinstance(self.output, bool) or not isinstance(self.output, str | int | None):
             raise PFVTypeError(

@@ -18,7 +18,7 @@ from pfv_widgets.engine.network.default_layer import READ_OUT_POOLING
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.method import (
     Family,
     MethodBase,
@@ -28,6 +28,7 @@ from pfv_widgets.methods.core.method import (
 )
 from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.parameters import in_words, toggle
+from pfv_widgets.validation import text_or_none
 
 _NONE = "Take a method that needs no feature map."
 
@@ -57,8 +58,7 @@ class GradCAM(MethodBase):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.at, str | None):
-            raise PFVTypeError(f"at={self.at!r:.80}: expected a layer's name, or None.")
+        text_or_none("at", self.at, "a layer's name")
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""

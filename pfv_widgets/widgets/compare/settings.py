@@ -57,8 +57,8 @@ class CompareSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("first", "second"):
-            text_or_none(name, getattr(self, name), "the name of a network, or None")
-        text_or_none("second_layer", self.second_layer, "the name of a layer, or None")
+            text_or_none(name, getattr(self, name), "the name of a network")
+        text_or_none("second_layer", self.second_layer, "the name of a layer")
 
 
 @dataclass(frozen=True)

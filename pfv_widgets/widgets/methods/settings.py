@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pfv_widgets.engine.pipeline.settings_json import JsonSettings
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVTypeError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison.colour_scales import SCALES
 from pfv_widgets.methods.comparison.compared_methods import (
@@ -21,6 +21,7 @@ from pfv_widgets.methods.comparison.compared_methods import (
 from pfv_widgets.methods.comparison.comparison import Comparison, Task
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.parameters import choice, slider, suggestion, validate
+from pfv_widgets.validation import whole_number
 
 VIEWS = ("heatmap", "overlay")
 
@@ -76,10 +77,8 @@ class MethodsSettings(JsonSettings):
         validate(self)
         object.__setattr__(self, "methods", explainers(self.methods))
         object.__setattr__(self, "unit", self.target.unit)
-        if isinstance(self.first, bool) or not isinstance(self.first, int):
-            raise PFVTypeError(f"first={self.first!r:.40}: expected the index of an image.")
-        if self.first < 0:
-            raise PFVValueError(f"first={self.first}: expected the index of an image, from 0.")
+        first = whole_number("first", self.first, legal="the index of an image, from 0")
+        object.__setattr__(self, "first", first)
 
     @property
     def target(self) -> Target:

@@ -11,6 +11,7 @@ from pfv_widgets.engine.pipeline.settings_json import JsonSettings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.inversion.options import Reconstruct, checked_names
 from pfv_widgets.parameters import choice, validate
+from pfv_widgets.validation import text_or_none, whole_number
 
 KINDS = {
     "class": "a class", "channel": "a channel", "component": "a component of PFV",
@@ -56,9 +57,8 @@ class ReconstructionSettings(JsonSettings):
     def __post_init__(self) -> None:
         validate(self)
         for name, last in (("unit", MOST_UNITS), ("component", COMPONENTS - 1), ("photo", None)):
-            _check_index(name, getattr(self, name), last)
-        if self.layer is not None and not isinstance(self.layer, str):
-            raise PFVTypeError(f"layer={self.layer!r:.60}: expected the name of a layer, or None.")
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), 0, last))
+        text_or_none("layer", self.layer, "the name of a layer")
         if isinstance(self.sign, bool) or self.sign not in (1, -1):
             raise PFVValueError(f"sign={self.sign!r:.60}: choose 1 or -1.")
         if isinstance(self.options, Mapping):
@@ -87,11 +87,3 @@ class ReconstructionSettings(JsonSettings):
     def encoded(self) -> dict[str, Any]:
         """Return the options as a mapping."""
         return {"options": dataclasses.asdict(self.options)}
-
-
-def _check_index(name: str, value: object, last: int | None) -> None:
-    legal = "a whole number ≥ 0" if last is None else f"a whole number from 0 to {last}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise PFVTypeError(f"{name}={value!r:.60}: expected {legal}.")
-    if value < 0 or (last is not None and value > last):
-        raise PFVValueError(f"{name}={value!r:.60}: expected {legal}.")
