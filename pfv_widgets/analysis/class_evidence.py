@@ -10,8 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from pfv_widgets.analysis.intervals import Interval, areas_under_curve, share
 from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Probe
-from pfv_widgets.engine.colouring.colour_maps import diverging
-from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.analysis.spotlight import heated, reach_of
 from pfv_widgets.engine.pipeline.pfv import PFV
 
 Floats = npt.NDArray[np.float64]
@@ -210,12 +209,17 @@ def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[Cl
         for component in np.argsort(-abs(areas - 0.5), kind="stable")[:_PER_CLASS]:
             sign = 1 if areas[component] >= 0.5 else -1
             auc = float(max(areas[component], 1 - areas[component]))
+            scores = frame.scores[:, int(component)]
+            reach = reach_of(scores)
             order = np.argsort(-sign * means[:, component], kind="stable")
             photos = tuple(int(i) for i in order if positive[i])[:_PHOTOS]
             found.append(
                 ClassComponent(
                     label, int(component), sign, auc, chance, tuple(indices[i] for i in photos),
-                    tuple(_heated(pfv, frame, photo, int(component)) for photo in photos),
+                    tuple(
+                        heated(pfv.images.pixels[photo], scores[photo], reach)
+                        for photo in photos
+                    ),
                 )
             )  # fmt: skip
     return tuple(found)
@@ -231,19 +235,3 @@ def _chance(means: Floats, positive: npt.NDArray[np.bool_]) -> float:
         for _ in range(_SHUFFLES)
     ]
     return 0.5 + float(np.quantile(best, 0.95))
-
-
-def _heated(pfv: PFV, frame: Frame, photo: int, component: int) -> Pixels:
-    """Return a photo with one component over it: orange where it is high, blue where low."""
-    import torch
-    from torch.nn.functional import interpolate
-
-    scores = frame.scores[:, component].float()
-    reach = float(torch.quantile(scores.abs().flatten()[:: 1 + scores.numel() // 65536], 0.995))
-    one = scores[photo][None, None] / (2 * reach or 1.0) + 0.5
-    size = pfv.images.size
-    values = interpolate(one, size=size, mode="bilinear").clamp(0, 1)
-    heat = diverging(values, values.new_tensor([0.5]))[0].permute(1, 2, 0).cpu().numpy()
-    grey = pfv.images.pixels[photo].mean(2, keepdims=True) / 255
-    mixed = 0.6 * heat + 0.4 * grey
-    return np.asarray((255 * mixed).round().clip(0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Photos in their colours where a heatmap is high, and grey elsewhere."""
+"""Photos with what was found in them: lit where a heatmap is high, or under its colours."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import interpolate, max_pool2d
+
+from pfv_widgets.engine.colouring.colour_maps import diverging
 
 Pixels = npt.NDArray[np.uint8]
 _OUTLINE = (255, 60, 0)
 _LIT = 0.5  # where the line runs
 _MOST = 65536  # values that a quantile is taken of
+_REACH = 0.995  # share of the scores that the colours tell apart
 
 
 def spotlight(
@@ -44,3 +47,22 @@ def peak(maps: Tensor) -> float:
     if not len(above):
         return 1.0
     return float(torch.quantile(above[:: 1 + len(above) // _MOST], 0.9))
+
+
+def heated(photo: Pixels, scores: Tensor, reach: float) -> Pixels:
+    """Return a grey photo with scores ``(h, w)`` over it: orange above zero, blue below.
+
+    A score of ``reach`` has the full colour.
+    """
+    scaled = (scores.float().nan_to_num() / (2 * reach) + 0.5)[None, None].cpu()
+    maps = interpolate(scaled, size=photo.shape[:2], mode="bilinear").clamp(0, 1)
+    heat = diverging(maps, maps.new_tensor([0.5]))[0].permute(1, 2, 0).numpy()
+    mixed = 0.6 * heat + 0.4 * photo.mean(2, keepdims=True) / 255
+    return np.asarray((255 * mixed).round().clip(0, 255).astype(np.uint8))
+
+
+def reach_of(scores: Tensor) -> float:
+    """Score that has the full colour: nearly the largest of all images and components."""
+    flat = torch.nan_to_num(scores.detach().float()).abs().flatten()
+    sample = flat[:: 1 + len(flat) // _MOST]
+    return float(torch.quantile(sample, _REACH)) or float(sample.max()) or 1.0

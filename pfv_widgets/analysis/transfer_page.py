@@ -6,14 +6,11 @@ import html
 import math
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from pfv_widgets.analysis.class_evidence import ClassComponent, DoubtfulPhoto
 from pfv_widgets.analysis.intervals import Interval
 from pfv_widgets.analysis.transfer_figure import draw_report
 from pfv_widgets.analysis.transfer_result import LayerProbes, TransferReport
-from pfv_widgets.engine.export.html_data import picture
+from pfv_widgets.engine.export.html_data import small_picture
 from pfv_widgets.engine.export.html_template import asset, digest, escaped, filled
 from pfv_widgets.engine.export.output_paths import (
     FIGURE_FORMATS,
@@ -209,7 +206,7 @@ def _card(one: ClassComponent, report: TransferReport) -> str:
     word = "" if one.auc > one.chance else ": no more than chance"
     images = "".join(
         f'<img alt="component {one.component + 1} in {escaped(report.names[photo])}" '
-        f'src="{_address(pixels)}">'
+        f'src="{small_picture(pixels, _SIDE)}">'
         for photo, pixels in zip(one.photos, one.pictures, strict=True)
     )
     return (
@@ -255,8 +252,9 @@ def _doubtful(one: DoubtfulPhoto, report: TransferReport) -> str:
     if one.looks_like:
         likely = f"{100 * one.strength:.0f}&nbsp;%"
         told = f"looks like <bdi>{escaped(one.looks_like)}</bdi> ({likely})"
+    source = small_picture(report.thumbnails[one.photo], _SIDE)
     return (
-        f'<figure><img alt="{escaped(one.name)}" src="{_address(report.thumbnails[one.photo])}">'
+        f'<figure><img alt="{escaped(one.name)}" src="{source}">'
         f"<figcaption><bdi>{escaped(one.name)}</bdi><br>labelled <b><bdi>{escaped(one.label)}</bdi>"
         f"</b>, {told}</figcaption></figure>"
     )
@@ -290,9 +288,3 @@ def _figure(value: float, digits: int) -> str:
 
 def _decimal(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 1 else "1.00"
-
-
-def _address(pixels: npt.NDArray[np.uint8]) -> str:
-    height, width = pixels.shape[:2]
-    factor = min(1.0, _SIDE / max(height, width))
-    return picture(pixels, (max(1, round(width * factor)), max(1, round(height * factor))), 2)

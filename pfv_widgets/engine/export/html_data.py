@@ -68,6 +68,13 @@ def picture(pixels: np.ndarray, size: tuple[int, int], colours: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def small_picture(pixels: np.ndarray, side: int) -> str:
+    """Encode a photo of at most ``side`` pixels a side as the address of an image."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, side / max(height, width))
+    return picture(pixels, (max(1, round(width * factor)), max(1, round(height * factor))), 2)
+
+
 def png(image: Image.Image) -> str:
     """Encode a picture without loss, as the address of an image."""
     buffer = io.BytesIO()

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from pfv_widgets.analysis.class_components import ClassBasis
 from pfv_widgets.analysis.classes import ComponentClasses
-from pfv_widgets.engine.colouring.colour_maps import diverging
-from pfv_widgets.engine.export.html_data import picture
+from pfv_widgets.analysis.spotlight import heated, reach_of
+from pfv_widgets.engine.export.html_data import small_picture
 from pfv_widgets.widgets.toolkit.text import hint, plain, safe
 
 _CROPS = 4
@@ -45,7 +42,7 @@ def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
         order = values.argsort(descending=True).tolist()
         share = float(values.var(correction=0)) / total
         maps = own.maps[:, index].float()
-        reach = float(torch.quantile(maps.abs().flatten()[:: 1 + maps.numel() // 65536], 0.995))
+        reach = reach_of(maps)
         strips = ""
         for word, photos in (("adds", order[:_CROPS]), ("takes", order[::-1][:_CROPS])):
             pictures = [
@@ -62,21 +59,9 @@ def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
     return "".join(parts)
 
 
-def heated(pixels: npt.NDArray[np.uint8], values: Tensor, reach: float) -> npt.NDArray[np.uint8]:
-    """Return a grey photo with values ``(h, w)`` over it: orange above zero, blue below."""
-    size = pixels.shape[:2]
-    scaled = (values.nan_to_num() / (2 * (reach or 1.0)) + 0.5)[None, None].cpu()
-    maps = interpolate(scaled, size=size, mode="bilinear").clamp(0, 1)
-    heat = diverging(maps, maps.new_tensor([0.5]))[0].permute(1, 2, 0).numpy()
-    mixed = 0.6 * heat + 0.4 * pixels.mean(2, keepdims=True) / 255
-    return np.asarray((255 * mixed).round().clip(0, 255).astype(np.uint8))
-
-
 def address(pixels: npt.NDArray[np.uint8], side: int = _SIDE) -> str:
     """Encode a picture for an ``img``, at twice its size in CSS pixels."""
-    height, width = pixels.shape[:2]
-    factor = min(1.0, 2 * side / max(height, width))
-    return picture(pixels, (max(1, round(width * factor)), max(1, round(height * factor))), 2)
+    return small_picture(pixels, 2 * side)
 
 
 def strip(word: str, pictures: list[tuple[str, str]]) -> str:

@@ -27,15 +27,6 @@ _CAPTION = 34  # pixels of the canvas below each
 _EDGE = 3  # pixels of the canvas around each
 _TALLEST = 1.4  # height of a picture over its width: a taller one becomes narrower
 _HIDDEN = 0.45  # opacity of a component that is not painted
-_REACH = 0.995  # share of the scores that the colours tell apart
-_COUNTED = 1 << 16  # scores that are enough to find it
-
-
-def reach_of(scores: Tensor) -> float:
-    """Score that has the full colour: nearly the largest of all images and components."""
-    flat = torch.nan_to_num(scores.detach().float()).abs().flatten()
-    sample = flat[:: 1 + len(flat) // _COUNTED]
-    return float(torch.quantile(sample, _REACH)) or float(sample.max()) or 1.0
 
 
 def component_pictures(

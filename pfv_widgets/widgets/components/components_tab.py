@@ -9,12 +9,13 @@ from functools import partial
 import ipywidgets as w
 from torch import Tensor
 
+from pfv_widgets.analysis.spotlight import reach_of
 from pfv_widgets.engine.pipeline.explained import Explained
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.scatter import Mask, Position
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
-from pfv_widgets.widgets.components.component_images import ComponentPictures, reach_of
+from pfv_widgets.widgets.components.component_images import ComponentPictures
 from pfv_widgets.widgets.components.scatter_canvas import OnHover, OnSelect
 from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
 from pfv_widgets.widgets.components.scree_plot import Scree
