@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,14 +55,21 @@ def capture(
         if stop and len(caught) == len(wanted):
             raise StopForward
 
+    with emptied(model, caught, runs), hooked({base: modules[base] for base in bases}, keep):
+        yield caught
+
+
+@contextmanager
+def emptied(model: nn.Module, *stores: MutableMapping[str, Any]) -> Iterator[None]:
+    """Empty what was stored when a forward pass of this thread begins inside the block."""
+
     def begin(*_: object) -> None:
-        caught.clear()
-        runs.clear()
+        for store in stores:
+            store.clear()
 
     handle = model.register_forward_pre_hook(for_this_thread(begin), prepend=True)
     try:
-        with hooked({base: modules[base] for base in bases}, keep):
-            yield caught
+        yield
     finally:
         handle.remove()
 

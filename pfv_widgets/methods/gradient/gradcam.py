@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.backward_graph import depends
-from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
+from pfv_widgets.engine.network.capture import (
+    emptied,
+    for_this_thread,
+    hooked,
+    modules_by_name,
+)
 from pfv_widgets.engine.network.default_layer import READ_OUT_POOLING
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
@@ -239,31 +243,20 @@ def _layer_output(network: nn.Module, layer: Layer) -> Iterator[dict[str, Tensor
     base, _, number = layer.name.partition("#")
     outputs: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
-    thread = threading.get_ident()
-
-    def begin(*_: object) -> None:
-        if threading.get_ident() == thread:
-            outputs.clear()
-            runs.clear()
 
     def store(_: nn.Module, __: object, output: Tensor) -> Tensor | None:
-        if threading.get_ident() != thread:
-            return None
         runs[base] += 1
         if runs[base] != int(number or 1):
             return None
         outputs[layer.name] = output
         return output.clone()
 
-    handles = [
-        network.register_forward_pre_hook(for_this_thread(begin), prepend=True),
-        modules_by_name(network)[base].register_forward_hook(for_this_thread(store)),
-    ]
+    handle = modules_by_name(network)[base].register_forward_hook(for_this_thread(store))
     try:
-        yield outputs
+        with emptied(network, outputs, runs):
+            yield outputs
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
 
 
 @contextmanager
@@ -286,15 +279,5 @@ def _gradients_at(
             listen: Any = output.register_hook  # which has no types
             listen(lambda signal: note(layer, signal))
 
-    thread = threading.get_ident()
-
-    def begin(*_: object) -> None:
-        if threading.get_ident() == thread:
-            runs.clear()
-
-    handle = network.register_forward_pre_hook(for_this_thread(begin), prepend=True)
-    try:
-        with hooked({base: modules[base] for base in bases}, see):
-            yield
-    finally:
-        handle.remove()
+    with emptied(network, runs), hooked({base: modules[base] for base in bases}, see):
+        yield
