@@ -51,13 +51,13 @@ def test_components_are_added_one_by_one(pfv: PFV) -> None:
 
 
 def test_layers_come_in_forward_order_without_doubles(pfv: PFV) -> None:
-    with counted(pfv.model) as ran:
+    with counted(next(pfv.model.children())) as ran:
         found = list(sweep(pfv, over="layer"))
     names = [layer.name for layer in pfv.layers if layer.same_as is None]
     assert [one.caption for one in found] == [f"layer {name}" for name in names]
     assert [one.layer for one in frames(found)] == names
     forgetful = PFV(tiny(), pfv.images, "cpu", memory=0)
-    with counted(forgetful.model) as often:
+    with counted(next(forgetful.model.children())) as often:
         others = frames(list(sweep(forgetful, over="layer")))
     assert len(ran) <= 3 < len(names) < len(often)  # the layer on show, later and earlier ones
     for one, other in zip(frames(found), others, strict=True):
