@@ -1,4 +1,7 @@
-"""Long work runs one after another in the background, and ends when it is told."""
+"""Long work runs one after another in the background, and ends when it is told.
+
+What jobs share with other workers is tested in ``test_latest_wins.py``.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +36,6 @@ def test_jobs_run_in_order_in_one_daemon_thread_which_the_first_starts(jobs: Job
     assert jobs._thread.daemon
 
 
-def test_run_returns_while_the_job_goes_on(jobs: Jobs) -> None:
-    go = threading.Event()
-    done: list[int] = []
-    jobs.run(lambda _: (go.wait(10), done.append(1)), ignore)
-    assert done == []
-    go.set()
-    jobs.wait()
-    assert done == [1]
-
-
 def test_error_of_a_job_is_told_and_the_next_job_runs(jobs: Jobs) -> None:
     told: list[Exception] = []
     done: list[int] = []
@@ -51,23 +44,6 @@ def test_error_of_a_job_is_told_and_the_next_job_runs(jobs: Jobs) -> None:
     jobs.wait()
     assert [type(error) for error in told] == [ZeroDivisionError]
     assert done == [1]
-
-
-def test_error_while_telling_is_reported_and_the_next_job_runs(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reported: list[threading.ExceptHookArgs] = []
-    monkeypatch.setattr(threading, "excepthook", reported.append)
-    done: list[int] = []
-
-    def fail(_: Exception) -> None:
-        raise OSError("no page")
-
-    jobs.run(lambda _: 1 / 0, fail)
-    jobs.run(lambda _: done.append(1), ignore)
-    jobs.wait()
-    assert done == [1]
-    assert [one.exc_type for one in reported] == [OSError]
 
 
 def test_close_tells_the_job_that_runs_and_forgets_the_others(jobs: Jobs) -> None:
