@@ -314,9 +314,7 @@ def component_classes(
     steps = whole_number("steps", steps, 1)
     frame, forward = _frame_of(pfv_or_frame, layer, components)
     with guarded(forward.model) as network:
-        example = forward.batch(0, 2)
-        example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
-        listed = list_layers(network, example, run)[frame.layer]
+        listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
     naming = Progress(_NAMING, 0, len(forward.images))
     part = behind(forward, listed, output, check=lambda: on_progress(naming))
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])

@@ -53,10 +53,8 @@ def sides_of(named: NamedModels, batch: ImageBatch, device: str | torch.device) 
         target = choose_device(network, device)
         forward = Forward(on_device(network, target), fitting.tensor, target, network)
         with guarded(forward.model) as replica:
-            example = forward.batch(0, 2)
-            example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             try:
-                sides.append(Side(name, forward, list_layers(replica, example, run)))
+                sides.append(Side(name, forward, list_layers(replica, forward.batch(0, 2), run)))
             except PFVError as error:
                 raise PFVValueError(f"models[{name!r}]: {error}") from error
     return sides
