@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ import ipywidgets as w
 import numpy as np
 import torch
 import traitlets
+from PIL import Image
 from torch import nn
 
 from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS
@@ -24,7 +26,6 @@ from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.export_tab import ExportTab
-from pfv_widgets.widgets.reconstruction.contact_sheet import as_png
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
 from pfv_widgets.widgets.reconstruction.target_tab import TargetTab
 from pfv_widgets.widgets.toolkit import shared_resources
@@ -33,6 +34,7 @@ from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 _EVERY = 0.25  # seconds between two pictures on the page
 _WIDEST = "max(452px, 100vh - 250px)"  # of the picture: it fits the height of the window
+_GAP = 4  # pixels between pictures
 _BUSY = "A picture is being made: press Stop or wait for its end first."
 
 TABS = {"Target": TargetTab, "Export": ExportTab}
@@ -260,3 +262,22 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             layout=w.Layout(max_width=_WIDEST, overflow="hidden", padding="0 0 6px 0"),
         )
         return body(left, controls([], self.tabs.widget))
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """Return pictures ``(B, H, W, 3)`` on one transparent sheet."""
+    number, height, width, _ = pixels.shape
+    columns = math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    size = rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP
+    sheet = np.zeros((*size, 4), np.uint8)
+    for index, picture in enumerate(pixels):
+        top, left = (
+            at * (side + _GAP)
+            for at, side in zip(divmod(index, columns), (height, width), strict=True)
+        )
+        sheet[top : top + height, left : left + width, :3] = picture
+        sheet[top : top + height, left : left + width, 3] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
