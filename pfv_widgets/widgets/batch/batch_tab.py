@@ -207,7 +207,7 @@ class BatchTab:
         names = [(text.plain(one.name, 32), index) for index, one in enumerate(self._presets)]
         tip = "Ready-made compositions; choose the random half again for another one."
         options = [("Choose …", _NO_PRESET), *names]
-        control = drop_down("Preset", tip, options, width="auto", margin="2px")
+        control = drop_down("Preset", tip, options, width="auto", margin=None)
         control.disabled = not names
         control.observe(self._preset_chosen, "value")
         return control

@@ -41,7 +41,7 @@ _HOW_TO = (
 )
 _NAMING = "Naming components by classes …"
 _NO_CLASS = -1
-_LOOK = {"label_width": "84px", "margin": "2px"}  # of a list
+_LABEL = "84px"
 
 
 class ClassesTab:
@@ -250,7 +250,8 @@ class ClassesTab:
             "Project features away from the chosen components about the mean, keep to them alone, "
             "or take their positive part away (SpuFix).",
             [(_LABELS[mode], mode) for mode in MODES],
-            **_LOOK,
+            _LABEL,
+            margin=None,
         )
         control.observe(self._mode_chosen, "value")
         return control
@@ -266,7 +267,8 @@ class ClassesTab:
             "The class whose own components are shown: principal components of the features times "
             "the class's weights. Each is a part of that class's score.",
             [("Choose …", _NO_CLASS)],
-            **_LOOK,
+            _LABEL,
+            margin=None,
         )
         control.observe(self._class_chosen, "value")
         return control

@@ -50,7 +50,7 @@ def drop_down(
     tip: str,
     options: Sequence[object] = (),
     label_width: str = LABEL_WIDTH,
-    **layout: str,
+    **layout: str | None,
 ) -> Dropdown:
     """Return a list with a label, as wide as its tab unless ``layout`` says more."""
     return Dropdown(
