@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from types import FrameType
+
 
 class PFVError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -21,6 +25,22 @@ GREY = "nn.Sequential(nn.AvgPool3d((3, 1, 1)), model)"
 
 class PFVWarning(UserWarning):
     """Something was left out or replaced, and the result says what."""
+
+
+_PACKAGE = __name__.partition(".")[0]
+_BETWEEN = ("torch", "contextlib")  # what may stand between this package and who called it
+
+
+def warn(message: str) -> None:
+    """Warn with a :class:`PFVWarning` at the line outside this package that led here."""
+    frame: FrameType | None = sys._getframe(1)
+    level = outside = 2  # 1 is this function
+    while frame is not None:
+        top = frame.f_globals.get("__name__", "").partition(".")[0]
+        if top == _PACKAGE or (top in _BETWEEN and level == outside):
+            outside = level + 1
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, PFVWarning, stacklevel=outside)
 
 
 def named(error: Exception) -> str:

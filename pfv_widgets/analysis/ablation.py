@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from pfv_widgets.engine.network.model_guard import clean_name, unwrap
 from pfv_widgets.engine.network.module_calls import tensors_in
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.settings import CUT_MODES
-from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.parameters import listed
 from pfv_widgets.validation import is_whole, plain, text_or_none, whole_numbers
 
@@ -218,12 +217,10 @@ def _warn_of_no_effect(layer: str, cut: object, whole: object) -> None:
     """Warn where outputs are the same with components cut as without."""
     pairs = list(zip(tensors_in(cut), tensors_in(whole), strict=False))
     if pairs and all(torch.equal(one, other) for one, other in pairs):
-        warnings.warn(
+        warn(
             f"layer={layer!r}: cutting its components leaves the network's output as it is, since "
             "that does not depend on the layer's positions. Cut an earlier layer, or one on the "
-            "way to the output.",
-            PFVWarning,
-            stacklevel=5,
+            "way to the output."
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +20,7 @@ from pfv_widgets.demo.photos import FIRST, PHOTOS, cut, views
 from pfv_widgets.demo.scenes import SIZE, Scene, draw_scene
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
 from pfv_widgets.engine.data.sources import pictures_of
-from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, warn
 from pfv_widgets.validation import path_of, truth_value, whole_number
 
 Photos = bool | str | os.PathLike[str]
@@ -85,7 +84,7 @@ def _own(folder: str | os.PathLike[str], number: int | None) -> ImageBatch:
     most = number or _MOST_FILES
     if len(pictures) > most and number is None:
         line = f"photos={str(folder)!r}: the first {most} of {len(pictures)} photos are shown."
-        warnings.warn(line, PFVWarning, 3)
+        warn(line)
     files = [picture.content for picture in pictures[:most]]
     labels = [picture.label for picture in pictures[:most]]
     known = None if None in labels else labels
@@ -117,7 +116,7 @@ def has_photos(photos: Photos) -> bool:
         return False
     why = imagenet.problem()
     if why:
-        warnings.warn(f"Drawn scenes are shown instead of photos: {why}", PFVWarning, 3)
+        warn(f"Drawn scenes are shown instead of photos: {why}")
     return why is None
 
 

@@ -107,8 +107,9 @@ def test_class_tokens_stay_and_channels_last_are_seen() -> None:
     with torch.no_grad():  # the read-out takes the class token
         images = blobs(6).tensor
         network = pw.ablate(model, "norm", basis, 0)
-        with pytest.warns(pw.PFVWarning, match="leaves the network's output as it is"):
+        with pytest.warns(pw.PFVWarning, match="leaves the network's output as it is") as warned:
             assert torch.equal(network(images), model(images))
+        assert warned[0].filename == __file__
         assert torch.equal(network(images), model(images))  # it is said once
     caught = []
     network.model.block.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))

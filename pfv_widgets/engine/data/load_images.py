@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,7 +33,7 @@ from pfv_widgets.engine.data.tensors import (
     of_one_shape,
     stacked,
 )
-from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, warn
 from pfv_widgets.validation import function_or_none, size_in_pixels
 
 __all__ = ["ImageBatch", "load_images"]
@@ -95,7 +94,7 @@ def load_images(
     if batch.skipped:
         listed = "; ".join(batch.skipped[:5]) + ("; …" if len(batch.skipped) > 5 else "")
         count = len(batch.skipped)
-        warnings.warn(f"{count} of {len(pictures)} files left out: {listed}", PFVWarning, 2)
+        warn(f"{count} of {len(pictures)} files left out: {listed}")
     return batch
 
 

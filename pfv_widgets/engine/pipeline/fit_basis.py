@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit, LayerFit, read_
 from pfv_widgets.engine.pipeline.distributed import Ranks, ranks_of
 from pfv_widgets.engine.pipeline.fit_capture import FitCapture
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
-from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.validation import (
     function_or_none,
     number,
@@ -228,7 +227,7 @@ class _Pass:
                 self._choose(network, next(iter(fit.sample.values()))[None], fit)
             bases = {name: self._basis(network, name, fit) for name in fit.layers}
         for message in _messages(fit):
-            warnings.warn(message, PFVWarning, stacklevel=3)
+            warn(message)
         return bases
 
     def _gathered(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from pfv_widgets.engine.pca.array_file import (
 )
 from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
 from pfv_widgets.engine.pipeline.file_lock import lock
-from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVValueError, warn
 
 
 class FitCheckpoint:
@@ -93,11 +92,9 @@ class FitCheckpoint:
         try:
             write_arrays(self._path, fit.arrays())
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"checkpoint={str(self._path)!r} could not be written "
-                f"({error.strerror or error}): the fit goes on, and the last one stays valid.",
-                PFVWarning,
-                stacklevel=2,
+                f"({error.strerror or error}): the fit goes on, and the last one stays valid."
             )
         self._last = time.monotonic()
 

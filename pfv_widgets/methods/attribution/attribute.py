@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +14,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
-from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVValueError, warn
 from pfv_widgets.methods.attribution.registry import DEFAULT
 from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.attribution.runner import (
@@ -104,7 +103,7 @@ def attribute(
     )
     attribution = _attribution(results, name, chosen, target, batch)
     for text in attribution.warnings:
-        warnings.warn(text, PFVWarning, 2)
+        warn(text)
     return attribution
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ from pfv_widgets.engine.network.model_guard import (
     unwrap,
 )
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs, bind_inputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
@@ -157,7 +156,7 @@ def reconstruct(
         best = optimisation.run(start_images, callbacks)
         result = _reconstruction(best, optimisation, spec, callbacks)
     for text in () if quiet else result.warnings:
-        warnings.warn(text, PFVWarning, 2)
+        warn(text)
     return result
 
 

@@ -12,7 +12,9 @@ from PIL import Image
 from torchvision import transforms
 
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
+from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
+from tests.networks import tiny
 
 MEAN = np.array((0.485, 0.456, 0.406))
 STD = np.array((0.229, 0.224, 0.225))
@@ -56,8 +58,11 @@ def test_only_unreadable_files_are_an_error_with_the_reasons(tmp_path: Path) -> 
 def test_unreadable_file_is_skipped_with_a_transform_too(photos: Path) -> None:
     (photos / "a.png").write_bytes(b"")
     steps = transforms.Compose([transforms.CenterCrop(8), transforms.ToTensor()])
-    with pytest.warns(PFVWarning):
+    with pytest.warns(PFVWarning) as warned:
         assert load_images(photos, transform=steps).names == ("b.png", "c.png")
+    with pytest.warns(PFVWarning) as within:
+        PFV(tiny(), photos, "cpu")
+    assert {one.filename for one in (*warned, *within)} == {__file__}  # the user's line
 
 
 def test_order_is_kept_over_many_files(tmp_path: Path) -> None:
