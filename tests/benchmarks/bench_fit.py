@@ -1,6 +1,6 @@
 """Measure a fit over a data set: throughput, memory, kills, and the parts of a large one.
 
-    python tests/benchmarks/bench_fit.py throughput [--model resnet50] [--images 96]
+    python tests/benchmarks/bench_fit.py throughput [--model resnet50] [--images 96] [--rounds 5]
     python tests/benchmarks/bench_fit.py memory [--numbers 1000 20000]
     python tests/benchmarks/bench_fit.py kills [--kills 6]
     python tests/benchmarks/bench_fit.py parts
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,37 +52,48 @@ def noise(number: int, size: int, batch: int) -> Iterator[Tensor]:
 
 
 def throughput(options: argparse.Namespace) -> None:
-    """Let a timed forward pass and the fit take each batch in turn."""
+    """Let a timed forward pass and the fit take each batch in turn, several times."""
     model = getattr(torchvision.models, options.model)().eval()
-    plain, total = 0.0, 0.0
-    batches = list(noise(options.images, 224, 16))
+    batches = list(noise(options.images, 224, options.batch))
     with torch.no_grad():
         model(batches[0])
+    layer = pw.PFV(model, batches[0], "cpu").layer().name
+    whole, each, rates = [], [], []
+    for _ in range(options.rounds):
+        plain, steps, total, basis = alternated(model, batches, layer)
+        whole.append(sum(plain) / total)
+        each.append(statistics.median(a / b for a, b in zip(plain[1:], steps[1:], strict=True)))
+        rates.append((options.images / sum(plain), options.images / total))
+    print(f"{options.model}, {layer}: {basis.mean.shape[0]} channels, {options.images} images")
+    one, other = (statistics.median(rate) for rate in zip(*rates, strict=True))
+    print(f"plain {one:.2f} images/s, fit {other:.2f}: {spread_of(whole)}")
+    print(f"each further batch of {options.batch}: {spread_of(each)}")
+
+
+def alternated(
+    model: nn.Module, batches: list[Tensor], layer: str
+) -> tuple[list[float], list[float], float, pw.PrincipalBasis]:
+    """Return seconds of the pass and of the fit for each batch, and of the whole fit."""
+    plain: list[float] = []
+    steps: list[float] = []
 
     def loader() -> Iterator[Tensor]:
-        nonlocal plain
         for batch in batches:
+            begin = time.process_time()
             with torch.no_grad():
-                begin = time.process_time()
                 model(batch)
-                plain += time.process_time() - begin
+            end = time.process_time()
             yield batch
+            plain.append(end - begin)
+            steps.append(time.process_time() - end)
 
-    layer = pw.PFV(model, batches[0], "cpu").layer().name
     begin = time.process_time()
     basis = pw.fit_basis(model, loader(), layer, device="cpu", progress=False)
-    total = time.process_time() - begin
-    fit = total - plain
-    rate = options.images / fit
-    print(f"{options.model}, {layer}: {basis.mean.shape[0]} channels, {options.images} images")
-    print(f"plain {options.images / plain:.2f} images/s, fit {rate:.2f}: {plain / fit:.3f}")
-    begin = time.process_time()
-    with torch.no_grad():
-        pw.fit_basis(model, batches[:2], layer, device="cpu", progress=False)
-    two = time.process_time() - begin
-    slope = (fit - two) / (options.images - 32)
-    print(f"each further image {1e3 * slope:.0f} ms, plain {1e3 * plain / options.images:.0f} ms: "
-          f"{plain / options.images / slope:.3f}")  # fmt: skip
+    return plain, steps, time.process_time() - begin - sum(plain), basis
+
+
+def spread_of(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
 def memory(options: argparse.Namespace) -> None:
@@ -163,6 +175,8 @@ def main() -> None:
     parser.add_argument("what", choices=["throughput", "memory", "kills", "parts"])
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--numbers", type=int, nargs="+", default=[1000, 20000])
     parser.add_argument("--kills", type=int, default=6)
     options = parser.parse_args()

@@ -19,7 +19,11 @@ See = Callable[[nn.Module, str, tuple[object, ...], object], None]
 
 @contextmanager
 def capture(
-    model: nn.Module, wanted: Mapping[str, tuple[Layout, Reduce | None]], *, stop: bool = True
+    model: nn.Module,
+    wanted: Mapping[str, tuple[Layout, Reduce | None]],
+    *,
+    stop: bool = True,
+    modules: Mapping[str, nn.Module] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Catch feature maps while the model runs inside the ``with`` block.
 
@@ -32,6 +36,8 @@ def capture(
         (``None``: a copy is kept, since a later in-place operation may rewrite the map).
     stop
         Whether to leave the forward pass once every wanted map was seen.
+    modules
+        What :func:`modules_by_name` returned, where it is known.
 
     Yields
     ------
@@ -41,7 +47,7 @@ def capture(
     """
     caught: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
-    modules = modules_by_name(model)
+    modules = modules_by_name(model) if modules is None else modules
     bases = {name.partition("#")[0] for name in wanted}
 
     def keep(_: nn.Module, base: str, __: tuple[object, ...], output: object) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.weighting import channel_sum
 from pfv_widgets.engine.device_transfer import send
-from pfv_widgets.engine.network.capture import Reduce, capture, run_captured
+from pfv_widgets.engine.network.capture import Reduce, capture, modules_by_name, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.list_layers import list_layers
@@ -39,6 +39,10 @@ class FitCapture:
     device: torch.device
     layers: dict[str, Layer] = field(default_factory=dict)
     chains: dict[str, tuple[Layer, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def _modules(self) -> dict[str, nn.Module]:
+        return modules_by_name(self.network)  # which takes as long as a small pass on a GPU
 
     def choose(self, names: Sequence[str | None], images: Tensor) -> None:
         """Find the layers of these names (None: the default) for images like ``(n, 3, H, W)``.
@@ -76,7 +80,7 @@ class FitCapture:
         self, layouts: Mapping[str, tuple[Layout, Reduce | None]], images: Tensor
     ) -> dict[str, Tensor]:
         try:
-            with capture(self.network, layouts) as caught:
+            with capture(self.network, layouts, modules=self._modules) as caught:
                 run_captured(partial(run, self.network, images))
             return dict(caught)
         except PFVValueError as error:
