@@ -179,26 +179,44 @@ def gradient(measured: UnitScores, batch: Tensor) -> Tensor:
     PFVValueError
         If the scores do not depend on the images in a way that can be differentiated.
     """
+    return differentiated(measured.scores, batch, _ANOTHER_METHOD)
+
+
+def differentiated(values: Tensor, inputs: Tensor, instead: str, *, check: bool = True) -> Tensor:
+    """Return the derivative of each image's value ``(N,)`` by its own part of the inputs.
+
+    Parameters
+    ----------
+    instead
+        What to do where that is impossible, beside passing the float network.
+    check
+        Whether to look at each operation for one without a gradient.
+
+    Raises
+    ------
+    PFVValueError
+        If the values do not depend on the inputs in a way that can be differentiated.
+    """
+    cause: RuntimeError | None = None
     reason = "the scores do not depend on the images in a way that can be differentiated"
-    if without_gradient(measured.scores):
-        reason = WITHOUT_GRADIENT
-    elif measured.scores.requires_grad:
+    if check and any(kind_of(node) == _UNKNOWN for node in nodes_behind(values)):
+        reason = "an operation, such as a quantised one, has no gradient"  # autograd takes zero
+    elif values.requires_grad:
         try:
-            (derivative,) = torch.autograd.grad(measured.scores.sum(), batch, allow_unused=True)
+            (derivative,) = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
         except RuntimeError as error:
-            raise PFVValueError(_no_path((str(error).splitlines() or [""])[0])) from error
+            derivative, cause, reason = None, error, (str(error).splitlines() or [""])[0]
         if derivative is not None:
             return derivative
-    raise PFVValueError(_no_path(reason))
+    raise PFVValueError(
+        f"model: no gradient reaches the images ({reason}). A network under inference_mode, "
+        "quantised, with detach() or rounding inside cannot be differentiated: pass the float "
+        f"network, or {instead}."
+    ) from cause
 
 
-def without_gradient(values: Tensor) -> bool:
-    """Whether an operation on the way to ``values`` has no gradient: autograd would take zero."""
-    return any(kind_of(node) == _UNKNOWN for node in nodes_behind(values))
-
-
-WITHOUT_GRADIENT = "an operation, such as a quantised one, has no gradient"
-_UNKNOWN = "WarnNotImplemented"  # what autograd calls it
+_ANOTHER_METHOD = "a method without gradients, one of input modification"
+_UNKNOWN = "WarnNotImplemented"  # what autograd calls an operation without a gradient
 
 
 def _measured(values: Tensor, target: Target, units: Tensor | None) -> UnitScores:
@@ -217,11 +235,3 @@ def _measured(values: Tensor, target: Target, units: Tensor | None) -> UnitScore
         units = values.detach().nan_to_num(nan=-torch.inf).argmax(1)
     units = units.to(values.device)
     return UnitScores(values.gather(1, units[:, None])[:, 0], units)
-
-
-def _no_path(reason: str) -> str:
-    return (
-        f"model: no gradient reaches the images ({reason}). A network under inference_mode, "
-        "quantised, with detach() or rounding inside cannot be differentiated: pass the float "
-        "network, or a method without gradients, one of input modification."
-    )

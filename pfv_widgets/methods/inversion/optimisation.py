@@ -14,7 +14,7 @@ from pfv_widgets.engine.network.model_guard import floating_dtype, guarded
 from pfv_widgets.errors import PFVValueError, named
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
-from pfv_widgets.methods.core.target import WITHOUT_GRADIENT, without_gradient
+from pfv_widgets.methods.core.target import differentiated
 from pfv_widgets.methods.inversion.activations import Activations, activations_of
 from pfv_widgets.methods.inversion.augmentation import Augmentation
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
@@ -27,6 +27,7 @@ Preview = Callable[[int, int, np.ndarray, tuple[float, ...]], None]
 
 _CHECK = 8  # steps between two losses of the images as they are, where they are augmented
 _ATTEMPTS = 8  # other noises, where a unit is silent on the first
+_EARLIER = "choose a layer before that part"
 _SEED_STRIDE = 1_000_003  # between two runs, beyond the seeds that a person chooses from
 
 
@@ -245,7 +246,7 @@ class Optimisation:
         leaf = inputs.detach().requires_grad_()
         with guarded(self.network), torch.enable_grad():
             losses = self.objective.loss(self.activations(self._cast(leaf)), self.rows, scale)
-            return losses, _differentiated(losses, leaf, check=check)
+            return losses, differentiated(losses, leaf, _EARLIER, check=check)
 
     def _evaluate(self, parameters: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses and scores ``(B,)`` of the images as they are."""
@@ -290,25 +291,3 @@ def to_pixels(images: Tensor) -> np.ndarray:
 def _like(chosen: Tensor, values: Tensor) -> Tensor:
     """Return ``(B,)`` in a shape that broadcasts with ``values`` ``(B, …)``."""
     return chosen.reshape(-1, *[1] * (values.ndim - 1))
-
-
-def _differentiated(losses: Tensor, leaf: Tensor, *, check: bool) -> Tensor:
-    """Return the gradient of each image's loss by the network's inputs.
-
-    ``check``: whether to look at each operation for one without a gradient.
-    """
-    reason = "its values do not depend on the image in a way that can be differentiated"
-    if check and without_gradient(losses):
-        reason = WITHOUT_GRADIENT
-    elif losses.requires_grad:
-        try:
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
-        except RuntimeError as error:
-            gradient, reason = None, (str(error).splitlines() or [""])[0]
-        if gradient is not None:
-            return gradient
-    raise PFVValueError(
-        f"model: no gradient reaches the image ({reason}). A network under inference_mode, "
-        "quantised, with detach() or rounding inside cannot be differentiated: pass the float "
-        "network, or choose a layer before that part."
-    )

@@ -20,6 +20,7 @@ from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
+from pfv_widgets.methods.inversion.optimisation import to_pixels
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
@@ -251,9 +252,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         start = ImageParametrisation(
             options.parametrisation, images.size, images.normalisation, torch.device("cpu")
         )
-        noise = start.images(start.noise([options.seed]))
-        pixels = (255 * noise.clamp(0, 1)).round().to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        return to_pixels(start.images(start.noise([options.seed])))
 
     def _laid_out(self) -> w.Box:
         buttons = w.HBox([self.start_button], layout=w.Layout(margin="0 0 6px 0"))

@@ -396,7 +396,7 @@ def test_components_that_are_not_there_are_named() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_networks_without_a_gradient_are_named_errors() -> None:
     quantised = torch.ao.quantization.quantize_dynamic(tiny(), {nn.Linear}, dtype=torch.qint8)
-    with pytest.raises(PFVValueError, match=r"no gradient reaches the image \(.*quantised one"):
+    with pytest.raises(PFVValueError, match=r"no gradient reaches the images \(.*quantised one"):
         pw.reconstruct(quantised, unit=1, size=32)
     with pytest.raises(PFVTypeError, match="traced or scripted"):
         pw.reconstruct(torch.jit.script(tiny()), unit=1, size=32)
