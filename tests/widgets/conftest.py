@@ -13,15 +13,29 @@ from ipycanvas import Canvas
 import pfv_widgets as pw
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import render_loop
+from pfv_widgets.widgets.toolkit import geometry
 from tests.widgets.recorded_page import RecordedPage, RecordingComm
 
 scenes = cache(pw.demo_images)
 Open = Callable[..., PFVExplorer]
 
 
+full_width = pytest.mark.parametrize("canvas_width", [geometry.WIDE], ids=["wide"])
+
+
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordedPage]:
+def canvas_width() -> int:
+    """Pixels of a full row of a gallery: half as many as users see, which is quick to compare.
+
+    Tests that depend on the width are marked `full_width`.
+    """
+    return geometry.WIDE // 2
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch, canvas_width: int) -> Iterator[RecordedPage]:
     """Record what widgets send from here on; afterwards ipycanvas's own comm is back."""
+    monkeypatch.setattr(geometry, "WIDE", canvas_width)
     page = RecordedPage()
     kind = type("Comm", (RecordingComm,), {"page": page})
     monkeypatch.setattr(comm, "create_comm", kind)

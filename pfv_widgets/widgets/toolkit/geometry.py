@@ -16,7 +16,7 @@ GAP = 12  # pixels of the canvas between tiles; divided evenly by every step of 
 STEPS = (6, 4, 3, 2, 1)  # a heatmap may be that many times smaller than its tile
 STRIP = 24  # pixels of the canvas below a tile for its name, divided by STEPS as well
 _LEGIBLE = 72  # pixels of the canvas that a tile has at least for a name below it
-_WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quick to draw
+WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quick to draw
 _SCREEN = 2.2  # width to height of what a gallery across a screen has
 _TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
@@ -69,7 +69,7 @@ class Grid:
         """
         height, width = size
         columns = columns or square(number, size)
-        across = (_WIDE * math.sqrt(aspect) - GAP * (columns - 1)) / columns
+        across = (WIDE * math.sqrt(aspect) - GAP * (columns - 1)) / columns
         if columns == 1:
             across *= min(1, width / height)
         tile = _even(across, height / width)

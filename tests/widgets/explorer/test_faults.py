@@ -15,7 +15,7 @@ from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import interaction, navigation
 from pfv_widgets.widgets.toolkit import text
-from tests.widgets.conftest import Open
+from tests.widgets.conftest import Open, full_width
 from tests.widgets.reading import (
     click,
     drag,
@@ -112,6 +112,7 @@ FAULTS: dict[str, tuple[Where, Act]] = {
 
 
 # in a few explorers: each lives through one fault after the other
+@full_width
 @pytest.mark.parametrize("names", [list(FAULTS)[start::4] for start in range(4)])
 def test_fault_under_a_hand_is_told_and_the_next_change_works(
     recorded: RecordedPage,

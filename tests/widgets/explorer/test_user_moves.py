@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from tests.widgets.conftest import Open
+from tests.widgets.conftest import Open, full_width
 from tests.widgets.reading import (
     click,
     hint,
@@ -37,6 +37,7 @@ def press_preset(explorer: PFVExplorer, name: str) -> None:
     press_button(explorer.tabs["Batch"].buttons[name])
 
 
+@full_width
 def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:

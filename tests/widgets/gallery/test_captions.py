@@ -10,6 +10,7 @@ import pytest
 from pfv_widgets.widgets.gallery.captions import Captions
 from pfv_widgets.widgets.toolkit.geometry import Grid
 from tests.networks import blobs
+from tests.widgets.conftest import full_width
 from tests.widgets.reading import words
 from tests.widgets.recorded_page import RecordedPage
 
@@ -29,6 +30,7 @@ def test_label_comes_before_a_name_that_does_not_hold_it(recorded: RecordedPage)
     ]
 
 
+@full_width
 def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
     recorded: RecordedPage,
 ) -> None:

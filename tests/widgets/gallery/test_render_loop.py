@@ -23,11 +23,17 @@ from pfv_widgets.widgets.browser.tile_compositing import Look
 from pfv_widgets.widgets.gallery.render_loop import RenderLoop
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
-from pfv_widgets.widgets.toolkit.geometry import Page, Spot
+from pfv_widgets.widgets.toolkit.geometry import WIDE, Page, Spot
 from tests.networks import blobs, tiny
 from tests.widgets.recorded_page import RecordedPage
 
 COARSE, FINE = 78, 117  # pixels of a heatmap of four images of 120 pixels
+
+
+@pytest.fixture
+def canvas_width() -> int:
+    """The width that users see: sizes below are its."""
+    return WIDE
 
 
 class Studio:

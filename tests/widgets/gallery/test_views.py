@@ -11,6 +11,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS, compose
 from pfv_widgets.widgets.browser.tile_compositing import Look
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.toolkit.geometry import GAP, Page
+from tests.widgets.conftest import full_width
 from tests.widgets.recorded_page import RecordedPage
 
 SIDE = 120  # of the photos
@@ -156,6 +157,7 @@ def test_pictures_of_several_panes_leave_the_gaps_transparent(
     assert grid.grid.corner(1)[0] in (0, grid.grid.tile[1] + GAP)
 
 
+@full_width
 @pytest.mark.parametrize("view", VIEWS)
 def test_view_shows_the_images_of_a_later_page(
     recorded: RecordedPage, grid: TileCanvas, view: str
