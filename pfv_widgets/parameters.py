@@ -89,6 +89,7 @@ def _declares(kind: Callable[P, Parameter]) -> Callable[Concatenate[Any, P], Any
 
 
 slider, choice, toggle = _declares(Slider), _declares(Choice), _declares(Toggle)
+"""Declare a field of a dataclass: its default, then what the class of its declaration takes."""
 
 
 class Declared:
