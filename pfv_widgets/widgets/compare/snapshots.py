@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import ipywidgets as w
 import torch
 
 from pfv_widgets.analysis.alignment import Rotation, align, difference
@@ -15,7 +14,6 @@ from pfv_widgets.analysis.curve_result import CurvePoint
 from pfv_widgets.analysis.layer_snapshot import LayerSnapshot
 from pfv_widgets.analysis.similarity_result import Similarity
 from pfv_widgets.analysis.tracker import Tracker
-from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import Position
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.layers import Layer
@@ -237,24 +235,6 @@ def without_network(name: str) -> NoReturn:
         Always.
     """
     raise PFVValueError(f"{name}: a tracker holds scores of a network, and not the network itself.")
-
-
-class SnapshotPictureTab:
-    """The knobs of the picture that change what is held."""
-
-    visible = True
-
-    def __init__(self, explorer: Any) -> None:
-        self._knobs = explorer.knobs
-        self.widget = w.Box(layout=w.Layout(display="none"))  # the panel adds the knobs
-
-    def show(self, settings: Settings) -> None:
-        """Let those knobs be moved that change something."""
-        self._knobs["split"].disabled = not VIEWS[settings.view].divided
-        self._knobs["similarity"].disabled = not settings.pins
-
-    def close(self) -> None:
-        """Leave the knobs to the panel."""
 
 
 def _aligned(source: LayerSnapshot, target: LayerSnapshot) -> Rotation:

@@ -15,7 +15,6 @@ from pfv_widgets.widgets.compare.results import Results
 from pfv_widgets.widgets.compare.snapshots import (
     SnapshotDifference,
     SnapshotNumbers,
-    SnapshotPictureTab,
     SnapshotRenderer,
     Snapshots,
     agreement,
@@ -59,7 +58,11 @@ def of_tracker(tracker: Tracker) -> Source:
         difference=partial(SnapshotDifference, tracker),
         agreement=lambda second, first, _: agreement(tracker, second, first),
         numbers=SnapshotNumbers(tracker),
-        tabs={"Compare": CompareTab, "Picture": SnapshotPictureTab, "Export": ExportTab},
+        tabs={
+            "Compare": CompareTab,
+            "Picture": partial(PictureTab, has_network=False),
+            "Export": ExportTab,
+        },
         network=without_network,
         code="tracker.explore({fields}\n)",
         fixed=fixed_by(tracker),

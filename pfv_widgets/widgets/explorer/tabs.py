@@ -77,12 +77,12 @@ class PictureTab:
 
     visible = True
 
-    def __init__(self, explorer: BatchExplorer) -> None:
+    def __init__(self, explorer: BatchExplorer, *, has_network: bool = True) -> None:
         self._knobs = explorer.knobs
-        pfv = explorer.pfv
-        if pfv.store.given is None:  # there is nothing to choose from
-            self._knobs["basis_of"].layout.display = "none"
-        self._knobs["components"].max = pfv.most_components
+        if has_network:  # snapshots of a training have none
+            if explorer.pfv.store.given is None:  # there is nothing to choose from
+                self._knobs["basis_of"].layout.display = "none"
+            self._knobs["components"].max = explorer.pfv.most_components
         self.widget = w.Box(layout=w.Layout(display="none"))  # the panel adds the knobs
 
     def show(self, settings: Settings) -> None:
