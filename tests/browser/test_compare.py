@@ -212,11 +212,12 @@ def test_both_sides_are_painted_and_follow_a_knob(
     request: pytest.FixtureRequest, place: str
 ) -> None:
     page: WidgetPage = request.getfixturevalue(place)([OPEN])
+    # before that, photos without heatmaps are on show
+    expect(page.page.locator(".pfv-status [role=status]").first).to_contain_text("Up to date")
     before = [
         page.page.wait_for_function(ANOTHER, arg=[GALLERIES, index, -1000]).json_value()
         for index in range(2)
     ]
-    expect(page.page.locator(".pfv-status [role=status]").first).to_contain_text("Up to date")
     page.page.get_by_role("tab", name="Picture", exact=True).click()
     page.press(page.slider("Opacity"), "Home")
     for index, one in enumerate(before):
