@@ -17,7 +17,7 @@ from pfv_widgets.analysis.intervals import Share, auc, auc_interval, share_of
 from pfv_widgets.analysis.labels import LabelledUnits
 from pfv_widgets.analysis.network_part import class_scores
 from pfv_widgets.analysis.overlays import Overlay, blurred, spread_out
-from pfv_widgets.analysis.shortcut_candidates import margin, marks_of, seeds_of, tint_of
+from pfv_widgets.analysis.shortcut_candidates import margin, marks_of, tint_of
 from pfv_widgets.analysis.suspects import Evidence, Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
@@ -86,8 +86,7 @@ class CausalTest:
     def marks(self, unit: int, covered: Tensor) -> Iterator[Trial]:
         """Test the marks of a class, and note in ``covered`` ``(N, H, W)`` where they lie."""
         own = self._units == unit
-        seeds = seeds_of(self.part, self.basis, unit, own, self.images.size)
-        for overlay, alpha, seen in marks_of(self._photos, own, seeds):
+        for overlay, alpha, seen in marks_of(self._photos, own):
             covered[own] |= alpha > 0
             yield self._of_overlay(unit, own, overlay, seen)
 

@@ -1,13 +1,14 @@
 """Marks that lie anywhere: what the photos of a class share, wherever each has it.
 
-A crop of one photo is looked for in all others by normalised correlation of their fine parts. The
-crop that the photos of the class match better than other photos is followed to what all of them
-have in common there.
+A crop of one photo is looked for in all others by correlation of their fine parts. The crop that
+the photos of the class match better than other photos is followed to what all of them have in
+common there: the mean of their fine parts and, where they are opaque, their colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -16,60 +17,98 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from pfv_widgets.analysis.overlays import Overlay, deviation, estimated, median, spread_out
+from pfv_widgets.analysis.recurring_patches import even_contrast, recurring_positions
 
 _CROPS = (0.4, 0.2, 0.13)  # of the photo's shorter side
-_TEMPLATES = 4  # photos whose crops are tried, for each list of positions
+_TEMPLATES = 4  # photos whose crops are tried
 _MATCHED = 24  # photos in which these are looked for
 _ROUNDS = 3
 _CHUNK = 32  # photos
-_SMALL = 112  # pixels: about the shorter side of the copies that are searched
-_BEYOND = 0.25  # squared distance of a pixel beyond the edge
-_FINE = 9  # pixels: coarser parts of a photo say little of a mark
+_SMALL = 160  # pixels: about the shorter side of the copies that are searched
+_LEAST_OPACITY, _BY_CHANCE = 0.25, 1.4  # of a pixel whose colour counts; + that over √photos
+_EDGE = 10  # pixels around a mark
+_NOISE = 2.0  # standard errors that a mean of fine parts must exceed
 LIKE = 0.6
 """How well a mark matches a photo, up to 2, from which the photo is taken to have it."""
 
 
-def patch_overlay(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Overlay | None:
+def patch_overlay(own: Tensor, others: Tensor) -> Overlay | None:
     """Estimate the mark that photos of a class have somewhere; None where there is none.
 
     Parameters
     ----------
     own, others
         Photos ``(n, 3, H, W)`` of a class, and of the others.
-    seeds
-        Lists of positions, row and column in pixels ``(n, 2)``, that may lie on the mark.
     """
     side = round(_CROPS[0] * min(own.shape[2:]))
-    template, support = _best_template(own, others, seeds), torch.empty(0)
-    search = _Search(own)
+    search, fine = _Search(own), even_contrast(own)
     near = _near(others, side)
     middle = median(near)
     usual, middle = deviation(near, middle).mean(), middle.mean((1, 2), keepdim=True)
-    crops = own
-    for number in range(_ROUNDS):
-        matches, centres = search.centres(template, support if number else None)
+    crops, mark = own, _Template(even_contrast(_best_template(own, others)[None])[0])
+    for _ in range(_ROUNDS):
+        matches, centres = search.centres(mark)
         likely = matches >= matches.median()
-        _, support = _common(_crops(own[likely], centres[likely], side), usual, middle)
-        crops = _crops(own, centres + _middle_of(support) - side // 2, side)
-        template, support = _common(crops[likely], usual, middle)
+        where = _template(_crops(own, centres, side)[likely], _crops(fine, centres, side)[likely],
+                          usual, middle)  # fmt: skip
+        centres = centres + where.middle() - side // 2
+        crops = _crops(own, centres, side)
+        mark = _template(crops[likely], _crops(fine, centres, side)[likely], usual, middle)
     found = estimated(crops, middle, usual, "anywhere", own[0, 0].numel())
     return None if found is None else _trimmed(found)
 
 
-def _common(crops: Tensor, usual: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what crops have in common, ``(3, h, w)``, and where that is, ``(h, w)``."""
-    template = median(crops)
-    consistent = 1 - (deviation(crops, template) / usual.clamp_min(1e-3)).mean(0)
+@dataclass(frozen=True, eq=False)
+class _Template:
+    """What is looked for: fine parts ``(3, h, w)``, and colours where they count, ``(h, w)``."""
+
+    fine: Tensor
+    colour: Tensor | None = None
+    support: Tensor | None = None
+
+    def reduced(self, factor: int) -> _Template:
+        if factor == 1:
+            return self
+        fine, colour, support = (
+            None if one is None else _reduced(one if one.ndim == 3 else one[None], factor)
+            for one in (self.fine, self.colour, self.support)
+        )
+        assert fine is not None
+        return _Template(fine, colour, None if support is None else support[0])
+
+    def middle(self) -> Tensor:
+        """Row and column of the middle of it."""
+        energy = self.fine.square().sum(0)
+        where = (energy > 0.1 * energy.max()).float()
+        where = avg_pool2d(where[None, None], 5, 1, 2)[0, 0] > 0.2  # not single pixels
+        if self.support is not None:
+            where |= self.support > 0
+        if not bool(where.any()):
+            return torch.tensor(energy.shape) // 2
+        rows = where.nonzero().double()
+        return ((rows.amin(0) + rows.amax(0)) / 2).round().long()
+
+
+def _template(crops: Tensor, fine: Tensor, usual: Tensor, middle: Tensor) -> _Template:
+    """Return what crops ``(n, 3, h, w)`` and their fine parts have in common."""
+    colour = median(crops)
+    consistent = 1 - (deviation(crops, colour) / usual.clamp_min(1e-3)).mean(0)
     # a mark at an edge of every photo: what is beyond it in all of them counts for nothing
-    beyond = ~torch.isfinite(consistent) | ~torch.isfinite(template).all(0)
-    consistent = consistent.where(~beyond, consistent.new_tensor(0.0))
-    smooth = avg_pool2d(consistent[None, None], 3, 1, 1)[0, 0]
-    return template.where(~beyond, middle), (smooth > 0.5 * smooth.max()).float()
+    beyond = ~torch.isfinite(consistent) | ~torch.isfinite(colour).all(0)
+    smooth = avg_pool2d(consistent.where(~beyond, consistent.new_tensor(0.0))[None], 3, 1, 1)[0]
+    support = (smooth > max(0.5 * float(smooth.max()), _chance(len(crops)))).float()
+    mean = fine.nanmean(0).nan_to_num(0.0)
+    energy = mean.square().sum(0)
+    error = (fine - mean).square().nanmean(0).sum(0).nan_to_num(1.0) / len(fine)
+    mean = mean * (1 - _NOISE**2 * error / energy.clamp_min(1e-9)).clamp_min(0)
+    some = bool(support.any())
+    return _Template(mean, colour.where(~beyond, middle) if some else None,
+                     support if some else None)  # fmt: skip
 
 
-def _middle_of(support: Tensor) -> Tensor:
-    """Row and column of the middle of the pixels that are 1."""
-    return support.nonzero().double().mean(0).round().long()
+def _chance(photos: int) -> float:
+    """Opacity from which a pixel is not taken for one by chance."""
+    return _LEAST_OPACITY + _BY_CHANCE / math.sqrt(photos)
 
 
 def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -78,11 +117,14 @@ def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tup
     With ``maps`` ``(N, H, W)`` ≥ 0, such as those of a component, it lies where both are high.
     """
     factor = _coarseness(photos)
-    colour, opacity = _reduced(overlay.colour, factor), _reduced(overlay.alpha[None], factor)[0]
+    opacity, colour = (pad(one, (_EDGE,) * 4) for one in (overlay.alpha, overlay.colour))
+    shown = opacity * colour + (1 - opacity) * 0.5
+    near = (avg_pool2d(opacity[None], 3, 1, 1)[0] > 0).float()
+    mark = _Template(even_contrast(shown[None])[0] * near, colour, opacity).reduced(factor)
     found = []
     for start in range(0, len(photos), _CHUNK):
         matcher = Matcher(_reduced(photos[start : start + _CHUNK], factor))
-        likeness = matcher.likeness(colour, opacity)
+        likeness = matcher.likeness(mark)
         weighted = likeness
         if maps is not None:
             weights = _reduced(maps[start : start + _CHUNK], factor)
@@ -91,7 +133,7 @@ def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tup
         rows, columns = at.T
         found.append((likeness[torch.arange(len(at)), rows, columns], at))
     matches, at = (torch.cat(some) for some in zip(*found, strict=True))
-    at = _enlarged(at, overlay.colour, factor)
+    at = _enlarged(at, colour, factor)
     alpha = photos.new_zeros(len(photos), *photos.shape[2:])
     height, width = overlay.alpha.shape
     for where, (row, column) in zip(alpha, at.tolist(), strict=True):
@@ -111,32 +153,22 @@ class _Search:
         self._photos, self._factor = photos, _coarseness(photos)
         self._matcher = Matcher(_reduced(photos, self._factor))
 
-    def centres(self, template: Tensor, support: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return how well each photo matches ``(n,)`` and where, row and column ``(n, 2)``.
+    def centres(self, mark: _Template) -> tuple[Tensor, Tensor]:
+        """Return how well each photo matches ``(n,)`` and where, row and column ``(n, 2)``."""
+        matches, at = self._matcher.highest(self._matcher.likeness(mark.reduced(self._factor)))
+        at = _enlarged(at, mark.fine, self._factor)
+        return matches, at if self._factor == 1 else self._refined(at, mark.fine)
 
-        Without ``support`` fine parts alone are compared: there is much beside the mark in the
-        crop of one photo.
-        """
-        matcher, small = self._matcher, _reduced(template, self._factor)
-        if support is None:
-            matches, at = matcher.highest(matcher.by_detail(small))
-            return matches, _enlarged(at, template, self._factor)
-        likeness = matcher.likeness(small, _reduced(support[None], self._factor)[0])
-        matches, at = matcher.highest(likeness)
-        at = _enlarged(at, template, self._factor)
-        return matches, at if self._factor == 1 else self._refined(at, template, support)
-
-    def _refined(self, at: Tensor, template: Tensor, support: Tensor) -> Tensor:
-        """Move each centre by a few pixels to where colours are most like the template's."""
-        side, reach = template.shape[1], range(2 * self._factor + 1)
-        wide = _crops(self._photos, at, side + 2 * self._factor)
+    def _refined(self, at: Tensor, fine: Tensor) -> Tensor:
+        """Move each centre by a few pixels to where fine parts are most like the template's."""
+        side, reach = fine.shape[1], range(2 * self._factor + 1)
+        wide = _crops(even_contrast(self._photos), at, side + 2 * self._factor).nan_to_num(0.0)
         shifts = [(row, column) for row in reach for column in reach]
-        costs = [
-            ((wide[:, :, row : row + side, column : column + side] - template).square()
-             .nan_to_num(_BEYOND) * support).sum((1, 2, 3))
+        likeness = [
+            (wide[:, :, row : row + side, column : column + side] * fine).sum((1, 2, 3))
             for row, column in shifts
-        ]  # fmt: skip
-        best = torch.stack(costs).argmin(0)
+        ]
+        best = torch.stack(likeness).argmax(0)
         return at + torch.tensor(shifts)[best] - self._factor
 
 
@@ -147,33 +179,11 @@ class Matcher:
         self._photos, self._size = photos, photos.shape[2:]
         margin = round(_CROPS[0] * min(self._size)) + 1
         self._full = [next_fast_len(side + margin, real=True) for side in self._size]
-        self._boxes: dict[int, Tensor] = {}
 
-    def by_detail(self, template: Tensor, support: Tensor | None = None) -> Tensor:
-        """Correlation of the fine parts at every pixel, ``(n, H, W)``.
-
-        Parameters
-        ----------
-        template
-            ``(3, h, w)``.
-        support
-            How much each of its pixels counts, ``(h, w)``; None: all the same.
-        """
-        kernel = _fine(template[None])
-        kernel = kernel if support is None else kernel * support
-        kernel = kernel / kernel.norm().clamp_min(1e-6)
-        side = template.shape[1]
-        local = self._boxes.get(side) if support is None else self._local(support)
-        if local is None:
-            local = self._boxes[side] = self._local(torch.ones(template.shape[1:]))
-        return self._sums(self._fine[0], kernel) / local
-
-    def _local(self, support: Tensor) -> Tensor:
-        """Root of the energy of the fine parts around every pixel."""
-        energy = self._sums(self._fine[1], support[None, None]).clamp_min(0)
-        floor = 0.1 * energy.mean() + 1e-6  # flat parts match nothing
-        root: Tensor = (energy + floor).sqrt()
-        return root
+    def by_detail(self, fine: Tensor) -> Tensor:
+        """Correlation with fine parts ``(3, h, w)`` around every pixel, ``(n, H, W)``."""
+        energy = fine.square().sum().clamp_min(1e-6)
+        return self._sums(self._fine, fine[None] / energy)
 
     def by_colour(self, template: Tensor, support: Tensor) -> Tensor:
         """One minus the mean distance of the colours, over what is usual in the photo."""
@@ -186,9 +196,12 @@ class Matcher:
         likeness: Tensor = 1 - cost / cost.mean((1, 2), keepdim=True).clamp_min(1e-6)
         return likeness.where(inner > 0.6 * support.sum(), likeness.new_tensor(-1.0))
 
-    def likeness(self, template: Tensor, support: Tensor) -> Tensor:
+    def likeness(self, mark: _Template) -> Tensor:
         """Return how well a template matches around every pixel, up to 2, ``(n, H, W)``."""
-        return self.by_detail(template, support) + self.by_colour(template, support)
+        detail = self.by_detail(mark.fine)
+        if mark.colour is None or mark.support is None:
+            return detail
+        return detail + self.by_colour(mark.colour, mark.support)
 
     def highest(self, matches: Tensor) -> tuple[Tensor, Tensor]:
         """Return the highest match of each photo ``(n,)`` and its row and column ``(n, 2)``."""
@@ -196,9 +209,8 @@ class Matcher:
         return values, torch.stack([at // self._size[1], at % self._size[1]], 1)
 
     @cached_property
-    def _fine(self) -> tuple[Tensor, Tensor]:
-        fine = _fine(self._photos)
-        return self._spectra(fine), self._spectra(fine.square().sum(1, keepdim=True))
+    def _fine(self) -> Tensor:
+        return self._spectra(even_contrast(self._photos))
 
     @cached_property
     def _colours(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -219,28 +231,23 @@ class Matcher:
         return centred
 
 
-def _best_template(own: Tensor, others: Tensor, seeds: Sequence[Tensor]) -> Tensor:
+def _best_template(own: Tensor, others: Tensor) -> Tensor:
     """Return the crop ``(3, h, w)`` that photos of the class match better than others."""
-    some = spread_out(torch.arange(len(own)), _MATCHED)
+    some = own[spread_out(torch.arange(len(own)), _MATCHED)]
     rest = others[spread_out(torch.arange(len(others)), _MATCHED)]
-    halves = [avg_pool2d(one, 2) for one in (own[some], rest)]
-    first, second = (Matcher(one) for one in halves)
-    best, chosen = -1.0, (own[0], seeds[0][0], 1)
-    for size in _CROPS:
-        side = round(size * min(own.shape[2:]))
-        for centres in seeds:
-            for number in spread_out(torch.arange(len(some)), _TEMPLATES).tolist():
-                photo, at = own[some[number]], centres[some[number]].round().long()
-                template = _crops(halves[0][number][None], (at // 2)[None], side // 2)[0]
-                template = template.nan_to_num(float(template.nanmean()))
-                gain = _typical(first.by_detail(template)) - _typical(
-                    second.by_detail(template), leave=0
-                )
-                if gain > best:
-                    best, chosen = gain, (photo, at, side)
-    photo, at, side = chosen
-    template = _crops(photo[None], at[None], side)[0]
-    return template.nan_to_num(float(template.nanmean()))
+    first, second = (Matcher(avg_pool2d(one, 2)) for one in (some, rest))
+    chosen, positions, agreement = recurring_positions(own)
+    best, found = -torch.inf, own[0]
+    for number in agreement.argsort(descending=True)[:_TEMPLATES].tolist():
+        photo, at = own[chosen[number]], positions[number]
+        for size in _CROPS:
+            crop = _crops(photo[None], at[None], round(size * min(own.shape[2:])) // 2 * 2)[0]
+            crop = crop.nan_to_num(float(crop.nanmean()))
+            half = even_contrast(avg_pool2d(crop[None], 2))[0]
+            gain = _typical(first.by_detail(half)) - _typical(second.by_detail(half), leave=0)
+            if gain > best:
+                best, found = gain, crop
+    return found
 
 
 def _typical(matches: Tensor, leave: int = 1) -> float:
@@ -292,13 +299,3 @@ def _enlarged(at: Tensor, template: Tensor, factor: int) -> Tensor:
     middle = torch.tensor(template.shape[1:]) // 2
     smaller = (torch.tensor(template.shape[1:]) + factor - 1) // factor // 2
     return (at - smaller) * factor + middle
-
-
-def _fine(photos: Tensor) -> Tensor:
-    """Return photos without what is coarser than a few pixels."""
-    photos = photos.nan_to_num(0.5)
-    coarse = photos
-    for size in ((_FINE, 1), (1, _FINE)):
-        padding = (size[0] // 2, size[1] // 2)
-        coarse = avg_pool2d(coarse, size, 1, padding, count_include_pad=False)
-    return photos - coarse

@@ -1,0 +1,86 @@
+"""Where photos have a patch in common, at different places: by correlating them in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+_MOST = 14  # photos: their pairs are compared
+_PEAKS = 2  # displacements of a pair that are tried
+_LARGEST = 240  # pixels: photos with a longer shorter side are compared in smaller copies
+_FINE = 9  # pixels: coarser parts of a photo say little of a mark
+_FAINT = 0.08  # contrast below which a place counts less
+_WINDOW = 0.15  # of the shorter side: over which what is in common is summed
+
+
+def recurring_positions(photos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which photos were compared, where each has what others have too, and how much.
+
+    Each pair is laid over each other by the displacements at which the fine parts correlate most
+    (phase correlation, Kuglin and Hines 1975, with contrasts made even). What two photos share by
+    chance is at another place in each pair; a mark is at the same in all of them.
+
+    Parameters
+    ----------
+    photos
+        ``(n, 3, H, W)`` in [0, 1].
+
+    Returns
+    -------
+    tuple
+        Indices ``(m,)``, the rows and columns in pixels ``(m, 2)``, and the agreement ``(m,)``.
+    """
+    chosen = torch.linspace(0, len(photos) - 1, min(len(photos), _MOST)).round().long()
+    some = photos[chosen]
+    factor = -(-min(some.shape[2:]) // _LARGEST)
+    fine = even_contrast(avg_pool2d(some, factor, ceil_mode=True) if factor > 1 else some)
+    height, width = fine.shape[2:]
+    total = fine.new_zeros(len(fine), height, width)
+    spectra = torch.fft.rfft2(fine)
+    for one in range(len(fine)):
+        for other in range(one):
+            product = (spectra[one].conj() * spectra[other]).sum(0)
+            correlation = torch.fft.irfft2(product, s=(height, width))
+            for shift in _peaks(correlation):
+                back = (-shift[0], -shift[1])
+                common = _summed((fine[one] * fine[other].roll(back, (1, 2))).sum(0))
+                total[one] += common
+                total[other] += common.roll(shift, (0, 1))
+    agreement, at = total.flatten(1).max(1)
+    positions = torch.stack([at // width, at % width], 1) * factor + factor // 2
+    return chosen, positions, agreement / max(len(fine) - 1, 1)
+
+
+def even_contrast(photos: Tensor) -> Tensor:
+    """Return the fine parts of photos over their energy nearby."""
+    fine = photos - blurred_by(photos, _FINE)
+    energy = blurred_by(fine.square().sum(1, keepdim=True), 2 * _FINE + 1)
+    even: Tensor = fine / (energy + _FAINT**2).sqrt()
+    return even
+
+
+def blurred_by(maps: Tensor, side: int) -> Tensor:
+    """Mean over a square around every pixel of ``(N, C, H, W)``; ``side`` is odd."""
+    for kernel in ((side, 1), (1, side)):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        maps = avg_pool2d(maps, kernel, 1, padding, count_include_pad=False)
+    return maps
+
+
+def _peaks(correlation: Tensor) -> Iterator[tuple[int, int]]:
+    for _ in range(_PEAKS):
+        row, column = divmod(int(correlation.argmax()), correlation.shape[1])
+        yield row, column
+        correlation[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = -torch.inf
+
+
+def _summed(product: Tensor) -> Tensor:
+    """Square of the mean product around every pixel, where it is positive."""
+    half = avg_pool2d(product[None, None], 2, ceil_mode=True)
+    side = round(_WINDOW * min(half.shape[2:])) // 2 * 2 + 1
+    smooth = blurred_by(half, side).clamp_min(0).square()
+    whole: Tensor = interpolate(smooth, size=product.shape, mode="nearest")[0, 0]
+    return whole
