@@ -2,6 +2,10 @@
 
     python tests/benchmarks/bench_table.py [--device cuda] [--networks resnet50] [--images 16 64]
                                            [--out table.json]
+    python tests/benchmarks/bench_table.py --cold [--networks swin_t] [--images 16]
+
+The second form prints for one network of each family what a first picture costs, in plain forward
+passes that alternate with it: on a processor by processor time, so that others may use it too.
 
 Networks have random weights, images are 16 drawn scenes, shifted where there are more. Times are
 medians in milliseconds:
@@ -37,6 +41,12 @@ from torch.nn.functional import interpolate
 import pfv_widgets as pw
 
 NETWORKS = ("squeezenet1_0", "resnet50", "vgg16", "vit_b_16", "efficientnet_b0")
+FAMILIES = (
+    "alexnet", "vgg11", "resnet18", "resnet50", "densenet121", "squeezenet1_1", "googlenet",
+    "inception_v3", "shufflenet_v2_x0_5", "mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5",
+    "efficientnet_b0", "efficientnet_v2_s", "convnext_tiny", "regnet_y_400mf", "swin_t",
+    "vit_b_32", "maxvit_t",
+)  # fmt: skip
 COLUMNS = (
     "network", "images", "forward", "cold", "cold / forward", "layer", "batch", "components",
     "weighting", "opacity", "recomputed", "MB", "MB, forward",
@@ -45,9 +55,9 @@ Work = Callable[[], object]
 
 
 @cache
-def photos(number: int) -> pw.ImageBatch:
+def photos(number: int, size: int = 224) -> pw.ImageBatch:
     """Return 16 drawn scenes, which take long to draw, and shifted ones to make up the number."""
-    scenes = pw.load_images(list(pw.demo_images(min(number, 16)).pixels), size=224).tensor
+    scenes = pw.load_images(list(pw.demo_images(min(number, 16)).pixels), size=size).tensor
     shifted = [scenes.roll((7 * turn, 11 * turn), (2, 3)) for turn in range(-(-number // 16))]
     return pw.load_images(torch.cat(shifted)[:number])
 
@@ -171,6 +181,35 @@ def row(name: str, number: int, device: torch.device, rounds: int) -> Mapping[st
     }  # fmt: skip
 
 
+def cold_row(name: str, number: int, device: torch.device, rounds: int) -> str:
+    """Return a row: forward pass and first picture in ms, and their ratio with its range."""
+    torch.manual_seed(0)
+    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    model = getattr(torchvision.models, name)(**options).eval().to(device)
+    images = photos(number, 299 if name == "inception_v3" else 224)
+    batch = images.tensor.to(device)
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+
+    def took(work: Work) -> float:
+        begin = clock()
+        seconds(work, device)
+        return clock() - begin
+
+    def forward() -> None:
+        for part in batch.split(64):
+            model(part)
+
+    def first() -> None:
+        pw.PFV(model, images, device).render()
+
+    took(forward), took(first)  # libraries and kernels are loaded once
+    pairs = [(took(forward), took(first)) for _ in range(rounds)]
+    ratios = [cold / plain for plain, cold in pairs]
+    plain, cold = (1e3 * statistics.median(one) for one in zip(*pairs, strict=True))
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"| {name} | {number} | {plain:.0f} | {cold:.0f} | {spread} |"
+
+
 def line(cells: Mapping[str, object]) -> str:
     texts = (
         f"{one:.0f}" if isinstance(one, float) else str(one) for one in map(cells.get, COLUMNS)
@@ -195,14 +234,23 @@ def rows(options: argparse.Namespace) -> Iterator[Mapping[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--networks", nargs="+")
+    parser.add_argument("--cold", action="store_true", help="only the first picture")
     parser.add_argument("--images", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="a JSON file to write as well")
     parser.add_argument("--cell", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.networks = options.networks or (FAMILIES if options.cold else NETWORKS)
     device = torch.device(options.device)
+    if options.cold:
+        print("| network | images | forward, ms | first picture | ratio |\n|---|---|---|---|---|")
+        for name in options.networks:
+            for number in options.images:
+                with torch.no_grad():
+                    print(cold_row(name, number, device, options.rounds), flush=True)
+        return
     if options.cell:
         with torch.no_grad():
             print(json.dumps(row(options.networks[0], options.images[0], device, options.rounds)))
