@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,10 +20,13 @@ _TOGETHER = 16  # columns that a product with a large matrix takes at the price 
 _LARGE, _ROWS = 2500, 256  # sides of matrices that are multiplied in parts, and their rows
 _DEGREE = 8
 _ROUNDS = 12
+_DEAR = 1500  # sides of matrices from which on a product costs more than all else
+_PRODUCTS, _WIDEST = 60, 8  # at most, and blocks of the space that they span
 # of residuals: beside the largest eigenvalue, and beside the distance to the end of the block,
 # which is what turns a residual into an angle
 _TOLERANCE = {torch.float32: (2e-6, 2e-5), torch.float64: (1e-11, 1e-11)}
 _FELT = 0.5  # of a change of the operator: what its eigenvectors feel of it, on real layers
+_APART = 1e-4  # products of columns that still count as orthonormal
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
 
 Apply = Callable[[Tensor], Tensor]
@@ -204,6 +207,8 @@ def iterated(
     report
         Called before each round.
     """
+    if block.device.type == "cpu" and len(block) >= max(_DEAR, 3 * block.shape[1]):
+        return _grown(apply, number, block, degree // 2, along=along, report=report)
     if degree:
         block = _filtered(apply, block, apply(block), cut, degree)
     for done in range(_ROUNDS):
@@ -224,6 +229,54 @@ def iterated(
         more = min(ritz.degree(number, len(found), 0.0), _DEGREE)
         block = _filtered(apply, block, image, ritz.cut(len(found)), more)
     return None
+
+
+def _grown(
+    apply: Apply, number: int, block: Tensor, blind: int, *, along: Along, report: OnProgress
+) -> Ritz | None:
+    """Return what :func:`iterated` does, from the space of all products so far (block Krylov).
+
+    It needs fewer products, which a processor spends its time on, and more small steps, on which
+    an accelerator would spend its own. The first ``blind`` products are not looked at.
+    """
+    width = block.shape[1]
+    space = image = block[:, :0]
+    for done in range(_PRODUCTS):
+        report(Progress(FITTING, done, _PRODUCTS, "steps"))
+        block = _orthonormal(block, space)
+        space, image = torch.cat([space, block], 1), torch.cat([image, apply(block)], 1)
+        if done < blind and 2 * (space.shape[1] + width) < len(block):
+            block = image[:, -width:]
+            continue
+        values, rotation = torch.linalg.eigh(space.T @ image)
+        values, rotation = values.flip(0)[:width], rotation.flip(1)[:, :width]
+        vectors, products = space @ rotation, image @ rotation
+        block = products - vectors * values
+        found, off = values.numpy(), block.norm(dim=0).numpy()
+        if not np.isfinite(off).all() or not found[0] > 0:
+            return None
+        ritz = Ritz(found, vectors, off)
+        if (off[:number] <= ritz.allowed(number)).all():
+            if _is_orthonormal(vectors):
+                return replace(ritz, along=read(*along(vectors)))
+            space, image, block = space[:, :0], image[:, :0], vectors
+            continue
+        if space.shape[1] > _WIDEST * width or 2 * (space.shape[1] + width) > len(block):
+            space, image = vectors, products
+    return None
+
+
+def _orthonormal(block: Tensor, space: Tensor) -> Tensor:
+    """Return orthonormal columns that span a block outside a space: twice is enough."""
+    for _ in range(2):
+        block = torch.linalg.qr(block - space @ (space.T @ block)).Q
+    return block
+
+
+def _is_orthonormal(vectors: Tensor) -> bool:
+    """Whether no vector was counted twice, as where a space has grown beyond the operator's own."""
+    products = vectors.T @ vectors
+    return bool((products - torch.eye(len(products)).to(products)).abs().max() < _APART)
 
 
 def _filtered(apply: Apply, block: Tensor, image: Tensor, cut: float, degree: int) -> Tensor:

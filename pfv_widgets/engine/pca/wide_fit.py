@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pfv_widgets.engine.device_transfer import read, send
+from pfv_widgets.engine.device_transfer import read, select, send
 from pfv_widgets.engine.pca.basis import (
     WITH_NOTHING,
     Comparison,
@@ -30,6 +30,7 @@ from pfv_widgets.engine.pca.eigensolvers import Apply, Ritz, iterated, starting_
 from pfv_widgets.engine.pca.running_scatter import RunningScatter
 from pfv_widgets.engine.progress import OnProgress, silent
 
+_LIGHT = 1e-3  # share of an image beside that of now, with which it says little
 _LEFT = 1e-3  # share of the squares that must be left where that of the mean is subtracted
 
 
@@ -117,6 +118,7 @@ class _Positions:
     def __init__(self, maps: Tensor) -> None:
         rows = maps.flatten(2).transpose(1, 2).flatten(0, 1)
         self._gram = rows @ rows.T
+        self._last: tuple[Tensor, Tensor, Batch]  # vectors, components by their length, images
         self.nbytes, self.size = self._gram.nbytes, len(self._gram)
 
     def covariance(self, batch: Batch, _: OnProgress) -> Apply:
@@ -133,16 +135,32 @@ class _Positions:
 
         return apply
 
-    def vectors(self, batch: Batch, components: Tensor) -> Tensor:
-        projections = (components @ batch.maps.flatten(2)).transpose(0, 1).flatten(1)
-        centred = projections - (components @ batch.mean)[:, None]
-        return normalize(centred * self._shares(batch).sqrt(), dim=1)
+    def vectors(self, batch: Batch, _: Tensor) -> Tensor:
+        """See :class:`Side`: those of the components last returned, up to their signs.
+
+        Feature maps are read only of images that weighed next to nothing then.
+        """
+        vectors, rows, of = self._last
+        projections = vectors * rows.norm(dim=1, keepdim=True)
+        projections /= self._shares(of).sqrt().clamp_min(1e-30)
+        pairs = zip(of.shares, batch.shares, strict=True)
+        light = [index for index, (old, new) in enumerate(pairs) if old < _LIGHT * new]
+        if light:
+            components = normalize(rows, dim=1, eps=1e-30)
+            some = (components @ select(batch.maps, light).flatten(2)).transpose(0, 1)
+            some -= (components @ of.mean)[:, None, None]
+            where = send(torch.tensor(light), rows.device)
+            projections.view(len(rows), len(batch.maps), -1).index_copy_(1, where, some)
+        shares = self._shares(batch)
+        centred = projections - (projections @ shares)[:, None]
+        return normalize(centred * shares.sqrt(), dim=1)
 
     def components(self, batch: Batch, vectors: Tensor) -> Tensor:
         scaled = vectors * self._shares(batch).sqrt()
         of_images = scaled.view(len(scaled), len(batch.maps), -1).transpose(0, 1)
         rows = (of_images @ batch.maps.flatten(2).transpose(1, 2)).sum(dim=0)
         rows -= scaled.sum(dim=1, keepdim=True) * batch.mean
+        self._last = vectors, rows, replace(batch, maps=batch.maps[:0])
         return normalize(rows, dim=1, eps=1e-30)
 
     @staticmethod
