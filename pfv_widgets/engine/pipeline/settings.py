@@ -217,7 +217,7 @@ class Settings(Declared, JsonSettings):
             )
         if not any(self.images):
             raise PFVValueError(
-                "images: every weight is 0, so no image is left to make a basis from. "
+                "images: every weight is 0, so no image is left to find the colours with. "
                 "Give at least one image a weight above 0."
             )
         return self.images

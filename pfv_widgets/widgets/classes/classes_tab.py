@@ -247,8 +247,8 @@ class ClassesTab:
     def _mode_list(self) -> w.Dropdown:
         control = drop_down(
             "Chosen ones",
-            "Project features away from the chosen components about the mean, keep to them alone, "
-            "or take their positive part away (SpuFix).",
+            "What is done with the chosen components: cut them out, keep nothing else, or cut only "
+            "their positive side (SpuFix). The mean stays.",
             [(_LABELS[mode], mode) for mode in MODES],
             _LABEL,
             margin=None,

@@ -24,7 +24,7 @@ _HINT = (
     "1: the same up to a rotation and a scale."
 )
 _TRAINING = (
-    "Curves: each snapshot beside the first one, with the figures that were given. A click goes to "
+    "Curves: each snapshot beside the first one, with the numbers that were given. A click goes to "
     "a snapshot."
 )
 

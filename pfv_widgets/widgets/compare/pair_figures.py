@@ -50,7 +50,7 @@ class PairFigures:
         self._photo = index
         similarity = self._similarity
         if similarity is None or index is None or index >= len(similarity.photos):
-            self.photo.value = text.hint("Point at a photo to read its own figures.")
+            self.photo.value = text.hint("Point at a photo to read its own numbers.")
             return
         cka, angles = similarity.cka_by_photo[0, 0, index], similarity.angles_by_photo[0, 0, index]
         self.photo.value = text.hint(

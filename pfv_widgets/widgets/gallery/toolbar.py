@@ -51,7 +51,7 @@ class Toolbar:
             ),
             "names": self._toggle("names", "Names", "Name and class label of each image", toggled),
             "wide": self._toggle(
-                "wide", "Wide", "The pictures across the page, as for a talk", toggled
+                "wide", "Wide", "The pictures over the whole width, as for a talk", toggled
             ),
             "safe": self._toggle(
                 "safe",
