@@ -30,7 +30,7 @@ MOST = 48  # photos of other classes that a mark is put on
 _LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
 _LEAST_SHIFT_OF_SURE = 0.02  # of a mark that nearly all photos of a class have to the pixel:
 _SURE = 0.93  # the pixels alone tell the class so well
-_LEAST_AUC, _LEAST_AUC_OF_SURE = 0.85, 0.75
+_LEAST_AUC = 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +57,9 @@ class Trial:
         """Whether the photos are moved to the class by more than a control explains."""
         evidence = self.evidence
         sure = evidence.place in ("fixed", "anywhere") and evidence.seen >= _SURE
-        shift, area = (
-            (_LEAST_SHIFT_OF_SURE, _LEAST_AUC_OF_SURE) if sure else (_LEAST_SHIFT, _LEAST_AUC)
-        )
-        return evidence.shift_interval[0] > shift and evidence.auc >= area
+        if sure:  # other features may hide the mark's in the component, but not in the pixels
+            return evidence.shift_interval[0] > _LEAST_SHIFT_OF_SURE
+        return evidence.shift_interval[0] > _LEAST_SHIFT and evidence.auc >= _LEAST_AUC
 
     def suspect(self, basis: PrincipalBasis, component: int, sign: int) -> Suspect:
         """Return the suspect, as a component of a basis that holds its direction."""
