@@ -22,6 +22,7 @@ from pfv_widgets.parameters import listed
 from pfv_widgets.validation import is_whole, plain, text_or_none, whole_numbers
 
 MODES = CUT_MODES
+_APART = 0.1  # smallest singular value of readers × directions: below, a cut adds noise
 
 
 def ablate(
@@ -52,6 +53,9 @@ def ablate(
         Indices from 0, each once; there may be none where there are suspects.
     suspects
         A ``ShortcutReport``, or some of its suspects, that are cut together with the components.
+        Each is cut obliquely: what its ``reader`` reads is taken away along its direction. A
+        component is read by itself, at right angles, and so is a suspect whose reader does not
+        tell it from the components that are cut with it.
     mode
         ``"project"``: every feature vector loses its part along the components, about the mean.
         ``"keep"``: it keeps that part alone. ``"clamp"``: it loses the positive part of each
@@ -81,7 +85,7 @@ def ablate(
     _same_layer(more, name, basis)
     sides = checked_signs(signs, len(chosen))
     turned = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
-    directions = _directions(turned, basis, more)
+    directions, readers = _directions(turned, basis, more)
     if mode == "project":
         _something_left(network, name, basis, directions)
     try:
@@ -91,13 +95,14 @@ def ablate(
             f"model: it could not be copied ({str(error).splitlines()[0]:.120}). Give a network "
             "whose parameters are leaves, such as one that was just loaded."
         ) from error
-    return Ablated(own, name, basis.mean, directions, mode=mode, layout=layout)
+    return Ablated(own, name, basis.mean, directions, readers, mode=mode, layout=layout)
 
 
 class Ablated(nn.Module):
     """A network without some components of one layer; :func:`ablate` makes it.
 
-    Its state dict holds the network's own under ``model.`` beside the mean and the directions.
+    Its state dict holds the network's own under ``model.`` beside the mean, the directions and
+    the readers.
 
     Attributes
     ----------
@@ -109,12 +114,16 @@ class Ablated(nn.Module):
         ``(C,)``, of the feature vectors.
     directions
         ``(m, C)``, unit vectors that are cut, those of negative sign turned round.
+    readers
+        ``(m, C)``: what measures how much of each direction there is; those of components are
+        the directions.
     active
         Whether the components are cut; with False it runs as the network does.
     """
 
     mean: Tensor
     directions: Tensor
+    readers: Tensor
 
     def __init__(
         self,
@@ -122,6 +131,7 @@ class Ablated(nn.Module):
         layer: str,
         mean: Tensor,
         directions: Tensor,
+        readers: Tensor,
         *,
         mode: str,
         layout: Layout | None = None,
@@ -133,6 +143,7 @@ class Ablated(nn.Module):
         like = next((one for one in model.parameters()), mean)
         self.register_buffer("mean", mean.detach().clone().to(like.device))
         self.register_buffer("directions", directions.detach().clone().to(like.device))
+        self.register_buffer("readers", readers.detach().clone().to(like.device))
 
     def extra_repr(self) -> str:
         """Say in ``repr`` what is cut."""
@@ -189,7 +200,8 @@ class Ablated(nn.Module):
             )
         layout = self.layout or self._layout_of(module, output, image)
         maps = layout.maps(output)
-        new = cut_components(maps, self.mean, self.directions, self.mode).to(output.dtype)
+        new = cut_components(maps, self.mean, self.directions, self.mode, self.readers)
+        new = new.to(output.dtype)
         if layout.kind == "maps":
             return new
         whole = output.clone()
@@ -224,7 +236,9 @@ def _warn_of_no_effect(layer: str, cut: object, whole: object) -> None:
         )
 
 
-def cut_components(maps: Tensor, mean: Tensor, directions: Tensor, mode: str) -> Tensor:
+def cut_components(
+    maps: Tensor, mean: Tensor, directions: Tensor, mode: str, readers: Tensor | None = None
+) -> Tensor:
     """Return maps ``(N, C, h, w)`` without their part along unit vectors ``(m, C)``.
 
     Parameters
@@ -233,11 +247,15 @@ def cut_components(maps: Tensor, mean: Tensor, directions: Tensor, mode: str) ->
         ``(C,)``: the point about which the parts are measured.
     mode
         One of :data:`MODES`.
+    readers
+        ``(m, C)`` with ``readers @ directions.T`` the unit matrix: they measure the parts. None:
+        the directions do, and the cut is at right angles.
     """
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
     mean, directions = mean.to(wide), directions.to(wide)
     vectors = wide.flatten(2)
-    scores = directions @ vectors - (directions @ mean)[:, None]
+    readers = directions if readers is None else readers.to(wide)
+    scores = readers @ vectors - (readers @ mean)[:, None]
     if mode == "clamp":
         scores = scores.clamp_min(0)
     across = directions.T.expand(len(vectors), -1, -1)
@@ -262,6 +280,26 @@ def orthonormal(rows: Tensor) -> Tensor:
         if float(rest.norm()) > 1e-4 * float(row.norm()):
             independent.append(rest / rest.norm())
     return torch.stack(independent).to(rows)
+
+
+def matched_readers(directions: Tensor, readers: Tensor) -> Tensor:
+    """Return readers ``(m, C)`` for :func:`cut_components`, mixed from those given ``(k, C)``.
+
+    Where these do not tell the directions apart, the directions themselves.
+
+    Parameters
+    ----------
+    directions
+        ``(m, C)``, orthonormal, of the span that is cut.
+    readers
+        Of vectors of that span, at least ``m``.
+    """
+    given = readers.cpu().double()
+    crossed = given @ directions.cpu().double().T
+    if float(torch.linalg.svdvals(crossed)[-1]) < _APART:
+        return directions
+    matched: Tensor = torch.linalg.pinv(crossed) @ given
+    return matched.to(directions)
 
 
 def checked_components(components: object, basis: PrincipalBasis) -> tuple[int, ...]:
@@ -310,15 +348,21 @@ def _checked_layer(network: nn.Module, layer: str | None, basis: PrincipalBasis)
     return name
 
 
-def _directions(rows: Tensor, basis: PrincipalBasis, suspects: tuple[Suspect, ...]) -> Tensor:
-    """Return unit vectors at right angles of components ``(m, C)`` and suspects."""
+def _directions(
+    rows: Tensor, basis: PrincipalBasis, suspects: tuple[Suspect, ...]
+) -> tuple[Tensor, Tensor]:
+    """Return unit vectors at right angles of components ``(m, C)`` and suspects, and readers."""
     whole = torch.cat([rows, *(one.direction[None].to(rows) for one in suspects)])
     if not bool(torch.isfinite(whole).all() & torch.isfinite(basis.mean).all()):
         raise PFVValueError(
             "basis: its mean or components are NaN or infinite. Fit it to features that are "
             "numbers, in float32."
         )
-    return orthonormal(whole)
+    directions = orthonormal(whole)
+    if not suspects:
+        return directions, directions
+    readers = torch.cat([rows, *(one.reader[None].to(rows) for one in suspects)])
+    return directions, matched_readers(directions, readers)
 
 
 def _something_left(

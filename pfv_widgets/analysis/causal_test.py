@@ -31,6 +31,7 @@ _LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
 _LEAST_SHIFT_OF_SURE = 0.02  # of a mark that nearly all photos of a class have to the pixel:
 _SURE = 0.93  # the pixels alone tell the class so well
 _LEAST_AUC = 0.85
+_RIDGE = 3.0  # of a suspect's reader, in units of a channel's mean variance within classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class Trial:
     """What came of one candidate."""
 
     direction: Tensor
+    reader: Tensor
     variance: float
     unit: int
     name: str
@@ -65,7 +67,7 @@ class Trial:
         """Return the suspect, as a component of a basis that holds its direction."""
         return Suspect(
             self.layer, basis, component, sign, self.unit, self.name, self.score, self.evidence,
-            self.overlay, self.nearest,
+            self.overlay, self.nearest, self.reader,
         )  # fmt: skip
 
 
@@ -110,6 +112,29 @@ class CausalTest:
         """Photos as shown, float ``(N, 3, H, W)`` in [0, 1]."""
         return torch.from_numpy(self.images.pixels).permute(0, 3, 1, 2).float() / 255
 
+    @cached_property
+    def _spread(self) -> Tensor:
+        """Cholesky factor ``(C, C)``: covariance within classes of pooled features, and a ridge."""
+        pooled, units = self.part.features.mean((2, 3)).cpu().double(), set(self._units.tolist())
+        for unit in units:
+            own = self._units == unit
+            pooled[own] -= pooled[own].mean(0)
+        inner = pooled.T @ pooled / max(len(pooled) - len(units), 1)
+        ridge = _RIDGE * inner.diagonal().mean().clamp_min(1e-12)
+        factor: Tensor = torch.linalg.cholesky(inner + ridge * torch.eye(len(inner)).to(inner))
+        return factor
+
+    def _reader(self, direction: Tensor) -> Tensor:
+        """Return what reads a suspect from features ``(C,)``; see :class:`Suspect`."""
+        along = direction.cpu().double()
+        reader = torch.cholesky_solve(along[:, None], self._spread)[:, 0]
+        return (reader / (reader @ along).clamp_min(1e-300)).to(direction)
+
+    def _without(self, maps: Tensor, direction: Tensor) -> Tensor:
+        """Return maps ``(N, C, h, w)`` with a suspect cut, as :func:`ablate` does."""
+        readers = self._reader(direction)[None]
+        return cut_components(maps, self.basis.mean, direction[None], "project", readers)
+
     def _of_overlay(self, unit: int, own: Tensor, overlay: Overlay, seen: float) -> Trial:
         chosen = spread_out((~own).nonzero()[:, 0], MOST)
         plain = self._photos[chosen]
@@ -121,7 +146,7 @@ class CausalTest:
         direction = normalize(change.sum((0, 2, 3)), dim=0)
         weights = self._weights(overlay, change, direction)
         before = self.part.scores[chosen].argmax(1)
-        cut = cut_components(part.features, self.basis.mean, direction[None], "project")
+        cut = self._without(part.features, direction)
         flips, restored = _flips(part.scores, part.run(cut), before, unit)
         shift = self._shift(unit, own, part.scores, control)
         opaque = overlay.alpha[overlay.alpha > 0]
@@ -182,7 +207,7 @@ class CausalTest:
                     + mean[:, None, None] * part
                 )
         scores = self.part.run(features)[chosen]
-        cut = cut_components(features, self.basis.mean, direction[None], "project")
+        cut = self._without(features, direction)
         return (*_flips(scores, self.part.run(cut)[chosen], before, unit), scores)
 
     def _part_of(self, photos: Tensor) -> PartialForward:
@@ -214,7 +239,7 @@ class CausalTest:
         mean = self.basis.mean.to(self.part.features)
         centred = self.part.features - mean[:, None, None]
         maps = torch.einsum("c,nchw->nhw", direction, centred)
-        cut = self.part.run(cut_components(self.part.features, mean, direction[None], "project"))
+        cut = self.part.run(self._without(self.part.features, direction))
         strength = _strength(maps, weights, off).double().cpu().numpy()
         area_under = auc(strength, own.numpy())
         margins = margin(self.part.scores, unit)[own].mean(), margin(cut, unit)[own].mean()
@@ -229,8 +254,9 @@ class CausalTest:
             self._effects(cut),
         )  # fmt: skip
         return Trial(
-            direction, float(maps.var(correction=0)), unit, self.labelled.names[unit],
-            self.layer.name, evidence, overlay, (nearest, float(cosines[nearest])),
+            direction, self._reader(direction), float(maps.var(correction=0)), unit,
+            self.labelled.names[unit], self.layer.name, evidence, overlay,
+            (nearest, float(cosines[nearest])),
         )  # fmt: skip
 
     def _right(self, scores: Tensor) -> Share:

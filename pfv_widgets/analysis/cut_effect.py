@@ -10,7 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.ablation import MODES, checked_components, cut_components, orthonormal
+from pfv_widgets.analysis.ablation import (
+    MODES,
+    checked_components,
+    cut_components,
+    matched_readers,
+    orthonormal,
+)
 from pfv_widgets.analysis.classes import ComponentClasses
 from pfv_widgets.analysis.intervals import Interval, share
 from pfv_widgets.errors import PFVValueError
@@ -108,6 +114,7 @@ def cut_effect(
     components: Iterable[int] = (),
     mode: str = "project",
     directions: Tensor | None = None,
+    readers: Tensor | None = None,
 ) -> CutEffect:
     """Run what lies behind the layer without some components of it.
 
@@ -121,6 +128,8 @@ def cut_effect(
         As for :func:`ablate`.
     directions
         Unit vectors ``(m, C)`` that are cut as well, such as those of suspects; None: no other.
+    readers
+        Those of the suspects ``(m, C)``; None: the directions themselves.
 
     Raises
     ------
@@ -135,16 +144,18 @@ def cut_effect(
         chosen = checked_components(chosen, found.basis)
     if chosen or directions is not None:
         basis, part = found.basis, found.part
-        rows = basis.components[list(chosen)]
+        own = rows = basis.components[list(chosen)]
         if directions is not None:
-            rows = orthonormal(torch.cat([rows, directions.to(rows)]))
+            rows = orthonormal(torch.cat([own, directions.to(own)]))
+        if readers is not None:
+            readers = matched_readers(rows, torch.cat([own, readers.to(own)]))
         if mode == "project" and len(rows) == len(basis.mean):
             raise PFVValueError(
                 f"components={chosen!r:.60}: without all {len(rows)} of them every photo has the "
                 "same features, and nothing is left to tell them by. Leave at least one."
             )
         with torch.no_grad():
-            cut = cut_components(part.features, basis.mean, rows, mode)
+            cut = cut_components(part.features, basis.mean, rows, mode, readers)
             after = part.run(cut, overwrite=True)
     expected = None if found.expected is None else found.expected.cpu()
     return CutEffect(found.classes, before.detach().cpu(), after.detach().cpu(), expected)

@@ -129,8 +129,9 @@ def repair(
     suspects
         A ``ShortcutReport``, or some of its suspects.
     method
-        ``"cut"``: the suspects' components are projected away. ``"clamp"``: only their positive
-        part is (SpuFix); that moves photos without the mark as well, since features of all photos
+        ``"cut"``: the suspects' directions are projected away, along each what its reader reads
+        (an oblique projection, see :class:`Suspect`). ``"clamp"``: only the positive part of
+        that is (SpuFix); it moves photos without the mark as well, since features of all photos
         lie on both sides of the mean. ``"refit"``: the last linear layer is fitted anew to
         balanced groups (DFR), or where there are no groups to photos with and without the
         suspects' marks.
@@ -312,9 +313,7 @@ def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mod
     for layer, some in by_layer.items():
         shared = all(one.basis is some[0].basis for one in some)
         for part in [some] if shared else [[one] for one in some]:
-            components = list(dict.fromkeys(one.component for one in part))
-            signs = [next(o.sign for o in part if o.component == one) for one in components]
-            model = ablate(model, layer, part[0].basis, components, mode=mode, signs=signs)
+            model = ablate(model, layer, part[0].basis, suspects=part, mode=mode)
     assert isinstance(model, Ablated)
     scores = photos.scores_of(photos.forward.model)
     defined = torch.isfinite(scores).all(1)

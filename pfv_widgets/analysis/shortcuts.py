@@ -135,6 +135,9 @@ class ShortcutReport:
             "layer": np.array(self.layer),
             "mean": self.basis.mean.cpu().numpy(),
             "components": self.basis.components.cpu().numpy(),
+            "readers": torch.stack([one.reader for one in self.suspects]).cpu().numpy()
+            if self.suspects
+            else np.zeros((0, len(self.basis.mean)), np.float32),
             "suspects": np.array([one.component for one in self.suspects]),
             "signs": np.array([one.sign for one in self.suspects]),
             "scores": np.array([one.score for one in self.suspects]),

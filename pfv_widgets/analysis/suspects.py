@@ -144,6 +144,12 @@ class Suspect:
         The mark, where photos have one in common.
     nearest
         Principal component of the layer that is most like it, from 0, and the cosine.
+    reader
+        ``(C,)``: a cut takes ``reader · (x − mean)`` times the direction from features ``x``;
+        ``reader · direction`` is 1. It weighs less what photos of a class differ in anyway, so
+        that those without the mark keep more of their features: Σ⁻¹ · direction, scaled, with Σ
+        the covariance within classes of the pooled features plus a ridge (the eraser of LEACE,
+        Belrose et al., NeurIPS 2023, with this Σ for the covariance of all features).
     """
 
     layer: str
@@ -156,6 +162,7 @@ class Suspect:
     evidence: Evidence
     overlay: Overlay | None
     nearest: tuple[int, float]
+    reader: Tensor
 
     def __repr__(self) -> str:
         return (

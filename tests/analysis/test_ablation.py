@@ -70,6 +70,7 @@ def test_it_saves_loads_copies_trains_and_can_be_undone() -> None:
     assert not model.training  # the network given stays as it was
     network.eval()
     other = pw.ablate(model, LAYER, fitted(model), 1)
+    other.readers += 1  # they come back with the state
     other.load_state_dict(network.state_dict())
     file = io.BytesIO()
     torch.save(copy.deepcopy(network), file)

@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 import pfv_widgets as pw
+from pfv_widgets.analysis.ablation import cut_components, matched_readers, orthonormal
 from pfv_widgets.analysis.cut_effect import CutEffect, cut_effect
 from tests.networks import blobs, tiny
 
@@ -94,3 +95,26 @@ def test_other_directions_are_cut_with_the_components(found) -> None:
     assert torch.allclose(both.after, cut_effect(found, (1, 3)).after, atol=1e-5)
     one = cut_effect(found, (), directions=found.basis.components[[2, 2]])
     assert torch.allclose(one.after, cut_effect(found, (2,)).after, atol=1e-5)
+
+
+def test_readers_cut_obliquely_as_a_manual_formula_says(found) -> None:
+    torch.manual_seed(0)
+    maps, mean = torch.randn(5, 8, 3, 3), torch.randn(8)
+    rows = torch.nn.functional.normalize(torch.randn(2, 8), dim=1)
+    given = rows + 0.5 * torch.randn(2, 8)
+    x, d, v, m = (one.double().numpy() for one in (maps.movedim(1, 3), rows, given, mean))
+    scores = (x - m) @ v.T @ np.linalg.inv(d @ v.T)
+    axes = orthonormal(rows)
+    readers = matched_readers(axes, given)
+    for mode, expected in (("project", x - scores @ d), ("keep", m + scores @ d)):
+        cut = cut_components(maps, mean, axes, mode, readers).movedim(1, 3)
+        np.testing.assert_allclose(cut, expected, atol=1e-4)
+    one = cut_components(maps, mean, rows[:1], "clamp", given[:1] / (given[0] @ rows[0]))
+    part = ((x - m) @ v[0] / (v[0] @ d[0])).clip(0)
+    np.testing.assert_allclose(one.movedim(1, 3), x - part[..., None] * d[0], atol=1e-4)
+    torch.testing.assert_close(matched_readers(axes, rows), axes)  # at right angles
+    torch.testing.assert_close(matched_readers(axes, rows[[0, 1, 1]]), axes)
+    assert torch.equal(matched_readers(axes[:1], axes[1:]), axes[:1])  # it reads nothing of that
+    along = found.basis.components[[2]]
+    same = cut_effect(found, (0,), directions=along, readers=3 * along)
+    assert torch.allclose(same.after, cut_effect(found, (0, 2)).after, atol=1e-5)

@@ -17,6 +17,7 @@ from pfv_widgets.analysis.intervals import Share, auc
 from pfv_widgets.analysis.overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.patch_search import patch_overlay
 from pfv_widgets.analysis.read_out_refit import fitted_weights, held_out_predictions
+from pfv_widgets.analysis.suspects import Suspect
 from tests.analysis.planted import Mark, accuracy, batch, frame, trained
 from tests.figures import assert_words_have_room
 
@@ -41,18 +42,37 @@ def swapped(mark: Mark) -> pw.ImageBatch:
     return batch(80, 5000, mark, marked=0)
 
 
+def reader_by_hand(model: nn.Module, images: pw.ImageBatch, suspect: Suspect) -> np.ndarray:
+    caught: list[torch.Tensor] = []
+    layer = model.get_submodule(suspect.layer)
+    handle = layer.register_forward_hook(lambda _, __, output: caught.append(output))
+    with torch.no_grad():
+        model(images.tensor)
+    handle.remove()
+    pooled, labels = caught[0].mean((2, 3)).double().numpy(), np.array(images.labels)
+    inner = sum((labels == one).sum() * np.cov(pooled[labels == one].T, bias=True)
+                for one in set(labels)) / (len(labels) - 2)  # fmt: skip
+    inner += 3 * np.diag(inner).mean() * np.eye(len(inner))
+    reader = np.linalg.inv(inner) @ suspect.direction.double().numpy()
+    return reader / (reader @ suspect.direction.double().numpy())
+
+
 @pytest.mark.parametrize("name", list(MARKS))
 def test_a_planted_mark_is_ranked_first_and_cutting_it_gives_accuracy_back(name: str) -> None:
-    model, _, report = planted(name)
+    model, images, report = planted(name)
     first = report.suspects[0]
     assert first.class_name == "house"
     assert first.evidence.place == "fixed"
     assert first.evidence.shift_interval[0] > 0.2
     clean, other = batch(80, 5000, None), swapped(MARKS[name])
     lost = accuracy(model, clean) - accuracy(model, other)
-    repaired = pw.ablate(model, report.layer, report.basis, first.component)
+    repaired = pw.ablate(model, report.layer, report.basis, suspects=first)
     assert accuracy(repaired, other) - accuracy(model, other) > 0.7 * lost
     assert accuracy(repaired, clean) > accuracy(model, clean) - 0.05
+    reader = reader_by_hand(model, images, first)
+    np.testing.assert_allclose(first.reader, reader, atol=1e-3 * np.abs(reader).max())
+    torch.testing.assert_close(repaired.state_dict()["readers"], first.reader[None])
+    torch.testing.assert_close(repaired.state_dict()["directions"], first.direction[None])
 
 
 def test_its_map_points_at_the_mark() -> None:

@@ -80,7 +80,7 @@ def planted(features: nn.Module, photos: Photos, mark: Mark, marked: int, seed: 
     other, there = photos.test.copy(), photos.test_labels != marked
     other[there], _ = mark.put(other[there], seed)
     tests = [batch_of(one, photos.test_labels, classes) for one in (photos.test, other)]
-    cut = pw.ablate(model, first.layer, first.basis, first.component)
+    cut = pw.ablate(model, first.layer, first.basis, suspects=first)
     clean, swapped, clean_after, swapped_after = (
         accuracy(one, images, photos.test_labels) for one in (model, cut) for images in tests
     )

@@ -164,8 +164,9 @@ class ClassesTab:
             cut = tuple(one for one in settings.cut if one < len(found.basis.components))
             self.shortcuts.show_layer(found.layer)
             suspects = self.shortcuts.suspects(settings.suspects)
-            directions = torch.stack([one.direction for one in suspects]) if suspects else None
-            effect = cut_effect(found, cut, settings.cut_mode, directions)
+            vectors = [(one.direction, one.reader) for one in suspects]
+            stacked = map(torch.stack, zip(*vectors, strict=True))
+            effect = cut_effect(found, cut, settings.cut_mode, *stacked)
         except Cancelled:
             with self._lock:
                 self._problem = "Stopped: change a setting, or open this tab again, to go on."

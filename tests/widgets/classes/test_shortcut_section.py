@@ -40,7 +40,7 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) ->
         holder.wait()
         assert holder.explorer.settings.suspects == (0,)
         one = report.suspects[0]
-        without = pw.ablate(model, one.layer, one.basis, one.component)
+        without = pw.ablate(model, one.layer, one.basis, suspects=one)
         with torch.no_grad():
             right = without(images.tensor).argmax(1) == torch.arange(24).add(1).remainder(2)
         rate = round(100 * float(right.float().mean()))
