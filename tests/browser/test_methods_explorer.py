@@ -135,6 +135,10 @@ def check_it_fits(page: Page) -> None:
     assert outer is not None
     assert outer["width"] <= 900
     words = box(page).locator(".pfv-methods-words .at")
+    narrow = "(one, width) => { one.style.width = width; }"
+    box(page).evaluate(narrow, "400px")
+    expect(words.locator("b").first).to_be_visible()  # each row keeps the name of its method
+    box(page).evaluate(narrow, "")
     outside = """(all) => all.filter((one) => {
       const [a, b] = [one.getBoundingClientRect(), one.parentElement.getBoundingClientRect()];
       return a.left < b.left - 1 || a.right > b.right + 1 || a.bottom > b.bottom + 1;

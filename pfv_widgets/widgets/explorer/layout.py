@@ -34,7 +34,7 @@ _STYLE = """<style>
 .pfv-tabs { order: 2; isolation: isolate; }
 .pfv-last { order: 3; }
 .pfv-panes { column-gap: 10px; }
-.pfv-methods-page { max-width: max(600px, 100vh + 160px); }
+.pfv-methods > .pfv-body > .pfv-pictures { max-width: max(600px, 100vh + 160px); }
 @container pfv (max-width: 639px) {
   .pfv-status { flex-flow: row wrap; justify-content: flex-end; height: auto !important; }
   .pfv-status > .widget-html { flex: 1 0 100% !important; height: 40px; }
@@ -55,6 +55,9 @@ _STYLE = """<style>
   .pfv-head > :last-child { grid-column: 1; grid-row: auto; }
   .pfv-explorer :is(.pfv-status, .pfv-methods-bar) button { padding: 0 3px; font-size: 12px;
     margin: 1px !important; min-width: 0 !important; }
+  .pfv-explorer .pfv-methods-bar button { flex: none; padding: 0 2px; font-size: 11px; }
+  .pfv-methods-bar > .widget-html { min-width: 0 !important; }
+  .pfv-methods-bar .widget-html-content { font-size: 11px; }
   .pfv-hint { height: 60px !important; }
   .pfv-hint .widget-html-content { font-size: 11px; }
 }

@@ -34,13 +34,14 @@ STYLE = """<style>
 .pfv-methods-words > .widget-html-content { position: absolute; inset: 0;
   font-size: clamp(8px, 1.9cqi, 13px); line-height: 1.25; }
 .pfv-methods-words .at { position: absolute; box-sizing: border-box; overflow: hidden;
-  display: flex; overflow-wrap: anywhere;
+  display: flex; overflow-wrap: anywhere; hyphens: auto;
   flex-direction: column; justify-content: center; }
 :is(.pfv-methods-words, .pfv-methods-heads) .line { white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; max-width: 100%; }
 .pfv-methods-words .middle { align-items: center; text-align: center; padding: 0 4px; }
 .pfv-methods-words .muted { opacity: .72; font-size: 92%; }
-@container (max-width: 420px) { .pfv-methods-words .cut { display: none !important; } }
+@container (max-width: 420px) { .pfv-methods-words span.cut { display: none !important; } }
+@container (max-width: 300px) { .pfv-methods-words .line { display: none; } }
 .pfv-methods-words .cut { display: -webkit-box; -webkit-box-orient: vertical;
   -webkit-line-clamp: 6; overflow: hidden; }
 .pfv-methods-words .note { background: rgba(255,255,255,.85); color: #222; padding: 0 4px;

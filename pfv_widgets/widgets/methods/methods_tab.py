@@ -27,6 +27,10 @@ from pfv_widgets.widgets.toolkit.tooltips import Checkbox
 LOOK = ("scale", "view", "opacity", "across")
 _LABEL = "84px"
 _ROOM = "112px"  # for the names of options, which are longer than ours
+_COLUMNS = {  # as many as there is room for
+    "display": "grid", "grid_template_columns": "repeat(auto-fill, minmax(190px, 1fr))",
+    "width": "100%", "overflow": "hidden",
+}  # fmt: skip
 
 
 class ComparingExplorer(Explorer[MethodsSettings], Protocol):
@@ -222,7 +226,7 @@ class MethodsTab:
             [
                 w.HTML(text.heading("What is explained")), self.layer, self.output, self.unit,
                 w.HTML(text.heading("Picture")), *(self.look[name] for name in LOOK),
-                w.HTML(text.heading("Methods")), *self.methods.values(),
+                w.HTML(text.heading("Methods")), w.Box([*self.methods.values()], layout=_COLUMNS),
                 self.chosen, self.options_box,
             ],
             layout=w.Layout(width="100%", overflow="hidden"),
