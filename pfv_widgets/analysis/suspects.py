@@ -133,7 +133,8 @@ class Suspect:
     Attributes
     ----------
     layer, basis, component, sign
-        The component, and the side on which it speaks for the class: what :func:`ablate` takes.
+        The component, and the side on which it speaks for the class. ``ablate(…, suspects=…)``
+        cuts it by its reader; given as one of ``components``, it is cut at right angles.
     unit, class_name
         The class that it speaks for.
     score
@@ -148,8 +149,9 @@ class Suspect:
         ``(C,)``: a cut takes ``reader · (x − mean)`` times the direction from features ``x``;
         ``reader · direction`` is 1. It weighs less what photos of a class differ in anyway, so
         that those without the mark keep more of their features: Σ⁻¹ · direction, scaled, with Σ
-        the covariance within classes of the pooled features plus a ridge (the eraser of LEACE,
-        Belrose et al., NeurIPS 2023, with this Σ for the covariance of all features).
+        the covariance within classes of the pooled features, and 3 times its mean variance added
+        to its diagonal (the eraser of LEACE, Belrose et al., NeurIPS 2023, with this Σ for the
+        covariance of all features).
     """
 
     layer: str
