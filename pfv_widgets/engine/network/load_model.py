@@ -32,9 +32,10 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
         ``"package.module:factory"``, whose factory takes no argument and returns the network;
         or ``"demo"``. A file is run: name only those that you trust.
     weights
-        ``"default"`` or None: torchvision's own weights, downloaded once, or what the factory
-        made. ``"random"``: initialised anew from a fixed seed; a factory's network is taken as
-        it comes, from the same seed. A path: a state dict of ``torch.save`` or ``.safetensors``.
+        ``"default"`` or None: torchvision's own weights, downloaded once, with the names of their
+        classes as ``classes``, or what the factory made. ``"random"``: initialised anew from a
+        fixed seed; a factory's network is taken as it comes, from the same seed. A path: a state
+        dict of ``torch.save`` or ``.safetensors``.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def _with_default_weights(name: str) -> nn.Module:
 
     instead = "give weights='random', or the path of a state dict that you have"
     try:
-        return _network(models.get_model(name, weights="DEFAULT"), name)
+        model = _network(models.get_model(name, weights="DEFAULT"), name)
     except (OSError, RuntimeError) as error:  # no network, or a download that was cut off
         raise PFVValueError(
             f"weights='default': the weights of {name!r} could not be downloaded ({error}); "
@@ -88,6 +89,9 @@ def _with_default_weights(name: str) -> nn.Module:
         raise PFVValueError(
             f"weights='default': torchvision has none for {name!r}; {instead}."
         ) from error
+    if (names := models.get_model_weights(name)["DEFAULT"].meta.get("categories")) is not None:
+        model.classes = list(names)
+    return model
 
 
 def _from_factory(spec: str) -> nn.Module:

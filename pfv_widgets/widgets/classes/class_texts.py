@@ -54,7 +54,8 @@ def about(found: ComponentClasses) -> str:
     how = (
         "Exact: pooling and a linear read-out follow."
         if found.exact
-        else f"By integrated gradients, each score is met within {found.completeness_error:.2g}."
+        else "By integrated gradients; the parts of a score add up to it, give or take "
+        f"{found.completeness_error:.2g}."
     )
     line = hint(f"{plain(found.layer)}. {how}")
     notes = " ".join(found.warnings)

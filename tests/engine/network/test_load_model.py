@@ -78,6 +78,16 @@ def test_random_segmentation_network_downloads_nothing(monkeypatch: pytest.Monke
     assert isinstance(load_model("lraspp_mobilenet_v3_large", "random"), nn.Module)
 
 
+def test_networks_with_their_own_weights_name_their_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build = models.get_model
+    monkeypatch.setattr(models, "get_model", lambda name, **_: build(name, weights=None))
+    model = load_model("squeezenet1_1")
+    assert (len(model.classes), model.classes[281]) == (1000, "tabby")
+    assert not hasattr(load_model("squeezenet1_1", "random"), "classes")
+
+
 @pytest.mark.parametrize("weights", [None, "default"])
 def test_failed_download_says_what_to_give_instead(
     monkeypatch: pytest.MonkeyPatch, weights: str | None
