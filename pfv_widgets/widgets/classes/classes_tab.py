@@ -29,6 +29,7 @@ from pfv_widgets.widgets.toolkit.controls import (
     drop_down,
     push_button,
 )
+from pfv_widgets.widgets.toolkit.fold import Fold
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
 Find = Callable[[Settings], ComponentClasses]
@@ -299,9 +300,7 @@ class ClassesTab:
                 self.clear_button,
                 self.effect,
                 self.photo,
-                w.HTML(text.heading("A class's own components")),
-                self.class_list,
-                self.class_view,
+                Fold("A class's own components", [self.class_list, self.class_view]).widget,
                 self.shortcuts.widget,
             ],
             layout=w.Layout(width="100%"),

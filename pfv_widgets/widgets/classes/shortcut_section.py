@@ -17,6 +17,7 @@ from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes.evidence_strip import address, strip
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all, push_button
+from pfv_widgets.widgets.toolkit.fold import Fold
 
 Found = tuple[ShortcutReport, ImageBatch]
 Answer = Callable[[Found | Exception], None]
@@ -57,10 +58,7 @@ class ShortcutSection:
         self.result = w.HTML(text.hint(_HOW_TO), layout=w.Layout(width="100%"))
         self.toggles: list[w.ToggleButton] = []
         self.list = w.VBox(layout=w.Layout(width="100%"))
-        self.widget = w.VBox(
-            [w.HTML(text.heading("Shortcuts")), self.button, self.result, self.list],
-            layout=w.Layout(width="100%"),
-        )
+        self.widget = Fold("Shortcuts", [self.button, self.result, self.list]).widget
 
     def show(self, chosen: tuple[int, ...]) -> None:
         """Show which suspects are cut out, without calling back."""
