@@ -90,7 +90,7 @@ def _with_default_weights(name: str) -> nn.Module:
             f"weights='default': torchvision has none for {name!r}; {instead}."
         ) from error
     if (names := models.get_model_weights(name)["DEFAULT"].meta.get("categories")) is not None:
-        model.classes = list(names)
+        vars(model)["classes"] = list(names)  # no tensor or module, which its type asks for
     return model
 
 
