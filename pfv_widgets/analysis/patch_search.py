@@ -41,7 +41,7 @@ def patch_overlay(own: Tensor, others: Tensor) -> Overlay | None:
         Photos ``(n, 3, H, W)`` of a class, and of the others.
     """
     side = round(_CROPS[0] * min(own.shape[2:]))
-    search, fine = _Search(own), even_contrast(own)
+    search = _Search(own)
     near = _near(others, side)
     middle = median(near)
     usual, middle = deviation(near, middle).mean(), middle.mean((1, 2), keepdim=True)
@@ -49,11 +49,11 @@ def patch_overlay(own: Tensor, others: Tensor) -> Overlay | None:
     for _ in range(_ROUNDS):
         matches, centres = search.centres(mark)
         likely = matches >= matches.median()
-        where = _template(_crops(own, centres, side)[likely], _crops(fine, centres, side)[likely],
-                          usual, middle)  # fmt: skip
+        crops, fine = (_crops(one, centres, side) for one in (own, search.fine))
+        where = _template(crops[likely], fine[likely], usual, middle)
         centres = centres + where.middle() - side // 2
-        crops = _crops(own, centres, side)
-        mark = _template(crops[likely], _crops(fine, centres, side)[likely], usual, middle)
+        crops, fine = (_crops(one, centres, side) for one in (own, search.fine))
+        mark = _template(crops[likely], fine[likely], usual, middle)
     found = estimated(crops, middle, usual, "anywhere", own[0, 0].numel())
     return None if found is None else _trimmed(found)
 
@@ -150,7 +150,7 @@ class _Search:
     """Looks for a template in photos ``(n, 3, H, W)``: in small copies first, then near there."""
 
     def __init__(self, photos: Tensor) -> None:
-        self._photos, self._factor = photos, _coarseness(photos)
+        self.fine, self._factor = even_contrast(photos), _coarseness(photos)
         self._matcher = Matcher(_reduced(photos, self._factor))
 
     def centres(self, mark: _Template) -> tuple[Tensor, Tensor]:
@@ -162,7 +162,7 @@ class _Search:
     def _refined(self, at: Tensor, fine: Tensor) -> Tensor:
         """Move each centre by a few pixels to where fine parts are most like the template's."""
         side, reach = fine.shape[1], range(2 * self._factor + 1)
-        wide = _crops(even_contrast(self._photos), at, side + 2 * self._factor).nan_to_num(0.0)
+        wide = _crops(self.fine, at, side + 2 * self._factor).nan_to_num(0.0)
         shifts = [(row, column) for row in reach for column in reach]
         likeness = [
             (wide[:, :, row : row + side, column : column + side] * fine).sum((1, 2, 3))

@@ -58,9 +58,7 @@ Arrangement = tuple[int, ...] | ComponentRotation
 # Up to this number of channels the Gram matrices of all images are small beside their feature maps,
 # and a full decomposition costs next to nothing.
 _MOST_CHANNELS_FOR_MOMENTS = 256
-_PART_AHEAD = (
-    4  # the part of the memory, as its inverse, for maps that are captured before they are needed
-)
+_PART_AHEAD = 0.25  # of the memory: for maps that are captured before they are needed
 
 
 class FeatureStore:
@@ -275,7 +273,7 @@ class FeatureStore:
             if not names or ("captured", names[0]) in self.cache:
                 return
             names = [name for name in names if ("captured", name) not in self.cache]
-            room = self.cache.limit / _PART_AHEAD
+            room = self.cache.limit * _PART_AHEAD
             fit = first_fitting([self.layer(name) for name in names], len(self.images), room)
             chosen = {name: (self.layer(name), self.chain(name)) for name in names[:fit]}
             for name, captured in capture_layers(chosen, self._caught).items():
