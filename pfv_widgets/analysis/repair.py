@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 METHODS = ("auto", "cut", "clamp", "refit")
 _ENOUGH = 10  # photos of a group: fewer cannot say whether a repair worked
 _MOST_NAMES = 8  # of groups in a warning
+_SEEN_BEFORE = (
+    "Before the refit the network does better on these photos, in the worst group. If it was "
+    "trained on them, they cannot tell what the refit gains: compare both on other photos."
+)
 
 ByGroup = Mapping[str, Share]
 
@@ -133,8 +137,8 @@ def repair(
         (an oblique projection, see :class:`Suspect`). ``"clamp"``: only the positive part of
         that is (SpuFix); it moves photos without the mark as well, since features of all photos
         lie on both sides of the mean. ``"refit"``: the last linear layer is fitted anew to
-        balanced groups (DFR), or where there are no groups to photos with and without the
-        suspects' marks.
+        balanced groups (DFR), with larger margins for groups of few photos (VS loss), or where
+        there are no groups to photos with and without the suspects' marks.
         ``"auto"``: refit where there are groups, else cut.
     classes, output
         As for :func:`find_shortcuts`.
@@ -302,7 +306,10 @@ def _refitted(network: nn.Module, photos: _Photos) -> Repair:
     weight, bias = fitted_weights(inputs, photos.units, photos.groups, units)
     before = photos.right(scores[torch.from_numpy(defined)])
     model = with_read_out(network, read_out.name, weight, bias)
-    return _compared(photos, model, "refit", before, np.asarray(predicted == photos.units))
+    result = _compared(photos, model, "refit", before, np.asarray(predicted == photos.units))
+    if not result.worst_after < result.worst_before:
+        return result
+    return replace(result, warnings=(_SEEN_BEFORE, *result.warnings))
 
 
 def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mode: str) -> Repair:
