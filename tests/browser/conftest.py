@@ -25,6 +25,19 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 session_key = pytest.StashKey[BrowserSession]()
 contexts_key = pytest.StashKey[list[BrowserContext]]()
 failed_key = pytest.StashKey[bool]()
+# What a report says of a page where nobody can open its screenshot.
+ON_SHOW = """() => JSON.stringify({
+  tabs: [...document.querySelectorAll(".jp-NotebookPanel, .jp-Launcher")].map(
+    (panel) => [panel.className.match(/jp-(NotebookPanel|Launcher)/)[1], panel.checkVisibility()]),
+  dialogs: [...document.querySelectorAll(".jp-Dialog")].map((dialog) => dialog.innerText),
+  status: [...document.querySelectorAll(".pfv-status")].map((line) => line.innerText),
+  outputs: [...document.querySelectorAll(".jp-OutputArea-output")].map(
+    (output) => output.innerText.slice(0, 60)),
+  galleries: [...document.querySelectorAll("canvas.pfv-gallery")].map((canvas) => [
+    canvas.width, canvas.height, canvas.checkVisibility(),
+    ...(canvas.width ? canvas.getContext("2d").getImageData(20, 20, 1, 1).data : []),
+  ]),
+})"""
 SHARED = ("demo", "small_demo")  # fixtures
 
 
@@ -54,12 +67,15 @@ def pytest_runtest_makereport(
     if report.when != "teardown" and report.failed:
         item.stash[failed_key] = True
         if contexts:
-            folder = keep_evidence(item, contexts)
-            report.sections.append(("browser", f"screenshots and console log: {folder}"))
+            folder, lines = keep_evidence(item, contexts)
+            lines = [line[:300] for line in lines if not line.startswith("debug")][-20:]
+            where = f"screenshots and console log: {folder}; the last of it:"
+            report.sections.append(("browser", "\n".join([where, *lines])))
     return report
 
 
-def keep_evidence(item: pytest.Item, contexts: list[BrowserContext]) -> Path:
+def keep_evidence(item: pytest.Item, contexts: list[BrowserContext]) -> tuple[Path, list[str]]:
+    """Write down what the pages show and have said; return where, and the lines."""
     base = os.environ.get("PFV_ARTIFACTS")
     name = re.sub(r"\W+", "-", item.name)
     if base:
@@ -70,10 +86,11 @@ def keep_evidence(item: pytest.Item, contexts: list[BrowserContext]) -> Path:
     for number, page in enumerate(pages):
         try:
             page.screenshot(path=folder / f"page-{number}.png", timeout=10_000)
+            lines.append(f"page {number}: {page.evaluate(ON_SHOW)}")
         except Error as error:
             lines.append(f"no screenshot of page {number}: {error}")
     (folder / "console.log").write_text("\n".join(lines), "utf-8")
-    return folder
+    return folder, lines
 
 
 @pytest.hookimpl(trylast=True)

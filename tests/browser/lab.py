@@ -77,7 +77,8 @@ THEME = """async (theme) => {
     await window.jupyterapp.commands.execute("apputils:change-theme", { theme });
 }"""
 
-SAVE = """() => window.jupyterapp.commands.execute("docmanager:save")"""
+# The command "Save" saves nothing, and says nothing, where another part of Lab has the focus.
+SAVE = """() => window.testPanel.context.save()"""
 
 NEW_VIEW = """async (index) => {
   const { content } = window.testPanel;
