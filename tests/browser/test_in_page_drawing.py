@@ -32,12 +32,27 @@ explorer.gallery.render_loop.gains = lambda state: False
 explorer.settings = replace(explorer.settings, sigma=2.0)
 print(rests(explorer), explorer.gallery.tiles.rough)
 """
-# Counts the pictures that the page loads as files from now on.
+# Counts the pictures that the page loads as files from now on, with the script and without.
 COUNT_LOADS = """() => {
   window.loads = 0;
-  window.makeURL ??= URL.createObjectURL;  // a test before this one may have counted on this page
-  URL.createObjectURL = (file) => { window.loads++; return window.makeURL.call(URL, file); };
+  for (const [owner, name] of [[URL, "createObjectURL"], [window, "createImageBitmap"]]) {
+    const load = (owner[name].before ??= owner[name]);  // a test before this one may have counted
+    owner[name] = (file) => { window.loads++; return load.call(owner, file); };
+    owner[name].before = load;
+  }
 }"""
+# Each of these stops a page of ipycanvas for good: a canvas that is gone, a picture that is none.
+BREAK = """
+from ipycanvas import Canvas
+from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
+def broken(gone):
+    canvas = Canvas() if gone else explorer.gallery.tiles.canvas.buffers[0]
+    commands = CanvasCommands(canvas)
+    commands.put(b"no picture")
+    if gone:
+        canvas.close()
+    commands.send()
+"""
 # All that can be marked, at once.
 MARKS = """
 from pfv_widgets.widgets.toolkit.geometry import Spot
@@ -215,6 +230,19 @@ def test_gallery_follows_after_the_page_was_loaded_anew(lab: OpenLab) -> None:
     with standing_still(process(explorer)):
         explorer.slider("Opacity").press("Home")
         wait_for_pixels(explorer, photo)
+
+
+@pytest.mark.all
+def test_gallery_is_painted_anew_after_a_command_that_fails(lab: OpenLab) -> None:
+    explorer = opened(lab)
+    explorer.run(BREAK)
+    for gone in (True, False):
+        explorer.run("explorer.gallery.tiles.near = False")
+        explorer.run(f"broken({gone})")
+        explorer.wait_until("explorer.gallery.tiles.near", "True")  # it has asked for everything
+        explorer.wait_for_frame()
+    painted(explorer, sigma=2.0)
+    explorer.wait_for_frame()
 
 
 @pytest.mark.all

@@ -21,18 +21,49 @@ const unpacked = (file) => {
   return picture;
 };
 
-// Lets buffers draw uncompressed pictures at once: ipycanvas loads each as a file.
+// Lets buffers draw uncompressed pictures at once: ipycanvas loads each as a file, keeps every file
+// until the page is left, and waits for one that is no picture for ever.
 const hasten = async (model) => {
   for (const id of model.get("buffers")) {
-    const buffer = await model.widget_manager.get_model(id), load = buffer.putImageData;
-    if (typeof load !== "function" || !buffer.ctx) return false;  // another ipycanvas
-    buffer.putImageData = async function (position, files) {
-      const picture = unpacked(files[0]);
-      if (picture) this.ctx.putImageData(picture, ...position);
-      else await load.call(this, position, files);
+    const buffer = await model.widget_manager.get_model(id);
+    if (typeof buffer.putImageData !== "function" || !buffer.ctx) return false;  // another ipycanvas
+    buffer.putImageData = async function (position, [file]) {
+      const picture = unpacked(file);
+      if (picture) return this.ctx.putImageData(picture, ...position);
+      const image = await createImageBitmap(new Blob([file], { type: "image/jpeg" }));
+      this.ctx.drawImage(image, ...position);
+      image.close();
     };
   }
   return true;
+};
+
+const LATE = 5000;  // ms that what a page began before this script may take to be drawn
+const TIMES = 3;  // how often a page asks for everything anew
+
+// A command that fails stops all that ipycanvas draws on a page, for good. Here the next one is
+// drawn all the same, and every gallery asks for everything anew.
+const guard = async (model, ask) => {
+  const buffer = await model.widget_manager.get_model(model.get("buffers")[0]);
+  const manager = buffer.get("_canvas_manager");
+  if (typeof manager?.onCommand !== "function" || !manager.currentProcessing?.then) return;
+  if (!manager.pfvAsking) {
+    const asking = (manager.pfvAsking = new Set()), draw = manager.onCommand;
+    const failed = (error) => {
+      console.warn(error);
+      asking.forEach((one) => one());
+    };
+    const late = new Promise((_, reject) =>
+      setTimeout(() => reject(new Error("a picture was not drawn in time")), LATE));
+    manager.onCommand = async function (...message) {
+      await draw.apply(this, message).catch(failed);
+    };
+    manager.currentProcessing = Promise.race([manager.currentProcessing, late]).catch(failed);
+  }
+  let left = TIMES;
+  const one = () => left-- > 0 && ask();
+  manager.pfvAsking.add(one);
+  return () => manager.pfvAsking.delete(one);
 };
 
 const REST = 500;  // ms after which nothing older is on its way
@@ -172,10 +203,13 @@ const listen = (box, model, signal) => {
 
 export default {
   async initialize({ model }) {
-    const quick = await hasten(model).catch(console.warn);  // without either, all else works
-    const leave = await follow(model).catch(console.warn);
-    model.send({ near: Boolean(quick) && HERE.includes(location.hostname) });  // it hears from here
-    return leave;
+    const quick = await hasten(model).catch(console.warn);  // without any of them, all else works
+    const follows = await follow(model).catch(console.warn);
+    const near = Boolean(quick) && HERE.includes(location.hostname);
+    const ask = () => model.send({ near });  // for everything: it hears from here
+    const guards = await guard(model, ask).catch(console.warn);
+    ask();
+    return () => [follows, guards].forEach((leave) => leave?.());
   },
   render({ model, el }) {
     const leaving = new AbortController();

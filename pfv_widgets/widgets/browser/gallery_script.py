@@ -25,6 +25,7 @@ class GalleryScript(anywidget.AnyWidget):
     - Its buffers draw an uncompressed picture (:func:`image_encoding.bitmap`) as they come to
       it: loading a compressed one takes a browser 10 to 20 ms beside its other work. A browser
       on this computer asks for them; through a network the few bytes of a JPEG arrive sooner.
+    - A command that fails no longer stops whatever the page draws: it asks for everything anew.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class GalleryScript(anywidget.AnyWidget):
         of them are there.
     near
         Called with whether all pages so far are on this computer, each time that the script of
-        one begins to hear what it is sent.
+        one begins to hear what it is sent, or asks for everything anew.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it

@@ -108,8 +108,9 @@ class RenderLoop:
         self.submit(state)
 
     def script_ready(self, state: ViewState, *, near: bool) -> None:
-        """Tell the script of a page what is on show; ``near``: all pages are on this computer."""
+        """Send a page all that is on show; ``near``: all pages are on this computer."""
         self._tiles.near = near
+        self._new_page.set()
         self.submit(state)
 
     def refresh(self, state: ViewState) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.gallery_script import FOLLOWED, GalleryScript
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
@@ -45,3 +47,16 @@ def test_explorer_sends_uncompressed_pictures_once_its_page_is_near(
     assert not gallery.tiles.near
     message(gallery.script, near=True)
     assert gallery.tiles.near
+
+
+def test_a_script_that_asks_is_sent_everything(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
+    gallery = explorer.gallery
+    assert explorer.wait(60)
+    before = recorded.picture(gallery.tiles.widget).copy()
+    recorded.load_anew()  # what was drawn is lost, and no canvas says so
+    assert np.abs(recorded.picture(gallery.tiles.widget) - before).max() > 50
+    message(gallery.script, near=False)
+    assert explorer.wait(60)
+    assert np.array_equal(recorded.picture(gallery.tiles.widget), before)
