@@ -36,6 +36,7 @@ from pfv_widgets.engine.network.module_calls import (
     tensor_key,
 )
 from pfv_widgets.engine.network.position_test import Answer, PositionTest
+from pfv_widgets.engine.network.repeated_calls import tested_instead
 from pfv_widgets.errors import PFVError, PFVValueError
 
 _PASSIVE = ("Dropout", "Dropout2d", "Identity", "StochasticDepth")
@@ -158,7 +159,8 @@ def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall
         return [(Layout(), True) if reason is None else reason for reason in refusals]
     layouts = _possible_layouts(spatial, batch)
     shapes = {call.key: _tensor(call).shape for call in spatial}
-    answers = _answers(network, batch[:1], layouts, _tested(spatial, layouts), shapes)
+    tested = tested_instead(network.modules, spatial, layouts, batch)
+    answers = _answers(network, batch[:1], layouts, tested, shapes)
     grids = {
         _grid(layout, shapes[key])
         for key, of_call in answers.items()
@@ -172,26 +174,30 @@ def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall
             verdicts.append(reason)
             continue
         verdict = _verdict(_tensor(call), layouts[call.key], answers, call.key, grids)
-        layout = _followed_layout(call, verified if answers else None)
+        layout = _followed_layout(call, verified if answers else None, layouts[call.key])
         is_constant = not any(answers.get(call.key, [None, True]) or ())
         verdicts.append(verdict if layout is None or is_constant else (layout, True))
         if isinstance(verdicts[-1], tuple) and verdicts[-1][1]:
-            verified[tensor_key(_tensor(call))] = verdicts[-1][0]
+            layout, output = verdicts[-1][0], _tensor(call)
+            verified |= {tensor_key(layout.maps(output)): Layout(), tensor_key(output): layout}
     return verdicts
 
 
 def _followed_layout(
-    call: ModuleCall, verified: Mapping[TensorKey, Layout] | None
+    call: ModuleCall, verified: Mapping[TensorKey, Layout] | None, layouts: Sequence[Layout]
 ) -> Layout | None:
     """Return the layout that an output has because of what it was made from, if that settles it.
 
-    ``verified`` are the outputs before it; None where the network could not be tested.
+    ``verified`` are the maps before it; None where the network could not be tested.
     """
     output = _tensor(call)
     if keeps_positions(call.module) and output.ndim == 4:
         follows = verified is None or any(key in verified for _, key in call.inputs)
         return Layout() if follows else None
-    return None if verified is None else verified.get(tensor_key(output))
+    if verified is None or tensor_key(output) in verified:
+        return None if verified is None else verified[tensor_key(output)]
+    same = (layout for layout in layouts if tensor_key(layout.maps(output)) in verified)
+    return next(same, None)  # the axes of verified maps in another order
 
 
 def _is_plain(calls: Sequence[ModuleCall], batch: Tensor) -> bool:
@@ -228,28 +234,6 @@ def _possible_layouts(calls: Sequence[ModuleCall], batch: Tensor) -> Layouts:
         layouts[call.key] = possible_layouts(shape, call.module, image, grids)
         grids += [_grid(layout, shape) for layout in layouts[call.key][:1]]
     return layouts
-
-
-def _tested(calls: Sequence[ModuleCall], layouts: Layouts) -> dict[CallKey, CallKey]:
-    """Return for each call the one that is tested in its place: itself, or an earlier one.
-
-    Behind the last call that is like none before it, each answers as the last one before that
-    with the same kind of module and output: transformers repeat one block on one grid. So the
-    pass with the changed picture can end there.
-    """
-    kinds: list[tuple[object, ...]] = []
-    kind_of: dict[tuple[object, ...], tuple[object, ...]] = {}
-    for call in calls:
-        possible = tuple(layouts[call.key])
-        own = (type(call.module), _tensor(call).shape, possible)
-        # a container that returns what its last module gave answers as that one
-        kinds.append(kind_of.setdefault((call.version, possible), own))
-    end = max((kinds.index(kind) for kind in kinds), default=-1) + 1
-    last = dict(zip(kinds[:end], calls, strict=False))
-    return {
-        call.key: call.key if index < end else last[kinds[index]].key
-        for index, call in enumerate(calls)
-    }
 
 
 def _answers(

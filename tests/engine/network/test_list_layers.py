@@ -282,3 +282,40 @@ def test_scripted_part_is_refused_and_the_rest_is_shown() -> None:
         with pytest.raises(PFVValueError, match=r"scripted.*Use the eager module"):
             pfv.render(layer=name)
     assert "4 is traced or scripted" in " ".join(pfv.render().warnings)
+
+
+class ChannelsLastBlock(nn.Module):
+    """A block like Swin's: channels last, something of its own before its parts."""
+
+    def __init__(self, channels: int, flips: bool = False) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.mix = nn.Linear(channels, channels)
+        self.flips = flips
+
+    def forward(self, maps: Tensor) -> Tensor:
+        mixed = maps + self.mix(self.norm(maps))
+        return mixed.flip(1) if self.flips else mixed
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_blocks_that_repeat_on_smaller_grids_are_tested_once(flips: bool) -> None:
+    torch.manual_seed(0)
+    to_last = Function(lambda maps: maps.permute(0, 2, 3, 1))
+    to_first = Function(lambda maps: maps.permute(0, 3, 1, 2))
+    halve = [Function(lambda maps: maps[:, ::2, ::2]) for _ in range(2)]
+    blocks = [ChannelsLastBlock(CHANNELS, flips and index == 2) for index in range(3)]
+    network = nn.Sequential(nn.Conv2d(3, CHANNELS, 2, 2), to_last, blocks[0])
+    network.extend([halve[0], blocks[1], halve[1], blocks[2], to_first, nn.Conv2d(CHANNELS, 8, 1)])
+    with counted(blocks[2].mix) as ran:
+        listing = listing_of(network)
+    kinds = {layer.name: (layer.layout.kind, layer.verified) for layer in listing.layers}
+    assert kinds["4.mix"] == ("channels_last", True)
+    # a block with another option is none that was seen: it is tested, and refused
+    assert len(ran) == (2 if flips else 1)
+    later = {name: kinds.get(name) for name in ("6", "7", "8")}
+    if flips:
+        assert ("channels_last", True) not in later.values()
+        assert later["7"] != ("maps", True)
+    else:
+        assert later == {"6": ("channels_last", True), "7": ("maps", True), "8": ("maps", True)}
