@@ -165,13 +165,30 @@ class CausalTest:
         moved = torch.einsum("c,nchw->hw", direction, change).clamp_min(0)
         return moved / moved.sum().clamp_min(1e-12)
 
+    @property
+    def _off(self) -> Tensor:
+        """1 at positions that are mostly off the object, ``(N, h, w)``."""
+        assert self.masks is not None
+        return (_cells(self.masks, self.part.features) < 0.5).to(self.part.features)
+
+    @property
+    def untested(self) -> str:
+        """Why backgrounds cannot be tested with the masks, in words."""
+        if self.masks is None:
+            return ""
+        without = int((self._off.flatten(1).sum(1) == 0).sum())
+        if not without:
+            return ""
+        return (
+            f"Backgrounds were not tested: by their masks the object fills every position of "
+            f"{self.layer.name} in {without} of {len(self.images)} photos."
+        )
+
     def _of_backgrounds(self, unit: int, own: Tensor) -> Iterator[Trial]:
         """Put the features off the object of photos of the class on photos of others."""
-        assert self.masks is not None
-        off = 1 - _cells(self.masks, self.part.features)
-        off = (off > 0.5).to(self.part.features)
-        if not bool((off.flatten(1).sum(1) > 0).all()):
+        if self.untested:
             return
+        off = self._off
         means = torch.einsum("nchw,nhw->nc", self.part.features, off)
         means = means / off.flatten(1).sum(1)[:, None]
         direction = normalize(means[own].mean(0) - means[~own].mean(0), dim=0)

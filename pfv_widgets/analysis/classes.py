@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pfv_widgets.analysis.class_components import ClassBasis, class_basis
 from pfv_widgets.analysis.labels import LabelledUnits, labelled_units
-from pfv_widgets.analysis.network_part import behind
+from pfv_widgets.analysis.network_part import behind, on_the_way
 from pfv_widgets.analysis.score_shares import STEPS, Shares, split_scores
 from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.network.forward import Forward
@@ -296,8 +296,8 @@ def component_classes(
         The class of each photo, by name or by unit; None: those of the images, where they have
         some and they are the network's classes.
     layer, components
-        For a PFV: which layer (None: its default), and how many components (None: 5, or as many
-        as there are).
+        For a PFV: which layer (None: its default, or else the last that the scores depend on), and
+        how many components (None: 5, or as many as there are).
     output
         Which of several outputs, by name or position.
     steps
@@ -312,7 +312,7 @@ def component_classes(
         an output without classes, and labels that are none of the classes.
     """
     steps = whole_number("steps", steps, 1)
-    frame, forward = _frame_of(pfv_or_frame, layer, components)
+    frame, forward = _frame_of(pfv_or_frame, layer, components, output)
     with guarded(forward.model) as network:
         listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
     naming = Progress(_NAMING, 0, len(forward.images))
@@ -323,9 +323,12 @@ def component_classes(
 
 
 def _frame_of(
-    pfv_or_frame: object, layer: str | None, components: int | None
+    pfv_or_frame: object, layer: str | None, components: int | None, output: Output
 ) -> tuple[Frame, Forward]:
     if isinstance(pfv_or_frame, PFV):
+        if layer is None:
+            forward, own = pfv_or_frame.store.forward, pfv_or_frame.layer(None)
+            layer = on_the_way(forward, own, pfv_or_frame.layers, output).name
         number = _number(pfv_or_frame, layer, components)
         settings = Settings(layer=layer, components=number)
         frame, _ = pfv_or_frame.render_with(pfv_or_frame.colours, settings, size=(2, 2))

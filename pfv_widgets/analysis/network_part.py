@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.list_layers import list_layers
+from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.network.partial_forward import PartialForward, Read
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.read_out import Output, chosen_output, vector
@@ -40,17 +43,41 @@ def behind(
         If the scores do not depend on the layer, or the network gives no class scores.
     """
     part = PartialForward(forward, layer, class_scores(output), check=check)
+    if _depends(part):
+        return part
+    with guarded(forward.model) as network:
+        layers = list_layers(network, forward.batch(0, 2), run).layers
+    other = on_the_way(forward, layer, layers, output)
+    such = "" if other is layer else f", such as {other.name!r},"
+    raise PFVValueError(
+        f"layer={layer.name!r}: the network's scores do not depend on its feature map. Choose a "
+        f"layer that lies on the way to the output{such} or the output that depends on it with "
+        "output=..."
+    )
+
+
+def on_the_way(
+    forward: Forward, layer: Layer, layers: Iterable[Layer], output: Output = None
+) -> Layer:
+    """Return a layer, or the last on which the scores depend where they do not depend on it.
+
+    Scores of a transformer that reads its class token alone do not depend on the positions of its
+    last layers. Returns ``layer`` where they depend on none.
+    """
+    few = replace(forward, images=forward.images[:2])
+    for one in (layer, *reversed(tuple(layers))):
+        if _depends(PartialForward(few, one, class_scores(output))):
+            return one
+    return layer
+
+
+def _depends(part: PartialForward) -> bool:
+    """Whether scores change with the features of a layer."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(part.features.shape, generator=generator).to(part.features)
     features = part.features.nan_to_num(0.0, 0.0, 0.0)
     spread = features.std() + features.abs().mean()
-    others = part.run(features + spread * (noise - 0.5))
-    if bool((others == part.scores).all()):
-        raise PFVValueError(
-            f"layer={layer.name!r}: the network's scores do not depend on it. Choose a layer that "
-            "lies on the way to the output, or the output that depends on it with output=..."
-        )
-    return part
+    return bool((part.run(features + spread * (noise - 0.5)) != part.scores).any())
 
 
 def mean_maps(features: Tensor, mean: Tensor) -> Tensor:

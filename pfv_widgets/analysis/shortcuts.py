@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from pfv_widgets.analysis.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.labels import checked_groups, labelled_units
-from pfv_widgets.analysis.network_part import behind
+from pfv_widgets.analysis.network_part import behind, on_the_way
 from pfv_widgets.analysis.overlays import Overlay
 from pfv_widgets.analysis.patch_search import LIKE, located
 from pfv_widgets.analysis.suspects import Suspect
@@ -174,7 +174,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     labels
         Class of each photo, by name or unit; None: those of the images.
     layer
-        Where components are cut; None: the last feature map before the read-out.
+        Where components are cut; None: the last feature map that the scores depend on.
     masks
         Where the object is, ``(N, H, W)``, of the images' size; above 0.5: object.
     groups
@@ -200,6 +200,8 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         )
     pfv = PFV(model, batch)
     forward, shape = pfv.store.forward, pfv.layer(layer)
+    if layer is None:
+        shape = on_the_way(forward, shape, pfv.layers, output)
     searching = _Searching(on_progress)
     part = behind(forward, shape, output, check=searching)
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
@@ -220,8 +222,8 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
             for unit in units:
                 trials += candidates(unit, covered)
                 searching.done += 1
-    note = (labelled.note,) if labelled.note else ()
-    return _report(test, trials, batch, (*note, *warnings))
+    notes = (labelled.note, *warnings, test.untested)
+    return _report(test, trials, batch, tuple(one for one in notes if one))
 
 
 def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:

@@ -145,8 +145,9 @@ def test_bad_networks_and_labels_are_named() -> None:
     pfv = pw.PFV(Several(), blobs(3))
     with pytest.raises(pw.PFVValueError, match=r"output=None.*'one', 'two'"):
         pw.component_classes(pfv, layer="stem", components=2)
-    with pytest.raises(pw.PFVValueError, match=r"layer='aside': .*do not depend on it"):
+    with pytest.raises(pw.PFVValueError, match=r"layer='aside': .*depend on it.*such as 'stem'"):
         pw.component_classes(pfv, layer="aside", components=2, output="one")
+    assert pw.component_classes(pfv, components=2, output="one").layer == "stem"
     with pytest.raises(pw.PFVValueError, match=r"shape \(2, 4, 30, 30\)"):  # no head
         pw.component_classes(pw.PFV(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), blobs(3)))
     network = pw.PFV(tiny(), blobs(3))
