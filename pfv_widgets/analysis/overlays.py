@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from pfv_widgets.analysis.recurring_patches import blurred_by
+
 Place = Literal["fixed", "anywhere", "everywhere"]
 
 _CLEAR, _BY_CHANCE = 0.25, 1.4  # α from which a pixel belongs to a mark; + that over √photos
@@ -76,11 +78,7 @@ def fixed_overlay(own: Tensor, others: Tensor) -> Overlay | None:
 def blurred(photos: Tensor) -> Tensor:
     """Return photos without detail: what hides a place without anything new there."""
     half = min(photos.shape[2:]) // _BLUR
-    for _ in range(2):
-        for size in ((2 * half + 1, 1), (1, 2 * half + 1)):
-            padding = (size[0] // 2, size[1] // 2)
-            photos = avg_pool2d(photos, size, 1, padding, count_include_pad=False)
-    return photos
+    return blurred_by(blurred_by(photos, 2 * half + 1), 2 * half + 1)
 
 
 def likeness(mark: Overlay, photos: Tensor) -> Tensor:

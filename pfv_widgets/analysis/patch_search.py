@@ -183,15 +183,17 @@ class Matcher:
     def by_detail(self, fine: Tensor) -> Tensor:
         """Correlation with fine parts ``(3, h, w)`` around every pixel, ``(n, H, W)``."""
         energy = fine.square().sum().clamp_min(1e-6)
-        return self._sums(self._fine, fine[None] / energy)
+        return self._sums((self._fine, fine[None] / energy))
 
     def by_colour(self, template: Tensor, support: Tensor) -> Tensor:
         """One minus the mean distance of the colours, over what is usual in the photo."""
         spectra, energy, inside = self._colours
         weights = support[None, None]
-        inner = self._sums(inside, weights)
-        cost = self._sums(energy, weights) - 2 * self._sums(spectra, support * template[None])
-        cost += self._sums(inside, (support * template.square().sum(0))[None, None])
+        inner = self._sums((inside, weights))
+        own = (support * template.square().sum(0))[None, None]
+        cost = self._sums(
+            (energy, weights), (spectra, -2 * support * template[None]), (inside, own)
+        )
         cost = (cost / inner.clamp_min(1e-6)).clamp_min(0).sqrt()
         likeness: Tensor = 1 - cost / cost.mean((1, 2), keepdim=True).clamp_min(1e-6)
         return likeness.where(inner > 0.6 * support.sum(), likeness.new_tensor(-1.0))
@@ -222,11 +224,18 @@ class Matcher:
         spectra: Tensor = torch.fft.rfft2(values, s=self._full)
         return spectra
 
-    def _sums(self, spectra: Tensor, kernel: Tensor) -> Tensor:
-        """Sum of each photo times a kernel around every pixel, ``(n, H, W)``."""
-        product = (spectra * torch.fft.rfft2(kernel, s=self._full).conj()).sum(1)
+    def _sums(self, *pairs: tuple[Tensor, Tensor]) -> Tensor:
+        """Sum of photos times a kernel around every pixel, of all pairs together, ``(n, H, W)``.
+
+        The first pair holds the spectra of most photos.
+        """
+        product = torch.zeros_like(pairs[0][0][:, 0])
+        for spectra, kernel in pairs:
+            filters = torch.fft.rfft2(kernel, s=self._full).conj()[0]
+            for channel, one in enumerate(filters):
+                product.addcmul_(spectra[:, channel], one)
         whole = torch.fft.irfft2(product, s=self._full)
-        middle = [side // 2 for side in kernel.shape[2:]]
+        middle = [side // 2 for side in pairs[0][1].shape[2:]]
         centred: Tensor = whole.roll(middle, (1, 2))[:, : self._size[0], : self._size[1]]
         return centred
 
@@ -258,11 +267,17 @@ def _typical(matches: Tensor, leave: int = 1) -> float:
 
 def _crops(photos: Tensor, centres: Tensor, side: int) -> Tensor:
     """Cut a square around a pixel, or one near the edges, out of each photo; NaN beyond these."""
-    wide = pad(photos, (side,) * 4, value=torch.nan)
-    return torch.stack([
-        photo[:, top : top + side, left : left + side]
-        for photo, (top, left) in zip(wide, (centres + side - side // 2).tolist(), strict=True)
-    ])  # fmt: skip
+    height, width = photos.shape[2:]
+    crops = photos.new_full((*photos.shape[:2], side, side), torch.nan)
+    for crop, photo, (row, column) in zip(
+        crops, photos, (centres - side // 2).tolist(), strict=True
+    ):
+        top, left = max(row, 0), max(column, 0)
+        part = photo[:, top : min(row + side, height), left : min(column + side, width)]
+        if part.numel():
+            down, right = top - row, left - column
+            crop[:, down : down + part.shape[1], right : right + part.shape[2]] = part
+    return crops
 
 
 def _near(photos: Tensor, side: int) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 _MOST = 14  # photos: their pairs are compared
 _PEAKS = 2  # displacements of a pair that are tried
@@ -64,10 +64,31 @@ def even_contrast(photos: Tensor) -> Tensor:
 
 def blurred_by(maps: Tensor, side: int) -> Tensor:
     """Mean over a square around every pixel of ``(N, C, H, W)``; ``side`` is odd."""
-    for kernel in ((side, 1), (1, side)):
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        maps = avg_pool2d(maps, kernel, 1, padding, count_include_pad=False)
+    for axis in (2, 3):
+        at, half = torch.arange(maps.shape[axis]), side // 2
+        inside = (at + half).clamp_max(len(at) - 1) - (at - half).clamp_min(0) + 1
+        shape = (-1, 1) if axis == 2 else (-1,)
+        maps = _sums_along(maps, side, axis) / inside.to(maps).reshape(shape)
     return maps
+
+
+def _sums_along(maps: Tensor, side: int, axis: int) -> Tensor:
+    """Sum of ``side`` neighbours along an axis, 0 beyond the edges.
+
+    Sums of 1, 2, 4, … neighbours are made of each other, a few additions instead of ``side``.
+    """
+    length, half = maps.shape[axis], side // 2
+    sums = pad(maps, (0, 0, half, half) if axis == 2 else (half, half))
+    total, start, width = torch.zeros_like(maps), 0, 1
+    while True:
+        if side & width:
+            total += sums.narrow(axis, start, length)
+            start += width
+        if 2 * width > side:
+            return total
+        rest = sums.shape[axis] - width
+        sums = sums.narrow(axis, 0, rest) + sums.narrow(axis, width, rest)
+        width *= 2
 
 
 def _peaks(correlation: Tensor) -> Iterator[tuple[int, int]]:
