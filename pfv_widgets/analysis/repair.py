@@ -129,6 +129,9 @@ def repair(
         Class of each photo, by name or unit; None: those of the images.
     groups
         A group for each photo, such as its background. Accuracy is counted by class and group.
+        What a refit gains depends on the smallest: on 35 sets of animals on backgrounds, 20 photos
+        of each gained .89 of what balanced training gains for the worst group, 10 photos .74, and
+        180 training photos with 1 to 9 in the smallest groups .5 to .6.
         None: photos as they are, and photos of other classes with the suspects' marks put on.
     suspects
         A ``ShortcutReport``, or some of its suspects.

@@ -24,7 +24,7 @@ _HINTS = (
     "LogME and the effective rank, of variances, are no more than that. Their rank correlation "
     "with fine-tuned accuracy reaches from −.26 to .87, so the probe decides."
 )
-_NOT_TOLD = (
+_NOT_MEASURED = (
     "what fine-tuning of more than a linear read-out would give, and how the network behaves on "
     "photos of another origin."
 )
@@ -270,7 +270,7 @@ def _method(report: TransferReport) -> str:
         ("Intervals", "Wilson's, over photos; paired ones after Agresti and Min (2005)"),
         ("Untrained", "the same network with weights drawn anew as its modules draw them"),
         ("Hints", _HINTS),
-        ("Not told", _NOT_TOLD),
+        ("Not measured", _NOT_MEASURED),
     )
     rows = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in facts)
     return f"<section><h2>How this was made</h2><dl>{rows}</dl></section>"

@@ -1,6 +1,6 @@
 """Measure how well shortcuts are found and repaired, on cases with known truth.
 
-    python tests/benchmarks/bench_shortcuts.py --assets ../shared/assets [--seeds 1 2] [--size 128]
+    python tests/benchmarks/bench_shortcuts.py --assets ../shared/assets [--seeds 1 2] [--size 224]
 
 Real SqueezeNet up to ``features.12`` and a logistic read-out of pooled features.
 
@@ -169,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--size", type=int, default=160)
     options = parser.parse_args()
     features, photos = (
         squeezenet_features(options.assets),
