@@ -6,6 +6,7 @@ import importlib
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,12 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     faults = _faults(state, expected)
     if faults:
         raise _unusable(path, f"its weights do not fit {type(model).__name__}: {faults}")
+    # names and shapes are those of this version of its modules, which some of them ask for
+    fitting = OrderedDict(state)
+    vars(fitting)["_metadata"] = getattr(expected, "_metadata", None)
     try:
-        model.load_state_dict(state, strict=False)  # old files lack `num_batches_tracked`
-    except RuntimeError as error:
+        model.load_state_dict(fitting, strict=False)  # old files lack `num_batches_tracked`
+    except (RuntimeError, ValueError) as error:
         raise _unusable(path, f"its weights do not fit {type(model).__name__}: {error}") from error
 
 

@@ -266,3 +266,10 @@ def test_real_squeezenet_is_loaded(assets: Path) -> None:
         load_model("squeezenet1_1", path)
     with pytest.raises(PFVValueError, match=r"do not fit ResNet.*missing.*unexpected"):
         load_model("resnet18", path)
+
+
+def test_weights_of_modules_that_ask_for_their_version_are_read(tmp_path: Path) -> None:
+    weights = models.mnasnet0_5().state_dict()
+    torch.save({f"module.{name}": value for name, value in weights.items()}, tmp_path / "w.pt")
+    read = load_model("mnasnet0_5", str(tmp_path / "w.pt")).state_dict()
+    assert all(torch.equal(read[name], value) for name, value in weights.items())
