@@ -69,6 +69,7 @@ def channel_sum(maps: Tensor) -> Tensor:
 # On a processor two small matrix products enlarge such maps several times faster than
 # interpolate() does.
 _SMALL = 48
+_CACHED = 1 << 18  # numbers of a heatmap that are added up at a time: more leave the cache
 Brightness = Callable[[tuple[int, int]], Tensor]
 Factors = Callable[[Sequence[Level], Brightness | None, tuple[int, int]], list[Tensor]]
 
@@ -117,9 +118,14 @@ def flat(levels: Sequence[Level], _: Brightness | None, size: tuple[int, int]) -
     if not levels:
         return []
     scale = power_of_two(max(level.largest for level in levels))
-    total = enlarge(levels[0].total[:, None] / scale, size).clone()
-    for level in levels[1:]:
-        total += enlarge(level.total[:, None] / scale, size)
+    first = levels[0].total
+    total = first.new_empty(len(first), 1, *size)
+    step = max(1, _CACHED // (size[0] * size[1])) if first.device.type == "cpu" else len(first)
+    for start in range(0, len(first), step):
+        images = slice(start, start + step)
+        total[images] = enlarge(first[images, None] / scale, size)
+        for level in levels[1:]:
+            total[images] += enlarge(level.total[images, None] / scale, size)
     return [total]
 
 

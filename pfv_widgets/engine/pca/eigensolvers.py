@@ -18,6 +18,7 @@ _DENSE = 256  # up to this size the full decomposition costs less than the itera
 _GUARD = 8  # extra vectors, which make the wanted ones converge
 _TOGETHER = 16  # columns that a product with a large matrix takes at the price of eleven
 _LARGE, _ROWS = 2500, 256  # sides of matrices that are multiplied in parts, and their rows
+_BLOCK = 256  # rows of a symmetric product that are computed at a time
 _DEGREE = 8
 _ROUNDS = 12
 _DEAR = 1500  # sides of matrices from which on a product costs more than all else
@@ -303,6 +304,20 @@ def times(matrix: Tensor, block: Tensor) -> Tensor:
     for rows, out in zip(*(torch.split(one, _ROWS) for one in (matrix, product)), strict=True):
         torch.mm(rows, block, out=out)
     return product
+
+
+def add_symmetric(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add ``left @ right.T``, both ``(d, m)`` and their product symmetric, to ``(d, d)``.
+
+    A processor computes what is on and above the diagonal, in blocks, and mirrors it.
+    """
+    if total.device.type != "cpu" or len(total) <= _BLOCK:
+        total.addmm_(left, right.T)
+        return
+    for start in range(0, len(total), _BLOCK):
+        rows, end = slice(start, start + _BLOCK), start + _BLOCK
+        total[rows, start:].addmm_(left[rows], right[start:].T)
+        total[end:, rows] = total[rows, end:].T
 
 
 def starting_block(size: int, number: int, start: Tensor | None, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.device_transfer import select, send
-from pfv_widgets.engine.pca.eigensolvers import times
+from pfv_widgets.engine.pca.eigensolvers import add_symmetric, times
 from pfv_widgets.engine.progress import MOMENTS, OnProgress, Progress, silent
 
 _AT_ONCE = 1 << 22  # numbers of the feature maps that are multiplied at a time
@@ -115,7 +115,8 @@ class RunningScatter:
             factors = torch.tensor([amounts[index] for index in part], dtype=maps.dtype)
             # one tall product: as many small ones read the sum again and again
             tall = select(maps, part).flatten(2).transpose(0, 1)
-            total.addmm_((tall * send(factors, maps.device)[:, None]).flatten(1), tall.flatten(1).T)
+            scaled = (tall * send(factors, maps.device)[:, None]).flatten(1)
+            add_symmetric(total, scaled, tall.flatten(1))
 
 
 def _factors(maps: Tensor, amounts: Amounts) -> tuple[Tensor, Tensor]:

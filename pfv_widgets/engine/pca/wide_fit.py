@@ -26,7 +26,14 @@ from pfv_widgets.engine.pca.basis import (
     rounding,
     signed,
 )
-from pfv_widgets.engine.pca.eigensolvers import Apply, Ritz, iterated, starting_block, times
+from pfv_widgets.engine.pca.eigensolvers import (
+    Apply,
+    Ritz,
+    add_symmetric,
+    iterated,
+    starting_block,
+    times,
+)
 from pfv_widgets.engine.pca.running_scatter import RunningScatter
 from pfv_widgets.engine.progress import OnProgress, silent
 
@@ -117,7 +124,8 @@ class _Positions:
 
     def __init__(self, maps: Tensor) -> None:
         rows = maps.flatten(2).transpose(1, 2).flatten(0, 1)
-        self._gram = rows @ rows.T
+        self._gram = rows.new_zeros(len(rows), len(rows))
+        add_symmetric(self._gram, rows, rows)
         self._last: tuple[Tensor, Tensor, Batch]  # vectors, components by their length, images
         self.nbytes, self.size = self._gram.nbytes, len(self._gram)
 

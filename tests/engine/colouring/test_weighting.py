@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.colouring import weighting
 from pfv_widgets.engine.colouring.weighting import (
     WEIGHTINGS,
     Level,
@@ -54,10 +55,14 @@ def test_enlarging_is_bilinear_without_aligned_corners(
 
 
 @pytest.mark.parametrize("name", ["none", "flat", "hierarchical"])
-def test_weighting_follows_its_definition(name: str, earlier: list[Tensor], scores: Tensor) -> None:
-    found = applied(WEIGHTINGS[name], earlier, scores)
+def test_weighting_follows_its_definition(
+    name: str, earlier: list[Tensor], scores: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = reference.weighted(scores.double().numpy(), earlier, name, SIZE)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for cached in (1 << 18, 2 * SIZE[0] * SIZE[1]):  # all images at a time, and two
+        monkeypatch.setattr(weighting, "_CACHED", cached)
+        found = applied(WEIGHTINGS[name], earlier, scores)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradual_multiplies_by_channel_means_and_ends_in_the_image(
@@ -164,5 +169,5 @@ def test_flat_factor_is_no_view_of_the_levels_at_the_same_size(earlier: list[Ten
 
 
 def test_every_weighting_takes_levels_brightness_and_size() -> None:
-    for weighting in WEIGHTINGS.values():
-        assert len(inspect.signature(weighting).parameters) == 3
+    for entry in WEIGHTINGS.values():
+        assert len(inspect.signature(entry).parameters) == 3

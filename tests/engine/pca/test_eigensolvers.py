@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.pca import eigensolvers
-from pfv_widgets.engine.pca.eigensolvers import leading_eigenvectors
+from pfv_widgets.engine.pca.eigensolvers import add_symmetric, leading_eigenvectors
 from tests.networks import seeded
 
 FLAT = [7.0, 4.1, 4.0, 3.1, 3.0]  # percent: the leading spectrum of a real network
@@ -111,3 +111,13 @@ def test_scale_of_the_matrix_does_not_matter() -> None:
         values, vectors = leading_eigenvectors(matrix * scale, 3)
         assert float(cosines(vectors, plain).min()) > 1 - 1e-5
         torch.testing.assert_close(values / scale, torch.tensor(FLAT[:3]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("size", [40, 256, 300, 520])
+def test_symmetric_product_is_that_of_float64_in_blocks_as_well(size: int) -> None:
+    rows, shares = torch.randn(size, 30, generator=seeded(1)), torch.rand(30, generator=seeded(2))
+    before = torch.eye(size)
+    total = before.clone()
+    add_symmetric(total, rows * shares, rows)
+    expected = before.double() + (rows.double() * shares) @ rows.double().T
+    torch.testing.assert_close(total.double(), expected, rtol=0, atol=1e-5)
