@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.explorer_page import ExplorerPage
+from tests.browser.explorer_page import ExplorerPage, settle, settling
 from tests.browser.lab import LabPage
 from tests.browser.widget_page import WidgetPage, place_of
 
@@ -211,9 +211,8 @@ def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
 def test_both_sides_are_painted_and_follow_a_knob(
     request: pytest.FixtureRequest, place: str
 ) -> None:
-    page: WidgetPage = request.getfixturevalue(place)([OPEN])
-    # before that, photos without heatmaps are on show
-    expect(page.page.locator(".pfv-status [role=status]").first).to_contain_text("Up to date")
+    page: WidgetPage = request.getfixturevalue(place)([OPEN, settling("explorer")])
+    settle(page)  # before that, photos without heatmaps are on show
     before = [
         page.page.wait_for_function(ANOTHER, arg=[GALLERIES, index, -1000]).json_value()
         for index in range(2)
