@@ -98,12 +98,12 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
 
     # the second slides through the sequence, to the network itself: the same picture
     mouse.move(1, 1)
-    sides.slider("Network 2").press("Home")
+    sides.page.press(sides.slider("Network 2"), "Home")
     sides.wait_until("explorer.names[1]", "trained")
     sides.wait_until("explorer.galleries[1].view_state.hover", "None")
     assert np.abs(sides.drawn(1) - sides.drawn(0)).max() <= 3
     expect(sides.box.get_by_text("Agreement: 1.000")).to_be_visible()
-    sides.slider("Network 2").press("End")
+    sides.page.press(sides.slider("Network 2"), "End")
     sides.wait_until("explorer.names[1] != 'trained'", "True")
     assert np.abs(sides.drawn(1) - sides.drawn(0)).max() > 60
 
@@ -187,7 +187,7 @@ def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
     expect(sides.box.locator("canvas.pfv-curve")).to_be_visible()
     expect(sides.box.get_by_text("accuracy 0.80")).to_be_visible()
 
-    sides.slider("Snapshot 2").press("Home")
+    sides.page.press(sides.slider("Snapshot 2"), "Home")
     sides.wait_until("explorer.names[1]", "epoch 0")
     assert np.abs(sides.drawn(1) - sides.drawn(0)).max() <= 3
     corner = place_of(sides.box.locator("canvas.pfv-curve"))
@@ -201,7 +201,7 @@ def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
     sides.run(BROKEN)
     expect(sides.box.locator(".pfv-side-second").get_by_text("NaN").first).to_be_visible()
     page.page.get_by_role("tab", name="Picture", exact=True).click()
-    sides.slider("Opacity").press("Home")
+    sides.page.press(sides.slider("Opacity"), "Home")
     sides.wait_until("explorer.settings.opacity", "0.0")
     assert np.abs(sides.drawn(0) - before).max() > 60
 

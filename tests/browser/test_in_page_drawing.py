@@ -147,13 +147,13 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
             explorer.choice("View").select_option(view)
             wait_for_pixels(explorer, wanted)
         for key, view in (("Home", "photo"), ("End", "heatmap")):
-            explorer.slider("Opacity").press(key)
+            explorer.page.press(explorer.slider("Opacity"), key)
             wait_for_pixels(explorer, looks[view])
     explorer.wait_until("(explorer.settings.opacity, explorer.settings.view)", "(1.0, 'overlay')")
     assert np.abs(explorer.settled() - looks["heatmap"]).max() <= 2
     painted(explorer, view="split", opacity=0.65)
     with standing_still(process(explorer)):
-        explorer.slider("Divider").press("End")
+        explorer.page.press(explorer.slider("Divider"), "End")
         wait_for_pixels(explorer, split)
     explorer.wait_until("explorer.settings.split", "1.0")
     assert np.abs(explorer.settled() - split).max() <= 2
@@ -199,7 +199,7 @@ def test_what_the_kernel_takes_back_is_shown_at_once(small_demo: ExplorerPage) -
             explorer.page.page.wait_for_timeout(800)
         explorer.run("explorer.undo()")
         assert np.abs(explorer.settled() - before).max() <= 2
-    explorer.slider("Divider").press("Home")
+    explorer.page.press(explorer.slider("Divider"), "Home")
     explorer.wait_until("explorer.settings.split", "0.0")
     assert np.abs(explorer.settled() - before).max() > 50
 
@@ -228,7 +228,7 @@ def test_gallery_follows_after_the_page_was_loaded_anew(lab: OpenLab) -> None:
     photo = painted(explorer, opacity=0.0)
     painted(explorer, opacity=0.5)
     with standing_still(process(explorer)):
-        explorer.slider("Opacity").press("Home")
+        explorer.page.press(explorer.slider("Opacity"), "Home")
         wait_for_pixels(explorer, photo)
 
 
@@ -262,12 +262,12 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) 
         settle(page)
         looks[view] = explorer.pixels()
     for key in ("Home", "End"):
-        explorer.slider("Opacity").press(key)
+        explorer.page.press(explorer.slider("Opacity"), key)
         settle(page)
         looks[key] = explorer.pixels()
     assert np.abs(looks["Home"] - looks["End"]).max() > 50
     with standing_still(int(number)):
-        explorer.slider("Opacity").press("Home")
+        explorer.page.press(explorer.slider("Opacity"), "Home")
         wait_for_pixels(explorer, looks["Home"])
         explorer.choice("View").select_option("rgb split")
         wait_for_pixels(explorer, looks["rgb split"])

@@ -87,7 +87,7 @@ def check_that_each_follows_its_own_controls_and_divider(panes: list[PanePage]) 
     mixed, still = first.set(opacity=0.65), second.settled()
     assert np.abs(photos - mixed).max() > 30
     with kernel_stopped(first):
-        first.slider("Opacity").press("Home")
+        first.page.press(first.slider("Opacity"), "Home")
         first.wait_for(photos)
         assert (second.pixels() == still).all()
     first.wait_until("explorer.settings.opacity", "0.0")
@@ -142,7 +142,7 @@ def check_that_one_goes_on_whose_neighbour_has_closed(panes: list[PanePage]) -> 
     first.run("explorer.gallery.close()")
     second.lab.wait_until_drawn()
     with kernel_stopped(second):
-        second.slider("Opacity").press("Home")
+        second.page.press(second.slider("Opacity"), "Home")
         second.wait_for(photos)
     second.wait_until("explorer.settings.opacity", "0.0")
     assert np.abs(second.set(sigma=2.0, opacity=1.0) - photos).max() > 30

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from playwright.sync_api import FloatRect, Locator, Page
+from playwright.sync_api import FloatRect, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 # Where explorers are driven; JupyterLab in each run.
@@ -122,7 +122,11 @@ class WidgetPage:
         return described.locator("[role=slider]").first
 
     def press(self, control: Locator, key: str, times: int = 1) -> None:
-        """Press a key on a control, as often as is said."""
+        """Press a key on a control, as often as is said, once it is there to be seen.
+
+        A key that is pressed before goes to whatever has the focus.
+        """
+        expect(control).to_be_visible()
         for _ in range(times):
             control.press(key)
 
