@@ -246,9 +246,12 @@ def test_pooling_norms_and_limits_of_weights_are_no_activations() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["vgg11_bn", "resnet18", "densenet121", "squeezenet1_1", "mobilenet_v2", "googlenet",
-     "inception_v3", "shufflenet_v2_x0_5", "regnet_x_400mf"],
-)  # fmt: skip
+    ["resnet18", "squeezenet1_1", "shufflenet_v2_x0_5", "regnet_x_400mf"]
+    + [
+        pytest.param(one, marks=pytest.mark.all)
+        for one in ("vgg11_bn", "densenet121", "mobilenet_v2", "googlenet", "inception_v3")
+    ],
+)
 def test_networks_of_plain_relus_give_no_warning(name: str) -> None:
     torch.manual_seed(0)
     first = name in ("googlenet", "inception_v3")

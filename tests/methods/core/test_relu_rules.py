@@ -106,7 +106,9 @@ def network(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "googlenet", pytest.param("densenet121", marks=pytest.mark.all)]
+)
 def test_rule_equals_a_network_patched_by_hand(
     name: str, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +131,9 @@ def test_rule_equals_a_network_patched_by_hand(
 
 
 @pytest.mark.filterwarnings("ignore:The map adds up")  # random weights, few steps
-@pytest.mark.parametrize("name", ["vgg11", "squeezenet1_1", "resnet18"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("vgg11", marks=pytest.mark.all), "squeezenet1_1", "resnet18"]
+)
 def test_maps_are_those_of_captum_where_it_is_right(name: str) -> None:
     captum = pytest.importorskip("captum.attr")
     model, images = network(name), blobs(2, 64)

@@ -22,6 +22,7 @@ from tests.networks import blobs
 
 Array = npt.NDArray[np.float64]
 FAMILIES = ("vgg", "squeezenet1_1", "resnet18", "mobilenet_v2", "googlenet", "densenet121")
+LARGE = ("mobilenet_v2", "googlenet", "densenet121")
 
 
 def agreement(found: Tensor, right: Tensor) -> float:
@@ -228,7 +229,9 @@ def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -
 
 
 @pytest.mark.filterwarnings("ignore:Most of the relevance cancels")
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.all if one in LARGE else ()) for one in FAMILIES]
+)
 def test_relevance_adds_up_to_the_score(name: str) -> None:
     model, images = network(name), blobs(2, 64)
     for rule in ("epsilon", "epsilon-plus", "epsilon-plus by depth"):
