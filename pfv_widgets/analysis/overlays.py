@@ -179,13 +179,17 @@ def estimated(
 
 def deviation(photos: Tensor, middle: Tensor) -> Tensor:
     """Median distance from the median of the photos, ``(3, h, w)``; NaN counts for nothing."""
-    return median((photos - middle).abs())
+    return median((photos - middle).abs_())
 
 
 def median(photos: Tensor) -> Tensor:
     """Median over the photos, each pixel for itself."""
-    rows = photos.flatten(1).T.contiguous()  # many times faster than along the first axis
-    return rows.nanmedian(1).values.view(photos.shape[1:])
+    rows = photos.flatten(1).T.clone(memory_format=torch.contiguous_format)
+    if bool(rows.sum().isnan()):
+        return rows.nanmedian(1).values.view(photos.shape[1:])
+    middle = (rows.shape[1] - 1) // 2
+    rows.numpy().partition(middle, axis=1)  # in a row, in place: many times faster than torch's
+    return rows[:, middle].reshape(photos.shape[1:])
 
 
 def spread_out(indices: Tensor, most: int) -> Tensor:
