@@ -123,8 +123,8 @@ def _row(title: str, values: Sequence[float], kind: str = "") -> str:
 
 def _carriers(found: ComponentClasses, image: int, units: Sequence[int]) -> str:
     """Say which components carry the difference of the predicted class to the expected one."""
-    if len(units) < 2:
-        return ""
+    if len(units) < 2:  # a line in its place, so that what is below does not move
+        return hint("Predicted as labelled." if found.expected is not None else "")
     *parts, rest, baseline = found.difference(image).tolist()
     total = sum(parts) + rest + baseline
     order = sorted(range(len(parts)), key=lambda one: -parts[one])[:2]

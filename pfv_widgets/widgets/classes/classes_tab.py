@@ -295,11 +295,11 @@ class ClassesTab:
             [
                 w.HTML(class_texts.STYLE, layout=w.Layout(margin="0", height="0")),
                 self.about,
+                self.photo,  # on top: it answers to the pointer over the gallery beside it
                 self.rows,
                 self.mode,
                 self.clear_button,
                 self.effect,
-                self.photo,
                 Fold("A class's own components", [self.class_list, self.class_view]).widget,
                 self.shortcuts.widget,
             ],
