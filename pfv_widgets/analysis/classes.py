@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.class_components import ClassBasis, class_basis
-from pfv_widgets.analysis.labels import LabelledUnits, labelled_units
+from pfv_widgets.analysis.labels import LabelledUnits, labelled_units, unknown_labels
 from pfv_widgets.analysis.network_part import behind, on_the_way
 from pfv_widgets.analysis.score_shares import STEPS, Shares, split_scores
 from pfv_widgets.engine.lazy_import import late
@@ -315,11 +315,25 @@ def component_classes(
     frame, forward = _frame_of(pfv_or_frame, layer, components, output)
     with guarded(forward.model) as network:
         listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
-    naming = Progress(_NAMING, 0, len(forward.images))
-    part = behind(forward, listed, output, check=lambda: on_progress(naming))
+    naming = _Naming(on_progress, steps)
+    part = behind(forward, listed, output, check=naming)
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])
-    split = split_scores(part, frame.basis, steps)
+    split = split_scores(part, frame.basis, steps, naming.step)
     return _result(frame, part, labelled, split)
+
+
+class _Naming:
+    """Says before each module that runs how many points of the integral are done."""
+
+    def __init__(self, report: OnProgress, steps: int) -> None:
+        self._report, self._done, self._steps = report, 0, steps
+
+    def __call__(self) -> None:
+        self._report(Progress(_NAMING, self._done, self._steps, "steps"))
+
+    def step(self) -> None:
+        """Count one."""
+        self._done += 1
 
 
 def _frame_of(
@@ -362,9 +376,9 @@ def _labelled(
         return labelled_units(labels, classes, len(frame), units)
     try:
         return labelled_units(frame.labels, classes, len(frame), units)
-    except PFVValueError as error:  # names of folders, which nobody called classes
+    except PFVValueError:  # names of folders, which nobody called classes
         without = labelled_units(None, classes, len(frame), units)
-        return replace(without, note=f"Labels of the images are not used. {error}")
+        return replace(without, note=unknown_labels(frame.labels, classes, units))
 
 
 def _result(

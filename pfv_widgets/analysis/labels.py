@@ -13,6 +13,8 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import listed
 
+_IMAGENET = 1000  # classes
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledUnits:
@@ -62,14 +64,47 @@ def labelled_units(
         if len(distinct) != units:
             raise PFVValueError(
                 f"labels: {len(distinct)} names ({listed(distinct, most=4)}) for a network with "
-                f"{units} units. Say which unit has which name with classes=..., or give units."
+                f"{units} classes. Say with classes=... what these are called, or use their "
+                "numbers as labels."
             )
         known = dict(enumerate(distinct))
-        note = f"Units are taken for the labels in alphabetical order: {listed(distinct, most=6)}."
+        note = (
+            "The network's classes are taken to be the labels in alphabetical order: "
+            f"{listed(distinct, most=6)}."
+        )
     names = tuple(known.get(unit, f"class {unit}") for unit in range(units))
     if texts is None:
         return LabelledUnits(names, None, note)
     return LabelledUnits(names, torch.tensor([_unit(one, known, units) for one in texts]), note)
+
+
+def unknown_labels(labels: Iterable[str], classes: object, units: int) -> str:
+    """Say that right and wrong predictions cannot be counted with these labels, and what helps."""
+    known, distinct = class_names(classes), sorted(set(labels))
+    what = "so right and wrong predictions are not counted"
+    if not known:
+        named = "classes='imagenet' or " if units == _IMAGENET else ""
+        return (
+            f"The network's {units} classes have no names to compare the photos' labels "
+            f"({listed(distinct, most=3)}) with, {what}. To count them, give {named}"
+            "classes=[...] with the name of each."
+        )
+    names = [name for unit, name in known.items() if unit < units]
+    strange = [one for one in distinct if names.count(one) != 1 and not _is_unit(one, units)]
+    missing = [one for one in strange if one not in names]
+    if not missing:
+        return (
+            f"More than one of the network's {units} classes is called "
+            f"{listed(strange, ' or ', most=3)}, {what}. To count them, label the photos with the "
+            "numbers of the classes."
+        )
+    alike = [name for one in missing for name in names if one.casefold() in name.casefold().split()]
+    example = (alike or names)[0]
+    return (
+        f"{listed(missing, most=2)} {'is' if len(missing) == 1 else 'are'} not among the names of "
+        f"the network's {units} classes, {what}. To count them, label the photos as the network "
+        f"calls them, such as {example!r}."
+    )
 
 
 def checked_groups(groups: Iterable[object] | None, count: int) -> tuple[str, ...] | None:
@@ -86,15 +121,19 @@ def checked_groups(groups: Iterable[object] | None, count: int) -> tuple[str, ..
         raise type(error)(str(error).replace("labels", "groups", 1)) from None
 
 
+def _is_unit(label: str, units: int) -> bool:
+    return label.isdecimal() and int(label) < units
+
+
 def _unit(label: str, known: Mapping[int, str], units: int) -> int:
     matching = [unit for unit, name in known.items() if name == label and unit < units]
     if len(matching) == 1:
         return matching[0]
-    if label.isdecimal() and int(label) < units and not matching:
+    if _is_unit(label, units) and not matching:
         return int(label)
-    which = "is more than one" if matching else "is none"
-    some = list(known.values()) or [f"0 to {units - 1}"]
+    which = "names more than one" if matching else "is not one"
+    legal = f"such as {listed(known.values(), most=5)}" if known else f"numbered 0 to {units - 1}"
     raise PFVValueError(
-        f"labels: {label!r:.60} {which} of the network's {units} classes, such as "
-        f"{listed(some, most=5)}. Name the units with classes=..., or give units as labels."
+        f"labels: {label!r:.60} {which} of the network's {units} classes, {legal}. Use their names "
+        "or numbers, or say with classes=... what they are called."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +44,18 @@ class Shares:
     exact: bool
 
 
-def split_scores(part: PartialForward, basis: PrincipalBasis, steps: int = STEPS) -> Shares:
+def split_scores(
+    part: PartialForward,
+    basis: PrincipalBasis,
+    steps: int = STEPS,
+    on_step: Callable[[], None] = lambda: None,
+) -> Shares:
     """Split scores by the components along the straight way from the mean feature.
 
     Where the part behind the layer is affine in the features (pooling and a linear read-out), a
     component's share is the score of its part of the features alone. Elsewhere it is an integrated
     gradient (Sundararajan et al. 2017) along the component's coordinate, by Gauss–Legendre
-    quadrature with ``steps`` points.
+    quadrature with ``steps`` points; ``on_step`` is called after each.
     """
     with torch.no_grad():
         mean = mean_maps(part.features, basis.mean)
@@ -66,7 +72,9 @@ def split_scores(part: PartialForward, basis: PrincipalBasis, steps: int = STEPS
         if shares is not None:
             error, exact = torch.zeros_like(total), True
         else:
-            *own, whole = _integrated(part, mean, centred, [*parts, centred], steps)
+            *own, whole = _integrated(
+                part, mean, centred, [*parts, centred], steps, on_step=on_step
+            )
             shares, error, exact = torch.stack(own, 1), total - whole, False
         return Shares(shares, baseline, total - shares.sum(1), error, exact)
 
@@ -89,7 +97,13 @@ def _by_parts(
 
 
 def _integrated(
-    part: PartialForward, mean: Tensor, centred: Tensor, parts: list[Tensor], steps: int
+    part: PartialForward,
+    mean: Tensor,
+    centred: Tensor,
+    parts: list[Tensor],
+    steps: int,
+    *,
+    on_step: Callable[[], None],
 ) -> list[Tensor]:
     """Integrate the derivative of the scores along each part, on the way from the mean."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
@@ -104,6 +118,7 @@ def _integrated(
             found = slopes(part, point, parts)
         for total, slope in zip(sums, found, strict=True):
             total.add_(slope, alpha=float(weight))
+        on_step()
     return sums
 
 

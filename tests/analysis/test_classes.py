@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
+from pfv_widgets.engine.progress import Progress
 from tests.figures import assert_words_have_room, texts
 from tests.networks import blobs, tiny
 
@@ -43,8 +47,16 @@ def test_with_all_components_nothing_is_left() -> None:
 def test_elsewhere_the_gradient_is_integrated_along_the_components() -> None:
     model = tiny()
     pfv = pw.PFV(model, blobs(3))
-    few, many = (pw.component_classes(pfv, layer="6", components=2, steps=n) for n in (2, 32))
+    reports: list[Progress] = []
+    few, many = (
+        pw.component_classes(pfv, layer="6", components=2, steps=n, on_progress=reports.append)
+        for n in (2, 32)
+    )
     assert not few.exact
+    assert list(dict.fromkeys(map(str, reports[:-1])))[:2] == [
+        "Naming components by classes: 0 of 2 steps",
+        "Naming components by classes: 1 of 2 steps",
+    ]
     assert 0 < many.completeness_error < few.completeness_error
     frame = pfv.render(layer="6", components=2)
     expected = riemann(model, 6, frame)
@@ -97,6 +109,24 @@ def test_labels_are_matched_and_differences_add_up() -> None:
     by_alphabet = pw.component_classes(pfv, labels=["e", "a", "b", "c", "d"], layer=LAYER)
     assert by_alphabet.expected.tolist() == [4, 0, 1, 2, 3]
     assert "alphabetical" in by_alphabet.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "words"),
+    [
+        (None, "xyx", r"5 classes have no names to compare the photos' labels \('x', 'y'\) with"),
+        (["a", "b", "c", "big cat", "e"], ["a", "cat", "a"],
+         "'cat' is not among the names of the network's 5 classes.*such as 'big cat'"),
+        (["a", "a", "b", "c", "d"], "abd", "classes is called 'a'.*with the numbers of"),
+    ],
+)  # fmt: skip
+def test_labels_of_folders_that_are_no_classes_are_explained(
+    classes: object, labels: str | list[str], words: str
+) -> None:
+    batch = replace(blobs(3), labels=tuple(labels))
+    result = pw.component_classes(pw.PFV(tiny(), batch), classes, layer=LAYER, components=1)
+    assert result.expected is None
+    assert re.search(words, result.warnings[0])
 
 
 def test_evidence_is_where_a_component_is_strongest() -> None:
@@ -155,7 +185,7 @@ def test_bad_networks_and_labels_are_named() -> None:
         pw.component_classes(network, layer="12")
     with pytest.raises(pw.PFVValueError, match=r"labels: 2 names"):
         pw.component_classes(network, labels=["a", "b", "b"], layer=LAYER)
-    with pytest.raises(pw.PFVValueError, match=r"labels: '7' is none"):
+    with pytest.raises(pw.PFVValueError, match=r"labels: '7' is not one"):
         pw.component_classes(network, labels=[0, 7, 1], layer=LAYER)
     with pytest.raises(pw.PFVTypeError, match="pfv_or_frame"):
         pw.component_classes(tiny())

@@ -245,7 +245,7 @@ def test_bad_input_is_named() -> None:
         pw.find_shortcuts(model, plain)
     with pytest.raises(pw.PFVValueError, match="all photos are of the class 'apple'"):
         pw.find_shortcuts(model, plain, ["apple"] * 16, classes=["apple", "house"])
-    with pytest.raises(pw.PFVValueError, match=r"labels: 'dog' is none"):
+    with pytest.raises(pw.PFVValueError, match=r"labels: 'dog' is not one"):
         pw.find_shortcuts(model, plain, ["dog"] * 16, classes=["apple", "house"])
     with pytest.raises(pw.PFVValueError, match=r"masks of shape \(16, 2, 2\)"):
         pw.find_shortcuts(model, plain, [0, 1] * 8, masks=np.ones((16, 2, 2)))

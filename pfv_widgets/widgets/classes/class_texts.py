@@ -37,6 +37,7 @@ STYLE = """<style>
 </style>"""
 
 _NAMES = 3  # classes on a side
+_LONGEST = 240  # characters of what was assumed; all of it in a tooltip
 _LEAST = 0.005  # that is not written as zero
 _MOST_ROWS = 12
 _MOST_CELLS = 5  # classes that a grid of the confusion has
@@ -61,7 +62,9 @@ def about(found: ComponentClasses) -> str:
     notes = " ".join(found.warnings)
     if not notes:
         return line
-    return f'{line}<div title="{safe(notes)}">{hint(shorten(notes, 110, placeholder=" …"))}</div>'
+    return (
+        f'{line}<div title="{safe(notes)}">{hint(shorten(notes, _LONGEST, placeholder=" …"))}</div>'
+    )
 
 
 def moves(found: ComponentClasses, component: int) -> str:
