@@ -53,7 +53,8 @@ class ClassesTab:
     edit
         Called with a function from the old settings to the new ones.
     find
-        Names the components of these settings by classes; it may take long and raise.
+        Names the components of these settings by classes; it may take long and raise, as
+        ``Cancelled`` once the tab says that they are :meth:`outdated`.
     say
         Called with what is being done or was, in words, and its kind, from any thread.
     fail
@@ -134,6 +135,11 @@ class ClassesTab:
                 if self._visible:
                     self._show_photo()
 
+    def outdated(self, settings: Settings) -> bool:
+        """Whether nobody waits any more for the names of the components of ``settings``."""
+        waiting = self._worker.waiting
+        return not self._visible or (waiting is not None and _basis(waiting) != _basis(settings))
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is shown; False where ``timeout`` seconds passed."""
         return self._worker.wait(timeout)
@@ -169,6 +175,8 @@ class ClassesTab:
             stacked = map(torch.stack, zip(*vectors, strict=True))
             effect = cut_effect(found, cut, settings.cut_mode, *stacked)
         except Cancelled:
+            if self.outdated(settings):
+                return
             with self._lock:
                 self._problem = "Stopped: change a setting, or open this tab again, to go on."
                 self._stopped = settings
@@ -307,6 +315,14 @@ class ClassesTab:
         )
         box.add_class("pfv-classes")
         return box
+
+
+def _basis(settings: Settings) -> tuple[object, ...]:
+    """Return the settings that decide which components there are."""
+    return (
+        settings.layer, settings.components, settings.images, settings.basis_of,
+        settings.stable_colours,
+    )  # fmt: skip
 
 
 def cut_code(settings: Settings, options: str = "") -> str:

@@ -17,8 +17,9 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.engine.progress import Cancelled, OnProgress
+from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import named
+from pfv_widgets.methods.core.class_names import names_of
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from pfv_widgets.widgets.classes.classes_tab import ClassesTab
 from pfv_widgets.widgets.classes.shortcut_section import Answer
@@ -172,6 +173,10 @@ class LinkedClassesTab(ClassesTab):
         explorer.on_frame(self._follow)
         explorer.on_point(self._point)
 
+    @property
+    def _classes(self) -> object:
+        return names_of(self._explorer.pfv.model, self._explorer.classes)
+
     def _follow(self, state: ViewState, frame: Frame) -> None:
         self._point(state, frame)
         self.show(self._explorer.settings)
@@ -188,7 +193,7 @@ class LinkedClassesTab(ClassesTab):
         def job(_: Callable[[], bool]) -> None:
             explorer.show_message("Searching for shortcuts …", "busy")
             report = find_shortcuts(
-                pfv.model, pfv.images, layer=layer, classes=explorer.classes,
+                pfv.model, pfv.images, layer=layer, classes=self._classes,
                 output=explorer.output, on_progress=explorer.reporter(),
             )  # fmt: skip
             answer((report, pfv.images))
@@ -217,9 +222,15 @@ class LinkedClassesTab(ClassesTab):
             if not bool(same.any()):  # neither order nor sign has changed
                 return self._last[1]
         explorer.show_message("Naming components by classes …", "busy")
-        found = component_classes(
-            frame, explorer.classes, output=explorer.output, on_progress=explorer.reporter()
-        )
+        report = explorer.reporter()
+
+        def watch(progress: Progress) -> None:
+            if self.outdated(settings):
+                explorer.show_message("The names of these components are no longer needed.")
+                raise Cancelled
+            report(progress)
+
+        found = component_classes(frame, self._classes, output=explorer.output, on_progress=watch)
         self._last = key, found
         explorer.show_message("Named the components by classes.")
         return found

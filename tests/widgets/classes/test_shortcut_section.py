@@ -128,3 +128,42 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
         assert "found" in words(searched(holder).tab.shortcuts.result)
     finally:
         explorer.close()
+
+
+def test_naming_ends_once_other_components_are_asked_for_or_the_tab_is_left(
+    recorded: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Holder(fooled_network(), marked_photos(), classes=["marked", "plain"], layer="2")
+    explorer, reports, turns = holder.explorer, [], []
+    reporter = explorer.reporter
+
+    def turned_at_once() -> OnProgress:
+        report = reporter()
+
+        def watch(progress: Progress) -> None:
+            reports.append(progress.stage)
+            if turns:
+                turns.pop()()
+            report(progress)
+
+        return watch
+
+    monkeypatch.setattr(explorer, "reporter", turned_at_once)
+    try:
+        turns.append(lambda: move(explorer.knobs["components"], value=4))
+        move(explorer.knobs["components"], value=2)
+        holder.wait()
+        assert len(holder.tab.rows.children) == 4
+        assert holder.status == "Named the components by classes."
+        turns.append(lambda: explorer.tabs.open("Picture"))
+        del reports[:]
+        move(explorer.knobs["components"], value=5)
+        holder.wait()
+        assert len(reports) == 1
+        assert "Naming" not in holder.status
+        assert "Stopped" not in words(holder.tab.about)
+        explorer.tabs.open("Classes")
+        holder.wait()
+        assert len(holder.tab.rows.children) == 5
+    finally:
+        explorer.close()
