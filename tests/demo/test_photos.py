@@ -140,6 +140,7 @@ def test_own_folder_of_any_shape_goes_through_the_real_network(tmp_path):
     images = demo_images(photos=tmp_path)
     assert images.names == ("long.png", "small.png")
     assert images.tensor.shape == (2, 3, 256, 256)
+    assert images.cropped == ("long.png",)
     assert len(demo_images(1, photos=str(tmp_path))) == 1
 
 

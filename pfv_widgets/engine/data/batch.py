@@ -27,6 +27,8 @@ class ImageBatch:
         One text per picture; ``labels`` is None where there are no classes.
     skipped
         ``"name: reason"`` of each file that was left out.
+    cropped
+        Names of long, narrow pictures of which less than half is in ``pixels``: their middle.
     mean, std
         Of the normalisation that lies between: ``tensor = (pixels / 255 - mean) / std``, three
         numbers each for red, green and blue.
@@ -39,6 +41,7 @@ class ImageBatch:
     skipped: tuple[str, ...] = ()
     mean: Triple = IMAGENET.mean
     std: Triple = IMAGENET.std
+    cropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         pixels, tensor = self.pixels, self.tensor
@@ -104,6 +107,7 @@ class ImageBatch:
             tensor=self.tensor[chosen],
             names=tuple(self.names[i] for i in chosen),
             labels=None if self.labels is None else tuple(self.labels[i] for i in chosen),
+            cropped=tuple(self.names[i] for i in chosen if self.names[i] in self.cropped),
         )
 
 

@@ -20,6 +20,7 @@ from pfv_widgets.engine.data.decoding import UnreadableError, as_rgb, image_from
 from pfv_widgets.engine.data.normalisation import IMAGENET, normalisation_of
 from pfv_widgets.engine.data.preprocessing import (
     MAX_SIDE,
+    is_narrow,
     normalised,
     resized,
     resized_tensor,
@@ -30,6 +31,7 @@ from pfv_widgets.engine.data.tensors import (
     Transform,
     applied,
     checked_tensor,
+    crops,
     of_one_shape,
     stacked,
 )
@@ -57,8 +59,9 @@ def load_images(
         ``ImageBatch``, or a float tensor (N,3,H,W) or (3,H,W).
     size
         Pixels: an int for a square, or (H, W). The largest centred window of that shape is cut
-        and scaled, bilinear with antialiasing. Tensors keep their size, and a transform decides
-        its own: ``size`` is ignored for both.
+        and scaled, bilinear with antialiasing; photos that lose more than half by that are named
+        in ``ImageBatch.cropped``. Tensors keep their size, and a transform decides its own:
+        ``size`` is ignored for both.
     transform
         Called on each RGB PIL image, gives its float tensor (3,H,W), as torchvision's
         ``weights.transforms()`` does. Shown is what it saw: its own normalisation undone,
@@ -120,10 +123,11 @@ def of_pictures(
         Where there is nothing but unreadable files.
     """
     all_labels = checked_labels(labels, len(pictures), [p.label for p in pictures])
+    narrow: set[str] = set()
     if transform is None:
-        results = _in_parallel(lambda picture: resized(_opened(picture), size), pictures)
+        results = _in_parallel(partial(_resized, size, narrow), pictures)
     else:  # one after the other: a transform may be random, and owes nobody thread safety
-        results = [_or_reason(partial(_transformed, transform), p) for p in pictures]
+        results = [_or_reason(partial(_transformed, transform, narrow), p) for p in pictures]
     good = [i for i, result in enumerate(results) if not isinstance(result, UnreadableError)]
     skipped = tuple(
         f"{picture.name}: {result}"
@@ -143,7 +147,8 @@ def of_pictures(
         by = normalisation_of(transform)
         pixels = to_pixels(tensor, by)
     own_labels = all_labels and tuple(all_labels[i] for i in good)
-    return ImageBatch(pixels, tensor, names, own_labels, skipped, by.mean, by.std)
+    cropped = tuple(name for name in names if name in narrow)
+    return ImageBatch(pixels, tensor, names, own_labels, skipped, by.mean, by.std, cropped)
 
 
 def _from_tensor(
@@ -202,5 +207,16 @@ def _or_reason(work: Callable[[Picture], Any], picture: Picture) -> Any:
         return reason
 
 
-def _transformed(transform: Transform, picture: Picture) -> Tensor:
-    return applied(transform, _opened(picture), picture.name)
+def _resized(size: tuple[int, int], narrow: set[str], picture: Picture) -> np.ndarray:
+    image = _opened(picture)
+    if is_narrow(image, size):
+        narrow.add(picture.name)
+    return resized(image, size)
+
+
+def _transformed(transform: Transform, narrow: set[str], picture: Picture) -> Tensor:
+    image = _opened(picture)
+    tensor = applied(transform, image, picture.name)
+    if crops(transform) and is_narrow(image, (tensor.shape[1], tensor.shape[2])):
+        narrow.add(picture.name)
+    return tensor

@@ -82,7 +82,7 @@ def normalisation_of(
     declared = _declared(transform)
     if declared is not None:
         return declared
-    if _steps(transform) is not None:
+    if steps_of(transform) is not None:
         return NONE
     return _probed(transform, Image.new("RGB", (512, 512)) if example is None else example)
 
@@ -91,11 +91,12 @@ def _declared(transform: Any) -> Normalisation | None:
     own = _own(transform)
     if own is not None:
         return own
-    inner = (_declared(step) for step in reversed(_steps(transform) or []))
+    inner = (_declared(step) for step in reversed(steps_of(transform) or []))
     return next((one for one in inner if one is not None), None)
 
 
-def _steps(transform: Any) -> list[Any] | None:
+def steps_of(transform: Any) -> list[Any] | None:
+    """Return the steps that a transform takes one after another; None where they are not known."""
     steps = getattr(transform, "transforms", transform)
     wrapped = steps is not transform or isinstance(transform, torch.nn.Sequential)
     return list(steps) if wrapped and isinstance(steps, Iterable) else None

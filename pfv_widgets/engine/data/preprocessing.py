@@ -40,6 +40,16 @@ def centre_window(height: int, width: int, size: tuple[int, int]) -> Box:
     return left, top, left + wide, top + high
 
 
+def is_narrow(image: Image.Image, size: tuple[int, int]) -> bool:
+    """Whether less than half of a picture is in its largest centred window of that shape.
+
+    >>> [is_narrow(Image.new("L", (width, 100)), (50, 50)) for width in (210, 200)]
+    [True, False]
+    """
+    left, top, right, bottom = centre_window(image.height, image.width, size)
+    return (right - left) * (bottom - top) < 0.5 * image.width * image.height
+
+
 def resized_tensor(tensor: Tensor, size: tuple[int, int]) -> Tensor:
     """Do to a normalised (N,3,H,W) tensor what :func:`resized` does to a picture."""
     box = centre_window(tensor.shape[2], tensor.shape[3], size)

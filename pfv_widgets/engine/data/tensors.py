@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pfv_widgets.engine.data.normalisation import steps_of
 from pfv_widgets.errors import GREY, PFVTypeError, PFVValueError
 from pfv_widgets.validation import check_dense
 
@@ -65,6 +66,12 @@ def checked_tensor(tensor: Tensor) -> Tensor:
     if not torch.isfinite(batch).all():
         raise PFVValueError(f"{what}: it holds NaN or infinite values; see torch.nan_to_num.")
     return batch.detach().to("cpu", torch.float32, copy=True).contiguous()
+
+
+def crops(transform: Transform) -> bool:
+    """Whether a transform cuts the middle out of pictures, as torchvision's networks need it."""
+    steps = [transform, *(steps_of(transform) or ())]
+    return any(type(one).__name__ == "CenterCrop" or hasattr(one, "crop_size") for one in steps)
 
 
 def applied(transform: Transform, image: Image.Image | Tensor, name: str) -> Tensor:

@@ -155,6 +155,18 @@ def _score(number: int, value: float, shown: bool) -> str:
     return f"<span{style}>{number + 1}:&#8239;<b>{figure}</b></span> "
 
 
+def cropped(names: Sequence[str]) -> str:
+    """Say that long, narrow photos are cut to their middle, as text.
+
+    >>> cropped(["a.png"])
+    '1 long, narrow photo is cut to its middle, less than half of it: a.png.'
+    """
+    few = ", ".join(plain(name, 30) for name in names[:3]) + " …" * (len(names) > 3)
+    if len(names) == 1:
+        return f"1 long, narrow photo is cut to its middle, less than half of it: {few}."
+    return f"{len(names)} long, narrow photos are cut to their middle, less than half: {few}."
+
+
 def heading(text: str) -> str:
     """Return the title of a group of controls."""
     return f'<div class="pfv-heading" style="font-weight:600;margin-top:4px">{safe(text)}</div>'

@@ -76,6 +76,12 @@ def test_tiny_and_elongated_pictures_work(width: int, height: int) -> None:
     batch = load_images(Image.new("RGB", (width, height), (10, 20, 30)))
     assert batch.pixels.shape == (1, 224, 224, 3)
     assert (batch.pixels == (10, 20, 30)).all()
+    assert bool(batch.cropped) == (5000 in (width, height))
+    assert batch.subset([0]).cropped == batch.cropped
+    for steps, cut in ([transforms.Resize((8, 8))], False), ([transforms.CenterCrop(8)], True):
+        whole = transforms.Compose([*steps, transforms.ToTensor()])
+        image = Image.new("RGB", (width, height))
+        assert bool(load_images(image, transform=whole).cropped) == (cut and bool(batch.cropped))
 
 
 def test_square_is_the_centre() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import pfv_widgets as pw
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
@@ -48,6 +49,20 @@ def still_works(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
     move(explorer.knobs["sigma"], value=2.0)
     assert explorer.frame.settings.sigma == 2.0
     return not is_error(explorer) and shows_its_frame(recorded, explorer)
+
+
+def test_long_and_narrow_photos_are_said_to_be_cut_until_something_is_changed(
+    recorded: RecordedPage,
+) -> None:
+    photos = [np.full((100, 8000 if long else 100, 3), 9 + long, np.uint8) for long in (0, 1, 1)]
+    explorer = pw.explore(tiny(), pw.load_images(photos, size=32), device="cpu")
+    try:
+        assert "2 long, narrow photos are cut to their middle" in status(explorer)
+        assert "image 2, image 3." in status(explorer)
+        move(explorer.knobs["sigma"], value=2.0)
+        assert "cut" not in status(explorer)
+    finally:
+        explorer.close()
 
 
 @pytest.mark.parametrize(
