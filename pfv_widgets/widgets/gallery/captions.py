@@ -14,6 +14,11 @@ _BOX = "position:relative;height:0;z-index:1;pointer-events:none;container-type:
 _NAME = (
     "position:absolute;line-height:1.2;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
 )
+_NOTE = (
+    "position:absolute;transform:translateY(-100%);line-height:1.3;padding:0 4px;overflow:hidden;"
+    "white-space:nowrap;background:rgba(0,0,0,.72);color:#fff;box-sizing:border-box"
+)
+_OF_TILE = 6.2  # of 100 parts of a tile's width, so that a name of 30 letters has room
 _FONT = 120  # of 100 parts of the room below a tile, and a line takes some of the gap as well
 
 
@@ -30,7 +35,7 @@ class Captions:
         self._images = images
         self._lines: dict[int, str] = {}
         self._key: object = None
-        self.notes: Mapping[int, str] = {}  # what stands before the name of an image
+        self.notes: Mapping[int, str] = {}  # what stands on an image, in its lower left corner
         self.html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
         self.html.add_class("pfv-captions")
 
@@ -48,7 +53,8 @@ class Captions:
         self._key = key
         high, wide = grid.size
         names = "".join(self._name(image, grid, index) for index, image in enumerate(shown))
-        font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,1.25cqi))"
+        large = min(1.25, _OF_TILE * grid.tile[1] / wide)  # readable on a screen for a talk
+        font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,{large:.2f}cqi))"
         box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{wide}/{high}"
         self.html.value = (
             f'<div aria-hidden="true" style="{_BOX};max-width:{widest}">'
@@ -68,5 +74,9 @@ class Captions:
         high, wide = grid.size
         left, top, width, _ = grid.name_box(index)
         at = f"left:{100 * left / wide:.3f}%;top:{100 * top / high:.3f}%"
-        line = " · ".join(filter(None, [self.notes.get(image, ""), self.line(image)]))
-        return f'<div style="{_NAME};{at};width:{100 * width / wide:.3f}%">{safe(line, 60)}</div>'
+        share = f"{100 * width / wide:.3f}%"
+        name = f'<div style="{_NAME};{at};width:{share}">{safe(self.line(image), 60)}</div>'
+        note = self.notes.get(image, "")
+        if not note:
+            return name
+        return f'<div style="{_NOTE};{at};max-width:{share}">{safe(note, 60)}</div>{name}'

@@ -48,5 +48,8 @@ def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
     high = grid.size[0]
     below = [100 * (grid.corner(place)[1] + grid.tile[0]) / high for place in range(3)]
     assert top == pytest.approx(below, abs=0.001)
+    made.notes = {1: "CKA <1"}
+    made.show(range(3), grid, "632px")
+    assert words(made.html.value) == "tabby catCKA <1dog · <b>x</b> ＄y＄dog · n02"
     made.show(range(3), Grid.of(3, (100, 100), 2), "632px")
     assert made.html.value == ""  # there is no room for them
