@@ -192,6 +192,16 @@ const attached = async (element, signal) => {
     await new Promise((resolve) => setTimeout(resolve, 50));
 };
 
+// Width beside the controls of an explorer, and height of the window.
+const roomFor = (box) => {
+  const body = box.closest(".pfv-body"), side = body?.querySelector(":scope > .pfv-side");
+  if (!side || !body.clientWidth) return;
+  const { flexDirection, columnGap } = getComputedStyle(body);
+  const beside = parseFloat(getComputedStyle(side).flexBasis) + parseFloat(columnGap);
+  const width = body.clientWidth - (flexDirection === "row" ? beside : 0);
+  return width > 0 ? [width, innerHeight] : undefined;
+};
+
 // The box around one gallery: what happens on another one beside it is not heard.
 const listen = (box, model, signal) => {
   const points = (event) => {
@@ -215,7 +225,10 @@ export default {
     const leaving = new AbortController();
     attached(el, leaving.signal).then(() => {
       const box = el.closest(".pfv-gallery-view");
-      if (box && !leaving.signal.aborted) listen(box, model, leaving.signal);
+      if (!box || leaving.signal.aborted) return;
+      listen(box, model, leaving.signal);
+      const room = roomFor(box);
+      if (room) model.send({ room });
     });
     return () => leaving.abort();
   },

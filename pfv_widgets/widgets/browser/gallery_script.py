@@ -34,6 +34,9 @@ class GalleryScript(anywidget.AnyWidget):
     knobs
         Controls by the name of their setting; those of :data:`FOLLOWED` are followed, where all
         of them are there.
+    room
+        Called with the width that a page has for the gallery, and the height of its window, in CSS
+        pixels, once it is there.
     near
         Called with whether all pages so far are on this computer, each time that the script of
         one begins to hear what it is sent, or asks for everything anew.
@@ -52,17 +55,20 @@ class GalleryScript(anywidget.AnyWidget):
         canvas: LayeredCanvas,
         knobs: Mapping[str, w.Widget],
         near: Callable[[bool], None] = lambda _: None,
+        room: Callable[[float, float], None] = lambda *_: None,
     ) -> None:
         ids = [buffer.model_id for buffer in canvas.buffers]
         live = _followed(canvas, knobs) if set(FOLLOWED) <= set(knobs) else {}
         super().__init__(buffers=ids, live=live, layout=w.Layout(display="none"))
-        self._near, self._all_near = near, True
+        self._near, self._all_near, self._room = near, True, room
         self.on_msg(self._came)
 
     def _came(self, _: object, content: dict[str, Any], __: object) -> None:
         if "near" in content:
             self._all_near = self._all_near and bool(content["near"])
             self._near(self._all_near)
+        if "room" in content:
+            self._room(*map(float, content["room"]))
 
 
 def _followed(canvas: LayeredCanvas, knobs: Mapping[str, w.Widget]) -> dict[str, Any]:

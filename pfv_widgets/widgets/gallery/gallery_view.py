@@ -95,7 +95,9 @@ class GalleryView:
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
         self.pins = PinRow(pfv.images.names, safely(act.unpin))
         self.captions = Captions(pfv.images)
-        self.script = GalleryScript(self.tiles.canvas, knobs or {}, self.viewport.script_ready)
+        room = (lambda *_: None) if on_wide is None else safely(self.viewport.fit)
+        ready = self.viewport.script_ready
+        self.script = GalleryScript(self.tiles.canvas, knobs or {}, ready, room)
         self.widget = self._laid_out(bars)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -12,10 +13,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode, resized
 from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
-from pfv_widgets.widgets.toolkit.geometry import GAP, Grid, Page, Spot
-
-_LEAST = 700  # CSS pixels that a gallery may be wide, however low the window
-_ROUND = 300  # CSS pixels of a window for bars of JupyterLab, status, toolbar and pins
+from pfv_widgets.widgets.toolkit.geometry import BARS, GAP, LEAST_WIDE, Grid, Page, Spot
 
 
 class TileCanvas:
@@ -86,7 +84,7 @@ class TileCanvas:
     def widest(grid: Grid) -> str:
         """Return how wide a canvas may be, as CSS, so that the whole page fits the window."""
         high, wide = grid.size
-        return f"max({_LEAST}px, (100vh - {_ROUND}px) * {wide / high:.3f})"
+        return f"max({LEAST_WIDE}px, (100vh - {BARS}px) * {wide / high:.3f})"
 
     def turn(self, page: Page) -> None:
         """Go to a page; :meth:`paint` is to follow with its heatmaps."""
@@ -159,8 +157,11 @@ class TileCanvas:
         """Arrange tiles that are ``growth`` times as wide as their images."""
         height, width = self.image_size
         columns = max(1, round(page.columns / growth**0.5))
-        size = height, growth * width
-        return Grid.of(len(self.indices(page)), size, columns, page.aspect, named=page.named)
+        size, aspect = (height, growth * width), page.aspect
+        if page.columns == page.fitted:  # few rows, as many pixels
+            rows = math.ceil(len(self.pixels) / page.columns)
+            aspect = max(aspect, page.columns * width / (rows * height))
+        return Grid.of(len(self.indices(page)), size, columns, aspect, named=page.named)
 
     def _resize(self) -> None:
         """Give the canvases the sizes that their grids need."""

@@ -51,6 +51,7 @@ class Viewport:
         self.batch = Batch(len(pfv.images), self.tiles.image_size)
         self.state = ViewState(settings, self.tiles.page)
         self.columns = self.state.page.columns  # to go back to from a zoomed image
+        self._first = self._arranged = self.state.page
         self.linked: list[Viewport] = []  # of other galleries of the same photos
         self.render_loop = RenderLoop(pfv, self.tiles, owner, on_frame, on_point)
 
@@ -77,6 +78,13 @@ class Viewport:
             self.render_loop.submit(self.state, 0.0 if quiet else _PATIENCE)
             if not quiet:
                 self._owner.show_state()
+
+    def fit(self, width: float, height: float) -> None:
+        """Arrange the tiles for the room of a page, unless somebody has arranged them already."""
+        page = self._first.fitting(self.batch.number, self.batch.size, (width, height))
+        if self.state.page == self._arranged != page:
+            self._arranged = page
+            self.go(lambda state: replace(state, page=page))
 
     def follow(self, other: Viewport) -> None:
         """Look at the same positions of the same photos as another gallery."""

@@ -20,6 +20,10 @@ WIDE = 960  # pixels of the canvas for a full row: crisp on dense screens, quick
 _SCREEN = 2.2  # width to height of what a gallery across a screen has
 _TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
+LEAST_WIDE = 700  # CSS pixels that a gallery may be wide, however low the window
+BARS = 300  # CSS pixels of a window for bars of JupyterLab, status, toolbar and pins
+_NAME_HIGH = 24  # CSS pixels of a row that are no picture
+_HARDLY_SMALLER = 0.85
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ class Page:
     ``anchor`` is the image that a page was chosen for: through pages of every size it stays.
     ``aspect`` is about how many times as wide as high it is. ``order`` has the images that are
     shown at all, in their order; None: all of them, as they came. ``first`` counts in it.
-    ``named``: there is room for a name below each.
+    ``named``: there is room for a name below each. ``fitted`` columns show all images in few
+    rows, over the width of a window; 0: no number does so better than a square.
     """
 
     first: int
@@ -182,6 +187,7 @@ class Page:
     aspect: float = 1.0
     order: tuple[int, ...] | None = None
     named: bool = True
+    fitted: int = 0
 
     @classmethod
     def start(cls, number: int, size: tuple[int, int]) -> Page:
@@ -219,6 +225,33 @@ class Page:
         if self.columns == 1:
             return 1
         return self.columns * max(1, round(self.columns * size[1] / size[0] / self.aspect))
+
+    def fitting(self, number: int, size: tuple[int, int], room: tuple[float, float]) -> Page:
+        """Return the page in more columns where these make the images larger, or fit a window.
+
+        Tiles become hardly smaller by that, if at all, and a row with gaps counts as smaller ones.
+        ``room`` is the width of the gallery and the height of the window in CSS pixels.
+        """
+        ratio, (wide, high) = size[1] / size[0], room
+
+        def tile(columns: int) -> float:
+            rows = math.ceil(number / columns)
+            return min(wide / columns, ((high - BARS) / rows - _NAME_HIGH) * ratio)
+
+        def filled(columns: int) -> float:
+            return number / (columns * math.ceil(number / columns))
+
+        now = self.columns
+        shape = now * ratio / math.ceil(number / now)
+        shown = min(wide, max(LEAST_WIDE, (high - BARS) * shape)) / now
+        most = range(now + 1, min(number, 2 * _MOST_ON_A_ROW) + 1)
+        best = max(most, key=lambda one: tile(one) * filled(one) ** 3, default=now)
+        all_there = number <= self.capacity(size)
+        fits = math.ceil(number / now) * (shown / ratio + _NAME_HIGH) <= high - BARS
+        least = shown * (1 if fits else _HARDLY_SMALLER)
+        if not all_there or best == now or tile(best) < least:
+            return self
+        return replace(self, columns=best, fitted=best)
 
     def across(self, number: int, size: tuple[int, int]) -> Page:
         """Return a page over the whole width of a screen, on which the tiles are largest."""

@@ -9,7 +9,7 @@ import numpy as np
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.gallery_script import FOLLOWED, GalleryScript
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from tests.widgets.recorded_page import RecordedPage, message
+from tests.widgets.recorded_page import RecordedPage, message, move
 
 
 def test_all_pages_have_to_be_near(explorer: PFVExplorer) -> None:
@@ -60,3 +60,19 @@ def test_a_script_that_asks_is_sent_everything(
     message(gallery.script, near=False)
     assert explorer.wait(60)
     assert np.array_equal(recorded.picture(gallery.tiles.widget), before)
+
+
+def test_gallery_is_arranged_for_its_page_until_somebody_arranges_it(explorer: PFVExplorer) -> None:
+    gallery = explorer.gallery
+    first, width = gallery.view_state.page, gallery.tiles.grid.size[1]
+    message(gallery.script, room=[1600, 640])
+    assert explorer.wait(60)
+    page, grid = gallery.view_state.page, gallery.tiles.grid
+    assert page.columns == gallery.toolbar.size.value == grid.columns > first.columns
+    assert grid.size[1] > width  # as many pixels, in fewer rows
+    message(gallery.script, room=[300, 900])  # loaded anew elsewhere
+    assert gallery.view_state.page == first
+    move(gallery.toolbar.size, index=0)
+    own = gallery.view_state.page
+    message(gallery.script, room=[1600, 640])
+    assert gallery.view_state.page == own

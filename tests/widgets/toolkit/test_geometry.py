@@ -182,6 +182,30 @@ def test_first_page_shows_several_images_and_at_most_eight_in_a_row(size: tuple[
             assert len(shown) == number
 
 
+@pytest.mark.parametrize(
+    ("number", "room", "columns"),
+    [
+        (12, (1346, 1000), 6),  # two full rows, and larger tiles than three of four
+        (16, (1346, 1000), 8),  # two full rows rather than three with gaps
+        (12, (816, 900), 4),  # it fits as it is
+        (16, (816, 900), 4),  # more columns would make the tiles small
+        (12, (902, 768), 6),  # the third row would lie below the window
+        (12, (436, 900), 4),
+        (64, (436, 900), 8),
+        (200, (1346, 1000), 8),  # pages
+        (1, (1346, 1000), 1),
+    ],
+)
+def test_first_page_fits_a_wide_window_where_tiles_stay_large(
+    number: int, room: tuple[float, float], columns: int
+) -> None:
+    page = Page.start(number, (100, 100))
+    fitted = page.fitting(number, (100, 100), room)
+    assert fitted.columns == columns
+    assert (fitted == page) == (columns == page.columns)
+    assert fitted.indices(number, (100, 100)) == page.indices(number, (100, 100))
+
+
 @pytest.mark.parametrize("columns", range(1, 17))
 @pytest.mark.parametrize("size", [(128, 128), (48, 96), (96, 48)])
 def test_pages_show_every_image_once_in_order(columns: int, size: tuple[int, int]) -> None:
