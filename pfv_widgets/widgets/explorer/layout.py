@@ -96,30 +96,36 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
   box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1a73e8) !important; }
 </style>"""
 
-# Pictures and controls side by side.
+# Pictures and controls side by side. Tabs scroll inside of it: pictures and head stay in sight.
 _BESIDE = """@container pfv (min-width: WIDTHpx) {
   SCOPE > .pfv-body { flex-direction: row !important; align-items: flex-start; column-gap: 14px; }
   SCOPE > .pfv-body > .pfv-pictures { order: 0; flex: 100 1 0; min-width: 0; }
-  SCOPE > .pfv-body > .pfv-side { display: flex; flex: 1 0 270px; min-width: 0;
-    max-width: clamp(270px, 40cqw, 620px); position: sticky; top: 0; }
+  SCOPE > .pfv-body > .pfv-side { display: flex; flex: 1 0 BASIS; min-width: 0;
+    max-width: clamp(270px, 40cqw, 620px); position: sticky; top: 0;
+    max-height: max(560px, 100vh - 170px); }
+  SCOPE > .pfv-body > .pfv-side > * { flex: none; }
+  SCOPE > .pfv-body > .pfv-side > .pfv-tabs { flex: 0 1 auto; min-height: 240px; }
+  SCOPE > .pfv-body > .pfv-side > .pfv-tabs > .widget-tab-contents { min-height: 0;
+    scrollbar-width: thin; scrollbar-gutter: stable; }
   SCOPE > .pfv-body > .pfv-side > .pfv-head { position: static; display: flex;
     flex-direction: column; background: none; }
 }
 """
 
 
-def _beside(width: int, kind: str) -> str:
-    return _BESIDE.replace("WIDTH", str(width)).replace("SCOPE", f".pfv-explorer{kind}")
+def _beside(width: int, kind: str, basis: str) -> str:
+    style = _BESIDE.replace("WIDTH", str(width)).replace("SCOPE", f".pfv-explorer{kind}")
+    return style.replace("BASIS", basis)
 
 
 STYLE = _STYLE.replace(
     "BESIDE\n",
     "".join(
-        _beside(width, kind)
-        for width, kind in [
-            (640, ":not(.pfv-wide, .pfv-compare)"),
-            (960, ".pfv-compare"),
-            (480, ".pfv-reconstruct"),
+        _beside(width, kind, basis)
+        for width, kind, basis in [
+            (640, ":not(.pfv-wide, .pfv-compare)", "clamp(270px, 22cqw, 380px)"),
+            (960, ".pfv-compare", "270px"),
+            (480, ".pfv-reconstruct", "270px"),
         ]
     ),
 )
