@@ -42,7 +42,10 @@ def problem() -> str | None:
         return f"{' and '.join(missing)} {verb} not installed. Run: {HOW}"
     lacking = [_PACKAGES.get(module, module) for module in photos.missing()]
     if lacking:
-        return f"{' and '.join(lacking)} lacks photos of other versions. Run: {HOW} --upgrade"
+        return (
+            f"{' and '.join(lacking)} does not bring the photos that newer versions do. Run: {HOW} "
+            "--upgrade"
+        )
     path = weights_file()
     try:
         right = hashlib.sha256(path.read_bytes()).hexdigest() == _SHA256

@@ -186,7 +186,7 @@ def _from_folder(folder: Path) -> list[Picture]:
     if not pictures:
         raise PFVValueError(
             f"source={str(folder)!r}: the folder and its sub-folders hold no images "
-            f"({', '.join(sorted(IMAGE_SUFFIXES)[:4])}, …)."
+            "(.jpg, .png, .webp, .tif, …)."
         )
     return pictures
 

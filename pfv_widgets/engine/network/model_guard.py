@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ def unwrap(model: nn.Module) -> nn.Module:
         )
     if not isinstance(model, nn.Module):
         raise PFVTypeError(
-            f"model={model!r:.80}: expected a torch.nn.Module, got {type(model).__name__}."
+            f"model={model!r:.60}: expected a torch.nn.Module, got {type(model).__name__}."
+            f"{_instead_of(model)}"
         )
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
@@ -57,6 +59,17 @@ def unwrap(model: nn.Module) -> nn.Module:
                 "Load the weights first, for example with load_state_dict(..., assign=True)."
             )
     return model
+
+
+def _instead_of(given: object) -> str:
+    """Say what to do with what is given in place of a network; empty where nothing is known."""
+    if isinstance(given, str | PathLike):
+        return " Give the network itself, such as torchvision.models.resnet18(weights='DEFAULT')."
+    if isinstance(given, Mapping):
+        return " These are weights: load them into a network with its load_state_dict(...)."
+    if callable(given):
+        return " If it makes a network, call it, as resnet18() does."
+    return ""
 
 
 def clean_name(name: str) -> str:

@@ -180,11 +180,18 @@ def test_traced_and_scripted_networks_are_refused_with_the_reason() -> None:
             PFV(model, blobs(1), device="cpu")
 
 
-@pytest.mark.parametrize("model", [None, "resnet18", nn.Conv2d, lambda images: images])
-def test_anything_but_a_module_is_refused_by_its_type(model: Any) -> None:
-    with pytest.raises(
-        PFVTypeError, match=rf"expected a torch\.nn\.Module, got {type(model).__name__}\."
-    ):
+@pytest.mark.parametrize(
+    ("model", "fix"),
+    [
+        (None, ""),
+        ("resnet18", "Give the network itself"),
+        (nn.Conv2d, "call it"),
+        ({"weight": torch.zeros(2)}, "load_state_dict"),
+    ],
+)
+def test_anything_but_a_module_is_refused_by_its_type(model: Any, fix: str) -> None:
+    words = rf"expected a torch\.nn\.Module, got {type(model).__name__}\..*{fix}"
+    with pytest.raises(PFVTypeError, match=words):
         PFV(model, blobs(1), device="cpu")
 
 
