@@ -1,4 +1,7 @@
-"""What goes between Python and an accelerator: each read waits for it, so that they are few."""
+"""What goes between Python and an accelerator: each read waits for it, so that they are few.
+
+And memory for large results, which is another's on each of them.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,17 @@ class Reading:
         if self._copied is not None:
             self._copied.synchronize()
         return self._copy
+
+
+def large_empty(like: Tensor, *shape: int) -> Tensor:
+    """Return memory of a shape that is written next, with the dtype and device of a tensor.
+
+    On a processor it comes from numpy, which asks Linux for large pages: the first write to as
+    many small ones takes three times as long.
+    """
+    if like.device.type != "cpu" or like.dtype not in (torch.float32, torch.float64):
+        return like.new_empty(*shape)
+    return torch.from_numpy(np.empty(shape, _like(like)))
 
 
 def select(values: Tensor, indices: Sequence[int], dim: int = 0) -> Tensor:

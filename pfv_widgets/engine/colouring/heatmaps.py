@@ -18,7 +18,7 @@ from pfv_widgets.engine.colouring.colour_filter import (
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.score_scaling import Spread, scaled, scaling
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted
-from pfv_widgets.engine.device_transfer import select
+from pfv_widgets.engine.device_transfer import large_empty, select
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 
 _CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core
@@ -74,7 +74,7 @@ def render_heatmaps(
     shown = select(scores, colouring.channels, 1)
     parts = _parts(shown, size)
     end = factors[-1].shape[2:] if factors else size
-    maps = scores.new_empty(*shown.shape[:2], *end)
+    maps = large_empty(scores, *shown.shape[:2], *end)
     spreads = []
     for part, one in _weighted(shown, factors, size):
         report(Progress(COLOURING, part.start // 2, len(scores)))
@@ -87,7 +87,7 @@ def render_heatmaps(
     colour_map = COLOUR_MAPS[colouring.colour_map]
     # fresh memory costs more than the arithmetic: where it fits, the picture replaces the maps
     fits = maps.shape[1:] == (3, *size)
-    heatmaps = maps if fits else scores.new_empty(len(scores), 3, *size)
+    heatmaps = maps if fits else large_empty(scores, len(scores), 3, *size)
     for part in parts:
         report(Progress(COLOURING, (len(scores) + part.start) // 2, len(scores)))
         picture = enlarge(colour_map(scaled(maps[part], scale, shift), neutral), size)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.device_transfer import read, select
+from pfv_widgets.engine.device_transfer import large_empty, read, select
 from pfv_widgets.engine.pca.features import power_of_two
 
 
@@ -119,7 +119,7 @@ def flat(levels: Sequence[Level], _: Brightness | None, size: tuple[int, int]) -
         return []
     scale = power_of_two(max(level.largest for level in levels))
     first = levels[0].total
-    total = first.new_empty(len(first), 1, *size)
+    total = large_empty(first, len(first), 1, *size)
     step = max(1, _CACHED // (size[0] * size[1])) if first.device.type == "cpu" else len(first)
     for start in range(0, len(first), step):
         images = slice(start, start + step)

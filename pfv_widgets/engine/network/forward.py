@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.device_transfer import send
+from pfv_widgets.engine.device_transfer import large_empty, send
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
@@ -81,7 +81,7 @@ class Forward:
         def add(name: str, part: Tensor) -> None:
             # one tensor from the start: parts that are put together later take twice the memory
             if name not in whole:
-                whole[name] = part.new_empty(number, *part.shape[1:])
+                whole[name] = large_empty(part, number, *part.shape[1:])
             whole[name][done : done + len(part)] = part
 
         for name, (_, reduce) in layouts.items() if complete else ():
