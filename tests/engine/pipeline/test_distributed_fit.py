@@ -113,3 +113,7 @@ def test_folders_with_files_of_equal_names_and_sizes_are_told_apart(tmp_path: Pa
         signatures.append(PhotoStream(folder, 16, None, 3).signature)
     assert signatures[0] != signatures[1]
     assert signatures[0] == signatures[2]
+    same = [lambda image: image for _ in range(2)]  # as two processes have it: at two addresses
+    own = {PhotoStream(folder, 16, one, 3).signature for one in same}
+    assert len(own) == 1
+    assert not own & set(signatures)
