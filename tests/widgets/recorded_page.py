@@ -69,6 +69,10 @@ class RecordedPage:
         for canvas in canvases:
             canvas._handle_frontend_event(canvas, {"event": "client_ready"}, [])
 
+    def lose_size(self, canvas: Canvas) -> None:
+        """Have a canvas of another size, as a page that missed a change."""
+        self._resize(canvas.model_id, width=8, height=8)
+
     def receive(self, comm: BaseComm, kind: str, data: Any, buffers: Any) -> None:
         self.messages.append((kind, comm.comm_id, data))
         self._comms[comm.comm_id] = comm

@@ -60,6 +60,11 @@ class LayeredCanvas:
             with canvas.hold_sync():
                 canvas.height, canvas.width = size
 
+    def send_sizes(self) -> None:
+        """Tell a page the sizes that it may have missed while it was loading."""
+        for canvas in (self.displayed, *self.buffers):
+            canvas.send_state(("width", "height"))
+
     def commands(self) -> CanvasCommands:
         """Begin a message that draws on the displayed canvas, and on others as it says."""
         rest = self.buffers[0] if self.buffers else None

@@ -95,6 +95,7 @@ class TileCanvas:
     def forget(self) -> None:
         """Send everything with the next frame: a page of the browser has just appeared."""
         self._sent = None
+        self.canvas.send_sizes()
 
     def paint(self, tiles: np.ndarray | None, look: Look, *, quick: bool = False) -> int:
         """Show new heatmaps of the page, uint8 ``(n, h, w, 3)`` (None: the last ones).
