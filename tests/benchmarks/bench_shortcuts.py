@@ -157,10 +157,15 @@ def animals(features: nn.Module, assets: Path, seeds: list[int], size: int) -> N
         kinds = [("ants", "bees")[kind] for kind in train.kinds]
         repaired = pw.repair(model, _batch(train), groups=kinds)
         figures = [worst(one, test) for one in (model, repaired.model, ideal)]
-        share = (figures[1] - figures[0]) / max(figures[2] - figures[0], 1e-9)
+        gain = figures[2] - figures[0]
+        share = (
+            f"{100 * (figures[1] - figures[0]) / gain:.0f} % of the gain"
+            if gain > 0
+            else "balanced training gains nothing"
+        )
         print(
             f"BACKGROUNDS {seed}: worst group {figures[0]:.2f}, refit {figures[1]:.2f}, balanced "
-            f"training {figures[2]:.2f}: {100 * share:.0f} % of the gain",
+            f"training {figures[2]:.2f}: {share}",
             flush=True,
         )
 
