@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from playwright.sync_api import Page
@@ -179,8 +180,17 @@ class NotebookPage(WidgetPage):
             pause = min(1.4 * pause, 250)
 
     def wait_until_drawn(self, code: str = "") -> None:
-        """Run code in the kernel, and wait until the page has drawn all that was sent by then."""
-        self.run(f"{PROBE}\n{code}\nprobe.ask()")
+        """Run code in the kernel, and wait until the page has drawn all that was sent by then.
+
+        It is asked again after a while: a page that begins anew may have lost the question.
+        """
+        self.run(f"{PROBE}\n{code}")
+        for seconds in (15, 15):
+            self.run("probe.ask()")
+            with suppress(AssertionError):
+                self.wait_until("probe.answered", "True", seconds)
+                return
+        self.run("probe.ask()")
         self.wait_until("probe.answered", "True")
 
     def begin(self, code: str) -> None:

@@ -21,6 +21,11 @@ const unpacked = (file) => {
   return picture;
 };
 
+const LATE = 5000;  // ms that a picture may take to be drawn
+
+const inTime = (job) => Promise.race([job, new Promise((_, reject) =>
+  setTimeout(() => reject(new Error("a picture was not drawn in time")), LATE))]);
+
 // Lets buffers draw uncompressed pictures at once: ipycanvas loads each as a file, keeps every file
 // until the page is left, and waits for one that is no picture for ever.
 const hasten = async (model) => {
@@ -30,7 +35,7 @@ const hasten = async (model) => {
     buffer.putImageData = async function (position, [file]) {
       const picture = unpacked(file);
       if (picture) return this.ctx.putImageData(picture, ...position);
-      const image = await createImageBitmap(new Blob([file], { type: "image/jpeg" }));
+      const image = await inTime(createImageBitmap(new Blob([file], { type: "image/jpeg" })));
       this.ctx.drawImage(image, ...position);
       image.close();
     };
@@ -38,7 +43,6 @@ const hasten = async (model) => {
   return true;
 };
 
-const LATE = 5000;  // ms that what a page began before this script may take to be drawn
 const TIMES = 3;  // how often a page asks for everything anew
 
 // A command that fails stops all that ipycanvas draws on a page, for good. Here the next one is
@@ -53,12 +57,10 @@ const guard = async (model, ask) => {
       console.warn(error);
       asking.forEach((one) => one());
     };
-    const late = new Promise((_, reject) =>
-      setTimeout(() => reject(new Error("a picture was not drawn in time")), LATE));
     manager.onCommand = async function (...message) {
       await draw.apply(this, message).catch(failed);
     };
-    manager.currentProcessing = Promise.race([manager.currentProcessing, late]).catch(failed);
+    manager.currentProcessing = inTime(manager.currentProcessing).catch(failed);
   }
   let left = TIMES;
   const one = () => left-- > 0 && ask();
