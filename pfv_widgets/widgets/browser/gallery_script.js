@@ -23,8 +23,13 @@ const unpacked = (file) => {
 
 const LATE = 5000;  // ms that a picture may take to be drawn
 
-const inTime = (job) => Promise.race([job, new Promise((_, reject) =>
-  setTimeout(() => reject(new Error("a picture was not drawn in time")), LATE))]);
+const inTime = (job) => {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("a picture was not drawn in time")), LATE);
+  });
+  return Promise.race([job, late]).finally(() => clearTimeout(timer));
+};
 
 // Lets buffers draw uncompressed pictures at once: ipycanvas loads each as a file, keeps every file
 // until the page is left, and waits for one that is no picture for ever.
