@@ -34,12 +34,12 @@ class GalleryScript(anywidget.AnyWidget):
     knobs
         Controls by the name of their setting; those of :data:`FOLLOWED` are followed, where all
         of them are there.
-    room
-        Called with the width that a page has for the gallery, and the height of its window, in CSS
-        pixels, once it is there.
     near
         Called with whether all pages so far are on this computer, each time that the script of
         one begins to hear what it is sent, or asks for everything anew.
+    room
+        Called with the width that a page has for the gallery, and the height of its window, in CSS
+        pixels, once it is there.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it

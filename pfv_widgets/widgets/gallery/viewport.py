@@ -51,7 +51,7 @@ class Viewport:
         self.batch = Batch(len(pfv.images), self.tiles.image_size)
         self.state = ViewState(settings, self.tiles.page)
         self.columns = self.state.page.columns  # to go back to from a zoomed image
-        self._first = self._arranged = self.state.page
+        self._first = self._arranged = self.state.page  # as it begins, and as it was fitted last
         self.linked: list[Viewport] = []  # of other galleries of the same photos
         self.render_loop = RenderLoop(pfv, self.tiles, owner, on_frame, on_point)
 
