@@ -42,10 +42,8 @@ def problem() -> str | None:
         return f"{' and '.join(missing)} {verb} not installed. Run: {HOW}"
     lacking = [_PACKAGES.get(module, module) for module in photos.missing()]
     if lacking:
-        return (
-            f"{' and '.join(lacking)} does not bring the photos that newer versions do. Run: {HOW} "
-            "--upgrade"
-        )
+        names = " and ".join(lacking)
+        return f"Some photos are only in newer versions of {names}. Run: {HOW} --upgrade"
     path = weights_file()
     try:
         right = hashlib.sha256(path.read_bytes()).hexdigest() == _SHA256
