@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
-from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.device_transfer import select, send
+from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
 
-Arrangement = tuple[int, ...]
+OrderAndSigns = tuple[int, ...]  # signed numbers from 1, as PrincipalBasis.arranged takes them
+Arrangement = OrderAndSigns | ComponentRotation
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class ColourMemory:
 
     anchors: Mapping[str, PrincipalBasis] = field(default_factory=dict)
     previous: Mapping[str, PrincipalBasis] = field(default_factory=dict)
-    seen: Mapping[str, tuple[PrincipalBasis, tuple[int, bool], Arrangement]] = field(
+    seen: Mapping[str, tuple[PrincipalBasis, tuple[int, bool], OrderAndSigns]] = field(
         default_factory=dict
     )
 
@@ -39,7 +42,7 @@ class ColourMemory:
 
     def arranged(
         self, layer: str, basis: PrincipalBasis, number: int, *, stable: bool = True
-    ) -> tuple[Arrangement, ColourMemory]:
+    ) -> tuple[OrderAndSigns, ColourMemory]:
         """Return order and signs in which the colours of a layer hold still, and the new memory.
 
         Parameters
@@ -74,3 +77,21 @@ class ColourMemory:
     def with_basis(self, layer: str, basis: PrincipalBasis) -> ColourMemory:
         """Return a memory as if ``basis`` alone had been shown of a layer."""
         return replace(self.anchored(layer, basis), previous={**self.previous, layer: basis})
+
+
+def arranged_scores(scores: Tensor, basis: PrincipalBasis, arrangement: Arrangement) -> Tensor:
+    """Arrange scores ``(N, k, h, w)`` on the components of ``basis`` as the components are.
+
+    They stay zero along components that are rounding alone, also where a rotation gives these.
+    """
+    if isinstance(arrangement, ComponentRotation):
+        matrix = send(arrangement.matrix.to(scores.dtype), scores.device)
+        rotated = (matrix.T @ scores.flatten(2)).view_as(scores)
+        resolved = basis.arranged(arrangement).is_resolved
+        return rotated.masked_fill_(~resolved.view(1, -1, 1, 1), 0.0)
+    if arrangement == tuple(range(1, scores.shape[1] + 1)):
+        return scores
+    signs = torch.tensor([1.0 if number > 0 else -1.0 for number in arrangement])
+    signs = send(signs.to(scores.dtype), scores.device)
+    chosen = select(scores, [abs(number) - 1 for number in arrangement], dim=1)
+    return chosen.mul_(signs.view(1, -1, 1, 1))

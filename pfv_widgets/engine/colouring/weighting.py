@@ -3,56 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.device_transfer import large_empty, read, select
+from pfv_widgets.engine.device_transfer import large_empty
+from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.pca.features import power_of_two
-
-
-@dataclass(frozen=True, eq=False)
-class Level:
-    """How active one earlier layer is at each position.
-
-    Attributes
-    ----------
-    total
-        Sum over the channels, ``(N, h, w)``, float32; zero where it is not finite.
-    channels
-        Number of channels summed.
-    broken
-        Images in which a sum is NaN or infinite.
-    largest
-        Largest magnitude of a sum in the whole batch.
-    """
-
-    total: Tensor
-    channels: int
-    broken: tuple[int, ...] = ()
-    largest: float = 1.0
-
-    @property
-    def silent(self) -> bool:
-        """Whether every sum of the batch is zero."""
-        return not self.largest > 0
-
-    @classmethod
-    def of_sums(cls, sums: Tensor, channels: int) -> Level:
-        """Take channel sums ``(N, h, w)``; one bad position spoils neither image nor batch."""
-        finite = torch.isfinite(sums)
-        good = finite.flatten(1).all(dim=1)
-        largest, whole = read(torch.where(finite, sums, 0.0).abs().max(), good)
-        broken = tuple(index for index, one in enumerate(whole) if not one)
-        sums = torch.where(finite, sums, 0.0) if broken else sums
-        return cls(sums, channels, broken, float(largest))
-
-    def of(self, images: Sequence[int]) -> Level:
-        """Keep some images; the largest magnitude stays that of the batch."""
-        return replace(self, total=select(self.total, images))
 
 
 def brightness(pixels: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -61,17 +21,12 @@ def brightness(pixels: np.ndarray, size: tuple[int, int]) -> Tensor:
     return interpolate(mean, size=size, mode="bilinear", antialias=True)
 
 
-def channel_sum(maps: Tensor) -> Tensor:
-    """Sum ``(N, C, h, w)`` over the channels, in at least float32."""
-    return maps.sum(dim=1, dtype=torch.promote_types(maps.dtype, torch.float32))
-
-
 # On a processor two small matrix products enlarge such maps several times faster than
 # interpolate() does.
 _SMALL = 48
 _CACHED = 1 << 18  # numbers of a heatmap that are added up at a time: more leave the cache
 Brightness = Callable[[tuple[int, int]], Tensor]
-Factors = Callable[[Sequence[Level], Brightness | None, tuple[int, int]], list[Tensor]]
+Factors = Callable[[Sequence[Activity], Brightness | None, tuple[int, int]], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +37,7 @@ class Weighting:
     ----------
     factors
         Returns the maps ``(N, 1, h, w)`` that scores are multiplied by, coarse to fine, from the
-        levels of the earlier layers, the photos' brightness (None without photos) and the
+        activities of the earlier layers, the photos' brightness (None without photos) and the
         size ``(H, W)`` of the heatmap.
     uses_layers
         Whether earlier layers have a say.
@@ -101,55 +56,57 @@ class Weighting:
     help: str = ""
 
     def __call__(
-        self, levels: Sequence[Level], brightness: Brightness | None, size: tuple[int, int]
+        self, activities: Sequence[Activity], brightness: Brightness | None, size: tuple[int, int]
     ) -> list[Tensor]:
-        """Return :attr:`factors` of these levels."""
-        return self.factors(levels, brightness, size)
+        """Return :attr:`factors` of these activities."""
+        return self.factors(activities, brightness, size)
 
 
-def none(_: Sequence[Level], __: Brightness | None, ___: tuple[int, int]) -> list[Tensor]:
+def none(_: Sequence[Activity], __: Brightness | None, ___: tuple[int, int]) -> list[Tensor]:
     """No weighting: scores are enlarged as they are."""
     return []
 
 
-def flat(levels: Sequence[Level], _: Brightness | None, size: tuple[int, int]) -> list[Tensor]:
+def flat(
+    activities: Sequence[Activity], _: Brightness | None, size: tuple[int, int]
+) -> list[Tensor]:
     """Sum over the earlier layers of their enlarged channel sums (Bakken et al. 2020)."""
-    levels = [level for level in levels if not level.silent]
-    if not levels:
+    activities = [activity for activity in activities if not activity.silent]
+    if not activities:
         return []
-    scale = power_of_two(max(level.largest for level in levels))
-    first = levels[0].total
+    scale = power_of_two(max(activity.largest for activity in activities))
+    first = activities[0].total
     total = large_empty(first, len(first), 1, *size)
     step = max(1, _CACHED // (size[0] * size[1])) if first.device.type == "cpu" else len(first)
     for start in range(0, len(first), step):
         images = slice(start, start + step)
         total[images] = enlarge(first[images, None] / scale, size)
-        for level in levels[1:]:
-            total[images] += enlarge(level.total[images, None] / scale, size)
+        for activity in activities[1:]:
+            total[images] += enlarge(activity.total[images, None] / scale, size)
     return [total]
 
 
 def hierarchical(
-    levels: Sequence[Level], _: Brightness | None, __: tuple[int, int]
+    activities: Sequence[Activity], _: Brightness | None, __: tuple[int, int]
 ) -> list[Tensor]:
     """Channel sums over their largest magnitude, coarse to fine (Bakken et al. 2020)."""
-    return [_scaled(level) for level in reversed(levels) if not level.silent]
+    return [_scaled(activity) for activity in reversed(activities) if not activity.silent]
 
 
 def gradual(
-    levels: Sequence[Level], brightness: Brightness | None, size: tuple[int, int]
+    activities: Sequence[Activity], brightness: Brightness | None, size: tuple[int, int]
 ) -> list[Tensor]:
     """Channel means, coarse to fine, ending in the image itself (TorchPRISM, Szandala).
 
     The image counts by its brightness as shown, in [0, 1], so that dark pixels weigh little
-    instead of turning the sign. Without an image it ends at the first level.
+    instead of turning the sign. Without an image it ends at the first activity.
 
     Part of what is seen are the photo's own edges: with an untrained network the heatmap still
     correlates with that of the trained one by .32 to .48 (rank correlation), where that of
     another photo reaches .14 to .46.
     """
     # scaled by the largest, a mean over the channels is what their sum is
-    factors = hierarchical(levels, brightness, size)
+    factors = hierarchical(activities, brightness, size)
     return factors + ([brightness(size)] if brightness else [])
 
 
@@ -201,6 +158,6 @@ def bilinear_matrix(length: int, target: int) -> Tensor:
     return (1 - distance).clamp_min(0)
 
 
-def _scaled(level: Level) -> Tensor:
+def _scaled(activity: Activity) -> Tensor:
     """Divide by the largest magnitude, which keeps every sign; ``(N, 1, h, w)``."""
-    return (level.total / level.largest)[:, None]
+    return (activity.total / activity.largest)[:, None]

@@ -13,6 +13,8 @@ from pfv_widgets.engine.device_transfer import large_empty, send
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
+from pfv_widgets.engine.network.layers import LayerListing
+from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, run
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 
@@ -54,6 +56,14 @@ class Forward:
         """Call the model, or a replica of it, as :func:`run` does."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             return run(network, batch)
+
+    def list_layers(self) -> LayerListing:
+        """Run two of the images, and list every spatial feature map: see :func:`list_layers`."""
+        with guarded(self.model) as network:
+            # two: what does not follow the number of images is no map of them
+            example = self.batch(0, 2)
+            example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
+            return list_layers(network, example, self.run)
 
     def catch(
         self,

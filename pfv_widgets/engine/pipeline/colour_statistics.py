@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pfv_widgets.engine.colouring.heatmaps import spread_of
 from pfv_widgets.engine.colouring.score_scaling import Spread
-from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, brightness
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, brightness
 from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import features_of
 from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
@@ -47,16 +48,16 @@ def colour_statistics(
         )
         scores = features.scores(there)
         sums = network.sums(basis.layer, caught)
-        levels = [Level.of_sums(one, layer.shape[0]) for layer, one in sums]
+        activities = [Activity.of_sums(one, layer.shape[0]) for layer, one in sums]
 
         def bright(size: tuple[int, int]) -> Tensor:
             return brightness(images.pixels, size).to(network.device)
 
         spreads = {
-            name: pooled(spread_of(scores, weighting(levels, bright, images.size), images.size))
+            name: pooled(spread_of(scores, weighting(activities, bright, images.size), images.size))
             for name, weighting in WEIGHTINGS.items()
         }
-    largest = {layer.name: one.largest for (layer, _), one in zip(sums, levels, strict=True)}
+    largest = {layer.name: one.largest for (layer, _), one in zip(sums, activities, strict=True)}
     return spreads, largest
 
 

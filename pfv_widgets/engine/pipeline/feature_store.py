@@ -13,20 +13,22 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
+from pfv_widgets.engine.colouring.colour_memory import Arrangement, arranged_scores
 from pfv_widgets.engine.colouring.heatmaps import Colouring, spread_of, visible_colours
 from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, brightness
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.device_transfer import read, send
+from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.network.capture import Reduce
+from pfv_widgets.engine.network.capture_layers import capture_layers, first_fitting
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
-from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import clean_name, guarded
-from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
+from pfv_widgets.engine.network.model_guard import clean_name
+from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import (
     BASES,
     BasisSource,
@@ -35,6 +37,7 @@ from pfv_widgets.engine.pca.basis_source import (
     LayerSample,
 )
 from pfv_widgets.engine.pca.data_set import DataSet
+from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.longest_bases import LongestBases
 from pfv_widgets.engine.pca.moments import Moments
@@ -45,7 +48,6 @@ from pfv_widgets.engine.pipeline.cache import (
     source_stage,
     stage,
 )
-from pfv_widgets.engine.pipeline.capture_layers import Captured, capture_layers, first_fitting
 from pfv_widgets.engine.pipeline.explained import Explained, basis_warnings, variance_of
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
@@ -53,7 +55,6 @@ from pfv_widgets.validation import text_or_none
 
 Size = tuple[int, int]
 Images = tuple[int, ...] | None  # indices; None: all
-Arrangement = tuple[int, ...] | ComponentRotation
 
 # Up to this number of channels the Gram matrices of all images are small beside their feature maps,
 # and a full decomposition costs next to nothing.
@@ -116,11 +117,7 @@ class FeatureStore:
         self._computed_with = self._listed_with
 
     def _list_layers(self) -> None:
-        with guarded(self.model) as network:
-            # two images: what does not follow the number of images is no map of them
-            example = self.forward.batch(0, 2)
-            example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
-            self._listing: LayerListing = list_layers(network, example, self.forward.run)
+        self._listing: LayerListing = self.forward.list_layers()
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()
@@ -262,9 +259,9 @@ class FeatureStore:
             listener(progress)
 
     @stage
-    def captured(self, layer: str) -> Captured:
+    def captured(self, layer: str) -> tuple[Features, list[Activity]]:
         """Feature maps of a layer and how active its chain is, from one forward pass."""
-        return capture_layers({layer: (self.layer(layer), self.chain(layer))}, self._caught)[layer]
+        return self._capture([layer])[layer]
 
     def capture_ahead(self, layers: Sequence[str]) -> None:
         """Run the network once for the first layer, and for as many next ones as there is room."""
@@ -275,9 +272,16 @@ class FeatureStore:
             names = [name for name in names if ("captured", name) not in self.cache]
             room = self.cache.limit * _PART_AHEAD
             fit = first_fitting([self.layer(name) for name in names], len(self.images), room)
-            chosen = {name: (self.layer(name), self.chain(name)) for name in names[:fit]}
-            for name, captured in capture_layers(chosen, self._caught).items():
+            for name, captured in self._capture(names[:fit]).items():
                 self.cache.put(("captured", name), captured)
+
+    def _capture(self, names: Sequence[str]) -> dict[str, tuple[Features, list[Activity]]]:
+        chosen = {name: (self.layer(name), self.chain(name)) for name in names}
+        captured = capture_layers(chosen, self._caught)
+        return {
+            name: (features_of(maps, overwrite=True), activities)
+            for name, (maps, activities) in captured.items()
+        }
 
     def _caught(self, layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
         """Run the network; where memory runs out, with half as many images at a time."""
@@ -296,24 +300,24 @@ class FeatureStore:
     @source_stage
     def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:
         """Return the maps ``(N, 1, h, w)`` that the scores are multiplied by, coarse to fine."""
-        levels, data = self.captured(layer)[1], self.data
+        activities, data = self.captured(layer)[1], self.data
         if data is not None and not self._is_elsewhere(layer):  # one scale for all batches
-            pairs = zip(self.chain(layer), levels, strict=True)
-            levels = [
-                replace(level, largest=data.largest.get(one.name, level.largest))
-                for one, level in pairs
+            pairs = zip(self.chain(layer), activities, strict=True)
+            activities = [
+                replace(activity, largest=data.largest.get(one.name, activity.largest))
+                for one, activity in pairs
             ]
         if only is not None:
-            levels = [level.of(only) for level in levels]
-        return WEIGHTINGS[weighting](levels, lambda size: self.brightness(size, only), size)
+            activities = [activity.of(only) for activity in activities]
+        return WEIGHTINGS[weighting](activities, lambda size: self.brightness(size, only), size)
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""
         entry, width = WEIGHTINGS[weighting], self.layer(layer).shape[2]
         if entry.uses_image:
             return self.images.size[1]
-        levels = self.captured(self.key_of(layer))[1] if entry.uses_layers else []
-        return max((width, *(one.total.shape[2] for one in levels if not one.silent)))
+        activities = self.captured(self.key_of(layer))[1] if entry.uses_layers else []
+        return max((width, *(one.total.shape[2] for one in activities if not one.silent)))
 
     @stage
     def brightness(self, size: Size, only: Images = None) -> Tensor:
@@ -358,10 +362,17 @@ class FeatureStore:
         )
 
     @source_stage
+    def projections(self, layer: str, weights: Weights, number: int) -> Tensor:
+        """Scores ``(N, k, h, w)`` on ``number`` components, by falling variance."""
+        return self.captured(layer)[0].scores(self.basis(layer, weights, number))
+
+    @source_stage
     def scores(self, layer: str, weights: Weights, arrangement: Arrangement) -> Tensor:
         """Projections ``(N, k, h, w)`` on the components of an arrangement."""
-        features = self.captured(layer)[0]
-        return features.scores(self.basis(layer, weights, len(arrangement)).arranged(arrangement))
+        basis = self.basis(layer, weights, len(arrangement))
+        return arranged_scores(
+            self.projections(layer, weights, len(arrangement)), basis, arrangement
+        )
 
     @source_stage
     def spread(
@@ -402,7 +413,7 @@ class FeatureStore:
         if not self.uses_given:
             return None
         features, own = self.captured(layer)[0], math.nan
-        scores = self.scores(layer, weights, tuple(range(1, number + 1)))
+        scores = self.projections(layer, weights, number)
         here, all_of = read(variance_of(scores, weights), variance_of(features.maps, weights))
         total = float(all_of) * features.scale**2
         with contextlib.suppress(PFVValueError):

@@ -9,8 +9,8 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.colouring.weighting import channel_sum
 from pfv_widgets.engine.device_transfer import send
+from pfv_widgets.engine.network.activity import channel_sum
 from pfv_widgets.engine.network.capture import Reduce, capture, modules_by_name, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer

@@ -10,8 +10,9 @@ from torch import Tensor
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS, counting_size
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps, visible_colours
 from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, render_similarity
-from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.device_transfer import read
+from pfv_widgets.engine.network.activity import Activity, channel_sum
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
@@ -53,13 +54,13 @@ def heatmaps_from_activations(
         moments = Moments.of_maps(features.maps)
         basis = fit_batch(features, moments, weights, settings.components)
         scores = features.scores(basis)
-        levels = [Level.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
+        activities = [Activity.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
         if pins:
             heatmaps = render_similarity(torch.stack(_alike(features, pins), dim=1), size)
         else:
-            heatmaps, messages = _rendered(scores, levels, weights, settings, size)
-    names = [f"activations[{index}]" for index in range(len(levels))]
-    warnings = weighting_warnings(levels, names, settings.weighting)
+            heatmaps, messages = _rendered(scores, activities, weights, settings, size)
+    names = [f"activations[{index}]" for index in range(len(activities))]
+    warnings = weighting_warnings(activities, names, settings.weighting)
     warnings += basis_warnings(basis, settings.shown)
     return Frame(heatmaps, scores, basis, settings, weights, warnings=warnings + messages)
 
@@ -72,7 +73,7 @@ def _alike(features: Features, pins: Sequence[Pin]) -> list[Tensor]:
 
 def _rendered(
     scores: Tensor,
-    levels: Sequence[Level],
+    activities: Sequence[Activity],
     weights: Weights,
     settings: Settings,
     size: tuple[int, int],
@@ -82,11 +83,11 @@ def _rendered(
     filtered = None
     if colour_filter is not None:
         small = counting_size(size)
-        factors = weighting(levels, None, small)
+        factors = weighting(activities, None, small)
         filtered = visible_colours(scores, factors, weights, colouring, colour_filter, size=small)
     heatmaps = render_heatmaps(
         scores,
-        weighting(levels, None, size),
+        weighting(activities, None, size),
         weights,
         colouring,
         size,
@@ -113,20 +114,18 @@ def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ..
 
 
 def weighting_warnings(
-    levels: Sequence[Level], names: Sequence[str], weighting: str
+    activities: Sequence[Activity], names: Sequence[str], weighting: str
 ) -> tuple[str, ...]:
     """Say where a weighting had to leave something out."""
     if not WEIGHTINGS[weighting].uses_layers:
         return ()
-    if not levels and not WEIGHTINGS[weighting].uses_image:
+    if not activities and not WEIGHTINGS[weighting].uses_image:
         return (f"No earlier layer has another resolution: weighting {weighting!r} does nothing.",)
     messages = []
-    for name, level in zip(names, levels, strict=True):
-        if level.silent:
+    for name, activity in zip(names, activities, strict=True):
+        if activity.silent:
             messages.append(f"{name} is zero everywhere: it has no effect.")
-        if level.broken:
-            messages.append(
-                f"{name} is NaN or infinite in image {few([index + 1 for index in level.broken])}: "
-                "it has no effect there."
-            )
+        if activity.broken:
+            images = few([index + 1 for index in activity.broken])
+            messages.append(f"{name} is NaN or infinite in image {images}: it has no effect there.")
     return tuple(messages)

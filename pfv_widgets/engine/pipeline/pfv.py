@@ -436,8 +436,8 @@ class PFV:
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
         names = [one.name for one in self.store.chain(layer)]
-        levels = self.store.captured(layer)[1]
-        return self.store.warnings(layer) + weighting_warnings(levels, names, weighting)
+        activities = self.store.captured(layer)[1]
+        return self.store.warnings(layer) + weighting_warnings(activities, names, weighting)
 
 
 def _some(values: Tensor, images: Images) -> Tensor:

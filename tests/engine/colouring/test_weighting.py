@@ -10,12 +10,11 @@ from torch import Tensor
 from pfv_widgets.engine.colouring import weighting
 from pfv_widgets.engine.colouring.weighting import (
     WEIGHTINGS,
-    Level,
     Weighting,
-    channel_sum,
     enlarge,
     weighted,
 )
+from pfv_widgets.engine.network.activity import Activity, channel_sum
 from tests import reference
 from tests.networks import seeded
 
@@ -35,8 +34,8 @@ def scores() -> Tensor:
     return torch.randn(3, 2, 3, 3, generator=seeded(9))
 
 
-def levels_of(maps: list[Tensor]) -> list[Level]:
-    return [Level.of_sums(channel_sum(one), one.shape[1]) for one in maps]
+def activities_of(maps: list[Tensor]) -> list[Activity]:
+    return [Activity.of_sums(channel_sum(one), one.shape[1]) for one in maps]
 
 
 def brightness(size: tuple[int, int]) -> Tensor:
@@ -44,7 +43,7 @@ def brightness(size: tuple[int, int]) -> Tensor:
 
 
 def applied(weighting: Weighting, maps: list[Tensor], scores: Tensor) -> Tensor:
-    return weighted(scores, weighting(levels_of(maps), brightness, SIZE), SIZE)
+    return weighted(scores, weighting(activities_of(maps), brightness, SIZE), SIZE)
 
 
 @pytest.mark.parametrize("size", [(24, 20), (7, 5), (3, 3), (2, 9), (1, 1)])
@@ -81,7 +80,7 @@ def test_gradual_multiplies_by_channel_means_and_ends_in_the_image(
 def test_weighting_gives_float_factors_that_enlarge_step_by_step(
     name: str, earlier: list[Tensor]
 ) -> None:
-    factors = WEIGHTINGS[name](levels_of(earlier), brightness, SIZE)
+    factors = WEIGHTINGS[name](activities_of(earlier), brightness, SIZE)
     heights = [factor.shape[2] for factor in factors]
     assert heights == sorted(heights)
     for factor in factors:
@@ -94,14 +93,16 @@ def test_weighting_gives_float_factors_that_enlarge_step_by_step(
 def test_weighting_changes_no_input_and_repeats_itself(
     name: str, earlier: list[Tensor], scores: Tensor
 ) -> None:
-    levels = levels_of(earlier)
-    before = [level.total.clone() for level in levels]
-    first = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
+    activities = activities_of(earlier)
+    before = [activity.total.clone() for activity in activities]
+    first = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
     first.zero_()  # what it returned is no view of what it was given
-    second = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
-    third = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
+    second = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
+    third = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
     assert torch.equal(second, third)
-    assert all(torch.equal(a, level.total) for a, level in zip(before, levels, strict=True))
+    assert all(
+        torch.equal(a, activity.total) for a, activity in zip(before, activities, strict=True)
+    )
 
 
 @every_weighting
@@ -127,7 +128,7 @@ def test_layer_that_is_negative_everywhere_turns_the_signs_once_only(
 ) -> None:
     # dividing by a negative maximum would turn them back where the map says otherwise
     sums = -earlier[2].abs().sum(dim=1)
-    (factor,) = WEIGHTINGS[name]([Level.of_sums(sums, 6)], None, SIZE)
+    (factor,) = WEIGHTINGS[name]([Activity.of_sums(sums, 6)], None, SIZE)
     assert float(factor.max()) < 0
     assert float(factor.min()) == -1
 
@@ -146,12 +147,12 @@ def test_one_bad_place_spoils_neither_the_image_nor_the_batch(
     name: str, bad: float, earlier: list[Tensor], scores: Tensor
 ) -> None:
     earlier[1][2, 0, 4, 4] = bad
-    levels = levels_of(earlier)
-    assert levels[1].broken == (2,)
-    found = weighted(scores, WEIGHTINGS[name](levels, brightness, SIZE), SIZE)
+    activities = activities_of(earlier)
+    assert activities[1].broken == (2,)
+    found = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
     assert bool(torch.isfinite(found).all())
-    assert levels[1].total[2, 4, 4] == 0
-    assert levels[0].broken == ()
+    assert activities[1].total[2, 4, 4] == 0
+    assert activities[0].broken == ()
 
 
 def test_channel_sums_of_half_precision_do_not_overflow() -> None:
@@ -160,14 +161,14 @@ def test_channel_sums_of_half_precision_do_not_overflow() -> None:
     assert channel_sum(maps).unique().tolist() == [3600 * 512]
 
 
-def test_flat_factor_is_no_view_of_the_levels_at_the_same_size(earlier: list[Tensor]) -> None:
-    levels = levels_of(earlier[:1])
-    (factor,) = WEIGHTINGS["flat"](levels, None, SIZE)
-    kept = levels[0].total.clone()
+def test_flat_factor_is_no_view_of_the_activities_at_the_same_size(earlier: list[Tensor]) -> None:
+    activities = activities_of(earlier[:1])
+    (factor,) = WEIGHTINGS["flat"](activities, None, SIZE)
+    kept = activities[0].total.clone()
     factor.zero_()
-    assert torch.equal(levels[0].total, kept)
+    assert torch.equal(activities[0].total, kept)
 
 
-def test_every_weighting_takes_levels_brightness_and_size() -> None:
+def test_every_weighting_takes_activities_brightness_and_size() -> None:
     for entry in WEIGHTINGS.values():
         assert len(inspect.signature(entry).parameters) == 3

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pfv_widgets.engine.colouring.weighting import channel_sum
+from pfv_widgets.engine.network.activity import channel_sum
 from pfv_widgets.engine.network.capture import capture, hooked, modules_by_name, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.pipeline.pfv import PFV

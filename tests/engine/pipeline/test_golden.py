@@ -12,8 +12,9 @@ import torchvision
 from torch import nn
 
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
-from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Level, channel_sum
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.network.activity import Activity, channel_sum
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -71,8 +72,8 @@ def painted(
     scores: torch.Tensor, earlier: list[torch.Tensor], weighting: str, like: torch.Tensor
 ) -> torch.Tensor:
     size = (like.shape[1], like.shape[2])
-    levels = [Level.of_sums(channel_sum(one), one.shape[1]) for one in earlier]
-    factors = WEIGHTINGS[weighting](levels, None, size)
+    activities = [Activity.of_sums(channel_sum(one), one.shape[1]) for one in earlier]
+    factors = WEIGHTINGS[weighting](activities, None, size)
     return render_heatmaps(scores, factors, (1.0,) * len(scores), Settings().colouring, size)
 
 

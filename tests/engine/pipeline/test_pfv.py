@@ -89,9 +89,9 @@ def test_frame_is_that_of_the_activations_caught_by_hand(
         ({"channels": (2, 1, 0)}, []),
         ({"weighting": "hierarchical"}, ["factors"]),
         ({"weighting": "gradual"}, ["brightness", "factors"]),
-        ({"components": 5}, ["basis", "scores"]),
-        ({"images": (1, 0, 2, 1)}, ["basis", "scores"]),
-        ({"layer": "4"}, ["captured", "moments", "basis", "scores", "factors"]),
+        ({"components": 5}, ["basis", "projections", "scores"]),
+        ({"images": (1, 0, 2, 1)}, ["basis", "projections", "scores"]),
+        ({"layer": "4"}, ["captured", "moments", "basis", "projections", "scores", "factors"]),
     ],
 )
 def test_change_runs_the_stages_below_it_and_nothing_above(
@@ -99,7 +99,14 @@ def test_change_runs_the_stages_below_it_and_nothing_above(
 ) -> None:
     settings = Settings()
     pfv.render(settings)
-    assert sorted(set(stages)) == ["basis", "captured", "factors", "moments", "scores"]
+    assert sorted(set(stages)) == [
+        "basis",
+        "captured",
+        "factors",
+        "moments",
+        "projections",
+        "scores",
+    ]
     stages.clear()
     with counted(network) as passes:
         pfv.render(replace(settings, **changes))

@@ -1,4 +1,4 @@
-"""Several layers and those that weight them, from one forward pass."""
+"""Feature maps of several layers and how active those before them are, from one forward pass."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from itertools import accumulate
 
 from torch import Tensor
 
-from pfv_widgets.engine.colouring.weighting import Level, channel_sum
+from pfv_widgets.engine.network.activity import Activity, channel_sum
 from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.pca.features import Features, features_of
 
-Captured = tuple[Features, list[Level]]
+Captured = tuple[Tensor, list[Activity]]
 Catch = Callable[[Mapping[str, tuple[Layout, Reduce | None]]], Mapping[str, Tensor]]
 
 _NUMBER = 4  # bytes of one
@@ -38,13 +37,13 @@ def capture_layers(
     }
     wanted |= {name: (layer.layout, None) for name, (layer, _) in layers.items()}
     caught = catch(wanted)
-    sums = {  # before the maps are overwritten
+    sums = {  # now: the caller may overwrite the maps
         name: channel_sum(caught[name]) if name in layers else caught[name] for name in chained
     }
     return {
         name: (
-            features_of(caught[name], overwrite=True),
-            [Level.of_sums(sums[one.name], one.shape[0]) for one in chain],
+            caught[name],
+            [Activity.of_sums(sums[one.name], one.shape[0]) for one in chain],
         )
         for name, (_, chain) in layers.items()
     }

@@ -1,0 +1,57 @@
+"""How active layers are at each position: what weights the scores of later ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.device_transfer import read, select
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """How active one earlier layer is at each position.
+
+    Attributes
+    ----------
+    total
+        Sum over the channels, ``(N, h, w)``, float32; zero where it is not finite.
+    channels
+        Number of channels summed.
+    broken
+        Images in which a sum is NaN or infinite.
+    largest
+        Largest magnitude of a sum in the whole batch.
+    """
+
+    total: Tensor
+    channels: int
+    broken: tuple[int, ...] = ()
+    largest: float = 1.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether every sum of the batch is zero."""
+        return not self.largest > 0
+
+    @classmethod
+    def of_sums(cls, sums: Tensor, channels: int) -> Activity:
+        """Take channel sums ``(N, h, w)``; one bad position spoils neither image nor batch."""
+        finite = torch.isfinite(sums)
+        good = finite.flatten(1).all(dim=1)
+        largest, whole = read(torch.where(finite, sums, 0.0).abs().max(), good)
+        broken = tuple(index for index, one in enumerate(whole) if not one)
+        sums = torch.where(finite, sums, 0.0) if broken else sums
+        return cls(sums, channels, broken, float(largest))
+
+    def of(self, images: Sequence[int]) -> Activity:
+        """Keep some images; the largest magnitude stays that of the batch."""
+        return replace(self, total=select(self.total, images))
+
+
+def channel_sum(maps: Tensor) -> Tensor:
+    """Sum ``(N, C, h, w)`` over the channels, in at least float32."""
+    return maps.sum(dim=1, dtype=torch.promote_types(maps.dtype, torch.float32))
