@@ -46,8 +46,16 @@ def values_of(option: str, declared: Any) -> tuple[Any, ...]:
     return UNDECLARED.get(option, ())
 
 
-def settings_of(kind: type[Method]) -> Iterator[Method]:
-    """A method with its defaults, then one with each value of each of its options."""
+def settings_of(kind: type[Method]) -> list[Method]:
+    """A method with its defaults, then one with each other value of each of its options."""
+    settings: list[Method] = []
+    for one in every_setting(kind):
+        if one not in settings:
+            settings.append(one)
+    return settings
+
+
+def every_setting(kind: type[Method]) -> Iterator[Method]:
     assert dataclasses.is_dataclass(kind)
     fields = [one.name for one in dataclasses.fields(kind)]
     quick = {name: value for name, value in QUICK.items() if name in fields}
@@ -68,11 +76,13 @@ def tiles(table: Table) -> list[np.ndarray]:
     return [tile.picture for tile in table.tiles if tile.picture is not None]
 
 
+def assert_alike(found: torch.Tensor, right: torch.Tensor) -> None:
+    scale = float(right.abs().max())
+    torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-4 * scale)
+
+
 @each_setting
-def test_every_option_gives_one_map_on_every_way(
-    name: str, method: Method, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(figures, "draw_table", lambda table: table)  # drawing it is tested there
+def test_every_option_gives_one_map_in_every_cell(name: str, method: Method) -> None:
     model, images, units = tiny(), blobs(2), [3, 1]
     right = pw.attribute(model, images, method, unit=units)
     assert right.method == name
@@ -81,17 +91,25 @@ def test_every_option_gives_one_map_on_every_way(
     for image in range(2):
         cell = comparison.compute(Task(0, image, method, Target(unit=tuple(units))))
         assert cell.unit == units[image]
-        scale = float(right.maps[image].abs().max())
-        torch.testing.assert_close(cell.map, right.maps[image], rtol=1e-3, atol=1e-4 * scale)
-    wanted = heatmap_colours(right.maps, limits(right.maps))
-    for table in (
-        pw.figure_methods(model, images, [method], unit=units),
-        pw.figure_networks({"one": model, "again": model}, images, method, unit=units),
-    ):
-        drawn = tiles(table)
+        assert_alike(cell.map, right.maps[image])
+
+
+@pytest.mark.parametrize("kind", METHODS.values(), ids=METHODS)
+def test_figures_show_the_maps_of_every_option(
+    kind: type[Method], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "draw_table", lambda table: table)  # drawing it is tested there
+    model, images, units = tiny(), blobs(2), [3, 1]
+    settings = settings_of(kind)
+    rights = [pw.attribute(model, images, one, unit=units).maps for one in settings]
+    of_methods = tiles(pw.figure_methods(model, images, settings, unit=units))
+    networks = {"one": model, "again": model}
+    of_networks = tiles(pw.figure_networks(networks, images, settings[-1], unit=units))
+    for drawn, maps in ((of_methods, rights), (of_networks, [rights[-1]])):
         for row in range(2):
-            picture = drawn[row * (len(drawn) // 2) + 1]
-            assert float(np.abs(picture - wanted[row]).mean()) < 0.01
+            for column, one in enumerate(maps, row * (len(drawn) // 2) + 1):
+                wanted = heatmap_colours(one, limits(one))[row]
+                assert float(np.abs(drawn[column] - wanted).mean()) < 0.01
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -106,8 +124,7 @@ def test_every_option_gives_one_map_in_the_grid(name: str) -> None:
             assert cell is not None
             assert cell.error is None
             right = pw.attribute(model, images, method, unit=2).maps[0]
-            scale = float(right.abs().max())
-            torch.testing.assert_close(cell.map, right, rtol=1e-3, atol=1e-4 * scale)
+            assert_alike(cell.map, right)
             assert task.method == method
     finally:
         explorer.close()

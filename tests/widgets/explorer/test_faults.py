@@ -15,7 +15,7 @@ from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import interaction, navigation
 from pfv_widgets.widgets.toolkit import text
-from tests.widgets.conftest import Open, full_width
+from tests.widgets.conftest import Open
 from tests.widgets.reading import (
     click,
     drag,
@@ -48,7 +48,7 @@ FAULTS: dict[str, tuple[Where, Act]] = {
     "nearest places": (lambda e: (e.pfv, "nearest"), lambda e: hover(e, 1)),
     "values of a place": (lambda _: (text, "position_line"), lambda e: hover(e, 1)),
     "click": (lambda _: (interaction, "replace"), lambda e: click(e, 1)),
-    "brush": (lambda _: (interaction, "brushed"), lambda e: drag(e, 1, (0.1, 0.1), (0.8, 0.8))),
+    "brush": (lambda _: (interaction, "brushed"), lambda e: drag(e, 1, (0.1, 0.1), (0.4, 0.4))),
     "arrow key": (lambda _: (navigation, "walked"), lambda e: press(e, "ArrowRight")),
     "shift and arrow": (lambda _: (navigation, "stepped"), lambda e: press(e, "shift+ArrowUp")),
     "space": (lambda _: (interaction, "toggled"), lambda e: press(e, " ")),
@@ -112,7 +112,6 @@ FAULTS: dict[str, tuple[Where, Act]] = {
 
 
 # in a few explorers: each lives through one fault after the other
-@full_width
 @pytest.mark.parametrize("names", [list(FAULTS)[start::4] for start in range(4)])
 def test_fault_under_a_hand_is_told_and_the_next_change_works(
     recorded: RecordedPage,
