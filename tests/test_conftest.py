@@ -44,6 +44,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+@pytest.mark.all
 def test_test_that_takes_too_long_without_a_marker_fails(suite: pytest.Pytester) -> None:
     result = suite.runpytest_inprocess("-p", "no:xdist", "--all")
     result.assert_outcomes(passed=4, failed=1, skipped=1)

@@ -100,6 +100,7 @@ def squeezenet(assets: Path) -> nn.Module:
 
 
 @pytest.mark.assets
+@pytest.mark.all
 def test_bees_part_where_fine_tuning_began_and_a_probe_confirms_it(
     assets: Path, squeezenet: nn.Module
 ) -> None:

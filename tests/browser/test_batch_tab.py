@@ -126,6 +126,7 @@ def opened(lab: OpenLab) -> Callable[[int], Batch]:
     return lambda number: Batch(lab([HOLDER, SHOW.format(number=number)]), number)
 
 
+@pytest.mark.all
 def test_drags_presets_and_buttons_compose_the_batch(opened: Callable[[int], Batch]) -> None:
     batch = opened(16)
     check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch)

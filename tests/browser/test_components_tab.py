@@ -113,6 +113,7 @@ def wait_for_pixels(
         page.page.wait_for_timeout(100)
 
 
+@pytest.mark.all
 def test_mouse_brushes_the_cloud_and_toggles_components(tab: LabPage) -> None:
     check_that_brushing_selects_live_and_clears(tab)
     check_that_components_are_toggled_by_bars_buttons_and_pictures(tab)

@@ -99,6 +99,7 @@ def press(part: Locator, name: str) -> None:
     part.get_by_role("button", name=name, exact=True).click()
 
 
+@pytest.mark.all
 def test_sections_fit_save_show_progress_and_apply_what_is_pasted(opened: LabPage) -> None:
     check_that_nothing_is_wider_than_the_page(opened)
     check_that_a_picture_is_saved_under_the_name_that_was_typed(opened)

@@ -199,12 +199,12 @@ class Seen:
             for title in titles(explorer):
                 explorer.open_tab(title)
                 explorer.page.wait_for(PAINTED)
-                names = at_rest(explorer)
+                if theme == THEMES[0]:  # names are the same in both
+                    self.names |= set(CONTROL.findall(at_rest(explorer)))
                 found = explorer.box.evaluate(CONTRASTS)
                 assert len(found) > 10, f"page {title!r} shows no texts"
                 found += explorer.box.evaluate(EDGES)
                 self.contrasts += [(kind, f"{text} ({theme})", at) for kind, text, at in found]
-                self.names |= set(CONTROL.findall(names))
                 self.names |= {("canvas", name) for name in explorer.box.evaluate(CANVASES)}
                 self.helpless += explorer.box.evaluate(WITHOUT_HELP)
 

@@ -184,6 +184,7 @@ def test_frame_without_photos_shows_heatmaps_alone(frame: Frame) -> None:
     assert "--opacity: 1;" in page_of(replace(frame, pixels=None))
 
 
+@pytest.mark.all
 def test_large_frames_are_scaled_down_to_a_page_that_a_mail_can_carry() -> None:
     frame = random_frame(count=20, grid=(220, 220), side=900)
     text = page_of(frame)

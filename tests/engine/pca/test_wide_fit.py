@@ -231,7 +231,7 @@ def test_pictures_of_a_wide_layer_follow_the_images_within_the_bound_of_memory(
 
 
 @pytest.mark.assets
-@pytest.mark.parametrize("layer", [10, 12])
+@pytest.mark.parametrize("layer", [pytest.param(10, marks=pytest.mark.all), 12])
 def test_real_features_give_the_basis_from_scratch(assets: Path, layer: int) -> None:
     network = torchvision.models.squeezenet1_0()
     path = assets / "models" / "squeezenet1_0_imagenet.pth"

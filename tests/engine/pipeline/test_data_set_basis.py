@@ -144,6 +144,7 @@ RENDERED = textwrap.dedent("""
 """)
 
 
+@pytest.mark.all
 def test_another_process_paints_the_same_from_the_file(
     basis: PrincipalBasis, tmp_path: Path
 ) -> None:

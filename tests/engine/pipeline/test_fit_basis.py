@@ -276,6 +276,7 @@ KILLED = textwrap.dedent("""
 """)
 
 
+@pytest.mark.all
 def test_killed_run_is_resumed_and_a_second_run_on_its_checkpoint_is_refused(
     tmp_path: Path,
 ) -> None:

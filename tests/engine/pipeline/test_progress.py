@@ -72,7 +72,7 @@ def test_picture_can_be_stopped_at_each_report_and_made_afterwards(wide: bool) -
     expected = PFV(network, images, device="cpu").render(layer="4")
     told: list[Progress] = []
     PFV(network, images, device="cpu", chunk_size=1).render(layer="4", on_progress=told.append)
-    for after in range(0, len(told), 9 if wide else 1):
+    for after in range(0, len(told), 27 if wide else 1):
         pfv = PFV(network, images, device="cpu", chunk_size=1)
         before = pfv.colours
         with pytest.raises(Cancelled):

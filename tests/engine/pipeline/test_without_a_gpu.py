@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pfv_widgets.engine import device_transfer
+from pfv_widgets.engine.network import forward
 from pfv_widgets.engine.network.fingerprint import Fingerprint
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.pca import eigensolvers
@@ -105,7 +106,7 @@ def render(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
             listings.append(replace(list_layers(*given), maps={}))
         return listings[0]
 
-    monkeypatch.setattr(feature_store, "list_layers", listing)
+    monkeypatch.setattr(forward, "list_layers", listing)
     # the mode is that of one thread
     monkeypatch.setattr(eigensolvers, "run_reporting", lambda work, *_: work())
     reads = Reads(monkeypatch)
@@ -133,7 +134,7 @@ def render(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
 @pytest.mark.parametrize(
     "render",
     [
-        pytest.param((8, 32), id="moments"),
+        pytest.param((8, 32), id="moments", marks=pytest.mark.all),
         pytest.param((40, 32), id="channels"),
         pytest.param((40, 8), id="positions", marks=pytest.mark.all),
     ],

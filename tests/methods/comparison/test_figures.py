@@ -205,6 +205,7 @@ def test_methods_of_the_paper_are_drawn_by_default() -> None:
 
 
 @pytest.mark.assets
+@pytest.mark.all
 def test_real_photos_are_named_below_their_guided_backpropagation(assets: Path) -> None:
     import torchvision
 

@@ -105,6 +105,7 @@ def test_a_basis_makes_a_picture_for_each_of_its_components() -> None:
 
 
 @pytest.mark.assets
+@pytest.mark.all
 def test_the_real_network_knows_the_bird_that_it_made(assets: Path) -> None:
     network = models.squeezenet1_0()
     network.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))

@@ -207,6 +207,7 @@ def test_epsilon_rule_is_that_of_captum_where_it_is_right(name: str, epsilon: fl
 
 @pytest.mark.filterwarnings("ignore:The map adds up to", "ignore:Most of the relevance cancels")
 @pytest.mark.assets
+@pytest.mark.all
 def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -> None:
     model = models.squeezenet1_0().eval()
     model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
@@ -292,6 +293,7 @@ def test_the_default_rule_is_no_gradient_times_input_and_epsilon_says_that_it_ca
 
 
 @pytest.mark.assets
+@pytest.mark.all
 def test_the_default_rule_passes_the_randomisation_check_that_epsilon_plus_fails(
     assets: Path,
 ) -> None:

@@ -96,6 +96,7 @@ def test_mean_of_boxes_is_captums_occlusion(size: tuple[int, int], stride: tuple
 
 
 @pytest.mark.assets
+@pytest.mark.all
 def test_real_squeezenet_agrees_with_captum_and_loses_the_things(assets: Path) -> None:
     captum = pytest.importorskip("captum.attr")
     model = pytest.importorskip("torchvision").models.squeezenet1_0()

@@ -85,6 +85,7 @@ def test_more_masks_make_a_calmer_map_and_a_seed_another_one() -> None:
 
 
 @pytest.mark.assets
+@pytest.mark.all
 def test_rise_of_the_real_squeezenet_lies_on_the_bird(assets: Path) -> None:
     models = pytest.importorskip("torchvision").models
     model = models.squeezenet1_0()
