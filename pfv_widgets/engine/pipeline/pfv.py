@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
-from pfv_widgets.engine.colouring.colour_memory import ColourMemory
+from pfv_widgets.engine.colouring.colour_memory import Arrangement, ColourMemory
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.colouring.similarity import (
     Position,
@@ -29,7 +29,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FixedBasis, source_of
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pipeline.explained import Explained
-from pfv_widgets.engine.pipeline.feature_store import Arrangement, FeatureStore, Images, Size
+from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import basis_warnings, weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
