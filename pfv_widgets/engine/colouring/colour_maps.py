@@ -172,11 +172,12 @@ def _gamma(value: float) -> float:
 def _mixed(values: Tensor, neutral: Tensor, wheel: Sequence[tuple[float, float, float]]) -> Tensor:
     """Grey, moved to each colour of the wheel by its component's height above zero."""
     level = neutral.view(1, -1, 1, 1)
-    shares = ((values - level) / (1 - level).clamp_min(1e-6)).clamp(0, 1)
+    # in place, as fresh memory costs more than the arithmetic
+    shares = (values - level).div_((1 - level).clamp_min(1e-6)).clamp_(0, 1)
     strongest = shares.amax(dim=1, keepdim=True)
-    squares = (shares / strongest.clamp_min(1e-6)).square_()
-    sharp = squares * squares * squares  # near ties mix, else the strongest wins
-    shares = sharp / sharp.sum(dim=1, keepdim=True).clamp_min(1e-6) * strongest**0.8
+    shares.div_(strongest.clamp_min(1e-6)).square_()
+    shares.mul_(shares * shares)  # near ties mix, else the strongest wins
+    shares.mul_(strongest.pow_(0.8).div_(shares.sum(dim=1, keepdim=True).clamp_min_(1e-6)))
     away = torch.stack([_row(colour, values) for colour in wheel]) - NEUTRAL_GREY
     return _combined(shares, away).add_(NEUTRAL_GREY).clamp_(0, 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from pfv_widgets.engine.colouring.weighting import enlarge, weighted
 from pfv_widgets.engine.device_transfer import large_empty, select
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 
-_CACHED = 1_000_000  # numbers worked on at a time: more leave the cache, fewer idle a core
+_CACHED = 300_000  # numbers worked on at a time: more leave the cache, and memory is asked for anew
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,14 @@ def render_heatmaps(
     end = factors[-1].shape[2:] if factors else size
     maps = large_empty(scores, *shown.shape[:2], *end)
     spreads = []
-    for part, one in _weighted(shown, factors, size):
+    for part in parts:
         report(Progress(COLOURING, part.start // 2, len(scores)))
+        out = maps[part]
+        one = weighted(shown[part], [factor[part] for factor in factors], size, out)
         if spread is None:
             spreads.append(Spread.of_maps(one))
-        maps[part] = one
+        if one is not out:
+            out.copy_(one)
     measured = Spread.joined(spreads) if spread is None else spread.of(colouring.channels)
     scale, shift = scaling(measured, weights, colouring.sigma, colouring.normalisation)
     neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
@@ -90,8 +93,12 @@ def render_heatmaps(
     heatmaps = maps if fits else large_empty(scores, len(scores), 3, *size)
     for part in parts:
         report(Progress(COLOURING, (len(scores) + part.start) // 2, len(scores)))
-        picture = enlarge(colour_map(scaled(maps[part], scale, shift), neutral), size)
-        heatmaps[part] = picture if colours is None else hide(picture, colours)
+        values = scaled(maps[part], scale, shift, overwrite=True)
+        picture = enlarge(colour_map(values, neutral), size)
+        if colours is not None:
+            picture = hide(picture, colours)
+        if not (fits and picture is values):
+            heatmaps[part] = picture
     return heatmaps.permute(0, 2, 3, 1).to(torch.float32)
 
 
@@ -118,17 +125,11 @@ def spread_of(
 ) -> Spread:
     """Measure the weighted scores of a batch, part by part, without keeping them."""
     spreads = []
-    for part, one in _weighted(scores, factors, size):
+    for part in _parts(scores, size):
         report(Progress(COLOURING, part.start, len(scores)))
+        one = weighted(scores[part], [factor[part] for factor in factors], size)
         spreads.append(Spread.of_maps(one))
     return Spread.joined(spreads)
-
-
-def _weighted(
-    scores: Tensor, factors: Sequence[Tensor], size: tuple[int, int]
-) -> Iterator[tuple[slice, Tensor]]:
-    for part in _parts(scores, size):
-        yield part, weighted(scores[part], [factor[part] for factor in factors], size)
 
 
 def _parts(maps: Tensor, size: tuple[int, int]) -> list[slice]:

@@ -130,8 +130,12 @@ def normalise(
     return scaled(maps, scale, shift), shift.clamp(0, 1).to(maps)
 
 
-def scaled(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Apply a scale and a shift ``(k,)`` to ``(N, k, H, W)`` and clip to [0, 1]."""
+def scaled(maps: Tensor, scale: Tensor, shift: Tensor, *, overwrite: bool = False) -> Tensor:
+    """Apply a scale and a shift ``(k,)`` to ``(N, k, H, W)`` and clip to [0, 1].
+
+    ``overwrite`` lets that happen in their own memory, where they are the caller's alone.
+    """
     # the dtype first: not every accelerator takes float64
     shift, scale = (one.to(maps.dtype).to(maps.device).view(1, -1, 1, 1) for one in (shift, scale))
-    return torch.addcmul(shift, maps, scale).clamp_(0, 1)
+    values = maps.mul_(scale) if overwrite else maps * scale
+    return values.add_(shift).clamp_(0, 1)

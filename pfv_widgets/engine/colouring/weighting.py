@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.device_transfer import large_empty
+from pfv_widgets.engine.device_transfer import Numbers, large_empty
 from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.pca.features import power_of_two
 
@@ -123,27 +124,40 @@ WEIGHTINGS: dict[str, Weighting] = {
 }
 
 
-def weighted(scores: Tensor, factors: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+def weighted(
+    scores: Tensor, factors: Sequence[Tensor], size: tuple[int, int], out: Tensor | None = None
+) -> Tensor:
     """Enlarge ``(N, k, h, w)`` from factor to factor ``(N, 1, h, w)``, multiplying by each.
 
-    Ends at the size of the last factor, or at ``size`` where there is none.
+    Ends at the size of the last factor, or at ``size`` where there is none. The result may be
+    written to ``out``, which is returned then: fresh memory costs more than the arithmetic.
     """
     if not factors:
-        return enlarge(scores, size)
+        return enlarge(scores, size, out)
     for factor in factors:
-        scores = enlarge(scores, (factor.shape[2], factor.shape[3])) * factor
+        into = out if factor is factors[-1] else None
+        enlarged = enlarge(scores, (factor.shape[2], factor.shape[3]), into)
+        scores = scores * factor if enlarged is scores else enlarged.mul_(factor)
     return scores
 
 
-def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize ``(N, k, h, w)`` bilinearly, corners not aligned."""
-    if (maps.shape[2], maps.shape[3]) == size:
+def enlarge(maps: Tensor, size: tuple[int, int], out: Tensor | None = None) -> Tensor:
+    """Resize ``(N, k, h, w)`` bilinearly, corners not aligned; of that size: themselves.
+
+    The result may be written to ``out``, which is returned then.
+    """
+    height, width = maps.shape[2:]
+    if (height, width) == size:
         return maps
-    if maps.device.type != "cpu" or max(maps.shape[2:]) > _SMALL:
+    if maps.device.type != "cpu" or max(height, width) > _SMALL:
         return interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    rows = bilinear_matrix(maps.shape[2], size[0]).to(maps)
-    columns = bilinear_matrix(maps.shape[3], size[1]).to(maps)
-    return rows @ maps @ columns.T
+    rows = bilinear_matrix(height, size[0]).to(maps)
+    columns = bilinear_matrix(width, size[1]).to(maps)
+    wide = (maps.reshape(-1, width) @ columns.T).view(-1, height, size[1])
+    high = maps.new_empty(*maps.shape[:2], *size) if out is None else out
+    # matmul() would give a transpose
+    torch.bmm(rows.expand(len(wide), -1, -1), wide, out=high.view(-1, *size))
+    return high
 
 
 def bilinear_matrix(length: int, target: int) -> Tensor:
@@ -152,10 +166,15 @@ def bilinear_matrix(length: int, target: int) -> Tensor:
     >>> bilinear_matrix(2, 4).tolist()
     [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
     """
-    at = (torch.arange(target, dtype=torch.float64) + 0.5) * (length / target) - 0.5
-    at = at.clamp(0, length - 1)
-    distance = (at[:, None] - torch.arange(length, dtype=torch.float64)).abs()
-    return (1 - distance).clamp_min(0)
+    return torch.from_numpy(_bilinear_weights(length, target))
+
+
+@lru_cache(maxsize=64)
+def _bilinear_weights(length: int, target: int) -> Numbers:
+    at = (np.arange(target) + 0.5) * (length / target) - 0.5
+    distance = np.abs(at.clip(0, length - 1)[:, None] - np.arange(length))
+    weights: Numbers = (1 - distance).clip(0)
+    return weights
 
 
 def _scaled(activity: Activity) -> Tensor:
