@@ -176,13 +176,17 @@ class CausalTest:
         """Why backgrounds cannot be tested with the masks, in words."""
         if self.masks is None:
             return ""
-        without = int((self._off.flatten(1).sum(1) == 0).sum())
-        if not without:
-            return ""
-        return (
-            f"Backgrounds were not tested: by their masks the object fills every position of "
-            f"{self.layer.name} in {without} of {len(self.images)} photos."
-        )
+        off = self._off.flatten(1).mean(1)
+        for many, what in (
+            (int((off == 0).sum()), f"the object fills every position of {self.layer.name}"),
+            (int((self.masks.flatten(1).sum(1) == 0).sum()), "there is no object"),
+        ):
+            if many:
+                return (
+                    f"Backgrounds were not tested: by their masks {what} in {many} of "
+                    f"{len(self.images)} photos."
+                )
+        return ""
 
     def _of_backgrounds(self, unit: int, own: Tensor) -> Iterator[Trial]:
         """Put the features off the object of photos of the class on photos of others."""

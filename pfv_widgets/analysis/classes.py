@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pfv_widgets.analysis.class_components import ClassBasis, class_basis
 from pfv_widgets.analysis.labels import LabelledUnits, labelled_units, unknown_labels
-from pfv_widgets.analysis.network_part import behind, on_the_way
+from pfv_widgets.analysis.network_part import behind, behind_the_last
 from pfv_widgets.analysis.score_shares import STEPS, Shares, split_scores
 from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.network.forward import Forward
@@ -312,11 +312,16 @@ def component_classes(
         an output without classes, and labels that are none of the classes.
     """
     steps = whole_number("steps", steps, 1)
-    frame, forward = _frame_of(pfv_or_frame, layer, components, output)
-    with guarded(forward.model) as network:
-        listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
     naming = _Naming(on_progress, steps)
-    part = behind(forward, listed, output, check=naming)
+    if isinstance(pfv_or_frame, PFV) and layer is None:
+        own, pfv = pfv_or_frame.layer(None), pfv_or_frame
+        last, part = behind_the_last(pfv.store.forward, own, pfv.layers, output, check=naming)
+        frame = _rendered(pfv, last.name, components)
+    else:
+        frame, forward = _frame_of(pfv_or_frame, layer, components)
+        with guarded(forward.model) as network:
+            listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
+        part = behind(forward, listed, output, check=naming)
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])
     split = split_scores(part, frame.basis, steps, naming.step)
     return _result(frame, part, labelled, split)
@@ -337,15 +342,10 @@ class _Naming:
 
 
 def _frame_of(
-    pfv_or_frame: object, layer: str | None, components: int | None, output: Output
+    pfv_or_frame: object, layer: str | None, components: int | None
 ) -> tuple[Frame, Forward]:
     if isinstance(pfv_or_frame, PFV):
-        if layer is None:
-            forward, own = pfv_or_frame.store.forward, pfv_or_frame.layer(None)
-            layer = on_the_way(forward, own, pfv_or_frame.layers, output).name
-        number = _number(pfv_or_frame, layer, components)
-        settings = Settings(layer=layer, components=number)
-        frame, _ = pfv_or_frame.render_with(pfv_or_frame.colours, settings, size=(2, 2))
+        frame = _rendered(pfv_or_frame, layer, components)
     elif isinstance(pfv_or_frame, Frame):
         frame = pfv_or_frame
     else:
@@ -360,6 +360,11 @@ def _frame_of(
         )
     images = frame.forward.images[list(frame.indices)]
     return frame, replace(frame.forward, images=images)
+
+
+def _rendered(pfv: PFV, layer: str | None, components: int | None) -> Frame:
+    settings = Settings(layer=layer, components=_number(pfv, layer, components))
+    return pfv.render_with(pfv.colours, settings, size=(2, 2))[0]
 
 
 def _number(pfv: PFV, layer: str | None, components: int | None) -> int:

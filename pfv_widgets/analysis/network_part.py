@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pfv_widgets.engine.network.capture import hooked, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import guarded, run
+from pfv_widgets.engine.network.model_guard import guarded, isolated, run
 from pfv_widgets.engine.network.partial_forward import PartialForward, Read
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output, chosen_output, vector
+
+_WITHOUT_SCORES = (
+    "Give a network that ends in its read-out, or say which output holds its class scores (output=)"
+)
 
 
 def class_scores(output: Output = None) -> Read:
@@ -23,7 +29,28 @@ def class_scores(output: Output = None) -> Read:
     The function raises a ``PFVValueError`` where the network returns several tensors and none is
     chosen, or maps instead of one row an image.
     """
-    return lambda value, count: vector(chosen_output(value, output, "the network"), count)
+    return lambda value, count: vector(
+        chosen_output(value, output, "the network"), count, _WITHOUT_SCORES
+    )
+
+
+class UnusedLayerError(PFVValueError):
+    """Scores do not depend on a layer's feature map.
+
+    Attributes
+    ----------
+    instead
+        Name of the last layer that they depend on; None where there is none.
+    """
+
+    def __init__(self, layer: str, instead: str | None) -> None:
+        such = "" if instead is None else f", such as {instead!r},"
+        super().__init__(
+            f"layer={layer!r}: the network's scores do not depend on its feature map. Choose a "
+            f"layer that lies on the way to the output{such} or the output that depends on it with "
+            "output=..."
+        )
+        self.instead = instead
 
 
 def behind(
@@ -39,36 +66,84 @@ def behind(
 
     Raises
     ------
+    UnusedLayerError
+        If the scores do not depend on the layer.
     PFVValueError
-        If the scores do not depend on the layer, or the network gives no class scores.
+        If the network gives no class scores.
     """
     part = PartialForward(forward, layer, class_scores(output), check=check)
     if _depends(part):
         return part
     with guarded(forward.model) as network:
         layers = list_layers(network, forward.batch(0, 2), run).layers
-    other = on_the_way(forward, layer, layers, output)
-    such = "" if other is layer else f", such as {other.name!r},"
-    raise PFVValueError(
-        f"layer={layer.name!r}: the network's scores do not depend on its feature map. Choose a "
-        f"layer that lies on the way to the output{such} or the output that depends on it with "
-        "output=..."
-    )
+    other = _last_on_the_way(forward, layer, layers, output)
+    raise UnusedLayerError(layer.name, None if other is None else other.name)
 
 
-def on_the_way(
-    forward: Forward, layer: Layer, layers: Iterable[Layer], output: Output = None
-) -> Layer:
-    """Return a layer, or the last on which the scores depend where they do not depend on it.
+def behind_the_last(
+    forward: Forward,
+    default: Layer,
+    layers: Iterable[Layer],
+    output: Output = None,
+    *,
+    check: Callable[[], None] | None = None,
+) -> tuple[Layer, PartialForward]:
+    """Return a layer with what lies behind it: the default, or else the last that scores depend on.
 
     Scores of a transformer that reads its class token alone do not depend on the positions of its
-    last layers. Returns ``layer`` where they depend on none.
+    last layers.
+
+    Raises
+    ------
+    UnusedLayerError
+        If the scores depend on no layer.
+    PFVValueError
+        If the network gives no class scores.
     """
-    few = replace(forward, images=forward.images[:2])
-    for one in (layer, *reversed(tuple(layers))):
-        if _depends(PartialForward(few, one, class_scores(output))):
-            return one
-    return layer
+    part = PartialForward(forward, default, class_scores(output), check=check)
+    if _depends(part):
+        return default, part
+    other = _last_on_the_way(forward, default, layers, output)
+    if other is None:
+        raise UnusedLayerError(default.name, None)
+    return other, PartialForward(forward, other, class_scores(output), check=check)
+
+
+def _last_on_the_way(
+    forward: Forward, layer: Layer, layers: Iterable[Layer], output: Output
+) -> Layer | None:
+    """Return the last layer that scores depend on, one of the shape of ``layer`` where there is."""
+    every = [one for one in reversed(tuple(layers)) if one.same_as is None]
+    every.sort(key=lambda one: one.shape != layer.shape)
+    try:
+        return next(iter(_reached(forward, every, output)), None)
+    except (PFVError, RuntimeError, IndexError):  # no gradient runs: each is tried by itself
+        few = replace(forward, images=forward.images[:2])
+        parts = ((one, PartialForward(few, one, class_scores(output))) for one in every)
+        return next((one for one, part in parts if _depends(part)), None)
+
+
+def _reached(forward: Forward, layers: Sequence[Layer], output: Output) -> list[Layer]:
+    """Return the layers to whose positions a gradient of the scores runs, in one pass."""
+    gave: dict[str, list[Tensor]] = defaultdict(list)
+
+    def note(_: nn.Module, name: str, __: tuple[object, ...], result: object) -> None:
+        gave[name] += [result] if isinstance(result, Tensor) else []
+
+    with guarded(isolated(forward.model)) as network, torch.enable_grad():
+        pixels = forward.batch(0, 1).clone().requires_grad_() * 1  # operations in place refuse it
+        with hooked(modules_by_name(network), note):
+            scores = class_scores(output)(run(network, pixels), 1)
+        weights = torch.linspace(1, 2, scores.numel()).to(scores).view_as(scores)
+        results = []
+        for layer in layers:
+            base, _, number = layer.name.partition("#")
+            results.append(gave[base][int(number or 1) - 1])
+        slopes = torch.autograd.grad((scores * weights).sum(), results, allow_unused=True)
+    return [
+        layer for layer, slope in zip(layers, slopes, strict=True)
+        if slope is not None and bool((layer.layout.maps(slope) != 0).any())
+    ]  # fmt: skip
 
 
 def _depends(part: PartialForward) -> bool:

@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from pfv_widgets.analysis.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.labels import checked_groups, labelled_units
-from pfv_widgets.analysis.network_part import behind, on_the_way
+from pfv_widgets.analysis.network_part import behind, behind_the_last
 from pfv_widgets.analysis.overlays import Overlay
 from pfv_widgets.analysis.patch_search import LIKE, located
 from pfv_widgets.analysis.suspects import Suspect
@@ -24,6 +24,7 @@ from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import features_of
 from pfv_widgets.engine.pca.fit_batch import fit_batch
@@ -31,6 +32,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
+from pfv_widgets.parameters import listed
 from pfv_widgets.validation import plain
 
 if TYPE_CHECKING:
@@ -200,10 +202,12 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         )
     pfv = PFV(model, batch)
     forward, shape = pfv.store.forward, pfv.layer(layer)
-    if layer is None:
-        shape = on_the_way(forward, shape, pfv.layers, output)
     searching = _Searching(on_progress)
-    part = behind(forward, shape, output, check=searching)
+    if layer is None:
+        shape, part = behind_the_last(forward, shape, pfv.layers, output, check=searching)
+    else:
+        part = behind(forward, shape, output, check=searching)
+    _check_numbers(part, batch)
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
     assert labelled.units is not None  # there are labels
     units, warnings = _testable(labelled.units, labelled.names)
@@ -306,6 +310,23 @@ def _distinct(trials: list[Trial]) -> list[Trial]:
         elif left[same[0]].evidence.place == "anywhere" and one.evidence.place == "fixed":
             left[same[0]] = one
     return left
+
+
+def _check_numbers(part: PartialForward, batch: ImageBatch) -> None:
+    """Refuse features and scores that are not numbers: nothing could be said of them."""
+    defined = torch.isfinite(part.scores).all(1) & torch.isfinite(part.features.flatten(1)).all(1)
+    broken = (~defined).nonzero()[:, 0].tolist()
+    if len(broken) == len(batch):
+        raise PFVValueError(
+            "model: its scores or the layer's features are NaN or infinite for every photo. Check "
+            "its weights, or run it in float32."
+        )
+    if broken:
+        names = listed([batch.names[index] for index in broken], most=4)
+        raise PFVValueError(
+            "images: the network's scores or the layer's features are NaN or infinite for "
+            f"{names}. Leave these photos out, or run the network in float32."
+        )
 
 
 def _batch(images: Any) -> ImageBatch:

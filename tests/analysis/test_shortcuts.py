@@ -153,8 +153,10 @@ def test_photos_without_numbers_are_left_out_or_named() -> None:
         nowhere.features.stage1[0].weight[0] = torch.nan
     with pytest.raises(pw.PFVValueError, match="model: its scores are NaN or infinite"):
         pw.repair(nowhere, broken, suspects=report.suspects[:1])
-    with pytest.raises(pw.PFVValueError, match="is NaN or infinite in image 0, 1, 2"):
+    with pytest.raises(pw.PFVValueError, match="NaN or infinite for every photo"):
         pw.find_shortcuts(nowhere, broken)
+    with pytest.raises(pw.PFVValueError, match=r"images: .* for '3'[.] Leave these"):
+        pw.find_shortcuts(model, broken)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

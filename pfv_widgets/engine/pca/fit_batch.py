@@ -83,7 +83,7 @@ def _check(features: Features, weights: Weights, number: int, where: str) -> Non
     used = [index for index, weight in enumerate(weights) if weight > 0]
     broken = [index for index in features.broken if index in used]
     if broken:
-        leave_out = f"give {'it' if len(broken) == 1 else 'them'} weight 0 in images=..., "
+        leave_out = f"give {'it' if len(broken) == 1 else 'them'} weight 0 in Settings.images, "
         advice = "" if len(broken) == len(used) else leave_out
         raise PFVValueError(
             f"{where} is NaN or infinite in image {few(broken)} (counted from 0): {advice}choose "

@@ -68,12 +68,14 @@ def _holds_tensor(value: object) -> bool:
     return isinstance(value, Tensor) or any(_holds_tensor(one) for one in inside)
 
 
-def vector(output: Tensor, count: int | None = None) -> Tensor:
-    """Return ``(N, K)`` float values, or raise why the output has no units."""
-    fix = (
-        "Choose the network's logits with output=..., or a layer with layer=...: "
-        "a unit with a map is summed over its positions"
-    )
+_OR_A_LAYER = (
+    "Choose the network's logits with output=..., or a layer with layer=...: "
+    "a unit with a map is summed over its positions"
+)
+
+
+def vector(output: Tensor, count: int | None = None, fix: str = _OR_A_LAYER) -> Tensor:
+    """Return ``(N, K)`` float values, or raise why the output has no units, and the ``fix``."""
     if not output.is_floating_point() or output.is_quantized:
         raise PFVValueError(f"model: its output has values of type {output.dtype}. {fix}.")
     shape = tuple(output.shape)

@@ -40,6 +40,7 @@ _NAMES = 3  # classes on a side
 _LONGEST = 240  # characters of what was assumed; all of it in a tooltip
 _LEAST = 0.005  # that is not written as zero
 _MOST_ROWS = 12
+_CARRIERS = 2  # components that are named in a difference
 _MOST_CELLS = 5  # classes that a grid of the confusion has
 
 
@@ -130,12 +131,14 @@ def _carriers(found: ComponentClasses, image: int, units: Sequence[int]) -> str:
         return hint("Predicted as labelled." if found.expected is not None else "")
     *parts, rest, baseline = found.difference(image).tolist()
     total = sum(parts) + rest + baseline
-    order = sorted(range(len(parts)), key=lambda one: -parts[one])[:2]
-    carried = " and ".join(
-        f"component {one + 1} {signed(parts[one])}" for one in order if parts[one] > 0
-    )
-    words = f"Of the difference of {total:.2f}: " + (carried or "no component shown carries it")
-    return hint(f"{words}; all others {signed(rest)}.")
+    most = sorted(range(len(parts)), key=lambda one: -parts[one])[:_CARRIERS]
+    summands = [(f"component {one + 1}", parts[one]) for one in most if parts[one] > 0]
+    left = sum(parts) - sum(value for _, value in summands)
+    if len(summands) < len(parts):
+        summands.append(("the other components" if summands else "the components", left))
+    summands += [("all others", rest), ("mean feature", baseline)]
+    words = ", ".join(f"{name} {signed(value)}" for name, value in summands)
+    return hint(f"The difference of {total:.2f} is {words}.")
 
 
 def effect_table(effect: CutEffect, cut: str, image: int) -> str:

@@ -14,6 +14,7 @@ import torch
 from pfv_widgets.analysis.ablation import MODES
 from pfv_widgets.analysis.classes import ComponentClasses
 from pfv_widgets.analysis.cut_effect import CutEffect, cut_effect
+from pfv_widgets.analysis.network_part import UnusedLayerError
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named
@@ -88,6 +89,9 @@ class ClassesTab:
         self._stopped: Settings | None = None
         self._worker = LatestWins(self._work)
         self.about = w.HTML(text.hint(_HOW_TO))
+        tip = "Show the last layer that the scores depend on."
+        self.layer_button = push_button("", tip, self._go, display="none")
+        self._instead: str | None = None
         self.buttons = [self._button(index) for index in range(_MOST_COMPONENTS)]
         self.moves = [
             w.HTML(layout=w.Layout(margin="0", flex="1 1 0", min_width="0")) for _ in self.buttons
@@ -187,6 +191,7 @@ class ClassesTab:
             with self._lock:
                 self._problem = named(error)
                 self.about.value = text.status(self._problem, kind="warning")
+                self._offer(error.instead if isinstance(error, UnusedLayerError) else None)
             self._fail(error)  # each time: the status line said that components are being named
             return
         with self._lock:
@@ -194,12 +199,24 @@ class ClassesTab:
                 return
             new = found is not self._found or bool(self._problem)
             self._found, self._effect, self._problem = found, effect, ""
+            self._offer(None)
             if new:
                 self._show_components(found)
             self._show_photo()
         words = self._cut_in_words(settings, cut)
         if words:
             self._say(_summary(effect, words), "ok")
+
+    def _offer(self, layer: str | None) -> None:
+        """Show the button that goes to another layer, or hide it."""
+        self._instead = layer
+        self.layer_button.description = f"Go to {layer}"
+        self.layer_button.layout.display = "none" if layer is None else None
+
+    def _go(self) -> None:
+        layer = self._instead
+        if layer is not None:
+            self._edit(lambda old: replace(old, layer=layer, cut=(), suspects=()))
 
     def _show_components(self, found: ComponentClasses) -> None:
         self.about.value = text.hint(_HOW_TO) + class_texts.about(found)
@@ -303,6 +320,7 @@ class ClassesTab:
             [
                 w.HTML(class_texts.STYLE, layout=w.Layout(margin="0", height="0")),
                 self.about,
+                self.layer_button,
                 self.photo,  # on top: it answers to the pointer over the gallery beside it
                 self.rows,
                 self.mode,

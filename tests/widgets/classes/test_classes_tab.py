@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 import pfv_widgets as pw
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -178,6 +179,44 @@ def test_networks_without_one_row_of_scores_are_told_in_words(
         assert holder.explorer.settings.cut == ()
     finally:
         holder.explorer.close()
+
+
+def test_where_scores_read_a_class_token_one_press_goes_to_the_last_layer_that_counts(
+    recorded: object,
+) -> None:
+    torch.manual_seed(2)
+    model = VisionTransformer(32, 8, 2, 2, hidden_dim=16, mlp_dim=16, num_classes=5)
+    nn.init.normal_(model.heads.head.weight)
+    holder = Holder(model.eval(), labelled())
+    try:
+        tab, last = holder.tab, "encoder.layers.encoder_layer_1.ln_1"
+        assert "scores do not depend on its feature map" in words(tab.about)
+        assert (tab.layer_button.layout.display, tab.layer_button.description) == (
+            None, f"Go to {last}",
+        )  # fmt: skip
+        tab.layer_button.click()
+        holder.wait()
+        assert (
+            holder.explorer.settings.layer
+            == last
+            == pw.component_classes(holder.explorer.pfv).layer
+        )
+        assert "integrated gradients" in words(tab.about)
+        assert tab.layer_button.layout.display == "none"
+    finally:
+        holder.explorer.close()
+
+
+def test_the_difference_to_the_expected_class_is_written_in_parts_that_add_up(
+    holder: Holder,
+) -> None:
+    found = pw.component_classes(holder.explorer.frame, NAMES)
+    wrong = int((found.predicted != found.expected).nonzero()[0])
+    holder.tab.show_image(wrong)
+    text = words(holder.tab.photo).replace("−", "-")
+    total, *parts = re.findall(r"-?[0-9]+[.][0-9]+", text[text.index("The difference of") :])
+    assert float(total) == pytest.approx(float(found.difference(wrong).sum()), abs=0.01)
+    assert sum(map(float, parts)) == pytest.approx(float(total), abs=0.03)
 
 
 def test_output_chosen_by_the_user_is_taken(recorded: object) -> None:
