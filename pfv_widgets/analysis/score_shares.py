@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.autograd.forward_ad as forward_mode
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pfv_widgets.analysis.network_part import mean_maps
 from pfv_widgets.engine.network.partial_forward import PartialForward
@@ -126,7 +127,8 @@ def _forward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) ->
     """Return the derivatives of all scores along each part: one pass a part."""
     slopes = []
     for tangent in parts:
-        with forward_mode.dual_level():
+        # the other kernels of attention have no derivatives of this kind
+        with sdpa_kernel(SDPBackend.MATH), forward_mode.dual_level():
             dual = forward_mode.make_dual(point, tangent)  # type: ignore[no-untyped-call]
             scores = forward_mode.unpack_dual(part.run(dual))  # type: ignore[no-untyped-call]
             slope = scores.tangent
