@@ -37,6 +37,30 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=device.type == "cuda")
 
 
+class Sender:
+    """Sends large tensors one after another, each while the device computes with those before.
+
+    CUDA copies ordinary memory only once all that it was asked before is computed. So a tensor is
+    copied to memory that the driver can read at any time, and goes from there by a queue of its
+    own.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def send(self, values: Tensor) -> Tensor:
+        """Return a tensor of the processor on the device."""
+        if self._stream is None or values.device.type != "cpu":
+            return send(values, self._device)
+        with torch.cuda.stream(self._stream):
+            there = values.pin_memory().to(self._device, non_blocking=True)
+        used_by = torch.cuda.current_stream(self._device)
+        used_by.wait_stream(self._stream)
+        there.record_stream(used_by)
+        return there
+
+
 class Reading:
     """A read of a tensor that has begun: what is computed after it is not waited for."""
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+from pfv_widgets.engine.device_transfer import read
 
 _SAMPLE = 512  # values of each tensor
 _OPTIONS = (bool, int, float, str, tuple)
@@ -68,17 +71,32 @@ def network_fingerprint(model: nn.Module) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    for name in sorted(named):
-        plain = ".".join(part for part in name.split(".") if part != "_orig_mod")
-        if plain.endswith("num_batches_tracked"):
-            continue
-        value = named[name].detach()
-        digest.update(f"{plain} {tuple(value.shape)} {value.dtype} ".encode())
+    plain = {
+        ".".join(part for part in name.split(".") if part != "_orig_mod"): named[name].detach()
+        for name in sorted(named)
+    }
+    values = {key: one for key, one in plain.items() if not key.endswith("num_batches_tracked")}
+    samples = _read_samples(values)
+    for name, value in values.items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
+        digest.update(samples.get(name, b""))
+    return digest.hexdigest()
+
+
+def _read_samples(values: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """Return the bytes of up to 512 numbers of each tensor, in one copy from each device."""
+    samples: dict[torch.device, dict[str, Tensor]] = {}
+    for name, value in values.items():
         if value.layout == torch.strided and not value.is_quantized and not value.is_meta:
             flat = value.reshape(-1)
             step = 1 if len(flat) <= _SAMPLE else len(flat) // _SAMPLE | 1
-            digest.update(flat[::step].cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+            of_device = samples.setdefault(value.device, {})
+            of_device[name] = flat[::step].contiguous().view(torch.uint8)
+    return {
+        name: part.tobytes()
+        for of_device in samples.values()
+        for name, part in zip(of_device, read(*of_device.values()), strict=True)
+    }
 
 
 def _values(model: nn.Module) -> list[Tensor]:

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.device_transfer import send
+from pfv_widgets.engine.device_transfer import Sender
 from pfv_widgets.engine.network.activity import channel_sum
 from pfv_widgets.engine.network.capture import Reduce, capture, modules_by_name, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout
@@ -44,6 +44,14 @@ class FitCapture:
     def _modules(self) -> dict[str, nn.Module]:
         return modules_by_name(self.network)  # which takes as long as a small pass on a GPU
 
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        return floating_dtype(self.network)
+
+    @cached_property
+    def _sender(self) -> Sender:
+        return Sender(self.device)
+
     def choose(self, names: Sequence[str | None], images: Tensor) -> None:
         """Find the layers of these names (None: the default) for images like ``(n, 3, H, W)``.
 
@@ -60,7 +68,7 @@ class FitCapture:
 
     def sent(self, images: Tensor) -> Tensor:
         """Return images as the network takes them, on its device."""
-        return send(images.to(floating_dtype(self.network)), self.device)
+        return self._sender.send(images.to(self._dtype))
 
     def maps(self, images: Tensor, *, sums: bool = False) -> dict[str, Tensor]:
         """Return the feature maps ``(n, C, h, w)`` of the layers, by name, for images sent.
