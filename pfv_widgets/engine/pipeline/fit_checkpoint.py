@@ -35,6 +35,7 @@ class FitCheckpoint:
     def __init__(self, path: Path, every: float) -> None:
         self._path, self._every = path, every
         self._last = time.monotonic()
+        self._is_failing = False
 
     @contextmanager
     def held(self) -> Iterator[FitCheckpoint]:
@@ -88,14 +89,18 @@ class FitCheckpoint:
         return time.monotonic() - self._last >= self._every
 
     def write(self, fit: DataSetFit) -> None:
-        """Write a checkpoint; where that fails, warn, and the last one stays."""
+        """Write a checkpoint; where that fails, warn the first time, and the last one stays."""
         try:
             write_arrays(self._path, fit.arrays())
+            self._is_failing = False
         except OSError as error:
-            warn(
-                f"checkpoint={str(self._path)!r} could not be written "
-                f"({error.strerror or error}): the fit goes on, and the last one stays valid."
-            )
+            if not self._is_failing:
+                last = "the last one stays valid" if self._path.exists() else "there is none yet"
+                warn(
+                    f"checkpoint={str(self._path)!r} could not be written "
+                    f"({error.strerror or error}): the fit goes on and tries again; {last}."
+                )
+            self._is_failing = True
         self._last = time.monotonic()
 
     def remove(self) -> None:

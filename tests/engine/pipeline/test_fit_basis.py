@@ -242,18 +242,20 @@ def test_full_disk_leaves_the_last_checkpoint_valid(
     options = {"device": "cpu", "progress": False, "checkpoint": file, "every": 0.0}
     written, save = itertools.count(), np.savez
 
-    def full_from_the_third(target: object, **arrays: object) -> None:
-        if next(written) >= 2:
+    def full_from_the_second(target: object, **arrays: object) -> None:
+        if next(written) >= 1:
             target.write(b"half of it")
             raise OSError(errno.ENOSPC, "No space left on device")
         save(target, **arrays)
 
-    monkeypatch.setattr(array_file.np, "savez", full_from_the_third)
+    monkeypatch.setattr(array_file.np, "savez", full_from_the_second)
     with (
-        pytest.warns(PFVWarning, match=r"fit\.npz' could not be written \(No space left"),
+        pytest.warns(PFVWarning, match=r"fit\.npz' could not be written \(No space left") as said,
         pytest.raises(RuntimeError),
     ):
         fit_basis(tiny(), batches(images, fail_at=3), LAYER, **options)
+    assert next(written) == 3  # two writes failed
+    assert len(said) == 1
     monkeypatch.undo()
     assert [one.name for one in tmp_path.iterdir() if one.suffix == ".part"] == []
     resumed = fit_basis(tiny(), batches(images), LAYER, resume=True, **options)
