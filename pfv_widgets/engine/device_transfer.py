@@ -47,7 +47,8 @@ class Sender:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        there = device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if there else None  # type: ignore[no-untyped-call] # PyTorch's
 
     def send(self, values: Tensor) -> Tensor:
         """Return a tensor of the processor on the device."""
