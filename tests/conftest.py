@@ -49,6 +49,25 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return "pytest.mark.all" not in collection_path.read_text("utf-8") or None
 
 
+class ReversedFolder(pytest.Dir):
+    """A folder that is read from its end."""
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        return [*super().collect()][::-1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir | None:
+    """Let every second worker begin with the last file.
+
+    Each rewrites the assertions of files that it is the first to read, which costs ten seconds of
+    processor time in a fresh clone, and writes them down: so they share that work.
+    """
+    worker = getattr(parent.config, "workerinput", {}).get("workerid", "gw0")
+    is_odd = int(worker.removeprefix("gw")) % 2 == 1
+    return ReversedFolder.from_parent(parent, path=path) if is_odd else None
+
+
 @pytest.hookimpl(trylast=True)  # the browser's own conftest marks its tests before
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose what runs, and in which order.

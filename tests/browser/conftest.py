@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = [item for item in items if HERE in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.browser)
-    ours.sort(key=shared_demo)
+    ours.sort(key=lambda item: (shared_demo(item), str(item.path)))
     in_order = iter(ours)  # those of one demo follow each other
     items[:] = [next(in_order) if HERE in item.path.parents else item for item in items]
 
