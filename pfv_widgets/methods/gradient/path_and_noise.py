@@ -17,13 +17,13 @@ from pfv_widgets.methods.core.method import (
     Result,
     measured_evidence,
 )
+from pfv_widgets.methods.core.occluders import BASELINES, OCCLUDERS
 from pfv_widgets.methods.core.read_out import at_least_float32
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.methods.gradient.backprop import differentiate
-from pfv_widgets.parameters import choice, slider
+from pfv_widgets.parameters import choice, described, slider
 
 TOGETHER = 16  # images in one pass
-BASELINES = ("zero", "own mean", "blurred")
 _TOLERATED = 0.05  # of the difference of scores
 
 
@@ -43,8 +43,8 @@ class IntegratedGradients(MethodBase):
         "zero",
         BASELINES,
         label="Baseline",
-        help="Where the path begins: 0 after normalisation (mean colour of the training photos), "
-        "the image's own mean colour, or the image blurred beyond recognition.",
+        help="Where the path begins: with the whole image hidden. "
+        + described({name: OCCLUDERS[name] for name in BASELINES}),
     )
 
     label: ClassVar[str] = "Integrated gradients"
@@ -57,7 +57,7 @@ class IntegratedGradients(MethodBase):
         step(0, self.steps)
         measure = score_function(network, target)
         own = measure(batch)
-        start = baseline_of(batch, self.baseline)
+        start = BASELINES[self.baseline](batch).contiguous()  # networks may write into it
         path = at_least_float32(batch - start)
         points, shares = np.polynomial.legendre.leggauss(self.steps)
         total = torch.zeros_like(path)
@@ -118,16 +118,6 @@ class SmoothGrad(MethodBase):
             total += at_least_float32(slopes).reshape(count, *batch.shape).sum(0)
             step(first + count, self.samples)
         return total / self.samples, own, ()
-
-
-def baseline_of(batch: Tensor, name: str) -> Tensor:
-    """Return the images ``(N, 3, H, W)`` that mean "nothing there"."""
-    if name == "zero":
-        return torch.zeros_like(batch)
-    if name == "own mean":
-        return batch.mean((2, 3), keepdim=True).expand_as(batch).clone()
-    few = nn.functional.adaptive_avg_pool2d(batch, 4)
-    return nn.functional.interpolate(few, size=batch.shape[2:], mode="bilinear")
 
 
 def _completeness(values: Tensor, own: UnitScores, start: UnitScores) -> tuple[str, ...]:

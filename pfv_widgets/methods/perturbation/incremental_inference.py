@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PixelBox = tuple[int, int, int, int]  # top, bottom, left, right; the ends are outside
+from pfv_widgets.methods.core.occluders import PixelBox
+
 Boxes = tuple[PixelBox, ...]
 Make = Callable[..., Tensor]
 # ``rule(func, args, kwargs)`` → the window after the operation; None: the whole map is needed

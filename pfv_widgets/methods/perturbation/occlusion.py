@@ -21,14 +21,14 @@ from pfv_widgets.methods.core.method import (
     Result,
     measured_evidence,
 )
-from pfv_widgets.methods.core.target import Target, score_function
-from pfv_widgets.methods.perturbation.occluded_scores import Occluded
-from pfv_widgets.methods.perturbation.occluders import (
+from pfv_widgets.methods.core.occluders import (
     OCCLUDERS,
     Colour,
     OccluderOptions,
     checked_colour,
 )
+from pfv_widgets.methods.core.target import Target, score_function
+from pfv_widgets.methods.perturbation.occluded_scores import Occluded
 from pfv_widgets.methods.perturbation.sliding_windows import (
     Pair,
     Test,

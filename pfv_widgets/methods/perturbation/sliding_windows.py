@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.occluders import PixelBox
 from pfv_widgets.validation import one_or_more_whole_numbers, plain
 
-PixelBox = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
 Pair = tuple[int, int]  # for rows and columns: height and width
 Test = tuple[Pair, Pair]  # size and stride in pixels
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution.attribute import attribute
-from pfv_widgets.methods.gradient.path_and_noise import BASELINES, baseline_of
+from pfv_widgets.methods.core.occluders import BASELINES
 from tests.networks import blobs, tiny
 
 
@@ -46,7 +46,7 @@ def test_gradient_times_input_is_their_product_summed_over_colours() -> None:
 def test_integrated_gradients_equal_a_slow_sum_and_add_up(baseline: str) -> None:
     model, images = smooth(), blobs(3, 20)
     found = attribute(model, images, "integrated_gradients", steps=24, baseline=baseline)
-    start = baseline_of(images.tensor, baseline)
+    start = BASELINES[baseline](images.tensor)
     slow = torch.zeros_like(start)
     for index in range(400):
         at = (index + 0.5) / 400
@@ -60,11 +60,11 @@ def test_integrated_gradients_equal_a_slow_sum_and_add_up(baseline: str) -> None
 
 def test_baselines_are_what_their_names_say() -> None:
     images = blobs(2, 24, 40).tensor
-    assert not baseline_of(images, "zero").any()
+    assert not BASELINES["zero"](images).any()
     torch.testing.assert_close(
-        baseline_of(images, "own mean")[1, :, 3, 5], images[1].mean((1, 2)), rtol=0, atol=1e-6
+        BASELINES["own mean"](images)[1, :, 3, 5], images[1].mean((1, 2)), rtol=0, atol=1e-6
     )
-    blurred = baseline_of(images, "blurred")
+    blurred = BASELINES["blurred"](images)
     assert blurred.shape == images.shape
     rough, calm = (float(one.diff(dim=3).abs().max()) for one in (images, blurred))
     assert 0 < calm < rough

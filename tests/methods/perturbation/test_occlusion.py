@@ -17,9 +17,9 @@ from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.core.method import CancelledError
+from pfv_widgets.methods.core.occluders import OCCLUDERS, OccluderOptions
 from pfv_widgets.methods.perturbation import occluded_scores
 from pfv_widgets.methods.perturbation.incremental_inference import Window
-from pfv_widgets.methods.perturbation.occluders import OCCLUDERS, OccluderOptions
 from pfv_widgets.methods.perturbation.occlusion import Occlusion
 from pfv_widgets.methods.perturbation.sliding_windows import heat, normalised, sliding_boxes
 from tests.networks import Function, blobs, tiny

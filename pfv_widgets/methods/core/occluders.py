@@ -1,6 +1,7 @@
-"""What hides a box of an image, in the values that the network takes.
+"""What hides a box of an image, or all of it, in the values that the network takes.
 
-A new occluder is one function and one line in ``OCCLUDERS``.
+A new occluder is one function and one line in ``OCCLUDERS``, and so is a new baseline of integrated
+gradients.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from pfv_widgets.engine.data.normalisation import Normalisation, Triple
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.perturbation.sliding_windows import PixelBox
 from pfv_widgets.validation import three_numbers
 
 Colour = Triple
+PixelBox = tuple[int, int, int, int]  # top, bottom, left, right in pixels; the ends are outside
 Fill = Callable[[PixelBox], Tensor]  # values (N, 3, h, w) of a box
 
 _BLUR = 0.08  # deviation of the blur, as a share of the image's shorter side
@@ -45,18 +46,27 @@ class OccluderOptions:
 
 @dataclass(frozen=True)
 class Occluder:
-    """``make(batch, options)`` gives what hides each box of the images; ``help`` says what it is.
+    """One entry of :data:`OCCLUDERS`.
 
-    ``batch`` is ``(N, 3, H, W)`` as the network takes it.
+    Attributes
+    ----------
+    make
+        Returns what hides each box of the images, from ``(N, 3, H, W)`` as the network takes them.
+    help
+        What it is.
+    baseline
+        Returns the images ``(N, 3, H, W)`` that mean "nothing there", where a path of gradients
+        may begin; None: the occluder is no baseline.
     """
 
     make: Callable[[Tensor, OccluderOptions], Fill]
     help: str
+    baseline: Callable[[Tensor], Tensor] | None = None
 
 
 def own_mean(batch: Tensor, _: OccluderOptions) -> Fill:
     """Hide with the image's own mean colour."""
-    return _part_of(batch.mean((2, 3), keepdim=True).expand_as(batch))
+    return _part_of(mean_colour(batch))
 
 
 def zero(batch: Tensor, _: OccluderOptions) -> Fill:
@@ -106,17 +116,32 @@ def inpainted(batch: Tensor, _: OccluderOptions) -> Fill:
     return partial(harmonic_surface, batch)
 
 
+def mean_colour(batch: Tensor) -> Tensor:
+    """Return images of each one's mean colour."""
+    return batch.mean((2, 3), keepdim=True).expand_as(batch)
+
+
+def beyond_recognition(batch: Tensor) -> Tensor:
+    """Return the images blurred to four by four patches."""
+    patches = nn.functional.adaptive_avg_pool2d(batch, 4)
+    return nn.functional.interpolate(patches, size=batch.shape[2:], mode="bilinear")
+
+
 OCCLUDERS: dict[str, Occluder] = {
-    "own mean": Occluder(own_mean, "the image's own mean colour"),
-    "zero": Occluder(zero, "0 after normalisation, the mean colour of the training photos"),
+    "own mean": Occluder(own_mean, "the image's own mean colour", mean_colour),
+    "zero": Occluder(
+        zero, "0 after normalisation, the mean colour of the training photos", torch.zeros_like
+    ),
     "black": Occluder(partial(shown_colour, colour=(0.0, 0.0, 0.0)), "black as shown"),
     "grey": Occluder(partial(shown_colour, colour=(0.5, 0.5, 0.5)), "grey as shown"),
     "white": Occluder(partial(shown_colour, colour=(1.0, 1.0, 1.0)), "white as shown"),
     "colour": Occluder(shown_colour, "the colour of the option colour="),
     "random": Occluder(random_pixels, "random pixels in the range of the image's colours"),
-    "blurred": Occluder(blurred, "the blurred image"),
+    "blurred": Occluder(blurred, "the blurred image", beyond_recognition),
     "in-painted": Occluder(inpainted, "a smooth surface from the border of the box"),
 }
+BASELINES = {name: one.baseline for name, one in OCCLUDERS.items() if one.baseline}
+"""Name → what gives the baseline, of those occluders that are one."""
 
 
 def checked_colour(value: object) -> Colour:
