@@ -352,8 +352,8 @@ class Tracker:
         Parameters
         ----------
         path
-            ``.gif``, ``.webp`` or ``.mp4`` for an animation that loops; ``.png``, ``.pdf``,
-            ``.svg``, ``.jpg`` or ``.jpeg`` for the figure.
+            Ends in ``.gif`` or another of ``ANIMATIONS`` for an animation that loops, in ``.png``
+            or another of ``FIGURE_FORMATS`` for the figure.
         layer
             One of ``layers``; None: the first.
         duration

@@ -16,6 +16,7 @@ OPTIONS |= {name: f"--{name}" for name in ("methods", "layer", "unit", "size", "
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``methods``; every method of the registry can be named."""
+    from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS
     from pfv_widgets.methods.comparison.compared_methods import names
 
     add_inputs(parser)
@@ -25,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--layer", help="whose unit is explained (default: the output)")
     parser.add_argument("--unit", type=int, help="its index (default: the strongest of each photo)")
-    add_output(parser, "methods.png", "the figure (.png, .pdf, .svg)")
+    add_output(parser, "methods.png", f"the figure ({' '.join(FIGURE_FORMATS)})")
 
 
 def run(options: argparse.Namespace) -> int:

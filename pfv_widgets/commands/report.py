@@ -17,13 +17,13 @@ OPTIONS = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``report``."""
+    from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS
+
     add_inputs(parser, "folders whose sub-folders are the classes")
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="default: eight, spread")
-    add_output(
-        parser,
-        "report.html",
-        "a page (.html), the numbers (.json) or the figure (.png, .pdf, .svg)",
-    )
+    formats = " ".join(FIGURE_FORMATS)
+    about = f"a page (.html), the numbers (.json) or the figure ({formats})"
+    add_output(parser, "report.html", about)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -175,8 +175,8 @@ class Frame:
         Parameters
         ----------
         path
-            ``.png``, ``.pdf``, ``.svg``, ``.jpg`` or ``.jpeg`` for the figure, ``.html`` for a
-            page that needs neither network nor kernel, ``.npz`` for the arrays.
+            Ends in ``.html`` for a page that needs neither network nor kernel, in ``.npz`` for the
+            arrays, in ``.png`` or another of ``FIGURE_FORMATS`` for the figure.
 
         Raises
         ------

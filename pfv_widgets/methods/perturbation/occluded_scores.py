@@ -9,11 +9,10 @@ from torch import Tensor
 
 from pfv_widgets.errors import PFVError
 from pfv_widgets.methods.core.method import CancelledError
-from pfv_widgets.methods.core.occluders import Fill
+from pfv_widgets.methods.core.occluders import Fill, PixelBox
 from pfv_widgets.methods.core.target import ScoreFunction, UnitScores
 from pfv_widgets.methods.perturbation.incremental_inference import Tape
 from pfv_widgets.methods.perturbation.incremental_operations import LOCAL_OPERATIONS
-from pfv_widgets.methods.perturbation.sliding_windows import PixelBox
 
 _MEMORY = 2**29  # bytes of maps that are stored for the images of one tape
 _BOXES = 8  # that are passed part by part at a time
