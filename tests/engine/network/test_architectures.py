@@ -26,7 +26,7 @@ DEFAULT_LAYERS = {
     "swin_t": "permute",
     "convnext_tiny": "features.7",
 }
-LARGE = ("densenet121", "googlenet", "swin_t", "convnext_tiny")
+LARGE = ("densenet121", "googlenet", "swin_t", "convnext_tiny", "vit_b_32")
 ALL = torchvision.models.list_models(module=torchvision.models)
 
 

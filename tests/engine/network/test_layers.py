@@ -55,7 +55,7 @@ def test_default_is_the_last_map_before_the_read_out() -> None:
         ("squeezenet1_0", "features.12", ["features.1", "features.5", "features.10"]),
         ("resnet18", "layer4.1", ["relu", "layer1.1", "layer2.1", "layer3.1"]),
         ("vgg11", "features.20", [f"features.{i}" for i in (1, 4, 9, 14, 19)]),
-        ("vit_b_32", "encoder.ln", []),
+        pytest.param("vit_b_32", "encoder.ln", [], marks=pytest.mark.all),
     ],
 )
 def test_default_and_chain_of_usual_networks(name: str, default: str, levels: list[str]) -> None:

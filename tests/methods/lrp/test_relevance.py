@@ -192,7 +192,7 @@ def captum_map(model: nn.Module, pixels: Tensor, units: Tensor, epsilon: float) 
 
 @pytest.mark.filterwarnings("ignore:The map adds up to", "ignore:Most of the relevance cancels")
 @pytest.mark.parametrize("epsilon", [1e-9, 1e-3])
-@pytest.mark.parametrize("name", ["vgg", "squeezenet1_1"])
+@pytest.mark.parametrize("name", [pytest.param("vgg", marks=pytest.mark.all), "squeezenet1_1"])
 def test_epsilon_rule_is_that_of_captum_where_it_is_right(name: str, epsilon: float) -> None:
     model, images = network(name), blobs(2, 64)
     with torch.no_grad():

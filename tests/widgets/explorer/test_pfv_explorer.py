@@ -53,29 +53,31 @@ def test_first_picture_is_painted_before_anything_is_asked(
     assert status(explorer).startswith("Up to date")
 
 
-@pytest.mark.parametrize("name", CHANGES)
 def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_picture(
-    recorded: RecordedPage, explorer: PFVExplorer, name: str
+    recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
-    assert explorer.wait(60)
-    recorded.drawings.clear()
-    start, control = explorer.settings, explorer.knobs[name]
-    explorer.settings = replace(start, **{name: CHANGES[name]})
-    assert control.value == CHANGES[name]
-    assert explorer.frame.settings == explorer.settings
-    assert shows_its_frame(recorded, explorer)
-    frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
-    if name in FOLLOWED:  # which the browser applies by itself
-        assert frames == [0]
-    else:  # a coarse frame at once, a finer one after a rest where it shows more
-        assert frames in ([1], [1, 1])
+    start = explorer.settings
+    for name, value in CHANGES.items():
+        assert explorer.wait(60)
+        recorded.drawings.clear()
+        changed, control = replace(start, **{name: value}), explorer.knobs[name]
+        explorer.settings = changed
+        assert control.value == value
+        assert explorer.frame.settings == explorer.settings == changed
+        assert shows_its_frame(recorded, explorer), name
+        frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
+        if name in FOLLOWED:  # which the browser applies by itself
+            assert frames == [0], name
+        else:  # a coarse frame at once, a finer one after a rest where it shows more
+            assert frames in ([1], [1, 1]), name
 
-    explorer.settings = start
-    assert explorer.wait(60)
-    move(control, **by_page(control, CHANGES[name]))
-    assert explorer.settings == replace(start, **{name: CHANGES[name]})
-    assert shows_its_frame(recorded, explorer)
+        explorer.settings = start
+        assert explorer.wait(60)
+        move(control, **by_page(control, value))
+        assert explorer.settings == changed
+        assert shows_its_frame(recorded, explorer), name
+        explorer.settings = start
 
 
 def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
@@ -211,7 +213,7 @@ def test_colours_stay_when_an_image_is_left_out(opened: Open, index: int) -> Non
     assert np.corrcoef(before.heatmaps.flatten(), after.heatmaps.flatten())[0, 1] > 0.7
 
 
-@pytest.mark.parametrize("count", [1, 2, 64])
+@pytest.mark.parametrize("count", [1, 2, pytest.param(64, marks=pytest.mark.all)])
 def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, count: int) -> None:
     explorer = opened(count)
     recorded.load_anew(explorer.gallery.tiles.widget)
