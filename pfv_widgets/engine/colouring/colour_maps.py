@@ -173,18 +173,20 @@ def _mixed(values: Tensor, neutral: Tensor, wheel: Sequence[tuple[float, float, 
     """Grey, moved to each colour of the wheel by its component's height above zero."""
     level = neutral.view(1, -1, 1, 1)
     # in place, as fresh memory costs more than the arithmetic
-    shares = (values - level).div_((1 - level).clamp_min(1e-6)).clamp_(0, 1)
-    strongest = shares.amax(dim=1, keepdim=True)
-    shares.div_(strongest.clamp_min(1e-6)).square_()
+    shares = (values - level).mul_(1 / (1 - level).clamp_min(1e-6)).clamp_(0, 1)
+    strength = shares.amax(dim=1, keepdim=True).pow_(0.8)
+    shares.square_()
     shares.mul_(shares * shares)  # near ties mix, else the strongest wins
-    shares.mul_(strongest.pow_(0.8).div_(shares.sum(dim=1, keepdim=True).clamp_min_(1e-6)))
     away = torch.stack([_row(colour, values) for colour in wheel]) - NEUTRAL_GREY
-    return _combined(shares, away).add_(NEUTRAL_GREY).clamp_(0, 1)
+    # the sum of the shares comes with the colours, of which there are fewer to divide
+    mixed = _combined(shares, torch.cat([away, torch.ones_like(away[:, :1])], dim=1))
+    strength.div_(mixed[:, 3:].clamp_min(torch.finfo(values.dtype).tiny))
+    return (mixed[:, :3] * strength).add_(NEUTRAL_GREY).clamp_(0, 1)
 
 
 def _combined(shares: Tensor, colours: Tensor) -> Tensor:
-    """Sum of colours ``(k, 3)`` by shares ``(N, k, H, W)``; ``(N, 3, H, W)``."""
-    return (colours.T @ shares.flatten(2)).view(len(shares), 3, *shares.shape[2:])
+    """Sum of colours ``(k, c)`` by shares ``(N, k, H, W)``; ``(N, c, H, W)``."""
+    return (colours.T @ shares.flatten(2)).view(len(shares), -1, *shares.shape[2:])
 
 
 def _row(colour: tuple[float, ...], like: Tensor) -> Tensor:
