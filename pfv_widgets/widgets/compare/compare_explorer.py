@@ -19,11 +19,11 @@ from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.compare.difference_pane import DifferencePane
 from pfv_widgets.widgets.compare.links import SIDES, Links
-from pfv_widgets.widgets.compare.pair_figures import notes_of
-from pfv_widgets.widgets.compare.pictures import arrays_of, figure_of, still_of
+from pfv_widgets.widgets.compare.pair_figure import arrays_of, figure_of, still_of
+from pfv_widgets.widgets.compare.pair_numbers import notes_of
 from pfv_widgets.widgets.compare.settings import CompareSettings, SideSettings, joined
 from pfv_widgets.widgets.compare.side import Side, SideOwner
-from pfv_widgets.widgets.compare.source import Source
+from pfv_widgets.widgets.compare.source_base import Source
 from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.shell import Shell

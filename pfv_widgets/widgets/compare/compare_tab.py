@@ -11,10 +11,10 @@ from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.widgets.compare.curve_plot import CurvePlot
 from pfv_widgets.widgets.compare.layer_map import LayerMap
 from pfv_widgets.widgets.compare.links import Links
-from pfv_widgets.widgets.compare.pair_figures import PairFigures
+from pfv_widgets.widgets.compare.pair_numbers import PairNumbers
 from pfv_widgets.widgets.compare.settings import CompareSettings
-from pfv_widgets.widgets.compare.source import Numbers
-from pfv_widgets.widgets.compare.task import Task
+from pfv_widgets.widgets.compare.source_base import Numbers
+from pfv_widgets.widgets.compare.stoppable_task import Task
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
@@ -54,7 +54,7 @@ class CompareTab:
         self._explorer, self._links, self._results = explorer, explorer.links, explorer.results
         self._settings = explorer.settings
         self.agreement = w.HTML()
-        self.pair = PairFigures()
+        self.pair = PairNumbers()
         self.map_task = Task(
             explorer, "Compare all layers",
             "A map of CKA: every layer of the first network by every one of the second.",

@@ -12,7 +12,7 @@ from pfv_widgets.analysis.curve_result import CurvePoint
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.compare.pair_figures import figure
+from pfv_widgets.widgets.compare.pair_numbers import two_digits
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 
@@ -167,7 +167,7 @@ def _in_words(name: str, point: CurvePoint | None, more: Mapping[str, float]) ->
     if point is None:
         return f"{name}: not computed for these settings."
     figures = {label: getattr(point, key) for key, (label, _) in FIGURES.items()} | dict(more)
-    words = "; ".join(f"{label} {figure(value)}" for label, value in figures.items())
+    words = "; ".join(f"{label} {two_digits(value)}" for label, value in figures.items())
     return f"{name}: {words}. {point.note}".strip()
 
 

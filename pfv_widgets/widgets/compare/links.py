@@ -11,7 +11,7 @@ from pfv_widgets.widgets.compare.settings import (
     joined,
     side_settings,
 )
-from pfv_widgets.widgets.compare.source import Compared
+from pfv_widgets.widgets.compare.source_base import Compared
 
 SIDES = ("first", "second")
 

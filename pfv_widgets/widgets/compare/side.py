@@ -15,7 +15,7 @@ from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.compare.links import SIDES
 from pfv_widgets.widgets.compare.settings import SideSettings, parted
-from pfv_widgets.widgets.compare.source import Compared
+from pfv_widgets.widgets.compare.source_base import Compared
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import Measure
 from pfv_widgets.widgets.gallery.renderer import Renderer

@@ -21,7 +21,7 @@ from pfv_widgets.widgets.compare.snapshots import (
     fixed_by,
     without_network,
 )
-from pfv_widgets.widgets.compare.source import Source
+from pfv_widgets.widgets.compare.source_base import Source
 from pfv_widgets.widgets.explorer.tabs import PictureTab, batch_tab
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.toolkit.protocols import Tab

@@ -16,7 +16,7 @@ from pfv_widgets.engine.progress import Progress
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from pfv_widgets.widgets.compare.layer_map import picture
-from pfv_widgets.widgets.compare.task import Task
+from pfv_widgets.widgets.compare.stoppable_task import Task
 from pfv_widgets.widgets.toolkit.controls import all_in
 from tests.networks import blobs, tiny
 from tests.widgets.compare.conftest import Compared, change

@@ -1,4 +1,4 @@
-"""The figures of the two layers on show: of all photos, and of the one that is looked at."""
+"""The numbers of the two layers on show: of all photos, and of the one that is looked at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pfv_widgets.widgets.toolkit import text
 _WAITING = "CKA and principal angles: computed once the pictures rest."
 
 
-class PairFigures:
+class PairNumbers:
     """CKA with its null band, principal angles, and plain words where a batch is too small."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class PairFigures:
         self.widget = w.VBox([self.whole, self.photo], layout=w.Layout(width="100%"))
 
     def show(self, similarity: Similarity | None) -> None:
-        """Show the figures of one pair of layers; None: they are not known yet."""
+        """Show the numbers of one pair of layers; None: they are not known yet."""
         before, self._similarity = self._similarity, similarity
         if similarity is None:
             if before is not None or not self.whole.value:  # else why there is none stays
@@ -33,7 +33,7 @@ class PairFigures:
             low, high = (float(one[0, 0]) for one in similarity.null)
             band = "" if math.isnan(low) else f" (shuffled photos: {_two(low)} to {_two(high)})"
             lines = text.hint(
-                f"CKA {figure(float(similarity.cka[0, 0]))}{band}. "
+                f"CKA {two_digits(float(similarity.cka[0, 0]))}{band}. "
                 f"Principal angles: {degrees(similarity.angles[0, 0].tolist())}."
             )
             warnings = " ".join(similarity.warnings)
@@ -46,7 +46,7 @@ class PairFigures:
         self.whole.value = text.hint("CKA and principal angles: undefined, a side has no picture.")
 
     def show_photo(self, index: int | None) -> None:
-        """Show the figures of a photo; None: of none."""
+        """Show the numbers of a photo; None: of none."""
         self._photo = index
         similarity = self._similarity
         if similarity is None or index is None or index >= len(similarity.photos):
@@ -54,7 +54,7 @@ class PairFigures:
             return
         cka, angles = similarity.cka_by_photo[0, 0, index], similarity.angles_by_photo[0, 0, index]
         self.photo.value = text.hint(
-            f"{index + 1}: {text.plain(similarity.photos[index])}: CKA {figure(float(cka))}, "
+            f"{index + 1}: {text.plain(similarity.photos[index])}: CKA {two_digits(float(cka))}, "
             f"angles {degrees(angles.tolist())}"
         )
 
@@ -63,13 +63,15 @@ def notes_of(similarity: Similarity | None) -> dict[int, str]:
     """Return what stands on the tile of each photo: its CKA."""
     if similarity is None:
         return {}
-    return {i: f"CKA {figure(float(one))}" for i, one in enumerate(similarity.cka_by_photo[0, 0])}
+    return {
+        i: f"CKA {two_digits(float(one))}" for i, one in enumerate(similarity.cka_by_photo[0, 0])
+    }
 
 
-def figure(value: float) -> str:
+def two_digits(value: float) -> str:
     """Return a number with two digits, or that it is undefined.
 
-    >>> figure(0.126), figure(float("nan"))
+    >>> two_digits(0.126), two_digits(float("nan"))
     ('0.13', 'undefined')
     """
     return "undefined" if math.isnan(value) else _two(value)
