@@ -220,16 +220,16 @@ def compiled_in_place(network: nn.Sequential) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "wrap",
+    ("wrap", "warm"),
     [
-        compiled,
-        compiled_inside,
-        compiled_in_place,
-        nn.DataParallel,
-        lambda network: compiled(nn.DataParallel(network)),
+        (compiled, False),
+        (compiled, True),
+        (compiled_inside, True),
+        (compiled_in_place, True),
+        (nn.DataParallel, False),
+        (lambda network: compiled(nn.DataParallel(network)), True),
     ],
 )
-@pytest.mark.parametrize("warm", [False, True])
 def test_wrapped_network_gives_the_same_picture_under_the_same_names(
     wrap: Callable[[nn.Module], nn.Module], warm: bool
 ) -> None:
