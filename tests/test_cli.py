@@ -64,12 +64,15 @@ def test_heatmaps_writes_pictures_overview_and_record(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "broken.jpg").write_bytes(b"text")
+    Image.new("RGB", (90, 9)).save(photos / "long.png")
     out = tmp_path / "deep" / "out"
     knobs = ["--components", "4", "--colour-map", "hues", "--size", "48", "--no-stable-colours"]
     assert main(["heatmaps", str(photos), "--out", str(out), "--device", "cpu", *knobs]) == 0
     record = json.loads((out / "heatmaps.json").read_text("utf-8"))
     files = {entry["photo"]: entry["heatmap"] for entry in record["files"]}
-    assert files == {"<img src=x>.png": "img_src_x.png", "a.png": "a.png", "b.png": "b.png"}
+    assert files == {"<img src=x>.png": "img_src_x.png", "a.png": "a.png", "b.png": "b.png"} | {
+        "long.png": "long.png"
+    }
     assert {p.name for p in out.iterdir()} == {*files.values(), "overview.png", "heatmaps.json"}
     with Image.open(out / "a.png") as picture:
         assert picture.size == (48, 48)
@@ -83,7 +86,9 @@ def test_heatmaps_writes_pictures_overview_and_record(
     assert [entry.split(":")[0] for entry in record["skipped"]] == ["broken.jpg"]
     streams = capsys.readouterr()
     assert "warning: left out broken.jpg" in streams.err
-    assert streams.out == f"Wrote 3 pictures and heatmaps.json to {out}\n"
+    assert "1 long, narrow photo is cut to its middle, less than half of it: long" in streams.err
+    assert record["cropped"] == ["long.png"]
+    assert streams.out == f"Wrote 4 pictures and heatmaps.json to {out}\n"
 
 
 def test_pictures_are_what_the_library_paints(photos: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         }
         outputs.write_record(record, files)
     what = f"{len(files)} pictures and {RECORD}" if files else RECORD
-    say(options, f"Wrote {what} to {options.out}", images.skipped, frame.warnings)
+    say(options, f"Wrote {what} to {options.out}", images, frame.warnings)
     return 0
 
 
@@ -115,6 +115,7 @@ def _record(
             for name, file in zip(images.names, written, strict=True)
         ],
         "skipped": list(images.skipped),
+        "cropped": list(images.cropped),
         "warnings": list(frame.warnings),
     }
 

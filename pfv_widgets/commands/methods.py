@@ -53,5 +53,5 @@ def run(options: argparse.Namespace) -> int:
             classes=names_of(model, None), device=options.device, progress=show,
         )  # fmt: skip
     write_figure(path, lambda: figure)
-    say(options, f"Wrote {path}", images.skipped)
+    say(options, f"Wrote {path}", images)
     return 0

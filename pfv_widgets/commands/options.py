@@ -59,11 +59,14 @@ def progress_bar(options: argparse.Namespace, total: int | None = None) -> Any:
 def say(
     options: argparse.Namespace,
     result: str,
-    skipped: Iterable[str] = (),
+    images: ImageBatch | None = None,
     doubts: Iterable[str] = (),
 ) -> None:
-    """Say what was left out and what is doubtful; also the result, unless it is to be quiet."""
-    for text in (*(f"left out {entry}" for entry in skipped), *doubts):
+    """Say what was left out or cut, and what is doubtful; unless it is to be quiet the result."""
+    if images is not None:
+        left_out = [f"left out {entry}" for entry in images.skipped]
+        doubts = [*left_out, *filter(None, [images.notice]), *doubts]
+    for text in doubts:
         warn(text)
     if not options.quiet:
         sys.stdout.write(f"{printable(result)}\n")

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             progress=lambda *step: _show(bar, *step),
         )  # fmt: skip
     report.save(options.out)
-    say(options, f"{report.advice}\nWrote {options.out}", images.skipped, report.warnings)
+    say(options, f"{report.advice}\nWrote {options.out}", images, report.warnings)
     return 0
 
 

@@ -12,6 +12,8 @@ from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, Tripl
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import is_whole, plain, whole_numbers
 
+_NAME = 30  # characters of a name in a sentence
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageBatch:
@@ -75,6 +77,21 @@ class ImageBatch:
         parts += [f"{len(self.classes)} classes"] if self.classes else []
         parts += [f"{len(self.skipped)} files skipped"] if self.skipped else []
         return f"ImageBatch({', '.join(parts)})"
+
+    @property
+    def notice(self) -> str:
+        """What a person should know of how pictures were cut, in a sentence; empty where nothing.
+
+        >>> import numpy as np, torch
+        >>> ImageBatch(np.zeros((1, 2, 2, 3), np.uint8), torch.zeros(1, 3, 2, 2), ["a"]).notice
+        ''
+        """
+        names = [name if len(name) <= _NAME else f"{name[: _NAME - 1]}…" for name in self.cropped]
+        few = ", ".join(names[:3]) + " …" * (len(names) > 3)
+        if len(names) == 1:
+            return f"1 long, narrow photo is cut to its middle, less than half of it: {few}."
+        cut = f"{len(names)} long, narrow photos are cut to their middle, less than half: {few}."
+        return cut if names else ""
 
     @property
     def normalisation(self) -> Normalisation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from ipycanvas import Canvas
 from IPython.core.getipython import get_ipython
@@ -45,7 +46,7 @@ class LayeredCanvas:
         self._heard: list[tuple[Callable[..., None], Callable[..., None]]] = []
         self._ready: list[Callable[[], None]] = []
         for canvas in (self.displayed, *self.buffers):
-            canvas.on_client_ready(self._is_ready)
+            canvas.on_client_ready(partial(self._is_ready, canvas))
         self._in_kernel = getattr(get_ipython(), "kernel", None) is not None
 
     @property
@@ -141,7 +142,8 @@ class LayeredCanvas:
         register(callback)
         self._heard.append((register, callback))
 
-    def _is_ready(self) -> None:
+    def _is_ready(self, canvas: Canvas) -> None:
+        canvas.send_state(("width", "height"))  # a change may have come before it was there
         for callback in tuple(self._ready):
             callback()
 

@@ -1,5 +1,6 @@
-// Says that the connection to the kernel is lost, and catches up when it is back.
+// Says that the connection to the kernel is lost, and catches up when it is back, and once at first.
 
+const BY_HAND = ["value", "index", "selected_index"], SHOWN_ONLY = /^(HTML|Label|Image)Model$/;
 const SOON = 400;  // ms after which a connection that is lost is worth a word
 
 // All models of an explorer, from its own down.
@@ -21,15 +22,36 @@ const release = (model) => {
   model.comm?.send({ method: "update", state: set, buffer_paths: [] }, model.callbacks?.());
 };
 
+// What each control shows; not those of which the kernel is yet to hear.
+const valuesOf = (models) => {
+  const values = {};
+  for (const one of models) {
+    if (one._pending_msgs > 0 || one._msg_buffer || SHOWN_ONLY.test(one.get("_model_name"))) continue;
+    const set = BY_HAND.filter((key) => one.has(key));
+    if (set.length) values[one.model_id] = Object.fromEntries(set.map((key) => [key, one.get(key)]));
+  }
+  return values;
+};
+
+const explorerOf = (model) => model.widget_manager.get_model(model.get("explorer"));
+
+// A page hears of no change before it has made the model: once it has all, it asks for them anew.
+let asked = false;  // this script is loaded once for each explorer of a page
+const askOnce = async (model) => {
+  if (asked || !model.get("explorer")) return;
+  asked = true;
+  model.send({ ready: valuesOf(modelsBelow(await explorerOf(model))) });
+};
+
 const watchConnection = (root, model, signal) => {
   const manager = model.widget_manager, kernel = manager?.kernel;
   if (!kernel?.connectionStatusChanged) return;  // another front end than those that are known
   let planned = 0, lost = false;
   const back = async () => {
     root.classList.remove("pfv-offline");
-    const explorer = await manager.get_model(model.get("explorer"));
-    modelsBelow(explorer).forEach(release);
-    model.send({ back: true });
+    const models = modelsBelow(await explorerOf(model));
+    models.forEach(release);
+    model.send({ back: valuesOf(models) });
   };
   const changed = () => {
     clearTimeout(planned);

@@ -192,6 +192,7 @@ const follow = async (model) => {
   };
 };
 
+const BAR = 24, RESTED = 400;  // CSS pixels of a scroll bar at most, and ms
 const HERE = ["localhost", "127.0.0.1", "[::1]"];
 
 const attached = async (element, signal) => {
@@ -207,6 +208,30 @@ const roomFor = (box) => {
   const beside = parseFloat(getComputedStyle(side).flexBasis) + parseFloat(columnGap);
   const width = body.clientWidth - (flexDirection === "row" ? beside : 0);
   return width > 0 ? [width, innerHeight] : undefined;
+};
+
+// Tells how much room there is, and again once an edge that is dragged rests. A bar that comes
+// with more rows is no other room: the page would turn to and fro.
+const tellRoom = (box, model, signal) => {
+  let told = [0, 0], planned = 0;
+  const tell = () => {
+    const room = roomFor(box);
+    if (!room || room.every((side, i) => Math.abs(side - told[i]) < BAR)) return;
+    told = room;
+    model.send({ room });
+  };
+  const later = () => {
+    clearTimeout(planned);
+    planned = setTimeout(tell, RESTED);
+  };
+  const body = box.closest(".pfv-body"), watch = new ResizeObserver(later);
+  if (body) watch.observe(body);
+  window.addEventListener("resize", later, { signal });
+  signal.addEventListener("abort", () => {
+    watch.disconnect();
+    clearTimeout(planned);
+  });
+  tell();
 };
 
 // The box around one gallery: what happens on another one beside it is not heard.
@@ -234,8 +259,7 @@ export default {
       const box = el.closest(".pfv-gallery-view");
       if (!box || leaving.signal.aborted) return;
       listen(box, model, leaving.signal);
-      const room = roomFor(box);
-      if (room) model.send({ room });
+      tellRoom(box, model, leaving.signal);
     });
     return () => leaving.abort();
   },

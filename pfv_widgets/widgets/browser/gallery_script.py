@@ -39,7 +39,7 @@ class GalleryScript(anywidget.AnyWidget):
         one begins to hear what it is sent, or asks for everything anew.
     room
         Called with the width that a page has for the gallery, and the height of its window, in CSS
-        pixels, once it is there.
+        pixels, once it is there, and when they have changed.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it

@@ -122,6 +122,7 @@ const serve = (root, model, signal) => {
   });
   nameAll();
   watchConnection(root, model, signal);
+  askOnce(model).catch(console.warn);
 
   const clicked = async (event) => {
     const button = event.target.closest?.("button.pfv-copy");

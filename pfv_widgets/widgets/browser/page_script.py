@@ -10,6 +10,8 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
+from pfv_widgets.widgets.browser.page_state import Values
+
 # Kind of picture → its role for a screen reader, and what it is called. Those that arrow keys
 # work on are applications: a screen reader then leaves the keys to them.
 PICTURES = {
@@ -44,6 +46,8 @@ class PageScript(anywidget.AnyWidget):
       clipboard. They are hidden where the script does not run.
     - Files that the kernel hands over are saved where the browser saves downloads.
     - The Tab key leaves a canvas at once, also while the kernel works.
+    - A page that has all widgets says so, and what its controls show: it may have missed changes
+      while it was loading.
     - A banner says that the connection to the kernel is lost; when it is back, what a person has
       set meanwhile is sent, and the kernel sends everything anew.
 
@@ -53,8 +57,9 @@ class PageScript(anywidget.AnyWidget):
         Called with a message and its kind when something was copied.
     explorer
         The widget whose controls it serves.
-    on_return
-        Called when the connection is back.
+    on_ready, on_return
+        Called with what the controls of a page show, once it has all widgets, and when its
+        connection is back.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it
@@ -69,11 +74,12 @@ class PageScript(anywidget.AnyWidget):
         self,
         tell: Callable[[str, str], None],
         explorer: w.Widget | None = None,
-        on_return: Callable[[], None] = lambda: None,
+        on_ready: Callable[[Values], None] = lambda _: None,
+        on_return: Callable[[Values], None] = lambda _: None,
     ) -> None:
         model_id = "" if explorer is None else explorer.model_id
         super().__init__(layout=w.Layout(display="none"), explorer=model_id)
-        self._tell, self._on_return = tell, on_return
+        self._tell, self._on_ready, self._on_return = tell, on_ready, on_return
         self.on_msg(self._came)
 
     def download(self, name: str, content: bytes) -> None:
@@ -81,8 +87,10 @@ class PageScript(anywidget.AnyWidget):
         self.send({"download": name}, [content])
 
     def _came(self, _: object, content: dict[str, Any], __: object) -> None:
-        if "back" in content:
-            self._on_return()
+        if "ready" in content:
+            self._on_ready(content["ready"])
+        elif "back" in content:
+            self._on_return(content["back"])
         elif not content.get("characters"):
             self._tell("There is nothing to copy yet.", "warning")
         elif content.get("copied"):

@@ -43,7 +43,7 @@ _STYLE = """<style>
   .pfv-compare .pfv-hint .widget-html-content { font-size: 11px; }
 }
 @container pfv (max-width: 420px) {
-  .pfv-head .pfv-bar { display: none; }
+  .pfv-head :is(.pfv-bar, .pfv-more) { display: none; }
   .pfv-head { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); column-gap: 8px; }
   .pfv-head .widget-readout { min-width: 26px; max-width: 26px; }
   .pfv-explorer .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }

@@ -31,7 +31,7 @@ from pfv_widgets.widgets.gallery.chosen_images import chosen_images
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
-from pfv_widgets.widgets.toolkit import shared_resources, text
+from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import Controls, close_all
 
 S = TypeVar("S", bound=Settings)
@@ -314,8 +314,9 @@ class PFVExplorer(Shell[Settings]):
 
     def _seen(self, state: ViewState, frame: Frame) -> None:
         """Read the numbers of a picture that is on the page."""
-        if self.pfv.images.cropped and not (self.can_undo or frame.warnings):  # at first
-            self.show_message(f"Up to date. {text.cropped(self.pfv.images.cropped)}", "warning")
+        notice = self.pfv.images.notice
+        if notice and not (self.can_undo or frame.warnings):  # at first
+            self.show_message(f"Up to date. {notice}", "warning")
         self.status_line.repeat_error()
         self.panel.show_frame(frame)
         for callback in self._on_frame:

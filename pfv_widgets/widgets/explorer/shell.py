@@ -18,13 +18,14 @@ from traitlets import validate
 from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
+from pfv_widgets.widgets.browser.page_state import Values, send_states
 from pfv_widgets.widgets.explorer.notebook_fallback import StillPicture, runs_unattended
 from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.user_callbacks import observer_of
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import all_in, close_all
+from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.history import History
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 
@@ -284,16 +285,21 @@ class Shell(w.VBox, Generic[S]):
     def _open(self, body: w.Widget, styles: str = "") -> None:
         """Show the parts, and follow the settings from here on."""
         style = w.HTML(text.STYLE + styles, layout=w.Layout(margin="0"))
-        self._script = PageScript(self.show_message, self, self.safely(self._send_anew))
+        self._script = PageScript(
+            self.show_message, self, self.safely(self._page_ready), self.safely(self._page_back)
+        )
         self.children = [style, self.status_line.widget, body, self._script]
         self._is_open = True
         self.observe(lambda _: self._changed(), "settings")
         self.show_state()
 
-    def _send_anew(self) -> None:
+    def _page_ready(self, page: Values) -> None:
+        """Send what a page may have missed while it was loading; its canvases ask by themselves."""
+        send_states(self, page)
+
+    def _page_back(self, page: Values) -> None:
         """Send everything: the connection was lost, and with it some of what was on its way."""
-        for widget in all_in(self):
-            widget.send_state()
+        send_states(self, page)
         self._repaint()
 
     def _changed(self) -> None:

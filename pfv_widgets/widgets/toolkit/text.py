@@ -99,12 +99,19 @@ def _bar(done: float) -> str:
 
 
 def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
-    """Return what the chosen layer is: its name, class and shape."""
+    """Return what the chosen layer is: its name and class, and below them its shape.
+
+    Of a name that is too long its end stays, which tells layers of one block apart.
+    """
     channels, height, width = shape
-    about = f"{kind} · {channels} channels · {height} × {width} positions"
+    rest = '<span class="pfv-more"> positions</span>'
+    line = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
     return (
-        f'<div style="line-height:1.3">{_one_line(name, "font-weight:600")}'
-        f"{_one_line(about, MUTED)}</div>"
+        f'<div style="line-height:1.35"><div title="{safe(name)} · {safe(kind)}" '
+        f'style="display:flex;column-gap:.4em"><span style="flex:0 1 auto;min-width:0;'
+        f'direction:rtl;font-weight:600;{line}"><bdi dir="ltr">{safe(name)}</bdi></span>'
+        f'<span style="flex:1 1000 0;min-width:0;{MUTED};{line}">{safe(kind)}</span></div>'
+        f'<div style="{MUTED};{line}">{channels} channels · {height} × {width}{rest}</div></div>'
     )
 
 
@@ -153,18 +160,6 @@ def _score(number: int, value: float, shown: bool) -> str:
     figure = f"{value:+.2f}".replace("-", "−")
     style = "" if shown else f' style="{MUTED}"'
     return f"<span{style}>{number + 1}:&#8239;<b>{figure}</b></span> "
-
-
-def cropped(names: Sequence[str]) -> str:
-    """Say that long, narrow photos are cut to their middle, as text.
-
-    >>> cropped(["a.png"])
-    '1 long, narrow photo is cut to its middle, less than half of it: a.png.'
-    """
-    few = ", ".join(plain(name, 30) for name in names[:3]) + " …" * (len(names) > 3)
-    if len(names) == 1:
-        return f"1 long, narrow photo is cut to its middle, less than half of it: {few}."
-    return f"{len(names)} long, narrow photos are cut to their middle, less than half: {few}."
 
 
 def heading(text: str) -> str:

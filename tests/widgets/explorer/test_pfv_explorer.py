@@ -90,7 +90,7 @@ def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
     move(slider, index=4)
     assert explorer.settings.layer == layers[4].name
     channels, height, width = layers[4].shape
-    line = f"{channels} channels · {height} × {width} positions"
+    line = f"{channels} channels · {height} × {width}"
     assert line in explorer.panel.layer_line.value
     assert explorer.frame.layer == layers[4].name
     assert shows_its_frame(recorded, explorer)
@@ -102,7 +102,7 @@ def test_layer_that_stands_for_the_same_map_is_shown_under_its_own_name(
     twin = next(layer for layer in explorer.pfv.layers if layer.same_as)
     explorer.settings = replace(explorer.settings, layer=twin.name)
     assert explorer.panel.layer.value == twin.same_as
-    assert f'title="{twin.name}"' in explorer.panel.layer_line.value
+    assert f'title="{twin.name} · ' in explorer.panel.layer_line.value
     assert explorer.settings.layer == explorer.frame.layer == twin.name
 
 
