@@ -257,12 +257,15 @@ def test_every_tab_is_readable_and_explains_and_names_its_controls_in_both_theme
 def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPage) -> None:
     at_1280 = measured(demo, 1280)
     cell_of_900 = round(1280 + 900 - at_1280["output"])
+    demo.wait_until("explorer.gallery.view_state.page.columns", "4")
     for width in (700, 900, 1280, cell_of_900, 1920):
         found = measured(demo, width)
         assert found["content"] <= found["output"], width
         assert found["right"] <= found["edge"] + 1, width
         assert found["shown"] == pytest.approx(found["ratio"], rel=0.01), width
+    demo.wait_until("explorer.gallery.view_state.page.columns", "8")  # arranged for a wide window
     assert measured(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
+    demo.wait_until("explorer.gallery.view_state.page.columns", "4")
 
 
 @pytest.mark.all

@@ -71,6 +71,7 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
 .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar) button { background: transparent; }
 .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar)
   button:is(:hover, .mod-active):not(:disabled) { background: var(--jp-layout-color2, #eee); }
+.pfv-explorer .pfv-toolbar .widget-label { text-align: left; }
 .pfv-explorer .widget-tab > .widget-tab-contents { border: none !important;
   border-top: 1px solid var(--jp-border-color1, #bdbdbd) !important; }
 .pfv-explorer .widget-tab > .lm-TabBar .lm-TabBar-tab { border-color: transparent !important;

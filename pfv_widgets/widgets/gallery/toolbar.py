@@ -60,12 +60,15 @@ class Toolbar:
                 toggled,
             ),
         }
+        turning = w.HBox(  # they wrap together
+            [*self.buttons.values(), self.pages],
+            layout=w.Layout(align_items="center", overflow="visible"),
+        )
         self.widget = w.HBox(
             [
                 self.size,
                 *self.toggles.values(),
-                *(self.buttons[name] for name in ("back", "forward")),
-                self.pages,
+                turning,
                 *more,
             ],
             layout=w.Layout(flex_flow="row wrap", align_items="center", margin="0 0 4px 0"),

@@ -14,6 +14,7 @@ from pfv_widgets.widgets.gallery.render_loop import RenderLoop
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import ViewState
+from pfv_widgets.widgets.toolkit.geometry import Page
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _PATIENCE = 0.06  # seconds that a control waits for its picture before it shows the settings
@@ -81,10 +82,15 @@ class Viewport:
 
     def fit(self, width: float, height: float) -> None:
         """Arrange the tiles for the room of a page, unless somebody has arranged them already."""
-        page = self._first.fitting(self.batch.number, self.batch.size, (width, height))
-        if self.state.page == self._arranged != page:
-            self._arranged = page
-            self.go(lambda state: replace(state, page=page))
+        fitting = self._first.fitting(self.batch.number, self.batch.size, (width, height))
+
+        def here(page: Page) -> Page:
+            return replace(page, named=self.state.page.named)  # names are no arrangement
+
+        with self._owner.lock:
+            if self.state.page == here(self._arranged) != here(fitting):
+                self._arranged = fitting
+                self.go(lambda state: replace(state, page=here(fitting)))
 
     def follow(self, other: Viewport) -> None:
         """Look at the same positions of the same photos as another gallery."""

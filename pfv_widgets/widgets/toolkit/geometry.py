@@ -23,7 +23,7 @@ _MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
 LEAST_WIDE = 700  # CSS pixels that a gallery may be wide, however low the window
 BARS = 300  # CSS pixels of a window for bars of JupyterLab, status, toolbar and pins
 _NAME_HIGH = 24  # CSS pixels of a row that are no picture
-_HARDLY_SMALLER = 0.85
+_HARDLY_SMALLER = 0.8
 
 
 @dataclass(frozen=True)

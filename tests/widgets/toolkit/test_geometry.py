@@ -190,6 +190,7 @@ def test_first_page_shows_several_images_and_at_most_eight_in_a_row(size: tuple[
         (12, (816, 900), 4),  # it fits as it is
         (16, (816, 900), 4),  # more columns would make the tiles small
         (12, (902, 768), 6),  # the third row would lie below the window
+        (12, (1145, 1000), 6),  # and here: with the files of Lab beside it
         (12, (436, 900), 4),
         (64, (436, 900), 8),
         (200, (1346, 1000), 8),  # pages
