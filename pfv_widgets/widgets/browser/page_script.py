@@ -17,7 +17,10 @@ from pfv_widgets.widgets.browser.page_state import Values
 PICTURES = {
     "gallery": (
         "application",
-        "Gallery: arrow keys walk the images, Space takes one out or in, Enter pins a position",
+        (
+            "Gallery: arrow keys walk the images, Space takes one out or in; with Shift they walk "
+            "the positions, Enter pins one, S selects from one to another"
+        ),
     ),
     "thumbnails": (
         "application",

@@ -39,6 +39,7 @@ class Interaction:
         self._viewport, self._owner = viewport, owner
         self._tiles, self._go = viewport.tiles, viewport.go
         self._columns = viewport.columns  # to go back to from the whole width of a screen
+        self._corner: Spot | None = None  # of the positions that are being selected by keys
         self.dividing = False  # whether the divider is being dragged
         self._unpinned: tuple[tuple[Pin, ...], bool] | None = None  # before the last click
         self.gestures = self._listen()
@@ -96,6 +97,8 @@ class Interaction:
         acts: dict[str, Callable[[], None]] = {
             " ": self._in_or_out,
             "Enter": lambda: self.pin(navigation.spot_of(self._state)),
+            "s": self._select,
+            "S": self._select,
             "z": self._owner.undo if ctrl else self._zoom_or_back,
             "y": self._owner.redo if ctrl else lambda: None,
             "Z": self._owner.redo if ctrl else self._zoom_or_back,
@@ -106,8 +109,9 @@ class Interaction:
             "Tab": self._tiles.blur,  # the canvas swallows the key: the next one goes on from here
             "Escape": self._escape,
         }
+        size = self._viewport.map_size
         if key in _ARROWS and shift:
-            self._go(lambda state: navigation.stepped(state, key, self._viewport.map_size))
+            self._go(lambda state: self._framed(navigation.stepped(state, key, size)))
         elif key in (*_ARROWS, "Home", "End"):
             columns = self._tiles.grid.columns
             self._go(lambda state: navigation.walked(state, self._viewport.batch, key, columns))
@@ -162,8 +166,7 @@ class Interaction:
         if VIEWS[self._state.settings.view].divided:
             self._drag(start, end)
         else:
-            mask = brushed(start, end, self._viewport.batch.number, self._viewport.map_size)
-            self._go(lambda state: replace(state, brush=None, selection=Selection(mask)))
+            self._select_within(start, end)
         if self.dividing:
             self.dividing = False
             self._owner.gesture(False)
@@ -197,9 +200,31 @@ class Interaction:
         self._owner.gesture(False)
         self._owner.edit(changed)
 
+    def _select(self) -> None:
+        """Begin to select positions at the marked one, or select those from there to here."""
+        spot = navigation.spot_of(self._state)
+        if self._state.brush is None or self._corner is None:
+            self._corner = spot
+            self._go(lambda state: self._framed(replace(state, hover=spot)))
+        else:
+            self._corner = None
+            self._select_within(*self._state.brush)
+
+    def _framed(self, state: ViewState) -> ViewState:
+        """Draw the rectangle of the positions that keys are selecting up to the marked one."""
+        corner, spot = self._corner, state.hover
+        if corner is None or spot is None or spot.image != corner.image:
+            return state
+        brush = navigation.rectangle(corner, spot, self._viewport.map_size)
+        return replace(state, brush=brush)
+
+    def _select_within(self, start: Spot, end: Spot) -> None:
+        mask = brushed(start, end, self._viewport.batch.number, self._viewport.map_size)
+        self._go(lambda state: replace(state, brush=None, selection=Selection(mask)))
+
     def _escape(self) -> None:
         """Leave one thing after another: selection, marks, zoom, the canvas."""
-        state = self._state
+        state, self._corner = self._state, None
         if state.selection is not None or state.brush is not None:
             self._go(lambda state: replace(state, selection=None, brush=None))
         elif state.page.columns == 1 and self._viewport.columns > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit.geometry import Spot
 
@@ -93,6 +94,14 @@ def spot_of(state: ViewState) -> Spot:
     if state.hover is not None:
         return state.hover
     return Spot(_looked_at(state), 0.5, 0.5)
+
+
+def rectangle(corner: Spot, spot: Spot, shape: tuple[int, int]) -> tuple[Spot, Spot]:
+    """Return opposite corners of the positions from one to another, on a map of ``shape``."""
+    places = [cell_of(one.x, one.y, shape) for one in (corner, spot)]
+    rows, columns = ([place[axis] for place in places] for axis in (0, 1))
+    first = Spot(corner.image, min(columns) / shape[1], min(rows) / shape[0])
+    return first, Spot(corner.image, (max(columns) + 1) / shape[1], (max(rows) + 1) / shape[0])
 
 
 def _looked_at(state: ViewState) -> int:

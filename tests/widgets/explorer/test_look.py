@@ -335,6 +335,26 @@ def test_drag_selects_places_and_the_others_fade(
     assert np.abs(tile(recorded, explorer, 2) - before).max() < 1
 
 
+def test_keys_select_positions_as_a_drag_does(explorer: PFVExplorer) -> None:
+    rows, columns = explorer.gallery.map_size
+    press(explorer, "Home", "ArrowRight", "shift+ArrowUp", "s")
+    press(explorer, "shift+ArrowLeft", "shift+ArrowLeft", "shift+ArrowDown")
+    corners = explorer.gallery.view_state.brush
+    assert corners is not None
+    assert corners[1].x - corners[0].x == pytest.approx(3 / columns)
+    press(explorer, "s")
+    selection = explorer.gallery.view_state.selection
+    assert selection is not None
+    wanted = np.zeros_like(selection.mask)
+    wanted[1, rows // 2 : rows // 2 + 2, columns // 2 - 2 : columns // 2 + 1] = True
+    assert np.array_equal(selection.mask, wanted)
+    press(explorer, "Escape", "s", "Escape")  # one that was begun is left
+    state = explorer.gallery.view_state
+    assert state.brush is state.selection is None
+    press(explorer, "shift+ArrowUp")
+    assert explorer.gallery.view_state.brush is None
+
+
 def test_rectangle_is_seen_while_it_is_drawn_and_sends_no_picture(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
