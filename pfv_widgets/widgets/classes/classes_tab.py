@@ -99,7 +99,7 @@ class ClassesTab:
         self.strips = [w.HTML(layout=w.Layout(margin="0 0 8px 0")) for _ in self.buttons]
         self.mode = self._mode_list()
         clear = partial(self._edit, lambda old: replace(old, cut=(), suspects=()))
-        self.clear_button = push_button("Take all in again", "Cut nothing.", clear)
+        self.clear_button = push_button("Put all back", "Cut nothing.", clear)
         self.clear_button.disabled = True
         self.shortcuts = ShortcutSection(search, self._edit, self._again)
         self.effect, self.photo, self.class_view = w.HTML(), w.HTML(), w.HTML()
@@ -259,7 +259,7 @@ class ClassesTab:
     def _button(self, index: int) -> w.ToggleButton:
         button = w.ToggleButton(
             description=str(index + 1),
-            tooltip=f"Cut component {index + 1} out of the layer, or take it in again.",
+            tooltip=f"Cut component {index + 1} out of the layer, or put it back.",
             layout=w.Layout(width="76px", flex="0 0 auto", margin="2px 6px 2px 0"),
         )
         button.observe(partial(self._toggled, index), "value")

@@ -126,7 +126,7 @@ class ShortcutSection:
         toggle = w.ToggleButton(
             value=index in self._chosen,
             description="Cut it out",
-            tooltip=f"Cut suspect {index + 1} out of the layer, or take it in again.",
+            tooltip=f"Cut suspect {index + 1} out of the layer, or put it back.",
             layout=w.Layout(width="auto"),
         )
         toggle.observe(lambda change: self._toggled(index, wanted=change["new"]), "value")

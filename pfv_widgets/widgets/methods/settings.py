@@ -58,7 +58,7 @@ class MethodsSettings(JsonSettings):
         "heatmap", VIEWS, label="View", help="The maps alone, or over the photos they explain."
     )
     opacity: float = slider(
-        0.65, 0.0, 1.0, 0.01, label="Opacity", help="Of the maps over the photos."
+        0.65, 0.0, 1.0, 0.01, label="Opacity", help="Opacity of the maps over the photos."
     )
     scale: str = choice(
         "each map",
