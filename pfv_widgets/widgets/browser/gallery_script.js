@@ -200,14 +200,15 @@ const attached = async (element, signal) => {
     await new Promise((resolve) => setTimeout(resolve, 50));
 };
 
-// Width beside the controls of an explorer, and height of the window.
+// Width beside the controls of an explorer, and height of the window without bars.
 const roomFor = (box) => {
   const body = box.closest(".pfv-body"), side = body?.querySelector(":scope > .pfv-side");
   if (!side || !body.clientWidth) return;
   const { flexDirection, columnGap } = getComputedStyle(body);
   const beside = parseFloat(getComputedStyle(side).flexBasis) + parseFloat(columnGap);
   const width = body.clientWidth - (flexDirection === "row" ? beside : 0);
-  return width > 0 ? [width, innerHeight] : undefined;
+  const bars = parseFloat(getComputedStyle(body).getPropertyValue("--pfv-bars")) || 0;
+  return width > 0 && innerHeight > bars ? [width, innerHeight - bars] : undefined;
 };
 
 // Tells how much room there is, and again once an edge that is dragged rests. A bar that comes

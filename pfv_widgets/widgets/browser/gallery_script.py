@@ -38,8 +38,8 @@ class GalleryScript(anywidget.AnyWidget):
         Called with whether all pages so far are on this computer, each time that the script of
         one begins to hear what it is sent, or asks for everything anew.
     room
-        Called with the width that a page has for the gallery, and the height of its window, in CSS
-        pixels, once it is there, and when they have changed.
+        Called with the width and height that a page has for the tiles, in CSS pixels, once it is
+        there, and when they have changed.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import ipywidgets as w
 
+# The bars are what a window has above and below the tiles: JupyterLab's, status, toolbar and pins.
 # JupyterLab clips what is in an output, and with it what is to stay in sight. JupyterLab prints a
 # notebook without widgets, with their still pictures; Voila prints its page, whose boxes are as
 # large as the window was.
 _STYLE = """<style>
 .pfv-explorer { container: pfv / inline-size; overflow: visible;
-  --pfv-page: var(--jp-layout-color0, Canvas); }
-[data-voila] .pfv-explorer { --pfv-page: var(--jp-layout-color1, Canvas); }
+  --pfv-page: var(--jp-layout-color0, Canvas); --pfv-bars: 300px; }
+[data-voila] .pfv-explorer { --pfv-page: var(--jp-layout-color1, Canvas); --pfv-bars: 200px; }
 :is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .jp-Cell-outputWrapper,
 .jp-Cell-outputArea):has(.pfv-explorer) { overflow: visible; }
 .pfv-body, .pfv-side, .pfv-head, .pfv-tabs { overflow: visible; margin: 0; }
@@ -87,6 +88,9 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
 @media print {
   .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-tabs, .pfv-last, .pfv-hint, .pfv-how-to) {
     display: none !important; }
+  .pfv-explorer { print-color-adjust: exact; background: #fff; color: #111; --pfv-page: #fff;
+    --jp-ui-font-color0: #111; --jp-ui-font-color1: #111; --jp-content-font-color1: #111;
+    --jp-widgets-label-color: #111; --jp-widgets-readout-color: #111; }
   .pfv-explorer, .pfv-explorer canvas { max-width: 100% !important; break-inside: avoid; }
   .pfv-head, .pfv-side { position: static !important; }
   body.jp-Notebook, body.jp-Notebook .lm-Widget:has(.pfv-explorer) { position: static !important;

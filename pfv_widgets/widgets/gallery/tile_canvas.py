@@ -13,7 +13,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode, resized
 from pfv_widgets.widgets.browser.tile_compositing import Look, Tiles
-from pfv_widgets.widgets.toolkit.geometry import BARS, GAP, LEAST_WIDE, Grid, Page, Spot
+from pfv_widgets.widgets.toolkit.geometry import GAP, LEAST_WIDE, Grid, Page, Spot
 
 
 class TileCanvas:
@@ -84,7 +84,7 @@ class TileCanvas:
     def widest(grid: Grid) -> str:
         """Return how wide a canvas may be, as CSS, so that the whole page fits the window."""
         high, wide = grid.size
-        return f"max({LEAST_WIDE}px, (100vh - {BARS}px) * {wide / high:.3f})"
+        return f"max({LEAST_WIDE}px, (100vh - var(--pfv-bars, 300px)) * {wide / high:.3f})"
 
     def turn(self, page: Page) -> None:
         """Go to a page; :meth:`paint` is to follow with its heatmaps."""

@@ -21,7 +21,6 @@ _SCREEN = 2.2  # width to height of what a gallery across a screen has
 _TALL = 4092  # pixels of the canvas that a tile may be high: browsers draw no endless canvas
 _MOST_ON_A_ROW = 8  # tiles that a gallery starts with, at most
 LEAST_WIDE = 700  # CSS pixels that a gallery may be wide, however low the window
-BARS = 300  # CSS pixels of a window for bars of JupyterLab, status, toolbar and pins
 _NAME_HIGH = 24  # CSS pixels of a row that are no picture
 _HARDLY_SMALLER = 0.8
 
@@ -230,24 +229,24 @@ class Page:
         """Return the page in more columns where these make the images larger, or fit a window.
 
         Tiles become hardly smaller by that, if at all, and a row with gaps counts as smaller ones.
-        ``room`` is the width of the gallery and the height of the window in CSS pixels.
+        ``room`` is the width and height in CSS pixels that the gallery may have.
         """
         ratio, (wide, high) = size[1] / size[0], room
 
         def tile(columns: int) -> float:
             rows = math.ceil(number / columns)
-            return min(wide / columns, ((high - BARS) / rows - _NAME_HIGH) * ratio)
+            return min(wide / columns, (high / rows - _NAME_HIGH) * ratio)
 
         def filled(columns: int) -> float:
             return number / (columns * math.ceil(number / columns))
 
         now = self.columns
         shape = now * ratio / math.ceil(number / now)
-        shown = min(wide, max(LEAST_WIDE, (high - BARS) * shape)) / now
+        shown = min(wide, max(LEAST_WIDE, high * shape)) / now
         most = range(now + 1, min(number, 2 * _MOST_ON_A_ROW) + 1)
         best = max(most, key=lambda one: tile(one) * filled(one) ** 3, default=now)
         all_there = number <= self.capacity(size)
-        fits = math.ceil(number / now) * (shown / ratio + _NAME_HIGH) <= high - BARS
+        fits = math.ceil(number / now) * (shown / ratio + _NAME_HIGH) <= high
         least = shown * (1 if fits else _HARDLY_SMALLER)
         if not all_there or best == now or tile(best) < least:
             return self

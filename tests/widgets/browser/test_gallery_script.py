@@ -68,16 +68,16 @@ def test_a_script_that_asks_is_sent_everything(
 def test_gallery_is_arranged_for_its_page_until_somebody_arranges_it(explorer: PFVExplorer) -> None:
     gallery = explorer.gallery
     first, width = gallery.view_state.page, gallery.tiles.grid.size[1]
-    message(gallery.script, room=[1600, 640])
+    message(gallery.script, room=[1600, 340])
     assert explorer.wait(60)
     page, grid = gallery.view_state.page, gallery.tiles.grid
     assert page.columns == gallery.toolbar.size.value == grid.columns > first.columns
     assert grid.size[1] > width  # as many pixels, in fewer rows
     move(gallery.toolbar.toggles["names"], value=False)  # that is no arrangement
-    message(gallery.script, room=[300, 900])  # another window
+    message(gallery.script, room=[300, 600])  # another window
     assert gallery.view_state.page == replace(first, named=False)
     move(gallery.toolbar.toggles["names"], value=True)
     move(gallery.toolbar.size, index=0)
     own = gallery.view_state.page
-    message(gallery.script, room=[1600, 640])
+    message(gallery.script, room=[1600, 340])
     assert gallery.view_state.page == own

@@ -185,16 +185,16 @@ def test_first_page_shows_several_images_and_at_most_eight_in_a_row(size: tuple[
 @pytest.mark.parametrize(
     ("number", "room", "columns"),
     [
-        (12, (1346, 1000), 6),  # two full rows, and larger tiles than three of four
-        (16, (1346, 1000), 8),  # two full rows rather than three with gaps
-        (12, (816, 900), 4),  # it fits as it is
-        (16, (816, 900), 4),  # more columns would make the tiles small
-        (12, (902, 768), 6),  # the third row would lie below the window
-        (12, (1145, 1000), 6),  # and here: with the files of Lab beside it
-        (12, (436, 900), 4),
-        (64, (436, 900), 8),
-        (200, (1346, 1000), 8),  # pages
-        (1, (1346, 1000), 1),
+        (12, (1346, 700), 6),  # two full rows, and larger tiles than three of four
+        (16, (1346, 700), 8),  # two full rows rather than three with gaps
+        (12, (816, 600), 4),  # it fits as it is
+        (16, (816, 600), 4),  # more columns would make the tiles small
+        (12, (902, 468), 6),  # the third row would lie below the window
+        (12, (1145, 700), 6),  # and here: with the files of Lab beside it
+        (12, (436, 600), 4),
+        (64, (436, 600), 8),
+        (200, (1346, 700), 8),  # pages
+        (1, (1346, 700), 1),
     ],
 )
 def test_first_page_fits_a_wide_window_where_tiles_stay_large(
