@@ -27,20 +27,21 @@ const valuesOf = (models) => {
   const values = {};
   for (const one of models) {
     if (one._pending_msgs > 0 || one._msg_buffer || SHOWN_ONLY.test(one.get("_model_name"))) continue;
-    const set = BY_HAND.filter((key) => one.has(key));
+    const set = BY_HAND.filter((key) => one.get(key) !== undefined);
     if (set.length) values[one.model_id] = Object.fromEntries(set.map((key) => [key, one.get(key)]));
   }
   return values;
 };
 
-const explorerOf = (model) => model.widget_manager.get_model(model.get("explorer"));
+const explorerOf = async (model) => model.widget_manager.get_model(model.get("explorer"));
 
 // A page hears of no change before it has made the model: once it has all, it asks for them anew.
 let asked = false;  // this script is loaded once for each explorer of a page
 const askOnce = async (model) => {
   if (asked || !model.get("explorer")) return;
   asked = true;
-  model.send({ ready: valuesOf(modelsBelow(await explorerOf(model))) });
+  const models = await explorerOf(model).then(modelsBelow, () => []);  // not every page has them
+  model.send({ ready: valuesOf(models) });
 };
 
 const watchConnection = (root, model, signal) => {
