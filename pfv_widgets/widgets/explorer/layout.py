@@ -91,6 +91,7 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
   .pfv-explorer { print-color-adjust: exact; background: #fff; color: #111; --pfv-page: #fff;
     --jp-ui-font-color0: #111; --jp-ui-font-color1: #111; --jp-content-font-color1: #111;
     --jp-widgets-label-color: #111; --jp-widgets-readout-color: #111; }
+  .pfv-explorer .widget-html-content { color: #111 !important; }
   .pfv-explorer, .pfv-explorer canvas { max-width: 100% !important; break-inside: avoid; }
   .pfv-head, .pfv-side { position: static !important; }
   body.jp-Notebook, body.jp-Notebook .lm-Widget:has(.pfv-explorer) { position: static !important;
