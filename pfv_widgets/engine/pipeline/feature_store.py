@@ -26,7 +26,7 @@ from pfv_widgets.engine.network.capture_layers import capture_layers, first_fitt
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.layers import Layer, LayerListing
+from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import clean_name
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import (
@@ -42,12 +42,7 @@ from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.longest_bases import LongestBases
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
-from pfv_widgets.engine.pipeline.cache import (
-    ByteBoundedCache,
-    release_memory,
-    source_stage,
-    stage,
-)
+from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, source_stage, stage
 from pfv_widgets.engine.pipeline.explained import Explained, basis_warnings, variance_of
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
@@ -83,8 +78,6 @@ class FeatureStore:
 
     Attributes
     ----------
-    forward
-        The network with the images that run through it.
     cache
         The results.
     lock
@@ -117,7 +110,7 @@ class FeatureStore:
         self._computed_with = self._listed_with
 
     def _list_layers(self) -> None:
-        self._listing: LayerListing = self.forward.list_layers()
+        self._listing = self.forward.list_layers()
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()
@@ -369,10 +362,8 @@ class FeatureStore:
     @source_stage
     def scores(self, layer: str, weights: Weights, arrangement: Arrangement) -> Tensor:
         """Projections ``(N, k, h, w)`` on the components of an arrangement."""
-        basis = self.basis(layer, weights, len(arrangement))
-        return arranged_scores(
-            self.projections(layer, weights, len(arrangement)), basis, arrangement
-        )
+        key = layer, weights, len(arrangement)
+        return arranged_scores(self.projections(*key), self.basis(*key), arrangement)
 
     @source_stage
     def spread(
