@@ -20,13 +20,16 @@ from pfv_widgets.analysis.overlays import Overlay, blurred, spread_out
 from pfv_widgets.analysis.shortcut_candidates import margin, marks_of, tint_of
 from pfv_widgets.analysis.suspects import Evidence, Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.network.capture import before_each_leaf
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.methods.core.read_out import Output
 
 MOST = 48  # photos of other classes that a mark is put on
+_CHUNK = 16  # photos
 _LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
 _LEAST_SHIFT_OF_SURE = 0.02  # of a mark that nearly all photos of a class have to the pixel:
 _SURE = 0.93  # the pixels alone tell the class so well
@@ -141,7 +144,7 @@ class CausalTest:
         marked, where = overlay.put(plain)
         part, control = self._part_of(marked), self.part.scores[chosen]
         if overlay.place != "everywhere":
-            control = self._part_of(torch.lerp(plain, blurred(plain), where[:, None])).scores
+            control = self._scores_of(torch.lerp(plain, blurred(plain), where[:, None]))
         change = part.features - self.part.features[chosen]
         direction = normalize(change.sum((0, 2, 3)), dim=0)
         weights = self._weights(overlay, change, direction)
@@ -230,6 +233,16 @@ class CausalTest:
         scores = self.part.run(features)[chosen]
         cut = self._without(features, direction)
         return (*_flips(scores, self.part.run(cut)[chosen], before, unit), scores)
+
+    def _scores_of(self, photos: Tensor) -> Tensor:
+        """Return the scores of photos as shown, ``(n, K)``."""
+        read, scores = class_scores(self.output), []
+        forward = replace(self.forward, images=self.images.normalisation.apply(photos))
+        with guarded(forward.model) as network, before_each_leaf(network, self.check):
+            for start in range(0, len(photos), _CHUNK):
+                batch = forward.batch(start, start + _CHUNK)
+                scores.append(read(run(network, batch), len(batch)))
+        return torch.cat(scores)
 
     def _part_of(self, photos: Tensor) -> PartialForward:
         tensor = self.images.normalisation.apply(photos)
