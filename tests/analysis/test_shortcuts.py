@@ -211,12 +211,13 @@ def test_overlays_give_back_the_mark_that_was_put_on() -> None:
         found.colour[:, 12:28, 22:38].mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0
     )
     assert fixed_overlay(others, torch.rand(60, 3, 64, 64, generator=random)) is None
-    for mixing in (0.7 * torch.eye(3), torch.full((3, 3), 1 / 3)):  # a veil, and no colours at all
+    # a veil, and no colours at all: the lightest pixels are no longer light then
+    for mixing, error in ((0.7 * torch.eye(3), 1e-5), (torch.full((3, 3), 1 / 3), 0.06)):
         tinted = (torch.einsum("dc,nchw->ndhw", mixing, others) + 0.3 * colour).clamp(0, 1)
         tint = tint_overlay(tinted, others)
         assert tint is not None
         assert tint.place == "everywhere"
-        torch.testing.assert_close(tint.put(others)[0].clamp(0, 1), tinted, atol=0.05, rtol=0)
+        torch.testing.assert_close(tint.put(others)[0].clamp(0, 1), tinted, atol=error, rtol=0)
     assert tint_overlay(others, own.roll(1, 0)) is None
 
 
