@@ -90,7 +90,7 @@ class ClassesTab:
         self._worker = LatestWins(self._work)
         self.about = w.HTML(text.hint(_HOW_TO))
         tip = "Show the last layer that the scores depend on."
-        self.layer_button = push_button("", tip, self._go, display="none")
+        self.layer_button = push_button("Go to that layer", tip, self._go, display="none")
         self._instead: str | None = None
         self.buttons = [self._button(index) for index in range(_MOST_COMPONENTS)]
         self.moves = [
@@ -210,7 +210,6 @@ class ClassesTab:
     def _offer(self, layer: str | None) -> None:
         """Show the button that goes to another layer, or hide it."""
         self._instead = layer
-        self.layer_button.description = f"Go to {layer}"
         self.layer_button.layout.display = "none" if layer is None else None
 
     def _go(self) -> None:
