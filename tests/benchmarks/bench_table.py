@@ -182,18 +182,17 @@ def row(name: str, number: int, device: torch.device, rounds: int) -> Mapping[st
 
 
 def cold_row(name: str, number: int, device: torch.device, rounds: int) -> str:
-    """Return a row: forward pass and first picture in ms, and their ratio with its range."""
+    """Return a row: forward pass and first picture in ms, and their ratios with their ranges."""
     torch.manual_seed(0)
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     model = getattr(torchvision.models, name)(**options).eval().to(device)
     images = photos(number, 299 if name == "inception_v3" else 224)
     batch = images.tensor.to(device)
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
 
-    def took(work: Work) -> float:
-        begin = clock()
+    def took(work: Work) -> tuple[float, float]:
+        begin, used = time.perf_counter(), time.process_time()
         seconds(work, device)
-        return clock() - begin
+        return time.perf_counter() - begin, time.process_time() - used
 
     def forward() -> None:
         for part in batch.split(64):
@@ -204,9 +203,13 @@ def cold_row(name: str, number: int, device: torch.device, rounds: int) -> str:
 
     took(forward), took(first)  # libraries and kernels are loaded once
     pairs = [(took(forward), took(first)) for _ in range(rounds)]
-    ratios = [cold / plain for plain, cold in pairs]
-    plain, cold = (1e3 * statistics.median(one) for one in zip(*pairs, strict=True))
-    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    plain, cold = (
+        1e3 * statistics.median(wall for wall, _ in one) for one in zip(*pairs, strict=True)
+    )
+    ratios = [[cold[clock] / plain[clock] for plain, cold in pairs] for clock in (0, 1)]
+    spread = " | ".join(
+        f"{statistics.median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in ratios
+    )
     return f"| {name} | {number} | {plain:.0f} | {cold:.0f} | {spread} |"
 
 
@@ -245,7 +248,10 @@ def main() -> None:
     options.networks = options.networks or (FAMILIES if options.cold else NETWORKS)
     device = torch.device(options.device)
     if options.cold:
-        print("| network | images | forward, ms | first picture | ratio |\n|---|---|---|---|---|")
+        print(
+            "| network | images | forward, ms | first picture | ratio | of processor time |"
+            "\n|---|---|---|---|---|---|"
+        )
         for name in options.networks:
             for number in options.images:
                 with torch.no_grad():
