@@ -191,7 +191,7 @@ class BatchTab:
     def _about(self, index: int) -> str:
         images, found = self._images, self._influence
         parts = [f"{index + 1}: {text.plain(images.names[index])}"]
-        if images.labels:
+        if images.labels and text.adds_to(images.names[index], images.labels[index]):
             parts.append(text.plain(images.labels[index], 24))
         weight = self._weights(self._settings)[index]
         parts.append(f"weight {weight:g}" if weight > 0 else "not used to find the colours")
@@ -205,7 +205,7 @@ class BatchTab:
 
     def _preset_list(self) -> w.Dropdown:
         names = [(text.plain(one.name, 32), index) for index, one in enumerate(self._presets)]
-        tip = "Ready-made compositions; choose the random half again for another one."
+        tip = "Ready-made choices of images; choose the random half again for another one."
         options = [("Choose …", _NO_PRESET), *names]
         control = drop_down("Preset", tip, options, width="auto", margin=None)
         control.disabled = not names

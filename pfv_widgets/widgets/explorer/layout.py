@@ -62,6 +62,11 @@ _STYLE = """<style>
   .pfv-hint { height: 60px !important; }
   .pfv-hint .widget-html-content { font-size: 11px; }
 }
+@container pfv (max-width: 170px) {
+  .pfv-hint { height: 80px !important; }
+  .pfv-status > .widget-html { height: 80px; }
+  .pfv-status .widget-html-content { font-size: 12px; line-height: 1.25; }
+}
 BESIDE
 .pfv-wide > .pfv-body .pfv-head { grid-template-columns: repeat(3, minmax(0, 1fr)); }
 .pfv-wide > .pfv-body .pfv-head > :last-child { grid-column: 3; grid-row: 1 / span 2; }

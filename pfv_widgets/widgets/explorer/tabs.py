@@ -226,7 +226,7 @@ class LinkedClassesTab(ClassesTab):
 
         def watch(progress: Progress) -> None:
             if self.outdated(settings):
-                explorer.show_message("The names of these components are no longer needed.")
+                explorer.show_message("Stopped naming components: open Classes to name them.")
                 raise Cancelled
             report(progress)
 

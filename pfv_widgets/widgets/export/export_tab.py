@@ -34,7 +34,7 @@ class PictureSection(Section):
         super().__init__(explorer)
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField(explorer.file_stem, explorer.file_kinds, tip)
-        self.save = self.button("Save", "Write what is shown where the kernel runs.", self._start)
+        self.save = self.button("Save", "Save the file where the kernel runs.", self._start)
         self.download = self.button(
             "Download", "Save what is shown now where your browser saves files.", self._fetch
         )

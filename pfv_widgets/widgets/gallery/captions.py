@@ -8,7 +8,7 @@ import ipywidgets as w
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.widgets.toolkit.geometry import Grid
-from pfv_widgets.widgets.toolkit.text import safe
+from pfv_widgets.widgets.toolkit.text import adds_to, safe
 
 _BOX = "position:relative;height:0;z-index:1;pointer-events:none;container-type:inline-size"
 _NAME = (
@@ -66,7 +66,7 @@ class Captions:
         if index not in self._lines:
             name, labels = self._images.names[index], self._images.labels
             label = labels[index] if labels else ""
-            more = label if label and label.casefold() not in name.casefold() else ""
+            more = label if label and adds_to(name, label) else ""
             self._lines[index] = " · ".join(filter(None, [more, name]))
         return self._lines[index]
 

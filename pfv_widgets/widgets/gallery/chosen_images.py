@@ -36,7 +36,7 @@ def chosen_images(choice: str, state: ViewState, page: Sequence[int]) -> tuple[i
     if choice == "selection":
         if state.selection is None:
             raise PFVValueError(
-                "images='selection': no position is selected. Drag over some in the gallery first."
+                "No position is selected (images='selection'). Drag over some in the gallery first."
             )
         return tuple(np.flatnonzero(state.selection.mask.any(axis=(1, 2))).tolist())
     raise PFVValueError(f"images={choice!r:.60}: {suggestion(choice, CHOICES)}")

@@ -126,6 +126,11 @@ def hint(text: str) -> str:
     return f'<div style="{MUTED};line-height:1.35;min-height:1.4em">{safe(text)}</div>'
 
 
+def adds_to(name: str, label: str) -> bool:
+    """Return whether a label says what the name of its image does not say already."""
+    return label.casefold() not in name.casefold()
+
+
 def position_line(
     index: int,
     name: str,
@@ -147,7 +152,7 @@ def position_line(
         Indices of the components that are shown in the heatmaps, which stand out.
     """
     parts = [f"{index + 1}: {plain(name)}"]
-    parts += [plain(label)] if label else []
+    parts += [plain(label)] if label and adds_to(name, label) else []
     parts.append(f"weight {weight:g}" if weight > 0 else "not used to find the colours")
     line = _one_line(" · ".join(parts), MUTED)
     if not values:

@@ -27,7 +27,7 @@ def test_files_hold_the_images_that_are_asked_for(explorer: PFVExplorer, tmp_pat
     explorer.settings = replace(explorer.settings, images=(1, 0, 1, 0))
     assert saved(explorer, path, "used") == [0, 2]
     assert saved(explorer, path, [3]) == [3]
-    with pytest.raises(pw.PFVValueError, match="no position is selected"):
+    with pytest.raises(pw.PFVValueError, match="No position is selected"):
         explorer.save(path, "selection")
     with pytest.raises(pw.PFVValueError, match=r"images='pages'.*Did you mean 'page'"):
         explorer.save(path, "pages")
