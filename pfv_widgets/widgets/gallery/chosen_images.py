@@ -12,9 +12,9 @@ from pfv_widgets.widgets.gallery.view_state import ViewState
 
 CHOICES = {
     "all": "all images",
-    "page": "the images on this page",
-    "used": "the images used to find the colours",
-    "selection": "the images with selected positions",
+    "page": "images on this page",
+    "used": "images used for the colours",
+    "selection": "images with a selection",
 }
 
 
