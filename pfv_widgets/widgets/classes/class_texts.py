@@ -30,7 +30,8 @@ STYLE = """<style>
 .pfv-classes .pfv-strip > span { flex: 0 0 32px; opacity: .72; }
 .pfv-classes .pfv-strip img { flex: 1 1 0; min-width: 0; max-width: 58px; display: block;
   height: auto; }
-.pfv-classes .widget-toggle-button.mod-active { outline: 2px solid #d93025; outline-offset: -2px; }
+.pfv-classes .widget-toggle-button.mod-active:not(.pfv-fold) {
+  outline: 2px solid #d93025; outline-offset: -2px; }
 .pfv-classes .widget-toggle-button { height: 24px; line-height: 24px; padding: 0 8px; }
 [data-jp-theme-light="false"] .pfv-classes .pfv-up { color: #6fd39b; }
 [data-jp-theme-light="false"] .pfv-classes .pfv-down { color: #ff9a86; }
