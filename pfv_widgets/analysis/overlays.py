@@ -220,7 +220,7 @@ def estimated(
     common = median(own)
     alpha = (1 - (deviation(own, common) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
     # few photos agree by chance, but not in pixels side by side
-    mask = (alpha > _CLEAR + _BY_CHANCE / len(own) ** 0.5).float()[None, None]
+    mask = (alpha > by_chance(own)).float()[None, None]
     mask *= (avg_pool2d(mask, 3, 1, 1) > _SUPPORT).float()
     if float(mask.sum()) < _SMALLEST * pixels:
         return None
@@ -228,6 +228,15 @@ def estimated(
     safe = alpha.clamp_min(0.1)
     colour = ((common - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
     return Overlay(alpha, colour, place)
+
+
+def by_chance(photos: Tensor) -> Tensor:
+    """Return the α from which a pixel is not taken for a mark's by chance, ``(h, w)``.
+
+    By how many photos have that pixel: of patches at an edge those beyond it are in a few photos
+    only, and one photo agrees with itself.
+    """
+    return _CLEAR + _BY_CHANCE / torch.isfinite(photos[:, 0]).sum(0).sqrt()
 
 
 def deviation(photos: Tensor, middle: Tensor) -> Tensor:

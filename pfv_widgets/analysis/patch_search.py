@@ -7,7 +7,6 @@ common there: the mean of their fine parts and, where they are opaque, their col
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +15,14 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from pfv_widgets.analysis.overlays import Overlay, deviation, estimated, median, spread_out
+from pfv_widgets.analysis.overlays import (
+    Overlay,
+    by_chance,
+    deviation,
+    estimated,
+    median,
+    spread_out,
+)
 from pfv_widgets.analysis.recurring_patches import even_contrast, recurring_positions
 
 _CROPS = (0.4, 0.2, 0.13)  # of the photo's shorter side
@@ -25,7 +31,6 @@ _MATCHED = 24  # photos in which these are looked for
 _ROUNDS = 3
 _CHUNK = 32  # photos
 _SMALL = 112  # pixels: about the shorter side of the copies that are searched
-_LEAST_OPACITY, _BY_CHANCE = 0.25, 1.4  # of a pixel whose colour counts; + that over √photos
 _EDGE = 10  # pixels around a mark
 _NOISE = 2.0  # standard errors that a mean of fine parts must exceed
 LIKE = 0.6
@@ -96,19 +101,17 @@ def _template(crops: Tensor, fine: Tensor, usual: Tensor, middle: Tensor) -> _Te
     # a mark at an edge of every photo: what is beyond it in all of them counts for nothing
     beyond = ~torch.isfinite(consistent) | ~torch.isfinite(colour).all(0)
     smooth = avg_pool2d(consistent.where(~beyond, consistent.new_tensor(0.0))[None], 3, 1, 1)[0]
-    support = (smooth > max(0.5 * float(smooth.max()), _chance(len(crops)))).float()
+    smooth = smooth.where(smooth > by_chance(crops), 0.0)
+    support = (smooth > 0.5 * smooth.max()).float()
     mean = fine.nanmean(0).nan_to_num(0.0)
     energy = mean.square().sum(0)
-    error = (fine - mean).square().nanmean(0).sum(0).nan_to_num(1.0) / len(fine)
+    number = torch.isfinite(fine[:, 0]).sum(0)
+    error = (fine - mean).square().nansum(0).sum(0) / (number * (number - 1))
+    error = error.nan_to_num(1.0)  # of one photo nothing is known
     mean = mean * (1 - _NOISE**2 * error / energy.clamp_min(1e-9)).clamp_min(0)
     some = bool(support.any())
     return _Template(mean, colour.where(~beyond, middle) if some else None,
                      support if some else None)  # fmt: skip
-
-
-def _chance(photos: int) -> float:
-    """Opacity from which a pixel is not taken for one by chance."""
-    return _LEAST_OPACITY + _BY_CHANCE / math.sqrt(photos)
 
 
 def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tuple[Tensor, Tensor]:
