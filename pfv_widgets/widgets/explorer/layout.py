@@ -36,6 +36,10 @@ _STYLE = """<style>
 .pfv-last { order: 3; }
 .pfv-panes { column-gap: 10px; }
 .pfv-methods > .pfv-body > .pfv-pictures { max-width: max(600px, 100vh + 160px); }
+@container pfv (max-width: 1199px) {
+  .pfv-panes:has(> .pfv-side-difference:not([style*="display: none"]))
+    .pfv-hint .widget-html-content { font-size: 11px; }
+}
 @container pfv (max-width: 639px) {
   .pfv-status { flex-flow: row wrap; justify-content: flex-end; height: auto !important; }
   .pfv-status > .widget-html { flex: 1 0 100% !important; height: 40px; }
