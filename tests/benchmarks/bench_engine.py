@@ -22,6 +22,7 @@ import torch
 import torchvision
 
 import pfv_widgets as pw
+from pfv_widgets.engine.network.fingerprint import Fingerprint
 
 ASSETS = Path(os.environ.get("PFV_ASSETS", Path(__file__).parents[3] / "shared" / "assets"))
 
@@ -67,7 +68,11 @@ def cold_start(images: pw.ImageBatch, device: torch.device, rounds: int) -> dict
         plain.append(seconds(forward, device))
         first.append(seconds(cold, device))
     ratio = statistics.median(b / a for a, b in zip(plain, first, strict=True))
+    fingerprint = Fingerprint(model)
+    seconds(fingerprint.state, device)
+    states = [seconds(fingerprint.state, device) for _ in range(rounds)]
     return {
+        "fingerprint_ms": 1e3 * statistics.median(states),
         "forward_ms": 1e3 * statistics.median(plain),
         "cold_ms": 1e3 * statistics.median(first),
         "cold_to_forward": ratio,

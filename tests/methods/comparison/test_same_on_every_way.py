@@ -94,7 +94,13 @@ def test_every_option_gives_one_map_in_every_cell(name: str, method: Method) -> 
         assert_alike(cell.map, right.maps[image])
 
 
-@pytest.mark.parametrize("kind", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, id=name, marks=[pytest.mark.all] if name == "occlusion" else [])
+        for name, kind in METHODS.items()
+    ],
+)
 def test_figures_show_the_maps_of_every_option(
     kind: type[Method], monkeypatch: pytest.MonkeyPatch
 ) -> None:

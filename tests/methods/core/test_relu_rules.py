@@ -132,7 +132,8 @@ def test_rule_equals_a_network_patched_by_hand(
 
 @pytest.mark.filterwarnings("ignore:The map adds up")  # random weights, few steps
 @pytest.mark.parametrize(
-    "name", [pytest.param("vgg11", marks=pytest.mark.all), "squeezenet1_1", "resnet18"]
+    "name",
+    [*(pytest.param(one, marks=pytest.mark.all) for one in ("vgg11", "resnet18")), "squeezenet1_1"],
 )
 def test_maps_are_those_of_captum_where_it_is_right(name: str) -> None:
     captum = pytest.importorskip("captum.attr")
