@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -116,14 +116,36 @@ def _last_on_the_way(
     every = [one for one in reversed(tuple(layers)) if one.same_as is None]
     every.sort(key=lambda one: one.shape != layer.shape)
     try:
-        return next(iter(_reached(forward, every, output)), None)
+        return next(iter(_reached(forward, every, class_scores(output))), None)
     except (PFVError, RuntimeError, IndexError):  # no gradient runs: each is tried by itself
         few = replace(forward, images=forward.images[:2])
         parts = ((one, PartialForward(few, one, class_scores(output))) for one in every)
         return next((one for one, part in parts if _depends(part)), None)
 
 
-def _reached(forward: Forward, layers: Sequence[Layer], output: Output) -> list[Layer]:
+def unused_layers(forward: Forward, layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers of which nothing depends that the network returns, scores or not."""
+    try:
+        used = _reached(forward, layers, _everything)
+    except (PFVError, RuntimeError, IndexError):  # no gradient runs: each is tried by itself
+        used = []
+    few = replace(forward, images=forward.images[:2])
+    rest = [one for one in layers if one not in used]
+    return [one for one in rest if not _depends(PartialForward(few, one, _everything))]
+
+
+def _everything(value: object, count: int) -> Tensor:
+    """Return all numbers that a network returned for ``count`` images, ``(count, K)``."""
+    if isinstance(value, Tensor):
+        rows = value.ndim > 0 and len(value) == count
+        return value.reshape(count, -1).float() if rows else value.new_zeros(count, 0)
+    several = value if isinstance(value, tuple | list) else ()
+    inside = value.values() if isinstance(value, Mapping) else several
+    parts = [part for one in inside if (part := _everything(one, count)).numel()]
+    return torch.cat(parts, 1) if parts else torch.zeros(count, 0)
+
+
+def _reached(forward: Forward, layers: Sequence[Layer], read: Read) -> list[Layer]:
     """Return the layers to whose positions a gradient of the scores runs, in one pass."""
     gave: dict[str, list[Tensor]] = defaultdict(list)
 
@@ -133,7 +155,7 @@ def _reached(forward: Forward, layers: Sequence[Layer], output: Output) -> list[
     with guarded(isolated(forward.model)) as network, torch.enable_grad():
         pixels = forward.batch(0, 1).clone().requires_grad_() * 1  # operations in place refuse it
         with hooked(modules_by_name(network), note):
-            scores = class_scores(output)(run(network, pixels), 1)
+            scores = read(run(network, pixels), 1)
         weights = torch.linspace(1, 2, scores.numel()).to(scores).view_as(scores)
         results = []
         for layer in layers:

@@ -57,7 +57,7 @@ def _draw_layers(axis: Axes, report: TransferReport) -> None:
             )  # fmt: skip
     axis.axhline(report.majority, ls="--", lw=0.8, color="#777777", label="largest class")
     axis.set(ylim=(0, 1.03), xlim=(-0.5, len(report.layers) - 0.5))
-    names = [drawable(one.name)[-18:] for one in report.layers]
+    names = [drawable(one.name)[-18:] + ("" if one.used else " (unused)") for one in report.layers]
     axis.set_xticks(range(len(names)), names, size=SMALL, rotation=12, ha="right", parse_math=False)
     axis.tick_params(axis="y", labelsize=SMALL)
     axis.set_ylabel("held-out accuracy", size=SMALL)

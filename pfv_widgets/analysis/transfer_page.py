@@ -127,6 +127,7 @@ from 0 to 100 %.</p>
 def _layer_row(one: LayerProbes, majority: float, *, best: bool) -> str:
     channels, height, width = one.shape
     about = f"{channels} channels, {height}&nbsp;×&nbsp;{width}"
+    about += "" if one.used else "<br>the output does not depend on it"
     figures = (
         ("Linear", _rate(one.linear)), ("Neighbours", _rate(one.knn)),
         ("Untrained", _rate(one.untrained)), ("LogME", _figure(one.log_me, 2)),

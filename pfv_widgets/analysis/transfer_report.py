@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pfv_widgets.analysis.class_evidence import (
     mislabelled,
     outliers,
 )
+from pfv_widgets.analysis.network_part import unused_layers
 from pfv_widgets.analysis.photo_chunks import labelled_chunks
 from pfv_widgets.analysis.pooled_features import (
     PooledFeatures,
@@ -34,6 +36,8 @@ from pfv_widgets.analysis.probes import (
     log_me,
 )
 from pfv_widgets.analysis.transfer_result import LayerProbes, TransferReport
+from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import choose_device, floating_dtype, on_device, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
@@ -67,7 +71,8 @@ def transfer_report(
     labels
         One for each photo; None: those of the photos.
     layers
-        Names of layers; None: at most eight, spread over the network.
+        Names of layers; None: at most eight, spread over the network, that its output depends
+        on.
     device
         As for ``PFV``.
     progress
@@ -96,6 +101,9 @@ def transfer_report(
     ours = on_device(network, where)
     example = first.tensor[:2].to(where, floating_dtype(ours))
     chosen = chosen_layers(listed_layers(ours, example), layers)
+    unused = unused_layers(Forward(ours, example, where), chosen)
+    if layers is None:
+        chosen = tuple(one for one in chosen if one not in unused) or chosen
     other = untrained(ours)
     networks = [(ours, where)] + ([] if other is None else [(other, where)])
     features = pooled_features(
@@ -104,12 +112,28 @@ def transfer_report(
     )  # fmt: skip
     messages = [] if other is not None else ["The network cannot be copied: none is untrained."]
     features, more = _usable(features)
-    return _report(ours, features, chosen, [*messages, *more], report)
+    messages += [*_about(unused, chosen), *more]
+    return _report(ours, features, chosen, messages, report, unused=unused)
 
 
 def _chain(first: Any, rest: Any) -> Any:
     yield first
     yield from rest
+
+
+def _about(unused: Sequence[Layer], chosen: Sequence[Layer]) -> list[str]:
+    """Say which layers the output does not depend on, and what is done with them."""
+    left, kept = ([one.name for one in unused if (one in chosen) is here] for here in (False, True))
+    messages = []
+    if left:
+        words = "Left out, since the network's output does not depend on it"
+        messages.append(f"{words}: {_few(left)}.")
+    if kept:
+        messages.append(
+            f"The network's output does not depend on {_few(kept)}: a probe there says what its "
+            "features hold, not what the network uses."
+        )
+    return messages
 
 
 def _usable(features: PooledFeatures) -> tuple[PooledFeatures, list[str]]:
@@ -140,18 +164,22 @@ def _usable(features: PooledFeatures) -> tuple[PooledFeatures, list[str]]:
 def _report(
     model: nn.Module,
     features: PooledFeatures,
-    layers: Sequence[Any],
+    layers: Sequence[Layer],
     messages: list[str],
     report: Progress,
+    *,
+    unused: Sequence[Layer],
 ) -> TransferReport:
     rows, probes = [], []
     for index, layer in enumerate(layers):
         report("probing layers", index, len(layers))
         row, probe = _probed(layer, features)
-        rows.append(row)
+        rows.append(replace(row, used=layer not in unused))
         probes.append(probe)
     right = np.stack([probe.right for probe in probes])
-    best = int(right.sum(1).argmax())
+    used = np.array([one.used for one in rows])
+    used |= not used.any()
+    best = int(np.where(used, right.sum(1), -1).argmax())
     probe, name = probes[best], layers[best].name
     report("components and photos", len(layers), len(layers))
     values = features.by_layer[name]
@@ -167,7 +195,7 @@ def _report(
         network=type(model).__name__,
         layers=tuple(rows),
         best=best,
-        comes_first=comes_first(right, best),
+        comes_first=comes_first(right[used], int(used[:best].sum())),
         behind=tuple(difference(probe.right, other.right) for other in probes),
         classes=dict(zip(map(str, classes), map(int, counts), strict=True)),
         components=components,
@@ -179,7 +207,7 @@ def _report(
     )
 
 
-def _probed(layer: Any, features: PooledFeatures) -> tuple[LayerProbes, Probe]:
+def _probed(layer: Layer, features: PooledFeatures) -> tuple[LayerProbes, Probe]:
     values, labels = features.by_layer[layer.name], features.labels
     probe, other = linear_probe(values, labels), features.untrained.get(layer.name)
     untrained_probe = None if other is None else linear_probe(other, labels)

@@ -38,6 +38,9 @@ class LayerProbes:
         ``linear`` minus ``untrained``, on the same photos.
     log_me, effective_rank
         Hints; NaN where they are not defined.
+    used
+        Whether the network's output depends on it. The report advises to cut at no other, unless
+        there is none.
     """
 
     name: str
@@ -49,6 +52,7 @@ class LayerProbes:
     gain: Interval | None
     log_me: float
     effective_rank: float
+    used: bool = True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,11 +115,15 @@ class TransferReport:
 
     @property
     def equals(self) -> tuple[str, ...]:
-        """Names of the other layers that these photos cannot tell from the best one."""
+        """Names of the other layers that these photos cannot tell from the best one.
+
+        Those that the output does not depend on are left out, unless the best one is such.
+        """
+        own = self.layers[self.best].used
         return tuple(
             one.name
             for index, (one, apart) in enumerate(zip(self.layers, self.behind, strict=True))
-            if index != self.best and apart.low <= 0
+            if index != self.best and one.used == own and apart.low <= 0
         )
 
     @property
@@ -138,7 +146,12 @@ class TransferReport:
                 f"{per_cent(one.linear)} of {number} photos that were held out. That is not "
                 f"clearly more than the {100 * self.majority:.0f} % of the largest class alone."
             )
-        return " ".join(part for part in (start, self._training(), self._sureness()) if part)
+        return " ".join((start, *self._unused(), self._training(), self._sureness()))
+
+    def _unused(self) -> list[str]:
+        name = self.layers[self.best].name
+        words = f"The network's output does not depend on {name}: only its features are of use."
+        return [] if self.layers[self.best].used else [words]
 
     def _training(self) -> str:
         gain = self.layers[self.best].gain
@@ -156,10 +169,11 @@ class TransferReport:
         )
 
     def _sureness(self) -> str:
-        if len(self.layers) == 1:
+        number = sum(one.used == self.layers[self.best].used for one in self.layers)
+        if number == 1:
             return "No other layer was looked at."
         times = f"{100 * self.comes_first:.0f} %"
-        start = f"it comes first of {len(self.layers)} layers in {times} of redraws of the photos"
+        start = f"it comes first of {number} layers in {times} of redraws of the photos"
         if not self.equals:
             return f"How sure: {start}, and every other layer is clearly behind."
         named = ", ".join(self.equals)
@@ -246,6 +260,7 @@ def _row(one: LayerProbes) -> dict[str, Any]:
     return {
         "layer": one.name,
         "kind": one.kind,
+        "used": one.used,
         "channels": one.shape[0],
         "height": one.shape[1],
         "width": one.shape[2],

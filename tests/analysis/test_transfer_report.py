@@ -82,12 +82,41 @@ def test_components_point_at_photos_of_their_class(report: pw.TransferReport) ->
 
 
 def test_random_labels_are_not_advised(rng: np.random.Generator) -> None:
-    images, _ = striped(40)
-    labels = [str(label) for label in rng.permutation(40) % 2]
+    images, _ = striped(24)
+    labels = [str(label) for label in rng.permutation(24) % 2]
     found = pw.transfer_report(network(), images, labels, layers=["1"], device="cpu")
     assert found.advice.startswith("Do not transfer yet")
     assert "No other layer was looked at." in found.advice
     assert not any(pair.told_apart for pair in found.confused)
+
+
+class Aside(nn.Module):
+    """What it returns depends on blurred stripes alone; edges are found beside that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blur, self.edges = network()[0], network()[1:3]
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        maps = self.blur(images)
+        self.edges(maps)
+        return maps.mean((2, 3)), {"maps": maps}
+
+
+def test_layers_that_the_output_does_not_depend_on_are_not_advised() -> None:
+    images, labels = striped(14)
+    found = pw.transfer_report(Aside(), images, labels, device="cpu")
+    assert [row["layer"] for row in found.table] == ["blur"]
+    assert "does not depend on it: 'edges.1', 'edges.2'" in found.warnings[0]
+    found = pw.transfer_report(Aside(), images, labels, layers=["blur", "edges.2"], device="cpu")
+    assert [row["used"] for row in found.table] == [True, False]
+    assert found.table[1]["linear"] > found.table[0]["linear"]
+    assert found.layer == "blur"
+    assert "No other layer was looked at." in found.advice
+    assert "does not depend on 'edges.2'" in found.warnings[0]
+    assert page_of(found).count("the output does not depend on it") == 1
+    alone = pw.transfer_report(Aside(), images, labels, layers=["edges.2"], device="cpu")
+    assert "The network's output does not depend on edges.2" in alone.advice
 
 
 def test_saved_files_say_the_same_and_nothing_foreign_comes_alive(
