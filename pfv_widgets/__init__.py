@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pfv_widgets.analysis.ablation import ablate
     from pfv_widgets.analysis.checkpoints import checkpoints
     from pfv_widgets.analysis.classes import ComponentClasses, component_classes
-    from pfv_widgets.analysis.curve_result import SimilarityCurve
     from pfv_widgets.analysis.randomised import randomised
     from pfv_widgets.analysis.repair import Repair, repair
     from pfv_widgets.analysis.shortcuts import ShortcutReport, find_shortcuts
     from pfv_widgets.analysis.similarity import similarity
     from pfv_widgets.analysis.similarity_curve import similarity_curve
+    from pfv_widgets.analysis.similarity_curve_result import SimilarityCurve
     from pfv_widgets.analysis.similarity_result import Similarity
     from pfv_widgets.analysis.suspects import Suspect
     from pfv_widgets.analysis.tracker import Tracker, track
@@ -92,7 +92,7 @@ _HOMES = {
     "TransferReport": "analysis.transfer_result",
     "ablate": "analysis.ablation",
     "Similarity": "analysis.similarity_result",
-    "SimilarityCurve": "analysis.curve_result",
+    "SimilarityCurve": "analysis.similarity_curve_result",
     "Tracker": "analysis.tracker",
     "checkpoints": "analysis.checkpoints",
     "track": "analysis.tracker",

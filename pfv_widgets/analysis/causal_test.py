@@ -15,8 +15,8 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 from pfv_widgets.analysis.ablation import cut_components
 from pfv_widgets.analysis.intervals import Share, auc, auc_interval, share_of
 from pfv_widgets.analysis.labels import LabelledUnits
+from pfv_widgets.analysis.mark_overlays import Overlay, blurred, spread_out
 from pfv_widgets.analysis.network_part import class_scores
-from pfv_widgets.analysis.overlays import Overlay, blurred, spread_out
 from pfv_widgets.analysis.shortcut_candidates import margin, marks_of, tint_of
 from pfv_widgets.analysis.suspects import Evidence, Suspect
 from pfv_widgets.engine.data.batch import ImageBatch

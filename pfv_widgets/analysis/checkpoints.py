@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from pfv_widgets.engine.data.sources import natural_key
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.network.model_guard import unwrap
-from pfv_widgets.engine.network.network_sequence import NetworkSequence
 from pfv_widgets.engine.network.replica import CannotReplicateError, sharing_copy
 from pfv_widgets.engine.network.state_dict import load_weights
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -21,7 +21,7 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
-def checkpoints(model: nn.Module, paths: Any) -> NetworkSequence:
+def checkpoints(model: nn.Module, paths: Any) -> LazyNetworks:
     """Return networks of saved weights, as a sequence in which each is loaded when it is visited.
 
     Parameters
@@ -35,7 +35,7 @@ def checkpoints(model: nn.Module, paths: Any) -> NetworkSequence:
 
     Returns
     -------
-    NetworkSequence
+    LazyNetworks
         A mapping: the name of the file without its suffix → the network, in eval mode.
 
     Raises
@@ -67,7 +67,7 @@ def checkpoints(model: nn.Module, paths: Any) -> NetworkSequence:
         load_weights(new, files[name])
         return new
 
-    return NetworkSequence(tuple(files), load)
+    return LazyNetworks(tuple(files), load)
 
 
 def _own_copy(model: nn.Module) -> nn.Module:

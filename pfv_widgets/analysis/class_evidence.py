@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
+from pfv_widgets.analysis.highlighted_photos import heated, reach_of
 from pfv_widgets.analysis.intervals import Interval, areas_under_curve, share
 from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Probe
-from pfv_widgets.analysis.spotlight import heated, reach_of
 from pfv_widgets.engine.pipeline.pfv import PFV
 
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from torch import Tensor
 from pfv_widgets.analysis.class_components import ClassBasis, class_basis
 from pfv_widgets.analysis.labels import LabelledUnits, labelled_units, unknown_labels
 from pfv_widgets.analysis.network_part import behind, behind_the_last
-from pfv_widgets.analysis.score_shares import STEPS, Shares, split_scores
+from pfv_widgets.analysis.score_decomposition import STEPS, Shares, split_scores
 from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.list_layers import list_layers

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.analysis.curve_result import CurvePoint
+from pfv_widgets.analysis.similarity_curve_result import CurvePoint
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps, spread_of, visible_colours
 from pfv_widgets.engine.colouring.similarity import (

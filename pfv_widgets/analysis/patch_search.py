@@ -15,7 +15,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from pfv_widgets.analysis.overlays import (
+from pfv_widgets.analysis.mark_overlays import (
     Overlay,
     by_chance,
     deviation,

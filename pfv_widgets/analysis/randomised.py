@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.network.block_order import Block, find_blocks
 from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.network.named_models import declared_size
-from pfv_widgets.engine.network.network_sequence import NetworkSequence
 from pfv_widgets.engine.network.replica import CannotReplicateError, sharing_copy
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import whole_number
@@ -28,7 +28,7 @@ _METHODS = ("reset_parameters", "_reset_parameters", "_init_weights", "init_weig
 _Tensors = dict[tuple[str, str], Tensor]  # (module, tensor) → numbers
 
 
-def randomised(model: nn.Module, seed: int = 0) -> NetworkSequence:
+def randomised(model: nn.Module, seed: int = 0) -> LazyNetworks:
     """Return the networks of a cascading re-initialisation, from the output down.
 
     The check of Adebayo et al. (2018): an explanation of the trained network should change as more
@@ -43,7 +43,7 @@ def randomised(model: nn.Module, seed: int = 0) -> NetworkSequence:
 
     Returns
     -------
-    NetworkSequence
+    LazyNetworks
         A mapping in order: ``"trained"``, then ``"down to BLOCK"`` for one more block each, in
         eval mode; in the last one everything is random. Each is made when it is first visited.
         Parameters that are not drawn anew share their memory with the model's, and networks share
@@ -72,7 +72,7 @@ def randomised(model: nn.Module, seed: int = 0) -> NetworkSequence:
     cascade = _Cascade(network, whole_number("seed", seed, 0, 2**31 - 1))
     depths = {f"down to {block.name}": depth for depth, block in enumerate(cascade.blocks, 1)}
     names = (TRAINED, *depths)
-    return NetworkSequence(names, lambda name: cascade.network(depths.get(name, 0)))
+    return LazyNetworks(names, lambda name: cascade.network(depths.get(name, 0)))
 
 
 class _Cascade:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from pfv_widgets.analysis.intervals import auc
-from pfv_widgets.analysis.overlays import (
+from pfv_widgets.analysis.mark_overlays import (
     Overlay,
     fixed_overlay,
     likeness,

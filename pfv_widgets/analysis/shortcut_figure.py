@@ -7,8 +7,8 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pfv_widgets.analysis.highlighted_photos import peak, spotlight
 from pfv_widgets.analysis.shortcuts import ShortcutReport
-from pfv_widgets.analysis.spotlight import peak, spotlight
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.export.figure_table import SMALL, Table, Tile, draw_table, fitting
 

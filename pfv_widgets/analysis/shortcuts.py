@@ -14,8 +14,8 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from pfv_widgets.analysis.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.labels import checked_groups, labelled_units
+from pfv_widgets.analysis.mark_overlays import Overlay
 from pfv_widgets.analysis.network_part import behind, behind_the_last
-from pfv_widgets.analysis.overlays import Overlay
 from pfv_widgets.analysis.patch_search import LIKE, located
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.data.batch import ImageBatch

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.layer_kernels import LEAST, LayerKernel, angles_between
 from pfv_widgets.analysis.layer_pass import (
     Layers,
     chosen_layers,
@@ -18,12 +17,13 @@ from pfv_widgets.analysis.layer_pass import (
     pooled_maps,
     sides_of,
 )
+from pfv_widgets.analysis.similarity_kernels import LEAST, LayerKernel, angles_between
 from pfv_widgets.analysis.similarity_result import Array, Similarity
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.network.named_models import NamedModels, named_models
-from pfv_widgets.engine.network.network_sequence import NetworkSequence
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import listed
@@ -184,7 +184,7 @@ class _Photos:
 
 def _two_networks(models: object) -> NamedModels:
     """Return two networks by name; of a longer sequence none is made."""
-    names = list(models) if isinstance(models, NetworkSequence) else list(named_models(models))
+    names = list(models) if isinstance(models, LazyNetworks) else list(named_models(models))
     if len(names) != 2:
         raise PFVValueError(
             f"models: got {len(names)} ({listed(names, most=5)}), expected two networks. For one "

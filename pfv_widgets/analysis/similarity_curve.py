@@ -12,19 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.analysis.alignment import align, linear_cka
-from pfv_widgets.analysis.curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.analysis.heatmap_agreement import rank_correlation, structural_similarity
 from pfv_widgets.analysis.layer_pass import grid_side, on_grid
+from pfv_widgets.analysis.similarity_curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.network.named_models import (
     NamedModels,
     images_by_network,
     images_that_fit,
     named_models,
 )
-from pfv_widgets.engine.network.network_sequence import NetworkSequence
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -230,7 +230,7 @@ class _Visit:
 
 def _in_order(models: object) -> Mapping[str, nn.Module]:
     """Return networks by name; a sequence that makes its networks late stays what it is."""
-    if isinstance(models, NetworkSequence):
+    if isinstance(models, LazyNetworks):
         networks: Mapping[str, nn.Module] = models
     else:
         networks = {name: model for name, (model, _) in named_models(models).items()}

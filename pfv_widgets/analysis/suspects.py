@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.intervals import Share
-from pfv_widgets.analysis.overlays import Overlay
+from pfv_widgets.analysis.mark_overlays import Overlay
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.errors import PFVTypeError
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.analysis.alignment import align
-from pfv_widgets.analysis.curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.analysis.layer_snapshot import LayerSnapshot, compressed
 from pfv_widgets.analysis.similarity_curve import LayerView, compare_views, features_cka, view_of
+from pfv_widgets.analysis.similarity_curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.lazy_import import late

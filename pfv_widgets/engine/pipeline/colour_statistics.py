@@ -14,8 +14,8 @@ from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import features_of
-from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
 from pfv_widgets.engine.pipeline.fit_capture import FitCapture
+from pfv_widgets.engine.pipeline.fit_state import DataSetFit
 
 _CHUNK = 8  # images in one forward pass
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
+from pfv_widgets.engine.pipeline.fit_state import DataSetFit
 from pfv_widgets.errors import PFVError, PFVValueError
 
 _PATIENCE = datetime.timedelta(minutes=10)  # with a process that is slow; one that dies is noticed

@@ -36,14 +36,14 @@ from pfv_widgets.engine.pca.basis_source import (
     FixedBasis,
     LayerSample,
 )
-from pfv_widgets.engine.pca.data_set import DataSet
+from pfv_widgets.engine.pca.data_set_summary import DataSet
 from pfv_widgets.engine.pca.features import Features, features_of
 from pfv_widgets.engine.pca.fit_batch import Weights
-from pfv_widgets.engine.pca.longest_bases import LongestBases
+from pfv_widgets.engine.pca.fitted_basis_cache import FittedBasisCache
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, source_stage, stage
-from pfv_widgets.engine.pipeline.explained import Explained, basis_warnings, variance_of
+from pfv_widgets.engine.pipeline.explained_variance import Explained, basis_warnings, variance_of
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -105,7 +105,7 @@ class FeatureStore:
         self._halved = False
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         self._others: dict[str, Sequence[Tensor]] = {}
-        self._longest = LongestBases()
+        self._longest = FittedBasisCache()
         self._list_layers()
         self._computed_with = self._listed_with
 

@@ -24,14 +24,14 @@ from pfv_widgets.engine.device_transfer import Reading
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments, rounding
-from pfv_widgets.engine.pca.data_set import DataSet
+from pfv_widgets.engine.pca.data_set_summary import DataSet
 from pfv_widgets.engine.pca.fit_batch import SAME
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 from pfv_widgets.engine.pipeline.colour_statistics import colour_statistics
-from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit, LayerFit, read_after
 from pfv_widgets.engine.pipeline.distributed import Ranks, ranks_of
 from pfv_widgets.engine.pipeline.fit_capture import FitCapture
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
+from pfv_widgets.engine.pipeline.fit_state import DataSetFit, LayerFit, read_after
 from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.validation import (
     function_or_none,

@@ -16,8 +16,8 @@ from pfv_widgets.engine.pca.array_file import (
     read_arrays,
     write_arrays,
 )
-from pfv_widgets.engine.pipeline.data_set_fit import DataSetFit
 from pfv_widgets.engine.pipeline.file_lock import lock
+from pfv_widgets.engine.pipeline.fit_state import DataSetFit
 from pfv_widgets.errors import PFVValueError, warn
 
 

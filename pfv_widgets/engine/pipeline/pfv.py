@@ -28,7 +28,7 @@ from pfv_widgets.engine.network.model_guard import choose_device, on_device, unw
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FixedBasis, source_of
 from pfv_widgets.engine.pca.fit_batch import Weights
-from pfv_widgets.engine.pipeline.explained import Explained
+from pfv_widgets.engine.pipeline.explained_variance import Explained
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import basis_warnings, weighting_warnings

@@ -9,8 +9,8 @@ from typing import Any
 
 from pfv_widgets.errors import PFVTypeError
 from pfv_widgets.methods.inversion.augmentation import Augmentation
+from pfv_widgets.methods.inversion.image_optimisers import OPTIMISERS
 from pfv_widgets.methods.inversion.image_parametrisation import PARAMETRISATIONS
-from pfv_widgets.methods.inversion.optimiser import OPTIMISERS
 from pfv_widgets.parameters import Declared, choice, slider, suggestion, validate
 
 

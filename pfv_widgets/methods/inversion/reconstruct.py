@@ -27,7 +27,7 @@ from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs, bind_inputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
-from pfv_widgets.methods.inversion.optimisation import (
+from pfv_widgets.methods.inversion.optimisation_loop import (
     BestSoFar,
     Callbacks,
     Optimisation,

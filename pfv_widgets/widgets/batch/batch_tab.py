@@ -38,7 +38,7 @@ from pfv_widgets.widgets.toolkit.controls import (
     is_echo,
     push_button,
 )
-from pfv_widgets.widgets.toolkit.fold import Fold
+from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 
 _HEAVIEST = 2.0  # weight at the right end of a class slider

@@ -30,7 +30,7 @@ from pfv_widgets.widgets.toolkit.controls import (
     drop_down,
     push_button,
 )
-from pfv_widgets.widgets.toolkit.fold import Fold
+from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
 Find = Callable[[Settings], ComponentClasses]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pfv_widgets.analysis.class_components import ClassBasis
 from pfv_widgets.analysis.classes import ComponentClasses
-from pfv_widgets.analysis.spotlight import heated, reach_of
+from pfv_widgets.analysis.highlighted_photos import heated, reach_of
 from pfv_widgets.engine.export.html_data import small_picture
 from pfv_widgets.widgets.toolkit.text import hint, plain, safe
 

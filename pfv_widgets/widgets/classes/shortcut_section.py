@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import ipywidgets as w
 
+from pfv_widgets.analysis.highlighted_photos import peak, spotlight
 from pfv_widgets.analysis.shortcuts import ShortcutReport
-from pfv_widgets.analysis.spotlight import peak, spotlight
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.progress import Cancelled
@@ -17,7 +17,7 @@ from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes.evidence_strip import address, strip
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all, push_button
-from pfv_widgets.widgets.toolkit.fold import Fold
+from pfv_widgets.widgets.toolkit.foldable_section import Fold
 
 Found = tuple[ShortcutReport, ImageBatch]
 Answer = Callable[[Found | Exception], None]

@@ -15,7 +15,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.validation import checked_images
-from pfv_widgets.widgets.compare.aligned import Alignment, Alignments, arranged
+from pfv_widgets.widgets.compare.alignments import Alignment, Alignments, arranged
 from pfv_widgets.widgets.compare.difference_frame import difference_frame
 from pfv_widgets.widgets.compare.settings import SideSettings, plain_settings, side_of
 

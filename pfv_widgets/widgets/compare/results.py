@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
-from pfv_widgets.analysis.curve_result import CurvePoint
 from pfv_widgets.analysis.similarity import similarity, similarity_of_maps
 from pfv_widgets.analysis.similarity_curve import (
     LayerView,
@@ -13,6 +12,7 @@ from pfv_widgets.analysis.similarity_curve import (
     features_of,
     view_of,
 )
+from pfv_widgets.analysis.similarity_curve_result import CurvePoint
 from pfv_widgets.analysis.similarity_result import Similarity
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress

@@ -10,8 +10,8 @@ from typing import NoReturn
 import torch
 
 from pfv_widgets.analysis.alignment import Rotation, align, difference
-from pfv_widgets.analysis.curve_result import CurvePoint
 from pfv_widgets.analysis.layer_snapshot import LayerSnapshot
+from pfv_widgets.analysis.similarity_curve_result import CurvePoint
 from pfv_widgets.analysis.similarity_result import Similarity
 from pfv_widgets.analysis.tracker import Tracker
 from pfv_widgets.engine.colouring.similarity import Position

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from pfv_widgets.analysis.tracker import Tracker
-from pfv_widgets.widgets.compare.aligned import Alignments
+from pfv_widgets.widgets.compare.alignments import Alignments
 from pfv_widgets.widgets.compare.compare_tab import CompareTab
 from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.renderers import DifferenceRenderer, SideRenderer

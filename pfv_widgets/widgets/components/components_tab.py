@@ -9,10 +9,10 @@ from functools import partial
 import ipywidgets as w
 from torch import Tensor
 
-from pfv_widgets.analysis.spotlight import reach_of
-from pfv_widgets.engine.pipeline.explained import Explained
+from pfv_widgets.analysis.highlighted_photos import reach_of
+from pfv_widgets.engine.pipeline.explained_variance import Explained
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.scatter import Mask, Position
+from pfv_widgets.engine.pipeline.score_scatter import Mask, Position
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.components.component_images import ComponentPictures
@@ -21,7 +21,7 @@ from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
 from pfv_widgets.widgets.components.scree_plot import Scree
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, close_all
-from pfv_widgets.widgets.toolkit.fold import Fold
+from pfv_widgets.widgets.toolkit.foldable_section import Fold
 
 _Part = Scree | ComponentPictures | ScatterPlot
 _SCREE_HELP = "Bars: share of the variance of each; line: their sum. Click one to show or hide it."

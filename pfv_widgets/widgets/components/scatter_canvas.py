@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Mask, Numbers, Position, Scatter
+from pfv_widgets.engine.pipeline.score_scatter import FADED, PAPER, Mask, Numbers, Position, Scatter
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode

@@ -9,7 +9,7 @@ import ipywidgets as w
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.pipeline.scatter import Mask, Scatter, position_colours, scatter_of
+from pfv_widgets.engine.pipeline.score_scatter import Mask, Scatter, position_colours, scatter_of
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pfv_widgets.demo import imagenet
+from pfv_widgets.demo import imagenet_network
 from pfv_widgets.demo.images import Photos, demo_images, demo_model, has_photos
 from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.engine.pca.basis import PrincipalBasis
@@ -71,6 +71,6 @@ def demo(
     real = has_photos(photos)
     source = photos if real else False
     if real and "layer" not in settings and settings.get("settings") is None:
-        settings["layer"] = imagenet.LAYER
+        settings["layer"] = imagenet_network.LAYER
     settings.setdefault("classes", "imagenet" if real else CLASSES)
     return explore(demo_model(source), demo_images(count, seed, source), **settings)

@@ -22,9 +22,9 @@ from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.validation import number, whole_number
 from pfv_widgets.widgets.classes.classes_tab import cut_code
+from pfv_widgets.widgets.explorer.control_panel import Panel
 from pfv_widgets.widgets.explorer.layout import STYLE, body
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
-from pfv_widgets.widgets.explorer.panel import Panel
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.gallery.chosen_images import chosen_images

@@ -21,7 +21,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import RUNNING, Cancelled, Progress
 from pfv_widgets.errors import PFVError
-from pfv_widgets.widgets.browser.acknowledgement import Acknowledgement
+from pfv_widgets.widgets.browser.frame_acknowledgement import Acknowledgement
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas

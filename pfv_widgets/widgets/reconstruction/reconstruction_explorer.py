@@ -20,7 +20,7 @@ from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
-from pfv_widgets.methods.inversion.optimisation import to_pixels
+from pfv_widgets.methods.inversion.optimisation_loop import to_pixels
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.widgets.explorer.layout import STYLE, body, controls

@@ -17,7 +17,7 @@ from pfv_widgets.widgets.reconstruction.settings import (
 )
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all, drop_down
-from pfv_widgets.widgets.toolkit.fold import Fold
+from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText
 

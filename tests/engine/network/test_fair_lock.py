@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from pfv_widgets.engine.network.capture import capture, run_captured
 from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.feature_layout import Layout
-from pfv_widgets.engine.network.guarded_modules import GuardedModules
 from pfv_widgets.engine.network.model_guard import LOCK
+from pfv_widgets.engine.network.module_states import ModuleStates
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.methods.attribution.attribute import attribute
@@ -151,7 +151,7 @@ class Counting(nn.Module):
 def test_shared_parts_come_back_when_the_last_guest_leaves(first_out: int) -> None:
     part = Counting().train()
     whole = nn.Sequential(part, nn.Dropout()).train()
-    guarded = GuardedModules()
+    guarded = ModuleStates()
     held = [guarded.guard(whole), guarded.guard(part)]
     part(torch.ones(1))
     assert not part.training
@@ -170,7 +170,7 @@ def test_flags_of_modules_that_answer_for_another_come_back() -> None:
     part = nn.Sequential(nn.Dropout()).train()
     model = nn.Sequential(torch.compile(part, backend="eager"), nn.Dropout())
     assert model[0].training
-    guarded = GuardedModules()
+    guarded = ModuleStates()
     held = guarded.guard(model)
     assert not part.training
     guarded.restore(held)

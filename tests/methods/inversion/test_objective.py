@@ -12,6 +12,7 @@ import pfv_widgets as pw
 from pfv_widgets.engine.data.normalisation import IMAGENET
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.inversion.augmentation import Augmentation
+from pfv_widgets.methods.inversion.image_optimisers import Optimiser, rate_at
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
 from pfv_widgets.methods.inversion.objective import (
     ActivationMatch,
@@ -20,7 +21,6 @@ from pfv_widgets.methods.inversion.objective import (
     priors,
     softplus_loss,
 )
-from pfv_widgets.methods.inversion.optimiser import Optimiser, rate_at
 from tests.networks import seeded
 
 CPU = torch.device("cpu")

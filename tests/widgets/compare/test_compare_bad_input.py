@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
-from pfv_widgets.engine.network.network_sequence import NetworkSequence
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.compare.networks import Networks
 from tests.networks import blobs, tiny
@@ -101,12 +101,12 @@ def test_networks_that_are_loaded_late_have_their_own_normalisation() -> None:
         network.pretrained_cfg = {"mean": (mean,) * 3, "std": (std,) * 3}
         return network
 
-    photos, sequence = blobs(2), NetworkSequence(("half", "zero"), make)
+    photos, sequence = blobs(2), LazyNetworks(("half", "zero"), make)
     late, at_once = Networks(sequence, photos, "cpu"), Networks(dict(sequence), photos, "cpu")
     assert torch.equal(late.pfv("half").images.tensor, photos.tensor)  # nothing differs yet
     for name in ("zero", "half", "zero"):
         assert torch.equal(late.pfv(name).images.tensor, at_once.pfv(name).images.tensor)
         assert "normalisation that it declares" in late.notes[name]
     assert not torch.equal(late.pfv("half").images.tensor, late.pfv("zero").images.tensor)
-    alike = Networks(NetworkSequence(("half", "zero"), lambda _: make("half")), photos, "cpu")
+    alike = Networks(LazyNetworks(("half", "zero"), lambda _: make("half")), photos, "cpu")
     assert all(torch.equal(alike.pfv(one).images.tensor, photos.tensor) for one in alike.names)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
-from pfv_widgets.engine.network.network_sequence import NetworkSequence
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.compare.compare_explorer import DIFFERENCE
 from pfv_widgets.widgets.compare.networks import Networks
@@ -250,7 +250,7 @@ def test_settings_that_cannot_be_shown_are_named(compared: Compared) -> None:
     assert "nobody" in explorer.status.message
 
 
-def broken_sequence() -> NetworkSequence:
+def broken_sequence() -> LazyNetworks:
     """Networks that are made when they are visited; the third cannot be, the fourth is too late."""
 
     def make(name: str) -> nn.Module:
@@ -258,7 +258,7 @@ def broken_sequence() -> NetworkSequence:
             raise RuntimeError("disk is gone")
         return OneSize(speaks=False) if name == "fourth" else tiny(len(name))
 
-    return NetworkSequence(("first", "second", "third", "fourth", "fifth"), make)
+    return LazyNetworks(("first", "second", "third", "fourth", "fifth"), make)
 
 
 def test_network_that_cannot_be_opened_leaves_the_other_side_alive(compared: Compared) -> None:

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import pfv_widgets as pw
-from pfv_widgets.analysis.spotlight import reach_of
+from pfv_widgets.analysis.highlighted_photos import reach_of
 from pfv_widgets.engine.colouring.colour_maps import diverging
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.scatter import Mask, Position
+from pfv_widgets.engine.pipeline.score_scatter import Mask, Position
 from pfv_widgets.widgets.components.component_images import Cells, component_pictures
 from pfv_widgets.widgets.components.components_tab import ComponentsTab
 from pfv_widgets.widgets.components.scree_plot import tones

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pfv_widgets.engine.pipeline.scatter import FADED, PAPER, Mask, Position
+from pfv_widgets.engine.pipeline.score_scatter import FADED, PAPER, Mask, Position
 from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
 from tests.widgets.recorded_page import RecordedPage, happen, move
 

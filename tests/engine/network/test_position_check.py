@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.network.position_test import PositionTest, changed_pictures, sectors
+from pfv_widgets.engine.network.position_check import PositionCheck, changed_pictures, sectors
 from tests.networks import seeded
 
 IMAGE = torch.randn(1, 3, 40, 60, generator=seeded(1))
@@ -30,7 +30,7 @@ def test_each_picture_is_changed_a_little_in_one_sector() -> None:
 
 @pytest.mark.parametrize("grid", [(2, 3), (3, 3), (4, 6), (5, 7), (40, 60), (80, 120)])
 def test_smaller_pictures_answer_where_they_were_changed(grid: tuple[int, int]) -> None:
-    test = PositionTest(IMAGE)
+    test = PositionCheck(IMAGE)
     answer = test.answer_of(torch.nn.functional.adaptive_avg_pool2d(test.pictures, grid))
     assert answer is not None
     assert answer.agrees
@@ -51,7 +51,7 @@ def test_smaller_pictures_answer_where_they_were_changed(grid: tuple[int, int]) 
     ids=["transposed", "upside_down", "mirrored", "shuffled", "shifted"],
 )
 def test_positions_in_another_order_do_not_agree(wrong: object) -> None:
-    test = PositionTest(IMAGE)
+    test = PositionCheck(IMAGE)
     maps: Tensor = torch.nn.functional.avg_pool2d(test.pictures, 4)
     answer = test.answer_of(wrong(maps))  # type: ignore[operator]
     assert answer is not None
@@ -61,7 +61,7 @@ def test_positions_in_another_order_do_not_agree(wrong: object) -> None:
 
 
 def test_global_answer_on_top_of_the_local_one_still_agrees() -> None:
-    test = PositionTest(IMAGE)
+    test = PositionCheck(IMAGE)
     maps = torch.nn.functional.avg_pool2d(test.pictures, 4)
     answer = test.answer_of(maps + 20 * maps.mean((2, 3), keepdim=True))
     assert answer is not None
@@ -78,11 +78,11 @@ def test_global_answer_on_top_of_the_local_one_still_agrees() -> None:
     ids=["constant", "nan", "one_change_without_answer"],
 )
 def test_maps_without_an_answer_say_nothing(maps: Tensor) -> None:
-    assert PositionTest(IMAGE).answer_of(maps) is None
+    assert PositionCheck(IMAGE).answer_of(maps) is None
 
 
 def test_change_of_the_size_of_rounding_is_no_answer() -> None:
-    test = PositionTest(IMAGE)
+    test = PositionCheck(IMAGE)
     maps = torch.nn.functional.avg_pool2d(test.pictures, 4)
     assert test.answer_of(1e7 + maps) is None
     assert test.answer_of(1e7 + maps.double()) is not None

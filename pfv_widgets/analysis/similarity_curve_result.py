@@ -113,5 +113,5 @@ class SimilarityCurve:
 
     def figure(self) -> Figure:
         """Draw the curves over the networks."""
-        figure: Figure = late("analysis.curve_figure", "draw_curve")(self)
+        figure: Figure = late("analysis.similarity_curve_figure", "draw_curve")(self)
         return figure

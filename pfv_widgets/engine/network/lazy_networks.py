@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from torch import nn
 
 
-class NetworkSequence(Mapping[str, nn.Module]):
+class LazyNetworks(Mapping[str, nn.Module]):
     """A mapping of names to networks in order, each made when it is first visited.
 
     A network is the same object as long as anything uses it, and stays for a while after. It can

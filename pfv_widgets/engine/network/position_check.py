@@ -95,7 +95,7 @@ class Answer:
         return self.contrast < _EVEN
 
 
-class PositionTest:
+class PositionCheck:
     """A picture with changes, and what outputs show of where they were made.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets as w
 
 from pfv_widgets.widgets.toolkit.controls import close_all
-from pfv_widgets.widgets.toolkit.fold import Fold
+from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from tests.widgets.recorded_page import RecordedPage, move
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pfv_widgets.engine.pipeline.scatter import (
+from pfv_widgets.engine.pipeline.score_scatter import (
     FADED,
     PAPER,
     Limits,

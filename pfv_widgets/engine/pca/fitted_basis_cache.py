@@ -9,7 +9,7 @@ from pfv_widgets.engine.pca.fit_batch import Weights
 _ALL = 12  # components that the slider has
 
 
-class LongestBases:
+class FittedBasisCache:
     """The longest basis of each layer for the weights of its images that came last.
 
     Where the number of components alone has changed, all that a slider can ask for are fitted at

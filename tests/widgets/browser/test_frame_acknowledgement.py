@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pfv_widgets.widgets.browser.acknowledgement import Acknowledgement
+from pfv_widgets.widgets.browser.frame_acknowledgement import Acknowledgement
 from tests.widgets.recorded_page import RecordedPage, move
 
 

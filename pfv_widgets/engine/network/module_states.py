@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class GuardedModules:
+class ModuleStates:
     """The modules in use and their states before; several threads may use the same ones."""
 
     def __init__(self) -> None:

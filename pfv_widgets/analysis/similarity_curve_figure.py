@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.analysis.curve_result import Array, SimilarityCurve
+from pfv_widgets.analysis.similarity_curve_result import Array, SimilarityCurve
 from pfv_widgets.engine.export.figure_table import LARGE, SMALL, fitting
 
 _LABELS, _LEVEL = 30, 8  # names at most; those that stand side by side

@@ -17,9 +17,9 @@ from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.core.target import differentiated
 from pfv_widgets.methods.inversion.activations import Activations, activations_of
 from pfv_widgets.methods.inversion.augmentation import Augmentation
+from pfv_widgets.methods.inversion.image_optimisers import Optimiser, rate_at
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
 from pfv_widgets.methods.inversion.objective import Objective, priors
-from pfv_widgets.methods.inversion.optimiser import Optimiser, rate_at
 from pfv_widgets.methods.inversion.options import Reconstruct
 
 # (step, all, images uint8 (B, H, W, 3), loss of each)
