@@ -29,7 +29,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import features_of
 from pfv_widgets.engine.pca.fit_batch import fit_batch
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.progress import OnProgress, Progress, silent
+from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
 from pfv_widgets.parameters import listed
@@ -202,7 +202,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         )
     pfv = PFV(model, batch)
     forward, shape = pfv.store.forward, pfv.layer(layer)
-    searching = _Searching(on_progress)
+    searching = _Searching(on_progress, len(batch))
     if layer is None:
         shape, part = behind_the_last(forward, shape, pfv.layers, output, check=searching)
     else:
@@ -211,7 +211,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
     assert labelled.units is not None  # there are labels
     units, warnings = _testable(labelled.units, labelled.names)
-    searching.total = 2 * len(units)
+    searching.steps = 2 * len(units)
     number = min(_COMPONENTS, shape.shape[0], len(batch) * shape.shape[1] * shape.shape[2] - 1)
     weights = (1.0,) * len(batch)
     basis = fit_batch(features_of(part.features), None, weights, number, layer=shape.name)
@@ -246,12 +246,13 @@ def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:
 class _Searching:
     """Says how far the search is, before each module that runs."""
 
-    def __init__(self, report: OnProgress) -> None:
-        self._report = report
-        self.done, self.total = 0, 1
+    def __init__(self, report: OnProgress, photos: int) -> None:
+        self._report, self._first = report, Progress(RUNNING, 0, photos, "photos")
+        self.done, self.steps = 0, 0
 
     def __call__(self) -> None:
-        self._report(Progress("Searching for shortcuts", self.done, self.total, "steps"))
+        step = Progress("Searching for shortcuts", self.done, self.steps, "steps")
+        self._report(step if self.steps else self._first)
 
 
 def _report(

@@ -20,7 +20,7 @@ from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes import class_texts
 from pfv_widgets.widgets.classes.evidence_strip import class_strips, evidence
-from pfv_widgets.widgets.classes.shortcut_section import Answer, ShortcutSection, with_one
+from pfv_widgets.widgets.classes.shortcut_section import Search, ShortcutSection, with_one
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import (
     Edit,
@@ -63,7 +63,9 @@ class ClassesTab:
     gesture
         Called with True before and with False after what is one step to undo.
     search
-        Starts the search for shortcuts; its argument is called with the result or an error.
+        Starts the search for shortcuts: see :class:`ShortcutSection`.
+    stop
+        Stops it.
     """
 
     def __init__(
@@ -74,7 +76,8 @@ class ClassesTab:
         fail: Callable[[Exception], None],
         *,
         gesture: Callable[[bool], None] = lambda _: None,
-        search: Callable[[Answer], None] = lambda _: None,
+        search: Search = lambda *_: None,
+        stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._change, self._gesture = edit, gesture
         self._find, self._say, self._fail = find, say, fail
@@ -101,7 +104,7 @@ class ClassesTab:
         clear = partial(self._edit, lambda old: replace(old, cut=(), suspects=()))
         self.clear_button = push_button("Put all back", "Cut nothing.", clear)
         self.clear_button.disabled = True
-        self.shortcuts = ShortcutSection(search, self._edit, self._again)
+        self.shortcuts = ShortcutSection(search, stop, self._edit, self._again)
         self.effect, self.photo, self.class_view = w.HTML(), w.HTML(), w.HTML()
         self.class_list = self._class_list()
         parts = zip(self.buttons, self.moves, self.strips, strict=True)

@@ -12,7 +12,7 @@ from pfv_widgets.analysis.highlighted_photos import peak, spotlight
 from pfv_widgets.analysis.shortcuts import ShortcutReport
 from pfv_widgets.analysis.suspects import Suspect
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.progress import Cancelled
+from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes.evidence_strip import address, strip
 from pfv_widgets.widgets.toolkit import text
@@ -21,23 +21,29 @@ from pfv_widgets.widgets.toolkit.foldable_section import Fold
 
 Found = tuple[ShortcutReport, ImageBatch]
 Answer = Callable[[Found | Exception], None]
+Search = Callable[[Answer, OnProgress], None]
 _MOST_SUSPECTS, _PHOTOS, _LINES = 4, 4, 4
 _HOW_TO = (
     "Which directions of this layer a class relies on without reason: marks, frames, backgrounds. "
     "Each is tested by what cutting it changes."
 )
+_FIND = "Find shortcuts", "Search this layer for what a class relies on without reason."
+_STOP = "Stop searching", "Stop the search: what was found before stays."
 _CLEAN = "No suspect among what could be tested."
 
 
 class ShortcutSection:
-    """A button that starts the search, and the suspects that it found in each layer.
+    """A button that starts the search and stops it, and the suspects that it found in each layer.
 
     Which of them are cut out is part of the settings.
 
     Parameters
     ----------
     search
-        Starts the search in the background; its argument is called with the result or an error.
+        Starts the search in the background; its arguments are called with the result or an error,
+        and with how far it is.
+    stop
+        Stops the search.
     edit
         Called with a function from the old settings to the new ones.
     changed
@@ -45,20 +51,20 @@ class ShortcutSection:
     """
 
     def __init__(
-        self, search: Callable[[Answer], None], edit: Edit, changed: Callable[[], None]
+        self, search: Search, stop: Callable[[], None], edit: Edit, changed: Callable[[], None]
     ) -> None:
-        self._search, self._edit, self._changed = search, edit, changed
+        self._search, self._stop, self._edit, self._changed = search, stop, edit, changed
+        self._searching = False
         self._lock = threading.RLock()
         self._showing = Showing()
         self._found: dict[str, Found] = {}
         self._layer = ""
         self._chosen: tuple[int, ...] = ()
-        tip = "Search this layer for what a class relies on without reason."
-        self.button = push_button("Find shortcuts", tip, self._start)
+        self.button = push_button(*_FIND, self._start_or_stop)
         self.result = w.HTML(text.hint(_HOW_TO), layout=w.Layout(width="100%"))
         self.toggles: list[w.ToggleButton] = []
         self.list = w.VBox(layout=w.Layout(width="100%"))
-        self.widget = Fold("Shortcuts", [self.button, self.result, self.list]).widget
+        self.widget = Fold("Shortcuts", [self.result, self.button, self.list]).widget
 
     def show(self, chosen: tuple[int, ...]) -> None:
         """Show which suspects are cut out, without calling back."""
@@ -89,14 +95,27 @@ class ShortcutSection:
         found = self._found.get(self._layer)
         return () if found is None else tuple(found[0].suspects[:_MOST_SUSPECTS])
 
-    def _start(self) -> None:
-        self.button.disabled = True
-        self.result.value = text.status("Searching … Stop is above the gallery.", kind="busy")
-        self._search(self._answer)
+    def _start_or_stop(self) -> None:
+        with self._lock:
+            starts, self._searching = not self._searching, True
+        if not starts:
+            self.button.disabled = True  # until the module that runs has ended
+            self._stop()
+            return
+        self.button.description, self.button.tooltip = _STOP
+        self.result.value = text.status("Searching for shortcuts …", kind="busy")
+        self._search(self._answer, self._show_progress)
+
+    def _show_progress(self, progress: Progress) -> None:
+        done = progress.done / max(progress.total, 1)
+        words = text.status(f"{progress}.", kind="busy", done=done)
+        if self._searching and self.result.value != words:
+            self.result.value = words
 
     def _answer(self, found: Found | Exception) -> None:
         with self._lock:
-            self.button.disabled = False
+            self._searching, self.button.disabled = False, False
+            self.button.description, self.button.tooltip = _FIND
             if isinstance(found, Exception):
                 self._show_suspects()
                 stopped = isinstance(found, Cancelled)

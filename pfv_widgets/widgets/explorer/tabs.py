@@ -63,6 +63,9 @@ class BatchExplorer(SweepingExplorer, Protocol):
     classes: object
     output: str | int | None
 
+    def stop(self) -> None:
+        """Stop what is being computed; what is shown stays."""
+
     def reporter(self) -> OnProgress:
         """Return what reports the progress of one piece of work beside that of the picture."""
 
@@ -168,7 +171,7 @@ class LinkedClassesTab(ClassesTab):
         self._last: tuple[tuple[object, ...], ComponentClasses] | None = None
         super().__init__(
             explorer.edit, self._named, explorer.show_message, explorer.fail,
-            gesture=explorer.gesture, search=self._search,
+            gesture=explorer.gesture, search=self._search, stop=explorer.stop,
         )  # fmt: skip
         explorer.on_frame(self._follow)
         explorer.on_point(self._point)
@@ -185,19 +188,24 @@ class LinkedClassesTab(ClassesTab):
         if (index := _image(state)) is not None:
             self.show_image(index)
 
-    def _search(self, answer: Answer) -> None:
+    def _search(self, answer: Answer, show: OnProgress) -> None:
         """Search the layer in sight for shortcuts, in the background."""
         explorer, pfv = self._explorer, self._explorer.pfv
         layer = pfv.layer(explorer.settings.layer).name
+        report = explorer.reporter()
+
+        def watch(progress: Progress) -> None:
+            report(progress)
+            show(progress)
 
         def job(_: Callable[[], bool]) -> None:
             explorer.show_message("Searching for shortcuts …", "busy")
-            report = find_shortcuts(
+            found = find_shortcuts(
                 pfv.model, pfv.images, layer=layer, classes=self._classes,
-                output=explorer.output, on_progress=explorer.reporter(),
+                output=explorer.output, on_progress=watch,
             )  # fmt: skip
-            answer((report, pfv.images))
-            number = len(report.suspects)
+            answer((found, pfv.images))
+            number = len(found.suspects)
             explorer.show_message(f"{number or 'No'} suspect{'s' * (number != 1)} found.")
 
         def failed(error: Exception) -> None:

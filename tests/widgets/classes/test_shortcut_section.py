@@ -97,7 +97,7 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
     recorded: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = Holder(fooled_network(), marked_photos(), classes=["marked", "plain"], layer="2")
-    explorer, reports = holder.explorer, []
+    explorer, section, reports, said = holder.explorer, holder.tab.shortcuts, [], []
     reporter = explorer.reporter
 
     def stopped_at_the_third() -> OnProgress:
@@ -106,7 +106,9 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
         def watch(progress: Progress) -> None:
             reports.append(progress.stage)
             if len(reports) == 3:
-                explorer.stop()
+                said.append(words(section.result))
+                searches = section.button.description == "Stop searching"
+                (section.button.click if searches else explorer.stop)()
             report(progress)
 
         return watch
@@ -114,7 +116,9 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
     monkeypatch.setattr(explorer, "reporter", stopped_at_the_third)
     try:
         assert "Stopped before the end" in words(searched(holder).tab.shortcuts.result)
-        assert reports == ["Searching for shortcuts"] * 3
+        assert reports == ["Running the network"] * 3
+        assert "Running the network: 0 of 24 photos" in said[0]
+        assert section.button.description == "Find shortcuts"
         assert "Stopped" in holder.status
         assert holder.tab.shortcuts.button.disabled is False
         reports.clear()
