@@ -181,7 +181,7 @@ def with_one(chosen: tuple[int, ...], index: int, *, wanted: bool) -> tuple[int,
 
 def _summary(report: ShortcutReport) -> str:
     more = len(report.suspects) - _MOST_SUSPECTS
-    words = f"{len(report.suspects)} found{f', {more} not shown' if more > 0 else ''}."
+    words = f"{len(report.suspects)} found: see below{f', {more} not shown' if more > 0 else ''}."
     return " ".join([words if report.suspects else _CLEAN, *report.warnings])
 
 
