@@ -94,11 +94,18 @@ def notebook_on(photos: Path) -> bytes:
     Raises
     ------
     PFVValueError
-        For a folder that is not there, or holds no photos.
+        For a folder that is not there, or holds no photos, and a file that is none.
     """
+    from pfv_widgets.engine.data.decoding import UnreadableError, read_photo
     from pfv_widgets.engine.data.sources import pictures_of
 
     folder = photos.expanduser().absolute()
+    if folder.is_file():
+        try:
+            read_photo(folder)
+        except UnreadableError as error:
+            line = f"DIR={str(folder)!r} is no photo ({error}): give a folder with photos."
+            raise PFVValueError(line) from error
     try:
         pictures_of(folder)
     except PFVError as error:

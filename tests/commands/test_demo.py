@@ -208,6 +208,13 @@ def test_folder_of_photos_is_what_the_notebook_opens(tmp_path: Path) -> None:
     photos.mkdir()
     with pytest.raises(PFVValueError, match=r"^DIR=.* hold no images"):
         demo.notebook_on(photos)
+    (photos / "notes.txt").write_text("no photo")
+    for other, message in [
+        (photos / "notes.txt", "notes.txt. is no photo .*: give a folder with photos"),
+        (photos / "gone", "^DIR=.*gone. does not exist"),
+    ]:
+        with pytest.raises(PFVValueError, match=message):
+            demo.notebook_on(other)
     Image.new("RGB", (8, 8)).save(photos / "a.png")
     cells = json.loads(demo.notebook_on(photos))["cells"]
     source = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
