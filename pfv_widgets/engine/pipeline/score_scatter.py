@@ -18,6 +18,7 @@ Position = tuple[int, int, int]  # image, row and column of the feature map
 
 PAPER = (56, 56, 62)  # dark enough for pale colours, light enough for black, on any page
 FADED = 0.16  # strength of what is not selected
+RIM = 0.22  # relative luminance of the edge of dark points: 3 : 1 above the paper (WCAG 1.4.11)
 _COVERED = 0.2  # share of the picture that discs would cover if none met another
 _LARGEST, _SMALLEST = 10.0, 1.0  # radii of a point in pixels
 _BEYOND = 0.1  # per cent of the positions at each end that are drawn on the edge of the picture
@@ -25,6 +26,17 @@ _COUNTED = 1 << 16  # positions that are enough to find the ends
 _MARGIN = 1.06
 _FILLED = 0.75  # limits stay while they hold all and are filled as far as this
 _BINS = 96
+
+
+def light_of(srgb: Numbers) -> Numbers:
+    """Linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
+    light: Numbers = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return light
+
+
+_GREEN = 151  # from this on no colour is dark
+_LIGHT = light_of(np.arange(256, dtype=np.float32) / 255)  # of each 8-bit value
+_BACK = np.searchsorted(_LIGHT, np.linspace(0, 1, 4096)).astype(np.uint8)  # and its inverse
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,8 @@ class Scatter:
     def render(self, colours: Numbers, selected: Mask | None = None) -> npt.NDArray[np.uint8]:
         """Draw the points on :data:`PAPER`, uint8 ``(size, size, 3)``.
 
+        Those that are hardly lighter than the paper have a light rim of their own hue.
+
         Parameters
         ----------
         colours
@@ -115,7 +129,14 @@ class Scatter:
             faded = paper + FADED * (bright - paper)
             bright = np.where(selected.reshape(-1, 1), bright, faded)
         tones[:-1] = np.rint(bright)
-        return tones[self.selecting(selected)]
+        owner = self.selecting(selected)
+        picture: npt.NDArray[np.uint8] = tones[owner]
+        edge = _edges(owner)
+        if selected is not None:
+            edge &= selected.ravel()[owner]
+        dark = edge & (picture[:, :, 1] < _GREEN)
+        picture[dark] = lifted(picture[dark])
+        return picture
 
     def inside(self, x1: float, y1: float, x2: float, y2: float) -> Mask:
         """Return which positions lie in a rectangle between two corners, bool ``(N, h, w)``."""
@@ -207,6 +228,31 @@ def position_colours(heatmaps: Tensor, shape: tuple[int, int]) -> Numbers:
     maps = interpolate(heatmaps.permute(0, 3, 1, 2), shape, mode="area")
     colours: Numbers = maps.permute(0, 2, 3, 1).float().cpu().numpy()
     return colours
+
+
+def lifted(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Mix sRGB colours ``(n, 3)`` with white, in light, where their luminance is below :data:`RIM`.
+
+    >>> lifted(np.array([[56, 56, 56], [255, 200, 0]], np.uint8)).tolist()
+    [[130, 130, 130], [255, 200, 0]]
+    """
+    light = _LIGHT[colours]
+    luminance = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    share = np.clip((RIM - luminance) / (1 - np.minimum(luminance, RIM)), 0, None)[:, None]
+    mixed = light + share * (1 - light)
+    found = _BACK[(mixed * (len(_BACK) - 1)).astype(np.int32)]
+    return np.where(share > 0, found, colours)
+
+
+def _edges(owner: Indices) -> Mask:
+    """Return which pixels of points lie beside another point or the paper."""
+    edge = np.zeros(owner.shape, bool)
+    down, across = owner[1:] != owner[:-1], owner[:, 1:] != owner[:, :-1]
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    return edge & (owner >= 0)
 
 
 def _values(maps: Tensor) -> Numbers:

@@ -100,12 +100,29 @@ def test_few_points_are_large_and_many_are_small() -> None:
 
 def test_points_are_painted_on_paper_in_the_colours_of_their_places() -> None:
     scatter = scatter_of(scores_of(2, 2, 3, 3), 0, 1, SIZE)
-    colours = colours_of(2, 3, 3)
+    colours = 0.7 + 0.3 * colours_of(2, 3, 3)  # darker ones have a rim
     picture = scatter.render(colours)
     for index in set(scatter.owner[scatter.owner >= 0].tolist()):
         shown = picture[scatter.owner == index]
         assert np.abs(shown - 255 * colours.reshape(-1, 3)[index]).max() <= 0.5 + 1e-3
     assert (picture[scatter.owner < 0] == PAPER).all()
+
+
+def test_points_as_dark_as_the_paper_have_a_rim_of_three_to_one() -> None:
+    def luminance(colour: np.ndarray) -> float:
+        light = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour / 255]
+        return 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2]
+
+    scatter = scatter_of(scores_of(1, 2, 2, 2), 0, 1, 2 * SIZE)
+    dark = np.float32([[0.22] * 3, [0] * 3, [0, 0, 1], [0.5, 0, 0]])
+    picture = scatter.render(dark.reshape(1, 2, 2, 3))
+    for index in range(4):
+        pixels = {tuple(pixel) for pixel in picture[scatter.owner == index]}
+        inside = tuple(np.rint(255 * dark[index]))
+        (rim,) = pixels - {inside}
+        assert inside in pixels
+        ratio = (luminance(np.array(rim)) + 0.05) / (luminance(np.array(PAPER)) + 0.05)
+        assert 2.98 < ratio < 3.1
 
 
 def test_selected_places_come_to_the_front_and_the_others_fade() -> None:
