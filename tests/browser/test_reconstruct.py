@@ -80,7 +80,7 @@ def keep(page: Page, name: str) -> None:
 def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     opened = lab([CELL + BOXED])
     page = opened.page
-    expect(status(page)).to_contain_text("Press Start to make a picture of a class.")
+    expect(status(page)).to_contain_text("Press Start to make an image of a class.")
     expect(box(page).get_by_role("button", name="Stop")).to_have_count(0)
     noise = shown(page)  # where it begins
     assert noise[..., 3].min() == 255
@@ -103,8 +103,8 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     assert kept[1] == "False"
     assert shown(page)[..., :3].sum() == int(kept[0])
     keep(page, "stopped")
-    box(page).get_by_label("Picture of", exact=True).select_option("a component of PFV")
-    expect(box(page).get_by_label("Colour", exact=True)).to_be_visible()
+    box(page).get_by_label("Image of", exact=True).select_option("a component of PFV")
+    expect(box(page).get_by_label("Component", exact=True)).to_be_visible()
     expect(box(page).get_by_label("Class", exact=True)).to_be_hidden()
     fits = "one => one.scrollWidth <= one.clientWidth"
     page.wait_for_function(fits, arg=box(page).element_handle())
@@ -120,7 +120,7 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
     box(page).get_by_role("tab", name="Export").click()
     save.click()
     expect(box(page).get_by_role("alert").first).to_contain_text(
-        "There is no picture yet: press Start"
+        "There is no image yet: press Start"
     )
     box(page).get_by_role("tab", name="Target").click()
     number = box(page).get_by_label("Class", exact=True)

@@ -16,7 +16,9 @@ from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, Layer
 from pfv_widgets.engine.export.html_data import data, grid, picture, png, side
 from pfv_widgets.engine.export.html_template import asset, digest, escaped, filled, one_line
 from pfv_widgets.engine.export.output_paths import checked_path, replacing
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.parameters import Choice, parameters_of
 
 if TYPE_CHECKING:
     from pfv_widgets.engine.pipeline.frame import Frame
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _HERE = "pfv_widgets.engine.export"
 _HOW_TO = (
     "Point at a position, or use Tab and the arrow keys: its values appear here, and dotted rings "
-    "mark the most similar positions in other pictures."
+    "mark the most similar positions in other images."
 )
 
 
@@ -180,18 +182,25 @@ class _Entries:
             ("Layer", f"{frame.layer or 'activations'}, {len(frame.basis.mean)} channels"),
             ("Components", ", ".join(str(index + 1) for index in settings.shown)),
             ("Weighting", settings.weighting),
-            ("Contrast", f"σ = {settings.sigma:g}, {settings.normalisation} normalisation"),
-            ("Colours", f"{settings.colour_map}, of {settings.sharing} positions"),
+            ("Contrast", f"σ = {settings.sigma:g}, scale {_shown(settings, 'normalisation')}"),
+            ("Colours", f"{settings.colour_map}, shown: {_shown(settings, 'sharing')}"),
             (
                 "Basis",
-                f"{len(inside)} of {len(frame)} pictures, "
+                f"{len(inside)} of {len(frame)} images, "
                 + ("all with the same weight" if even else "weighted differently"),
             ),
-            ("Values", f"{cells[0]} × {cells[1]} positions a picture{averaged}; before weighting"),
+            ("Values", f"{cells[0]} × {cells[1]} positions an image{averaged}; before weighting"),
         ]
         if settings.pins and settings.similarity:
             facts.insert(0, ("Shown", f"similarity to {len(settings.pins)} pinned positions"))
         return facts
+
+
+def _shown(settings: Settings, name: str) -> str:
+    """Return the value of a choice as controls call it."""
+    value: str = getattr(settings, name)
+    declared = parameters_of(settings)[name]
+    return declared.words.get(value, value) if isinstance(declared, Choice) else value
 
 
 def _ramp(ramp: np.ndarray, index: int) -> str:

@@ -51,7 +51,7 @@ class GradCAM(MethodBase):
 
     at: str | None = None
     positive: bool = toggle(
-        True, label="Only for", help="Leave out what speaks against the unit, as in the paper."
+        True, label="Positive only", help="Show only what speaks for the unit, as in the paper."
     )
 
     label: ClassVar[str] = "Grad-CAM"

@@ -37,13 +37,13 @@ class IntegratedGradients(MethodBase):
     """
 
     steps: int = slider(
-        32, 2, 512, 1, label="Steps", help="Points on the path; more are more exact and slower."
+        32, 2, 512, 1, label="Steps", help="Points on the path; more are more accurate and slower."
     )
     baseline: str = choice(
         "zero",
         BASELINES,
         label="Baseline",
-        help="Where the path begins: with the whole image hidden. "
+        help="The image at which the path begins. "
         + described({name: OCCLUDERS[name] for name in BASELINES}),
     )
 
@@ -83,10 +83,15 @@ class SmoothGrad(MethodBase):
     """
 
     samples: int = slider(
-        16, 1, 256, 1, label="Samples", help="Noisy copies of each image; more give calmer maps."
+        16, 1, 256, 1, label="Samples", help="Noisy copies of each image; more give smoother maps."
     )
     noise: float = slider(
-        0.15, 0.0, 1.0, 0.01, label="Noise", help="Deviation, as a share of the image's range."
+        0.15,
+        0.0,
+        1.0,
+        0.01,
+        label="Noise",
+        help="Standard deviation, as a share of the image's range.",
     )
     seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same noise.")
 

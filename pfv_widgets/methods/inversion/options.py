@@ -29,36 +29,37 @@ class Reconstruct(Declared):
         PARAMETRISATIONS,
         label="Image basis",
         words={"fourier": "Fourier", "pixels": "pixels"},
-        help="Waves in decorrelated colours, which give large, calm forms; or single pixels, as in "
-        "FeatureVis.",
+        help="Fourier: waves in decorrelated colours, which give large, smooth forms; pixels: each "
+        "by itself, as in FeatureVis.",
     )
     optimiser: str = choice(
         "adam",
         OPTIMISERS,
         label="Optimiser",
-        help="Adam, whose steps have a length for each parameter; or gradient descent with "
+        help="adam: a step length of its own for each parameter; momentum: gradient descent with "
         "momentum 0.9, as in FeatureVis.",
     )
-    steps: int = slider(256, 1, 4096, 1, label="Steps", help="More are finer and take longer.")
+    steps: int = slider(
+        256, 1, 4096, 1, label="Steps", help="More give finer details and take longer."
+    )
     runs: int = slider(
-        1, 1, 32, 1, label="Runs", help="Images of the same target, each from other noise."
+        1, 1, 32, 1, label="Runs", help="How many images are made, each from different noise."
     )
     rate: float = slider(
-        1.0, 0.01, 20.0, 0.01, label="Rate", help="Length of the steps, 1 is the usual one."
+        1.0, 0.01, 20.0, 0.01, label="Rate", help="Length of the steps, relative to the usual one."
     )
     p_norm: float = slider(
         2.0, 0.0, 10.0, 0.01, label="Range",
-        help="Weight of the 6-norm, which keeps the colours in range; 1 is that of FeatureVis.",
+        help="Weight of the 6-norm, which keeps colours in range; 1 as in FeatureVis.",
     )  # fmt: skip
     total_variation: float = slider(
         0.0005, 0.0, 2.0, 0.0001, label="Smoothness",
-        help="Weight of the total variation, which keeps neighbours alike; 1 is that of "
-        "FeatureVis.",
+        help="Weight of the total variation, which keeps neighbours alike; 1 as in FeatureVis.",
     )  # fmt: skip
     jitter: int = slider(
         16, 0, 64, 1, label="Jitter",
-        help="Pixels by which the image is shifted at random before each step, against noise. "
-        "An activation is matched without it.",
+        help="Pixels by which the image is shifted at random before each step, which reduces "
+        "noise; 0 where a photo is matched.",
     )  # fmt: skip
     scale: float = slider(
         0.1,
@@ -66,10 +67,15 @@ class Reconstruct(Declared):
         0.5,
         0.01,
         label="Scaling",
-        help="Share by which it is enlarged or reduced at random.",
+        help="Share by which the image is enlarged or reduced at random.",
     )
     rotation: float = slider(
-        5.0, 0.0, 45.0, 0.5, label="Rotation", help="Degrees by which it is rotated at random."
+        5.0,
+        0.0,
+        45.0,
+        0.5,
+        label="Rotation",
+        help="Degrees by which the image is rotated at random.",
     )
     seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same image.")
 

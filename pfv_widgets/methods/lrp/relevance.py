@@ -82,36 +82,51 @@ class Relevance(MethodBase):
         "classifier is re-initialised.",
     )
     epsilon: float = slider(
-        0.001, 0.0, 10.0, 0.001, label="ε", help="Damps what depends on small activations."
+        0.001,
+        0.0,
+        10.0,
+        0.001,
+        label="ε",
+        help="Damps relevance from small activations.",
     )
     gamma: float = slider(
-        0.25, 0.0, 10.0, 0.05, label="γ", help="How much more the helping contributions count."
+        0.25,
+        0.0,
+        10.0,
+        0.05,
+        label="γ",
+        help="Extra weight of contributions of the output's sign.",
     )
     alpha: float = slider(
-        2.0, 1.0, 5.0, 0.5, label="α", help="Weight of what speaks for; against gets β = α − 1."
+        2.0,
+        1.0,
+        5.0,
+        0.5,
+        label="α",
+        help="Weight of contributions for the unit; those against have β = α − 1.",
     )
     first: str = choice(
         "same",
         FIRST,
         label="First layer",
-        help="same: as the others; box: by the range of the pixels, so that dark ones count too; "
-        "flat: all pixels of a patch alike.",
+        help="How relevance reaches the pixels. same: as in the other layers; box: by the range "
+        "of the pixels, so that dark ones count too; flat: evenly over each patch.",
     )
     relu: str = choice(
         "backpropagation",
         RELU,
         label="ReLU",
-        help="backpropagation passes all relevance. deconvnet and guided pass what is positive "
-        "only, and the map does not add up any more; they are the same here, as a silent ReLU "
-        "has no relevance.",
+        help="What a ReLU passes on. backpropagation: all relevance; deconvnet and guided: only "
+        "what is positive, so that the map does not add up to the score. The two are the same "
+        "here, since an inactive ReLU has no relevance.",
     )
     bias: str = choice(
         "redistributed",
         BIAS,
         label="Biases",
-        help="What becomes of the share of biases and ε. redistributed: the inputs of the same "
-        "position get it, and the map adds up to the score; absorbed: it is lost, as in FeatureVis "
-        "and captum.",
+        help="Where the share of biases and ε goes. redistributed: to the inputs of the same "
+        "position, so that the map adds up to the score; absorbed: nowhere, as in FeatureVis and "
+        "captum.",
     )
 
     label: ClassVar[str] = "Relevance propagation"

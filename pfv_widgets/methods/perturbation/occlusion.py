@@ -74,13 +74,18 @@ class Occlusion(MethodBase):
         100,
         1,
         label="Box width, %",
-        help="Of the image's width; small boxes find details.",
+        help="Share of the image's width; small boxes find details.",
     )
-    height: int = slider(25, 1, 100, 1, label="Box height, %", help="Of the image's height.")
+    height: int = slider(25, 1, 100, 1, label="Box height, %", help="Share of the image's height.")
     step_x: int = slider(
-        50, 5, 200, 5, label="Step across, %", help="Of the box's width; small steps are slower."
+        50,
+        5,
+        200,
+        5,
+        label="Step across, %",
+        help="Share of the box's width; small steps take longer.",
     )
-    step_y: int = slider(50, 5, 200, 5, label="Step down, %", help="Of the box's height.")
+    step_y: int = slider(50, 5, 200, 5, label="Step down, %", help="Share of the box's height.")
     fill: str = choice(
         "own mean", OCCLUDERS, label="Occluder",
         help=f"What hides the box. {described(OCCLUDERS)}",
@@ -90,9 +95,14 @@ class Occlusion(MethodBase):
         help="Divide by the number of boxes that cover a pixel. Off: their drops are added, as in "
         "FeatureVis, so where boxes overlap a value can exceed the score.",
     )  # fmt: skip
-    seed: int = slider(0, 0, 9999, 1, label="Seed", help="Of the random pixels.")
+    seed: int = slider(0, 0, 9999, 1, label="Seed", help="Seed of the random pixels.")
     batch_size: int = slider(
-        32, 1, 1024, 1, label="At a time", help="Images in one pass: less memory or more speed."
+        32,
+        1,
+        1024,
+        1,
+        label="Batch size",
+        help="Images in one pass; fewer need less memory.",
     )
     size: int | Pair | None = None
     stride: int | Pair | None = None

@@ -32,22 +32,32 @@ class RISE(MethodBase):
     """
 
     masks: int = slider(
-        500, 10, 8000, 10, label="Masks", help="Passes of each image; more give calmer maps."
+        500, 10, 8000, 10, label="Masks", help="Masked copies of each image; more give less noise."
     )
     cells: int = slider(
-        7, 2, 32, 1, label="Cells", help="Across a mask, and down; more find smaller parts."
+        7, 2, 32, 1, label="Cells", help="Cells of a mask across and down; more find smaller parts."
     )
     seen: float = slider(
-        0.5, 0.05, 0.95, 0.05, label="Seen", help="Probability p that a cell of a mask is seen."
+        0.5,
+        0.05,
+        0.95,
+        0.05,
+        label="Visible",
+        help="Probability p that a cell of a mask shows the image.",
     )
     centred: bool = toggle(
         True, label="Centred",
-        help="Take the mean score of all masks away: less noise, and 0 where a pixel does not "
+        help="Subtract the mean score of all masks: less noise, and 0 where a pixel does not "
         "matter. Off: the expected score, as in the paper.",
     )  # fmt: skip
     seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same masks.")
     batch_size: int = slider(
-        32, 1, 1024, 1, label="At a time", help="Images in one pass: less memory or more speed."
+        32,
+        1,
+        1024,
+        1,
+        label="Batch size",
+        help="Images in one pass; fewer need less memory.",
     )
 
     label: ClassVar[str] = "RISE"

@@ -55,7 +55,7 @@ class MethodsSettings(JsonSettings):
     """Which of several outputs, by name or position."""
 
     view: str = choice(
-        "heatmap", VIEWS, label="View", help="The maps alone, or over the photos they explain."
+        "heatmap", VIEWS, label="View", help="The maps alone, or laid over the photos."
     )
     opacity: float = slider(
         0.65, 0.0, 1.0, 0.01, label="Opacity", help="Opacity of the maps over the photos."
@@ -64,11 +64,11 @@ class MethodsSettings(JsonSettings):
         "each map",
         SCALES,
         label="Scale",
-        help="Which pictures share their colours. Methods have different units: what all can "
-        "share is the rank of a pixel within its picture.",
+        help="Which maps share a scale of colours. Values of different methods have no common "
+        "unit: all alike compares the ranks of pixels within each map.",
     )
     across: int = slider(
-        4, 1, 8, 1, label="In a row", help="Pictures in a row; more of them are smaller."
+        4, 1, 8, 1, label="Columns", help="Maps in a row; more of them are smaller."
     )
     first: int = 0
     """Index of the first image on the page."""

@@ -36,7 +36,7 @@ from pfv_widgets.widgets.toolkit.jobs import Jobs
 _EVERY = 0.25  # seconds between two pictures on the page
 _WIDEST = "max(452px, 100vh - 250px)"  # of the picture: it fits the height of the window
 _GAP = 4  # pixels between pictures
-_BUSY = "A picture is being made: press Stop or wait for its end first."
+_BUSY = "An image is being made: press Stop, or wait until it is done."
 
 TABS = {"Target": TargetTab, "Export": ExportTab}
 
@@ -84,7 +84,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             self._closing += [lambda: shared_resources.release(pfv, self), self._end_work]
             self._check(settings)
             self.picture = self._empty_picture()
-            tip = "Make a picture from noise."
+            tip = "Make an image, starting from noise."
             self.start_button = push_button("Start", tip, self.safely(self.start), min_width="72px")
             self.tabs = TabPanel(self, TABS)
             self._closing.append(self.tabs.close)
@@ -144,7 +144,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         if self._running:
             raise PFVValueError(_BUSY)
         if self.reconstruction is None:
-            raise PFVValueError("There is no picture yet: press Start, or call start().")
+            raise PFVValueError("There is no image yet: press Start, or call start().")
         self.reconstruction.save(path)
 
     def _check(self, settings: ReconstructionSettings) -> None:
@@ -161,7 +161,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         """Show the noise that a picture grows from, and wait for Start."""
         if self.reconstruction is None:
             self.picture.value = as_png(self._noise(settings))
-        self.show_message(f"Press Start to make a picture of {KINDS[settings.kind]}.")
+        self.show_message(f"Press Start to make an image of {KINDS[settings.kind]}.")
 
     def _show_controls(self) -> None:
         self.tabs.show(self.settings)

@@ -33,7 +33,9 @@ class ReconstructionSettings(JsonSettings):
         Naming the field, its value and the legal values.
     """
 
-    kind: str = choice("class", KINDS, label="Picture of", help="What the network should see.")
+    kind: str = choice(
+        "class", KINDS, label="Image of", help="What the image should activate, or match."
+    )
     """One of ``"class"``, ``"channel"``, ``"component"`` or ``"photo"``."""
 
     unit: int = 0

@@ -1,4 +1,4 @@
-"""The tab "Target" of a reconstruction: what the network is to see, and how."""
+"""The tab "Target" of a reconstruction: what the image should activate, and how."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NEEDED = {
     "component": {"kind", "layer", "component", "sign"},
     "photo": {"kind", "layer", "photo"},
 }
-_LABEL_WIDTH = "108px"  # of "Parametrisation"
+_LABEL_WIDTH = "108px"  # of "Image basis" and the names of options
 _STYLE = {"description_width": _LABEL_WIDTH}
 _list = partial(drop_down, label_width=_LABEL_WIDTH)
 _WIDE = {"width": "100%", "margin": "1px 0"}
@@ -72,19 +72,21 @@ class TargetTab:
         )  # fmt: skip
         self.fields: dict[str, w.ValueWidget] = {
             "kind": _list(
-                "Picture of",
-                "What the network should see.",
+                "Image of",
+                "What the image should activate, or match.",
                 [(words, kind) for kind, words in KINDS.items()],
             ),
-            "layer": _list("Layer", "Where the activation is read.", layers),
+            "layer": _list("Layer", "The layer whose activation counts.", layers),
             "unit": self.unit,
-            "component": _list("Colour", "A principal component of the photos.", components),
+            "component": _list(
+                "Component", "A principal component of the photos at this layer.", components
+            ),
             "sign": _list(
-                "Towards",
-                "More of the component, or less.",
+                "Direction",
+                "Increase the component, or decrease it.",
                 [("more of it", 1), ("less of it", -1)],
             ),
-            "photo": _list("Photo", "Whose activation the picture should have.", photos),
+            "photo": _list("Photo", "The image should have the activation of this photo.", photos),
         }
         self.class_name = w.HTML(layout=w.Layout(margin=f"0 0 0 {_INDENT}", overflow="hidden"))
         for name, control in self.fields.items():
@@ -111,7 +113,7 @@ class TargetTab:
             self.more.show(settings.options)
 
     def lock(self, locked: bool) -> None:
-        """Let nothing be changed while a picture is made, or again."""
+        """Let nothing be changed while an image is made, or again."""
         for control in (*self.fields.values(), *self.main.by_name.values()):
             control.disabled = locked
         for control in self.more.by_name.values():

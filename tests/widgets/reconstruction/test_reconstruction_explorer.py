@@ -64,8 +64,8 @@ def until(true: Callable[[], bool]) -> None:
 
 def test_start_makes_the_picture_that_the_controls_ask_for(live: Open, tmp_path: Path) -> None:
     explorer = live()
-    assert said(explorer) == "Press Start to make a picture of a class."
-    with pytest.raises(PFVError, match="There is no picture yet"):
+    assert said(explorer) == "Press Start to make an image of a class."
+    with pytest.raises(PFVError, match="There is no image yet"):
         explorer.save(tmp_path / "none.png")
     move(explorer.tabs["Target"].unit, value=3)
     move(explorer.tabs["Target"].main["seed"], value=7)
@@ -130,7 +130,7 @@ def test_stop_keeps_the_best_and_nothing_can_be_changed_meanwhile(live: Open) ->
     export = explorer.tabs["Export"].sections["Picture"]
     export.save.click()
     explorer.jobs.wait()
-    assert "A picture is being made" in words(export.message.value)
+    assert "An image is being made" in words(export.message.value)
     before = explorer.settings
     explorer.settings = replace(before, unit=1)
     assert explorer.settings is before
