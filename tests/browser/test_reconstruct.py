@@ -103,7 +103,7 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     assert kept[1] == "False"
     assert shown(page)[..., :3].sum() == int(kept[0])
     keep(page, "stopped")
-    box(page).get_by_label("Image of", exact=True).select_option("a component of PFV")
+    box(page).get_by_label("Image of", exact=True).select_option("a component")
     expect(box(page).get_by_label("Component", exact=True)).to_be_visible()
     expect(box(page).get_by_label("Class", exact=True)).to_be_hidden()
     fits = "one => one.scrollWidth <= one.clientWidth"

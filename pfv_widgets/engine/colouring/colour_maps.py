@@ -107,7 +107,7 @@ def diverging(values: Tensor, neutral: Tensor) -> Tensor:
 COLOUR_MAPS: dict[str, ColourMap] = {
     "rgb": ColourMap(rgb, "as in the paper"),
     "safe": ColourMap(safe, "for colour-blind eyes", colour_blind_safe=True),
-    "hues": ColourMap(hues, "one hue a component"),
+    "hues": ColourMap(hues, "one hue for each component"),
 }
 USUAL_COLOUR_MAP = next(iter(COLOUR_MAPS))
 SAFE_COLOUR_MAP = next(name for name, one in COLOUR_MAPS.items() if one.colour_blind_safe)

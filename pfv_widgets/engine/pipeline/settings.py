@@ -151,8 +151,8 @@ class Settings(Declared, JsonSettings):
         BASES[0],
         BASES,
         label="Basis of",
-        help="Where a basis of a data set was given: its components and colours, which mean the "
-        "same in every batch, or those of the images on show.",
+        help="With a basis of a data set: its components and colours, which mean the same in "
+        "every batch, or those of the images shown.",
         page="Picture",
     )
 

@@ -10,7 +10,7 @@ import ipywidgets as w
 from pfv_widgets.analysis.similarity_result import Similarity
 from pfv_widgets.widgets.toolkit import text
 
-_WAITING = "CKA and principal angles: computed once the pictures rest."
+_WAITING = "CKA and principal angles: computed once both pictures are up to date."
 
 
 class PairNumbers:

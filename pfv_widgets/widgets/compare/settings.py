@@ -33,8 +33,8 @@ class CompareSettings(Settings):
     linked: bool = toggle(
         True,
         label="Link the layers",
-        help="Choosing a layer on one side chooses on the other the layer of the same name, or "
-        "else of the same relative depth.",
+        help="A layer chosen on one side also chooses the one of the same name on the other, "
+        "or else of the same relative depth.",
         page="Compare",
     )
 

@@ -63,10 +63,17 @@ _STYLE = """<style>
   .pfv-explorer .pfv-methods-bar button { flex: none; padding: 0 2px; font-size: 11px; }
   .pfv-methods-bar > .widget-html { min-width: 0 !important; }
   .pfv-methods-bar .widget-html-content { font-size: 11px; }
+  .pfv-explorer :is(.pfv-fold, .pfv-last) { white-space: normal; height: auto;
+    min-height: 28px; line-height: 1.3; }
+  .pfv-explorer select { font-size: 12px; padding-right: 16px; }
+  .pfv-classes table { font-size: 11px !important; }
   .pfv-hint { height: 60px !important; }
   .pfv-hint .widget-html-content { font-size: 11px; }
 }
 @container pfv (max-width: 170px) {
+  .pfv-pager { flex-wrap: wrap; width: 100%; }
+  .pfv-pager > button { flex: 1 1 0; min-width: 0 !important; padding: 0 2px; }
+  .pfv-pager > .widget-html { flex: 1 0 100%; }
   .pfv-hint { height: 80px !important; }
   .pfv-status > .widget-html { height: 80px; }
   .pfv-status .widget-html-content { font-size: 12px; line-height: 1.25; }
@@ -101,6 +108,11 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
     --jp-ui-font-color0: #111; --jp-ui-font-color1: #111; --jp-content-font-color1: #111;
     --jp-widgets-label-color: #111; --jp-widgets-readout-color: #111; }
   .pfv-explorer .widget-html-content { color: #111 !important; }
+  .pfv-explorer select { background: #fff !important; color: #111 !important; }
+  [data-voila] { background: #fff !important; --jp-layout-color0: #fff !important;
+    --jp-layout-color1: #fff !important; --jp-content-font-color0: #111 !important;
+    --jp-content-font-color1: #111 !important; }
+  [data-voila] #rendered_cells > div { padding: 0 !important; box-shadow: none !important; }
   .pfv-explorer, .pfv-explorer canvas { max-width: 100% !important; break-inside: avoid; }
   .pfv-head, .pfv-side { position: static !important; }
   body.jp-Notebook, body.jp-Notebook .lm-Widget:has(.pfv-explorer) { position: static !important;

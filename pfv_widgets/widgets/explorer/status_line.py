@@ -62,7 +62,7 @@ class StatusLine:
         self.reset_button = _button("Reset", "Go back to what was shown first", reset)
         buttons = [self.stop_button, self.undo_button, self.redo_button, self.reset_button]
         if refresh is not None:
-            tip = "Compute anew, as after the network was trained further"
+            tip = "Compute again, as after more training of the network"
             self.refresh_button = _button("Refresh", tip, refresh)
             buttons.append(self.refresh_button)
         self.widget = w.HBox(  # of one height, so that no message moves the pictures

@@ -106,7 +106,7 @@ class OrderLists:
         self._images, self._arrange, self._measure = images, arrange, measure
         keys = ["as loaded", "name", *(["class"] if images.labels else [])]
         keys += [f"component {number + 1}" for number in range(COMPONENTS)]
-        self.sort = _list("Sort", "Order of the images, as measured when it is chosen.", keys)
+        self.sort = _list("Sort", "Order of the images; it stays when their values change.", keys)
         self.sort.options = [*keys, SIMILARITY, *more]
         self.only = _list("Show", "All images, or those of one class.", [_ALL])
         self.only.options = [("all images", _ALL)] + [

@@ -51,7 +51,7 @@ class Toolbar:
             ),
             "names": self._toggle("names", "Names", "Name and class label of each image", toggled),
             "wide": self._toggle(
-                "wide", "Wide", "The pictures over the whole width, as for a talk", toggled
+                "wide", "Wide", "Images over the whole width, as for a talk", toggled
             ),
             "safe": self._toggle(
                 "safe",
@@ -64,13 +64,9 @@ class Toolbar:
             [*self.buttons.values(), self.pages],
             layout=w.Layout(align_items="center", overflow="visible"),
         )
+        turning.add_class("pfv-pager")
         self.widget = w.HBox(
-            [
-                self.size,
-                *self.toggles.values(),
-                turning,
-                *more,
-            ],
+            [self.size, *self.toggles.values(), turning, *more],
             layout=w.Layout(flex_flow="row wrap", align_items="center", margin="0 0 4px 0"),
         )
         self.widget.add_class("pfv-toolbar")
@@ -104,7 +100,7 @@ class Toolbar:
         slider = w.SelectionSlider(
             options=[(f"{one} a row", one) for one in self._choices],
             description="Tiles",
-            tooltip="Size of the tiles: how many stand in a row",
+            tooltip="Size of the tiles: how many are in a row",
             layout=w.Layout(
                 flex="1 1 180px",
                 width="auto",

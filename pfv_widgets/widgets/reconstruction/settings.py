@@ -14,7 +14,7 @@ from pfv_widgets.parameters import choice, validate
 from pfv_widgets.validation import text_or_none, whole_number
 
 KINDS = {
-    "class": "a class", "channel": "a channel", "component": "a component of PFV",
+    "class": "a class", "channel": "a channel", "component": "a component",
     "photo": "a photo",
 }  # fmt: skip
 COMPONENTS = 8  # of PFV, that are offered

@@ -68,7 +68,7 @@ class TargetTab:
         ]
         self.unit = BoundedIntText(
             min=0, max=MOST_UNITS, description="Number", style=_STYLE, layout=w.Layout(**_WIDE),
-            tooltip="Index of the class, or of the channel of the layer, from 0.",
+            tooltip="Number of the class, or of the layer's channel, from 0.",
         )  # fmt: skip
         self.fields: dict[str, w.ValueWidget] = {
             "kind": _list(

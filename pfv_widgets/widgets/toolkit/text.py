@@ -43,7 +43,7 @@ style="color:#d93025">●</span> The kernel of this picture is gone: run the cel
 live.</div>
 <div class="pfv-away" aria-live="assertive" style="font-weight:600;padding:6px 0"><span
 aria-hidden="true"
-style="color:#d93025">●</span> The connection to the kernel is lost: the picture does not follow.
+style="color:#d93025">●</span> The connection to the kernel is lost: the picture stays as it is.
 What you set now is sent when it is back.</div>"""
 
 
