@@ -48,7 +48,7 @@ _STYLE = """<style>
   .pfv-compare .pfv-hint .widget-html-content { font-size: 11px; }
 }
 @container pfv (max-width: 420px) {
-  .pfv-head :is(.pfv-bar, .pfv-more) { display: none; }
+  .pfv-head .pfv-bar, .pfv-explorer .pfv-more { display: none; }
   .pfv-head { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); column-gap: 8px; }
   .pfv-head .widget-readout { min-width: 26px; max-width: 26px; }
   .pfv-explorer .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
@@ -66,6 +66,7 @@ _STYLE = """<style>
   .pfv-explorer :is(.pfv-fold, .pfv-last) { white-space: normal; height: auto;
     min-height: 28px; line-height: 1.3; }
   .pfv-explorer select { font-size: 12px; padding-right: 16px; }
+  .pfv-compare .widget-dropdown > .widget-label { width: auto !important; }
   .pfv-classes table { font-size: 11px !important; }
   .pfv-hint { height: 60px !important; }
   .pfv-hint .widget-html-content { font-size: 11px; }

@@ -74,7 +74,10 @@ class MethodsTab:
         self._options_of: str | None = None
         self.options_box = w.VBox(layout=w.Layout(width="100%", overflow="hidden"))
         self.look = Controls(
-            settings, LOOK, lambda name, value: edit(lambda old: replace(old, **{name: value}))
+            settings,
+            LOOK,
+            lambda name, value: edit(lambda old: replace(old, **{name: value})),
+            _LABEL,
         )
         self._layers = self._layer_options()
         self.widget = self._laid_out()
