@@ -17,9 +17,8 @@ from pfv_widgets.widgets.toolkit.controls import Showing, close_all, push_button
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
-_HOW_TO = (
-    "Each point is a position, in its colour. Drag to select points; a click or Escape clears."
-)
+# two lines, so that plot and text fit a window of 900 pixels
+_HOW_TO = "Points are positions, in their colours. Drag to select; a click or Escape clears."
 
 
 class ScatterPlot:
