@@ -35,8 +35,9 @@ def light_of(srgb: Numbers) -> Numbers:
 
 
 _GREEN = 151  # from this on no colour is dark
-_LIGHT = light_of(np.arange(256, dtype=np.float32) / 255)  # of each 8-bit value
-_BACK = np.searchsorted(_LIGHT, np.linspace(0, 1, 4096)).astype(np.uint8)  # and its inverse
+_LIGHT = light_of(np.linspace(0, 1, 256, dtype=np.float32))  # of each 8-bit value
+# and its inverse
+_BACK = np.searchsorted(_LIGHT, np.linspace(0, 1, 4096, dtype=np.float32)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
