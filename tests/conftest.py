@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # only where pytest-xdist is there
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    from tests.workers import FilesTogether
+    from tests.xdist_scheduling import FilesTogether
 
     return FilesTogether(config, log)
 

@@ -97,7 +97,7 @@ def test_files_stay_together_and_half_of_the_workers_have_a_browser(
     workers: int, rest: bool, browsers: int
 ) -> None:
     xdist = pytest.importorskip("xdist.remote")
-    from tests.workers import FilesTogether
+    from tests.xdist_scheduling import FilesTogether
 
     option = SimpleNamespace(loadscopereorder=True, rest=rest)
     config = SimpleNamespace(getvalue=lambda _: [f"{workers}*popen"], option=option)

@@ -16,7 +16,7 @@ from pfv_widgets.analysis.alignment import (
     procrustes,
 )
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from tests.reference import bilinear
+from tests.slow_oracles import bilinear
 
 
 def cka_by_definition(first: np.ndarray, second: np.ndarray) -> float:

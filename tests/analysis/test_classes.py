@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import pfv_widgets as pw
 from pfv_widgets.engine.progress import Progress
-from tests.figures import assert_words_have_room, texts
+from tests.figure_layout import assert_words_have_room, texts
 from tests.networks import blobs, tiny
 
 LAYER = "10"  # pooling and a linear read-out follow

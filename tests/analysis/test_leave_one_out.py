@@ -18,7 +18,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from tests.networks import blobs, counted, seeded, tiny
-from tests.reference import principal_components
+from tests.slow_oracles import principal_components
 
 LAYER = "6"  # 16 channels on 16 × 16 places
 UNEVEN = (1.0, 0.0, 0.3, 2.0, 1.0, 0.05)

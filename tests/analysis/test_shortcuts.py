@@ -19,8 +19,8 @@ from pfv_widgets.analysis.mark_overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.patch_search import patch_overlay
 from pfv_widgets.analysis.read_out_refit import fitted_weights, held_out_predictions
 from pfv_widgets.analysis.suspects import Suspect
-from tests.analysis.planted import Mark, accuracy, batch, frame, trained
-from tests.figures import assert_words_have_room
+from tests.analysis.planted_shortcut import Mark, accuracy, batch, frame, trained
+from tests.figure_layout import assert_words_have_room
 
 MARKS = {"frame": frame}
 

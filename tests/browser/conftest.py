@@ -16,7 +16,7 @@ from tests.browser.explorer_page import ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.notebook7 import Notebook7Page
 from tests.browser.server import JupyterServer
-from tests.browser.session import BrowserSession
+from tests.browser.shared_browser import BrowserSession
 from tests.browser.widget_page import WidgetPage
 
 HERE = Path(__file__).parent

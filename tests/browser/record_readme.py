@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.explorer_page import ExplorerPage
 from tests.browser.lab import LabPage
-from tests.browser.session import BrowserSession
+from tests.browser.shared_browser import BrowserSession
 from tests.conftest import ROOT
 
 OUT = ROOT / "notebooks" / "images" / "explorer.webp"

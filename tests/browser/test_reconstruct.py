@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.lab import LabPage
-from tests.browser.test_where_looks import CONTRASTS, READABLE
+from tests.browser.test_appearance import CONTRASTS, READABLE
 from tests.browser.widget_page import PLACES
 
 OpenLab = Callable[[list[str]], LabPage]

@@ -18,7 +18,7 @@ from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
 
 OpenLab = Callable[[list[str]], LabPage]
-PANES = Path(__file__).parents[1] / "widgets" / "panes.py"
+PANES = Path(__file__).parents[1] / "widgets" / "two_galleries.py"
 OPEN = """
 model, images = pw.demo_model(), pw.demo_images(10)
 two = TwoPanes(pw.PFV(model, images.pixels[:4]), pw.PFV(model, images.pixels[4:10]))

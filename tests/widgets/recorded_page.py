@@ -11,7 +11,7 @@ from comm.base_comm import BaseComm
 from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
 
-from tests.widgets.raster import COMMANDS_PLAYED, Picture, Raster
+from tests.widgets.raster_canvas import COMMANDS_PLAYED, Picture, Raster
 
 NAMES = {number: name for name, number in COMMANDS.items()}
 ATTRIBUTES = {number: name for name, number in Canvas.ATTRS.items()}

@@ -17,7 +17,7 @@ from pfv_widgets.engine.colouring.colour_maps import (
     pin_colours,
 )
 from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS, normalise
-from tests import reference
+from tests import slow_oracles
 from tests.networks import seeded
 
 every_map = pytest.mark.parametrize("name", COLOUR_MAPS)
@@ -39,7 +39,7 @@ def test_values_are_clipped_at_sigma_and_stretched_to_the_range(
 ) -> None:
     maps = maps_of(3)
     values, _ = normalise(maps, torch.tensor(weights), sigma, normalisation)
-    expected = reference.normalised(maps.double().numpy(), sigma, normalisation, weights)
+    expected = slow_oracles.normalised(maps.double().numpy(), sigma, normalisation, weights)
     np.testing.assert_allclose(values, expected, atol=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_neutral_is_the_value_of_a_score_of_zero(normalisation: str, sigma: floa
 def test_large_mean_beside_a_small_spread_keeps_the_deviation(offset: float) -> None:
     maps = (torch.randn(3, 2, 16, 16, generator=seeded()) * offset * 1e-4) + offset
     values, _ = normalise(maps, torch.ones(3), 1.0, "component")
-    expected = reference.normalised(maps.double().numpy(), 1.0, "component")
+    expected = slow_oracles.normalised(maps.double().numpy(), 1.0, "component")
     np.testing.assert_allclose(values, expected, atol=5e-3)
 
 
@@ -85,7 +85,7 @@ def test_one_constant_component_spoils_no_other_one() -> None:
     maps[:, 1] = 4
     values, _ = normalise(maps, torch.ones(4), 1.0, "component")
     assert values[:, 1].unique().tolist() == [0.5]
-    others = reference.normalised(maps[:, [0, 2]].double().numpy(), 1.0, "component")
+    others = slow_oracles.normalised(maps[:, [0, 2]].double().numpy(), 1.0, "component")
     np.testing.assert_allclose(values[:, [0, 2]], others, atol=1e-5)
 
 

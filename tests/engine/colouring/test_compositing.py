@@ -17,7 +17,7 @@ from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
-from tests.figures import laid_out
+from tests.figure_layout import laid_out
 from tests.networks import blobs, tiny
 
 PINS = ((0, 0.25, 0.5), (2, 1.0, 1.0))

@@ -16,7 +16,7 @@ from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from tests import reference
+from tests import slow_oracles
 from tests.networks import blobs, seeded, tiny
 
 PINS = ((0, 0.1, 0.9), (2, 0.5, 0.5), (3, 1.0, 1.0))
@@ -173,7 +173,7 @@ def test_what_similarity_returns_is_a_copy(pfv: PFV) -> None:
 def test_painted_place_has_the_colour_of_the_pin_that_it_is_most_like() -> None:
     cosines = torch.randn(2, 3, 4, 5, generator=seeded()).clamp(-1, 1)
     painted = render_similarity(cosines, (9, 11)).numpy()
-    fine = reference.bilinear(cosines, (9, 11))
+    fine = slow_oracles.bilinear(cosines, (9, 11))
     colours = pin_colours(3).double().numpy()
     for image, row, column in np.ndindex(2, 9, 11):
         values = fine[image, :, row, column]

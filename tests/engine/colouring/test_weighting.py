@@ -15,7 +15,7 @@ from pfv_widgets.engine.colouring.weighting import (
     weighted,
 )
 from pfv_widgets.engine.network.activity import Activity, channel_sum
-from tests import reference
+from tests import slow_oracles
 from tests.networks import seeded
 
 SIZE = (24, 20)
@@ -50,14 +50,16 @@ def applied(weighting: Weighting, maps: list[Tensor], scores: Tensor) -> Tensor:
 def test_enlarging_is_bilinear_without_aligned_corners(
     scores: Tensor, size: tuple[int, int]
 ) -> None:
-    np.testing.assert_allclose(enlarge(scores, size), reference.bilinear(scores, size), atol=1e-5)
+    np.testing.assert_allclose(
+        enlarge(scores, size), slow_oracles.bilinear(scores, size), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["none", "flat", "hierarchical"])
 def test_weighting_follows_its_definition(
     name: str, earlier: list[Tensor], scores: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = reference.weighted(scores.double().numpy(), earlier, name, SIZE)
+    expected = slow_oracles.weighted(scores.double().numpy(), earlier, name, SIZE)
     for cached in (1 << 18, 2 * SIZE[0] * SIZE[1]):  # all images at a time, and two
         monkeypatch.setattr(weighting, "_CACHED", cached)
         found = applied(WEIGHTINGS[name], earlier, scores)
@@ -71,8 +73,8 @@ def test_gradual_multiplies_by_channel_means_and_ends_in_the_image(
     expected = scores.double().numpy()
     for one in reversed(earlier):
         mean = one.double().numpy().mean(axis=1, keepdims=True)
-        expected = reference.bilinear(expected, mean.shape[2:]) * mean / np.abs(mean).max()
-    expected = reference.bilinear(expected, SIZE) * brightness(SIZE).numpy()
+        expected = slow_oracles.bilinear(expected, mean.shape[2:]) * mean / np.abs(mean).max()
+    expected = slow_oracles.bilinear(expected, SIZE) * brightness(SIZE).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from pfv_widgets.engine.export.figure_table import Bar, Ring, Table, Tile, draw_table
-from tests.figures import assert_words_have_room, texts
+from tests.figure_layout import assert_words_have_room, texts
 
 LONG = "a name so long that it cannot stand below a tile without being cut.jpeg"
 RAMP = np.linspace(0, 1, 64)[:, None].repeat(3, axis=1)

@@ -12,7 +12,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis, canonical_signs, fit_ma
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.errors import PFVValueError
 from tests.networks import seeded
-from tests.reference import principal_components, project
+from tests.slow_oracles import principal_components, project
 
 
 @pytest.fixture

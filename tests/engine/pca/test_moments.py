@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pfv_widgets.engine.pca.moments import Moments
-from tests.reference import vectors_of
+from tests.slow_oracles import vectors_of
 
 
 def covariance(moments: Moments) -> np.ndarray:

@@ -13,7 +13,7 @@ from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from tests.networks import blobs, seeded
-from tests.reference import principal_components
+from tests.slow_oracles import principal_components
 
 SCALES = [1e-36, 1e-30, 1e-25, 1e-20, 1e-14, 1e-6, 1e6, 1e12, 1e20, 1e30, 1e36]
 

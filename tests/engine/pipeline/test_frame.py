@@ -19,7 +19,7 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from tests.figures import laid_out
+from tests.figure_layout import laid_out
 from tests.networks import seeded
 
 HOSTILE = (

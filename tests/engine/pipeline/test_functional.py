@@ -11,7 +11,7 @@ from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from tests import reference
+from tests import slow_oracles
 from tests.networks import Function, blobs, seeded, tiny
 
 BAD = pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -45,7 +45,7 @@ def test_activations_give_the_picture_of_the_slow_oracle(weighting: str, number:
     maps = activations()
     settings = Settings(weighting=weighting, components=3, channels=tuple(range(3)))
     frame = heatmaps_from_activations(maps, settings, size=(24, 20))
-    expected = reference.heatmaps(maps, frame.scores, weighting, (24, 20))
+    expected = slow_oracles.heatmaps(maps, frame.scores, weighting, (24, 20))
     np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-4)
 
     fewer = Settings(weighting=weighting, components=number)
@@ -182,7 +182,7 @@ def test_half_precision_activations_are_summed_in_float32(dtype: torch.dtype) ->
     exact = heatmaps_from_activations([early.float(), last.float()])
     assert frame.heatmaps.dtype == frame.scores.dtype == torch.float32
     torch.testing.assert_close(frame.heatmaps, exact.heatmaps)
-    expected = reference.heatmaps([early.float(), last.float()], frame.scores, "flat", (12, 12))
+    expected = slow_oracles.heatmaps([early.float(), last.float()], frame.scores, "flat", (12, 12))
     np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-3)
 
 
@@ -192,7 +192,7 @@ def test_network_in_half_precision_gives_nearly_the_picture_of_float32(
 ) -> None:
     half = PFV(tiny().to(dtype), blobs(3), device="cpu").render()
     full = PFV(tiny(), blobs(3), device="cpu").render()
-    signs = reference.aligned(half.scores, full.scores)
+    signs = slow_oracles.aligned(half.scores, full.scores)
     assert (signs > 0).all()
     assert half.heatmaps.dtype == torch.float32
     assert float((half.heatmaps - full.heatmaps).abs().mean()) < limit
@@ -202,5 +202,5 @@ def test_double_precision_is_kept() -> None:
     maps = [one.double() for one in activations()]
     frame = heatmaps_from_activations(maps)
     assert frame.basis.components.dtype == torch.float64
-    expected = reference.heatmaps(maps, frame.scores, "flat", (20, 16))
+    expected = slow_oracles.heatmaps(maps, frame.scores, "flat", (20, 16))
     np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-9)

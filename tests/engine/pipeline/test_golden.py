@@ -18,7 +18,7 @@ from pfv_widgets.engine.network.activity import Activity, channel_sum
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from tests.reference import aligned, heatmaps, principal_components, project
+from tests.slow_oracles import aligned, heatmaps, principal_components, project
 
 pytestmark = pytest.mark.assets
 RGB = 1e-4  # of 1; the contract asks for 1e-3

@@ -9,7 +9,7 @@ import pytest
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from tests.other_settings import other_values
+from tests.non_default_settings import other_values
 
 # numbers that only their exact value gives back, and letters that JSON escapes
 EXACT: dict[str, Any] = {

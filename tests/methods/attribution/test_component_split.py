@@ -16,7 +16,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.result import Attribution, leading, shares, split_by_component
-from tests.figures import laid_out
+from tests.figure_layout import laid_out
 from tests.networks import blobs, tiny
 
 

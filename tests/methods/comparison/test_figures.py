@@ -19,7 +19,7 @@ from pfv_widgets.methods.comparison.figures import PAPER_METHODS
 from pfv_widgets.methods.gradient.path_and_noise import IntegratedGradients, SmoothGrad
 from pfv_widgets.methods.lrp.relevance import Relevance
 from pfv_widgets.methods.perturbation.occlusion import Occlusion
-from tests.figures import assert_words_have_room, texts
+from tests.figure_layout import assert_words_have_room, texts
 from tests.networks import blobs, tiny
 
 

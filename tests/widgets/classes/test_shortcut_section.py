@@ -11,7 +11,7 @@ import pfv_widgets as pw
 from pfv_widgets.analysis.shortcuts import find_shortcuts
 from pfv_widgets.engine.progress import OnProgress, Progress
 from tests.networks import blobs, tiny
-from tests.widgets.classes.marked import fooled_network, marked_photos
+from tests.widgets.classes.marked_photos import fooled_network, marked_photos
 from tests.widgets.classes.test_classes_tab import Holder, words
 from tests.widgets.recorded_page import move
 

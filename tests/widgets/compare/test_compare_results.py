@@ -21,7 +21,7 @@ from pfv_widgets.widgets.toolkit.controls import all_in
 from tests.networks import blobs, tiny
 from tests.widgets.compare.conftest import Compared, change
 from tests.widgets.conftest import Open
-from tests.widgets.reading import press_button
+from tests.widgets.explorer_contents import press_button
 from tests.widgets.recorded_page import happen
 
 

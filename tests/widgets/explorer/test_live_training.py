@@ -13,7 +13,7 @@ import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from tests.networks import blobs, tiny
-from tests.widgets.reading import is_error
+from tests.widgets.explorer_contents import is_error
 from tests.widgets.recorded_page import RecordedPage
 
 

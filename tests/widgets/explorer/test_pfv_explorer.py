@@ -14,9 +14,9 @@ from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.browser.gallery_script import FOLLOWED
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, counted, tiny
-from tests.other_settings import other_values
+from tests.non_default_settings import other_values
 from tests.widgets.conftest import Open, scenes
-from tests.widgets.reading import (
+from tests.widgets.explorer_contents import (
     drawn,
     expected,
     is_error,

@@ -6,7 +6,7 @@ import pytest
 
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
-from tests.widgets.reading import press_button, words
+from tests.widgets.explorer_contents import press_button, words
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pfv_widgets.widgets.gallery.captions import Captions
 from pfv_widgets.widgets.toolkit.geometry import Grid
 from tests.networks import blobs
 from tests.widgets.conftest import full_width
-from tests.widgets.reading import words
+from tests.widgets.explorer_contents import words
 from tests.widgets.recorded_page import RecordedPage
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
-from tests.widgets.panes import Pane, TwoPanes
 from tests.widgets.recorded_page import RecordedPage, happen, message, move
+from tests.widgets.two_galleries import Pane, TwoPanes
 
 Pictures = list[npt.NDArray[np.float32]]
 

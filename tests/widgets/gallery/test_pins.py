@@ -7,7 +7,7 @@ import pytest
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
 from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.gallery.pins import PinRow
-from tests.widgets.reading import press_button
+from tests.widgets.explorer_contents import press_button
 from tests.widgets.recorded_page import RecordedPage
 from tests.widgets.toolkit.test_text import HOSTILE
 

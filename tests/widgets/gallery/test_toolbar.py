@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pfv_widgets.widgets.gallery.toolbar import Toolbar
-from tests.widgets.reading import press_button, words
+from tests.widgets.explorer_contents import press_button, words
 from tests.widgets.recorded_page import RecordedPage, move
 
 

@@ -30,7 +30,7 @@ from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from tests.networks import blobs, tiny
 from tests.notebook_cells import run_notebook
-from tests.widgets.reading import press_button, words
+from tests.widgets.explorer_contents import press_button, words
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -25,7 +25,7 @@ from pfv_widgets.widgets.reconstruction.reconstruction_explorer import (
 from pfv_widgets.widgets.reconstruction.settings import ReconstructionSettings
 from tests.methods.core.test_target import Two
 from tests.networks import blobs, tiny
-from tests.widgets.reading import words
+from tests.widgets.explorer_contents import words
 from tests.widgets.recorded_page import move
 
 Open = Callable[..., ReconstructionExplorer]

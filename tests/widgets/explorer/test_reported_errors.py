@@ -18,7 +18,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import Through, blobs, tiny
 from tests.widgets.conftest import Open
-from tests.widgets.reading import is_error, press, shows_its_frame, status
+from tests.widgets.explorer_contents import is_error, press, shows_its_frame, status
 from tests.widgets.recorded_page import RecordedPage, move
 from tests.widgets.toolkit.test_text import HOSTILE, Parsed
 

@@ -1,4 +1,4 @@
-"""Build the API reference from the docstrings: python tests/build_reference.py FOLDER.
+"""Build the API reference from the docstrings: python tests/build_api_reference.py FOLDER.
 
 Any warning of pdoc ends it, such as that of a public name that it cannot find, and so does a
 public name without a docstring.

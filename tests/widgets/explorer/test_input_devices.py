@@ -9,7 +9,7 @@ import pytest
 
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.widgets.conftest import Open, full_width
-from tests.widgets.reading import (
+from tests.widgets.explorer_contents import (
     click,
     hint,
     hover,

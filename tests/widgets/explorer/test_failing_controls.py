@@ -16,7 +16,7 @@ from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import interaction, navigation
 from pfv_widgets.widgets.toolkit import text
 from tests.widgets.conftest import Open
-from tests.widgets.reading import (
+from tests.widgets.explorer_contents import (
     click,
     drag,
     hover,

@@ -11,7 +11,7 @@ import pytest
 import pfv_widgets as pw
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery.view_state import Selection
-from tests.widgets.reading import press_button
+from tests.widgets.explorer_contents import press_button
 from tests.widgets.recorded_page import move
 
 

@@ -11,9 +11,9 @@ import pytest
 from pfv_widgets.validation import MOST_PINS
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, tiny
-from tests.other_settings import other_values
+from tests.non_default_settings import other_values
 from tests.widgets.conftest import Open
-from tests.widgets.reading import (
+from tests.widgets.explorer_contents import (
     click,
     drag,
     hint,

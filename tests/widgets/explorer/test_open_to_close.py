@@ -29,7 +29,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, tiny
 from tests.widgets.conftest import Open, scenes
-from tests.widgets.reading import drawn, is_error, press, press_button, shows_its_frame
+from tests.widgets.explorer_contents import drawn, is_error, press, press_button, shows_its_frame
 from tests.widgets.recorded_page import RecordedPage, move
 
 
