@@ -14,13 +14,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from pfv_widgets.analysis.recurring_patches import blurred_by
 
 Place = Literal["fixed", "anywhere", "everywhere"]
 
 _CLEAR, _BY_CHANCE = 0.25, 1.4  # α from which a pixel belongs to a mark; + that over √photos
+_BESIDE, _NEAR = 0.4, 5  # the same beside such pixels; in a square of so many pixels
 _SUPPORT = 0.4  # of the pixels around it that must, too
 _SMALLEST = 0.0015  # of the photo: strokes of a text of five letters
 _RING = 7  # of the photo's sides: how wide its edges are
@@ -224,19 +225,33 @@ def estimated(
     mask *= (avg_pool2d(mask, 3, 1, 1) > _SUPPORT).float()
     if float(mask.sum()) < _SMALLEST * pixels:
         return None
+    mask = _grown(mask, alpha > by_chance(own, sure=False))
     alpha = alpha.clamp(0, 1) * mask[0, 0]
     safe = alpha.clamp_min(0.1)
     colour = ((common - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
     return Overlay(alpha, colour, place)
 
 
-def by_chance(photos: Tensor) -> Tensor:
+def _grown(mask: Tensor, likely: Tensor) -> Tensor:
+    """Return a mask ``(1, 1, h, w)`` of 0 and 1 with the likely pixels that lead away from it.
+
+    Thin strokes and soft edges of a mark are less sure than its middle (hysteresis, Canny 1986).
+    """
+    while True:
+        wider = torch.maximum(mask, max_pool2d(mask, _NEAR, 1, _NEAR // 2) * likely)
+        if bool((wider == mask).all()):
+            return mask
+        mask = wider
+
+
+def by_chance(photos: Tensor, *, sure: bool = True) -> Tensor:
     """Return the α from which a pixel is not taken for a mark's by chance, ``(h, w)``.
 
     By how many photos have that pixel: of patches at an edge those beyond it are in a few photos
-    only, and one photo agrees with itself.
+    only, and one photo agrees with itself. Not ``sure``: beside pixels that are.
     """
-    return _CLEAR + _BY_CHANCE / torch.isfinite(photos[:, 0]).sum(0).sqrt()
+    number = torch.isfinite(photos[:, 0]).sum(0)
+    return _CLEAR + (_BY_CHANCE if sure else _BESIDE) / number.sqrt()
 
 
 def deviation(photos: Tensor, middle: Tensor) -> Tensor:

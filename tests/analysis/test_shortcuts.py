@@ -211,6 +211,10 @@ def test_overlays_give_back_the_mark_that_was_put_on() -> None:
         found.colour[:, 12:28, 22:38].mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0
     )
     assert fixed_overlay(others, torch.rand(60, 3, 64, 64, generator=random)) is None
+    own[:, :, 20, 40:60] = 0.5 * own[:, :, 20, 40:60] + 0.5 * colour[:, 0]  # a thin stroke
+    found = fixed_overlay(own, others)
+    assert (found.alpha[20, 40:60] > 0).sum() >= 18
+    assert (found.alpha > 0).sum() == pytest.approx(420, abs=20)
     # a veil, and no colours at all: the lightest pixels are no longer light then
     for mixing, error in ((0.7 * torch.eye(3), 1e-5), (torch.full((3, 3), 1 / 3), 0.06)):
         tinted = (torch.einsum("dc,nchw->ndhw", mixing, others) + 0.3 * colour).clamp(0, 1)
