@@ -119,7 +119,7 @@ def _once(calls: Sequence[ModuleCall]) -> list[ModuleCall]:
 
 
 def _number_of_weights(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters(recurse=False))
+    return sum(one.numel() for one in module._parameters.values() if one is not None)
 
 
 def _is_weighted_leaf(module: nn.Module) -> bool:
