@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,21 +48,31 @@ class FitCheckpoint:
             Where another run has it, or nothing can be written beside it.
         """
         beside = self._path.with_name(f".{self._path.name}.lock")
-        try:
-            file: IO[bytes] = beside.open("ab")
-        except OSError as error:
-            raise self._unwritable(error) from error
-        with file:
+        with self._locked(beside):
+            yield self
+            with suppress(OSError):
+                beside.unlink()  # Windows leaves it where it is
+
+    def _locked(self, beside: Path) -> IO[bytes]:
+        """Open the file beside the checkpoint and lock it."""
+        while True:
+            try:
+                file: IO[bytes] = beside.open("ab")
+            except OSError as error:
+                raise self._unwritable(error) from error
             try:
                 lock(file)
             except OSError as error:
+                file.close()
                 raise PFVValueError(
                     f"checkpoint={str(self._path)!r} is in use by another run. Wait for it, "
                     "or give this one a file of its own."
                 ) from error
-            yield self
+            # a run that ended meanwhile has deleted it: who comes next would lock another file
             with suppress(OSError):
-                beside.unlink()  # Windows leaves it where it is
+                if os.path.samestat(os.fstat(file.fileno()), beside.stat()):
+                    return file
+            file.close()
 
     def read(self, device: torch.device) -> DataSetFit | None:
         """Return what an earlier run has gathered; None where there is no file.

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.pca import array_file
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
+from pfv_widgets.engine.pipeline import file_lock, fit_checkpoint
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
+from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 from tests.networks import blobs, seeded, tiny
 
@@ -298,6 +301,25 @@ def test_killed_run_is_resumed_and_a_second_run_on_its_checkpoint_is_refused(
     resumed = fit_basis(tiny(), batches(blobs(18).tensor), LAYER, resume=True, **options)
     whole = fit_basis(tiny(), batches(blobs(18).tensor), LAYER, device="cpu", progress=False)
     torch.testing.assert_close(resumed.components, whole.components)
+
+
+def test_run_that_begins_as_another_ends_holds_the_file_that_a_third_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, locked = tmp_path / "fit.npz", []
+
+    def lock_late(opened: IO[bytes]) -> None:
+        if not locked:  # between opening and locking, the run before deletes its lock file
+            (tmp_path / ".fit.npz.lock").unlink()
+        locked.append(opened)
+        file_lock.lock(opened)
+
+    monkeypatch.setattr(fit_checkpoint, "lock", lock_late)
+    with FitCheckpoint(file, 60).held():
+        assert len(locked) == 2
+        with pytest.raises(PFVValueError, match="in use"), FitCheckpoint(file, 60).held():
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_half_of_a_batch_is_tried_where_memory_runs_out() -> None:
