@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
+import torch
 from torch import Tensor
 
 from pfv_widgets.engine.network.activity import Activity, channel_sum
@@ -17,6 +18,7 @@ Captured = tuple[Tensor, list[Activity]]
 Catch = Callable[[Mapping[str, tuple[Layout, Reduce | None]]], Mapping[str, Tensor]]
 
 _NUMBER = 4  # bytes of one
+_CACHED, _FEW_THREADS = 5 << 19, 4  # bytes of a map for each thread, and how many count at least
 
 
 def capture_layers(
@@ -47,6 +49,19 @@ def capture_layers(
         )
         for name, (_, chain) in layers.items()
     }
+
+
+def images_at_once(layers: Iterable[Layer], device: torch.device, most: int) -> int:
+    """Return how many images, from two to ``most``, to run at a time.
+
+    On a processor no more than have their largest feature map in its cache. More are slower: their
+    maps go through memory, which the system hands out and takes back anew for each operation.
+    """
+    if device.type != "cpu":
+        return most
+    largest = max(_NUMBER * math.prod(layer.shape) for layer in layers)
+    fitting = _CACHED * max(torch.get_num_threads(), _FEW_THREADS) // largest
+    return min(max(fitting, 2), most)
 
 
 def first_fitting(layers: Sequence[Layer], images: int, room: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -104,7 +105,7 @@ class Forward:
         with (
             guarded(self.model) as network,
             capture(network, layouts) as caught,
-            before_each_leaf(network, tell),
+            nullcontext() if report is silent else before_each_leaf(network, tell),
         ):
             while done < number:
                 run_captured(partial(self.run, network, self.batch(done, done + chunk_size)))

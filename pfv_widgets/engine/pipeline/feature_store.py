@@ -22,7 +22,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.device_transfer import read, send
 from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.network.capture import Reduce
-from pfv_widgets.engine.network.capture_layers import capture_layers, first_fitting
+from pfv_widgets.engine.network.capture_layers import capture_layers, first_fitting, images_at_once
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward
@@ -44,7 +44,7 @@ from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, source_stage, stage
 from pfv_widgets.engine.pipeline.explained_variance import Explained, basis_warnings, variance_of
-from pfv_widgets.engine.progress import OnProgress, Progress
+from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
 
@@ -70,7 +70,7 @@ class FeatureStore:
     images
         The same images, as shown.
     chunk_size
-        Images in one forward pass.
+        Images in one forward pass, at most.
     memory
         Bound in bytes for results that are cached.
     source
@@ -278,13 +278,14 @@ class FeatureStore:
 
     def _caught(self, layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
         """Run the network; where memory runs out, with half as many images at a time."""
-        known = self._known()
+        known, report = self._known(), self.report if self._listeners else silent
         while True:
             try:
-                return self.forward.catch(layouts, known, self.chunk_size, self.report)
+                chunk = images_at_once(self._listing.layers, self.device, self.chunk_size)
+                return self.forward.catch(layouts, known, chunk, report)
             except PFVValueError as error:
                 out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
-                chunk = min(self.chunk_size, len(self.images))
+                chunk = min(chunk, len(self.images))
                 if not out_of_memory or chunk == 1:
                     raise
                 self.chunk_size, self._halved = chunk // 2, True

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.device_transfer import Sender
 from pfv_widgets.engine.network.activity import channel_sum
 from pfv_widgets.engine.network.capture import Reduce, capture, modules_by_name, run_captured
+from pfv_widgets.engine.network.capture_layers import images_at_once
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.list_layers import list_layers
@@ -39,6 +40,7 @@ class FitCapture:
     device: torch.device
     layers: dict[str, Layer] = field(default_factory=dict)
     chains: dict[str, tuple[Layer, ...]] = field(default_factory=dict)
+    _listed: tuple[Layer, ...] = ()
 
     @cached_property
     def _modules(self) -> dict[str, nn.Module]:
@@ -61,6 +63,7 @@ class FitCapture:
             Naming why a layer cannot be shown, or the nearest names.
         """
         listing = list_layers(self.network, self.sent(images[:1]), run)
+        self._listed = listing.layers
         for name in names:
             layer = listing[listing.default if name is None else clean_name(name)]
             self.layers[layer.name] = layer
@@ -82,7 +85,8 @@ class FitCapture:
             wanted = dict.fromkeys(earlier, channel_sum) | wanted
         by_name = {one.name: one for chain in self.chains.values() for one in chain} | self.layers
         layouts = {name: (by_name[name].layout, reduce) for name, reduce in wanted.items()}
-        return self._run(layouts, images)
+        step = images_at_once(self._listed, self.device, len(images))
+        return _joined([self._run(layouts, part) for part in images.split(step)])
 
     def _run(
         self, layouts: Mapping[str, tuple[Layout, Reduce | None]], images: Tensor
@@ -95,10 +99,16 @@ class FitCapture:
             out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
             if not out_of_memory or len(images) == 1:
                 raise
-        halves = [self._run(layouts, half) for half in images.chunk(2)]
-        return {name: torch.cat([half[name] for half in halves]) for name in layouts}
+        return _joined([self._run(layouts, half) for half in images.chunk(2)])
 
     def sums(self, layer: str, caught: Mapping[str, Tensor]) -> list[tuple[Layer, Tensor]]:
         """Return the earlier layers of a layer with their channel sums ``(n, h, w)``."""
         pairs = [(one, caught[one.name]) for one in self.chains[layer]]
         return [(one, maps if maps.ndim == 3 else channel_sum(maps)) for one, maps in pairs]
+
+
+def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what was caught of all images, by layer."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -65,7 +65,7 @@ class PFV:
         A :class:`PrincipalBasis` of elsewhere, whose mean and components are used instead of
         those of the images, or a ``BasisSource``; None: fitted to the images.
     chunk_size
-        Images in one forward pass.
+        Images in one forward pass, at most: a processor takes fewer of large feature maps.
     memory
         Bound in bytes for results that are cached. On top of it come what the network itself
         takes for a chunk of images, the feature maps of the layer that is computed (once) and
@@ -376,13 +376,15 @@ class PFV:
         """Hold the lock, and let the callbacks hear what the stages do."""
         if on_progress is not None:
             return self.store.reporting(on_progress)
-        reported = 0
+        if self.progress is None:
+            return self.store.reporting(self.on_progress)
+        call, reported = self.progress, 0
 
         def images_run(progress: Progress) -> None:
             nonlocal reported
-            if self.progress is not None and progress.stage == RUNNING and progress.done > reported:
+            if progress.stage == RUNNING and progress.done > reported:
                 reported = progress.done
-                self.progress(progress.done, progress.total)
+                call(progress.done, progress.total)
 
         return self.store.reporting(self.on_progress, images_run)
 
