@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from pfv_widgets.engine.network import capture_layers
+from pfv_widgets.engine.network.capture_layers import images_at_once
 from pfv_widgets.engine.pipeline import cache as caches
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -146,6 +149,24 @@ def test_every_chunk_is_one_forward_pass_and_changes_nothing(network: nn.Sequent
         assert len(ran) == passes
     for frame in frames[1:]:
         same(frame, frames[0])
+
+
+def test_images_with_large_maps_run_few_at_a_time_with_the_same_result(
+    network: nn.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, passes = blobs(7), []
+    expected = PFV(network, images, device="cpu").render()
+    fitted = fit_basis(network, [images.tensor], device="cpu", progress=False)
+    monkeypatch.setattr(capture_layers, "_CACHED", 1)
+    network.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
+    found = PFV(network, images, device="cpu").render()
+    assert passes == [2, 2, 2, 1]  # the first two are those that the layers were listed with
+    torch.testing.assert_close(found.heatmaps, expected.heatmaps, rtol=0, atol=1e-5)
+    in_parts = fit_basis(network, [images.tensor], device="cpu", progress=False)
+    torch.testing.assert_close(in_parts.variances, fitted.variances)
+    layers = PFV(network, images, device="cpu").layers
+    assert images_at_once(layers, torch.device("cpu"), 16) == 2
+    assert images_at_once(layers, torch.device("cuda"), 16) == 16
 
 
 @pytest.mark.parametrize("chunk_size", [0, -1, 1.5, True, "2"])
