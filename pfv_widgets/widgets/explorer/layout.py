@@ -72,6 +72,8 @@ _STYLE = """<style>
   .pfv-hint .widget-html-content { font-size: 11px; }
 }
 @container pfv (max-width: 170px) {
+  .pfv-toolbar .widget-dropdown > .widget-label { display: none; }
+  .pfv-toolbar button { white-space: normal; height: auto; line-height: 1.6; }
   .pfv-pager { flex-wrap: wrap; width: 100%; }
   .pfv-pager > button { flex: 1 1 0; min-width: 0 !important; padding: 0 2px; }
   .pfv-pager > .widget-html { flex: 1 0 100%; }
@@ -80,8 +82,12 @@ _STYLE = """<style>
   .pfv-status .widget-html-content { font-size: 12px; line-height: 1.25; }
 }
 BESIDE
-.pfv-wide > .pfv-body .pfv-head { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-.pfv-wide > .pfv-body .pfv-head > :last-child { grid-column: 3; grid-row: 1 / span 2; }
+@container pfv (min-width: 800px) {
+  .pfv-wide > .pfv-body .pfv-head { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  .pfv-wide > .pfv-body .pfv-head > :nth-child(2) { grid-column: 2; grid-row: 1 / span 2; }
+  .pfv-wide > .pfv-body .pfv-head > :nth-child(3) { grid-column: 1; }
+  .pfv-wide > .pfv-body .pfv-head > :last-child { grid-column: 3; grid-row: 1 / span 2; }
+}
 .pfv-wide > .pfv-body :is(.pfv-tabs, .pfv-last) { display: none; }
 [data-jp-theme-light="false"] .pfv-explorer .widget-dropdown > select { background-image:
   url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
@@ -94,6 +100,7 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
   border-top: 1px solid var(--jp-border-color1, #bdbdbd) !important; }
 .pfv-explorer .widget-tab > .lm-TabBar .lm-TabBar-tab { border-color: transparent !important;
   background: transparent !important; }
+.pfv-tabs .widget-hbox > .widget-button { padding-inline: 4px; }
 .pfv-explorer .pfv-fold { text-align: left; padding: 0 6px; font-weight: 600;
   background: transparent; box-shadow: none; color: inherit; }
 .pfv-explorer :is(button, select, input, textarea, [role=tab], .noUi-handle):focus-visible {
