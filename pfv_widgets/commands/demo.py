@@ -62,8 +62,10 @@ def run(options: argparse.Namespace) -> int:
         own = (folder / NOTEBOOK).exists()
         notebook = copied_notebook(folder, content)
         server = Server(folder, options.port, voila=options.voila, allow_root=options.allow_root)
+        _say(f"starting {'Voila' if options.voila else 'JupyterLab'} …")
         with server:
             if not (options.voila or own):
+                _say("running the notebook, so that it opens with live pictures …")
                 _make_live(server, notebook)
             page = "voila/render" if options.voila else "lab/tree"
             address = server.address(f"{page}/{quote(notebook.name)}")
@@ -73,6 +75,12 @@ def run(options: argparse.Namespace) -> int:
                 _open(address, server.private)
             server.wait()
     return 0
+
+
+def _say(what: str) -> None:
+    """Tell who waits what is going on: the standard output has the address alone."""
+    sys.stderr.write(f"pfv-widgets: {what}\n")
+    sys.stderr.flush()
 
 
 def _make_live(server: Server, notebook: Path) -> None:

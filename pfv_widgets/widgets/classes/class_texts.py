@@ -57,7 +57,7 @@ def about(found: ComponentClasses) -> str:
     how = (
         "Exact: pooling and a linear read-out follow."
         if found.exact
-        else "By integrated gradients; the parts of a score add up to it, give or take "
+        else "By integrated gradients; the parts of a score add up to it within "
         f"{found.completeness_error:.2g}."
     )
     line = hint(f"{plain(found.layer)}. {how}")

@@ -39,7 +39,7 @@ _LABELS = {"project": "Cut them out", "keep": "Keep only them", "clamp": "Clamp 
 _MOST_COMPONENTS = 12
 _HOW_TO = (
     "How much each component moves a class's score in a typical photo. Press a number to cut that "
-    "component out: what lies behind the layer runs again."
+    "component out: the layers behind are run again."
 )
 _NAMING = "Naming components by classes …"
 _NO_CLASS = -1
