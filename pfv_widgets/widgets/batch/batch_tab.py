@@ -262,6 +262,7 @@ class BatchTab:
     def _laid_out(self) -> w.VBox:
         hint = self.hint.layout
         hint.height, hint.overflow = "42px", "hidden"  # no text moves the rest
+        self.hint.add_class("pfv-batch-hint")
         self.result.layout.min_height = "92px"
         sweep = w.HBox([self.sweep_button, self.progress])
         influence = Fold("Which image matters most", [sweep, self.result])

@@ -63,8 +63,9 @@ _STYLE = """<style>
   .pfv-explorer .pfv-methods-bar button { flex: none; padding: 0 2px; font-size: 11px; }
   .pfv-methods-bar > .widget-html { min-width: 0 !important; }
   .pfv-methods-bar .widget-html-content { font-size: 11px; }
-  .pfv-explorer :is(.pfv-fold, .pfv-last) { white-space: normal; height: auto;
-    min-height: 28px; line-height: 1.3; }
+  .pfv-explorer :is(.pfv-fold, .pfv-last) { white-space: normal;
+    height: auto !important; min-height: 28px; line-height: 1.3 !important; }
+  .pfv-batch-hint { height: 60px !important; }
   .pfv-explorer select { font-size: 12px; padding-right: 16px; }
   .pfv-compare .widget-dropdown > .widget-label { width: auto !important; }
   .pfv-classes table { font-size: 11px !important; }
@@ -96,6 +97,7 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
 .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar)
   button:is(:hover, .mod-active):not(:disabled) { background: var(--jp-layout-color2, #eee); }
 .pfv-explorer .pfv-toolbar .widget-label { text-align: left; }
+.pfv-explorer .widget-hslider { overflow: visible; }
 .pfv-explorer .widget-tab > .widget-tab-contents { border: none !important;
   border-top: 1px solid var(--jp-border-color1, #bdbdbd) !important; }
 .pfv-explorer .widget-tab > .lm-TabBar .lm-TabBar-tab { border-color: transparent !important;
