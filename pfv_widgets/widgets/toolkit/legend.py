@@ -11,6 +11,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.toolkit.text import MUTED, heading, safe
 
 _RAMP_STEPS = 9
+_THREE_ROWS = "60px"  # as many as components usually have: what is below stays where it is
 _TABLE = 'style="border-spacing:0 3px;width:100%;line-height:1.1"'
 
 
@@ -70,8 +71,9 @@ def _similarity(settings: Settings) -> str:
         )
     )
     return (
-        f'<table role="table" aria-label="Similarity to pins" {_TABLE}>{rows}</table>'
-        f"{_note('Cosine to the pin: from 0 (grey) to 1 (full colour)')}"
+        f'<div style="min-height:{_THREE_ROWS}"><table role="table" '
+        f'aria-label="Similarity to pins" {_TABLE}>{rows}</table></div>'
+        f"{_note('Cosine: 0 is grey, 1 full colour')}"
     )
 
 
