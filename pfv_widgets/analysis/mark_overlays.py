@@ -22,7 +22,10 @@ Place = Literal["fixed", "anywhere", "everywhere"]
 
 _CLEAR, _BY_CHANCE = 0.25, 1.4  # α from which a pixel belongs to a mark; + that over √photos
 _BESIDE, _NEAR = 0.4, 5  # the same beside such pixels; in a square of so many pixels
+_MOST, _TIMES = 0.6, 12  # of the photo or of a patch's crop; of the pixels that are sure
+_STANDS_OUT, _AROUND = 6.0, 8  # median distances over √photos; of the shorter side
 _SUPPORT = 0.4  # of the pixels around it that must, too
+_LINE, _STRAIGHT = 9, 0.85  # or of so many pixels in a row or a column
 _SMALLEST = 0.0015  # of the photo: strokes of a text of five letters
 _RING = 7  # of the photo's sides: how wide its edges are
 _EXTREMES = (0.02, 0.1, 0.3)  # of a photo's pixels: the darkest and the lightest, fewest first
@@ -222,26 +225,59 @@ def estimated(
     alpha = (1 - (deviation(own, common) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
     # few photos agree by chance, but not in pixels side by side
     mask = (alpha > by_chance(own)).float()[None, None]
-    mask *= (avg_pool2d(mask, 3, 1, 1) > _SUPPORT).float()
+    mask *= _supported(mask, lines=place == "fixed")
     if float(mask.sum()) < _SMALLEST * pixels:
         return None
-    mask = _grown(mask, alpha > by_chance(own, sure=False))
-    alpha = alpha.clamp(0, 1) * mask[0, 0]
+    shift = (common - middle).nan_to_num(0.0)
+    stands_out = _standing_out(shift, usual, mask, torch.isfinite(own[:, 0]).sum(0))
+    likely = alpha > by_chance(own, sure=False)
+    mask = _grown(mask, likely | stands_out if place == "fixed" else likely)
+    alpha = alpha.where(likely, _least_opacity(shift, middle)).clamp(0, 1) * mask[0, 0]
     safe = alpha.clamp_min(0.1)
     colour = ((common - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
     return Overlay(alpha, colour, place)
+
+
+def _supported(mask: Tensor, *, lines: bool) -> Tensor:
+    """Whether pixels around are of the mask ``(1, 1, h, w)`` as well, or those of a line."""
+    found = avg_pool2d(mask, 3, 1, 1) > _SUPPORT
+    for size in ((1, _LINE), (_LINE, 1)) if lines else ():
+        half = (size[0] // 2, size[1] // 2)
+        found |= avg_pool2d(mask, size, 1, half, count_include_pad=False) > _STRAIGHT
+    return found
+
+
+def _standing_out(shift: Tensor, usual: Tensor, mask: Tensor, number: Tensor) -> Tensor:
+    """Whether typical colours differ from those around by more than chance, bool ``(h, w)``.
+
+    ``shift`` ``(3, h, w)`` is from the colours of other photos. The medians of photos are smooth,
+    those of a faint mark have its edges.
+    """
+    free = 1 - mask
+    side = 2 * (min(shift.shape[1:]) // _AROUND) + 1
+    around = blurred_by(shift[None] * free, side) / blurred_by(free, side).clamp_min(0.05)
+    away = (shift - around[0]).abs().mean(0)
+    return away > _STANDS_OUT * usual.expand_as(shift).mean(0) / number.clamp_min(1).sqrt()
+
+
+def _least_opacity(shift: Tensor, middle: Tensor) -> Tensor:
+    """Return the α ``(h, w)`` of black, white or a pure colour that shifts colours so far."""
+    room = torch.where(shift > 0, 1 - middle, middle).clamp_min(1e-3)
+    return (shift.abs() / room).amax(0)
 
 
 def _grown(mask: Tensor, likely: Tensor) -> Tensor:
     """Return a mask ``(1, 1, h, w)`` of 0 and 1 with the likely pixels that lead away from it.
 
     Thin strokes and soft edges of a mark are less sure than its middle (hysteresis, Canny 1986).
+    What goes on over most of the photo is a tint, and what a few pixels lead to is chance.
     """
-    while True:
-        wider = torch.maximum(mask, max_pool2d(mask, _NEAR, 1, _NEAR // 2) * likely)
-        if bool((wider == mask).all()):
-            return mask
-        mask = wider
+    before, after = None, mask
+    while before is None or bool((before != after).any()):
+        before = after
+        after = torch.maximum(after, max_pool2d(after, _NEAR, 1, _NEAR // 2) * likely)
+    most = min(_MOST, _TIMES * float(mask.mean()))
+    return mask if float(after.mean()) > most else after
 
 
 def by_chance(photos: Tensor, *, sure: bool = True) -> Tensor:

@@ -38,8 +38,9 @@ def marks_of(photos: Tensor, own: Tensor) -> Iterator[tuple[Overlay, Tensor, flo
     mine, others = photos[chosen], photos[rest]
     fixed = fixed_overlay(mine, others)
     if fixed is not None:
-        where = fixed.alpha.expand(int(own.sum()), *mine.shape[2:])
-        yield fixed, where, _seen(likeness(fixed, photos), own)
+        seen = _seen(likeness(fixed, photos), own)
+        if seen >= _LEAST_AUC:
+            yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), seen
     patch = patch_overlay(mine, others)
     if patch is not None:
         alpha, matches = located(patch, photos)

@@ -53,7 +53,7 @@ def reader_by_hand(model: nn.Module, images: pw.ImageBatch, suspect: Suspect) ->
     pooled, labels = caught[0].mean((2, 3)).double().numpy(), np.array(images.labels)
     inner = sum((labels == one).sum() * np.cov(pooled[labels == one].T, bias=True)
                 for one in set(labels)) / (len(labels) - 2)  # fmt: skip
-    inner += 3 * np.diag(inner).mean() * np.eye(len(inner))
+    inner += 10 * np.diag(inner).mean() * np.eye(len(inner))
     reader = np.linalg.inv(inner) @ suspect.direction.double().numpy()
     return reader / (reader @ suspect.direction.double().numpy())
 
@@ -223,6 +223,29 @@ def test_overlays_give_back_the_mark_that_was_put_on() -> None:
         assert tint.place == "everywhere"
         torch.testing.assert_close(tint.put(others)[0].clamp(0, 1), tinted, atol=error, rtol=0)
     assert tint_overlay(others, own.roll(1, 0)) is None
+
+
+def test_lines_of_one_pixel_are_a_mark() -> None:
+    random = torch.Generator().manual_seed(1)
+    own, others = (torch.rand(40, 3, 48, 48, generator=random) for _ in range(2))
+    own[:, :, ::4] *= 0.3
+    found = fixed_overlay(own, others)
+    assert found is not None
+    assert (found.alpha[::4] > 0).float().mean() > 0.97
+    assert (found.alpha > 0).float().mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_faint_strokes_beside_a_mark_are_seen_by_their_edges() -> None:
+    random = torch.Generator().manual_seed(1)
+    own, others = (torch.rand(300, 3, 48, 48, generator=random) for _ in range(2))
+    own[:, :, 10:20, 4:14] = 1.0
+    own[:, :, 15, 14:44] = 0.78 * own[:, :, 15, 14:44] + 0.22
+    found = fixed_overlay(own, others)
+    assert found is not None
+    assert (found.alpha[15, 14:44] > 0).sum() >= 22
+    assert (found.alpha > 0).sum() == pytest.approx(126, abs=8)
+    marked, _ = found.put(others)
+    assert float(marked[:, :, 15, 14:44].mean()) == pytest.approx(0.6, abs=0.025)
 
 
 @pytest.mark.parametrize("reach", [44, 9])  # the second: what lies beyond the edges is in few
