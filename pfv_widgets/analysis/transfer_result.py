@@ -171,7 +171,8 @@ class TransferReport:
     def _sureness(self) -> str:
         number = sum(one.used == self.layers[self.best].used for one in self.layers)
         if number == 1:
-            return "No other layer was looked at."
+            which = "" if len(self.layers) == 1 else " that the output depends on"
+            return f"No other layer{which} was looked at."
         times = f"{100 * self.comes_first:.0f} %"
         start = f"it comes first of {number} layers in {times} of redraws of the photos"
         if not self.equals:

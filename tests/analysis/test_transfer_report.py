@@ -112,7 +112,7 @@ def test_layers_that_the_output_does_not_depend_on_are_not_advised() -> None:
     assert [row["used"] for row in found.table] == [True, False]
     assert found.table[1]["linear"] > found.table[0]["linear"]
     assert found.layer == "blur"
-    assert "No other layer was looked at." in found.advice
+    assert "No other layer that the output depends on was" in found.advice
     assert "does not depend on 'edges.2'" in found.warnings[0]
     assert page_of(found).count("the output does not depend on it") == 1
     alone = pw.transfer_report(Aside(), images, labels, layers=["edges.2"], device="cpu")
