@@ -72,6 +72,10 @@ class Stream(Protocol):
         """What is equal for the same images; empty where only reading them can tell."""
 
     @property
+    def batch_size(self) -> int:
+        """Number of images in a batch of each process; 0 where a loader decides."""
+
+    @property
     def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
         """Mean and deviation by which the images were normalised; empty where unknown."""
 
@@ -107,7 +111,7 @@ class PhotoStream:
     ) -> None:
         self._pictures = pictures_of(source)
         self._size = size_in_pixels("size", size, MAX_SIDE, square=True)
-        self._transform, self._step = transform, batch_size
+        self._transform, self.batch_size = transform, batch_size
         self._by = IMAGENET
         self.total: int | None = len(self._pictures)
 
@@ -134,9 +138,9 @@ class PhotoStream:
 
     def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
         """See :class:`Stream`; each photo is in the share of exactly one process."""
-        together = self._step * ranks
+        together = self.batch_size * ranks
         shares = [
-            (range(at + rank * self._step, at + (rank + 1) * self._step),
+            (range(at + rank * self.batch_size, at + (rank + 1) * self.batch_size),
              min(at + together, len(self._pictures)))
             for at in range(start, len(self._pictures), together)
         ]  # fmt: skip
@@ -169,7 +173,7 @@ class LoaderStream:
         Yields ``(N, 3, H, W)``, normalised, or tuples that begin with one and go on with labels.
     """
 
-    signature = ""
+    signature, batch_size = "", 0
     normalisation: tuple[Sequence[float], Sequence[float]] = ((), ())
 
     def __init__(self, loader: Iterable[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,18 +67,21 @@ class Together:
 
     def check_same(self, values: dict[str, str]) -> None:
         """Compare before anything else is exchanged: tensors of unlike shapes abort a process."""
-        everyone = self._gathered(repr(sorted(values.items())).encode())
+        contents = self._gathered("arguments", json.dumps(values).encode())
+        everyone = [json.loads(content) for content in contents]
+        first = everyone[0]
         for rank, other in enumerate(everyone):
-            if other != everyone[0]:
+            if unlike := [name for name in first if other[name] != first[name]]:
+                pairs = (f"{name} {other[name]} instead of {first[name]}" for name in unlike)
                 raise PFVValueError(
-                    f"process {rank} was given other things than process 0: {other.decode():.300} "
-                    f"instead of {everyone[0].decode():.300}. Start all with the same arguments, "
-                    "photos and weights."
+                    f"{', '.join(unlike)}: process {rank} was given other things than process 0 "
+                    f"({'; '.join(pairs):.300}). Start all with the same arguments, photos "
+                    "and weights."
                 )
 
     def of_first(self, text: str) -> str:
         """Return what process 0 says."""
-        return self._gathered(text.encode())[0].decode()
+        return self._gathered("decision", text.encode())[0].decode()
 
     def merged(self, fit: DataSetFit) -> DataSetFit:
         """Merge in the order of the processes, so that all get the same numbers."""
@@ -85,7 +89,7 @@ class Together:
         np.savez(file, **fit.arrays())  # type: ignore[arg-type] # the names are its keywords
         device = next((one.moments.mean.device for one in fit.layers.values()), self._on)
         whole: DataSetFit | None = None
-        for content in self._gathered(file.getvalue()):
+        for content in self._gathered("result", file.getvalue()):
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 part = DataSetFit.of_arrays(dict(arrays), device)
             if whole is None:
@@ -95,9 +99,10 @@ class Together:
         assert whole is not None  # at least this process is there
         return whole
 
-    def _gathered(self, content: bytes) -> list[bytes]:
-        """Return the bytes of every process, in order."""
-        own = torch.tensor(bytearray(content), dtype=torch.uint8, device=self._on)
+    def _gathered(self, kind: str, content: bytes) -> list[bytes]:
+        """Return the bytes of every process, in order; raise where others are elsewhere."""
+        named = bytearray(kind.encode() + b"\n" + content)
+        own = torch.tensor(named, dtype=torch.uint8, device=self._on)
         sizes = [torch.zeros(1, dtype=torch.int64, device=self._on) for _ in range(self.number)]
         with _watched():
             dist.all_gather(sizes, torch.tensor([len(own)], device=self._on))
@@ -106,10 +111,18 @@ class Together:
             padded[: len(own)] = own
             parts = [torch.zeros_like(padded) for _ in range(self.number)]
             dist.all_gather(parts, padded)
-        return [
-            part[: int(size)].cpu().numpy().tobytes()
+        everyone = [
+            part[: int(size)].cpu().numpy().tobytes().partition(b"\n")
             for part, size in zip(parts, sizes, strict=True)
         ]
+        for rank, (other, _, _) in enumerate(everyone):
+            if other != kind.encode():
+                raise PFVError(
+                    f"data: process {rank} exchanges its {other.decode()} where process "
+                    f"{self.rank} exchanges its {kind}: one of them got fewer batches. Give all "
+                    "the same photos, and go on with --resume."
+                )
+        return [content for _, _, content in everyone]
 
 
 @contextmanager
@@ -117,10 +130,10 @@ def _watched() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        reason = (str(error).splitlines() or [""])[0]
         raise PFVError(
-            "A process of this fit has ended, or cannot be reached "
-            f"({str(error).splitlines()[0]:.200}). Look at its own error, and go on with --resume; "
-            "the number of processes may be another."
+            f"A process of this fit has ended, or cannot be reached ({reason:.200}). "
+            "Look at its own error, and go on with --resume; the number of processes may differ."
         ) from error
 
 

@@ -240,9 +240,15 @@ class _Pass:
     ) -> DataSetFit:
         """Run the stream through the network, from where an earlier run ended."""
         fit = DataSetFit({}, network_fingerprint(self.network), self.stream.signature)
-        names, number = repr(self.names), str(self.components)
         self.ranks.check_same(
-            {"model": fit.network, "data": fit.source, "layer": names, "components": number}
+            {
+                "model": fit.network,
+                "data": fit.source,
+                "layer": repr(self.names),
+                "components": str(self.components),
+                "batch_size": str(self.stream.batch_size),
+                "checkpoint": "a file" if checkpoints else "None",
+            }
         )
         if earlier is not None:
             _check_same(earlier, fit)

@@ -6,17 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from pfv_widgets.cli import main
 from pfv_widgets.engine.data.photo_stream import PhotoStream
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pipeline.distributed import Together
+from pfv_widgets.engine.pipeline.fit_state import DataSetFit
+from pfv_widgets.errors import PFVError
 
 
 def photos(folder: Path, number: int) -> Path:
@@ -101,6 +108,41 @@ def test_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path) 
     whole = PrincipalBasis.load(tmp_path / "one.npz")
     assert basis.count == whole.count  # every photo once, before and after
     np.testing.assert_allclose(basis.variances, whole.variances, rtol=1e-5)
+
+
+def test_processes_that_differ_or_get_fewer_batches_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, board, meeting = threading.local(), {}, threading.Barrier(2)
+
+    def all_gather(parts: list[Tensor], own: Tensor) -> None:
+        board[here.rank] = own
+        meeting.wait(60)
+        for rank, part in enumerate(parts):
+            part.copy_(board[rank])
+        meeting.wait(60)
+
+    def error_of(rank: int, work: Callable[[Together], object]) -> str:
+        here.rank = rank
+        with pytest.raises(PFVError) as raised:
+            work(Together(torch.device("cpu")))
+        return str(raised.value)
+
+    known = {"get_rank": lambda: here.rank, "get_world_size": lambda: 2, "get_backend": str}
+    for name, function in {**known, "all_gather": all_gather}.items():
+        monkeypatch.setattr(torch.distributed, name, function)
+    with ThreadPoolExecutor(2) as pool:
+        values = [{"data": "a", "batch_size": size} for size in ("8", "16")]
+        unlike = [lambda ranks, one=one: ranks.check_same(one) for one in values]
+        for error in pool.map(error_of, (0, 1), unlike):
+            assert error.startswith("batch_size: process 1 was given")
+            assert "batch_size 16 instead of 8" in error
+        apart = (
+            lambda ranks: ranks.of_first("due"),
+            lambda ranks: ranks.merged(DataSetFit({}, "", "")),
+        )
+        for error in pool.map(error_of, (0, 1), apart):
+            assert "one of them got fewer batches" in error
 
 
 def test_folders_with_files_of_equal_names_and_sizes_are_told_apart(tmp_path: Path) -> None:
