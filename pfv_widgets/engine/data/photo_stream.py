@@ -195,7 +195,9 @@ class LoaderStream:
 def _images(batch: Any, index: int) -> Tensor:
     images = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
     if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 4:
-        what = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        what = type(images).__name__
+        if isinstance(images, Tensor):
+            what = f"{tuple(images.shape)} of {images.dtype}"
         raise PFVTypeError(
             f"data: batch {index} is {what}, expected a float tensor (N, 3, H, W) or a tuple that "
             "begins with one."

@@ -47,6 +47,8 @@ class FitCheckpoint:
         PFVValueError
             Where another run has it, or nothing can be written beside it.
         """
+        if self._path.is_dir():
+            raise PFVValueError(f"checkpoint={str(self._path)!r} is a folder. Give a file in it.")
         beside = self._path.with_name(f".{self._path.name}.lock")
         with self._locked(beside):
             yield self

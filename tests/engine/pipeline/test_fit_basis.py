@@ -362,7 +362,8 @@ def test_basis_file_keeps_everything_and_refuses_a_changed_number(tmp_path: Path
 @pytest.mark.parametrize(
     "wrong",
     [{"batch_size": 0}, {"every": -1, "checkpoint": "x"}, {"layer": []}, {"resume": True},
-     {"checkpoint": 3}, {"size": "big"}, {"checkpoint": "no/such/folder/fit.npz"}],
+     {"checkpoint": 3}, {"size": "big"}, {"checkpoint": "no/such/folder/fit.npz"},
+     {"checkpoint": "."}],
 )  # fmt: skip
 def test_wrong_argument_is_named(wrong: dict[str, object], folder: Path) -> None:
     with pytest.raises(PFVError, match=rf"^{next(iter(wrong))}="):
