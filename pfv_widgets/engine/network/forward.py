@@ -81,6 +81,8 @@ class Forward:
             How each layer's output is read, and which part of it is stored (None: all).
         known
             May hold the maps of the first images.
+        chunk_size
+            Images in one forward pass, at most.
         report
             Called with the number of images that are done, before each module that runs.
         """
@@ -98,6 +100,8 @@ class Forward:
         for name, (_, reduce) in layouts.items() if complete else ():
             add(name, known[name] if reduce is None else reduce(known[name]))
         done = len(next(iter(known.values()))) if complete else 0
+        passes = -(-(number - done) // chunk_size)
+        step = -(-(number - done) // max(passes, 1))  # alike: one of a single image costs most
 
         def tell() -> None:
             report(Progress(RUNNING, done, number))
@@ -108,10 +112,10 @@ class Forward:
             nullcontext() if report is silent else before_each_leaf(network, tell),
         ):
             while done < number:
-                run_captured(partial(self.run, network, self.batch(done, done + chunk_size)))
+                run_captured(partial(self.run, network, self.batch(done, done + step)))
                 for name in layouts:
                     add(name, caught[name])
-                done = min(done + chunk_size, number)
+                done = min(done + step, number)
                 tell()
         return whole
 

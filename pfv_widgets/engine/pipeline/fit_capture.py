@@ -86,7 +86,8 @@ class FitCapture:
         by_name = {one.name: one for chain in self.chains.values() for one in chain} | self.layers
         layouts = {name: (by_name[name].layout, reduce) for name, reduce in wanted.items()}
         step = images_at_once(self._listed, self.device, len(images))
-        return _joined([self._run(layouts, part) for part in torch.split(images, step)])
+        parts = images.chunk(-(-len(images) // step))
+        return _joined([self._run(layouts, part) for part in parts])
 
     def _run(
         self, layouts: Mapping[str, tuple[Layout, Reduce | None]], images: Tensor
