@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -25,7 +26,8 @@ def another(parameter: Parameter, default: Any) -> Any:
         return not default
     if isinstance(parameter, Slider):
         steps = round(0.3 * (parameter.maximum - parameter.minimum) / parameter.step)
-        return parameter.minimum + steps * parameter.step
+        value = parameter.minimum + steps * parameter.step
+        return value + parameter.step * math.isclose(value, default)
     return next(name for name in reversed(list(parameter.choices)) if name != default)
 
 

@@ -123,7 +123,10 @@ class MethodBase:
         return self.explain(network, batch, target, report)
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
-        """Attribute; call ``step(done, all)`` between steps, which ends what is not wanted."""
+        """Attribute; call ``step(done, all)`` between steps, which ends what is not wanted.
+
+        Gradients are off: ``differentiate`` in ``backprop.py`` switches them on for itself.
+        """
         raise NotImplementedError
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method

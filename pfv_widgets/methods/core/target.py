@@ -172,7 +172,7 @@ def score_function(network: nn.Module, target: Target, start: str = EVEN) -> Sco
 def gradient(measured: UnitScores, batch: Tensor) -> Tensor:
     """Return the derivative of each image's score by its own pixels, of the shape of ``batch``.
 
-    No ``.grad`` is written.
+    No ``.grad`` is written. Call it, and what measured, inside ``torch.enable_grad()``.
 
     Raises
     ------

@@ -36,10 +36,10 @@ def test_new_format_is_one_entry(
     frame: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(PFVValueError, match=r"ends in \.png, "):
-        frame.save(tmp_path / "a.txt")
-    monkeypatch.setitem(FORMATS, ".txt", Format(lambda one, path: path.write_text(repr(one)), "T"))  # type: ignore[arg-type, return-value] # a number comes back
-    frame.save(tmp_path / "a.txt")
-    assert (tmp_path / "a.txt").read_text().startswith("<Frame: 2 images")
+        frame.save(tmp_path / "a.new")
+    monkeypatch.setitem(FORMATS, ".new", Format(lambda one, path: path.write_text(repr(one)), "T"))  # type: ignore[arg-type, return-value] # a number comes back
+    frame.save(tmp_path / "a.new")
+    assert (tmp_path / "a.new").read_text().startswith("<Frame: 2 images")
 
 
 def test_new_view_is_one_entry(frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
