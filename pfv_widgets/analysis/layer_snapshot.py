@@ -38,7 +38,7 @@ class LayerSnapshot:
         What the weighting multiplies the scores by, float16 ``(N, 1, h, w)`` of at most 160
         pixels: see :func:`compressed`.
     point
-        The figures beside the start.
+        The measures beside the start.
     cka_to_last
         Debiased CKA to the snapshot before, NaN for the first.
     """

@@ -1,4 +1,4 @@
-"""Where photos have a patch in common, at different places: by correlating them in pairs."""
+"""Where photos have a patch in common, at different locations: by correlating them in pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 14  # photos: their pairs are compared
 _PEAKS = 2  # displacements of a pair that are tried
 _LARGEST = 240  # pixels: photos with a longer shorter side are compared in smaller copies
 _FINE = 9  # pixels: coarser parts of a photo say little of a mark
-_FAINT = 0.08  # contrast below which a place counts less
+_FAINT = 0.08  # contrast below which a pixel counts less
 _WINDOW = 0.15  # of the shorter side: over which what is in common is summed
 
 
@@ -21,7 +21,7 @@ def recurring_positions(photos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Each pair is laid over each other by the displacements at which the fine parts correlate most
     (phase correlation, Kuglin and Hines 1975, with contrasts made even). What two photos share by
-    chance is at another place in each pair; a mark is at the same in all of them.
+    chance is at another location in each pair; a mark is at the same in all of them.
 
     Parameters
     ----------

@@ -260,10 +260,10 @@ def _report(
 ) -> ShortcutReport:
     confirmed = _distinct(sorted((one for one in trials if one.confirmed), key=_by_score))
     others = sorted((one for one in trials if not one.confirmed), key=_by_score)
-    basis, places = _with_directions(test.basis, confirmed, others)
+    basis, rows = _with_directions(test.basis, confirmed, others)
     suspects = tuple(
-        trial.suspect(basis, *place)
-        for trial, place in zip((*confirmed, *others), places, strict=True)
+        trial.suspect(basis, *row_and_sign)
+        for trial, row_and_sign in zip((*confirmed, *others), rows, strict=True)
     )
     return ShortcutReport(
         suspects[: len(confirmed)], suspects[len(confirmed) :], test.layer.name, basis, batch,
@@ -279,7 +279,7 @@ def _with_directions(
     Those of the others follow at the end. Returns the basis, and the row and sign of each.
     """
     rows, variances = list(own.components), own.variances.tolist()
-    free, places = set(range(len(rows))), []
+    free, rows_and_signs = set(range(len(rows))), []
     for number, one in enumerate([*confirmed, *others]):
         direction, row, sign = one.direction.to(own.components), len(rows), 1
         if number < len(confirmed) and free:
@@ -288,9 +288,10 @@ def _with_directions(
             sign = -1 if float(cosines[row]) < 0 else 1
         rows[row : row + 1], variances[row : row + 1] = [sign * direction], [one.variance]
         free -= {row}
-        places.append((row, sign))
+        rows_and_signs.append((row, sign))
     components = torch.stack(rows)
-    return replace(own, components=components, variances=components.new_tensor(variances)), places
+    basis = replace(own, components=components, variances=components.new_tensor(variances))
+    return basis, rows_and_signs
 
 
 def _by_score(trial: Trial) -> tuple[bool, float]:

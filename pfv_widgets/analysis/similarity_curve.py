@@ -107,7 +107,7 @@ def compare_views(name: str, fixed: LayerView, other: LayerView) -> CurvePoint:
     """Compare a network with the fixed one: features, scores after alignment, and heatmaps.
 
     The heatmaps are those of the scores that are rotated to the fixed network's (see
-    :func:`align`), so that colours mean the same. NaN where a figure is undefined; ``note`` says
+    :func:`align`), so that colours mean the same. NaN where a measure is undefined; ``note`` says
     why.
     """
     rotation = align(other.scores, fixed.scores)
@@ -126,9 +126,9 @@ def compare_views(name: str, fixed: LayerView, other: LayerView) -> CurvePoint:
 
 
 def _note(point: CurvePoint, *, several: bool) -> str:
-    """Say which figures are undefined, and what a single photo cannot tell."""
-    figures = {"CKA": point.cka, "rank correlation": point.rank_correlation, "SSIM": point.ssim}
-    undefined = ", ".join(key for key, value in figures.items() if math.isnan(value))
+    """Say which measures are undefined, and what a single photo cannot tell."""
+    measures = {"CKA": point.cka, "rank correlation": point.rank_correlation, "SSIM": point.ssim}
+    undefined = ", ".join(key for key, value in measures.items() if math.isnan(value))
     reason = "one side is constant, the photos are alike, or too few positions are finite"
     if undefined:
         return f"{undefined} undefined: {reason}."

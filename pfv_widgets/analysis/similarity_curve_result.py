@@ -1,4 +1,4 @@
-"""The figures of a sequence of networks beside a fixed one."""
+"""The measures of a sequence of networks beside a fixed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One network beside the fixed one; NaN where a figure is undefined.
+    """One network beside the fixed one; NaN where a measure is undefined.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class CurvePoint:
     plain_rank_correlation
         Spearman's of the heatmaps as they are, with what any photo shows at a position.
     note
-        Why figures are undefined, in words.
+        Why measures are undefined, in words.
     """
 
     name: str
@@ -108,7 +108,7 @@ class SimilarityCurve:
 
     @property
     def notes(self) -> dict[str, str]:
-        """Network → why its figures are undefined, for those that have undefined ones."""
+        """Network → why its measures are undefined, for those that have undefined ones."""
         return {point.name: point.note for point in self.points if point.note}
 
     def figure(self) -> Figure:

@@ -133,7 +133,7 @@ class Tracker:
         self._maps = layers
         self._callbacks: list[Callable[[], object]] = []
         self._model, self._device, self._chunk_size = model, device, chunk_size
-        self._figures: dict[str, dict[str, float]] = {}
+        self._metrics: dict[str, dict[str, float]] = {}
         self._held: dict[str, dict[str, LayerSnapshot | CurvePoint]] = {one: {} for one in layers}
         self._start: dict[str, LayerView] = {}
         self._last: dict[str, tuple[Tensor, Tensor]] = {}  # features and scores
@@ -141,15 +141,15 @@ class Tracker:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the snapshots, in order."""
-        return tuple(self._figures)
+        return tuple(self._metrics)
 
     @property
-    def figures(self) -> dict[str, dict[str, float]]:
-        """Snapshot → the figures given with it, such as its accuracy."""
-        return {name: dict(figures) for name, figures in self._figures.items()}
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Snapshot → the metrics given with it, such as its accuracy."""
+        return {name: dict(metrics) for name, metrics in self._metrics.items()}
 
     def snapshot(
-        self, name: str, *, on_progress: OnProgress | None = None, **figures: float
+        self, name: str, *, on_progress: OnProgress | None = None, **metrics: float
     ) -> None:
         """Record what the layers show now.
 
@@ -162,19 +162,19 @@ class Tracker:
             Of this state, such as ``"epoch 3"``.
         on_progress
             Called with a :class:`Progress`.
-        **figures
+        **metrics
             Numbers that belong to it, such as ``accuracy=0.93``.
 
         Raises
         ------
         PFVTypeError, PFVValueError
-            For a name that was given before, or a figure that is no number.
+            For a name that was given before, or a metric that is no number.
         """
         if not isinstance(name, str):
             raise PFVTypeError(f"name={name!r:.80}: expected a text, such as 'epoch 3'.")
-        if name in self._figures:
+        if name in self._metrics:
             raise PFVValueError(f"name={name!r}: there is such a snapshot. Give each its own name.")
-        checked = {key: _figure(key, value) for key, value in figures.items()}
+        checked = {key: _metric(key, value) for key, value in metrics.items()}
         pfv = PFV(self._model, self.images, self._device, chunk_size=self._chunk_size)
         recorded: dict[str, LayerSnapshot | CurvePoint] = {}
         for layer in self.layers:
@@ -187,7 +187,7 @@ class Tracker:
         pfv.close()
         for layer, held in recorded.items():
             self._held[layer][name] = held
-        self._figures[name] = checked
+        self._metrics[name] = checked
         for callback in tuple(self._callbacks):
             callback()
 
@@ -222,7 +222,7 @@ class Tracker:
 
     def check(self, name: str) -> None:
         """Raise a PFVValueError with the nearest names unless there is such a snapshot."""
-        if name not in self._figures:
+        if name not in self._metrics:
             raise PFVValueError(f"name={name!r}: no such snapshot. {suggestion(name, self.names)}")
 
     def frame(
@@ -290,7 +290,7 @@ class Tracker:
             For an unknown layer, or before the first snapshot.
         """
         layer = self._layer(layer)
-        if not self._figures:
+        if not self._metrics:
             raise PFVValueError("tracker: there is no snapshot yet. Call tracker.snapshot(name).")
         held = self._held[layer]
         pictured = [name for name, one in held.items() if isinstance(one, LayerSnapshot)]
@@ -393,7 +393,7 @@ class Tracker:
         return snapshot
 
 
-def _figure(name: str, value: Any) -> float:
+def _metric(name: str, value: Any) -> float:
     """Return a number; NaN stands for one that is not known."""
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()

@@ -68,8 +68,8 @@ def save_training(tracker: Tracker, path: str | Path, layer: str, duration: int)
         raise PFVValueError(f"tracker: no snapshot of {layer} has a picture to save.")
     film = Film(len(names))
     for name, frame in frames.items():
-        figures = [f"{key} {value:.3g}" for key, value in tracker.figures[name].items()]
-        film.add(frame.composite(), ", ".join([name, *figures]), names.index(name) + 1)
+        metrics = [f"{key} {value:.3g}" for key, value in tracker.metrics[name].items()]
+        film.add(frame.composite(), ", ".join([name, *metrics]), names.index(name) + 1)
     film.write(target, duration, lambda: False)
 
 
@@ -80,8 +80,8 @@ def _lines(tracker: Tracker, layer: str) -> dict[str, Array]:
         "CKA to the snapshot before": np.array(list(tracker.cka_to_last(layer).values())),
         f"rank correlation of heatmaps to {curve.fixed}": curve.rank_correlation,
     }
-    for key in dict.fromkeys(key for one in tracker.figures.values() for key in one):
-        values = np.array([one.get(key, np.nan) for one in tracker.figures.values()])
+    for key in dict.fromkeys(key for one in tracker.metrics.values() for key in one):
+        values = np.array([one.get(key, np.nan) for one in tracker.metrics.values()])
         largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
         lines[f"{key} / {largest:.3g}" if largest > 1 else key] = values / max(largest, 1)
     return lines

@@ -128,12 +128,12 @@ def _layer_row(one: LayerProbes, majority: float, *, best: bool) -> str:
     channels, height, width = one.shape
     about = f"{channels} channels, {height}&nbsp;×&nbsp;{width}"
     about += "" if one.used else "<br>the output does not depend on it"
-    figures = (
+    numbers = (
         ("Linear", _rate(one.linear)), ("Neighbours", _rate(one.knn)),
-        ("Untrained", _rate(one.untrained)), ("LogME", _figure(one.log_me, 2)),
-        ("Eff. rank", _figure(one.effective_rank, 1)),
+        ("Untrained", _rate(one.untrained)), ("LogME", _number(one.log_me, 2)),
+        ("Eff. rank", _number(one.effective_rank, 1)),
     )  # fmt: skip
-    cells = "".join(f'<td class="number" data-what="{what}">{text}</td>' for what, text in figures)
+    cells = "".join(f'<td class="number" data-what="{what}">{text}</td>' for what, text in numbers)
     return (
         f'<tr{" class=best" if best else ""}><td class="name"><bdi>{escaped(one.name)}</bdi>'
         f'<br><span class="quiet">{about}</span></td>'
@@ -283,7 +283,7 @@ def _rate(value: Interval | None) -> str:
     return f"{100 * value.value:.0f} % ({100 * value.low:.0f}–{100 * value.high:.0f})"
 
 
-def _figure(value: float, digits: int) -> str:
+def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "undefined"
 
 

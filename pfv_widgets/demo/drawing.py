@@ -68,9 +68,9 @@ class RandomStream:
 
 def hue(angle: float) -> Field:
     """Return the colour (3, 1, 1) of the wheel at `angle`, any real number, period 1."""
-    place = (angle - float(np.floor(angle))) * 12.0
-    index = int(place) % 12
-    share = place - float(np.floor(place))
+    sector = (angle - float(np.floor(angle))) * 12.0
+    index = int(sector) % 12
+    share = sector - float(np.floor(sector))
     return mix(WHEEL[index], WHEEL[(index + 1) % 12], share)
 
 

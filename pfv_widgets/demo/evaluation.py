@@ -20,7 +20,7 @@ def targets(scenes: Sequence[Scene]) -> Tensor:
 
 
 def evaluate(model: nn.Module, scenes: Sequence[Scene], batch: int = 64) -> dict[str, float]:
-    """Return figures in 0…1 of the network on the scenes.
+    """Return metrics in 0…1 of the network on the scenes.
 
     ``accuracy`` is the mean over the classes of the balanced accuracy (mean of the rates of right
     answers among scenes with and without the object: 0.5 by chance); ``exact`` the share of scenes
@@ -39,7 +39,7 @@ def evaluate(model: nn.Module, scenes: Sequence[Scene], batch: int = 64) -> dict
 
 
 def scores(logits: Tensor, truth: Tensor) -> dict[str, float]:
-    """Return the figures of :func:`evaluate` from logits and truth, both (N, classes)."""
+    """Return the metrics of :func:`evaluate` from logits and truth, both (N, classes)."""
     said, true = logits > 0, truth > 0.5
     hits = (said & true).sum(0) / true.sum(0).clamp(min=1)
     refusals = (~said & ~true).sum(0) / (~true).sum(0).clamp(min=1)

@@ -67,16 +67,16 @@ def normalise(pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def save_weights(model: nn.Module, path: Path, measured: dict[str, float] | None = None) -> None:
-    """Write the weights as float16 arrays, with the figures measured on fresh scenes."""
+    """Write the weights as float16 arrays, with the metrics measured on fresh scenes."""
     arrays = {
         name: value.detach().numpy().astype(np.float16)
         for name, value in model.state_dict().items()
         if value.is_floating_point()
     }
-    figures = {_MEASURED + name: np.array(value) for name, value in (measured or {}).items()}
+    metrics = {_MEASURED + name: np.array(value) for name, value in (measured or {}).items()}
     with path.open("wb") as file:
         # NumPy's stub takes any keyword for its own flag `allow_pickle`
-        np.savez_compressed(file, **arrays, **figures)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays, **metrics)  # type: ignore[arg-type]
 
 
 def load_weights(path: Path = WEIGHTS) -> DemoNet:
@@ -95,7 +95,7 @@ def load_weights(path: Path = WEIGHTS) -> DemoNet:
 
 
 def measured(path: Path = WEIGHTS) -> dict[str, float]:
-    """Return the figures, each in 0…1, that the shipped weights reached on fresh scenes."""
+    """Return the metrics, each in 0…1, that the shipped weights reached on fresh scenes."""
     with np.load(path, allow_pickle=False) as arrays:
         names = [name for name in arrays.files if name.startswith(_MEASURED)]
         return {name.removeprefix(_MEASURED): float(arrays[name]) for name in names}

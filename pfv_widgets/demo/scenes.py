@@ -52,15 +52,15 @@ def draw_scene(seed: int, main: str | None = None) -> Scene:
     order = [CLASSES[index] for index in stream.shuffle(len(CLASSES))]
     if main is not None:
         order = [main, *(name for name in order if name != main)]
-    places = _places(stream)
+    placements = _placements(stream)
     x, y = _pixel_grid(0, 0, SIZE, SIZE)
     kinds = tuple(BACKGROUNDS)
     picture = BACKGROUNDS[kinds[stream.pick(len(kinds))]](x, y, stream)
-    objects = tuple(order[: len(places)])
+    objects = tuple(order[: len(placements)])
     masks = np.zeros((len(objects), SIZE, SIZE), dtype=bool)
     # the main object is drawn last, so that nothing hides it
     for index in reversed(range(len(objects))):
-        seen = _draw_object(picture, objects[index], places[index], stream)
+        seen = _draw_object(picture, objects[index], placements[index], stream)
         masks &= ~seen
         masks[index] = seen
     grain = (stream.field(SIZE, SIZE) - 0.5) * 0.02
@@ -76,17 +76,17 @@ def _pixel_grid(top: int, left: int, bottom: int, right: int) -> tuple[Field, Fi
     return zero + columns + 0.5, zero + rows + 0.5
 
 
-def _places(stream: RandomStream) -> list[_Placement]:
-    """Return two to four places, the largest first, that hardly overlap."""
+def _placements(stream: RandomStream) -> list[_Placement]:
+    """Return two to four placements, the largest first, that hardly overlap."""
     wanted = 2 + stream.pick(3)
-    places = [_inside(stream.uniform(31.0, 40.0), stream)]
+    placements = [_inside(stream.uniform(31.0, 40.0), stream)]
     for _ in range(200):
-        if len(places) == wanted:
+        if len(placements) == wanted:
             break
         new = _inside(stream.uniform(16.0, 25.0), stream)
-        if all(_apart(new, old) for old in places):
-            places.append(new)
-    return places
+        if all(_apart(new, old) for old in placements):
+            placements.append(new)
+    return placements
 
 
 def _inside(radius: float, stream: RandomStream) -> _Placement:
@@ -102,13 +102,13 @@ def _apart(first: _Placement, second: _Placement) -> bool:
 
 
 def _draw_object(
-    picture: Field, name: str, place: _Placement, stream: RandomStream
+    picture: Field, name: str, placement: _Placement, stream: RandomStream
 ) -> npt.NDArray[np.bool_]:
     """Draw one object with its shadow into the picture (3, H, W); return its pixels (H, W)."""
-    reach = place.radius * 1.12 + 4.0
-    top, left = max(int(place.y - reach), 0), max(int(place.x - reach), 0)
-    bottom, right = min(int(place.y + reach) + 1, SIZE), min(int(place.x + reach) + 1, SIZE)
-    patch = _patch(*_pixel_grid(top, left, bottom, right), place, stream)
+    reach = placement.radius * 1.12 + 4.0
+    top, left = max(int(placement.y - reach), 0), max(int(placement.x - reach), 0)
+    bottom, right = min(int(placement.y + reach) + 1, SIZE), min(int(placement.x + reach) + 1, SIZE)
+    patch = _patch(*_pixel_grid(top, left, bottom, right), placement, stream)
     DRAWINGS[name](patch, stream)
     window = picture[:, top:bottom, left:right]
     window += (INK - window) * (_shadow(patch.alpha) * 0.3)
@@ -119,16 +119,16 @@ def _draw_object(
     return seen
 
 
-def _patch(x: Field, y: Field, place: _Placement, stream: RandomStream) -> Patch:
+def _patch(x: Field, y: Field, placement: _Placement, stream: RandomStream) -> Patch:
     """Return an empty patch in the object's own axes: slightly turned, perhaps mirrored."""
     tilt = stream.uniform(-0.28, 0.28)
     norm = float(np.sqrt(1.0 + tilt * tilt))
-    dx, dy = (x - place.x) / place.radius, (y - place.y) / place.radius
+    dx, dy = (x - placement.x) / placement.radius, (y - placement.y) / placement.radius
     u, v = geo.rotate(dx, dy, 1.0 / norm, tilt / norm)
     if stream.chance(0.5):
         u = -u
     light = 1.04 - dx * 0.07 - dy * 0.12
-    return Patch(u, v, 1.0 / place.radius, light)
+    return Patch(u, v, 1.0 / placement.radius, light)
 
 
 def _shadow(alpha: Field) -> Field:

@@ -121,9 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("drew %d scenes", len(scenes))
     save_weights(train(scenes, options.epochs, options.seed), options.out)
     fresh = draw_scenes(options.fresh, FRESH_SEEDS, options.workers)
-    figures = evaluate(load_weights(options.out), fresh)
-    save_weights(load_weights(options.out), options.out, figures)
-    log.info("on %d fresh scenes: %s", len(fresh), figures)
+    metrics = evaluate(load_weights(options.out), fresh)
+    save_weights(load_weights(options.out), options.out, metrics)
+    log.info("on %d fresh scenes: %s", len(fresh), metrics)
 
 
 if __name__ == "__main__":

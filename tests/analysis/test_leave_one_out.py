@@ -20,7 +20,7 @@ from pfv_widgets.errors import PFVValueError
 from tests.networks import blobs, counted, seeded, tiny
 from tests.slow_oracles import principal_components
 
-LAYER = "6"  # 16 channels on 16 × 16 places
+LAYER = "6"  # 16 channels on 16 × 16 positions
 UNEVEN = (1.0, 0.0, 0.3, 2.0, 1.0, 0.05)
 
 
@@ -59,7 +59,7 @@ def test_angles_are_those_of_a_basis_fitted_anew_without_each_image(
     assert found.settings == settings
 
 
-@pytest.mark.parametrize("layer", ["3", "6"])  # by moments in chunks, and by few places
+@pytest.mark.parametrize("layer", ["3", "6"])  # by moments in chunks, and by few positions
 def test_angles_are_the_same_where_no_moments_are_kept(
     pfv: PFV, layer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +112,7 @@ def test_images_without_an_angle_say_why(pfv: PFV) -> None:
 
 
 def test_components_that_the_rest_cannot_give_are_a_reason() -> None:
-    pfv = PFV(tiny(channels=16), blobs(2, 8), device="cpu")  # 2 × 2 places in each image
+    pfv = PFV(tiny(channels=16), blobs(2, 8), device="cpu")  # 2 × 2 positions in each image
     found = leave_one_out(pfv, Settings(layer="10", components=5))
     assert "choose at most 3" in found.reasons[0]
     assert np.isnan(found.angles).all()

@@ -49,7 +49,7 @@ def test_the_start_is_like_itself_and_later_epochs_less_so(tracked: pw.Tracker) 
     assert math.isnan(to_last[0])
     assert to_last[1] == pytest.approx(curve.cka[1])
     assert to_last[3] > curve.cka[3]
-    assert tracked.figures["epoch 2"] == {"accuracy": pytest.approx(0.4), "loss": 1}
+    assert tracked.metrics["epoch 2"] == {"accuracy": pytest.approx(0.4), "loss": 1}
 
 
 def test_scores_are_aligned_to_the_snapshot_before_and_the_basis_gives_them() -> None:

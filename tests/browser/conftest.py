@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: a Jupyter server, Chromium, the three places of notebooks."""
+"""Fixtures of the browser tests: a Jupyter server, Chromium, the three front ends of notebooks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_demo(item: pytest.Item) -> int:
     """Place of the demo that a test shares with others, behind that of the last one without."""
     names = getattr(item, "fixturenames", ())
-    return next((place for place, name in enumerate(SHARED) if name in names), len(SHARED))
+    return next((order for order, name in enumerate(SHARED) if name in names), len(SHARED))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.lab import PROBE, NotebookPage
-from tests.browser.widget_page import WidgetPage, place_of
+from tests.browser.widget_page import WidgetPage, box_of
 
 SIDE = 12  # blocks along a tile that are compared
 
@@ -140,7 +140,7 @@ class ExplorerPage:
     def _point(self, x: int, y: int) -> tuple[float, float]:
         """Point of the page of a point in pixels of the canvas."""
         canvas = self.gallery
-        box = place_of(canvas)
+        box = box_of(canvas)
         scale = box["width"] / int(canvas.get_attribute("width") or 1)
         return box["x"] + x * scale, box["y"] + y * scale
 

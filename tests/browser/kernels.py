@@ -22,12 +22,12 @@ HEAVY = (
 )  # fmt: skip # and nothing with widgets: ipycanvas wants its kernel when it is imported
 
 
-def serve(place: str) -> None:
+def serve(address: str) -> None:
     """Fork a kernel for each connection; end it when its client is gone, and all with stdin."""
     for name in HEAVY:
         __import__(name)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(place)
+    listener.bind(address)
     listener.listen()
     kernels: dict[int, socket.socket] = {}
     while True:
@@ -70,10 +70,10 @@ def forked(client: socket.socket, others: list[socket.socket]) -> int:
         os._exit(0)
 
 
-def run(place: str, arguments: list[str]) -> None:
+def run(address: str, arguments: list[str]) -> None:
     """Ask for a kernel, hand on every signal, and end when it ends."""
     server = socket.socket(socket.AF_UNIX)
-    while server.connect_ex(place):  # it is not there, or does not listen yet
+    while server.connect_ex(address):  # it is not there, or does not listen yet
         time.sleep(0.05)
     wanted = {"arguments": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}
     server.sendall(f"{json.dumps(wanted)}\n".encode())

@@ -72,15 +72,15 @@ class Recorder:
             self.take(70)
 
     def move_to(self, what: Locator, x: float = 0.5, y: float = 0.5) -> None:
-        place = what.bounding_box()
-        assert place is not None
-        self.move(place["x"] + x * place["width"], place["y"] + y * place["height"])
+        box = what.bounding_box()
+        assert box is not None
+        self.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
     def jump_to(self, what: Locator) -> None:
         """Be there at once, as a hand that holds a handle."""
-        place = what.bounding_box()
-        assert place is not None
-        self.at = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+        box = what.bounding_box()
+        assert box is not None
+        self.at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         self.page.evaluate(POINTER, list(self.at))
 
     def save(self, path: Path) -> None:

@@ -136,13 +136,13 @@ class JupyterServer:
     def _start_kernels(self) -> None:
         """Let kernels start at once, where that is possible: each one imports torch."""
         spec = self._folder / "data" / "kernels" / "python3" / "kernel.json"
-        place = str(self._folder / "kernels.socket")
+        address = str(self._folder / "kernels.socket")
         light = [sys.executable, "-I", "-S", kernels.__file__]
         spec.parent.mkdir(parents=True)
         spec.write_text(
             json.dumps(
                 {
-                    "argv": [*light, "run", place, "-f", "{connection_file}"],
+                    "argv": [*light, "run", address, "-f", "{connection_file}"],
                     "display_name": "Python 3 (ipykernel)",
                     "language": "python",
                 }
@@ -151,7 +151,7 @@ class JupyterServer:
         )
         with (self._folder / "kernels.log").open("wb") as log:
             self._kernels = subprocess.Popen(
-                [sys.executable, kernels.__file__, "serve", place],
+                [sys.executable, kernels.__file__, "serve", address],
                 cwd=self._folder,
                 env=self._environment(),
                 stdin=subprocess.PIPE,

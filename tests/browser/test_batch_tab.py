@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.lab import LabPage
-from tests.browser.widget_page import place_of
+from tests.browser.widget_page import box_of
 
 OpenLab = Callable[[list[str]], LabPage]
 RED, GREEN = (200, 60, 60), (60, 160, 80)
@@ -89,20 +89,20 @@ class Batch:
         r, g, b = (round(0.28 * value + 0.72 * 128) for value in colour)
         self.is_painted(index, (r, g, b))
 
-    def place(self, index: int) -> tuple[float, float]:
+    def middle(self, index: int) -> tuple[float, float]:
         """Middle of a thumbnail on the screen."""
-        box = place_of(self.page.canvas())
+        box = box_of(self.page.canvas())
         scale = box["width"] / int(self.page.canvas().get_attribute("width") or 1)
         left, top = self.corners[index]
         half = self.side / 2
         return box["x"] + scale * (left + half), box["y"] + scale * (top + half)
 
     def drag(self, *indices: int) -> None:
-        mouse, places = self.page.page.mouse, [self.place(index) for index in indices]
-        mouse.move(*places[0])
+        mouse, middles = self.page.page.mouse, [self.middle(index) for index in indices]
+        mouse.move(*middles[0])
         mouse.down()
-        for place in places[1:]:
-            mouse.move(*place, steps=4)
+        for middle in middles[1:]:
+            mouse.move(*middle, steps=4)
         mouse.up()
 
     def wait_for_out(self, *indices: int) -> None:
@@ -195,7 +195,7 @@ def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) 
     box = batch.page.canvas().locator("xpath=..")
     fits = "(box) => box.scrollWidth <= box.clientWidth"
     batch.page.page.wait_for_function(fits, arg=box.element_handle())  # else it scrolls sideways
-    batch.page.page.mouse.move(*batch.place(12))
+    batch.page.page.mouse.move(*batch.middle(12))
     batch.page.page.mouse.wheel(0, 5000)
     far = int(batch.page.run("print(holder.tab.thumbnails.sheet.furthest)"))
     left, top = batch.corners[199]

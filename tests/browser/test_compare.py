@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.explorer_page import ExplorerPage, settle, settling
 from tests.browser.lab import LabPage
-from tests.browser.widget_page import WidgetPage, place_of
+from tests.browser.widget_page import WidgetPage, box_of
 
 OPEN = """
 import pfv_widgets as pw
@@ -49,7 +49,7 @@ class Sides(ExplorerPage):
             float, self.run(f"print(*{tiles}.grid.box({image}))").split()
         )
         canvas = self.galleries.nth(side)
-        box = place_of(canvas)
+        box = box_of(canvas)
         scale = box["width"] / int(canvas.get_attribute("width") or 1)
         return box["x"] + (left + x * width) * scale, box["y"] + (top + y * height) * scale
 
@@ -63,7 +63,7 @@ class Sides(ExplorerPage):
         return self.page.read(canvas, 0, 0, width, height).astype(np.int16)
 
 
-def box_of(element: Locator) -> Any:
+def bounds_of(element: Locator) -> Any:
     box = element.bounding_box()
     assert box is not None
     return box
@@ -81,11 +81,11 @@ def sides(lab: Callable[[list[str]], LabPage]) -> Sides:
 
 def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None:
     page, mouse = sides.page.page, sides.page.page.mouse
-    first, second = (box_of(sides.galleries.nth(index)) for index in range(2))
+    first, second = (bounds_of(sides.galleries.nth(index)) for index in range(2))
     assert abs(first["y"] - second["y"]) < 1
     assert first["x"] + first["width"] <= second["x"]
 
-    # a place in one is the same place of the photo in the other
+    # a position in one is the same position of the photo in the other
     before = sides.drawn(1)
     mouse.move(*sides.at(0, 2, 0.3, 0.6))
     sides.wait_until("explorer.galleries[1].view_state.hover.image", "2")
@@ -113,7 +113,7 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
     sides.wait_until("explorer.jobs.wait(100)", "True")
     curve, layer_map = (sides.box.locator(f"canvas.pfv-{kind}") for kind in ("curve", "similarity"))
     expect(curve).to_be_visible()
-    corner = place_of(layer_map)
+    corner = box_of(layer_map)
     mouse.click(corner["x"] + 3, corner["y"] + 3)
     sides.wait_until(
         "explorer.layers == (explorer.networks.layers('trained')[0].name,) * 2", "True"
@@ -190,7 +190,7 @@ def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
     sides.page.press(sides.slider("Snapshot 2"), "Home")
     sides.wait_until("explorer.names[1]", "epoch 0")
     assert np.abs(sides.drawn(1) - sides.drawn(0)).max() <= 3
-    corner = place_of(sides.box.locator("canvas.pfv-curve"))
+    corner = box_of(sides.box.locator("canvas.pfv-curve"))
     page.page.mouse.click(corner["x"] + corner["width"] - 8, corner["y"] + 40)
     sides.wait_until("explorer.names[1]", "epoch 2")
 
@@ -207,11 +207,11 @@ def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
 
 
 @pytest.mark.all
-@pytest.mark.parametrize("place", ["notebook7", "voila"])
+@pytest.mark.parametrize("front_end", ["notebook7", "voila"])
 def test_both_sides_are_painted_and_follow_a_knob(
-    request: pytest.FixtureRequest, place: str
+    request: pytest.FixtureRequest, front_end: str
 ) -> None:
-    page: WidgetPage = request.getfixturevalue(place)([OPEN, settling("explorer")])
+    page: WidgetPage = request.getfixturevalue(front_end)([OPEN, settling("explorer")])
     settle(page)  # before that, photos without heatmaps are on show
     before = [
         page.page.wait_for_function(ANOTHER, arg=[GALLERIES, index, -1000]).json_value()

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.lab import LabPage
-from tests.browser.widget_page import place_of
+from tests.browser.widget_page import box_of
 
 OpenLab = Callable[[list[str]], LabPage]
 SCREE, PICTURES, CLOUD = 0, 1, 2  # canvases, in the order of the page
@@ -82,7 +82,7 @@ def drag(
 
     `on_the_way` is called with the button still down, next to the end.
     """
-    box = place_of(canvas)
+    box = box_of(canvas)
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
     page.page.mouse.move(*points[0])
     page.page.mouse.down()
@@ -95,7 +95,7 @@ def drag(
 def click(page: LabPage, index: int, x: float, y: float) -> None:
     """Click a point of a canvas, in CSS pixels, once it has been scrolled into view."""
     canvas = page.canvas(index)
-    place_of(canvas)
+    box_of(canvas)
     canvas.click(position={"x": x, "y": y})
 
 
@@ -126,10 +126,10 @@ def check_that_brushing_selects_live_and_clears(tab: LabPage) -> None:
     before = pixels(tab, CLOUD)
     drag(tab, cloud, (0.35, 0.1), (0.6, 0.45), expect(words).to_be_visible)
     tab.wait_until("tab.scatter.plot.start", "None")  # the button came up
-    places, images = json.loads(
+    positions, images = json.loads(
         state(tab, "[int(selected[-1].sum()), int(selected[-1].any((1, 2)).sum())]")
     )
-    told = f"{places} of 4096 positions selected, in {images} of 16 images."
+    told = f"{positions} of 4096 positions selected, in {images} of 16 images."
     expect(tab.page.get_by_text(told)).to_be_visible()
     tab.wait_until_drawn()
     after = pixels(tab, CLOUD)
@@ -155,7 +155,7 @@ def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) ->
     before = pixels(tab, CLOUD)
     x, y = json.loads(state(tab, "json.dumps(tab.scatter.scatter.at((3, 8, 8)))"))
     cloud = tab.canvas(CLOUD)
-    place_of(cloud)
+    box_of(cloud)
     cloud.hover(position={"x": x / 2, "y": y / 2})
     tab.wait_until(
         "hovered[-1:] == [tab.scatter.scatter.nearest(*tab.scatter.scatter.at((3, 8, 8)))]", "True"
@@ -165,8 +165,8 @@ def test_pointing_rings_the_place_and_marks_come_from_elsewhere(tab: LabPage) ->
     tab.wait_until("hovered[-1]", "None")
     tab.wait_until_drawn()
     for image, row, column in ((3, 8, 8), (5, 0, 0)):
-        place = f"tab.scatter.scatter.at(({image}, {row}, {column}))"
-        x, y = (round(v) for v in json.loads(state(tab, f"json.dumps({place})")))
+        point = f"tab.scatter.scatter.at(({image}, {row}, {column}))"
+        x, y = (round(v) for v in json.loads(state(tab, f"json.dumps({point})")))
         ring = pixels(tab, CLOUD)[y - 14 : y + 15, x - 14 : x + 15, :3].min(axis=2)
         assert (ring > 240).sum() > (
             before[y - 14 : y + 15, x - 14 : x + 15, :3].min(2) > 240

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
-from tests.browser.widget_page import place_of
+from tests.browser.widget_page import box_of
 
 OpenLab = Callable[[list[str]], LabPage]
 DEMO = [HELPERS, "explorer = pw.demo()\nexplorer"]
@@ -94,7 +94,7 @@ def test_buttons_thumbnails_and_keys_compose_the_batch(demo: ExplorerPage) -> No
     summary = demo.box.get_by_text(re.compile(r"\d+ of 16 images are used to find the colours\."))
     demo.open_tab("Batch")
     thumbnails = demo.box.locator("canvas.pfv-thumbnails")
-    place_of(thumbnails)
+    box_of(thumbnails)
     thumbnails.click(position={"x": 20, "y": 20})
     expect(summary).to_have_text("15 of 16 images are used to find the colours.")
     demo.wait_for_frame(1, 15)
@@ -141,7 +141,7 @@ def test_hover_reads_a_place_and_pins_paint_what_is_like_it(demo: ExplorerPage) 
         if rings[row * (TILE + GAP) :, column * (TILE + GAP) :][:TILE, :TILE].sum() > 50
     }
     assert (0, 0) in tiles
-    assert len(tiles) > 2, "no ring on similar places elsewhere"
+    assert len(tiles) > 2, "no ring on similar positions elsewhere"
 
     demo.click(60, 60)
     demo.wait_until("len(explorer.settings.pins)", "1")
@@ -208,7 +208,7 @@ def test_zoom_walks_the_batch_and_comes_back(demo: ExplorerPage) -> None:
 
 
 @pytest.mark.all
-def test_brushed_places_stay_and_the_others_fade(demo: ExplorerPage) -> None:
+def test_brushed_positions_stay_and_the_others_fade(demo: ExplorerPage) -> None:
     before = demo.settled()
     demo.drag((300, 60), (400, 160))
     demo.wait_until("explorer.gallery.view_state.selection is not None", "True")

@@ -9,7 +9,7 @@ import numpy as np
 from playwright.sync_api import expect
 
 from tests.browser.explorer_page import ExplorerPage
-from tests.browser.widget_page import place_of
+from tests.browser.widget_page import box_of
 
 COUNT = re.compile(r"\d+ of 4096 positions selected, in \d+ of 16 images\.")
 
@@ -23,7 +23,7 @@ def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPa
     words = demo.box.get_by_text(COUNT)
     cloud = demo.box.get_by_text("component 1 →").locator("xpath=ancestor::*[.//canvas][1]//canvas")
     before = demo.settled()
-    box = place_of(cloud)
+    box = box_of(cloud)
     mouse = demo.page.page.mouse
     mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.1 * box["height"])
     mouse.down()

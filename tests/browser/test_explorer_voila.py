@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from tests.browser.explorer_page import ExplorerPage, settle, settling
 from tests.browser.lab import LabPage
 from tests.browser.server import JupyterServer
-from tests.browser.widget_page import WidgetPage, place_of
+from tests.browser.widget_page import WidgetPage, box_of
 from tests.conftest import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "demo.ipynb"
@@ -62,7 +62,7 @@ def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     expect(explorer.slider("Opacity")).to_have_attribute("aria-valuenow", "0.0")
     explorer.open_tab("Batch")
     thumbnails = explorer.box.locator("canvas.pfv-thumbnails")
-    place_of(thumbnails)
+    box_of(thumbnails)
     thumbnails.click(position={"x": 20, "y": 20})
     expect(
         explorer.box.get_by_text("11 of 12 images are used to find the colours.")

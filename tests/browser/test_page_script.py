@@ -1,4 +1,4 @@
-"""What the script in the page does: names, copying, the Tab key on a canvas – in every place."""
+"""What the script in the page does in every front end: names, copying, Tab on a canvas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
-from tests.browser.widget_page import PLACES, WidgetPage
+from tests.browser.widget_page import FRONT_ENDS, WidgetPage
 
 OpenLab = Callable[[list[str]], LabPage]
 
@@ -47,11 +47,11 @@ def opened_code(explorer: ExplorerPage) -> Locator:
 
 
 @pytest.mark.all
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
 def test_code_is_copied_a_download_opens_and_sliders_are_named_everywhere(
-    request: pytest.FixtureRequest, place: str
+    request: pytest.FixtureRequest, front_end: str
 ) -> None:
-    page: WidgetPage = request.getfixturevalue(place)(DEMO)
+    page: WidgetPage = request.getfixturevalue(front_end)(DEMO)
     explorer = ExplorerPage(page)
     expect(explorer.status).to_contain_text("Up to date", timeout=60_000)
     expect(explorer.slider("Opacity")).to_have_attribute("aria-label", "Opacity")
@@ -147,8 +147,8 @@ made = pw.explore_reconstruction(model, photos, steps=20)
 """
     page = lab([cell, "grid", "made"])
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    for place, name in enumerate(("grid", "made")):
-        widget = ExplorerPage(page, name, canvas=place)
+    for number, name in enumerate(("grid", "made")):
+        widget = ExplorerPage(page, name, canvas=number)
         wanted = page.run(f"print({name}.snippet())")
         expect(widget.box.locator("canvas, img").first).to_have_role("img")
         copied(widget, len(opened_code(widget).input_value()))

@@ -169,7 +169,7 @@ def test_divider_is_dragged_without_the_kernel(small_demo: ExplorerPage) -> None
     wanted = painted(explorer, split=round(0.25 + (end[0] - start[0]) / width, 2))
     before = painted(explorer, split=0.8)
     with standing_still(process(explorer)):
-        explorer.click(*start)  # no drag: the kernel pins the place when it goes on
+        explorer.click(*start)  # no drag: the kernel pins the position when it goes on
         explorer.page.page.wait_for_timeout(200)
         assert (explorer.pixels() == before).all()
         explorer.drag(start, end)
@@ -246,11 +246,11 @@ def test_gallery_is_painted_anew_after_a_command_that_fails(lab: OpenLab) -> Non
 
 
 @pytest.mark.all
-@pytest.mark.parametrize("place", ["notebook7", "voila"])
-def test_gallery_follows_everywhere(request: pytest.FixtureRequest, place: str) -> None:
+@pytest.mark.parametrize("front_end", ["notebook7", "voila"])
+def test_gallery_follows_everywhere(request: pytest.FixtureRequest, front_end: str) -> None:
     cells = ["import os\nprint('kernel', os.getpid())"]
     cells += ["import pfv_widgets as pw\nexplorer = pw.demo(4)\nexplorer", settling("explorer")]
-    page: WidgetPage = request.getfixturevalue(place)(cells)
+    page: WidgetPage = request.getfixturevalue(front_end)(cells)
     explorer = ExplorerPage(page)
     expect(explorer.status).to_contain_text("Up to date")
     expect(explorer.box).to_contain_class("pfv-scripted")

@@ -1,4 +1,4 @@
-"""A picture that grows in every place: started, stopped, made of something else; its looks."""
+"""A picture that grows in every front end: started, stopped, made of something else; its looks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.lab import LabPage
 from tests.browser.test_appearance import CONTRASTS, READABLE
-from tests.browser.widget_page import PLACES
+from tests.browser.widget_page import FRONT_ENDS
 
 OpenLab = Callable[[list[str]], LabPage]
 
@@ -145,11 +145,11 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
 
 
 @pytest.mark.all
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
 def test_keys_errors_widths_and_colours_are_right(
-    place: str, request: pytest.FixtureRequest
+    front_end: str, request: pytest.FixtureRequest
 ) -> None:
-    opened = request.getfixturevalue(place)([CELL + "explorer"])
+    opened = request.getfixturevalue(front_end)([CELL + "explorer"])
     page: Page = opened.page
     if isinstance(opened, LabPage):
         opened.theme("JupyterLab Dark")
@@ -163,7 +163,7 @@ def test_keys_errors_widths_and_colours_are_right(
     expect(box(page).get_by_role("alert").first).to_contain_text(
         "unit=77: the output has 10 units."
     )
-    keep(page, f"{place}-error")
+    keep(page, f"{front_end}-error")
     number.fill("3")
     number.press("Enter")
     expect(box(page).get_by_text("cat", exact=True)).to_be_visible()
@@ -171,7 +171,7 @@ def test_keys_errors_widths_and_colours_are_right(
     expect(status(page)).to_contain_text(re.compile(r"Step [1-9]\d* of 4000, loss"))
     box(page).get_by_role("button", name="Stop").press("Enter")
     expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
-    if place == "notebook7":
+    if front_end == "notebook7":
         opened.reload()
         expect(status(page)).to_contain_text("Stopped after")
     assert shown(page)[..., 3].min() == 255
@@ -185,6 +185,6 @@ def test_keys_errors_widths_and_colours_are_right(
     for width in (1400, 1000, 700):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_function(FITS)
-        keep(page, f"{place}-{width}")
+        keep(page, f"{front_end}-{width}")
     faint = [one for one in box(page).evaluate(CONTRASTS) if one[2] < READABLE]
     assert not faint

@@ -30,7 +30,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def frame() -> Frame:
-    """Five pictures with a grid of 4 × 6 places."""
+    """Five pictures with a grid of 4 × 6 positions."""
     maps = torch.randn(COUNT, 7, ROWS, COLUMNS, generator=seeded())
     painted = heatmaps_from_activations([maps], Settings(weighting="none"), size=(80, 120))
     pixels = (torch.rand(COUNT, 80, 120, 3, generator=seeded(1)) * 255).to(torch.uint8).numpy()
@@ -107,11 +107,11 @@ def test_rings_mark_the_most_similar_place_of_each_other_picture(
         away = (frame.scores[index] - target[:, None, None]).square().sum(dim=0)
         row, column = divmod(int(away.argmin()), COLUMNS)
         ring, box = picture(page, index).locator(".ring"), picture(page, index).bounding_box()
-        place = ring.bounding_box()
+        ring_box = ring.bounding_box()
         assert box is not None
-        assert place is not None
-        x = (place["x"] + place["width"] / 2 - box["x"]) / box["width"]
-        y = (place["y"] + place["height"] / 2 - box["y"]) / box["height"]
+        assert ring_box is not None
+        x = (ring_box["x"] + ring_box["width"] / 2 - box["x"]) / box["width"]
+        y = (ring_box["y"] + ring_box["height"] / 2 - box["y"]) / box["height"]
         assert abs(x - (column + 0.5) / COLUMNS) < 0.01
         assert abs(y - (row + 0.5) / ROWS) < 0.01
         expect(ring).to_have_class("ring" if index == 1 else "ring like")
@@ -134,7 +134,7 @@ def test_opacity_and_views_change_the_pictures(frame: Frame, opened: Open) -> No
     assert heat_opacity(page) == pytest.approx(0.01)
 
 
-def test_keys_walk_places_and_pictures_and_hold(frame: Frame, opened: Open) -> None:
+def test_keys_walk_positions_and_pictures_and_hold(frame: Frame, opened: Open) -> None:
     page = opened(frame)
     for _ in range(4):  # view, opacity, tile size, then the pictures at one stop
         page.keyboard.press("Tab")

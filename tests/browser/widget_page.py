@@ -11,7 +11,7 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 # Where explorers are driven; JupyterLab in each run.
-PLACES = ["lab", "notebook7", "voila"]
+FRONT_ENDS = ["lab", "notebook7", "voila"]
 
 _PAUSE = 60  # milliseconds between two looks: at each frame they would cost more than what changes
 
@@ -36,22 +36,22 @@ HAS_COLOUR = """([selector, index, x, y, colour, tolerance]) => {
 # Fulfilled once an element has stayed for twenty frames: a slow machine has slow frames. Three are
 # enough where it has rested before.
 STILL = """async (element) => {
-  const place = () => JSON.stringify(element.getBoundingClientRect());
+  const box = () => JSON.stringify(element.getBoundingClientRect());
   const rested = (window.testRested ??= new WeakMap());
   let last = "";
   const enough = () => (last === rested.get(element) ? 3 : 20);
   for (let frame = 0, same = 0; same < enough(); frame++) {
     if (frame > 3600) throw new Error("it never comes to rest");
     await new Promise(requestAnimationFrame);
-    const now = place();
+    const now = box();
     same = now === last ? same + 1 : 0;
     last = now;
   }
-  rested.set(element, place());
+  rested.set(element, box());
 }"""
 
 
-def place_of(element: Locator) -> FloatRect:
+def box_of(element: Locator) -> FloatRect:
     """Where an element is, scrolled into view, once nothing moves it any more."""
     element.scroll_into_view_if_needed()
     element.evaluate(STILL)

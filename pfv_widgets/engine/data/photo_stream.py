@@ -118,7 +118,7 @@ class PhotoStream:
     @property
     def signature(self) -> str:
         """Digest of names and sizes of the files, of some contents, and of the photos' size."""
-        # a function's own text names its place in memory, which is another in each process
+        # a function's own text names its address in memory, which is another in each process
         transform = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(self._transform))
         digest = hashlib.blake2b(f"{self._size} {transform:.200}".encode(), digest_size=16)
         some = max(1, len(self._pictures) // _READ)

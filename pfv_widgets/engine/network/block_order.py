@@ -97,7 +97,7 @@ def _split(
     def visit(module: nn.Module) -> None:
         module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
         name, kind = names.pop(id(module), None), type(module)
-        if name is None:  # it was seen in another place
+        if name is None:  # it was seen elsewhere
             return
         if any(module.children()) and (kind in _CONTAINERS or counts[kind] == 1):
             if any(True for _ in module.parameters(recurse=False)):

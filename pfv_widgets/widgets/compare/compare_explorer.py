@@ -36,7 +36,7 @@ from pfv_widgets.widgets.toolkit.controls import Controls
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
 DIFFERENCE = "CKA, lowest first"  # what photos are sorted by
-_REST = 0.3  # seconds without another picture after which its figures are computed
+_REST = 0.3  # seconds without another picture after which its measures are computed
 _KINDS = ("ok", "warning", "error", "busy")
 
 
@@ -333,7 +333,7 @@ class CompareExplorer(Shell[CompareSettings]):
         self._still.renew()
 
     def _pointed(self, state: ViewState, frame: Frame) -> None:  # noqa: ARG002 - of one side
-        """Show the figures of the photo that is looked at."""
+        """Show the measures of the photo that is looked at."""
         spot = state.hover
         self.tabs["Compare"].pair.show_photo(state.cursor if spot is None else spot.image)
 

@@ -130,7 +130,7 @@ class CompareTab:
 
 
 def agreement_in_words(agreement: float | None) -> str:
-    """Return the figure as a line of text.
+    """Return the number as a line of text.
 
     >>> agreement_in_words(0.8)
     'Agreement: 0.800'

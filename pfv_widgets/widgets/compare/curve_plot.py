@@ -17,7 +17,7 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 
 # colours that colour-blind eyes tell apart (Okabe and Ito 2008)
-FIGURES = {
+MEASURES = {
     "cka": ("CKA", "#0072b2"),
     "rank_correlation": ("rank correlation of heatmaps", "#d55e00"),
     "ssim": ("SSIM of heatmaps", "#009e73"),
@@ -29,7 +29,7 @@ _HEIGHT, _LEFT, _TOP, _BELOW = 260, 62, 14, 14  # pixels of the canvas
 
 
 class CurvePlot:
-    """The curves on a canvas, with a legend and the figures of the network on show.
+    """The curves on a canvas, with a legend and the measures of the network on show.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ class CurvePlot:
             if points:  # from here on it stays: nothing below it moves
                 self.widget.layout.display = None
             point = points.get(current)
-            figures = {label: line.get(current, math.nan) for label, line in self._lines.items()}
-            self.line.value = text.hint(_in_words(current, point, figures))
+            measures = {label: line.get(current, math.nan) for label, line in self._lines.items()}
+            self.line.value = text.hint(_in_words(current, point, measures))
             self.repaint()
 
     def repaint(self) -> None:
@@ -111,7 +111,7 @@ class CurvePlot:
 
     @property
     def _low(self) -> float:
-        """Where the axis begins: 0, or a fifth below the lowest figure."""
+        """Where the axis begins: 0, or a fifth below the lowest value."""
         values = [value for _, line in self._curves() for value in line.values()]
         lowest = min((value for value in values if not math.isnan(value)), default=0.0)
         return min(0.0, math.floor(5 * lowest) / 5)
@@ -120,7 +120,7 @@ class CurvePlot:
         """Colour and numbers by name of each line, all within [-1, 1]."""
         drawn: list[tuple[str, Mapping[str, float]]] = [
             (colour, {name: getattr(point, key) for name, point in self._points.items()})
-            for key, (_, colour) in FIGURES.items()
+            for key, (_, colour) in MEASURES.items()
         ]
         for (_, line), colour in zip(self._lines.items(), _MORE, strict=False):
             scale = _largest(line)
@@ -163,11 +163,11 @@ class CurvePlot:
 
 
 def _in_words(name: str, point: CurvePoint | None, more: Mapping[str, float]) -> str:
-    """Return the figures of a network as one line."""
+    """Return the measures of a network as one line."""
     if point is None:
         return f"{name}: not computed for these settings."
-    figures = {label: getattr(point, key) for key, (label, _) in FIGURES.items()} | dict(more)
-    words = "; ".join(f"{label} {two_digits(value)}" for label, value in figures.items())
+    measures = {label: getattr(point, key) for key, (label, _) in MEASURES.items()} | dict(more)
+    words = "; ".join(f"{label} {two_digits(value)}" for label, value in measures.items())
     return f"{name}: {words}. {point.note}".strip()
 
 
@@ -177,7 +177,7 @@ def _largest(line: Mapping[str, float]) -> float:
 
 
 def _legend(lines: Lines) -> str:
-    entries = list(FIGURES.values())
+    entries = list(MEASURES.values())
     for (label, line), colour in zip(lines.items(), _MORE, strict=False):
         scale = _largest(line)
         entries.append((label if scale == 1 else f"{label} / {scale:.3g}", colour))

@@ -165,7 +165,7 @@ class SnapshotDifference(SnapshotRenderer):
 
 
 class SnapshotNumbers:
-    """The figures of a tracker: they are there, and nothing is computed."""
+    """The measures of a tracker: they are there, and nothing is computed."""
 
     on_demand = False
 
@@ -177,12 +177,12 @@ class SnapshotNumbers:
         return {point.name: point for point in self._tracker.curve(settings.layer).points}
 
     def lines(self, settings: CompareSettings) -> dict[str, Mapping[str, float]]:
-        """Return the similarity to the snapshot before, and the figures that were given."""
-        tracker, figures = self._tracker, self._tracker.figures
+        """Return the similarity to the snapshot before, and the metrics that were given."""
+        tracker, metrics = self._tracker, self._tracker.metrics
         before = "CKA to the snapshot before"
         lines: dict[str, Mapping[str, float]] = {before: tracker.cka_to_last(settings.layer)}
-        for key in dict.fromkeys(key for one in figures.values() for key in one):
-            lines[key] = {name: one.get(key, math.nan) for name, one in figures.items()}
+        for key in dict.fromkeys(key for one in metrics.values() for key in one):
+            lines[key] = {name: one.get(key, math.nan) for name, one in metrics.items()}
         return lines
 
     def pair(self, settings: CompareSettings) -> Similarity | None:  # noqa: ARG002

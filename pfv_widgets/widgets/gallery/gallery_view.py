@@ -33,8 +33,8 @@ class GalleryView:
     """The tiles of a batch, drawn live, with everything that a pointer or a key does to them.
 
     An explorer may have several: each has photos, canvases, a view state (page, zoom, hover,
-    selection) and a script in the browser of its own. Whoever makes one calls :meth:`start` where it
-    is on the page, and :meth:`close` at the end.
+    selection) and a script in the browser of its own. Whoever makes one calls ``start``
+    where it is on the page, and :meth:`close` at the end.
 
     Parameters
     ----------

@@ -98,8 +98,8 @@ def spot_of(state: ViewState) -> Spot:
 
 def rectangle(corner: Spot, spot: Spot, shape: tuple[int, int]) -> tuple[Spot, Spot]:
     """Return opposite corners of the positions from one to another, on a map of ``shape``."""
-    places = [cell_of(one.x, one.y, shape) for one in (corner, spot)]
-    rows, columns = ([place[axis] for place in places] for axis in (0, 1))
+    cells = [cell_of(one.x, one.y, shape) for one in (corner, spot)]
+    rows, columns = ([cell[axis] for cell in cells] for axis in (0, 1))
     first = Spot(corner.image, min(columns) / shape[1], min(rows) / shape[0])
     return first, Spot(corner.image, (max(columns) + 1) / shape[1], (max(rows) + 1) / shape[0])
 

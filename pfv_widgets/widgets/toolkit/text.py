@@ -162,9 +162,9 @@ def position_line(
 
 
 def _score(number: int, value: float, shown: bool) -> str:
-    figure = f"{value:+.2f}".replace("-", "−")
+    signed = f"{value:+.2f}".replace("-", "−")
     style = "" if shown else f' style="{MUTED}"'
-    return f"<span{style}>{number + 1}:&#8239;<b>{figure}</b></span> "
+    return f"<span{style}>{number + 1}:&#8239;<b>{signed}</b></span> "
 
 
 def heading(text: str) -> str:

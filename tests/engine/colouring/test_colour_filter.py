@@ -42,10 +42,10 @@ def colours_of(picture: np.ndarray) -> list[Counter[tuple[int, ...]]]:
 def slowly(picture: np.ndarray, weights: Any, sharing: str) -> np.ndarray:
     """Hide one pixel after another."""
     counts = colours_of(picture)
-    places = picture.shape[1] * picture.shape[2]
+    positions = picture.shape[1] * picture.shape[2]
     used = [count for count, weight in zip(counts, weights, strict=True) if weight > 0]
     every = {colour for count in counts for colour in count}
-    common = {c for c in every if all(count[c] / places >= SMALLEST_SHARE for count in used)}
+    common = {c for c in every if all(count[c] / positions >= SMALLEST_SHARE for count in used)}
     shown = common if sharing == "inclusive" else every - common
     painted = picture.copy()
     for index in np.ndindex(picture.shape[:3]):

@@ -148,9 +148,9 @@ def test_values_at_a_place_are_the_scores_there(pfv: PFV) -> None:
     torch.testing.assert_close(some.at(2, 0.3, 0.6), frame.at(2, 0.3, 0.6))
     with pytest.raises(PFVValueError, match=r"image=1.*2, 0"):
         some.at(1, 0, 0)
-    for place in ((3, 0, 0), (0, 1.1, 0), (0, 0, float("nan")), ("a", 0, 0)):
+    for position in ((3, 0, 0), (0, 1.1, 0), (0, 0, float("nan")), ("a", 0, 0)):
         with pytest.raises(PFVError):
-            frame.at(*place)
+            frame.at(*position)
 
 
 def test_rings_stand_where_the_place_is_seen(pfv: PFV) -> None:

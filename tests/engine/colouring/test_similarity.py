@@ -33,7 +33,7 @@ def pfv() -> PFV:
 
 
 def slowly(maps: Tensor, pins: Any) -> np.ndarray:
-    """Cosines of vectors about their mean, one place after another, in float64."""
+    """Cosines of vectors about their mean, one position after another, in float64."""
     vectors = maps.double().numpy()
     vectors = vectors - vectors.mean(axis=(0, 2, 3), keepdims=True)
     count, _, height, width = vectors.shape
@@ -125,17 +125,17 @@ def test_image_with_a_bad_number_is_like_nothing_and_spoils_no_other(
     assert not alike(maps, 2, (1, 1)).any()
 
 
-def test_nearest_places_are_the_best_of_each_other_image(pfv: PFV) -> None:
+def test_nearest_positions_are_the_best_of_each_other_image(pfv: PFV) -> None:
     found = pfv.nearest(1, 0.3, 0.6, number=10)
     cosines = pfv.similarity([(1, 0.3, 0.6)])[0].numpy()
     best = {i: cosines[i].max() for i in (0, 2, 3) if cosines[i].max() > 0}
-    assert [place.image for place in found] == sorted(best, key=lambda i: -best[i])
-    for place in found:
-        assert place.similarity == pytest.approx(best[place.image])
-        assert cosines[place.image, place.row, place.column] == best[place.image]
-        assert cell_of(place.x, place.y, cosines.shape) == (place.row, place.column)
-        assert place.x == pytest.approx((place.column + 0.5) / 10)
-        assert place.y == pytest.approx((place.row + 0.5) / 8)
+    assert [position.image for position in found] == sorted(best, key=lambda i: -best[i])
+    for position in found:
+        assert position.similarity == pytest.approx(best[position.image])
+        assert cosines[position.image, position.row, position.column] == best[position.image]
+        assert cell_of(position.x, position.y, cosines.shape) == (position.row, position.column)
+        assert position.x == pytest.approx((position.column + 0.5) / 10)
+        assert position.y == pytest.approx((position.row + 0.5) / 8)
     assert pfv.nearest(1, 0.3, 0.6, number=1) == found[:1]
     with pytest.raises(dataclasses.FrozenInstanceError):
         found[0].row = 3  # type: ignore[misc]
@@ -143,11 +143,11 @@ def test_nearest_places_are_the_best_of_each_other_image(pfv: PFV) -> None:
 
 def test_images_in_which_nothing_is_similar_are_left_out() -> None:
     maps = torch.tensor([[1.0, -1], [0.5, 0.4], [-1, -0.2], [0, 0]]).view(4, 1, 2)
-    assert [place.image for place in similarity.nearest_positions(maps, 0, 9)] == [1]
+    assert [position.image for position in similarity.nearest_positions(maps, 0, 9)] == [1]
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "3"])
-def test_number_of_places_must_be_whole(pfv: PFV, number: Any) -> None:
+def test_number_of_positions_must_be_whole(pfv: PFV, number: Any) -> None:
     with pytest.raises(PFVError, match=r"number=.*a whole number from 1"):
         pfv.nearest(0, 0, 0, number=number)
 

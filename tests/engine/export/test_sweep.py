@@ -116,7 +116,7 @@ def test_sweep_starts_from_the_colours_that_are_shown(pfv: PFV) -> None:
 
 
 def test_components_follow_what_they_show_from_layer_to_layer(pfv: PFV) -> None:
-    """Signs and places by the correlation of maps, checked against numpy."""
+    """Signs and order by the correlation of maps, checked against numpy."""
     found = frames(list(sweep(pfv, over="layer")))
     for before, after in pairwise(found):
         if before.scores.shape == after.scores.shape:

@@ -45,7 +45,7 @@ def built(name: str, side: int = 224) -> nn.Module:
 
 
 def two_images(side: int = 224) -> Tensor:
-    """Smooth colour blobs, unlike each other and at every place."""
+    """Smooth colour blobs, unlike each other and at every pixel."""
     coarse = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(3))
     return nn.functional.interpolate(coarse, size=(side, side), mode="bicubic")
 

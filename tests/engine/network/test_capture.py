@@ -127,8 +127,8 @@ def test_tokens_are_decomposed_without_class_and_register_tokens(extra: int) -> 
     network, images = Tokens(extra=extra), blobs(2, 32, 48)
     frame = PFV(network, images, device="cpu").render(layer="block")
     with torch.no_grad():
-        places = network.patches(images.tensor).permute(0, 2, 3, 1)
-        expected = network.block(network.norm(places)).permute(0, 3, 1, 2)
+        patches = network.patches(images.tensor).permute(0, 2, 3, 1)
+        expected = network.block(network.norm(patches)).permute(0, 3, 1, 2)
     assert frame.scores.shape == (2, 3, 8, 12)
     torch.testing.assert_close(frame.basis.mean, expected.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(frame.scores, frame.basis.project(expected), rtol=1e-3, atol=1e-4)

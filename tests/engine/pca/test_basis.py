@@ -45,7 +45,7 @@ def test_basis_is_that_of_the_tall_svd(maps: Tensor, fit: str, weights: list[flo
     assert np.abs((found.components.numpy() * components).sum(axis=1)).min() > 0.9999
 
 
-def test_both_ways_to_fit_agree_where_channels_outnumber_places() -> None:
+def test_both_ways_to_fit_agree_where_channels_outnumber_positions() -> None:
     maps = torch.randn(2, 300, 3, 3, generator=seeded())
     by_places = fit_maps(maps, [1.0, 1.0], 5)
     by_moments = basis_of(maps, 5)

@@ -27,7 +27,7 @@ def test_moments_of_each_image_are_its_count_mean_and_scatter(maps: torch.Tensor
         np.testing.assert_allclose(moments.scatter[index], expected, atol=1e-4)
 
 
-def test_pooled_moments_are_those_of_all_places_at_once(maps: torch.Tensor) -> None:
+def test_pooled_moments_are_those_of_all_positions_at_once(maps: torch.Tensor) -> None:
     pooled = Moments.of_maps(maps).pooled()
     vectors = vectors_of(maps)
     assert float(pooled.count) == 60

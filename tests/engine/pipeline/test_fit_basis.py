@@ -102,10 +102,10 @@ def folder(tmp_path: Path) -> Path:
     """Photos of two classes, of which two cannot be read."""
     rng = np.random.default_rng(0)
     for index in range(13):
-        place = tmp_path / "photos" / ("cats", "dogs")[index % 2]
-        place.mkdir(parents=True, exist_ok=True)
+        folder = tmp_path / "photos" / ("cats", "dogs")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(0, 256, (5, 6, 3), np.uint8)
-        Image.fromarray(coarse).resize((60, 50)).save(place / f"{index}.png")
+        Image.fromarray(coarse).resize((60, 50)).save(folder / f"{index}.png")
     (tmp_path / "photos" / "cats" / "4.png").write_bytes(b"not a picture")
     (tmp_path / "photos" / "dogs" / "7.png").write_bytes(b"")
     return tmp_path / "photos"

@@ -22,7 +22,7 @@ def activations(images: int = 3) -> list[Tensor]:
     return [torch.randn(shape, generator=seeded(i)) + 0.5 for i, shape in enumerate(shapes)]
 
 
-def spoiling(network: nn.Sequential, place: int, image: int, bad: float) -> nn.Sequential:
+def spoiling(network: nn.Sequential, step: int, image: int, bad: float) -> nn.Sequential:
     """Let one layer give one bad number in one image, whatever the chunks are."""
     marked = blobs(4).tensor[image]
 
@@ -34,7 +34,7 @@ def spoiling(network: nn.Sequential, place: int, image: int, bad: float) -> nn.S
         return maps
 
     seen: list[Tensor] = []
-    network.insert(place, Function(spoil))
+    network.insert(step, Function(spoil))
     network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     return network
 
@@ -105,7 +105,7 @@ def test_constant_activations_are_an_error(value: float) -> None:
     ("shape", "words"),
     [((2, 2, 4, 4), "has 2 channels .* at most 2"), ((1, 9, 1, 3), "3 positions in 1 images.* 2")],
 )
-def test_fewer_channels_or_places_than_components_are_told(
+def test_fewer_channels_or_positions_than_components_are_told(
     shape: tuple[int, ...], words: str
 ) -> None:
     with pytest.raises(PFVValueError, match=rf"components=3, but activations {words}|{words}"):

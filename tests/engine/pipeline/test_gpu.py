@@ -87,7 +87,7 @@ def test_every_look_is_that_of_the_processor(changes: dict[str, Any], device: to
     np.testing.assert_allclose(frame.composite().mean(), expected.composite().mean(), atol=1)
 
 
-def test_similar_places_are_those_of_the_processor(device: torch.device) -> None:
+def test_similar_positions_are_those_of_the_processor(device: torch.device) -> None:
     found, expected = (PFV(tiny(), blobs(5), one).nearest(1, 0.4, 0.6) for one in (device, "cpu"))
     assert [place.image for place in found] == [place.image for place in expected]
     for one, other in zip(found, expected, strict=True):

@@ -257,7 +257,7 @@ def test_layer_of_one_channel_gives_one_component() -> None:
         pfv.render(layer="0")
 
 
-def test_components_are_bounded_by_the_places_of_the_images_with_a_weight() -> None:
+def test_components_are_bounded_by_the_positions_of_the_images_with_a_weight() -> None:
     network = nn.Sequential(nn.Conv2d(3, 9, 16, 16), nn.ReLU())
     pfv = PFV(network, blobs(2), device="cpu")
     assert pfv.render(layer="0", components=7).scores.shape == (2, 7, 2, 2)

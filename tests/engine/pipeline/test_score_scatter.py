@@ -1,4 +1,4 @@
-"""The scatter of places: positions, discs, selections and colours, against slow re-derivations."""
+"""The scatter of positions: positions, discs, selections and colours, against slow re-derivations."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_odd_shapes_stay_inside_the_picture_and_show_every_place(
     scores = scores_of(*shape)
     scatter = scatter_of(scores, 0, min(1, shape[1] - 1), SIZE)
     assert scatter.shape == (shape[0], *shape[2:])
-    for place in (scatter.x, scatter.y):
-        assert place.min() >= 0
-        assert place.max() <= SIZE - 1
+    for position in (scatter.x, scatter.y):
+        assert position.min() >= 0
+        assert position.max() <= SIZE - 1
     assert scatter.render(colours_of(*scatter.shape)).shape == (SIZE, SIZE, 3)
     assert scatter.inside(0, 0, SIZE, SIZE).all()
 
@@ -98,7 +98,7 @@ def test_few_points_are_large_and_many_are_small() -> None:
     assert radii[-1] == 1
 
 
-def test_points_are_painted_on_paper_in_the_colours_of_their_places() -> None:
+def test_points_are_painted_on_paper_in_the_colours_of_their_positions() -> None:
     scatter = scatter_of(scores_of(2, 2, 3, 3), 0, 1, SIZE)
     colours = 0.7 + 0.3 * colours_of(2, 3, 3)  # darker ones have a rim
     picture = scatter.render(colours)
@@ -125,7 +125,7 @@ def test_points_as_dark_as_the_paper_have_a_rim_of_three_to_one() -> None:
         assert 2.98 < ratio < 3.1
 
 
-def test_selected_places_come_to_the_front_and_the_others_fade() -> None:
+def test_selected_positions_come_to_the_front_and_the_others_fade() -> None:
     scatter = scatter_of(scores_of(2, 2, 12, 12), 0, 1, SIZE)
     colours = np.ones((2, 12, 12, 3), np.float32)
     selected = np.zeros(scatter.shape, bool)
@@ -146,16 +146,16 @@ def test_rectangle_selects_the_points_in_it_from_any_corner(
 ) -> None:
     scatter = scatter_of(scores_of(2, 2, 5, 6), 0, 1, SIZE)
     found = scatter.inside(*corners)
-    for place in np.ndindex(*scatter.shape):
-        x, y = scatter.at(place) or (0, 0)
-        assert found[place] == (20 <= x <= 80 and 30 <= y <= 90)
+    for position in np.ndindex(*scatter.shape):
+        x, y = scatter.at(position) or (0, 0)
+        assert found[position] == (20 <= x <= 80 and 30 <= y <= 90)
     assert 0 < found.sum() < found.size
 
 
 def test_nearest_place_is_the_one_whose_point_is_seen_there() -> None:
     scatter = scatter_of(scores_of(4, 2, 3, 3), 0, 1, SIZE)
-    for place in np.ndindex(*scatter.shape):
-        x, y = scatter.at(place) or (0, 0)
+    for position in np.ndindex(*scatter.shape):
+        x, y = scatter.at(position) or (0, 0)
         seen = int(scatter.owner[round(y), round(x)])
         assert scatter.nearest(round(x), round(y)) == np.unravel_index(seen, scatter.shape)
 
@@ -172,8 +172,8 @@ def test_nearest_place_is_found_around_and_not_far_away() -> None:
 def test_place_outside_the_cloud_has_no_point() -> None:
     scatter = scatter_of(scores_of(2, 2, 3, 4), 0, 1, SIZE)
     assert scatter.at((1, 2, 3)) is not None
-    for place in ((2, 0, 0), (0, 3, 0), (0, 0, 4), (-1, 0, 0)):
-        assert scatter.at(place) is None
+    for position in ((2, 0, 0), (0, 3, 0), (0, 0, 4), (-1, 0, 0)):
+        assert scatter.at(position) is None
 
 
 def test_limits_hold_all_but_outliers_and_the_origin() -> None:
@@ -204,7 +204,7 @@ def test_one_component_is_stacked_to_a_histogram() -> None:
     assert np.corrcoef(scatter.y, stack(values))[0, 1] == pytest.approx(-1)  # y runs down
 
 
-def test_colours_of_places_are_means_over_their_areas() -> None:
+def test_colours_of_positions_are_means_over_their_areas() -> None:
     heatmaps = torch.rand(2, 12, 9, 3)
     colours = position_colours(heatmaps, (4, 3))
     for image, row, column in np.ndindex(2, 4, 3):

@@ -189,7 +189,7 @@ def test_each_run_of_a_reused_module_is_a_layer() -> None:
         torch.testing.assert_close(found.scores, right[:, 1].sum((1, 2)).detach())
 
 
-def test_tokens_and_channels_last_are_summed_over_places() -> None:
+def test_tokens_and_channels_last_are_summed_over_positions() -> None:
     tokens, images = Tokens().eval(), blobs(2, 32)
     found = attribute(tokens, images, "saliency", layer="patches", unit=1)
     right = tokens.patches(images.tensor)[:, 1].sum((1, 2))

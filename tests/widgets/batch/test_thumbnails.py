@@ -60,8 +60,8 @@ class Hand:
         return self.recorded.picture(self.thumbs.widget)
 
     def colour(self, index: int, top: int = 0) -> npt.NDArray[np.float32]:
-        place = self.middle(index)
-        return self.page[int(place["y"]) - top, int(place["x"])]
+        middle = self.middle(index)
+        return self.page[int(middle["y"]) - top, int(middle["x"])]
 
     def bar(self, index: int) -> int:
         """Number of pixels of the bar that are full."""

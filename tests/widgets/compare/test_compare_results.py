@@ -69,8 +69,8 @@ def test_curve_over_a_sequence_falls_and_a_click_goes_to_a_network(compared: Com
 
     assert tab.curve.widget.layout.display is None
     last = list(networks)[-1]
-    place = tab.curve.x_of(list(explorer.networks.names).index(last))
-    happen(tab.curve.canvas.displayed, "mouse_down", x=place, y=100)
+    x = tab.curve.x_of(list(explorer.networks.names).index(last))
+    happen(tab.curve.canvas.displayed, "mouse_down", x=x, y=100)
     assert explorer.names == ("trained", last)
     assert last in tab.curve.line.value
     change(explorer, weighting="none")

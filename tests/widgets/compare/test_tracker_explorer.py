@@ -68,8 +68,8 @@ def test_training_is_slid_through_in_the_pictures_that_the_tracker_holds(
     assert "accuracy 0.20" in line
     assert "CKA to the snapshot before" in line
     assert explorer.agreement == pytest.approx(tracker.curve("4").agreement[1], abs=1e-5)
-    place = explorer.tabs["Compare"].curve.x_of(2)
-    happen(explorer.tabs["Compare"].curve.canvas.displayed, "mouse_down", x=place, y=100)
+    x = explorer.tabs["Compare"].curve.x_of(2)
+    happen(explorer.tabs["Compare"].curve.canvas.displayed, "mouse_down", x=x, y=100)
     assert explorer.names == ("epoch 0", "epoch 2")
     change(explorer, second="epoch 0", difference=True)
     assert explorer.third is not None

@@ -18,7 +18,7 @@ SHAPE = (3, 4, 5)
 
 
 class Hand:
-    """A scatter of 3 images with 4 × 5 places, and what it tells."""
+    """A scatter of 3 images with 4 × 5 positions, and what it tells."""
 
     def __init__(self, recorded: RecordedPage, components: int = 3) -> None:
         torch.manual_seed(0)
@@ -49,8 +49,8 @@ class Hand:
         if up:
             self.event("mouse_up", *points[-1])
 
-    def pixel(self, place: Position) -> np.ndarray:
-        x, y = self.scatter.at(place)
+    def pixel(self, position: Position) -> np.ndarray:
+        x, y = self.scatter.at(position)
         return self.recorded.picture(self.canvas)[round(y), round(x), :3]
 
     @property
@@ -72,7 +72,7 @@ def is_faded(colour: np.ndarray) -> bool:
 
 
 def test_every_place_is_on_the_page_in_its_colour(hand: Hand) -> None:
-    assert all(bright(hand.pixel(place)) for place in np.ndindex(*SHAPE))
+    assert all(bright(hand.pixel(position)) for position in np.ndindex(*SHAPE))
 
 
 def test_dragging_selects_live_and_fades_the_others_without_sending_a_picture(hand: Hand) -> None:
@@ -83,14 +83,14 @@ def test_dragging_selects_live_and_fades_the_others_without_sending_a_picture(ha
     assert np.array_equal(hand.selected[0], hand.scatter.inside(40, 40, 200, 300))
     assert np.array_equal(hand.selected[-1], wanted)
     assert not any(drawing.pictures for drawing in hand.recorded.drawings[before:])
-    for place in np.ndindex(*SHAPE):
-        x, y = hand.scatter.at(place)
+    for position in np.ndindex(*SHAPE):
+        x, y = hand.scatter.at(position)
         if max(abs(x - 40), abs(x - 400), abs(y - 40), abs(y - 420)) > 380:
-            assert bright(hand.pixel(place)) == wanted[place]
-            assert is_faded(hand.pixel(place)) != wanted[place]
+            assert bright(hand.pixel(position)) == wanted[position]
+            assert is_faded(hand.pixel(position)) != wanted[position]
 
 
-def test_words_count_places_and_images(hand: Hand) -> None:
+def test_words_count_positions_and_images(hand: Hand) -> None:
     assert "Drag" in hand.words
     selected = np.zeros(SHAPE, bool)
     selected[0, 1, 2] = selected[2, 3] = True
@@ -116,7 +116,7 @@ def test_selection_is_cleared_and_told_once(hand: Hand, how: str) -> None:
         hand.drag((0, 0), (8, 8))
         assert not hand.selected.pop(0).any()
     assert hand.selected == [None]
-    assert all(bright(hand.pixel(place)) for place in np.ndindex(*SHAPE))
+    assert all(bright(hand.pixel(position)) for position in np.ndindex(*SHAPE))
     hand.drag((300, 300), (301, 300))
     assert hand.selected == [None]
 
@@ -126,9 +126,9 @@ def test_selection_from_elsewhere_fades_the_others_and_tells_nobody(hand: Hand) 
     selected[1] = True
     hand.view.select(selected)
     assert hand.selected == []
-    front = [place for place in np.ndindex(*SHAPE) if selected[place]]
-    assert all(bright(hand.pixel(place)) for place in front)
-    assert any(is_faded(hand.pixel(place)) for place in np.ndindex(*SHAPE))
+    front = [position for position in np.ndindex(*SHAPE) if selected[position]]
+    assert all(bright(hand.pixel(position)) for position in front)
+    assert any(is_faded(hand.pixel(position)) for position in np.ndindex(*SHAPE))
     hand.drag((40, 40), (400, 420))  # brushing here replaces it
     assert np.array_equal(hand.selected[-1], hand.scatter.inside(40, 40, 400, 420))
 
@@ -153,13 +153,15 @@ def test_leaving_the_canvas_ends_the_brush_and_keeps_the_selection(hand: Hand) -
     assert hand.view.plot.selected is hand.selected[-1]
 
 
-def test_selection_stays_with_its_places_when_scores_change(hand: Hand) -> None:
+def test_selection_stays_with_its_positions_when_scores_change(hand: Hand) -> None:
     hand.drag((40, 40), (400, 420))
     selected = hand.selected[-1].copy()
     hand.view.show(-hand.scores, hand.heatmaps)
     assert np.array_equal(hand.view.plot.selected, selected)
     assert hand.view.plot.brush is None
-    assert all(bright(hand.pixel(place)) for place in np.ndindex(*SHAPE) if selected[place])
+    assert all(
+        bright(hand.pixel(position)) for position in np.ndindex(*SHAPE) if selected[position]
+    )
 
 
 def test_selection_of_another_shape_is_none(hand: Hand) -> None:
@@ -172,29 +174,29 @@ def test_selection_of_another_shape_is_none(hand: Hand) -> None:
 
 
 def test_pointing_tells_the_nearest_place_once_and_rings_it(hand: Hand) -> None:
-    place = hand.scatter.nearest(*hand.scatter.at((1, 2, 3)))
-    x, y = hand.scatter.at(place)
+    position = hand.scatter.nearest(*hand.scatter.at((1, 2, 3)))
+    x, y = hand.scatter.at(position)
     before = hand.recorded.picture(hand.canvas).copy()
     hand.event("mouse_move", x, y)
     hand.event("mouse_move", x, y)
-    assert hand.hovered == [place]
+    assert hand.hovered == [position]
     ring = np.abs(hand.recorded.picture(hand.canvas) - before).max(axis=2) > 40
     rows, columns = np.nonzero(ring)
     assert len(rows)
     assert np.hypot(rows - y, columns - x).max() < 25
     happen(hand.canvas, "mouse_out", x=0, y=0)
-    assert hand.hovered == [place, None]
+    assert hand.hovered == [position, None]
     assert np.abs(hand.recorded.picture(hand.canvas) - before).max() < 1
 
 
-def test_marks_are_ringed_and_places_that_are_not_there_are_not(hand: Hand) -> None:
+def test_marks_are_ringed_and_positions_that_are_not_there_are_not(hand: Hand) -> None:
     before = hand.recorded.picture(hand.canvas).copy()
     hand.view.plot.mark([(9, 0, 0), (0, 4, 0)])
     assert np.abs(hand.recorded.picture(hand.canvas) - before).max() < 1
     hand.view.plot.mark([(0, 0, 0), (2, 3, 4)])
     changed = np.abs(hand.recorded.picture(hand.canvas) - before).max(axis=2) > 40
-    for place in ((0, 0, 0), (2, 3, 4)):
-        x, y = (round(v) for v in hand.scatter.at(place))
+    for position in ((0, 0, 0), (2, 3, 4)):
+        x, y = (round(v) for v in hand.scatter.at(position))
         assert changed[max(0, y - 25) : y + 25, max(0, x - 25) : x + 25].any()
 
 

@@ -45,8 +45,8 @@ Act = Callable[[PFVExplorer], None]
 # what raises, and what a person does that leads there
 FAULTS: dict[str, tuple[Where, Act]] = {
     "hover": (lambda e: (e.gallery.tiles, "spot"), lambda e: hover(e, 1)),
-    "nearest places": (lambda e: (e.pfv, "nearest"), lambda e: hover(e, 1)),
-    "values of a place": (lambda _: (text, "position_line"), lambda e: hover(e, 1)),
+    "nearest positions": (lambda e: (e.pfv, "nearest"), lambda e: hover(e, 1)),
+    "values of a position": (lambda _: (text, "position_line"), lambda e: hover(e, 1)),
     "click": (lambda _: (interaction, "replace"), lambda e: click(e, 1)),
     "brush": (lambda _: (interaction, "brushed"), lambda e: drag(e, 1, (0.1, 0.1), (0.4, 0.4))),
     "arrow key": (lambda _: (navigation, "walked"), lambda e: press(e, "ArrowRight")),

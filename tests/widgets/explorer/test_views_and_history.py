@@ -210,34 +210,36 @@ def test_pins_are_painted_and_their_chips_remove_them(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
-    places = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
-    for place in places:
-        click(explorer, *place)
-    assert explorer.settings.pins == tuple(places)
+    positions = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
+    for position in positions:
+        click(explorer, *position)
+    assert explorer.settings.pins == tuple(positions)
     assert explorer.frame.settings.shows_similarity
     chips = explorer.gallery.pins.chips
     assert [chip.layout.display for chip in chips] == [None] * 3
     press_button(chips[1])
-    assert explorer.settings.pins == (places[0], places[2])
+    assert explorer.settings.pins == (positions[0], positions[2])
     press_button(explorer.gallery.pins.clear)
     assert explorer.settings.pins == ()
     assert shows_its_frame(recorded, explorer)
 
 
 def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -> None:
-    places = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
-    for place in places:
-        click(explorer, *place)
+    positions = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
+    for position in positions:
+        click(explorer, *position)
     press_button(explorer.gallery.pins.chips[0])
     seen = [explorer.settings.pins]
     for _ in range(4):
         explorer.undo()
         seen.append(explorer.settings.pins)
-    first, second, third = places
-    assert seen == [(second, third), tuple(places), (first, second), (first,), ()]
+    first, second, third = positions
+    assert seen == [(second, third), tuple(positions), (first, second), (first,), ()]
 
 
-def test_pin_paints_how_alike_all_places_are(recorded: RecordedPage, explorer: PFVExplorer) -> None:
+def test_pin_paints_how_alike_all_positions_are(
+    recorded: RecordedPage, explorer: PFVExplorer
+) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, view="heatmap")
     before = tile(recorded, explorer, 3).copy()
@@ -254,8 +256,8 @@ def test_pin_paints_how_alike_all_places_are(recorded: RecordedPage, explorer: P
 def test_click_at_the_position_of_a_pin_removes_it(explorer: PFVExplorer) -> None:
     rows, columns = explorer.gallery.map_size
     here, there = (1, 0.5 / columns, 0.5 / rows), (1, 1.5 / columns, 0.5 / rows)
-    for place in (here, there):
-        click(explorer, *place)
+    for position in (here, there):
+        click(explorer, *position)
     assert len(explorer.settings.pins) == 2
     click(explorer, 1, 0.9 / columns, 0.1 / rows)  # elsewhere in the same cell of the map
     assert [round(x * columns, 2) for _, x, _ in explorer.settings.pins] == [1.5]
@@ -314,7 +316,7 @@ def test_click_in_any_view_pins_the_same_place(explorer: PFVExplorer, view: str)
 # Brushing
 
 
-def test_drag_selects_places_and_the_others_fade(
+def test_drag_selects_positions_and_the_others_fade(
     recorded: RecordedPage, explorer: PFVExplorer
 ) -> None:
     recorded.load_anew(explorer.gallery.tiles.widget)
@@ -463,8 +465,8 @@ def test_drag_of_a_slider_is_one_step(explorer: PFVExplorer) -> None:
 def test_stroke_over_thumbnails_is_one_step(explorer: PFVExplorer) -> None:
     thumbnails = explorer.tabs["Batch"].thumbnails
     start = explorer.settings
-    places = [thumbnails.sheet.corner(index) for index in (0, 1, 2)]
-    (x, y), *others = [(left + 9, top + 9) for left, top in places]
+    positions = [thumbnails.sheet.corner(index) for index in (0, 1, 2)]
+    (x, y), *others = [(left + 9, top + 9) for left, top in positions]
     happen(thumbnails.widget, "mouse_down", x=x, y=y)
     for x, y in others:
         happen(thumbnails.widget, "mouse_move", x=x, y=y)

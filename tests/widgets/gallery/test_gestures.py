@@ -60,7 +60,7 @@ def test_second_click_counts_from_the_end_of_what_the_first_one_did(hand: Hand) 
     assert [name for name, *_ in hand.heard] == ["click", "double_click"]
 
 
-def test_clicks_on_two_places_that_come_at_once_are_two_clicks(hand: Hand) -> None:
+def test_clicks_on_two_positions_that_come_at_once_are_two_clicks(hand: Hand) -> None:
     hand.click(10, 25)
     hand.click(90, 25)
     assert [name for name, *_ in hand.heard] == ["click", "click"]

@@ -1,4 +1,4 @@
-"""Where pages, zoom, cursor and marked place go by keys and buttons."""
+"""Where pages, zoom, cursor and marked position go by keys and buttons."""
 
 from __future__ import annotations
 
@@ -131,11 +131,11 @@ def test_steps_go_from_place_to_place(key: str, x: float, y: float) -> None:
 
 
 @pytest.mark.parametrize("key", ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"])
-@pytest.mark.parametrize("places", [(1, 1), (3, 4)])
-def test_steps_stay_in_the_image(key: str, places: tuple[int, int]) -> None:
+@pytest.mark.parametrize("positions", [(1, 1), (3, 4)])
+def test_steps_stay_in_the_image(key: str, positions: tuple[int, int]) -> None:
     state = replace(START, cursor=2)
     for _ in range(9):
-        state = navigation.stepped(state, key, places)
+        state = navigation.stepped(state, key, positions)
         assert state.hover is not None
         assert 0 < state.hover.x < 1
         assert 0 < state.hover.y < 1

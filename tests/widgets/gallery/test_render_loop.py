@@ -120,7 +120,7 @@ def test_coarse_picture_comes_first_and_a_fine_one_after_a_rest(studio: Studio) 
     assert studio.told[-1][1] == "ok"
 
 
-def test_smooth_pictures_of_few_places_are_coarser_while_a_hand_moves(
+def test_smooth_pictures_of_few_positions_are_coarser_while_a_hand_moves(
     recorded: RecordedPage,
 ) -> None:
     studio = Studio(recorded, number=4, side=40)

@@ -24,7 +24,7 @@ HOSTILE = {
     "empty": "",
     "long": "x" * 10_000,
 }
-PLACES: dict[str, Callable[[str], str]] = {
+OUTPUTS: dict[str, Callable[[str], str]] = {
     "status": lambda foreign: text.status(foreign, kind="error"),
     "hint": text.hint,
     "heading": text.heading,
@@ -57,21 +57,21 @@ class Parsed(HTMLParser):
 
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
 def test_foreign_text_adds_no_tag_and_no_attribute(
-    place: Callable[[str], str], foreign: str
+    output: Callable[[str], str], foreign: str
 ) -> None:
-    harmless, hostile = Parsed(place("word")), Parsed(place(foreign))
+    harmless, hostile = Parsed(output("word")), Parsed(output(foreign))
     assert hostile.tags == harmless.tags
     assert hostile.attributes == harmless.attributes
 
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
 def test_foreign_text_holds_no_formula_and_nothing_invisible(
-    place: Callable[[str], str], foreign: str
+    output: Callable[[str], str], foreign: str
 ) -> None:
-    shown = Parsed(place(foreign)).text
+    shown = Parsed(output(foreign)).text
     assert "$" not in shown
     assert "\\" not in shown
     assert shown.isprintable()
