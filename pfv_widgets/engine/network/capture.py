@@ -93,10 +93,7 @@ def run_captured(run: Callable[[], object]) -> None:
 
 
 @contextmanager
-def hooked(
-    modules: Mapping[str, nn.Module],
-    see: Callable[[nn.Module, str, tuple[object, ...], object], None],
-) -> Iterator[None]:
+def hooked(modules: Mapping[str, nn.Module], see: See) -> Iterator[None]:
     """Call ``see(module, name, inputs, output)`` after each run of each module inside the block."""
     handles = []
     try:

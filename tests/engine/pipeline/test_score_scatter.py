@@ -1,4 +1,4 @@
-"""The scatter of positions: positions, discs, selections and colours, against slow re-derivations."""
+"""The scatter of positions: points, discs, selections and colours, by slow re-derivations."""
 
 from __future__ import annotations
 
