@@ -49,6 +49,21 @@ def silent(_: Progress) -> None:
     """Tell nobody."""
 
 
+def images_run(progress: Callable[[int, int], None] | None) -> OnProgress | None:
+    """Return what tells a function of (done, all) whenever more images have run; None: nobody."""
+    if progress is None:
+        return None
+    reported = 0
+
+    def report(one: Progress) -> None:
+        nonlocal reported
+        if one.stage == RUNNING and one.done > reported:
+            reported = one.done
+            progress(one.done, one.total)
+
+    return report
+
+
 def run_reporting(work: Callable[[], T], progress: Progress, report: OnProgress) -> T:
     """Return ``work()``, which cannot report by itself, and report ten times a second meanwhile.
 

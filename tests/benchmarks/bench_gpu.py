@@ -276,7 +276,7 @@ def memory(device: torch.device, small: bool) -> list[Row]:
     whole = pw.PFV(model, images, device, chunk_size=64).render()
     off = float((frame.basis.variances / whole.basis.variances - 1).abs().max())
     said = [one for one in frame.warnings if "Memory" in one]
-    return [{"chunk": pfv.store.chunk_size, "said": said, "eigenvalues off": off}]
+    return [{"chunk": pfv.store.capture.chunk_size, "said": said, "eigenvalues off": off}]
 
 
 def profile(device: torch.device, small: bool) -> list[Row]:

@@ -93,12 +93,28 @@ class Forward:
 
         def add(name: str, part: Tensor) -> None:
             # one tensor from the start: parts that are put together later take twice the memory
+            if name not in whole and len(part) == number and layouts[name][1] is None:
+                whole[name] = part
+                return
             if name not in whole:
                 whole[name] = large_empty(part, number, *part.shape[1:])
-            whole[name][done : done + len(part)] = part
+            place = whole[name][done : done + len(part)]
+            if place.data_ptr() != part.data_ptr():
+                place.copy_(part)
 
+        def copy(name: str, maps: Tensor) -> Tensor:
+            """Store maps, which a later in-place operation may rewrite, where they belong."""
+            place = whole.get(name, maps)[done : done + len(maps)]
+            if name not in whole or place.shape != maps.shape:
+                place = large_empty(maps, *maps.shape)
+            return place.copy_(maps)
+
+        stored = {
+            name: (layout, reduce or partial(copy, name))
+            for name, (layout, reduce) in layouts.items()
+        }
         for name, (_, reduce) in layouts.items() if complete else ():
-            add(name, known[name] if reduce is None else reduce(known[name]))
+            add(name, known[name].clone() if reduce is None else reduce(known[name]))
         done = len(next(iter(known.values()))) if complete else 0
         passes = -(-(number - done) // chunk_size)
         step = -(-(number - done) // max(passes, 1))  # alike: one of a single image costs most
@@ -108,7 +124,7 @@ class Forward:
 
         with (
             guarded(self.model) as network,
-            capture(network, layouts) as caught,
+            capture(network, stored) as caught,
             nullcontext() if report is silent else before_each_leaf(network, tell),
         ):
             while done < number:

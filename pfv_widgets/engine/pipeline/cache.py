@@ -50,6 +50,12 @@ class ByteBoundedCache:
         while self.nbytes > self.limit and len(self._entries) > 1:
             self.nbytes -= self._entries.popitem(last=False)[1][1]
 
+    def pop(self, key: Hashable) -> Any:
+        """Give away what is cached under ``key``; None where there is nothing."""
+        value, size = self._entries.pop(key, (None, 0))
+        self.nbytes -= size
+        return value
+
     def values(self) -> list[object]:
         """Return all results, the least recently used first."""
         return [value for value, _ in self._entries.values()]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
@@ -21,9 +20,7 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, brightness
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.device_transfer import read, send
 from pfv_widgets.engine.network.activity import Activity
-from pfv_widgets.engine.network.capture import Reduce
-from pfv_widgets.engine.network.capture_layers import capture_layers, first_fitting, images_at_once
-from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.capture_layers import Captured, first_fitting
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
@@ -44,6 +41,7 @@ from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, source_stage, stage
 from pfv_widgets.engine.pipeline.explained_variance import Explained, basis_warnings, variance_of
+from pfv_widgets.engine.pipeline.layer_capture import LayerCapture, nearest_first
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -55,6 +53,8 @@ Images = tuple[int, ...] | None  # indices; None: all
 # and a full decomposition costs next to nothing.
 _MOST_CHANNELS_FOR_MOMENTS = 256
 _PART_AHEAD = 0.25  # of the memory: for maps that are captured before they are needed
+_AHEAD = "captured ahead"  # key of maps that nobody has needed yet
+_AROUND = 16 << 20  # bytes for each image, of layers around one: a pass takes little longer
 
 
 class FeatureStore:
@@ -95,14 +95,13 @@ class FeatureStore:
         self.images = images
         self.model = forward.model
         self.device = forward.device
-        self.chunk_size = chunk_size
         self.cache = ByteBoundedCache(memory)
         self.lock = threading.RLock()
         self.given = None if isinstance(source, FittedBasis) else source
         self.uses_given = self.given is not None
         self.forward = forward
+        self.capture = LayerCapture(forward, chunk_size)
         self._listeners: tuple[OnProgress, ...] = ()
-        self._halved = False
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         self._others: dict[str, Sequence[Tensor]] = {}
         self._longest = FittedBasisCache()
@@ -184,8 +183,8 @@ class FeatureStore:
     def _own_warnings(self, layer: str) -> tuple[str, ...]:
         data, own = self.data, "" if self._own_layer is None else self._own_layer.name
         differs = data is not None and data.network not in ("", self._fingerprint())
-        halved = f"Memory ran out: images run {self.chunk_size} at a time."
-        return (halved,) * self._halved + basis_warnings(
+        halved = f"Memory ran out: images run {self.capture.chunk_size} at a time."
+        return (halved,) * self.capture.halved + basis_warnings(
             network=differs, layer=layer if self._is_elsewhere(layer) else own, own=own
         )
 
@@ -200,7 +199,12 @@ class FeatureStore:
 
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are cached, so that it needs no forward pass."""
-        return ("captured", self.key_of(name)) in self.cache
+        key = self.key_of(name)
+        return ("captured", key) in self.cache or (_AHEAD, key) in self.cache
+
+    def is_coming(self, name: str | None) -> bool:
+        """Whether the forward pass that runs will cache a layer's feature maps."""
+        return self.key_of(name) in self.capture.coming
 
     def clear(self) -> None:
         """Free everything that is cached; the next picture is computed again.
@@ -254,42 +258,34 @@ class FeatureStore:
     @stage
     def captured(self, layer: str) -> tuple[Features, list[Activity]]:
         """Feature maps of a layer and how active its chain is, from one forward pass."""
-        return self._capture([layer])[layer]
+        maps, activities = self.cache.pop((_AHEAD, layer)) or self._run([layer])[layer]
+        return features_of(maps, overwrite=True), activities
 
-    def capture_ahead(self, layers: Sequence[str]) -> None:
-        """Run the network once for the first layer, and for as many next ones as there is room."""
+    def capture_ahead(self, layers: Sequence[str], most: float = math.inf) -> None:
+        """Run the network once for the first layer, and for as many next ones as there is room.
+
+        Nothing happens where the first one is cached. ``most`` bounds the room, in bytes.
+        """
         with self.lock:
             names = list(dict.fromkeys(map(self.key_of, layers)))
-            if not names or ("captured", names[0]) in self.cache:
+            if not names or self.is_ready(names[0]):
                 return
-            names = [name for name in names if ("captured", name) not in self.cache]
-            room = self.cache.limit * _PART_AHEAD
+            names = [name for name in names if not self.is_ready(name)]
+            room = min(self.cache.limit * _PART_AHEAD, most)
             fit = first_fitting([self.layer(name) for name in names], len(self.images), room)
-            for name, captured in self._capture(names[:fit]).items():
-                self.cache.put(("captured", name), captured)
+            for name, captured in reversed(self._run(names[:fit]).items()):
+                self.cache.put((_AHEAD, name), captured)  # the first is dropped last
 
-    def _capture(self, names: Sequence[str]) -> dict[str, tuple[Features, list[Activity]]]:
-        chosen = {name: (self.layer(name), self.chain(name)) for name in names}
-        captured = capture_layers(chosen, self._caught)
-        return {
-            name: (features_of(maps, overwrite=True), activities)
-            for name, (maps, activities) in captured.items()
-        }
+    def capture_around(self, name: str | None, before: str) -> None:
+        """Run the network once for a layer and the nearest ones, mainly on the way from another."""
+        names = [layer.name for layer in self.layers if layer.same_as is None]
+        order = nearest_first(names, self.key_of(name), before)
+        self.capture_ahead(order, _AROUND * len(self.images))
 
-    def _caught(self, layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
-        """Run the network; where memory runs out, with half as many images at a time."""
-        known, report = self._known(), self.report if self._listeners else silent
-        while True:
-            try:
-                chunk = images_at_once(self._listing.layers, self.device, self.chunk_size)
-                return self.forward.catch(layouts, known, chunk, report)
-            except PFVValueError as error:
-                out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
-                chunk = min(chunk, len(self.images))
-                if not out_of_memory or chunk == 1:
-                    raise
-                self.chunk_size, self._halved = chunk // 2, True
-                release_memory(self.device)
+    def _run(self, names: Sequence[str]) -> dict[str, Captured]:
+        chains = {name: (self.layer(name), self.chain(name)) for name in names}
+        report = self.report if self._listeners else silent
+        return self.capture.run(chains, self._listing.layers, self._known(), report)
 
     @source_stage
     def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:

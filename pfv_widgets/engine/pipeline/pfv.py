@@ -33,7 +33,7 @@ from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import basis_warnings, weighting_warnings
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
-from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress
+from pfv_widgets.engine.progress import OnProgress, images_run
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import Slider, parameters_of
 from pfv_widgets.validation import (
@@ -342,12 +342,26 @@ class PFV:
         with self._working(None), torch.no_grad():
             self._forget_if_changed()
             self.store.use(settings.basis_of)
-            layer = self.store.key_of(settings.layer)
-            return self.store.explained(layer, weights, settings.components)
+            name = self.store.key_of(settings.layer)
+            return self.store.explained(name, weights, settings.components)
 
-    def is_ready(self, name: str | None) -> bool:
-        """Whether a layer's feature maps are cached, so that it needs no forward pass."""
-        return self.store.is_ready(name)
+    def is_ready(self, name: str | None, *, soon: bool = False) -> bool:
+        """Whether a layer's feature maps are cached; ``soon``: or come from the pass that runs."""
+        return self.store.is_ready(name) or (soon and self.store.is_coming(name))
+
+    def capture(
+        self, name: str | None, *, before: str | None = None, on_progress: OnProgress | None = None
+    ) -> None:
+        """Cache the feature maps of a layer, which is shown next.
+
+        Where another one was shown ``before``, as many of those around as there is room for come
+        from the same pass: somebody moves from layer to layer. Errors are those of :meth:`render`.
+        """
+        with self._working(on_progress), torch.no_grad():
+            self._forget_if_changed()
+            if before is not None:
+                self.store.capture_around(name, before)
+            self.store.captured(self.store.key_of(name))
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""
@@ -374,19 +388,8 @@ class PFV:
 
     def _working(self, on_progress: OnProgress | None) -> AbstractContextManager[None]:
         """Hold the lock, and let the callbacks hear what the stages do."""
-        if on_progress is not None:
-            return self.store.reporting(on_progress)
-        if self.progress is None:
-            return self.store.reporting(self.on_progress)
-        call, reported = self.progress, 0
-
-        def images_run(progress: Progress) -> None:
-            nonlocal reported
-            if progress.stage == RUNNING and progress.done > reported:
-                reported = progress.done
-                call(progress.done, progress.total)
-
-        return self.store.reporting(self.on_progress, images_run)
+        own = self.on_progress, images_run(self.progress)
+        return self.store.reporting(*(own if on_progress is None else (on_progress,)))
 
     def _alike(self, pins: Iterable[Pin], layer: str) -> Tensor:
         shape = self.layer(layer).shape
@@ -427,8 +430,7 @@ class PFV:
 
     def _forget_if_changed(self) -> bool:
         """Drop what was computed with other weights than the network has now."""
-        changed = self.store.clear_if_changed()
-        if changed:
+        if changed := self.store.clear_if_changed():
             self._begin_colours()
         return changed
 

@@ -44,10 +44,20 @@ class SideRenderer:
         """Return a layer of a network."""
         return self.networks.layer(*side_of(name))
 
-    def is_ready(self, name: str | None) -> bool:
-        """Whether its feature maps are cached."""
+    def is_ready(self, name: str | None, *, soon: bool = False) -> bool:
+        """Whether its feature maps are cached; ``soon``: or come from the pass that runs."""
         network, layer = side_of(name)
-        return self.networks.pfv(network).is_ready(layer)
+        return self.networks.pfv(network).is_ready(layer, soon=soon)
+
+    def capture(
+        self, name: str | None, *, before: str | None = None, on_progress: OnProgress | None = None
+    ) -> None:
+        """See :meth:`PFV.capture`."""
+        network, layer = side_of(name)
+        other, earlier = (None, None) if before is None else side_of(before)
+        if other != network:
+            earlier = None
+        self.networks.pfv(network).capture(layer, before=earlier, on_progress=on_progress)
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """See :meth:`PFV.anchor`."""

@@ -99,9 +99,14 @@ class SnapshotRenderer:
         """Return a layer that is followed."""
         return self.tracker.layer(side_of(name)[1])
 
-    def is_ready(self, name: str | None) -> bool:  # noqa: ARG002 - of the protocol
+    def is_ready(self, name: str | None, *, soon: bool = False) -> bool:  # noqa: ARG002 - of the protocol
         """All is there."""
         return True
+
+    def capture(
+        self, name: str | None, *, before: str | None = None, on_progress: OnProgress | None = None
+    ) -> None:
+        """All is there."""
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Leave the colours as they were aligned when the snapshot was made."""

@@ -19,7 +19,7 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.device_transfer import read
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.engine.progress import RUNNING, Cancelled, Progress
+from pfv_widgets.engine.progress import RUNNING, Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.browser.frame_acknowledgement import Acknowledgement
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
@@ -33,6 +33,7 @@ from pfv_widgets.widgets.toolkit.protocols import Explorer
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 REST = 0.15  # seconds without a newer wish after which the fine picture is painted
 _SOON = 0.15  # seconds of work from which its progress is worth a word
+_LIVE = 2.0  # seconds of work that are finished though a hand moves on: else it would see nothing
 _SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
 _LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a hand moves, at most
 _SAMPLES = 2.3  # pixels for each position of the map while a hand moves: 35 dB and more if smooth
@@ -71,6 +72,7 @@ class RenderLoop:
     ) -> None:
         self._pfv, self._tiles, self._explorer = pfv, tiles, explorer
         self._began = 0.0
+        self._capturing = 0.0  # seconds that the last forward pass took
         self._seen, self._pointed = seen, pointed
         self.acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work)
@@ -147,7 +149,7 @@ class RenderLoop:
         size = self._tiles.tile_size(state.page, wanted or self.coarse(state))
         same = not self._stale and state.has_heat_of(self.state)
         if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
-            frame = self._rendered(state, size)
+            frame = self._rendered(state, size, quick=wanted is None)
             tiles = _bytes(frame, state.selection)
         elif wanted is not None and self._tiles.rough:
             tiles = _bytes(frame, state.selection)
@@ -164,22 +166,50 @@ class RenderLoop:
         if pointed:
             self._pointed(state, frame)
 
-    def _rendered(self, state: ViewState, size: tuple[int, int]) -> Frame:
+    def _rendered(self, state: ViewState, size: tuple[int, int], *, quick: bool) -> Frame:
         settings = state.settings
-        report = partial(self._progressed, settings.layer)
+        report = partial(self._progressed, settings.layer, quick)
         if not self._pfv.is_ready(settings.layer):
-            self._explorer.show_message(
-                f"Computing {self._pfv.layer(settings.layer).name} …", "busy"
-            )
+            self._capture(settings.layer, report)
         self._pfv.anchor(settings.layer, on_progress=report)
         shown = tuple(self._tiles.indices(state.page))
         only = None if shown == tuple(range(len(self._pfv.images))) else shown
         return self._pfv.render(settings, size=size, only=only, on_progress=report)
 
-    def _progressed(self, layer: str | None, progress: Progress) -> None:
-        """Report work that takes a while; leave a layer that somebody has passed over."""
+    def _capture(self, layer: str | None, report: OnProgress) -> None:
+        """Run the network: also for the layers around, once a person moves from layer to layer."""
+        self._explorer.show_message(f"Computing {self._pfv.layer(layer).name} …", "busy")
+        before = None if self.state is None else self.state.settings.layer
+        self._pfv.capture(layer, before=before if before != layer else None, on_progress=report)
+        now = time.monotonic()
+        self._began, self._capturing = now, now - self._began
+        newer = self._passing(layer)
+        if newer is not None and self._pfv.is_ready(newer):
+            raise Cancelled  # the same pass has brought what is wanted by now
+
+    def _passing(self, layer: str | None) -> str | None:
+        """Return the layer that is wanted by now, where it is another one."""
         waiting = self._worker.waiting
-        if waiting is not None and waiting.settings.layer != layer:
+        newer = layer if waiting is None else waiting.settings.layer
+        return None if newer == layer else newer
+
+    def _is_passed_over(self, layer: str | None, progress: Progress, *, quick: bool) -> bool:
+        """Whether work on a layer is to be left for that on another one.
+
+        What soon shows a picture is finished: a hand that moves on and on would see none.
+        """
+        newer = self._passing(layer)
+        if newer is None:
+            return False
+        took = time.monotonic() - self._began
+        if quick and progress.stage == RUNNING:
+            slow = max(took, self._capturing) > _LIVE
+            return slow and not self._pfv.is_ready(newer, soon=True)
+        return not quick or took > _LIVE
+
+    def _progressed(self, layer: str | None, quick: bool, progress: Progress) -> None:
+        """Report work that takes a while; leave a layer that somebody has passed over."""
+        if self._is_passed_over(layer, progress, quick=quick):
             raise Cancelled
         if time.monotonic() - self._began > _SOON:
             self._busy = True

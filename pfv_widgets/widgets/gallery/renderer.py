@@ -26,8 +26,13 @@ class Renderer(Protocol):
     def layer(self, name: str | None = None) -> Layer:
         """Return the layer of that name (None: the default)."""
 
-    def is_ready(self, name: str | None) -> bool:
-        """Whether a layer's feature maps are cached."""
+    def is_ready(self, name: str | None, *, soon: bool = False) -> bool:
+        """Whether a layer's feature maps are cached; ``soon``: or come from the pass that runs."""
+
+    def capture(
+        self, name: str | None, *, before: str | None = None, on_progress: OnProgress | None = None
+    ) -> None:
+        """Cache a layer's maps; where another is shown ``before``, also those of layers around."""
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Let the colours of a layer refer to all images, before one is shown."""

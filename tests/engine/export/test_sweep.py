@@ -153,7 +153,7 @@ def test_arrangement_finds_swapped_and_turned_components() -> None:
 
 
 def test_cancelling_ends_a_forward_pass_half_way(pfv: PFV) -> None:
-    pfv.store.chunk_size = 1
+    pfv.store.capture.chunk_size = 1
     asked: list[bool] = []
 
     def cancelled() -> bool:

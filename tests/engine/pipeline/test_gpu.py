@@ -159,7 +159,7 @@ def test_out_of_memory_halves_the_chunk_and_paints_the_same(device: torch.device
         frame = pfv.render(size=(64, 64))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
-    assert pfv.store.chunk_size < 32
+    assert pfv.store.capture.chunk_size < 32
     assert any("Memory ran out" in one for one in frame.warnings)
     torch.testing.assert_close(frame.heatmaps, expected.heatmaps, atol=2e-3, rtol=0)
 

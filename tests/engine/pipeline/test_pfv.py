@@ -202,6 +202,29 @@ def test_ready_is_a_layer_whose_maps_are_kept(pfv: PFV) -> None:
     assert not pfv.is_ready("4")
 
 
+def test_layers_around_one_come_with_its_pass_and_give_the_same_pictures(
+    network: nn.Sequential,
+) -> None:
+    plain = PFV(network, blobs(4), "cpu")
+    pfv = PFV(network, blobs(4), "cpu", memory=12 * 4 * 4 * 8 * 16**2)  # a quarter: 3 such
+    soon: list[bool] = []
+    with counted(network) as passes:
+        pfv.capture(
+            "4", before="3", on_progress=lambda _: soon.append(pfv.is_ready("5", soon=True))
+        )
+        ready = {layer.name for layer in pfv.layers if pfv.is_ready(layer.name)}
+        frames = [pfv.render(layer=name) for name in ("5", "4")]
+    assert len(passes) == 1
+    assert any(soon)
+    assert ready == {"4", "5", "6"}
+    assert pfv.store.cache.nbytes <= pfv.store.cache.limit
+    assert not pfv.is_ready("8", soon=True)
+    for frame in frames:
+        expected = plain.render(layer=frame.layer)
+        assert torch.equal(frame.heatmaps, expected.heatmaps)
+        assert torch.equal(frame.scores, expected.scores)
+
+
 def test_size_is_that_of_the_heatmaps_alone(pfv: PFV) -> None:
     frame = pfv.render(size=(20, 50))
     assert frame.heatmaps.shape == (4, 20, 50, 3)

@@ -434,20 +434,44 @@ def test_work_is_reported_and_stops_where_a_person_says_so(
     explorer.close()
 
 
-def test_layer_that_is_passed_over_is_not_finished_first(
-    recorded: RecordedPage, slow: Slow
+@pytest.mark.parametrize(
+    ("memory", "live", "expected"),
+    [
+        (3 << 20, 0.0, (range(17, 32), [1])),  # a slow pass is left
+        (3 << 20, 1000.0, (range(32, 33), [0, 1])),  # a quick one gives a picture first
+        (2 << 30, 0.0, (range(16, 17), [1])),  # one that brings the newest layer goes on
+    ],
+)
+@pytest.mark.usefixtures("recorded")
+def test_layer_that_is_passed_over_is_finished_only_where_it_shows_something_soon(
+    slow: Slow,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: int,
+    live: float,
+    expected: tuple[range, list[int]],
 ) -> None:
-    explorer = PFVExplorer(PFV(slow, blobs(16), "cpu", chunk_size=1))
+    runs, shown = expected
+    monkeypatch.setattr("pfv_widgets.widgets.gallery.render_loop._LIVE", live)
+    explorer = PFVExplorer(PFV(slow, blobs(16), "cpu", chunk_size=1, memory=memory))
     assert explorer.wait(60)
-    runs, layers = slow.runs, [layer.name for layer in explorer.pfv.layers]
+    before, layers = slow.runs, [layer.name for layer in explorer.pfv.layers]
+    render, rendered = explorer.pfv.render, []
+
+    def noting(*args: Any, **kwargs: Any) -> Frame:
+        frame = render(*args, **kwargs)
+        rendered.append(layers.index(frame.layer))
+        return frame
+
+    monkeypatch.setattr(explorer.pfv, "render", noting)
     slow.may_run.clear()
     explorer.settings = replace(explorer.settings, layer=layers[0])
-    until(lambda: slow.runs > runs)
+    until(lambda: slow.runs > before)
     explorer.settings = replace(explorer.settings, layer=layers[1])
     slow.may_run.set()
     assert explorer.wait(60)
+    assert list(dict.fromkeys(rendered)) == shown
+    assert slow.runs - before in runs
     assert explorer.settings.layer == explorer.frame.layer == layers[1]
-    assert slow.runs - runs < 32
     assert not is_error(explorer)
     explorer.close()
 

@@ -1,0 +1,125 @@
+"""Feature maps of layers from one pass of the network, as far as memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from pfv_widgets.engine.network.capture import Reduce
+from pfv_widgets.engine.network.capture_layers import Captured, capture_layers, images_at_once
+from pfv_widgets.engine.network.feature_layout import Layout
+from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.pipeline.cache import release_memory
+from pfv_widgets.engine.progress import OnProgress
+from pfv_widgets.errors import PFVValueError
+
+Chains = Mapping[str, tuple[Layer, Sequence[Layer]]]  # name → layer, and those that weight it
+
+
+class LayerCapture:
+    """Runs a network for layers; where memory runs out, with half as many images at a time.
+
+    Parameters
+    ----------
+    forward
+        The network with its images.
+    chunk_size
+        Images in one forward pass, at most.
+
+    Attributes
+    ----------
+    halved
+        Whether ``chunk_size`` is less than it was, since memory ran out.
+    coming
+        Names of the layers whose maps the pass that runs will give.
+    """
+
+    def __init__(self, forward: Forward, chunk_size: int) -> None:
+        self._forward = forward
+        self.chunk_size, self.halved = chunk_size, False
+        self.coming: frozenset[str] = frozenset()
+        self._layers: Sequence[Layer] = ()
+
+    def run(
+        self,
+        chains: Chains,
+        layers: Sequence[Layer],
+        known: Mapping[str, Tensor],
+        report: OnProgress,
+    ) -> dict[str, Captured]:
+        """Return the maps of each layer, and how active its chain is; ``known`` may have them.
+
+        Where memory does not suffice for several layers, the first one alone is returned.
+        ``layers`` are all of the network, which decide how many images run at a time.
+        """
+        self._layers = layers
+        with self._announced(chains):
+            if len(chains) > 1:
+                try:
+                    return self._run(chains, known, report)
+                except PFVValueError as error:
+                    if not _out_of_memory(error):
+                        raise
+                    release_memory(self._forward.device)
+            first = next(iter(chains))
+            self.coming = frozenset([first])
+            return self._run_halving({first: chains[first]}, known, report)
+
+    @contextmanager
+    def _announced(self, names: Mapping[str, object]) -> Iterator[None]:
+        self.coming = frozenset(names)
+        try:
+            yield
+        finally:
+            self.coming = frozenset()
+
+    def _run_halving(
+        self, chains: Chains, known: Mapping[str, Tensor], report: OnProgress
+    ) -> dict[str, Captured]:
+        while True:
+            try:
+                return self._run(chains, known, report)
+            except PFVValueError as error:
+                chunk = min(self._at_once, len(self._forward.images))
+                if not _out_of_memory(error) or chunk == 1:
+                    raise
+                self.chunk_size, self.halved = chunk // 2, True
+                release_memory(self._forward.device)
+
+    @property
+    def _at_once(self) -> int:
+        return images_at_once(self._layers, self._forward.device, self.chunk_size)
+
+    def _run(
+        self, chains: Chains, known: Mapping[str, Tensor], report: OnProgress
+    ) -> dict[str, Captured]:
+        def catch(layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
+            return self._forward.catch(layouts, known, self._at_once, report)
+
+        return capture_layers(chains, catch)
+
+
+def _out_of_memory(error: PFVValueError) -> bool:
+    return isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
+
+
+def nearest_first(names: Sequence[str], name: str, before: str) -> list[str]:
+    """Return names by their distance in a list from one of them, which is the first.
+
+    The way from ``before`` goes on behind it: there, names count as half as far.
+
+    >>> nearest_first("abcdef", "c", "b")
+    ['c', 'd', 'e', 'b', 'f', 'a']
+    """
+    middle = names.index(name)
+    way = -1 if before in names[middle:] else 1
+
+    def distance(index: int) -> tuple[float, int]:
+        on = way * (index - middle)
+        return (on, 0) if on >= 0 else (-2 * on, 1)
+
+    return [names[index] for index in sorted(range(len(names)), key=distance)]
