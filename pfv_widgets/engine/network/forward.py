@@ -91,6 +91,8 @@ class Forward:
         whole: dict[str, Tensor] = {}
         done = 0
 
+        in_place: set[str] = set()  # names of what this pass has written where it belongs
+
         def add(name: str, part: Tensor) -> None:
             # one tensor from the start: parts that are put together later take twice the memory
             if name not in whole and len(part) == number and layouts[name][1] is None:
@@ -98,15 +100,16 @@ class Forward:
                 return
             if name not in whole:
                 whole[name] = large_empty(part, number, *part.shape[1:])
-            place = whole[name][done : done + len(part)]
-            if place.data_ptr() != part.data_ptr():
-                place.copy_(part)
+            if name not in in_place:
+                whole[name][done : done + len(part)] = part
 
         def copy(name: str, maps: Tensor) -> Tensor:
             """Store maps, which a later in-place operation may rewrite, where they belong."""
-            place = whole.get(name, maps)[done : done + len(maps)]
-            if name not in whole or place.shape != maps.shape:
-                place = large_empty(maps, *maps.shape)
+            place = whole[name][done : done + len(maps)] if name in whole else None
+            if place is None or place.shape != maps.shape:
+                in_place.discard(name)
+                return large_empty(maps, *maps.shape).copy_(maps)
+            in_place.add(name)
             return place.copy_(maps)
 
         stored = {
