@@ -22,7 +22,7 @@ Place = Literal["fixed", "anywhere", "everywhere"]
 
 _CLEAR, _BY_CHANCE = 0.25, 1.4  # α from which a pixel belongs to a mark; + that over √photos
 _BESIDE, _NEAR = 0.4, 5  # the same beside such pixels; in a square of so many pixels
-_MOST, _TIMES = 0.6, 12  # of the photo or of a patch's crop; of the pixels that are sure
+_MOST, _TIMES = 0.6, 20  # of the photo or of a patch's crop; of the pixels that are sure
 _STANDS_OUT, _AROUND = 6.0, 8  # median distances over √photos; of the shorter side
 _SUPPORT = 0.4  # of the pixels around it that must, too
 _LINE, _STRAIGHT = 9, 0.85  # or of so many pixels in a row or a column
