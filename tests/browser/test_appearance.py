@@ -34,8 +34,8 @@ CONTRASTS = r"""box => {
     for (const canvas of canvases) {
       const at = canvas.getBoundingClientRect(), scale = canvas.width / at.width;
       if (at.left > left || at.right < right || at.top > top || at.bottom < bottom) continue;
-      const box = [left - at.left, top - at.top, right - left, bottom - top];
-      const { data } = canvas.getContext("2d").getImageData(...box.map((v) => v * scale));
+      const part = [left - at.left, top - at.top, right - left, bottom - top];
+      const { data } = canvas.getContext("2d").getImageData(...part.map((v) => v * scale));
       const middle = (k) => data.filter((_, i) => i % 4 == k).sort()[data.length >> 3];
       if (middle(3) == 255) return [0, 1, 2].map(middle);
     }
