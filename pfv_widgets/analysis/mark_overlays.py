@@ -208,7 +208,7 @@ def _grey_line(photos: Tensor, covered: Tensor, part: float) -> tuple[Tensor, Te
 
 
 def estimated(
-    own: Tensor, middle: Tensor, usual: Tensor, place: Place, pixels: int
+    own: Tensor, middle: Tensor, usual: Tensor, place: Place, pixels: int, *, grows: bool = True
 ) -> Overlay | None:
     """Return the mark of photos whose pixels deviate less than usual; None where there is none.
 
@@ -220,6 +220,8 @@ def estimated(
         Median and deviation of other photos.
     pixels
         Of a whole photo.
+    grows
+        Whether less sure pixels beside it are of the mark as well.
     """
     common = median(own)
     alpha = (1 - (deviation(own, common) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
@@ -231,7 +233,8 @@ def estimated(
     shift = (common - middle).nan_to_num(0.0)
     stands_out = _standing_out(shift, usual, mask, torch.isfinite(own[:, 0]).sum(0))
     likely = alpha > by_chance(own, sure=False)
-    mask = _grown(mask, likely | stands_out if place == "fixed" else likely)
+    if grows:
+        mask = _grown(mask, likely | stands_out if place == "fixed" else likely)
     alpha = alpha.where(likely, _least_opacity(shift, middle)).clamp(0, 1) * mask[0, 0]
     safe = alpha.clamp_min(0.1)
     colour = ((common - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)

@@ -38,7 +38,16 @@ LIKE = 0.6
 
 
 def patch_overlay(own: Tensor, others: Tensor) -> Overlay | None:
-    """Estimate the mark that photos of a class have somewhere; None where there is none.
+    """Estimate the mark that photos of a class have somewhere; None where there is none."""
+    found = patch_overlays(own, others)
+    return found[0] if found else None
+
+
+def patch_overlays(own: Tensor, others: Tensor) -> list[Overlay]:
+    """Estimate the mark that photos of a class have somewhere; empty where there is none.
+
+    With its less sure pixels, and without: around a mark that lies on the object, these are the
+    object's.
 
     Parameters
     ----------
@@ -59,8 +68,11 @@ def patch_overlay(own: Tensor, others: Tensor) -> Overlay | None:
         centres = centres + where.middle() - side // 2
         crops, fine = (_crops(one, centres, side) for one in (own, search.fine))
         mark = _template(crops[likely], fine[likely], usual, middle)
-    found = estimated(crops, middle, usual, "anywhere", own[0, 0].numel())
-    return None if found is None else _trimmed(found)
+    found = [
+        estimated(crops, middle, usual, "anywhere", own[0, 0].numel(), grows=grows)
+        for grows in (True, False)
+    ]
+    return [_trimmed(one) for one in found if one is not None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from pfv_widgets.analysis.mark_overlays import (
     spread_out,
     tint_overlay,
 )
-from pfv_widgets.analysis.patch_search import located, patch_overlay
+from pfv_widgets.analysis.patch_search import located, patch_overlays
 
 _LEAST_AUC = 0.85  # of the class, by what is seen of a mark in each photo
 _MOST_PIXELS = 96 * 256**2  # of the photos of a class that are compared
@@ -41,12 +41,13 @@ def marks_of(photos: Tensor, own: Tensor) -> Iterator[tuple[Overlay, Tensor, flo
         seen = _seen(likeness(fixed, photos), own)
         if seen >= _LEAST_AUC:
             yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), seen
-    patch = patch_overlay(mine, others)
-    if patch is not None:
+    patches = []
+    for patch in patch_overlays(mine, others):
         alpha, matches = located(patch, photos)
-        seen = _seen(matches, own)
-        if seen >= _LEAST_AUC:
-            yield patch, alpha[own], seen
+        patches.append((patch, alpha[own], _seen(matches, own)))
+    best = max(patches, key=lambda one: one[2], default=None)
+    if best is not None and best[2] >= _LEAST_AUC:
+        yield best
 
 
 def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, float] | None:
