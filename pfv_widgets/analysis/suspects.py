@@ -88,22 +88,21 @@ class Evidence:
 
     def lines(self) -> tuple[str, ...]:
         """Return the evidence in words, one line each."""
-        (low, high), (near, far) = self.auc_interval, self.shift_interval
+        low, high = self.auc_interval
         lines = [
             f"Tells the class from the others with AUC {self.auc:.2f} ({low:.2f} to {high:.2f}).",
-            f"Carries {100 * self.share:.0f} % of the class's margin.",
+            "It has no share of the class's margin: the class has none over the others."
+            if math.isnan(self.share)
+            else f"Carries {100 * self.share:.0f} % of the class's margin.",
             f"Lies {PLACES[self.place]}.",
-            f"Put on photos of other classes, it takes over {self.flips}.",
-            f"{_CONTROLS.get(self.place, 'As they are')}, {self.control.value:.2f} are taken over.",
-            f"It moves them {self.shift:.2f} ({near:.2f} to {far:.2f}) of the way to the class.",
-            f"Cutting the component brings back {self.restored} of these.",
+            *self._causal_lines(),
             f"Accuracy {self.accuracy_before.value:.2f} as it is, {self.accuracy_after} when cut.",
         ]
         lines += self._changes()
-        if math.isnan(self.on_object):
-            lines.append(f"Its energy at the border is {self.at_border:.2f} times the area's.")
-        else:
+        if not math.isnan(self.on_object):
             lines.append(f"Its energy on the object is {self.on_object:.2f} times the area's.")
+        elif not math.isnan(self.at_border):
+            lines.append(f"Its energy at the border is {self.at_border:.2f} times the area's.")
         if not math.isnan(self.area):
             lines.append(
                 f"Photos of the class share {100 * self.area:.1f} % of their pixels, with an "
@@ -115,6 +114,21 @@ class Evidence:
             more = f" and {len(self.groups) - _FEW} more" if len(self.groups) > _FEW else ""
             lines.append(f"Mean score by group: {', '.join(means)}{more}.".replace("-", "−"))
         return tuple(lines)
+
+    def _causal_lines(self) -> list[str]:
+        """Say what came of putting the mark on photos of other classes, and of the cut."""
+        near, far = self.shift_interval
+        moved = f"It moves them {self.shift:.2f} ({near:.2f} to {far:.2f}) of the way to the class."
+        if math.isnan(self.shift):
+            moved = "How far it moves them towards the class is undefined."
+        if not self.flips.count:
+            return ["The network takes the photos of other classes for this one without it.", moved]
+        return [
+            f"Put on photos of other classes, it takes over {self.flips}.",
+            f"{_CONTROLS.get(self.place, 'As they are')}, {self.control.value:.2f} are taken over.",
+            moved,
+            f"Cutting the component brings back {self.restored} of these.",
+        ]
 
     def _changes(self) -> list[str]:
         """Say whose accuracy the cut changes, the largest change first."""
