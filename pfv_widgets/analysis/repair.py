@@ -251,7 +251,7 @@ class _Photos:
         Raises
         ------
         PFVValueError
-            Where that leaves less than two classes.
+            Where that leaves fewer than two classes.
         """
         if defined.all():
             return self
@@ -329,7 +329,8 @@ def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mod
     scores = photos.scores_of(photos.forward.model)
     defined = torch.isfinite(scores).all(1)
     photos = photos.where(defined.numpy())
-    before, after = photos.right(scores[defined]), photos.right(photos.scores_of(model))
+    before = photos.right(scores[defined])
+    after = photos.right(photos.scores_of(on_device(model, photos.forward.device)))
     return _compared(photos, model, "clamp" if mode == "clamp" else "cut", before, after)
 
 
