@@ -176,17 +176,23 @@ class Tracker:
             raise PFVValueError(f"name={name!r}: there is such a snapshot. Give each its own name.")
         checked = {key: _metric(key, value) for key, value in metrics.items()}
         pfv = PFV(self._model, self.images, self._device, chunk_size=self._chunk_size)
+        views: dict[str, LayerView] = {}
         recorded: dict[str, LayerSnapshot | CurvePoint] = {}
-        for layer in self.layers:
-            settings = replace(self.settings, layer=layer)
-            try:
-                view = view_of(pfv, settings, longest=_LONGEST, on_progress=on_progress)
-                recorded[layer] = self._recorded(name, layer, view)
-            except PFVError as error:
-                recorded[layer] = CurvePoint(name, note=str(error))
-        pfv.close()
-        for layer, held in recorded.items():
+        try:
+            for layer in self.layers:
+                settings = replace(self.settings, layer=layer)
+                try:
+                    view = view_of(pfv, settings, longest=_LONGEST, on_progress=on_progress)
+                    recorded[layer], views[layer] = self._recorded(name, layer, view), view
+                except PFVError as error:
+                    recorded[layer] = CurvePoint(name, note=str(error))
+        finally:
+            pfv.close()
+        for layer, held in recorded.items():  # at the end: one that is interrupted leaves no trace
             self._held[layer][name] = held
+            if isinstance(held, LayerSnapshot):
+                self._start.setdefault(layer, views[layer])
+                self._last[layer] = views[layer].features, held.scores
         self._metrics[name] = checked
         for callback in tuple(self._callbacks):
             callback()
@@ -382,15 +388,13 @@ class Tracker:
         features, before = self._last.get(layer, (None, view.scores))
         rotation = align(view.scores, before)
         scores = rotation.apply(view.scores).float().cpu()
-        snapshot = LayerSnapshot(
+        return LayerSnapshot(
             scores,
             view.basis.arranged(ComponentRotation(rotation.matrix)),
             compressed(view.factors),
             compare_views(name, start, view),
             float("nan") if features is None else features_cka(features, view.features),
         )
-        self._start[layer], self._last[layer] = start, (view.features, scores)
-        return snapshot
 
 
 def _metric(name: str, value: Any) -> float:
