@@ -184,7 +184,7 @@ class Ablated(nn.Module):
             result = self.model(*args, **kwargs)
         finally:
             handle.remove()
-        if not runs:
+        if runs < int(number or 1):
             raise PFVValueError(f"layer={self.layer!r} did not run. Choose one of pfv.layers.")
         return result, changed
 
