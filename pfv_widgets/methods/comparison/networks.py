@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -19,9 +19,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.methods.core.extra_inputs import bind_inputs
-from pfv_widgets.methods.core.read_out import vector
-
-Output = str | int | None
+from pfv_widgets.methods.core.read_out import Output, outputs_of, vector
 
 
 class Network:
@@ -139,12 +137,7 @@ class Network:
 def _tensors(output: object) -> dict[Output, Tensor]:
     if isinstance(output, Tensor):
         return {None: output}
-    named: dict[Any, object]
-    if isinstance(output, Mapping):
-        named = {str(key): one for key, one in output.items()}
-    else:
-        sequence = output if isinstance(output, tuple | list) else ()
-        names: Iterable[Any] = getattr(sequence, "_fields", range(len(sequence)))
-        named = dict(zip(names, sequence, strict=True))
-    tensors: dict[Output, Tensor] = {k: one for k, one in named.items() if isinstance(one, Tensor)}
+    tensors: dict[Output, Tensor] = {
+        name: one for name, one in outputs_of(output).items() if isinstance(one, Tensor)
+    }
     return tensors if len(tensors) != 1 else {None: next(iter(tensors.values()))}

@@ -32,7 +32,7 @@ def chosen_output(value: object, output: Output, what: str) -> Tensor:
         if output not in (None, 0):
             raise PFVValueError(f"output={output!r}: {what} gives one tensor. Leave output out.")
         return value
-    parts = _parts(value)
+    parts = outputs_of(value)
     named = {name: one for name, one in parts.items() if isinstance(one, Tensor)}
     if not named and any(_holds_tensor(one) for one in parts.values()):
         raise PFVValueError(
@@ -54,7 +54,7 @@ def chosen_output(value: object, output: Output, what: str) -> Tensor:
     return named[output]
 
 
-def _parts(value: object) -> dict[str | int, object]:
+def outputs_of(value: object) -> dict[str | int, object]:
     """Return what a module gave by name or position."""
     if isinstance(value, Mapping):
         return {str(key): one for key, one in value.items()}
@@ -64,7 +64,7 @@ def _parts(value: object) -> dict[str | int, object]:
 
 
 def _holds_tensor(value: object) -> bool:
-    inside = _parts(value).values()
+    inside = outputs_of(value).values()
     return isinstance(value, Tensor) or any(_holds_tensor(one) for one in inside)
 
 
@@ -276,7 +276,7 @@ def _layout_of_part(
 
 
 def _first(result: object) -> object:
-    return next(iter(_parts(result).values()), None)
+    return next(iter(outputs_of(result).values()), None)
 
 
 def _unknown(layer: str, names: list[str]) -> str:
