@@ -18,7 +18,7 @@ from pfv_widgets.errors import PFVValueError, warn
 from pfv_widgets.methods.attribution.registry import DEFAULT
 from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.attribution.runner import (
-    check_differentiable,
+    check_gradient_of,
     in_chunks,
     method_of,
 )
@@ -90,8 +90,7 @@ def attribute(
     target = Target(layer, checked_unit(unit), output)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     network = unwrap(model)
-    if chosen.needs_gradient:
-        check_differentiable(network)
+    check_gradient_of(network, chosen)
     where = choose_device(network, device)
     network = bind_inputs(on_device(network, where), len(batch), inputs, argument)
     forward = Forward(network, batch.tensor, where)

@@ -16,7 +16,7 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, Result
-from pfv_widgets.methods.core.target import Target
+from pfv_widgets.methods.core.target import Target, check_differentiable
 from pfv_widgets.parameters import suggestion
 
 _WITHOUT_GRADIENT = next(name for name, kind in METHODS.items() if not kind.needs_gradient)
@@ -51,15 +51,12 @@ def method_of(method: str | Method, options: Mapping[str, Any]) -> tuple[str, Me
     return method, METHODS[method](**options)
 
 
-def check_differentiable(network: nn.Module) -> None:
-    """Raise an error where the network's numbers cannot take part in a gradient."""
-    for name, values in (*network.named_parameters(), *network.named_buffers()):
-        if values.is_inference():
-            raise PFVValueError(
-                f"model: {name!r} was made under torch.inference_mode, so there is no gradient "
-                "path. Build or load the network outside of it, or pass a method without "
-                f"gradients, such as method={_WITHOUT_GRADIENT!r}."
-            )
+def check_gradient_of(network: nn.Module, method: Method) -> None:
+    """Raise a PFVValueError where the method needs a gradient that the network cannot have."""
+    if method.needs_gradient:
+        check_differentiable(
+            network, f", or pass a method without gradients, such as method={_WITHOUT_GRADIENT!r}"
+        )
 
 
 def in_chunks(

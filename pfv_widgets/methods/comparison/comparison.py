@@ -23,7 +23,7 @@ from pfv_widgets.engine.pipeline.cache import ByteBoundedCache
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.attribution.colours import limits
-from pfv_widgets.methods.attribution.runner import check_differentiable, in_chunks
+from pfv_widgets.methods.attribution.runner import check_gradient_of, in_chunks
 from pfv_widgets.methods.comparison.compared_methods import Explainer, PrincipalFeatures
 from pfv_widgets.methods.comparison.networks import Network
 from pfv_widgets.methods.core.class_names import class_names_by_network
@@ -210,8 +210,7 @@ class Comparison:
     ) -> Cell:
         network = self.networks[task.network]
         forward = network.forward(task.image)
-        if method.needs_gradient:
-            check_differentiable(forward.model)
+        check_gradient_of(forward.model, method)
         ((signed, measured, warnings),) = in_chunks(
             forward, network.images, method, task.target,
             size=1, progress=progress, cancelled=cancelled,

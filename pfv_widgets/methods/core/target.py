@@ -215,6 +215,19 @@ def differentiated(values: Tensor, inputs: Tensor, instead: str, *, check: bool 
     ) from cause
 
 
+def check_differentiable(network: nn.Module, instead: str = "") -> None:
+    """Raise a PFVValueError where the network's numbers cannot take part in a gradient.
+
+    ``instead`` is what else can be done than to build the network anew, in words.
+    """
+    for name, values in (*network.named_parameters(), *network.named_buffers()):
+        if values.is_inference():
+            raise PFVValueError(
+                f"model: {name!r} was made under torch.inference_mode, so there is no gradient "
+                f"path. Build or load the network outside of it{instead}."
+            )
+
+
 _ANOTHER_METHOD = "a method without gradients, one of input modification"
 _UNKNOWN = "WarnNotImplemented"  # what autograd calls an operation without a gradient
 

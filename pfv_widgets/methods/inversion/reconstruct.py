@@ -26,6 +26,7 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs, bind_inputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
+from pfv_widgets.methods.core.target import check_differentiable
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
 from pfv_widgets.methods.inversion.optimisation_loop import (
     BestSoFar,
@@ -136,7 +137,7 @@ def reconstruct(
     function_or_none("transform", transform, "what load_images takes, a callable on a PIL image")
     _check_size(spec, size, (height, width))
     network = unwrap(model)
-    _check_parameters(network)
+    check_differentiable(network)
     device = choose_device(network, device)
     network = isolated(bind_inputs(on_device(network, device), spec.number, inputs, argument))
     for name, call in (("progress", progress), ("preview", preview), ("cancelled", cancelled)):
@@ -149,7 +150,7 @@ def reconstruct(
         images = ImageParametrisation(
             chosen.parametrisation, (height, width), by or IMAGENET, device
         )
-        _settle(network, images)
+        _probe_inputs(network, images)
         objective = spec.objective(network, device)
         optimisation = Optimisation.of(network, objective, images, chosen)
         start_images = _start(start, images, len(optimisation.rows), by)
@@ -245,21 +246,12 @@ def _check_size(spec: InversionTarget, size: object, own: tuple[int, int]) -> No
         )
 
 
-def _settle(network: nn.Module, images: ImageParametrisation) -> None:
-    """Say what is wrong with the other inputs of a network, where there are any."""
+def _probe_inputs(network: nn.Module, images: ImageParametrisation) -> None:
+    """Raise a PFVValueError where a network cannot take its other inputs, if it has any."""
     if isinstance(network, NetworkWithInputs):
         with guarded(network):
             example = torch.zeros(1, 3, *images.size, device=images.device)
             network.probe_rows(example.to(floating_dtype(network)))
-
-
-def _check_parameters(network: nn.Module) -> None:
-    for name, values in (*network.named_parameters(), *network.named_buffers()):
-        if values.is_inference():
-            raise PFVValueError(
-                f"model: {name!r} was made under torch.inference_mode, so that no gradient passes. "
-                "Build or load the network outside of it."
-            )
 
 
 def _start(
