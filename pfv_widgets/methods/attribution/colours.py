@@ -54,6 +54,6 @@ def heatmap_colours(
 
 
 def ramp(signed: bool) -> np.ndarray:
-    """Return the colours of a bar ``(64, 3)`` in [0, 1]."""
-    colours: np.ndarray = mpl.colormaps[COLOUR_MAPS[signed]](np.linspace(0, 1, 64))[:, :3]
+    """Return the colours of a bar ``(65, 3)`` in [0, 1]; zero is the middle one of a signed bar."""
+    colours: np.ndarray = mpl.colormaps[COLOUR_MAPS[signed]](np.linspace(0, 1, 65))[:, :3]
     return colours

@@ -6,12 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
-import numpy as np
-
 from pfv_widgets.engine.export.figure_table import Bar, Tile
 from pfv_widgets.errors import named
-from pfv_widgets.methods.attribution.colours import COLOUR_MAPS
+from pfv_widgets.methods.attribution.colours import ramp
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, colour_ranges, coloured
 from pfv_widgets.methods.comparison.compared_methods import Explainer
 from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
@@ -90,18 +87,13 @@ def _bar(signed: bool, scale: str, limits: set[float | None]) -> Bar:
     if signed:
         low, high = "against", "for the unit" + " (by rank)" * (scale == "all alike")
         ends = (f"−{value} {low}", f"{high} {value}") if value else (low, high)
-        return Bar(_ramp(True), "", *ends)
+        return Bar(ramp(True), "", *ends)
     strongest = {
         "each map": "the map's strongest pixels",
         "each method": "the method's strongest pixels",
         "all alike": "strongest pixels (by rank)",
     }
-    return Bar(_ramp(False), "", "0", value or strongest[scale])
-
-
-def _ramp(signed: bool) -> np.ndarray:
-    ramp: np.ndarray = mpl.colormaps[COLOUR_MAPS[signed]](np.linspace(0, 1, 65))[:, :3]
-    return ramp
+    return Bar(ramp(False), "", "0", value or strongest[scale])
 
 
 def compute_cells(

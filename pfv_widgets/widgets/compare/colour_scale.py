@@ -10,7 +10,7 @@ from pfv_widgets.widgets.toolkit.text import safe
 
 def colour_scale(low: str, high: str) -> str:
     """Return a bar of colours between two labels, as HTML."""
-    colours = np.rint(255 * ramp(False)[::7]).astype(int)
+    colours = np.rint(255 * ramp(False)[::8]).astype(int)
     stops = ",".join("rgb({},{},{})".format(*row) for row in colours)
     bar = f"flex:1;height:10px;border-radius:3px;background:linear-gradient(to right,{stops})"
     row = "display:flex;gap:6px;line-height:1.3;align-items:center;max-width:300px"
