@@ -283,8 +283,8 @@ _FORMS: tuple[tuple[frozenset[Any], Callable[[Args, Kwargs], Iterator[ReluCall]]
 
 def as_relu(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Tensor, float, bool] | None:
-    """Return the values, the upper limit and whether it works in place, or None for no ReLU."""
+) -> ReluCall | None:
+    """Return what one of ``RELU_ARGUMENTS`` rectifies, or None where the call is no ReLU."""
     arguments = dict(zip(RELU_ARGUMENTS[func], args, strict=False))
     arguments |= {_ALIASES.get(name, name): value for name, value in kwargs.items()}
     arguments["input"] = arguments.get("input", arguments.get("self"))
@@ -302,7 +302,8 @@ def as_relu(
         return None
     if arguments.get("value", 0) != 0:
         return None
-    return values, float(high), bool(arguments.get("inplace")) or func.__name__.endswith("_")
+    inplace = bool(arguments.get("inplace")) or func.__name__.endswith("_")
+    return ReluCall(values, float(high), inplace)
 
 
 # what autograd calls them → what people call them

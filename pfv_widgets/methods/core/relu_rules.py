@@ -73,9 +73,7 @@ class ReluMode(TorchFunctionMode):
         known = as_relu(func, args, kwargs) if func in RELU_ARGUMENTS else None
         with keeping_values():
             if known is not None:
-                values, high, inplace = known
-                run = partial(values.detach().clamp, 0, high)
-                return self._rectify(ReluCall(values, high, inplace), run)
+                return self._rectify(known, partial(known.values.detach().clamp, 0, known.high))
             relu = as_other_relu(func, args, kwargs)
             if relu is not None:
                 outputs = self._rectify(relu, partial(run_on_copy, func, args, kwargs, relu))

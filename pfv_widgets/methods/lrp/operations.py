@@ -232,12 +232,12 @@ def passed(
         else None
     )
     if call is not None:
-        values, high, inplace = call
+        values, high = call.values, call.high
         native = relu_operations.RELU_ARGUMENTS[func] is relu_operations.RELU and high == torch.inf
-        if not is_activation(values) or (native and not positive):
+        if native and not positive:
             return None  # its gradient passes relevance whole
         rectified = values.detach().clamp(0, high)
-        return _write_back(values, _Passed.apply(values, rectified, positive), inplace)
+        return _write_back(values, _Passed.apply(values, rectified, positive), call.inplace)
     activation = args[0] if args else kwargs.get("input")
     if func not in _OTHERS or not is_activation(activation) or kwargs.get("out") is not None:
         return None
