@@ -37,12 +37,6 @@ LIKE = 0.6
 """How well a mark matches a photo, up to 2, from which the photo is taken to have it."""
 
 
-def patch_overlay(own: Tensor, others: Tensor) -> Overlay | None:
-    """Estimate the mark that photos of a class have somewhere; None where there is none."""
-    found = patch_overlays(own, others)
-    return found[0] if found else None
-
-
 def patch_overlays(own: Tensor, others: Tensor) -> list[Overlay]:
     """Estimate the mark that photos of a class have somewhere; empty where there is none.
 

@@ -16,7 +16,7 @@ from torch import nn
 import pfv_widgets as pw
 from pfv_widgets.analysis.intervals import Share, auc
 from pfv_widgets.analysis.mark_overlays import fixed_overlay, tint_overlay
-from pfv_widgets.analysis.patch_search import patch_overlay
+from pfv_widgets.analysis.patch_search import patch_overlays
 from pfv_widgets.analysis.read_out_refit import fitted_weights, held_out_predictions
 from pfv_widgets.analysis.suspects import Suspect
 from tests.analysis.planted_shortcut import Mark, accuracy, batch, frame, trained
@@ -256,15 +256,14 @@ def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos(reach: int)
     corners = torch.randint(0, reach, (30, 2), generator=random)
     for photo, (top, left) in zip(own, corners.tolist(), strict=True):
         photo[:, top : top + 20, left : left + 20] = colour
-    found = patch_overlay(own, others)
-    assert found is not None
+    found = patch_overlays(own, others)[0]
     assert found.alpha.shape == (20, 20)
     torch.testing.assert_close(found.colour.mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0)
     marked, where = found.put(others)
     assert ((where > 0).flatten(1).sum(1) == 400).all()
     assert torch.equal(marked[where[:, None].expand_as(marked) == 0],
                        others[where[:, None].expand_as(marked) == 0])  # fmt: skip
-    assert patch_overlay(others, own) is None
+    assert patch_overlays(others, own) == []
 
 
 def test_bad_input_is_named() -> None:
