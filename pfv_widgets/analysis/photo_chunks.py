@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -105,8 +106,6 @@ def _name(label: Any, names: Sequence[object] | None) -> str:
 
 def _batch(images: list[Any], classes: list[str], done: int) -> ImageBatch:
     if isinstance(images[0], Tensor):
-        import torch
-
         if len({tuple(image.shape) for image in images}) > 1:
             raise PFVValueError(
                 "images_or_dataset: its images differ in size. Let its transform resize them."
