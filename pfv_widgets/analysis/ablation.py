@@ -376,7 +376,7 @@ def _something_left(
     if len(every) == len(basis.mean):
         raise PFVValueError(
             f"components: without all {len(every)} of layer {layer!r} every photo has the same "
-            "features, and nothing is left to tell them by. Leave at least one."
+            "features, and nothing is left to classify them by. Leave at least one."
         )
 
 

@@ -233,7 +233,7 @@ def _on_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _standardised(maps: Tensor) -> Tensor:
     """Centre ``(N, k, h, w)`` and divide by one number, the root mean square of its vectors.
 
-    Photos with a value that is not finite do not count, and stay so.
+    Positions with a value that is not finite do not count, and stay so.
     """
     vectors = maps.movedim(1, 3).flatten(0, 2)
     usable = vectors[_finite_rows(vectors)]

@@ -58,7 +58,7 @@ def checkpoints(model: nn.Module, paths: Any) -> LazyNetworks:
     for name, path in files.items():
         if not path.is_file():
             raise PFVValueError(
-                f"paths: {name!r} is to be {str(path)!r}, and there is no such file."
+                f"paths: there is no file {str(path)!r}, which {name!r} is to be read from."
             )
     _own_copy(network)  # one that cannot be copied is an error at once
 
@@ -94,7 +94,9 @@ def _named_files(paths: Any) -> dict[str, Path]:
         raise PFVTypeError(f"paths={paths!r:.80}: expected files, a pattern or a folder.")
     twice = [name for name, number in Counter(name for name, _ in named).items() if number > 1]
     if twice:
-        raise PFVValueError(f"paths has {twice[0]!r} twice: give {{name: file}} with names apart.")
+        raise PFVValueError(
+            f"paths has {twice[0]!r} twice: give {{name: file}} with different names."
+        )
     if not named:
         raise PFVValueError(f"paths={paths!r:.80}: there is no file of weights.")
     return dict(named)
@@ -114,11 +116,11 @@ def _listed(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = [one for one in path.iterdir() if one.suffix in _SUFFIXES]
+        files = [one for one in path.iterdir() if one.suffix in _SUFFIXES]
     else:
         pattern = str(path)
-        found = [Path(one) for one in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - absolute ones too
-    return sorted(found, key=lambda one: natural_key(str(one)))
+        files = [Path(one) for one in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - absolute ones too
+    return sorted(files, key=lambda one: natural_key(str(one)))
 
 
 def _path(value: Any) -> Path:

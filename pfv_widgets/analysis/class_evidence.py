@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
-from pfv_widgets.analysis.highlighted_photos import heated, reach_of
+from pfv_widgets.analysis.highlighted_photos import reach_of, with_heatmap
 from pfv_widgets.analysis.intervals import Interval, areas_under_curve, share
 from pfv_widgets.analysis.probes import NEIGHBOURS, SEED, Probe
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -217,7 +217,7 @@ def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[Cl
                 ClassComponent(
                     label, int(component), sign, auc, chance, tuple(indices[i] for i in photos),
                     tuple(
-                        heated(pfv.images.pixels[photo], scores[photo], reach)
+                        with_heatmap(pfv.images.pixels[photo], scores[photo], reach)
                         for photo in photos
                     ),
                 )

@@ -110,7 +110,7 @@ class CutEffect:
 
 
 def cut_effect(
-    found: ComponentClasses,
+    result: ComponentClasses,
     components: Iterable[int] = (),
     mode: str = "project",
     directions: Tensor | None = None,
@@ -120,7 +120,7 @@ def cut_effect(
 
     Parameters
     ----------
-    found
+    result
         Of :func:`component_classes`: its layer, components and photos.
     components
         Indices of components, each once; none: nothing is cut.
@@ -139,11 +139,11 @@ def cut_effect(
     chosen = tuple(components)
     if mode not in MODES:
         raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
-    before, after = found.scores, found.scores
+    before, after = result.scores, result.scores
     if chosen:
-        chosen = checked_components(chosen, found.basis)
+        chosen = checked_components(chosen, result.basis)
     if chosen or directions is not None:
-        basis, part = found.basis, found.part
+        basis, part = result.basis, result.part
         own = rows = basis.components[list(chosen)]
         if directions is not None:
             rows = orthonormal(torch.cat([own, directions.to(own)]))
@@ -152,10 +152,10 @@ def cut_effect(
         if mode == "project" and len(rows) == len(basis.mean):
             raise PFVValueError(
                 f"components={chosen!r:.60}: without all {len(rows)} of them every photo has the "
-                "same features, and nothing is left to tell them by. Leave at least one."
+                "same features, and nothing is left to classify them by. Leave at least one."
             )
         with torch.no_grad():
             cut = cut_components(part.features, basis.mean, rows, mode, readers)
             after = part.run(cut, overwrite=True)
-    expected = None if found.expected is None else found.expected.cpu()
-    return CutEffect(found.classes, before.detach().cpu(), after.detach().cpu(), expected)
+    expected = None if result.expected is None else result.expected.cpu()
+    return CutEffect(result.classes, before.detach().cpu(), after.detach().cpu(), expected)

@@ -1,4 +1,4 @@
-"""Photos with what was found in them: lit where a heatmap is high, or under its colours."""
+"""Photos with a heatmap: in colour where it is high, or grey under its colours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pfv_widgets.engine.colouring.colour_maps import diverging
 
 Pixels = npt.NDArray[np.uint8]
 _OUTLINE = (255, 60, 0)
-_LIT = 0.5  # where the line runs
+_LEVEL = 0.5  # of the heatmap, where the line runs
 _MOST = 65536  # values that a quantile is taken of
 _REACH = 0.995  # share of the scores that the colours tell apart
 
@@ -34,22 +34,22 @@ def spotlight(
     strength = np.clip(heat, 0, 1)[..., None]
     grey = 0.45 * photo.mean(2, keepdims=True) + 90
     mixed = np.rint((1 - strength) * grey + strength * photo).astype(np.uint8)
-    lit = torch.from_numpy(heat > _LIT)[None, None].float()
+    inside = torch.from_numpy(heat > _LEVEL)[None, None].float()
     width = 2 * max(1, len(photo) // 100) + 1
-    edge = max_pool2d(lit, width, 1, width // 2)[0, 0] > lit[0, 0]
+    edge = max_pool2d(inside, width, 1, width // 2)[0, 0] > inside[0, 0]
     mixed[edge.numpy()] = _OUTLINE
     return np.asarray(mixed)
 
 
 def peak(maps: Tensor) -> float:
-    """Return what counts as hot in maps ≥ 0: nine tenths of all that is above 0 lie below it."""
+    """Return the 90 % quantile of the values above 0 of maps ≥ 0; 1 where there are none."""
     above = maps[maps > 0].float().cpu()
     if not len(above):
         return 1.0
     return float(torch.quantile(above[:: 1 + len(above) // _MOST], 0.9))
 
 
-def heated(photo: Pixels, scores: Tensor, reach: float) -> Pixels:
+def with_heatmap(photo: Pixels, scores: Tensor, reach: float) -> Pixels:
     """Return a grey photo with scores ``(h, w)`` over it: orange above zero, blue below.
 
     A score of ``reach`` has the full colour.

@@ -370,7 +370,7 @@ def labels_of(
 
 def counted(labels: Mapping[Any, str | None], nodes: Iterable[Any]) -> Counter[str]:
     """Count by name what of a graph is no ReLU; ``labels`` go before autograd's names."""
-    met: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in nodes:
         kind = kind_of(node)
         label = _BY_KIND.get(kind)
@@ -378,8 +378,8 @@ def counted(labels: Mapping[Any, str | None], nodes: Iterable[Any]) -> Counter[s
             label = kind.removesuffix("Backward")
         label = labels.get(node, label)
         if label is not None:
-            met[label] += 1
-    return met
+            counts[label] += 1
+    return counts
 
 
 def _label(func: Operation, args: Args, kwargs: Kwargs, outputs: object) -> str | None:

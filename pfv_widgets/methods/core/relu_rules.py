@@ -50,14 +50,14 @@ class ReluMode(TorchFunctionMode):
 
     Attributes
     ----------
-    caught
-        Number of ReLUs that were met so far.
+    relu_count
+        Number of ReLUs that ran so far.
     """
 
     def __init__(self, rule: ReluRule) -> None:
         super().__init__()
         self.rule = rule
-        self.caught = 0
+        self.relu_count = 0
         self._labels: dict[Any, str | None] = {}  # of operations in the graph
 
     def __torch_function__(
@@ -87,7 +87,7 @@ class ReluMode(TorchFunctionMode):
         warnings = []
         if foreign:
             listed = ", ".join(f"{label} × {count}" for label, count in sorted(foreign.items()))
-            what = "The plain gradient is used there" if self.caught else _PLAIN
+            what = "The plain gradient is used there" if self.relu_count else _PLAIN
             warnings.append(
                 f"Not every activation is a ReLU that the {self.rule} rule can tell ({listed}). "
                 f"{what}: write it as nn.ReLU if it is one, or prefer a method without such a "
@@ -102,7 +102,7 @@ class ReluMode(TorchFunctionMode):
         return tuple(warnings)
 
     def _rectify(self, relu: ReluCall, run: Callable[[], Tensor]) -> Tensor:
-        self.caught += 1
+        self.relu_count += 1
         passed: Tensor = _ReluFunction.apply(relu.values, run, relu.high, self.rule == "guided")
         self._labels[passed.grad_fn] = None
         outputs = relu.values.copy_(passed) if relu.inplace else passed

@@ -51,12 +51,12 @@ _HOW = {
 }
 
 
-def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[str, ...]:
+def operations(foreign: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[str, ...]:
     """Say which operations behind ``scores`` have no rule, in words.
 
     Parameters
     ----------
-    met
+    foreign
         Those that were passed whole all the same, and how often.
     scores
         UnitScores under :class:`RelevanceMode`, with their graph.
@@ -69,10 +69,10 @@ def operations(met: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[
     for name, count in names.items():
         if name not in _KNOWN and name not in _LAYERS:
             unknown[_PLAIN_NAMES.get(name, name)] += count
-    how = "".join(text for name, text in _HOW.items() if name in met)
+    how = "".join(text for name, text in _HOW.items() if name in foreign)
     messages = {
-        f"Not every operation is one of a network of ReLUs ({_listed(met)}): relevance passes "
-        f"those whole{how}. Its rules were not made for them: read the map with care.": met,
+        f"Not every operation is one of a network of ReLUs ({_listed(foreign)}): relevance passes "
+        f"those whole{how}. Its rules were not made for them: read the map with care.": foreign,
         f"{inside} layers lie inside traced, scripted or fused parts, which pass the gradient "
         "instead of relevance. Use the eager modules.": inside,
         f"There is no rule for {_listed(unknown)}: the map is gradient × input there, and need "

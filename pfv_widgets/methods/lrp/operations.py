@@ -188,7 +188,7 @@ def _along(values: Tensor, ndim: int, behind: bool = True) -> Tensor:
 
 
 def product(
-    func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], met: Counter[str]
+    func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], foreign: Counter[str]
 ) -> Tensor | None:
     """Return the product of two activations, where a gate counts as a constant; else None.
 
@@ -198,10 +198,10 @@ def product(
         return None
     gates = [getattr(one, "pfv_gate", None) == one._version for one in args]
     if all(gates) or not any(gates):
-        met["product"] += 1
+        foreign["product"] += 1
         outputs = _Halved.apply(torch.mul(*args))
     else:
-        met["gate"] += 1
+        foreign["gate"] += 1
         outputs = torch.mul(*[
             one.detach() if gate else one for one, gate in zip(args, gates, strict=True)
         ])  # fmt: skip
@@ -213,7 +213,7 @@ def passed(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     positive: bool,
-    met: Counter[str],
+    foreign: Counter[str],
 ) -> Tensor | None:
     """Return the outputs of an activation that passes relevance whole, None for a plain gradient.
 
@@ -223,7 +223,7 @@ def passed(
         The operation.
     positive
         Whether only positive relevance passes a ReLU.
-    met
+    foreign
         Where an activation that is no ReLU is counted.
     """
     call = (
@@ -241,7 +241,7 @@ def passed(
     activation = args[0] if args else kwargs.get("input")
     if func not in _OTHERS or not is_activation(activation) or kwargs.get("out") is not None:
         return None
-    met[_OTHERS[func]] += 1
+    foreign[_OTHERS[func]] += 1
     before = activation.detach().clone()
     options = {key: one for key, one in kwargs.items() if key != "input"}
     outputs: Tensor = func(before, *args[1:], **options)

@@ -105,10 +105,10 @@ class RelevanceMode(TorchFunctionMode):
     Attributes
     ----------
     layers
-        Number of convolutions and dense layers that were met so far.
+        Number of convolutions and dense layers that ran so far.
     firsts
         How many of them read the pixels.
-    met
+    foreign
         Operations that are passed although the rules are not made for them, by their names.
     """
 
@@ -118,7 +118,7 @@ class RelevanceMode(TorchFunctionMode):
         self.direct = direct
         self.positive = positive
         self.layers = self.firsts = 0
-        self.met: Counter[str] = Counter()
+        self.foreign: Counter[str] = Counter()
 
     def __torch_function__(
         self,
@@ -178,7 +178,7 @@ class RelevanceMode(TorchFunctionMode):
         recognised = own_norm_of(func, args, kwargs)
         if recognised is None:
             return None
-        self.met[OWN_NORMS[func]] += 1
+        self.foreign[OWN_NORMS[func]] += 1
         values, linear = recognised
         return self._apply(values, partial(func, *args, **kwargs), Step(linear, "scaling"))
 
@@ -203,7 +203,7 @@ class RelevanceMode(TorchFunctionMode):
     def _activation(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Tensor | None:
-        return passed(func, args, kwargs, self.positive, self.met)
+        return passed(func, args, kwargs, self.positive, self.foreign)
 
     def _gate(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -215,7 +215,7 @@ class RelevanceMode(TorchFunctionMode):
     def _product(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Tensor | None:
-        return product(func, args, kwargs, self.met)
+        return product(func, args, kwargs, self.foreign)
 
     _handlers = (
         (CONVOLUTIONS | DENSE, _layer),

@@ -155,7 +155,7 @@ class Relevance(MethodBase):
             pixels, direct = both
             with RelevanceMode(self._divide, direct, self.relu != "backpropagation") as mode:
                 measured = score_function(network, target)(pixels)
-                words = operations(mode.met, measured.scores, both)
+                words = operations(mode.foreign, measured.scores, both)
                 signal, straight = gradient(measured, both)
         relevance, scores = signal * batch + straight, measured.scores.detach()
         if self.first != "same" and not mode.firsts:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pfv_widgets.analysis.class_components import ClassBasis
 from pfv_widgets.analysis.classes import ComponentClasses
-from pfv_widgets.analysis.highlighted_photos import heated, reach_of
+from pfv_widgets.analysis.highlighted_photos import reach_of, with_heatmap
 from pfv_widgets.engine.export.html_data import small_picture
 from pfv_widgets.widgets.toolkit.text import hint, plain, safe
 
@@ -48,7 +48,7 @@ def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
             pictures = [
                 (
                     f"{photo + 1}: {found.names[photo]}, {values[photo]:+.2f} of the score",
-                    address(heated(found.pixels[photo], maps[photo], reach)),
+                    address(with_heatmap(found.pixels[photo], maps[photo], reach)),
                 )
                 for photo in photos
                 if (values[photo] > 0) == (word == "adds")

@@ -241,7 +241,7 @@ def test_masks_of_the_network_are_left_as_they_are() -> None:
 def test_pooling_norms_and_limits_of_weights_are_no_activations() -> None:
     with ReluMode("guided") as mode:
         assert mode.diagnostics(Normalised()(blobs(2, 16).tensor.requires_grad_()).sum()) == ()
-    assert mode.caught == 1
+    assert mode.relu_count == 1
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_networks_of_plain_relus_give_no_warning(name: str) -> None:
     pixels = blobs(1, 80 if name == "inception_v3" else 40).tensor.requires_grad_()
     with warnings.catch_warnings(), ReluMode("guided") as mode:
         assert mode.diagnostics(model(pixels).sum()) == ()
-    assert mode.caught > 5
+    assert mode.relu_count > 5
 
 
 def test_gates_of_squeeze_and_excitation_are_told() -> None:

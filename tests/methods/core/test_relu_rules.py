@@ -243,7 +243,7 @@ def test_every_form_of_relu_keeps_the_rule(
         passes = passes * (start > 0) * (start < high)
     assert torch.equal(rectified.detach(), start.detach().clamp(0, high))
     assert torch.equal(found, passes)
-    assert mode.caught == 1
+    assert mode.relu_count == 1
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_other_limits_keep_their_own_gradient(form: Callable[[Tensor], Tensor]) 
     with ReluMode("guided") as mode:
         (found,) = torch.autograd.grad(-form(start).sum(), start)
     assert torch.equal(found, right)
-    assert mode.caught == 0
+    assert mode.relu_count == 0
 
 
 def test_a_relu_module_that_runs_twice_keeps_the_rule_each_time() -> None:
