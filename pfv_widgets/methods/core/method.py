@@ -1,4 +1,4 @@
-"""What every method has in common: its options, what it is given and what it returns."""
+"""What every method has in common: its options, its arguments and its result."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Method(Protocol):
         Returns
         -------
         tuple
-            Values ``(N, 3, H, W)`` or ``(N, H, W)``; the :class:`UnitScores` scores of the images
+            Values ``(N, 3, H, W)`` or ``(N, H, W)``; the :class:`UnitScores` of the images
             themselves, detached; warnings, in words.
         """
         ...
@@ -157,7 +157,7 @@ def measured_evidence(
 
 
 def step(done: int, total: int, progress: Progress | None, cancelled: Cancelled | None) -> None:
-    """Report that ``done`` of ``total`` steps are made, and let others use the network meanwhile.
+    """Report that ``done`` of ``total`` steps are done, and let others use the network meanwhile.
 
     Raises
     ------

@@ -368,8 +368,11 @@ def labels_of(
     return labels | {end.grad_fn: label}
 
 
-def counted(labels: Mapping[Any, str | None], nodes: Iterable[Any]) -> Counter[str]:
-    """Count by name what of a graph is no ReLU; ``labels`` go before autograd's names."""
+def count_foreign(labels: Mapping[Any, str | None], nodes: Iterable[Any]) -> Counter[str]:
+    """Count by name the activations of a graph that are no ReLU.
+
+    ``labels`` go before autograd's names.
+    """
     counts: Counter[str] = Counter()
     for node in nodes:
         kind = kind_of(node)

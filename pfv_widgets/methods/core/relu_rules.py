@@ -23,7 +23,7 @@ from pfv_widgets.methods.core.relu_operations import (
     ReluCall,
     as_other_relu,
     as_relu,
-    counted,
+    count_foreign,
     labels_of,
     mark,
     note,
@@ -83,7 +83,7 @@ class ReluMode(TorchFunctionMode):
     def diagnostics(self, scores: Tensor) -> tuple[str, ...]:
         """Say which activations behind ``scores`` the rule did not reach, in words."""
         nodes = nodes_to_images(scores)
-        foreign = counted(self._labels, nodes)
+        foreign = count_foreign(self._labels, nodes)
         warnings = []
         if foreign:
             listed = ", ".join(f"{label} × {count}" for label, count in sorted(foreign.items()))

@@ -15,7 +15,7 @@ from pfv_widgets.validation import checked_columns
 _LOSSES = 1.2  # height of their plot in inches
 
 
-def draw_reconstruction(made: Reconstruction, columns: int | None = None) -> Figure:
+def draw_reconstruction(result: Reconstruction, columns: int | None = None) -> Figure:
     """Draw images, each beside its photo where there is one, and the losses of the steps.
 
     Raises
@@ -23,21 +23,21 @@ def draw_reconstruction(made: Reconstruction, columns: int | None = None) -> Fig
     PFVValueError, PFVTypeError
         Unless ``columns`` is a whole number from 1, or None.
     """
-    pictures = made.pixels
-    what = made.names[0] if len(set(made.names)) == 1 else "Reconstruction"
-    if made.originals is not None:
-        pictures = np.concatenate([made.originals, pictures], axis=2)
+    pictures = result.pixels
+    what = result.names[0] if len(set(result.names)) == 1 else "Reconstruction"
+    if result.originals is not None:
+        pictures = np.concatenate([result.originals, pictures], axis=2)
         what = "Photo and reconstruction"
     captions = [
-        (name, f"{made.score_name} {score:.4g}".replace("-", "−"))
-        for name, score in zip(made.images.names, made.scores.tolist(), strict=True)
+        (name, f"{result.score_name} {score:.4g}".replace("-", "−"))
+        for name, score in zip(result.images.names, result.scores.tolist(), strict=True)
     ]
     number, height, width = pictures.shape[:3]
     square = math.ceil(math.sqrt(number * height / width))
     columns = min(checked_columns(columns, "images") or square, number)
 
     def draw_losses(axis: Axes) -> None:
-        for row in made.losses.numpy():
+        for row in result.losses.numpy():
             axis.plot(np.arange(1, len(row) + 1), row, lw=0.9)
         axis.tick_params(labelsize=SMALL, length=2, pad=2)
         axis.set_xlabel("step", size=SMALL, labelpad=1)
@@ -45,7 +45,7 @@ def draw_reconstruction(made: Reconstruction, columns: int | None = None) -> Fig
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.01)
 
-    title = f"{what} · {made.layer or 'output'}"
+    title = f"{what} · {result.layer or 'output'}"
     tiles = [Tile(one, lines) for one, lines in zip(pictures, captions, strict=True)]
     size = tile_size((height, width), math.ceil(number / columns), columns, smallest=2.1)
     return draw_table(Table(title, tiles, columns, size, plot=(_LOSSES, draw_losses)))

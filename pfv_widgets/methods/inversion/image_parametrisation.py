@@ -35,15 +35,15 @@ class ImageParametrisation:
         as in photos. ``"pixels"``: the pixels themselves, not bounded, as in FeatureVis.
     size
         Height and width.
-    by
-        The normalisation between images in [0, 1] and what the network takes.
+    normalisation
+        The one between images in [0, 1] and what the network takes.
     device
         Where the parameters lie.
     """
 
     kind: str
     size: tuple[int, int]
-    by: Normalisation
+    normalisation: Normalisation
     device: torch.device
 
     def noise(self, seeds: Sequence[int], contrast: float = 1.0) -> Tensor:
@@ -56,7 +56,7 @@ class ImageParametrisation:
         noise = torch.stack(noises).to(self.device)
         if self.kind == "fourier":
             return contrast * _CONTRAST / math.log(max(self.size) + 1) * noise
-        mean, _ = self.by.columns(noise)
+        mean, _ = self.normalisation.columns(noise)
         return mean + contrast * _GRAIN * noise
 
     def parameters(self, images: Tensor) -> Tensor:
@@ -78,11 +78,11 @@ class ImageParametrisation:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return images as the network takes them."""
-        return self.by.apply(images)
+        return self.normalisation.apply(images)
 
     def grey_levels(self, images: Tensor) -> Tensor:
         """Return images in grey levels about the network's mean colour, as FeatureVis does."""
-        mean, _ = self.by.columns(images)
+        mean, _ = self.normalisation.columns(images)
         return 255 * (images - mean)
 
     @property

@@ -146,14 +146,14 @@ def reconstruct(
         progress, preview, cancelled, number("every", every, 0, legal="seconds, a number from 0")
     )
     with torch.inference_mode(False):  # what is made under it has no gradient
-        by = normalisation_of(transform) if transform is not None else spec.normalisation
+        known = normalisation_of(transform) if transform is not None else spec.normalisation
         images = ImageParametrisation(
-            chosen.parametrisation, (height, width), by or IMAGENET, device
+            chosen.parametrisation, (height, width), known or IMAGENET, device
         )
         _probe_inputs(network, images)
         objective = spec.objective(network, device)
         optimisation = Optimisation.of(network, objective, images, chosen)
-        start_images = _start(start, images, len(optimisation.rows), by)
+        start_images = _start(start, images, len(optimisation.rows), known)
         best = optimisation.run(start_images, callbacks)
         result = _reconstruction(best, optimisation, spec, callbacks)
     for text in () if quiet else result.warnings:
@@ -182,8 +182,8 @@ def _reconstruction(
         None if photos is None else np.repeat(photos.pixels, options.runs, axis=0),
         best.stopped,
         _warnings(best, names, callbacks),
-        images.by.mean,
-        images.by.std,
+        images.normalisation.mean,
+        images.normalisation.std,
     )
 
 
@@ -255,12 +255,12 @@ def _probe_inputs(network: nn.Module, images: ImageParametrisation) -> None:
 
 
 def _start(
-    start: object, images: ImageParametrisation, number: int, by: Normalisation | None
+    start: object, images: ImageParametrisation, number: int, known: Normalisation | None
 ) -> Tensor | None:
     """Return the images ``(B, 3, H, W)`` in [0, 1] to start from."""
     if start is None:
         return None
-    if isinstance(start, Tensor) and by is not None:
+    if isinstance(start, Tensor) and known is not None:
         raise PFVTypeError("start: give a photo, an array or an ImageBatch instead of a tensor.")
     photos = photos_of("start", start, images.size)
     if photos.size != images.size:

@@ -59,7 +59,7 @@ def operations(foreign: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tu
     foreign
         Those that were passed whole all the same, and how often.
     scores
-        UnitScores under :class:`RelevanceMode`, with their graph.
+        ``(N,)``, computed under :class:`RelevanceMode`, with their graph.
     pixels
         The leaf from which they were computed.
     """

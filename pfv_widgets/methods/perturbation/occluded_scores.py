@@ -116,7 +116,7 @@ class Occluded:
             except CancelledError:
                 raise
             except (PFVError, NotImplementedError, RuntimeError, TypeError):
-                return 0  # a network that asks for the numbers behind torch's back
+                return 0  # a network that reads numbers otherwise than by operations of torch
             if not float((part - whole).abs()) <= _TOLERANCE * self._size:
                 return 0
         return min(self._together, _MEMORY // max(tape.size, 1), len(self._batch))
