@@ -20,12 +20,12 @@ from pfv_widgets.errors import PFVValueError
 
 Floats = npt.NDArray[np.float64]
 FOLDS, NEIGHBOURS, SEED = 5, 5, 0
-_REDRAWS = 2000
+_SAMPLES = 2000  # of the bootstrap
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What a classifier said of each photo when that was held out.
+    """The predictions of a classifier for each photo when that was held out.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ def difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> I
     """Accuracy of ``first`` minus that of ``second`` on the same photos, with its interval.
 
     Agresti and Min (2005): Wald's interval for paired shares after half a photo is added to
-    each of the four cells, which keeps it honest where few photos differ.
+    each of the four cells, so that it covers as it should where few photos differ.
     """
     gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
     number = len(first)
@@ -104,7 +104,7 @@ def difference(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> I
 
 
 def comes_first(right: npt.NDArray[np.bool_], which: int) -> float:
-    """Share of redraws of the photos in which one of several probes is the best.
+    """Share of bootstrap samples of the photos in which one of several probes is the best.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def comes_first(right: npt.NDArray[np.bool_], which: int) -> float:
         Index of the probe.
     """
     number = right.shape[1]
-    draws = np.random.default_rng(SEED).multinomial(number, [1 / number] * number, size=_REDRAWS)
+    draws = np.random.default_rng(SEED).multinomial(number, [1 / number] * number, size=_SAMPLES)
     counts = draws @ right.T.astype(np.int64)
     best = counts == counts.max(1, keepdims=True)
     return float((best[:, which] / best.sum(1)).mean())

@@ -24,7 +24,7 @@ STRENGTHS = (0.03, 0.01, 0.1)
 FEW = 10
 NEVER = -1e3  # bias of classes without photos, which are never predicted
 _MARGIN = 0.3  # power of a group's share that divides its margin
-_INTERCEPT = 10.0  # what the column of the intercept holds: it is then not held small
+_INTERCEPT = 10.0  # value of the intercept's column: large, so that it is hardly regularised
 _FOLDS, _INNER_FOLDS = 5, 3
 
 
@@ -89,7 +89,7 @@ def fitted_weights(
 ) -> tuple[Numbers, Numbers]:
     """Weight ``(K, D)`` and bias ``(K,)`` of a logistic regression to balanced groups.
 
-    Photos are weighted so that every group counts the same, weights are held small (L2), and a
+    Photos are weighted so that every group counts the same, weights are regularised (L2), and a
     group of few photos gets a larger margin: its scores count ``(n / n of the largest) ** 0.3``
     times (the group-sensitive VS loss, Kini et al., NeurIPS 2021), since a read-out that has no
     error left on the few photos fits them too closely, whatever they weigh. Where groups are of

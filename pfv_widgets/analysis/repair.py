@@ -152,8 +152,8 @@ def repair(
     PFVValueError, PFVTypeError
         Naming the argument, its value and what to do.
     """
-    found = checked_suspects(suspects) if suspects is not None else ()
-    way = _chosen(method, groups is not None, found)
+    chosen = checked_suspects(suspects) if suspects is not None else ()
+    way = _chosen(method, groups is not None, chosen)
     network = unwrap(model)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
     texts = batch.labels if labels is None else labels
@@ -162,11 +162,11 @@ def repair(
     device = choose_device(network)
     forward = Forward(on_device(network, device), batch.tensor, device, network)
     photos = _Photos.of(
-        forward, batch, texts, groups=groups, suspects=found, classes=classes, output=output
+        forward, batch, texts, groups=groups, suspects=chosen, classes=classes, output=output
     )
     if way == "refit":
         return _refitted(network, photos)
-    return _cut(network, photos, found, "clamp" if way == "clamp" else "project")
+    return _cut(network, photos, chosen, "clamp" if way == "clamp" else "project")
 
 
 def _chosen(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str:
@@ -233,15 +233,15 @@ class _Photos:
 
     def scores_of(self, model: nn.Module) -> Tensor:
         """Return a network's scores of each photo ``(N, K)``."""
-        read, found = class_scores(self.output), []
+        read, scores = class_scores(self.output), []
         with guarded(model) as network:
             for start in range(0, len(self.units), 16):
                 batch = self.forward.batch(start, start + 16)
-                found.append(read(run(network, batch), len(batch)).cpu())
-        return torch.cat(found)
+                scores.append(read(run(network, batch), len(batch)).cpu())
+        return torch.cat(scores)
 
     def right(self, scores: Tensor) -> np.ndarray:
-        """Return about which photos scores are right: about none that are not numbers."""
+        """Return which photos scores name right, ``(N,)``: none whose scores are no numbers."""
         defined = torch.isfinite(scores).all(1).numpy()
         return np.asarray((scores.argmax(1).numpy() == self.units) & defined)
 
@@ -291,14 +291,14 @@ def _with_marks(
 ) -> list[tuple[Tensor, Whole, str]]:
     """Return photos of other classes with each suspect's mark, which photos, and in words."""
     photos = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
-    made = []
+    marked_photos = []
     for one in suspects:
         if one.overlay is not None:
             chosen = np.flatnonzero(units[: len(batch)] != one.unit)
             marked, _ = one.overlay.put(photos[torch.from_numpy(chosen)])
             text = f"with the mark of {one.class_name}"
-            made.append((batch.normalisation.apply(marked), chosen, text))
-    return made
+            marked_photos.append((batch.normalisation.apply(marked), chosen, text))
+    return marked_photos
 
 
 def _refitted(network: nn.Module, photos: _Photos) -> Repair:

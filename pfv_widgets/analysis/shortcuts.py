@@ -1,4 +1,4 @@
-"""Find what a network relies on without reason: suspects, and a causal test of each."""
+"""Find shortcuts, spurious features that a network relies on, and test each causally."""
 
 from __future__ import annotations
 
@@ -109,9 +109,9 @@ class ShortcutReport:
             raise PFVTypeError(f"suspect={suspect!r:.80}: expected one of report.suspects.")
         batch = self.images if images is None else _batch(images)
         forward = replace(self.forward, images=batch.tensor)
-        caught = forward.catch({self.layer: (self.shape.layout, None)}, {}, 16)[self.layer]
+        features = forward.catch({self.layer: (self.shape.layout, None)}, {}, 16)[self.layer]
         # features around a mark answer to it as well: its middle is where most of them do
-        maps = suspect.map_of(caught.float())[:, None]
+        maps = suspect.map_of(features.float())[:, None]
         maps = avg_pool2d(maps, 3, 1, 1, count_include_pad=False)
         whole = interpolate(maps, size=batch.size, mode="bilinear")[:, 0].cpu()
         return whole if suspect.overlay is None else _at_the_mark(suspect.overlay, batch, whole)
@@ -300,7 +300,7 @@ def _by_score(trial: Trial) -> tuple[bool, float]:
 
 
 def _distinct(trials: list[Trial]) -> list[Trial]:
-    """Leave out what is another, seen in another way: of a mark what has its place is kept."""
+    """Leave one trial of each mark: that at a fixed place before one anywhere in the photo."""
     left: list[Trial] = []
     for one in trials:
         same = [
@@ -336,7 +336,7 @@ def _batch(images: Any) -> ImageBatch:
 
 
 def _testable(units: Tensor, names: tuple[str, ...]) -> tuple[list[int], list[str]]:
-    """Return the classes with photos enough, and say which have too few."""
+    """Return the classes with enough photos, and say which have too few."""
     counts = torch.bincount(units, minlength=len(names)).tolist()
     present = [unit for unit, count in enumerate(counts) if count]
     if len(present) < 2:
@@ -345,10 +345,10 @@ def _testable(units: Tensor, names: tuple[str, ...]) -> tuple[list[int], list[st
             "two classes, since a shortcut tells one from another."
         )
     few = [f"{names[unit]} ({counts[unit]})" for unit in present if counts[unit] < FEWEST]
-    kept = [unit for unit in present if counts[unit] >= FEWEST]
+    enough = [unit for unit in present if counts[unit] >= FEWEST]
     if not few:
-        return kept, []
-    return kept, [
+        return enough, []
+    return enough, [
         (
             f"Too few photos to tell, below {FEWEST} of a class: {', '.join(few)}. Nothing is said "
             "of these classes."

@@ -71,7 +71,7 @@ def similarity(
     grid
         Positions of a photo, on each side; None: at most 7, and at most 600 of all photos.
     shuffles
-        Draws of photos in another order, for the null band; ``seed`` decides them.
+        Random permutations of the photos for the null band; ``seed`` decides them.
     device, chunk_size
         As for :class:`PFV`.
     memory
@@ -204,10 +204,9 @@ def _cells(grid: int | None, photos: int, chosen: Sequence[Sequence[Layer]], mem
         return 4 * samples * (number * samples + widest) <= memory
 
     if grid is None:
-        sides = range(grid_side(photos), 0, -1)
+        sides = list(range(grid_side(photos), 0, -1))
     else:
-        wanted = whole_number("grid", grid, 1, 64)
-        sides = range(wanted, wanted - 1, -1)
+        sides = [whole_number("grid", grid, 1, 64)]
     side = next((side for side in sides if fits(side)), None)
     if side is None:
         raise PFVValueError(

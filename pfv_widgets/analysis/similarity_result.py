@@ -74,8 +74,8 @@ class Similarity:
     @property
     def is_told_apart(self) -> npt.NDArray[np.bool_]:
         """Whether each pair is more alike than with shuffled photos, ``(A, B)``."""
-        told: npt.NDArray[np.bool_] = self.cka > self.null[1]
-        return told
+        above: npt.NDArray[np.bool_] = self.cka > self.null[1]
+        return above
 
     def of(self, layer: str, other: str | None = None) -> float:
         """CKA of a layer of the first network and one of the second (None: of the same name).

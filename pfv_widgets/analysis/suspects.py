@@ -1,4 +1,4 @@
-"""What a suspected shortcut is, and the evidence for it."""
+"""Suspected shortcuts, and the evidence for and against each."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Suspect:
-    """A component that a class may rely on without reason.
+    """A component that may be a shortcut: a spurious feature that a class relies on.
 
     Attributes
     ----------
@@ -206,11 +206,11 @@ def checked_suspects(suspects: object) -> tuple[Suspect, ...]:
     PFVTypeError
         For anything else.
     """
-    found = getattr(suspects, "suspects", suspects)
-    if isinstance(found, Suspect):
-        return (found,)
-    if isinstance(found, Sequence) and all(isinstance(one, Suspect) for one in found):
-        return tuple(found)
+    several = getattr(suspects, "suspects", suspects)
+    if isinstance(several, Suspect):
+        return (several,)
+    if isinstance(several, Sequence) and all(isinstance(one, Suspect) for one in several):
+        return tuple(several)
     raise PFVTypeError(
         f"suspects={suspects!r:.80}: expected a ShortcutReport, or some of its suspects."
     )

@@ -29,8 +29,8 @@ _NOT_MEASURED = (
     "photos of another origin."
 )
 _HARD = (
-    "Held out, the probe is confident of another class. Some are mislabelled, the others are hard: "
-    "look."
+    "Held out, the probe is confident of another class. Some are mislabelled, others are only "
+    "hard: look at each."
 )
 _FAR = "Far from their nearest photos in this layer: broken files, drawings, other scenes."
 _DOUBTS = (
@@ -249,15 +249,15 @@ def _photos(report: TransferReport) -> str:
 
 
 def _doubtful(one: DoubtfulPhoto, report: TransferReport) -> str:
-    told = f"{one.strength:.1f} times the usual distance"
+    remark = f"{one.strength:.1f} times the usual distance"
     if one.looks_like:
         likely = f"{100 * one.strength:.0f}&nbsp;%"
-        told = f"looks like <bdi>{escaped(one.looks_like)}</bdi> ({likely})"
+        remark = f"looks like <bdi>{escaped(one.looks_like)}</bdi> ({likely})"
     source = small_picture(report.thumbnails[one.photo], _SIDE)
     return (
         f'<figure><img alt="{escaped(one.name)}" src="{source}">'
         f"<figcaption><bdi>{escaped(one.name)}</bdi><br>labelled <b><bdi>{escaped(one.label)}</bdi>"
-        f"</b>, {told}</figcaption></figure>"
+        f"</b>, {remark}</figcaption></figure>"
     )
 
 

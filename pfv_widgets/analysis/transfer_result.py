@@ -68,7 +68,7 @@ class TransferReport:
     best
         Index of the layer with the best linear probe.
     comes_first
-        Share of redraws of the photos in which it is the best one.
+        Share of bootstrap samples of the photos in which it is the best one.
     behind
         Accuracy of the best layer minus that of each, on the same photos.
     classes
@@ -174,7 +174,7 @@ class TransferReport:
             which = "" if len(self.layers) == 1 else " that the output depends on"
             return f"No other layer{which} was looked at."
         times = f"{100 * self.comes_first:.0f} %"
-        start = f"it comes first of {number} layers in {times} of redraws of the photos"
+        start = f"it comes first of {number} layers in {times} of bootstrap samples of the photos"
         if not self.equals:
             return f"How sure: {start}, and every other layer is clearly behind."
         named = ", ".join(self.equals)

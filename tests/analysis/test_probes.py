@@ -77,7 +77,7 @@ def test_paired_difference_is_the_adjusted_interval_and_never_certain() -> None:
     assert np.isnan(share(0, 0).value)
 
 
-def test_comes_first_counts_redraws_and_shares_ties() -> None:
+def test_comes_first_counts_bootstrap_samples_and_shares_ties() -> None:
     good, bad = np.ones(30, bool), np.zeros(30, bool)
     assert comes_first(np.stack([good, bad]), 0) == 1.0
     assert comes_first(np.stack([good, good, bad]), 0) == 0.5
