@@ -1,4 +1,4 @@
-"""A causal test of suspected shortcuts: put on other photos, whether they take over."""
+"""A causal test of suspected shortcuts: a mark is put on photos of other classes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from pfv_widgets.methods.core.read_out import Output
 MOST = 48  # photos of other classes that a mark is put on
 _CHUNK = 16  # photos
 _LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
-_LEAST_SHIFT_OF_SURE = 0.02  # of a mark that nearly all photos of a class have to the pixel:
-_SURE = 0.93  # the pixels alone tell the class so well
+_LEAST_SHIFT_OF_SURE = 0.02  # the same of a mark that is sure: the pixels alone tell the class
+_SURE = 0.93  # with at least this AUC
 _LEAST_AUC = 0.85
 _RIDGE = 10.0  # of a suspect's reader, in units of a channel's mean variance within classes
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What came of one candidate."""
+    """The result of testing one candidate."""
 
     direction: Tensor
     reader: Tensor
@@ -76,7 +76,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class CausalTest:
-    """Photos, a layer and all that candidates are tested with."""
+    """Photos, a layer, and what else a test of candidates needs."""
 
     images: ImageBatch
     forward: Forward
@@ -162,7 +162,7 @@ class CausalTest:
         )  # fmt: skip
 
     def _weights(self, overlay: Overlay, change: Tensor, direction: Tensor) -> Tensor | None:
-        """Return where a mark that has its place moves the features, ``(h, w)``; None: anywhere."""
+        """Return where a mark at a fixed place moves the features, ``(h, w)``; None: anywhere."""
         if overlay.place == "anywhere":
             return None
         moved = torch.einsum("c,nchw->hw", direction, change).clamp_min(0)

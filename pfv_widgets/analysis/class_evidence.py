@@ -1,4 +1,4 @@
-"""What a probe and the components say of classes and of single photos."""
+"""Classes that are confused, doubtful photos, and the components tied to each class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
-COMPONENTS = 8  # that are looked at
+COMPONENTS = 8  # that are compared with the classes
 _PER_CLASS, _PHOTOS = 2, 3
 _SHUFFLES = 400
 _FAR_OUT = 3.0  # interquartile ranges beyond the upper quartile (Tukey)
@@ -113,20 +113,20 @@ def confused_pairs(probe: Probe, most: int = 5) -> tuple[ConfusedPair, ...]:
     for one, first in enumerate(probe.classes):
         for other, second in enumerate(probe.classes[one + 1 :], one + 1):
             inside = (probe.labels == first) | (probe.labels == second)
-            wrong = _mistaken(probe, first, second) + _mistaken(probe, second, first)
+            wrong = _mistakes(probe, first, second) + _mistakes(probe, second, first)
             says_first = probe.probabilities[inside, one] >= probe.probabilities[inside, other]
             is_first = probe.labels[inside] == first
             number = int(inside.sum())
             accuracy = share(int((says_first == is_first).sum()), number)
             larger = max(is_first.mean(), 1 - is_first.mean())
             pairs.append(ConfusedPair(first, second, accuracy, float(larger), wrong, number))
-    wanted = [pair for pair in pairs if pair.mistaken or not pair.told_apart]
-    wanted.sort(key=lambda pair: (pair.told_apart, -pair.mistaken / pair.photos))
-    return tuple(wanted[:most])
+    confused = [pair for pair in pairs if pair.mistaken or not pair.told_apart]
+    confused.sort(key=lambda pair: (pair.told_apart, -pair.mistaken / pair.photos))
+    return tuple(confused[:most])
 
 
-def _mistaken(probe: Probe, label: str, said: str) -> int:
-    return int(((probe.labels == label) & (probe.predictions == said)).sum())
+def _mistakes(probe: Probe, label: str, predicted: str) -> int:
+    return int(((probe.labels == label) & (probe.predictions == predicted)).sum())
 
 
 def mislabelled(probe: Probe, names: tuple[str, ...]) -> tuple[DoubtfulPhoto, ...]:
@@ -141,12 +141,12 @@ def mislabelled(probe: Probe, names: tuple[str, ...]) -> tuple[DoubtfulPhoto, ..
         [probe.probabilities[own == one, one].mean() for one in range(len(probe.classes))]
     )
     confident = np.where(probe.probabilities >= thresholds, probe.probabilities, -1.0)
-    said = confident.argmax(1)
-    doubtful = np.flatnonzero((confident.max(1) >= 0) & (said != own))
+    predicted = confident.argmax(1)
+    doubtful = np.flatnonzero((confident.max(1) >= 0) & (predicted != own))
     photos = [
         DoubtfulPhoto(
-            int(i), names[i], str(probe.labels[i]), probe.classes[said[i]],
-            float(probe.probabilities[i, said[i]]),
+            int(i), names[i], str(probe.labels[i]), probe.classes[predicted[i]],
+            float(probe.probabilities[i, predicted[i]]),
         )
         for i in doubtful
     ]  # fmt: skip
@@ -174,10 +174,10 @@ def outliers(
         if middle > 0:
             far |= distances > upper + _FAR_OUT * (upper - lower)
             strengths = np.maximum(strengths, distances / middle)
-    found = np.flatnonzero(far)
+    indices = np.flatnonzero(far)
     return tuple(
         DoubtfulPhoto(int(i), names[i], str(labels[i]), "", float(strengths[i]))
-        for i in found[np.argsort(-strengths[found])]
+        for i in indices[np.argsort(-strengths[indices])]
     )
 
 
@@ -191,7 +191,7 @@ def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[Cl
     layer
         Whose components are taken, fitted to these photos.
     indices
-        What to call the photos.
+        Index of each photo among those of the report.
     """
     shape, number = pfv.layer(layer).shape, len(pfv.images)
     most = min(COMPONENTS, shape[0], number * shape[1] * shape[2] - 1)
@@ -201,7 +201,7 @@ def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[Cl
     resolved = frame.basis.is_resolved.cpu().numpy()
     means = frame.scores.double().mean((2, 3)).cpu().numpy()
     labels = np.asarray(pfv.images.labels)
-    found = []
+    tied = []
     for label in sorted(set(pfv.images.labels)):
         positive = labels == label
         areas = np.where(resolved, areas_under_curve(means, positive), 0.5)
@@ -213,7 +213,7 @@ def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[Cl
             reach = reach_of(scores)
             order = np.argsort(-sign * means[:, component], kind="stable")
             photos = tuple(int(i) for i in order if positive[i])[:_PHOTOS]
-            found.append(
+            tied.append(
                 ClassComponent(
                     label, int(component), sign, auc, chance, tuple(indices[i] for i in photos),
                     tuple(
@@ -222,7 +222,7 @@ def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[Cl
                     ),
                 )
             )  # fmt: skip
-    return tuple(found)
+    return tuple(tied)
 
 
 def _chance(means: Floats, positive: npt.NDArray[np.bool_]) -> float:

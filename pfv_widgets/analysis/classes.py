@@ -328,7 +328,7 @@ def component_classes(
 
 
 class _Naming:
-    """Says before each module that runs how many points of the integral are done."""
+    """Reports before each module that runs how many points of the integral are done."""
 
     def __init__(self, report: OnProgress, steps: int) -> None:
         self._report, self._done, self._steps = report, 0, steps

@@ -103,9 +103,9 @@ class CutEffect:
         matrices = np.zeros((2, len(units), len(units) + 1), np.int64)
         defined, expected = self.defined.tolist(), self.expected.tolist()
         for matrix, scores in zip(matrices, (self.before, self.after), strict=True):
-            for photo, said in enumerate(scores.argmax(1).tolist()):
+            for photo, predicted in enumerate(scores.argmax(1).tolist()):
                 if defined[photo]:
-                    matrix[column[expected[photo]], column.get(said, len(units))] += 1
+                    matrix[column[expected[photo]], column.get(predicted, len(units))] += 1
         return (*(self.classes[unit] for unit in units), OTHER), matrices[0], matrices[1]
 
 

@@ -1,4 +1,4 @@
-"""What is held of a layer at one time of a training, and its picture."""
+"""A layer at one time of a training: its scores, its basis and its heatmaps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class LayerSnapshot:
-    """What is held of one layer at one time.
+    """The scores, the basis and the measures of one layer at one time of a training.
 
     Attributes
     ----------

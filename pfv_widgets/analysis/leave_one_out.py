@@ -33,7 +33,7 @@ class Influence:
     Attributes
     ----------
     settings
-        What it was computed for: layer, images and components count.
+        What it was computed for; it depends on their layer, images and components alone.
     angles
         Largest principal angle between the subspace of all images and the one without image i,
         in degrees from 0 to 90, ``(N,)``; NaN where there is none. At 90 a direction that was
@@ -63,8 +63,8 @@ def leave_one_out(
 ) -> Influence:
     """Fit the basis without each image, and measure how far its subspace rotates.
 
-    From the cached moments, so that a layer on show needs no forward pass. Colours
-    that hold still, and the cached results, stay as they are.
+    From the cached moments, so that a layer on show needs no forward pass. Colours and
+    cached results of ``pfv`` stay as they are.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def leave_one_out(
     progress
         Called as ``progress(done, all)`` with numbers of images.
     cancelled
-        Asked before each image; where it says yes, the images that are left have no angle.
+        Asked before each image; once it returns True, the images that are left have no angle.
 
     Raises
     ------

@@ -83,7 +83,7 @@ def fixed_overlay(own: Tensor, others: Tensor) -> Overlay | None:
 
 
 def blurred(photos: Tensor) -> Tensor:
-    """Return photos without detail: what hides a place without anything new there."""
+    """Return photos without detail, which hide a mark without adding anything new."""
     half = min(photos.shape[2:]) // _BLUR
     return blurred_by(blurred_by(photos, 2 * half + 1), 2 * half + 1)
 
@@ -243,11 +243,11 @@ def estimated(
 
 def _supported(mask: Tensor, *, lines: bool) -> Tensor:
     """Whether pixels around are of the mask ``(1, 1, h, w)`` as well, or those of a line."""
-    found = avg_pool2d(mask, 3, 1, 1) > _SUPPORT
+    supported = avg_pool2d(mask, 3, 1, 1) > _SUPPORT
     for size in ((1, _LINE), (_LINE, 1)) if lines else ():
         half = (size[0] // 2, size[1] // 2)
-        found |= avg_pool2d(mask, size, 1, half, count_include_pad=False) > _STRAIGHT
-    return found
+        supported |= avg_pool2d(mask, size, 1, half, count_include_pad=False) > _STRAIGHT
+    return supported
 
 
 def _standing_out(shift: Tensor, usual: Tensor, mask: Tensor, number: Tensor) -> Tensor:

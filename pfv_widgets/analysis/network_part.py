@@ -147,10 +147,10 @@ def _everything(value: object, count: int) -> Tensor:
 
 def _reached(forward: Forward, layers: Sequence[Layer], read: Read) -> list[Layer]:
     """Return the layers to whose positions a gradient of the scores runs, in one pass."""
-    gave: dict[str, list[Tensor]] = defaultdict(list)
+    outputs: dict[str, list[Tensor]] = defaultdict(list)
 
     def note(_: nn.Module, name: str, __: tuple[object, ...], result: object) -> None:
-        gave[name] += [result] if isinstance(result, Tensor) else []
+        outputs[name] += [result] if isinstance(result, Tensor) else []
 
     with guarded(isolated(forward.model)) as network, torch.enable_grad():
         pixels = forward.batch(0, 1).clone().requires_grad_() * 1  # operations in place refuse it
@@ -160,7 +160,7 @@ def _reached(forward: Forward, layers: Sequence[Layer], read: Read) -> list[Laye
         results = []
         for layer in layers:
             base, _, number = layer.name.partition("#")
-            results.append(gave[base][int(number or 1) - 1])
+            results.append(outputs[base][int(number or 1) - 1])
         slopes = torch.autograd.grad((scores * weights).sum(), results, allow_unused=True)
     return [
         layer for layer, slope in zip(layers, slopes, strict=True)

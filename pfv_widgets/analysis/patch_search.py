@@ -1,6 +1,6 @@
 """Marks that lie anywhere: what the photos of a class share, wherever each has it.
 
-A crop of one photo is looked for in all others by correlation of their fine parts. The crop that
+A crop of one photo is searched for in all others by correlation of their fine parts. The crop that
 the photos of the class match better than other photos is followed to what all of them have in
 common there: the mean of their fine parts and, where they are opaque, their colours.
 """
@@ -62,16 +62,16 @@ def patch_overlays(own: Tensor, others: Tensor) -> list[Overlay]:
         centres = centres + where.middle() - side // 2
         crops, fine = (_crops(one, centres, side) for one in (own, search.fine))
         mark = _template(crops[likely], fine[likely], usual, middle)
-    found = [
+    estimates = [
         estimated(crops, middle, usual, "anywhere", own[0, 0].numel(), grows=grows)
         for grows in (True, False)
     ]
-    return [_trimmed(one) for one in found if one is not None]
+    return [_trimmed(one) for one in estimates if one is not None]
 
 
 @dataclass(frozen=True, eq=False)
 class _Template:
-    """What is looked for: fine parts ``(3, h, w)``, and colours where they count, ``(h, w)``."""
+    """What is searched for: fine parts ``(3, h, w)``, and colours where they count, ``(h, w)``."""
 
     fine: Tensor
     colour: Tensor | None = None
@@ -130,7 +130,7 @@ def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tup
     shown = opacity * colour + (1 - opacity) * 0.5
     near = (avg_pool2d(opacity[None], 3, 1, 1)[0] > 0).float()
     mark = _Template(even_contrast(shown[None])[0] * near, colour, opacity).reduced(factor)
-    found = []
+    best = []
     for start in range(0, len(photos), _CHUNK):
         matcher = Matcher(_reduced(photos[start : start + _CHUNK], factor))
         likeness = matcher.likeness(mark)
@@ -140,8 +140,8 @@ def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tup
             weighted = likeness.clamp_min(0) * weights
         _, at = matcher.highest(weighted)
         rows, columns = at.T
-        found.append((likeness[torch.arange(len(at)), rows, columns], at))
-    matches, at = (torch.cat(some) for some in zip(*found, strict=True))
+        best.append((likeness[torch.arange(len(at)), rows, columns], at))
+    matches, at = (torch.cat(some) for some in zip(*best, strict=True))
     at = _enlarged(at, colour, factor)
     alpha = photos.new_zeros(len(photos), *photos.shape[2:])
     height, width = overlay.alpha.shape
@@ -156,7 +156,7 @@ def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tup
 
 
 class _Search:
-    """Looks for a template in photos ``(n, 3, H, W)``: in small copies first, then near there."""
+    """Searches photos for a template ``(n, 3, H, W)``: small copies first, then near the match."""
 
     def __init__(self, photos: Tensor) -> None:
         self.fine, self._factor = even_contrast(photos), _coarseness(photos)
@@ -255,7 +255,7 @@ def _best_template(own: Tensor, others: Tensor) -> Tensor:
     rest = others[spread_out(torch.arange(len(others)), _MATCHED)]
     first, second = (Matcher(avg_pool2d(one, 2)) for one in (some, rest))
     chosen, positions, agreement = recurring_positions(own)
-    best, found = -torch.inf, own[0]
+    best, template = -torch.inf, own[0]
     for number in agreement.argsort(descending=True)[:_TEMPLATES].tolist():
         photo, at = own[chosen[number]], positions[number]
         for size in _CROPS:
@@ -264,8 +264,8 @@ def _best_template(own: Tensor, others: Tensor) -> Tensor:
             half = even_contrast(avg_pool2d(crop[None], 2))[0]
             gain = _typical(first.by_detail(half)) - _typical(second.by_detail(half), leave=0)
             if gain > best:
-                best, found = gain, crop
-    return found
+                best, template = gain, crop
+    return template
 
 
 def _typical(matches: Tensor, leave: int = 1) -> float:
@@ -290,7 +290,7 @@ def _crops(photos: Tensor, centres: Tensor, side: int) -> Tensor:
 
 
 def _near(photos: Tensor, side: int) -> Tensor:
-    """Crops of photos anywhere."""
+    """Cut a square at a random position out of each photo."""
     random = torch.Generator().manual_seed(0)
     corners = [torch.randint(0, full - side + 1, (len(photos),), generator=random)
                for full in photos.shape[2:]]  # fmt: skip
@@ -310,7 +310,7 @@ def _trimmed(overlay: Overlay) -> Overlay:
 
 
 def _coarseness(photos: Tensor) -> int:
-    """How many times smaller copies of photos are in which a mark is looked for."""
+    """How many times smaller the copies of photos are that are searched for a mark."""
     return max(1, round(min(photos.shape[2:]) / _SMALL))
 
 

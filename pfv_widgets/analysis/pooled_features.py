@@ -1,4 +1,4 @@
-"""Pooled features of several layers for a stream of photos, and what is kept of the photos."""
+"""Pooled features of several layers for a stream of photos, with thumbnails of these."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
             raise PFVTypeError(f"layers={layers!r:.80}: expected a list of names, or None.")
         if not layers:
             raise PFVValueError("layers is empty: give names from pfv.layers, or None.")
-        found = [listing[clean_name(name)] for name in dict.fromkeys(layers)]
-        return tuple(sorted(found, key=listing.layers.index))
+        named = [listing[clean_name(name)] for name in dict.fromkeys(layers)]
+        return tuple(sorted(named, key=listing.layers.index))
     distinct = [layer for layer in listing.layers if layer.same_as is None]
     default = listing[listing[listing.default].same_as or listing.default]
     before = distinct[: distinct.index(default) + 1]
@@ -146,7 +146,7 @@ def pooled_features(
     progress
         Called with the number of photos that are done.
     most_pictures
-        How many photos are kept in full.
+        How many photos are stored in full.
     """
     layouts = {layer.name: (layer.layout, _pooled) for layer in layers}
     values: list[dict[str, list[Floats]]] = [{} for _ in networks]
@@ -156,8 +156,8 @@ def pooled_features(
     pictures = _Pictures(most_pictures)
     for batch in chunks:
         for (network, device), own in zip(networks, values, strict=True):
-            caught = Forward(network, batch.tensor, device).catch(layouts, {}, len(batch))
-            for name, vectors in caught.items():
+            pooled = Forward(network, batch.tensor, device).catch(layouts, {}, len(batch))
+            for name, vectors in pooled.items():
                 own.setdefault(name, []).append(vectors.cpu().double().numpy())
         pictures.add(batch, len(names))
         labels += batch.labels or ()
@@ -187,7 +187,7 @@ def _pooled(maps: Tensor) -> Tensor:
 
 
 class _Pictures:
-    """Keeps the first photos of each class, as many of each as there is room for."""
+    """Stores the first photos of each class, as many of each as there is room for."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -195,10 +195,10 @@ class _Pictures:
 
     def add(self, batch: ImageBatch, done: int) -> None:
         assert batch.labels is not None  # chunks are labelled
-        for position, label in enumerate(batch.labels):
+        for index, label in enumerate(batch.labels):
             own = self._by_class.setdefault(label, [])
             if len(own) < self._room():
-                own.append((done + position, batch.subset([position])))
+                own.append((done + index, batch.subset([index])))
 
     def _room(self) -> int:
         return max(2, self._most // max(1, len(self._by_class)))

@@ -51,7 +51,7 @@ def split_scores(
     steps: int = STEPS,
     on_step: Callable[[], None] = lambda: None,
 ) -> Shares:
-    """Split scores by the components along the straight way from the mean feature.
+    """Split scores by the components along the straight path from the mean feature.
 
     Where the part behind the layer is affine in the features (pooling and a linear read-out), a
     component's share is the score of its part of the features alone. Elsewhere it is an integrated
@@ -106,18 +106,18 @@ def _integrated(
     *,
     on_step: Callable[[], None],
 ) -> list[Tensor]:
-    """Integrate the derivative of the scores along each part, on the way from the mean."""
+    """Integrate the derivative of the scores along each part, on the path from the mean."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     sums = [torch.zeros_like(part.scores) for _ in parts]
     slopes = _forward_slopes
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         point = mean + float(node) * centred
         try:
-            found = slopes(part, point, parts)
+            derivatives = slopes(part, point, parts)
         except (PFVError, RuntimeError, NotImplementedError):
             slopes = _backward_slopes  # an operation has no derivative of that kind
-            found = slopes(part, point, parts)
-        for total, slope in zip(sums, found, strict=True):
+            derivatives = slopes(part, point, parts)
+        for total, slope in zip(sums, derivatives, strict=True):
             total.add_(slope, alpha=float(weight))
         on_step()
     return sums

@@ -97,8 +97,8 @@ def track(
     if layers is not None and not isinstance(layers, str | Iterable):
         raise PFVTypeError(f"layers={layers!r:.80}: expected names of layers, or None.")
     names = [layers] if isinstance(layers, str) else list(layers or [])
-    wanted = [pfv.layer(name) for name in names] or [pfv.layer(settings.layer)]
-    chosen = {layer.name: layer for layer in wanted}
+    followed = [pfv.layer(name) for name in names] or [pfv.layer(settings.layer)]
+    chosen = {layer.name: layer for layer in followed}
     pfv.close()
     return Tracker(network, batch, chosen, settings=settings, device=device, chunk_size=chunk_size)
 
