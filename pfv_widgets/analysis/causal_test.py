@@ -54,8 +54,9 @@ class Trial:
     @property
     def score(self) -> float:
         """``shift × (2 · AUC − 1)`` in [0, 1]; 0 where one of them is undefined."""
-        score = min(self.evidence.shift, 1.0) * (2 * self.evidence.auc - 1)
-        return max(0.0, score) if math.isfinite(score) else 0.0
+        shift = min(max(self.evidence.shift, 0.0), 1.0)  # NaN stays NaN
+        score = shift * max(2 * self.evidence.auc - 1, 0.0)
+        return score if math.isfinite(score) else 0.0
 
     @property
     def confirmed(self) -> bool:
