@@ -195,7 +195,7 @@ def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[Cl
     """
     shape, number = pfv.layer(layer).shape, len(pfv.images)
     most = min(COMPONENTS, shape[0], number * shape[1] * shape[2] - 1)
-    if most < 1 or pfv.images.labels is None:
+    if most < 1 or not indices or pfv.images.labels is None:
         return ()
     frame = pfv.render(layer=layer, components=most, size=shape[1:])
     resolved = frame.basis.is_resolved.cpu().numpy()
