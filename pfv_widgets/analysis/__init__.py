@@ -1,1 +1,1 @@
-"""Questions that one asks of a basis; torch only, no widget."""
+"""Comparison, classes, ablation, shortcuts, repair, probes and training; no widget."""

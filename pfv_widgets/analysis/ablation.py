@@ -84,8 +84,8 @@ def ablate(
     name = _checked_layer(network, layer, basis)
     _same_layer(more, name, basis)
     sides = checked_signs(signs, len(chosen))
-    turned = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
-    directions, readers = _directions(turned, basis, more)
+    signed = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
+    directions, readers = _directions(signed, basis, more)
     if mode == "project":
         _something_left(network, name, basis, directions)
     try:
@@ -113,7 +113,7 @@ class Ablated(nn.Module):
     mean
         ``(C,)``, of the feature vectors.
     directions
-        ``(m, C)``, unit vectors that are cut, those of negative sign turned round.
+        ``(m, C)``, unit vectors that are cut, those of negative sign reversed.
     readers
         ``(m, C)``: what measures how much of each direction there is; those of components are
         the directions.
@@ -294,11 +294,11 @@ def matched_readers(directions: Tensor, readers: Tensor) -> Tensor:
     readers
         Of vectors of that span, at least ``m``.
     """
-    given = readers.cpu().double()
-    crossed = given @ directions.cpu().double().T
+    rows = readers.cpu().double()
+    crossed = rows @ directions.cpu().double().T
     if float(torch.linalg.svdvals(crossed)[-1]) < _APART:
         return directions
-    matched: Tensor = torch.linalg.pinv(crossed) @ given
+    matched: Tensor = torch.linalg.pinv(crossed) @ rows
     return matched.to(directions)
 
 

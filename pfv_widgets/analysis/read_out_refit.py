@@ -60,27 +60,29 @@ def linear_read_out(forward: Forward, read: Read, chunk_size: int = 16) -> Linea
             name: one for name, one in modules_by_name(network).items()
             if isinstance(one, nn.Linear)
         }  # fmt: skip
-        seen: dict[str, tuple[Tensor, Tensor]] = {}
+        calls: dict[str, tuple[Tensor, Tensor]] = {}
 
         def note(_: nn.Module, name: str, inputs: tuple[object, ...], output: object) -> None:
             if isinstance(inputs[0], Tensor) and isinstance(output, Tensor) and output.ndim == 2:
-                seen[name] = inputs[0].detach().clone(), output.detach().clone()
+                calls[name] = inputs[0].detach().clone(), output.detach().clone()
 
         inputs, scores, name = [], [], ""
         for start in range(0, len(forward.images), chunk_size):
             batch = forward.batch(start, start + chunk_size)
             with hooked(linear, note):
-                given = read(run(network, batch), len(batch))
-            same = [one for one, (_, out) in seen.items() if out.shape == given.shape
-                    and torch.allclose(out.to(given), given, equal_nan=True)]  # fmt: skip
+                batch_scores = read(run(network, batch), len(batch))
+            same = [
+                one for one, (_, out) in calls.items() if out.shape == batch_scores.shape
+                and torch.allclose(out.to(batch_scores), batch_scores, equal_nan=True)
+            ]  # fmt: skip
             if not same:
                 raise PFVValueError(
                     "model: no nn.Linear gives its scores, so there is no read-out to fit anew. "
                     "Use method='cut', or a network that ends in a linear layer."
                 )
             name = same[-1]
-            inputs.append(seen[name][0].double().cpu().numpy())
-            scores.append(given.cpu())
+            inputs.append(calls[name][0].double().cpu().numpy())
+            scores.append(batch_scores.cpu())
     return LinearReadOut(name, np.concatenate(inputs), torch.cat(scores))
 
 

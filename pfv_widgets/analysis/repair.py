@@ -185,14 +185,14 @@ def _chosen(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str
 
 @dataclass(frozen=True, eq=False)
 class _Photos:
-    """Photos to repair with: those given, and after them those with marks put on."""
+    """Photos to repair with: ``originals`` as they are, and after them those with marks put on."""
 
     forward: Forward
     labelled: LabelledUnits
     units: Whole
     groups: Whole
     names: tuple[str, ...]
-    given: int
+    originals: int
     output: Output
     left_out: int = 0
 
@@ -264,7 +264,7 @@ class _Photos:
         return replace(
             self, forward=replace(self.forward, images=self.forward.images[chosen]),
             units=self.units[defined], groups=self.groups[defined],
-            given=int(defined[: self.given].sum()), left_out=int((~defined).sum()),
+            originals=int(defined[: self.originals].sum()), left_out=int((~defined).sum()),
         )  # fmt: skip
 
     def warnings(self) -> tuple[str, ...]:
@@ -342,5 +342,6 @@ def _compared(
     return Repair(
         model, method, {name: first[name] for name in order},
         {name: second[name] for name in order},
-        share_of(before[: photos.given]), share_of(after[: photos.given]), photos.warnings(),
+        share_of(before[: photos.originals]), share_of(after[: photos.originals]),
+        photos.warnings(),
     )  # fmt: skip

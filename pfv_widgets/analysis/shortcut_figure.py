@@ -24,7 +24,7 @@ def draw_shortcuts(report: ShortcutReport) -> Figure:
     subtitle = f" · {count or 'no'} suspect{'s' * (count > 1)}"
     rows = [tile for suspect in shown for tile in _row(report, suspect)]
     if not shown:
-        text = ["Nothing that the photos of one class have in common takes over other photos."]
+        text = ["No mark of one class, put on other photos, makes the network name that class."]
         rows = [Tile(draw=partial(_write, text))]
     columns = PHOTOS + 1 if shown else 1
     side = max([_SIZE, *(_LINE * len(one.evidence.lines()) for one in shown)])
@@ -50,9 +50,9 @@ def _row(report: ShortcutReport, suspect: Suspect) -> list[Tile]:
     labels = report.images.labels or ()
     order = maps.flatten(1).amax(1).argsort(descending=True).tolist()
     own = [index for index in order if not labels or labels[index] == suspect.class_name] or order
-    hot = peak(maps)
+    strong = peak(maps)
     tiles = [
-        Tile(spotlight(report.images.pixels[index], maps[index].numpy() / hot))
+        Tile(spotlight(report.images.pixels[index], maps[index].numpy() / strong))
         for index in own[:PHOTOS]
     ]
     tiles += [Tile()] * (PHOTOS - len(tiles))

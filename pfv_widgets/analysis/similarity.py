@@ -342,8 +342,8 @@ def _warnings(result: Similarity, usable: Tensor) -> tuple[str, ...]:
 def _chance(result: Similarity, photos: int) -> list[str]:
     """Say where chance alone would look alike."""
     if photos < _FEW_PHOTOS:
-        given = f"{photos} photo{'s' * (photos > 1)}"
-        few = f"The batch is too small to tell ({given}): unrelated networks may look alike."
+        number = f"{photos} photo{'s' * (photos > 1)}"
+        few = f"The batch is too small to tell ({number}): unrelated networks may look alike."
         return [f"{few} Give 16 photos or more."]
     high = result.null[1]
     defined = np.isfinite(result.cka) & np.isfinite(high)

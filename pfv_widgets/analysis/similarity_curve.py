@@ -203,7 +203,7 @@ def similarity_curve(
 
 @dataclass(frozen=True, eq=False)
 class _Visit:
-    """The networks of a sequence and the photos, each opened for as long as it is looked at."""
+    """The networks of a sequence and the photos, each opened for as long as it is compared."""
 
     networks: Mapping[str, nn.Module]
     images: ImageBatch

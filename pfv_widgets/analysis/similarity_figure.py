@@ -89,7 +89,7 @@ def _name_layers(axis: Axes, which: Literal["x", "y"], names: Sequence[str]) -> 
 
 def _caption(similarity: Similarity) -> str:
     height, width = similarity.grid
-    given = f"{len(similarity.photos)} photos, {height} × {width} positions each"
+    photos = f"{len(similarity.photos)} photos, {height} × {width} positions each"
     marks = "× no more alike than with shuffled photos"
-    words = [f"{given}. {marks}; grey: undefined.", *similarity.warnings]
+    words = [f"{photos}. {marks}; grey: undefined.", *similarity.warnings]
     return "\n".join(fitting(line, 72 * 5.8, SMALL) for line in words[:3])

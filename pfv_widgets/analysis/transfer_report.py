@@ -123,14 +123,16 @@ def _chain(first: Any, rest: Any) -> Any:
 
 def _about(unused: Sequence[Layer], chosen: Sequence[Layer]) -> list[str]:
     """Say which layers the output does not depend on, and what is done with them."""
-    left, kept = ([one.name for one in unused if (one in chosen) is here] for here in (False, True))
+    left_out, probed = (
+        [one.name for one in unused if (one in chosen) is here] for here in (False, True)
+    )
     messages = []
-    if left:
+    if left_out:
         words = "Left out, since the network's output does not depend on it"
-        messages.append(f"{words}: {_few(left)}.")
-    if kept:
+        messages.append(f"{words}: {_few(left_out)}.")
+    if probed:
         messages.append(
-            f"The network's output does not depend on {_few(kept)}: a probe there says what its "
+            f"The network's output does not depend on {_few(probed)}: a probe there says what its "
             "features hold, not what the network uses."
         )
     return messages

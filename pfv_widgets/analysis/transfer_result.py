@@ -172,7 +172,7 @@ class TransferReport:
         number = sum(one.used == self.layers[self.best].used for one in self.layers)
         if number == 1:
             which = "" if len(self.layers) == 1 else " that the output depends on"
-            return f"No other layer{which} was looked at."
+            return f"No other layer{which} was probed."
         times = f"{100 * self.comes_first:.0f} %"
         start = f"it comes first of {number} layers in {times} of bootstrap samples of the photos"
         if not self.equals:

@@ -86,7 +86,7 @@ def test_random_labels_are_not_advised(rng: np.random.Generator) -> None:
     labels = [str(label) for label in rng.permutation(24) % 2]
     found = pw.transfer_report(network(), images, labels, layers=["1"], device="cpu")
     assert found.advice.startswith("Do not transfer yet")
-    assert "No other layer was looked at." in found.advice
+    assert "No other layer was probed." in found.advice
     assert not any(pair.told_apart for pair in found.confused)
 
 

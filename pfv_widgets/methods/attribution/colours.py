@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _SHARE = 0.995  # of the pixels that are not clipped
-_MOST = 2**18  # pixels of one image that are looked at for that
+_MOST = 2**18  # pixels of one image that this quantile is taken of
 COLOUR_MAPS = {False: "magma", True: "RdBu_r"}
 
 

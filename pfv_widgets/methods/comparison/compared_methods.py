@@ -28,7 +28,7 @@ def _as_in_settings(name: str) -> Any:
 class PrincipalFeatures:
     """PFV as one of the methods: of the target's layer, or the last with maps before the output.
 
-    It looks at all images of one network together and knows of no unit.
+    It takes all images of one network together, and no unit.
     """
 
     components: int = _as_in_settings("components")

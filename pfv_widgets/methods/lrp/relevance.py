@@ -197,7 +197,7 @@ class Relevance(MethodBase):
 
 @contextmanager
 def _frozen(network: nn.Module) -> Iterator[None]:
-    """Let nothing but the pixels have a gradient: so activations can be told from constants."""
+    """Let nothing but the pixels have a gradient: it tells activations from constants."""
     learning = [one for one in network.parameters() if one.requires_grad]
     try:
         for one in learning:
