@@ -67,7 +67,10 @@ def chosen_layers(side: Side, layers: Layers) -> tuple[Layer, ...]:
     names = layers
     if isinstance(layers, Mapping):
         if side.name not in layers:
-            raise PFVValueError(f"layers={dict(layers)!r:.200}: nothing is said of {side.name!r}.")
+            raise PFVValueError(
+                f"layers={dict(layers)!r:.200} has no entry for {side.name!r}. Give the layers of "
+                "each network."
+            )
         names = layers[side.name]
     legal = "names of layers, or {network: names}"
     if isinstance(names, str) or not isinstance(names, Iterable):

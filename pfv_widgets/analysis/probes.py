@@ -56,8 +56,7 @@ class Probe:
 def linear_probe(features: Floats, labels: npt.ArrayLike) -> Probe:
     """Cross-validate a logistic regression on standardised features.
 
-    scikit-learn's ``LogisticRegression`` with up to 2000 steps, in folds that have each class in
-    the same share.
+    scikit-learn's ``LogisticRegression`` with up to 2000 steps, in stratified folds.
 
     Parameters
     ----------

@@ -173,7 +173,7 @@ class Tracker:
         if not isinstance(name, str):
             raise PFVTypeError(f"name={name!r:.80}: expected a text, such as 'epoch 3'.")
         if name in self._metrics:
-            raise PFVValueError(f"name={name!r}: there is such a snapshot. Give each its own name.")
+            raise PFVValueError(f"name={name!r}: this snapshot exists. Give each its own name.")
         checked = {key: _metric(key, value) for key, value in metrics.items()}
         pfv = PFV(self._model, self.images, self._device, chunk_size=self._chunk_size)
         views: dict[str, LayerView] = {}

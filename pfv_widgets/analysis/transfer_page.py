@@ -218,7 +218,7 @@ def _card(one: ClassComponent, report: TransferReport) -> str:
 
 
 def _pairs(report: TransferReport) -> str:
-    heading = "<section><h2>Classes that are mixed up</h2>"
+    heading = "<section><h2>Classes that are confused</h2>"
     if not report.confused:
         return f"{heading}<p>None: the probe names every held-out photo right.</p></section>"
     rows = "\n".join(
@@ -267,7 +267,7 @@ def _method(report: TransferReport) -> str:
         ("Photos", counts),
         ("Features", "maps of a layer averaged over their positions"),
         ("Linear probe", "logistic regression on standardised features (scikit-learn)"),
-        ("Held out", "each photo once, in up to five folds with each class in the same share"),
+        ("Held out", "each photo once, in up to five stratified folds"),
         ("Intervals", "Wilson's, over photos; paired ones after Agresti and Min (2005)"),
         ("Untrained", "the same network with weights drawn anew as its modules draw them"),
         ("Hints", _HINTS),

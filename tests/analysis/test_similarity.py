@@ -204,7 +204,7 @@ def test_what_cannot_be_compared_is_named() -> None:
         pw.similarity(7, images)
     with pytest.raises(PFVValueError, match="layers of 'Sequential': layer='stem'"):
         pw.similarity([model, model], images, ["stem"])
-    with pytest.raises(PFVValueError, match="nothing is said of 'b'"):
+    with pytest.raises(PFVValueError, match="has no entry for 'b'"):
         pw.similarity({"a": model, "b": model}, images, {"a": ["0"]})
     with pytest.raises(PFVTypeError, match="expected names of layers"):
         pw.similarity([model, model], images, "0")

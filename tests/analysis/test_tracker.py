@@ -155,7 +155,7 @@ def test_bad_input_is_named(tracked: pw.Tracker) -> None:
     tracker = pw.track(model, images)
     with pytest.raises(PFVValueError, match="no snapshot yet"):
         tracker.curve()
-    with pytest.raises(PFVValueError, match="name='epoch 1': there is such a snapshot"):
+    with pytest.raises(PFVValueError, match="name='epoch 1': this snapshot exists"):
         tracked.snapshot("epoch 1")
     with pytest.raises(PFVTypeError, match="name=1"):
         tracked.snapshot(1)

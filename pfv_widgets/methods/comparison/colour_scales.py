@@ -20,17 +20,17 @@ from pfv_widgets.methods.comparison.comparison import Cell
 from pfv_widgets.parameters import suggestion
 
 SCALES = {
-    "each map": "Each map has its own scale: colours compare the positions of one map.",
+    "each map": "Each map has its own scale: colours can be compared within one map only.",
     "each method": (
-        "One scale for each method: its colours compare maps too. "
-        "Methods have different units, so methods do not compare."
+        "One scale for each method: its maps can be compared with each other. "
+        "Those of different methods cannot, since methods have different units."
     ),
     "all alike": (
         "By rank: a colour says which share of the map's own pixels is weaker. "
-        "Positions compare in all maps; how strong they are is not shown."
+        "Positions can be compared in all maps; how strong they are is not shown."
     ),
 }
-"""Name → what its colours compare."""
+"""Name → what can be compared by its colours."""
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def figure_networks(
 
 
 def caption(comparison: Comparison, methods: Sequence[Explainer], scale: str) -> str:
-    """Say what colours compare, how images are normalised, and what to know of each method."""
+    """Say what can be compared by colour, how images are normalised, and what each method is."""
     lines = [SCALES[scale], comparison.note]
     for label, method in zip(labels(methods), methods, strict=True):
         details = ", ".join(method.details(comparison.images.size))

@@ -89,7 +89,7 @@ class ReluMode(TorchFunctionMode):
             listed = ", ".join(f"{label} × {count}" for label, count in sorted(foreign.items()))
             what = "The plain gradient is used there" if self.relu_count else _PLAIN
             warnings.append(
-                f"Not every activation is a ReLU that the {self.rule} rule can tell ({listed}). "
+                f"Not every activation is a ReLU that the {self.rule} rule recognises ({listed}). "
                 f"{what}: write it as nn.ReLU if it is one, or prefer a method without such a "
                 "rule, as integrated gradients."
             )
