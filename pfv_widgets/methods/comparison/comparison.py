@@ -161,13 +161,15 @@ class Comparison:
         cached = self.cached(task)
         if cached is not None:
             return cached
+        computed_with = self._computed_with
         if isinstance(task.method, PrincipalFeatures):
             cells = self._principal(task, task.method, progress, cancelled)
         else:
             cells = {task: self._explained(task, task.method, progress, cancelled)}
         with self._lock:
-            for one, cell in cells.items():
-                self._cache.get(one, lambda cell=cell: cell)  # type: ignore[misc] # bound now
+            if computed_with is self._computed_with:  # else refreshed meanwhile: it is out of date
+                for one, cell in cells.items():
+                    self._cache.get(one, lambda cell=cell: cell)  # type: ignore[misc] # bound now
         return cells[task]
 
     def layer_of(self, task: Task) -> str:
@@ -191,8 +193,8 @@ class Comparison:
         """Forget what was computed with other weights than the networks have now."""
         now = [network.state() for network in self.networks]
         if now != self._computed_with:
-            self.close()
             self._computed_with = now
+            self.close()
 
     def close(self) -> None:
         """Empty the cache; a cell that is needed later is computed again."""
