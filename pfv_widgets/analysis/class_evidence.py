@@ -18,6 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 
 COMPONENTS = 8  # that are compared with the classes
 _PER_CLASS, _PHOTOS = 2, 3
+_PAIRS = 5  # of confused classes
 _SHUFFLES = 400
 _FAR_OUT = 3.0  # interquartile ranges beyond the upper quartile (Tukey)
 
@@ -107,8 +108,8 @@ class DoubtfulPhoto:
     strength: float
 
 
-def confused_pairs(probe: Probe, most: int = 5) -> tuple[ConfusedPair, ...]:
-    """Return the pairs of classes with the most mistakes, those that are not told apart first."""
+def confused_pairs(probe: Probe) -> tuple[ConfusedPair, ...]:
+    """Return up to five pairs of classes with the most mistakes, those not told apart first."""
     pairs = []
     for one, first in enumerate(probe.classes):
         for other, second in enumerate(probe.classes[one + 1 :], one + 1):
@@ -122,7 +123,7 @@ def confused_pairs(probe: Probe, most: int = 5) -> tuple[ConfusedPair, ...]:
             pairs.append(ConfusedPair(first, second, accuracy, float(larger), wrong, number))
     confused = [pair for pair in pairs if pair.mistaken or not pair.told_apart]
     confused.sort(key=lambda pair: (pair.told_apart, -pair.mistaken / pair.photos))
-    return tuple(confused[:most])
+    return tuple(confused[:_PAIRS])
 
 
 def _mistakes(probe: Probe, label: str, predicted: str) -> int:

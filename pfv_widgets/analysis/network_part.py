@@ -175,8 +175,3 @@ def _depends(part: PartialForward) -> bool:
     features = part.features.nan_to_num(0.0, 0.0, 0.0)
     spread = features.std() + features.abs().mean()
     return bool((part.run(features + spread * (noise - 0.5)) != part.scores).any())
-
-
-def mean_maps(features: Tensor, mean: Tensor) -> Tensor:
-    """Return maps of the shape of ``features`` ``(N, C, h, w)`` that are the mean everywhere."""
-    return mean.to(features)[None, :, None, None].expand_as(features)

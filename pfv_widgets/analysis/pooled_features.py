@@ -22,6 +22,7 @@ from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 Floats = npt.NDArray[np.float64]
 MOST_LAYERS = 8
 _THUMBNAIL = 128  # longest side in pixels
+_MOST_PICTURES = 48  # photos that are stored in full
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,6 @@ def pooled_features(
     networks: Sequence[tuple[nn.Module, torch.device]],
     layers: Sequence[Layer],
     progress: Callable[[int], None],
-    most_pictures: int = 48,
 ) -> PooledFeatures:
     """Run photos through a network, and through its untrained copy where there is one.
 
@@ -145,15 +145,13 @@ def pooled_features(
         Whose maps are averaged over their positions.
     progress
         Called with the number of photos that are done.
-    most_pictures
-        How many photos are stored in full.
     """
     layouts = {layer.name: (layer.layout, _pooled) for layer in layers}
     values: list[dict[str, list[Floats]]] = [{} for _ in networks]
     labels: list[str] = []
     names: list[str] = []
     thumbnails: list[npt.NDArray[np.uint8]] = []
-    pictures = _Pictures(most_pictures)
+    pictures = _Pictures()
     for batch in chunks:
         for (network, device), own in zip(networks, values, strict=True):
             pooled = Forward(network, batch.tensor, device).catch(layouts, {}, len(batch))
@@ -174,10 +172,10 @@ def pooled_features(
     )  # fmt: skip
 
 
-def thumbnail(pixels: npt.NDArray[np.uint8], side: int = _THUMBNAIL) -> npt.NDArray[np.uint8]:
-    """Scale a photo ``(H, W, 3)`` down to a longest side."""
+def thumbnail(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Scale a photo ``(H, W, 3)`` down to a longest side of 128 pixels."""
     height, width = pixels.shape[:2]
-    factor = min(1.0, side / max(height, width))
+    factor = min(1.0, _THUMBNAIL / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
@@ -189,8 +187,7 @@ def _pooled(maps: Tensor) -> Tensor:
 class _Pictures:
     """Stores the first photos of each class, as many of each as there is room for."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._by_class: dict[str, list[tuple[int, ImageBatch]]] = {}
 
     def add(self, batch: ImageBatch, done: int) -> None:
@@ -201,7 +198,7 @@ class _Pictures:
                 own.append((done + index, batch.subset([index])))
 
     def _room(self) -> int:
-        return max(2, self._most // max(1, len(self._by_class)))
+        return max(2, _MOST_PICTURES // max(1, len(self._by_class)))
 
     def chosen(self) -> tuple[ImageBatch, tuple[int, ...]]:
         entries = sorted(

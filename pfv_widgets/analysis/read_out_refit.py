@@ -26,6 +26,7 @@ NEVER = -1e3  # bias of classes without photos, which are never predicted
 _MARGIN = 0.3  # power of a group's share that divides its margin
 _INTERCEPT = 10.0  # value of the intercept's column: large, so that it is hardly regularised
 _FOLDS, _INNER_FOLDS = 5, 3
+_CHUNK = 16  # photos in one forward pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class LinearReadOut:
     scores: Tensor
 
 
-def linear_read_out(forward: Forward, read: Read, chunk_size: int = 16) -> LinearReadOut:
+def linear_read_out(forward: Forward, read: Read) -> LinearReadOut:
     """Run the images and return the last linear layer with its inputs.
 
     Raises
@@ -67,8 +68,8 @@ def linear_read_out(forward: Forward, read: Read, chunk_size: int = 16) -> Linea
                 calls[name] = inputs[0].detach().clone(), output.detach().clone()
 
         inputs, scores, name = [], [], ""
-        for start in range(0, len(forward.images), chunk_size):
-            batch = forward.batch(start, start + chunk_size)
+        for start in range(0, len(forward.images), _CHUNK):
+            batch = forward.batch(start, start + _CHUNK)
             with hooked(linear, note):
                 batch_scores = read(run(network, batch), len(batch))
             same = [

@@ -11,7 +11,6 @@ import torch.autograd.forward_ad as forward_mode
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pfv_widgets.analysis.network_part import mean_maps
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.errors import PFVError
@@ -46,10 +45,7 @@ class Shares:
 
 
 def split_scores(
-    part: PartialForward,
-    basis: PrincipalBasis,
-    steps: int = STEPS,
-    on_step: Callable[[], None] = lambda: None,
+    part: PartialForward, basis: PrincipalBasis, steps: int, on_step: Callable[[], None]
 ) -> Shares:
     """Split scores by the components along the straight path from the mean feature.
 
@@ -59,7 +55,7 @@ def split_scores(
     quadrature with ``steps`` points; ``on_step`` is called after each.
     """
     with torch.no_grad():
-        mean = mean_maps(part.features, basis.mean)
+        mean = basis.mean.to(part.features)[None, :, None, None].expand_as(part.features)
         centred = part.features - mean
         baseline = part.run(mean)
         total = part.scores - baseline

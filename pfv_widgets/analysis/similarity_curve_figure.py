@@ -27,18 +27,13 @@ def draw_curve(curve: SimilarityCurve) -> Figure:
     }
     caption = [f"{curve.photos} photos, layer {curve.layer}; a gap: undefined."]
     caption += [f"{name}: {note}" for name, note in curve.notes.items()]
-    return draw_lines(f"Similarity to {curve.fixed}", curve.names, lines, caption)
-
-
-def draw_lines(
-    title: str, names: Sequence[str], lines: Mapping[str, Array], caption: Sequence[str]
-) -> Figure:
-    """Draw lines over names; numbers lie in about [0, 1], NaN is a gap."""
-    figure = Figure(figsize=(max(5.6, min(11.0, 2 + 0.3 * len(names))), 3.9), layout="constrained")
+    width = max(5.6, min(11.0, 2 + 0.3 * len(curve.names)))
+    figure = Figure(figsize=(width, 3.9), layout="constrained")
     axis = figure.subplots()
-    draw_lines_on(axis, names, lines)
-    room = 72 * (figure.get_figwidth() - 0.6)
-    axis.set_title(fitting(title, room, LARGE, middle=True), size=LARGE, parse_math=False)
+    draw_lines_on(axis, curve.names, lines)
+    room = 72 * (width - 0.6)
+    title = fitting(f"Similarity to {curve.fixed}", room, LARGE, middle=True)
+    axis.set_title(title, size=LARGE, parse_math=False)
     words = "\n".join(fitting(line, room, SMALL) for line in caption[:3])
     figure.supxlabel(words, size=SMALL, color=_MUTED, parse_math=False)
     return figure
@@ -47,7 +42,10 @@ def draw_lines(
 def draw_lines_on(
     axis: Axes, names: Sequence[str], lines: Mapping[str, Array], labels: int = _LABELS
 ) -> None:
-    """Draw lines on axes, with some names below (turned, where many) and a legend."""
+    """Draw lines over names on axes, with some names below (turned, where many) and a legend.
+
+    Numbers lie in about [0, 1]; NaN is a gap.
+    """
     ticks = np.arange(len(names))
     for (label, values), (colour, marker) in zip(lines.items(), cycle(_STYLES), strict=False):
         axis.plot(ticks, values, color=colour, marker=marker, ms=3.5, lw=1.4, label=label)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.model_guard import run
-from pfv_widgets.methods.core.read_out import at_layer, chosen_output, layout_of, vector
+from pfv_widgets.methods.core.read_out import (
+    at_layer,
+    at_least_float32,
+    chosen_output,
+    layout_of,
+    vector,
+)
 from pfv_widgets.methods.core.target import Target
 
 # from a batch (B, 3, H, W) to values (B, C, h, w), or (B, C, 1, 1) where there are no positions
@@ -43,6 +48,6 @@ def activations_of(network: nn.Module, at: Target, example: Tensor) -> Activatio
 
     def read(values: Tensor) -> Tensor:
         maps = vector(values)[:, :, None, None] if layout is None else layout.maps(values)
-        return maps.to(torch.promote_types(maps.dtype, torch.float32))
+        return at_least_float32(maps)
 
     return lambda batch: at_layer(network, at.layer or "", at.output, read, batch)
