@@ -284,7 +284,7 @@ def component_classes(
     """Name the components of a layer by the classes whose score they raise and lower.
 
     The split is exact where pooling and a linear read-out follow the layer; else by integrated
-    gradients along the components' coordinates, from the mean feature.
+    gradients (Sundararajan et al. 2017) along the components' coordinates, from the mean feature.
 
     Parameters
     ----------

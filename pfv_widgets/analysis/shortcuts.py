@@ -103,10 +103,14 @@ class ShortcutReport:
         Raises
         ------
         PFVTypeError, PFVValueError
-            For anything else.
+            For a suspect of another layer or none, and as ``load_images``.
         """
         if not isinstance(suspect, Suspect):
             raise PFVTypeError(f"suspect={suspect!r:.80}: expected one of report.suspects.")
+        if suspect.layer != self.layer:
+            raise PFVValueError(
+                f"suspect={suspect!r} is not of layer {self.layer!r}: give one of report.suspects."
+            )
         batch = self.images if images is None else _batch(images)
         forward = replace(self.forward, images=batch.tensor)
         features = forward.catch({self.layer: (self.shape.layout, None)}, {}, 16)[self.layer]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -14,6 +14,9 @@ from pfv_widgets.engine.data.normalisation import IMAGENET, Triple
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.lazy_import import late
 from pfv_widgets.methods.inversion.options import Reconstruct
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
