@@ -152,6 +152,9 @@ def test_a_basis_of_another_network_and_a_scripted_network_are_refused() -> None
     wide = fitted(tiny(channels=6))
     with pytest.raises(pw.PFVValueError, match=r"basis has 6 channels, and layer '10' gives"):
         pw.ablate(tiny(), LAYER, wide, 0)(blobs(2).tensor)
+    second = dataclasses.replace(wide, layer="10#2")  # which runs once
+    with pytest.raises(pw.PFVValueError, match="layer='10#2' did not run"):
+        pw.ablate(tiny(channels=6), None, second, 0)(blobs(2).tensor)
     broken = dataclasses.replace(wide, mean=wide.mean * torch.nan)
     with pytest.raises(pw.PFVValueError, match="basis: its mean or components are NaN"):
         pw.ablate(tiny(channels=6), LAYER, broken, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -91,6 +93,17 @@ def test_a_clean_network_has_no_suspect() -> None:
     assert report.suspects == ()
     assert str(report).startswith("No suspect in layer")
     assert report.figure().get_size_inches()[0] > 1
+
+
+def test_evidence_that_is_undefined_is_said_in_words() -> None:
+    evidence, none = planted("frame")[2].suspects[0].evidence, Share(0, 0)
+    undefined = replace(
+        evidence, share=math.nan, shift=math.nan, shift_interval=(math.nan, math.nan),
+        at_border=math.nan, flips=none, control=none, restored=none,
+    )  # fmt: skip
+    lines = undefined.lines()
+    assert not any("nan" in line for line in lines)
+    assert "How far it moves them towards the class is undefined." in lines
 
 
 def test_a_report_draws_and_saves_its_evidence(tmp_path) -> None:
@@ -268,6 +281,8 @@ def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos(reach: int)
 
 def test_bad_input_is_named() -> None:
     model, images, report = planted("frame")
+    with pytest.raises(pw.PFVValueError, match="is not of layer"):
+        report.maps(replace(report.suspects[0], layer="stem"))
     plain = pw.load_images(images.tensor[:16])
     with pytest.raises(pw.PFVValueError, match="labels=None"):
         pw.find_shortcuts(model, plain)

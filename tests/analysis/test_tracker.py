@@ -6,6 +6,7 @@ import gc
 import math
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from PIL import Image
 from torch import nn
 
 import pfv_widgets as pw
+from pfv_widgets.analysis import tracker as tracker_module
 from pfv_widgets.analysis.alignment import align
+from pfv_widgets.analysis.similarity_curve import LayerView, view_of
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.networks import blobs, tiny
 
@@ -121,6 +124,26 @@ def test_a_training_that_diverges_is_recorded_as_undefined_and_goes_on() -> None
         tracker.frame("broken")
     words = {t.get_text() for t in tracker.figure().findobj(lambda o: hasattr(o, "get_text"))}
     assert "undefined" in words
+
+
+def test_an_interrupted_snapshot_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny()
+    tracker = pw.track(model, blobs(4), ["8", "4"], device="cpu")
+    tracker.snapshot("start")
+    nudge(model)
+
+    def interrupted(pfv: pw.PFV, settings: pw.Settings, **options: Any) -> LayerView:
+        if settings.layer == "4":
+            raise KeyboardInterrupt
+        return view_of(pfv, settings, **options)
+
+    monkeypatch.setattr(tracker_module, "view_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.snapshot("next")
+    monkeypatch.undo()
+    assert tracker.names == ("start",)
+    tracker.snapshot("next")
+    assert tracker.cka_to_last("8")["next"] == pytest.approx(tracker.curve("8").cka[1])
 
 
 def test_the_figure_shows_snapshots_and_curves(tracked: pw.Tracker) -> None:

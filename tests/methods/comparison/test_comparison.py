@@ -111,6 +111,15 @@ def test_changed_weights_are_noticed() -> None:
     assert comparison.cached(task) is None
     assert not torch.equal(comparison.compute(task).values, before.values)
 
+    def refresh(_: int, __: int) -> None:  # while a cell is computed
+        with torch.no_grad():
+            model[0].weight.mul_(2)
+        comparison.refresh()
+
+    other = Task(0, 1, Saliency(), OUTPUT)
+    comparison.compute(other, refresh)
+    assert comparison.cached(other) is None
+
 
 def test_nan_in_one_image_is_an_error_of_its_cell() -> None:
     images = blobs(2)
