@@ -312,22 +312,22 @@ def component_classes(
         an output without classes, and labels that are none of the classes.
     """
     steps = whole_number("steps", steps, 1)
-    naming = _Naming(on_progress, steps)
+    progress = _NamingProgress(on_progress, steps)
     if isinstance(pfv_or_frame, PFV) and layer is None:
         own, pfv = pfv_or_frame.layer(None), pfv_or_frame
-        last, part = behind_the_last(pfv.store.forward, own, pfv.layers, output, check=naming)
+        last, part = behind_the_last(pfv.store.forward, own, pfv.layers, output, check=progress)
         frame = _rendered(pfv, last.name, components)
     else:
         frame, forward = _frame_of(pfv_or_frame, layer, components)
         with guarded(forward.model) as network:
             listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
-        part = behind(forward, listed, output, check=naming)
+        part = behind(forward, listed, output, check=progress)
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])
-    split = split_scores(part, frame.basis, steps, naming.step)
+    split = split_scores(part, frame.basis, steps, progress.step)
     return _result(frame, part, labelled, split)
 
 
-class _Naming:
+class _NamingProgress:
     """Reports before each module that runs how many points of the integral are done."""
 
     def __init__(self, report: OnProgress, steps: int) -> None:

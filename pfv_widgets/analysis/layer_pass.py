@@ -30,7 +30,7 @@ Layers = Sequence[str] | Mapping[str, Sequence[str]] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class ComparedNetwork:
     """One network with its images and its layers."""
 
     name: str
@@ -38,7 +38,9 @@ class Side:
     listing: LayerListing
 
 
-def sides_of(named: NamedModels, batch: ImageBatch, device: str | torch.device) -> list[Side]:
+def compared_networks(
+    named: NamedModels, batch: ImageBatch, device: str | torch.device
+) -> list[ComparedNetwork]:
     """Return each network with its photos, at a size and in the normalisation that it takes.
 
     Raises
@@ -46,7 +48,7 @@ def sides_of(named: NamedModels, batch: ImageBatch, device: str | torch.device) 
     PFVTypeError, PFVValueError
         Naming the network, where it refuses the photos or has no feature maps.
     """
-    sides = []
+    networks = []
     for name, images in images_by_network(named, batch).items():
         network = unwrap(named[name][0])
         fitting = images_that_fit(name, network, images, device)
@@ -54,24 +56,25 @@ def sides_of(named: NamedModels, batch: ImageBatch, device: str | torch.device) 
         forward = Forward(on_device(network, target), fitting.tensor, target, network)
         with guarded(forward.model) as replica:
             try:
-                sides.append(Side(name, forward, list_layers(replica, forward.batch(0, 2), run)))
+                layers = list_layers(replica, forward.batch(0, 2), run)
             except PFVError as error:
                 raise PFVValueError(f"models[{name!r}]: {error}") from error
-    return sides
+        networks.append(ComparedNetwork(name, forward, layers))
+    return networks
 
 
-def chosen_layers(side: Side, layers: Layers) -> tuple[Layer, ...]:
+def chosen_layers(network: ComparedNetwork, layers: Layers) -> tuple[Layer, ...]:
     """Return the layers of one network that are compared, each once."""
     if layers is None:
-        return tuple(one for one in side.listing.layers if one.same_as is None)
+        return tuple(one for one in network.listing.layers if one.same_as is None)
     names = layers
     if isinstance(layers, Mapping):
-        if side.name not in layers:
+        if network.name not in layers:
             raise PFVValueError(
-                f"layers={dict(layers)!r:.200} has no entry for {side.name!r}. Give the layers of "
-                "each network."
+                f"layers={dict(layers)!r:.200} has no entry for {network.name!r}. Give the layers "
+                "of each network."
             )
-        names = layers[side.name]
+        names = layers[network.name]
     legal = "names of layers, or {network: names}"
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise PFVTypeError(f"layers={layers!r:.200}: expected {legal}.")
@@ -79,26 +82,30 @@ def chosen_layers(side: Side, layers: Layers) -> tuple[Layer, ...]:
     if not unique or not all(isinstance(name, str) for name in unique):
         raise PFVValueError(f"layers={layers!r:.200}: expected {legal}, at least one.")
     try:
-        return tuple(side.listing[name] for name in unique)
+        return tuple(network.listing[name] for name in unique)
     except PFVValueError as error:
         raise PFVValueError(
-            f"layers of {side.name!r}: {error} Where the networks name them differently, give "
+            f"layers of {network.name!r}: {error} Where the networks name them differently, give "
             "layers={network: names}."
         ) from error
 
 
 def pooled_maps(
-    side: Side, layers: Sequence[Layer], grid: int, chunk_size: int, on_progress: OnProgress
+    network: ComparedNetwork,
+    layers: Sequence[Layer],
+    grid: int,
+    chunk_size: int,
+    on_progress: OnProgress,
 ) -> dict[str, Tensor]:
     """Run a network once and return its maps ``(N, C, grid, grid)``."""
     reduce = partial(on_grid, side=grid)
     layouts = {layer.name: (layer.layout, reduce) for layer in layers}
 
     def report(progress: Progress) -> None:
-        stage = f"Running {side.name}"
+        stage = f"Running {network.name}"
         on_progress(Progress(stage, progress.done, progress.total, progress.unit))
 
-    return side.forward.catch(layouts, {}, chunk_size, report)
+    return network.forward.catch(layouts, {}, chunk_size, report)
 
 
 def grid_side(photos: int) -> int:

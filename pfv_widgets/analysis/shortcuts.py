@@ -206,22 +206,22 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         )
     pfv = PFV(model, batch)
     forward, shape = pfv.store.forward, pfv.layer(layer)
-    searching = _Searching(on_progress, len(batch))
+    progress = _SearchProgress(on_progress, len(batch))
     if layer is None:
-        shape, part = behind_the_last(forward, shape, pfv.layers, output, check=searching)
+        shape, part = behind_the_last(forward, shape, pfv.layers, output, check=progress)
     else:
-        part = behind(forward, shape, output, check=searching)
+        part = behind(forward, shape, output, check=progress)
     _check_numbers(part, batch)
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
     assert labelled.units is not None  # there are labels
     units, warnings = _testable(labelled.units, labelled.names)
-    searching.steps = 2 * len(units)
+    progress.steps = 2 * len(units)
     number = min(_COMPONENTS, shape.shape[0], len(batch) * shape.shape[1] * shape.shape[2] - 1)
     weights = (1.0,) * len(batch)
     basis = fit_batch(features_of(part.features), None, weights, number, layer=shape.name)
     test = CausalTest(
         batch, forward, shape, part, basis, labelled, checked_masks(masks, batch),
-        checked_groups(groups, len(batch)), output, searching,
+        checked_groups(groups, len(batch)), output, progress,
     )  # fmt: skip
     trials: list[Trial] = []
     covered = torch.zeros(len(batch), *batch.size, dtype=torch.bool)
@@ -229,7 +229,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         for candidates in (test.marks, test.surroundings):
             for unit in units:
                 trials += candidates(unit, covered)
-                searching.done += 1
+                progress.done += 1
     notes = (labelled.note, *warnings, test.untested)
     return _report(test, trials, batch, tuple(one for one in notes if one))
 
@@ -247,7 +247,7 @@ def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:
     return maps * avg_pool2d(alpha[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
 
 
-class _Searching:
+class _SearchProgress:
     """Says how far the search is, before each module that runs."""
 
     def __init__(self, report: OnProgress, photos: int) -> None:
@@ -305,17 +305,17 @@ def _by_score(trial: Trial) -> tuple[bool, float]:
 
 def _distinct(trials: list[Trial]) -> list[Trial]:
     """Leave one trial of each mark: that at a fixed place before one anywhere in the photo."""
-    left: list[Trial] = []
+    distinct: list[Trial] = []
     for one in trials:
         same = [
-            index for index, other in enumerate(left)
+            index for index, other in enumerate(distinct)
             if abs(float(one.direction @ other.direction)) >= _SAME
         ]  # fmt: skip
         if not same:
-            left.append(one)
-        elif left[same[0]].evidence.place == "anywhere" and one.evidence.place == "fixed":
-            left[same[0]] = one
-    return left
+            distinct.append(one)
+        elif distinct[same[0]].evidence.place == "anywhere" and one.evidence.place == "fixed":
+            distinct[same[0]] = one
+    return distinct
 
 
 def _check_numbers(part: PartialForward, batch: ImageBatch) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from pfv_widgets.analysis.layer_pass import (
     Layers,
     chosen_layers,
+    compared_networks,
     grid_side,
     pooled_maps,
-    sides_of,
 )
 from pfv_widgets.analysis.similarity_kernels import LEAST, LayerKernel, angles_between
 from pfv_widgets.analysis.similarity_result import Array, Similarity
@@ -107,15 +107,15 @@ def similarity(
     chunk_size = whole_number("chunk_size", chunk_size, 1)
     named = _two_networks(models)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
-    sides = sides_of(named, batch, device)
-    chosen = [chosen_layers(one, layers) for one in sides]
+    networks = compared_networks(named, batch, device)
+    chosen = [chosen_layers(one, layers) for one in networks]
     cells = _cells(grid, len(batch), chosen, whole_number("memory", memory))
     with torch.no_grad():
         maps = [
             pooled_maps(one, own, cells, chunk_size, options.report)
-            for one, own in zip(sides, chosen, strict=True)
+            for one, own in zip(networks, chosen, strict=True)
         ]
-        return _similarity((sides[0].name, sides[1].name), maps, batch.names, options)
+        return _similarity((networks[0].name, networks[1].name), maps, batch.names, options)
 
 
 def similarity_of_maps(
