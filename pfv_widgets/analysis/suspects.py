@@ -35,7 +35,8 @@ class Evidence:
     Attributes
     ----------
     auc, auc_interval
-        How well the component alone tells the class from the others, 0.5 to 1.
+        How well the component alone tells the class from the others, with a 95 % interval: 1 is
+        perfect, 0.5 is chance.
     share
         Part of the class's margin over the others, on its own photos, that the cut takes away.
     on_object
@@ -60,7 +61,7 @@ class Evidence:
     accuracy_before, accuracy_after
         On the photos as they are, before and after the cut.
     seen
-        How well the photos' pixels alone tell the class by the mark, 0.5 to 1; NaN without one.
+        How well the photos' pixels alone tell the class by the mark, as an AUC; NaN without one.
     groups
         Group → mean score of the component.
     effects
