@@ -156,15 +156,15 @@ class TransferReport:
     def _training(self) -> str:
         gain = self.layers[self.best].gain
         if gain is None:
-            return "What training gave is not known: the network has no untrained copy."
+            return "How much training helped is not known: the network has no untrained copy."
         points = f"{_points(gain.value)} points (95 % interval {_points(gain.low)} to "
         points += f"{_points(gain.high)})"
         if gain.low > 0:
-            return f"Training gave {points} over the same network with random weights."
+            return f"Training gained {points} over the same network with random weights."
         if gain.high < 0:
-            return f"With random weights the same layer does better: training gave {points}."
+            return f"The same layer does better with random weights: training gained {points}."
         return (
-            f"These photos do not show that its training helps: it gave {points} over the same "
+            f"These photos do not show that its training helps: it gained {points} over the same "
             "network with random weights."
         )
 
