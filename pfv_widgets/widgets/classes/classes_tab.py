@@ -183,6 +183,8 @@ class ClassesTab:
             effect = cut_effect(found, cut, settings.cut_mode, *stacked)
         except Cancelled:
             if self.outdated(settings):
+                why = "others are asked for" if self._visible else "open Classes to name them"
+                self._say(f"Stopped naming components: {why}.", "ok")
                 return
             with self._lock:
                 self._problem = "Stopped: change a setting, or open this tab again, to go on."

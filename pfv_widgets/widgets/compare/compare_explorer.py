@@ -326,7 +326,7 @@ class CompareExplorer(Shell[CompareSettings]):
 
     def _seen(self, state: ViewState, frame: Frame) -> None:  # noqa: ARG002 - of one side
         """Follow a picture that is on the page."""
-        self.status_line.repeat_error()
+        self.status_line.repeat()
         self.tabs["Compare"].show_agreement(self._agreement_or_none())
         if self.results.on_demand:
             self._pair.submit(self.settings)

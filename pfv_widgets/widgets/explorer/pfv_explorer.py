@@ -235,11 +235,14 @@ class PFVExplorer(Shell[Settings]):
         The copy is the last network of ``pw.randomised``. :attr:`comparison` is the explorer.
         """
         self.panel.untrained.disabled = True
-        self.show_message("Drawing an untrained copy of the network …", "busy")
+        message = "Making an untrained copy of the network …"
+        self.show_message(message, "busy")
 
         def job(_: Callable[[], bool]) -> None:
             compare = late("widgets.compare.compare", "compare_untrained")
-            self.show_comparison(compare(self.pfv, self.settings))
+            with self.status_line.background(message):
+                comparison = compare(self.pfv, self.settings)
+            self.show_comparison(comparison)
 
         def failed(error: Exception) -> None:
             self.panel.untrained.disabled = False
@@ -317,7 +320,7 @@ class PFVExplorer(Shell[Settings]):
         notice = self.pfv.images.notice
         if notice and not (self.can_undo or frame.warnings):  # at first
             self.show_message(f"Up to date. {notice}", "warning")
-        self.status_line.repeat_error()
+        self.status_line.repeat()
         self.panel.show_frame(frame)
         for callback in self._on_frame:
             callback(state, frame)

@@ -6,7 +6,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,7 @@ from pfv_widgets.errors import PFVError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.browser.page_state import Values, send_states
 from pfv_widgets.widgets.explorer.notebook_fallback import StillPicture, runs_unattended
-from pfv_widgets.widgets.explorer.status_line import Status, StatusLine
+from pfv_widgets.widgets.explorer.status_line import Say, Status, StatusLine
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.user_callbacks import observer_of
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
@@ -204,29 +204,37 @@ class Shell(w.VBox, Generic[S]):
         if self._stopping.is_set():
             self._stopping.clear()
             raise Cancelled
-        self._show_progress(progress)
+        show = self.status_line.show
+        self._show_progress(progress, lambda line, done: show(line, "busy", done, stoppable=True))
 
-    def reporter(self) -> OnProgress:
-        """Return what reports the progress of one piece of work beside that of the picture.
+    def reporter(self, message: str) -> AbstractContextManager[OnProgress]:
+        """Return a context for work beside the picture, which yields what reports its progress.
 
-        It raises ``Cancelled`` once somebody has pressed Stop after it was made.
+        The status line shows ``message``, then the progress, until the work ends. A report raises
+        ``Cancelled`` once somebody has pressed Stop after this call.
         """
-        stops = self._stops
+        return self._reporting(message, self._stops)
 
-        def report(progress: Progress) -> None:
-            if self._stops != stops:
-                self._stopping.clear()
-                raise Cancelled
-            self._show_progress(progress)
+    @contextmanager
+    def _reporting(self, message: str, stops: int) -> Iterator[OnProgress]:
+        with self.status_line.background(message, stoppable=True) as say:
 
-        return report
+            def report(progress: Progress) -> None:
+                if self._stops != stops:
+                    raise Cancelled
+                self._show_progress(progress, say)
 
-    def _show_progress(self, progress: Progress) -> None:
+            try:
+                yield report
+            finally:
+                if self._stops != stops:  # what was to stop has ended, and no later picture
+                    self._stopping.clear()
+
+    def _show_progress(self, progress: Progress, say: Say) -> None:
         now = time.monotonic()
         if now - self._progress_shown > _SELDOM:
             self._progress_shown = now
-            done = progress.done / max(progress.total, 1)
-            self.status_line.show(f"{progress}.", "busy", done, stoppable=True)
+            say(f"{progress}.", progress.done / max(progress.total, 1))
 
     def fail(self, error: Exception) -> None:
         """Say in the status line what went wrong."""

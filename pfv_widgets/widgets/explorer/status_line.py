@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ipywidgets as w
@@ -13,6 +15,8 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 
 _TO_READ = 4.0  # seconds that an error stays where nothing but marks changes
+
+Say = Callable[[str, float], None]  # a message, and how much is done in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Status:
 
 
 class StatusLine:
-    """Messages, and an error that does not give way to the report of older work.
+    """Messages; errors and work in the background do not give way to the report of a picture.
 
     Parameters
     ----------
@@ -55,6 +59,8 @@ class StatusLine:
         refresh: Callable[[], None] | None = None,
     ) -> None:
         self._time_left = TimeLeft()
+        self._lock = threading.RLock()
+        self._background: dict[object, tuple[str, float | None, bool]] = {}  # what was said last
         self._html = w.HTML(layout=w.Layout(flex="1 1 0", min_width="0", margin="0"))
         self.stop_button = _button("Stop", "Stop what is being computed", stop)
         self.undo_button = _button("Undo", "Undo the last change", undo)
@@ -84,13 +90,14 @@ class StatusLine:
         tip: str = "",
     ) -> None:
         """Say something now; ``stoppable`` offers a way to stop it, ``tip`` says more of it."""
-        if done is None:
-            self._time_left.stop()
-        elif left := self._time_left.words(done):
-            message = f"{message.rstrip('. …')}, {left}."
-        self.status = Status(message, kind, done)
-        self._html.value = text.status(message, kind=kind, done=done, tip=tip)
-        self.stop_button.layout.visibility = "visible" if stoppable else "hidden"
+        with self._lock:
+            if done is None:
+                self._time_left.stop()
+            elif left := self._time_left.words(done):
+                message = f"{message.rstrip('. …')}, {left}."
+            self.status = Status(message, kind, done)
+            self._html.value = text.status(message, kind=kind, done=done, tip=tip)
+            self.stop_button.layout.visibility = "visible" if stoppable else "hidden"
 
     def fail(self, error: Exception | str, kind: str = "error") -> None:
         """Say what went wrong; it stays until something else is asked for, or is read."""
@@ -102,10 +109,31 @@ class StatusLine:
         if self._unread() is None:
             self.show(message, kind, done, stoppable=done is not None)
 
-    def repeat_error(self) -> None:
-        """Say it again after a message, unless it is read or outdated."""
-        if (status := self._unread()) is not None:
-            self.show(status.message, status.kind)
+    @contextmanager
+    def background(self, message: str, *, stoppable: bool = False) -> Iterator[Say]:
+        """Say what goes on beside the picture until it ends; yields what says how far it is."""
+        work = object()
+
+        def say(message: str, done: float | None = None) -> None:
+            with self._lock:
+                self._background[work] = message, done, stoppable
+                self.show(message, "busy", done, stoppable=stoppable)
+
+        say(message)
+        try:
+            yield say
+        finally:
+            with self._lock:  # from here on it is not said again
+                del self._background[work]
+
+    def repeat(self) -> None:
+        """Say again, after a message, an error that nobody has read, else what still goes on."""
+        with self._lock:
+            if (status := self._unread()) is not None:
+                self.show(status.message, status.kind)
+            elif self._background:
+                message, done, stoppable = list(self._background.values())[-1]
+                self.show(message, "busy", done, stoppable=stoppable)
 
     def _unread(self) -> Status | None:
         status, until = self._error or (None, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,8 +67,8 @@ class BatchExplorer(SweepingExplorer, Protocol):
     def stop(self) -> None:
         """Stop what is being computed; what is shown stays."""
 
-    def reporter(self) -> OnProgress:
-        """Return what reports the progress of one piece of work beside that of the picture."""
+    def reporter(self, message: str) -> AbstractContextManager[OnProgress]:
+        """Return a context for work beside the picture, which yields what reports its progress."""
 
     def on_frame(self, callback: OnFrame) -> None:
         """Call back with each frame that is on show, and its view state."""
@@ -192,18 +193,19 @@ class LinkedClassesTab(ClassesTab):
         """Search the layer in sight for shortcuts, in the background."""
         explorer, pfv = self._explorer, self._explorer.pfv
         layer = pfv.layer(explorer.settings.layer).name
-        report = explorer.reporter()
-
-        def watch(progress: Progress) -> None:
-            report(progress)
-            show(progress)
+        reporter = explorer.reporter("Searching for shortcuts …")
 
         def job(_: Callable[[], bool]) -> None:
-            explorer.show_message("Searching for shortcuts …", "busy")
-            found = find_shortcuts(
-                pfv.model, pfv.images, layer=layer, classes=self._classes,
-                output=explorer.output, on_progress=watch,
-            )  # fmt: skip
+            with reporter as report:
+
+                def watch(progress: Progress) -> None:
+                    report(progress)
+                    show(progress)
+
+                found = find_shortcuts(
+                    pfv.model, pfv.images, layer=layer, classes=self._classes,
+                    output=explorer.output, on_progress=watch,
+                )  # fmt: skip
             answer((found, pfv.images))
             number = len(found.suspects)
             explorer.show_message(f"{number or 'No'} suspect{'s' * (number != 1)} found.")
@@ -229,16 +231,16 @@ class LinkedClassesTab(ClassesTab):
             same = frame.basis.components - self._last[1].basis.components
             if not bool(same.any()):  # neither order nor sign has changed
                 return self._last[1]
-        explorer.show_message("Naming components by classes …", "busy")
-        report = explorer.reporter()
+        with explorer.reporter("Naming components by classes …") as report:
 
-        def watch(progress: Progress) -> None:
-            if self.outdated(settings):
-                explorer.show_message("Stopped naming components: open Classes to name them.")
-                raise Cancelled
-            report(progress)
+            def watch(progress: Progress) -> None:
+                if self.outdated(settings):
+                    raise Cancelled
+                report(progress)
 
-        found = component_classes(frame, self._classes, output=explorer.output, on_progress=watch)
+            found = component_classes(
+                frame, self._classes, output=explorer.output, on_progress=watch
+            )
         self._last = key, found
         explorer.show_message("Named the components by classes.")
         return found

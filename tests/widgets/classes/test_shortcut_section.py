@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -100,18 +102,19 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
     explorer, section, reports, said = holder.explorer, holder.tab.shortcuts, [], []
     reporter = explorer.reporter
 
-    def stopped_at_the_third() -> OnProgress:
-        report = reporter()
+    @contextmanager
+    def stopped_at_the_third(message: str) -> Iterator[OnProgress]:
+        with reporter(message) as report:
 
-        def watch(progress: Progress) -> None:
-            reports.append(progress.stage)
-            if len(reports) == 3:
-                said.append(words(section.result))
-                searches = section.button.description == "Stop searching"
-                (section.button.click if searches else explorer.stop)()
-            report(progress)
+            def watch(progress: Progress) -> None:
+                reports.append(progress.stage)
+                if len(reports) == 3:
+                    said.append(words(section.result))
+                    searches = section.button.description == "Stop searching"
+                    (section.button.click if searches else explorer.stop)()
+                report(progress)
 
-        return watch
+            yield watch
 
     monkeypatch.setattr(explorer, "reporter", stopped_at_the_third)
     try:
@@ -145,16 +148,17 @@ def test_naming_ends_once_other_components_are_asked_for_or_the_tab_is_left(
         messages.append(message)
         show(message, *more, **options)
 
-    def turned_at_once() -> OnProgress:
-        report = reporter()
+    @contextmanager
+    def turned_at_once(message: str) -> Iterator[OnProgress]:
+        with reporter(message) as report:
 
-        def watch(progress: Progress) -> None:
-            reports.append(progress.stage)
-            if turns:
-                turns.pop()()
-            report(progress)
+            def watch(progress: Progress) -> None:
+                reports.append(progress.stage)
+                if turns:
+                    turns.pop()()
+                report(progress)
 
-        return watch
+            yield watch
 
     monkeypatch.setattr(explorer, "reporter", turned_at_once)
     monkeypatch.setattr(explorer, "show_message", shown)

@@ -43,21 +43,43 @@ def test_error_comes_back_until_something_else_is_asked_for_or_it_is_read(
     line.report("Half way.", "busy", 0.5)  # never in between: whoever looks sees the error
     assert line.status == Status("no such layer.", "error")
     line.show("Up to date.")
-    line.repeat_error()
+    line.repeat()
     assert line.status == Status("no such layer.", "error")
     line.outdate()
     line.report("Half way.", "busy", 0.5)
     assert line.status == Status("Half way.", "busy", 0.5)
     assert line.stop_button.layout.visibility == "visible"
     line.show("Up to date.")
-    line.repeat_error()
+    line.repeat()
     assert line.status.message == "Up to date."
     line.fail(ZeroDivisionError("x"))
     assert line.status.message == "ZeroDivisionError: x"
     now = 15.0
     line.show("Up to date.")
-    line.repeat_error()
+    line.repeat()
     assert line.status.kind == "ok"
+
+
+def test_work_in_the_background_is_said_again_after_a_message_until_it_ends(
+    line: StatusLine,
+) -> None:
+    with line.background("Naming components …", stoppable=True) as say:
+        line.show("Up to date.")
+        line.repeat()
+        assert line.status == Status("Naming components …", "busy")
+        assert line.stop_button.layout.visibility == "visible"
+        say("Half way.", 0.5)
+        with line.background("Making a copy …"):
+            line.show("Up to date.")
+            line.repeat()
+            assert line.status == Status("Making a copy …", "busy")
+            assert line.stop_button.layout.visibility == "hidden"
+        line.show("Up to date.")
+        line.repeat()
+        assert line.status == Status("Half way.", "busy", 0.5)
+    line.show("Up to date.")
+    line.repeat()
+    assert line.status == Status("Up to date.")
 
 
 def test_buttons_do_what_they_say_and_say_what_they_do(
