@@ -87,7 +87,7 @@ class ClassesTab:
         self._settings = Settings()
         self._image = 0
         self._found: ComponentClasses | None = None
-        self._effect: CutEffect | None = None
+        self._effect: tuple[CutEffect, str] | None = None  # with what was cut, in words
         self._problem = ""
         self._stopped: Settings | None = None
         self._worker = LatestWins(self._work)
@@ -181,6 +181,7 @@ class ClassesTab:
             vectors = [(one.direction, one.reader) for one in suspects]
             stacked = map(torch.stack, zip(*vectors, strict=True))
             effect = cut_effect(found, cut, settings.cut_mode, *stacked)
+            words = _cut_in_words(cut, settings.suspects[: len(suspects)])
         except Cancelled:
             if self.outdated(settings):
                 why = "others are asked for" if self._visible else "open Classes to name them"
@@ -203,12 +204,11 @@ class ClassesTab:
             if not self._visible:
                 return
             new = found is not self._found or bool(self._problem)
-            self._found, self._effect, self._problem = found, effect, ""
+            self._found, self._effect, self._problem = found, (effect, words), ""
             self._offer(None)
             if new:
                 self._show_components(found)
             self._show_photo()
-        words = self._cut_in_words(settings, cut)
         if words:
             self._say(_summary(effect, words), "ok")
 
@@ -238,22 +238,12 @@ class ClassesTab:
             self.class_view.value = ""
 
     def _show_photo(self) -> None:
-        found, effect = self._found, self._effect
-        if found is None or effect is None:
+        found = self._found
+        if found is None or self._effect is None:
             return
         image = min(self._image, len(found) - 1)
-        cut = tuple(one for one in self._settings.cut if one < len(found.basis.components))
-        words = self._cut_in_words(self._settings, cut)
-        self.effect.value = class_texts.effect_table(effect, words, image)
+        self.effect.value = class_texts.effect_table(*self._effect, image)
         self.photo.value = class_texts.photo_table(found, image)
-
-    def _cut_in_words(self, settings: Settings, cut: tuple[int, ...]) -> str:
-        """Say what is cut; empty where nothing is."""
-        there = settings.suspects[: len(self.shortcuts.suspects(settings.suspects))]
-        return " and ".join(
-            f"{kind}{'s' * (len(indices) > 1)} {', '.join(str(one + 1) for one in indices)}"
-            for kind, indices in (("component", cut), ("suspect", there)) if indices
-        )  # fmt: skip
 
     def _again(self) -> None:
         with self._lock:
@@ -344,6 +334,14 @@ def _basis(settings: Settings) -> tuple[object, ...]:
     return (
         settings.layer, settings.components, settings.images, settings.basis_of,
         settings.stable_colours,
+    )  # fmt: skip
+
+
+def _cut_in_words(cut: tuple[int, ...], suspects: tuple[int, ...]) -> str:
+    """Say which components and suspects are cut; empty where none is."""
+    return " and ".join(
+        f"{kind}{'s' * (len(indices) > 1)} {', '.join(str(one + 1) for one in indices)}"
+        for kind, indices in (("component", cut), ("suspect", suspects)) if indices
     )  # fmt: skip
 
 
