@@ -98,8 +98,8 @@ class ShortcutSection:
     def _start_or_stop(self) -> None:
         with self._lock:
             starts, self._searching = not self._searching, True
+            self.button.disabled = not starts  # until the module that runs has ended
         if not starts:
-            self.button.disabled = True  # until the module that runs has ended
             self._stop()
             return
         self.button.description, self.button.tooltip = _STOP
@@ -137,7 +137,8 @@ class ShortcutSection:
             ])
             for index, one in enumerate(suspects) if found is not None
         )  # fmt: skip
-        self.result.value = text.hint(_HOW_TO if found is None else _summary(found[0]))
+        if not self._searching:  # else how far the search is stays
+            self.result.value = text.hint(_HOW_TO if found is None else _summary(found[0]))
         for part in former:
             close_all(part)
 
