@@ -81,7 +81,7 @@ class CompareExplorer(Shell[CompareSettings]):
             each = zip(SIDES, self.links.sides(settings), strict=True)
             self.sides = tuple(self._side(title, one) for title, one in each)
             self._closing += [side.gallery.close for side in self.sides]
-            self._pair = LatestWins(self._compute_pair)
+            self._pair = LatestWins(self.safely(self._compute_pair))
             self._opener = LatestWins(self._visit)
             self._wanted: dict[str, str] = {}  # side → the network that a person wants to see
             self._closing += [self._pair.close, self._opener.close]
