@@ -242,7 +242,10 @@ class PFVExplorer(Shell[Settings]):
             compare = late("widgets.compare.compare", "compare_untrained")
             with self.status_line.background(message):
                 comparison = compare(self.pfv, self.settings)
-            self.show_comparison(comparison)
+            if self._is_closed:
+                comparison.close()
+            else:
+                self.show_comparison(comparison)
 
         def failed(error: Exception) -> None:
             self.panel.untrained.disabled = False
@@ -258,6 +261,7 @@ class PFVExplorer(Shell[Settings]):
 
         def closed() -> None:
             self._below.children = ()
+            self._closing.remove(comparison.close)
             comparison.close()
             close_all(close)
             self.comparison = None
