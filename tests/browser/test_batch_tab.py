@@ -72,9 +72,9 @@ class Batch:
 
     def __init__(self, page: LabPage, number: int) -> None:
         self.page = page
-        corners = "[holder.tab.thumbnails.sheet.corner(i) for i in range(holder.number)]"
+        corners = "[holder.tab.thumbnails.grid.corner(i) for i in range(holder.number)]"
         self.corners = json.loads(page.run(f"import json; print(json.dumps({corners}))"))
-        self.side = int(page.run("print(holder.tab.thumbnails.sheet.side)"))
+        self.side = int(page.run("print(holder.tab.thumbnails.grid.side)"))
         assert len(self.corners) == number
         page.canvas().scroll_into_view_if_needed()
         self.is_painted(1, GREEN)
@@ -197,7 +197,7 @@ def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) 
     batch.page.page.wait_for_function(fits, arg=box.element_handle())  # else it scrolls sideways
     batch.page.page.mouse.move(*batch.middle(12))
     batch.page.page.mouse.wheel(0, 5000)
-    far = int(batch.page.run("print(holder.tab.thumbnails.sheet.furthest)"))
+    far = int(batch.page.run("print(holder.tab.thumbnails.grid.furthest)"))
     left, top = batch.corners[199]
     batch.page.wait_for_colour(left + 5, top + 5 - far, GREEN, tolerance=12)
     batch.screenshot("200-end")

@@ -15,8 +15,8 @@ _TALLEST = 464  # pixels of the canvas; more rows are scrolled
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Where each thumbnail stands on a sheet of which a part is seen; pixels of the canvas."""
+class ThumbnailGrid:
+    """Where each thumbnail stands on a grid of which a part is seen; pixels of the canvas."""
 
     number: int
     columns: int
@@ -24,7 +24,7 @@ class Sheet:
     seen: int
 
     @classmethod
-    def of(cls, number: int) -> Sheet:
+    def of(cls, number: int) -> ThumbnailGrid:
         """Arrange ``number`` thumbnails: the larger, the fewer they are."""
         for columns in (6, 9, 10):
             cell = WIDTH // columns
@@ -45,7 +45,7 @@ class Sheet:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the whole sheet."""
+        """Height and width of the whole grid."""
         return math.ceil(self.number / self.columns) * self.row, self.columns * self.cell
 
     @property
@@ -65,12 +65,12 @@ class Sheet:
         return index if 0 <= column < self.columns and 0 <= index < self.number else None
 
     def picture(self, pixels: np.ndarray) -> np.ndarray:
-        """Lay the middle squares of photos ``(N, H, W, 3)`` out on the whole sheet."""
-        sheet = np.full((*self.size, 3), 128, np.uint8)
+        """Lay the middle squares of photos ``(N, H, W, 3)`` out on the whole grid."""
+        grid = np.full((*self.size, 3), 128, np.uint8)
         for index, photo in enumerate(pixels):
             left, top = self.corner(index)
-            sheet[top : top + self.side, left : left + self.side] = _square(photo, self.side)
-        return sheet
+            grid[top : top + self.side, left : left + self.side] = _square(photo, self.side)
+        return grid
 
 
 def _square(photo: np.ndarray, side: int) -> np.ndarray:

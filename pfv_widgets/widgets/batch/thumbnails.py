@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pfv_widgets.engine.pca.fit_batch import Weights
-from pfv_widgets.widgets.batch.thumbnail_layout import BAR, TRACK, WIDTH, Sheet
+from pfv_widgets.widgets.batch.thumbnail_layout import BAR, TRACK, WIDTH, ThumbnailGrid
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import FADE, CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
@@ -52,12 +52,12 @@ class Thumbnails:
         on_gesture: Callable[[bool], None] = lambda _: None,
         on_point: Callable[[int | None], None] = lambda _: None,
     ) -> None:
-        self.sheet = Sheet.of(len(pixels))
-        self.canvas = LayeredCanvas("thumbnails", (self.sheet.seen, WIDTH), buffers=1)
-        self.canvas.resize(self.sheet.size, self.canvas.buffers[0])
+        self.grid = ThumbnailGrid.of(len(pixels))
+        self.canvas = LayeredCanvas("thumbnails", (self.grid.seen, WIDTH), buffers=1)
+        self.canvas.resize(self.grid.size, self.canvas.buffers[0])
         self.widget = self.canvas.displayed
         self.widget.layout.width, self.widget.layout.max_width = "100%", f"{WIDTH // 2}px"
-        self._photos = encode(self.sheet.picture(pixels))
+        self._photos = encode(self.grid.picture(pixels))
         self._on_change, self._on_gesture, self._on_point = on_change, on_gesture, on_point
         self._lock = threading.RLock()  # never held while calling back
         self.weights: Weights = (1.0,) * len(pixels)
@@ -112,11 +112,11 @@ class Thumbnails:
         commands.send()
 
     def _draw(self, commands: CanvasCommands) -> None:
-        sheet, buffer = self.sheet, self.canvas.buffers[0]
+        grid, buffer = self.grid, self.canvas.buffers[0]
         top = round(self._top)
-        first = top // sheet.row * sheet.columns
-        last = (top + sheet.seen) // sheet.row * sheet.columns + sheet.columns
-        tiles = {index: self._tile(index) for index in range(first, min(last, sheet.number))}
+        first = top // grid.row * grid.columns
+        last = (top + grid.seen) // grid.row * grid.columns + grid.columns
+        tiles = {index: self._tile(index) for index in range(first, min(last, grid.number))}
         commands.clear()
         with commands.inside(tiles.values()):
             commands.image(buffer, (0, -top, buffer.width, buffer.height))
@@ -124,13 +124,13 @@ class Thumbnails:
         commands.fill(FADE[0], *(tile for index, tile in tiles.items() if not self.weights[index]))
         self._draw_bars(commands, tiles)
         self._draw_marks(commands, tiles)
-        if sheet.furthest:
+        if grid.furthest:
             commands.alpha(0.5)
             commands.fill(_GREY, self._handle(top))
         commands.alpha(1)
 
     def _draw_bars(self, commands: CanvasCommands, tiles: dict[int, CanvasBox]) -> None:
-        side, shares = self.sheet.side, self._shares()
+        side, shares = self.grid.side, self._shares()
         bars = {i: (left, top + side + 4, side, BAR) for i, (left, top, _, _) in tiles.items()}
         commands.alpha(0.3)
         commands.fill(_GREY, *bars.values())
@@ -159,12 +159,12 @@ class Thumbnails:
         return [angle / largest for angle in angles]
 
     def _tile(self, index: int) -> CanvasBox:
-        left, top = self.sheet.corner(index)
-        return left, top - round(self._top), self.sheet.side, self.sheet.side
+        left, top = self.grid.corner(index)
+        return left, top - round(self._top), self.grid.side, self.grid.side
 
     def _handle(self, top: int) -> CanvasBox:
         """Return where the handle of the scroll bar is."""
-        seen, whole = self.sheet.seen, self.sheet.size[0]
+        seen, whole = self.grid.seen, self.grid.size[0]
         return WIDTH - TRACK + 8, round(top * seen / whole), 10, round(seen * seen / whole)
 
     def _wheel(self, distance: float) -> None:
@@ -173,21 +173,21 @@ class Thumbnails:
 
     def _scroll_to(self, top: float) -> None:
         with self._lock:
-            top = min(max(top, 0.0), self.sheet.furthest)
+            top = min(max(top, 0.0), self.grid.furthest)
             if top != self._top:
                 self._top = top
                 self._paint()
 
     def _scroll_to_handle(self, y: float) -> None:
         """Bring the middle of the handle to a height."""
-        self._scroll_to(y / self.sheet.seen * self.sheet.size[0] - self.sheet.seen / 2)
+        self._scroll_to(y / self.grid.seen * self.grid.size[0] - self.grid.seen / 2)
 
     def _index(self, x: float, y: float) -> int | None:
-        return self.sheet.at(x, y + self._top) if 0 <= y < self.sheet.seen else None
+        return self.grid.at(x, y + self._top) if 0 <= y < self.grid.seen else None
 
     def _down(self, x: float, y: float) -> None:
         self._up(x, y)  # a press whose end the page did not tell
-        if self.sheet.furthest and x >= WIDTH - TRACK:
+        if self.grid.furthest and x >= WIDTH - TRACK:
             self._gripped = True
             self._scroll_to_handle(y)
             return
@@ -217,7 +217,7 @@ class Thumbnails:
     def _passed(self, stroke: _Stroke, x: float, y: float) -> tuple[int, ...]:
         """Thumbnails between the last point and this one that the stroke comes to first."""
         (left, top), stroke.last = stroke.last, (x, y)
-        steps = math.ceil(max(abs(x - left), abs(y - top)) / (self.sheet.side / 2)) or 1
+        steps = math.ceil(max(abs(x - left), abs(y - top)) / (self.grid.side / 2)) or 1
         shares = [step / steps for step in range(1, steps + 1)]
         found = [self._index(left + s * (x - left), top + s * (y - top)) for s in shares]
         new = [i for i in dict.fromkeys(found) if i is not None and i not in stroke.passed]
@@ -248,10 +248,10 @@ class Thumbnails:
         steps = {
             "ArrowLeft": -1,
             "ArrowRight": 1,
-            "ArrowUp": -self.sheet.columns,
-            "ArrowDown": self.sheet.columns,
-            "Home": -self.sheet.number,
-            "End": self.sheet.number,
+            "ArrowUp": -self.grid.columns,
+            "ArrowDown": self.grid.columns,
+            "Home": -self.grid.number,
+            "End": self.grid.number,
         }
         if control:
             return
@@ -264,7 +264,7 @@ class Thumbnails:
             self._on_change((self._cursor,), not self.weights[self._cursor] > 0)
             self._on_gesture(False)
         elif key in steps:
-            last = self.sheet.number - 1
+            last = self.grid.number - 1
             start = 0 if self._cursor is None else self._cursor + steps[key]
             self._move_cursor(min(max(start, 0), last))
 
@@ -272,8 +272,8 @@ class Thumbnails:
         with self._lock:
             self._cursor, self._by_key = index, True
             if index is not None:
-                top = self.sheet.corner(index)[1] - 4
-                low = top + self.sheet.row - self.sheet.seen
+                top = self.grid.corner(index)[1] - 4
+                low = top + self.grid.row - self.grid.seen
                 self._top = float(min(max(self._top, low), top))
             self._paint()
         self._point_at(index)

@@ -55,7 +55,7 @@ class Holder:
 
     def click(self, index: int) -> None:
         thumbs = self.tab.thumbnails
-        left, top = thumbs.sheet.corner(index)
+        left, top = thumbs.grid.corner(index)
         for event in ("mouse_down", "mouse_up"):
             happen(thumbs.widget, event, x=left + 5, y=top + 5)
 
@@ -192,7 +192,7 @@ def test_hint_tells_about_the_image_that_is_pointed_at(holder: Holder) -> None:
     holder.click(1)
     assert holder.hint == "2: photo_1 · dog · not used to find the colours"
     holder.tab.show_influence(holder.found(1, np.nan, 41.4, 2, 3, 4))
-    left, top = holder.tab.thumbnails.sheet.corner(2)
+    left, top = holder.tab.thumbnails.grid.corner(2)
     happen(holder.tab.thumbnails.widget, "mouse_move", x=left, y=top)
     assert holder.hint == "3: photo_2 · cat · weight 1 · 41° without it"
     happen(holder.tab.thumbnails.widget, "mouse_out", x=-1, y=0)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pfv_widgets.widgets.batch.thumbnail_layout import BAR, WIDTH, Sheet
+from pfv_widgets.widgets.batch.thumbnail_layout import BAR, WIDTH, ThumbnailGrid
 from pfv_widgets.widgets.batch.thumbnails import Thumbnails
 from tests.widgets.recorded_page import RecordedPage, happen
 
@@ -28,7 +28,7 @@ class Hand:
         pixels = np.zeros((number, 20, 20, 3), np.uint8)
         pixels[::2], pixels[1::2] = RED, GREEN
         self.thumbs = Thumbnails(pixels, self._changed, self.gestures.append, self.pointed.append)
-        self.sheet = self.thumbs.sheet
+        self.grid = self.thumbs.grid
         self.show()
 
     def _changed(self, indices: tuple[int, ...], inside: bool) -> None:
@@ -41,8 +41,8 @@ class Hand:
         self.thumbs.show(tuple(self.weights))
 
     def middle(self, index: int) -> dict[str, float]:
-        left, top = self.sheet.corner(index)
-        return {"x": left + self.sheet.side / 2, "y": top + self.sheet.side / 2}
+        left, top = self.grid.corner(index)
+        return {"x": left + self.grid.side / 2, "y": top + self.grid.side / 2}
 
     def event(self, name: str, index: int) -> None:
         happen(self.thumbs.widget, name, **self.middle(index))
@@ -65,8 +65,8 @@ class Hand:
 
     def bar(self, index: int) -> int:
         """Number of pixels of the bar that are full."""
-        left, top = self.sheet.corner(index)
-        row = self.page[top + self.sheet.side + 4 + BAR // 2, left : left + self.sheet.side]
+        left, top = self.grid.corner(index)
+        row = self.page[top + self.grid.side + 4 + BAR // 2, left : left + self.grid.side]
         return int((row.max(axis=1) > 100).sum())
 
     def out(self) -> list[int]:
@@ -96,32 +96,32 @@ def hand(opened: Open) -> Hand:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_every_thumbnail_is_found_where_it_stands(number: int) -> None:
-    sheet = Sheet.of(number)
+    grid = ThumbnailGrid.of(number)
     for index in range(number):
-        left, top = sheet.corner(index)
-        assert 0 <= left <= sheet.size[1] - sheet.side
-        assert 0 <= top <= sheet.size[0] - sheet.side - BAR - 4
-        assert sheet.at(left, top) == sheet.at(left + sheet.side, top + sheet.side) == index
-    assert sheet.at(-1, 5) is None
-    assert sheet.at(5, sheet.size[0] + 1) is None
-    assert sheet.at(sheet.size[1] + 1, 5) is None
+        left, top = grid.corner(index)
+        assert 0 <= left <= grid.size[1] - grid.side
+        assert 0 <= top <= grid.size[0] - grid.side - BAR - 4
+        assert grid.at(left, top) == grid.at(left + grid.side, top + grid.side) == index
+    assert grid.at(-1, 5) is None
+    assert grid.at(5, grid.size[0] + 1) is None
+    assert grid.at(grid.size[1] + 1, 5) is None
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_sheet_keeps_its_width_and_a_height_that_fits(number: int) -> None:
-    sheet = Sheet.of(number)
-    assert sheet.size[1] <= WIDTH
-    assert sheet.seen <= 464
-    assert (sheet.furthest > 0) == (number > 70)
-    assert sheet.side >= 40  # 20 pixels of the page
+def test_grid_keeps_its_width_and_a_height_that_fits(number: int) -> None:
+    grid = ThumbnailGrid.of(number)
+    assert grid.size[1] <= WIDTH
+    assert grid.seen <= 464
+    assert (grid.furthest > 0) == (number > 70)
+    assert grid.side >= 40  # 20 pixels of the page
 
 
 def test_photos_are_cut_to_their_middle_square() -> None:
     pixels = np.full((1, 20, 60, 3), RED, np.uint8)
     pixels[:, :, 20:40] = GREEN
-    sheet = Sheet.of(1)
-    left, top = sheet.corner(0)
-    found = sheet.picture(pixels)[top : top + sheet.side, left : left + sheet.side]
+    grid = ThumbnailGrid.of(1)
+    left, top = grid.corner(0)
+    found = grid.picture(pixels)[top : top + grid.side, left : left + grid.side]
     assert (found == GREEN).all()
 
 
@@ -137,18 +137,18 @@ def test_photos_are_shown_and_dimmed_to_grey_when_out(hand: Hand) -> None:
 def test_bars_are_as_long_as_the_weights(hand: Hand) -> None:
     hand.weights[:5] = [0.0, 0.5, 1.0, 2.0, 7.0]
     hand.show()
-    shares = [hand.bar(index) / hand.sheet.side for index in range(5)]
+    shares = [hand.bar(index) / hand.grid.side for index in range(5)]
     np.testing.assert_allclose(shares, [0, 0.25, 0.5, 1, 1], atol=0.02)
 
 
 def test_influence_takes_the_place_of_the_weights_until_it_is_gone(hand: Hand) -> None:
     hand.thumbs.show_influence([np.nan, 10.0, 40.0, *[0.0] * 13])
-    shares = [hand.bar(index) / hand.sheet.side for index in range(4)]
+    shares = [hand.bar(index) / hand.grid.side for index in range(4)]
     np.testing.assert_allclose(shares, [0, 0.25, 1, 0], atol=0.02)
     outlined = [c for c in hand.recorded.drawings[-1].commands if c[0] == "strokeRect"]
-    assert [command[1][:2] for command in outlined] == [list(hand.sheet.corner(2))]
+    assert [command[1][:2] for command in outlined] == [list(hand.grid.corner(2))]
     hand.thumbs.show_influence(None)
-    assert hand.bar(2) == hand.sheet.side // 2
+    assert hand.bar(2) == hand.grid.side // 2
     assert "strokeRect" not in hand.recorded.drawings[-1].names
 
 
@@ -223,7 +223,7 @@ def test_finger_paints_like_a_mouse(hand: Hand) -> None:
 
 
 def test_press_beside_the_thumbnails_does_nothing(hand: Hand) -> None:
-    happen(hand.thumbs.widget, "mouse_down", x=WIDTH - 10, y=hand.sheet.row * 3 - 10)
+    happen(hand.thumbs.widget, "mouse_down", x=WIDTH - 10, y=hand.grid.row * 3 - 10)
     assert hand.calls == []
     assert hand.gestures == []
 
@@ -271,26 +271,26 @@ def test_cursor_is_drawn_for_keys_and_not_for_the_mouse(hand: Hand) -> None:
     assert "strokeRect" not in hand.recorded.drawings[-1].names
     hand.key("ArrowRight")
     stroked = [c[1][:2] for c in hand.recorded.drawings[-1].commands if c[0] == "strokeRect"]
-    assert stroked == [list(hand.sheet.corner(4))] * 2
+    assert stroked == [list(hand.grid.corner(4))] * 2
 
 
 def test_wheel_scrolls_many_rows_and_stops_at_the_ends(opened: Open) -> None:
     hand = opened(200)
     happen(hand.thumbs.widget, "mouse_wheel", x=0, y=-50)
     np.testing.assert_allclose(hand.colour(0), RED, atol=6)
-    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.sheet.row)  # of the page: two rows
-    np.testing.assert_allclose(hand.colour(20, 2 * hand.sheet.row), RED, atol=6)
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.grid.row)  # of the page: two rows
+    np.testing.assert_allclose(hand.colour(20, 2 * hand.grid.row), RED, atol=6)
     hand.click(3)  # a row of ten: this is now the place of image 23
     assert hand.out() == [23]
     happen(hand.thumbs.widget, "mouse_wheel", x=0, y=10**6)
-    below = hand.sheet.furthest
+    below = hand.grid.furthest
     np.testing.assert_allclose(hand.colour(199, below), GREEN, atol=6)
 
 
 def test_wheel_brings_another_thumbnail_under_the_pointer(opened: Open) -> None:
     hand = opened(200)
     hand.event("mouse_move", 4)
-    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.sheet.row / 2)
+    happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.grid.row / 2)
     assert hand.pointed == [4, 14]
 
 
@@ -299,15 +299,15 @@ def test_cursor_stays_in_view(opened: Open) -> None:
     hand.key("ArrowRight")
     hand.key("End")
     assert hand.pointed[-1] == 199
-    np.testing.assert_allclose(hand.colour(198, hand.sheet.furthest), RED, atol=6)
+    np.testing.assert_allclose(hand.colour(198, hand.grid.furthest), RED, atol=6)
     hand.key("Home")
     np.testing.assert_allclose(hand.colour(2), RED, atol=6)
 
 
 def test_scroll_bar_is_dragged(opened: Open) -> None:
     hand = opened(200)
-    happen(hand.thumbs.widget, "mouse_down", x=WIDTH - 5, y=hand.sheet.seen - 2)
-    np.testing.assert_allclose(hand.colour(198, hand.sheet.furthest), RED, atol=6)
+    happen(hand.thumbs.widget, "mouse_down", x=WIDTH - 5, y=hand.grid.seen - 2)
+    np.testing.assert_allclose(hand.colour(198, hand.grid.furthest), RED, atol=6)
     happen(hand.thumbs.widget, "mouse_move", x=20, y=0)
     happen(hand.thumbs.widget, "mouse_up", x=20, y=0)
     np.testing.assert_allclose(hand.colour(0), RED, atol=6)

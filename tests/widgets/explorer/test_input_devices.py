@@ -128,7 +128,7 @@ def test_class_sliders_show_weights_that_come_from_code(explorer: PFVExplorer) -
 
 def test_thumbnail_that_is_clicked_takes_its_image_out(explorer: PFVExplorer) -> None:
     thumbnails = explorer.tabs["Batch"].thumbnails
-    left, top = thumbnails.sheet.corner(3)
+    left, top = thumbnails.grid.corner(3)
     for event in ("mouse_down", "mouse_up"):
         happen(thumbnails.widget, event, x=left + 5, y=top + 5)
     assert inside(explorer) == [0, 1, 2]

@@ -465,7 +465,7 @@ def test_drag_of_a_slider_is_one_step(explorer: PFVExplorer) -> None:
 def test_stroke_over_thumbnails_is_one_step(explorer: PFVExplorer) -> None:
     thumbnails = explorer.tabs["Batch"].thumbnails
     start = explorer.settings
-    positions = [thumbnails.sheet.corner(index) for index in (0, 1, 2)]
+    positions = [thumbnails.grid.corner(index) for index in (0, 1, 2)]
     (x, y), *others = [(left + 9, top + 9) for left, top in positions]
     happen(thumbnails.widget, "mouse_down", x=x, y=y)
     for x, y in others:
