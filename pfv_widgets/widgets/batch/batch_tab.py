@@ -15,6 +15,7 @@ from pfv_widgets.analysis.leave_one_out import Influence
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.influence_text import influence_line
 from pfv_widgets.widgets.batch.thumbnails import Thumbnails
 from pfv_widgets.widgets.gallery.batch_weights import (
@@ -47,7 +48,7 @@ _NO_PRESET = -1  # what the list of presets goes back to; None would show it emp
 _ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
     "All": ("Use every image to find the colours, each once.", lambda old: (1.0,) * len(old)),
     "None": ("Take every image out, to start from none.", lambda old: (0.0,) * len(old)),
-    "Invert": ("Take out what is in, and in what is out.", inverted),
+    "Invert": ("Take out the images that are in, and take in those that are out.", inverted),
 }
 
 
@@ -251,7 +252,7 @@ class BatchTab:
         try:
             self.sweep()
         except Exception as error:  # a page would show nothing
-            self.show_problem(str(error) or type(error).__name__)
+            self.show_problem(named(error))
 
     def _class_box(self) -> list[w.Widget]:
         # room for ten classes without a scroll bar

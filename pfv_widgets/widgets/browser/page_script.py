@@ -18,26 +18,26 @@ PICTURES = {
     "gallery": (
         "application",
         (
-            "Gallery: arrow keys walk the images, Space takes one out or in; with Shift they walk "
-            "the positions, Enter pins one, S selects from one to another"
+            "Gallery: arrow keys move between images, Space takes one out or in; with Shift they "
+            "move between positions, Enter pins one, S selects from one to another"
         ),
     ),
     "thumbnails": (
         "application",
-        "Batch: arrow keys walk the images, Space takes one out or in",
+        "Batch: arrow keys move between images, Space takes one out or in",
     ),
     "scatter": (
         "application",
         "Scatter plot: X and Y choose the components, Escape clears the selection",
     ),
-    "components": ("img", "One picture for each component, of the image that is looked at"),
+    "components": ("img", "One picture for each component of the image that is pointed at"),
     "scree": ("img", "Scree plot: the share of the variance that each component explains"),
     "maps": ("img", "Grid of maps: methods by images and networks"),
     "similarity": ("img", "Map of similarity: layers of the first network by those of the second"),
     "curve": ("img", "Curves of similarity to the first network, one point for each network"),
     "made": ("img", "What the network makes from noise"),
 }
-_REFUSED = "The browser lets nothing be copied here: click into the text, then Ctrl+A and Ctrl+C."
+_REFUSED = "The browser does not allow copying here: click into the text, then Ctrl+A and Ctrl+C."
 
 
 class PageScript(anywidget.AnyWidget):

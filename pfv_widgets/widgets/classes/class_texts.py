@@ -152,7 +152,8 @@ def effect_table(effect: CutEffect, cut: str, image: int) -> str:
         parts.append(_confusion(effect, bool(cut)))
     left_out = int((~effect.defined).sum())
     if left_out:
-        parts.append(hint(f"{left_out} photos are left out: their scores are not numbers."))
+        are, their = ("photo is", "its") if left_out == 1 else ("photos are", "their")
+        parts.append(hint(f"{left_out} {are} left out: {their} scores are not numbers."))
     return "".join(parts)
 
 
@@ -165,10 +166,11 @@ def _accuracies(effect: CutEffect, cut: str) -> str:
                                     "accuracy is undefined.")  # fmt: skip
     rows = [("all", int(effect.defined.sum()), *accuracy), *effect.by_class()]
     lines = "".join(_rates(*row, cut=bool(cut)) for row in rows[: _MOST_ROWS + 1])
-    more = len(rows) - _MOST_ROWS - 1
+    left = len(rows) - _MOST_ROWS - 1
+    more = f"{left} more class{'es' * (left > 1)}." if left > 0 else ""
     after = "<th>after</th>" if cut else ""
     table = f"<table><tr><th>right</th><th>photos</th><th>before</th>{after}</tr>{lines}</table>"
-    return heading(what) + table + hint(f"{moved} {f'{more} more classes.' if more > 0 else ''}")
+    return heading(what) + table + hint(f"{moved} {more}")
 
 
 def _rates(name: str, number: int, before: Interval, after: Interval, *, cut: bool) -> str:

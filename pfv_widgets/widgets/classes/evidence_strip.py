@@ -55,7 +55,7 @@ def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
             ]
             strips += strip(word, pictures)
         title = f"{plain(found.classes[own.unit], 24)}, component {index + 1}"
-        parts.append(hint(f"{title}: {100 * share:.0f} % of what these vary") + strips)
+        parts.append(hint(f"{title}: {100 * share:.0f} % of the variance of those shown") + strips)
     return "".join(parts)
 
 

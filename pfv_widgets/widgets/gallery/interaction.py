@@ -74,7 +74,7 @@ class Interaction:
             self.unpin(positions.index(self._position(spot)))
             return
         if len(pins) >= MOST_PINS:
-            raise PFVValueError("Eight pins are the most; remove one first.")
+            raise PFVValueError(f"There are {MOST_PINS} pins already, the most: remove one first.")
         pin = (spot.image, round(spot.x, 4), round(spot.y, 4))
         self._owner.gesture(False)  # each pin is a step of its own, however quickly they follow
         self._owner.edit(lambda old: replace(old, pins=(*old.pins, pin), similarity=True))
@@ -235,7 +235,7 @@ class Interaction:
 
 
 def brushed(start: Spot, end: Spot, number: int, shape: tuple[int, int]) -> np.ndarray:
-    """Places ``(N, h, w)`` of one image whose centres are within a rectangle, at least one."""
+    """Positions ``(N, h, w)`` of one image whose centres are within a rectangle, at least one."""
     rows, columns = shape
     mask = np.zeros((number, rows, columns), bool)
     spans = []

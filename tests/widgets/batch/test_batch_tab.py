@@ -214,7 +214,7 @@ def test_result_names_the_three_images_that_turn_the_basis_most(holder: Holder) 
 def test_result_of_even_images_names_none(holder: Holder) -> None:
     holder.tab.show_influence(holder.found(*[0.1] * 6))
     assert holder.result == (
-        "No single image matters much: leaving any out changes the result by less than 0.5°."
+        "No single image matters much: leaving any out changes the colours by less than 0.5°."
     )
 
 

@@ -131,7 +131,7 @@ def test_a_toggle_runs_no_layer_before_the_cut(recorded: object) -> None:
 def test_a_class_has_components_of_its_own(holder: Holder) -> None:
     index = [value for _, value in holder.tab.class_list.options].index(1)
     move(holder.tab.class_list, index=index)
-    assert holder.tab.class_view.value.count("of what these vary") == 3
+    assert holder.tab.class_view.value.count("of the variance of those shown") == 3
     assert holder.tab.class_view.value.count("<img") >= 6
 
 
@@ -236,7 +236,7 @@ def test_photos_without_labels_or_numbers_are_said_to_be_undefined(recorded: obj
     holder = Holder(model, images, layer="1.10", components=2, settings=start)
     try:
         assert "undefined" in words(holder.tab.effect)
-        assert "1 photos are left out" in words(holder.tab.effect)
+        assert "1 photo is left out" in words(holder.tab.effect)
         holder.tab.show_image(2)
         assert "not numbers" in words(holder.tab.photo)
         assert "nan" not in "".join(one.value.lower() for one in holder.tab.moves[:2])
