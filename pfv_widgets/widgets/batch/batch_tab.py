@@ -22,10 +22,10 @@ from pfv_widgets.widgets.gallery.batch_weights import (
     as_setting,
     class_weight,
     inverted,
-    painted,
     presets,
     weights_of,
     with_class_weight,
+    with_membership,
 )
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import (
@@ -91,7 +91,7 @@ class BatchTab:
         self.summary, self.hint, self.result = w.HTML(), w.HTML(), w.HTML()
         self.buttons = {name: self._button(name) for name in _ALL_AT_ONCE}
         self.preset = self._preset_list()
-        self.thumbnails = Thumbnails(images.pixels, self._painted, gesture, self._point_at)
+        self.thumbnails = Thumbnails(images.pixels, self._dragged, gesture, self._point_at)
         self.classes = {label: self._class_slider(label) for label in images.classes}
         self.sweep_button = push_button(
             "Leave one out",
@@ -181,9 +181,9 @@ class BatchTab:
         if one_step:
             self._gesture(False)
 
-    def _painted(self, indices: tuple[int, ...], inside: bool) -> None:
+    def _dragged(self, indices: tuple[int, ...], inside: bool) -> None:
         labels = self._images.labels
-        self._reweigh(lambda old: painted(old, indices, inside, labels), one_step=False)
+        self._reweigh(lambda old: with_membership(old, indices, inside, labels), one_step=False)
         self._point_at(indices[-1])
 
     def _point_at(self, index: int | None) -> None:

@@ -19,7 +19,7 @@ STILL = 8.0  # pixels of the canvas that a click may slip before it is a drag
 
 
 class _Shown(Canvas):
-    """The displayed canvas of a canvas: whoever closes it closes the canvas."""
+    """The displayed canvas of a :class:`LayeredCanvas`: who closes it closes the buffers too."""
 
     leave: Callable[[], None]
 
@@ -134,7 +134,7 @@ class LayeredCanvas:
         if self._in_kernel and not sys.is_finalizing():
             for canvas in canvases:
                 self.resize((1, 1), canvas)
-            _Farewell(canvases)
+            _DelayedRemoval(canvases)
         else:
             _remove(canvases)
 
@@ -148,7 +148,7 @@ class LayeredCanvas:
             callback()
 
 
-class _Farewell:
+class _DelayedRemoval:
     """Removes canvases once a page has come to the end of what it was sent.
 
     A canvas of one pixel is filled last, and the page sends its picture back. It asks for that

@@ -35,7 +35,7 @@ PICTURES = {
     "maps": ("img", "Grid of maps: methods by images and networks"),
     "similarity": ("img", "Map of similarity: layers of the first network by those of the second"),
     "curve": ("img", "Curves of similarity to the first network, one point for each network"),
-    "made": ("img", "What the network makes from noise"),
+    "reconstruction": ("img", "What the network makes from noise"),
 }
 _REFUSED = "The browser does not allow copying here: click into the text, then Ctrl+A and Ctrl+C."
 

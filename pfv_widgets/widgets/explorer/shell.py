@@ -31,7 +31,7 @@ from pfv_widgets.widgets.toolkit.jobs import Jobs
 
 S = TypeVar("S")
 _SELDOM = 0.1  # seconds between two reports of progress
-FAREWELL = 10.0  # seconds that closing waits for the work that runs
+CLOSING_TIMEOUT = 10.0  # seconds that closing waits for the work that runs
 
 
 class Shell(w.VBox, Generic[S]):
@@ -274,7 +274,7 @@ class Shell(w.VBox, Generic[S]):
         self._still.close()
         for end in reversed(self._closing):
             end()
-        self.jobs.close(FAREWELL)
+        self.jobs.close(CLOSING_TIMEOUT)
         for child in (*self.children, self.status_line.widget):
             close_all(child)
         if self.comm is not None:

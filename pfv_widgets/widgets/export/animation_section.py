@@ -123,7 +123,7 @@ class AnimationSection(Section):
 
     def _write(self, path: str, over: str, label: str | None) -> None:
         existed = exists(path)
-        saved = self._painted(path, over, label)
+        saved = self._render(path, over, label)
         if saved is not None:
             self._report(written(saved.path, existed=existed), saved)
 
@@ -131,13 +131,13 @@ class AnimationSection(Section):
         with TemporaryDirectory() as folder:
             # a path without a name of a file is refused as it is
             name = Path(path).name
-            saved = self._painted(str(Path(folder) / name) if name else path, over, label)
+            saved = self._render(str(Path(folder) / name) if name else path, over, label)
             content = b"" if saved is None else Path(saved.path).read_bytes()
         if saved is not None:
             self.explorer.download(name, content)
             self._report(sent(name, content), saved)
 
-    def _painted(self, path: str, over: str, label: str | None) -> SavedSweep | None:
+    def _render(self, path: str, over: str, label: str | None) -> SavedSweep | None:
         """Write the animation; None, with a message, where it was cancelled."""
         try:
             saved = self._save_sweep(

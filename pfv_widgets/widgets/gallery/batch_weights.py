@@ -48,12 +48,12 @@ def toggled(weights: Weights, index: int, labels: Sequence[str] | None) -> Weigh
     return _with(weights, {index: peers or 1.0})
 
 
-def painted(
+def with_membership(
     weights: Weights, indices: Iterable[int], inside: bool, labels: Sequence[str] | None
 ) -> Weights:
     """Take images in, with the weight of their class, or out; those that are so stay as they are.
 
-    >>> painted((1.0, 0.5, 0.0), (0, 2), False, None)
+    >>> with_membership((1.0, 0.5, 0.0), (0, 2), False, None)
     (0.0, 0.5, 0.0)
     """
     for index in indices:

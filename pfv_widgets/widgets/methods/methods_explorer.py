@@ -17,7 +17,7 @@ from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.widgets.explorer import layout
 from pfv_widgets.widgets.explorer.layout import body, controls
-from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
+from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.methods.cell_queue import CellQueue
@@ -154,9 +154,9 @@ class MethodsExplorer(Shell[MethodsSettings]):
         self.painting.submit(None)
 
     def _end_work(self) -> None:
-        self.queue.close(FAREWELL)
+        self.queue.close(CLOSING_TIMEOUT)
         self.painting.close()
-        self.painting.wait(FAREWELL)
+        self.painting.wait(CLOSING_TIMEOUT)
 
     def _cell(self, task: Task) -> Cell | None:
         return self.comparison.cached(task) or self._failed.get(task)

@@ -24,7 +24,7 @@ from pfv_widgets.methods.inversion.optimisation_loop import to_pixels
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
-from pfv_widgets.widgets.explorer.shell import FAREWELL, Shell
+from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
@@ -173,7 +173,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         """Do nothing: the picture is part of its widget."""
 
     def _stopped(self) -> None:
-        """Let the step that runs end; the best picture so far is kept."""
+        """Let the step that runs end; the best picture so far stays."""
 
     def _work(self, settings: ReconstructionSettings, closed: Callable[[], bool]) -> None:
         options = settings.options
@@ -225,7 +225,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
 
     def _end_work(self) -> None:
         self._stopping.set()
-        self._making.close(FAREWELL)
+        self._making.close(CLOSING_TIMEOUT)
 
     def _end(self) -> None:
         self._running = False
@@ -243,7 +243,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             value=as_png(self._noise(self.settings)), format="png",
             layout=w.Layout(width="calc(100% - 4px)", height="auto"),  # margins of 2 pixels
         )  # fmt: skip
-        picture.add_class("pfv-made")
+        picture.add_class("pfv-reconstruction")
         return picture
 
     def _noise(self, settings: ReconstructionSettings) -> np.ndarray:
@@ -264,19 +264,19 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
 
 
 def as_png(pixels: np.ndarray) -> bytes:
-    """Return pictures ``(B, H, W, 3)`` on one transparent sheet."""
+    """Return pictures ``(B, H, W, 3)`` on one transparent picture."""
     number, height, width, _ = pixels.shape
     columns = math.ceil(math.sqrt(number))
     rows = math.ceil(number / columns)
     size = rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP
-    sheet = np.zeros((*size, 4), np.uint8)
+    joint = np.zeros((*size, 4), np.uint8)
     for index, picture in enumerate(pixels):
         top, left = (
             at * (side + _GAP)
             for at, side in zip(divmod(index, columns), (height, width), strict=True)
         )
-        sheet[top : top + height, left : left + width, :3] = picture
-        sheet[top : top + height, left : left + width, 3] = 255
+        joint[top : top + height, left : left + width, :3] = picture
+        joint[top : top + height, left : left + width, 3] = 255
     buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG", compress_level=1)
+    Image.fromarray(joint).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Protocol
 
-_FAREWELL = 5.0  # seconds that all work together may take to end
+_TIMEOUT = 5.0  # seconds that all work together may take to end
 
 
 class Work(Protocol):
@@ -34,7 +34,7 @@ def end(begun: Iterable[Work]) -> None:
     begun = tuple(begun)
     for work in begun:
         work.close()
-    last = time.monotonic() + _FAREWELL
+    last = time.monotonic() + _TIMEOUT
     for work in begun:
         work.ended(max(0.0, last - time.monotonic()))
 

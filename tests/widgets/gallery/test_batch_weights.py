@@ -10,12 +10,12 @@ from pfv_widgets.widgets.gallery.batch_weights import (
     inverted,
     one_of_each,
     only_class,
-    painted,
     presets,
     random_half,
     toggled,
     weights_of,
     with_class_weight,
+    with_membership,
 )
 
 LABELS = ("cat", "dog", "cat", "dog")
@@ -63,12 +63,12 @@ def test_weights_that_do_not_fit_the_batch_read_as_ones(
 @pytest.mark.parametrize("inside", [True, False])
 def test_painting_brings_all_that_is_passed_into_one_state(inside: bool) -> None:
     weights = (0.4, 1.0, 0.0, 0.0)
-    found = painted(weights, (0, 2, 3), inside, LABELS)
+    found = with_membership(weights, (0, 2, 3), inside, LABELS)
     assert found == ((0.4, 1.0, 0.4, 1.0) if inside else (0.0, 1.0, 0.0, 0.0))
 
 
 def test_painting_what_is_so_already_keeps_its_weight() -> None:
-    assert painted((2.0, 0.3, 0.0), (0, 1), True, None) == (2.0, 0.3, 0.0)
+    assert with_membership((2.0, 0.3, 0.0), (0, 1), True, None) == (2.0, 0.3, 0.0)
 
 
 def test_class_presets() -> None:
