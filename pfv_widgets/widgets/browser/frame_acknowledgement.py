@@ -19,9 +19,9 @@ class _Quiet(w.IntText):
 class Acknowledgement:
     """A number that travels to the page and back behind the frames.
 
-    ipycanvas queues every frame that it is given; waiting for the number keeps the picture
-    with the hand. Without a page nobody answers: then waiting stops at the time limit, and
-    is not tried again until a page says that it is ready, or answers late.
+    ipycanvas queues every frame that it is given; waiting for the number keeps the picture in
+    step with the control that is moved. Without a page nobody answers: then waiting stops at the
+    time limit, and is not tried again until a page says that it is ready, or answers late.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-// What the browser draws of one gallery by itself: uncompressed pictures, and what follows the hand.
+// What the browser draws of one gallery by itself: uncompressed pictures, and what follows a control at once.
 // gallery_script.py says why, and puts tile_compositing.js before it.
 
 // Pixels of a picture as image_encoding.py writes it; nothing of any other.
@@ -75,7 +75,7 @@ const guard = async (model, ask) => {
 
 const REST = 500;  // ms after which nothing older is on its way
 
-// Whether the kernel shows what a hand has set; it may round the divider in another way.
+// Whether the kernel shows what a person has set; it may round the divider in another way.
 const same = (name, one, other) =>
   one === other || Math.abs(one - other) < (name === "split" ? 0.011 : 1e-6);
 
@@ -92,13 +92,13 @@ const follow = async (model) => {
   const buffers = await Promise.all(model.get("buffers").map(find));
   const known = buffers.every(({ canvas }) => canvas) && gallery.ctx && gallery.syncViews;
   if (!known || !manager?.currentProcessing?.then) return;  // another ipycanvas
-  const leave = [], hand = {};  // what a hand set last, until the kernel shows it or sets another
+  const leave = [], edits = {};  // what a person set last, until the kernel shows it or sets another
   let description, shown = "", planned = false, resting = 0;
   let drag, late = false, released = 0;  // the divider is held; the kernel has not yet come to it
   const queue = (job) => {  // after all that was sent before is drawn
     manager.currentProcessing = manager.currentProcessing.then(job).catch(console.warn);
   };
-  const wanted = () => ({ ...description?.look, ...hand });
+  const wanted = () => ({ ...description?.look, ...edits });
   const tiles = (look) => new Tiles(buffers, description, look, live.constants);
   const draw = () => {
     planned = false;
@@ -117,16 +117,16 @@ const follow = async (model) => {
     planned = true;
   };
   const settle = () => {
-    for (const name of Object.keys(hand))
-      if (!drag && description && same(name, description.look[name], hand[name])) forget(name);
+    for (const name of Object.keys(edits))
+      if (!drag && description && same(name, description.look[name], edits[name])) forget(name);
   };
   const forget = (name) => {
-    delete hand[name];
+    delete edits[name];
     if (name === "split") late = false;
     plan();
   };
   const move = (name, value) => {
-    hand[name] = typeof value === "number" ? Math.round(1e9 * value) / 1e9 : value;
+    edits[name] = typeof value === "number" ? Math.round(1e9 * value) / 1e9 : value;
     rest();
     plan();
   };
@@ -145,7 +145,7 @@ const follow = async (model) => {
         const { size } = tiles(now.look).grid;
         const sized = gallery.get("width") === size.width && gallery.get("height") === size.height;
         shown = sized ? JSON.stringify(now.look) : "";
-        if (!drag && same("split", now.look.split, hand.split)) late = false;
+        if (!drag && same("split", now.look.split, edits.split)) late = false;
         rest();
         draw();
       });
@@ -156,7 +156,7 @@ const follow = async (model) => {
       const value = knob.get(key), kernels = knob._state_lock;
       if (Math.abs(value - knob.previous(key)) < 1e-6) return;  // a slider may only count otherwise
       if (name === "split" && late && kernels) {  // it may say where the divider was a moment ago
-        late = Boolean(drag) || !same(name, value, hand.split);
+        late = Boolean(drag) || !same(name, value, edits.split);
         if (drag || performance.now() - released < 2 * REST) return;
       }
       if (name === "split") late = false;
@@ -180,7 +180,7 @@ const follow = async (model) => {
       const split = Math.min(Math.max(drag.at + (x - drag.x) / grid.width, 0), 1);
       move("split", Math.round(100 * split) / 100);
     } else if (drag) {
-      if (late) late = !same("split", description.look.split, hand.split);
+      if (late) late = !same("split", description.look.split, edits.split);
       [drag, released] = [undefined, performance.now()];
       rest();
     }
@@ -211,19 +211,19 @@ const roomFor = (box) => {
   return width > 0 && innerHeight > bars ? [width, innerHeight - bars] : undefined;
 };
 
-// Tells how much room there is, and again once an edge that is dragged rests. A bar that comes
+// Sends how much room there is, and again once an edge that is dragged rests. A bar that comes
 // with more rows is no other room: the page would turn to and fro.
-const tellRoom = (box, model, signal) => {
-  let told = [0, 0], planned = 0;
-  const tell = () => {
+const sendRoom = (box, model, signal) => {
+  let sent = [0, 0], planned = 0;
+  const send = () => {
     const room = roomFor(box);
-    if (!room || room.every((side, i) => Math.abs(side - told[i]) < BAR)) return;
-    told = room;
+    if (!room || room.every((side, i) => Math.abs(side - sent[i]) < BAR)) return;
+    sent = room;
     model.send({ room });
   };
   const later = () => {
     clearTimeout(planned);
-    planned = setTimeout(tell, RESTED);
+    planned = setTimeout(send, RESTED);
   };
   const body = box.closest(".pfv-body"), watch = new ResizeObserver(later);
   if (body) watch.observe(body);
@@ -232,7 +232,7 @@ const tellRoom = (box, model, signal) => {
     watch.disconnect();
     clearTimeout(planned);
   });
-  tell();
+  send();
 };
 
 // The box around one gallery: what happens on another one beside it is not heard.
@@ -260,7 +260,7 @@ export default {
       const box = el.closest(".pfv-gallery-view");
       if (!box || leaving.signal.aborted) return;
       listen(box, model, leaving.signal);
-      tellRoom(box, model, leaving.signal);
+      sendRoom(box, model, leaving.signal);
     });
     return () => leaving.abort();
   },

@@ -260,7 +260,7 @@ class CompareExplorer(Shell[CompareSettings]):
 
     def _compute(self, settings: CompareSettings) -> None:
         for side, each in zip(self.sides, self.links.sides(settings), strict=True):
-            # a side that stays costs a hand that slides nothing
+            # a side that stays the same costs a moving slider nothing
             if each != side.gallery.view_state.settings or side.owner.kind != "ok":
                 side.show_settings(each)
         self._show_third(settings)

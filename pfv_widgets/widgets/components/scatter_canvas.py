@@ -86,9 +86,9 @@ class ScatterCanvas:
                 selected = selected if selected.shape == self._scatter.shape else None
             if _same(selected, self._selected):
                 return
-            kept = self.brush is not None and selected is None
+            only_brush = self.brush is not None and selected is None
             self._selected, self.brush = selected, None
-            if kept:
+            if only_brush:
                 self._draw()  # the points themselves have kept their colours
             else:
                 self._repaint()
@@ -103,9 +103,9 @@ class ScatterCanvas:
 
     def clear(self) -> None:
         """Clear the selection, and call back."""
-        told = self._selected is not None
+        cleared = self._selected is not None
         self.select(None)
-        if told:
+        if cleared:
             self._on_select(None)
 
     def repaint(self) -> None:

@@ -128,11 +128,11 @@ class ScatterPlot:
         last = self.scatter.limits if self.scatter is not None else None
         x, y = self.across.value, self.up.value
         self.scatter = scatter_of(self._scores, x, y, SIZE, last)
-        up = "stacked ↑" if x == y else f"{y + 1} ↑"
+        up = "stacked ↑" if x == y else f"component {y + 1} ↑"
         self.overlay.show(
             [
                 Label(f"component {x + 1} →", SIZE - 12, SIZE - 36, "right", _LIGHT),
-                Label(up if x == y else f"component {up}", 12, 10, "left", _LIGHT),
+                Label(up, 12, 10, "left", _LIGHT),
             ]
         )
 

@@ -32,13 +32,13 @@ def toggled(settings: Settings, component: int) -> Settings:
     """
     shown = settings.shown
     if component in shown:
-        kept = tuple(one for one in shown if one != component) or shown
+        new = tuple(one for one in shown if one != component) or shown
     elif component < settings.components:
-        kept = (*shown, component)
-        kept = tuple(sorted(kept)) if list(shown) == sorted(shown) else kept
+        new = (*shown, component)
+        new = tuple(sorted(new)) if list(shown) == sorted(shown) else new
     else:
         return settings
-    return replace(settings, channels=None if kept == tuple(range(settings.components)) else kept)
+    return replace(settings, channels=None if new == tuple(range(settings.components)) else new)
 
 
 def tones(settings: Settings) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""What the sections of the page "Export" have in common: the explorer's side, fields, messages."""
+"""What the sections of the tab "Export" have in common: buttons, fields, messages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Section:
             self.explorer.show_message(message, kind)
 
     def button(self, name: str, tip: str, act: Callable[[], None]) -> w.Button:
-        """Make a button; an error in what it does is told in words."""
+        """Make a button; an error in what it does is shown in words."""
         return push_button(name, tip, lambda: self.guarded(act), flex="1 1 0", min_width="0")
 
     def guarded(self, act: Callable[[], None]) -> None:

@@ -48,7 +48,7 @@ class Captions:
             self._key, self.html.value = None, ""
             return
         key = tuple(shown), grid, widest, dict(self.notes)
-        if key == self._key:  # what a hand that slides asks for again and again
+        if key == self._key:  # a slider that moves asks for the same again and again
             return
         self._key = key
         high, wide = grid.size

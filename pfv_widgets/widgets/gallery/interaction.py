@@ -85,8 +85,8 @@ class Interaction:
         def without(old: Settings) -> Settings:
             if number is None:
                 return replace(old, pins=())
-            kept = [pin for index, pin in enumerate(old.pins) if index != number % len(old.pins)]
-            return replace(old, pins=tuple(kept))
+            left = [pin for index, pin in enumerate(old.pins) if index != number % len(old.pins)]
+            return replace(old, pins=tuple(left))
 
         if self._state.settings.pins:
             self._owner.gesture(False)

@@ -1,4 +1,4 @@
-"""From a state to pixels on the page: quickly while a hand moves, finely once it rests."""
+"""From a state to pixels on the page: quickly while a control moves, finely once it rests."""
 
 from __future__ import annotations
 
@@ -31,12 +31,16 @@ from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
-REST = 0.15  # seconds without a newer wish after which the fine picture is painted
+REST = 0.15  # seconds without a newer state after which the fine picture is painted
 _SOON = 0.15  # seconds of work from which its progress is worth a word
-_LIVE = 2.0  # seconds of work that are finished though a hand moves on: else it would see nothing
-_SELDOM = 0.3  # seconds between two readings of the numbers while a hand moves
-_LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a hand moves, at most
-_SAMPLES = 2.3  # pixels for each position of the map while a hand moves: 35 dB and more if smooth
+_LIVE = (
+    2.0  # seconds of work that are finished though a control moves on: else nobody would see one
+)
+_SELDOM = 0.3  # seconds between two readings of the numbers while a control moves
+_LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a control moves, at most
+_SAMPLES = (
+    2.3  # pixels for each position of the map while a control moves: 35 dB and more if smooth
+)
 _ENOUGH = 0.8  # of the pixels of the finest map: enlarged smoothly, nobody tells the difference
 _NEAREST = 6  # positions elsewhere that are ringed
 _ALIKE = 0.5  # cosine from which a position elsewhere is worth a ring
@@ -80,7 +84,8 @@ class RenderLoop:
         self._painting = threading.Lock()  # of the canvas
         self._new_page, self._drawn = threading.Event(), threading.Event()
         self._stale = False  # what is on show is older than what was asked for
-        self._told = self._took = 0.0
+        self._reported = 0.0  # when the numbers were read last
+        self._took = 0.0  # milliseconds that the last picture took
         self._busy = False  # whether the status line shows progress of the picture in work
         self._near: tuple[object, tuple[Position, ...]] = (None, ())
         self.state: ViewState | None = None
@@ -142,7 +147,7 @@ class RenderLoop:
         self.acknowledgement.close()
 
     def draw(self, state: ViewState, wanted: float | None = None) -> None:
-        """Paint a state with heatmaps ``wanted`` pixels wide; None: as a moving hand needs."""
+        """Paint a state with heatmaps ``wanted`` pixels wide; None: as a moving control needs."""
         begin = time.perf_counter()
         self._began = time.monotonic()
         frame, tiles = self.frame, None
@@ -196,7 +201,7 @@ class RenderLoop:
     def _is_passed_over(self, layer: str | None, progress: Progress, *, quick: bool) -> bool:
         """Whether work on a layer is to be left for that on another one.
 
-        What soon shows a picture is finished: a hand that moves on and on would see none.
+        What soon shows a picture is finished: whoever moves on and on would see none.
         """
         newer = self._passing(layer)
         if newer is None:
@@ -258,10 +263,10 @@ class RenderLoop:
         return nullcontext()
 
     def _settle(self, state: ViewState) -> None:
-        """Wait for the page, then read the numbers and paint finely, unless a hand moves on."""
+        """Wait for the page, then read the numbers and paint finely, unless a control moves on."""
         self._await_page()
         moving = self._worker.newer()
-        if moving and time.monotonic() - self._told < _SELDOM:
+        if moving and time.monotonic() - self._reported < _SELDOM:
             return
         try:
             self.report(state)
@@ -281,9 +286,9 @@ class RenderLoop:
             self.acknowledgement.wait(_PATIENCE)
 
     def report(self, state: ViewState) -> None:
-        """Tell that a state is painted, and let its numbers be read."""
+        """Say that a state is painted, and let its numbers be read."""
         assert self.frame is not None  # it is drawn
-        self._told, self._busy = time.monotonic(), False
+        self._reported, self._busy = time.monotonic(), False
         warnings = self.frame.warnings
         message = " ".join(warnings) if warnings else "Up to date."
         took = f"Updated in {self._took:.0f} ms."

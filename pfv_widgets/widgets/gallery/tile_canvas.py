@@ -119,7 +119,7 @@ class TileCanvas:
             commands.put(self._heat_file)
             self._enlarged = False
         elif self._step > 1 and not self._enlarged and self._heat_file:
-            # The look changes for the first time: then a hand moves what sends no pixels, and
+            # The look changes for the first time: then a control moves that sends no pixels, and
             # the same heatmaps are drawn again and again, which takes half the time so.
             self._tiles().enlarge(commands)
             self._enlarged = True

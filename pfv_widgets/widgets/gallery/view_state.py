@@ -13,7 +13,7 @@ from pfv_widgets.widgets.toolkit.geometry import Page, Spot
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Places that were brushed: ``mask`` ``(N, h, w)``; the others fade."""
+    """Positions that were selected: ``mask`` bool ``(N, h, w)``; the others fade."""
 
     mask: np.ndarray
 
@@ -49,7 +49,7 @@ class ViewState:
     brush
         Corners of the rectangle that is being drawn, in one image.
     selection
-        Places that were brushed.
+        Positions that were selected.
     """
 
     settings: Settings

@@ -114,9 +114,8 @@ class TargetTab:
 
     def lock(self, locked: bool) -> None:
         """Let nothing be changed while an image is made, or again."""
-        for control in (*self.fields.values(), *self.main.by_name.values()):
-            control.disabled = locked
-        for control in self.more.by_name.values():
+        options = (*self.main.by_name.values(), *self.more.by_name.values())
+        for control in (*self.fields.values(), *options):
             control.disabled = locked
 
     def close(self) -> None:

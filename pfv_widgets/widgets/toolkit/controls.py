@@ -91,9 +91,9 @@ def is_echo(control: w.ValueWidget, shown: Any, sent: Any) -> bool:
 
 
 class Showing(threading.local):
-    """Whether this thread is setting controls to what is so: that is no wish of a person.
+    """Whether this thread is setting controls itself, to what the settings say.
 
-    A person's moves may come in another thread at the same time, and count.
+    A person may move one in another thread at the same time, which counts.
     """
 
     now = False
@@ -116,7 +116,7 @@ class Shown:
         self._last: dict[w.ValueWidget, Any] = {}
 
     def show(self, control: w.ValueWidget, value: Any) -> None:
-        """Set a control to what is so."""
+        """Set a control to a value, where it shows another one."""
         if control not in self._last or self._last[control] != value:
             control.value = self._last[control] = value
 
