@@ -112,10 +112,9 @@ class AnimationSection(Section):
         self._time_left.stop()
         self.progress.value = 0
         self._busy(on=True)
-        self.say("Rendering the pictures …", "busy", tell=False)
         path, over = self.file.path, self.over.value
         label = self.label.value if over == "class weight" else None
-        self.in_background(button, lambda: make(path, over, label))
+        self.in_background(button, "Rendering the pictures …", lambda: make(path, over, label))
 
     def _cancel(self) -> None:
         self._stop.set()

@@ -51,8 +51,7 @@ class PictureSection(Section):
 
     def _fetch(self) -> None:
         path = self.file.path
-        self.say("Making the file …", "busy", tell=False)
-        self.in_background(self.download, lambda: self._send(path))
+        self.in_background(self.download, "Making the file …", lambda: self._send(path))
 
     def _send(self, path: str) -> None:
         name = Path(path).name
@@ -65,8 +64,7 @@ class PictureSection(Section):
 
     def _start(self) -> None:
         path = self.file.path
-        self.say("Writing the file …", "busy", tell=False)
-        self.in_background(self.save, lambda: self._write(path))
+        self.in_background(self.save, "Writing the file …", lambda: self._write(path))
 
     def _write(self, path: str) -> None:
         existed = exists(path)

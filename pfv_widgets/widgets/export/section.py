@@ -17,6 +17,7 @@ from pfv_widgets.widgets.toolkit.tooltips import Text
 
 LABEL = "62px"  # width of a label
 STYLE = {"description_width": LABEL}
+_WAITING = "Waiting for other work in the background to end …"
 _OTHER_KINDS = (".avi", ".csv", ".json", ".mkv", ".mov", ".npy", ".tex", ".txt", ".webm", ".zip")
 
 
@@ -58,16 +59,19 @@ class Section:
         except Exception as error:
             self.say(named(error), "error")
 
-    def in_background(self, button: w.Button, work: Callable[[], None]) -> None:
-        """Run ``work`` apart from this thread; the button rests meanwhile."""
+    def in_background(self, button: w.Button, message: str, work: Callable[[], None]) -> None:
+        """Run ``work`` apart from this thread, saying ``message``; the button rests meanwhile."""
 
         def job(_: Callable[[], bool]) -> None:
             try:
+                self.say(message, "busy", tell=False)
                 self.guarded(work)
             finally:
                 button.disabled = False
 
         button.disabled = True
+        idle = self.explorer.jobs.wait(0)
+        self.say(message if idle else _WAITING, "busy", tell=False)
         self.explorer.jobs.run(job, self.explorer.fail)
 
 
