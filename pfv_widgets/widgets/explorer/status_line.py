@@ -101,13 +101,15 @@ class StatusLine:
 
     def fail(self, error: Exception | str, kind: str = "error") -> None:
         """Say what went wrong; it stays until something else is asked for, or is read."""
-        self.show(error if isinstance(error, str) else named(error), kind)
-        self._error = self.status, time.monotonic() + _TO_READ
+        with self._lock:  # what another thread shows is no error
+            self.show(error if isinstance(error, str) else named(error), kind)
+            self._error = self.status, time.monotonic() + _TO_READ
 
     def report(self, message: str, kind: str = "ok", done: float | None = None) -> None:
         """Say how work goes, with Stop where ``done`` is given, unless an error is unread."""
-        if self._unread() is None:
-            self.show(message, kind, done, stoppable=done is not None)
+        with self._lock:
+            if self._unread() is None:
+                self.show(message, kind, done, stoppable=done is not None)
 
     @contextmanager
     def background(self, message: str, *, stoppable: bool = False) -> Iterator[Say]:
