@@ -83,7 +83,7 @@ class RenderLoop:
         self._pools = ThreadpoolController()
         self._painting = threading.Lock()  # of the canvas
         self._new_page, self._drawn = threading.Event(), threading.Event()
-        self._stale = False  # what is on show is older than what was asked for
+        self._version = self._drawn_version = 0  # one higher where the same state is to look new
         self._reported = 0.0  # when the numbers were read last
         self._took = 0.0  # milliseconds that the last picture took
         self._busy = False  # whether the status line shows progress of the picture in work
@@ -122,7 +122,7 @@ class RenderLoop:
 
     def refresh(self, state: ViewState) -> None:
         """Render a state anew, though it looks the same."""
-        self._stale = True
+        self._version += 1
         self.submit(state)
 
     def show_photos(self, state: ViewState) -> None:
@@ -151,8 +151,10 @@ class RenderLoop:
         begin = time.perf_counter()
         self._began = time.monotonic()
         frame, tiles = self.frame, None
+        version = self._version  # a refresh that comes meanwhile counts for the next picture
+        stale = version != self._drawn_version
         size = self._tiles.tile_size(state.page, wanted or self.coarse(state))
-        same = not self._stale and state.has_heat_of(self.state)
+        same = not stale and state.has_heat_of(self.state)
         if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
             frame = self._rendered(state, size, quick=wanted is None)
             tiles = _bytes(frame, state.selection)
@@ -163,10 +165,11 @@ class RenderLoop:
             self._forget_for_a_new_page()
             self._tiles.turn(state.page)
             self._tiles.paint(tiles, look, quick=wanted is None)
-        pointed = self.state is None or (state.hover, state.cursor, state.settings) != (
-            self.state.hover, self.state.cursor, self.state.settings,
+        pointed = stale or self.state is None or (
+            (state.hover, state.cursor, state.settings)
+            != (self.state.hover, self.state.cursor, self.state.settings)
         )  # fmt: skip
-        self.state, self.frame, self._stale = state, frame, False
+        self.state, self.frame, self._drawn_version = state, frame, version
         self._took = 1000 * (time.perf_counter() - begin)
         if pointed:
             self._pointed(state, frame)
@@ -245,7 +248,7 @@ class RenderLoop:
 
     def _wait_for_images(self, state: ViewState) -> None:
         """Keep the last picture, dimmed: a basis needs an image."""
-        self._stale = True
+        self._version += 1
         self._drawn.set()
         self._paint_last(state)
         self._explorer.show_message("No image is selected. Click one to start.", "warning")
@@ -297,7 +300,7 @@ class RenderLoop:
 
     def _fail(self, state: ViewState, error: Exception) -> None:
         """Keep the last picture, whose settings come back; look and marks still follow."""
-        self._stale = True
+        self._version += 1
         shown = None if self.state is None else self.state.settings
         try:
             self._paint_last(state)
@@ -352,9 +355,10 @@ class RenderLoop:
         """Positions in other images that are most like the one under the pointer."""
         spot, layer = state.hover, state.settings.layer
         assert spot is not None  # it is asked for where there is one
-        if self._near[0] != (spot, layer):
+        key = spot, layer, self._version
+        if self._near[0] != key:
             found = self._pfv.nearest(spot.image, spot.x, spot.y, number=_NEAREST, layer=layer)
-            self._near = (spot, layer), tuple(p for p in found if p.similarity > _ALIKE)
+            self._near = key, tuple(p for p in found if p.similarity > _ALIKE)
         return self._near[1]
 
 

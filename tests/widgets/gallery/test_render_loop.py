@@ -510,6 +510,9 @@ def test_pointer_is_read_when_it_moves_or_the_numbers_change(studio: Studio) -> 
     assert studio.pointed == states
     studio.paint(replace(states[-1], brush=(Spot(0, 0, 0), Spot(0, 1, 1))))
     assert studio.pointed == states
+    studio.painter.refresh(states[-1])
+    assert studio.painter.wait(30)
+    assert studio.pointed == [*states, states[-1]]
 
 
 def test_error_while_reading_the_numbers_is_told_and_the_picture_is_the_new_one(
