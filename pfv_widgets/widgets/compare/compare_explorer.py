@@ -267,7 +267,8 @@ class CompareExplorer(Shell[CompareSettings]):
 
     def _stopped(self) -> None:
         for pane in self._panes:
-            pane.owner.stop(True)
+            if pane.owner.kind == "busy":  # one that rests would stop its next picture
+                pane.owner.stop(True)
 
     def _show_controls(self) -> None:
         settings = self.settings
