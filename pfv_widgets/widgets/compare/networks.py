@@ -21,7 +21,7 @@ from pfv_widgets.engine.network.named_models import (
     in_size,
 )
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, named
 from pfv_widgets.parameters import suggestion
 
 MEMORY = 2 << 30  # bytes of features of all networks together
@@ -175,8 +175,9 @@ class Networks:
             pfv, note = _fitting(model, batch, self._device, self._memory)
             own = "" if batch.normalisation == self.images.normalisation else _NORMALISED
             self.notes[name] = "; ".join(filter(None, [note, own]))
-        except PFVError as error:
-            self._refused[name] = type(error)(f"{name}: {error}")
+        except Exception as error:  # memory may run out
+            kind = type(error) if isinstance(error, PFVError) else PFVValueError
+            self._refused[name] = kind(f"{name}: {named(error)}")
             raise self._refused[name] from error
         return pfv
 
