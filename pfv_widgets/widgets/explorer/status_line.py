@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import ipywidgets as w
 
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
+from pfv_widgets.widgets.toolkit.controls import push_button
 from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 
 _TO_READ = 4.0  # seconds that an error stays where nothing but marks changes
@@ -62,14 +64,15 @@ class StatusLine:
         self._lock = threading.RLock()
         self._background: dict[object, tuple[str, float | None, bool]] = {}  # what was said last
         self._html = w.HTML(layout=w.Layout(flex="1 1 0", min_width="0", margin="0"))
-        self.stop_button = _button("Stop", "Stop what is being computed", stop)
-        self.undo_button = _button("Undo", "Undo the last change", undo)
-        self.redo_button = _button("Redo", "Redo the change that was undone", redo)
-        self.reset_button = _button("Reset", "Go back to what was shown first", reset)
+        button = partial(push_button, margin="2px")
+        self.stop_button = button("Stop", "Stop what is being computed", stop)
+        self.undo_button = button("Undo", "Undo the last change", undo)
+        self.redo_button = button("Redo", "Redo the change that was undone", redo)
+        self.reset_button = button("Reset", "Go back to what was shown first", reset)
         buttons = [self.stop_button, self.undo_button, self.redo_button, self.reset_button]
         if refresh is not None:
             tip = "Compute again, as after more training of the network"
-            self.refresh_button = _button("Refresh", tip, refresh)
+            self.refresh_button = button("Refresh", tip, refresh)
             buttons.append(self.refresh_button)
         self.widget = w.HBox(  # of one height, so that no message moves the pictures
             [self._html, *buttons],
@@ -149,9 +152,3 @@ class StatusLine:
         """Let those buttons be pressed that do something."""
         self.undo_button.disabled, self.redo_button.disabled = not undo, not redo
         self.reset_button.disabled = not undo
-
-
-def _button(name: str, tip: str, act: Callable[[], None]) -> w.Button:
-    button = w.Button(description=name, tooltip=tip, layout=w.Layout(width="auto", margin="2px"))
-    button.on_click(lambda _: act())
-    return button

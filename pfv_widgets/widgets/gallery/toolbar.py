@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import ipywidgets as w
 
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, Shown
+from pfv_widgets.widgets.toolkit.controls import Showing, Shown, push_button
 
 _MOST_ON_A_ROW = 16
 
@@ -40,8 +40,10 @@ class Toolbar:
         self._number = number
         self._showing, self._shown = Showing(), Shown()
         self.buttons = {
-            "back": _button("Back", "The images before", pressed, "back"),
-            "forward": _button("Next", "The next images", pressed, "forward"),
+            "back": push_button("Back", "The images before", lambda: pressed("back"), margin="2px"),
+            "forward": push_button(
+                "Next", "The next images", lambda: pressed("forward"), margin="2px"
+            ),
         }
         self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="76px"))
         self.size = self._size_slider(columns)
@@ -133,11 +135,3 @@ class Toolbar:
 
         button.observe(changed, "value")
         return button
-
-
-def _button(label: str, tooltip: str, pressed: Callable[[str], None], name: str) -> w.Button:
-    button = w.Button(
-        description=label, tooltip=tooltip, layout=w.Layout(width="auto", margin="2px")
-    )
-    button.on_click(lambda _: pressed(name))
-    return button

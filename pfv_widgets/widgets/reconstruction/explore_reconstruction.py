@@ -51,9 +51,7 @@ def explore_reconstruction(
     PFVValueError, PFVTypeError
         Naming the argument, its value and what to do.
     """
-    settings, names = (
-        ReconstructionSettings(options=Reconstruct(**checked_names(options))),
-        class_names(names_of(model, classes)),
-    )
+    settings = ReconstructionSettings(options=Reconstruct(**checked_names(options)))
+    names = class_names(names_of(model, classes))
     pfv = PFV(with_inputs(model, inputs, argument), images, device)
     return ReconstructionExplorer(model, pfv, names, settings, inputs=inputs, argument=argument)

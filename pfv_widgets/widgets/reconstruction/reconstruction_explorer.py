@@ -124,10 +124,11 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         }[settings.kind]
         changes = [f"{name}={value!r}" for name, value in settings.changed_options().items()]
         lines, network = "import pfv_widgets as pw\n\n", "model"
-        if self._inputs or self._argument is not None:
-            inputs = f"inputs=inputs, argument={self._argument!r}"
-            changes.append(inputs)
-            network = f"pw.with_inputs(model, {inputs})"
+        more = ["inputs=inputs"] if self._inputs else []
+        more += [] if self._argument is None else [f"argument={self._argument!r}"]
+        if more:
+            changes += more
+            network = f"pw.with_inputs({', '.join(['model', *more])})"
         if settings.kind == "component":
             render = f"render(layer={layer!r}, components={self._components(settings)})"
             lines += f"frame = pw.PFV({network}, images).{render}\n"
