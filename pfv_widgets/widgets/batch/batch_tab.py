@@ -169,7 +169,9 @@ class BatchTab:
 
     def _basis_of(self, settings: Settings) -> tuple[object, ...]:
         """Return what of the settings a basis depends on."""
-        return settings.layer, settings.components, self._weights(settings)
+        network = getattr(settings, "first", None)  # of a comparison: whose layer it is
+        weights = self._weights(settings)
+        return network, settings.layer, settings.components, settings.basis_of, weights
 
     def _weights(self, settings: Settings) -> Weights:
         return weights_of(settings.images, len(self._images))
