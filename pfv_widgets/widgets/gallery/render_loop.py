@@ -250,8 +250,8 @@ class RenderLoop:
         """Keep the last picture, dimmed: a basis needs an image."""
         self._version += 1
         self._drawn.set()
-        self._paint_last(state)
         self._explorer.show_message("No image is selected. Click one to start.", "warning")
+        self._paint_last(state)
 
     def _lean(self, state: ViewState) -> AbstractContextManager[object]:
         """Keep this thread to one core, unless a network has to run.
