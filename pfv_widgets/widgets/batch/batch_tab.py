@@ -31,8 +31,8 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import (
     LABEL_WIDTH,
     Edit,
-    Showing,
-    Shown,
+    ShownValues,
+    Updating,
     clean,
     close_all,
     drop_down,
@@ -79,12 +79,12 @@ class BatchTab:
     ) -> None:
         self._images = images
         self.edit, self.sweep, self._gesture = edit, sweep, gesture
-        self._showing = Showing()
+        self._updating = Updating()
         self._lock = threading.RLock()  # never held while calling back
         self._settings = Settings()
         self._influence: Influence | None = None
         self._problem = ""
-        self._shown = Shown()
+        self._shown = ShownValues()
         self._seeds = itertools.count()
         self._time_left = TimeLeft()
         self._presets = presets(len(images), images.labels)
@@ -109,7 +109,7 @@ class BatchTab:
 
     def show(self, settings: Settings) -> None:
         """Set everything to what ``settings`` say, without calling back."""
-        with self._lock, self._showing:
+        with self._lock, self._updating:
             before, self._settings = self._settings, settings
             weights = self._weights(settings)
             for label, slider in self.classes.items():
@@ -216,10 +216,10 @@ class BatchTab:
         return control
 
     def _preset_chosen(self, change: dict[str, Any]) -> None:
-        if self._showing.now or change["new"] == _NO_PRESET:
+        if self._updating.now or change["new"] == _NO_PRESET:
             return
         weights = self._presets[change["new"]].weights(next(self._seeds))
-        with self._showing:
+        with self._updating:
             self.preset.value = _NO_PRESET  # ready to be chosen again
         self._reweigh(lambda _: weights)
 
@@ -241,7 +241,7 @@ class BatchTab:
     def _class_moved(self, label: str, weight: float) -> None:
         labels, share = self._images.labels or (), clean(weight)
         slider = self.classes[label]
-        if self._showing.now or is_echo(slider, self._shown.last(slider), share):
+        if self._updating.now or is_echo(slider, self._shown.last(slider), share):
             return
         self._shown.moved(slider, share)
         self._reweigh(lambda old: with_class_weight(old, labels, label, share), one_step=False)

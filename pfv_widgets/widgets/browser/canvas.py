@@ -18,7 +18,7 @@ Pointer = Callable[[float, float], None]
 STILL = 8.0  # pixels of the canvas that a click may slip before it is a drag
 
 
-class _Shown(Canvas):
+class _DisplayedCanvas(Canvas):
     """The displayed canvas of a :class:`LayeredCanvas`: who closes it closes the buffers too."""
 
     leave: Callable[[], None]
@@ -38,12 +38,12 @@ class LayeredCanvas:
     """
 
     def __init__(self, kind: str, size: tuple[int, int], buffers: int = 0) -> None:
-        self.displayed = _Shown(width=size[1], height=size[0])
+        self.displayed = _DisplayedCanvas(width=size[1], height=size[0])
         self.displayed.leave = self.close
         self.displayed.add_class(f"pfv-{kind}")
         self.buffers = tuple(Canvas(width=size[1], height=size[0]) for _ in range(buffers))
         self._closed = False
-        self._heard: list[tuple[Callable[..., None], Callable[..., None]]] = []
+        self._listeners: list[tuple[Callable[..., None], Callable[..., None]]] = []
         self._ready: list[Callable[[], None]] = []
         for canvas in (self.displayed, *self.buffers):
             canvas.on_client_ready(partial(self._is_ready, canvas))
@@ -95,22 +95,22 @@ class LayeredCanvas:
             (up, canvas.on_mouse_up, canvas.on_touch_end),
         ):
             if callback is not None:
-                self._hear(mouse, callback)
-                self._hear(touch, finger.calling(callback))
+                self._listen(mouse, callback)
+                self._listen(touch, finger.calling(callback))
         if out is not None:
-            self._hear(canvas.on_mouse_out, lambda *_: out())
-            self._hear(canvas.on_touch_cancel, lambda *_: out())
+            self._listen(canvas.on_mouse_out, lambda *_: out())
+            self._listen(canvas.on_touch_cancel, lambda *_: out())
 
     def on_wheel(self, callback: Callable[[float, float], None]) -> None:
         """Call back with how far a wheel was turned across and down, in pixels.
 
         Over a canvas the wheel never scrolls the page.
         """
-        self._hear(self.displayed.on_mouse_wheel, callback)
+        self._listen(self.displayed.on_mouse_wheel, callback)
 
     def on_key(self, callback: Callable[[str, bool, bool], None]) -> None:
         """Call back with the name of a key and whether Shift and Control (or Command) are held."""
-        self._hear(
+        self._listen(
             self.displayed.on_key_down,
             lambda key, shift, ctrl, meta: callback(key, bool(shift), bool(ctrl or meta)),
         )
@@ -127,9 +127,9 @@ class LayeredCanvas:
         with sending:  # what comes last comes after all that is sent
             self._closed = True
         self._ready.clear()
-        for register, callback in self._heard:
+        for register, callback in self._listeners:
             register(callback, remove=True)
-        self._heard.clear()
+        self._listeners.clear()
         canvases = (self.displayed, *self.buffers)
         if self._in_kernel and not sys.is_finalizing():
             for canvas in canvases:
@@ -138,9 +138,9 @@ class LayeredCanvas:
         else:
             _remove(canvases)
 
-    def _hear(self, register: Callable[..., None], callback: Callable[..., None]) -> None:
+    def _listen(self, register: Callable[..., None], callback: Callable[..., None]) -> None:
         register(callback)
-        self._heard.append((register, callback))
+        self._listeners.append((register, callback))
 
     def _is_ready(self, canvas: Canvas) -> None:
         canvas.send_state(("width", "height"))  # a change may have come before it was there

@@ -1,6 +1,6 @@
 // Says that the connection to the kernel is lost, and catches up when it is back, and once at first.
 
-const BY_HAND = ["value", "index", "selected_index"], SHOWN_ONLY = /^(HTML|Label|Image)Model$/;
+const EDITABLE = ["value", "index", "selected_index"], SHOWN_ONLY = /^(HTML|Label|Image)Model$/;
 const SOON = 400;  // ms after which a connection that is lost is worth a word
 
 // All models of an explorer, from its own down.
@@ -27,7 +27,7 @@ const valuesOf = (models) => {
   const values = {};
   for (const one of models) {
     if (one._pending_msgs > 0 || one._msg_buffer || SHOWN_ONLY.test(one.get("_model_name"))) continue;
-    const set = BY_HAND.filter((key) => one.get(key) !== undefined);
+    const set = EDITABLE.filter((key) => one.get(key) !== undefined);
     if (set.length) values[one.model_id] = Object.fromEntries(set.map((key) => [key, one.get(key)]));
   }
   return values;

@@ -1,7 +1,7 @@
 // What only the browser can do for an explorer: page_script.py says what and why, and
 // puts connection_script.js before it.
 
-const call = (element, name) => {
+const setName = (element, name) => {
   if (element && name && element.getAttribute("aria-label") !== name)
     element.setAttribute("aria-label", name);
 };
@@ -20,19 +20,19 @@ const nameSliders = (root) => {
     const name = label?.textContent.trim() || label?.title;
     const handle = slider.querySelector(".noUi-handle");
     if (!handle) continue;  // it is being made
-    call(handle, name);
+    setName(handle, name);
     sayValue(handle);
     if (slider.matches(".pfv-choice")) continue;  // its readout only looks editable
     const readout = slider.querySelector(".widget-readout[contenteditable=true]");
     readout?.setAttribute("role", "textbox");
-    call(readout, name && `${name}, as a number`);
+    setName(readout, name && `${name}, as a number`);
   }
 };
 
 const nameButtons = (root) => {
   for (const button of root.querySelectorAll("button[title]")) {
     const text = button.textContent.trim();
-    if (!/\p{L}{2}/u.test(text)) call(button, text ? `${text}: ${button.title}` : button.title);
+    if (!/\p{L}{2}/u.test(text)) setName(button, text ? `${text}: ${button.title}` : button.title);
     else button.removeAttribute("aria-label");  // its text may have had no words before
   }
 };
@@ -42,7 +42,7 @@ const nameFields = (root) => {
   for (const field of root.querySelectorAll(".widget-textarea textarea")) {
     const box = field.closest(".widget-textarea");
     const { title } = [field, box, ...box.querySelectorAll("[title]")].find((one) => one.title) ?? {};
-    call(field, title);
+    setName(field, title);
   }
 };
 
@@ -50,7 +50,7 @@ const namePictures = (root, pictures) => {
   for (const [kind, [role, name]] of Object.entries(pictures))
     for (const picture of root.querySelectorAll(`:is(canvas, img).pfv-${kind}`)) {
       picture.setAttribute("role", role);
-      call(picture, name);
+      setName(picture, name);
     }
 };
 

@@ -11,7 +11,7 @@ from ipycanvas import Canvas
 
 from pfv_widgets.widgets.toolkit.controls import all_in, clean
 
-BY_HAND = frozenset({"value", "index", "selected_index"})  # what a person sets in a page
+EDITABLE = frozenset({"value", "index", "selected_index"})  # what a person sets in a page
 _SHOWN_ONLY = (w.HTML, w.Label, w.Image)  # their value is the kernel's alone
 _SENT_OTHERWISE = (anywidget.AnyWidget, Canvas)  # scripts never change, canvases are drawn
 
@@ -45,13 +45,13 @@ def _with_looks(root: w.Widget) -> Iterator[w.Widget]:
 
 
 def _send(widget: w.Widget, page: Mapping[str, Any]) -> None:
-    by_hand = frozenset() if isinstance(widget, _SHOWN_ONLY) else BY_HAND
+    editable = frozenset() if isinstance(widget, _SHOWN_ONLY) else EDITABLE
     sent: dict[str, Any] = {}
     while True:  # another thread may have changed it meanwhile, and its message went first
         state = {
             name: value
             for name, value in widget.get_state().items()
-            if name not in by_hand or (name in page and clean(page[name]) != clean(value))
+            if name not in editable or (name in page and clean(page[name]) != clean(value))
         }
         if state == sent or widget.comm is None:
             return

@@ -24,8 +24,8 @@ from pfv_widgets.widgets.classes.shortcut_section import Search, ShortcutSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import (
     Edit,
-    Showing,
-    Shown,
+    ShownValues,
+    Updating,
     close_all,
     drop_down,
     push_button,
@@ -82,7 +82,7 @@ class ClassesTab:
         self._change, self._gesture = edit, gesture
         self._find, self._say, self._fail = find, say, fail
         self._lock = threading.RLock()
-        self._showing, self._shown = Showing(), Shown()
+        self._updating, self._shown = Updating(), ShownValues()
         self._visible = False
         self._settings = Settings()
         self._image = 0
@@ -124,7 +124,7 @@ class ClassesTab:
 
     def show(self, settings: Settings) -> None:
         """Show which components are cut, without calling back, and begin to run what changed."""
-        with self._lock, self._showing:
+        with self._lock, self._updating:
             self._settings = settings
             for index, button in enumerate(self.buttons):
                 self._shown.show(button, index in settings.cut)
@@ -230,7 +230,7 @@ class ClassesTab:
             self.strips[index].value = evidence(found, index)
             self.buttons[index].description = f"{index + 1} · {100 * ratio:.0f} %"
         self.rows.children = self._all_rows[: len(ratios)]
-        with self._showing:
+        with self._updating:
             units = found.predicted if found.expected is None else found.expected
             options = [(text.plain(found.classes[u], 32), u) for u in sorted(set(units.tolist()))]
             self.class_list.options = [("Choose …", _NO_CLASS), *options]
@@ -260,7 +260,7 @@ class ClassesTab:
         return button
 
     def _toggled(self, index: int, change: dict[str, Any]) -> None:
-        if self._showing.now:
+        if self._updating.now:
             return
         self._shown.moved(self.buttons[index], change["new"])
         self._edit(lambda old: replace(old, cut=with_one(old.cut, index, wanted=change["new"])))
@@ -278,7 +278,7 @@ class ClassesTab:
         return control
 
     def _mode_chosen(self, change: dict[str, Any]) -> None:
-        if not self._showing.now:
+        if not self._updating.now:
             self._shown.moved(self.mode, change["new"])
             self._edit(lambda old: replace(old, cut_mode=change["new"]))
 
@@ -295,7 +295,7 @@ class ClassesTab:
         return control
 
     def _class_chosen(self, change: dict[str, Any]) -> None:
-        if self._showing.now:
+        if self._updating.now:
             return
         with self._lock:
             found, unit = self._found, change["new"]

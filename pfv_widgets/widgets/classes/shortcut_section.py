@@ -16,7 +16,7 @@ from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes.evidence_strip import address, strip
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Edit, Showing, close_all, push_button
+from pfv_widgets.widgets.toolkit.controls import Edit, Updating, close_all, push_button
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 
 Found = tuple[ShortcutReport, ImageBatch]
@@ -56,7 +56,7 @@ class ShortcutSection:
         self._search, self._stop, self._edit, self._changed = search, stop, edit, changed
         self._searching = False
         self._lock = threading.RLock()
-        self._showing = Showing()
+        self._updating = Updating()
         self._found: dict[str, Found] = {}
         self._layer = ""
         self._chosen: tuple[int, ...] = ()
@@ -68,7 +68,7 @@ class ShortcutSection:
 
     def show(self, chosen: tuple[int, ...]) -> None:
         """Show which suspects are cut out, without calling back."""
-        with self._lock, self._showing:
+        with self._lock, self._updating:
             self._chosen = chosen
             for index, toggle in enumerate(self.toggles):
                 toggle.value = index in chosen
@@ -153,7 +153,7 @@ class ShortcutSection:
         return toggle
 
     def _toggled(self, index: int, *, wanted: bool) -> None:
-        if self._showing.now:
+        if self._updating.now:
             return
         self._edit(lambda old: replace(old, suspects=with_one(old.suspects, index, wanted=wanted)))
 

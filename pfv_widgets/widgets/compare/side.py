@@ -21,7 +21,7 @@ from pfv_widgets.widgets.gallery.order_lists import Measure
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.viewport import OnFrame
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, Shown
+from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
@@ -152,7 +152,7 @@ class Side:
         self.networks = networks
         self._on_frame = on_frame
         self._choose_network, self._choose_layer = choose_network, choose_layer
-        self._showing, self._shown = Showing(), Shown()
+        self._updating, self._shown = Updating(), ShownValues()
         self._names = networks.names
         self._layers: tuple[Layer, ...] = ()
         self._error = ""  # why there is no picture of what is asked for
@@ -180,7 +180,7 @@ class Side:
     def show(self, settings: SideSettings) -> None:
         """Set the controls to what is asked for, without calling back."""
         network, layer = parted(settings.layer or "")
-        with self._showing:
+        with self._updating:
             self._show_names()
             self._shown.show(self.network, network)
             refusal = self.networks.visit(network)
@@ -260,12 +260,12 @@ class Side:
         return slider
 
     def _network_moved(self, change: dict[str, Any]) -> None:
-        if not self._showing.now:
+        if not self._updating.now:
             self._shown.moved(self.network, change["new"])
             self._choose_network(change["new"])
 
     def _layer_moved(self, change: dict[str, Any]) -> None:
-        if not self._showing.now:
+        if not self._updating.now:
             self._shown.moved(self.layer, change["new"])
             self._choose_layer(change["new"])
 

@@ -13,7 +13,7 @@ from pfv_widgets.engine.pipeline.score_scatter import Mask, Scatter, position_co
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, close_all, push_button
+from pfv_widgets.widgets.toolkit.controls import Updating, close_all, push_button
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
@@ -32,7 +32,7 @@ class ScatterPlot:
 
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
         self._lock = threading.RLock()
-        self._showing = Showing()
+        self._updating = Updating()
         self._on_select = on_select
         self._scores: Tensor | None = None
         self._heatmaps: Tensor | None = None
@@ -106,7 +106,7 @@ class ScatterPlot:
 
     def _offer(self, number: int) -> None:
         options = [(str(component + 1), component) for component in range(number)]
-        with self._showing:
+        with self._updating:
             for choice, start in ((self.across, 0), (self.up, 1)):
                 value = choice.value if choice.value < number else min(start, number - 1)
                 if len(choice.options) < 2:  # the first frame, or one of a single component
@@ -116,7 +116,7 @@ class ScatterPlot:
                 choice.value = value
 
     def _chosen(self, _: dict[str, Any]) -> None:
-        if not self._showing.now:
+        if not self._updating.now:
             with self._lock:
                 self.scatter = None
                 self._place()

@@ -15,7 +15,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.toolkit.controls import Edit, Showing, Shown, close_all
+from pfv_widgets.widgets.toolkit.controls import Edit, ShownValues, Updating, close_all
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 GREY = "#808080"  # seen on light and on dark pages
@@ -63,7 +63,7 @@ class Scree:
     def __init__(self, edit: Edit) -> None:
         self._edit = edit
         self._lock = threading.RLock()
-        self._showing, self._shown = Showing(), Shown()
+        self._updating, self._shown = Updating(), ShownValues()
         self._ratios: tuple[float, ...] = ()
         self._settings = Settings()
         self.canvas = LayeredCanvas("scree", (_TOP + _HEIGHT, 2 * WIDTH))
@@ -162,7 +162,7 @@ class Scree:
             self.buttons.append(self._button(len(self.buttons)))
         if len(self.row.children) != number:
             self.row.children = tuple(self.buttons[:number])
-        with self._showing:
+        with self._updating:
             for component, button in enumerate(self.buttons):
                 self._shown.show(button, component in self._settings.shown)
 
@@ -176,12 +176,12 @@ class Scree:
         return button
 
     def _pressed(self, component: int, change: dict[str, Any]) -> None:
-        if self._showing.now:
+        if self._updating.now:
             return
         wanted = change["new"]
         self._shown.moved(self.buttons[component], wanted)
         self._edit(
             lambda old: old if (component in old.shown) == wanted else toggled(old, component)
         )
-        with self._showing:  # the last one that is shown cannot go: its button comes back
+        with self._updating:  # the last one that is shown cannot go: its button comes back
             self._shown.show(self.buttons[component], component in self._settings.shown)

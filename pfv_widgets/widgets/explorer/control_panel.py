@@ -15,7 +15,7 @@ from pfv_widgets.widgets.explorer.layout import controls
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import LABEL_WIDTH, Showing, Shown
+from pfv_widgets.widgets.toolkit.controls import LABEL_WIDTH, ShownValues, Updating
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
@@ -37,7 +37,7 @@ class Panel:
         self, explorer: BatchExplorer, tabs: Mapping[str, Callable[[BatchExplorer], Tab]]
     ) -> None:
         self._pfv, self._edit = explorer.pfv, explorer.edit
-        self._showing, self._shown = Showing(), Shown()
+        self._updating, self._shown = Updating(), ShownValues()
         layers = [layer for layer in self._pfv.layers if layer.same_as is None]
         self.layer = self._layer_slider([layer.name for layer in layers])
         self.layer_line, self.legend = w.HTML(), w.HTML()
@@ -62,7 +62,7 @@ class Panel:
 
     def show(self, settings: Settings) -> None:
         """Set every control to what ``settings`` say, without calling back."""
-        with self._showing:
+        with self._updating:
             layer = self._pfv.layer(settings.layer)
             self._shown.show(self.layer, layer.same_as or layer.name)
             self.layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
@@ -87,6 +87,6 @@ class Panel:
         return slider
 
     def _layer_moved(self, change: dict[str, Any]) -> None:
-        if not self._showing.now:
+        if not self._updating.now:
             self._shown.moved(self.layer, change["new"])
             self._edit(lambda old: replace(old, layer=change["new"]))

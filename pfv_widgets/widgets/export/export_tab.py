@@ -21,7 +21,7 @@ from pfv_widgets.widgets.export.section import (
 )
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, close_all
+from pfv_widgets.widgets.toolkit.controls import Updating, close_all
 from pfv_widgets.widgets.toolkit.protocols import Exporter
 
 
@@ -79,7 +79,7 @@ class CodeSection(Section):
 
     def __init__(self, explorer: Exporter[Any]) -> None:
         super().__init__(explorer)
-        self._showing = Showing()
+        self._updating = Updating()
         self.code = w.Textarea(
             tooltip="Code that brings this view back; model and images are yours.",
             rows=8,
@@ -92,11 +92,11 @@ class CodeSection(Section):
 
     def refresh(self) -> None:
         """Write the lines of the view that is shown."""
-        with self._showing:
+        with self._updating:
             self.guarded(lambda: setattr(self.code, "value", self.explorer.snippet()))
 
     def _typed(self, _: dict[str, Any]) -> None:
-        if not self._showing.now:  # it is there to be read
+        if not self._updating.now:  # it is there to be read
             self.refresh()
 
 

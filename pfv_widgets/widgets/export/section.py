@@ -11,7 +11,7 @@ from PIL import Image
 
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, drop_down, push_button
+from pfv_widgets.widgets.toolkit.controls import Updating, drop_down, push_button
 from pfv_widgets.widgets.toolkit.protocols import Exporter
 from pfv_widgets.widgets.toolkit.tooltips import Text
 
@@ -91,7 +91,7 @@ class FileField:
     def __init__(self, stem: str, kinds: Mapping[str, str], tip: str) -> None:
         self._known = tuple(kinds)
         name = f"{stem}{self._known[0]}"
-        self._showing = Showing()
+        self._updating = Updating()
         wide = {"width": "100%", "margin": "1px 0"}
         self.name = Text(
             value=name, description="File", tooltip=tip, layout=w.Layout(**wide), style=STYLE
@@ -117,16 +117,16 @@ class FileField:
 
     def _named(self, change: dict[str, Any]) -> None:
         suffix = Path(change["new"].strip()).suffix.lower()
-        if not self._showing.now and suffix in dict(self.kind.options).values():
-            with self._showing:
+        if not self._updating.now and suffix in dict(self.kind.options).values():
+            with self._updating:
                 self.kind.value = suffix
 
     def _chosen(self, change: dict[str, Any]) -> None:
-        if self._showing.now:
+        if self._updating.now:
             return
         typed = self.name.value.strip()
         stem = typed[: -len(Path(typed).suffix)] if self._ends_known(typed) else typed
-        with self._showing:
+        with self._updating:
             self.name.value = f"{stem}{change['new']}"
 
     def _ends_known(self, typed: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import ipywidgets as w
 
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Showing, Shown, push_button
+from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating, push_button
 
 _MOST_ON_A_ROW = 16
 
@@ -38,7 +38,7 @@ class Toolbar:
         more: Sequence[w.Widget] = (),
     ) -> None:
         self._number = number
-        self._showing, self._shown = Showing(), Shown()
+        self._updating, self._shown = Updating(), ShownValues()
         self.buttons = {
             "back": push_button("Back", "The images before", lambda: pressed("back"), margin="2px"),
             "forward": push_button(
@@ -84,7 +84,7 @@ class Toolbar:
     ) -> None:
         """Show which of ``number`` images are on the page (None: of all), and what can be done."""
         number = self._number if number is None else number
-        with self._showing:
+        with self._updating:
             nearest = min(self._choices, key=lambda one: abs(one - columns))
             self._shown.show(self.size, nearest)
             self._shown.show(self.toggles["zoom"], columns == 1 and self._number > 1)
@@ -113,7 +113,7 @@ class Toolbar:
         )
 
         def moved(change: dict[str, int]) -> None:
-            if not self._showing.now:
+            if not self._updating.now:
                 self._shown.moved(slider, change["new"])
                 columns(change["new"])
 
@@ -129,7 +129,7 @@ class Toolbar:
         )
 
         def changed(change: dict[str, bool]) -> None:
-            if not self._showing.now:
+            if not self._updating.now:
                 self._shown.moved(button, change["new"])
                 toggled(name, change["new"])
 

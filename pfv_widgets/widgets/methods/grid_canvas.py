@@ -22,7 +22,7 @@ Slot = tuple[int, int]  # row and column
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class CellPicture:
     """One cell as it is to be drawn; neither cell nor error: it waits."""
 
     cell: Cell | None = None
@@ -62,7 +62,7 @@ class GridCanvas:
             self._layout, self._sent = None, {}
 
     def paint(
-        self, layout: Layout, cells: Mapping[Slot, Shown], *, overlay: bool, opacity: float
+        self, layout: Layout, cells: Mapping[Slot, CellPicture], *, overlay: bool, opacity: float
     ) -> None:
         """Draw the grid; only pictures that the page does not have are sent."""
         with self._lock:
@@ -93,7 +93,9 @@ class GridCanvas:
         self.canvas.resize((layout.tile[0], WIDTH), self._photos)
         self.canvas.resize(layout.size, self._maps)
 
-    def _put(self, commands: CanvasCommands, layout: Layout, slot: Slot, shown: Shown) -> None:
+    def _put(
+        self, commands: CanvasCommands, layout: Layout, slot: Slot, shown: CellPicture
+    ) -> None:
         if shown.cell is None or not shown.has_picture:
             self._sent.pop(slot, None)
             return
@@ -109,7 +111,7 @@ class GridCanvas:
         self,
         commands: CanvasCommands,
         layout: Layout,
-        cells: Mapping[Slot, Shown],
+        cells: Mapping[Slot, CellPicture],
         opacity: float | None,
     ) -> None:
         commands.clear()
@@ -128,7 +130,7 @@ class GridCanvas:
         self._draw_marks(commands, layout, cells)
 
     def _draw_marks(
-        self, commands: CanvasCommands, layout: Layout, cells: Mapping[Slot, Shown]
+        self, commands: CanvasCommands, layout: Layout, cells: Mapping[Slot, CellPicture]
     ) -> None:
         """Draw what stands for a map that is not there, and edges that say why."""
         empty = [layout.box(*slot) for slot, one in cells.items() if not one.has_picture]

@@ -20,7 +20,7 @@ from pfv_widgets.methods.comparison.cell_table import (
 from pfv_widgets.methods.comparison.compared_methods import PrincipalFeatures, file_keys, labels
 from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.comparison.figures import caption
-from pfv_widgets.widgets.methods.grid_canvas import GridCanvas, Shown, Slot
+from pfv_widgets.widgets.methods.grid_canvas import CellPicture, GridCanvas, Slot
 from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.grid_texts import heads, legend, words
 from pfv_widgets.widgets.methods.settings import MethodsSettings
@@ -63,13 +63,13 @@ class MethodsPage:
     def paint(self, settings: MethodsSettings, find: Find, running: Task | None) -> None:
         """Draw the page; ``find`` says what is known of a cell."""
         layout, table = self.layout(settings), self._table(settings, find)
-        cells: dict[Slot, Shown] = {}
+        cells: dict[Slot, CellPicture] = {}
         for row, method in enumerate(settings.methods):
             for column, (image, network) in enumerate(layout.columns):
                 at = layout.images.index(image), row * layout.networks + network
                 task = Task(network, image, method, settings.target)
                 cell, colours = table.cells[at[0]][at[1]], table.ranges[at[0]][at[1]]
-                cells[row, column] = Shown(cell, colours, cell is None and task == running)
+                cells[row, column] = CellPicture(cell, colours, cell is None and task == running)
         overlay = settings.view == "overlay"
         self.canvas.paint(layout, cells, overlay=overlay, opacity=settings.opacity)
         self.heads.value = heads(layout, self._comparison)

@@ -9,7 +9,7 @@ from pfv_widgets.methods.comparison.cell_table import range_label, score_label, 
 from pfv_widgets.methods.comparison.compared_methods import labels
 from pfv_widgets.methods.comparison.comparison import Cell, Comparison
 from pfv_widgets.methods.core.target import Target
-from pfv_widgets.widgets.methods.grid_canvas import Shown, Slot
+from pfv_widgets.widgets.methods.grid_canvas import CellPicture, Slot
 from pfv_widgets.widgets.methods.grid_layout import LABEL, WIDTH, Layout
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
@@ -80,7 +80,7 @@ def _head(span: tuple[int, int], inside: str) -> str:
 def words(
     layout: Layout,
     settings: MethodsSettings,
-    cells: Mapping[Slot, Shown],
+    cells: Mapping[Slot, CellPicture],
     *,
     comparison: Comparison,
     layers: Mapping[Slot, str],
@@ -132,7 +132,7 @@ def _bar(bar: Bar) -> str:
 def _about_row(
     row: int,
     settings: MethodsSettings,
-    cells: Mapping[Slot, Shown],
+    cells: Mapping[Slot, CellPicture],
     layers: Mapping[Slot, str],
     size: tuple[int, int],
 ) -> str:
@@ -152,7 +152,7 @@ def _about_row(
     return f'<span class="muted cut" title="{tooltip}">{line}</span>' if tooltip else ""
 
 
-def _cell(layout: Layout, slot: Slot, shown: Shown, spoken: str) -> str:
+def _cell(layout: Layout, slot: Slot, shown: CellPicture, spoken: str) -> str:
     inside = ""
     if shown.running:
         inside, spoken = "<span>working …</span>", f"{spoken}: in work"

@@ -20,7 +20,7 @@ from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all, drop_down
+from pfv_widgets.widgets.toolkit.controls import Controls, Updating, close_all, drop_down
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Checkbox
 
@@ -53,7 +53,7 @@ class MethodsTab:
     def __init__(self, explorer: ComparingExplorer) -> None:
         edit, settings = explorer.edit, explorer.settings
         self._comparison, self._edit = explorer.comparison, edit
-        self._showing = Showing()
+        self._updating = Updating()
         # options of a method that is switched off stay as they were; one may have several settings
         self._known: dict[str, tuple[Explainer, ...]] = {
             name: (explainer_of(name)[1],) for name in names()
@@ -85,7 +85,7 @@ class MethodsTab:
 
     def show(self, settings: MethodsSettings) -> None:
         """Set every control to what ``settings`` say, without calling back."""
-        with self._showing:
+        with self._updating:
             self._show_target(settings)
             groups = _by_name(settings.methods)
             self._known |= {name: tuple(several) for name, several in groups.items()}
@@ -164,7 +164,7 @@ class MethodsTab:
         return control
 
     def _chose(self, field: str, chosen: tuple[Any] | None) -> None:
-        if self._showing.now or chosen is None:
+        if self._updating.now or chosen is None:
             return
         (value,) = chosen
         # a unit of one layer says nothing about another, and only the network has outputs
@@ -189,7 +189,7 @@ class MethodsTab:
             ordered = [method for one in names() for method in groups.get(one, ())]
             return replace(old, methods=tuple(ordered))
 
-        if not self._showing.now:
+        if not self._updating.now:
             self._edit(change)
 
     def _open_options(self) -> None:

@@ -16,7 +16,7 @@ from pfv_widgets.widgets.reconstruction.settings import (
     ReconstructionSettings,
 )
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Controls, Showing, close_all, drop_down
+from pfv_widgets.widgets.toolkit.controls import Controls, Updating, close_all, drop_down
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText
@@ -57,7 +57,7 @@ class TargetTab:
     visible = True
 
     def __init__(self, explorer: Reconstructing) -> None:
-        self._edit, self._classes, self._showing = explorer.edit, explorer.classes, Showing()
+        self._edit, self._classes, self._updating = explorer.edit, explorer.classes, Updating()
         pfv, settings = explorer.pfv, explorer.settings
         self._default_layer = pfv.default_layer
         layers = [(text.plain(layer.name), layer.name) for layer in pfv.layers]
@@ -100,7 +100,7 @@ class TargetTab:
     def show(self, settings: ReconstructionSettings) -> None:
         """Set every control without calling back, and hide those that have no say."""
         kind = settings.kind
-        with self._showing:
+        with self._updating:
             for name, control in self.fields.items():
                 value = getattr(settings, name)
                 control.value = self._default_layer if name == "layer" and value is None else value
@@ -123,7 +123,7 @@ class TargetTab:
         close_all(self.widget)
 
     def _moved(self, name: str, value: Any) -> None:
-        if self._showing.now:
+        if self._updating.now:
             return
         if name == "kind":
             self._edit(lambda old: old.of_kind(value))

@@ -90,7 +90,7 @@ def is_echo(control: w.ValueWidget, shown: Any, sent: Any) -> bool:
     return near and off(shown) > 1e-6 > off(sent)  # what is typed stays as it is
 
 
-class Showing(threading.local):
+class Updating(threading.local):
     """Whether this thread is setting controls itself, to what the settings say.
 
     A person may move one in another thread at the same time, which counts.
@@ -105,7 +105,7 @@ class Showing(threading.local):
         self.now = False
 
 
-class Shown:
+class ShownValues:
     """What controls show: one is set again only where that changes.
 
     One whose value is the one shown last is left alone: another thread may just be taking in a
@@ -177,9 +177,9 @@ class Controls:
         self.by_name = {
             name: control_for(declared[name], getattr(state, name), label_width) for name in names
         }
-        self._shown = Shown()
+        self._shown = ShownValues()
         self._changed = changed
-        self._showing = Showing()
+        self._updating = Updating()
         for name, control in self.by_name.items():
             self._shown.moved(control, getattr(state, name))
             control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
@@ -189,12 +189,12 @@ class Controls:
 
     def show(self, state: Any) -> None:
         """Set every control to the values of ``state`` without calling back."""
-        with self._showing:
+        with self._updating:
             for name, control in self.by_name.items():
                 self._shown.show(control, getattr(state, name))
 
     def _moved(self, name: str, value: Any) -> None:
         meant, control = clean(value), self.by_name[name]
-        if not self._showing.now and not is_echo(control, self._shown.last(control), meant):
+        if not self._updating.now and not is_echo(control, self._shown.last(control), meant):
             self._shown.moved(control, meant)
             self._changed(name, meant)
