@@ -187,7 +187,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self.reconstruction = made
         self.picture.value = as_png(made.pixels)
         steps = f"{made.losses.shape[1]} of {options.steps} steps"
-        scores = ", ".join(f"{score:.3g}".replace("-", "−") for score in made.scores.tolist())
+        scores = ", ".join(_in_words(score, ".3g") for score in made.scores.tolist())
         done = f"{'Stopped' if made.stopped else 'Done'} after {steps}: {made.score_name} {scores}"
         self._end()
         self.show_message(
@@ -215,7 +215,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
     ) -> None:
         self.picture.value = as_png(pixels)
         loss = min((one for one in losses if math.isfinite(one)), default=math.nan)
-        self._report(f"Step {step} of {total}, loss {loss:.3f}".replace("-", "−"), step / total)
+        self._report(f"Step {step} of {total}, loss {_in_words(loss, '.3f')}", step / total)
 
     def _report(self, message: str, done: float) -> None:
         self.status_line.show(message, "busy", done, stoppable=True)
@@ -262,6 +262,11 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             layout=w.Layout(max_width=_WIDEST, overflow="hidden", padding="0 0 6px 0"),
         )
         return body(left, controls([], self.tabs.widget))
+
+
+def _in_words(value: float, digits: str) -> str:
+    """Return a number to read, or that it is undefined."""
+    return format(value, digits).replace("-", "−") if math.isfinite(value) else "undefined"
 
 
 def as_png(pixels: np.ndarray) -> bytes:

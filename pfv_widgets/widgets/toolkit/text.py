@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 
 MUTED = "opacity:.72"
@@ -162,7 +163,7 @@ def position_line(
 
 
 def _score(number: int, value: float, shown: bool) -> str:
-    signed = f"{value:+.2f}".replace("-", "−")
+    signed = f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "undefined"
     style = "" if shown else f' style="{MUTED}"'
     return f"<span{style}>{number + 1}:&#8239;<b>{signed}</b></span> "
 
