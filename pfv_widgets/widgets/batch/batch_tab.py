@@ -53,7 +53,7 @@ _ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
 
 
 class BatchTab:
-    """Thumbnails, presets and class weights; knows whom to tell, and computes nothing.
+    """Thumbnails, presets and class weights: calls back, and computes nothing itself.
 
     Parameters
     ----------
@@ -121,6 +121,7 @@ class BatchTab:
             )
             self.thumbnails.show(weights)
             if self._basis_of(before) != self._basis_of(settings):
+                self._problem = ""  # it was one of other settings
                 self._show_result()
 
     def show_progress(self, done: int, of: int) -> None:
