@@ -47,7 +47,7 @@ class PageScript(anywidget.AnyWidget):
       its text even where that is a number.
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
       clipboard. They are hidden where the script does not run.
-    - Files that the kernel hands over are saved where the browser saves downloads.
+    - Files that the kernel sends are saved where the browser saves downloads.
     - The Tab key leaves a canvas at once, also while the kernel works.
     - A page that has all widgets says so, and what its controls show: it may have missed changes
       while it was loading.

@@ -101,10 +101,10 @@ class Tiles:
             "dimming": look.dimming,
             "cursor": self._cursor,
             "rings": [
-                [self._place(ring.spot), ring.spot.x, ring.spot.y, ring.colour, ring.bold]
+                [self._tile_of(ring.spot), ring.spot.x, ring.spot.y, ring.colour, ring.bold]
                 for ring in self._rings
             ],
-            "frame": [[self._place(spot), spot.x, spot.y] for spot in self._frame],
+            "frame": [[self._tile_of(spot), spot.x, spot.y] for spot in self._frame],
         }
 
     def draw(self, commands: CanvasCommands) -> None:
@@ -214,7 +214,7 @@ class Tiles:
         frame = self.look.frame
         return frame if frame is not None and frame[0].image in self.shown else ()
 
-    def _place(self, spot: Spot) -> int:
+    def _tile_of(self, spot: Spot) -> int:
         return self.shown.index(spot.image)
 
     def _mark(self, commands: CanvasCommands) -> None:
@@ -235,7 +235,7 @@ class Tiles:
             self._brushed(commands, *self._frame)
 
     def _ring(self, commands: CanvasCommands, ring: Ring) -> None:
-        for left, top, width, height in self.grid.panes(self._place(ring.spot), self.look.view):
+        for left, top, width, height in self.grid.panes(self._tile_of(ring.spot), self.look.view):
             radius = max(7, min(0.07 * min(width, height), 22)) * (1.35 if ring.bold else 1)
             x, y = left + ring.spot.x * width, top + ring.spot.y * height
             line = 6 if ring.bold else 4
@@ -243,7 +243,7 @@ class Tiles:
             commands.ring(ring.colour, line, x, y, radius)
 
     def _brushed(self, commands: CanvasCommands, one: Spot, other: Spot) -> None:
-        for left, top, width, height in self.grid.panes(self._place(one), self.look.view):
+        for left, top, width, height in self.grid.panes(self._tile_of(one), self.look.view):
             x, y = left + one.x * width, top + one.y * height
             box = (x, y, (other.x - one.x) * width, (other.y - one.y) * height)
             for colour, line in (("#000000", 5), ("#ffffff", 3)):

@@ -1,4 +1,4 @@
-"""The verb that opens a comparison."""
+"""The function that opens a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs that open a widget."""
+"""The functions that open a widget."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Shell(w.VBox, Generic[S]):
         self.edit(lambda _: self._first)
 
     def download(self, name: str, content: bytes) -> None:
-        """Hand a file to the browser of whoever looks: its folders are not those of the kernel."""
+        """Send a file to the browser of whoever looks: its folders are not those of the kernel."""
         self._script.download(name, content)
 
     def gesture(self, begins: bool) -> None:

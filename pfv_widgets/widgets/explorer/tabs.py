@@ -220,7 +220,7 @@ class LinkedClassesTab(ClassesTab):
         explorer.jobs.run(job, failed)
 
     def _named(self, settings: Settings) -> ComponentClasses:
-        """Name the components of all images; the last result is kept for as long as it holds."""
+        """Name the components of all images; the last result is used while it still holds."""
         explorer, pfv = self._explorer, self._explorer.pfv
         plain = replace(settings, pins=(), sharing="all", weighting="flat")
         frame = pfv.render(plain, size=(2, 2))
@@ -252,7 +252,7 @@ def _image(state: ViewState) -> int | None:
 
 
 def export_tab(explorer: BatchExplorer) -> ExportTab:
-    """Make the tab of all that a person takes along."""
+    """Make the tab that exports pictures, animations, code, settings and bookmarks."""
     return ExportTab(explorer, PFV_SECTIONS)
 
 

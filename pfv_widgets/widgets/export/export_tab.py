@@ -106,7 +106,7 @@ SECTIONS: tuple[Callable[[Any], Section], ...] = (
 
 
 class ExportTab:
-    """Everything that a person takes along, in sections of which one is open.
+    """Picture, code, settings and bookmarks to export, in sections of which one is open.
 
     Parameters
     ----------

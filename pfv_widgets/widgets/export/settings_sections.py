@@ -80,7 +80,7 @@ class SettingsSection(Section):
         apply(self, settings, notes, done)
 
     def _fetch(self) -> None:
-        hand_over(self, self.file, self.explorer.settings.to_json())
+        download_text(self, self.file, self.explorer.settings.to_json())
 
     def _save(self) -> None:
         output = checked_path(json_path(self.file), (".json",), "for the settings")
@@ -96,7 +96,7 @@ class SettingsSection(Section):
         self._take(content, f"Loaded {path}.")
 
 
-def hand_over(section: Section, field: w.Text, content: str) -> None:
+def download_text(section: Section, field: w.Text, content: str) -> None:
     """Send text to the browser, as a file of the name in a field."""
     name = Path(json_path(field)).name
     if not name:
@@ -106,7 +106,7 @@ def hand_over(section: Section, field: w.Text, content: str) -> None:
 
 
 def apply(section: Section, settings: Any, notes: tuple[str, ...], done: str) -> None:
-    """Hand settings to the explorer and say what became of them."""
+    """Show settings in the explorer, and say what became of them."""
     section.explorer.gesture(False)  # a step of its own, however quickly it follows another
     if not section.explorer.edit(lambda _: settings):
         section.say(f"Not applied: {section.explorer.status}", "error", tell=False)
@@ -194,7 +194,7 @@ class BookmarkSection(Section):
         self.say(f"Deleted “{name}”.", tell=False)
 
     def _fetch(self) -> None:
-        hand_over(self, self.file, self.bookmarks.to_json())
+        download_text(self, self.file, self.bookmarks.to_json())
 
     def _save(self) -> None:
         path = json_path(self.file)

@@ -13,7 +13,7 @@ _MOST_ON_A_ROW = 16
 
 
 class Toolbar:
-    """Buttons and the tile size; knows what to show and whom to tell.
+    """Buttons and the tile size: a press calls back, and nothing more.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The verb that opens a grid of methods."""
+"""The function that opens a grid of methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb that opens an explorer of reconstructions."""
+"""The function that opens an explorer of reconstructions."""
 
 from __future__ import annotations
 

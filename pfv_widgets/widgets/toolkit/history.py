@@ -15,7 +15,7 @@ class History(Generic[T]):
 
     A run of changes of the same field, such as one drag of a slider, is one step; so is all
     that is recorded between ``begin`` and ``end``. Whoever uses it from several threads holds
-    a lock of his own around each call.
+    a lock of their own around each call.
 
     Parameters
     ----------

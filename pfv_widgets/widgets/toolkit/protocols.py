@@ -78,10 +78,10 @@ class Explorer(Protocol[S]):
 
 
 class Exporter(Explorer[S], Protocol):
-    """An explorer that can hand files over."""
+    """An explorer that can send files to the browser."""
 
     def download(self, name: str, content: bytes) -> None:
-        """Hand a file to the browser of whoever looks."""
+        """Send a file to the browser of whoever looks."""
 
 
 class Tab(Protocol):
