@@ -42,6 +42,7 @@ _HOW_TO = (
     "component out: the layers behind are run again."
 )
 _NAMING = "Naming components by classes …"
+_STOPPED = "Stopped: change a setting, or open this tab again, to go on."
 _NO_CLASS = -1
 _LABEL = "84px"
 
@@ -171,7 +172,7 @@ class ClassesTab:
             return
         self._stopped = None
         with self._lock:
-            if self._found is None and not self._problem:
+            if self._problem == _STOPPED or (self._found is None and not self._problem):
                 self.about.value = text.hint(_HOW_TO) + text.status(_NAMING, kind="busy")
         try:
             found = self._find(settings)
@@ -188,8 +189,7 @@ class ClassesTab:
                 self._say(f"Stopped naming components: {why}.", "ok")
                 return
             with self._lock:
-                self._problem = "Stopped: change a setting, or open this tab again, to go on."
-                self._stopped = settings
+                self._problem, self._stopped = _STOPPED, settings
                 self.about.value = text.status(self._problem, kind="warning")
             self._say("Stopped.", "warning")
             return
