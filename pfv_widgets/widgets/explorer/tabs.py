@@ -103,11 +103,13 @@ def batch_tab(explorer: BatchExplorer) -> BatchTab:
     """Make the tab of the images in the basis; it leaves one out in the background."""
 
     def sweep() -> None:
-        settings = explorer.settings
+        pfv, settings = (
+            explorer.pfv,
+            explorer.settings,
+        )  # a comparison may show another network soon
 
         def job(cancelled: Callable[[], bool]) -> None:
-            found = leave_one_out(explorer.pfv, settings, tab.show_progress, cancelled)
-            tab.show_influence(found)
+            tab.show_influence(leave_one_out(pfv, settings, tab.show_progress, cancelled))
 
         explorer.jobs.run(job, lambda error: tab.show_problem(named(error)))
 
