@@ -67,7 +67,21 @@ def explore(
 def demo(
     count: int | None = None, seed: int = 0, photos: Photos = False, **settings: Any
 ) -> PFVExplorer:
-    """Open an explorer on the demo network: see ``pfv_widgets.demo``."""
+    """Open an explorer on the demo's network and images.
+
+    Parameters
+    ----------
+    count, seed, photos
+        As for :func:`demo_images <pfv_widgets.demo_images>`; with ``photos`` the network is that of
+        the photos, see :func:`demo_model <pfv_widgets.demo_model>`.
+    **settings
+        Further arguments of :func:`explore`, such as ``device``, and fields of ``Settings``.
+
+    Raises
+    ------
+    PFVError
+        Naming the argument, its value and what to do.
+    """
     real = has_photos(photos)
     source = photos if real else False
     if real and "layer" not in settings and settings.get("settings") is None:
