@@ -103,10 +103,8 @@ def batch_tab(explorer: BatchExplorer) -> BatchTab:
     """Make the tab of the images in the basis; it leaves one out in the background."""
 
     def sweep() -> None:
-        pfv, settings = (
-            explorer.pfv,
-            explorer.settings,
-        )  # a comparison may show another network soon
+        # now: a comparison may show another network when the work begins
+        pfv, settings = explorer.pfv, explorer.settings
 
         def job(cancelled: Callable[[], bool]) -> None:
             tab.show_influence(leave_one_out(pfv, settings, tab.show_progress, cancelled))
