@@ -114,7 +114,14 @@ class AnimationSection(Section):
         self._busy(on=True)
         path, over = self.file.path, self.over.value
         label = self.label.value if over == "class weight" else None
-        self.in_background(button, "Rendering the pictures …", lambda: make(path, over, label))
+
+        def work() -> None:
+            try:
+                make(path, over, label)
+            finally:
+                self._busy(on=False)
+
+        self.in_background(button, "Rendering the pictures …", work)
 
     def _cancel(self) -> None:
         self._stop.set()
@@ -138,12 +145,9 @@ class AnimationSection(Section):
 
     def _render(self, path: str, over: str, label: str | None) -> SavedSweep | None:
         """Write the animation; None, with a message, where it was cancelled."""
-        try:
-            saved = self._save_sweep(
-                path, over, label=label, progress=self._progressed, cancelled=self._stop.is_set
-            )
-        finally:
-            self._busy(on=False)
+        saved = self._save_sweep(
+            path, over, label=label, progress=self._progressed, cancelled=self._stop.is_set
+        )
         if saved is None:
             self.say("Cancelled: nothing was written.", "warning")
         return saved
