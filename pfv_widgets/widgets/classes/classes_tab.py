@@ -87,7 +87,7 @@ class ClassesTab:
         self._visible = False
         self._settings = Settings()
         self._image = 0
-        self._found: ComponentClasses | None = None
+        self._result: ComponentClasses | None = None
         self._effect: tuple[CutEffect, str] | None = None  # with what was cut, in words
         self._problem = ""
         self._stopped: Settings | None = None
@@ -155,7 +155,7 @@ class ClassesTab:
     def close(self) -> None:
         """End what runs, and remove the tab from every page."""
         with self._lock:
-            self._visible, self._found, self._effect = False, None, None
+            self._visible, self._result, self._effect = False, None, None
         self._worker.close()
         self.shortcuts.close()
         for part in (*self._all_rows, self.widget):
@@ -172,7 +172,7 @@ class ClassesTab:
             return
         self._stopped = None
         with self._lock:
-            if self._problem == _STOPPED or (self._found is None and not self._problem):
+            if self._problem == _STOPPED or (self._result is None and not self._problem):
                 self.about.value = text.hint(_HOW_TO) + text.status(_NAMING, kind="busy")
         try:
             found = self._find(settings)
@@ -203,8 +203,8 @@ class ClassesTab:
         with self._lock:
             if not self._visible:
                 return
-            new = found is not self._found or bool(self._problem)
-            self._found, self._effect, self._problem = found, (effect, words), ""
+            new = found is not self._result or bool(self._problem)
+            self._result, self._effect, self._problem = found, (effect, words), ""
             self._offer(None)
             if new:
                 self._show_components(found)
@@ -238,7 +238,7 @@ class ClassesTab:
             self.class_view.value = ""
 
     def _show_photo(self) -> None:
-        found = self._found
+        found = self._result
         if found is None or self._effect is None:
             return
         image = min(self._image, len(found) - 1)
@@ -298,7 +298,7 @@ class ClassesTab:
         if self._updating.now:
             return
         with self._lock:
-            found, unit = self._found, change["new"]
+            found, unit = self._result, change["new"]
             if found is None or unit == _NO_CLASS:
                 self.class_view.value = ""
                 return

@@ -19,8 +19,8 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Updating, close_all, push_button
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 
-Found = tuple[ShortcutReport, ImageBatch]
-Answer = Callable[[Found | Exception], None]
+SearchResult = tuple[ShortcutReport, ImageBatch]
+Answer = Callable[[SearchResult | Exception], None]
 Search = Callable[[Answer, OnProgress], None]
 _MOST_SUSPECTS, _PHOTOS, _LINES = 4, 4, 4
 _HOW_TO = (
@@ -57,7 +57,7 @@ class ShortcutSection:
         self._searching = False
         self._lock = threading.RLock()
         self._updating = Updating()
-        self._found: dict[str, Found] = {}
+        self._results: dict[str, SearchResult] = {}
         self._layer = ""
         self._chosen: tuple[int, ...] = ()
         self.button = push_button(*_FIND, self._start_or_stop)
@@ -92,7 +92,7 @@ class ShortcutSection:
 
     @property
     def _suspects(self) -> tuple[Suspect, ...]:
-        found = self._found.get(self._layer)
+        found = self._results.get(self._layer)
         return () if found is None else tuple(found[0].suspects[:_MOST_SUSPECTS])
 
     def _start_or_stop(self) -> None:
@@ -112,7 +112,7 @@ class ShortcutSection:
         if self._searching and self.result.value != words:
             self.result.value = words
 
-    def _answer(self, found: Found | Exception) -> None:
+    def _answer(self, found: SearchResult | Exception) -> None:
         with self._lock:
             self._searching, self.button.disabled = False, False
             self.button.description, self.button.tooltip = _FIND
@@ -122,12 +122,12 @@ class ShortcutSection:
                 words = "Stopped before the end." if stopped else named(found)
                 self.result.value = text.status(words, kind="warning")
                 return
-            self._found[found[0].layer] = found
+            self._results[found[0].layer] = found
             self._show_suspects()
         self._changed()
 
     def _show_suspects(self) -> None:
-        former, found = self.list.children, self._found.get(self._layer)
+        former, found = self.list.children, self._results.get(self._layer)
         suspects = self._suspects
         self.toggles = [self._toggle(index) for index in range(len(suspects))]
         self.list.children = tuple(
