@@ -21,10 +21,12 @@ from pfv_widgets.widgets.gallery.order_lists import Measure
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.viewport import OnFrame
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating
+from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating, layer_slider
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+
+_LABEL = "84px"
 
 
 class Owner(Explorer[Any], Protocol):
@@ -157,7 +159,8 @@ class Side:
         self._layers: tuple[Layer, ...] = ()
         self._error = ""  # why there is no picture of what is asked for
         self.network = self._network_choice(title, slides=slides)
-        self.layer = self._layer_slider()
+        self.layer = layer_slider([("…", "")], _LABEL)
+        self.layer.observe(self._layer_moved, "value")
         self.line, self.legend = w.HTML(), w.HTML()
         self.gallery = GalleryView(
             renderer, self.owner, settings, knobs, on_frame=self._seen, on_point=on_point,
@@ -237,7 +240,7 @@ class Side:
             "description": label,
             "tooltip": f"The {title} {self.networks.noun.lower()}.",
             "layout": w.Layout(width="97%", height="32px", margin="2px"),
-            "style": {"description_width": "84px"},
+            "style": {"description_width": _LABEL},
         }
         # the name of the network stands below, where there is room for it
         control = w.SelectionSlider(**common, readout=False) if slides else Dropdown(**common)
@@ -245,19 +248,6 @@ class Side:
             control.add_class("pfv-choice")
         control.observe(self._network_moved, "value")
         return control
-
-    def _layer_slider(self) -> w.SelectionSlider:
-        slider = w.SelectionSlider(
-            options=[("…", "")],
-            description="Layer",
-            tooltip="Feature map that is decomposed, from the first layer to the last.",
-            readout=False,
-            layout=w.Layout(width="97%"),
-            style={"description_width": "84px"},
-        )
-        slider.observe(self._layer_moved, "value")
-        slider.add_class("pfv-choice")
-        return slider
 
     def _network_moved(self, change: dict[str, Any]) -> None:
         if not self._updating.now:

@@ -15,7 +15,7 @@ from pfv_widgets.widgets.explorer.layout import controls
 from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import LABEL_WIDTH, ShownValues, Updating
+from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating, layer_slider
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
@@ -39,7 +39,8 @@ class Panel:
         self._pfv, self._edit = explorer.pfv, explorer.edit
         self._updating, self._shown = Updating(), ShownValues()
         layers = [layer for layer in self._pfv.layers if layer.same_as is None]
-        self.layer = self._layer_slider([layer.name for layer in layers])
+        self.layer = layer_slider([(text.plain(layer.name), layer.name) for layer in layers])
+        self.layer.observe(self._layer_moved, "value")
         self.layer_line, self.legend = w.HTML(), w.HTML()
         self.untrained = w.Button(
             description="Compare with an untrained copy",
@@ -72,19 +73,6 @@ class Panel:
         ratios = frame.basis.explained_variance_ratio.tolist()
         whose = "" if frame.basis.data is None else " of the data set"
         self.legend.value = legend_panel(frame.settings, ratios, whose)
-
-    def _layer_slider(self, names: list[str]) -> w.SelectionSlider:
-        slider = w.SelectionSlider(
-            options=[(text.plain(name), name) for name in names],
-            description="Layer",
-            tooltip="Feature map that is decomposed, from the first layer to the last.",
-            readout=False,
-            layout=w.Layout(width="97%"),
-            style={"description_width": LABEL_WIDTH},
-        )
-        slider.observe(self._layer_moved, "value")
-        slider.add_class("pfv-choice")
-        return slider
 
     def _layer_moved(self, change: dict[str, Any]) -> None:
         if not self._updating.now:

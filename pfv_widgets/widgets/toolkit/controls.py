@@ -59,6 +59,22 @@ def drop_down(
     )  # fmt: skip
 
 
+def layer_slider(
+    options: Sequence[tuple[str, str]], label_width: str = LABEL_WIDTH
+) -> w.SelectionSlider:
+    """Return a slider through layers, each a label and a name, without the name on show."""
+    slider = w.SelectionSlider(
+        options=options,
+        description="Layer",
+        tooltip="Feature map that is decomposed, from the first layer to the last.",
+        readout=False,
+        layout=w.Layout(width="97%"),
+        style={"description_width": label_width},
+    )
+    slider.add_class("pfv-choice")
+    return slider
+
+
 def _options(parameter: Choice) -> list[str] | list[tuple[str, str]]:
     """Return the choices, with the words that stand for them where there are any."""
     names = list(parameter.choices)
