@@ -205,6 +205,8 @@ class BookmarkSection(Section):
     def _load(self) -> None:
         path = json_path(self.file)
         found, notes = Bookmarks.load(path, self.bookmarks.kind)
-        self._set(self.bookmarks.joined(found), found.names[0] if found.names else None)
+        joined = self.bookmarks.joined(found)
+        new = joined.names[len(self.bookmarks) :]  # a name that was taken has a number now
+        self._set(joined, next(iter((*new, *found.names)), None))
         done = f"Loaded {len(found)} bookmark{'s' * (len(found) != 1)} from {path}."
         self.say(" ".join((done, *notes)), "warning" if notes else "ok")

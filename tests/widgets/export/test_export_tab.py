@@ -429,6 +429,13 @@ def test_bookmarks_go_to_a_file_and_join_those_that_are_there(
     button(marks.widget, "Load").click()
     assert tab.bookmarks.names == ("b", "a")
     assert explorer.messages[-1][0].startswith("Loaded 1 bookmark from")
+    button(marks.widget, "Delete").click()
+    explorer.settings = Settings(sigma=2.0)
+    marks.name.value = "a"
+    button(marks.widget, "Add").click()
+    button(marks.widget, "Load").click()
+    assert tab.bookmarks.names == ("b", "a", "a (2)")
+    assert marks.chosen.value == "a (2)"
 
 
 def test_every_control_has_a_help_text(tab: ExportTab) -> None:
