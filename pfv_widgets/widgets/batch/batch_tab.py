@@ -75,7 +75,7 @@ class BatchTab:
         images: ImageBatch,
         edit: Edit,
         sweep: Callable[[], None],
-        gesture: Callable[[bool], None] = lambda _: None,
+        gesture: Callable[[bool], None],
     ) -> None:
         self._images = images
         self.edit, self.sweep, self._gesture = edit, sweep, gesture

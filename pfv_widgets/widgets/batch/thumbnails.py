@@ -49,8 +49,8 @@ class Thumbnails:
         self,
         pixels: np.ndarray,
         on_change: Callable[[tuple[int, ...], bool], None],
-        on_gesture: Callable[[bool], None] = lambda _: None,
-        on_point: Callable[[int | None], None] = lambda _: None,
+        on_gesture: Callable[[bool], None],
+        on_point: Callable[[int | None], None],
     ) -> None:
         self.grid = ThumbnailGrid.of(len(pixels))
         self.canvas = LayeredCanvas("thumbnails", (self.grid.seen, WIDTH), buffers=1)

@@ -76,9 +76,9 @@ class ClassesTab:
         say: Say,
         fail: Callable[[Exception], None],
         *,
-        gesture: Callable[[bool], None] = lambda _: None,
-        search: Search = lambda *_: None,
-        stop: Callable[[], None] = lambda: None,
+        gesture: Callable[[bool], None],
+        search: Search,
+        stop: Callable[[], None],
     ) -> None:
         self._change, self._gesture = edit, gesture
         self._find, self._say, self._fail = find, say, fail
