@@ -16,6 +16,7 @@ from pfv_widgets.engine.colouring.compositing import GREYED, VIEWS, Layer
 from pfv_widgets.engine.export.html_data import data, grid, picture, png, side
 from pfv_widgets.engine.export.html_template import asset, digest, escaped, filled, one_line
 from pfv_widgets.engine.export.output_paths import checked_path, replacing
+from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import Choice, parameters_of
@@ -174,8 +175,6 @@ class _Entries:
 
     def _facts(self) -> list[tuple[str, str]]:
         frame, settings = self.frame, self.frame.settings
-        inside = [weight for weight in frame.weights if weight > 0]
-        even = len(set(inside)) == 1
         cells = grid(frame)
         averaged = "" if cells == tuple(frame.scores.shape[2:]) else ", averaged over blocks"
         facts = [
@@ -184,16 +183,24 @@ class _Entries:
             ("Weighting", settings.weighting),
             ("Contrast", f"σ = {settings.sigma:g}, scale {_shown(settings, 'normalisation')}"),
             ("Colours", f"{settings.colour_map}, shown: {_shown(settings, 'sharing')}"),
-            (
-                "Basis",
-                f"{len(inside)} of {len(frame)} images, "
-                + ("all with the same weight" if even else "weighted differently"),
-            ),
+            ("Basis", self._basis()),
             ("Values", f"{cells[0]} × {cells[1]} positions an image{averaged}; before weighting"),
         ]
         if settings.pins and settings.similarity:
             facts.insert(0, ("Shown", f"similarity to {len(settings.pins)} pinned positions"))
         return facts
+
+    def _basis(self) -> str:
+        """Say what the basis was fitted to: the whole batch, of which the frame may hold a part."""
+        frame = self.frame
+        if frame.basis_source != FittedBasis().description:
+            return frame.basis_source
+        number = len(frame if frame.forward is None else frame.forward.images)
+        weights = frame.settings.images or (1.0,) * number
+        inside = [weight for weight in weights if weight > 0]
+        even = len(set(inside)) == 1
+        how = "all with the same weight" if even else "weighted differently"
+        return f"{len(inside)} of {len(weights)} images, {how}"
 
 
 def _shown(settings: Settings, name: str) -> str:

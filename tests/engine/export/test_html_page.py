@@ -174,6 +174,12 @@ def test_layer_variance_and_settings_are_told(frame: Frame) -> None:
     assert "--opacity: 0.4;" in text
     assert 'data-view="photo"' in text
     assert 'value="photo" checked' in text
+    assert "<dd>6 of 6 images, all with the same weight</dd>" in text
+    weighted = replace(settings, images=(1, 0, 1, 2, 1, 1))  # of the batch, which holds more
+    part = replace(frame, heatmaps=frame.heatmaps[:2], settings=weighted, indices=(0, 1))
+    assert "<dd>5 of 6 images, weighted differently</dd>" in page_of(part)
+    fixed = page_of(replace(frame, basis_source="fixed, made of 9 feature vectors"))
+    assert "<dd>fixed, made of 9 feature vectors</dd>" in fixed
 
 
 def test_frame_without_photos_shows_heatmaps_alone(frame: Frame) -> None:
