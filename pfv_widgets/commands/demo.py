@@ -38,7 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a folder with photos of yours (default: photos that come along)",
     )
     parser.add_argument("--voila", action="store_true", help="serve it as a web page, with Voila")
-    parser.add_argument("--port", type=_port, default=8888, help="wanted port; a free one if taken")
+    parser.add_argument(
+        "--port", type=_port, default=8888, help="or a free one where it is taken (default: 8888)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument(
         "--notebook-dir",
@@ -216,10 +218,10 @@ def _open(address: str, private: Path) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is no port: expected 0 (any free one) to 65535")
-    return port
+    if not (text.isdecimal() and int(text) <= 65535):
+        legal = "a whole number from 0 (any free port) to 65535"
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected {legal}")
+    return int(text)
 
 
 def _is_root() -> bool:
