@@ -8,7 +8,7 @@ from typing import Any
 
 from pfv_widgets.commands.server import Server
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds for a kernel to start and for a cell to run."""
 
 
@@ -48,7 +48,7 @@ def _client(kernel: str) -> Any:
     from jupyter_core.paths import jupyter_runtime_dir
 
     file = Path(jupyter_runtime_dir()) / f"kernel-{kernel}.json"
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     client = BlockingKernelClient(connection_file=str(file))
@@ -58,8 +58,8 @@ def _client(kernel: str) -> Any:
 
 
 def wait_until_ready(client: Any) -> None:
-    """Wait for the first answer: a heartbeat that comes late on a busy machine is no death."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait for the first answer: on a busy machine a late heartbeat does not mean a dead kernel."""
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             client.wait_for_ready(timeout=max(deadline - time.monotonic(), 1.0))
@@ -77,9 +77,9 @@ def _outputs(client: Any, source: str) -> list[Any]:
 
     outputs: list[Any] = []
 
-    def keep(message: dict[str, Any]) -> None:
+    def store(message: dict[str, Any]) -> None:
         if message["msg_type"] in ("execute_result", "display_data", "stream", "error"):
             outputs.append(output_from_msg(message))
 
-    client.execute_interactive(source, output_hook=keep, timeout=PATIENCE)
+    client.execute_interactive(source, output_hook=store, timeout=TIMEOUT)
     return outputs

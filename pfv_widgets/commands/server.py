@@ -1,4 +1,4 @@
-"""A Jupyter server of its own on the loopback address, with a token, ended with its owner."""
+"""A Jupyter server on the loopback address, with a token, that ends with its owner."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ class Server:
 
     def request(self, path: str, body: dict[str, object]) -> Any:
         """Post JSON to the server's API and return its answer."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/{path}",
-            data=json.dumps(body).encode(),
-            headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as answer:
+        with self._send(path, json.dumps(body).encode(), timeout=60) as answer:
             return json.load(answer)
+
+    def _send(self, path: str, data: bytes | None = None, *, timeout: float) -> Any:
+        """Send a request; no proxy of the environment may come before the loopback address."""
+        headers = {"Authorization": f"token {self._token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", data, headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return opener.open(request, timeout=timeout)
 
     def wait(self) -> None:
         """Wait until the server ends by itself, as after a shutdown from its page."""
@@ -120,14 +121,8 @@ class Server:
         shutil.rmtree(self.private, ignore_errors=True)
 
     def _answers(self) -> bool:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api/status",
-            headers={"Authorization": f"token {self._token}"},
-        )
-        # no proxy of the environment is used between this process and the loopback address
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=5) as answer:
+            with self._send("api/status", timeout=5) as answer:
                 return bool(answer.status == 200)
         except urllib.error.HTTPError as error:
             if error.code in (401, 403):
