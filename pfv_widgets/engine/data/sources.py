@@ -19,36 +19,11 @@ from PIL import Image
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".dib",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".ico",
-        ".pcx",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".qoi",
-    ]
-)
+IMAGE_SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".tif", ".tiff", ".bmp",
+    ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".pcx", ".jp2", ".j2k", ".jpx",
+    ".avif", ".heic", ".heif", ".qoi",
+))  # fmt: skip
 """File names that end otherwise are passed over in folders; a path given by name is tried."""
 
 EXPECTED = (
@@ -79,16 +54,15 @@ def pictures_of(source: object) -> list[Picture]:
     pictures = _expand(source)
     if not pictures:
         raise PFVValueError(f"source={source!r} holds no pictures: expected {EXPECTED}.")
-    names = unique_names(pictures)
+    names = _unique_names(pictures)
     return [Picture(p.content, name, p.label) for p, name in zip(pictures, names, strict=True)]
 
 
-def unique_names(pictures: Iterable[Picture]) -> list[str]:
+def _unique_names(pictures: list[Picture]) -> list[str]:
     """Return names that can be encoded; the same name twice gets its folder, then a number."""
-    listed_pictures = list(pictures)
-    names = [_encodable(p.name) for p in listed_pictures]
+    names = [_encodable(p.name) for p in pictures]
     counts = Counter(names)
-    for i, picture in enumerate(listed_pictures):
+    for i, picture in enumerate(pictures):
         if counts[names[i]] > 1 and isinstance(picture.content, Path):
             names[i] = _encodable(f"{picture.content.absolute().parent.name}/{picture.name}")
     return _numbered(names)
@@ -163,7 +137,7 @@ def _from_path(text: str | bytes) -> list[Picture]:
     if not isinstance(text, str) or not text:
         raise PFVValueError(f"source={text!r}: expected {EXPECTED}.")
     path = Path(text).expanduser()
-    if _exists(path):
+    if _holds(path.exists):
         if path.is_dir():
             return _from_folder(path)
         if path.is_file():
@@ -256,10 +230,6 @@ def _sorted(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (natural_key(str(path)), str(path)))
 
 
-def _exists(path: Path) -> bool:
-    return _holds(path.exists)
-
-
 def _holds(test: Callable[[], bool]) -> bool:
     try:
         return test()
@@ -281,7 +251,7 @@ def _target(path: Path) -> str:
 def _nearest(path: Path) -> str:
     if "://" in str(path) or str(path).startswith(("http:", "https:")):
         return "Addresses are not downloaded: save the picture and give its path."
-    if not _exists(path.parent) or not path.parent.is_dir():
+    if not _holds(path.parent.is_dir):
         return f"Nor does its folder {str(path.parent)!r}."
     siblings = [entry.name for entry in path.parent.iterdir()]
     near = difflib.get_close_matches(path.name, siblings, n=3, cutoff=0.7)
