@@ -47,9 +47,10 @@ class ImageBatch:
 
     def __post_init__(self) -> None:
         pixels, tensor = self.pixels, self.tensor
-        if not isinstance(pixels, np.ndarray) or pixels.ndim != 4 or pixels.dtype != np.uint8:
-            kind = getattr(pixels, "shape", type(pixels).__name__)
-            raise PFVTypeError(f"pixels: {kind!r:.80}: expected a uint8 array (N, H, W, 3).")
+        is_array = isinstance(pixels, np.ndarray)
+        if not is_array or pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+            what = f"{pixels.dtype} {pixels.shape}" if is_array else type(pixels).__name__
+            raise PFVTypeError(f"pixels: {what:.80}: expected a uint8 array (N, H, W, 3).")
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             raise PFVTypeError(f"tensor={tensor!r:.80}: expected a float tensor (N, 3, H, W).")
         count, height, width, _ = pixels.shape

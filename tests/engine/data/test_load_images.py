@@ -212,6 +212,8 @@ def test_batch_of_parts_that_do_not_fit_is_a_named_error() -> None:
         ImageBatch(pixels, torch.zeros(2, 3, 5, 4), ("a", "b"))
     with pytest.raises(PFVValueError, match="names: 1 entries for 2 images"):
         ImageBatch(pixels, torch.zeros(2, 3, 4, 4), ("a",))
+    with pytest.raises(PFVTypeError, match=r"pixels: uint8 \(2, 4, 4, 1\): expected a uint8 array"):
+        ImageBatch(pixels[..., :1], torch.zeros(2, 3, 4, 4), ("a", "b"))
 
 
 def test_normalisation_stands_in_the_batch_and_goes_where_it_goes(photos: Path) -> None:
