@@ -200,6 +200,11 @@ def run(model: nn.Module, batch: Tensor) -> object:
         ) from error
 
 
+def ran_out_of_memory(error: PFVValueError) -> bool:
+    """Whether :func:`run` failed because memory ran out."""
+    return isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
+
+
 def _fix(model: nn.Module, batch: Tensor) -> str:
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
     if first is not None and first.in_channels == 1 and batch.shape[1] == 3:

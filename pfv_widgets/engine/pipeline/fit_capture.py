@@ -16,7 +16,12 @@ from pfv_widgets.engine.network.capture_layers import images_at_once
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import clean_name, floating_dtype, run
+from pfv_widgets.engine.network.model_guard import (
+    clean_name,
+    floating_dtype,
+    ran_out_of_memory,
+    run,
+)
 from pfv_widgets.errors import PFVValueError
 
 
@@ -97,8 +102,7 @@ class FitCapture:
                 run_captured(partial(run, self.network, images))
             return dict(caught)
         except PFVValueError as error:
-            out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
-            if not out_of_memory or len(images) == 1:
+            if not ran_out_of_memory(error) or len(images) == 1:
                 raise
         return _joined([self._run(layouts, half) for half in images.chunk(2)])
 

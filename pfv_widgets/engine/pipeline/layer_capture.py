@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 
 from pfv_widgets.engine.network.capture import Reduce
@@ -13,6 +12,7 @@ from pfv_widgets.engine.network.capture_layers import Captured, capture_layers, 
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.model_guard import ran_out_of_memory
 from pfv_widgets.engine.pipeline.cache import release_memory
 from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.errors import PFVValueError
@@ -62,7 +62,7 @@ class LayerCapture:
                 try:
                     return self._run(chains, known, report)
                 except PFVValueError as error:
-                    if not _out_of_memory(error):
+                    if not ran_out_of_memory(error):
                         raise
                     release_memory(self._forward.device)
             first = next(iter(chains))
@@ -85,7 +85,7 @@ class LayerCapture:
                 return self._run(chains, known, report)
             except PFVValueError as error:
                 chunk = min(self._at_once, len(self._forward.images))
-                if not _out_of_memory(error) or chunk == 1:
+                if not ran_out_of_memory(error) or chunk == 1:
                     raise
                 self.chunk_size, self.halved = chunk // 2, True
                 release_memory(self._forward.device)
@@ -101,10 +101,6 @@ class LayerCapture:
             return self._forward.catch(layouts, known, self._at_once, report)
 
         return capture_layers(chains, catch)
-
-
-def _out_of_memory(error: PFVValueError) -> bool:
-    return isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
 
 
 def nearest_first(names: Sequence[str], name: str, before: str) -> list[str]:
