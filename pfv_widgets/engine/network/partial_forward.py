@@ -72,7 +72,7 @@ class PartialForward:
         self._overwrite = False
         self._network = isolated(forward.model)
         self._needed: frozenset[Key] | None = frozenset()
-        if not is_replica(self._network) or self._inside_of_a_wrapper():
+        if not is_replica(self._network) or self._has_scripted_part():
             self._needed = None
         self._recordings: list[Recording] = []
         with self._running():
@@ -149,10 +149,9 @@ class PartialForward:
     def _batch(self, start: int) -> Tensor:
         return self._forward.batch(start, start + self._chunk_size)
 
-    def _inside_of_a_wrapper(self) -> bool:
-        """Whether a module around the layer is not run by Python, so that it cannot be entered."""
-        modules = modules_by_name(self._network)
-        return any(isinstance(one, torch.jit.ScriptModule) for one in modules.values())
+    def _has_scripted_part(self) -> bool:
+        """Whether a module is not run by Python, so that it cannot answer from a recording."""
+        return any(isinstance(one, torch.jit.ScriptModule) for one in self._network.modules())
 
     def _choose_what_is_stored(self) -> None:
         """Find out with two images which outputs are used behind the layer, and check the result.

@@ -137,7 +137,7 @@ class Recording:
                 found = self.answers.get(key)
                 if found is None:
                     return forward(*args, **kwargs)
-                return _given(found, key, list(tensors_in((args, kwargs))))
+                return _output_of(found, key, list(tensors_in((args, kwargs))))
 
             return answer
 
@@ -145,7 +145,8 @@ class Recording:
             yield
 
 
-def _given(answer: _Answer, key: Key, inputs: list[Tensor]) -> Any:
+def _output_of(answer: _Answer, key: Key, inputs: list[Tensor]) -> Any:
+    """Return what the module returned, and change its inputs as it did."""
     for number, values in answer.changed.items():
         if not isinstance(inputs[number], Placeholder):
             if values is None:
@@ -209,11 +210,11 @@ class Recorder:
     def _note(self, call: _Call, output: Any) -> None:
         """Copy what may be needed at once: later operations may rewrite it in place."""
         call.end, self.clock = self.clock, self.clock + 1
-        wanted = call.name in {name for name, _ in self.needed}
-        self.stored[call.begin] = (_kept(call, output, copied=wanted), {})
+        needed = call.name in {name for name, _ in self.needed}
+        self.stored[call.begin] = (_storable(call, output, copied=needed), {})
         for number, (one, before) in enumerate(zip(call.inputs, call.versions, strict=True)):
             if one._version != before:
-                self.stored[call.begin][1][number] = one.detach().clone() if wanted else one
+                self.stored[call.begin][1][number] = one.detach().clone() if needed else one
         call.inputs = ()
 
     def recording(self) -> Recording:
@@ -235,13 +236,13 @@ class Recorder:
         return Recording(answers, next(reversed(answers)))
 
 
-def _kept(call: _Call, output: Any, *, copied: bool) -> Any:
+def _storable(call: _Call, output: Any, *, copied: bool) -> Any:
     """Return an output with its inputs by number and its tensors copied, or by their shape."""
     if not any(True for _ in tensors_in(output)) or not _is_plain(output):
         raise UnclearError
     memory = {one.untyped_storage().data_ptr() for one in call.inputs}
 
-    def keep(one: Tensor) -> Any:
+    def stored(one: Tensor) -> Any:
         for number, taken in enumerate(call.inputs):
             if one is taken:
                 return _Same(number)
@@ -249,7 +250,7 @@ def _kept(call: _Call, output: Any, *, copied: bool) -> Any:
             raise UnclearError  # a view of an input: what is written to one is seen in the other
         return one.detach().clone() if copied else Placeholder(one, (call.name, -1))
 
-    return _mapped(output, keep)
+    return _mapped(output, stored)
 
 
 def _answer(key: Key, output: Any, changed: Mapping[int, Tensor], *, stored: bool) -> _Answer:
