@@ -105,7 +105,7 @@ def pooled_maps(
         stage = f"Running {network.name}"
         on_progress(Progress(stage, progress.done, progress.total, progress.unit))
 
-    return network.forward.catch(layouts, {}, chunk_size, report)
+    return network.forward.capture(layouts, {}, chunk_size, report)
 
 
 def grid_side(photos: int) -> int:

@@ -154,7 +154,7 @@ def pooled_features(
     pictures = _Pictures()
     for batch in chunks:
         for (network, device), own in zip(networks, values, strict=True):
-            pooled = Forward(network, batch.tensor, device).catch(layouts, {}, len(batch))
+            pooled = Forward(network, batch.tensor, device).capture(layouts, {}, len(batch))
             for name, vectors in pooled.items():
                 own.setdefault(name, []).append(vectors.cpu().double().numpy())
         pictures.add(batch, len(names))

@@ -113,7 +113,7 @@ class ShortcutReport:
             )
         batch = self.images if images is None else _batch(images)
         forward = replace(self.forward, images=batch.tensor)
-        features = forward.catch({self.layer: (self.shape.layout, None)}, {}, 16)[self.layer]
+        features = forward.capture({self.layer: (self.shape.layout, None)}, {}, 16)[self.layer]
         # features around a mark answer to it as well: its middle is where most of them do
         maps = suspect.map_of(features.float())[:, None]
         maps = avg_pool2d(maps, 3, 1, 1, count_include_pad=False)

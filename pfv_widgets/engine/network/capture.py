@@ -1,4 +1,4 @@
-"""Catch feature maps by layer name while a network runs."""
+"""Capture feature maps by layer name while a network runs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ See = Callable[[nn.Module, str, tuple[object, ...], object], None]
 @contextmanager
 def capture(
     model: nn.Module,
-    wanted: Mapping[str, tuple[Layout, Reduce | None]],
+    layouts: Mapping[str, tuple[Layout, Reduce | None]],
     *,
     stop: bool = True,
     modules: Mapping[str, nn.Module] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """Catch feature maps while the model runs inside the ``with`` block.
+    """Capture feature maps while the model runs inside the ``with`` block.
 
     Parameters
     ----------
     model
         Any module; it is not changed.
-    wanted
+    layouts
         Layer name → its layout, and a function applied to the map ``(N, C, h, w)`` at once
-        (``None``: a copy is kept, since a later in-place operation may rewrite the map).
+        (``None``: it is copied, since a later in-place operation may rewrite it).
     stop
-        Whether to leave the forward pass once every wanted map was seen.
+        Whether to leave the forward pass once the map of every layer was seen.
     modules
         What :func:`modules_by_name` returned, where it is known.
 
@@ -45,24 +45,24 @@ def capture(
         Layer name → result, filled anew by each forward pass. Every hook is removed when the
         block is left, however it is left.
     """
-    caught: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
     modules = modules_by_name(model) if modules is None else modules
-    bases = {name.partition("#")[0] for name in wanted}
+    bases = {name.partition("#")[0] for name in layouts}
 
-    def keep(_: nn.Module, base: str, __: tuple[object, ...], output: object) -> None:
+    def store(_: nn.Module, base: str, __: tuple[object, ...], output: object) -> None:
         runs[base] += 1
         for name in (base, f"{base}#{runs[base]}"):
-            if name in wanted:
-                layout, reduce = wanted[name]
+            if name in layouts:
+                layout, reduce = layouts[name]
                 assert isinstance(output, Tensor)  # list_layers saw one
                 maps = layout.maps(output.detach())
-                caught[name] = maps.clone() if reduce is None else reduce(maps)
-        if stop and len(caught) == len(wanted):
+                captured[name] = maps.clone() if reduce is None else reduce(maps)
+        if stop and len(captured) == len(layouts):
             raise StopForward
 
-    with emptied(model, caught, runs), hooked({base: modules[base] for base in bases}, keep):
-        yield caught
+    with emptied(model, captured, runs), hooked({base: modules[base] for base in bases}, store):
+        yield captured
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def emptied(model: nn.Module, *stores: MutableMapping[str, Any]) -> Iterator[Non
 
 
 class StopForward(BaseException):
-    """Leaves a forward pass in which everything wanted was seen."""
+    """Leaves a forward pass in which all that was asked for was seen."""
 
 
 def run_captured(run: Callable[[], object]) -> None:

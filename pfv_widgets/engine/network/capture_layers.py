@@ -15,14 +15,14 @@ from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer
 
 Captured = tuple[Tensor, list[Activity]]
-Catch = Callable[[Mapping[str, tuple[Layout, Reduce | None]]], Mapping[str, Tensor]]
+Capture = Callable[[Mapping[str, tuple[Layout, Reduce | None]]], Mapping[str, Tensor]]
 
 _NUMBER = 4  # bytes of one
 _CACHED, _FEW_THREADS = 5 << 19, 4  # bytes of a map for each thread, and how many count at least
 
 
 def capture_layers(
-    layers: Mapping[str, tuple[Layer, Sequence[Layer]]], catch: Catch
+    layers: Mapping[str, tuple[Layer, Sequence[Layer]]], capture: Capture
 ) -> dict[str, Captured]:
     """Return the feature maps of each layer, and how active its chain is.
 
@@ -30,21 +30,21 @@ def capture_layers(
     ----------
     layers
         Name → the layer, and the earlier ones that weight it.
-    catch
-        Runs the network, and returns what is wanted of layers.
+    capture
+        Runs the network, and returns what it is asked for of each layer.
     """
     chained = {one.name: one for _, chain in layers.values() for one in chain}
-    wanted: dict[str, tuple[Layout, Reduce | None]] = {
+    layouts: dict[str, tuple[Layout, Reduce | None]] = {
         name: (one.layout, channel_sum) for name, one in chained.items()
     }
-    wanted |= {name: (layer.layout, None) for name, (layer, _) in layers.items()}
-    caught = catch(wanted)
+    layouts |= {name: (layer.layout, None) for name, (layer, _) in layers.items()}
+    captured = capture(layouts)
     sums = {  # now: the caller may overwrite the maps
-        name: channel_sum(caught[name]) if name in layers else caught[name] for name in chained
+        name: channel_sum(captured[name]) if name in layers else captured[name] for name in chained
     }
     return {
         name: (
-            caught[name],
+            captured[name],
             [Activity.of_sums(sums[one.name], one.shape[0]) for one in chain],
         )
         for name, (_, chain) in layers.items()

@@ -66,14 +66,14 @@ class Forward:
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
             return list_layers(network, example, self.run)
 
-    def catch(
+    def capture(
         self,
         layouts: Mapping[str, tuple[Layout, Reduce | None]],
         known: Mapping[str, Tensor],
         chunk_size: int,
         report: OnProgress = silent,
     ) -> dict[str, Tensor]:
-        """Run the batch in chunks and return what was caught, ``(N, …)`` by layer name.
+        """Run the batch in chunks and return what was captured, ``(N, …)`` by layer name.
 
         Parameters
         ----------
@@ -105,12 +105,12 @@ class Forward:
 
         def copy(name: str, maps: Tensor) -> Tensor:
             """Store maps, which a later in-place operation may rewrite, where they belong."""
-            place = whole[name][done : done + len(maps)] if name in whole else None
-            if place is None or place.shape != maps.shape:
+            target = whole[name][done : done + len(maps)] if name in whole else None
+            if target is None or target.shape != maps.shape:
                 in_place.discard(name)
                 return large_empty(maps, *maps.shape).copy_(maps)
             in_place.add(name)
-            return place.copy_(maps)
+            return target.copy_(maps)
 
         stored = {
             name: (layout, reduce or partial(copy, name))
@@ -120,22 +120,22 @@ class Forward:
             add(name, known[name].clone() if reduce is None else reduce(known[name]))
         done = len(next(iter(known.values()))) if complete else 0
         passes = -(-(number - done) // chunk_size)
-        step = -(-(number - done) // max(passes, 1))  # alike: one of a single image costs most
+        step = -(-(number - done) // max(passes, 1))  # of equal size: a single image costs most
 
-        def tell() -> None:
+        def report_done() -> None:
             report(Progress(RUNNING, done, number))
 
         with (
             guarded(self.model) as network,
-            capture(network, stored) as caught,
-            nullcontext() if report is silent else before_each_leaf(network, tell),
+            capture(network, stored) as captured,
+            nullcontext() if report is silent else before_each_leaf(network, report_done),
         ):
             while done < number:
                 run_captured(partial(self.run, network, self.batch(done, done + step)))
                 for name in layouts:
-                    add(name, caught[name])
+                    add(name, captured[name])
                 done = min(done + step, number)
-                tell()
+                report_done()
         return whole
 
     def state(self) -> State:

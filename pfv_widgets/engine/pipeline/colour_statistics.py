@@ -39,15 +39,15 @@ def colour_statistics(
         return {}, {}
     images = load_images(torch.stack([fit.sample[key] for key in keys]))
     with torch.no_grad():
-        caught = _caught(network, fit, keys)
-        features = features_of(caught[basis.layer])
+        captured = _sample_maps(network, fit, keys)
+        features = features_of(captured[basis.layer])
         there = replace(
             basis,
             mean=basis.mean.to(features.maps),
             components=basis.components.to(features.maps),
         )
         scores = features.scores(there)
-        sums = network.sums(basis.layer, caught)
+        sums = network.sums(basis.layer, captured)
         activities = [Activity.of_sums(one, layer.shape[0]) for layer, one in sums]
 
         def bright(size: tuple[int, int]) -> Tensor:
@@ -61,7 +61,7 @@ def colour_statistics(
     return spreads, largest
 
 
-def _caught(network: FitCapture, fit: DataSetFit, keys: list[bytes]) -> dict[str, Tensor]:
+def _sample_maps(network: FitCapture, fit: DataSetFit, keys: list[bytes]) -> dict[str, Tensor]:
     """Return what the network gives for the sample: its maps and channel sums, by layer."""
     missing = [key for key in keys if key not in fit.sample_maps]
     for start in range(0, len(missing), _CHUNK):

@@ -84,12 +84,12 @@ class FitCapture:
         ``sums`` adds those of the earlier layers, summed over their channels, ``(n, h, w)``.
         Where memory runs out, one half runs and then the other.
         """
-        wanted: dict[str, Reduce | None] = dict.fromkeys(self.layers)
+        reduces: dict[str, Reduce | None] = dict.fromkeys(self.layers)
         if sums:
             earlier = [one.name for chain in self.chains.values() for one in chain]
-            wanted = dict.fromkeys(earlier, channel_sum) | wanted
+            reduces = dict.fromkeys(earlier, channel_sum) | reduces
         by_name = {one.name: one for chain in self.chains.values() for one in chain} | self.layers
-        layouts = {name: (by_name[name].layout, reduce) for name, reduce in wanted.items()}
+        layouts = {name: (by_name[name].layout, reduce) for name, reduce in reduces.items()}
         step = images_at_once(self._listed, self.device, len(images))
         parts = images.chunk(-(-len(images) // step))
         return _joined([self._run(layouts, part) for part in parts])
@@ -98,22 +98,22 @@ class FitCapture:
         self, layouts: Mapping[str, tuple[Layout, Reduce | None]], images: Tensor
     ) -> dict[str, Tensor]:
         try:
-            with capture(self.network, layouts, modules=self._modules) as caught:
+            with capture(self.network, layouts, modules=self._modules) as captured:
                 run_captured(partial(run, self.network, images))
-            return dict(caught)
+            return dict(captured)
         except PFVValueError as error:
             if not ran_out_of_memory(error) or len(images) == 1:
                 raise
         return _joined([self._run(layouts, half) for half in images.chunk(2)])
 
-    def sums(self, layer: str, caught: Mapping[str, Tensor]) -> list[tuple[Layer, Tensor]]:
+    def sums(self, layer: str, captured: Mapping[str, Tensor]) -> list[tuple[Layer, Tensor]]:
         """Return the earlier layers of a layer with their channel sums ``(n, h, w)``."""
-        pairs = [(one, caught[one.name]) for one in self.chains[layer]]
+        pairs = [(one, captured[one.name]) for one in self.chains[layer]]
         return [(one, maps if maps.ndim == 3 else channel_sum(maps)) for one, maps in pairs]
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return what was caught of all images, by layer."""
+    """Return what was captured of all images, by layer."""
     if len(parts) == 1:
         return parts[0]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -97,10 +97,10 @@ class LayerCapture:
     def _run(
         self, chains: Chains, known: Mapping[str, Tensor], report: OnProgress
     ) -> dict[str, Captured]:
-        def catch(layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
-            return self._forward.catch(layouts, known, self._at_once, report)
+        def capture(layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
+            return self._forward.capture(layouts, known, self._at_once, report)
 
-        return capture_layers(chains, catch)
+        return capture_layers(chains, capture)
 
 
 def nearest_first(names: Sequence[str], name: str, before: str) -> list[str]:
