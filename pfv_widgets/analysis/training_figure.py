@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pfv_widgets.analysis.similarity_curve_figure import draw_lines_on
 from pfv_widgets.analysis.similarity_curve_result import Array
 from pfv_widgets.analysis.tracker import Tracker
-from pfv_widgets.engine.export.animation import ANIMATIONS, Film, checked_animation
+from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
 from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table
 from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, checked_path, write_figure
 from pfv_widgets.errors import PFVValueError
@@ -66,11 +66,11 @@ def save_training(tracker: Tracker, path: str | Path, layer: str, duration: int)
     names, frames = tracker.names, tracker.frames(layer)
     if not frames:
         raise PFVValueError(f"tracker: no snapshot of {layer} has a picture to save.")
-    film = Film(len(names))
+    animation = Animation(len(names))
     for name, frame in frames.items():
         metrics = [f"{key} {value:.3g}" for key, value in tracker.metrics[name].items()]
-        film.add(frame.composite(), ", ".join([name, *metrics]), names.index(name) + 1)
-    film.write(target, duration, lambda: False)
+        animation.add(frame.composite(), ", ".join([name, *metrics]), names.index(name) + 1)
+    animation.write(target, duration, lambda: False)
 
 
 def _lines(tracker: Tracker, layer: str) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Pictures with a caption bar, put together as a GIF, a WebP or a film."""
+"""Pictures with a caption bar, put together as a GIF, a WebP or a video."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _PAPER, _INK, _QUIET, _TRACK = (255, 255, 255), (29, 33, 38), (96, 104, 113), (2
 _COLOURS = 236  # of the pictures in a GIF's palette; the others are the bar's, one is free
 _GREYS = 18
 _SAMPLE = 50_000  # pixels from which the palette is found: half a second; more gain nothing
-_RATE = 20  # pictures a second in a film
+_RATE = 20  # pictures a second in a video
 
-Cancelled = Callable[[], bool]
+IsCancelled = Callable[[], bool]
 
 
 def checked_animation(path: object) -> Path:
@@ -44,13 +44,13 @@ def checked_animation(path: object) -> Path:
     format_ = ANIMATIONS[target.suffix.lower()]
     if not format_.is_available:
         raise PFVValueError(
-            f"path={str(path)!r}: a film needs the program {format_.program}, which is not on the "
+            f"path={str(path)!r}: a video needs the program {format_.program}, which is not on the "
             f"PATH. Install it, or choose a name that ends in {_needing_no_program()}."
         )
     return target
 
 
-class Film:
+class Animation:
     """Pictures of one size, each with a bar that says what it shows.
 
     Parameters
@@ -78,7 +78,7 @@ class Film:
         self.layout = self.layout or Layout(tiles.shape, self._number, self._most)
         self.pictures.append(self.layout.draw(tiles, caption, position, self._number))
 
-    def write(self, path: Path, duration: int, cancelled: Cancelled) -> bool:
+    def write(self, path: Path, duration: int, cancelled: IsCancelled) -> bool:
         """Write the file; False, and no file, where it is cancelled meanwhile.
 
         Parameters
@@ -117,7 +117,7 @@ class Layout:
             count * (side + _GAP) - _GAP + 2 * _EDGE
             for count, side in zip((self.columns, rows), self.tile, strict=True)
         )
-        # even, as films want it
+        # even, as videos need it
         self.width = (max(across, min(_NARROWEST, room)) + 1) // 2 * 2
         self.height = (down + _BAR + 1) // 2 * 2
         self._left = (self.width - across) // 2 + _EDGE
@@ -179,10 +179,10 @@ def _bayer(order: int) -> np.ndarray:
     return scaled.astype(np.float32)
 
 
-def _write_gif(film: Film, part: Path, stays: list[int], cancelled: Cancelled) -> None:
-    assert film.layout is not None  # there are pictures
-    palette, noise = _palette(film.pictures), film.layout.noise()
-    indexed = (_indexed(one, palette, noise) for one in film.pictures if not cancelled())
+def _write_gif(animation: Animation, part: Path, stays: list[int], cancelled: IsCancelled) -> None:
+    assert animation.layout is not None  # there are pictures
+    palette, noise = _palette(animation.pictures), animation.layout.noise()
+    indexed = (_indexed(one, palette, noise) for one in animation.pictures if not cancelled())
     first = next(indexed, None)
     if first is not None:
         first.save(
@@ -191,16 +191,16 @@ def _write_gif(film: Film, part: Path, stays: list[int], cancelled: Cancelled) -
         )  # fmt: skip
 
 
-def _write_webp(film: Film, part: Path, stays: list[int], _: Cancelled) -> None:
-    first, *rest = (Image.fromarray(picture) for picture in film.pictures)
+def _write_webp(animation: Animation, part: Path, stays: list[int], _: IsCancelled) -> None:
+    first, *rest = (Image.fromarray(picture) for picture in animation.pictures)
     first.save(
         part, "WEBP", save_all=True, append_images=rest, duration=stays, loop=0, quality=84,
         method=3,
     )  # fmt: skip
 
 
-def _write_mp4(film: Film, part: Path, stays: list[int], cancelled: Cancelled) -> None:
-    height, width, _ = film.pictures[0].shape
+def _write_mp4(animation: Animation, part: Path, stays: list[int], cancelled: IsCancelled) -> None:
+    height, width, _ = animation.pictures[0].shape
     command = [
         shutil.which("ffmpeg") or "ffmpeg", "-y", "-loglevel", "error",
         "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(_RATE),
@@ -209,7 +209,7 @@ def _write_mp4(film: Film, part: Path, stays: list[int], cancelled: Cancelled) -
     ]  # fmt: skip
     chunks = (
         picture.tobytes()
-        for picture, stay in zip(film.pictures, stays, strict=True)
+        for picture, stay in zip(animation.pictures, stays, strict=True)
         for _ in range(max(1, round(stay * _RATE / 1000)))
     )
     _piped(command, chunks, cancelled)
@@ -236,7 +236,7 @@ def _indexed(picture: np.ndarray, palette: Image.Image, noise: np.ndarray) -> Im
     return Image.fromarray(shaken).quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def _piped(command: list[str], chunks: Iterator[bytes], cancelled: Cancelled) -> None:
+def _piped(command: list[str], chunks: Iterator[bytes], cancelled: IsCancelled) -> None:
     """Feed a program; raise with what it says where it fails."""
     with tempfile.TemporaryFile() as messages:
         with subprocess.Popen(
@@ -259,8 +259,8 @@ def _piped(command: list[str], chunks: Iterator[bytes], cancelled: Cancelled) ->
             messages.seek(0)
             said = messages.read().decode("utf-8", "replace").strip().splitlines() or ["no reason"]
             raise PFVValueError(
-                f"{Path(command[0]).stem} could not write the film: {said[-1]:.200}. Choose a name "
-                f"that ends in {_needing_no_program()}."
+                f"{Path(command[0]).stem} could not write the video: {said[-1]:.200}. Choose a "
+                f"name that ends in {_needing_no_program()}."
             )
 
 
@@ -271,8 +271,8 @@ class AnimationFormat:
     Attributes
     ----------
     write
-        Writes the pictures of a film to a path, each of which stays so many milliseconds; ends
-        early where it is cancelled.
+        Writes the pictures of an animation to a path, each of which stays so many milliseconds;
+        ends early where it is cancelled.
     label
         What a menu calls it.
     program
@@ -281,7 +281,7 @@ class AnimationFormat:
         Pixels that all pictures may have together.
     """
 
-    write: Callable[[Film, Path, list[int], Cancelled], None]
+    write: Callable[[Animation, Path, list[int], IsCancelled], None]
     label: str
     program: str = ""
     most: int = _MOST_PIXELS
@@ -295,7 +295,7 @@ class AnimationFormat:
 ANIMATIONS: dict[str, AnimationFormat] = {
     ".gif": AnimationFormat(_write_gif, "GIF, for everywhere", most=_GIF_PIXELS),
     ".webp": AnimationFormat(_write_webp, "WebP, much smaller"),
-    ".mp4": AnimationFormat(_write_mp4, "MP4 film", program="ffmpeg"),
+    ".mp4": AnimationFormat(_write_mp4, "MP4 video", program="ffmpeg"),
 }
 """Suffix → format of the animations."""
 

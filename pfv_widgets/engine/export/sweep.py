@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.colouring.colour_memory import ColourMemory
-from pfv_widgets.engine.export.animation import ANIMATIONS, Film, checked_animation
+from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
 from pfv_widgets.engine.export.sweep_plan import Step, planned
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -263,22 +263,22 @@ def save_sweep(
     shown = settings_of(settings, {})
     ways = _ways(pfv, steps, shown)
     step = _counter(progress, _NEW_LAYER * sum(map(len, ways)) + len(steps) + 1)
-    film, skipped = Film(len(steps), ANIMATIONS[target.suffix.lower()].most), []
+    animation, skipped = Animation(len(steps), ANIMATIONS[target.suffix.lower()].most), []
     pictures = _pictures(pfv, steps, ways, shown, cancelled=stop, matched=step)
     for done, one in enumerate(pictures, start=1):
         if one.frame is None:
             skipped.append(f"{one.caption}: {one.problem}")
         else:
-            film.add(one.frame.composite(), one.caption, done)
+            animation.add(one.frame.composite(), one.caption, done)
         step(1)
     if stop():
         return None
-    if not film.pictures:
+    if not animation.pictures:
         raise PFVValueError(f"over={over!r}: no value gives a picture. {skipped[0]}")
-    if not film.write(target, stays, stop):
+    if not animation.write(target, stays, stop):
         return None
     step(1)
-    return SavedSweep(target, len(film.pictures), tuple(skipped))
+    return SavedSweep(target, len(animation.pictures), tuple(skipped))
 
 
 def _counter(progress: Callable[[int, int], None] | None, of: int) -> Callable[[int], None]:

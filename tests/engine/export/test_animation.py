@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from pfv_widgets.engine.export.animation import Film
+from pfv_widgets.engine.export.animation import Animation
 
 BAR = 38
 
@@ -21,9 +21,9 @@ def tiles(count: int, height: int = 64, width: int = 64, seed: int = 0) -> np.nd
 
 
 def drawn(caption: str, shape: tuple[int, int, int] = (4, 64, 64), of: int = 3) -> np.ndarray:
-    film = Film(of)
-    film.add(tiles(*shape), caption, 1)
-    return film.pictures[0]
+    animation = Animation(of)
+    animation.add(tiles(*shape), caption, 1)
+    return animation.pictures[0]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_very_many_pictures_are_smaller() -> None:
 def test_every_tile_is_shown() -> None:
     shape = (5, 100, 100)
     page = drawn("x", shape)
-    film = Film(3)
-    film.add(tiles(*shape), "x", 1)
-    assert film.layout is not None
-    for tile, (left, top) in zip(tiles(*shape), film.layout.corners(), strict=True):
-        wide, high = film.layout.tile
+    animation = Animation(3)
+    animation.add(tiles(*shape), "x", 1)
+    assert animation.layout is not None
+    for tile, (left, top) in zip(tiles(*shape), animation.layout.corners(), strict=True):
+        wide, high = animation.layout.tile
         found = Image.fromarray(page[top : top + high, left : left + wide]).resize((100, 100))
         assert np.abs(np.asarray(found).astype(int) - tile).mean() < 3
 
@@ -68,44 +68,46 @@ def test_caption_is_written_and_a_long_one_is_cut_in_the_middle() -> None:
     assert not np.array_equal(drawn("σ"), drawn("\u0b9c"))  # a letter, and the box for none
 
 
-def gif(film: Film, path: Path, stay: int = 100) -> list[np.ndarray]:
-    assert film.write(path, stay, lambda: False)
+def gif(animation: Animation, path: Path, stay: int = 100) -> list[np.ndarray]:
+    assert animation.write(path, stay, lambda: False)
     with Image.open(path) as file:
         return [np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(file)]
 
 
 def test_colours_of_what_stands_still_do_not_flicker(tmp_path: Path) -> None:
-    film = Film(3)
+    animation = Animation(3)
     for position in (1, 2, 3):
         moving = tiles(4)
         moving[3] = tiles(1, seed=position)[0]
-        film.add(moving, "x", position)
-    pictures = gif(film, tmp_path / "a.gif")
-    assert film.layout is not None
-    left, top = list(film.layout.corners())[1]
-    wide, high = film.layout.tile
+        animation.add(moving, "x", position)
+    pictures = gif(animation, tmp_path / "a.gif")
+    assert animation.layout is not None
+    left, top = list(animation.layout.corners())[1]
+    wide, high = animation.layout.tile
     still = [one[top : top + high, left : left + wide] for one in pictures]
     assert all(np.array_equal(still[0], one) for one in still[1:])
     assert (
-        np.abs(still[0].astype(int) - film.pictures[0][top : top + high, left : left + wide]).mean()
+        np.abs(
+            still[0].astype(int) - animation.pictures[0][top : top + high, left : left + wide]
+        ).mean()
         < 8
     )
 
 
 def test_bar_keeps_its_colours_in_a_gif(tmp_path: Path) -> None:
-    film = Film(2)
+    animation = Animation(2)
     for position in (1, 2):
-        film.add(tiles(4), "components = 4", position)
-    for found, wanted in zip(gif(film, tmp_path / "a.gif"), film.pictures, strict=True):
+        animation.add(tiles(4), "components = 4", position)
+    for found, wanted in zip(gif(animation, tmp_path / "a.gif"), animation.pictures, strict=True):
         assert np.abs(found[:BAR].astype(int) - wanted[:BAR]).max() < 16
         assert (found[:3] == 255).all()
 
 
 def test_first_and_last_picture_stay_longer(tmp_path: Path) -> None:
-    film = Film(4)
+    animation = Animation(4)
     for position in range(1, 5):
-        film.add(tiles(4, seed=position), "x", position)
-    gif(film, tmp_path / "a.gif", 200)
+        animation.add(tiles(4, seed=position), "x", position)
+    gif(animation, tmp_path / "a.gif", 200)
     with Image.open(tmp_path / "a.gif") as file:
         stays = [one.info["duration"] for one in ImageSequence.Iterator(file)]
     assert stays == [600, 200, 200, 1200]

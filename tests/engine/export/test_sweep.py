@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from pfv_widgets.engine.export.animation import Film
+from pfv_widgets.engine.export.animation import Animation
 from pfv_widgets.engine.export.sweep import (
     SavedSweep,
     SweepFrame,
@@ -214,11 +214,11 @@ def test_animation_holds_a_picture_for_each_value(pfv: PFV, tmp_path: Path, suff
         pictures = [
             np.asarray(one.convert("RGB")).astype(int) for one in ImageSequence.Iterator(file)
         ]
-    film = Film(3)
+    animation = Animation(3)
     for position, one in enumerate(sweep(pfv, None, "sigma", [0.25, 1, 4]), start=1):
         assert one.frame is not None
-        film.add(one.frame.composite(), one.caption, position)
-    for found, wanted in zip(pictures, film.pictures, strict=True):
+        animation.add(one.frame.composite(), one.caption, position)
+    for found, wanted in zip(pictures, animation.pictures, strict=True):
         assert np.abs(found - wanted).mean() < 6
     assert [one.name for one in tmp_path.iterdir()] == [f"a{suffix}"]
 
@@ -228,8 +228,8 @@ def test_sweep_over_layers_says_how_far_it_is_before_its_first_picture(
 ) -> None:
     told: list[tuple[int, int]] = []
     before: list[int] = []
-    add = Film.add
-    monkeypatch.setattr(Film, "add", lambda *one: (before.append(len(told)), add(*one)))
+    add = Animation.add
+    monkeypatch.setattr(Animation, "add", lambda *one: (before.append(len(told)), add(*one)))
     save_sweep(pfv, tmp_path / "a.gif", "layer", progress=lambda done, of: told.append((done, of)))
     number = sum(layer.same_as is None for layer in pfv.layers)
     assert before[0] == number - 1  # each other layer, whose colours follow those on show
@@ -294,7 +294,7 @@ def test_duration_out_of_range_is_refused(
         save_sweep(pfv, tmp_path / "a.gif", duration=duration)  # type: ignore[arg-type]
 
 
-def test_film_needs_ffmpeg_and_says_what_else_there_is(
+def test_video_needs_ffmpeg_and_says_what_else_there_is(
     pfv: PFV, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -304,7 +304,7 @@ def test_film_needs_ffmpeg_and_says_what_else_there_is(
 
 @pytest.mark.skipif(os.name != "posix", reason="the stand-in for ffmpeg is a script")
 @pytest.mark.parametrize("fails", [False, True])
-def test_film_is_fed_to_ffmpeg_picture_by_picture(
+def test_video_is_fed_to_ffmpeg_picture_by_picture(
     pfv: PFV, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     program = tmp_path / "bin" / "ffmpeg"
@@ -315,14 +315,14 @@ def test_film_is_fed_to_ffmpeg_picture_by_picture(
     monkeypatch.setenv("PATH", str(program.parent))
     path = tmp_path / "a.mp4"
     if fails:
-        with pytest.raises(PFVValueError, match="ffmpeg could not write the film: disk full"):
+        with pytest.raises(PFVValueError, match="ffmpeg could not write the video: disk full"):
             save_sweep(pfv, path, "sigma", values=[1, 2], duration=1000)
         assert not path.exists()
         return
     save_sweep(pfv, path, "sigma", values=[1, 2], duration=1000)
-    film = Film(2)
+    animation = Animation(2)
     for position, one in enumerate(sweep(pfv, None, "sigma", [1, 2]), start=1):
         assert one.frame is not None
-        film.add(one.frame.composite(), one.caption, position)
-    first, last = (picture.tobytes() for picture in film.pictures)
+        animation.add(one.frame.composite(), one.caption, position)
+    first, last = (picture.tobytes() for picture in animation.pictures)
     assert path.read_bytes() == 20 * first + 40 * last
