@@ -19,8 +19,8 @@ COMMANDS = {
     "heatmaps": "write what a network sees in your photos as PNG files",
     "methods": "show what attribution methods say of your photos, as one figure",
     "fit": "find the principal components of all your photos and store them in a file",
-    "report": "tell which layer of a network transfers to your labelled photos, as one page",
-    "doctor": "tell versions and devices, and whether widgets can be shown",
+    "report": "show which layer of a network transfers to your labelled photos, as one page",
+    "doctor": "list versions and devices, and check whether widgets can be shown",
 }
 
 

@@ -39,7 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--voila", action="store_true", help="serve it as a web page, with Voila")
     parser.add_argument(
-        "--port", type=_port, default=8888, help="or a free one where it is taken (default: 8888)"
+        "--port",
+        type=_port,
+        default=8888,
+        help="or a free one where it is taken (default: %(default)s)",
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument(

@@ -32,19 +32,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``fit``."""
     add_inputs(parser)
     parser.add_argument(
-        "--layer", nargs="+", help="whose feature maps are decomposed (default: the last)"
+        "--layer", nargs="+", help="layers whose feature maps are decomposed (default: the last)"
     )
-    parser.add_argument("--components", type=int, default=12, help="how many (default: 12)")
-    parser.add_argument("--batch-size", type=int, default=32, help="photos at a time")
+    parser.add_argument(
+        "--components", type=int, default=12, help="their number (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="photos at a time (default: %(default)s)"
+    )
     add_output(
         parser,
         "basis.npz",
         "the basis; of several layers one file each, with the layer's name in it",
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="default: beside --out, deleted at the end"
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="what --resume goes on from (default: beside --out; deleted at the end)",
     )
-    parser.add_argument("--every", type=float, default=60, help="seconds between two checkpoints")
+    every = "seconds between two checkpoints (default: %(default)s)"
+    parser.add_argument("--every", type=float, default=60, help=every)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
 
 

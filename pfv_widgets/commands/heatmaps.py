@@ -27,11 +27,15 @@ OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in parameters_of(Settin
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``heatmaps``: its own, and one for each knob of ``Settings``."""
     add_inputs(parser)
-    parser.add_argument("--layer", help="whose feature map is shown (default: the last)")
+    parser.add_argument("--layer", help="layer whose feature map is shown (default: the last)")
     parser.add_argument(
-        "--basis", type=Path, metavar="FILE", help="of `pfv-widgets fit` (default: of the photos)"
+        "--basis",
+        type=Path,
+        metavar="FILE",
+        help="that `pfv-widgets fit` wrote (default: fitted to the photos)",
     )
-    parser.add_argument("--out", type=Path, default=Path("heatmaps"), metavar="DIR")
+    folder = "folder of the results (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("heatmaps"), metavar="DIR", help=folder)
     parser.add_argument("--force", action="store_true", help="replace the results of a former run")
     parser.add_argument("--json-only", action="store_true", help=f"write {RECORD} and no pictures")
     add_quiet(parser)

@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--methods", nargs="+", choices=names(), metavar="METHOD",
         help=f"some of {', '.join(names())} (default: those of the figure of Grün et al.)",
     )  # fmt: skip
-    parser.add_argument("--layer", help="whose unit is explained (default: the output)")
+    parser.add_argument("--layer", help="layer whose unit is explained (default: the output)")
     parser.add_argument("--unit", type=int, help="its index (default: the strongest of each photo)")
     add_output(parser, "methods.png", f"the figure ({' '.join(FIGURE_FORMATS)})")
 

@@ -24,14 +24,19 @@ def add_inputs(
 ) -> None:
     """Add the photos, the network and where it runs."""
     parser.add_argument("photos", nargs="+", help=photos)
-    parser.add_argument("--model", default="demo", help="torchvision's name, file.py:factory, demo")
+    network = "a name of torchvision, file.py:factory, or demo (default: %(default)s)"
+    parser.add_argument("--model", default="demo", help=network)
     parser.add_argument("--weights", help="default, random, or the path of a state dict")
-    parser.add_argument("--size", type=int, default=224, help="side of the photos in pixels")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    side = "side of the photos in pixels (default: %(default)s)"
+    parser.add_argument("--size", type=int, default=224, help=side)
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)"
+    )
 
 
 def add_output(parser: argparse.ArgumentParser, file: str, about: str) -> None:
     """Add where the result goes, by default to ``file``, and what is said meanwhile."""
+    about += "; default: %(default)s"
     parser.add_argument("--out", type=Path, default=Path(file), metavar="FILE", help=about)
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
     add_quiet(parser)

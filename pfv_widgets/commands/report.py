@@ -20,7 +20,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS
 
     add_inputs(parser, "folders whose sub-folders are the classes")
-    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="default: eight, spread")
+    parser.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="layers to compare (default: up to eight)"
+    )
     formats = " ".join(FIGURE_FORMATS)
     about = f"a page (.html), the numbers (.json) or the figure ({formats})"
     add_output(parser, "report.html", about)
