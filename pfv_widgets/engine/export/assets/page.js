@@ -17,7 +17,7 @@
   let current = 0; // the tile that the Tab key reaches
   let shown = null; // [tile, position]
   let held = false;
-  let wanted = null;
+  let pending = null;
 
   function decoded(text) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -64,21 +64,21 @@
   function show(tile, position) {
     shown = [tile, position];
     const target = vector(tile, position);
-    const found = tiles.map((_, other) => other).filter((other) => other !== tile)
+    const others = tiles.map((_, other) => other).filter((other) => other !== tile)
       .map((other) => nearest(other, target)).sort((a, b) => a.distance - b.distance);
     rings.forEach((ring) => { ring.hidden = true; });
     putRing(tile, position, false);
-    found.slice(0, NEIGHBOURS).forEach((one) => putRing(one.tile, one.position, true));
-    tell(tile, position, target);
+    others.slice(0, NEIGHBOURS).forEach((one) => putRing(one.tile, one.position, true));
+    describe(tile, position, target);
   }
 
-  function tell(tile, position, target) {
+  function describe(tile, position, target) {
     const name = document.createElement("b");
     name.textContent = pictures[tile].dataset.name;
     const label = pictures[tile].dataset.label;
     const where = `row ${Math.floor(position / columns) + 1} of ${rows}, ` +
       `column ${(position % columns) + 1} of ${columns}`;
-    const rest = [label, where, held ? "held: click or Escape lets go" : ""].filter(Boolean);
+    const rest = [label, where, held ? "held: click, or press Escape, to release it" : ""].filter(Boolean);
     line.replaceChildren(name, ` · ${rest.join(" · ")}`);
     target.forEach((value, k) => {
       values[k].textContent = signed(value);
@@ -91,7 +91,7 @@
   function clear() {
     shown = null;
     held = false;
-    wanted = null;
+    pending = null;
     rings.forEach((ring) => { ring.hidden = true; });
     line.textContent = howTo;
     values.forEach((value) => { value.textContent = "–"; });
@@ -109,9 +109,9 @@
   }
 
   function soon(target) { // once a frame: a mouse moves more often
-    const idle = wanted === null;
-    wanted = target;
-    if (idle) requestAnimationFrame(() => { if (wanted) show(...wanted); wanted = null; });
+    const idle = pending === null;
+    pending = target;
+    if (idle) requestAnimationFrame(() => { if (pending) show(...pending); pending = null; });
   }
 
   function step(key, whole) {
