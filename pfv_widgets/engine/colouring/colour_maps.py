@@ -122,10 +122,10 @@ def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:
     return COLOUR_MAPS[colour_map](ramps, neutral)[:, :, 0].transpose(1, 2)
 
 
-def in_force(colour_map: str, number: int) -> str:
+def effective_colours(colour_map: str, number: int) -> str:
     """Say which colours ``number`` components have: their number may decide instead of the map.
 
-    >>> in_force("rgb", 1), in_force("rgb", 3), in_force("rgb", 8)
+    >>> effective_colours("rgb", 1), effective_colours("rgb", 3), effective_colours("rgb", 8)
     ('blue to orange', 'rgb', 'hues')
     """
     ramps = legend(colour_map, number, 5)

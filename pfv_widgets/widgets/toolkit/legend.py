@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pfv_widgets.engine.colouring.colour_maps import in_force, legend, pin_legend
+from pfv_widgets.engine.colouring.colour_maps import effective_colours, legend, pin_legend
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.toolkit.text import MUTED, heading, safe
 
@@ -80,7 +80,7 @@ def _similarity(settings: Settings) -> str:
 def _colours(settings: Settings) -> str:
     """Say which colours are in force where they are others than those chosen."""
     number = len(settings.shown)
-    used = in_force(settings.colour_map, number)
+    used = effective_colours(settings.colour_map, number)
     if used == settings.colour_map:
         return ""
     components = "component" if number == 1 else "components"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS, PIN_COLOURS, in_force
+from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS, PIN_COLOURS, effective_colours
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.toolkit.legend import legend_panel, variance_panel
 from tests.widgets.toolkit.test_text import Parsed
@@ -53,7 +53,7 @@ def test_legend_says_which_colours_are_in_force(settings: Settings, note: str | 
 
 @pytest.mark.parametrize("name", COLOUR_MAPS)
 def test_every_colour_map_is_in_force_for_some_number_of_components(name: str) -> None:
-    assert name in {in_force(name, number) for number in range(1, 13)}
+    assert name in {effective_colours(name, number) for number in range(1, 13)}
 
 
 @pytest.mark.parametrize("number", [1, 2])
