@@ -19,7 +19,7 @@ class PFVTypeError(PFVError, TypeError):
     """An argument has a type that cannot be used."""
 
 
-# one line that makes three channels one, for networks of grey pictures
+# for messages: averages three channels, for a network that takes one
 GREY = "nn.Sequential(nn.AvgPool3d((3, 1, 1)), model)"
 
 
@@ -28,11 +28,11 @@ class PFVWarning(UserWarning):
 
 
 _PACKAGE = __name__.partition(".")[0]
-_BETWEEN = ("torch", "contextlib")  # what may stand between this package and who called it
+_BETWEEN = ("torch", "contextlib")  # what may lie between this package and its caller
 
 
 def warn(message: str) -> None:
-    """Warn with a :class:`PFVWarning` at the line outside this package that led here."""
+    """Warn with a :class:`PFVWarning`, attributed to the caller's line outside this package."""
     frame: FrameType | None = sys._getframe(1)
     level = outside = 2  # 1 is this function
     while frame is not None:
@@ -44,13 +44,13 @@ def warn(message: str) -> None:
 
 
 def named(error: Exception) -> str:
-    """Return an error in words: one that a user caused as it is, a foreign one with its kind."""
+    """Return an error in words: one of this package as it is, any other with its class."""
     if isinstance(error, PFVError):
         return str(error)
     kind = type(error).__name__
     if kind in ("MemoryError", "OutOfMemoryError") or "allocate memory" in str(error):
         return (
-            "The memory is not enough for this. Choose a later layer or fewer images, give PFV a "
+            "There is not enough memory. Choose a later layer or fewer images, give PFV a "
             f"smaller chunk_size, or device='cpu'. ({kind}: {error})"
         )
     return f"{kind}: {error}"

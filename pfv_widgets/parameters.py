@@ -80,7 +80,7 @@ Parameter = Slider | Choice | Toggle
 
 
 def _declares(kind: Callable[P, Parameter]) -> Callable[Concatenate[Any, P], Any]:
-    """Return what declares a field: its default, and then the values of a declaration."""
+    """Return a function that declares a field: its default, then the values of a declaration."""
 
     def field(default: Any, /, *values: P.args, **named: P.kwargs) -> Any:
         return dataclasses.field(default=default, metadata={_KEY: kind(*values, **named)})
@@ -93,7 +93,7 @@ slider, choice, toggle = _declares(Slider), _declares(Choice), _declares(Toggle)
 
 
 class Declared:
-    """Base of a dataclass whose unknown keywords are told with the nearest ones."""
+    """Base of a dataclass that refuses unknown keywords and suggests the nearest field names."""
 
     def __new__(cls, *_: Any, **values: Any) -> Self:
         """Refuse a keyword that is no field."""
@@ -139,7 +139,7 @@ class Explained(Protocol):
 
 
 def described(entries: Mapping[str, Explained]) -> str:
-    """Say what each entry of a registry is that needs words, for the help of a knob."""
+    """List the entries of a registry that have a help, for the help of a knob."""
     return "; ".join(f"{name}: {one.help}" for name, one in entries.items() if one.help) + "."
 
 
@@ -175,7 +175,7 @@ def suggestion(value: str, choices: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str], joint: str = ", ", most: int = 20) -> str:
-    """Quote and join names; a long list is cut and its length told.
+    """Quote and join names; a long list is cut, and its length is given.
 
     >>> listed(["a", "b"])
     "'a', 'b'"

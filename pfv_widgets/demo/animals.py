@@ -1,4 +1,4 @@
-"""Fish, butterfly, cat and snail: each told from the others by its parts and texture."""
+"""Fish, butterfly, cat and snail: each distinct by its parts and texture."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ HOW = "pip install 'pfv-widgets[photos]'"
 SIZE = 256
 """Height and width of the photos: a little larger than in training, for 8 × 8 positions."""
 LAYER = "blocks.5.2"
-"""The layer that tells the photos apart at first sight."""
+"""The layer at which the colours of the photos differ most clearly."""
 MEAN = STD = (0.5, 0.5, 0.5)
 
 

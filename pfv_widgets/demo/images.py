@@ -47,8 +47,8 @@ def demo_model(photos: Photos = False) -> nn.Module:
 def demo_images(count: int | None = None, seed: int = 0, photos: Photos = False) -> ImageBatch:
     """Return the images of the demo.
 
-    Drawn scenes are 128×128 pixels, labelled with their largest object: each ten in a row have
-    one of every class. Photos are 256×256 pixels, normalised for their network, labelled with
+    Drawn scenes are 128×128 pixels, labelled with their largest object: every ten in a row have
+    one of each class. Photos are 256×256 pixels, normalised for their network, labelled with
     their kind; they are crops of seven photos whose licences ``pfv_widgets.demo.photo_credits()``
     names. A longer batch of the same seed begins with the shorter one.
 
@@ -60,8 +60,8 @@ def demo_images(count: int | None = None, seed: int = 0, photos: Photos = False)
         0…999 999; every seed gives other scenes, none of which the network was trained on, or
         other crops.
     photos
-        True: real photos, or a ``PFVWarning`` and scenes where the packages of the extra
-        ``photos`` are not there. A folder: the photos in it.
+        True: real photos; a folder: the photos in it. Where the packages of the extra ``photos``
+        are not installed: a ``PFVWarning``, and scenes.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def _own(folder: str | os.PathLike[str], number: int | None) -> ImageBatch:
 
 @contextmanager
 def _named_photos() -> Iterator[None]:
-    """Call ``photos`` in errors what ``load_images`` calls ``source``."""
+    """Name ``photos`` in errors of ``load_images``, which calls the argument ``source``."""
     try:
         yield
     except PFVError as error:

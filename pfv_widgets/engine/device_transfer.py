@@ -1,6 +1,6 @@
-"""What goes between Python and an accelerator: each read waits for it, so that they are few.
+"""Transfers between Python and an accelerator: each read waits for it, so reads are few.
 
-And memory for large results, which is another's on each of them.
+And memory for large results, which is allocated in another way on each device.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ def send(values: Tensor, device: torch.device) -> Tensor:
 class Sender:
     """Sends large tensors one after another, each while the device computes with those before.
 
-    CUDA copies ordinary memory only once all that it was asked before is computed. So a tensor is
-    copied to memory that the driver can read at any time, and goes from there by a queue of its
-    own.
+    CUDA copies pageable memory only after all that was queued before. So a tensor is copied to
+    pinned memory, and sent from there on a stream of its own.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Results offer to draw and save themselves; what draws them lies in a room above theirs."""
+"""Late imports: results can draw and save themselves, with code of a package above theirs."""
 
 from __future__ import annotations
 

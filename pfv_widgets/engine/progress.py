@@ -1,4 +1,4 @@
-"""How long work says what it is doing and how far it is, and how it is stopped."""
+"""How work that takes long reports its progress, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Cancelled(Exception):  # noqa: N818 - no error: somebody cancelled
 
 
 def silent(_: Progress) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def images_run(progress: Callable[[int, int], None] | None) -> OnProgress | None:
-    """Return what tells a function of (done, all) whenever more images have run; None: nobody."""
+    """Return a listener that calls ``progress(done, all)`` when more images have run, or None."""
     if progress is None:
         return None
     reported = 0
@@ -67,7 +67,7 @@ def images_run(progress: Callable[[int, int], None] | None) -> OnProgress | None
 def run_reporting(work: Callable[[], T], progress: Progress, report: OnProgress) -> T:
     """Return ``work()``, which cannot report by itself, and report ten times a second meanwhile.
 
-    Where the report raises, the work goes on unseen until it is done, and its result is lost.
+    Where the report raises, the work runs to its end in the background; its result is lost.
     """
     if report is silent:
         return work()

@@ -277,7 +277,7 @@ def test_what_failed_is_tried_once_more_by_going_on(
 
     monkeypatch.setattr(Comparison, "compute", compute)
     explorer = grid(methods=("saliency", "guided_backprop"))
-    assert "2 of 4 maps failed: The memory is not enough" in status(explorer)
+    assert "2 of 4 maps failed: There is not enough memory" in status(explorer)
     failing.set()
     press_button(explorer.bar.go_on)
     assert status(explorer) == "4 maps of the output."
