@@ -36,7 +36,7 @@ class Spread:
         """Measure weighted scores ``(N, k, H, W)``."""
         flat = maps.flatten(2)
         if maps.device.type not in ("cpu", "mps"):
-            return cls._there(flat)
+            return cls._on_accelerator(flat)
         # two reductions: on a processor aminmax() costs four times as much
         low, high = flat.amin(dim=2), flat.amax(dim=2)
         norm = torch.linalg.vector_norm(flat, dim=2)
@@ -56,8 +56,8 @@ class Spread:
         return cls(*torch.from_numpy(numbers))
 
     @classmethod
-    def _there(cls, flat: Tensor) -> Spread:
-        """Measure on an accelerator, which waits for nothing meanwhile."""
+    def _on_accelerator(cls, flat: Tensor) -> Spread:
+        """Measure on an accelerator, without waiting for it."""
         low, high = flat.amin(dim=2), flat.amax(dim=2)
         reach = torch.maximum(high, -low).amax().clamp_min(torch.finfo(flat.dtype).tiny)
         variance, mean = torch.var_mean(flat / reach, dim=2, correction=0)

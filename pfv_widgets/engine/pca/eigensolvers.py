@@ -21,12 +21,12 @@ _LARGE, _ROWS = 2500, 256  # sides of matrices that are multiplied in parts, and
 _BLOCK = 256  # rows of a symmetric product that are computed at a time
 _DEGREE = 8
 _ROUNDS = 12
-_DEAR = 1500  # sides of matrices from which on a product costs more than all else
+_EXPENSIVE = 1500  # sides of matrices from which on a product costs more than all else
 _PRODUCTS, _WIDEST = 60, 8  # at most, and blocks of the space that they span
 # of residuals: beside the largest eigenvalue, and beside the distance to the end of the block,
 # which is what turns a residual into an angle
 _TOLERANCE = {torch.float32: (2e-6, 2e-5), torch.float64: (1e-11, 1e-11)}
-_FELT = 0.5  # of a change of the operator: what its eigenvectors feel of it, on real layers
+_SENSITIVITY = 0.5  # share of a change of the operator that its eigenvectors show, on real layers
 _APART = 1e-4  # products of columns that still count as orthonormal
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
 
@@ -100,7 +100,7 @@ class Ritz:
             return 0
         cut = self.cut(width)
         last = 2 * max(float(self.values[number - 1]), cut) / cut - 1
-        off = np.maximum(off, _FELT * change * self.values[0])
+        off = np.maximum(off, _SENSITIVITY * change * self.values[0])
         growth = math.acosh(max(float((off / allowed).max()), 2.0))
         return min(max(math.ceil(growth / max(math.acosh(last), 1e-3)), 2), 2 * _DEGREE)
 
@@ -208,8 +208,8 @@ def iterated(
     report
         Called before each round.
     """
-    if block.device.type == "cpu" and len(block) >= max(_DEAR, 3 * block.shape[1]):
-        return _grown(apply, number, block, degree // 2, along=along, report=report)
+    if block.device.type == "cpu" and len(block) >= max(_EXPENSIVE, 3 * block.shape[1]):
+        return _krylov(apply, number, block, degree // 2, along=along, report=report)
     if degree:
         block = _filtered(apply, block, apply(block), cut, degree)
     for done in range(_ROUNDS):
@@ -232,7 +232,7 @@ def iterated(
     return None
 
 
-def _grown(
+def _krylov(
     apply: Apply, number: int, block: Tensor, blind: int, *, along: Along, report: OnProgress
 ) -> Ritz | None:
     """Return what :func:`iterated` does, from the space of all products so far (block Krylov).

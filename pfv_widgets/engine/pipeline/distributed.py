@@ -17,7 +17,7 @@ import torch.distributed as dist
 from pfv_widgets.engine.pipeline.fit_state import DataSetFit
 from pfv_widgets.errors import PFVError, PFVValueError
 
-_PATIENCE = datetime.timedelta(minutes=10)  # with a process that is slow; one that dies is noticed
+_TIMEOUT = datetime.timedelta(minutes=10)  # for a process that is slow; one that dies is noticed
 
 
 class Ranks(Protocol):
@@ -41,13 +41,13 @@ class Ranks(Protocol):
         """Return what all have gathered, in every process; their own stays as it is."""
 
 
-class Alone:
+class SingleProcess:
     """One process."""
 
     rank, number = 0, 1
 
     def check_same(self, values: dict[str, str]) -> None:
-        """Nobody else is there."""
+        """There is no other process."""
 
     def of_first(self, text: str) -> str:
         """Return the text."""
@@ -58,7 +58,7 @@ class Alone:
         return fit
 
 
-class Together:
+class ProcessGroup:
     """The processes of ``torch.distributed``, once it is initialised."""
 
     def __init__(self, device: torch.device) -> None:
@@ -74,9 +74,9 @@ class Together:
             if unlike := [name for name in first if other[name] != first[name]]:
                 pairs = (f"{name} {other[name]} instead of {first[name]}" for name in unlike)
                 raise PFVValueError(
-                    f"{', '.join(unlike)}: process {rank} was given other things than process 0 "
-                    f"({'; '.join(pairs):.300}). Start all with the same arguments, photos "
-                    "and weights."
+                    f"{', '.join(unlike)}: process {rank} was started with other values than "
+                    f"process 0 ({'; '.join(pairs):.300}). Start all with the same arguments, "
+                    "photos and weights."
                 )
 
     def of_first(self, text: str) -> str:
@@ -104,7 +104,7 @@ class Together:
         named = bytearray(kind.encode() + b"\n" + content)
         own = torch.tensor(named, dtype=torch.uint8, device=self._on)
         sizes = [torch.zeros(1, dtype=torch.int64, device=self._on) for _ in range(self.number)]
-        with _watched():
+        with _lost_processes_named():
             dist.all_gather(sizes, torch.tensor([len(own)], device=self._on))
             longest = max(1, *(int(size) for size in sizes))
             padded = own.new_zeros(longest)
@@ -126,7 +126,7 @@ class Together:
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def _lost_processes_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -141,14 +141,14 @@ def _watched() -> Iterator[None]:
 def ranks_of(device: torch.device, *, distributed: bool) -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` has started, or those that are joined already."""
     if not distributed:
-        yield Alone()
+        yield SingleProcess()
     elif dist.is_initialized():
-        yield Together(device)
+        yield ProcessGroup(device)
     else:
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
         try:
-            yield Together(device)
+            yield ProcessGroup(device)
         finally:
             dist.destroy_process_group()

@@ -21,7 +21,7 @@ from torch import Tensor
 from pfv_widgets.cli import main
 from pfv_widgets.engine.data.photo_stream import PhotoStream
 from pfv_widgets.engine.pca.basis import PrincipalBasis
-from pfv_widgets.engine.pipeline.distributed import Together
+from pfv_widgets.engine.pipeline.distributed import ProcessGroup
 from pfv_widgets.engine.pipeline.fit_state import DataSetFit
 from pfv_widgets.errors import PFVError
 
@@ -122,10 +122,10 @@ def test_processes_that_differ_or_get_fewer_batches_are_named(
             part.copy_(board[rank])
         meeting.wait(60)
 
-    def error_of(rank: int, work: Callable[[Together], object]) -> str:
+    def error_of(rank: int, work: Callable[[ProcessGroup], object]) -> str:
         here.rank = rank
         with pytest.raises(PFVError) as raised:
-            work(Together(torch.device("cpu")))
+            work(ProcessGroup(torch.device("cpu")))
         return str(raised.value)
 
     known = {"get_rank": lambda: here.rank, "get_world_size": lambda: 2, "get_backend": str}
