@@ -126,7 +126,7 @@ def of_pictures(
     narrow: set[str] = set()
     if transform is None:
         results = _in_parallel(partial(_resized, size, narrow), pictures)
-    else:  # one after the other: a transform may be random, and owes nobody thread safety
+    else:  # one after the other: a transform may be random, and need not be thread-safe
         results = [_or_reason(partial(_transformed, transform, narrow), p) for p in pictures]
     good = [i for i, result in enumerate(results) if not isinstance(result, UnreadableError)]
     skipped = tuple(

@@ -35,7 +35,7 @@ class ModuleStates:
         return modules
 
     def restore(self, modules: list[nn.Module]) -> None:
-        """Restore the modules that nobody else uses."""
+        """Restore the modules that no other thread uses."""
         for module in modules:
             state = self._states[id(module)]
             state.users -= 1

@@ -98,7 +98,7 @@ class PartialForward:
         """Return the scores ``(N, K)`` for other features ``(N, C, h, w)`` of the same images.
 
         They can be differentiated by the features where gradients are on. The features themselves
-        are not changed by operations in place, unless ``overwrite`` says that nobody needs them.
+        are not changed by operations in place, unless ``overwrite`` says that they may be.
 
         Raises
         ------

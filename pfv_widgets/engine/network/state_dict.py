@@ -135,7 +135,7 @@ def _stripped(state: State, expected: Collection[str]) -> State:
 
 
 def _faults(state: State, expected: State) -> str:
-    """Tell in words what does not fit; empty where all does."""
+    """Say in words what does not fit; empty where all does."""
     missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
     reshaped = [
         f"{key} {tuple(state[key].shape)} in place of {tuple(value.shape)}"

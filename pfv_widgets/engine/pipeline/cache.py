@@ -51,7 +51,7 @@ class ByteBoundedCache:
             self.nbytes -= self._entries.popitem(last=False)[1][1]
 
     def pop(self, key: Hashable) -> Any:
-        """Give away what is cached under ``key``; None where there is nothing."""
+        """Remove what is cached under ``key`` and return it; None where there is nothing."""
         value, size = self._entries.pop(key, (None, 0))
         self.nbytes -= size
         return value
@@ -80,7 +80,7 @@ def stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
 
 
 def source_stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Cache as :func:`stage` does, for the basis given and that of the images apart."""
+    """Cache as :func:`stage` does, separately for the basis given and for that of the images."""
 
     @functools.wraps(method)
     def cached(self: S, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -53,7 +53,7 @@ Images = tuple[int, ...] | None  # indices; None: all
 # and a full decomposition costs next to nothing.
 _MOST_CHANNELS_FOR_MOMENTS = 256
 _PART_AHEAD = 0.25  # of the memory: for maps that are captured before they are needed
-_AHEAD = "captured ahead"  # key of maps that nobody has needed yet
+_AHEAD = "captured ahead"  # key of maps that were not needed yet
 _AROUND = 16 << 20  # bytes for each image, of layers around one: a pass takes little longer
 
 
@@ -241,7 +241,7 @@ class FeatureStore:
 
     @contextmanager
     def reporting(self, *listeners: OnProgress | None) -> Iterator[None]:
-        """Tell ``listeners`` what the stages do inside the block; each may raise to stop them."""
+        """Report to ``listeners`` in the block what the stages do; each may raise to stop them."""
         with self.lock:
             before = self._listeners
             self._listeners = tuple(one for one in listeners if one is not None)
@@ -251,7 +251,7 @@ class FeatureStore:
                 self._listeners = before
 
     def report(self, progress: Progress) -> None:
-        """Tell how far a stage is; what a listener raises ends it."""
+        """Report how far a stage is; what a listener raises ends it."""
         for listener in self._listeners:
             listener(progress)
 

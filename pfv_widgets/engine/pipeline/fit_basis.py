@@ -105,16 +105,15 @@ def fit_basis(
     progress
         Whether to show a progress bar.
     size, transform, batch_size
-        Of photos: as for ``load_images``, and how many are run at a time. Where memory runs out,
-        the half is tried.
+        Of photos: as for ``load_images``, and how many run at a time. Where memory runs out, half
+        as many are tried.
     checkpoint
-        A file that is written every so many seconds and deleted at the end; None: none.
+        A file from which an interrupted fit can go on; it is deleted at the end. None: none.
     every
         Seconds between two checkpoints.
     resume
         Whether to go on from the checkpoint, where there is one. The data must be the same, in
         the same order; that is checked.
-
     distributed
         Whether the photos are shared among the processes that ``torchrun`` has started, each photo
         exactly once; all get the same result. The checkpoint is that of all together.

@@ -1,4 +1,4 @@
-"""The file by which a fit over a data set goes on after it was cut off."""
+"""The file from which an interrupted fit over a data set goes on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FitCheckpoint:
 
     @contextmanager
     def held(self) -> Iterator[FitCheckpoint]:
-        """Keep other runs from the file; the system lets go of it where this one is killed.
+        """Keep other runs from the file; the system releases it where this run is killed.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class FitCheckpoint:
                     f"checkpoint={str(self._path)!r} is in use by another run. Wait for it, "
                     "or give this one a file of its own."
                 ) from error
-            # a run that ended meanwhile has deleted it: who comes next would lock another file
+            # a run that ended meanwhile has deleted it: the next run would lock another file
             with suppress(OSError):
                 if os.path.samestat(os.fstat(file.fileno()), beside.stat()):
                     return file

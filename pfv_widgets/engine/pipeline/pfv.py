@@ -62,7 +62,7 @@ class PFV:
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
     basis
-        A :class:`PrincipalBasis` of elsewhere, whose mean and components are used instead of
+        A :class:`PrincipalBasis` made elsewhere, whose mean and components are used instead of
         those of the images, or a ``BasisSource``; None: fitted to the images.
     chunk_size
         Images in one forward pass, at most: a processor takes fewer of large feature maps.
@@ -116,8 +116,8 @@ class PFV:
         network = unwrap(model)
         batch = images if isinstance(images, ImageBatch) else load_images(images)
         target = choose_device(network, device)
-        way = truth_value("autocast", autocast), truth_value("channels_last", channels_last)
-        forward = Forward(on_device(network, target), batch.tensor, target, network, *way)
+        modes = truth_value("autocast", autocast), truth_value("channels_last", channels_last)
+        forward = Forward(on_device(network, target), batch.tensor, target, network, *modes)
         self.store = FeatureStore(forward, batch, chunk_size, memory, source)
         self.colours = ColourMemory()
         self.holds_colours = False
@@ -387,7 +387,7 @@ class PFV:
             self._begin_colours()
 
     def _working(self, on_progress: OnProgress | None) -> AbstractContextManager[None]:
-        """Hold the lock, and let the callbacks hear what the stages do."""
+        """Hold the lock, and report to the callbacks what the stages do."""
         own = self.on_progress, images_run(self.progress)
         return self.store.reporting(*(own if on_progress is None else (on_progress,)))
 
