@@ -51,9 +51,11 @@ class FitCheckpoint:
             raise PFVValueError(f"checkpoint={str(self._path)!r} is a folder. Give a file in it.")
         beside = self._path.with_name(f".{self._path.name}.lock")
         with self._locked(beside):
-            yield self
-            with suppress(OSError):
-                beside.unlink()  # Windows leaves it where it is
+            try:
+                yield self
+            finally:
+                with suppress(OSError):
+                    beside.unlink()  # Windows leaves it where it is
 
     def _locked(self, beside: Path) -> IO[bytes]:
         """Open the file beside the checkpoint and lock it."""
