@@ -16,7 +16,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import clean_name, guarded, run
+from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 
 Floats = npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
             raise PFVTypeError(f"layers={layers!r:.80}: expected a list of names, or None.")
         if not layers:
             raise PFVValueError("layers is empty: give names from pfv.layers, or None.")
-        named = [listing[clean_name(name)] for name in dict.fromkeys(layers)]
+        named = [listing[name] for name in dict.fromkeys(layers)]
         return tuple(sorted(named, key=listing.layers.index))
     distinct = [layer for layer in listing.layers if layer.same_as is None]
     default = listing[listing[listing.default].same_as or listing.default]

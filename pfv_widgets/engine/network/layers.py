@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from pfv_widgets.engine.network.feature_layout import Grid, Layout
+from pfv_widgets.engine.network.model_guard import clean_name
 from pfv_widgets.errors import PFVValueError
 
 
@@ -72,19 +73,21 @@ class LayerListing:
     scripted: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Layer:
-        """Return the layer of that name.
+        """Return the layer of that name, which may have the parts that wrappers add.
 
         Raises
         ------
         PFVValueError
             Naming the reason, and the nearest names where the layer is unknown.
         """
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
+        by_name = {layer.name: layer for layer in self.layers}
+        if name not in by_name and name not in self.refused:
+            name = clean_name(name)
+        if name in by_name:
+            return by_name[name]
         if name in self.refused:
             raise PFVValueError(f"layer={name!r} {self.refused[name]}")
-        names = [layer.name for layer in self.layers]
+        names = list(by_name)
         near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
         raise PFVValueError(
             f"layer={name!r} is not in this network. The nearest names are "

@@ -24,7 +24,6 @@ from pfv_widgets.engine.network.capture_layers import Captured, first_fitting
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import clean_name
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import (
     BASES,
@@ -156,10 +155,7 @@ class FeatureStore:
             Naming why it cannot be shown, or the nearest names.
         """
         name = text_or_none("layer", name, "a name from pfv.layers")
-        if name is None:
-            return self._listing[self.default_layer]
-        known = any(layer.name == name for layer in self._listing.layers)
-        return self._listing[name if known else clean_name(name)]
+        return self._listing[self.default_layer if name is None else name]
 
     def key_of(self, name: str | None) -> str:
         """Return the name by which the stages know a layer: that of all layers that are the same.

@@ -16,12 +16,7 @@ from pfv_widgets.engine.network.capture_layers import images_at_once
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import (
-    clean_name,
-    floating_dtype,
-    ran_out_of_memory,
-    run,
-)
+from pfv_widgets.engine.network.model_guard import floating_dtype, ran_out_of_memory, run
 from pfv_widgets.errors import PFVValueError
 
 
@@ -70,7 +65,7 @@ class FitCapture:
         listing = list_layers(self.network, self.sent(images[:1]), run)
         self._listed = listing.layers
         for name in names:
-            layer = listing[listing.default if name is None else clean_name(name)]
+            layer = listing[listing.default if name is None else name]
             self.layers[layer.name] = layer
             self.chains[layer.name] = listing.chain(layer.same_as or layer.name)
 

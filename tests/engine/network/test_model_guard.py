@@ -251,6 +251,9 @@ def test_network_with_a_part_that_is_called_module_keeps_its_names() -> None:
     assert pfv.default_layer == "module.10"
     expected = PFV(tiny(), blobs(2), device="cpu").render(layer="4")
     torch.testing.assert_close(pfv.render(layer="module.4").heatmaps, expected.heatmaps)
+    options = {"device": "cpu", "progress": False}
+    basis = pw.fit_basis(AveragedModel(tiny()), [blobs(2).tensor], "module.4", **options)
+    assert basis.layer == "module.4"
 
 
 def test_names_lose_what_wrappers_add() -> None:
