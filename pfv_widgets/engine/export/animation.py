@@ -91,9 +91,10 @@ class Animation:
         stays[-1] = max(2 * duration, 1200)
         with replacing(path) as part:
             ANIMATIONS[path.suffix.lower()].write(self, part, stays, cancelled)
-            if cancelled():
+            stopped = cancelled()
+            if stopped:
                 part.unlink()
-        return not cancelled()
+        return not stopped
 
 
 class Layout:
