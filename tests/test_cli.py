@@ -259,6 +259,9 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     assert main(["heatmaps", *common, "--basis", str(basis), "--out", str(out), "--quiet"]) == 0
     record = json.loads((out / "heatmaps.json").read_text("utf-8"))
     assert record["basis"].startswith("fixed, made of ")
+    broken, other = str(photos / "broken.png"), str(tmp_path / "other")
+    assert main(["heatmaps", *common, "--basis", broken, "--out", other]) == 1
+    assert f"--basis={broken!r} holds no basis" in capsys.readouterr().err
     assert main(fit) == 1
     assert "--out" in capsys.readouterr().err
     assert main(["fit", *common, "--force", "--out", str(basis), "--layer", "nowhere"]) == 1

@@ -11,12 +11,20 @@ from typing import Any
 from PIL import Image
 
 from pfv_widgets import __version__
-from pfv_widgets.commands.options import add_inputs, add_quiet, load_photos, progress_bar, say
+from pfv_widgets.commands.options import (
+    add_inputs,
+    add_quiet,
+    in_options,
+    load_photos,
+    progress_bar,
+    say,
+)
 from pfv_widgets.commands.outputs import RECORD, Outputs
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import Choice, Slider, parameters_of
 
 OPTIONS = {"name": "--model", "source": "PHOTOS", "weights": "--weights", "layer": "--layer"}
@@ -63,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     knobs = {name: getattr(options, name) for name in parameters_of(Settings)}
     settings = Settings(layer=options.layer, **knobs)
     outputs = Outputs.planned(options.out, force=options.force)
-    basis = None if options.basis is None else PrincipalBasis.load(options.basis)
+    basis = None if options.basis is None else _basis_of(options.basis)
     with _Progress(options) as progress:
         progress.step("loading the network")
         model = load_model(options.model, options.weights)
@@ -81,6 +89,14 @@ def run(options: argparse.Namespace) -> int:
     what = f"{len(files)} pictures and {RECORD}" if files else RECORD
     say(options, f"Wrote {what} to {options.out}", images, frame.warnings)
     return 0
+
+
+def _basis_of(file: Path) -> PrincipalBasis:
+    """Read a basis; an error names its option: other paths are those of the results."""
+    try:
+        return PrincipalBasis.load(file)
+    except PFVError as error:
+        raise PFVValueError(in_options(str(error), {"path": "--basis"})) from error
 
 
 def _write_pictures(frame: Frame, outputs: Outputs, progress: _Progress) -> list[str]:
