@@ -170,9 +170,12 @@ def _resized_batch(
     named = replace(batch, labels=checked_labels(labels, len(batch), batch.labels or [None]))
     if batch.size == size:
         return named
-    pixels = np.stack([resized(Image.fromarray(image), size) for image in batch.pixels])
+    images = [Image.fromarray(image) for image in batch.pixels]
+    pixels = np.stack([resized(image, size) for image in images])
+    cropped = batch.names if is_narrow(images[0], size) else batch.cropped
     # the tensor itself is resized, as its normalisation may be of the user's own making
-    return replace(named, pixels=pixels, tensor=resized_tensor(batch.tensor, size))
+    tensor = resized_tensor(batch.tensor, size)
+    return replace(named, pixels=pixels, tensor=tensor, cropped=cropped)
 
 
 def _of_batch(batch: ImageBatch) -> list[Picture]:

@@ -78,6 +78,7 @@ def test_tiny_and_elongated_pictures_work(width: int, height: int) -> None:
     assert (batch.pixels == (10, 20, 30)).all()
     assert bool(batch.cropped) == (5000 in (width, height))
     assert batch.subset([0]).cropped == batch.cropped
+    assert load_images(batch, size=(224, 50)).cropped == batch.names
     for steps, cut in ([transforms.Resize((8, 8))], False), ([transforms.CenterCrop(8)], True):
         whole = transforms.Compose([*steps, transforms.ToTensor()])
         image = Image.new("RGB", (width, height))
