@@ -67,7 +67,8 @@ def number(
     legal: str | None = None,
 ) -> float:
     """Return a finite number from ``low`` to ``high``; ``legal`` says so in other words."""
-    legal = legal or f"a number from {low:g}{'' if high == math.inf else f' to {high:g}'}"
+    bounds = f" from {low:g}" * (low > -math.inf) + f" to {high:g}" * (high < math.inf)
+    legal = legal or (f"a number{bounds}" if bounds else "a finite number")
     if not is_number(value):
         raise _wrong_type(name, value, legal)
     try:

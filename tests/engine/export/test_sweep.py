@@ -176,7 +176,7 @@ def test_cancelling_ends_a_forward_pass_half_way(pfv: PFV) -> None:
         (
             {"over": "class weight", "label": "cat", "values": ["x"]},
             PFVTypeError,
-            r"values\[0\]='x'",
+            r"values\[0\]='x': expected a finite number",
         ),
         ({"over": "class weight", "label": "cat", "values": [-1]}, PFVValueError, "images"),
         ({"over": "sigma", "values": [9]}, PFVValueError, "sigma=9"),
