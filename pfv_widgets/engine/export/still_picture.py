@@ -19,9 +19,8 @@ _PITCH = 206  # from one ramp with its label to the next
 
 def still(frame: Frame) -> bytes:
     """PNG of all tiles with the legend below, about 840 pixels wide."""
-    tiles = _tiles(frame)
+    tiles, columns = _tiles(frame)
     number, height, width, _ = tiles.shape
-    columns = math.ceil(math.sqrt(number * height / width))
     rows = math.ceil(number / columns)
     across = max(columns * (width + _GAP) - _GAP, 320)
     below = rows * (height + _GAP) + _GAP
@@ -40,15 +39,16 @@ def still(frame: Frame) -> bytes:
     return buffer.getvalue()
 
 
-def _tiles(frame: Frame) -> np.ndarray:
+def _tiles(frame: Frame) -> tuple[np.ndarray, int]:
+    """Return the tiles at their size in the picture, and how many stand in a row."""
     tiles = frame.composite()
     number, height, width, _ = tiles.shape
     columns = math.ceil(math.sqrt(number * height / width))
     room = (_WIDEST - _GAP * (columns - 1)) // columns
-    if width <= room:
-        return tiles
-    size = (room, max(1, round(height * room / width)))
-    return np.stack([np.asarray(Image.fromarray(tile).resize(size)) for tile in tiles])
+    if width > room:
+        size = (room, max(1, round(height * room / width)))
+        tiles = np.stack([np.asarray(Image.fromarray(tile).resize(size)) for tile in tiles])
+    return tiles, columns
 
 
 def _draw_ring(canvas: Image.Image, x: float, y: float, colour: str) -> None:
