@@ -64,12 +64,7 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 # torch and Jupyter take seconds to import: each name is fetched when it is first used
-_HOMES = {
-    "Repair": "analysis.repair",
-    "repair": "analysis.repair",
-    "Suspect": "analysis.suspects",
-    "ShortcutReport": "analysis.shortcuts",
-    "find_shortcuts": "analysis.shortcuts",
+_MODULES = {
     "METHODS": "methods.attribution.registry",
     "PFV": "engine.pipeline.pfv",
     "Attribution": "methods.attribution.result",
@@ -88,16 +83,17 @@ _HOMES = {
     "PrincipalBasis": "engine.pca.basis",
     "Reconstruct": "methods.inversion.options",
     "Reconstruction": "methods.inversion.reconstruction",
+    "Repair": "analysis.repair",
     "Settings": "engine.pipeline.settings",
-    "TransferReport": "analysis.transfer_result",
-    "ablate": "analysis.ablation",
+    "ShortcutReport": "analysis.shortcuts",
     "Similarity": "analysis.similarity_result",
     "SimilarityCurve": "analysis.similarity_curve_result",
+    "Suspect": "analysis.suspects",
     "Tracker": "analysis.tracker",
-    "checkpoints": "analysis.checkpoints",
-    "track": "analysis.tracker",
-    "similarity_curve": "analysis.similarity_curve",
+    "TransferReport": "analysis.transfer_result",
+    "ablate": "analysis.ablation",
     "attribute": "methods.attribution.attribute",
+    "checkpoints": "analysis.checkpoints",
     "compare": "widgets.compare.compare",
     "component_classes": "analysis.classes",
     "demo_images": "demo.images",
@@ -107,13 +103,17 @@ _HOMES = {
     "explore_reconstruction": "widgets.reconstruction.explore_reconstruction",
     "figure_methods": "methods.comparison.figures",
     "figure_networks": "methods.comparison.figures",
+    "find_shortcuts": "analysis.shortcuts",
     "fit_basis": "engine.pipeline.fit_basis",
     "heatmaps_from_activations": "engine.pipeline.functional",
     "load_images": "engine.data.load_images",
     "randomised": "analysis.randomised",
     "reconstruct": "methods.inversion.reconstruct",
+    "repair": "analysis.repair",
     "similarity": "analysis.similarity",
+    "similarity_curve": "analysis.similarity_curve",
     "split_by_component": "methods.attribution.result",
+    "track": "analysis.tracker",
     "transfer_report": "analysis.transfer_report",
     "with_inputs": "methods.core.extra_inputs",
 }
@@ -199,10 +199,10 @@ def demo(
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = found  # the reference lists what the module holds
-        return found
+    if name in _MODULES:
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value  # the reference lists what the module holds
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

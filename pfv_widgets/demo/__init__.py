@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 # the command line imports this package and must start quickly
-_HOMES = {
+_MODULES = {
     "CLASSES": "object_registry",
     "DemoNet": "network",
     "Scene": "scenes",
@@ -19,6 +19,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
