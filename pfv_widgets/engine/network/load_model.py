@@ -34,8 +34,8 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     weights
         ``"default"`` or None: torchvision's own weights, downloaded once, with the names of their
         classes as ``classes``, or what the factory made. ``"random"``: initialised anew from a
-        fixed seed; a factory's network is taken as it comes, from the same seed. A path: a state
-        dict of ``torch.save`` or ``.safetensors``.
+        fixed seed; a factory's network is taken as it comes, from the same seed; the demo has its
+        trained weights alone. A path: a state dict of ``torch.save`` or ``.safetensors``.
 
     Raises
     ------
@@ -46,6 +46,11 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
         raise PFVTypeError(f"name={name!r}: expected a model's name or 'file.py:factory'.")
     if weights is not None and not isinstance(weights, str | Path):
         raise PFVTypeError(f"weights={weights!r}: expected 'default', 'random' or a path.")
+    if name in ALIASES and weights == "random":
+        raise PFVValueError(
+            f"weights='random': the network {name!r} comes with its trained weights alone. Name a "
+            "network of torchvision, or leave weights out."
+        )
     spec = ALIASES.get(name, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)

@@ -73,6 +73,11 @@ def test_random_torchvision_network_is_seeded() -> None:
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_demo_network_is_not_said_to_be_random() -> None:
+    with pytest.raises(PFVValueError, match=r"weights='random': the network 'demo' comes with its"):
+        load_model("demo", "random")
+
+
 def test_random_segmentation_network_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("net"))
     assert isinstance(load_model("lraspp_mobilenet_v3_large", "random"), nn.Module)
