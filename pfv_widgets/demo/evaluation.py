@@ -53,6 +53,6 @@ def scores(logits: Tensor, truth: Tensor) -> dict[str, float]:
 
 def _average_precision(logits: Tensor, true: Tensor) -> float:
     """Return the mean, over the true scenes, of the precision down to each one's rank."""
-    found = true[logits.argsort(descending=True)].double()
-    precision = found.cumsum(0) / torch.arange(1, len(found) + 1)
-    return float((precision * found).sum() / found.sum().clamp(min=1))
+    hits = true[logits.argsort(descending=True)].double()
+    precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1)
+    return float((precision * hits).sum() / hits.sum().clamp(min=1))

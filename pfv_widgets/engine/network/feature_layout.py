@@ -123,8 +123,8 @@ def recurrent_layout(module: nn.Module, shape: Sequence[int]) -> Layout | None:
     """Return where the steps of a recurrent layer are in its output; None for another output."""
     if not isinstance(module, nn.RNNBase) or len(shape) != 3:
         return None
-    found = (one.of_recurrent(module, shape) for one in LAYOUTS.values() if one.of_recurrent)
-    return next((layout for layout in found if layout), None)
+    layouts = (one.of_recurrent(module, shape) for one in LAYOUTS.values() if one.of_recurrent)
+    return next((layout for layout in layouts if layout), None)
 
 
 def keeps_positions(module: nn.Module) -> bool:

@@ -134,10 +134,10 @@ class Recording:
             def answer(*args: Any, **kwargs: Any) -> Any:
                 key = (name, counts[name])
                 counts[name] += 1
-                found = self.answers.get(key)
-                if found is None:
+                recorded = self.answers.get(key)
+                if recorded is None:
                     return forward(*args, **kwargs)
-                return _output_of(found, key, list(tensors_in((args, kwargs))))
+                return _output_of(recorded, key, list(tensors_in((args, kwargs))))
 
             return answer
 

@@ -70,7 +70,7 @@ class Comparison:
         cosines = [one.to(components) @ components.T for one in self.others]
         return [full.square().sum(), *cosines]
 
-    def noted(self, basis: PrincipalBasis, numbers: Sequence[Numbers]) -> PrincipalBasis:
+    def add_to(self, basis: PrincipalBasis, numbers: Sequence[Numbers]) -> PrincipalBasis:
         """Return the basis with what was read of :meth:`tensors`."""
         pairs = tuple(zip(self.others, numbers[1:], strict=True))
         return replace(basis, mean_square=float(numbers[0]), cosines=pairs)
@@ -365,17 +365,17 @@ def fit_moments(
     def along(vectors: Tensor) -> list[Tensor]:
         return [total, amount, *compared.tensors(mean, signed(vectors))]
 
-    found = eigenvectors(covariance, number, start, report, along)
+    leading = eigenvectors(covariance, number, start, report, along)
     basis = PrincipalBasis(
         mean,
-        signed(found.vectors),
-        torch.from_numpy(found.values),
-        float(found.along[0]),
-        float(found.along[1]),
+        signed(leading.vectors),
+        torch.from_numpy(leading.values),
+        float(leading.along[0]),
+        float(leading.along[1]),
         layer,
-        rounding(found.values),
+        rounding(leading.values),
     )
-    return compared.noted(basis, found.along[2:])
+    return compared.add_to(basis, leading.along[2:])
 
 
 def fit_maps(
@@ -404,23 +404,23 @@ def fit_maps(
     total = gram.diagonal().sum()
 
     def components(left: Tensor) -> Tensor:
-        found = left @ rows
-        return signed(found / found.norm(dim=1, keepdim=True).clamp_min(1e-30))
+        unscaled = left @ rows
+        return signed(unscaled / unscaled.norm(dim=1, keepdim=True).clamp_min(1e-30))
 
     def along(left: Tensor) -> list[Tensor]:
         return [total, *compared.tensors(mean, components(left))]
 
-    found = eigenvectors(gram, number, report=report, along=along)
+    leading = eigenvectors(gram, number, report=report, along=along)
     basis = PrincipalBasis(
         mean,
-        components(found.vectors),
-        torch.from_numpy(found.values),
-        float(found.along[0]),
+        components(leading.vectors),
+        torch.from_numpy(leading.values),
+        float(leading.along[0]),
         count,
         layer,
-        rounding(found.values),
+        rounding(leading.values),
     )
-    return compared.noted(basis, found.along[1:])
+    return compared.add_to(basis, leading.along[1:])
 
 
 def rounding(variances: Numbers) -> float:

@@ -128,8 +128,8 @@ def leading_eigenvectors(
     residual is below 2·10⁻⁶ of the largest eigenvalue, or 2·10⁻⁵ of the distance to those that are
     not wanted (10⁻¹¹ in float64); the dense solver where that fails.
     """
-    found = eigenvectors(matrix, number, start, report)
-    return torch.from_numpy(found.values).to(matrix), found.vectors
+    leading = eigenvectors(matrix, number, start, report)
+    return torch.from_numpy(leading.values).to(matrix), leading.vectors
 
 
 def eigenvectors(
@@ -144,9 +144,9 @@ def eigenvectors(
     ``along`` returns them for the vectors ``(k, C)``.
     """
     if matrix.device.type == "mps":  # which has neither QR nor a symmetric eigensolver
-        found = eigenvectors(matrix.cpu(), number, start, report)
-        vectors = found.vectors.to(matrix.device)
-        return Eigenvectors(found.values, vectors, _read_along(vectors, along)[0])
+        leading = eigenvectors(matrix.cpu(), number, start, report)
+        vectors = leading.vectors.to(matrix.device)
+        return Eigenvectors(leading.values, vectors, _read_along(vectors, along)[0])
     # residuals are sums of squares of its entries, which must neither under- nor overflow
     scale = matrix.diagonal().amax()
     scale = torch.where(torch.isfinite(scale) & (scale > 0), scale, 1.0)
@@ -169,8 +169,8 @@ def eigenvectors(
 def _dense(matrix: Tensor, scale: Tensor, number: int, along: Along) -> Eigenvectors:
     values, vectors = torch.linalg.eigh(matrix)
     vectors = vectors.flip(1)[:, :number].T.contiguous()
-    others, (found, unit) = _read_along(vectors, along, values.flip(0)[:number], scale)
-    return Eigenvectors((found * unit).clip(0), vectors, others)
+    others, (leading, unit) = _read_along(vectors, along, values.flip(0)[:number], scale)
+    return Eigenvectors((leading * unit).clip(0), vectors, others)
 
 
 def _read_along(
@@ -221,14 +221,14 @@ def iterated(
         block, image = block @ rotation, image @ rotation
         residuals = (image - block * values).norm(dim=0)
         # one copy from an accelerator
-        found, off, *others = read(values, residuals, *along(block))
-        if not np.isfinite(off).all() or not found[0] > 0:
+        numbers, off, *others = read(values, residuals, *along(block))
+        if not np.isfinite(off).all() or not numbers[0] > 0:
             return None
-        ritz = Ritz(found, block, off, others)
+        ritz = Ritz(numbers, block, off, others)
         if (off[:number] <= ritz.allowed(number)).all():
             return ritz
-        more = min(ritz.degree(number, len(found), 0.0), _DEGREE)
-        block = _filtered(apply, block, image, ritz.cut(len(found)), more)
+        more = min(ritz.degree(number, len(numbers), 0.0), _DEGREE)
+        block = _filtered(apply, block, image, ritz.cut(len(numbers)), more)
     return None
 
 
@@ -253,10 +253,10 @@ def _krylov(
         values, rotation = values.flip(0)[:width], rotation.flip(1)[:, :width]
         vectors, products = space @ rotation, image @ rotation
         block = products - vectors * values
-        found, off = values.numpy(), block.norm(dim=0).numpy()
-        if not np.isfinite(off).all() or not found[0] > 0:
+        numbers, off = values.numpy(), block.norm(dim=0).numpy()
+        if not np.isfinite(off).all() or not numbers[0] > 0:
             return None
-        ritz = Ritz(found, vectors, off)
+        ritz = Ritz(numbers, vectors, off)
         if (off[:number] <= ritz.allowed(number)).all():
             if _is_orthonormal(vectors):
                 return replace(ritz, along=read(*along(vectors)))

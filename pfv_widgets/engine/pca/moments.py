@@ -60,15 +60,15 @@ class Moments:
 
     def pooled(self, weights: Tensor | Sequence[float] | None = None) -> Moments:
         """Merge the groups into one, each counted ``weights`` ``(N,)`` ≥ 0 times."""
-        given = torch.ones_like(self.count)
+        factors = torch.ones_like(self.count)
         if weights is not None:
-            given = send(torch.as_tensor(weights, dtype=given.dtype), given.device)
-        amounts = given * self.count
+            factors = send(torch.as_tensor(weights, dtype=factors.dtype), factors.device)
+        amounts = factors * self.count
         total = amounts.sum()
         mean = torch.where(amounts[:, None] > 0, self.mean, 0.0)  # zero times NaN is NaN
         centre = (amounts / total) @ mean
         apart = (mean - centre) * amounts.sqrt()[:, None]
-        within = (given @ self.scatter.flatten(1)).view(self.scatter.shape[1:])
+        within = (factors @ self.scatter.flatten(1)).view(self.scatter.shape[1:])
         return Moments(total[None], centre[None], torch.addmm(within, apart.T, apart)[None])
 
     def merged(self, other: Moments) -> Moments:

@@ -257,7 +257,7 @@ class WideFit:
             batch.count,
             noise=rounding(variances),
         )
-        return compared.noted(basis, ritz.along[1:])
+        return compared.add_to(basis, ritz.along[1:])
 
     def _start(self, batch: Batch) -> Tensor | None:
         """Return the vectors ``(b, d)`` of the last fit: those that were wanted, then the rest."""

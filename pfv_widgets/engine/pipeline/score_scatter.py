@@ -241,8 +241,8 @@ def lifted(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     luminance = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     share = np.clip((RIM - luminance) / (1 - np.minimum(luminance, RIM)), 0, None)[:, None]
     mixed = light + share * (1 - light)
-    found = _BACK[(mixed * (len(_BACK) - 1)).astype(np.int32)]
-    return np.where(share > 0, found, colours)
+    mixed_srgb = _BACK[(mixed * (len(_BACK) - 1)).astype(np.int32)]
+    return np.where(share > 0, mixed_srgb, colours)
 
 
 def _edges(owner: Indices) -> Mask:
