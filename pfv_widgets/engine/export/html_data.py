@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -61,11 +61,9 @@ def picture(pixels: np.ndarray, size: tuple[int, int], colours: int) -> str:
     """
     image = Image.fromarray(pixels)
     image = image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
     if size[0] * size[1] <= _LOSSLESS:
         return png(image)
-    image.save(buffer, "JPEG", quality=84, subsampling=colours, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return _address(image, "jpeg", quality=84, subsampling=colours, optimize=True)
 
 
 def small_picture(pixels: np.ndarray, side: int) -> str:
@@ -77,6 +75,10 @@ def small_picture(pixels: np.ndarray, side: int) -> str:
 
 def png(image: Image.Image) -> str:
     """Encode a picture without loss, as the address of an image."""
+    return _address(image, "png")
+
+
+def _address(image: Image.Image, kind: str, **options: Any) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
