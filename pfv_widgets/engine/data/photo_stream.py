@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.data.load_images import NothingReadableError, of_pictures
-from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation
+from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
 from pfv_widgets.engine.data.preprocessing import MAX_SIDE
 from pfv_widgets.engine.data.sources import pictures_of
 from pfv_widgets.engine.data.tensors import Transform
@@ -76,8 +76,8 @@ class Stream(Protocol):
         """Number of images in a batch of each process; 0 where a loader decides."""
 
     @property
-    def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Mean and deviation by which the images were normalised; empty where unknown."""
+    def normalisation(self) -> Normalisation | None:
+        """By which the images were normalised; None where it is unknown."""
 
     def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
         """Yield the share of one of ``ranks`` processes in the images from ``start`` on.
@@ -112,7 +112,6 @@ class PhotoStream:
         self._pictures = pictures_of(source)
         self._size = size_in_pixels("size", size, MAX_SIDE, square=True)
         self._transform, self.batch_size = transform, batch_size
-        self._by = IMAGENET
         self.total: int | None = len(self._pictures)
 
     @property
@@ -132,9 +131,9 @@ class PhotoStream:
         return digest.hexdigest()
 
     @property
-    def normalisation(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Mean and deviation of the batches so far."""
-        return self._by.mean, self._by.std
+    def normalisation(self) -> Normalisation:
+        """By which the photos are normalised."""
+        return IMAGENET if self._transform is None else normalisation_of(self._transform)
 
     def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
         """See :class:`Stream`; each photo is in the share of exactly one process."""
@@ -160,7 +159,6 @@ class PhotoStream:
             batch = of_pictures(pictures, self._size, self._transform)
         except NothingReadableError as error:
             return StreamBatch(nothing, (), None, done, error.skipped)
-        self._by = Normalisation(batch.mean, batch.std)
         return StreamBatch(batch.tensor, batch.names, batch.labels, done, batch.skipped)
 
 
@@ -171,13 +169,14 @@ class LoaderStream:
     ----------
     loader
         Yields ``(N, 3, H, W)``, normalised, or tuples that begin with one and go on with labels.
+    normalisation
+        By which they were normalised, where that is known.
     """
 
     signature, batch_size = "", 0
-    normalisation: tuple[Sequence[float], Sequence[float]] = ((), ())
 
-    def __init__(self, loader: Iterable[Any]) -> None:
-        self._loader = loader
+    def __init__(self, loader: Iterable[Any], normalisation: Normalisation | None = None) -> None:
+        self._loader, self.normalisation = loader, normalisation
         images = getattr(loader, "dataset", None)
         known = images is not None and hasattr(images, "__len__")
         self.total: int | None = len(images) if known else None  # type: ignore[arg-type] # it has

@@ -10,7 +10,8 @@ from torch import Tensor
 from pfv_widgets.engine.colouring.heatmaps import spread_of
 from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, brightness
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.normalisation import Normalisation
+from pfv_widgets.engine.data.preprocessing import to_pixels
 from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import features_of
@@ -21,11 +22,12 @@ _CHUNK = 8  # images in one forward pass
 
 
 def colour_statistics(
-    network: FitCapture, fit: DataSetFit, basis: PrincipalBasis
+    network: FitCapture, fit: DataSetFit, basis: PrincipalBasis, by: Normalisation
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Measure some images of the data set, its sample, in its basis.
 
-    Those that this process did not run, as after a checkpoint, run now.
+    Those that this process did not run, as after a checkpoint, run now. ``by`` is what they were
+    normalised by: it leads back to the photos as shown.
 
     Returns
     -------
@@ -37,7 +39,8 @@ def colour_statistics(
     keys = sorted(fit.sample)
     if not keys:  # no image was finite
         return {}, {}
-    images = load_images(torch.stack([fit.sample[key] for key in keys]))
+    images = torch.stack([fit.sample[key] for key in keys])
+    pixels, size = to_pixels(images, by), (images.shape[2], images.shape[3])
     with torch.no_grad():
         captured = _sample_maps(network, fit, keys)
         features = features_of(captured[basis.layer])
@@ -51,10 +54,10 @@ def colour_statistics(
         activities = [Activity.of_sums(one, layer.shape[0]) for layer, one in sums]
 
         def bright(size: tuple[int, int]) -> Tensor:
-            return brightness(images.pixels, size).to(network.device)
+            return brightness(pixels, size).to(network.device)
 
         spreads = {
-            name: pooled(spread_of(scores, weighting(activities, bright, images.size), images.size))
+            name: pooled(spread_of(scores, weighting(activities, bright, size), size))
             for name, weighting in WEIGHTINGS.items()
         }
     largest = {layer.name: one.largest for (layer, _), one in zip(sums, activities, strict=True)}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.normalisation import IMAGENET
 from pfv_widgets.engine.data.photo_stream import (
     LoaderStream,
     PhotoStream,
@@ -177,7 +178,7 @@ def _stream_of(
             _split(data.labels or (None,) * len(data), batch_size),
             strict=True,
         )
-        return LoaderStream(list(parts))
+        return LoaderStream(list(parts), data.normalisation)
     paths = isinstance(data, list | tuple) and data and isinstance(data[0], str | Path)
     if isinstance(data, str | Path) or paths:
         return PhotoStream(data, size, transform, batch_size)
@@ -331,8 +332,8 @@ class _Pass:
             )
         basis = replace(basis, noise=noise)
         basis = _in_float32(basis.scaled(moments.scale))
-        mean, std = self.stream.normalisation
-        spreads, largest = colour_statistics(network, fit, basis)
+        by = self.stream.normalisation
+        spreads, largest = colour_statistics(network, fit, basis, by or IMAGENET)
         labels = sorted(layer.class_counts)
         counts = torch.tensor([float(layer.class_counts[one]) for one in labels])
         return replace(
@@ -341,8 +342,8 @@ class _Pass:
                 fit.network,
                 fit.done,
                 fit.skipped_count,
-                mean,
-                std,
+                () if by is None else by.mean,
+                () if by is None else by.std,
                 spreads,
                 largest,
                 tuple(labels),

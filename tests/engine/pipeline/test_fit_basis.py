@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision import transforms
 
+from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.pca import array_file
 from pfv_widgets.engine.pca.basis import PrincipalBasis
@@ -25,6 +28,7 @@ from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 from pfv_widgets.engine.pipeline import file_lock, fit_checkpoint
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
+from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 from tests.networks import blobs, seeded, tiny
 
@@ -119,6 +123,26 @@ def test_folder_is_streamed_and_unreadable_photos_are_named_and_counted(folder: 
     assert (data.images, data.skipped, data.classes) == (13, 2, ("cats", "dogs"))
     assert data.class_counts.tolist() == [6, 5]
     assert [round(one, 3) for one in data.mean] == [0.485, 0.456, 0.406]
+
+
+def test_colours_refer_to_photos_as_shown_whatever_they_are_normalised_by(folder: Path) -> None:
+    half = transforms.Normalize((0.5,) * 3, (0.5,) * 3)
+    steps = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor(), half])
+    options = {"device": "cpu", "progress": False}
+    with pytest.warns(PFVWarning, match="left out"):
+        basis = fit_basis(tiny(), folder, transform=steps, **options)
+    with pytest.warns(PFVWarning, match="left out"):
+        batch = load_images(folder, transform=steps)
+    # all of these photos are the sample that the colours are scaled by
+    for one in (basis, fit_basis(tiny(), batch, **options)):
+        assert one.data is not None
+        assert tuple(one.data.mean) == (0.5,) * 3
+        of_batch = replace(one, data=replace(one.data, spreads={}))
+        shown, expected = (
+            PFV(tiny(), batch, "cpu", basis=each).render(weighting="gradual").heatmaps
+            for each in (one, of_batch)
+        )
+        torch.testing.assert_close(shown, expected, rtol=0, atol=2e-3)
 
 
 def test_images_that_are_not_finite_are_left_out_and_named() -> None:
