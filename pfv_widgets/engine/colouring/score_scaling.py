@@ -79,7 +79,7 @@ class Spread:
 
 
 def scaling(
-    spread: Spread, weights: Sequence[float] | Tensor, sigma: float, normalisation: str = "global"
+    spread: Spread, weights: Sequence[float] | Tensor, sigma: float, normalisation: str
 ) -> tuple[Tensor, Tensor]:
     """Scale and shift ``(k,)`` that take mean ± ``sigma`` deviations, or the range, to [0, 1].
 
@@ -117,17 +117,6 @@ def scaling(
     constant = ~(high - low > 1e-12 * torch.maximum(high.abs(), low.abs()))
     scale = torch.where(constant, 0.0, 1 / torch.where(constant, 1.0, high - low))
     return scale, torch.where(constant, 0.5, -low * scale)
-
-
-def normalise(
-    maps: Tensor, weights: Sequence[float] | Tensor, sigma: float, normalisation: str = "global"
-) -> tuple[Tensor, Tensor]:
-    """Clip and scale maps ``(N, k, H, W)`` to [0, 1]; see :func:`scaling`.
-
-    Returns the values and the value ``(k,)`` in [0, 1] of a score of zero.
-    """
-    scale, shift = scaling(Spread.of_maps(maps), weights, sigma, normalisation)
-    return scaled(maps, scale, shift), shift.clamp(0, 1).to(maps)
 
 
 def scaled(maps: Tensor, scale: Tensor, shift: Tensor, *, overwrite: bool = False) -> Tensor:

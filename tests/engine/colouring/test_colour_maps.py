@@ -16,12 +16,20 @@ from pfv_widgets.engine.colouring.colour_maps import (
     oklch,
     pin_colours,
 )
-from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS, normalise
+from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS, Spread, scaled, scaling
 from tests import slow_oracles
 from tests.networks import seeded
 
 every_map = pytest.mark.parametrize("name", COLOUR_MAPS)
 every_number = pytest.mark.parametrize("number", range(1, 13))
+
+
+def normalise(
+    maps: Tensor, weights: Tensor, sigma: float, normalisation: str = "global"
+) -> tuple[Tensor, Tensor]:
+    """Values of weighted scores in [0, 1] as heatmaps take them, and that of a score of zero."""
+    scale, shift = scaling(Spread.of_maps(maps), weights, sigma, normalisation)
+    return scaled(maps, scale, shift), shift.clamp(0, 1).to(maps)
 
 
 def maps_of(number: int, images: int = 4) -> Tensor:
