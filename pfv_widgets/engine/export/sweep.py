@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.colouring.colour_memory import ColourMemory
 from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
-from pfv_widgets.engine.export.sweep_plan import Step, planned
+from pfv_widgets.engine.export.sweep_plan import SWEEPS, Step, planned
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -26,8 +26,6 @@ _COMPARED = 28  # positions along a side on which the layers' maps are compared
 _ALIKE = 0.2  # correlation from which a component is taken to follow another one
 
 Ways = tuple[list[Settings], list[Settings]]  # settings of later and of earlier layers
-
-_DURATIONS = {"components": 900, "layer": 700, "class weight": 180, "sigma": 220}  # ms
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +256,7 @@ def save_sweep(
     """
     target = checked_animation(path)
     steps = planned(pfv, settings, over, values, label)
-    stays = _checked_duration(duration) or _DURATIONS[over]
+    stays = _checked_duration(duration) or SWEEPS[over].duration
     stop = cancelled or (lambda: False)
     shown = settings_of(settings, {})
     ways = _ways(pfv, steps, shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -12,6 +12,8 @@ from pfv_widgets.parameters import listed, suggestion
 from pfv_widgets.validation import number
 
 _FEWEST_COMPONENTS = 6  # that are swept: fewer make no animation
+_CLASS_WEIGHTS = [round(0.1 * step, 1) for step in range(21)]
+_SIGMAS = [0.25 * 2 ** (step / 3) for step in range(13)]
 
 Step = tuple[str, Settings]
 Values = list[object] | None
@@ -40,7 +42,7 @@ def planned(
     chosen = None if values is None else list(values)
     if chosen == []:
         raise PFVValueError("values is empty: give at least one value, or None.")
-    return SWEEPS[over](pfv, settings, chosen, label)
+    return SWEEPS[over].steps(pfv, settings, chosen, label)
 
 
 def _over_components(pfv: PFV, settings: Settings, values: Values, _: str | None) -> list[Step]:
@@ -63,7 +65,7 @@ def _over_layers(pfv: PFV, settings: Settings, values: Values, _: str | None) ->
 def _over_sigma(_: PFV, settings: Settings, values: Values, __: str | None) -> list[Step]:
     return [
         (f"contrast σ = {value:.3g}", replace(settings, sigma=value))
-        for value in _numbers(values, "sigma")
+        for value in _numbers(values, _SIGMAS)
     ]
 
 
@@ -91,26 +93,38 @@ def _over_class_weight(
                 images=tuple(value if i in inside else w for i, w in enumerate(weights)),
             ),
         )
-        for value in _numbers(values, "class weight")
+        for value in _numbers(values, _CLASS_WEIGHTS)
     ]
 
 
-SWEEPS: dict[str, Callable[[PFV, Settings, Values, str | None], list[Step]]] = {
-    "components": _over_components,
-    "layer": _over_layers,
-    "class weight": _over_class_weight,
-    "sigma": _over_sigma,
+@dataclass(frozen=True)
+class Sweep:
+    """One entry of :data:`SWEEPS`.
+
+    Attributes
+    ----------
+    steps
+        Returns a caption and settings for each picture, from the engine, the settings of all else,
+        the values (None: the usual ones) and the label of a class.
+    duration
+        Milliseconds that a picture of an animation stays.
+    """
+
+    steps: Callable[[PFV, Settings, Values, str | None], list[Step]]
+    duration: int
+
+
+SWEEPS: dict[str, Sweep] = {
+    "components": Sweep(_over_components, 900),
+    "layer": Sweep(_over_layers, 700),
+    "class weight": Sweep(_over_class_weight, 180),
+    "sigma": Sweep(_over_sigma, 220),
 }
 
-_USUAL = {
-    "class weight": [round(0.1 * step, 1) for step in range(21)],
-    "sigma": [0.25 * 2 ** (step / 3) for step in range(13)],
-}
 
-
-def _numbers(values: Values, over: str) -> list[float]:
+def _numbers(values: Values, usual: list[float]) -> list[float]:
     if values is None:
-        return _USUAL[over]
+        return usual
     return [number(f"values[{index}]", value) for index, value in enumerate(values)]
 
 
