@@ -133,4 +133,5 @@ def _distinct(pfv: PFV) -> list[str]:
 
 
 def _most(pfv: PFV, settings: Settings) -> int:
-    return min(max(settings.components, _FEWEST_COMPONENTS), pfv.layer(settings.layer).shape[0])
+    usual = max(settings.components, _FEWEST_COMPONENTS)
+    return min(usual, pfv.layer(settings.layer).shape[0], pfv.most_components)

@@ -48,6 +48,8 @@ def test_components_are_added_one_by_one(pfv: PFV) -> None:
     for few, more in zip(frames(found)[:-1], frames(found)[1:], strict=True):
         number = len(few.basis.components)
         assert torch.allclose(few.basis.components, more.basis.components[:number], atol=1e-4)
+    fixed = PFV(tiny(), pfv.images, "cpu", basis=frames(found)[3].basis)
+    assert len(list(sweep(fixed))) == 4  # that basis has no more
 
 
 def test_layers_come_in_forward_order_without_doubles(pfv: PFV) -> None:
