@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,10 +153,15 @@ def _from_path(text: str | bytes) -> list[Picture]:
 
 def _from_folder(folder: Path) -> list[Picture]:
     """Pictures of the folder itself; where it has none, those of its sub-folders, the classes."""
-    own = [p for p in _sorted(folder.iterdir()) if _is_picture(p)]
+    try:
+        entries = _sorted(folder.iterdir())
+    except OSError as error:
+        reason = error.strerror or error
+        raise PFVValueError(f"source={str(folder)!r} cannot be read: {reason}.") from error
+    own = [path for path in entries if _is_picture(path)]
     if own:
         return [Picture(path, path.name) for path in own]
-    classes = [p for p in _sorted(folder.iterdir()) if _is_class(p)]
+    classes = [path for path in entries if _is_class(path)]
     pictures = [Picture(path, path.name, _encodable(c.name)) for c in classes for path in _below(c)]
     if not pictures:
         raise PFVValueError(
@@ -253,7 +259,9 @@ def _nearest(path: Path) -> str:
         return "Addresses are not downloaded: save the picture and give its path."
     if not _holds(path.parent.is_dir):
         return f"Nor does its folder {str(path.parent)!r}."
-    siblings = [entry.name for entry in path.parent.iterdir()]
+    siblings: list[str] = []
+    with suppress(OSError):  # the folder may be closed to this user
+        siblings = [entry.name for entry in path.parent.iterdir()]
     near = difflib.get_close_matches(path.name, siblings, n=3, cutoff=0.7)
     return f"Did you mean {listed(near, ' or ')}?" if near else "Check the name and the folder."
 

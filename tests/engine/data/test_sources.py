@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -153,6 +154,19 @@ def test_missing_path_suggests_the_nearest(tmp_path: Path) -> None:
 def test_source_without_pictures_is_a_named_error(source: object, message: str) -> None:
     with pytest.raises(PFVValueError, match=rf"source.*{message}"):
         pictures_of(source)
+
+
+def test_folder_that_cannot_be_listed_is_a_named_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(PFVValueError, match=r"source='.*' cannot be read: Permission denied\."):
+        names(tmp_path)
+    with pytest.raises(PFVValueError, match=r"does not exist\. Check the name and the folder"):
+        names(tmp_path / "a.png")
 
 
 def test_empty_folder_is_a_named_error(tmp_path: Path) -> None:
