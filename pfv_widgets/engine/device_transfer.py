@@ -61,8 +61,8 @@ class Sender:
         return there
 
 
-class Reading:
-    """A read of a tensor that has begun: what is computed after it is not waited for."""
+class PendingRead:
+    """A read of a tensor that has begun: it does not wait for what is computed after it."""
 
     def __init__(self, values: Tensor) -> None:
         there = values.device.type == "cuda"

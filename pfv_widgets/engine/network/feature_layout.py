@@ -150,7 +150,7 @@ def refusal(output: object, count: int) -> str | None:
         return non_spatial(shape)
     if output.ndim == 4 and shape[2:] == (1, 1):
         return (
-            f"gives one value a channel, no positions to colour (shape {shape}). "
+            f"gives one value per channel, no positions to colour (shape {shape}). "
             "Choose one of pfv.layers."
         )
     return None

@@ -294,8 +294,8 @@ def _verdict(
     if not tested:
         return layouts[0], False
     return (
-        f"answers to a change of the picture elsewhere than where it was made: its axes "
-        f"(shape {shape}) are no positions of the picture. Choose one of pfv.layers."
+        "responds to a change of the picture at other positions than where it was made: its axes "
+        f"(shape {shape}) are not positions of the picture. Choose one of pfv.layers."
     )
 
 

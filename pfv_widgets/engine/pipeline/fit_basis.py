@@ -21,7 +21,7 @@ from pfv_widgets.engine.data.photo_stream import (
     StreamBatch,
 )
 from pfv_widgets.engine.data.tensors import Transform
-from pfv_widgets.engine.device_transfer import Reading
+from pfv_widgets.engine.device_transfer import PendingRead
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments, rounding
@@ -295,7 +295,7 @@ class _Pass:
             if name not in fit.layers:
                 fit.layers[name] = LayerFit(StreamedMoments.like(one))
             dtype = torch.promote_types(one.dtype, torch.float32)
-            means[name] = Reading(one.mean(dim=(2, 3), dtype=dtype))
+            means[name] = PendingRead(one.mean(dim=(2, 3), dtype=dtype))
         return _Run(batch, maps, means, sums=sums)
 
     def _choose(self, network: FitCapture, images: Tensor, fit: DataSetFit) -> None:
@@ -367,7 +367,7 @@ class _Run:
 
     batch: StreamBatch
     maps: Mapping[str, Tensor]
-    means: Mapping[str, Reading]
+    means: Mapping[str, PendingRead]
     sums: bool
 
 

@@ -97,7 +97,7 @@ def _rendered(
 
 
 def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ...]:
-    """Say which of the components that are shown are rounding alone."""
+    """Say which of the components that are shown are rounding error alone."""
     resolved = (read(basis.variances)[0] > basis.noise).tolist()
     noise = [index for index in shown if not resolved[index]]
     if not noise:
@@ -107,8 +107,8 @@ def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ..
     )
     directions = f"{sum(resolved)} direction{'s' * (sum(resolved) != 1)}"
     message = (
-        f"{which} {few([index + 1 for index in noise])} {which_is} rounding alone: the feature "
-        f"vectors of these images vary in {directions}. {it_is} shown neutral."
+        f"{which} {few([index + 1 for index in noise])} {which_is} rounding error alone: the "
+        f"feature vectors of these images vary in {directions}. {it_is} shown neutral."
     )
     return (message,)
 

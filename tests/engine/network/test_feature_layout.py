@@ -87,7 +87,7 @@ def test_output_that_can_be_read_in_two_ways_has_both_layouts() -> None:
         (torch.zeros(9, 3, 4, 4), "non-spatial output of shape (9, 3, 4, 4)"),
         (torch.zeros(2, 0, 4, 4), "non-spatial"),
         (torch.zeros(2, 40, 3, 40), "non-spatial"),
-        (torch.zeros(2, 5, 1, 1), "one value a channel, no positions"),
+        (torch.zeros(2, 5, 1, 1), "one value per channel, no positions"),
         (torch.zeros(2, 1, 1, 5), "non-spatial"),
     ],
 )

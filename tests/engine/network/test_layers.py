@@ -110,7 +110,7 @@ def test_resolution_that_comes_again_counts_once_where_it_was_last() -> None:
         (lambda x: x.mean(dim=(2, 3)), "non-spatial output of shape"),
         (lambda x: x.flatten(), "non-spatial output of shape"),
         (lambda x: x.argmax(dim=1, keepdim=True), "values of type torch.int64"),
-        (lambda x: x.amax(dim=(2, 3), keepdim=True), "one value a channel"),
+        (lambda x: x.amax(dim=(2, 3), keepdim=True), "one value per channel"),
         (lambda x: x[:1] * 0 + 1, "non-spatial output of shape"),
     ],
 )

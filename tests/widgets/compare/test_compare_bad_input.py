@@ -26,7 +26,7 @@ def narrowing(seed: int) -> nn.Sequential:
 
 def test_layers_of_one_position_are_named_and_others_live(compared: Compared) -> None:
     models = {"one": narrowing(0), "two": narrowing(1)}
-    with pytest.raises(PFVError, match="one: layer='2' gives one value a channel, no positions"):
+    with pytest.raises(PFVError, match="one: layer='2' gives one value per channel, no positions"):
         compared(models, images=blobs(4), layer="2")
     assert compared(models, images=blobs(4)).layers == ("1", "1")
     alone = nn.Sequential(nn.Conv2d(3, 4, 32), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)).eval()
