@@ -74,7 +74,7 @@ class ProcessGroup:
             if unlike := [name for name in first if other[name] != first[name]]:
                 pairs = (f"{name} {other[name]} instead of {first[name]}" for name in unlike)
                 raise PFVValueError(
-                    f"{', '.join(unlike)}: process {rank} was started with other values than "
+                    f"{', '.join(unlike)}: process {rank} was given other values than "
                     f"process 0 ({'; '.join(pairs):.300}). Start all with the same arguments, "
                     "photos and weights."
                 )
