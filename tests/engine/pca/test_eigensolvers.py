@@ -14,7 +14,7 @@ FLAT = [7.0, 4.1, 4.0, 3.1, 3.0]  # percent: the leading spectrum of a real netw
 @pytest.fixture(autouse=True, params=[1500, 100])
 def _search(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test with the search for smaller matrices, and with that for larger ones."""
-    monkeypatch.setattr(eigensolvers, "_DEAR", request.param)
+    monkeypatch.setattr(eigensolvers, "_EXPENSIVE", request.param)
 
 
 def rotated(spectrum: Tensor, seed: int = 0) -> Tensor:

@@ -98,7 +98,7 @@ def test_every_change_of_weights_gives_the_basis_from_scratch(
     shape: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shape[0] % 4 == 0:  # with the search that is for larger matrices
-        monkeypatch.setattr(eigensolvers, "_DEAR", 100)
+        monkeypatch.setattr(eigensolvers, "_EXPENSIVE", 100)
     of = features(*shape)
     fit = WideFit(of.maps)
     for weights in steps(shape[0]):
