@@ -61,12 +61,13 @@ class ImageBatch:
             )
         for field in ("names", "labels"):
             entries = plain(getattr(self, field))
-            if (field == "names" and entries is None) or isinstance(entries, str | bytes):
+            if entries is None and field == "labels":
+                continue
+            if isinstance(entries, str | bytes) or not isinstance(entries, Sequence):
                 raise PFVTypeError(f"{field}={entries!r:.60}: expected a text for each image.")
-            if not isinstance(entries, Sequence | None):
-                raise PFVTypeError(f"{field}={entries!r:.60}: expected a text for each image.")
-            if entries is not None and len(entries) != count:
+            if len(entries) != count:
                 raise PFVValueError(f"{field}: {len(entries)} entries for {count} images.")
+            object.__setattr__(self, field, tuple(entries))
         for field in ("mean", "std"):
             object.__setattr__(self, field, getattr(self.normalisation, field))
 

@@ -215,6 +215,9 @@ def test_batch_of_parts_that_do_not_fit_is_a_named_error() -> None:
         ImageBatch(pixels, torch.zeros(2, 3, 4, 4), ("a",))
     with pytest.raises(PFVTypeError, match=r"pixels: uint8 \(2, 4, 4, 1\): expected a uint8 array"):
         ImageBatch(pixels[..., :1], torch.zeros(2, 3, 4, 4), ("a", "b"))
+    texts = np.array(["a", "b"]), np.array(["cat", "dog"])
+    batch = ImageBatch(pixels, torch.zeros(2, 3, 4, 4), *texts)
+    assert (batch.names, batch.classes) == (("a", "b"), ("cat", "dog"))
 
 
 def test_normalisation_stands_in_the_batch_and_goes_where_it_goes(photos: Path) -> None:
