@@ -48,9 +48,15 @@ def named(error: Exception) -> str:
     if isinstance(error, PFVError):
         return str(error)
     kind = type(error).__name__
-    if kind in ("MemoryError", "OutOfMemoryError") or "allocate memory" in str(error):
+    if is_out_of_memory(error):
         return (
             "There is not enough memory. Choose a later layer or fewer images, give PFV a "
             f"smaller chunk_size, or device='cpu'. ({kind}: {error})"
         )
     return f"{kind}: {error}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had; PyTorch raises a plain ``RuntimeError`` on a processor."""
+    named_so = {"MemoryError", "OutOfMemoryError"} & {one.__name__ for one in type(error).__mro__}
+    return bool(named_so) or "allocate memory" in str(error)

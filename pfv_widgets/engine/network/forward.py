@@ -18,6 +18,7 @@ from pfv_widgets.engine.network.layers import LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, run
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
+from pfv_widgets.errors import PFVValueError
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,58 +86,36 @@ class Forward:
             Images in one forward pass, at most.
         report
             Called with the number of images that are done, before each module that runs.
+
+        Raises
+        ------
+        PFVValueError
+            If a layer does not run for some of the images, or the network fails.
         """
-        complete = known.keys() >= layouts.keys()
-        number = len(self.images)
-        whole: dict[str, Tensor] = {}
-        done = 0
-
-        in_place: set[str] = set()  # names of what this pass has written where it belongs
-
-        def add(name: str, part: Tensor) -> None:
-            # one tensor from the start: parts that are put together later take twice the memory
-            if name not in whole and len(part) == number and layouts[name][1] is None:
-                whole[name] = part
-                return
-            if name not in whole:
-                whole[name] = large_empty(part, number, *part.shape[1:])
-            if name not in in_place:
-                whole[name][done : done + len(part)] = part
-
-        def copy(name: str, maps: Tensor) -> Tensor:
-            """Store maps, which a later in-place operation may rewrite, where they belong."""
-            target = whole[name][done : done + len(maps)] if name in whole else None
-            if target is None or target.shape != maps.shape:
-                in_place.discard(name)
-                return large_empty(maps, *maps.shape).copy_(maps)
-            in_place.add(name)
-            return target.copy_(maps)
-
-        stored = {
-            name: (layout, reduce or partial(copy, name))
-            for name, (layout, reduce) in layouts.items()
-        }
-        for name, (_, reduce) in layouts.items() if complete else ():
-            add(name, known[name].clone() if reduce is None else reduce(known[name]))
-        done = len(next(iter(known.values()))) if complete else 0
-        passes = -(-(number - done) // chunk_size)
-        step = -(-(number - done) // max(passes, 1))  # of equal size: a single image costs most
+        results, number = _Results(layouts, len(self.images)), len(self.images)
+        if known.keys() >= layouts.keys():
+            for name in layouts:
+                results.write(name, known[name])
+            results.done = len(next(iter(known.values())))
+        left = number - results.done
+        step = -(
+            -left // max(-(-left // chunk_size), 1)
+        )  # of equal size: a single image costs most
 
         def report_done() -> None:
-            report(Progress(RUNNING, done, number))
+            report(Progress(RUNNING, results.done, number))
 
         with (
             guarded(self.model) as network,
-            capture(network, stored) as captured,
+            capture(network, results.writing) as captured,
             nullcontext() if report is silent else before_each_leaf(network, report_done),
         ):
-            while done < number:
+            while (done := results.done) < number:
                 run_captured(partial(self.run, network, self.batch(done, done + step)))
-                for name in layouts:
-                    add(name, captured[name])
-                done = min(done + step, number)
+                results.check(captured)
+                results.done = min(done + step, number)
                 report_done()
-        return whole
+        return results.whole
 
     def state(self) -> State:
         """Return what is equal as long as the network is: see :class:`Fingerprint`."""
@@ -154,3 +133,44 @@ class Forward:
     @cached_property
     def _fingerprint(self) -> Fingerprint:
         return Fingerprint(self.original or self.model)
+
+
+class _Results:
+    """What is captured of all images, written where it belongs as the layers run.
+
+    One tensor for each layer from the start: parts that are put together later take twice the
+    memory.
+
+    Attributes
+    ----------
+    whole
+        Layer name → ``(N, …)``, of which the first ``done`` images are complete.
+    writing
+        What :func:`capture` takes, to write each layer's output.
+    """
+
+    def __init__(self, layouts: Mapping[str, tuple[Layout, Reduce | None]], number: int) -> None:
+        self.whole: dict[str, Tensor] = {}
+        self.done = 0
+        self.writing: dict[str, tuple[Layout, Reduce | None]] = {
+            name: (layout, partial(self.write, name)) for name, (layout, _) in layouts.items()
+        }
+        self._reduces = {name: reduce for name, (_, reduce) in layouts.items()}
+        self._number = number
+
+    def write(self, name: str, maps: Tensor) -> Tensor:
+        """Write maps of the next images, or what a layer's function makes of them."""
+        reduce = self._reduces[name]
+        part = maps if reduce is None else reduce(maps)
+        if name not in self.whole:
+            self.whole[name] = large_empty(part, self._number, *part.shape[1:])
+        return self.whole[name][self.done : self.done + len(part)].copy_(part)
+
+    def check(self, captured: Mapping[str, Tensor]) -> None:
+        """Raise an error where a layer did not run for the next images."""
+        for name in self._reduces:
+            if name not in captured:
+                raise PFVValueError(
+                    f"layer={name!r} did not run for the images from {self.done} on (counted from "
+                    "0): the network leaves it out for some images. Choose one that always runs."
+                )

@@ -17,7 +17,7 @@ from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.module_states import ModuleStates
 from pfv_widgets.engine.network.replica import CannotReplicateError, is_replica, replicate
 from pfv_widgets.engine.progress import Cancelled
-from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError, is_out_of_memory
 
 _WRAPPERS = ("module", "_orig_mod")
 # one network, or two that share parts, may be used by several threads
@@ -187,12 +187,12 @@ def run(model: nn.Module, batch: Tensor) -> object:
         return model(batch.clone())  # the network may write into its input
     except (PFVError, Cancelled):
         raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise PFVValueError(
-            f"images: {len(batch)} images at a time do not fit into the memory of {batch.device}. "
-            "Pass a smaller chunk_size, smaller images, or device='cpu'."
-        ) from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise PFVValueError(
+                f"images: {len(batch)} images at a time do not fit into the memory of "
+                f"{batch.device}. Pass a smaller chunk_size, smaller images, or device='cpu'."
+            ) from error
         reason = (str(error).strip().splitlines() or [""])[0]
         raise PFVValueError(
             f"images: the model failed on a batch of shape {tuple(batch.shape)} "
@@ -202,7 +202,7 @@ def run(model: nn.Module, batch: Tensor) -> object:
 
 def ran_out_of_memory(error: PFVValueError) -> bool:
     """Whether :func:`run` failed because memory ran out."""
-    return isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError)
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
 def _fix(model: nn.Module, batch: Tensor) -> str:

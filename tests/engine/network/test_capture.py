@@ -147,3 +147,22 @@ def test_channels_last_outputs_are_decomposed_along_their_channels() -> None:
 class _Permute(nn.Module):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         return value.permute(0, 2, 3, 1)
+
+
+def test_layer_that_does_not_run_for_some_images_is_named() -> None:
+    class Skipping(nn.Module):
+        """Leaves its second convolution out for dark images."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            maps = self.first(images)
+            return self.second(maps) if float(images.mean()) > 0 else maps
+
+    images = torch.rand(5, 3, 16, 16)
+    images[4] *= -1
+    pfv = PFV(Skipping(), images, device="cpu", chunk_size=2)
+    with pytest.raises(PFVValueError, match="'second' did not run for the images from 4 on"):
+        pfv.render(layer="second")

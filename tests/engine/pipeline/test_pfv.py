@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pfv_widgets.engine.network import capture_layers
+from pfv_widgets.engine.network import capture_layers, forward
 from pfv_widgets.engine.network.capture_layers import images_at_once
 from pfv_widgets.engine.pipeline import cache as caches
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
@@ -336,11 +337,21 @@ def test_channels_last_changes_nothing_and_autocast_little() -> None:
     assert 1e-4 < float(off) < 2e-2  # it did compute in 8 bits
 
 
-def test_half_of_the_images_run_at_a_time_where_memory_runs_out_and_that_is_said() -> None:
+NO_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError("Unable to allocate 9 GiB"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+)
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+def test_half_of_the_images_run_at_a_time_where_memory_runs_out_and_that_is_said(
+    error: Exception,
+) -> None:
     class Small(nn.Sequential):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             if len(images) > 3:
-                raise torch.OutOfMemoryError("CUDA out of memory")
+                raise error
             return super().forward(images)
 
     network, images = tiny(), blobs(11)
@@ -348,3 +359,27 @@ def test_half_of_the_images_run_at_a_time_where_memory_runs_out_and_that_is_said
     assert frame.warnings == ("Memory ran out: images run 2 at a time.",)
     expected = PFV(network, images, "cpu").render()
     torch.testing.assert_close(frame.heatmaps, expected.heatmaps, rtol=0, atol=1e-4)
+
+
+def test_first_layer_comes_alone_where_memory_runs_out_for_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, images = tiny(), blobs(4)
+    pfv, plain = (PFV(network, images, "cpu") for _ in range(2))
+    left, frame = [2 * 4 * 24 * 16**2], plain.render(layer="5")  # numbers: for one layer
+
+    def allocate(like: torch.Tensor, *shape: int) -> torch.Tensor:
+        left[0] -= math.prod(shape)
+        if left[0] < 0:
+            left[0] = 1 << 30  # what was allocated is given back
+            raise NO_MEMORY[2]
+        return like.new_empty(*shape)
+
+    monkeypatch.setattr(forward, "large_empty", allocate)
+    pfv.capture("5", before="4")
+    assert left[0] > 1 << 20  # it ran out
+    assert pfv.is_ready("5")
+    assert not pfv.is_ready("6")
+    found = pfv.render(layer="5")
+    assert found.warnings == frame.warnings  # no image runs later: nothing to say
+    assert torch.equal(found.heatmaps, frame.heatmaps)
