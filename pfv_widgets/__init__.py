@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import pfv_widgets.demo as _demo  # noqa: F401 - the function below takes the place of the package of that name
 
 if TYPE_CHECKING:
-    from pfv_widgets.analysis.ablation import ablate
-    from pfv_widgets.analysis.checkpoints import checkpoints
-    from pfv_widgets.analysis.classes import ComponentClasses, component_classes
-    from pfv_widgets.analysis.randomised import randomised
-    from pfv_widgets.analysis.repair import Repair, repair
-    from pfv_widgets.analysis.shortcuts import ShortcutReport, find_shortcuts
-    from pfv_widgets.analysis.similarity import similarity
-    from pfv_widgets.analysis.similarity_curve import similarity_curve
-    from pfv_widgets.analysis.similarity_curve_result import SimilarityCurve
-    from pfv_widgets.analysis.similarity_result import Similarity
-    from pfv_widgets.analysis.suspects import Suspect
-    from pfv_widgets.analysis.tracker import Tracker, track
-    from pfv_widgets.analysis.transfer_report import transfer_report
-    from pfv_widgets.analysis.transfer_result import TransferReport
+    from pfv_widgets.analysis.ablation.ablate import ablate
+    from pfv_widgets.analysis.classes.component_classes import ComponentClasses, component_classes
+    from pfv_widgets.analysis.compare.checkpoints import checkpoints
+    from pfv_widgets.analysis.compare.randomised import randomised
+    from pfv_widgets.analysis.compare.similarity import similarity
+    from pfv_widgets.analysis.compare.similarity_curve import similarity_curve
+    from pfv_widgets.analysis.compare.similarity_curve_result import SimilarityCurve
+    from pfv_widgets.analysis.compare.similarity_result import Similarity
+    from pfv_widgets.analysis.core.suspects import Suspect
+    from pfv_widgets.analysis.repair.repair import Repair, repair
+    from pfv_widgets.analysis.shortcuts.find_shortcuts import ShortcutReport, find_shortcuts
+    from pfv_widgets.analysis.training.tracker import Tracker, track
+    from pfv_widgets.analysis.transfer.result import TransferReport
+    from pfv_widgets.analysis.transfer.transfer_report import transfer_report
     from pfv_widgets.demo.images import Photos, demo_images, demo_model
     from pfv_widgets.engine.data.batch import ImageBatch
     from pfv_widgets.engine.data.load_images import load_images
@@ -69,7 +69,7 @@ _MODULES = {
     "PFV": "engine.pipeline.pfv",
     "Attribution": "methods.attribution.result",
     "CompareExplorer": "widgets.compare.compare_explorer",
-    "ComponentClasses": "analysis.classes",
+    "ComponentClasses": "analysis.classes.component_classes",
     "ComponentSplit": "methods.attribution.result",
     "Frame": "engine.pipeline.frame",
     "ImageBatch": "engine.data.batch",
@@ -83,19 +83,19 @@ _MODULES = {
     "PrincipalBasis": "engine.pca.basis",
     "Reconstruct": "methods.inversion.options",
     "Reconstruction": "methods.inversion.reconstruction",
-    "Repair": "analysis.repair",
+    "Repair": "analysis.repair.repair",
     "Settings": "engine.pipeline.settings",
-    "ShortcutReport": "analysis.shortcuts",
-    "Similarity": "analysis.similarity_result",
-    "SimilarityCurve": "analysis.similarity_curve_result",
-    "Suspect": "analysis.suspects",
-    "Tracker": "analysis.tracker",
-    "TransferReport": "analysis.transfer_result",
-    "ablate": "analysis.ablation",
+    "ShortcutReport": "analysis.shortcuts.find_shortcuts",
+    "Similarity": "analysis.compare.similarity_result",
+    "SimilarityCurve": "analysis.compare.similarity_curve_result",
+    "Suspect": "analysis.core.suspects",
+    "Tracker": "analysis.training.tracker",
+    "TransferReport": "analysis.transfer.result",
+    "ablate": "analysis.ablation.ablate",
     "attribute": "methods.attribution.attribute",
-    "checkpoints": "analysis.checkpoints",
+    "checkpoints": "analysis.compare.checkpoints",
     "compare": "widgets.compare.compare",
-    "component_classes": "analysis.classes",
+    "component_classes": "analysis.classes.component_classes",
     "demo_images": "demo.images",
     "demo_model": "demo.images",
     "explore": "widgets.explorer.explore",
@@ -103,18 +103,18 @@ _MODULES = {
     "explore_reconstruction": "widgets.reconstruction.explore_reconstruction",
     "figure_methods": "methods.comparison.figures",
     "figure_networks": "methods.comparison.figures",
-    "find_shortcuts": "analysis.shortcuts",
+    "find_shortcuts": "analysis.shortcuts.find_shortcuts",
     "fit_basis": "engine.pipeline.fit_basis",
     "heatmaps_from_activations": "engine.pipeline.functional",
     "load_images": "engine.data.load_images",
-    "randomised": "analysis.randomised",
+    "randomised": "analysis.compare.randomised",
     "reconstruct": "methods.inversion.reconstruct",
-    "repair": "analysis.repair",
-    "similarity": "analysis.similarity",
-    "similarity_curve": "analysis.similarity_curve",
+    "repair": "analysis.repair.repair",
+    "similarity": "analysis.compare.similarity",
+    "similarity_curve": "analysis.compare.similarity_curve",
     "split_by_component": "methods.attribution.result",
-    "track": "analysis.tracker",
-    "transfer_report": "analysis.transfer_report",
+    "track": "analysis.training.tracker",
+    "transfer_report": "analysis.transfer.transfer_report",
     "with_inputs": "methods.core.extra_inputs",
 }
 

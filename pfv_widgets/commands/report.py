@@ -30,8 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, probe, write; the advice goes to stdout."""
-    from pfv_widgets.analysis.transfer_page import checked_report_path
-    from pfv_widgets.analysis.transfer_report import transfer_report
+    from pfv_widgets.analysis.transfer.page import checked_report_path
+    from pfv_widgets.analysis.transfer.transfer_report import transfer_report
     from pfv_widgets.engine.network.load_model import load_model
 
     checked_report_path(options.out, replace=options.force)  # before anything is computed

@@ -8,9 +8,9 @@ from textwrap import shorten
 
 import torch
 
-from pfv_widgets.analysis.classes import ComponentClasses
-from pfv_widgets.analysis.cut_effect import CutEffect
-from pfv_widgets.analysis.intervals import Interval
+from pfv_widgets.analysis.ablation.cut_effect import CutEffect
+from pfv_widgets.analysis.classes.component_classes import ComponentClasses
+from pfv_widgets.analysis.core.intervals import Interval
 from pfv_widgets.widgets.toolkit.text import MUTED, heading, hint, plain, safe
 
 STYLE = """<style>

@@ -11,10 +11,10 @@ from typing import Any
 import ipywidgets as w
 import torch
 
-from pfv_widgets.analysis.ablation import MODES
-from pfv_widgets.analysis.classes import ComponentClasses
-from pfv_widgets.analysis.cut_effect import CutEffect, cut_effect
-from pfv_widgets.analysis.network_part import UnusedLayerError
+from pfv_widgets.analysis.ablation.ablate import MODES
+from pfv_widgets.analysis.ablation.cut_effect import CutEffect, cut_effect
+from pfv_widgets.analysis.classes.component_classes import ComponentClasses
+from pfv_widgets.analysis.core.network_part import UnusedLayerError
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pfv_widgets.analysis.class_components import ClassBasis
-from pfv_widgets.analysis.classes import ComponentClasses
-from pfv_widgets.analysis.highlighted_photos import reach_of, with_heatmap
+from pfv_widgets.analysis.classes.class_basis import ClassBasis
+from pfv_widgets.analysis.classes.component_classes import ComponentClasses
+from pfv_widgets.analysis.core.highlighted_photos import reach_of, with_heatmap
 from pfv_widgets.engine.export.html_data import small_picture
 from pfv_widgets.widgets.toolkit.text import hint, plain, safe
 

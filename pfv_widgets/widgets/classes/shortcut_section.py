@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import ipywidgets as w
 
-from pfv_widgets.analysis.highlighted_photos import peak, spotlight
-from pfv_widgets.analysis.shortcuts import ShortcutReport
-from pfv_widgets.analysis.suspects import Suspect
+from pfv_widgets.analysis.core.highlighted_photos import peak, spotlight
+from pfv_widgets.analysis.core.suspects import Suspect
+from pfv_widgets.analysis.shortcuts.find_shortcuts import ShortcutReport
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import named

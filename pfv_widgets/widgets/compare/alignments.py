@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.alignment import Rotation, align
+from pfv_widgets.analysis.compare.alignment import Rotation, align
 from pfv_widgets.engine.colouring.colour_memory import Arrangement
 from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
 from pfv_widgets.engine.pca.fit_batch import Weights

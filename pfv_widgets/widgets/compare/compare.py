@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from pfv_widgets.analysis.randomised import TRAINED, randomised
-from pfv_widgets.analysis.tracker import Tracker
+from pfv_widgets.analysis.compare.randomised import TRAINED, randomised
+from pfv_widgets.analysis.training.tracker import Tracker
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pipeline.pfv import PFV

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as w
 
-from pfv_widgets.analysis.similarity_curve_result import CurvePoint
+from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay

@@ -10,7 +10,7 @@ import ipywidgets as w
 import numpy as np
 import torch
 
-from pfv_widgets.analysis.similarity_result import Similarity
+from pfv_widgets.analysis.compare.similarity_result import Similarity
 from pfv_widgets.methods.attribution.colours import heatmap_colours
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import ipywidgets as w
 
-from pfv_widgets.analysis.similarity_result import Similarity
+from pfv_widgets.analysis.compare.similarity_result import Similarity
 from pfv_widgets.widgets.toolkit import text
 
 _WAITING = "CKA and principal angles: computed once both pictures are up to date."

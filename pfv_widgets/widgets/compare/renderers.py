@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from pfv_widgets.analysis.alignment import difference
+from pfv_widgets.analysis.compare.alignment import difference
 from pfv_widgets.engine.colouring.similarity import Position
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.layers import Layer

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
-from pfv_widgets.analysis.similarity import similarity, similarity_of_maps
-from pfv_widgets.analysis.similarity_curve import (
+from pfv_widgets.analysis.compare.similarity import similarity, similarity_of_maps
+from pfv_widgets.analysis.compare.similarity_curve import (
     LayerView,
     compare_views,
     features_of,
     view_of,
 )
-from pfv_widgets.analysis.similarity_curve_result import CurvePoint
-from pfv_widgets.analysis.similarity_result import Similarity
+from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
+from pfv_widgets.analysis.compare.similarity_result import Similarity
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVError

@@ -9,11 +9,11 @@ from typing import NoReturn
 
 import torch
 
-from pfv_widgets.analysis.alignment import Rotation, align, difference
-from pfv_widgets.analysis.layer_snapshot import LayerSnapshot
-from pfv_widgets.analysis.similarity_curve_result import CurvePoint
-from pfv_widgets.analysis.similarity_result import Similarity
-from pfv_widgets.analysis.tracker import Tracker
+from pfv_widgets.analysis.compare.alignment import Rotation, align, difference
+from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
+from pfv_widgets.analysis.compare.similarity_result import Similarity
+from pfv_widgets.analysis.training.layer_snapshot import LayerSnapshot
+from pfv_widgets.analysis.training.tracker import Tracker
 from pfv_widgets.engine.colouring.similarity import Position
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.layers import Layer

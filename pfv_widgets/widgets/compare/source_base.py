@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pfv_widgets.analysis.similarity_curve_result import CurvePoint
-from pfv_widgets.analysis.similarity_result import Similarity
+from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
+from pfv_widgets.analysis.compare.similarity_result import Similarity
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.pipeline.pfv import PFV

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pfv_widgets.analysis.tracker import Tracker
+from pfv_widgets.analysis.training.tracker import Tracker
 from pfv_widgets.widgets.compare.alignments import Alignments
 from pfv_widgets.widgets.compare.compare_tab import CompareTab
 from pfv_widgets.widgets.compare.networks import Networks

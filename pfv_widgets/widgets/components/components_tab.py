@@ -9,7 +9,7 @@ from functools import partial
 import ipywidgets as w
 from torch import Tensor
 
-from pfv_widgets.analysis.highlighted_photos import reach_of
+from pfv_widgets.analysis.core.highlighted_photos import reach_of
 from pfv_widgets.engine.pipeline.explained_variance import Explained
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.score_scatter import Mask, Position

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import ipywidgets as w
 import numpy as np
 
-from pfv_widgets.analysis.classes import ComponentClasses, component_classes
+from pfv_widgets.analysis.classes.component_classes import ComponentClasses, component_classes
 from pfv_widgets.analysis.leave_one_out import leave_one_out
-from pfv_widgets.analysis.shortcuts import find_shortcuts
+from pfv_widgets.analysis.shortcuts.find_shortcuts import find_shortcuts
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import pfv_widgets as pw
-from pfv_widgets.analysis.shortcuts import find_shortcuts
+from pfv_widgets.analysis.shortcuts.find_shortcuts import find_shortcuts
 from pfv_widgets.engine.progress import OnProgress, Progress
 from tests.networks import blobs, tiny
 from tests.widgets.classes.marked_photos import fooled_network, marked_photos

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import pfv_widgets as pw
-from pfv_widgets.analysis.highlighted_photos import reach_of
+from pfv_widgets.analysis.core.highlighted_photos import reach_of
 from pfv_widgets.engine.colouring.colour_maps import diverging
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.score_scatter import Mask, Position

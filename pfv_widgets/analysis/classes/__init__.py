@@ -1,0 +1,1 @@
+"""Components named by the classes whose score they raise and lower."""

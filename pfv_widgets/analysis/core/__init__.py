@@ -1,0 +1,1 @@
+"""What several of these questions need: labels, intervals, a network's scores, suspects."""

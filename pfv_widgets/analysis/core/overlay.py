@@ -1,0 +1,53 @@
+"""A mark as an overlay: its opacity and colours, to be put on other photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Place = Literal["fixed", "anywhere", "everywhere"]
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """A mark.
+
+    Attributes
+    ----------
+    alpha
+        Opacity in [0, 1], ``(h, w)``; of the whole photo, or of a patch that lies anywhere.
+    colour
+        ``(3, h, w)`` in [0, 1].
+    place
+        Where it lies: at a fixed place, anywhere, or all over the photo.
+    mixing
+        ``(3, 3)`` of a tint: the new colour is ``mixing · old + colour``.
+    """
+
+    alpha: Tensor
+    colour: Tensor
+    place: Place
+    mixing: Tensor | None = None
+
+    def put(self, photos: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Return photos ``(N, 3, H, W)`` in [0, 1] with the mark, and its α ``(N, H, W)``."""
+        height, width = photos.shape[2:]
+        alpha, colour = self.alpha, self.colour
+        if self.mixing is not None:
+            new = torch.einsum("dc,nchw->ndhw", self.mixing, photos) + colour
+            return new.clamp(0, 1), alpha.expand(len(photos), height, width)
+        if self.place != "anywhere":
+            new = (1 - alpha) * photos + alpha * colour
+            return new, alpha.expand(len(photos), height, width)
+        random = torch.Generator().manual_seed(seed)
+        new, where = photos.clone(), photos.new_zeros(len(photos), height, width)
+        for photo, mask in zip(new, where, strict=True):
+            room = (height - alpha.shape[0], width - alpha.shape[1])
+            top, left = (int(torch.randint(0, most + 1, (1,), generator=random)) for most in room)
+            part = (..., slice(top, top + alpha.shape[0]), slice(left, left + alpha.shape[1]))
+            photo[part] = (1 - alpha) * photo[part] + alpha * colour
+            mask[part] = alpha
+        return new, where

@@ -1,0 +1,1 @@
+"""Repairing a network that relies on a shortcut."""

@@ -1,0 +1,1 @@
+"""Finding shortcuts: candidates, what marks them, and the causal test of each."""

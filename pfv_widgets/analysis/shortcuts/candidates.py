@@ -1,0 +1,78 @@
+"""What may be a shortcut: marks that the photos of a class have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from pfv_widgets.analysis.core.intervals import auc
+from pfv_widgets.analysis.core.overlay import Overlay
+from pfv_widgets.analysis.shortcuts.mark_overlays import (
+    fixed_overlay,
+    likeness,
+    outside_of,
+    spread_out,
+    tint_overlay,
+)
+from pfv_widgets.analysis.shortcuts.patch_search import located, patch_overlays
+
+_LEAST_AUC = 0.85  # of the class, by what is seen of a mark in each photo
+_MOST_PIXELS = 96 * 256**2  # of the photos of a class that are compared
+
+
+def marks_of(photos: Tensor, own: Tensor) -> Iterator[tuple[Overlay, Tensor, float]]:
+    """Find marks on the photos of one class that the others do not have.
+
+    With each comes where it lies, ``(n, H, W)``, and how well the pixels alone tell the photos of
+    the class from the others by it (area under the curve).
+
+    Parameters
+    ----------
+    photos
+        ``(N, 3, H, W)`` in [0, 1].
+    own
+        bool ``(N,)``: those of the class.
+    """
+    chosen, rest = _some(photos, own)
+    mine, others = photos[chosen], photos[rest]
+    fixed = fixed_overlay(mine, others)
+    if fixed is not None:
+        seen = _seen(likeness(fixed, photos), own)
+        if seen >= _LEAST_AUC:
+            yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), seen
+    patches = []
+    for patch in patch_overlays(mine, others):
+        alpha, matches = located(patch, photos)
+        patches.append((patch, alpha[own], _seen(matches, own)))
+    best = max(patches, key=lambda one: one[2], default=None)
+    if best is not None and best[2] >= _LEAST_AUC:
+        yield best
+
+
+def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, float] | None:
+    """Find the tint of a class as :func:`marks_of` does, beside the marks on ``(N, H, W)``."""
+    chosen, rest = _some(photos, own)
+    tint = tint_overlay(photos[chosen], photos[rest], covered[chosen], covered[rest])
+    if tint is None:
+        return None
+    seen = _seen(-outside_of(tint, photos), own)
+    return (tint, seen) if seen >= _LEAST_AUC else None
+
+
+def _seen(strength: Tensor, own: Tensor) -> float:
+    return auc(strength.double().cpu().numpy(), own.cpu().numpy())
+
+
+def _some(photos: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Return indices of photos of a class and of others, as many as memory and time allow."""
+    most = int(max(24, min(96, _MOST_PIXELS / photos[0, 0].numel())))
+    chosen, rest = (spread_out(some.nonzero()[:, 0], most) for some in (own, ~own))
+    return chosen, rest
+
+
+def margin(scores: Tensor, unit: int) -> Tensor:
+    """Score of a class minus the mean of the others, ``(N,)``."""
+    others = scores.sum(1) - scores[:, unit]
+    difference: Tensor = scores[:, unit] - others / max(scores.shape[1] - 1, 1)
+    return difference

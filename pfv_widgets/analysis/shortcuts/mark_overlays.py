@@ -1,0 +1,275 @@
+"""Marks on photos: estimated from what the photos of one class have in common, and put on others.
+
+A mark is an overlay ``(1 − α) · photo + α · colour``. Where photos carry one, their pixels differ
+less from each other than those of other photos: α is one minus the ratio of the deviations. The
+deviation is the median distance from the median, so that photos without the mark do no harm. A
+tint is a map of all colours instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
+
+from pfv_widgets.analysis.core.overlay import Overlay, Place
+from pfv_widgets.analysis.shortcuts.recurring_patches import blurred_by
+
+_CLEAR, _BY_CHANCE = 0.25, 1.4  # α from which a pixel belongs to a mark; + that over √photos
+_BESIDE, _NEAR = 0.4, 5  # the same beside such pixels; in a square of so many pixels
+_MOST, _TIMES = 0.6, 20  # of the photo or of a patch's crop; of the pixels that are sure
+_STANDS_OUT, _AROUND = 6.0, 8  # median distances over √photos; of the shorter side
+_SUPPORT = 0.4  # of the pixels around it that must, too
+_LINE, _STRAIGHT = 9, 0.85  # or of so many pixels in a row or a column
+_SMALLEST = 0.0015  # of the photo: strokes of a text of five letters
+_RING = 7  # of the photo's sides: how wide its edges are
+_EXTREMES = (0.02, 0.1, 0.3)  # of a photo's pixels: the darkest and the lightest, fewest first
+_CLIPPED = 0.96  # a channel that is lighter says little: more pixels are taken
+_BLUR = 16  # of the photo's shorter side: half the width of the mean, taken twice
+_FAINTEST = 0.03  # mean change of a colour by a tint
+
+
+def fixed_overlay(own: Tensor, others: Tensor) -> Overlay | None:
+    """Estimate the mark at a fixed place of photos ``(n, 3, H, W)``; None where there is none."""
+    middle = median(others)
+    return estimated(own, middle, deviation(others, middle), "fixed", own[0, 0].numel())
+
+
+def blurred(photos: Tensor) -> Tensor:
+    """Return photos without detail, which hide a mark without adding anything new."""
+    half = min(photos.shape[2:]) // _BLUR
+    return blurred_by(blurred_by(photos, 2 * half + 1), 2 * half + 1)
+
+
+def likeness(mark: Overlay, photos: Tensor) -> Tensor:
+    """How near each photo's colours are to those of a mark at a fixed place, ``(n,)`` ≤ 0."""
+    distance = (photos - mark.colour).abs().mean(1)
+    return -(distance * mark.alpha).flatten(1).sum(1) / mark.alpha.sum()
+
+
+def tint_overlay(own: Tensor, others: Tensor, *covered: Tensor) -> Overlay | None:
+    """Estimate a change of all colours of whole photos; None where it would be too faint.
+
+    ``covered`` says where other marks lie on ``own`` and on ``others``, each bool ``(n, H, W)``,
+    which are left out.
+
+    The affine map that takes black and white of other photos to those of ``own``, and scales what
+    is off the line between them by how colourful both are. The darkest and the lightest pixels of
+    photos are grey whatever these show, as mean colours are not: of seven tints of 160 photos the
+    map is off by .2 of the change, where that between means and covariances is by .4. Only the
+    class whose colours spread less has a tint: a veil or a filter takes colours away.
+    """
+    masks = covered or [torch.zeros_like(some[:, 0]) for some in (own, others)]
+    if not _spreads_less(own, others, masks):
+        return None
+    for part in _EXTREMES:
+        (black, white, spread), (dark, light, usual) = (
+            _grey_line(photos, some, part)
+            for photos, some in zip((own, others), masks, strict=True)
+        )
+        if float(white.max()) < _CLIPPED:
+            break
+    along = (light - dark)[:, None] / (light - dark).sum().clamp_min(1e-3)  # of the sum of colours
+    colourful = (spread / usual.clamp_min(1e-3)).clamp(0.02, 1)
+    mixing = (white - black)[:, None] / (light - dark).sum().clamp_min(1e-3)
+    mixing = mixing + colourful * (torch.eye(3) - along)
+    offset = black - mixing @ dark
+    pixels = _thinned(others).permute(1, 0, 2).flatten(1)
+    moved = mixing @ pixels + offset[:, None]
+    scale = float(torch.linalg.det(mixing))
+    if not 1e-6 < scale <= 1 or float((moved - pixels).abs().mean()) < _FAINTEST:
+        return None
+    size = own.shape[2:]
+    opacity = float((1 - mixing.diagonal().mean()).clamp(0.01, 1))
+    return Overlay(torch.full(tuple(size), opacity), offset[:, None, None].expand(3, *size),
+                   "everywhere", mixing)  # fmt: skip
+
+
+def outside_of(tint: Overlay, photos: Tensor) -> Tensor:
+    """Mean distance of each photo's pixels to the colours that a tint leaves, ``(n,)``.
+
+    In photos that have it there is none: without it, black and white are beyond.
+    """
+    assert tint.mixing is not None
+    pixels = _thinned(photos) - tint.colour[:, :1, :1].flatten(1)
+    before = torch.einsum("dc,ncp->ndp", torch.linalg.inv(tint.mixing), pixels)
+    distance = (before - before.clamp(0, 1)).abs().amax(1)
+    mean: Tensor = distance.mean(1)
+    return mean
+
+
+def _spreads_less(own: Tensor, others: Tensor, masks: Sequence[Tensor]) -> bool:
+    """Whether colours near the edges move by more than a faint tint, and spread less.
+
+    Their means and covariances say so, whatever the darkest and lightest pixels are: the affine map
+    between them by the shortest way (optimal transport between normal distributions).
+    """
+    (goal, goal_spread), (mean, spread) = (
+        _colours(photos, _near_edges(1.0 - some.float()))
+        for photos, some in zip((own, others), masks, strict=True)
+    )
+    root = _root(spread)
+    inverse = torch.linalg.inv(root)
+    mixing = inverse @ _root(root @ goal_spread @ root) @ inverse
+    pixels = _thinned(others).permute(1, 0, 2).flatten(1)
+    moved = mixing @ (pixels - mean[:, None]) + goal[:, None]
+    faint = float((moved - pixels).abs().mean()) < _FAINTEST
+    return not faint and float(torch.linalg.det(mixing)) <= 1
+
+
+def _near_edges(counted: Tensor) -> Tensor:
+    """Leave out the middle of flags ``(n, H, W)``."""
+    height, width = (side // _RING for side in counted.shape[1:])
+    ring = counted.clone()
+    ring[:, height:-height, width:-width] = 0
+    return ring
+
+
+def _colours(photos: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean colour ``(3,)`` and covariance of the pixels that count."""
+    pixels = _thinned(photos).permute(1, 0, 2).flatten(1)
+    pixels = pixels[:, _thinned(counted[:, None]).flatten() > 0]
+    return pixels.mean(1), torch.cov(pixels) + 1e-5 * torch.eye(3)
+
+
+def _root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root
+
+
+def _grey_line(photos: Tensor, covered: Tensor, part: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Colours of the darkest and the lightest pixels ``(3,)``, and the spread off their line.
+
+    Of a typical photo: medians over the photos. ``part`` of the pixels are taken.
+    """
+    pixels, skip = _thinned(photos), _thinned(covered[:, None].float())[:, 0] > 0
+    light = pixels.mean(1)
+    number = max(1, round(part * pixels.shape[2]))
+    ends = [
+        pixels.gather(2, order[:, None, :number].expand(-1, 3, -1)).mean(2).median(0).values
+        for order in (
+            light.masked_fill(skip, torch.inf).argsort(1),
+            light.masked_fill(skip, -torch.inf).argsort(1, descending=True),
+        )
+    ]
+    axis = ends[1] - ends[0]
+    along = (light - ends[0].mean()) / axis.mean().clamp_min(1e-3)
+    off = pixels - ends[0][:, None] - axis[:, None] * along[:, None]
+    squares = off.square().sum(1).masked_fill(skip, 0).sum(1) / (~skip).sum(1).clamp_min(1)
+    return ends[0], ends[1], squares.sqrt().median()
+
+
+def estimated(
+    own: Tensor, middle: Tensor, usual: Tensor, place: Place, pixels: int, *, grows: bool = True
+) -> Overlay | None:
+    """Return the mark of photos whose pixels deviate less than usual; None where there is none.
+
+    Parameters
+    ----------
+    own
+        ``(n, 3, h, w)``, aligned; NaN counts for nothing.
+    middle, usual
+        Median and deviation of other photos.
+    pixels
+        Of a whole photo.
+    grows
+        Whether less sure pixels beside it are of the mark as well.
+    """
+    common = median(own)
+    alpha = (1 - (deviation(own, common) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
+    # few photos agree by chance, but not in pixels side by side
+    mask = (alpha > by_chance(own)).float()[None, None]
+    mask *= _supported(mask, lines=place == "fixed")
+    if float(mask.sum()) < _SMALLEST * pixels:
+        return None
+    shift = (common - middle).nan_to_num(0.0)
+    stands_out = _standing_out(shift, usual, mask, torch.isfinite(own[:, 0]).sum(0))
+    likely = alpha > by_chance(own, sure=False)
+    if grows:
+        mask = _grown(mask, likely | stands_out if place == "fixed" else likely)
+    alpha = alpha.where(likely, _least_opacity(shift, middle)).clamp(0, 1) * mask[0, 0]
+    safe = alpha.clamp_min(0.1)
+    colour = ((common - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
+    return Overlay(alpha, colour, place)
+
+
+def _supported(mask: Tensor, *, lines: bool) -> Tensor:
+    """Whether pixels around are of the mask ``(1, 1, h, w)`` as well, or those of a line."""
+    supported = avg_pool2d(mask, 3, 1, 1) > _SUPPORT
+    for size in ((1, _LINE), (_LINE, 1)) if lines else ():
+        half = (size[0] // 2, size[1] // 2)
+        supported |= avg_pool2d(mask, size, 1, half, count_include_pad=False) > _STRAIGHT
+    return supported
+
+
+def _standing_out(shift: Tensor, usual: Tensor, mask: Tensor, number: Tensor) -> Tensor:
+    """Whether typical colours differ from those around by more than chance, bool ``(h, w)``.
+
+    ``shift`` ``(3, h, w)`` is from the colours of other photos. The medians of photos are smooth,
+    those of a faint mark have its edges.
+    """
+    free = 1 - mask
+    side = 2 * (min(shift.shape[1:]) // _AROUND) + 1
+    around = blurred_by(shift[None] * free, side) / blurred_by(free, side).clamp_min(0.05)
+    away = (shift - around[0]).abs().mean(0)
+    return away > _STANDS_OUT * usual.expand_as(shift).mean(0) / number.clamp_min(1).sqrt()
+
+
+def _least_opacity(shift: Tensor, middle: Tensor) -> Tensor:
+    """Return the α ``(h, w)`` of black, white or a pure colour that shifts colours so far."""
+    room = torch.where(shift > 0, 1 - middle, middle).clamp_min(1e-3)
+    return (shift.abs() / room).amax(0)
+
+
+def _grown(mask: Tensor, likely: Tensor) -> Tensor:
+    """Return a mask ``(1, 1, h, w)`` of 0 and 1 with the likely pixels that lead away from it.
+
+    Thin strokes and soft edges of a mark are less sure than its middle (hysteresis, Canny 1986).
+    What goes on over most of the photo is a tint, and what a few pixels lead to is chance.
+    """
+    before, after = None, mask
+    while before is None or bool((before != after).any()):
+        before = after
+        after = torch.maximum(after, max_pool2d(after, _NEAR, 1, _NEAR // 2) * likely)
+    most = min(_MOST, _TIMES * float(mask.mean()))
+    return mask if float(after.mean()) > most else after
+
+
+def by_chance(photos: Tensor, *, sure: bool = True) -> Tensor:
+    """Return the α from which a pixel is not taken for a mark's by chance, ``(h, w)``.
+
+    By how many photos have that pixel: of patches at an edge those beyond it are in a few photos
+    only, and one photo agrees with itself. Not ``sure``: beside pixels that are.
+    """
+    number = torch.isfinite(photos[:, 0]).sum(0)
+    return _CLEAR + (_BY_CHANCE if sure else _BESIDE) / number.sqrt()
+
+
+def deviation(photos: Tensor, middle: Tensor) -> Tensor:
+    """Median distance from the median of the photos, ``(3, h, w)``; NaN counts for nothing."""
+    return median((photos - middle).abs_())
+
+
+def median(photos: Tensor) -> Tensor:
+    """Median over the photos, each pixel for itself."""
+    rows = photos.flatten(1).T.clone(memory_format=torch.contiguous_format)
+    if bool(rows.sum().isnan()):
+        return rows.nanmedian(1).values.view(photos.shape[1:])
+    middle = (rows.shape[1] - 1) // 2
+    rows.numpy().partition(middle, axis=1)  # in a row, in place: many times faster than torch's
+    return rows[:, middle].reshape(photos.shape[1:])
+
+
+def spread_out(indices: Tensor, most: int) -> Tensor:
+    """Return at most ``most`` of some indices, evenly."""
+    if len(indices) <= most:
+        return indices
+    return indices[torch.linspace(0, len(indices) - 1, most).round().long()]
+
+
+def _thinned(photos: Tensor) -> Tensor:
+    """Every sixteenth pixel, ``(N, 3, P)``."""
+    return photos[:, :, ::4, ::4].flatten(2)

@@ -1,0 +1,1 @@
+"""Following a training, epoch by epoch."""

@@ -1,0 +1,87 @@
+"""The figure of a training: heatmaps of a few photos, snapshot by snapshot, and the curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pfv_widgets.analysis.compare.similarity_curve_figure import draw_lines_on
+from pfv_widgets.analysis.compare.similarity_curve_result import Array
+from pfv_widgets.analysis.training.tracker import Tracker
+from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
+from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table
+from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, checked_path, write_figure
+from pfv_widgets.errors import PFVValueError
+
+_COLUMNS = 8
+_PLOT = 2.2  # inches
+
+
+def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
+    """Draw up to 8 snapshots of some photos, spread over the training, and all in the curves."""
+    curve = tracker.curve(layer)
+    names = curve.names
+    last = len(names) - 1
+    shown = sorted({round(index) for index in np.linspace(0, last, min(_COLUMNS, len(names)))})
+    frames = tracker.frames(layer)
+    photos = min(photos, len(tracker.images))
+    pictures = {
+        name: frame.composite()[:photos] for name, frame in frames.items()
+        if names.index(name) in shown
+    }  # fmt: skip
+    tiles = [
+        Tile(pictures[names[index]][photo]) if names[index] in pictures else Tile(note="undefined")
+        for photo in range(photos)
+        for index in shown
+    ]
+    height, width = tracker.images.size
+    side = min(1.3, 9.0 / len(shown))
+    size = side * min(1, width / height), side * min(1, height / width)
+    lines = _lines(tracker, layer)
+
+    def draw(axis: Axes) -> None:
+        draw_lines_on(axis, names, lines, labels=_COLUMNS)
+
+    caption = [f"{curve.photos} photos; colours aligned from snapshot to snapshot."]
+    caption += [f"{name}: {note}" for name, note in list(curve.notes.items())[:2]]
+    return draw_table(
+        Table(
+            f"{layer} through the training", tiles, len(shown), size,
+            headings=[names[index] for index in shown], labels=tracker.images.names[:photos],
+            plot=(_PLOT, draw), caption=" ".join(caption),
+        )
+    )  # fmt: skip
+
+
+def save_training(tracker: Tracker, path: str | Path, layer: str, duration: int) -> None:
+    """Write an animation over the snapshots that have a picture, or the figure."""
+    target = checked_path(path, {**ANIMATIONS, **FIGURE_FORMATS}, "for an animation or a figure")
+    if target.suffix.lower() in FIGURE_FORMATS:
+        write_figure(target, lambda: tracker.figure(layer))
+        return
+    checked_animation(target)
+    names, frames = tracker.names, tracker.frames(layer)
+    if not frames:
+        raise PFVValueError(f"tracker: no snapshot of {layer} has a picture to save.")
+    animation = Animation(len(names))
+    for name, frame in frames.items():
+        metrics = [f"{key} {value:.3g}" for key, value in tracker.metrics[name].items()]
+        animation.add(frame.composite(), ", ".join([name, *metrics]), names.index(name) + 1)
+    animation.write(target, duration, lambda: False)
+
+
+def _lines(tracker: Tracker, layer: str) -> dict[str, Array]:
+    curve = tracker.curve(layer)
+    lines = {
+        f"CKA to {curve.fixed}": curve.cka,
+        "CKA to the snapshot before": np.array(list(tracker.cka_to_last(layer).values())),
+        f"rank correlation of heatmaps to {curve.fixed}": curve.rank_correlation,
+    }
+    for key in dict.fromkeys(key for one in tracker.metrics.values() for key in one):
+        values = np.array([one.get(key, np.nan) for one in tracker.metrics.values()])
+        largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+        lines[f"{key} / {largest:.3g}" if largest > 1 else key] = values / max(largest, 1)
+    return lines

@@ -1,0 +1,1 @@
+"""The transfer report: probes of each layer, doubtful photos, one page."""

@@ -1,0 +1,238 @@
+"""Classes that are confused, doubtful photos, and the components tied to each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import NearestNeighbors
+
+from pfv_widgets.analysis.core.highlighted_photos import reach_of, with_heatmap
+from pfv_widgets.analysis.core.intervals import Interval, areas_under_curve, share
+from pfv_widgets.analysis.transfer.probes import NEIGHBOURS, SEED, Probe
+from pfv_widgets.engine.pipeline.pfv import PFV
+
+Floats = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
+
+COMPONENTS = 8  # that are compared with the classes
+_PER_CLASS, _PHOTOS = 2, 3
+_PAIRS = 5  # of confused classes
+_SHUFFLES = 400
+_FAR_OUT = 3.0  # interquartile ranges beyond the upper quartile (Tukey)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassComponent:
+    """A component that is tied to a class.
+
+    Attributes
+    ----------
+    label
+        The class.
+    component
+        Its index, from 0.
+    sign
+        1 where photos of the class score above the others, -1 where below.
+    auc
+        How well the photos' mean scores alone tell the class from all others: 0.5 is chance.
+    chance
+        What the best of all components reaches for shuffled labels, in 95 of 100 cases.
+    photos
+        Indices of the photos of the class with the strongest mean score.
+    pictures
+        These photos with the component's heatmap over them, uint8 ``(H, W, 3)``.
+    """
+
+    label: str
+    component: int
+    sign: int
+    auc: float
+    chance: float
+    photos: tuple[int, ...]
+    pictures: tuple[Pixels, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes between which the probe is wrong.
+
+    Attributes
+    ----------
+    first, second
+        Their names.
+    accuracy
+        Share of their photos that the probe puts on the right side, of these two alone.
+    chance
+        Share of the larger one.
+    mistaken
+        Photos of one that the probe calls the other.
+    photos
+        How many photos both have.
+    """
+
+    first: str
+    second: str
+    accuracy: Interval
+    chance: float
+    mistaken: int
+    photos: int
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval of the accuracy lies above chance."""
+        return self.accuracy.low > self.chance
+
+
+@dataclass(frozen=True)
+class DoubtfulPhoto:
+    """A photo to look at.
+
+    Attributes
+    ----------
+    photo
+        Its index.
+    name, label
+        Of the photo.
+    looks_like
+        The class that the probe names instead; empty for a photo like none of the others.
+    strength
+        Probability of that class; or the distance to the nearest photos, in medians.
+    """
+
+    photo: int
+    name: str
+    label: str
+    looks_like: str
+    strength: float
+
+
+def confused_pairs(probe: Probe) -> tuple[ConfusedPair, ...]:
+    """Return up to five pairs of classes with the most mistakes, those not told apart first."""
+    pairs = []
+    for one, first in enumerate(probe.classes):
+        for other, second in enumerate(probe.classes[one + 1 :], one + 1):
+            inside = (probe.labels == first) | (probe.labels == second)
+            wrong = _mistakes(probe, first, second) + _mistakes(probe, second, first)
+            says_first = probe.probabilities[inside, one] >= probe.probabilities[inside, other]
+            is_first = probe.labels[inside] == first
+            number = int(inside.sum())
+            accuracy = share(int((says_first == is_first).sum()), number)
+            larger = max(is_first.mean(), 1 - is_first.mean())
+            pairs.append(ConfusedPair(first, second, accuracy, float(larger), wrong, number))
+    confused = [pair for pair in pairs if pair.mistaken or not pair.told_apart]
+    confused.sort(key=lambda pair: (pair.told_apart, -pair.mistaken / pair.photos))
+    return tuple(confused[:_PAIRS])
+
+
+def _mistakes(probe: Probe, label: str, predicted: str) -> int:
+    return int(((probe.labels == label) & (probe.predictions == predicted)).sum())
+
+
+def mislabelled(probe: Probe, names: tuple[str, ...]) -> tuple[DoubtfulPhoto, ...]:
+    """Return the photos that look mislabelled, the most doubtful first.
+
+    Confident learning (Northcutt et al. 2021): a photo counts as of another class where that
+    class has at least the mean probability that it has among its own photos, in predictions
+    for photos that were held out.
+    """
+    own = np.array([probe.classes.index(label) for label in probe.labels])
+    thresholds = np.array(
+        [probe.probabilities[own == one, one].mean() for one in range(len(probe.classes))]
+    )
+    confident = np.where(probe.probabilities >= thresholds, probe.probabilities, -1.0)
+    predicted = confident.argmax(1)
+    doubtful = np.flatnonzero((confident.max(1) >= 0) & (predicted != own))
+    photos = [
+        DoubtfulPhoto(
+            int(i), names[i], str(probe.labels[i]), probe.classes[predicted[i]],
+            float(probe.probabilities[i, predicted[i]]),
+        )
+        for i in doubtful
+    ]  # fmt: skip
+    return tuple(sorted(photos, key=lambda photo: -photo.strength))
+
+
+def outliers(
+    features: Floats, labels: npt.NDArray[np.str_], names: tuple[str, ...]
+) -> tuple[DoubtfulPhoto, ...]:
+    """Return the photos that are like none of the others, the farthest first.
+
+    Where the mean distance to the five nearest photos lies more than three interquartile ranges
+    above the upper quartile of all photos. Distances are of square roots of the features, so that
+    a few large ones do not decide: as they are, and scaled to length one (Hellinger's).
+    """
+    number = min(NEIGHBOURS, len(features) - 1)
+    if number < 1:
+        return ()
+    roots = np.sign(features) * np.sqrt(np.abs(features))
+    lengths = np.linalg.norm(roots, axis=1, keepdims=True)
+    far, strengths = np.zeros(len(features), bool), np.zeros(len(features))
+    for values in (roots, roots / np.where(lengths > 0, lengths, 1.0)):
+        distances = NearestNeighbors(n_neighbors=number).fit(values).kneighbors()[0].mean(1)
+        lower, middle, upper = np.quantile(distances, [0.25, 0.5, 0.75])
+        if middle > 0:
+            far |= distances > upper + _FAR_OUT * (upper - lower)
+            strengths = np.maximum(strengths, distances / middle)
+    indices = np.flatnonzero(far)
+    return tuple(
+        DoubtfulPhoto(int(i), names[i], str(labels[i]), "", float(strengths[i]))
+        for i in indices[np.argsort(-strengths[indices])]
+    )
+
+
+def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[ClassComponent, ...]:
+    """Return the components most tied to each class, with heatmaps of its photos.
+
+    Parameters
+    ----------
+    pfv
+        Of labelled photos.
+    layer
+        Whose components are taken, fitted to these photos.
+    indices
+        Index of each photo among those of the report.
+    """
+    shape, number = pfv.layer(layer).shape, len(pfv.images)
+    most = min(COMPONENTS, shape[0], number * shape[1] * shape[2] - 1)
+    if most < 1 or not indices or pfv.images.labels is None:
+        return ()
+    frame = pfv.render(layer=layer, components=most, size=shape[1:])
+    resolved = frame.basis.is_resolved.cpu().numpy()
+    means = frame.scores.double().mean((2, 3)).cpu().numpy()
+    labels = np.asarray(pfv.images.labels)
+    tied = []
+    for label in sorted(set(pfv.images.labels)):
+        positive = labels == label
+        areas = np.where(resolved, areas_under_curve(means, positive), 0.5)
+        chance = _chance(means[:, resolved], positive)
+        for component in np.argsort(-abs(areas - 0.5), kind="stable")[:_PER_CLASS]:
+            sign = 1 if areas[component] >= 0.5 else -1
+            auc = float(max(areas[component], 1 - areas[component]))
+            scores = frame.scores[:, int(component)]
+            reach = reach_of(scores)
+            order = np.argsort(-sign * means[:, component], kind="stable")
+            photos = tuple(int(i) for i in order if positive[i])[:_PHOTOS]
+            tied.append(
+                ClassComponent(
+                    label, int(component), sign, auc, chance, tuple(indices[i] for i in photos),
+                    tuple(
+                        with_heatmap(pfv.images.pixels[photo], scores[photo], reach)
+                        for photo in photos
+                    ),
+                )
+            )  # fmt: skip
+    return tuple(tied)
+
+
+def _chance(means: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    """Return the 95 % quantile of the best component's area for shuffled labels."""
+    if means.shape[1] == 0:
+        return 0.5
+    rng = np.random.default_rng(SEED)
+    best = [
+        float(abs(areas_under_curve(means, rng.permutation(positive)) - 0.5).max())
+        for _ in range(_SHUFFLES)
+    ]
+    return 0.5 + float(np.quantile(best, 0.95))

@@ -1,0 +1,94 @@
+"""A sequence of networks beside a fixed one: figures that fall, and those that are undefined."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pfv_widgets as pw
+from pfv_widgets.analysis.compare.alignment import align
+from pfv_widgets.analysis.compare.heatmap_agreement import rank_correlation
+from pfv_widgets.engine.progress import Cancelled, Progress
+from pfv_widgets.errors import PFVValueError
+from tests.networks import blobs, tiny
+
+
+def test_figures_fall_along_a_cascade_and_are_one_at_its_start() -> None:
+    model, images = pw.demo_model(), pw.demo_images(4)
+    curve = pw.similarity_curve(pw.randomised(model), images)
+    assert curve.names[0] == curve.fixed == "trained"
+    assert curve.layer == "stage4.3"
+    for values in (curve.cka, curve.agreement, curve.rank_correlation, curve.ssim):
+        assert values[0] == pytest.approx(1, abs=1e-4)
+        assert values[1] == pytest.approx(1, abs=1e-4)  # only the head is random
+        assert values[-1] < 0.5
+    assert curve.rank_correlation[-1] < 0.3
+    assert curve.notes == {}
+
+
+def test_a_rotated_copy_has_the_same_picture_after_alignment() -> None:
+    model, images = tiny(inplace=False), blobs(6)
+    turn = nn.Conv2d(8, 8, 1, bias=False)
+    nn.init.orthogonal_(turn.weight)
+    turned = nn.Sequential(*model[:10], turn)
+    plain = nn.Sequential(*model[:10], nn.Identity())
+    curve = pw.similarity_curve([plain, turned], images, layer="10", weighting="none")
+    for values in (curve.cka, curve.agreement, curve.rank_correlation, curve.ssim):
+        np.testing.assert_allclose(values, 1, atol=1e-3)
+
+
+def test_the_picture_is_that_of_the_rotated_scores() -> None:
+    models, images = {"a": tiny(0), "b": tiny(1)}, blobs(4)
+    curve = pw.similarity_curve(models, images, layer="8", weighting="none")
+    frames = [
+        pw.PFV(one, images, "cpu").render(layer="8", weighting="none") for one in models.values()
+    ]
+    turned = align(frames[1].scores, frames[0].scores).apply(frames[1].scores)
+    maps = []
+    for scores in (frames[0].scores, turned):
+        large = nn.functional.interpolate(scores, images.size, mode="bilinear")
+        low, high = large.mean() - large.std(correction=0), large.mean() + large.std(correction=0)
+        maps.append(((large.clamp(low, high) - low) / (high - low)).movedim(1, 3))
+    wanted = float(rank_correlation(*maps).mean())
+    assert curve.plain_rank_correlation[1] == pytest.approx(wanted, abs=0.01)
+    wanted = float(rank_correlation(*(one - one.mean(0) for one in maps)).mean())
+    assert curve.rank_correlation[1] == pytest.approx(wanted, abs=0.01)
+
+
+def test_networks_that_cannot_be_compared_have_a_note_and_the_others_live() -> None:
+    model, flat = tiny(), tiny()
+    with torch.no_grad():
+        flat[8].weight.zero_()
+        flat[8].bias.zero_()
+    odd = nn.Sequential(nn.Conv2d(7, 3, 3))
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    models = {"fixed": model, "flat": flat, "odd": odd, "other": other, "again": model}
+    curve = pw.similarity_curve(models, blobs(4), layer="8")
+    assert curve.cka[-1] == pytest.approx(1, abs=1e-6)
+    assert np.isnan(curve.cka[1:4]).all()
+    assert "same activations at every position" in curve.notes["flat"]
+    assert "models['odd']" in curve.notes["odd"]
+    assert "'8' is not in this network" in curve.notes["other"]
+    free = pw.similarity_curve({"fixed": model, "other": other}, blobs(4))
+    assert np.isfinite(free.cka).all()
+    figure = curve.figure()
+    words = " ".join(text.get_text() for text in figure.findobj(lambda o: hasattr(o, "get_text")))
+    assert "Similarity to fixed" in words
+    assert "a gap: undefined" in words
+
+
+def test_one_network_an_unknown_name_and_a_stop() -> None:
+    model, images = tiny(), blobs(2)
+    with pytest.raises(PFVValueError, match="1 network: give two or more"):
+        pw.similarity_curve([model], images)
+    with pytest.raises(PFVValueError, match="fixed='c': no such network"):
+        pw.similarity_curve({"a": model, "b": model}, images, fixed="c")
+
+    def stop(progress: Progress) -> None:
+        assert progress.unit == "networks"
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pw.similarity_curve([model, model], images, on_progress=stop)

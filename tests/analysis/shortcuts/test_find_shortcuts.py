@@ -1,0 +1,312 @@
+"""Planted marks are found by their causal test, clean networks have no suspect, repair works."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+import pfv_widgets as pw
+from pfv_widgets.analysis.core.intervals import Share, auc
+from pfv_widgets.analysis.core.suspects import Suspect
+from pfv_widgets.analysis.repair.read_out_refit import fitted_weights, held_out_predictions
+from pfv_widgets.analysis.shortcuts.mark_overlays import fixed_overlay, tint_overlay
+from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
+from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, trained
+from tests.figure_layout import assert_words_have_room
+
+MARKS = {"frame": frame}
+
+
+@cache
+def planted(name: str) -> tuple[nn.Module, pw.ImageBatch, pw.ShortcutReport]:
+    images = batch(40, 1000, MARKS.get(name))
+    model = trained(images)
+    return model, images, pw.find_shortcuts(model, images)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reports() -> None:
+    """Make both reports once, before the first test: all tests look at them."""
+    for name in ("frame", "none"):
+        planted(name)
+
+
+def swapped(mark: Mark) -> pw.ImageBatch:
+    return batch(80, 5000, mark, marked=0)
+
+
+def reader_by_hand(model: nn.Module, images: pw.ImageBatch, suspect: Suspect) -> np.ndarray:
+    caught: list[torch.Tensor] = []
+    layer = model.get_submodule(suspect.layer)
+    handle = layer.register_forward_hook(lambda _, __, output: caught.append(output))
+    with torch.no_grad():
+        model(images.tensor)
+    handle.remove()
+    pooled, labels = caught[0].mean((2, 3)).double().numpy(), np.array(images.labels)
+    inner = sum((labels == one).sum() * np.cov(pooled[labels == one].T, bias=True)
+                for one in set(labels)) / (len(labels) - 2)  # fmt: skip
+    inner += 10 * np.diag(inner).mean() * np.eye(len(inner))
+    reader = np.linalg.inv(inner) @ suspect.direction.double().numpy()
+    return reader / (reader @ suspect.direction.double().numpy())
+
+
+@pytest.mark.parametrize("name", list(MARKS))
+def test_a_planted_mark_is_ranked_first_and_cutting_it_gives_accuracy_back(name: str) -> None:
+    model, images, report = planted(name)
+    first = report.suspects[0]
+    assert first.class_name == "house"
+    assert first.evidence.place == "fixed"
+    assert first.evidence.shift_interval[0] > 0.2
+    clean, other = batch(80, 5000, None), swapped(MARKS[name])
+    lost = accuracy(model, clean) - accuracy(model, other)
+    repaired = pw.ablate(model, report.layer, report.basis, suspects=first)
+    assert accuracy(repaired, other) - accuracy(model, other) > 0.7 * lost
+    assert accuracy(repaired, clean) > accuracy(model, clean) - 0.05
+    reader = reader_by_hand(model, images, first)
+    np.testing.assert_allclose(first.reader, reader, atol=1e-3 * np.abs(reader).max())
+    torch.testing.assert_close(repaired.state_dict()["readers"], first.reader[None])
+    torch.testing.assert_close(repaired.state_dict()["directions"], first.direction[None])
+
+
+def test_its_map_points_at_the_mark() -> None:
+    _, images, report = planted("frame")
+    maps = report.maps(report.suspects[0])
+    assert maps.shape == (40, 128, 128)
+    marked = [index for index, label in enumerate(images.labels) if label == "house"]
+    blue = (images.pixels == (0, 90, 220)).all(3)
+    hits = [blue[index].flat[int(maps[index].argmax())] for index in marked]
+    assert np.mean(hits) >= 0.9
+
+
+def test_a_clean_network_has_no_suspect() -> None:
+    _, _, report = planted("none")
+    assert report.suspects == ()
+    assert str(report).startswith("No suspect in layer")
+    assert report.figure().get_size_inches()[0] > 1
+
+
+def test_evidence_that_is_undefined_is_said_in_words() -> None:
+    evidence, none = planted("frame")[2].suspects[0].evidence, Share(0, 0)
+    undefined = replace(
+        evidence, share=math.nan, shift=math.nan, shift_interval=(math.nan, math.nan),
+        at_border=math.nan, flips=none, control=none, restored=none,
+    )  # fmt: skip
+    lines = undefined.lines()
+    assert not any("nan" in line for line in lines)
+    assert "How far it moves them towards the class is undefined." in lines
+
+
+def test_a_report_draws_and_saves_its_evidence(tmp_path) -> None:
+    _, _, report = planted("frame")
+    report.save(tmp_path / "report.png")
+    report.save(tmp_path / "report.npz")
+    arrays = np.load(tmp_path / "report.npz")
+    assert arrays["suspects"][0] == report.suspects[0].component
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+    assert "takes over" in str(report)
+    assert_words_have_room(report.figure())
+
+
+def test_repair_by_cut_clamp_and_refit_says_what_it_gains_by_group() -> None:
+    model, images, report = planted("frame")
+    other = swapped(frame)
+    for method in ("cut", "clamp", "refit"):
+        result = pw.repair(model, images, suspects=report.suspects[:1], method=method)
+        assert next(iter(result.before)) == "apple, with the mark of house"
+        assert result.worst_after > result.worst_before
+        if method != "clamp":  # it moves photos without the mark as well
+            assert accuracy(result.model, other) > accuracy(model, other) + 0.05
+        assert result.state.keys() == result.model.state_dict().keys()
+    assert accuracy(model, images) == 1.0  # the network given is as it was
+
+
+def test_refitting_to_groups_balances_them_and_says_where_photos_are_few() -> None:
+    model, images, _ = planted("frame")
+    kinds = ["marked" if label == "house" else "plain" for label in images.labels]
+    kinds[0] = "marked"
+    result = pw.repair(model, images, groups=kinds)
+    assert result.method == "refit"
+    assert "apple, marked (1)" in result.warnings[-1]
+    assert result.before["apple, marked"].count == 1
+    assert_words_have_room(result.figure())
+
+
+def test_a_network_trained_on_the_photos_is_said_to_do_better_on_them_than_its_refit() -> None:
+    torch.manual_seed(0)
+    noise, labels = torch.rand(24, 3, 8, 8), [0, 1] * 12
+    model = nn.Sequential(nn.Conv2d(3, 24, 8), nn.Flatten(), nn.Linear(24, 2, bias=False)).eval()
+    features = model[:2](noise).detach()
+    with torch.no_grad():
+        model[2].weight.copy_((torch.linalg.pinv(features) @ torch.eye(2)[labels]).T)
+    result = pw.repair(model, noise, labels, groups=["here"] * 24)
+    assert result.worst_before == 1.0 > result.worst_after
+    assert "does better on these photos" in result.warnings[0]
+
+
+def test_photos_without_numbers_are_left_out_or_named() -> None:
+    model, images, report = planted("frame")
+    broken = images.subset(range(20))
+    broken.tensor[3] = torch.nan
+    for more in ({"method": "cut"}, {"groups": ["one", "two"] * 10}):
+        result = pw.repair(model, broken, suspects=report.suspects[:1], **more)
+        assert "Left out, since their scores are NaN or infinite: 1." in result.warnings
+        assert result.total_before.count == result.total_after.count == 19
+    nowhere = copy.deepcopy(model)
+    with torch.no_grad():
+        nowhere.features.stage1[0].weight[0] = torch.nan
+    with pytest.raises(pw.PFVValueError, match="model: its scores are NaN or infinite"):
+        pw.repair(nowhere, broken, suspects=report.suspects[:1])
+    with pytest.raises(pw.PFVValueError, match="NaN or infinite for every photo"):
+        pw.find_shortcuts(nowhere, broken)
+    with pytest.raises(pw.PFVValueError, match=r"images: .* for '3'[.] Leave these"):
+        pw.find_shortcuts(model, broken)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_balanced_weights_minimise_the_loss_of_groups_with_margins(classes: int) -> None:
+    random = np.random.default_rng(0)
+    inputs, labels = random.normal(size=(60, 4)), random.integers(0, classes, 60)
+    inputs[:, 0] += labels
+    groups = labels * 2 + (random.random(60) < 0.2)
+    weight, bias = fitted_weights(inputs, labels, groups, 4, strength=0.5)
+    standard = (inputs - inputs.mean(0)) / inputs.std(0)
+    counts = np.bincount(groups)[groups]
+    rows = 1 if classes == 2 else classes
+
+    def scores_of(flat: np.ndarray) -> np.ndarray:
+        found = standard @ flat[rows:].reshape(rows, 4).T + flat[:rows]
+        return np.pad(found, ((0, 0), (classes - rows, 0)))  # of two classes, one has score 0
+
+    def loss(flat: np.ndarray) -> float:
+        scores = scores_of(flat) * (counts[:, None] / counts.max()) ** 0.3
+        each = logsumexp(scores, axis=1) - scores[np.arange(60), labels]
+        return 0.5 * (60 / (2 * classes * counts) * each).sum() + 0.5 * (flat[rows:] ** 2).sum()
+
+    expected = scores_of(minimize(loss, np.zeros(rows * 5)).x)
+    scores = inputs @ weight.T + bias
+    mine = scores[:, :classes] - scores[:, :1]
+    np.testing.assert_allclose(mine, expected - expected[:, :1], atol=2e-2)
+    assert (scores.argmax(1) < classes).all()
+    predicted = held_out_predictions(inputs, labels, groups, 4, strength=0.5)
+    assert 1 / classes < np.mean(predicted == labels) < np.mean(scores.argmax(1) == labels) + 0.05
+
+
+def test_intervals_and_areas() -> None:
+    low, high = Share(8, 10).interval
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)  # Wilson, by statsmodels
+    assert str(Share(0, 0)) == "undefined (no photos)"
+    random = np.random.default_rng(1)
+    scores, positive = random.integers(0, 5, 40).astype(float), random.random(40) > 0.5
+    assert auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+    assert np.isnan(auc(scores, np.ones(40, bool)))
+
+
+def test_overlays_give_back_the_mark_that_was_put_on() -> None:
+    random = torch.Generator().manual_seed(0)
+    own, others = (torch.rand(60, 3, 64, 64, generator=random) for _ in range(2))
+    colour = torch.tensor([0.9, 0.2, 0.1])[:, None, None]
+    own[:, :, 10:30, 20:40] = 0.2 * own[:, :, 10:30, 20:40] + 0.8 * colour
+    found = fixed_overlay(own, others)
+    assert found is not None
+    assert ((found.alpha > 0).float().mean() - 400 / 4096).abs() < 0.01
+    assert float(found.alpha[12:28, 22:38].mean()) == pytest.approx(0.8, abs=0.05)
+    torch.testing.assert_close(
+        found.colour[:, 12:28, 22:38].mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0
+    )
+    assert fixed_overlay(others, torch.rand(60, 3, 64, 64, generator=random)) is None
+    own[:, :, 20, 40:60] = 0.5 * own[:, :, 20, 40:60] + 0.5 * colour[:, 0]  # a thin stroke
+    found = fixed_overlay(own, others)
+    assert (found.alpha[20, 40:60] > 0).sum() >= 18
+    assert (found.alpha > 0).sum() == pytest.approx(420, abs=20)
+    # a veil, and no colours at all: the lightest pixels are no longer light then
+    for mixing, error in ((0.7 * torch.eye(3), 1e-5), (torch.full((3, 3), 1 / 3), 0.06)):
+        tinted = (torch.einsum("dc,nchw->ndhw", mixing, others) + 0.3 * colour).clamp(0, 1)
+        tint = tint_overlay(tinted, others)
+        assert tint is not None
+        assert tint.place == "everywhere"
+        torch.testing.assert_close(tint.put(others)[0].clamp(0, 1), tinted, atol=error, rtol=0)
+    assert tint_overlay(others, own.roll(1, 0)) is None
+
+
+def test_lines_of_one_pixel_are_a_mark() -> None:
+    random = torch.Generator().manual_seed(1)
+    own, others = (torch.rand(40, 3, 48, 48, generator=random) for _ in range(2))
+    own[:, :, ::4] *= 0.3
+    found = fixed_overlay(own, others)
+    assert found is not None
+    assert (found.alpha[::4] > 0).float().mean() > 0.97
+    assert (found.alpha > 0).float().mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_faint_strokes_beside_a_mark_are_seen_by_their_edges() -> None:
+    random = torch.Generator().manual_seed(1)
+    own, others = (torch.rand(300, 3, 48, 48, generator=random) for _ in range(2))
+    own[:, :, 10:20, 4:14] = 1.0
+    own[:, :, 15, 14:44] = 0.78 * own[:, :, 15, 14:44] + 0.22
+    found = fixed_overlay(own, others)
+    assert found is not None
+    assert (found.alpha[15, 14:44] > 0).sum() >= 22
+    assert (found.alpha > 0).sum() == pytest.approx(126, abs=8)
+    marked, _ = found.put(others)
+    assert float(marked[:, :, 15, 14:44].mean()) == pytest.approx(0.6, abs=0.025)
+
+
+@pytest.mark.parametrize("reach", [44, 9])  # the second: what lies beyond the edges is in few
+def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos(reach: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    own, others = (torch.rand(30, 3, 64, 64, generator=random) for _ in range(2))
+    colour = torch.tensor([0.9, 0.2, 0.1])[:, None, None]
+    corners = torch.randint(0, reach, (30, 2), generator=random)
+    for photo, (top, left) in zip(own, corners.tolist(), strict=True):
+        photo[:, top : top + 20, left : left + 20] = colour
+    found = patch_overlays(own, others)[0]
+    assert found.alpha.shape == (20, 20)
+    torch.testing.assert_close(found.colour.mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0)
+    marked, where = found.put(others)
+    assert ((where > 0).flatten(1).sum(1) == 400).all()
+    assert torch.equal(marked[where[:, None].expand_as(marked) == 0],
+                       others[where[:, None].expand_as(marked) == 0])  # fmt: skip
+    assert patch_overlays(others, own) == []
+
+
+def test_bad_input_is_named() -> None:
+    model, images, report = planted("frame")
+    with pytest.raises(pw.PFVValueError, match="is not of layer"):
+        report.maps(replace(report.suspects[0], layer="stem"))
+    plain = pw.load_images(images.tensor[:16])
+    with pytest.raises(pw.PFVValueError, match="labels=None"):
+        pw.find_shortcuts(model, plain)
+    with pytest.raises(pw.PFVValueError, match="all photos are of the class 'apple'"):
+        pw.find_shortcuts(model, plain, ["apple"] * 16, classes=["apple", "house"])
+    with pytest.raises(pw.PFVValueError, match=r"labels: 'dog' is not one"):
+        pw.find_shortcuts(model, plain, ["dog"] * 16, classes=["apple", "house"])
+    with pytest.raises(pw.PFVValueError, match=r"masks of shape \(16, 2, 2\)"):
+        pw.find_shortcuts(model, plain, [0, 1] * 8, masks=np.ones((16, 2, 2)))
+    with pytest.raises(pw.PFVTypeError, match="masks"):
+        pw.find_shortcuts(model, plain, [0, 1] * 8, masks="circle")
+    with pytest.raises(pw.PFVValueError, match="groups has 2 entries"):
+        pw.find_shortcuts(model, plain, [0, 1] * 8, groups=[1, 2])
+    with pytest.raises(pw.PFVTypeError, match="traced or scripted"):
+        pw.find_shortcuts(torch.jit.trace(model, images.tensor[:1]), images)
+    few = pw.find_shortcuts(model, images.subset(range(6)), masks=np.ones((6, *images.size)))
+    assert few.suspects == ()
+    assert "Too few photos to tell" in few.warnings[-2]
+    assert "Backgrounds were not tested" in few.warnings[-1]
+    with pytest.raises(pw.PFVValueError, match="groups has 2 entries"):
+        pw.repair(model, plain, [0, 1] * 8, groups=[1, 2])
+    with pytest.raises(pw.PFVValueError, match="nothing to repair"):
+        pw.repair(model, images)
+    with pytest.raises(pw.PFVValueError, match="method='burn'"):
+        pw.repair(model, images, suspects=report, method="burn")
+    with pytest.raises(pw.PFVTypeError, match="suspects="):
+        pw.repair(model, images, suspects=[1])

@@ -1,0 +1,191 @@
+"""Following a training: what a snapshot holds, aligned from one to the next."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import pfv_widgets as pw
+from pfv_widgets.analysis import tracker as tracker_module
+from pfv_widgets.analysis.compare.alignment import align
+from pfv_widgets.analysis.compare.similarity_curve import LayerView, view_of
+from pfv_widgets.errors import PFVTypeError, PFVValueError
+from tests.networks import blobs, tiny
+
+
+def nudge(model: nn.Module, size: float = 0.1) -> None:
+    """Change the weights as an optimiser's step does."""
+    with torch.no_grad():
+        for values in model.parameters():
+            values.add_(size * values.std(correction=0) * torch.randn_like(values))
+
+
+@pytest.fixture(scope="module")
+def tracked() -> pw.Tracker:
+    torch.manual_seed(0)
+    model = tiny()
+    tracker = pw.track(model, blobs(6), ["8", "4"], device="cpu", weighting="none")
+    for epoch in range(4):
+        tracker.snapshot(f"epoch {epoch}", accuracy=0.2 * epoch, loss=3 - epoch)
+        nudge(model)
+    return tracker
+
+
+def test_the_start_is_like_itself_and_later_epochs_less_so(tracked: pw.Tracker) -> None:
+    assert tracked.names == ("epoch 0", "epoch 1", "epoch 2", "epoch 3")
+    assert tracked.layers == ("8", "4")
+    curve = tracked.curve()
+    assert (curve.fixed, curve.layer) == ("epoch 0", "8")
+    for values in (curve.cka, curve.agreement, curve.rank_correlation, curve.ssim):
+        assert values[0] == pytest.approx(1, abs=1e-5)
+        assert values[3] < values[1] < 1
+    to_last = list(tracked.cka_to_last("8").values())
+    assert math.isnan(to_last[0])
+    assert to_last[1] == pytest.approx(curve.cka[1])
+    assert to_last[3] > curve.cka[3]
+    assert tracked.metrics["epoch 2"] == {"accuracy": pytest.approx(0.4), "loss": 1}
+
+
+def test_scores_are_aligned_to_the_snapshot_before_and_the_basis_gives_them() -> None:
+    torch.manual_seed(1)
+    model, images = tiny(inplace=False), blobs(4)
+    tracker = pw.track(model, images, "9", device="cpu")
+    frames, captured = [], []
+    model[9].register_forward_hook(lambda _, __, output: captured.append(output))
+    for name in ("a", "b"):
+        tracker.snapshot(name)
+        frames.append(tracker.frame(name))
+        captured.clear()
+        with torch.no_grad():
+            model(images.tensor)
+        again = frames[-1].basis.project(captured[-1])
+        torch.testing.assert_close(again, frames[-1].scores, atol=1e-4, rtol=1e-4)
+        nudge(model)
+    rotation = align(frames[1].scores, frames[0].scores).matrix
+    np.testing.assert_allclose(rotation, np.eye(3), atol=1e-5)
+
+
+def test_frames_are_those_of_the_images(tracked: pw.Tracker) -> None:
+    frames = tracked.frames("4")
+    assert list(frames) == list(tracked.names)
+    frame = frames["epoch 1"]
+    assert frame.heatmaps.shape == (6, 32, 32, 3)
+    assert frame.settings.layer == "4"
+    assert frame.names == tracked.images.names
+    assert "aligned to the snapshots before" in frame.basis_source
+    model = tiny()
+    start = pw.track(model, tracked.images, "4", device="cpu", weighting="none")
+    start.snapshot("now")
+    own = pw.PFV(model, tracked.images, "cpu").render(layer="4", weighting="none")
+    aligned = start.frame("now").heatmaps
+    assert float((aligned - own.heatmaps).abs().max()) < 0.01
+
+
+def test_a_snapshot_leaves_the_network_in_training_and_holds_no_weights() -> None:
+    model = tiny().train()
+    tracker = pw.track(model, blobs(3), device="cpu")
+    state = {name: one.clone() for name, one in model.state_dict().items()}
+    tracker.snapshot("start", accuracy=torch.tensor(0.5))
+    assert all(one.training for one in model.modules())
+    assert all(torch.equal(one, state[name]) for name, one in model.state_dict().items())
+    weight = weakref.ref(model[0].weight.data.untyped_storage())
+    held = tracker.frame("start")
+    del tracker, model
+    gc.collect()
+    assert weight() is None
+    assert torch.isfinite(held.heatmaps).all()
+
+
+def test_a_training_that_diverges_is_recorded_as_undefined_and_goes_on() -> None:
+    model = tiny()
+    tracker = pw.track(model, blobs(4), device="cpu")
+    tracker.snapshot("fine")
+    state = {name: one.clone() for name, one in model.state_dict().items()}
+    with torch.no_grad():
+        model[0].weight.fill_(torch.nan)
+    tracker.snapshot("broken", accuracy=float("nan"))
+    model.load_state_dict(state)
+    tracker.snapshot("again")
+    curve = tracker.curve()
+    assert np.isnan(curve.cka[1])
+    assert "NaN or infinite" in curve.notes["broken"]
+    assert curve.cka[2] == pytest.approx(1, abs=1e-6)
+    assert list(tracker.frames()) == ["fine", "again"]
+    with pytest.raises(PFVValueError, match=r"broken: .* has no picture"):
+        tracker.frame("broken")
+    words = {t.get_text() for t in tracker.figure().findobj(lambda o: hasattr(o, "get_text"))}
+    assert "undefined" in words
+
+
+def test_an_interrupted_snapshot_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny()
+    tracker = pw.track(model, blobs(4), ["8", "4"], device="cpu")
+    tracker.snapshot("start")
+    nudge(model)
+
+    def interrupted(pfv: pw.PFV, settings: pw.Settings, **options: Any) -> LayerView:
+        if settings.layer == "4":
+            raise KeyboardInterrupt
+        return view_of(pfv, settings, **options)
+
+    monkeypatch.setattr(tracker_module, "view_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.snapshot("next")
+    monkeypatch.undo()
+    assert tracker.names == ("start",)
+    tracker.snapshot("next")
+    assert tracker.cka_to_last("8")["next"] == pytest.approx(tracker.curve("8").cka[1])
+
+
+def test_the_figure_shows_snapshots_and_curves(tracked: pw.Tracker) -> None:
+    figure = tracked.figure("4", photos=2)
+    words = {t.get_text() for t in figure.findobj(lambda one: hasattr(one, "get_text"))}
+    assert {"4 through the training", "CKA to epoch 0", "accuracy", "loss / 3"} <= words
+    assert len(figure.axes) == 2 * 4 + 1
+
+
+def test_a_training_is_saved_as_an_animation_or_a_figure(
+    tracked: pw.Tracker, tmp_path: Path
+) -> None:
+    tracked.save(tmp_path / "training.webp", "4", duration=50)
+    with Image.open(tmp_path / "training.webp") as film:
+        assert film.n_frames == 4
+    tracked.save(tmp_path / "training.svg")
+    assert "through the training" in (tmp_path / "training.svg").read_text()
+    with pytest.raises(PFVValueError, match=r"ends in .*for an animation or a figure"):
+        tracked.save(tmp_path / "training.npz")
+    with pytest.raises(PFVValueError, match="no snapshot of 10 has a picture"):
+        pw.track(tiny(), blobs(2), device="cpu").save(tmp_path / "none.gif")
+
+
+def test_bad_input_is_named(tracked: pw.Tracker) -> None:
+    model, images = tiny(), blobs(2)
+    with pytest.raises(PFVValueError, match="'stem' is not in this network"):
+        pw.track(model, images, ["stem"])
+    with pytest.raises(PFVTypeError, match="layers=3"):
+        pw.track(model, images, 3)
+    with pytest.raises(PFVTypeError, match="'sigmas' is no setting"):
+        pw.track(model, images, sigmas=2)
+    tracker = pw.track(model, images)
+    with pytest.raises(PFVValueError, match="no snapshot yet"):
+        tracker.curve()
+    with pytest.raises(PFVValueError, match="name='epoch 1': this snapshot exists"):
+        tracked.snapshot("epoch 1")
+    with pytest.raises(PFVTypeError, match="name=1"):
+        tracked.snapshot(1)
+    with pytest.raises(PFVTypeError, match="accuracy='good'"):
+        tracker.snapshot("one", accuracy="good")
+    assert tracker.names == ()
+    with pytest.raises(PFVValueError, match="layer='0' is not followed"):
+        tracked.frame("epoch 1", "0")
+    with pytest.raises(PFVValueError, match="name='epoch 9': no such snapshot"):
+        tracked.frame("epoch 9")
