@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -215,7 +215,7 @@ class PFV:
         weights, pins = settings.weights(number), settings.pinned(number)
         chosen = checked_images(only, number)
         size = self.images.size if size is None else size_in_pixels("size", size)
-        with self._working(on_progress), torch.no_grad():
+        with self._working(on_progress):
             if self._forget_if_changed() and not self.holds_colours:
                 colours = ColourMemory()
             self.store.use(settings.basis_of)
@@ -280,7 +280,7 @@ class PFV:
         pins = checked_pins(pins, len(self.images))
         if not pins:
             raise PFVValueError("pins is empty: give at least one (image, x, y).")
-        with self._working(None), torch.no_grad():
+        with self._working(None):
             self._forget_if_changed()
             return self._alike(pins, self.store.key_of(layer))
 
@@ -314,7 +314,7 @@ class PFV:
         has a reference, or whose basis of all images does not exist. ``on_progress`` is that of
         :meth:`render`.
         """
-        with self._working(on_progress), torch.no_grad(), suppress(PFVValueError):
+        with self._working(on_progress), suppress(PFVValueError):
             layer, key = self.layer(name), self.store.key_of(name)
             if key not in self.colours.anchors:
                 positions = len(self.images) * layer.shape[1] * layer.shape[2]
@@ -339,7 +339,7 @@ class PFV:
         """
         settings = settings_of(settings, changes)
         weights = settings.weights(len(self.images))
-        with self._working(None), torch.no_grad():
+        with self._working(None):
             self._forget_if_changed()
             self.store.use(settings.basis_of)
             name = self.store.key_of(settings.layer)
@@ -357,7 +357,7 @@ class PFV:
         Where another one was shown ``before``, as many of those around as there is room for come
         from the same pass: somebody moves from layer to layer. Errors are those of :meth:`render`.
         """
-        with self._working(on_progress), torch.no_grad():
+        with self._working(on_progress):
             self._forget_if_changed()
             if before is not None:
                 self.store.capture_around(name, before)
@@ -386,10 +386,17 @@ class PFV:
             self.store.refresh()
             self._begin_colours()
 
-    def _working(self, on_progress: OnProgress | None) -> AbstractContextManager[None]:
-        """Hold the lock, and report to the callbacks what the stages do."""
+    @contextmanager
+    def _working(self, on_progress: OnProgress | None) -> Iterator[None]:
+        """Hold the lock, report to the callbacks what the stages do, and record no gradients.
+
+        What is cached under the caller's inference mode could not be written to outside of it.
+        """
+        function_or_none("on_progress", on_progress, "a function of a Progress")
         own = self.on_progress, images_run(self.progress)
-        return self.store.reporting(*(own if on_progress is None else (on_progress,)))
+        reporting = self.store.reporting(*(own if on_progress is None else (on_progress,)))
+        with reporting, torch.inference_mode(False), torch.no_grad():
+            yield
 
     def _alike(self, pins: Iterable[Pin], layer: str) -> Tensor:
         shape = self.layer(layer).shape

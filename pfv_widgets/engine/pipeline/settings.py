@@ -185,7 +185,7 @@ class Settings(Declared, JsonSettings):
         object.__setattr__(self, "pins", checked_pins(self.pins))
         object.__setattr__(self, "cut", checked_cut(self.cut))
         object.__setattr__(self, "suspects", checked_cut(self.suspects, "suspects"))
-        if self.cut_mode not in CUT_MODES:
+        if not isinstance(self.cut_mode, str) or self.cut_mode not in CUT_MODES:
             raise PFVValueError(
                 f"cut_mode={self.cut_mode!r:.80}. {suggestion(str(self.cut_mode), CUT_MODES)}"
             )

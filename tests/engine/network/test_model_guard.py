@@ -122,14 +122,17 @@ def test_model_comes_back_as_it_states_from_a_failure(
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_mode_of_gradients_around_does_not_matter(mode: Callable[[], Any]) -> None:
-    network = mixed()
-    expected = PFV(network, blobs(2), device="cpu").render()
+    network, images = mixed(), blobs(3)  # more than the two that list the layers
+    expected = PFV(network, images, device="cpu").render(images=(1, 0.5, 1))
     with mode():
-        found = PFV(network, blobs(2), device="cpu").render()
+        pfv = PFV(network, images, device="cpu")
+        pfv.render()
+        found = pfv.render(images=(1, 0.5, 1))
         assert torch.is_grad_enabled() == (mode is torch.enable_grad)
-    torch.testing.assert_close(found.heatmaps.clone(), expected.heatmaps)
-    assert not found.heatmaps.requires_grad
-    assert not found.scores.requires_grad
+    for frame in (found, pfv.render(images=(1, 0.5, 1), weighting="flat")):
+        torch.testing.assert_close(frame.heatmaps.clone(), expected.heatmaps)
+        assert not frame.heatmaps.requires_grad
+        assert not frame.scores.requires_grad
 
 
 def test_model_made_in_inference_mode_gives_a_picture() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.progress import Cancelled, Progress, run_reporting
+from pfv_widgets.errors import PFVTypeError
 from tests.networks import blobs, counted, tiny
 
 
@@ -119,3 +120,5 @@ def test_callback_of_one_picture_takes_the_place_of_the_others(pfv: PFV) -> None
     pfv.render(layer="8")
     assert ever
     assert images[-1] == (5, 5)
+    with pytest.raises(PFVTypeError, match="on_progress=5: expected a function"):
+        pfv.render(layer="8", on_progress=5)  # type: ignore[arg-type]

@@ -68,6 +68,7 @@ def test_every_registered_name_is_a_legal_setting() -> None:
         ({"images": 1}, PFVTypeError, ["images=1", "one weight"]),
         ({"images": ("a",)}, PFVTypeError, ["images=('a',)"]),
         ({"images": "10"}, PFVTypeError, ["images='10'"]),
+        ({"cut_mode": np.ones(2)}, PFVValueError, ["cut_mode=array", "'project'"]),
     ],
 )
 def test_error_names_the_setting_its_value_and_what_is_legal(
