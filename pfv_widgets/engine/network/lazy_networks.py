@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from weakref import WeakValueDictionary
 
@@ -31,7 +30,8 @@ class LazyNetworks(Mapping[str, nn.Module]):
     ) -> None:
         self._names, self._make = dict.fromkeys(names), make
         self._made: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
-        self._recent: deque[nn.Module] = deque(maxlen=most)
+        self._recent: list[nn.Module] = []  # each once, that of the last visit last
+        self._most = most
         self._lock = threading.Lock()
 
     def __getitem__(self, name: str) -> nn.Module:
@@ -42,7 +42,8 @@ class LazyNetworks(Mapping[str, nn.Module]):
             network = self._made.get(name)
             if network is None:
                 network = self._made[name] = self._make(name)
-            self._recent.append(network)
+            others = [one for one in self._recent if one is not network]
+            self._recent = [*others, network][-self._most :]
             return network
 
     def __iter__(self) -> Iterator[str]:

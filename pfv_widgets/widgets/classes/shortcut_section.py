@@ -103,7 +103,7 @@ class ShortcutSection:
             self._stop()
             return
         self.button.description, self.button.tooltip = _STOP
-        self.result.value = text.status("Searching for shortcuts …", kind="busy")
+        self.result.value = text.status("Starting …", kind="busy")
         self._search(self._answer, self._show_progress)
 
     def _show_progress(self, progress: Progress) -> None:

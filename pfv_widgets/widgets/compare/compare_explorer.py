@@ -192,8 +192,11 @@ class CompareExplorer(Shell[CompareSettings]):
             self.networks.visit(name)  # the side says why one cannot be shown
             if self._wanted.get(side) == name:
                 del self._wanted[side]
-                if not self._is_closed:
-                    self.edit(partial(self.links.with_network, side=side, name=name))
+                if not self._is_closed and not self.edit(
+                    partial(self.links.with_network, side=side, name=name)
+                ):  # refused: what is on show says again what it is, instead of "Opening …"
+                    index = SIDES.index(side)
+                    self.sides[index].show_settings(self.links.sides(self.settings)[index])
 
     def wait_for_numbers(self, timeout: float | None = None) -> bool:
         """Wait until CKA and angles of the pair on show are known; False after ``timeout`` s."""
@@ -203,8 +206,9 @@ class CompareExplorer(Shell[CompareSettings]):
         """Compute the pictures anew, where a network was changed in a way that is not noticed."""
         self.networks.refresh()
         self.results.clear()
-        for gallery in self.galleries:
-            gallery.render_loop.refresh(gallery.view_state)
+        for pane in self._panes:
+            pane.owner.stop(False)  # it was of work that has ended meanwhile
+            pane.gallery.render_loop.refresh(pane.gallery.view_state)
 
     def snippet(self) -> str:
         """Return lines of code that bring this view back."""
@@ -351,7 +355,11 @@ class CompareExplorer(Shell[CompareSettings]):
     def _measured(self, key: str) -> Any:
         """Return a number for each photo to sort by, of the first network."""
         if key == DIFFERENCE:
-            pair = self.results.pair(self.settings) or self.results.compute_pair(self.settings)
+            pair = self.results.pair(self.settings)
+            if pair is None:  # it would be long work here, where a control has moved
+                raise PFVValueError(
+                    "CKA of these two layers is not known yet: sort once the tab Compare shows it."
+                )
             return -pair.cka_by_photo[0, 0]
         first = self.links.sides(self.settings)[0]
         viewport = self.sides[0].gallery.viewport

@@ -47,13 +47,14 @@ class Results:
 
     def compute_map(self, settings: CompareSettings, report: OnProgress) -> Similarity:
         """Compare all layers of the two networks, in one pass over both."""
+        maps = self._maps  # those of after a change take no result of before it
         first, second = self._links.names(settings)
         other = second if second != first else f"{second} (again)"
         models = {first: self._networks.model(first), other: self._networks.model(second)}
         found = similarity(
             models, self._networks.images, device=self._networks.device, on_progress=report
         )
-        self._maps[first, second] = found
+        maps[first, second] = found
         return found
 
     def pair(self, settings: CompareSettings) -> Similarity | None:
@@ -62,6 +63,7 @@ class Results:
 
     def compute_pair(self, settings: CompareSettings) -> Similarity:
         """Compare the two layers on show, from the features that are cached."""
+        pairs = self._pairs
         first, second = self._links.names(settings)
         layer, other = self._links.layers(settings)
         maps = (
@@ -69,7 +71,7 @@ class Results:
             {other: features_of(self._networks.pfv(second), other)},
         )
         found = similarity_of_maps((first, second), maps, self._networks.images.names)
-        self._pairs[first, second, layer, other] = found
+        pairs[first, second, layer, other] = found
         return found
 
     def points(self, settings: CompareSettings) -> dict[str, CurvePoint]:
@@ -89,30 +91,29 @@ class Results:
     ) -> None:
         """Compare each network with the first one; ``seen`` is called after each."""
         fixed: LayerView | None = None
+        points = self._points
         names = self._networks.names
         first, layer = self._links.names(settings)[0], self._links.layers(settings)[0]
         for done, name in enumerate(names):
             report(Progress("Comparing networks", done, len(names), "networks"))
             try:
                 key = self._keys(settings, [name])[name]
-                if key in self._points:
+                if key in points:
                     continue
                 if fixed is None:
                     fixed = self._view(settings, first, layer, report)
                 other = self._view(settings, name, key[3], report)
-                self._points[key] = compare_views(name, fixed, other)
+                points[key] = compare_views(name, fixed, other)
             except PFVError as error:
                 if fixed is None:
                     raise
                 key = self._keys(settings, [name])[name]
-                self._points[key] = CurvePoint(name, note=str(error))
+                points[key] = CurvePoint(name, note=str(error))
             seen()
 
     def clear(self) -> None:
         """Forget everything: a network has changed."""
-        self._maps.clear()
-        self._pairs.clear()
-        self._points.clear()
+        self._maps, self._pairs, self._points = {}, {}, {}
 
     def _view(
         self, settings: CompareSettings, name: str, layer: str, report: OnProgress

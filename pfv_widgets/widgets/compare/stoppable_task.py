@@ -46,7 +46,7 @@ class Task:
         self._stopping.clear()
         self.running = True
         self.button.description = "Stop"
-        self._say("Starting …", "busy")
+        self._say(self._explorer.jobs.beginning("Starting …"), "busy")
         self._explorer.jobs.run(self._run, self._failed)
 
     def stop(self) -> None:

@@ -116,6 +116,7 @@ class PFVExplorer(Shell[Settings]):
 
     def refresh(self) -> None:
         """Compute the picture anew, where the network was changed in a way that is not noticed."""
+        self._stopping.clear()  # of work that has ended meanwhile
         self.pfv.refresh()
         self.gallery.render_loop.refresh(self.gallery.view_state)
 
@@ -236,7 +237,7 @@ class PFVExplorer(Shell[Settings]):
         """
         self.panel.untrained.disabled = True
         message = "Making an untrained copy of the network …"
-        self.show_message(message, "busy")
+        self.show_message(self.jobs.beginning(message), "busy")
 
         def job(_: Callable[[], bool]) -> None:
             compare = late("widgets.compare.compare", "compare_untrained")
@@ -254,24 +255,27 @@ class PFVExplorer(Shell[Settings]):
         self.jobs.run(job, failed)
 
     def show_comparison(self, comparison: Shell[Any]) -> None:
-        """Show another explorer below, with a button that closes it."""
+        """Show another explorer below, in place of an earlier one, with a button that closes it."""
+        self.close_comparison()
         close = w.Button(
             description="Close the comparison", layout=w.Layout(width="auto", margin="8px 0")
         )
-
-        def closed() -> None:
-            self._below.children = ()
-            self._closing.remove(comparison.close)
-            comparison.close()
-            close_all(close)
-            self.comparison = None
-            self.panel.untrained.disabled = False
-
-        close.on_click(lambda _: self.safely(closed)())
+        close.on_click(lambda _: self.safely(self.close_comparison)())
         self._closing.append(comparison.close)
         self.comparison = comparison
         self._below.children = (close, comparison)
         self.show_message("The comparison is below.")
+
+    def close_comparison(self) -> None:
+        """Close the explorer below, if there is one."""
+        if self.comparison is not None:
+            button, _ = self._below.children
+            self._below.children = ()
+            self._closing.remove(self.comparison.close)
+            self.comparison.close()
+            close_all(button)
+            self.comparison = None
+        self.panel.untrained.disabled = False
 
     def on_frame(self, callback: OnFrame) -> None:
         """Call back with each frame that is on show, and its view state."""

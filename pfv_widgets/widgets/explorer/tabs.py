@@ -193,7 +193,9 @@ class LinkedClassesTab(ClassesTab):
         """Search the layer in sight for shortcuts, in the background."""
         explorer, pfv = self._explorer, self._explorer.pfv
         layer = pfv.layer(explorer.settings.layer).name
-        reporter = explorer.reporter("Searching for shortcuts …")
+        message = "Searching for shortcuts …"
+        explorer.show_message(explorer.jobs.beginning(message), "busy")
+        reporter = explorer.reporter(message)
 
         def job(_: Callable[[], bool]) -> None:
             with reporter as report:

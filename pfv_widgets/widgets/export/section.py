@@ -17,7 +17,6 @@ from pfv_widgets.widgets.toolkit.tooltips import Text
 
 LABEL = "62px"  # width of a label
 STYLE = {"description_width": LABEL}
-_WAITING = "Waiting for other work in the background to end …"
 _OTHER_KINDS = (".avi", ".csv", ".json", ".mkv", ".mov", ".npy", ".tex", ".txt", ".webm", ".zip")
 
 
@@ -70,8 +69,7 @@ class Section:
                 button.disabled = False
 
         button.disabled = True
-        idle = self.explorer.jobs.wait(0)
-        self.say(message if idle else _WAITING, "busy", tell=False)
+        self.say(self.explorer.jobs.beginning(message), "busy", tell=False)
         self.explorer.jobs.run(job, self.explorer.fail)
 
 

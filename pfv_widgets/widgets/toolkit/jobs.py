@@ -8,6 +8,7 @@ from pfv_widgets.widgets.toolkit.latest_wins import Worker
 
 Job = Callable[[Callable[[], bool]], None]
 Failed = Callable[[Exception], None]
+WAITING = "Waiting for other work in the background to end …"
 
 
 class Jobs(Worker[tuple[Job, Failed]]):
@@ -22,6 +23,10 @@ class Jobs(Worker[tuple[Job, Failed]]):
         ``cancelled()`` says whether the jobs were closed meanwhile.
         """
         self.submit((job, failed))
+
+    def beginning(self, message: str) -> str:
+        """Return what to say of work that is about to be run: that it waits, or ``message``."""
+        return message if self.wait(0) else WAITING
 
     def _run_one(self, request: tuple[Job, Failed]) -> None:
         job, failed = request

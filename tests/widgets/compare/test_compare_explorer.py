@@ -335,3 +335,32 @@ def test_networks_not_seen_for_longest_are_freed_within_the_bound() -> None:
     assert first.store.cache.nbytes == 0
     assert networks.pfv("n0") is not first
     assert networks.pfv("n4").store.cache.nbytes > 0
+
+
+def test_choice_that_is_refused_leaves_no_side_opening(
+    compared: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer = compared({f"n{index}": tiny(index) for index in range(3)})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PFVError("not today")
+
+    monkeypatch.setattr(explorer.links, "with_network", refuse)
+    explorer.choose_network("second", "n2")
+    assert explorer.wait(60)
+    assert explorer.names == ("n0", "n1")
+    assert "not today" in explorer.status.message
+    assert explorer.sides[1].owner.message == "Up to date."
+
+
+def test_photos_are_sorted_by_cka_once_it_is_known(
+    compared: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer = compared(layer="4")
+    assert explorer.wait_for_numbers(60)
+    monkeypatch.setattr(explorer.results, "compute_pair", lambda _: pytest.fail("in a control"))
+    monkeypatch.setattr(explorer.results, "pair", lambda _: None)
+    order = explorer.galleries[0].order
+    order.sort.value = DIFFERENCE
+    assert "CKA of these two layers is not known yet" in explorer.status.message
+    assert order.sort.value == "as loaded"

@@ -209,3 +209,44 @@ def test_visited_networks_are_shown_from_what_is_cached(compared: Compared) -> N
     for name in explorer.networks.names:
         change(explorer, second=name)
     assert not [one for one in runs if "Running" in one or "Fitting" in one]
+
+
+def test_numbers_of_before_a_change_of_the_networks_are_not_shown(compared: Compared) -> None:
+    explorer = compared(images=blobs(6), layer="4")
+    results, settings = explorer.results, explorer.settings
+
+    def cleared(_: object) -> None:
+        results.clear()
+
+    assert explorer.wait_for_numbers(60)
+    results.compute_map(settings, cleared)
+    results.compute_points(settings, cleared, lambda: None)
+    assert results.map(settings) is None
+    assert results.points(settings) == {}
+
+
+def test_second_comparison_takes_the_place_of_the_first(opened: Open) -> None:
+    explorer = opened(model=tiny(0), batch=blobs(4), layer="4")
+    explorer.compare_untrained()
+    assert explorer.jobs.wait(60)
+    first = explorer.comparison
+    explorer.compare_untrained()
+    assert explorer.jobs.wait(60)
+    assert first._is_closed
+    assert explorer.comparison is not first
+    assert not explorer.comparison._is_closed
+
+
+def test_work_that_waits_for_other_work_says_so(opened: Open, compared: Compared) -> None:
+    gate, explorer, comparison = threading.Event(), opened(batch=blobs(4)), compared()
+    task = comparison.tabs["Compare"].map_task
+    for one in (explorer, comparison):
+        one.jobs.run(lambda _: gate.wait(60), pytest.fail)
+    explorer.compare_untrained()
+    assert "Waiting for other work" in explorer.status.message
+    task.press()
+    assert "Waiting for other work" in task.line.value
+    gate.set()
+    assert explorer.jobs.wait(60)
+    assert comparison.jobs.wait(60)
+    assert explorer.comparison is not None

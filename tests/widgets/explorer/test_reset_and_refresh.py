@@ -10,6 +10,7 @@ import pytest
 
 import pfv_widgets as pw
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from pfv_widgets.widgets.gallery import render_loop
 from pfv_widgets.widgets.gallery.view_state import Selection
 from tests.widgets.explorer_contents import press_button
 from tests.widgets.recorded_page import move
@@ -72,3 +73,13 @@ def test_names_and_the_wide_mode_are_switched_by_the_toolbar(explorer: PFVExplor
     move(toggles["wide"], value=False)
     assert "pfv-wide" not in explorer.get_state("_dom_classes")["_dom_classes"]
     assert explorer.gallery.view_state.page.columns == columns
+
+
+def test_stop_at_the_end_of_a_picture_does_not_stop_the_next_one(
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_loop, "_SOON", -1.0)  # every progress is reported
+    explorer.stop()
+    explorer.refresh()
+    assert explorer.wait(60)
+    assert explorer.status.message == "Up to date."
