@@ -1,4 +1,4 @@
-"""What the script in the page does in every front end: names, copying, Tab on a canvas."""
+"""What the script in the page does in every front end: names, copying, Tab, the wheel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
-from tests.browser.widget_page import FRONT_ENDS, WidgetPage
+from tests.browser.widget_page import FRONT_ENDS, WidgetPage, box_of
 
 OpenLab = Callable[[list[str]], LabPage]
 
@@ -153,3 +153,14 @@ made = pw.explore_reconstruction(model, photos, steps=20)
         expect(widget.box.locator("canvas, img").first).to_have_role("img")
         copied(widget, len(opened_code(widget).input_value()))
         assert page.page.evaluate(CLIPBOARD).strip() == wanted
+
+
+def test_wheel_over_the_gallery_scrolls_the_notebook(demo: ExplorerPage) -> None:
+    page = demo.page.page
+    page.set_viewport_size({"width": 1280, "height": 500})
+    demo.gallery.evaluate("canvas => canvas.scrollIntoView({ block: 'start' })")
+    top = box_of(demo.gallery)["y"]
+    demo.hover(300, 300)
+    page.mouse.wheel(0, -80)
+    above = "(top) => document.querySelector('canvas.pfv-gallery').getBoundingClientRect().y > top"
+    demo.page.wait_for(above, top + 40, 10)

@@ -73,7 +73,8 @@ class Thumbnails:
         self.canvas.on_ready(self.repaint)
         self.canvas.on_pointer(down=self._down, move=self._moved, up=self._up, out=self._left)
         self.canvas.on_key(self._pressed)
-        self.canvas.on_wheel(lambda _, down: self._wheel(2 * down))
+        if self.grid.furthest:
+            self.canvas.on_wheel(lambda _, down: self._wheel(2 * down))
         self.repaint()
 
     def show(self, weights: Weights) -> None:

@@ -104,8 +104,9 @@ class LayeredCanvas:
     def on_wheel(self, callback: Callable[[float, float], None]) -> None:
         """Call back with how far a wheel was turned across and down, in pixels.
 
-        Over a canvas the wheel never scrolls the page.
+        Over this canvas it does not scroll the page then, which page_script.js sees to elsewhere.
         """
+        self.displayed.add_class("pfv-wheel")
         self._listen(self.displayed.on_mouse_wheel, callback)
 
     def on_key(self, callback: Callable[[str, bool, bool], None]) -> None:

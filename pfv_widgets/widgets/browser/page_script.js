@@ -147,6 +147,12 @@ const serve = (root, model, signal) => {
   };
   root.addEventListener("keydown", pressed, { signal, capture: true });
 
+  // Every canvas takes the wheel for itself: where no kernel listens to it, the page scrolls.
+  const turned = (event) => {
+    if (event.target.matches?.("canvas:not(.pfv-wheel)")) event.stopPropagation();
+  };
+  root.addEventListener("wheel", turned, { signal, capture: true, passive: true });
+
   root.classList.add("pfv-scripted");
 };
 

@@ -275,7 +275,9 @@ def test_cursor_is_drawn_for_keys_and_not_for_the_mouse(hand: Hand) -> None:
 
 
 def test_wheel_scrolls_many_rows_and_stops_at_the_ends(opened: Open) -> None:
+    assert "pfv-wheel" not in opened(4).thumbs.widget.get_state("_dom_classes")["_dom_classes"]
     hand = opened(200)
+    assert "pfv-wheel" in hand.thumbs.widget.get_state("_dom_classes")["_dom_classes"]
     happen(hand.thumbs.widget, "mouse_wheel", x=0, y=-50)
     np.testing.assert_allclose(hand.colour(0), RED, atol=6)
     happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.grid.row)  # of the page: two rows
