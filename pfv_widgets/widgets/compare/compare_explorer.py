@@ -243,11 +243,11 @@ class CompareExplorer(Shell[CompareSettings]):
         if any(side.owner.kind == "error" for side in self.sides):
             self.tabs["Compare"].show_agreement(None)
         if kind == "ok":
-            said = [(name, owner) for name, owner in said if owner is speaker]
+            self.status_line.show(speaker.message)
+            return
         done = min((one.done for _, one in said if one.done is not None), default=None)
         parts = [f"{name}: {owner.message.removeprefix(f'{name}: ')}" for name, owner in said]
-        message = " · ".join(parts)
-        self.status_line.show(message, kind, done, stoppable=done is not None)
+        self.status_line.show(" · ".join(parts), kind, done, stoppable=done is not None)
 
     def _check(self, settings: CompareSettings) -> None:
         number = len(self.images)

@@ -19,6 +19,7 @@ _NOTE = (
     "white-space:nowrap;background:rgba(0,0,0,.72);color:#fff;box-sizing:border-box"
 )
 _OF_TILE = 6.2  # of 100 parts of a tile's width, so that a name of 30 letters has room
+_WORD, _WORDS = 7, 14  # letters that have room below every tile, and below a narrow one
 _FONT = 120  # of 100 parts of the room below a tile, and a line takes some of the gap as well
 
 
@@ -42,7 +43,8 @@ class Captions:
     def show(self, shown: Sequence[int], grid: Grid, widest: str) -> None:
         """Name the images ``shown`` below the tiles of a grid whose canvas is ``widest`` wide.
 
-        A grid that leaves no room for names shows none.
+        A grid that leaves no room for names shows none. Below narrow tiles a long name gives way
+        to the label, and below those that are narrower than a word to the image's number.
         """
         if not grid.strip:
             self._key, self.html.value = None, ""
@@ -75,7 +77,14 @@ class Captions:
         left, top, width, _ = grid.name_box(index)
         at = f"left:{100 * left / wide:.3f}%;top:{100 * top / high:.3f}%"
         share = f"{100 * width / wide:.3f}%"
-        name = f'<div style="{_NAME};{at};width:{share}">{safe(self.line(image), 60)}</div>'
+        line = safe(self.line(image), 60)
+        letters, labels = len(self.line(image)), self._images.labels
+        if letters > _WORD:
+            short = f'data-number="{image + 1}"'
+            if labels and letters > _WORDS:
+                short += f' data-label="{safe(labels[image], 60)}"'
+            line = f'<span class="pfv-name">{line}</span><i {short}></i>'
+        name = f'<div style="{_NAME};{at};width:{share};container:tile/inline-size">{line}</div>'
         note = self.notes.get(image, "")
         if not note:
             return name

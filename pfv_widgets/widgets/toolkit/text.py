@@ -24,6 +24,15 @@ STYLE = """<style>
 .pfv-scores { display: flex; gap: 8px; font-size: 12px; line-height: 17px; }
 .pfv-scores > div { flex: 1; min-width: 0; display: grid; white-space: nowrap;
   grid-template-columns: repeat(auto-fill, minmax(70px, 1fr)); }
+.pfv-name + i { font-style: normal; }
+@container tile (max-width: 110px) {
+  .pfv-name:has(+ [data-label]) { display: none; }
+  .pfv-name + [data-label]::after { content: attr(data-label); }
+}
+@container tile (max-width: 60px) {
+  .pfv-name { display: none; }
+  .pfv-name + i::after { content: attr(data-number) !important; }
+}
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }

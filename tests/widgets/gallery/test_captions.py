@@ -53,3 +53,15 @@ def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
     assert words(made.html.value) == "tabby catCKA <1dog · <b>x</b> ＄y＄dog · n02"
     made.show(range(3), Grid.of(3, (100, 100), 2), "632px")
     assert made.html.value == ""  # there is no room for them
+
+
+def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(
+    recorded: RecordedPage,
+) -> None:
+    images = replace(
+        blobs(3), names=("cat", "tabby cat", "cat, mirrored again"), labels=("cat",) * 3
+    )
+    made = Captions(images)
+    made.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
+    short = re.findall(r"<i ([^>]*)>", made.html.value)
+    assert short == ['data-number="2"', 'data-number="3" data-label="cat"']
