@@ -7,6 +7,11 @@ the gallery (median and 95th percentile), kB that the server sends for it, and h
 picture goes on changing after the last key of a flood. The rows "bare" are the same way without
 an explorer, a slider whose handler fills a canvas of that size or puts one ready picture on it
 with ipycanvas: what a machine can do at all, to compare figures of different machines.
+
+A second table is of the layer's slider, dragged by the mouse from the last layer to the first
+where none is computed yet: the first picture after the press, pictures until the release, and the
+last one after it (the fine picture, which follows a coarse one, counts as well). With ``--compare``
+it is the first of two networks side by side.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS
 from tests.browser.explorer_page import HELPERS, ExplorerPage
 from tests.browser.lab import LabPage
 from tests.browser.server import JupyterServer
+from tests.browser.widget_page import box_of
 from tests.run import find_browser
 
 # One row of pixels through the first tiles is read until it changes, then until it rests.
@@ -74,6 +80,16 @@ FLOOD = f"""async (control, seconds) => {{ {PROBE}
   return Math.max(0, (await rest(2000)) - last);
 }}"""
 
+WATCH = f"""() => {{ {PROBE}
+  let last = look();
+  window.changes = [];
+  clearInterval(window.watching);
+  window.watching = setInterval(() => {{
+    const now = look();
+    if (differ(last, now)) window.changes.push(performance.now());
+    last = now;
+  }}, 10);
+}}"""
 
 BARE = """
 import ipywidgets as w
@@ -148,14 +164,31 @@ explorer
 """
 
 
+COMPARED = """
+single = explorer
+single.close()
+networks = pw.randomised(single.pfv.model)
+models = {"trained": single.pfv.model, "untrained": networks[list(networks)[-1]]}
+explorer = pw.compare(models, single.pfv.images)
+explorer
+"""
+# the demo's real network on its real photos, where the package has them
+DEMO = """
+explorer = pw.demo({tiles}, photos={photos})
+explorer
+"""
+
+
 def opened(
-    server: JupyterServer, context: BrowserContext, tiles: int, network: str
+    server: JupyterServer, context: BrowserContext, tiles: int, options: argparse.Namespace
 ) -> tuple[ExplorerPage, Traffic]:
-    own = NETWORK.format(tiles=tiles, network=network)
-    code = [HELPERS, own if network else f"explorer = pw.demo({tiles})\nexplorer"]
+    cell = NETWORK if options.network else DEMO
+    cell = cell.format(tiles=tiles, network=options.network, photos=options.photos)
+    code = [HELPERS, cell + COMPARED * options.compare]
     lab, traffic = notebook(server, context, f"bench-{tiles}", code)
     explorer = ExplorerPage(lab)
-    explorer.wait_for_frame(0, tolerance=40)  # small tiles are sharper in the browser
+    if not options.compare:
+        explorer.wait_for_frame(0, tolerance=40)  # small tiles are sharper in the browser
     explorer.run("explorer.wait()")
     return explorer, traffic
 
@@ -211,6 +244,38 @@ def flooded(explorer: ExplorerPage, seconds: float) -> dict[str, float]:
     }
 
 
+def dragged(explorer: ExplorerPage, seconds: float, times: int) -> list[dict[str, float]]:
+    """Drag the layer's slider from its last layer to its first, each time with empty caches."""
+    page, slider = explorer.page.page, explorer.slider("Layer")
+    rows = []
+    for _ in range(times):
+        slider.press("End")
+        explorer.run("explorer.wait(120)")
+        explorer.run("explorer.refresh()\nexplorer.wait(120)")
+        page.wait_for_timeout(1000)  # the page draws what was sent
+        box, track = box_of(slider), box_of(slider.locator("xpath=../.."))
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.evaluate(WATCH)
+        page.mouse.down()
+        begin = page.evaluate("performance.now()")
+        while (passed := page.evaluate("performance.now()") - begin) < 1000 * seconds:
+            page.mouse.move(x + (track["x"] - x) * passed / (1000 * seconds), y)
+            page.wait_for_timeout(30)
+        page.mouse.up()
+        release = page.evaluate("performance.now()")
+        explorer.run("explorer.wait(120)")
+        page.wait_for_timeout(2000)
+        changes = page.evaluate("window.changes")
+        row = {
+            "first_ms": min((at - begin for at in changes), default=float("nan")),
+            "pictures": sum(at < release for at in changes),
+            "last_ms": max((at - release for at in changes), default=float("nan")),
+        }
+        rows.append(row)
+    return rows
+
+
 def bare(context: BrowserContext, server: JupyterServer, moves: int) -> list[dict[str, Any]]:
     lab, traffic = notebook(server, context, "bench-bare", [BARE])
     fill, put = (lab.page.get_by_role("slider").nth(index) for index in (0, 1))
@@ -220,15 +285,22 @@ def bare(context: BrowserContext, server: JupyterServer, moves: int) -> list[dic
 def bench(browser: Browser, server: JupyterServer, options: argparse.Namespace) -> list[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(120_000)
-    results = [{"tiles": 0, "moves": bare(context, server, options.moves), "lag_ms": {}}]
+    results = []
+    if not options.compare:
+        results.append({"tiles": 0, "moves": bare(context, server, options.moves), "lag_ms": {}})
     context.close()
     server.end_kernels()
     for tiles in options.tiles:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(120_000)
-        explorer, traffic = opened(server, context, tiles, options.network)
-        rows = measured(explorer, traffic, options.moves, options.only)
-        results.append({"tiles": tiles, "moves": rows, "lag_ms": flooded(explorer, options.flood)})
+        explorer, traffic = opened(server, context, tiles, options)
+        result: dict[str, Any] = {"tiles": tiles, "moves": [], "lag_ms": {}}
+        if not options.compare:
+            result["moves"] = measured(explorer, traffic, options.moves, options.only)
+            result["lag_ms"] = flooded(explorer, options.flood) if options.flood else {}
+        if options.only in "layer":
+            result["drags"] = dragged(explorer, 3.0, options.drags)
+        results.append(result)
         context.close()
         server.end_kernels()
     return results
@@ -246,6 +318,13 @@ def table(results: list[Any]) -> str:
                 f"{row['kB']:.1f}", "" if lag is None else f"{lag:.0f}",
             )  # fmt: skip
             lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", "| tiles | layer dragged for 3 s: first picture ms | pictures | last ms after |"]
+    lines += ["|---|---|---|---|"]
+    lines += [
+        f"| {one['tiles']} | {row['first_ms']:.0f} | {row['pictures']} | {row['last_ms']:.0f} |"
+        for one in results
+        for row in one.get("drags", ())
+    ]
     return "\n".join(lines)
 
 
@@ -256,6 +335,9 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=40, help="of each control")
     parser.add_argument("--only", default="", help="what is in the names of the controls")
     parser.add_argument("--network", default="", help="of torchvision, with random weights")
+    parser.add_argument("--photos", action="store_true", help="the demo's photos and network")
+    parser.add_argument("--compare", action="store_true", help="drag the layer of a comparison")
+    parser.add_argument("--drags", type=int, default=3, help="of the layer's slider")
     parser.add_argument("--flood", type=float, default=10.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
