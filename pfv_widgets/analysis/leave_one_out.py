@@ -11,8 +11,8 @@ import torch
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
+from pfv_widgets.engine.pca.batch_basis import Weights, fit_batch_basis
 from pfv_widgets.engine.pca.features import Features
-from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -149,7 +149,7 @@ class _Sweep:
             own = Moments(moments.count[one], moments.mean[one], moments.scatter[one])
             # one group that is not weighted any more: `fit` takes it as it is
             moments = _without(self.pooled, own, weight) or moments
-        return fit_batch(
+        return fit_batch_basis(
             self.features,
             moments,
             rest,

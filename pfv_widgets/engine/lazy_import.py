@@ -1,4 +1,4 @@
-"""Late imports: results can draw and save themselves, with code of a package above theirs."""
+"""Lazy imports: results can draw and save themselves, with code of a package above theirs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 
-def late(module: str, name: str) -> Any:
+def lazy_import(module: str, name: str) -> Any:
     """Return an attribute of a module of this package that is imported when it is needed.
 
     For methods such as ``Frame.figure`` alone: the result class knows no drawing code, which

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pfv_widgets as pw
-from pfv_widgets.analysis.compare.layer_pass import on_grid
+from pfv_widgets.analysis.compare.common_grid import on_grid
 from pfv_widgets.analysis.transfer.probes import linear_probe
 from pfv_widgets.engine.network.capture import capture
 from pfv_widgets.engine.network.feature_layout import Layout

@@ -44,8 +44,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pfv_widgets as pw
 from pfv_widgets.engine.colouring.heatmaps import Colouring, render_heatmaps
+from pfv_widgets.engine.pca.batch_basis import fit_batch_basis
 from pfv_widgets.engine.pca.features import features_of
-from pfv_widgets.engine.pca.fit_batch import fit_batch
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from tests.benchmarks.bench_table import photos, seconds
 
@@ -137,7 +137,7 @@ def wide(device: torch.device, small: bool) -> list[Row]:
             maps = vectors.transpose(1, 2).reshape(number, channels, 7, 7).relu().to(device)
             features = features_of(maps)
             fit = WideFit(features.maps)
-            fit_batch(features, fit, (1.0,) * number, 3)
+            fit_batch_basis(features, fit, (1.0,) * number, 3)
 
             def pictures(weights: tuple[float, ...], basis: pw.PrincipalBasis) -> Tensor:
                 scores = features.scores(basis)  # noqa: B023 # called at once
@@ -149,7 +149,7 @@ def wide(device: torch.device, small: bool) -> list[Row]:
                 results: list[Any] = []
 
                 def change(w: tuple[float, ...] = weights, to: list[Any] = results) -> None:
-                    basis = fit_batch(features, fit, w, 3)  # noqa: B023 # called at once
+                    basis = fit_batch_basis(features, fit, w, 3)  # noqa: B023 # called at once
                     heatmaps = pictures(w, basis)
                     to += [basis, heatmaps, (heatmaps * 255).round().to(torch.uint8).cpu()]
 

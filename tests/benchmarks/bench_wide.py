@@ -19,8 +19,8 @@ import torch
 import torchvision
 
 import pfv_widgets as pw
+from pfv_widgets.engine.pca.batch_basis import fit_batch_basis
 from pfv_widgets.engine.pca.features import features_of
-from pfv_widgets.engine.pca.fit_batch import fit_batch
 from pfv_widgets.engine.pca.wide_fit import WideFit
 
 Times = list[tuple[float, float]]
@@ -50,16 +50,16 @@ def bases(number: int, channels: int, rounds: int) -> str:
     features = features_of(vectors.transpose(1, 2).reshape(number, channels, 7, 7).relu())
     follow, along = WideFit(features.maps), WideFit(features.maps)
     for fit in (follow, along):
-        fit_batch(features, fit, (1.0,) * number, 3)
+        fit_batch_basis(features, fit, (1.0,) * number, 3)
     before: Times = []
     after: Times = []
     slider: Times = []
     for step, weights in enumerate(weights_of(number, rounds)):
-        timed(lambda w=weights: fit_batch(features, None, w, 3), before)
-        timed(lambda w=weights: fit_batch(features, follow, w, 3), after)
+        timed(lambda w=weights: fit_batch_basis(features, None, w, 3), before)
+        timed(lambda w=weights: fit_batch_basis(features, follow, w, 3), after)
         level = 1 - 0.02 * step
         group = tuple(level if index < number // 4 else 1.0 for index in range(number))
-        timed(lambda w=group: fit_batch(features, along, w, 3), slider)
+        timed(lambda w=group: fit_batch_basis(features, along, w, 3), slider)
     cells = [str(number), str(channels), *map(median, (before, after, slider))]
     return f"| {' | '.join(cells)} |"
 

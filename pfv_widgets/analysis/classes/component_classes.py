@@ -12,9 +12,12 @@ from torch import Tensor
 
 from pfv_widgets.analysis.classes.class_basis import ClassBasis, class_basis
 from pfv_widgets.analysis.classes.score_decomposition import STEPS, Shares, split_scores
-from pfv_widgets.analysis.core.labels import LabelledUnits, labelled_units, unknown_labels
-from pfv_widgets.analysis.core.network_part import behind, behind_the_last
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.analysis.core.labelled_units import LabelledUnits, labelled_units, unknown_labels
+from pfv_widgets.analysis.core.scores_from_layer import (
+    scores_from_last_used_layer,
+    scores_from_layer,
+)
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import guarded, run
@@ -247,7 +250,7 @@ class ComponentClasses:
 
     def figure(self) -> Figure:
         """Draw each component with its evidence and the classes that it raises and lowers."""
-        figure: Figure = late("analysis.classes.figure", "draw_classes")(self)
+        figure: Figure = lazy_import("analysis.classes.figure", "draw_classes")(self)
         return figure
 
     def _labels(self) -> Tensor:
@@ -315,13 +318,15 @@ def component_classes(
     progress = _NamingProgress(on_progress, steps)
     if isinstance(pfv_or_frame, PFV) and layer is None:
         own, pfv = pfv_or_frame.layer(None), pfv_or_frame
-        last, part = behind_the_last(pfv.store.forward, own, pfv.layers, output, check=progress)
+        last, part = scores_from_last_used_layer(
+            pfv.store.forward, own, pfv.layers, output, check=progress
+        )
         frame = _rendered(pfv, last.name, components)
     else:
         frame, forward = _frame_of(pfv_or_frame, layer, components)
         with guarded(forward.model) as network:
             listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
-        part = behind(forward, listed, output, check=progress)
+        part = scores_from_layer(forward, listed, output, check=progress)
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])
     split = split_scores(part, frame.basis, steps, progress.step)
     return _result(frame, part, labelled, split)

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pfv_widgets.analysis.classes.component_classes import ComponentClasses
-from pfv_widgets.engine.export.figure_table import (
+from pfv_widgets.engine.export.image_grid import (
     NO_BREAK,
     SMALL,
-    Table,
+    ImageGrid,
     Tile,
-    draw_table,
+    draw_image_grid,
     fitting,
 )
 
@@ -42,8 +42,8 @@ def draw_classes(result: ComponentClasses) -> Figure:
     headings[EVIDENCE // 2], headings[EVIDENCE + EVIDENCE // 2] = "highest", "lowest"
     headings[-1] = "what it adds to a class's score where it is high"
     how = "" if result.exact else f" · error of the integral up to {result.completeness_error:.2g}"
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             title=result.layer,
             subtitle=f" · components by class{how}",
             tiles=tiles,

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.compare.kernels import LEAST, LayerKernel, angles_between
-from pfv_widgets.analysis.compare.layer_pass import (
+from pfv_widgets.analysis.compare.common_grid import (
     Layers,
     chosen_layers,
     compared_networks,
     grid_side,
     pooled_maps,
 )
+from pfv_widgets.analysis.compare.kernels import LEAST, LayerKernel, angles_between
 from pfv_widgets.analysis.compare.similarity_result import Array, Similarity
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images

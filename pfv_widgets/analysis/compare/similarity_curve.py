@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.analysis.compare.alignment import align, linear_cka
+from pfv_widgets.analysis.compare.common_grid import grid_side, on_grid
 from pfv_widgets.analysis.compare.heatmap_agreement import rank_correlation, structural_similarity
-from pfv_widgets.analysis.compare.layer_pass import grid_side, on_grid
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.data.batch import ImageBatch

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.compare.similarity_curve_result import Array, SimilarityCurve
-from pfv_widgets.engine.export.figure_table import LARGE, SMALL, fitting
+from pfv_widgets.engine.export.image_grid import LARGE, SMALL, fitting
 
 _LABELS, _LEVEL = 30, 8  # names at most; those that stand side by side
 _MUTED = "#666666"

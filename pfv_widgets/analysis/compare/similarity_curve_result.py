@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,5 +113,5 @@ class SimilarityCurve:
 
     def figure(self) -> Figure:
         """Draw the curves over the networks."""
-        figure: Figure = late("analysis.compare.similarity_curve_figure", "draw_curve")(self)
+        figure: Figure = lazy_import("analysis.compare.similarity_curve_figure", "draw_curve")(self)
         return figure

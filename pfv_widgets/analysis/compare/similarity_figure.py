@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.compare.similarity_result import Similarity
-from pfv_widgets.engine.export.figure_table import LARGE, PLAIN, SMALL, fitting
+from pfv_widgets.engine.export.image_grid import LARGE, PLAIN, SMALL, fitting
 
 _LABELS = 26  # names along an axis at most
 _LABEL_ROOM = 82  # points

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import suggestion
 from pfv_widgets.validation import number
@@ -109,7 +109,7 @@ class Similarity:
 
     def figure(self) -> Figure:
         """Draw the map of CKA, and a curve over the layers that both networks have."""
-        figure: Figure = late("analysis.compare.similarity_figure", "draw_similarity")(self)
+        figure: Figure = lazy_import("analysis.compare.similarity_figure", "draw_similarity")(self)
         return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.core.intervals import Share
 from pfv_widgets.analysis.repair.repair import Repair
-from pfv_widgets.engine.export.figure_table import LARGE, PLAIN, SMALL, fitting
+from pfv_widgets.engine.export.image_grid import LARGE, PLAIN, SMALL, fitting
 
 _MOST = 20  # groups
 _WIDTH, _NAMES, _ROW = 6.4, 2.2, 0.34  # inches

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pfv_widgets.analysis.ablation.ablate import Ablated, ablate
 from pfv_widgets.analysis.core.intervals import Share, share_of
-from pfv_widgets.analysis.core.labels import LabelledUnits, checked_groups, labelled_units
-from pfv_widgets.analysis.core.network_part import class_scores
+from pfv_widgets.analysis.core.labelled_units import LabelledUnits, checked_groups, labelled_units
+from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
 from pfv_widgets.analysis.repair.read_out_refit import (
     Whole,
@@ -24,7 +24,7 @@ from pfv_widgets.analysis.repair.read_out_refit import (
 )
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
 from pfv_widgets.errors import PFVValueError
@@ -87,7 +87,7 @@ class Repair:
 
     def figure(self) -> Figure:
         """Draw the accuracy by group before and after, the worst group first."""
-        figure: Figure = late("analysis.repair.figure", "draw_repair")(self)
+        figure: Figure = lazy_import("analysis.repair.figure", "draw_repair")(self)
         return figure
 
     @property

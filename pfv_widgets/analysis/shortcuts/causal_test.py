@@ -14,9 +14,9 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from pfv_widgets.analysis.ablation.ablate import cut_components
 from pfv_widgets.analysis.core.intervals import Share, auc, auc_interval, share_of
-from pfv_widgets.analysis.core.labels import LabelledUnits
-from pfv_widgets.analysis.core.network_part import class_scores
+from pfv_widgets.analysis.core.labelled_units import LabelledUnits
 from pfv_widgets.analysis.core.overlay import Overlay
+from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Evidence, Suspect
 from pfv_widgets.analysis.shortcuts.candidates import margin, marks_of, tint_of
 from pfv_widgets.analysis.shortcuts.mark_overlays import blurred, spread_out

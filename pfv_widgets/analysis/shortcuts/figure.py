@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pfv_widgets.analysis.core.highlighted_photos import peak, spotlight
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.shortcuts.find_shortcuts import ShortcutReport
-from pfv_widgets.engine.export.figure_table import SMALL, Table, Tile, draw_table, fitting
+from pfv_widgets.engine.export.image_grid import SMALL, ImageGrid, Tile, draw_image_grid, fitting
 
 PHOTOS, MOST = 4, 6
 _SIZE, _WORDS = 1.3, 4.4  # inches
@@ -28,8 +28,8 @@ def draw_shortcuts(report: ShortcutReport) -> Figure:
         rows = [Tile(draw=partial(_write, text))]
     columns = PHOTOS + 1 if shown else 1
     side = max([_SIZE, *(_LINE * len(one.evidence.lines()) for one in shown)])
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             title=report.layer,
             subtitle=subtitle,
             tiles=rows,

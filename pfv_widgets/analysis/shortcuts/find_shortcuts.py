@@ -12,22 +12,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from pfv_widgets.analysis.core.labels import checked_groups, labelled_units
-from pfv_widgets.analysis.core.network_part import behind, behind_the_last
+from pfv_widgets.analysis.core.labelled_units import checked_groups, labelled_units
 from pfv_widgets.analysis.core.overlay import Overlay
+from pfv_widgets.analysis.core.scores_from_layer import (
+    scores_from_last_used_layer,
+    scores_from_layer,
+)
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.shortcuts.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.shortcuts.patch_search import LIKE, located
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.batch_basis import fit_batch_basis
 from pfv_widgets.engine.pca.features import features_of
-from pfv_widgets.engine.pca.fit_batch import fit_batch
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -122,7 +125,7 @@ class ShortcutReport:
 
     def figure(self) -> Figure:
         """Draw each suspect with heatmaps of photos and its evidence."""
-        figure: Figure = late("analysis.shortcuts.figure", "draw_shortcuts")(self)
+        figure: Figure = lazy_import("analysis.shortcuts.figure", "draw_shortcuts")(self)
         return figure
 
     def save(self, path: str | Path) -> None:
@@ -208,9 +211,11 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     forward, shape = pfv.store.forward, pfv.layer(layer)
     progress = _SearchProgress(on_progress, len(batch))
     if layer is None:
-        shape, part = behind_the_last(forward, shape, pfv.layers, output, check=progress)
+        shape, part = scores_from_last_used_layer(
+            forward, shape, pfv.layers, output, check=progress
+        )
     else:
-        part = behind(forward, shape, output, check=progress)
+        part = scores_from_layer(forward, shape, output, check=progress)
     _check_numbers(part, batch)
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
     assert labelled.units is not None  # there are labels
@@ -218,7 +223,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     progress.steps = 2 * len(units)
     number = min(_COMPONENTS, shape.shape[0], len(batch) * shape.shape[1] * shape.shape[2] - 1)
     weights = (1.0,) * len(batch)
-    basis = fit_batch(features_of(part.features), None, weights, number, layer=shape.name)
+    basis = fit_batch_basis(features_of(part.features), None, weights, number, layer=shape.name)
     test = CausalTest(
         batch, forward, shape, part, basis, labelled, checked_masks(masks, batch),
         checked_groups(groups, len(batch)), output, progress,

@@ -12,7 +12,7 @@ from pfv_widgets.analysis.compare.similarity_curve_figure import draw_lines_on
 from pfv_widgets.analysis.compare.similarity_curve_result import Array
 from pfv_widgets.analysis.training.tracker import Tracker
 from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
-from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table
+from pfv_widgets.engine.export.image_grid import ImageGrid, Tile, draw_image_grid
 from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, checked_path, write_figure
 from pfv_widgets.errors import PFVValueError
 
@@ -47,8 +47,8 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
 
     caption = [f"{curve.photos} photos; colours aligned from snapshot to snapshot."]
     caption += [f"{name}: {note}" for name, note in list(curve.notes.items())[:2]]
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             f"{layer} through the training", tiles, len(shown), size,
             headings=[names[index] for index in shown], labels=tracker.images.names[:photos],
             plot=(_PLOT, draw), caption=" ".join(caption),

@@ -21,7 +21,7 @@ from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint, Sim
 from pfv_widgets.analysis.training.layer_snapshot import LayerSnapshot, compressed
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.pca.basis import ComponentRotation
@@ -334,7 +334,7 @@ class Tracker:
         PFVError
             Before the first snapshot, or naming the setting, its value and what to do.
         """
-        return late("widgets.compare.compare", "compare")(self, **settings)
+        return lazy_import("widgets.compare.compare", "compare")(self, **settings)
 
     def figure(self, layer: str | None = None, photos: int = 3) -> Figure:
         """Draw the curves over the snapshots, and the heatmaps of the first photos.
@@ -352,7 +352,7 @@ class Tracker:
             As :meth:`curve`, or for another number of photos.
         """
         photos = whole_number("photos", photos, 1)
-        figure: Figure = late("analysis.training.figure", "draw_training")(
+        figure: Figure = lazy_import("analysis.training.figure", "draw_training")(
             self, self._layer(layer), photos
         )
         return figure
@@ -375,7 +375,7 @@ class Tracker:
         PFVValueError, PFVTypeError
             For a path that cannot be written, an unknown layer, or where no snapshot has a picture.
         """
-        late("analysis.training.figure", "save_training")(
+        lazy_import("analysis.training.figure", "save_training")(
             self, path, self._layer(layer), whole_number("duration", duration, 20, 60_000)
         )
 

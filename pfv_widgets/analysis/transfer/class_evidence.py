@@ -182,7 +182,9 @@ def outliers(
     )
 
 
-def class_components(pfv: PFV, layer: str, indices: tuple[int, ...]) -> tuple[ClassComponent, ...]:
+def components_by_class(
+    pfv: PFV, layer: str, indices: tuple[int, ...]
+) -> tuple[ClassComponent, ...]:
     """Return the components most tied to each class, with heatmaps of its photos.
 
     Parameters

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.transfer.result import TransferReport
-from pfv_widgets.engine.export.figure_table import SMALL, Table, Tile, draw_table, drawable
+from pfv_widgets.engine.export.image_grid import SMALL, ImageGrid, Tile, draw_image_grid, drawable
 
 _MOST_TILES = 12
 _COLOURS = {"linear": "#0b62c4", "knn": "#333333", "untrained": "#b4530a"}
@@ -27,8 +27,8 @@ def draw_report(report: TransferReport) -> Figure:
         for one in report.components
         if one.pictures
     ][:_MOST_TILES] or [Tile(note="no components")]
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             title=f"Transfer report of {report.network}",
             subtitle=f" · cut at {report.layer}",
             tiles=tiles,

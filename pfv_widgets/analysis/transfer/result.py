@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pfv_widgets.analysis.core.intervals import Interval
 from pfv_widgets.analysis.transfer.class_evidence import ClassComponent, ConfusedPair, DoubtfulPhoto
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -191,7 +191,7 @@ class TransferReport:
 
     def figure(self) -> Figure:
         """Draw accuracies by layer with their intervals, and the components tied to classes."""
-        figure: Figure = late("analysis.transfer.figure", "draw_report")(self)
+        figure: Figure = lazy_import("analysis.transfer.figure", "draw_report")(self)
         return figure
 
     def save(self, path: str | Path) -> None:
@@ -202,7 +202,7 @@ class TransferReport:
         PFVValueError, PFVTypeError
             For another suffix, or a path that cannot be written.
         """
-        late("analysis.transfer.page", "save_report")(self, path)
+        lazy_import("analysis.transfer.page", "save_report")(self, path)
 
     def to_json(self) -> str:
         """Write all numbers as JSON; what is not defined is null."""
@@ -243,7 +243,7 @@ class TransferReport:
         return json.dumps(_defined(content), indent=2, ensure_ascii=False, allow_nan=False)
 
     def _repr_html_(self) -> str:
-        html: str = late("analysis.transfer.page", "embedded_page")(self)
+        html: str = lazy_import("analysis.transfer.page", "embedded_page")(self)
         return html
 
 

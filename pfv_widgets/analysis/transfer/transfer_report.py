@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pfv_widgets.analysis.core.network_part import unused_layers
+from pfv_widgets.analysis.core.scores_from_layer import unused_layers
 from pfv_widgets.analysis.transfer.class_evidence import (
-    class_components,
+    components_by_class,
     confused_pairs,
     mislabelled,
     outliers,
@@ -187,7 +187,7 @@ def _report(
     values = features.by_layer[name]
     try:
         pfv = PFV(model, features.pictures)
-        components = class_components(pfv, name, features.picture_indices)
+        components = components_by_class(pfv, name, features.picture_indices)
     except PFVError as error:  # the probes stand without them
         components, messages = (), [*messages, f"No components: {error}"]
     doubtful = (*mislabelled(probe, features.names), *outliers(

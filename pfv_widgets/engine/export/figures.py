@@ -7,7 +7,14 @@ import math
 from matplotlib.figure import Figure
 
 from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
-from pfv_widgets.engine.export.figure_table import Bar, Ring, Table, Tile, draw_table, tile_size
+from pfv_widgets.engine.export.image_grid import (
+    Bar,
+    ImageGrid,
+    Ring,
+    Tile,
+    draw_image_grid,
+    tile_size,
+)
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.validation import checked_columns
@@ -40,8 +47,8 @@ def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
     ]
     low, high_end = ("0", "1") if frame.settings.shows_similarity else ("−", "+")
     bars = [Bar(ramp, f"{low}  {label}  {high_end}") for label, ramp in frame.legend()]
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             title=frame.layer or "activations",
             subtitle=f" · {_what(frame.settings)}",
             tiles=tiles,

@@ -9,8 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.batch_basis import Weights, fit_batch_basis
 from pfv_widgets.engine.pca.features import Features
-from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.progress import OnProgress, silent
@@ -78,8 +78,8 @@ class FittedBasis:
     layer: str | None = field(default=None, init=False)
 
     def basis(self, sample: LayerSample, weights: Weights, number: int) -> PrincipalBasis:
-        """See :func:`fit_batch`."""
-        return fit_batch(
+        """See :func:`fit_batch_basis`."""
+        return fit_batch_basis(
             sample.features,
             sample.moments(),
             weights,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis, LayerSample
-from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pca.batch_basis import Weights
 
 _ALL = 12  # components that the slider has
 

@@ -80,14 +80,14 @@ def stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
 
 
 def source_stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Cache as :func:`stage` does, separately for the basis given and for that of the images."""
+    """Cache as :func:`stage` does, separately for an external source of bases and the images."""
 
     @functools.wraps(method)
     def cached(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
         cache: ByteBoundedCache = self.cache  # type: ignore[attr-defined] # the owner has one
         with self.lock:  # type: ignore[attr-defined] # the owner has one
-            given = self.uses_given  # type: ignore[attr-defined] # the owner has one
-            key = (method.__name__, given, *args, *sorted(kwargs.items()))
+            external = self.uses_external_source  # type: ignore[attr-defined] # the owner has one
+            key = (method.__name__, external, *args, *sorted(kwargs.items()))
             return cache.get(key, lambda: method(self, *args, **kwargs))
 
     return cached  # type: ignore[return-value] # the same signature, by wraps

@@ -15,14 +15,14 @@ from pfv_widgets.engine.data.preprocessing import to_pixels
 from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.features import features_of
-from pfv_widgets.engine.pipeline.fit_capture import FitCapture
+from pfv_widgets.engine.pipeline.data_set_capture import DataSetCapture
 from pfv_widgets.engine.pipeline.fit_state import DataSetFit
 
 _CHUNK = 8  # images in one forward pass
 
 
 def colour_statistics(
-    network: FitCapture, fit: DataSetFit, basis: PrincipalBasis, by: Normalisation
+    network: DataSetCapture, fit: DataSetFit, basis: PrincipalBasis, by: Normalisation
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Measure some images of the data set, its sample, in its basis.
 
@@ -64,7 +64,7 @@ def colour_statistics(
     return spreads, largest
 
 
-def _sample_maps(network: FitCapture, fit: DataSetFit, keys: list[bytes]) -> dict[str, Tensor]:
+def _sample_maps(network: DataSetCapture, fit: DataSetFit, keys: list[bytes]) -> dict[str, Tensor]:
     """Return what the network gives for the sample: its maps and channel sums, by layer."""
     missing = [key for key in keys if key not in fit.sample_maps]
     for start in range(0, len(missing), _CHUNK):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pca.batch_basis import Weights
 
 
 class Explained(NamedTuple):

@@ -32,15 +32,15 @@ from pfv_widgets.engine.pca.basis_source import (
     FixedBasis,
     LayerSample,
 )
+from pfv_widgets.engine.pca.batch_basis import Weights
 from pfv_widgets.engine.pca.data_set_summary import DataSet
 from pfv_widgets.engine.pca.features import Features, features_of
-from pfv_widgets.engine.pca.fit_batch import Weights
 from pfv_widgets.engine.pca.fitted_basis_cache import FittedBasisCache
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, source_stage, stage
 from pfv_widgets.engine.pipeline.explained_variance import Explained, basis_warnings, variance_of
-from pfv_widgets.engine.pipeline.layer_capture import LayerCapture, nearest_first
+from pfv_widgets.engine.pipeline.memory_aware_capture import MemoryAwareCapture, nearest_first
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -96,10 +96,10 @@ class FeatureStore:
         self.device = forward.device
         self.cache = ByteBoundedCache(memory)
         self.lock = threading.RLock()
-        self.given = None if isinstance(source, FittedBasis) else source
-        self.uses_given = self.given is not None
+        self.external_source = None if isinstance(source, FittedBasis) else source
+        self.uses_external_source = self.external_source is not None
         self.forward = forward
-        self.capture = LayerCapture(forward, chunk_size)
+        self.capture = MemoryAwareCapture(forward, chunk_size)
         self._listeners: tuple[OnProgress, ...] = ()
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         self._others: dict[str, Sequence[Tensor]] = {}
@@ -115,13 +115,14 @@ class FeatureStore:
 
     @property
     def source(self) -> BasisSource:
-        """Where a basis comes from: the one given, or the images."""
-        return self.given if self.given is not None and self.uses_given else FittedBasis()
+        """Where a basis comes from: the external source, or the images."""
+        external = self.external_source if self.uses_external_source else None
+        return FittedBasis() if external is None else external
 
     def use(self, basis_of: str) -> None:
-        """Choose one of :data:`BASES`; without a basis given it is that of the images."""
+        """Choose one of :data:`BASES`; without an external source it is that of the images."""
         with self.lock:
-            self.uses_given = self.given is not None and basis_of == BASES[0]
+            self.uses_external_source = self.external_source is not None and basis_of == BASES[0]
 
     def compare_with(self, layer: str, components: Sequence[Tensor]) -> None:
         """Say which components ``(m, C)`` the next bases of a layer will be compared with.
@@ -186,7 +187,7 @@ class FeatureStore:
 
     def _is_elsewhere(self, layer: str) -> bool:
         """Whether the basis that is used was made of another layer."""
-        own = self._own_layer if self.uses_given else None
+        own = self._own_layer if self.uses_external_source else None
         return own is not None and layer != (own.same_as or own.name)
 
     @stage
@@ -394,7 +395,7 @@ class FeatureStore:
     @source_stage
     def explained(self, layer: str, weights: Weights, number: int) -> Explained | None:
         """Return how well a basis given explains the images; None where theirs is used."""
-        if not self.uses_given:
+        if not self.uses_external_source:
             return None
         features, own = self.captured(layer)[0], math.nan
         scores = self.projections(layer, weights, number)
@@ -424,10 +425,10 @@ class FeatureStore:
 
     def _layer_of_the_source(self) -> Layer | None:
         """Return the only layer that the source has a basis for; None: any."""
-        if self.given is None or self.given.layer is None:
+        if self.external_source is None or self.external_source.layer is None:
             return None
         try:
-            return self.layer(self.given.layer)
+            return self.layer(self.external_source.layer)
         except PFVValueError as error:
             raise PFVValueError(f"basis is of another network: {error}") from error
 

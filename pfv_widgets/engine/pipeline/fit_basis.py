@@ -25,12 +25,12 @@ from pfv_widgets.engine.device_transfer import PendingRead
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments, rounding
+from pfv_widgets.engine.pca.batch_basis import SAME
 from pfv_widgets.engine.pca.data_set_summary import DataSet
-from pfv_widgets.engine.pca.fit_batch import SAME
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 from pfv_widgets.engine.pipeline.colour_statistics import colour_statistics
+from pfv_widgets.engine.pipeline.data_set_capture import DataSetCapture
 from pfv_widgets.engine.pipeline.distributed import Ranks, ranks_of
-from pfv_widgets.engine.pipeline.fit_capture import FitCapture
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
 from pfv_widgets.engine.pipeline.fit_state import DataSetFit, LayerFit, read_after
 from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
@@ -160,7 +160,7 @@ def fit_basis(
             )
         own = file if ranks.rank == 0 else None  # one process writes for all
         there = on_device(network, where)
-        with own.held() if own is not None else nullcontext():
+        with own.locked() if own is not None else nullcontext():
             one_pass = _Pass(there, where, stream, names, components, progress, ranks)
             bases = one_pass.bases(own, resume=resume, checkpoints=file is not None)
             if own is not None:
@@ -215,7 +215,7 @@ class _Pass:
         """
         earlier = checkpoint.read(self.device) if checkpoint and resume else None
         with guarded(self.network) as replica:
-            network = FitCapture(replica, self.device)
+            network = DataSetCapture(replica, self.device)
             own = self._gathered(network, earlier, checkpoint, checkpoints=checkpoints)
             fit = self.ranks.merged(own)
             fit.sample_maps = own.sample_maps
@@ -232,7 +232,7 @@ class _Pass:
 
     def _gathered(
         self,
-        network: FitCapture,
+        network: DataSetCapture,
         earlier: DataSetFit | None,
         checkpoint: FitCheckpoint | None,
         *,
@@ -281,7 +281,7 @@ class _Pass:
         _take(last, fit)
         return fit
 
-    def _run(self, network: FitCapture, batch: StreamBatch, fit: DataSetFit) -> _Run:
+    def _run(self, network: DataSetCapture, batch: StreamBatch, fit: DataSetFit) -> _Run:
         """Begin to run a batch."""
         if not len(batch.images):
             return _Run(batch, {}, {}, sums=False)
@@ -298,7 +298,7 @@ class _Pass:
             means[name] = PendingRead(one.mean(dim=(2, 3), dtype=dtype))
         return _Run(batch, maps, means, sums=sums)
 
-    def _choose(self, network: FitCapture, images: Tensor, fit: DataSetFit) -> None:
+    def _choose(self, network: DataSetCapture, images: Tensor, fit: DataSetFit) -> None:
         network.choose(self.names, images)
         names = list(network.layers)
         if fit.layers and list(fit.layers) != names:
@@ -307,7 +307,7 @@ class _Pass:
                 "or begin anew with resume=False."
             )
 
-    def _basis(self, network: FitCapture, name: str, fit: DataSetFit) -> PrincipalBasis:
+    def _basis(self, network: DataSetCapture, name: str, fit: DataSetFit) -> PrincipalBasis:
         layer = fit.layers[name]
         if not layer.images:
             raise PFVValueError(

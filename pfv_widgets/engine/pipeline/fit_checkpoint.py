@@ -23,7 +23,7 @@ from pfv_widgets.errors import PFVValueError, warn
 
 
 class FitCheckpoint:
-    """A checkpoint of one run; use it inside :meth:`held`.
+    """A checkpoint of one run; use it inside :meth:`locked`.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class FitCheckpoint:
         self._is_failing = False
 
     @contextmanager
-    def held(self) -> Iterator[FitCheckpoint]:
+    def locked(self) -> Iterator[FitCheckpoint]:
         """Keep other runs from the file; the system releases it where this run is killed.
 
         Raises
@@ -50,14 +50,14 @@ class FitCheckpoint:
         if self._path.is_dir():
             raise PFVValueError(f"checkpoint={str(self._path)!r} is a folder. Give a file in it.")
         beside = self._path.with_name(f".{self._path.name}.lock")
-        with self._locked(beside):
+        with self._lock_file(beside):
             try:
                 yield self
             finally:
                 with suppress(OSError):
                     beside.unlink()  # Windows leaves it where it is
 
-    def _locked(self, beside: Path) -> IO[bytes]:
+    def _lock_file(self, beside: Path) -> IO[bytes]:
         """Open the file beside the checkpoint and lock it."""
         while True:
             try:

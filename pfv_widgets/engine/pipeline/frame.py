@@ -12,7 +12,7 @@ from torch import Tensor
 from pfv_widgets.engine.colouring.colour_maps import legend, pin_legend
 from pfv_widgets.engine.colouring.compositing import DARKENED, GREYED, compose, spots
 from pfv_widgets.engine.colouring.similarity import cell_of
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
@@ -166,7 +166,7 @@ class Frame:
         PFVValueError, PFVTypeError
             For ``columns`` that are no whole number from 1.
         """
-        figure: Figure = late("engine.export.figures", "draw_frame")(self, columns)
+        figure: Figure = lazy_import("engine.export.figures", "draw_frame")(self, columns)
         return figure
 
     def save(self, path: str | Path) -> None:
@@ -183,7 +183,7 @@ class Frame:
         PFVValueError, PFVTypeError
             For another suffix, a folder that is not there, or a path that cannot be written.
         """
-        late("engine.export.formats", "save_frame")(self, path)
+        lazy_import("engine.export.formats", "save_frame")(self, path)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what an ``.npz`` file holds: heatmaps, scores, basis, names and weights."""

@@ -14,8 +14,8 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.device_transfer import read
 from pfv_widgets.engine.network.activity import Activity, channel_sum
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.batch_basis import Weights, fit_batch_basis
 from pfv_widgets.engine.pca.features import Features, features_of
-from pfv_widgets.engine.pca.fit_batch import Weights, fit_batch
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -52,7 +52,7 @@ def heatmaps_from_activations(
     with torch.no_grad():
         features = features_of(maps[-1])
         moments = Moments.of_maps(features.maps)
-        basis = fit_batch(features, moments, weights, settings.components)
+        basis = fit_batch_basis(features, moments, weights, settings.components)
         scores = features.scores(basis)
         activities = [Activity.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
         if pins:

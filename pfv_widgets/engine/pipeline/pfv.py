@@ -27,7 +27,7 @@ from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FixedBasis, source_of
-from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pca.batch_basis import Weights
 from pfv_widgets.engine.pipeline.explained_variance import Explained
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -325,9 +325,9 @@ class PFV:
     @property
     def most_components(self) -> int:
         """The largest number of components to show: of a basis given, at most as many as it has."""
-        given = self.store.given
-        own = len(given.principal.components) if isinstance(given, FixedBasis) else _MOST_COMPONENTS
-        return min(own, _MOST_COMPONENTS)
+        source = self.store.external_source
+        fixed = source.principal.components if isinstance(source, FixedBasis) else ()
+        return min(len(fixed) or _MOST_COMPONENTS, _MOST_COMPONENTS)
 
     def explained(self, settings: Settings | None = None, **changes: Any) -> Explained | None:
         """Measure how well a basis given explains these images; None where theirs is used.

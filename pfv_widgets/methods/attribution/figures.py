@@ -1,4 +1,4 @@
-"""The figures of an attribution and of its split by component, as tables of pictures."""
+"""The figures of an attribution and of its split by component, as grids of images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.engine.export.figure_table import (
+from pfv_widgets.engine.export.image_grid import (
     PLAIN,
     SMALL,
     Bar,
-    Table,
+    ImageGrid,
     Tile,
-    draw_table,
+    draw_image_grid,
     tile_size,
 )
 from pfv_widgets.methods.attribution.colours import has_sign, heatmap_colours, limits, ramp
@@ -50,8 +50,8 @@ def draw_attribution(attribution: Attribution, columns: int | None = None) -> Fi
     size = tile_size((high, wide // abreast), math.ceil(number / columns), columns * abreast)
     signed = has_sign(maps)
     ends = "−  against      for the unit  +" if signed else "0      each image's strongest pixels"
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             title=attribution.title,
             tiles=[
                 Tile(one, (label,)) for one, label in zip(pictures, attribution.labels, strict=True)
@@ -84,8 +84,8 @@ def draw_split(split: ComponentSplit) -> Figure:
             Tile(draw=partial(_draw_bars, split=split, row=row)),
         )
     ]
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             title=f"{split.attribution.title}, by components of {split.layer}",
             tiles=tiles,
             columns=len(pictures) + 2,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_maps import legend
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.target import Target
@@ -101,7 +101,9 @@ class Attribution:
         columns
             Pairs in a row, from 1; None: as square as it gets.
         """
-        figure: Figure = late("methods.attribution.figures", "draw_attribution")(self, columns)
+        figure: Figure = lazy_import("methods.attribution.figures", "draw_attribution")(
+            self, columns
+        )
         return figure
 
     def save(self, path: str | Path) -> None:
@@ -231,7 +233,7 @@ class ComponentSplit:
 
     def figure(self) -> Figure:
         """Draw photo, map, the evidence on each component's regions in its colours, and bars."""
-        figure: Figure = late("methods.attribution.figures", "draw_split")(self)
+        figure: Figure = lazy_import("methods.attribution.figures", "draw_split")(self)
         return figure
 
 

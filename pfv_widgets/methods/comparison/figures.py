@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table, tile_size
+from pfv_widgets.engine.export.image_grid import ImageGrid, Tile, draw_image_grid, tile_size
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.comparison.cell_table import (
-    CellTable,
+from pfv_widgets.methods.comparison.cell_tiles import (
+    CellTiles,
     compute_cells,
     range_label,
     score_label,
@@ -101,13 +101,13 @@ def figure_methods(
         score_label(row, target, network.classes) or name
         for row, name in zip(rows, comparison.images.names, strict=True)
     ]
-    table = CellTable.of(columns, rows, scale)
+    cells = CellTiles.of(columns, rows, scale)
     return _draw(
-        comparison, table,
+        comparison, cells,
         title=f"{network.name}: {target_label(target, network.classes)}",
         headings=labels(chosen),
         below=below,
-        tiles=table.tiles(lambda _, cell, colours: range_label(cell, colours)),
+        tiles=cells.tiles(lambda _, cell, colours: range_label(cell, colours)),
     )  # fmt: skip
 
 
@@ -159,13 +159,13 @@ def figure_networks(
     networks = comparison.networks
     columns = [(number, chosen) for number in range(len(networks))]
     rows = compute_cells(comparison, columns, target, progress, cancelled)
-    table = CellTable.of(columns, rows, scale)
+    cells = CellTiles.of(columns, rows, scale)
     return _draw(
-        comparison, table,
+        comparison, cells,
         title=f"{chosen.label}: {target_label(target, networks[0].classes)}",
         headings=[network.name for network in networks],
         below=list(comparison.images.names),
-        tiles=table.tiles(
+        tiles=cells.tiles(
             lambda column, cell, _: score_label([cell], target, networks[column].classes)
         ),
     )  # fmt: skip
@@ -183,7 +183,7 @@ def caption(comparison: Comparison, methods: Sequence[Explainer], scale: str) ->
 
 def _draw(
     comparison: Comparison,
-    table: CellTable,
+    cells: CellTiles,
     *,
     title: str,
     headings: list[str],
@@ -195,15 +195,15 @@ def _draw(
         Tile(photo, (words,)) for photo, words in zip(comparison.images.pixels, below, strict=True)
     ]
     rows = [[photo, *row] for photo, row in zip(photos, tiles, strict=True)]
-    methods = list(dict.fromkeys(method for _, method in table.columns))
-    return draw_table(
-        Table(
+    methods = list(dict.fromkeys(method for _, method in cells.columns))
+    return draw_image_grid(
+        ImageGrid(
             title,
             [tile for row in rows for tile in row],
             len(headings) + 1,
             tile_size(comparison.images.size, len(rows), len(headings) + 1),
             headings=["Photo", *headings],
-            bars=table.bars(),
-            caption=caption(comparison, methods, table.scale),
+            bars=cells.bars(),
+            caption=caption(comparison, methods, cells.scale),
         )
     )

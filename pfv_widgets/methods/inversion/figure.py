@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pfv_widgets.engine.export.figure_table import SMALL, Table, Tile, draw_table, tile_size
+from pfv_widgets.engine.export.image_grid import SMALL, ImageGrid, Tile, draw_image_grid, tile_size
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.validation import checked_columns
 
@@ -48,4 +48,4 @@ def draw_reconstruction(result: Reconstruction, columns: int | None = None) -> F
     title = f"{what} · {result.layer or 'output'}"
     tiles = [Tile(one, lines) for one, lines in zip(pictures, captions, strict=True)]
     size = tile_size((height, width), math.ceil(number / columns), columns, smallest=2.1)
-    return draw_table(Table(title, tiles, columns, size, plot=(_LOSSES, draw_losses)))
+    return draw_image_grid(ImageGrid(title, tiles, columns, size, plot=(_LOSSES, draw_losses)))

@@ -12,7 +12,7 @@ from torch import Tensor
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Triple
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.methods.inversion.options import Reconstruct
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ class Reconstruction:
         columns
             Images in a row, from 1; None: as square as possible.
         """
-        figure: Figure = late("methods.inversion.figure", "draw_reconstruction")(self, columns)
+        figure: Figure = lazy_import("methods.inversion.figure", "draw_reconstruction")(
+            self, columns
+        )
         return figure
 
     def save(self, path: str | Path) -> None:

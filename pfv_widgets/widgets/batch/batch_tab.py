@@ -13,7 +13,7 @@ import numpy as np
 
 from pfv_widgets.analysis.leave_one_out import Influence
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pca.batch_basis import Weights
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.batch.influence_text import influence_line

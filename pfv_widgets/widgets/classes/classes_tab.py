@@ -14,7 +14,7 @@ import torch
 from pfv_widgets.analysis.ablation.ablate import MODES
 from pfv_widgets.analysis.ablation.cut_effect import CutEffect, cut_effect
 from pfv_widgets.analysis.classes.component_classes import ComponentClasses
-from pfv_widgets.analysis.core.network_part import UnusedLayerError
+from pfv_widgets.analysis.core.scores_from_layer import UnusedLayerError
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import named

@@ -14,7 +14,7 @@ from torch import Tensor
 from pfv_widgets.analysis.compare.alignment import Rotation, align
 from pfv_widgets.engine.colouring.colour_memory import Arrangement
 from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
-from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pca.batch_basis import Weights
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress

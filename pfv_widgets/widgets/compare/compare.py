@@ -14,9 +14,9 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, merged
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
+from pfv_widgets.widgets.compare.comparison_sources import networks_source, tracker_source
 from pfv_widgets.widgets.compare.networks import Networks, named_networks
 from pfv_widgets.widgets.compare.settings import CompareSettings
-from pfv_widgets.widgets.compare.sources import of_networks, of_tracker
 
 
 def compare(
@@ -61,7 +61,7 @@ def compare(
     start = merged(CompareSettings, settings, changes)
     named = named_networks(models)
     batch = images if isinstance(images, ImageBatch) else load_images(images)
-    return CompareExplorer(of_networks(Networks(named, batch, device)), start)
+    return CompareExplorer(networks_source(Networks(named, batch, device)), start)
 
 
 def _training(
@@ -72,7 +72,7 @@ def _training(
         raise PFVValueError("tracker: there is no snapshot yet. Call tracker.snapshot(name).")
     first = {} if settings is not None else {"second": tracker.names[-1]}
     start = merged(CompareSettings, settings or tracker.settings, first | changes)
-    return CompareExplorer(of_tracker(tracker), start)
+    return CompareExplorer(tracker_source(tracker), start)
 
 
 def compare_untrained(pfv: PFV, settings: Settings) -> CompareExplorer:
@@ -86,5 +86,5 @@ def compare_untrained(pfv: PFV, settings: Settings) -> CompareExplorer:
     networks = randomised(pfv.model)
     *_, last = networks
     models = {TRAINED: pfv.model, "untrained": networks[last]}
-    source = of_networks(Networks(models, pfv.images, pfv.device))
+    source = networks_source(Networks(models, pfv.images, pfv.device))
     return CompareExplorer(source, merged(CompareSettings, settings, {}))

@@ -20,14 +20,14 @@ from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.compare.difference_pane import DifferencePane
 from pfv_widgets.widgets.compare.links import SIDES, Links
 from pfv_widgets.widgets.compare.pair_figure import arrays_of, figure_of, still_of
-from pfv_widgets.widgets.compare.pair_numbers import notes_of
+from pfv_widgets.widgets.compare.protocols import ComparisonSource
 from pfv_widgets.widgets.compare.settings import CompareSettings, SideSettings, joined
-from pfv_widgets.widgets.compare.side import Side, SideOwner
-from pfv_widgets.widgets.compare.source_base import Source
-from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
+from pfv_widgets.widgets.compare.side_pane import SideOwner, SidePane
+from pfv_widgets.widgets.compare.similarity_panel import notes_of
+from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
+from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.shell import Shell
-from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
@@ -63,18 +63,18 @@ class CompareExplorer(Shell[CompareSettings]):
     file_kinds = FIGURE_OR_ARRAYS
     file_stem = "comparison"
 
-    def __init__(self, source: Source, settings: CompareSettings | None = None) -> None:
-        self.source, self.results = source, source.numbers
-        self.networks: Any = source.compared
-        self.links = Links(source.compared)
+    def __init__(self, source: ComparisonSource, settings: CompareSettings | None = None) -> None:
+        self.source, self.similarities = source, source.similarities
+        self.networks: Any = source.networks
+        self.links = Links(source.networks)
         for name in self.links.names(settings or CompareSettings()):
-            if (refusal := source.compared.visit(name)) is not None:
+            if (refusal := source.networks.visit(name)) is not None:
                 raise refusal
         settings = self.links.complete(settings or CompareSettings())
         super().__init__(settings)
         with self._opening():
-            shared_resources.use(source.compared, self)
-            self._closing.append(lambda: shared_resources.release(source.compared, self))
+            shared_resources.use(source.networks, self)
+            self._closing.append(lambda: shared_resources.release(source.networks, self))
             self._check(settings)
             settings.weights(len(self.images))  # the first picture needs an image
             self.knobs = Controls(settings, parameters_of(CompareSettings), self._knob_moved)
@@ -89,7 +89,7 @@ class CompareExplorer(Shell[CompareSettings]):
             self._row = w.HBox(layout=w.Layout(flex_flow="row wrap"))
             self._row.add_class("pfv-panes")
             self._link_galleries()
-            self.tabs = TabPanel(self, source.tabs, self._knobs_by_tab())
+            self.tabs = LazyTabs(self, source.tabs, self._knobs_by_tab())
             self._closing.append(self.tabs.close)
             self._open(self._laid_out(), STYLE)
             self.add_class("pfv-compare")
@@ -123,7 +123,7 @@ class CompareExplorer(Shell[CompareSettings]):
         return tuple(pane.gallery for pane in self._panes)
 
     @property
-    def _panes(self) -> tuple[Side | DifferencePane, ...]:
+    def _panes(self) -> tuple[SidePane | DifferencePane, ...]:
         third = () if self.third is None else (self.third,)
         return (*self.sides, *third)
 
@@ -205,7 +205,7 @@ class CompareExplorer(Shell[CompareSettings]):
     def refresh(self) -> None:
         """Compute the pictures anew, where a network was changed in a way that is not noticed."""
         self.networks.refresh()
-        self.results.clear()
+        self.similarities.clear()
         for pane in self._panes:
             pane.owner.stop(False)  # it was of work that has ended meanwhile
             pane.gallery.render_loop.refresh(pane.gallery.view_state)
@@ -278,7 +278,7 @@ class CompareExplorer(Shell[CompareSettings]):
         settings = self.settings
         self.tabs.show(settings)
         self.knobs.show(settings)
-        self.sides[1].gallery.captions.notes = notes_of(self.results.pair(settings))
+        self.sides[1].gallery.captions.notes = notes_of(self.similarities.pair(settings))
         for side, each in zip(self.sides, self.links.sides(settings), strict=True):
             side.show(each)
         if self.third is not None:
@@ -301,11 +301,11 @@ class CompareExplorer(Shell[CompareSettings]):
         else:
             self.edit(lambda old: with_knob(old, name, value))
 
-    def _side(self, title: str, settings: SideSettings) -> Side:
+    def _side(self, title: str, settings: SideSettings) -> SidePane:
         links = self.links
-        return Side(
+        return SidePane(
             title,
-            self.source.compared,
+            self.source.networks,
             self.source.renderer(),
             self,
             settings,
@@ -315,7 +315,7 @@ class CompareExplorer(Shell[CompareSettings]):
             on_frame=self._seen,
             on_point=self._pointed,
             measure=self._measured if title == "first" else None,
-            measures=(DIFFERENCE,) if self.results.on_demand else (),
+            measures=(DIFFERENCE,) if self.similarities.on_demand else (),
             slides=title == "second"
             and (len(self.networks.names) > 2 or self.source.on_growth is not None),
         )
@@ -333,7 +333,7 @@ class CompareExplorer(Shell[CompareSettings]):
         """Follow a picture that is on the page."""
         self.status_line.repeat()
         self.tabs["Compare"].show_agreement(self._agreement_or_none())
-        if self.results.on_demand:
+        if self.similarities.on_demand:
             self._pair.submit(self.settings)
         self._still.renew()
 
@@ -344,18 +344,18 @@ class CompareExplorer(Shell[CompareSettings]):
 
     def _compute_pair(self, settings: CompareSettings) -> None:
         """Compare the two layers on show once the pictures rest."""
-        if self.results.pair(settings) is None:
+        if self.similarities.pair(settings) is None:
             if self._pair.newer(_REST):
                 return
             with suppress(PFVError):  # the side that has no picture says why
-                self.results.compute_pair(settings)
+                self.similarities.compute_pair(settings)
         with self.lock:
             self.show_state()
 
     def _measured(self, key: str) -> Any:
         """Return a number for each photo to sort by, of the first network."""
         if key == DIFFERENCE:
-            pair = self.results.pair(self.settings)
+            pair = self.similarities.pair(self.settings)
             if pair is None:  # it would be long work here, where a control has moved
                 raise PFVValueError(
                     "CKA of these two layers is not known yet: sort once the tab Compare shows it."

@@ -11,9 +11,9 @@ from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.widgets.compare.curve_plot import CurvePlot
 from pfv_widgets.widgets.compare.layer_map import LayerMap
 from pfv_widgets.widgets.compare.links import Links
-from pfv_widgets.widgets.compare.pair_numbers import PairNumbers
+from pfv_widgets.widgets.compare.protocols import Similarities
 from pfv_widgets.widgets.compare.settings import CompareSettings
-from pfv_widgets.widgets.compare.source_base import Numbers
+from pfv_widgets.widgets.compare.similarity_panel import SimilarityPanel
 from pfv_widgets.widgets.compare.stoppable_task import Task
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
@@ -33,7 +33,7 @@ class ComparingExplorer(Explorer[CompareSettings], Protocol):
     """An explorer of two networks, as this tab sees it."""
 
     links: Links
-    results: Numbers
+    similarities: Similarities
 
     def choose_network(self, side: str, name: str) -> None:
         """Put a network on a side, once it is open."""
@@ -51,10 +51,10 @@ class CompareTab:
     visible = False
 
     def __init__(self, explorer: ComparingExplorer) -> None:
-        self._explorer, self._links, self._results = explorer, explorer.links, explorer.results
-        self._settings = explorer.settings
+        self._explorer, self._links = explorer, explorer.links
+        self._similarities, self._settings = explorer.similarities, explorer.settings
         self.agreement = w.HTML()
-        self.pair = PairNumbers()
+        self.pair = SimilarityPanel()
         self.map_task = Task(
             explorer, "Compare all layers",
             "A map of CKA: every layer of the first network by every one of the second.",
@@ -82,11 +82,11 @@ class CompareTab:
         """Show what is known for these settings: the knobs follow by themselves."""
         self._settings = settings
         _, second = self._links.names(settings)
-        self.pair.show(self._results.pair(settings))
-        self.map.show(self._results.map(settings))
+        self.pair.show(self._similarities.pair(settings))
+        self.map.show(self._similarities.map(settings))
         self.map.mark(*self._links.layers(settings))
-        results, names = self._results, self._links.networks.names
-        self.curve.show(names, results.points(settings), second, results.lines(settings))
+        similarities, names = self._similarities, self._links.networks.names
+        self.curve.show(names, similarities.points(settings), second, similarities.lines(settings))
 
     def show_agreement(self, agreement: float | None) -> None:
         """Show the share in common; None: a side has no picture; NaN: it is undefined."""
@@ -111,19 +111,19 @@ class CompareTab:
 
     def _parts(self) -> list[w.Widget]:
         """Return what this comparison has: a curve over many, a map where features are held."""
-        if not self._results.on_demand:
+        if not self._similarities.on_demand:
             return [w.HTML(text.hint(_TRAINING)), self.curve.widget]
         many = len(self._links.networks.names) > 2
         curve = [self.curve_task.widget, self.curve.widget] if many else []
         return [self.pair.widget, *curve, self.map_task.widget, self.map.widget]
 
     def _compute_map(self, report: OnProgress) -> str:
-        found = self._results.compute_map(self._settings, report)
+        found = self._similarities.compute_map(self._settings, report)
         self.show(self._explorer.settings)
         return " ".join(found.warnings)
 
     def _compute_curve(self, report: OnProgress) -> str:
-        self._results.compute_points(
+        self._similarities.compute_points(
             self._settings, report, lambda: self.show(self._explorer.settings)
         )
         return ""

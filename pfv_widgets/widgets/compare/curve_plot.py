@@ -12,7 +12,7 @@ from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.compare.pair_numbers import two_digits
+from pfv_widgets.widgets.compare.similarity_panel import two_digits
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 

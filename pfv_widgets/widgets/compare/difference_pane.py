@@ -6,7 +6,7 @@ import ipywidgets as w
 
 from pfv_widgets.widgets.compare.colour_scale import colour_scale
 from pfv_widgets.widgets.compare.settings import SideSettings
-from pfv_widgets.widgets.compare.side import Owner, SideOwner
+from pfv_widgets.widgets.compare.side_pane import Owner, SideOwner
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit import text

@@ -16,7 +16,7 @@ from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Overlay
 from pfv_widgets.widgets.compare.colour_scale import colour_scale
-from pfv_widgets.widgets.compare.pair_numbers import two_digits
+from pfv_widgets.widgets.compare.similarity_panel import two_digits
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 

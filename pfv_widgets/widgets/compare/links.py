@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from pfv_widgets.widgets.compare.protocols import NetworkSet
 from pfv_widgets.widgets.compare.settings import (
     CompareSettings,
     SideSettings,
     joined,
     side_settings,
 )
-from pfv_widgets.widgets.compare.source_base import Compared
 
 SIDES = ("first", "second")
 
@@ -25,7 +25,7 @@ class Links:
         Whose names and layers are chosen among.
     """
 
-    def __init__(self, networks: Compared) -> None:
+    def __init__(self, networks: NetworkSet) -> None:
         self.networks = networks
 
     def names(self, settings: CompareSettings) -> tuple[str, str]:

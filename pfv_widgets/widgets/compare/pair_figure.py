@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from pfv_widgets.engine.export.figure_table import Bar, Table, Tile, draw_table, tile_size
+from pfv_widgets.engine.export.image_grid import Bar, ImageGrid, Tile, draw_image_grid, tile_size
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.widgets.compare.compare_tab import agreement_in_words
@@ -34,8 +34,8 @@ def figure_of(
         for side in range(2)
     ]
     colours = "colours of the second aligned to the first" if aligned else "each in its own colours"
-    return draw_table(
-        Table(
+    return draw_image_grid(
+        ImageGrid(
             title=" and ".join(titles),
             tiles=tiles,
             columns=2 * pairs,

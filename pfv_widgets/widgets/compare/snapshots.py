@@ -169,7 +169,7 @@ class SnapshotDifference(SnapshotRenderer):
         )  # fmt: skip
 
 
-class SnapshotNumbers:
+class SnapshotSimilarities:
     """The measures of a tracker: they are there, and nothing is computed."""
 
     on_demand = False

@@ -11,8 +11,8 @@ import ipywidgets as w
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import parameters_of
-from pfv_widgets.widgets.explorer.layout import controls
-from pfv_widgets.widgets.explorer.tab_panel import TabPanel
+from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
+from pfv_widgets.widgets.explorer.responsive_layout import controls
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating, layer_slider
@@ -55,7 +55,7 @@ class Panel:
             ]
             for title in tabs
         }
-        self.tabs = TabPanel(explorer, tabs, knobs)
+        self.tabs = LazyTabs(explorer, tabs, knobs)
         head = [self.layer, self.layer_line, explorer.knobs[_IN_HEAD], self.legend]
         self.widget = controls(head, self.tabs.widget)
         self.untrained.add_class("pfv-last")

@@ -14,7 +14,7 @@ import traitlets
 from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
-from pfv_widgets.engine.lazy_import import late
+from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -23,8 +23,8 @@ from pfv_widgets.parameters import parameters_of
 from pfv_widgets.validation import number, whole_number
 from pfv_widgets.widgets.classes.classes_tab import cut_code
 from pfv_widgets.widgets.explorer.control_panel import Panel
-from pfv_widgets.widgets.explorer.layout import STYLE, body
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
+from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body
 from pfv_widgets.widgets.explorer.shell import Shell
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.gallery.chosen_images import chosen_images
@@ -177,7 +177,7 @@ class PFVExplorer(Shell[Settings]):
         changes = self.settings.changed()
         fields = ", ".join(f"{name}={value!r}" for name, value in changes.items())
         settings = f"settings = pw.Settings({fields})"
-        fitted = self.pfv.store.given is None
+        fitted = self.pfv.store.external_source is None
         basis = "" if fitted else ", basis=basis"
         load = "" if fitted else 'basis = pw.PrincipalBasis.load("basis.npz")  # the one shown\n'
         names = "" if self.classes is None else ", classes=classes"
@@ -240,7 +240,7 @@ class PFVExplorer(Shell[Settings]):
         self.show_message(self.jobs.beginning(message), "busy")
 
         def job(_: Callable[[], bool]) -> None:
-            compare = late("widgets.compare.compare", "compare_untrained")
+            compare = lazy_import("widgets.compare.compare", "compare_untrained")
             with self.status_line.background(message):
                 comparison = compare(self.pfv, self.settings)
             if self._is_closed:

@@ -19,9 +19,9 @@ from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.browser.page_state import Values, send_states
+from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.notebook_fallback import StillPicture, runs_unattended
 from pfv_widgets.widgets.explorer.status_line import Say, Status, StatusLine
-from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.explorer.user_callbacks import observer_of
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
 from pfv_widgets.widgets.toolkit import text
@@ -50,7 +50,7 @@ class Shell(w.VBox, Generic[S]):
     settings: Any
     file_kinds: Mapping[str, str]
     file_stem: str
-    tabs: TabPanel
+    tabs: LazyTabs
     _is_closed = True  # of one that was refused before it was made
 
     def __init__(self, settings: S) -> None:

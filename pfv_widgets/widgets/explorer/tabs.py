@@ -85,7 +85,7 @@ class PictureTab:
     def __init__(self, explorer: BatchExplorer, *, has_network: bool = True) -> None:
         self._knobs = explorer.knobs
         if has_network:  # snapshots of a training have none
-            if explorer.pfv.store.given is None:  # there is nothing to choose from
+            if explorer.pfv.store.external_source is None:  # there is nothing to choose from
                 self._knobs["basis_of"].layout.display = "none"
             self._knobs["components"].max = explorer.pfv.most_components
         self.widget = w.Box(layout=w.Layout(display="none"))  # the panel adds the knobs

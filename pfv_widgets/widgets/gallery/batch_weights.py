@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pfv_widgets.engine.pca.fit_batch import Weights
+from pfv_widgets.engine.pca.batch_basis import Weights
 
 
 @dataclass(frozen=True)

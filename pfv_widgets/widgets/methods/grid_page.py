@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 import numpy as np
 
-from pfv_widgets.engine.export.figure_table import Table, Tile, draw_table, tile_size
+from pfv_widgets.engine.export.image_grid import ImageGrid, Tile, draw_image_grid, tile_size
 from pfv_widgets.errors import PFVError
-from pfv_widgets.methods.comparison.cell_table import (
-    CellTable,
+from pfv_widgets.methods.comparison.cell_tiles import (
+    CellTiles,
     range_label,
     score_label,
     target_label,
@@ -62,13 +62,13 @@ class MethodsPage:
 
     def paint(self, settings: MethodsSettings, find: Find, running: Task | None) -> None:
         """Draw the page; ``find`` says what is known of a cell."""
-        layout, table = self.layout(settings), self._table(settings, find)
+        layout, cell_tiles = self.layout(settings), self._cell_tiles(settings, find)
         cells: dict[Slot, CellPicture] = {}
         for row, method in enumerate(settings.methods):
             for column, (image, network) in enumerate(layout.columns):
                 at = layout.images.index(image), row * layout.networks + network
                 task = Task(network, image, method, settings.target)
-                cell, colours = table.cells[at[0]][at[1]], table.ranges[at[0]][at[1]]
+                cell, colours = cell_tiles.cells[at[0]][at[1]], cell_tiles.ranges[at[0]][at[1]]
                 cells[row, column] = CellPicture(cell, colours, cell is None and task == running)
         overlay = settings.view == "overlay"
         self.canvas.paint(layout, cells, overlay=overlay, opacity=settings.opacity)
@@ -80,18 +80,18 @@ class MethodsPage:
             comparison=self._comparison,
             layers=self._layers(settings, layout),
         )
-        self.legend.value = legend(table.bars(), self._caption(settings))
+        self.legend.value = legend(cell_tiles.bars(), self._caption(settings))
 
     def figure(self, settings: MethodsSettings, find: Find) -> Figure:
         """Draw the page as a figure: photos first, then a row for each method."""
-        layout, table = self.layout(settings), self._table(settings, find)
-        tiles = table.tiles(lambda _, cell, colours: range_label(cell, colours))
+        layout, cell_tiles = self.layout(settings), self._cell_tiles(settings, find)
+        tiles = cell_tiles.tiles(lambda _, cell, colours: range_label(cell, colours))
         networks, images = layout.networks, self._comparison.images
         photos, headings = [], []
         for group, image in enumerate(layout.images):
             for network in range(networks):
                 one = self._comparison.networks[network]
-                found = table.cells[group][network::networks]
+                found = cell_tiles.cells[group][network::networks]
                 score = score_label(found, settings.target, one.classes)
                 photos.append(Tile(images.pixels[image], (score,)))
                 headings.append(images.names[image] if networks == 1 else one.name)
@@ -105,15 +105,15 @@ class MethodsPage:
         title = target_label(settings.target, self._comparison.networks[0].classes)
         if networks == 1:
             title = f"{self._comparison.networks[0].name}: {title}"
-        return draw_table(
-            Table(
+        return draw_image_grid(
+            ImageGrid(
                 title,
                 ordered,
                 columns,
                 tile_size(images.size, rows, columns),
                 headings=headings,
                 labels=["Photo", *labels(settings.methods)],
-                bars=table.bars(),
+                bars=cell_tiles.bars(),
                 caption=self._caption(settings),
             )
         )
@@ -125,7 +125,7 @@ class MethodsPage:
 
         PFV has colours ``(images, networks, H, W, 3)``; what is missing is NaN.
         """
-        table, networks = self._table(settings, find), self._comparison.networks
+        cell_tiles, networks = self._cell_tiles(settings, find), self._comparison.networks
         page = settings.page(len(self._comparison.images), len(networks))
         found: dict[str, np.ndarray] = {}
         keys = file_keys(settings.methods)
@@ -138,7 +138,7 @@ class MethodsPage:
                     missing if cell is None or cell.values is None else cell.values.numpy()
                     for cell in cells[start : start + len(networks)]
                 ])
-                for cells in table.cells
+                for cells in cell_tiles.cells
             ])  # fmt: skip
         found["images"] = np.array([self._comparison.images.names[image] for image in page])
         found["networks"] = np.array([network.name for network in networks])
@@ -157,7 +157,7 @@ class MethodsPage:
         across = min(settings.across, len(images) * networks)
         return Layout.of(page, networks, rows, images.size, across)
 
-    def _table(self, settings: MethodsSettings, find: Find) -> CellTable:
+    def _cell_tiles(self, settings: MethodsSettings, find: Find) -> CellTiles:
         networks = range(len(self._comparison.networks))
         columns = [(network, method) for method in settings.methods for network in networks]
         page = settings.page(len(self._comparison.images), len(networks))
@@ -165,7 +165,7 @@ class MethodsPage:
             [find(Task(network, image, method, settings.target)) for network, method in columns]
             for image in page
         ]
-        return CellTable.of(columns, cells, settings.scale)
+        return CellTiles.of(columns, cells, settings.scale)
 
     def _caption(self, settings: MethodsSettings) -> str:
         return caption(self._comparison, settings.methods, settings.scale)

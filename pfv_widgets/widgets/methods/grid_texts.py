@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pfv_widgets.engine.export.figure_table import Bar
-from pfv_widgets.methods.comparison.cell_table import range_label, score_label, why_empty
+from pfv_widgets.engine.export.image_grid import Bar
+from pfv_widgets.methods.comparison.cell_tiles import range_label, score_label, why_empty
 from pfv_widgets.methods.comparison.compared_methods import labels
 from pfv_widgets.methods.comparison.comparison import Cell, Comparison
 from pfv_widgets.methods.core.target import Target

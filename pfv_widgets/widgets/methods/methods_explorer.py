@@ -15,10 +15,10 @@ from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figur
 from pfv_widgets.errors import named
 from pfv_widgets.methods.comparison.comparison import Cell, Comparison, Task
 from pfv_widgets.methods.core.method import CancelledError
-from pfv_widgets.widgets.explorer import layout
-from pfv_widgets.widgets.explorer.layout import body, controls
+from pfv_widgets.widgets.explorer import responsive_layout
+from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
+from pfv_widgets.widgets.explorer.responsive_layout import body, controls
 from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell
-from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.methods.cell_queue import CellQueue
 from pfv_widgets.widgets.methods.grid_page import MethodsPage
@@ -69,9 +69,9 @@ class MethodsExplorer(Shell[MethodsSettings]):
             self.page = MethodsPage(comparison)
             self._closing += [self.page.close, self._end_work]
             self.bar = MethodsBar(self.safely(self.go_on), self.safely(self.turn))
-            self.tabs = TabPanel(self, TABS)
+            self.tabs = LazyTabs(self, TABS)
             self._closing.append(self.tabs.close)
-            self._open(self._laid_out(), STYLE + layout.STYLE)
+            self._open(self._laid_out(), STYLE + responsive_layout.STYLE)
             self.add_class("pfv-methods")
             self.page.on_ready(self._repaint)
             self._compute(settings)

@@ -23,9 +23,9 @@ from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisa
 from pfv_widgets.methods.inversion.optimisation_loop import to_pixels
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
-from pfv_widgets.widgets.explorer.layout import STYLE, body, controls
+from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
+from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell
-from pfv_widgets.widgets.explorer.tab_panel import TabPanel
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
 from pfv_widgets.widgets.reconstruction.target_tab import TargetTab
@@ -86,7 +86,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             self.picture = self._empty_picture()
             tip = "Make an image, starting from noise."
             self.start_button = push_button("Start", tip, self.safely(self.start), min_width="72px")
-            self.tabs = TabPanel(self, TABS)
+            self.tabs = LazyTabs(self, TABS)
             self._closing.append(self.tabs.close)
             self._open(self._laid_out(), STYLE)
             self.add_class("pfv-reconstruct")

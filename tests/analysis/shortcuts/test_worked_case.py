@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import pfv_widgets as pw
-from pfv_widgets.analysis.compare.layer_pass import on_grid
+from pfv_widgets.analysis.compare.common_grid import on_grid
 from pfv_widgets.analysis.transfer.probes import Probe, linear_probe
 from pfv_widgets.engine.network.capture import capture
 from pfv_widgets.engine.network.feature_layout import Layout

@@ -15,8 +15,8 @@ from pfv_widgets.engine.colouring.heatmaps import Colouring, render_heatmaps
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pca import eigensolvers, running_scatter, wide_fit
 from pfv_widgets.engine.pca.basis import PrincipalBasis
+from pfv_widgets.engine.pca.batch_basis import fit_batch_basis
 from pfv_widgets.engine.pca.features import Features, features_of
-from pfv_widgets.engine.pca.fit_batch import fit_batch
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline import feature_store
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -59,7 +59,7 @@ def from_scratch(of: Features, weights: Weights, number: int) -> PrincipalBasis:
 
 def check(of: Features, fit: WideFit, weights: Weights, number: int = 3) -> PrincipalBasis:
     """Compare eigenvalues and colours with those of :func:`from_scratch`."""
-    basis = fit_batch(of, fit, tuple(weights), number)
+    basis = fit_batch_basis(of, fit, tuple(weights), number)
     true = from_scratch(of, weights, number)
     np.testing.assert_allclose(basis.variances, true.variances, rtol=1e-4)
     assert basis.total_variance == pytest.approx(true.total_variance, rel=1e-5)
@@ -119,7 +119,7 @@ def test_long_way_of_changes_does_not_drift() -> None:
     weights = np.ones(20)
     for _ in range(120):
         weights[generator.integers(20)] = generator.choice([0.0, 0.01, 0.5, 1.0])
-        fit_batch(of, fit, tuple(weights), 3)
+        fit_batch_basis(of, fit, tuple(weights), 3)
     check(of, fit, weights.tolist())
 
 
@@ -132,7 +132,7 @@ def test_image_that_is_not_finite_takes_no_part(channels: int) -> None:
     fit = WideFit(maps)
     for left_out in ((3, 7), (3, 7, 0), (3, 7)):
         weights = [float(index not in left_out) for index in range(12)]
-        found = fit_batch(spoilt, fit, tuple(weights), 3)
+        found = fit_batch_basis(spoilt, fit, tuple(weights), 3)
         true = from_scratch(of, weights, 3)
         np.testing.assert_allclose(found.variances, true.variances, rtol=1e-4)
 
@@ -160,7 +160,7 @@ def test_mean_that_outweighs_the_spread_is_left_to_the_slow_way() -> None:
     fit = WideFit(maps)
     weights = [float(index == 0) for index in range(8)]
     assert fit.fit(maps, weights, 3) is None
-    found = fit_batch(far, fit, tuple(weights), 3)
+    found = fit_batch_basis(far, fit, tuple(weights), 3)
     np.testing.assert_allclose(found.variances, from_scratch(far, weights, 3).variances, rtol=1e-4)
     check(far, fit, [float(index != 0) for index in range(8)])
 
@@ -186,7 +186,7 @@ def test_components_with_nearly_the_same_variance_span_the_space_from_scratch() 
     of = features_of(vectors.view(24, 25, 300).transpose(1, 2).reshape(24, 300, 5, 5))
     fit = WideFit(of.maps)
     for weights in ([1.0] * 24, [0.0] + [1.0] * 23):
-        found = fit_batch(of, fit, tuple(weights), 2)
+        found = fit_batch_basis(of, fit, tuple(weights), 2)
         true = from_scratch(of, weights, 2)
         overlap = torch.linalg.svdvals(found.components.double() @ true.components.T)
         assert float(overlap.min()) > 1 - 1e-6

@@ -339,9 +339,9 @@ def test_run_that_begins_as_another_ends_holds_the_file_that_a_third_finds(
         file_lock.lock(opened)
 
     monkeypatch.setattr(fit_checkpoint, "lock", lock_late)
-    with FitCheckpoint(file, 60).held():
+    with FitCheckpoint(file, 60).locked():
         assert len(locked) == 2
-        with pytest.raises(PFVValueError, match="in use"), FitCheckpoint(file, 60).held():
+        with pytest.raises(PFVValueError, match="in use"), FitCheckpoint(file, 60).locked():
             pass
     assert list(tmp_path.iterdir()) == []
 

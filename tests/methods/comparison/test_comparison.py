@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import pfv_widgets as pw
 from pfv_widgets.engine.network.named_models import named_models
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from pfv_widgets.methods.comparison.cell_table import number
+from pfv_widgets.methods.comparison.cell_tiles import number
 from pfv_widgets.methods.comparison.colour_scales import (
     SCALES,
     ColourRange,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import pfv_widgets as pw
-from pfv_widgets.engine.export.figure_table import Table
+from pfv_widgets.engine.export.image_grid import ImageGrid
 from pfv_widgets.methods.attribution.colours import heatmap_colours, limits
 from pfv_widgets.methods.attribution.registry import METHODS
 from pfv_widgets.methods.comparison import figures
@@ -72,8 +72,8 @@ each_setting = pytest.mark.parametrize(
 )
 
 
-def tiles(table: Table) -> list[np.ndarray]:
-    return [tile.picture for tile in table.tiles if tile.picture is not None]
+def tiles(grid: ImageGrid) -> list[np.ndarray]:
+    return [tile.picture for tile in grid.tiles if tile.picture is not None]
 
 
 def assert_alike(found: torch.Tensor, right: torch.Tensor) -> None:
@@ -104,7 +104,7 @@ def test_every_option_gives_one_map_in_every_cell(name: str, method: Method) -> 
 def test_figures_show_the_maps_of_every_option(
     kind: type[Method], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "draw_table", lambda table: table)  # drawing it is tested there
+    monkeypatch.setattr(figures, "draw_image_grid", lambda grid: grid)  # its own tests draw it
     model, images, units = tiny(), blobs(2), [3, 1]
     settings = settings_of(kind)
     rights = [pw.attribute(model, images, one, unit=units).maps for one in settings]

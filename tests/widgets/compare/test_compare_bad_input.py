@@ -68,7 +68,7 @@ def test_constant_photos_are_undefined_and_not_zero(compared: Compared) -> None:
     assert explorer.wait_for_numbers(60)
     agreement = explorer.tabs["Compare"].agreement.value
     assert "undefined" in agreement or "–" in agreement
-    pair = explorer.results.pair(explorer.settings)
+    pair = explorer.similarities.pair(explorer.settings)
     assert pair is None or np.isnan(pair.cka).all()
 
 

@@ -284,7 +284,7 @@ def test_network_that_cannot_be_opened_leaves_the_other_side_alive(compared: Com
     curve = explorer.tabs["Compare"].curve_task
     curve.press()
     assert explorer.jobs.wait(60)
-    points = explorer.results.points(explorer.settings)
+    points = explorer.similarities.points(explorer.settings)
     assert "disk is gone" in points["third"].note
     assert np.isfinite(points["fifth"].cka)
     with pytest.raises(PFVError, match=r"third: .*disk is gone"):
@@ -298,7 +298,7 @@ def test_figures_of_the_pair_on_show_are_those_of_similarity(compared: Compared)
     models = {"one": tiny(0), "two": tiny(1)}
     layers = {"one": ["4"], "two": ["8"]}
     alone = pw.similarity(models, blobs(5), layers, device="cpu")
-    found = explorer.results.pair(explorer.settings)
+    found = explorer.similarities.pair(explorer.settings)
     np.testing.assert_allclose(found.cka, alone.cka, atol=1e-5)
     np.testing.assert_allclose(found.angles_by_photo, alone.angles_by_photo, atol=0.01)
     np.testing.assert_allclose(found.null, alone.null, atol=1e-5)
@@ -318,7 +318,7 @@ def test_figures_of_the_pair_on_show_are_those_of_similarity(compared: Compared)
     order = explorer.galleries[0].order
     order.sort.value = DIFFERENCE
     assert explorer.wait(60)
-    by_photo = explorer.results.pair(explorer.settings).cka_by_photo[0, 0]
+    by_photo = explorer.similarities.pair(explorer.settings).cka_by_photo[0, 0]
     assert [g.view_state.page.order for g in explorer.galleries] == [tuple(by_photo.argsort())] * 2
     explorer.galleries[0].toolbar.toggles["names"].value = False
     assert not any(gallery.view_state.page.named for gallery in explorer.galleries)

@@ -11,7 +11,7 @@ import ipywidgets as w
 from pfv_widgets.widgets.toolkit.protocols import Explorer, Tab
 
 
-class TabPanel:
+class LazyTabs:
     """Makes each tab of an explorer when it is first opened, and tells it what to show.
 
     Some have a hundred widgets, which a page would have to draw before the first picture.

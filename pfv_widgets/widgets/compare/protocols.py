@@ -1,4 +1,4 @@
-"""What a comparison shows: networks, or snapshots of one that is trained."""
+"""What a comparison asks of its source: networks, or snapshots of one that is trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
 
-class Compared(Protocol):
+class NetworkSet(Protocol):
     """Networks, or snapshots of one, by name, with one batch of photos.
 
     Attributes
@@ -65,8 +65,8 @@ class Compared(Protocol):
         """Free what is cached."""
 
 
-class Numbers(Protocol):
-    """The numbers of a comparison.
+class Similarities(Protocol):
+    """How similar the networks of a comparison are.
 
     Attributes
     ----------
@@ -104,19 +104,19 @@ class Numbers(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the pictures and numbers of a comparison come from.
+class ComparisonSource:
+    """Where the pictures and similarities of a comparison come from.
 
     Attributes
     ----------
-    compared
+    networks
         What is chosen among.
     renderer, difference
         Make what renders a side, and where the two differ.
     agreement
         Share of variance in common of two layers, each joined to its name by ``joined``.
-    numbers
-        Of the comparison.
+    similarities
+        Of their layers.
     tabs
         Title → what makes the tab.
     network
@@ -129,11 +129,11 @@ class Source:
         Called with a callback, for when there are more names; None: there are never more.
     """
 
-    compared: Compared
+    networks: NetworkSet
     renderer: Callable[[], Renderer]
     difference: Callable[[], Renderer]
     agreement: Callable[[str, str, CompareSettings], float]
-    numbers: Numbers
+    similarities: Similarities
     tabs: Mapping[str, Callable[[Any], Tab]]
     network: Callable[[str], PFV]
     code: str

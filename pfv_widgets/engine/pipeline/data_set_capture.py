@@ -21,7 +21,7 @@ from pfv_widgets.errors import PFVValueError
 
 
 @dataclass(eq=False)
-class FitCapture:
+class DataSetCapture:
     """Some layers of a network, and the earlier ones that weight them.
 
     Attributes

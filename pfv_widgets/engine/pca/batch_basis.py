@@ -21,7 +21,7 @@ Weights = tuple[float, ...]
 SAME = 1e-13  # of the squared mean: a variance below it is rounding of the activations
 
 
-def fit_batch(
+def fit_batch_basis(
     features: Features,
     moments: Moments | WideFit | None,
     weights: Weights,

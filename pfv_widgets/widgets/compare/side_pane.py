@@ -14,8 +14,8 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.compare.links import SIDES
+from pfv_widgets.widgets.compare.protocols import NetworkSet
 from pfv_widgets.widgets.compare.settings import SideSettings, parted
-from pfv_widgets.widgets.compare.source_base import Compared
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import Measure
 from pfv_widgets.widgets.gallery.renderer import Renderer
@@ -106,7 +106,7 @@ class SideOwner:
         (self._stopping.set if wanted else self._stopping.clear)()
 
 
-class Side:
+class SidePane:
     """A gallery with the controls of its network and layer above it.
 
     Parameters
@@ -136,7 +136,7 @@ class Side:
     def __init__(
         self,
         title: str,
-        networks: Compared,
+        networks: NetworkSet,
         renderer: Renderer,
         explorer: Owner,
         settings: SideSettings,

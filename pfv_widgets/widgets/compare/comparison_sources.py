@@ -9,19 +9,19 @@ from typing import Any
 from pfv_widgets.analysis.training.tracker import Tracker
 from pfv_widgets.widgets.compare.alignments import Alignments
 from pfv_widgets.widgets.compare.compare_tab import CompareTab
+from pfv_widgets.widgets.compare.network_similarities import NetworkSimilarities
 from pfv_widgets.widgets.compare.networks import Networks
+from pfv_widgets.widgets.compare.protocols import ComparisonSource
 from pfv_widgets.widgets.compare.renderers import DifferenceRenderer, SideRenderer
-from pfv_widgets.widgets.compare.results import Results
 from pfv_widgets.widgets.compare.snapshots import (
     SnapshotDifference,
-    SnapshotNumbers,
     SnapshotRenderer,
     Snapshots,
+    SnapshotSimilarities,
     agreement,
     fixed_by,
     without_network,
 )
-from pfv_widgets.widgets.compare.source_base import Source
 from pfv_widgets.widgets.explorer.tabs import PictureTab, batch_tab
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.toolkit.protocols import Tab
@@ -34,15 +34,15 @@ TABS: dict[str, Callable[[Any], Tab]] = {
 }
 
 
-def of_networks(networks: Networks) -> Source:
+def networks_source(networks: Networks) -> ComparisonSource:
     """Return networks with their photos as a source."""
     alignments = Alignments(networks)
-    return Source(
-        compared=networks,
+    return ComparisonSource(
+        networks=networks,
         renderer=partial(SideRenderer, alignments),
         difference=partial(DifferenceRenderer, alignments),
         agreement=lambda *pair: alignments.alignment(*pair).rotation.agreement,
-        numbers=Results(networks),
+        similarities=NetworkSimilarities(networks),
         tabs=TABS,
         network=networks.pfv,
         code="pw.compare(\n    models, images,{fields}\n)",
@@ -50,14 +50,14 @@ def of_networks(networks: Networks) -> Source:
     )
 
 
-def of_tracker(tracker: Tracker) -> Source:
+def tracker_source(tracker: Tracker) -> ComparisonSource:
     """Return the snapshots of a training as a source, those still to come as well."""
-    return Source(
-        compared=Snapshots(tracker),
+    return ComparisonSource(
+        networks=Snapshots(tracker),
         renderer=partial(SnapshotRenderer, tracker),
         difference=partial(SnapshotDifference, tracker),
         agreement=lambda second, first, _: agreement(tracker, second, first),
-        numbers=SnapshotNumbers(tracker),
+        similarities=SnapshotSimilarities(tracker),
         tabs={
             "Compare": CompareTab,
             "Picture": partial(PictureTab, has_network=False),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pfv_widgets.engine.export.figure_table import Bar, Tile
+from pfv_widgets.engine.export.image_grid import Bar, Tile
 from pfv_widgets.errors import named
 from pfv_widgets.methods.attribution.colours import ramp
 from pfv_widgets.methods.comparison.colour_scales import ColourRange, colour_ranges, coloured
@@ -23,7 +23,7 @@ Column = tuple[int, Explainer]  # index of the network, and how it is explained
 
 
 @dataclass(frozen=True, eq=False)
-class CellTable:
+class CellTiles:
     """Cells of a comparison, a row for each image, and how each is coloured.
 
     Attributes
@@ -46,7 +46,7 @@ class CellTable:
     @classmethod
     def of(
         cls, columns: Sequence[Column], cells: Sequence[Sequence[Cell | None]], scale: str
-    ) -> CellTable:
+    ) -> CellTiles:
         """Choose the colours of cells."""
         ranges: list[list[ColourRange | None]] = [[None] * len(columns) for _ in cells]
         for method in dict.fromkeys(method for _, method in columns):

@@ -13,7 +13,7 @@ from pfv_widgets.widgets.toolkit import text
 _WAITING = "CKA and principal angles: computed once both pictures are up to date."
 
 
-class PairNumbers:
+class SimilarityPanel:
     """CKA with its null band, principal angles, and plain words where a batch is too small."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The table that every figure is drawn with: sizes in inches, and room for every word."""
+"""The grid that every figure is drawn with: sizes in inches, and room for every word."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from pfv_widgets.engine.export.figure_table import Bar, Ring, Table, Tile, draw_table
+from pfv_widgets.engine.export.image_grid import Bar, ImageGrid, Ring, Tile, draw_image_grid
 from tests.figure_layout import assert_words_have_room, texts
 
 LONG = "a name so long that it cannot stand below a tile without being cut.jpeg"
 RAMP = np.linspace(0, 1, 64)[:, None].repeat(3, axis=1)
 
 
-def table(number: int, columns: int, size: tuple[float, float], **changes: object) -> Table:
+def grid_of_tiles(
+    number: int, columns: int, size: tuple[float, float], **changes: object
+) -> ImageGrid:
     tiles = [
         Tile(np.full((4, 6, 3), index / number), (LONG, f"score {index}"))
         for index in range(number)
     ]
-    return Table(LONG, tiles, columns, size, **changes)  # type: ignore[arg-type] # fields of it
+    return ImageGrid(LONG, tiles, columns, size, **changes)  # type: ignore[arg-type] # fields of it
 
 
 SIZES = [(1.5, 1.0), (0.4, 2.0), (4.0, 0.5)]
@@ -35,8 +37,8 @@ def test_words_stay_inside_and_cover_nothing(
     number: int, columns: int, size: tuple[float, float]
 ) -> None:
     rows = -(-number // columns)
-    figure = draw_table(
-        table(
+    figure = draw_image_grid(
+        grid_of_tiles(
             number, columns, size, subtitle=" · flat", headings=[LONG] * columns,
             labels=[LONG] * rows, bars=[Bar(RAMP, "−  component  +")] * 3, caption=f"{LONG} " * 4,
         )
@@ -47,7 +49,7 @@ def test_words_stay_inside_and_cover_nothing(
 
 @pytest.mark.parametrize("size", [(1.5, 1.0), (0.9, 2.0)])
 def test_every_tile_has_the_size_asked_for(size: tuple[float, float]) -> None:
-    figure = draw_table(table(5, 2, size, labels=["a", "b", "c"], caption=LONG))
+    figure = draw_image_grid(grid_of_tiles(5, 2, size, labels=["a", "b", "c"], caption=LONG))
     for axis in figure.axes:
         box = axis.get_position(original=True)
         width, height = figure.get_size_inches()
@@ -55,7 +57,7 @@ def test_every_tile_has_the_size_asked_for(size: tuple[float, float]) -> None:
 
 
 def test_title_is_cut_in_the_middle_and_keeps_what_follows() -> None:
-    figure = draw_table(table(1, 1, (1.0, 1.0), subtitle=" · flat weighting"))
+    figure = draw_image_grid(grid_of_tiles(1, 1, (1.0, 1.0), subtitle=" · flat weighting"))
     assert figure.get_suptitle().startswith("a name")
     assert figure.get_suptitle().endswith("cut.jpeg · flat weighting")
     assert "…" in figure.get_suptitle()
@@ -69,8 +71,8 @@ def test_tiles_hold_pictures_notes_rings_or_what_they_draw() -> None:
         Tile(draw=drawn.append),
     ]
     plotted: list[Axes] = []
-    figure = draw_table(
-        Table("t", tiles, 3, (1, 1), widths=(1, 1, 2.5), plot=(0.7, plotted.append))
+    figure = draw_image_grid(
+        ImageGrid("t", tiles, 3, (1, 1), widths=(1, 1, 2.5), plot=(0.7, plotted.append))
     )
     first, second, third, plot = figure.axes
     assert (drawn, plotted) == ([third], [plot])

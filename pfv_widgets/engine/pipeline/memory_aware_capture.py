@@ -20,7 +20,7 @@ from pfv_widgets.errors import PFVValueError
 Chains = Mapping[str, tuple[Layer, Sequence[Layer]]]  # name → layer, and those that weight it
 
 
-class LayerCapture:
+class MemoryAwareCapture:
     """Runs a network for layers; where memory runs out, with half as many images at a time.
 
     Parameters

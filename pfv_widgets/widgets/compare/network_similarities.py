@@ -1,4 +1,4 @@
-"""The numbers of a comparison, computed when a person asks, and remembered."""
+"""How similar networks are: computed when a person asks, and remembered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pfv_widgets.widgets.compare.settings import CompareSettings
 _Key = tuple[str, str, str, str, Settings]  # both networks, both layers, and the settings
 
 
-class Results:
+class NetworkSimilarities:
     """Similarity of layers, and curves over a sequence of networks.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The part of a network behind a layer, and the class scores that it gives."""
+"""From a layer to class scores: the part of a network behind the layer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class UnusedLayerError(PFVValueError):
         self.instead = instead
 
 
-def behind(
+def scores_from_layer(
     forward: Forward,
     layer: Layer,
     output: Output = None,
@@ -80,7 +80,7 @@ def behind(
     raise UnusedLayerError(layer.name, None if other is None else other.name)
 
 
-def behind_the_last(
+def scores_from_last_used_layer(
     forward: Forward,
     default: Layer,
     layers: Iterable[Layer],

@@ -55,7 +55,7 @@ def test_curve_over_a_sequence_falls_and_a_click_goes_to_a_network(compared: Com
     assert tab.curve.widget.layout.display == "none"
     curve.press()
     assert explorer.jobs.wait(60)
-    points = explorer.results.points(explorer.settings)
+    points = explorer.similarities.points(explorer.settings)
     assert list(points) == [*networks, "constant"]
     assert points["trained"].cka == pytest.approx(1)
     assert points["trained"].ssim == pytest.approx(1)
@@ -82,7 +82,7 @@ def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(compared: Com
     _, task = results(explorer)
     task.press()
     assert explorer.jobs.wait(60)
-    found = explorer.results.map(explorer.settings)
+    found = explorer.similarities.map(explorer.settings)
     models = {"one": tiny(0), "two": tiny(1)}
     alone = pw.similarity(models, blobs(6), device="cpu")
     np.testing.assert_allclose(found.cka, alone.cka, atol=1e-5)

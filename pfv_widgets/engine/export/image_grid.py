@@ -1,4 +1,4 @@
-"""Tables of pictures on one grid in inches: what every figure is drawn with."""
+"""Grids of images with words around them, in inches: what every figure is drawn with."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Ring:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One cell of a table.
+    """One cell of a grid.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Bar:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class ImageGrid:
     """Tiles row by row with words around them.
 
     Attributes
@@ -123,9 +123,9 @@ class Table:
         return math.ceil(len(self.tiles) / self.columns)
 
 
-def draw_table(table: Table) -> Figure:
-    """Draw a table; all tiles have exactly the size that it asks for."""
-    return _Drawing(table).figure
+def draw_image_grid(grid: ImageGrid) -> Figure:
+    """Draw a grid; all tiles have exactly the size that it asks for."""
+    return _Drawing(grid).figure
 
 
 def tile_size(
@@ -140,73 +140,73 @@ def tile_size(
 class _Drawing:
     """A figure whose grid has a row or column of its own for all that takes room, in inches."""
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.widths = list(table.widths) or [max(table.size[0], _CELL)] * table.columns
+    def __init__(self, grid: ImageGrid) -> None:
+        self.grid = grid
+        self.widths = list(grid.widths) or [max(grid.size[0], _CELL)] * grid.columns
         across = self._across()
         self.inner = sum(across) - 2 * _EDGE
-        self.caption = textwrap.wrap(table.caption, int(self.inner * _PER_INCH))
+        self.caption = textwrap.wrap(grid.caption, int(self.inner * _PER_INCH))
         self.headings = [
             _wrapped(words, width, PLAIN, _HEADING_LINES)
-            for words, width in zip(table.headings, self.widths, strict=False)
+            for words, width in zip(grid.headings, self.widths, strict=False)
         ]
-        self.abreast = max(1, min(len(table.bars), int(self.inner // _BAR_SHORTEST)))
+        self.abreast = max(1, min(len(grid.bars), int(self.inner // _BAR_SHORTEST)))
         down = self._down()
         self.figure = Figure(figsize=(sum(across), sum(down)))
-        self.grid = GridSpec(len(down), len(across), self.figure, 0, 0, 1, 1, 0, 0, across, down)
+        self.spec = GridSpec(len(down), len(across), self.figure, 0, 0, 1, 1, 0, 0, across, down)
         self._write_title()
         self._draw_tiles()
         self._draw_foot()
 
     def _across(self) -> list[float]:
         """Widths: the edge, the labels, each column and the gap behind it, the edge."""
-        labels = _LABELS if self.table.labels else 0.0
+        labels = _LABELS if self.grid.labels else 0.0
         columns = [width for one in self.widths for width in (one, _GAP)][:-1]
         slack = max(0.0, _NARROWEST - 2 * _EDGE - labels - sum(columns)) / 2
         return [_EDGE + slack, labels, *columns, _EDGE + slack]
 
     def _down(self) -> list[float]:
         """Heights: title, headings, each row and what is below it, bars, plot, caption, edge."""
-        table = self.table
-        below = _lines(max((len(tile.below) for tile in table.tiles), default=0), SMALL)
-        rows = [height for _ in range(table.rows) for height in (table.size[1], below + _GAP)]
-        lines = math.ceil(len(table.bars) / self.abreast)
+        grid = self.grid
+        below = _lines(max((len(tile.below) for tile in grid.tiles), default=0), SMALL)
+        rows = [height for _ in range(grid.rows) for height in (grid.size[1], below + _GAP)]
+        lines = math.ceil(len(grid.bars) / self.abreast)
         bars = [height for _ in range(lines) for height in (_BAR_WORDS, _BAR)]
-        plot = [_ABOVE_PLOT, table.plot[0], _BELOW_PLOT] if table.plot else []
+        plot = [_ABOVE_PLOT, grid.plot[0], _BELOW_PLOT] if grid.plot else []
         caption = _lines(len(self.caption), SMALL)
         headings = _lines(max(map(len, self.headings), default=0), PLAIN)
         return [_EDGE + _TITLE, headings, *rows, *bars, *plot, caption, _EDGE]
 
     def _write_title(self) -> None:
-        rest = self.table.subtitle
+        rest = self.grid.subtitle
         room = 72 * self.inner - points(rest, LARGE)
-        words = fitting(self.table.title, room, LARGE, middle=True) + rest
+        words = fitting(self.grid.title, room, LARGE, middle=True) + rest
         above = 1 - _EDGE / self.figure.get_figheight()
         self.figure.suptitle(words, size=LARGE, y=above, va="top", parse_math=False)
 
     def _draw_tiles(self) -> None:
-        table = self.table
-        for index, tile in enumerate(table.tiles):
-            row, column = divmod(index, table.columns)
+        grid = self.grid
+        for index, tile in enumerate(grid.tiles):
+            row, column = divmod(index, grid.columns)
             width = self.widths[column]
-            axis = self._axes(self.grid[2 + 2 * row, 2 + 2 * column])
+            axis = self._axes(self.spec[2 + 2 * row, 2 + 2 * column])
             if row == 0 and self.headings:
                 heading = "\n".join(self.headings[column])
                 axis.set_title(heading, size=PLAIN, pad=3, parse_math=False)
-            if column == 0 and table.labels:
-                fits = int(table.size[1] / _lines(1, PLAIN))
-                _write_label(axis, table.labels[row], max(1, min(fits, _LABEL_LINES)))
+            if column == 0 and grid.labels:
+                fits = int(grid.size[1] / _lines(1, PLAIN))
+                _write_label(axis, grid.labels[row], max(1, min(fits, _LABEL_LINES)))
             _draw_tile(axis, tile, width)
 
     def _draw_foot(self) -> None:
-        table, start = self.table, 2 + 2 * self.table.rows
-        for index, bar in enumerate(table.bars):
+        grid, start = self.grid, 2 + 2 * self.grid.rows
+        for index, bar in enumerate(grid.bars):
             line, column = divmod(index, self.abreast)
             length = min(_BAR_LONGEST, (self.inner + _BAR_GAP) / self.abreast - _BAR_GAP)
             side = (self.figure.get_figwidth() - self.abreast * (length + _BAR_GAP) + _BAR_GAP) / 2
             bars = [length, _BAR_GAP] * self.abreast
             parts = [side, *bars[:-1], side]
-            row = self.grid[start + 2 * line + 1, :].subgridspec(
+            row = self.spec[start + 2 * line + 1, :].subgridspec(
                 1, len(parts), wspace=0, width_ratios=parts
             )
             axis = self._axes(row[1 + 2 * column])
@@ -216,10 +216,10 @@ class _Drawing:
             axis.spines[:].set_visible(False)
             for words, at in ((bar.low, "left"), (bar.label, "center"), (bar.high, "right")):
                 axis.set_title(words, loc=at, size=PLAIN, pad=2, parse_math=False)  # type: ignore[arg-type] # one of three
-        if table.plot:
+        if grid.plot:
             widths = _BESIDE_PLOT, self.inner - _BESIDE_PLOT
-            row = self.grid[-4, 1:-1].subgridspec(1, 2, wspace=0, width_ratios=widths)
-            table.plot[1](self._axes(row[1]))
+            row = self.spec[-4, 1:-1].subgridspec(1, 2, wspace=0, width_ratios=widths)
+            grid.plot[1](self._axes(row[1]))
         self.figure.text(
             0.5, _EDGE / self.figure.get_figheight(), "\n".join(self.caption), size=SMALL,
             color=_MUTED, ha="center", va="bottom", parse_math=False, linespacing=_LEADING,
