@@ -15,9 +15,9 @@ from PIL import Image
 from torch import nn
 
 import pfv_widgets as pw
-from pfv_widgets.analysis import tracker as tracker_module
 from pfv_widgets.analysis.compare.alignment import align
 from pfv_widgets.analysis.compare.similarity_curve import LayerView, view_of
+from pfv_widgets.analysis.training import tracker as tracker_module
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.networks import blobs, tiny
 

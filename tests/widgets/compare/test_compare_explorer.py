@@ -358,8 +358,10 @@ def test_photos_are_sorted_by_cka_once_it_is_known(
 ) -> None:
     explorer = compared(layer="4")
     assert explorer.wait_for_numbers(60)
-    monkeypatch.setattr(explorer.results, "compute_pair", lambda _: pytest.fail("in a control"))
-    monkeypatch.setattr(explorer.results, "pair", lambda _: None)
+    monkeypatch.setattr(
+        explorer.similarities, "compute_pair", lambda _: pytest.fail("in a control")
+    )
+    monkeypatch.setattr(explorer.similarities, "pair", lambda _: None)
     order = explorer.galleries[0].order
     order.sort.value = DIFFERENCE
     assert "CKA of these two layers is not known yet" in explorer.status.message

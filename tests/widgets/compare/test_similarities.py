@@ -213,7 +213,7 @@ def test_visited_networks_are_shown_from_what_is_cached(compared: Compared) -> N
 
 def test_numbers_of_before_a_change_of_the_networks_are_not_shown(compared: Compared) -> None:
     explorer = compared(images=blobs(6), layer="4")
-    results, settings = explorer.results, explorer.settings
+    results, settings = explorer.similarities, explorer.settings
 
     def cleared(_: object) -> None:
         results.clear()
