@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +40,9 @@ class Ranks(Protocol):
     def merged(self, fit: DataSetFit) -> DataSetFit:
         """Return what all have gathered, in every process; their own stays as it is."""
 
+    def naming_itself(self) -> AbstractContextManager[None]:
+        """Let an error inside the block say in which process it was raised."""
+
 
 class SingleProcess:
     """One process."""
@@ -56,6 +59,10 @@ class SingleProcess:
     def merged(self, fit: DataSetFit) -> DataSetFit:
         """Return it as it is."""
         return fit
+
+    def naming_itself(self) -> AbstractContextManager[None]:
+        """Leave errors as they are."""
+        return nullcontext()
 
 
 class ProcessGroup:
@@ -98,6 +105,15 @@ class ProcessGroup:
                 whole.add_fit(part)
         assert whole is not None  # at least this process is there
         return whole
+
+    @contextmanager
+    def naming_itself(self) -> Iterator[None]:
+        """Name this process in an error: the others only see that it has ended."""
+        try:
+            yield
+        except PFVError as error:
+            which = f"process {self.rank} of {self.number} (counted from 0)"
+            raise type(error)(f"{which}: {error}") from error
 
     def _gathered(self, kind: str, content: bytes) -> list[bytes]:
         """Return the bytes of every process, in order; raise where others are elsewhere."""

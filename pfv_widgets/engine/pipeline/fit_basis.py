@@ -265,7 +265,8 @@ class _Pass:
                 if start:
                     _check_read(again, earlier, self.stream)
                     start = 0
-                before, last = last, self._run(network, batch, fit)
+                with self.ranks.naming_itself():
+                    before, last = last, self._run(network, batch, fit)
                 _take(before, fit)
                 if not checkpoints:
                     continue

@@ -110,6 +110,44 @@ def test_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path) 
     np.testing.assert_allclose(basis.variances, whole.variances, rtol=1e-5)
 
 
+FAILING = """
+import os, sys
+import torch
+import pfv_widgets as pw
+
+class Failing(torch.nn.Sequential):
+    def forward(self, images):
+        if os.environ["RANK"] == "1":
+            raise RuntimeError("a sensor is broken")
+        return super().forward(images)
+
+torch.manual_seed(0)
+network = Failing(torch.nn.Conv2d(3, 8, 3, 2), torch.nn.ReLU()).eval()
+pw.fit_basis(
+    network, sys.argv[1], size=48, batch_size=2, device="cpu", progress=False, distributed=True
+)
+"""
+
+
+@pytest.mark.all
+def test_process_whose_network_fails_is_named_and_the_others_end(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 40)
+    port = str(20_000 + (os.getpid() + 1) % 20_000)
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    runs = [  # not by torchrun, which would kill the others
+        subprocess.Popen(
+            [sys.executable, "-c", FAILING, str(folder)], env=common | {"RANK": str(rank)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    errors = [run.communicate(timeout=120)[1] for run in runs]
+    assert all(run.returncode for run in runs)
+    assert "A process of this fit has ended" in errors[0]
+    assert "process 1 of 2 (counted from 0): images: the model failed" in errors[1]
+    assert "a sensor is broken" in errors[1]
+
+
 def test_processes_that_differ_or_get_fewer_batches_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
