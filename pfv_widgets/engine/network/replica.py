@@ -12,7 +12,8 @@ import weakref
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -279,20 +280,28 @@ def _shell(module: nn.Module) -> nn.Module:
     if "_orig_mod" in module._modules:
         return object.__new__(_EagerPart)
     replica: nn.Module = object.__new__(type(module))
-    for kind in type(module).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in [slots] if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(module, name):
-                setattr(replica, name, getattr(module, name))
+    for name in _slots(type(module)):
+        if hasattr(module, name):
+            setattr(replica, name, getattr(module, name))
     return replica
 
 
+@lru_cache(maxsize=256)
+def _slots(kind: type) -> frozenset[str]:
+    """Return the names that objects of a class have outside their ``__dict__``."""
+    slots = (one.__dict__.get("__slots__", ()) for one in kind.__mro__)
+    names = chain.from_iterable([one] if isinstance(one, str) else one for one in slots)
+    return frozenset(names) - {"__dict__", "__weakref__"}
+
+
 def _scripted(module: Any) -> nn.Module:
-    """Return a scripted or traced module with the same weights, and buffers of its own."""
+    """Return a scripted or traced module that shares its weights, with buffers of its own."""
     # its parts are still the module's; a traced module has no such method of its own
     replica: Any = torch.jit.RecursiveScriptModule.__copy__(module)  # type: ignore[attr-defined] # it is
     for name, part in list(replica._modules.items()):
         setattr(replica, name, _scripted(part))
+    for name, weight in list(replica.named_parameters(recurse=False)):
+        setattr(replica, name, weight.detach().requires_grad_(weight.requires_grad))
     for name, buffer in list(replica.named_buffers(recurse=False)):
         setattr(replica, name, buffer.detach().clone())
     with suppress(RuntimeError):  # a frozen part has no mode

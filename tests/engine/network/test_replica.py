@@ -246,6 +246,16 @@ def test_a_part_traced_in_training_mode_writes_to_buffers_of_its_own() -> None:
     assert all(torch.equal(one, before[key]) for key, one in network.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_gradients_of_a_scripted_part_are_switched_off_in_the_replica_alone() -> None:
+    network = scripted_part()
+    replica = replicate(network).requires_grad_(False)
+    assert not any(one.requires_grad for one in replica.parameters())
+    assert all(one.requires_grad for one in network.parameters())
+    pairs = zip(network.parameters(), replica.parameters(), strict=True)
+    assert all(one.data_ptr() == other.data_ptr() for one, other in pairs)
+
+
 def test_changes_of_the_network_are_seen_at_the_next_look() -> None:
     network, images = tiny(), blobs(2).tensor
 
