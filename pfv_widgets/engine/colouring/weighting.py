@@ -81,9 +81,15 @@ def flat(
     step = max(1, _CACHED // (size[0] * size[1])) if first.device.type == "cpu" else len(first)
     for start in range(0, len(first), step):
         images = slice(start, start + step)
-        total[images] = enlarge(first[images, None] / scale, size)
-        for activity in activities[1:]:
-            total[images] += enlarge(activity.total[images, None] / scale, size)
+        here, other = total[images], None
+        for activity in activities:
+            part = activity.total[images, None] / scale
+            if other is None:
+                one, other = enlarge(part, size, here), torch.empty_like(here)
+                if one is not here:
+                    here.copy_(one)
+            else:
+                here.add_(enlarge(part, size, other))
     return [total]
 
 

@@ -55,10 +55,10 @@ def choose_default(
         lambda layer, _: layer.verified,
         lambda layer, _: layer.kind not in READ_OUT_POOLING,
     )
-    layers = list(call_of)
+    left = list(call_of.items())
     for holds in conditions:
-        layers = [layer for layer in layers if holds(layer, call_of[layer])] or layers
-    return layers[-1]
+        left = [pair for pair in left if holds(*pair)] or left
+    return left[-1][0]
 
 
 def _read_out_start(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,7 @@ class Fingerprint:
         self._addresses: list[int] = []
         self._samples: list[list[Tensor]] = []  # those of one dtype and device together
         self._modules: list[nn.Module] = []
-        self._attributes: list[list[object]] = []  # of each module, when its options were read
-        self._options: list[State] = []
+        self._attributes: list[tuple[nn.Module, dict[str, object]]] = []  # as they were last
         self._structures = 0
 
     def state(self) -> State:
@@ -54,14 +53,13 @@ class Fingerprint:
         if not _same(modules, self._modules):
             # held, so that no other module gets the id of one that is gone
             self._modules, self._structures = modules, self._structures + 1
-            self._attributes, self._options = [[]] * len(modules), [()] * len(modules)
-        for index, module in enumerate(modules):
-            if type(module).__module__.startswith("torch.nn.modules."):
-                attributes = list(vars(module).values())
-                if not _same(attributes, self._attributes[index]):
-                    self._attributes[index] = attributes
-                    self._options[index] = _settings(module)
-        return (self._structures, *self._options)
+            self._attributes = [(one, dict(vars(one))) for one in modules if _is_pytorch(one)]
+        for index, (module, before) in enumerate(self._attributes):
+            if not _same(vars(module).values(), before.values()):
+                now = dict(vars(module))
+                self._attributes[index] = module, now
+                self._structures += _options(now) != _options(before)
+        return (self._structures,)
 
     def _digest(self) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
@@ -128,7 +126,7 @@ def _values(modules: Iterable[nn.Module]) -> list[Tensor]:
     return list(found.values())
 
 
-def _same(first: Sequence[object], second: Sequence[object]) -> bool:
+def _same(first: Collection[object], second: Collection[object]) -> bool:
     return len(first) == len(second) and all(map(operator.is_, first, second))
 
 
@@ -141,10 +139,14 @@ def _grouped(samples: Iterable[Tensor | None]) -> list[list[Tensor]]:
     return [groups[name] for name in sorted(groups)]
 
 
-def _settings(module: nn.Module) -> State:
+def _is_pytorch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.modules.")
+
+
+def _options(attributes: Mapping[str, object]) -> State:
     return tuple(
         (name, value)
-        for name, value in vars(module).items()
+        for name, value in attributes.items()
         if name[:1] != "_" and name != "training" and isinstance(value, _OPTIONS)
     )
 

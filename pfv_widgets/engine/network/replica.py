@@ -280,7 +280,7 @@ def _shell(module: nn.Module) -> nn.Module:
     if "_orig_mod" in module._modules:
         return object.__new__(_EagerPart)
     replica: nn.Module = object.__new__(type(module))
-    for name in _slots(type(module)):
+    for name in _slots(type(module)):  # type: ignore[arg-type] # a class has a hash
         if hasattr(module, name):
             setattr(replica, name, getattr(module, name))
     return replica
