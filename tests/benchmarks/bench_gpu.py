@@ -50,7 +50,7 @@ from pfv_widgets.engine.pca.wide_fit import WideFit
 from tests.benchmarks.bench_table import photos, seconds
 
 Row = dict[str, object]
-RGB = Colouring((0, 1, 2), 1.0, "global", "rgb")
+RGB = Colouring(channels=(0, 1, 2))
 
 
 def network(name: str, device: torch.device) -> nn.Module:

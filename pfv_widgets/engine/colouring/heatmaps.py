@@ -16,32 +16,54 @@ from pfv_widgets.engine.colouring.colour_filter import (
     shares_of,
 )
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
-from pfv_widgets.engine.colouring.score_scaling import Spread, scaled, scaling
+from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS, Spread, scaled, scaling
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted
 from pfv_widgets.engine.device_transfer import large_empty, select
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
+from pfv_widgets.parameters import choice, described, slider
 
 _CACHED = 300_000  # numbers worked on at a time: more leave the cache, and memory is asked for anew
 
 
 @dataclass(frozen=True)
-class Colouring:
-    """How scores become colours.
+class ColourSettings:
+    """The settings that decide how scores become colours."""
 
-    Attributes
-    ----------
-    channels
-        Indices of the components that are shown, in order.
-    sigma, normalisation
-        As for :func:`scaling`.
-    colour_map
-        Key of :data:`COLOUR_MAPS`.
-    """
+    sigma: float = slider(
+        1.0,
+        0.25,
+        4.0,
+        0.05,
+        label="Contrast σ",
+        help="Scores are clipped at this many standard deviations: smaller means more contrast.",
+        page="Picture",
+    )
 
-    channels: tuple[int, ...]
-    sigma: float
-    normalisation: str
-    colour_map: str
+    normalisation: str = choice(
+        "global",
+        NORMALISATIONS,
+        label="Scale",
+        help="One common scale for all components, as in the paper, or one per component, which "
+        "shows weak ones.",
+        page="Picture",
+        words={"global": "common", "component": "per component"},
+    )
+
+    colour_map: str = choice(
+        "rgb",
+        COLOUR_MAPS,
+        label="Colours",
+        help=f"Which colours the components have. {described(COLOUR_MAPS)}",
+        page="Picture",
+    )
+
+
+@dataclass(frozen=True)
+class Colouring(ColourSettings):
+    """How scores become colours: the settings, with the components that are shown."""
+
+    channels: tuple[int, ...] = ()
+    """Their indices, in order."""
 
 
 def render_heatmaps(

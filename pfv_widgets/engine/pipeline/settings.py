@@ -6,10 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
-from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.compositing import VIEWS
-from pfv_widgets.engine.colouring.heatmaps import Colouring
-from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS
+from pfv_widgets.engine.colouring.heatmaps import Colouring, ColourSettings
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pca.basis_source import BASES
 from pfv_widgets.engine.pipeline.settings_json import JsonSettings
@@ -37,14 +35,8 @@ CUT_MODES = ("project", "keep", "clamp")
 
 
 @dataclass(frozen=True)
-class Settings(Declared, JsonSettings):
-    """What to render and how; edit with ``dataclasses.replace``.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Naming the field, its value and the legal values.
-    """
+class ScoreSettings:
+    """The settings that decide on the scores, before they are coloured."""
 
     layer: str | None = None
     """Name of the layer whose feature map is decomposed; None: the last before the read-out."""
@@ -74,33 +66,18 @@ class Settings(Declared, JsonSettings):
         page="Picture",
     )
 
-    sigma: float = slider(
-        1.0,
-        0.25,
-        4.0,
-        0.05,
-        label="Contrast σ",
-        help="Scores are clipped at this many standard deviations: smaller means more contrast.",
-        page="Picture",
-    )
 
-    normalisation: str = choice(
-        "global",
-        NORMALISATIONS,
-        label="Scale",
-        help="One common scale for all components, as in the paper, or one per component, which "
-        "shows weak ones.",
-        page="Picture",
-        words={"global": "common", "component": "per component"},
-    )
+@dataclass(frozen=True)
+class Settings(ColourSettings, ScoreSettings, Declared, JsonSettings):
+    """What to render and how; edit with ``dataclasses.replace``.
 
-    colour_map: str = choice(
-        "rgb",
-        COLOUR_MAPS,
-        label="Colours",
-        help=f"Which colours the components have. {described(COLOUR_MAPS)}",
-        page="Picture",
-    )
+    Its fields begin with those of :class:`ScoreSettings` and :class:`ColourSettings`.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Naming the field, its value and the legal values.
+    """
 
     opacity: float = slider(
         0.65,
@@ -198,7 +175,8 @@ class Settings(Declared, JsonSettings):
     @property
     def colouring(self) -> Colouring:
         """What decides on the colours of scores."""
-        return Colouring(self.shown, self.sigma, self.normalisation, self.colour_map)
+        knobs = {one.name: getattr(self, one.name) for one in fields(ColourSettings)}
+        return Colouring(**knobs, channels=self.shown)
 
     def weights(self, number: int) -> tuple[float, ...]:
         """Weights of ``number`` images.

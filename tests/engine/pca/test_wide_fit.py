@@ -66,7 +66,7 @@ def check(of: Features, fit: WideFit, weights: Weights, number: int = 3) -> Prin
     torch.testing.assert_close(basis.mean.double(), true.mean, rtol=1e-5, atol=1e-5)
     assert basis.count == pytest.approx(sum(weights) * of.maps[0, 0].numel())
     signs = (basis.components.double() * true.components).sum(1).sign()
-    colouring = Colouring((0, 1, 2)[:number], 1, "global", "rgb")
+    colouring = Colouring(channels=(0, 1, 2)[:number])
     heatmaps = [
         render_heatmaps(scores, [], weights, colouring, (20, 20))
         for scores in (of.scores(basis), projected(of, true, signs))

@@ -4,12 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
+from pfv_widgets.engine.colouring.heatmaps import ColourSettings, render_heatmaps
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import parameters_of
+from tests.non_default_settings import other_values
 
 
 def test_defaults_are_those_of_the_paper() -> None:
@@ -39,6 +42,20 @@ def test_every_registered_name_is_a_legal_setting() -> None:
     assert parameters_of(Settings)["weighting"].choices == WEIGHTINGS
     assert parameters_of(Settings)["colour_map"].choices == COLOUR_MAPS
     assert {"none", "flat", "hierarchical", "gradual"} <= set(WEIGHTINGS)
+
+
+@pytest.mark.parametrize("name", parameters_of(ColourSettings))
+def test_every_colour_setting_is_part_of_the_cache_key_and_of_the_heatmaps(name: str) -> None:
+    plain = Settings()
+    other = dataclasses.replace(plain, **{name: other_values()[name]})
+    assert other.colouring != plain.colouring
+    scores = (
+        torch.linspace(-2, 3, 96).reshape(2, 3, 4, 4) * torch.tensor([3.0, 2, 1])[:, None, None]
+    )
+    first, second = (
+        render_heatmaps(scores, [], (1.0, 1.0), one.colouring, (8, 8)) for one in (plain, other)
+    )
+    assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize(
