@@ -47,6 +47,7 @@ from pfv_widgets.validation import (
 )
 
 _MOST_COMPONENTS = int(cast(Slider, parameters_of(Settings)["components"]).maximum)
+_View = tuple[str, Weights, Arrangement]  # a layer, weights of images, an order of components
 
 
 class PFV:
@@ -404,25 +405,19 @@ class PFV:
         return torch.stack([self.store.likeness(layer, image, cell) for image, cell in cells])
 
     def _rendered(
-        self,
-        view: tuple[str, Weights, Arrangement],
-        settings: Settings,
-        size: Size,
-        only: Images,
+        self, view: _View, settings: Settings, size: Size, only: Images
     ) -> tuple[Tensor, tuple[str, ...]]:
         """Render the components of ``view`` (layer, weights, arrangement), with warnings."""
         layer, weights, _ = view
         scores = _some(self.store.scores(*view), only)
         weighting, colouring = settings.weighting, settings.colouring
-        colour_filter, filtered = COLOUR_FILTERS[settings.sharing], None
-        if colour_filter is not None:
-            filtered = self.store.visible_colours(
-                *view, weighting, colouring, colour_filter=colour_filter
-            )
+        colour_filter = COLOUR_FILTERS[settings.sharing]
+        filtered = colour_filter and self.store.visible_colours(
+            *view, weighting, colouring, colour_filter=colour_filter
+        )
         height, width = (min(pair) for pair in zip(size, self.images.size, strict=True))
-        spread = None
-        if only is not None or (height, width) != size or self.store.data is not None:
-            spread = self.store.spread(*view, weighting, (height, width))
+        own = only is None and (height, width) == size and self.store.data is None
+        spread = None if own else self.store.spread(*view, weighting, (height, width))
         heatmaps = render_heatmaps(
             scores,
             self.store.factors(layer, weighting, size, only),
