@@ -83,7 +83,7 @@ def riemann(model: nn.Sequential, layer: int, frame: pw.Frame, steps: int = 60) 
 
 
 def test_backward_and_forward_derivatives_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pfv_widgets.analysis import score_decomposition
+    from pfv_widgets.analysis.classes import score_decomposition
 
     pfv = pw.PFV(tiny(), blobs(3))
     forward = pw.component_classes(pfv, layer="6", components=2)
