@@ -42,12 +42,15 @@ class Influence:
         Root mean square of the principal angles, in degrees, ``(N,)``.
     reasons
         Why an image has no angle.
+    version
+        That of the feature store: how often the network was seen to have changed before.
     """
 
     settings: Settings
     angles: Angles
     mean_angles: Angles
     reasons: Mapping[int, str]
+    version: int = 0
 
     def most(self) -> tuple[int, ...]:
         """Return the images that have an angle, by falling influence."""
@@ -92,7 +95,7 @@ def leave_one_out(
             "it. Choose basis_of='this batch' to leave images out."
         )
     number = len(pfv.images)
-    weights = settings.weights(number)
+    weights, version = settings.weights(number), pfv.store.version
     angles, means = np.full((2, number), np.nan)
     reasons: dict[int, str] = {}
     with torch.no_grad():
@@ -112,7 +115,7 @@ def leave_one_out(
                 reasons[index] = str(error)
             if progress is not None:
                 progress(index + 1, number)
-    return Influence(settings, angles, means, reasons)
+    return Influence(settings, angles, means, reasons, version)
 
 
 @dataclass(frozen=True, eq=False)

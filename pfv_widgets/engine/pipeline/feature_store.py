@@ -104,6 +104,7 @@ class FeatureStore:
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
         self._others: dict[str, Sequence[Tensor]] = {}
         self._longest = FittedBasisCache()
+        self.version = 0  # higher each time that the network was seen to have changed
         self._list_layers()
         self._computed_with = self._listed_with
 
@@ -230,6 +231,7 @@ class FeatureStore:
             return changed
 
     def _start_anew(self) -> None:
+        self.version += 1
         self.clear()
         self.forward.update()
         if self.forward.structure() != self._structure:

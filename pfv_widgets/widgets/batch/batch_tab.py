@@ -83,7 +83,7 @@ class BatchTab:
         self._lock = threading.RLock()  # never held while calling back
         self._settings = Settings()
         self._influence: Influence | None = None
-        self._problem = ""
+        self._problem, self._version = "", 0
         self._shown = ShownValues()
         self._seeds = itertools.count()
         self._time_left = TimeLeft()
@@ -122,6 +122,13 @@ class BatchTab:
             self.thumbnails.show(weights)
             if self._basis_of(before) != self._basis_of(settings):
                 self._problem = ""  # it was one of other settings
+                self._show_result()
+
+    def show_network(self, version: int) -> None:
+        """Say which version of the network is on show: results of another one are dimmed."""
+        with self._lock:
+            if version != self._version:
+                self._version = version
                 self._show_result()
 
     def show_progress(self, done: int, of: int) -> None:
@@ -166,7 +173,8 @@ class BatchTab:
         self.result.value = line
 
     def _is_current(self, influence: Influence) -> bool:
-        return self._basis_of(influence.settings) == self._basis_of(self._settings)
+        same = influence.version == self._version
+        return same and self._basis_of(influence.settings) == self._basis_of(self._settings)
 
     def _basis_of(self, settings: Settings) -> tuple[object, ...]:
         """Return what of the settings a basis depends on."""

@@ -19,7 +19,7 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Edit, Updating, close_all, push_button
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 
-SearchResult = tuple[ShortcutReport, ImageBatch]
+SearchResult = tuple[ShortcutReport, ImageBatch, int]  # and the version of the network
 Answer = Callable[[SearchResult | Exception], None]
 Search = Callable[[Answer, OnProgress], None]
 _MOST_SUSPECTS, _PHOTOS, _LINES = 4, 4, 4
@@ -30,6 +30,7 @@ _HOW_TO = (
 _FIND = "Find shortcuts", "Search this layer for what a class relies on without reason."
 _STOP = "Stop searching", "Stop the search: what was found before stays."
 _CLEAN = "No suspect among what could be tested."
+_OUTDATED = "The network has changed since this layer was searched: search again."
 
 
 class ShortcutSection:
@@ -58,7 +59,7 @@ class ShortcutSection:
         self._lock = threading.RLock()
         self._updating = Updating()
         self._results: dict[str, SearchResult] = {}
-        self._layer = ""
+        self._layer, self._version = "", 0
         self._chosen: tuple[int, ...] = ()
         self.button = push_button(*_FIND, self._start_or_stop)
         self.result = w.HTML(text.hint(_HOW_TO), layout=w.Layout(width="100%"))
@@ -80,6 +81,13 @@ class ShortcutSection:
                 self._layer = layer
                 self._show_suspects()
 
+    def show_network(self, version: int) -> None:
+        """Say which version of the network is on show: suspects of another one are gone."""
+        with self._lock:
+            if version != self._version:
+                self._version = version
+                self._show_suspects()
+
     def suspects(self, chosen: tuple[int, ...]) -> tuple[Suspect, ...]:
         """Return those of the layer in sight with these numbers, as far as there are any."""
         with self._lock:
@@ -93,7 +101,8 @@ class ShortcutSection:
     @property
     def _suspects(self) -> tuple[Suspect, ...]:
         found = self._results.get(self._layer)
-        return () if found is None else tuple(found[0].suspects[:_MOST_SUSPECTS])
+        outdated = found is not None and found[2] != self._version
+        return () if found is None or outdated else tuple(found[0].suspects[:_MOST_SUSPECTS])
 
     def _start_or_stop(self) -> None:
         with self._lock:
@@ -132,15 +141,20 @@ class ShortcutSection:
         self.toggles = [self._toggle(index) for index in range(len(suspects))]
         self.list.children = tuple(
             w.VBox([
-                w.HTML(_title(index, one) + self._strip(*found, one)), w.HTML(_words(one)),
+                w.HTML(_title(index, one) + self._strip(*found[:2], one)), w.HTML(_words(one)),
                 self.toggles[index],
             ])
             for index, one in enumerate(suspects) if found is not None
         )  # fmt: skip
         if not self._searching:  # else how far the search is stays
-            self.result.value = text.hint(_HOW_TO if found is None else _summary(found[0]))
+            self.result.value = text.hint(self._summary(found))
         for part in former:
             close_all(part)
+
+    def _summary(self, found: SearchResult | None) -> str:
+        if found is None:
+            return _HOW_TO
+        return _summary(found[0]) if found[2] == self._version else _OUTDATED
 
     def _toggle(self, index: int) -> w.ToggleButton:
         toggle = w.ToggleButton(

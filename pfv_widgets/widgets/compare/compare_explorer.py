@@ -28,6 +28,7 @@ from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body, controls
 from pfv_widgets.widgets.explorer.shell import Shell
+from pfv_widgets.widgets.explorer.tabs import OnFrame
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
@@ -67,6 +68,7 @@ class CompareExplorer(Shell[CompareSettings]):
         self.source, self.similarities = source, source.similarities
         self.networks: Any = source.networks
         self.links = Links(source.networks)
+        self._on_frame: list[OnFrame] = []
         for name in self.links.names(settings or CompareSettings()):
             if (refusal := source.networks.visit(name)) is not None:
                 raise refusal
@@ -197,6 +199,10 @@ class CompareExplorer(Shell[CompareSettings]):
                 ):  # refused: what is on show says again what it is, instead of "Opening …"
                     index = SIDES.index(side)
                     self.sides[index].show_settings(self.links.sides(self.settings)[index])
+
+    def on_frame(self, callback: OnFrame) -> None:
+        """Call back with each frame that is on show, of either side, and its view state."""
+        self._on_frame.append(callback)
 
     def wait_for_numbers(self, timeout: float | None = None) -> bool:
         """Wait until CKA and angles of the pair on show are known; False after ``timeout`` s."""
@@ -329,10 +335,12 @@ class CompareExplorer(Shell[CompareSettings]):
                 self.safely(self._set)(newest, self.history.amend)
             self.show_state()
 
-    def _seen(self, state: ViewState, frame: Frame) -> None:  # noqa: ARG002 - of one side
+    def _seen(self, state: ViewState, frame: Frame) -> None:
         """Follow a picture that is on the page."""
         self.status_line.repeat()
         self.tabs["Compare"].show_agreement(self._agreement_or_none())
+        for callback in self._on_frame:
+            callback(state, frame)
         if self.similarities.on_demand:
             self._pair.submit(self.settings)
         self._still.renew()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from pfv_widgets.engine.colouring.similarity import cell_of
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
-from pfv_widgets.errors import named
+from pfv_widgets.errors import PFVError, named
 from pfv_widgets.methods.core.class_names import names_of
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from pfv_widgets.widgets.classes.classes_tab import ClassesTab
@@ -116,7 +116,14 @@ def batch_tab(explorer: BatchExplorer) -> BatchTab:
             (explorer.undo if key == "z" else explorer.redo)()
 
     tab = BatchTab(explorer.pfv.images, explorer.edit, sweep, explorer.gesture)
+
+    def follow(*_: object) -> None:
+        with suppress(PFVError):  # the first network of a comparison is broken: its side says so
+            tab.show_network(explorer.pfv.store.version)
+
     tab.thumbnails.canvas.on_key(explorer.safely(pressed))
+    explorer.on_frame(follow)
+    follow()  # the tab is made when it is first opened
     return tab
 
 
@@ -193,6 +200,7 @@ class LinkedClassesTab(ClassesTab):
         """Search the layer in sight for shortcuts, in the background."""
         explorer, pfv = self._explorer, self._explorer.pfv
         layer = pfv.layer(explorer.settings.layer).name
+        version = pfv.store.version
         message = "Searching for shortcuts …"
         explorer.show_message(explorer.jobs.beginning(message), "busy")
         reporter = explorer.reporter(message)
@@ -208,7 +216,7 @@ class LinkedClassesTab(ClassesTab):
                     pfv.model, pfv.images, layer=layer, classes=self._classes,
                     output=explorer.output, on_progress=watch,
                 )  # fmt: skip
-            answer((found, pfv.images))
+            answer((found, pfv.images, version))
             number = len(found.suspects)
             explorer.show_message(f"{number or 'No'} suspect{'s' * (number != 1)} found.")
 
@@ -227,6 +235,7 @@ class LinkedClassesTab(ClassesTab):
         plain = replace(settings, pins=(), sharing="all", weighting="flat")
         frame = pfv.render(plain, size=(2, 2))
         assert frame.forward is not None  # a PFV rendered it
+        self.shortcuts.show_network(pfv.store.version)
         state = frame.forward.state()
         key = frame.layer, settings.components, settings.images, settings.stable_colours, state
         if self._last is not None and self._last[0] == key:

@@ -79,6 +79,25 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) ->
         holder.explorer.close()
 
 
+def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(recorded: object) -> None:
+    model, images = fooled_network(), marked_photos()
+    holder = Holder(model, images, classes=["marked", "plain"], layer="2")
+    try:
+        section = searched(holder).tab.shortcuts
+        move(section.toggles[0], value=True)
+        holder.wait()
+        with torch.no_grad():
+            model[0].bias.add_(0.1)
+        holder.explorer.refresh()
+        holder.wait()
+        assert section.toggles == []
+        assert "has changed since" in words(section.result)
+        assert "Nothing is cut" in words(holder.tab.effect)
+        assert searched(holder).tab.shortcuts.toggles[0].value is True
+    finally:
+        holder.explorer.close()
+
+
 def test_no_labels_and_too_few_photos_are_told_in_the_section(recorded: object) -> None:
     holder = Holder(tiny(), blobs(6), layer="10")
     try:

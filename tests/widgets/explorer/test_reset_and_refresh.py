@@ -83,3 +83,21 @@ def test_stop_at_the_end_of_a_picture_does_not_stop_the_next_one(
     explorer.refresh()
     assert explorer.wait(60)
     assert explorer.status.message == "Up to date."
+
+
+def test_what_leave_one_out_found_is_dimmed_once_the_network_has_changed(
+    explorer: PFVExplorer,
+) -> None:
+    tab = explorer.tabs["Batch"]
+    tab.sweep_button.click()
+    assert explorer.jobs.wait(60)
+    assert tab.thumbnails.angles is not None
+    for parameter in explorer.pfv.model.parameters():
+        parameter.data.mul_(-1.5)
+    explorer.refresh()
+    assert explorer.wait(60)
+    assert tab.thumbnails.angles is None
+    assert "changed since" in tab.result.value
+    tab.sweep_button.click()
+    assert explorer.jobs.wait(60)
+    assert tab.thumbnails.angles is not None
