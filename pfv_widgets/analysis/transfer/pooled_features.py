@@ -151,8 +151,14 @@ def pooled_features(
     labels: list[str] = []
     names: list[str] = []
     thumbnails: list[npt.NDArray[np.uint8]] = []
-    pictures = _Pictures()
+    pictures, size = _Pictures(), None
     for batch in chunks:
+        size = batch.size if size is None else size
+        if batch.size != size:
+            raise PFVValueError(
+                f"images_or_dataset: photo {len(names) + 1} has {_words(batch.size)} pixels, and "
+                f"those before {_words(size)}. Let its transform bring all to one size."
+            )
         for (network, device), own in zip(networks, values, strict=True):
             pooled = Forward(network, batch.tensor, device).capture(layouts, {}, len(batch))
             for name, vectors in pooled.items():
@@ -178,6 +184,10 @@ def thumbnail(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     factor = min(1.0, _THUMBNAIL / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def _words(size: tuple[int, int]) -> str:
+    return f"{size[0]} × {size[1]}"
 
 
 def _pooled(maps: Tensor) -> Tensor:

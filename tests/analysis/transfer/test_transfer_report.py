@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.transfer.page import page_of
@@ -170,6 +170,10 @@ def test_bad_input_is_named() -> None:
     fails("layers is empty", images, labels, layers=[])
     fails("labels", TensorDataset(images, torch.zeros(8)), ["a"] * 8)
     fails("label", TensorDataset(images, torch.zeros(8)))
+    whole = TensorDataset(images.repeat(4, 1, 1, 1), torch.arange(32) % 2)
+    fails(
+        "photo 33 has 16 ×", ConcatDataset([whole, TensorDataset(images[:, :, :16], whole[:8][1])])
+    )
     with pytest.raises(pw.PFVTypeError, match="scripted"):
         pw.transfer_report(torch.jit.script(nn.Conv2d(3, 4, 1)), images, labels)
 
