@@ -85,7 +85,8 @@ class PrincipalBasis:
     mean
         ``(C,)``.
     components
-        Unit vectors in rows, ``(k, C)``, by falling variance unless matched to another basis.
+        Unit vectors in rows, ``(k, C)``, by falling variance unless matched to another basis; zero
+        where the feature vectors vary along fewer directions.
     variances
         Population variance along each component, ``(k,)``.
     total_variance
@@ -340,7 +341,8 @@ def _check_arrays(basis: PrincipalBasis) -> None:
     if float(basis.variances.double().sum()) > basis.total_variance * (1 + 1e-3):
         raise FileContentError("variances add up to more than total_variance")
     lengths = torch.linalg.vector_norm(basis.components.double(), dim=1)
-    if bool((lengths - 1).abs().max() > 1e-3):
+    zero = (lengths == 0) & (basis.variances <= basis.noise)
+    if bool(((lengths - 1).abs() > 1e-3).logical_and(~zero).any()):
         raise FileContentError("components are no unit vectors")
 
 

@@ -142,6 +142,15 @@ def test_basis_comes_back_from_a_file_as_it_was(maps: Tensor, tmp_path: Path) ->
             assert getattr(loaded, name) == getattr(basis, name)
 
 
+def test_basis_of_fewer_directions_than_components_comes_back_from_a_file(tmp_path: Path) -> None:
+    maps = torch.zeros(3, 4, 1, 1)
+    maps[0, 0], maps[1, 0] = 1, -1
+    basis = fit_maps(maps, [1.0] * 3, 2)
+    assert basis.components[1].tolist() == [0] * 4
+    basis.save(tmp_path / "basis.npz")
+    assert torch.equal(PrincipalBasis.load(tmp_path / "basis.npz").components, basis.components)
+
+
 def test_file_that_holds_no_basis_is_named(tmp_path: Path) -> None:
     paths = {name: tmp_path / name for name in ("absent", "empty", "text", "other", "pickle")}
     paths["empty"].write_bytes(b"")
