@@ -167,7 +167,8 @@ class Ablated(nn.Module):
         """Return the output, and whether the cut changed the layer's own where that is unknown."""
         base, _, number = self.layer.partition("#")
         module, runs, changed = _module(self.model, base), 0, False
-        image = next((one.shape[-2:] for one in args if isinstance(one, Tensor)), None)
+        given = (one for one in (*args, *kwargs.values()) if isinstance(one, Tensor))
+        image = next((one.shape[-2:] for one in given if one.ndim > 2), None)
 
         def cut(module: nn.Module, _: object, output: object) -> Tensor | None:
             nonlocal runs, changed
@@ -269,7 +270,7 @@ def cut_components(
 def orthonormal(rows: Tensor) -> Tensor:
     """Return unit vectors at right angles that span the same, each towards the one it is made of.
 
-    What lies in the span of those before it is left out.
+    What lies in the span of those before it is left out, and so are rows of zeros.
     """
     gram = rows @ rows.T
     if bool(((gram - torch.eye(len(gram)).to(gram)).abs() < 1e-4).all()):
@@ -279,7 +280,7 @@ def orthonormal(rows: Tensor) -> Tensor:
         rest = row - sum(((row @ one) * one for one in independent), torch.zeros_like(row))
         if float(rest.norm()) > 1e-4 * float(row.norm()):
             independent.append(rest / rest.norm())
-    return torch.stack(independent).to(rows)
+    return torch.stack(independent).to(rows) if independent else rows[:0]
 
 
 def matched_readers(directions: Tensor, readers: Tensor) -> Tensor:
@@ -337,15 +338,19 @@ def checked_signs(signs: Iterable[int] | None, number: int) -> tuple[int, ...]:
 
 
 def _checked_layer(network: nn.Module, layer: str | None, basis: PrincipalBasis) -> str:
-    name = clean_name(text_or_none("layer", layer, "a layer's name") or basis.layer)
-    inner = clean_name(basis.layer)
-    if inner and name != inner:
+    name = text_or_none("layer", layer, "a layer's name") or basis.layer
+    if basis.layer and clean_name(name) != clean_name(basis.layer):
         raise PFVValueError(
-            f"layer={name!r}: the basis is of layer {inner!r}. Give that layer, or a basis of "
-            "this one."
+            f"layer={name!r}: the basis is of layer {basis.layer!r}. Give that layer, or a basis "
+            "of this one."
         )
-    _module(network, name.partition("#")[0])
-    return name
+    base, _, number = name.partition("#")
+    while isinstance(network, Ablated) and base not in modules_by_name(network):
+        network = network.model
+    if base not in modules_by_name(network):  # else "module." is a part of its own
+        base = clean_name(base)
+    _module(network, base)
+    return f"{base}#{number}" if number else base
 
 
 def _directions(
@@ -359,6 +364,11 @@ def _directions(
             "numbers, in float32."
         )
     directions = orthonormal(whole)
+    if not len(directions):
+        raise PFVValueError(
+            f"components: {len(rows)} of {len(rows)} are zero, since the features do not vary so "
+            "much: there is nothing to cut. Choose components with a variance."
+        )
     if not suspects:
         return directions, directions
     readers = torch.cat([rows, *(one.reader[None].to(rows) for one in suspects)])
@@ -382,7 +392,7 @@ def _something_left(
 
 def _same_layer(suspects: tuple[Suspect, ...], name: str, basis: PrincipalBasis) -> None:
     for one in suspects:
-        if one.layer != name or len(one.direction) != len(basis.mean):
+        if clean_name(one.layer) != clean_name(name) or len(one.direction) != len(basis.mean):
             raise PFVValueError(
                 f"suspects: {one!r} is of layer {one.layer!r}, and the basis of {name!r}. Cut one "
                 "layer after the other."

@@ -160,3 +160,47 @@ def test_a_basis_of_another_network_and_a_scripted_network_are_refused() -> None
         pw.ablate(tiny(channels=6), LAYER, broken, 0)
     with pytest.raises(pw.PFVTypeError, match="traced or scripted"):
         pw.ablate(torch.jit.trace(tiny(), blobs(1).tensor), LAYER, wide, 0)
+
+
+def test_layers_of_an_averaged_network_are_found_by_its_own_names() -> None:
+    model, images = tiny(), blobs(6)
+    averaged = torch.optim.swa_utils.AveragedModel(model).eval()
+    basis = pw.PFV(averaged, images).render(layer=f"module.{LAYER}").basis
+    plain = pw.ablate(model, LAYER, fitted(model), 0)
+    with torch.no_grad():
+        for layer in (None, f"module.{LAYER}"):
+            cut = pw.ablate(averaged, layer, basis, 0)
+            torch.testing.assert_close(cut(images.tensor), plain(images.tensor))
+    twice = pw.ablate(cut, None, basis, 1)
+    assert twice.layer == f"module.{LAYER}"
+
+
+class Conditional(nn.Module):
+    """Takes a number for each photo before the photos."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = tiny()
+
+    def forward(self, scale: Tensor, images: Tensor) -> Tensor:
+        return self.network(images) * scale[:, None]
+
+
+def test_photos_need_not_come_first_among_the_arguments() -> None:
+    model, images = Conditional().eval(), blobs(6).tensor
+    basis = dataclasses.replace(fitted(model.network), layer=f"network.{LAYER}")
+    cut = pw.ablate(model, None, basis, 0)
+    inner = pw.ablate(model.network, None, fitted(model.network), 0)
+    with torch.no_grad():
+        assert torch.equal(cut(torch.ones(6), images), inner(images))
+        assert torch.equal(cut(scale=torch.ones(6), images=images), inner(images))
+
+
+def test_a_component_without_a_variance_cannot_be_cut() -> None:
+    basis = fitted(tiny())
+    rows = basis.components.clone()
+    rows[2] = 0
+    basis = dataclasses.replace(basis, components=rows)
+    assert len(pw.ablate(tiny(), LAYER, basis, [0, 2]).directions) == 1
+    with pytest.raises(pw.PFVValueError, match=r"components: .* zero"):
+        pw.ablate(tiny(), LAYER, basis, 2)
