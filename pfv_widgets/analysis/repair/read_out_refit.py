@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.capture import hooked, modules_by_name
+from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.network.partial_forward import Read
@@ -22,6 +23,7 @@ Whole = npt.NDArray[np.int64]
 STRENGTHS = (0.03, 0.01, 0.1)
 """scikit-learn's ``C``: a refit takes the best; the first where a group has fewer than ``FEW``."""
 FEW = 10
+UNKNOWN = -1  # unit of photos that no read-out could be fitted without
 NEVER = -1e3  # bias of classes without photos, which are never predicted
 _MARGIN = 0.3  # power of a group's share that divides its margin
 _INTERCEPT = 10.0  # value of the intercept's column: large, so that it is hardly regularised
@@ -61,30 +63,50 @@ def linear_read_out(forward: Forward, read: Read) -> LinearReadOut:
             name: one for name, one in modules_by_name(network).items()
             if isinstance(one, nn.Linear)
         }  # fmt: skip
+        inputs: dict[str, list[Numbers]] = defaultdict(list)
         calls: dict[str, tuple[Tensor, Tensor]] = {}
 
-        def note(_: nn.Module, name: str, inputs: tuple[object, ...], output: object) -> None:
-            if isinstance(inputs[0], Tensor) and isinstance(output, Tensor) and output.ndim == 2:
-                calls[name] = inputs[0].detach().clone(), output.detach().clone()
+        def note(_: nn.Module, name: str, values: tuple[object, ...], output: object) -> None:
+            if isinstance(values[0], Tensor) and isinstance(output, Tensor) and output.ndim == 2:
+                calls[name] = values[0].detach().clone(), output.detach().clone()
 
-        inputs, scores, name = [], [], ""
+        scores = []
         for start in range(0, len(forward.images), _CHUNK):
             batch = forward.batch(start, start + _CHUNK)
+            calls.clear()
             with hooked(linear, note):
-                batch_scores = read(run(network, batch), len(batch))
-            same = [
-                one for one, (_, out) in calls.items() if out.shape == batch_scores.shape
-                and torch.allclose(out.to(batch_scores), batch_scores, equal_nan=True)
-            ]  # fmt: skip
-            if not same:
-                raise PFVValueError(
-                    "model: no nn.Linear gives its scores, so there is no read-out to fit anew. "
-                    "Use method='cut', or a network that ends in a linear layer."
-                )
-            name = same[-1]
-            inputs.append(calls[name][0].double().cpu().numpy())
-            scores.append(batch_scores.cpu())
-    return LinearReadOut(name, np.concatenate(inputs), torch.cat(scores))
+                scores.append(read(run(network, batch), len(batch)).cpu())
+            for name, (values, output) in calls.items():
+                if _equal(output.cpu(), scores[-1]):
+                    inputs[name].append(values.double().cpu().numpy())
+        whole = torch.cat(scores)
+        defined = int(torch.isfinite(whole).all(1).long().argmax())  # the first, or 0
+        for name in [one for one, parts in inputs.items() if len(parts) == len(scores)]:
+            if _moves(linear[name], network, forward.batch(defined, defined + 1), read):
+                return LinearReadOut(name, np.concatenate(inputs[name]), whole)
+    raise PFVValueError(
+        "model: no nn.Linear gives its scores, so there is no read-out to fit anew. "
+        "Use method='cut', or a network that ends in a linear layer."
+    )
+
+
+def _moves(module: nn.Module, network: nn.Module, photo: Tensor, read: Read) -> bool:
+    """Whether scores are moved by what is added to the output of a module.
+
+    Another one may give the same numbers: a copy for training, or an average.
+    """
+    scores = read(run(network, photo), 1)
+    handle = module.register_forward_hook(for_this_thread(lambda *values: values[2] + 1))
+    try:
+        moved = read(run(network, photo), 1)
+    finally:
+        handle.remove()
+    return _equal(moved, scores + 1)
+
+
+def _equal(values: Tensor, scores: Tensor) -> bool:
+    shaped = values.shape == scores.shape
+    return shaped and torch.allclose(values.to(scores), scores, equal_nan=True)
 
 
 def fitted_weights(
@@ -155,19 +177,25 @@ def held_out_predictions(
     strength: float | None = None,
     folds: int = _FOLDS,
 ) -> Whole:
-    """Predict each photo by read-outs that were fitted without it, ``(N,)``."""
+    """Predict each photo by read-outs that were fitted without it, ``(N,)``.
+
+    ``UNKNOWN`` where no photo of its class, or of any other, is left to fit one to.
+    """
     random = np.random.default_rng(0)
-    fold = np.empty(len(labels), dtype=np.int64)
+    fold, first = np.empty(len(labels), dtype=np.int64), 0
     for one in np.unique(groups):
         members = random.permutation(np.flatnonzero(groups == one))
-        fold[members] = np.arange(len(members)) % folds
-    predicted = np.full(len(labels), -1)
+        fold[members] = (first + np.arange(len(members))) % folds
+        first += len(members)  # else small groups of a class would all be in one fold
+    predicted = np.full(len(labels), UNKNOWN)
     for number in range(folds):
-        out = fold == number
-        if not out.any() or len(np.unique(labels[~out])) < 2:
+        rest = fold != number
+        left = np.unique(labels[rest])
+        out = ~rest & np.isin(labels, left)
+        if not out.any() or len(left) < 2:
             continue
         weight, bias = fitted_weights(
-            inputs[~out], labels[~out], groups[~out], units, strength=strength
+            inputs[rest], labels[rest], groups[rest], units, strength=strength
         )
         predicted[out] = (inputs[out] @ weight.T + bias).argmax(1)
     return predicted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pfv_widgets.analysis.core.labelled_units import LabelledUnits, checked_grou
 from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
 from pfv_widgets.analysis.repair.read_out_refit import (
+    UNKNOWN,
     Whole,
     fitted_weights,
     held_out_predictions,
@@ -39,6 +41,11 @@ _MOST_NAMES = 8  # of groups in a warning
 _SEEN_BEFORE = (
     "Before the refit the network does better on these photos, in the worst group. If it was "
     "trained on them, they cannot tell what the refit gains: compare both on other photos."
+)
+
+_UNKNOWN = (
+    "What comes after the refit is unknown for {number} of {all}: no other photos of their class "
+    "are left to fit a read-out to."
 )
 
 ByGroup = Mapping[str, Share]
@@ -73,11 +80,9 @@ class Repair:
 
     def __repr__(self) -> str:
         worst = next(iter(self.before))
-        return (
-            f"<Repair by {self.method}: worst group {worst!r} {self.before[worst].value:.2f} → "
-            f"{self.after[worst].value:.2f}, all {self.total_before.value:.2f} → "
-            f"{self.total_after.value:.2f}>"
-        )
+        pairs = (self.before[worst], self.after[worst]), (self.total_before, self.total_after)
+        group, every = (" → ".join(_rate(one) for one in pair) for pair in pairs)
+        return f"<Repair by {self.method}: worst group {worst!r} {group}, all {every}>"
 
     def __str__(self) -> str:
         """Return a line for each group, the worst first."""
@@ -98,12 +103,21 @@ class Repair:
     @property
     def worst_before(self) -> float:
         """Accuracy of the worst group before the repair."""
-        return min(one.value for one in self.before.values())
+        return _lowest(self.before)
 
     @property
     def worst_after(self) -> float:
         """Accuracy of the worst group after it; another group may be the worst then."""
-        return min(one.value for one in self.after.values())
+        return _lowest(self.after)
+
+
+def _rate(one: Share) -> str:
+    return f"{one.value:.2f}" if one.count else "undefined"
+
+
+def _lowest(groups: ByGroup) -> float:
+    """Return the lowest accuracy of the groups that have photos; NaN where none has."""
+    return min((one.value for one in groups.values() if one.count), default=math.nan)
 
 
 def repair(
@@ -224,9 +238,10 @@ class _Photos:
         forward = replace(forward, images=torch.cat(tensors))
         return cls(forward, labelled, units, numbers, distinct, len(batch), output)
 
-    def by_group(self, right: np.ndarray) -> dict[str, Share]:
+    def by_group(self, right: np.ndarray, known: np.ndarray) -> dict[str, Share]:
+        """Return the share of right ones of the known photos in each group that has photos."""
         return {
-            name: share_of(right[self.groups == number])
+            name: share_of(right[known & (self.groups == number)])
             for number, name in enumerate(self.names)
             if (self.groups == number).any()
         }
@@ -310,7 +325,10 @@ def _refitted(network: nn.Module, photos: _Photos) -> Repair:
     weight, bias = fitted_weights(inputs, photos.units, photos.groups, units)
     before = photos.right(scores[torch.from_numpy(defined)])
     model = with_read_out(network, read_out.name, weight, bias)
-    result = _compared(photos, model, "refit", before, np.asarray(predicted == photos.units))
+    result = _compared(
+        photos, model, "refit", before, np.asarray(predicted == photos.units),
+        known=np.asarray(predicted != UNKNOWN),
+    )  # fmt: skip
     if not result.worst_after < result.worst_before:
         return result
     return replace(result, warnings=(_SEEN_BEFORE, *result.warnings))
@@ -335,13 +353,19 @@ def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mod
 
 
 def _compared(
-    photos: _Photos, model: nn.Module, method: str, before: np.ndarray, after: np.ndarray
-) -> Repair:
-    first, second = photos.by_group(before), photos.by_group(after)
+    photos: _Photos, model: nn.Module, method: str, before: np.ndarray, after: np.ndarray,
+    *, known: np.ndarray | None = None,
+) -> Repair:  # fmt: skip
+    """Count both by group; ``known`` says of which photos it is known what comes after."""
+    every = np.ones(len(before), bool)
+    known = every if known is None else known
+    first, second = photos.by_group(before, every), photos.by_group(after, known)
     order = sorted(first, key=lambda name: first[name].value)
+    some, notes = slice(photos.originals), photos.warnings()
+    if not known.all():
+        notes = (*notes, _UNKNOWN.format(number=int((~known).sum()), all=len(known)))
     return Repair(
         model, method, {name: first[name] for name in order},
         {name: second[name] for name in order},
-        share_of(before[: photos.originals]), share_of(after[: photos.originals]),
-        photos.warnings(),
+        share_of(before[some]), share_of(after[some][known[some]]), notes,
     )  # fmt: skip

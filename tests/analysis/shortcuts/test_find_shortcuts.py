@@ -18,7 +18,7 @@ from torch import nn
 import pfv_widgets as pw
 from pfv_widgets.analysis.core.intervals import Share, auc
 from pfv_widgets.analysis.core.suspects import Suspect
-from pfv_widgets.analysis.repair.read_out_refit import fitted_weights, held_out_predictions
+from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
 from pfv_widgets.analysis.shortcuts.mark_overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
 from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, trained
@@ -199,6 +199,49 @@ def test_balanced_weights_minimise_the_loss_of_groups_with_margins(classes: int)
     assert (scores.argmax(1) < classes).all()
     predicted = held_out_predictions(inputs, labels, groups, 4, strength=0.5)
     assert 1 / classes < np.mean(predicted == labels) < np.mean(scores.argmax(1) == labels) + 0.05
+
+
+def test_photos_that_no_read_out_can_be_fitted_without_are_not_predicted() -> None:
+    random = np.random.default_rng(0)
+    inputs, labels = random.normal(size=(13, 4)), np.array([0] * 10 + [1] * 2 + [2])
+    inputs[:, 0] += 4 * labels
+    predicted = held_out_predictions(inputs, labels, labels, 4)
+    assert np.flatnonzero(predicted == UNKNOWN).tolist() == [12]
+    apart = np.arange(13)  # a group for each photo: they are not all in one fold
+    assert UNKNOWN not in held_out_predictions(inputs[:12], labels[:12], apart[:12], 4)
+    pixels = random.integers(0, 256, (9, 8, 8, 3), np.uint8)
+    model = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(48, 2)).eval()
+    result = pw.repair(model, pw.load_images(pixels, size=8), [0] * 8 + [1], groups=["here"] * 9)
+    name = "class 1, here"
+    assert str(result.after[name]) == "undefined (no photos)"
+    assert result.before[name].count == 1
+    assert 0 <= result.worst_after == result.after["class 0, here"].value
+    assert any("unknown for" in line for line in result.warnings)
+    assert "nan" not in repr(result) + str(result)
+
+
+class TwoHeads(nn.Module):
+    """Gives the scores of the first of two read-outs that are equal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.AvgPool2d(2), nn.Flatten())
+        self.used, self.copy = nn.Linear(48, 2), nn.Linear(48, 2)
+        self.copy.load_state_dict(self.used.state_dict())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.stem(images)
+        self.copy(features)
+        return self.used(features)
+
+
+def test_the_read_out_that_is_used_is_fitted_anew_and_not_its_copy() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    model, images = TwoHeads().eval(), pw.load_images(pixels, size=8)
+    result = pw.repair(model, images, [0, 1] * 10, groups=[0] * 20)
+    assert torch.equal(result.model.copy.weight, model.copy.weight)
+    with torch.no_grad():
+        assert not torch.equal(result.model(images.tensor), model(images.tensor))
 
 
 def test_intervals_and_areas() -> None:
