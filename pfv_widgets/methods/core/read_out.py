@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.capture import hooked, modules_by_name
+from pfv_widgets.engine.network.capture import StopForward, hooked, modules_by_name, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout, guess_layout, recurrent_layout
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
@@ -105,10 +106,6 @@ def split(layer: str) -> tuple[str, int | None]:
     return base, int(number) if number.isdecimal() else None
 
 
-class _StopForward(BaseException):
-    """Leaves a forward pass in which the layer was seen."""
-
-
 def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: Tensor) -> Tensor:
     """Return what ``read`` makes of the layer's tensor; the forward pass ends there.
 
@@ -127,14 +124,12 @@ def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: 
         if runs == (number or 1):
             # at once: a later in-place operation may rewrite the map
             seen.append(read(chosen_output(result, output, f"layer {layer!r}")))
-            raise _StopForward
+            raise StopForward
 
     with hooked({name: modules_by_name(network)[name]}, see):
-        try:
-            run(network, batch)
-        except _StopForward:
-            if len(seen[0]) == len(batch):
-                return seen[0]
+        run_captured(partial(run, network, batch))
+    if seen and len(seen[0]) == len(batch):
+        return seen[0]
     raise PFVValueError(
         f"layer={layer!r} did not run, or gives other than one row an image. "
         "Choose one of pfv.layers."
