@@ -105,6 +105,11 @@ class Comparison:
     memory
         Bound in bytes of the cache.
 
+    Attributes
+    ----------
+    given
+        Which of ``classes``, ``inputs`` and ``argument`` were given.
+
     Raises
     ------
     PFVTypeError, PFVValueError
@@ -122,6 +127,8 @@ class Comparison:
         device: str | torch.device = "auto",
         memory: int = 1 << 30,
     ) -> None:
+        given = {"classes": classes, "inputs": inputs, "argument": argument}
+        self.given = tuple(name for name, value in given.items() if value is not None)
         named = named_models(models)
         self.images = images if isinstance(images, ImageBatch) else load_images(images)
         batches = images_by_network(named, self.images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figure_or_arrays
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.compare.difference_pane import DifferencePane
@@ -219,8 +220,13 @@ class CompareExplorer(Shell[CompareSettings]):
     def snippet(self) -> str:
         """Return lines of code that bring this view back."""
         changes = self.settings.changed()
-        fields = "".join(f"\n    {name}={value!r}," for name, value in changes.items())
-        return f"import pfv_widgets as pw\n\nexplorer = {self.source.code.format(fields=fields)}\n"
+        of_pictures = {field.name for field in fields(Settings)}
+        shown = [f"{name}={value!r}" for name, value in changes.items() if name in of_pictures]
+        more = [f", {name}={value!r}" for name, value in changes.items() if name not in of_pictures]
+        # not as keywords: the images' weights have the name of the photos
+        settings = f"settings = pw.Settings({', '.join(shown)})"
+        explorer = f"explorer = {self.source.code.format(more=''.join(more))}"
+        return f"import pfv_widgets as pw\n\n{settings}\n{explorer}\n"
 
     def save(self, path: str | Path) -> None:
         """Write both pictures as a figure, or their arrays as ``.npz``.

@@ -45,7 +45,7 @@ def networks_source(networks: Networks) -> ComparisonSource:
         similarities=NetworkSimilarities(networks),
         tabs=TABS,
         network=networks.pfv,
-        code="pw.compare(\n    models, images,{fields}\n)",
+        code="pw.compare(models, images, settings=settings{more})",
         fixed={},
     )
 
@@ -64,7 +64,7 @@ def tracker_source(tracker: Tracker) -> ComparisonSource:
             "Export": ExportTab,
         },
         network=without_network,
-        code="tracker.explore({fields}\n)",
+        code="tracker.explore(settings=settings{more})",
         fixed=fixed_by(tracker),
         on_growth=tracker.on_snapshot,
     )

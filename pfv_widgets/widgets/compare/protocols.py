@@ -122,7 +122,7 @@ class ComparisonSource:
     network
         Returns a network with its photos by name.
     code
-        The call that opens such an explorer; ``{fields}`` are its settings.
+        The call that opens such an explorer on ``settings``; ``{more}`` are further keywords.
     fixed
         Fields of the settings, with their values, that cannot be changed.
     on_growth

@@ -103,11 +103,15 @@ class MethodsExplorer(Shell[MethodsSettings]):
         self.settings = replace(self.settings, first=min(max(first, 0), number - 1))
 
     def snippet(self) -> str:
-        """Return lines of code that bring this view back."""
+        """Return lines of code that bring this view back.
+
+        What was given for ``classes``, ``inputs`` and ``argument`` has these names there.
+        """
         changes = self.settings.changed()
         changes.pop("methods", None)
         rows = "".join(f"    {encoded(method)!r},\n" for method in self.settings.methods)
-        fields = "".join(f", {name}={value!r}" for name, value in changes.items())
+        fields = "".join(f", {name}={name}" for name in self.comparison.given)
+        fields += "".join(f", {name}={value!r}" for name, value in changes.items())
         return (
             f"import pfv_widgets as pw\n\nmethods = [\n{rows}]\n"
             f"explorer = pw.explore_methods(models, images, methods{fields})\n"

@@ -200,7 +200,8 @@ def test_settings_of_a_comparison_are_written_read_and_brought_back_by_the_code(
     compared: Compared, tmp_path: Path
 ) -> None:
     models = {"one": tiny(0), "two": tiny(1)}
-    explorer = compared(models, sigma=0.5, layer="4", aligned=False, first="two")
+    weights = pw.Settings(images=(1, 0.5, 0, 1))
+    explorer = compared(models, settings=weights, sigma=0.5, layer="4", aligned=False, first="two")
     settings = explorer.settings
     assert CompareSettings.read_json(settings.to_json()) == (settings, ())
     assert json.loads(settings.to_json())["first"] == "two"

@@ -463,11 +463,14 @@ def test_tab_and_escape_leave_the_canvas(recorded: RecordedPage, grid: Open) -> 
 
 
 def test_snippet_brings_the_view_back_and_the_figure_is_written(grid: Open, tmp_path: Path) -> None:
-    explorer = grid(methods=("pfv", SmoothGrad(samples=3)), unit=2, scale="each method")
-    found: dict[str, Any] = {"models": tiny(), "images": blobs(2)}
+    names = ["ant", "bee", "cat", "dog", "emu"]
+    given = {"classes": names, "argument": "input", "inputs": {}}
+    explorer = grid(methods=("pfv", SmoothGrad(samples=3)), unit=2, scale="each method", **given)
+    found: dict[str, Any] = {"models": tiny(), "images": blobs(2)} | given
     exec(explorer.snippet(), found)
     again = found["explorer"]
     assert again.settings == explorer.settings
+    assert again.comparison.given == ("classes", "inputs", "argument")
     again.close()
     assert explorer.wait(60)
     explorer.save(tmp_path / "grid.png")
