@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.compare.similarity_curve_result import Array, SimilarityCurve
-from pfv_widgets.engine.export.image_grid import LARGE, SMALL, fitting
+from pfv_widgets.engine.export.image_grid import LARGE, SMALL, fitting, points
 
-_LABELS, _LEVEL = 30, 8  # names at most; those that stand side by side
+_LABELS, _LONGEST = 30, 110  # names at most; points of one
 _MUTED = "#666666"
 _STYLES = (("#1f5fa8", "o"), ("#c1601a", "s"), ("#3b8a3f", "^"), ("#7a4fa3", "D"), ("#555555", "v"))
 
@@ -40,9 +40,16 @@ def draw_curve(curve: SimilarityCurve) -> Figure:
 
 
 def draw_lines_on(
-    axis: Axes, names: Sequence[str], lines: Mapping[str, Array], labels: int = _LABELS
+    axis: Axes,
+    names: Sequence[str],
+    lines: Mapping[str, Array],
+    labels: int = _LABELS,
+    *,
+    turned: bool = True,
 ) -> None:
-    """Draw lines over names on axes, with some names below (turned, where many) and a legend.
+    """Draw lines over names on axes, with some names below and a legend.
+
+    Names that have no room side by side are ``turned``, or else cut.
 
     Numbers lie in about [0, 1]; NaN is a gap.
     """
@@ -53,10 +60,14 @@ def draw_lines_on(
     axis.set_ylim(min([-0.05, *(one - 0.05 for one in numbers)]), 1.05)
     axis.axhline(0, color=_MUTED, lw=0.5)
     step = -(-len(names) // labels)
-    shown = [fitting(names[index], 110, SMALL, middle=True) for index in ticks[::step]]
-    axis.set_xticks(ticks[::step], shown, size=SMALL, parse_math=False)
+    shown = [fitting(names[index], _LONGEST, SMALL, middle=True) for index in ticks[::step]]
+    width = 72 * axis.bbox.width / axis.figure.dpi
     axis.tick_params(labelsize=SMALL, length=2)
-    if len(shown) > _LEVEL:
+    if not turned:  # those at the ends have a tenth of the width before they leave the figure
+        room = width * min(1 / len(shown), 0.1) - SMALL
+        shown = [fitting(name, room, SMALL, middle=True) for name in shown]
+    elif max(points(name, SMALL) for name in shown) > width / len(shown) - SMALL:
         axis.tick_params(axis="x", rotation=90)
+    axis.set_xticks(ticks[::step], shown, size=SMALL, parse_math=False)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=SMALL, frameon=False, loc="best")

@@ -43,7 +43,7 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
     lines = _lines(tracker, layer)
 
     def draw(axis: Axes) -> None:
-        draw_lines_on(axis, names, lines, labels=_COLUMNS)
+        draw_lines_on(axis, names, lines, labels=_COLUMNS, turned=False)
 
     caption = [f"{curve.photos} photos; colours aligned from snapshot to snapshot."]
     caption += [f"{name}: {note}" for name, note in list(curve.notes.items())[:2]]

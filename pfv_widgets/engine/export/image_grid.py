@@ -50,7 +50,8 @@ class Tile:
     picture
         ``(H, W, 3)``, float in [0, 1] or uint8; None: an empty frame.
     below
-        Lines below it, each cut to the width of the tile.
+        Lines below it; the middle is cut of those that are wider than the tile: names of files
+        often differ at their ends.
     note
         Words upon it, such as why it is empty.
     rings
@@ -252,7 +253,7 @@ def _draw_tile(axis: Axes, tile: Tile, width: float) -> None:
             transform=axis.transAxes,
         )  # fmt: skip
     if tile.below:
-        lines = [fitting(line, 72 * width, SMALL) for line in tile.below]
+        lines = [fitting(line, 72 * width, SMALL, middle=True) for line in tile.below]
         axis.set_xlabel("\n".join(lines), size=SMALL, labelpad=2, parse_math=False,
             linespacing=_LEADING)  # fmt: skip
 
@@ -274,11 +275,11 @@ def _write_label(axis: Axes, label: str, most: int) -> None:
 
 
 def _wrapped(text: str, width: float, size: float, most: int) -> list[str]:
-    """Return lines of ``width`` inches; what does not fit into ``most`` lines is cut."""
+    """Return lines of ``width`` inches; the last of ``most`` holds the ends of what is longer."""
     letters = max(8, int(width * _PER_INCH * SMALL / size))
     lines = textwrap.wrap(drawable(text), letters, break_long_words=False)
     lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) >= most else []
-    return [fitting(line, 72 * width, size) for line in lines]
+    return [fitting(line, 72 * width, size, middle=True) for line in lines]
 
 
 def fitting(text: str, room: float, size: float, *, middle: bool = False) -> str:

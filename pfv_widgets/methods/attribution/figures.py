@@ -24,6 +24,8 @@ from pfv_widgets.validation import checked_columns
 
 _PALE = 0.25  # how much of the photo is left under the evidence
 _LETTERS, _BARS = 0.4, 2.3  # widths in inches: names of the regions, their bars
+_MOST_BARS = 12  # of an image: more have no room for their names
+_REST = (0.85, 0.85, 0.85)  # colour of the bar of all other regions
 _KEY = (
     "Tiles: evidence for the unit where a component leads, in the colour of its side. Bars: shares "
     "of the evidence; a black tick says how much of the image the region covers."
@@ -121,25 +123,41 @@ def _columns(split: ComponentSplit) -> list[tuple[str, np.ndarray]]:
 
 
 def _draw_bars(axis: Axes, split: ComponentSplit, row: int) -> None:
-    labels, colours = split.labels, split.colours.reshape(-1, 3).tolist()
-    positive, negative, areas = (
-        one[row].flatten().tolist()
-        for one in (split.evidence_for, split.evidence_against, split.areas)
-    )
+    names, shares, areas, colours = _bars(split, row)
     least = -1.24 if has_sign(split.attribution.maps) else 0.0
-    axis.set(xlim=(least, 1.24), ylim=(len(labels) - 0.5, -0.5), yticks=range(len(labels)))
-    axis.set_yticklabels(labels, size=PLAIN)
+    axis.set(xlim=(least, 1.24), ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
+    axis.set_yticklabels(names, size=PLAIN)
     axis.tick_params(left=False, bottom=False, labelbottom=False)
     axis.spines[:].set_visible(False)
     axis.axvline(0, color="0.6", lw=0.6)
-    if not np.isfinite([*positive, *negative]).any():
+    if not np.isfinite(shares).any():
         axis.text(0.5, 0.5, "no evidence in the map", ha="center", va="center", size=PLAIN,
                   transform=axis.transAxes)  # fmt: skip
-    for shares, sign in ((positive, 1), (negative, -1)):
-        if not np.isfinite(shares).any():
+    for values, sign in zip(shares, (1, -1), strict=True):
+        if not np.isfinite(values).any():
             continue
-        for line, (share, area) in enumerate(zip(shares, areas, strict=True)):
+        for line, (share, area) in enumerate(zip(values, areas, strict=True)):
             axis.barh(line, sign * share, height=0.72, color=colours[line], ec="0.35", lw=0.4)
             axis.text(sign * (max(share, area) + 0.03), line, f"{100 * share:.0f} %", va="center",
                       size=SMALL, ha="left" if sign > 0 else "right")  # fmt: skip
             axis.plot([sign * area] * 2, [line - 0.36, line + 0.36], color="black", lw=1.2)
+
+
+def _bars(split: ComponentSplit, row: int) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Name, shares for and against ``(2, n)``, area and colour of each bar of an image.
+
+    Where there are too many regions, those with the least evidence are one bar.
+    """
+    evidence = (split.evidence_for, split.evidence_against)
+    shares = np.stack([one[row].flatten().numpy() for one in evidence])
+    areas, colours = split.areas[row].flatten().numpy(), split.colours.reshape(-1, 3)
+    if len(areas) <= _MOST_BARS:
+        return list(split.labels), shares, areas, colours
+    falling = np.argsort(-np.nan_to_num(shares).max(axis=0), kind="stable")
+    first, others = np.sort(falling[: _MOST_BARS - 1]), falling[_MOST_BARS - 1 :]
+    return (
+        [*(split.labels[index] for index in first), "rest"],
+        np.c_[shares[:, first], shares[:, others].sum(axis=1)],
+        np.r_[areas[first], areas[others].sum()],
+        np.r_[colours[first], [_REST]],
+    )

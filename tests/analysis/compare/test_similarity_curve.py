@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.compare.alignment import align
 from pfv_widgets.analysis.compare.heatmap_agreement import rank_correlation
+from pfv_widgets.analysis.compare.similarity_curve_figure import draw_lines_on
 from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import PFVValueError
+from tests.figure_layout import laid_out
 from tests.networks import blobs, tiny
 
 
@@ -77,6 +82,16 @@ def test_networks_that_cannot_be_compared_have_a_note_and_the_others_live() -> N
     words = " ".join(text.get_text() for text in figure.findobj(lambda o: hasattr(o, "get_text")))
     assert "Similarity to fixed" in words
     assert "a gap: undefined" in words
+
+
+def test_long_names_below_the_curves_do_not_touch() -> None:
+    names = [f"down to stage{index}.block{index}" for index in range(4)]
+    figure = Figure((4, 3))
+    axis = figure.subplots()
+    draw_lines_on(axis, names, {"CKA": np.ones(4)})
+    laid_out(figure)
+    boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 def test_one_network_an_unknown_name_and_a_stop() -> None:

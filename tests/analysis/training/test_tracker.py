@@ -19,6 +19,7 @@ from pfv_widgets.analysis.compare.alignment import align
 from pfv_widgets.analysis.compare.similarity_curve import LayerView, view_of
 from pfv_widgets.analysis.training import tracker as tracker_module
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from tests.figure_layout import assert_words_have_room, texts
 from tests.networks import blobs, tiny
 
 
@@ -114,16 +115,17 @@ def test_a_training_that_diverges_is_recorded_as_undefined_and_goes_on() -> None
         model[0].weight.fill_(torch.nan)
     tracker.snapshot("broken", accuracy=float("nan"))
     model.load_state_dict(state)
-    tracker.snapshot("again")
+    tracker.snapshot("again, from the weights that it had before it diverged")
     curve = tracker.curve()
     assert np.isnan(curve.cka[1])
     assert "NaN or infinite" in curve.notes["broken"]
     assert curve.cka[2] == pytest.approx(1, abs=1e-6)
-    assert list(tracker.frames()) == ["fine", "again"]
+    assert list(tracker.frames()) == ["fine", tracker.names[-1]]
     with pytest.raises(PFVValueError, match=r"broken: .* has no picture"):
         tracker.frame("broken")
-    words = {t.get_text() for t in tracker.figure().findobj(lambda o: hasattr(o, "get_text"))}
-    assert "undefined" in words
+    figure = tracker.figure()
+    assert "undefined" in {one.get_text() for one in texts(figure)}
+    assert_words_have_room(figure)
 
 
 def test_an_interrupted_snapshot_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_words_stay_inside_and_cover_nothing(
             labels=[LONG] * rows, bars=[Bar(RAMP, "−  component  +")] * 3, caption=f"{LONG} " * 4,
         )
     )  # fmt: skip
-    assert sum(LONG[:6] in one.get_text() for one in texts(figure)) > number
+    assert sum("cut.jpeg" in one.get_text() for one in texts(figure)) > number
     assert_words_have_room(figure)
 
 

@@ -148,7 +148,7 @@ def test_wider_tiles_show_more_of_a_name(frame: Frame) -> None:
     long = replace(frame, names=("n" * 300,) * 6)
     few, many = (long.figure(columns).axes[0].get_xlabel() for columns in (3, 6))
     assert len(few) > len(many) > 10
-    assert few.endswith("…")
+    assert "…" in few
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -16,7 +16,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.result import Attribution, leading, shares, split_by_component
-from tests.figure_layout import laid_out
+from tests.figure_layout import assert_words_have_room, laid_out
 from tests.networks import blobs, tiny
 
 
@@ -182,6 +182,16 @@ def test_the_figure_has_tiles_and_bars_of_each_image(tmp_path: Path) -> None:
     laid_out(empty.figure())
     unsigned = dataclasses.replace(attribute(model, images, "saliency"), names=found.names)
     assert len(laid_out(unsigned.by_component(frame).figure()).axes) == 2 * (2 + 2 + 2)
+    many = found.by_component(
+        dataclasses.replace(PFV(model, images).render(components=7), names=found.names)
+    )
+    figure = many.figure()
+    bars = figure.axes[-1]
+    assert [label.get_text() for label in bars.get_yticklabels()][-1] == "rest"
+    ends = [patch.get_width() for patch in bars.patches]
+    assert sum(ends[:12]) == pytest.approx(1)
+    assert sum(ends[12:]) == pytest.approx(-1)
+    assert_words_have_room(figure)
 
 
 @pytest.mark.assets
