@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.pca.batch_basis import Weights
+from pfv_widgets.engine.pca.data_set_summary import DataSet
+
+_ALIKE = 1e-3  # difference of means and deviations that is rounding
 
 
 class Explained(NamedTuple):
@@ -32,12 +37,24 @@ def variance_of(maps: Tensor, weights: Weights) -> Tensor:
     return shares @ squares
 
 
-def basis_warnings(*, network: bool, layer: str, own: str) -> tuple[str, ...]:
-    """Say that a basis is of another network, or of a layer ``own`` that is not the one shown."""
+def basis_warnings(
+    *, network: bool, layer: str, own: str, data: DataSet | None, images: ImageBatch
+) -> tuple[str, ...]:
+    """Say that a basis is of another network, layer ``own`` or normalisation than what is shown."""
+    theirs = () if data is None or not data.mean else (*data.mean, *data.std)
+    ours = (*images.mean, *images.std)
+    unlike = any(abs(one - other) > _ALIKE for one, other in zip(theirs, ours, strict=False))
     messages = {
         "The basis was made with other weights than this network has, or with another network: "
         "its components and colours mean something else here.": network,
         f"The basis was made of layer {own!r}: at {layer!r} its components mean something "
         "else.": layer != own,
+        "The basis was fitted to photos in another normalisation than these (mean and std "
+        f"{_rounded(theirs)}, here {_rounded(ours)}): its components and colours mean something "
+        "else. Load the photos with the same transform.": unlike,
     }
     return tuple(message for message, holds in messages.items() if holds)
+
+
+def _rounded(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{one:.3g}" for one in numbers)

@@ -183,7 +183,11 @@ class FeatureStore:
         differs = data is not None and data.network not in ("", self._fingerprint())
         halved = f"Memory ran out: images run {self.capture.chunk_size} at a time."
         return (halved,) * self.capture.halved + basis_warnings(
-            network=differs, layer=layer if self._is_elsewhere(layer) else own, own=own
+            network=differs,
+            layer=layer if self._is_elsewhere(layer) else own,
+            own=own,
+            data=data,
+            images=self.images,
         )
 
     def _is_elsewhere(self, layer: str) -> bool:

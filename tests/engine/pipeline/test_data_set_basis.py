@@ -114,6 +114,16 @@ def test_other_weights_are_said_and_the_same_network_is_not(basis: PrincipalBasi
     assert any("made with other weights" in one for one in pfv.render().warnings)
 
 
+def test_another_normalisation_is_said_and_the_same_one_is_not(basis: PrincipalBasis) -> None:
+    images, data = blobs(3), basis.data
+    assert data is not None
+    for mean, said in (((0.4852, 0.456, 0.406), False), ((0.5, 0.5, 0.5), True)):
+        known = replace(basis, data=replace(data, mean=mean, std=images.std))
+        (*warnings,) = PFV(tiny(), images, "cpu", basis=known).render().warnings
+        assert any("another normalisation" in one for one in warnings) is said
+    assert warnings[0].count("0.5, 0.5, 0.5, 0.229, 0.224, 0.225, here 0.485, 0.456, 0.406") == 1
+
+
 def test_weighting_that_the_file_does_not_know_is_scaled_by_the_batch(
     basis: PrincipalBasis,
 ) -> None:
