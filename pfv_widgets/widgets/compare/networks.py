@@ -66,7 +66,8 @@ class Networks:
         self.images = images
         self.notes: dict[str, str] = {}  # what was done to the photos for a network
         self._models, self._device, self._memory = models, device, memory
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # of what is known here, never held for long
+        self._opening = threading.RLock()  # one at a time: photos depend on who was opened before
         self._open: OrderedDict[str, PFV] = OrderedDict()
         self._refused: dict[str, PFVError] = {}
         self._declared: dict[str, Normalisation] = {}  # of networks that are made when visited
@@ -80,18 +81,25 @@ class Networks:
         PFVError
             Naming the network, and why it cannot be opened.
         """
+        self.check(name)
+        found = self._known(name)
+        if found is None:
+            with self._opening:
+                found = self._known(name) or self._opened(name)
         with self._lock:
-            self.check(name)
-            if name in self._refused:
-                raise self._refused[name]
-            if name not in self._open:
-                self._open[name] = self._opened(name)
-            self._open.move_to_end(name)
             surplus = self._surplus()
-            found = self._open[name]
         for one in surplus:
             one.close()
         return found
+
+    def _known(self, name: str) -> PFV | None:
+        """Return a network that is open; raise why it could not be opened."""
+        with self._lock:
+            if name in self._refused:
+                raise self._refused[name]
+            if name in self._open:
+                self._open.move_to_end(name)
+            return self._open.get(name)
 
     @property
     def device(self) -> str | torch.device:
@@ -179,6 +187,8 @@ class Networks:
             kind = type(error) if isinstance(error, PFVError) else PFVValueError
             self._refused[name] = kind(f"{name}: {named(error)}")
             raise self._refused[name] from error
+        with self._lock:
+            self._open[name] = pfv
         return pfv
 
     def _batch(self, name: str, model: nn.Module) -> ImageBatch:
@@ -193,8 +203,8 @@ class Networks:
         self._declared[name] = declared_normalisation(model) or self.images.normalisation
         if len(set(self._declared.values())) < 2:
             return self.images
-        for other in [*self._open] if alike else []:
-            self._open.pop(other).close()  # it is opened again in its own normalisation
+        if alike:
+            self.close()  # they are opened again in their own normalisation
         return in_normalisation(self.images, self._declared[name])
 
     def _surplus(self) -> list[PFV]:

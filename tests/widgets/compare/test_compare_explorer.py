@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -336,6 +338,30 @@ def test_networks_not_seen_for_longest_are_freed_within_the_bound() -> None:
     assert first.store.cache.nbytes == 0
     assert networks.pfv("n0") is not first
     assert networks.pfv("n4").store.cache.nbytes > 0
+
+
+def test_networks_that_are_open_are_at_hand_while_another_one_opens() -> None:
+    begun, going_on = threading.Event(), threading.Event()
+
+    def make(name: str) -> nn.Module:
+        if name == "late":
+            begun.set()
+            assert going_on.wait(60)
+        return tiny(0)
+
+    networks = Networks(LazyNetworks(("here", "late"), make), blobs(2), "cpu")
+    here = networks.pfv("here")
+    with ThreadPoolExecutor(3) as pool:
+        late = pool.submit(networks.pfv, "late")
+        assert begun.wait(60)
+        again = pool.submit(networks.pfv, "here")
+        visited = pool.submit(lambda: [networks.is_visited(name) for name in networks.names])
+        try:
+            assert again.result(timeout=30) is here
+            assert visited.result(timeout=30) == [True, False]
+        finally:
+            going_on.set()
+        assert late.result(timeout=30) is networks.pfv("late")
 
 
 def test_choice_that_is_refused_leaves_no_side_opening(
