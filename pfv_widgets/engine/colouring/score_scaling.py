@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.device_transfer import select, send
+from pfv_widgets.engine.device_transfer import Numbers, select, send
 
 NORMALISATIONS = ("global", "component")
 _SMALLEST, _LARGEST = 1e-12, 1e12  # magnitudes whose squares are safe in float32
@@ -39,21 +39,20 @@ class Spread:
             return cls._on_accelerator(flat)
         # two reductions: on a processor aminmax() costs four times as much
         low, high = flat.amin(dim=2), flat.amax(dim=2)
-        norm = torch.linalg.vector_norm(flat, dim=2)
-        measured = torch.stack([flat.mean(dim=2), norm, low, high])
-        numbers = measured.cpu().numpy().astype(np.float64)  # which MPS does not have
+        numbers = _measured(flat, low, high)
         reach = max(float(numbers[3].max()), -float(numbers[2].min()))
         extreme = not _SMALLEST <= reach <= _LARGEST
         if extreme and reach and math.isfinite(reach):  # squares have under- or overflown
-            parts = cls.of_maps(maps / reach)
-            return cls(
-                parts.mean * reach, parts.variance * reach**2, parts.low * reach, parts.high * reach
-            )
+            flat = flat / reach
+            numbers = _measured(flat, low / reach, high / reach)
+        else:
+            reach = 1.0
         square = numbers[1] ** 2 / flat.shape[2]
         numbers[1] = square - numbers[0] ** 2
         if (numbers[1] < 1e-4 * square).any():  # cancellation: take the slow two-pass form
             numbers[1] = torch.var(flat, dim=2, correction=0).cpu().numpy()
-        return cls(*torch.from_numpy(numbers))
+        mean, variance, low, high = torch.from_numpy(numbers)
+        return cls(mean * reach, variance * reach**2, low * reach, high * reach)
 
     @classmethod
     def _on_accelerator(cls, flat: Tensor) -> Spread:
@@ -76,6 +75,12 @@ class Spread:
         """Pick components, in that order."""
         fields = (self.mean, self.variance, self.low, self.high)
         return Spread(*(select(field, components, 1) for field in fields))
+
+
+def _measured(flat: Tensor, low: Tensor, high: Tensor) -> Numbers:
+    """Read mean, length, lowest and highest value of ``(N, k, m)``; float64 ``(4, N, k)``."""
+    measured = torch.stack([flat.mean(dim=2), torch.linalg.vector_norm(flat, dim=2), low, high])
+    return measured.cpu().numpy().astype(np.float64)  # which MPS does not have
 
 
 def scaling(

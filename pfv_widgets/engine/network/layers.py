@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
@@ -80,7 +81,7 @@ class LayerListing:
         PFVValueError
             Naming the reason, and the nearest names where the layer is unknown.
         """
-        by_name = {layer.name: layer for layer in self.layers}
+        by_name = self._by_name
         if name not in by_name and name not in self.refused:
             name = clean_name(name)
         if name in by_name:
@@ -99,10 +100,12 @@ class LayerListing:
 
         Layers whose positions are not verified are left out.
         """
-        before = [layer for layer in self._before(name) if layer.verified]
-        last = _last_of_each_grid(before)
-        last.pop(self[name].shape[1:], None)
-        return tuple(self[layer.same_as or layer.name] for layer in last.values())
+        if name not in self._chains:
+            before = [layer for layer in self._before(name) if layer.verified]
+            last = _last_of_each_grid(before)
+            last.pop(self[name].shape[1:], None)
+            self._chains[name] = tuple(self[one.same_as or one.name] for one in last.values())
+        return self._chains[name]
 
     def warnings(self, name: str) -> tuple[str, ...]:
         """Return what a user must know of a picture of layer ``name``."""
@@ -125,6 +128,14 @@ class LayerListing:
                 "did not show whether the positions are those of the picture."
             )
         return tuple(messages)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    @cached_property
+    def _chains(self) -> dict[str, tuple[Layer, ...]]:
+        return {}
 
     def _before(self, name: str) -> list[Layer]:
         names = [layer.name for layer in self.layers]
