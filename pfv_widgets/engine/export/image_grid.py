@@ -201,9 +201,11 @@ class _Drawing:
 
     def _draw_foot(self) -> None:
         grid, start = self.grid, 2 + 2 * self.grid.rows
+        length = min(_BAR_LONGEST, (self.inner + _BAR_GAP) / self.abreast - _BAR_GAP)
+        fits = all(points(bar.label, PLAIN) <= 72 * length for bar in grid.bars)
+        size = PLAIN if fits else SMALL
         for index, bar in enumerate(grid.bars):
             line, column = divmod(index, self.abreast)
-            length = min(_BAR_LONGEST, (self.inner + _BAR_GAP) / self.abreast - _BAR_GAP)
             side = (self.figure.get_figwidth() - self.abreast * (length + _BAR_GAP) + _BAR_GAP) / 2
             bars = [length, _BAR_GAP] * self.abreast
             parts = [side, *bars[:-1], side]
@@ -216,7 +218,7 @@ class _Drawing:
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
             for words, at in ((bar.low, "left"), (bar.label, "center"), (bar.high, "right")):
-                axis.set_title(words, loc=at, size=PLAIN, pad=2, parse_math=False)  # type: ignore[arg-type] # one of three
+                axis.set_title(words, loc=at, size=size, pad=2, parse_math=False)  # type: ignore[arg-type] # one of three
         if grid.plot:
             widths = _BESIDE_PLOT, self.inner - _BESIDE_PLOT
             row = self.spec[-4, 1:-1].subgridspec(1, 2, wspace=0, width_ratios=widths)

@@ -47,6 +47,16 @@ def test_words_stay_inside_and_cover_nothing(
     assert_words_have_room(figure)
 
 
+def test_words_of_colour_bars_stay_apart() -> None:
+    bars = [Bar(RAMP, f"−  component {number} (24.7 %)  +") for number in (1, 2, 3)]
+    figure = draw_image_grid(grid_of_tiles(1, 1, (1.0, 1.0), bars=bars))
+    boxes = [one.get_window_extent() for one in texts(figure) if "component" in one.get_text()]
+    edges = [0.0, *(edge for box in boxes for edge in (box.x0, box.x1)), figure.bbox.x1]
+    gaps = np.diff(edges)[::2] / figure.dpi
+    assert len(boxes) == 3
+    assert gaps.min() > 0.08  # inches
+
+
 @pytest.mark.parametrize("size", [(1.5, 1.0), (0.9, 2.0)])
 def test_every_tile_has_the_size_asked_for(size: tuple[float, float]) -> None:
     figure = draw_image_grid(grid_of_tiles(5, 2, size, labels=["a", "b", "c"], caption=LONG))
