@@ -335,3 +335,18 @@ def test_batches_of_any_size_are_painted_and_follow_a_slider(lab: OpenLab, count
     assert found["content"] <= found["output"]
     assert found["shown"] == pytest.approx(found["ratio"], rel=0.01)
     expect(explorer.status).to_have_role("status")
+
+
+def test_browser_prints_the_whole_notebook_and_not_its_window(demo: ExplorerPage) -> None:
+    page = demo.page.page
+    page.set_viewport_size({"width": 800, "height": 500})
+    try:
+        page.emulate_media(media="print")
+        expect(page.locator("#jp-top-panel")).to_be_hidden()
+        height, width = demo.gallery.evaluate(
+            "({ clientHeight, clientWidth }) => [clientHeight, clientWidth]"
+        )
+        assert width > 300
+        assert page.evaluate("() => document.documentElement.scrollHeight") > max(500, height)
+    finally:
+        page.emulate_media(media="screen")

@@ -14,9 +14,9 @@ from __future__ import annotations
 import ipywidgets as w
 
 # The bars are what a window has above and below the tiles: JupyterLab's, status, toolbar and pins.
-# JupyterLab clips what is in an output, and with it what is to stay in sight. JupyterLab prints a
-# notebook without widgets, with their still pictures; Voila prints its page, whose boxes are as
-# large as the window was.
+# JupyterLab clips what is in an output, and with it what is to stay in sight. Its own command
+# prints the saved notebook, with still pictures; that of the browser prints a page whose boxes are
+# as large as the window was, unless all boxes around an explorer grow with what is in them.
 _STYLE = """<style>
 .pfv-explorer { container: pfv / inline-size; overflow: visible;
   --pfv-page: var(--jp-layout-color0, Canvas); --pfv-bars: 300px; }
@@ -125,9 +125,14 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
   [data-voila] #rendered_cells > div { padding: 0 !important; box-shadow: none !important; }
   .pfv-explorer, .pfv-explorer canvas { max-width: 100% !important; break-inside: avoid; }
   .pfv-head, .pfv-side { position: static !important; }
-  body.jp-Notebook, body.jp-Notebook .lm-Widget:has(.pfv-explorer) { position: static !important;
-    width: auto !important; height: auto !important; contain: none !important;
-    overflow: visible !important; }
+  :is(#main, [id^=jp-main-], .jp-NotebookPanel):has(.pfv-explorer) > :not(:has(.pfv-explorer)),
+  .jp-Cell:has(.pfv-explorer) .jp-cell-toolbar { display: none !important; }
+  :is(body, .lm-Widget, [class*=jp-WindowedPanel]):has(.jp-Cell .pfv-explorer) {
+    position: static !important; width: auto !important; height: auto !important;
+    min-width: 0 !important; min-height: 0 !important; contain: none !important;
+    overflow: visible !important; background: #fff !important;
+    --jp-content-font-color0: #111 !important; --jp-content-font-color1: #111 !important;
+    --jp-cell-editor-background: #f5f5f5 !important; }
 }
 .pfv-explorer button.mod-active:not(.pfv-fold) {
   box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1a73e8) !important; }
