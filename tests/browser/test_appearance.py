@@ -231,7 +231,7 @@ def at_rest(explorer: ExplorerPage) -> str:
     return last
 
 
-def measured(explorer: ExplorerPage, width: int) -> dict[str, float]:
+def sizes_at_width(explorer: ExplorerPage, width: int) -> dict[str, float]:
     """Sizes once the page is as wide, and the layout is at rest."""
     page = explorer.page.page
     page.set_viewport_size({"width": width, "height": 1000})
@@ -255,16 +255,16 @@ def test_every_tab_is_readable_and_explains_and_names_its_controls_in_both_theme
 
 
 def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPage) -> None:
-    at_1280 = measured(demo, 1280)
+    at_1280 = sizes_at_width(demo, 1280)
     cell_of_900 = round(1280 + 900 - at_1280["output"])
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")
     for width in (700, 900, 1280, cell_of_900, 1920):
-        found = measured(demo, width)
+        found = sizes_at_width(demo, width)
         assert found["content"] <= found["output"], width
         assert found["right"] <= found["edge"] + 1, width
         assert found["shown"] == pytest.approx(found["ratio"], rel=0.01), width
     demo.wait_until("explorer.gallery.view_state.page.columns", "8")  # arranged for a wide window
-    assert measured(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
+    assert sizes_at_width(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")
 
 
@@ -283,7 +283,7 @@ def test_gallery_is_crisp_on_a_dense_screen(
     demo = ExplorerPage(lab([HELPERS, "explorer = pw.demo()\nexplorer"]))
     demo.wait_for_frame(0)
     assert demo.page.page.evaluate("devicePixelRatio") == density
-    assert measured(demo, width)["density"] >= least
+    assert sizes_at_width(demo, width)["density"] >= least
 
 
 def test_keys_reach_every_control_and_page_and_none_keeps_the_focus(
@@ -292,7 +292,7 @@ def test_keys_reach_every_control_and_page_and_none_keeps_the_focus(
     for title in titles(demo):
         demo.open_tab(title)
         demo.page.wait_for(PAINTED)  # the buttons of the components are there too
-        controls, reached = walked(demo)
+        controls, reached = walk_with_tab(demo)
         assert len(controls) > 5
         missed = [html for number, html in enumerate(controls) if str(number) not in reached]
         assert not missed, f"page {title!r}"
@@ -304,7 +304,7 @@ def test_keys_reach_every_control_and_page_and_none_keeps_the_focus(
     expect(second).to_have_attribute("aria-selected", "true")
 
 
-def walked(explorer: ExplorerPage) -> tuple[list[str], list[str]]:
+def walk_with_tab(explorer: ExplorerPage) -> tuple[list[str], list[str]]:
     """Press Tab from the first control until the focus has left; all controls, and the reached."""
     page = explorer.page.page
     controls: list[str] = explorer.box.evaluate(NUMBERED)
@@ -331,7 +331,7 @@ def test_batches_of_any_size_are_painted_and_follow_a_slider(lab: OpenLab, count
     explorer.wait_until("explorer.settings.opacity", "0.0")
     explorer.wait_for_frame(0)
     assert (explorer.settled()[:32, :32] != before).any()
-    found = measured(explorer, 1280)
+    found = sizes_at_width(explorer, 1280)
     assert found["content"] <= found["output"]
     assert found["shown"] == pytest.approx(found["ratio"], rel=0.01)
     expect(explorer.status).to_have_role("status")

@@ -122,13 +122,13 @@ class Batch:
 
 
 @pytest.fixture
-def opened(lab: OpenLab) -> Callable[[int], Batch]:
+def open_batch(lab: OpenLab) -> Callable[[int], Batch]:
     return lambda number: Batch(lab([HOLDER, SHOW.format(number=number)]), number)
 
 
 @pytest.mark.all
-def test_drags_presets_and_buttons_compose_the_batch(opened: Callable[[int], Batch]) -> None:
-    batch = opened(16)
+def test_drags_presets_and_buttons_compose_the_batch(open_batch: Callable[[int], Batch]) -> None:
+    batch = open_batch(16)
     check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch)
     check_that_presets_and_buttons_can_be_pressed_again(batch)
 
@@ -164,8 +164,8 @@ def check_that_presets_and_buttons_can_be_pressed_again(batch: Batch) -> None:
 
 
 @pytest.mark.all
-def test_keys_toggle_and_leave_the_canvas(opened: Callable[[int], Batch]) -> None:
-    batch = opened(16)
+def test_keys_toggle_and_leave_the_canvas(open_batch: Callable[[int], Batch]) -> None:
+    batch = open_batch(16)
     batch.drag(7)
     batch.wait_for_out(7)
     for key in ("ArrowRight", "Space"):
@@ -176,9 +176,9 @@ def test_keys_toggle_and_leave_the_canvas(opened: Callable[[int], Batch]) -> Non
 
 @pytest.mark.all
 def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
-    opened: Callable[[int], Batch],
+    open_batch: Callable[[int], Batch],
 ) -> None:
-    batch = opened(16)
+    batch = open_batch(16)
     batch.screenshot("16-light")
     batch.button("Which image matters most").click()
     batch.button("Leave one out").click()
@@ -190,8 +190,8 @@ def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
 
 
 @pytest.mark.all
-def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) -> None:
-    batch = opened(200)
+def test_hundreds_fit_and_scroll_with_the_wheel(open_batch: Callable[[int], Batch]) -> None:
+    batch = open_batch(200)
     box = batch.page.canvas().locator("xpath=..")
     fits = "(box) => box.scrollWidth <= box.clientWidth"
     batch.page.page.wait_for_function(fits, arg=box.element_handle())  # else it scrolls sideways
@@ -204,8 +204,8 @@ def test_hundreds_fit_and_scroll_with_the_wheel(opened: Callable[[int], Batch]) 
 
 
 @pytest.mark.all
-def test_it_reads_well_on_a_dark_page(opened: Callable[[int], Batch]) -> None:
-    batch = opened(16)
+def test_it_reads_well_on_a_dark_page(open_batch: Callable[[int], Batch]) -> None:
+    batch = open_batch(16)
     theme = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: '%s'})"
     batch.page.page.evaluate(theme % "JupyterLab Dark")
     try:

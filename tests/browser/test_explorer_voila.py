@@ -41,7 +41,7 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
 
 
-def painted(page: WidgetPage) -> ExplorerPage:
+def wait_until_painted(page: WidgetPage) -> ExplorerPage:
     page.wait_for(PAINTED, [page.CANVASES, 0], timeout=120)
     explorer = ExplorerPage(page)
     expect(explorer.status).to_contain_text("Up to date")
@@ -52,7 +52,7 @@ def painted(page: WidgetPage) -> ExplorerPage:
 def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
     voila: Callable[[list[str]], WidgetPage], cells: list[str]
 ) -> None:
-    explorer = painted(voila([*cells, settling("explorer")]))
+    explorer = wait_until_painted(voila([*cells, settling("explorer")]))
     settle(explorer.page)
     before = explorer.pixels()
     page = explorer.page
@@ -68,7 +68,7 @@ def test_demo_notebook_is_live_in_voila_and_repainted_after_a_reload(
         explorer.box.get_by_text("11 of 12 images are used to find the colours.")
     ).to_be_visible()
     page.page.reload(timeout=180_000)
-    again = painted(page)
+    again = wait_until_painted(page)
     settle(page)
     assert np.abs(again.pixels() - before).mean() < 2
     page.press(again.slider("Components"), "Home")
@@ -83,7 +83,7 @@ def test_demo_notebook_runs_in_lab_and_is_saved_with_a_picture(
     from nbconvert import HTMLExporter, MarkdownExporter
 
     page = lab(cells)
-    painted(page)
+    wait_until_painted(page)
     assert page.run("print(explorer.wait(100) and scenes.wait(100))") == "True"
     expect(page.page.locator(".jp-OutputArea-output img")).to_have_count(2)  # hidden meanwhile
     page.save()

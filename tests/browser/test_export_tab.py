@@ -72,7 +72,7 @@ SHOW = 'w.VBox([tab.widget], layout=w.Layout(width="270px"))'
 
 
 @pytest.fixture
-def opened(lab: OpenLab) -> LabPage:
+def narrow_page(lab: OpenLab) -> LabPage:
     """The page alone, 270 pixels wide."""
     page = lab([SETUP, SHOW])
     expect(box(page.page)).to_be_visible()
@@ -100,15 +100,15 @@ def press(part: Locator, name: str) -> None:
 
 
 @pytest.mark.all
-def test_sections_fit_save_show_progress_and_apply_what_is_pasted(opened: LabPage) -> None:
-    check_that_nothing_is_wider_than_the_page(opened)
-    check_that_a_picture_is_saved_under_the_name_that_was_typed(opened)
-    check_that_an_animation_shows_progress_and_can_be_cancelled(opened)
-    check_that_settings_are_pasted_and_applied(opened)
+def test_sections_fit_save_show_progress_and_apply_what_is_pasted(narrow_page: LabPage) -> None:
+    check_that_nothing_is_wider_than_the_page(narrow_page)
+    check_that_a_picture_is_saved_under_the_name_that_was_typed(narrow_page)
+    check_that_an_animation_shows_progress_and_can_be_cancelled(narrow_page)
+    check_that_settings_are_pasted_and_applied(narrow_page)
 
 
-def check_that_a_picture_is_saved_under_the_name_that_was_typed(opened: LabPage) -> None:
-    part = section(opened.page, "Picture")
+def check_that_a_picture_is_saved_under_the_name_that_was_typed(narrow_page: LabPage) -> None:
+    part = section(narrow_page.page, "Picture")
     part.get_by_label("Kind").select_option("HTML page with values")
     expect(part.get_by_label("File")).to_have_value("pfv.html")
     part.get_by_label("File").fill("mine.svg")
@@ -116,9 +116,9 @@ def check_that_a_picture_is_saved_under_the_name_that_was_typed(opened: LabPage)
     press(part, "Save")
     expect(said(part)).to_contain_text("Saved")
     expect(said(part)).to_contain_text("mine.svg")
-    assert opened.run("print(Path('mine.svg').read_text()[:5])") == "<?xml"
+    assert narrow_page.run("print(Path('mine.svg').read_text()[:5])") == "<?xml"
     part.get_by_label("File").fill("absent/<img src=x>.png")
-    opened.wait_until("tab.sections['Picture'].file.name.value", "absent/<img src=x>.png")
+    narrow_page.wait_until("tab.sections['Picture'].file.name.value", "absent/<img src=x>.png")
     press(part, "Save")
     expect(said(part)).to_have_role("alert")
     expect(said(part)).to_contain_text("there is no folder")
@@ -126,79 +126,79 @@ def check_that_a_picture_is_saved_under_the_name_that_was_typed(opened: LabPage)
     expect(part.locator("img")).to_have_count(0)
 
 
-def check_that_an_animation_shows_progress_and_can_be_cancelled(opened: LabPage) -> None:
-    part = section(opened.page, "Animation")
+def check_that_an_animation_shows_progress_and_can_be_cancelled(narrow_page: LabPage) -> None:
+    part = section(narrow_page.page, "Animation")
     expect(part.get_by_label("Class")).to_be_hidden()
     part.get_by_label("Vary").select_option("Class weight, 0 to 2")
     expect(part.get_by_label("Class")).to_be_visible()
-    opened.run("explorer.stays_at = 3")
+    narrow_page.run("explorer.stays_at = 3")
     press(part, "Save")
     expect(part.get_by_role("button", name="Save")).to_be_disabled()
     expect(said(part)).to_contain_text("Rendering the pictures: 13 %")
     press(part, "Cancel")
     expect(said(part)).to_contain_text("Cancelled: nothing was written.")
-    assert opened.run("print(Path('pfv-sweep.gif').exists())") == "False"
-    opened.run("explorer.stays_at = 0")
+    assert narrow_page.run("print(Path('pfv-sweep.gif').exists())") == "False"
+    narrow_page.run("explorer.stays_at = 0")
     part.get_by_label("Vary").select_option("Components 1, 2, 3 …")
-    opened.wait_until("tab.sections['Animation'].over.value", "components")
+    narrow_page.wait_until("tab.sections['Animation'].over.value", "components")
     press(part, "Save")
     expect(said(part)).to_contain_text("6 pictures")
-    assert opened.run("print(Path('pfv-sweep.gif').read_bytes()[:6])") == "b'GIF89a'"
+    assert narrow_page.run("print(Path('pfv-sweep.gif').read_bytes()[:6])") == "b'GIF89a'"
 
 
 @pytest.mark.all
-def test_code_can_be_selected_and_copied_by_keys(opened: LabPage) -> None:
-    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    opened.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
-    part = section(opened.page, "Code")
+def test_code_can_be_selected_and_copied_by_keys(narrow_page: LabPage) -> None:
+    narrow_page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    narrow_page.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
+    part = section(narrow_page.page, "Code")
     area = part.locator("textarea")
-    wanted = opened.run("print(explorer.snippet())")
+    wanted = narrow_page.run("print(explorer.snippet())")
     expect(area).to_have_value(wanted + "\n")
     area.click()
-    opened.page.keyboard.press("Control+a")
-    opened.page.keyboard.press("Control+c")
-    copied = opened.page.evaluate("() => navigator.clipboard.readText()")
+    narrow_page.page.keyboard.press("Control+a")
+    narrow_page.page.keyboard.press("Control+c")
+    copied = narrow_page.page.evaluate("() => navigator.clipboard.readText()")
     assert copied.strip() == wanted
-    opened.page.keyboard.type("x")
+    narrow_page.page.keyboard.type("x")
     area.blur()
     expect(area).to_have_value(wanted + "\n")
 
 
-def check_that_settings_are_pasted_and_applied(opened: LabPage) -> None:
-    part = section(opened.page, "Settings")
+def check_that_settings_are_pasted_and_applied(narrow_page: LabPage) -> None:
+    part = section(narrow_page.page, "Settings")
     press(part, "Show")
     expect(part.locator("textarea")).to_have_value(
-        opened.run("print(explorer.settings.to_json())") + "\n"
+        narrow_page.run("print(explorer.settings.to_json())") + "\n"
     )
     pasted = '{"sigma": 2, "glow": "</textarea><img src=x>"}'
     part.locator("textarea").fill(pasted)
-    opened.wait_until("tab.sections['Settings'].json.value", pasted)
+    narrow_page.wait_until("tab.sections['Settings'].json.value", pasted)
     press(part, "Apply")
     expect(said(part)).to_contain_text("'glow' is no setting")
-    assert opened.run("print(explorer.settings.sigma)") == "2.0"
+    assert narrow_page.run("print(explorer.settings.sigma)") == "2.0"
     part.locator("textarea").fill("{")
-    opened.wait_until("tab.sections['Settings'].json.value", "{")
+    narrow_page.wait_until("tab.sections['Settings'].json.value", "{")
     press(part, "Apply")
     expect(said(part)).to_have_role("alert")
     expect(part.locator("textarea")).to_have_value("{")
 
 
 @pytest.mark.all
-def test_bookmarks_bring_a_view_back(opened: LabPage) -> None:
-    part = section(opened.page, "Bookmarks")
+def test_bookmarks_bring_a_view_back(narrow_page: LabPage) -> None:
+    part = section(narrow_page.page, "Bookmarks")
     expect(part.get_by_role("button", name="Go")).to_be_disabled()
     part.get_by_label("Name").fill("<b>$x$</b>")
-    opened.wait_until("tab.sections['Bookmarks'].name.value", "<b>$x$</b>")
+    narrow_page.wait_until("tab.sections['Bookmarks'].name.value", "<b>$x$</b>")
     press(part, "Add")
     expect(said(part)).to_contain_text("Added")
     expect(part.get_by_label("Go to")).to_have_value("<b>＄x＄</b>")
-    opened.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
+    narrow_page.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
     press(part, "Go")
     expect(said(part)).to_contain_text("This is")
-    assert opened.run("print(explorer.settings.sigma)") == "1.0"
+    assert narrow_page.run("print(explorer.settings.sigma)") == "1.0"
 
 
-def check_that_nothing_is_wider_than_the_page(opened: LabPage) -> None:
+def check_that_nothing_is_wider_than_the_page(narrow_page: LabPage) -> None:
     for name, controls in SECTIONS.items():
-        section(opened.page, name)
-        opened.wait_for(FITS, [CONTROLS, controls])
+        section(narrow_page.page, name)
+        narrow_page.wait_for(FITS, [CONTROLS, controls])

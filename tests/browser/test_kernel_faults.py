@@ -61,7 +61,7 @@ def corner(explorer: ExplorerPage) -> list[int]:
 
 
 @pytest.fixture(params=["lab", pytest.param("notebook7", marks=pytest.mark.all)])
-def opened(request: pytest.FixtureRequest) -> Callable[[list[str]], NotebookPage]:
+def open_notebook(request: pytest.FixtureRequest) -> Callable[[list[str]], NotebookPage]:
     """Open code cells and run them, in each kind of notebook."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
@@ -115,9 +115,9 @@ def test_interrupt_while_a_layer_is_computed_leaves_a_working_widget(
 
 @pytest.mark.all
 def test_after_a_restart_the_old_widget_is_marked_and_the_cell_paints_anew(
-    opened: Callable[[list[str]], NotebookPage],
+    open_notebook: Callable[[list[str]], NotebookPage],
 ) -> None:
-    page = opened(DEMO)
+    page = open_notebook(DEMO)
     explorer = ExplorerPage(page)
     explorer.wait_for_frame()
     page.restart()
@@ -133,9 +133,9 @@ def test_after_a_restart_the_old_widget_is_marked_and_the_cell_paints_anew(
 
 @pytest.mark.all
 def test_notebook_opened_on_a_new_kernel_shows_the_saved_picture(
-    opened: Callable[[list[str]], NotebookPage], jupyter: JupyterServer
+    open_notebook: Callable[[list[str]], NotebookPage], jupyter: JupyterServer
 ) -> None:
-    page = opened(DEMO)
+    page = open_notebook(DEMO)
     ExplorerPage(page).wait_for_frame()
     picture = page.page.locator(".jp-OutputArea-output img")
     expect(picture).to_be_attached()  # hidden while the widget lives, and drawn once it rests

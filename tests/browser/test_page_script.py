@@ -30,7 +30,7 @@ HEAR = """() => {
 SAID = "words => [...window.heard].some((one) => one.includes(words))"
 
 
-def copied(explorer: ExplorerPage, characters: int) -> None:
+def press_copy(explorer: ExplorerPage, characters: int) -> None:
     """Press Copy and wait for the message."""
     explorer.page.page.evaluate(HEAR)
     explorer.button("Copy").click()
@@ -68,7 +68,7 @@ def test_code_is_copied_a_download_opens_and_sliders_are_named_everywhere(
         assert (picture.format, picture.width > 300) == ("PNG", True)
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     code = opened_code(explorer).input_value()
-    copied(explorer, len(code))
+    press_copy(explorer, len(code))
     assert page.page.evaluate(CLIPBOARD) == code
 
 
@@ -81,7 +81,7 @@ def test_where_there_is_no_clipboard_the_text_is_selected_and_copied(lab: OpenLa
     page.page.evaluate("window.clipboard = navigator.clipboard")
     page.page.evaluate(NO_CLIPBOARD)
     code = opened_code(explorer).input_value()
-    copied(explorer, len(code))
+    press_copy(explorer, len(code))
     assert page.page.evaluate("() => window.clipboard.readText()") == code
 
     page.page.evaluate("document.execCommand = () => false")
@@ -151,7 +151,7 @@ made = pw.explore_reconstruction(model, photos, steps=20)
         widget = ExplorerPage(page, name, canvas=number)
         wanted = page.run(f"print({name}.snippet())")
         expect(widget.box.locator("canvas, img").first).to_have_role("img")
-        copied(widget, len(opened_code(widget).input_value()))
+        press_copy(widget, len(opened_code(widget).input_value()))
         assert page.page.evaluate(CLIPBOARD).strip() == wanted
 
 

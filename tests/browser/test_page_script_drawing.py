@@ -87,7 +87,7 @@ SAMPLED = """async (handle, [key, times, x, y]) => {
 }"""
 
 
-def opened(lab: OpenLab) -> ExplorerPage:
+def open_demo(lab: OpenLab) -> ExplorerPage:
     """A demo of four scenes for one test alone."""
     explorer = ExplorerPage(lab(DEMO))
     explorer.wait_for_frame()
@@ -110,7 +110,7 @@ def standing_still(kernel: int) -> Iterator[None]:
         os.kill(kernel, signal.SIGCONT)
 
 
-def painted(explorer: ExplorerPage, **settings: object) -> npt.NDArray[np.int16]:
+def kernel_pixels(explorer: ExplorerPage, **settings: object) -> npt.NDArray[np.int16]:
     """What the kernel draws for some settings."""
     changes = ", ".join(f"{name}={value!r}" for name, value in settings.items())
     explorer.run(f"explorer.settings = replace(explorer.settings, {changes})")
@@ -138,9 +138,9 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
     if quick:
         explorer.run("explorer.gallery.render_loop.gains = lambda state: False")
     explorer.run(MARKS)
-    looks = {view: painted(explorer, view=view) for view in VIEWS}
-    split = painted(explorer, view="split", split=1.0)
-    painted(explorer, view="overlay", opacity=0.65, split=0.5)
+    looks = {view: kernel_pixels(explorer, view=view) for view in VIEWS}
+    split = kernel_pixels(explorer, view="split", split=1.0)
+    kernel_pixels(explorer, view="overlay", opacity=0.65, split=0.5)
     assert len({one.tobytes() for one in (*looks.values(), split)}) == len(VIEWS) + 1
     with standing_still(process(explorer)):
         for view, wanted in reversed(looks.items()):
@@ -151,7 +151,7 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
             wait_for_pixels(explorer, looks[view])
     explorer.wait_until("(explorer.settings.opacity, explorer.settings.view)", "(1.0, 'overlay')")
     assert np.abs(explorer.settled() - looks["heatmap"]).max() <= 2
-    painted(explorer, view="split", opacity=0.65)
+    kernel_pixels(explorer, view="split", opacity=0.65)
     with standing_still(process(explorer)):
         explorer.page.press(explorer.slider("Divider"), "End")
         wait_for_pixels(explorer, split)
@@ -162,12 +162,12 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
 @pytest.mark.all
 def test_divider_is_dragged_without_the_kernel(small_demo: ExplorerPage) -> None:
     explorer = small_demo
-    painted(explorer, view="split", split=0.8)
+    kernel_pixels(explorer, view="split", split=0.8)
     explorer.run("x, y, w, h = explorer.gallery.tiles.grid.box(0)")
     left, top, width, height = json.loads(explorer.run("print([int(i) for i in (x, y, w, h)])"))
     start, end = (left + width // 4, top + height // 2), (left + width // 2, top + height // 3)
-    wanted = painted(explorer, split=round(0.25 + (end[0] - start[0]) / width, 2))
-    before = painted(explorer, split=0.8)
+    wanted = kernel_pixels(explorer, split=round(0.25 + (end[0] - start[0]) / width, 2))
+    before = kernel_pixels(explorer, split=0.8)
     with standing_still(process(explorer)):
         explorer.click(*start)  # no drag: the kernel pins the position when it goes on
         explorer.page.page.wait_for_timeout(200)
@@ -179,15 +179,15 @@ def test_divider_is_dragged_without_the_kernel(small_demo: ExplorerPage) -> None
     explorer.wait_until("explorer.settings.split", "0.5")
     explorer.run("explorer.gallery.interaction.unpin(None)")
     explorer.page.page.mouse.move(1, 1)
-    painted(explorer, similarity=False)
+    kernel_pixels(explorer, similarity=False)
     assert np.abs(explorer.settled() - wanted).max() <= 2
-    assert np.abs(painted(explorer, split=0.8) - before).max() <= 2  # the kernel has it again
+    assert np.abs(kernel_pixels(explorer, split=0.8) - before).max() <= 2  # the kernel has it again
 
 
 @pytest.mark.all
 def test_what_the_kernel_takes_back_is_shown_at_once(small_demo: ExplorerPage) -> None:
     explorer = small_demo
-    before = painted(explorer, view="split", split=0.2)
+    before = kernel_pixels(explorer, view="split", split=0.2)
     left, top, width, height = json.loads(
         explorer.run("print([*explorer.gallery.tiles.grid.box(0)])")
     )
@@ -220,13 +220,13 @@ def test_undo_of_a_view_of_another_size_resizes_once(small_demo: ExplorerPage) -
 
 @pytest.mark.all
 def test_gallery_follows_after_the_page_was_loaded_anew(lab: OpenLab) -> None:
-    explorer = opened(lab)
+    explorer = open_demo(lab)
     page = explorer.page
     assert isinstance(page, LabPage)
     page.reload()
     explorer.wait_for_frame()
-    photo = painted(explorer, opacity=0.0)
-    painted(explorer, opacity=0.5)
+    photo = kernel_pixels(explorer, opacity=0.0)
+    kernel_pixels(explorer, opacity=0.5)
     with standing_still(process(explorer)):
         explorer.page.press(explorer.slider("Opacity"), "Home")
         wait_for_pixels(explorer, photo)
@@ -234,14 +234,14 @@ def test_gallery_follows_after_the_page_was_loaded_anew(lab: OpenLab) -> None:
 
 @pytest.mark.all
 def test_gallery_is_painted_anew_after_a_command_that_fails(lab: OpenLab) -> None:
-    explorer = opened(lab)
+    explorer = open_demo(lab)
     explorer.run(BREAK)
     for gone in (True, False):
         explorer.run("explorer.gallery.tiles.near = False")
         explorer.run(f"broken({gone})")
         explorer.wait_until("explorer.gallery.tiles.near", "True")  # it has asked for everything
         explorer.wait_for_frame()
-    painted(explorer, sigma=2.0)
+    kernel_pixels(explorer, sigma=2.0)
     explorer.wait_for_frame()
 
 
@@ -276,7 +276,7 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, front_end: s
 @pytest.mark.all
 def test_no_picture_of_an_older_opacity_comes_between(small_demo: ExplorerPage) -> None:
     explorer = small_demo
-    photo, heat = painted(explorer, opacity=0.0), painted(explorer, opacity=1.0)
+    photo, heat = kernel_pixels(explorer, opacity=0.0), kernel_pixels(explorer, opacity=1.0)
     apart = np.abs(heat - photo).max(2)
     y, x = np.unravel_index(int(apart.argmax()), apart.shape)
     channel = int(np.abs(heat - photo)[y, x].argmax())
@@ -293,7 +293,7 @@ def test_no_picture_of_an_older_opacity_comes_between(small_demo: ExplorerPage) 
 
 @pytest.mark.all
 def test_uncompressed_pictures_are_drawn_as_they_are(lab: OpenLab) -> None:
-    explorer = opened(lab)
+    explorer = open_demo(lab)
     explorer.settled()
     explorer.page.page.evaluate(COUNT_LOADS)
     assert explorer.run(ONLY_QUICK) == "True True"

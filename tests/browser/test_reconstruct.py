@@ -62,7 +62,7 @@ def status(page: Page) -> Locator:
     return box(page).locator("[role=status], [role=alert]:not(.pfv-away)").first
 
 
-def shown(page: Page) -> np.ndarray:
+def displayed_pixels(page: Page) -> np.ndarray:
     """Pixels of the picture as the browser has it."""
     import base64
 
@@ -82,18 +82,18 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     page = opened.page
     expect(status(page)).to_contain_text("Press Start to make an image of a class.")
     expect(box(page).get_by_role("button", name="Stop")).to_have_count(0)
-    noise = shown(page)  # where it begins
+    noise = displayed_pixels(page)  # where it begins
     assert noise[..., 3].min() == 255
     assert noise[..., :3].std() > 5
     keep(page, "idle")
     box(page).get_by_role("button", name="Start").click()
     expect(status(page)).to_contain_text(re.compile(r"Step [1-9]\d* of 4000, loss"))
-    first = shown(page)
+    first = displayed_pixels(page)
     assert first[..., 3].min() == 255
     expect(box(page).get_by_role("button", name="Start")).to_be_disabled()
     expect(status(page)).to_contain_text(re.compile(r"Step \d\d+ of 4000, loss"))
     deadline = time.monotonic() + 90
-    while np.abs(shown(page) - first).mean() <= 1:  # until it moves
+    while np.abs(displayed_pixels(page) - first).mean() <= 1:  # until it moves
         assert time.monotonic() < deadline
         page.wait_for_timeout(100)
     keep(page, "growing")
@@ -101,7 +101,7 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
     kept = opened.run("print(explorer.reconstruction.pixels.sum(), explorer.running)").split()
     assert kept[1] == "False"
-    assert shown(page)[..., :3].sum() == int(kept[0])
+    assert displayed_pixels(page)[..., :3].sum() == int(kept[0])
     keep(page, "stopped")
     box(page).get_by_label("Image of", exact=True).select_option("a component")
     expect(box(page).get_by_label("Component", exact=True)).to_be_visible()
@@ -174,7 +174,7 @@ def test_keys_errors_widths_and_colours_are_right(
     if front_end == "notebook7":
         opened.reload()
         expect(status(page)).to_contain_text("Stopped after")
-    assert shown(page)[..., 3].min() == 255
+    assert displayed_pixels(page)[..., 3].min() == 255
     last = box(page).get_by_label("Image basis", exact=True)
     expect(last).to_be_enabled()
     last.focus()

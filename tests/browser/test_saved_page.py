@@ -39,7 +39,7 @@ def frame() -> Frame:
 
 
 @pytest.fixture
-def opened(page: Page, browser_context: BrowserContext, tmp_path: Path) -> Open:
+def open_frame(page: Page, browser_context: BrowserContext, tmp_path: Path) -> Open:
     """Write a frame as a page and open the file, cut off from every network."""
 
     def open_(frame: Frame, labels: object = None) -> Page:
@@ -63,7 +63,7 @@ def point_at(page: Page, index: int, row: int, column: int) -> None:
     picture(page, index).hover(position={"x": x, "y": y})
 
 
-def wanted(frame: Frame, index: int, row: int, column: int) -> list[float]:
+def scores_at(frame: Frame, index: int, row: int, column: int) -> list[float]:
     return [float(value) for value in frame.scores[index, :, row, column]]
 
 
@@ -82,24 +82,24 @@ def heat_opacity(page: Page) -> float:
     )
 
 
-def test_pointer_shows_name_label_place_and_values(frame: Frame, opened: Open) -> None:
-    page = opened(frame, ["cat", "dog", "cat", "dog", "cat"])
+def test_pointer_shows_name_label_place_and_values(frame: Frame, open_frame: Open) -> None:
+    page = open_frame(frame, ["cat", "dog", "cat", "dog", "cat"])
     expect(page.locator("#position")).to_contain_text("Point at a position")
     point_at(page, 3, 2, 4)
     expect(page.locator("#position")).to_have_text("picture 3 · dog · row 3 of 4, column 5 of 6")
-    expect_values(page, wanted(frame, 3, 2, 4))
+    expect_values(page, scores_at(frame, 3, 2, 4))
     point_at(page, 0, 0, 0)
     expect(page.locator("#position")).to_contain_text("picture 0 · cat · row 1 of 4, column 1 of 6")
-    expect_values(page, wanted(frame, 0, 0, 0))
+    expect_values(page, scores_at(frame, 0, 0, 0))
     page.mouse.move(2, 2)
     expect(page.locator("#position")).to_contain_text("Point at a position")
     expect(page.locator(".ring:visible")).to_have_count(0)
 
 
 def test_rings_mark_the_most_similar_place_of_each_other_picture(
-    frame: Frame, opened: Open
+    frame: Frame, open_frame: Open
 ) -> None:
-    page = opened(frame)
+    page = open_frame(frame)
     point_at(page, 1, 3, 2)
     expect(page.locator(".ring:visible")).to_have_count(COUNT)
     target = frame.scores[1, :, 3, 2]
@@ -117,8 +117,8 @@ def test_rings_mark_the_most_similar_place_of_each_other_picture(
         expect(ring).to_have_class("ring" if index == 1 else "ring like")
 
 
-def test_opacity_and_views_change_the_pictures(frame: Frame, opened: Open) -> None:
-    page = opened(frame)
+def test_opacity_and_views_change_the_pictures(frame: Frame, open_frame: Open) -> None:
+    page = open_frame(frame)
     assert heat_opacity(page) == pytest.approx(0.65)
     page.locator("#opacity").focus()
     page.keyboard.press("Home")
@@ -134,8 +134,8 @@ def test_opacity_and_views_change_the_pictures(frame: Frame, opened: Open) -> No
     assert heat_opacity(page) == pytest.approx(0.01)
 
 
-def test_keys_walk_positions_and_pictures_and_hold(frame: Frame, opened: Open) -> None:
-    page = opened(frame)
+def test_keys_walk_positions_and_pictures_and_hold(frame: Frame, open_frame: Open) -> None:
+    page = open_frame(frame)
     for _ in range(4):  # view, opacity, tile size, then the pictures at one stop
         page.keyboard.press("Tab")
     line = page.locator("#position")
@@ -143,7 +143,7 @@ def test_keys_walk_positions_and_pictures_and_hold(frame: Frame, opened: Open) -
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowRight")
     expect(line).to_contain_text("picture 0 · row 2 of 4, column 5 of 6")
-    expect_values(page, wanted(frame, 0, 1, 4))
+    expect_values(page, scores_at(frame, 0, 1, 4))
     expect(page.locator("#spoken")).to_contain_text("picture 0 · row 2 of 4, column 5 of 6")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
@@ -163,8 +163,8 @@ def test_keys_walk_positions_and_pictures_and_hold(frame: Frame, opened: Open) -
     expect(page.locator("figure:focus")).to_have_count(0)
 
 
-def test_click_holds_the_place_and_another_lets_go(frame: Frame, opened: Open) -> None:
-    page = opened(frame)
+def test_click_holds_the_place_and_another_lets_go(frame: Frame, open_frame: Open) -> None:
+    page = open_frame(frame)
     point_at(page, 2, 1, 1)
     page.mouse.down()
     page.mouse.up()
@@ -193,15 +193,15 @@ def test_finger_shows_the_place_that_it_taps(
     context.close()
 
 
-def test_hostile_names_do_not_come_alive(frame: Frame, opened: Open) -> None:
+def test_hostile_names_do_not_come_alive(frame: Frame, open_frame: Open) -> None:
     settings = replace(frame.settings, layer=HOSTILE[0])
     asked: list[str] = []
     refused: list[str] = []
     hostile = replace(frame, names=HOSTILE, settings=settings, warnings=HOSTILE)
-    page = opened(frame)
+    page = open_frame(frame)
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: refused.append(message.text))
-    opened(hostile, HOSTILE)
+    open_frame(hostile, HOSTILE)
     for index in range(COUNT):
         point_at(page, index, 1, 1)
         expect(page.locator("#position b")).to_be_visible()
@@ -214,8 +214,8 @@ def test_hostile_names_do_not_come_alive(frame: Frame, opened: Open) -> None:
     assert refused == []
 
 
-def test_script_from_outside_is_refused_by_the_page_itself(frame: Frame, opened: Open) -> None:
-    page = opened(frame)
+def test_script_from_outside_is_refused_by_the_page_itself(frame: Frame, open_frame: Open) -> None:
+    page = open_frame(frame)
     page.evaluate("""() => {
       const script = document.createElement("script");
       script.textContent = "window.alive = 1";
@@ -241,8 +241,8 @@ def test_pictures_show_without_javascript(
     context.close()
 
 
-def test_page_follows_the_theme_and_prints_without_controls(frame: Frame, opened: Open) -> None:
-    page = opened(frame)
+def test_page_follows_the_theme_and_prints_without_controls(frame: Frame, open_frame: Open) -> None:
+    page = open_frame(frame)
     expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
     page.emulate_media(color_scheme="dark")
     expect(page.locator("body")).to_have_css("background-color", "rgb(21, 24, 27)")

@@ -17,7 +17,7 @@ from tests.networks import Tokens, blobs, tiny
 LAYER = "10"  # the last ReLU of `tiny`
 
 
-def fitted(model: nn.Module, layer: str = LAYER, components: int = 3) -> PrincipalBasis:
+def fit_basis(model: nn.Module, layer: str = LAYER, components: int = 3) -> PrincipalBasis:
     return pw.PFV(model, blobs(6)).render(layer=layer, components=components).basis
 
 
@@ -38,7 +38,7 @@ def by_hand(model: nn.Sequential, basis: PrincipalBasis, chosen: list[int], mode
 @pytest.mark.parametrize("chosen", [[0], [2, 1]])
 def test_it_gives_what_a_manual_forward_pass_gives(mode: str, chosen: list[int]) -> None:
     model = tiny()
-    basis = fitted(model)
+    basis = fit_basis(model)
     network = pw.ablate(model, LAYER, basis, iter(chosen), mode=mode)
     with torch.no_grad():
         torch.testing.assert_close(
@@ -49,7 +49,7 @@ def test_it_gives_what_a_manual_forward_pass_gives(mode: str, chosen: list[int])
 
 def test_signs_choose_the_side_that_is_clamped() -> None:
     model, images = tiny(), blobs(6).tensor
-    basis = fitted(model)
+    basis = fit_basis(model)
     cut = [pw.ablate(model, LAYER, basis, 0, mode="clamp", signs=[sign]) for sign in (1, -1)]
     whole = pw.ablate(model, LAYER, basis, 0)
     with torch.no_grad():
@@ -62,14 +62,14 @@ def test_signs_choose_the_side_that_is_clamped() -> None:
 def test_it_saves_loads_copies_trains_and_can_be_undone() -> None:
     model, images = tiny(), blobs(6).tensor
     before = copy.deepcopy(model.state_dict())
-    network = pw.ablate(model, LAYER, fitted(model), 0).train()
+    network = pw.ablate(model, LAYER, fit_basis(model), 0).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     nn.functional.cross_entropy(network(images), torch.zeros(6, dtype=torch.long)).backward()
     optimiser.step()
     assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
     assert not model.training  # the network given stays as it was
     network.eval()
-    other = pw.ablate(model, LAYER, fitted(model), 1)
+    other = pw.ablate(model, LAYER, fit_basis(model), 1)
     other.readers += 1  # they come back with the state
     other.load_state_dict(network.state_dict())
     file = io.BytesIO()
@@ -88,11 +88,11 @@ def test_it_saves_loads_copies_trains_and_can_be_undone() -> None:
 
 def test_cutting_a_component_again_changes_nothing() -> None:
     model, images = tiny(), blobs(6).tensor
-    basis = fitted(model)
+    basis = fit_basis(model)
     once = pw.ablate(model, LAYER, basis, 1)
     twice = pw.ablate(once, LAYER, basis, 1)
     both = pw.ablate(once, LAYER, basis, 0)
-    every = fitted(model, components=8)
+    every = fit_basis(model, components=8)
     rest = pw.ablate(model, LAYER, every, range(7))
     with pytest.raises(pw.PFVValueError, match="all 8 of layer '10'"):  # nothing would be left
         pw.ablate(rest, LAYER, every, 7)
@@ -104,7 +104,7 @@ def test_cutting_a_component_again_changes_nothing() -> None:
 def test_class_tokens_stay_and_channels_last_are_seen() -> None:
     torch.manual_seed(0)
     model = Tokens(extra=1).eval()
-    basis = fitted(model, "norm")
+    basis = fit_basis(model, "norm")
     with torch.no_grad():  # the read-out takes the class token
         images = blobs(6).tensor
         network = pw.ablate(model, "norm", basis, 0)
@@ -121,7 +121,7 @@ def test_class_tokens_stay_and_channels_last_are_seen() -> None:
 
 def test_half_precision_and_another_batch_size() -> None:
     model = tiny()
-    network = pw.ablate(model, LAYER, fitted(model), 0).to(torch.float64)
+    network = pw.ablate(model, LAYER, fit_basis(model), 0).to(torch.float64)
     assert network(blobs(2).tensor.double()).dtype == torch.float64
 
 
@@ -142,14 +142,14 @@ def test_half_precision_and_another_batch_size() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, object], message: str) -> None:
     model = tiny()
     number = arguments.get("basis", 3)
-    basis = None if number is None else fitted(model, components=number)
+    basis = None if number is None else fit_basis(model, components=number)
     given = {"layer": LAYER, "components": 0} | arguments | {"basis": basis}
     with pytest.raises(pw.PFVError, match=message):
         pw.ablate(model, **given)
 
 
 def test_a_basis_of_another_network_and_a_scripted_network_are_refused() -> None:
-    wide = fitted(tiny(channels=6))
+    wide = fit_basis(tiny(channels=6))
     with pytest.raises(pw.PFVValueError, match=r"basis has 6 channels, and layer '10' gives"):
         pw.ablate(tiny(), LAYER, wide, 0)(blobs(2).tensor)
     second = dataclasses.replace(wide, layer="10#2")  # which runs once
@@ -166,7 +166,7 @@ def test_layers_of_an_averaged_network_are_found_by_its_own_names() -> None:
     model, images = tiny(), blobs(6)
     averaged = torch.optim.swa_utils.AveragedModel(model).eval()
     basis = pw.PFV(averaged, images).render(layer=f"module.{LAYER}").basis
-    plain = pw.ablate(model, LAYER, fitted(model), 0)
+    plain = pw.ablate(model, LAYER, fit_basis(model), 0)
     with torch.no_grad():
         for layer in (None, f"module.{LAYER}"):
             cut = pw.ablate(averaged, layer, basis, 0)
@@ -188,16 +188,16 @@ class Conditional(nn.Module):
 
 def test_photos_need_not_come_first_among_the_arguments() -> None:
     model, images = Conditional().eval(), blobs(6).tensor
-    basis = dataclasses.replace(fitted(model.network), layer=f"network.{LAYER}")
+    basis = dataclasses.replace(fit_basis(model.network), layer=f"network.{LAYER}")
     cut = pw.ablate(model, None, basis, 0)
-    inner = pw.ablate(model.network, None, fitted(model.network), 0)
+    inner = pw.ablate(model.network, None, fit_basis(model.network), 0)
     with torch.no_grad():
         assert torch.equal(cut(torch.ones(6), images), inner(images))
         assert torch.equal(cut(scale=torch.ones(6), images=images), inner(images))
 
 
 def test_a_component_without_a_variance_cannot_be_cut() -> None:
-    basis = fitted(tiny())
+    basis = fit_basis(tiny())
     rows = basis.components.clone()
     rows[2] = 0
     basis = dataclasses.replace(basis, components=rows)

@@ -14,32 +14,34 @@ from tests.networks import blobs, tiny
 
 
 @pytest.fixture(scope="module")
-def found() -> pw.ComponentClasses:
+def named_components() -> pw.ComponentClasses:
     labels = [str(index % 5) for index in range(12)]
     pfv = pw.PFV(tiny(), blobs(12), device="cpu")
     return pw.component_classes(pfv, labels=labels, layer="9", components=4)
 
 
 @pytest.mark.parametrize("mode", ["project", "keep", "clamp"])
-def test_scores_are_those_of_the_network_without_the_components(found, mode: str) -> None:
-    effect = cut_effect(found, (0, 2), mode)
-    without = pw.ablate(tiny(), "9", found.basis, (0, 2), mode=mode)
+def test_scores_are_those_of_the_network_without_the_components(
+    named_components, mode: str
+) -> None:
+    effect = cut_effect(named_components, (0, 2), mode)
+    without = pw.ablate(tiny(), "9", named_components.basis, (0, 2), mode=mode)
     with torch.no_grad():
         assert torch.allclose(effect.before, tiny()(blobs(12).tensor), atol=1e-5)
         assert torch.allclose(effect.after, without(blobs(12).tensor), atol=1e-5)
     assert not torch.allclose(effect.before, effect.after, atol=1e-3)
 
 
-def test_only_what_lies_behind_the_layer_runs(found) -> None:
+def test_only_what_lies_behind_the_layer_runs(named_components) -> None:
     ran: list[str] = []
-    network = found.part
+    network = named_components.part
     before = network.run
     network.run = lambda features, **more: ran.append("part") or before(features, **more)
     try:
-        cut_effect(found, (1,))
+        cut_effect(named_components, (1,))
         assert ran == ["part"]
         assert network.is_partial
-        cut_effect(found, ())
+        cut_effect(named_components, ())
         assert ran == ["part"]
     finally:
         del network.run
@@ -66,7 +68,7 @@ def test_accuracy_and_confusion_are_counted_by_hand() -> None:
     assert (now == np.array([[2, 0, 0], [0, 3, 0]])).all()
 
 
-def test_accuracy_is_undefined_without_labels_or_numbers(found) -> None:
+def test_accuracy_is_undefined_without_labels_or_numbers(named_components) -> None:
     plain = CutEffect(("a", "b"), torch.eye(2), torch.eye(2), None)
     assert plain.accuracy() is None
     assert plain.by_class() == []
@@ -76,28 +78,30 @@ def test_accuracy_is_undefined_without_labels_or_numbers(found) -> None:
     assert all(np.isnan(one.value) for one in empty.accuracy())
 
 
-def test_what_cannot_be_cut_is_named(found) -> None:
+def test_what_cannot_be_cut_is_named(named_components) -> None:
     with pytest.raises(pw.PFVValueError, match="each component once"):
-        cut_effect(found, (0, 0))
+        cut_effect(named_components, (0, 0))
     with pytest.raises(pw.PFVValueError, match="from 0 to 3"):
-        cut_effect(found, (7,))
+        cut_effect(named_components, (7,))
     with pytest.raises(pw.PFVValueError, match="mode='burn'"):
-        cut_effect(found, (0,), "burn")
+        cut_effect(named_components, (0,), "burn")
     pfv = pw.PFV(tiny(), blobs(12), device="cpu")
     whole = pw.component_classes(pfv, layer="9", components=8)
     with pytest.raises(pw.PFVValueError, match="same features"):
         cut_effect(whole, range(8))
 
 
-def test_other_directions_are_cut_with_the_components(found) -> None:
-    mixed = (found.basis.components[1] + 2 * found.basis.components[3])[None] / 5**0.5
-    both = cut_effect(found, (3,), directions=mixed)
-    assert torch.allclose(both.after, cut_effect(found, (1, 3)).after, atol=1e-5)
-    one = cut_effect(found, (), directions=found.basis.components[[2, 2]])
-    assert torch.allclose(one.after, cut_effect(found, (2,)).after, atol=1e-5)
+def test_other_directions_are_cut_with_the_components(named_components) -> None:
+    mixed = (named_components.basis.components[1] + 2 * named_components.basis.components[3])[
+        None
+    ] / 5**0.5
+    both = cut_effect(named_components, (3,), directions=mixed)
+    assert torch.allclose(both.after, cut_effect(named_components, (1, 3)).after, atol=1e-5)
+    one = cut_effect(named_components, (), directions=named_components.basis.components[[2, 2]])
+    assert torch.allclose(one.after, cut_effect(named_components, (2,)).after, atol=1e-5)
 
 
-def test_readers_cut_obliquely_as_a_manual_formula_says(found) -> None:
+def test_readers_cut_obliquely_as_a_manual_formula_says(named_components) -> None:
     torch.manual_seed(0)
     maps, mean = torch.randn(5, 8, 3, 3), torch.randn(8)
     rows = torch.nn.functional.normalize(torch.randn(2, 8), dim=1)
@@ -115,6 +119,6 @@ def test_readers_cut_obliquely_as_a_manual_formula_says(found) -> None:
     torch.testing.assert_close(matched_readers(axes, rows), axes)  # at right angles
     torch.testing.assert_close(matched_readers(axes, rows[[0, 1, 1]]), axes)
     assert torch.equal(matched_readers(axes[:1], axes[1:]), axes[:1])  # it reads nothing of that
-    along = found.basis.components[[2]]
-    same = cut_effect(found, (0,), directions=along, readers=3 * along)
-    assert torch.allclose(same.after, cut_effect(found, (0, 2)).after, atol=1e-5)
+    along = named_components.basis.components[[2]]
+    same = cut_effect(named_components, (0,), directions=along, readers=3 * along)
+    assert torch.allclose(same.after, cut_effect(named_components, (0, 2)).after, atol=1e-5)

@@ -13,7 +13,7 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.networks import tiny
 
 
-def saved(folder: Path, **models: object) -> Path:
+def save_weights(folder: Path, **models: object) -> Path:
     for name, model in models.items():
         state = model.state_dict() if isinstance(model, nn.Module) else model
         torch.save(state, folder / f"{name}.pt")
@@ -22,7 +22,7 @@ def saved(folder: Path, **models: object) -> Path:
 
 def test_each_network_has_its_own_weights_and_is_loaded_when_it_is_visited(tmp_path: Path) -> None:
     model, trained = tiny(0), tiny(1)
-    saved(tmp_path, epoch2=trained, epoch10=model, broken={"x": torch.ones(1)})
+    save_weights(tmp_path, epoch2=trained, epoch10=model, broken={"x": torch.ones(1)})
     state = {name: one.clone() for name, one in model.state_dict().items()}
     networks = pw.checkpoints(model, str(tmp_path / "epoch*.pt"))
     assert list(networks) == ["epoch2", "epoch10"]
@@ -43,12 +43,12 @@ def test_each_network_has_its_own_weights_and_is_loaded_when_it_is_visited(tmp_p
 def test_lightning_files_and_names_of_ones_own(tmp_path: Path) -> None:
     model = tiny(1)
     state = {f"model.{name}": one for name, one in model.state_dict().items()}
-    saved(tmp_path, last={"state_dict": state, "epoch": 3})
+    save_weights(tmp_path, last={"state_dict": state, "epoch": 3})
     networks = pw.checkpoints(tiny(), {"at the end": tmp_path / "last.pt"})
     assert torch.equal(networks["at the end"][0].weight, model[0].weight)
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        saved(tmp_path / folder, last=model)
+        save_weights(tmp_path / folder, last=model)
     both = [tmp_path / folder / "last.pt" for folder in ("b", "a")]
     assert list(pw.checkpoints(tiny(), both)) == ["b/last", "a/last"]
 
@@ -63,7 +63,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
         pw.checkpoints(model, 3)
     with pytest.raises(PFVTypeError, match="paths has 3"):
         pw.checkpoints(model, [3])
-    saved(tmp_path, one=model)
+    save_weights(tmp_path, one=model)
     with pytest.raises(PFVValueError, match="'1' twice"):
         pw.checkpoints(model, {1: tmp_path / "one.pt", "1": tmp_path / "one.pt"})
     (tmp_path / "page.pt").write_text("<!doctype html><html></html>")

@@ -21,7 +21,7 @@ from tests.networks import blobs, counted, tiny
 LAYERS = ["0", "5", "10"]
 
 
-def pooled(model: nn.Module, images: Tensor, layer: str, grid: int) -> np.ndarray:
+def grid_features(model: nn.Module, images: Tensor, layer: str, grid: int) -> np.ndarray:
     """Features (N, positions, C) of a layer, averaged over cells, by a way of its own."""
     with torch.no_grad(), capture(model, {layer: (Layout(), None)}, stop=False) as caught:
         model(images)
@@ -37,20 +37,20 @@ def leading(features: np.ndarray, number: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def compared() -> tuple[pw.Similarity, dict[str, list[np.ndarray]]]:
+def result_and_features() -> tuple[pw.Similarity, dict[str, list[np.ndarray]]]:
     models, images = {"one": tiny(0), "other": tiny(1)}, blobs(6)
     result = pw.similarity(models, images, LAYERS, grid=4, components=2)
     features = {
-        name: [pooled(model, images.tensor, layer, 4) for layer in LAYERS]
+        name: [grid_features(model, images.tensor, layer, 4) for layer in LAYERS]
         for name, model in models.items()
     }
     return result, features
 
 
 def test_cka_is_that_of_the_features_of_all_positions(
-    compared: tuple[pw.Similarity, dict[str, list[np.ndarray]]],
+    result_and_features: tuple[pw.Similarity, dict[str, list[np.ndarray]]],
 ) -> None:
-    result, features = compared
+    result, features = result_and_features
     assert result.layers == (tuple(LAYERS),) * 2
     assert result.grid == (4, 4)
     for row, first in enumerate(features["one"]):
@@ -64,9 +64,9 @@ def test_cka_is_that_of_the_features_of_all_positions(
 
 
 def test_angles_are_those_of_the_leading_scores(
-    compared: tuple[pw.Similarity, dict[str, list[np.ndarray]]],
+    result_and_features: tuple[pw.Similarity, dict[str, list[np.ndarray]]],
 ) -> None:
-    result, features = compared
+    result, features = result_and_features
     first, second = features["one"][2], features["other"][1]
     scores = [leading(one.reshape(-1, one.shape[2]), 2) for one in (first, second)]
     wanted = np.rad2deg(scipy.linalg.subspace_angles(*scores))[::-1]
@@ -77,9 +77,9 @@ def test_angles_are_those_of_the_leading_scores(
 
 
 def test_the_band_is_that_of_shuffled_photos(
-    compared: tuple[pw.Similarity, dict[str, list[np.ndarray]]],
+    result_and_features: tuple[pw.Similarity, dict[str, list[np.ndarray]]],
 ) -> None:
-    result, features = compared
+    result, features = result_and_features
     rng = np.random.default_rng(0)
     draws = []
     while len(draws) < 60:

@@ -31,7 +31,7 @@ def nudge(model: nn.Module, size: float = 0.1) -> None:
 
 
 @pytest.fixture(scope="module")
-def tracked() -> pw.Tracker:
+def trained_tracker() -> pw.Tracker:
     torch.manual_seed(0)
     model = tiny()
     tracker = pw.track(model, blobs(6), ["8", "4"], device="cpu", weighting="none")
@@ -41,19 +41,19 @@ def tracked() -> pw.Tracker:
     return tracker
 
 
-def test_the_start_is_like_itself_and_later_epochs_less_so(tracked: pw.Tracker) -> None:
-    assert tracked.names == ("epoch 0", "epoch 1", "epoch 2", "epoch 3")
-    assert tracked.layers == ("8", "4")
-    curve = tracked.curve()
+def test_the_start_is_like_itself_and_later_epochs_less_so(trained_tracker: pw.Tracker) -> None:
+    assert trained_tracker.names == ("epoch 0", "epoch 1", "epoch 2", "epoch 3")
+    assert trained_tracker.layers == ("8", "4")
+    curve = trained_tracker.curve()
     assert (curve.fixed, curve.layer) == ("epoch 0", "8")
     for values in (curve.cka, curve.agreement, curve.rank_correlation, curve.ssim):
         assert values[0] == pytest.approx(1, abs=1e-5)
         assert values[3] < values[1] < 1
-    to_last = list(tracked.cka_to_last("8").values())
+    to_last = list(trained_tracker.cka_to_last("8").values())
     assert math.isnan(to_last[0])
     assert to_last[1] == pytest.approx(curve.cka[1])
     assert to_last[3] > curve.cka[3]
-    assert tracked.metrics["epoch 2"] == {"accuracy": pytest.approx(0.4), "loss": 1}
+    assert trained_tracker.metrics["epoch 2"] == {"accuracy": pytest.approx(0.4), "loss": 1}
 
 
 def test_scores_are_aligned_to_the_snapshot_before_and_the_basis_gives_them() -> None:
@@ -75,18 +75,18 @@ def test_scores_are_aligned_to_the_snapshot_before_and_the_basis_gives_them() ->
     np.testing.assert_allclose(rotation, np.eye(3), atol=1e-5)
 
 
-def test_frames_are_those_of_the_images(tracked: pw.Tracker) -> None:
-    frames = tracked.frames("4")
-    assert list(frames) == list(tracked.names)
+def test_frames_are_those_of_the_images(trained_tracker: pw.Tracker) -> None:
+    frames = trained_tracker.frames("4")
+    assert list(frames) == list(trained_tracker.names)
     frame = frames["epoch 1"]
     assert frame.heatmaps.shape == (6, 32, 32, 3)
     assert frame.settings.layer == "4"
-    assert frame.names == tracked.images.names
+    assert frame.names == trained_tracker.images.names
     assert "aligned to the snapshots before" in frame.basis_source
     model = tiny()
-    start = pw.track(model, tracked.images, "4", device="cpu", weighting="none")
+    start = pw.track(model, trained_tracker.images, "4", device="cpu", weighting="none")
     start.snapshot("now")
-    own = pw.PFV(model, tracked.images, "cpu").render(layer="4", weighting="none")
+    own = pw.PFV(model, trained_tracker.images, "cpu").render(layer="4", weighting="none")
     aligned = start.frame("now").heatmaps
     assert float((aligned - own.heatmaps).abs().max()) < 0.01
 
@@ -148,28 +148,28 @@ def test_an_interrupted_snapshot_leaves_no_trace(monkeypatch: pytest.MonkeyPatch
     assert tracker.cka_to_last("8")["next"] == pytest.approx(tracker.curve("8").cka[1])
 
 
-def test_the_figure_shows_snapshots_and_curves(tracked: pw.Tracker) -> None:
-    figure = tracked.figure("4", photos=2)
+def test_the_figure_shows_snapshots_and_curves(trained_tracker: pw.Tracker) -> None:
+    figure = trained_tracker.figure("4", photos=2)
     words = {t.get_text() for t in figure.findobj(lambda one: hasattr(one, "get_text"))}
     assert {"4 through the training", "CKA to epoch 0", "accuracy", "loss / 3"} <= words
     assert len(figure.axes) == 2 * 4 + 1
 
 
 def test_a_training_is_saved_as_an_animation_or_a_figure(
-    tracked: pw.Tracker, tmp_path: Path
+    trained_tracker: pw.Tracker, tmp_path: Path
 ) -> None:
-    tracked.save(tmp_path / "training.webp", "4", duration=50)
+    trained_tracker.save(tmp_path / "training.webp", "4", duration=50)
     with Image.open(tmp_path / "training.webp") as film:
         assert film.n_frames == 4
-    tracked.save(tmp_path / "training.svg")
+    trained_tracker.save(tmp_path / "training.svg")
     assert "through the training" in (tmp_path / "training.svg").read_text()
     with pytest.raises(PFVValueError, match=r"ends in .*for an animation or a figure"):
-        tracked.save(tmp_path / "training.npz")
+        trained_tracker.save(tmp_path / "training.npz")
     with pytest.raises(PFVValueError, match="no snapshot of 10 has a picture"):
         pw.track(tiny(), blobs(2), device="cpu").save(tmp_path / "none.gif")
 
 
-def test_bad_input_is_named(tracked: pw.Tracker) -> None:
+def test_bad_input_is_named(trained_tracker: pw.Tracker) -> None:
     model, images = tiny(), blobs(2)
     with pytest.raises(PFVValueError, match="'stem' is not in this network"):
         pw.track(model, images, ["stem"])
@@ -181,13 +181,13 @@ def test_bad_input_is_named(tracked: pw.Tracker) -> None:
     with pytest.raises(PFVValueError, match="no snapshot yet"):
         tracker.curve()
     with pytest.raises(PFVValueError, match="name='epoch 1': this snapshot exists"):
-        tracked.snapshot("epoch 1")
+        trained_tracker.snapshot("epoch 1")
     with pytest.raises(PFVTypeError, match="name=1"):
-        tracked.snapshot(1)
+        trained_tracker.snapshot(1)
     with pytest.raises(PFVTypeError, match="accuracy='good'"):
         tracker.snapshot("one", accuracy="good")
     assert tracker.names == ()
     with pytest.raises(PFVValueError, match="layer='0' is not followed"):
-        tracked.frame("epoch 1", "0")
+        trained_tracker.frame("epoch 1", "0")
     with pytest.raises(PFVValueError, match="name='epoch 9': no such snapshot"):
-        tracked.frame("epoch 9")
+        trained_tracker.frame("epoch 9")

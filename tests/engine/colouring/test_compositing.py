@@ -31,7 +31,7 @@ def pfv() -> PFV:
     return PFV(tiny(), blobs(3, 30, 41), device="cpu")
 
 
-def viewed(frame: Frame, **changes: Any) -> np.ndarray:
+def composite_with(frame: Frame, **changes: Any) -> np.ndarray:
     return replace(frame, settings=replace(frame.settings, **changes)).composite()
 
 
@@ -75,17 +75,17 @@ def test_every_view_is_drawn_as_a_figure_with_its_legend(pfv: PFV, view: str, pi
 
 def test_side_by_side_has_the_photo_left_and_the_whole_heatmap_right(pfv: PFV) -> None:
     frame = pfv.render()
-    tiles = viewed(frame, view="side by side", opacity=0.1)
+    tiles = composite_with(frame, view="side by side", opacity=0.1)
     assert np.array_equal(tiles[:, :, :41], frame.pixels)
-    assert np.array_equal(tiles[:, :, 41:], viewed(frame, view="heatmap"))
+    assert np.array_equal(tiles[:, :, 41:], composite_with(frame, view="heatmap"))
 
 
 @pytest.mark.parametrize(("split", "edge"), [(0.0, 0), (0.5, 20), (0.75, 31), (1.0, 41)])
 def test_split_has_the_photo_left_of_the_divider(pfv: PFV, split: float, edge: int) -> None:
     frame = pfv.render()
-    tiles = viewed(frame, view="split", split=split, opacity=0.4)
+    tiles = composite_with(frame, view="split", split=split, opacity=0.4)
     assert np.array_equal(tiles[:, :, :edge], frame.pixels[:, :, :edge])
-    assert np.array_equal(tiles[:, :, edge:], viewed(frame, opacity=0.4)[:, :, edge:])
+    assert np.array_equal(tiles[:, :, edge:], composite_with(frame, opacity=0.4)[:, :, edge:])
 
 
 def test_rgb_split_shows_each_channel_alone_in_its_colour(pfv: PFV) -> None:
@@ -97,7 +97,7 @@ def test_rgb_split_shows_each_channel_alone_in_its_colour(pfv: PFV) -> None:
     np.testing.assert_allclose(tile[15:, :21], np.full((15, 21, 3), (0, 0.5, 0)), atol=1e-6)
     np.testing.assert_allclose(tile[15:, 21:], np.full((15, 20, 3), (0, 0, 0.9)), atol=1e-6)
     frame = pfv.render()
-    small = viewed(frame, view="rgb split")[:, :15, :21].astype(float)
+    small = composite_with(frame, view="rgb split")[:, :15, :21].astype(float)
     means = frame.heatmaps.numpy()[:, :, :40].reshape(3, 15, 2, 20, 2, 3).mean(axis=(2, 4)) * 255
     assert np.abs(small[:, :, :20] - means).mean() < 6  # the whole picture, at half its size
 
@@ -114,7 +114,7 @@ def test_tiny_pictures_have_every_view(view: str, size: tuple[int, int]) -> None
 @pytest.mark.parametrize("view", ["overlay", "heatmap", "photo", "side by side", "split"])
 def test_without_photos_there_are_heatmaps(pfv: PFV, view: str) -> None:
     frame = replace(pfv.render(), pixels=None)
-    assert np.array_equal(viewed(frame, view=view), viewed(frame, view="heatmap"))
+    assert np.array_equal(composite_with(frame, view=view), composite_with(frame, view="heatmap"))
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -131,7 +131,7 @@ def test_images_left_out_fade_in_every_view(pfv: PFV, view: str) -> None:
 def test_photos_are_enlarged_to_the_heatmaps(pfv: PFV, view: str) -> None:
     tiles = pfv.render(size=(90, 123), view=view).composite()
     assert tiles.shape[1] == 90
-    photo = viewed(pfv.render(size=(90, 123)), view="photo")[0]
+    photo = composite_with(pfv.render(size=(90, 123)), view="photo")[0]
     back = np.asarray(Image.fromarray(photo).resize((41, 30), Image.Resampling.BOX))
     assert np.abs(back.astype(float) - pfv.images.pixels[0]).mean() < 3
 

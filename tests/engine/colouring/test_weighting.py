@@ -42,7 +42,7 @@ def brightness(size: tuple[int, int]) -> Tensor:
     return torch.rand(3, 1, *size, generator=seeded(4))
 
 
-def applied(weighting: Weighting, maps: list[Tensor], scores: Tensor) -> Tensor:
+def apply(weighting: Weighting, maps: list[Tensor], scores: Tensor) -> Tensor:
     return weighted(scores, weighting(activities_of(maps), brightness, SIZE), SIZE)
 
 
@@ -62,14 +62,14 @@ def test_weighting_follows_its_definition(
     expected = slow_oracles.weighted(scores.double().numpy(), earlier, name, SIZE)
     for cached in (1 << 18, 2 * SIZE[0] * SIZE[1]):  # all images at a time, and two
         monkeypatch.setattr(weighting, "_CACHED", cached)
-        found = applied(WEIGHTINGS[name], earlier, scores)
+        found = apply(WEIGHTINGS[name], earlier, scores)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradual_multiplies_by_channel_means_and_ends_in_the_image(
     earlier: list[Tensor], scores: Tensor
 ) -> None:
-    found = applied(WEIGHTINGS["gradual"], earlier, scores)
+    found = apply(WEIGHTINGS["gradual"], earlier, scores)
     expected = scores.double().numpy()
     for one in reversed(earlier):
         mean = one.double().numpy().mean(axis=1, keepdims=True)
@@ -113,14 +113,14 @@ def test_constant_or_silent_layers_keep_the_picture_finite(
     name: str, value: float, earlier: list[Tensor], scores: Tensor
 ) -> None:
     maps = [torch.full_like(one, value) for one in earlier]
-    assert bool(torch.isfinite(applied(WEIGHTINGS[name], maps, scores)).all())
+    assert bool(torch.isfinite(apply(WEIGHTINGS[name], maps, scores)).all())
 
 
 def test_silent_layer_is_left_out_of_the_hierarchy(earlier: list[Tensor], scores: Tensor) -> None:
     silent = [earlier[0], torch.zeros_like(earlier[1]), earlier[2]]
-    found = applied(WEIGHTINGS["hierarchical"], silent, scores)
+    found = apply(WEIGHTINGS["hierarchical"], silent, scores)
     torch.testing.assert_close(
-        found, applied(WEIGHTINGS["hierarchical"], [earlier[0], earlier[2]], scores)
+        found, apply(WEIGHTINGS["hierarchical"], [earlier[0], earlier[2]], scores)
     )
 
 

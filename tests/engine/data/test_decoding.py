@@ -21,7 +21,7 @@ def pixel(image: Image.Image, at: tuple[int, int] = (0, 0)) -> tuple[int, ...]:
     return value
 
 
-def saved(image: Image.Image, path: Path, **options: object) -> Image.Image:
+def save_and_read(image: Image.Image, path: Path, **options: object) -> Image.Image:
     image.save(path, **options)
     return read_photo(path)
 
@@ -29,7 +29,10 @@ def saved(image: Image.Image, path: Path, **options: object) -> Image.Image:
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga", "webp", "gif", "ico"])
 def test_lossless_formats_keep_their_colour(tmp_path: Path, suffix: str) -> None:
     options = {"lossless": True} if suffix == "webp" else {}
-    assert pixel(saved(Image.new("RGB", (16, 16), RED), tmp_path / f"a.{suffix}", **options)) == RED
+    assert (
+        pixel(save_and_read(Image.new("RGB", (16, 16), RED), tmp_path / f"a.{suffix}", **options))
+        == RED
+    )
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
@@ -67,15 +70,15 @@ def test_palette_with_a_transparent_entry_is_laid_over_white(tmp_path: Path) -> 
 
 
 def test_cmyk_jpeg_of_adobe_is_not_inverted(tmp_path: Path) -> None:
-    paper = saved(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), tmp_path / "a.jpg", quality=95)
-    ink = saved(Image.new("CMYK", (16, 16), (0, 0, 0, 255)), tmp_path / "b.jpg", quality=95)
+    paper = save_and_read(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), tmp_path / "a.jpg", quality=95)
+    ink = save_and_read(Image.new("CMYK", (16, 16), (0, 0, 0, 255)), tmp_path / "b.jpg", quality=95)
     assert min(pixel(paper)) > 250
     assert max(pixel(ink)) < 5
 
 
 def test_16_bit_png_is_scaled_by_its_true_range(tmp_path: Path) -> None:
     values = np.array([[0, 257, 33000, 65535]], dtype=np.uint16)
-    shown = saved(Image.fromarray(values), tmp_path / "deep.png")
+    shown = save_and_read(Image.fromarray(values), tmp_path / "deep.png")
     assert np.asarray(shown)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
@@ -90,7 +93,7 @@ def test_16_bit_png_is_scaled_by_its_true_range(tmp_path: Path) -> None:
     ],
 )
 def test_deep_tiff_is_scaled(tmp_path: Path, values: np.ndarray, expected: list[int]) -> None:
-    shown = saved(Image.fromarray(values), tmp_path / "deep.tif")
+    shown = save_and_read(Image.fromarray(values), tmp_path / "deep.tif")
     assert np.asarray(shown)[0, :, 1].tolist() == expected
 
 
@@ -109,7 +112,7 @@ def test_exif_orientation_puts_the_marked_corner_at_the_top_left(
     turned = np.ascontiguousarray(stored_for(orientation, upright))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    shown = saved(Image.fromarray(turned), tmp_path / "turned.jpg", exif=exif, quality=95)
+    shown = save_and_read(Image.fromarray(turned), tmp_path / "turned.jpg", exif=exif, quality=95)
     assert shown.size == (48, 32)
     assert np.abs(np.asarray(shown).astype(int) - upright).max() < 30
 

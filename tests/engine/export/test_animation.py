@@ -20,7 +20,9 @@ def tiles(count: int, height: int = 64, width: int = 64, seed: int = 0) -> np.nd
     return np.stack([np.asarray(Image.fromarray(one).resize((width, height), 3)) for one in coarse])
 
 
-def drawn(caption: str, shape: tuple[int, int, int] = (4, 64, 64), of: int = 3) -> np.ndarray:
+def first_picture(
+    caption: str, shape: tuple[int, int, int] = (4, 64, 64), of: int = 3
+) -> np.ndarray:
     animation = Animation(of)
     animation.add(tiles(*shape), caption, 1)
     return animation.pictures[0]
@@ -32,7 +34,7 @@ def drawn(caption: str, shape: tuple[int, int, int] = (4, 64, 64), of: int = 3) 
      (3, 400, 90), (16, 224, 448)],
 )  # fmt: skip
 def test_pictures_fit_a_notebook_and_have_even_sides(shape: tuple[int, int, int]) -> None:
-    height, width, _ = drawn("x", shape).shape
+    height, width, _ = first_picture("x", shape).shape
     assert 240 <= width <= 902
     assert height <= 900 + BAR + 2
     assert width % 2 == height % 2 == 0
@@ -41,12 +43,12 @@ def test_pictures_fit_a_notebook_and_have_even_sides(shape: tuple[int, int, int]
 
 
 def test_very_many_pictures_are_smaller() -> None:
-    assert drawn("x", (16, 128, 128), of=2000).shape[1] < 300
+    assert first_picture("x", (16, 128, 128), of=2000).shape[1] < 300
 
 
 def test_every_tile_is_shown() -> None:
     shape = (5, 100, 100)
-    page = drawn("x", shape)
+    page = first_picture("x", shape)
     animation = Animation(3)
     animation.add(tiles(*shape), "x", 1)
     assert animation.layout is not None
@@ -57,15 +59,17 @@ def test_every_tile_is_shown() -> None:
 
 
 def test_caption_is_written_and_a_long_one_is_cut_in_the_middle() -> None:
-    empty, short = drawn(""), drawn("components = 4")
+    empty, short = first_picture(""), first_picture("components = 4")
     bar = np.s_[: BAR - 4, :250]
     assert (short[bar] < 100).any()
     assert (empty[bar] == 255).all()
-    long = drawn("layer " + "very.long.name." * 60)
+    long = first_picture("layer " + "very.long.name." * 60)
     counted = np.s_[: BAR - 4, -50:]
     assert np.array_equal(long[counted], short[counted])
-    assert np.array_equal(drawn("a\n\0b"), drawn("a b"))
-    assert not np.array_equal(drawn("σ"), drawn("\u0b9c"))  # a letter, and the box for none
+    assert np.array_equal(first_picture("a\n\0b"), first_picture("a b"))
+    assert not np.array_equal(
+        first_picture("σ"), first_picture("\u0b9c")
+    )  # a letter, and the box for none
 
 
 def gif(animation: Animation, path: Path, stay: int = 100) -> list[np.ndarray]:

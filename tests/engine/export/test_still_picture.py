@@ -11,7 +11,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
 
 
-def opened(png: bytes) -> np.ndarray:
+def decode_png(png: bytes) -> np.ndarray:
     image = Image.open(io.BytesIO(png))
     assert image.format == "PNG"
     return np.asarray(image)
@@ -20,7 +20,7 @@ def opened(png: bytes) -> np.ndarray:
 @pytest.mark.parametrize("count", [1, 2, 5, 64])
 def test_still_holds_every_tile_and_the_legend(count: int) -> None:
     frame = PFV(tiny(), blobs(count), device="cpu").render(components=4)
-    picture = opened(still(frame))
+    picture = decode_png(still(frame))
     tile = frame.composite()[0]
     np.testing.assert_array_equal(picture[:32, :32], tile)
     assert picture.shape[1] <= 840
@@ -30,4 +30,4 @@ def test_still_holds_every_tile_and_the_legend(count: int) -> None:
 
 def test_still_shrinks_large_tiles() -> None:
     frame = PFV(tiny(), blobs(9, height=512), device="cpu").render()
-    assert opened(still(frame)).shape[1] <= 840
+    assert decode_png(still(frame)).shape[1] <= 840

@@ -36,7 +36,7 @@ def _freed() -> Iterator[None]:
     gc.collect()  # the largest networks take 2.6 GB each
 
 
-def built(name: str, side: int = 224) -> nn.Module:
+def build_network(name: str, side: int = 224) -> nn.Module:
     build = torchvision.models.get_model_builder(name)
     options = {"init_weights": False} if "googlenet" in name or "inception" in name else {}
     options |= {"image_size": side} if name.startswith("vit_") else {}
@@ -51,7 +51,7 @@ def two_images(side: int = 224) -> Tensor:
 
 
 def check_pictures(name: str, side: int = 224) -> PFV:
-    pfv = PFV(built(name, side), load_images(two_images(side)), device="cpu")
+    pfv = PFV(build_network(name, side), load_images(two_images(side)), device="cpu")
     names = [layer.name for layer in pfv.layers]
     assert len(set(names)) == len(names) > 1
     assert pfv.default_layer in names

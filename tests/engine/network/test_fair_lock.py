@@ -21,7 +21,7 @@ from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from tests.networks import blobs, tiny
 
 
-def started(work: Callable[[], None]) -> threading.Thread:
+def start_thread(work: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
@@ -51,7 +51,7 @@ def test_turns_are_taken_in_the_order_of_asking() -> None:
 
     with lock:
         for number in range(5):
-            threads.append(started(lambda number=number: ask(number)))  # type: ignore[misc]
+            threads.append(start_thread(lambda number=number: ask(number)))  # type: ignore[misc]
             queued(lock, number + 1)
         assert order == []
     ended(*threads)
@@ -67,7 +67,7 @@ def test_who_gives_way_goes_on_after_those_who_wait() -> None:
 
     with lock:
         lock.let_others_run()  # nobody waits
-        thread = started(ask)
+        thread = start_thread(ask)
         queued(lock, 1)
         with lock:
             lock.let_others_run()  # held twice: the outer work is in the middle of something
@@ -93,7 +93,7 @@ def test_interrupt_while_waiting_leaves_the_queue(monkeypatch: pytest.MonkeyPatc
         failed.set()
 
     with lock:
-        ended(started(interrupted))
+        ended(start_thread(interrupted))
         assert failed.is_set()
     done = threading.Event()
 
@@ -101,7 +101,7 @@ def test_interrupt_while_waiting_leaves_the_queue(monkeypatch: pytest.MonkeyPatc
         with lock:
             done.set()
 
-    ended(started(ask))
+    ended(start_thread(ask))
     assert done.is_set()
 
 
@@ -120,7 +120,7 @@ def test_other_threads_paint_while_a_long_method_works() -> None:
 
     def progress(done: int, total: int) -> None:
         if done == 8:
-            threads.append(started(paint))
+            threads.append(start_thread(paint))
             queued(LOCK, 1)
         elif 8 < done < total:
             painted.wait(0.2)
@@ -201,7 +201,7 @@ def test_a_network_is_trained_in_another_thread_while_it_is_explained() -> None:
     model, images = tiny().train(), blobs(3)
     pfv = PFV(model, images, device="cpu")
     done, wrong = threading.Event(), []
-    thread = started(lambda: wrong.extend(train(model, images.tensor, done)))
+    thread = start_thread(lambda: wrong.extend(train(model, images.tensor, done)))
     try:
         for _ in range(3):
             for layer in ("2", "6", "10"):
@@ -234,7 +234,7 @@ def test_several_threads_explain_one_network_at_once() -> None:
         except BaseException as error:
             problems.append(f"{type(error).__name__}: {error}")
 
-    ended(*(started(lambda layer=layer: work(layer)) for layer in "262"))  # type: ignore[misc]
+    ended(*(start_thread(lambda layer=layer: work(layer)) for layer in "262"))  # type: ignore[misc]
     assert problems == []
     assert all(module.training for module in model.modules())
 
@@ -250,7 +250,7 @@ def test_hooks_on_a_network_that_runs_itself_answer_to_their_own_thread() -> Non
             except BaseException as error:
                 escaped.append(error)
 
-        ended(started(other))
+        ended(start_thread(other))
         assert escaped == []
         assert caught == {}
         run_captured(lambda: network(images))

@@ -12,7 +12,7 @@ from pfv_widgets.errors import PFVValueError
 from tests.networks import Function, Through, Tokens, blobs, tiny
 
 
-def listed(network: nn.Module, side: int = 32) -> PFV:
+def pfv_of(network: nn.Module, side: int = 32) -> PFV:
     return PFV(network.eval(), blobs(1, side), device="cpu")
 
 
@@ -31,7 +31,7 @@ def chain(pfv: PFV, layer: str | None = None) -> list[str]:
 
 
 def test_layers_stand_in_forward_order_with_kind_and_shape() -> None:
-    found = [(one.name, one.kind, one.shape) for one in listed(tiny()).layers[:6]]
+    found = [(one.name, one.kind, one.shape) for one in pfv_of(tiny()).layers[:6]]
     assert found == [
         ("0", "Conv2d", (8, 32, 32)),
         ("1", "BatchNorm2d", (8, 32, 32)),
@@ -43,10 +43,10 @@ def test_layers_stand_in_forward_order_with_kind_and_shape() -> None:
 
 
 def test_default_is_the_last_map_before_the_read_out() -> None:
-    assert listed(tiny()).default_layer == "10"
+    assert pfv_of(tiny()).default_layer == "10"
     network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 10, 1), nn.ReLU())
-    assert listed(network).default_layer == "1"
-    assert listed(Tokens()).default_layer == "block"
+    assert pfv_of(network).default_layer == "1"
+    assert pfv_of(Tokens()).default_layer == "block"
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_default_and_chain_of_usual_networks(name: str, default: str, levels: li
     side = 224 if name == "vit_b_32" else 96
     # constant weights leave nothing of an image behind a layer norm
     network = torchvision.models.get_model(name) if name == "vit_b_32" else blank(name)
-    pfv = listed(network, side)
+    pfv = pfv_of(network, side)
     assert pfv.default_layer == default
     assert chain(pfv) == levels
 
 
 def test_container_and_its_last_block_are_one_map() -> None:
-    pfv = listed(torchvision.models.resnet18(weights=None), 64)
+    pfv = pfv_of(torchvision.models.resnet18(weights=None), 64)
     assert pfv.layer("layer4").same_as == "layer4.1"
     assert pfv.layer("layer4.1").same_as is None
     frames = [pfv.render(layer=name) for name in ("layer4", "layer4.1")]
@@ -77,7 +77,7 @@ def test_container_and_its_last_block_are_one_map() -> None:
 
 
 def test_chain_is_the_last_map_of_each_other_resolution_before_the_layer() -> None:
-    pfv = listed(tiny())
+    pfv = pfv_of(tiny())
     assert chain(pfv) == ["2", "6"]
     assert chain(pfv, "4") == ["2"]
     assert chain(pfv, "2") == []
@@ -98,7 +98,7 @@ class Hourglass(nn.Module):
 
 
 def test_resolution_that_comes_again_counts_once_where_it_was_last() -> None:
-    assert chain(listed(Hourglass()), "last") == ["down", "up"]
+    assert chain(pfv_of(Hourglass()), "last") == ["down", "up"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_resolution_that_comes_again_counts_once_where_it_was_last() -> None:
 def test_layer_without_a_map_is_refused_with_the_reason(
     change: Callable[[Tensor], object], words: str
 ) -> None:
-    pfv = listed(Through(change))
+    pfv = pfv_of(Through(change))
     with pytest.raises(PFVValueError) as caught:
         pfv.render(layer="change")
     assert "layer='change'" in str(caught.value)
@@ -146,7 +146,7 @@ def test_embedding_of_positions_is_no_map_of_the_images() -> None:
 def test_layer_that_did_not_run_is_told_apart_from_an_unknown_one() -> None:
     network = Through(nn.ReLU())
     network.spare = nn.Conv2d(3, 3, 1)
-    pfv = listed(network)
+    pfv = pfv_of(network)
     with pytest.raises(PFVValueError, match=r"layer='spare' did not run in the forward pass"):
         pfv.render(layer="spare")
     with pytest.raises(PFVValueError, match=r"'steam' is not in this network.*'stem'.* all 5"):
@@ -158,12 +158,12 @@ def test_layer_that_did_not_run_is_told_apart_from_an_unknown_one() -> None:
 def test_network_without_any_map_is_refused() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
     with pytest.raises(PFVValueError, match="none of its layers gives a spatial feature map"):
-        listed(network)
+        pfv_of(network)
 
 
 def test_module_that_runs_twice_has_a_name_for_each_run() -> None:
     block = nn.Conv2d(3, 3, 3, padding=1)
-    pfv = listed(nn.Sequential(block, nn.MaxPool2d(2), block))
+    pfv = pfv_of(nn.Sequential(block, nn.MaxPool2d(2), block))
     assert [layer.name for layer in pfv.layers] == ["0#1", "1", "0#2"]
     with pytest.raises(PFVValueError, match=r"runs 2 times .*'0#1', '0#2'"):
         pfv.layer("0")

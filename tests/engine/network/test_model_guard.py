@@ -56,7 +56,7 @@ def given_back_as_it_states(model: nn.Module) -> Iterator[None]:
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def mixed() -> nn.Sequential:
+def network_in_both_modes() -> nn.Sequential:
     """Modules in both modes, frozen and trained parameters, some with a gradient."""
     network = tiny()
     network.train()
@@ -87,7 +87,7 @@ def test_hooks_of_all_kinds_are_watched() -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"layer": "4"}, {"weighting": "gradual"}])
 def test_model_comes_back_as_it_states(changes: dict[str, Any]) -> None:
-    network, images = mixed(), blobs(3)
+    network, images = network_in_both_modes(), blobs(3)
     tensor, pixels = images.tensor.clone(), images.pixels.copy()
     with given_back_as_it_states(network):
         PFV(network, images, device="cpu", chunk_size=2).render(**changes)
@@ -107,7 +107,7 @@ def test_model_comes_back_as_it_states_from_a_failure(
     error: BaseException, seen: type[BaseException]
 ) -> None:
     failing = Failing()
-    network = nn.Sequential(*mixed()[:6], failing, nn.Conv2d(8, 8, 3), nn.ReLU())
+    network = nn.Sequential(*network_in_both_modes()[:6], failing, nn.Conv2d(8, 8, 3), nn.ReLU())
     network.train()
     pfv = PFV(network, blobs(2), device="cpu")
     failing.error = error
@@ -122,7 +122,7 @@ def test_model_comes_back_as_it_states_from_a_failure(
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_mode_of_gradients_around_does_not_matter(mode: Callable[[], Any]) -> None:
-    network, images = mixed(), blobs(3)  # more than the two that list the layers
+    network, images = network_in_both_modes(), blobs(3)  # more than the two that list the layers
     expected = PFV(network, images, device="cpu").render(images=(1, 0.5, 1))
     with mode():
         pfv = PFV(network, images, device="cpu")

@@ -60,7 +60,7 @@ def _call(part: nn.Module, values: Tensor, factor: float) -> Tensor:
     return factor * part(values)
 
 
-def patched() -> nn.Module:
+def network_with_replaced_forward() -> nn.Module:
     """A network whose forward was replaced from outside, as accelerate and users do."""
     network = tiny()
     old = network[4].forward
@@ -111,7 +111,7 @@ class Stubborn(nn.Module):
             return self.conv(values)
 
 
-def shared() -> nn.Module:
+def network_with_shared_parts() -> nn.Module:
     part = nn.Conv2d(3, 3, 3)
     tied = nn.Conv2d(3, 3, 3)
     tied.weight = part.weight
@@ -174,11 +174,11 @@ def normed(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "plain": tiny,
     "references": Referring,
-    "patched forward": patched,
+    "patched forward": network_with_replaced_forward,
     "pruned": pruned,
     "slots": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Slotted()),
     "refuses copies": lambda: nn.Sequential(Stubborn(4), nn.ReLU()),
-    "shared parts": shared,
+    "shared parts": network_with_shared_parts,
     "lazy": lazy,
     "recurrent": Recurrent,
     "compiled part": compiled_part,

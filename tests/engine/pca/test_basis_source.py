@@ -24,36 +24,37 @@ def network() -> nn.Sequential:
 
 
 @pytest.fixture
-def given(network: nn.Sequential) -> PrincipalBasis:
+def external_basis(network: nn.Sequential) -> PrincipalBasis:
     """Of other images than those that are shown."""
     loader = [blobs(6, seed=5).tensor]
     return fit_basis(network, loader, LAYER, components=4, device="cpu", progress=False)
 
 
 def test_given_basis_is_used_with_its_mean_and_components(
-    network: nn.Sequential, given: PrincipalBasis
+    network: nn.Sequential, external_basis: PrincipalBasis
 ) -> None:
     images = blobs(3)
-    frame = PFV(network, images, device="cpu", basis=given).render(components=3)
+    frame = PFV(network, images, device="cpu", basis=external_basis).render(components=3)
     assert frame.layer == LAYER  # the basis says so
-    assert torch.equal(frame.basis.components, given.components[:3])
-    assert torch.equal(frame.basis.mean, given.mean)
+    assert torch.equal(frame.basis.components, external_basis.components[:3])
+    assert torch.equal(frame.basis.mean, external_basis.mean)
     with torch.no_grad():
         maps = network[:7](images.tensor)
-    torch.testing.assert_close(frame.scores, replace(given, components=given.components[:3],
-        variances=given.variances[:3]).project(maps), rtol=1e-4, atol=1e-4)  # fmt: skip
+    first = {name: getattr(external_basis, name)[:3] for name in ("components", "variances")}
+    expected = replace(external_basis, **first).project(maps)
+    torch.testing.assert_close(frame.scores, expected, rtol=1e-4, atol=1e-4)
     assert frame.basis_source == "fixed, made of 1536 feature vectors"
 
 
 def test_given_basis_does_not_depend_on_the_images(
-    network: nn.Sequential, given: PrincipalBasis
+    network: nn.Sequential, external_basis: PrincipalBasis
 ) -> None:
-    pfv = PFV(network, blobs(4), device="cpu", basis=given)
+    pfv = PFV(network, blobs(4), device="cpu", basis=external_basis)
     for images in (None, (1.0, 0.0, 0.0, 0.0), (0.0, 3.0, 1.0, 1.0)):
         found = pfv.render(images=images).basis
-        assert torch.equal(found.components, given.components[:3])
+        assert torch.equal(found.components, external_basis.components[:3])
         assert found.explained_variance_ratio.tolist() == pytest.approx(
-            given.explained_variance_ratio[:3].tolist()
+            external_basis.explained_variance_ratio[:3].tolist()
         )
 
 
@@ -79,13 +80,13 @@ def test_layer_with_another_number_of_channels_than_the_basis_is_refused() -> No
 )
 def test_basis_that_does_not_fit_is_refused_by_name(
     network: nn.Sequential,
-    given: PrincipalBasis,
+    external_basis: PrincipalBasis,
     change: dict[str, Any],
     settings: dict[str, Any] | None,
     words: str,
 ) -> None:
     def render() -> None:
-        pfv = PFV(network, blobs(2), device="cpu", basis=replace(given, **change))
+        pfv = PFV(network, blobs(2), device="cpu", basis=replace(external_basis, **change))
         if settings is not None:
             pfv.render(**settings)
 
@@ -100,7 +101,7 @@ def test_basis_of_another_type_is_refused(network: nn.Sequential, basis: Any) ->
 
 
 def test_basis_without_a_name_of_its_layer_fits_any_of_its_channels(
-    network: nn.Sequential, given: PrincipalBasis
+    network: nn.Sequential, external_basis: PrincipalBasis
 ) -> None:
-    pfv = PFV(network, blobs(2), device="cpu", basis=replace(given, layer=""))
-    assert torch.equal(pfv.render(layer="8").basis.components, given.components[:3])
+    pfv = PFV(network, blobs(2), device="cpu", basis=replace(external_basis, layer=""))
+    assert torch.equal(pfv.render(layer="8").basis.components, external_basis.components[:3])

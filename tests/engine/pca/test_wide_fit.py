@@ -69,13 +69,13 @@ def check(of: Features, fit: WideFit, weights: Weights, number: int = 3) -> Prin
     colouring = Colouring(channels=(0, 1, 2)[:number])
     heatmaps = [
         render_heatmaps(scores, [], weights, colouring, (20, 20))
-        for scores in (of.scores(basis), projected(of, true, signs))
+        for scores in (of.scores(basis), scores_by_hand(of, true, signs))
     ]  # fmt: skip
     assert float((heatmaps[0] - heatmaps[1]).abs().max()) < 1e-3
     return basis
 
 
-def projected(of: Features, basis: PrincipalBasis, signs: Tensor) -> Tensor:
+def scores_by_hand(of: Features, basis: PrincipalBasis, signs: Tensor) -> Tensor:
     vectors = of.maps.double() + (of.offset - basis.mean)[:, None, None]
     scores = torch.einsum("kc,nchw->nkhw", basis.components * signs[:, None], vectors)
     return scores.nan_to_num(0.0).float()
@@ -224,7 +224,7 @@ def test_pictures_of_a_wide_layer_follow_the_images_within_the_bound_of_memory(
             of = features_of(network[:11](images.tensor))
         true = from_scratch(of, weights, 3)
         signs = (frame.basis.components.double() * true.components).sum(1).sign()
-        torch.testing.assert_close(frame.scores, projected(of, true, signs), rtol=0, atol=1e-4)
+        torch.testing.assert_close(frame.scores, scores_by_hand(of, true, signs), rtol=0, atol=1e-4)
     fits = [one for one in pfv.store.cache.values() if isinstance(one, WideFit)]
     assert [one.nbytes > 2 * 300**2 * 4 for one in fits] == [True]
     assert pfv.store.cache.nbytes <= bound

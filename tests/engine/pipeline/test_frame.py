@@ -41,7 +41,7 @@ def frame() -> Frame:
     return replace(painted, pixels=pixels, names=names)
 
 
-def viewed(frame: Frame, **changes: object) -> np.ndarray:
+def composite_with(frame: Frame, **changes: object) -> np.ndarray:
     return replace(frame, settings=replace(frame.settings, **changes)).composite()
 
 
@@ -52,23 +52,23 @@ def titles(frame: Frame) -> list[str]:
 
 def test_views_show_the_heatmap_the_photo_or_one_over_the_other(frame: Frame) -> None:
     heat = frame.heatmaps.numpy() * 255
-    assert np.abs(viewed(frame, view="heatmap") - heat).max() <= 0.5001
-    assert np.array_equal(viewed(frame, view="photo"), frame.pixels)
+    assert np.abs(composite_with(frame, view="heatmap") - heat).max() <= 0.5001
+    assert np.array_equal(composite_with(frame, view="photo"), frame.pixels)
     mixed = 0.3 * heat + 0.7 * frame.pixels.astype(float)
-    assert np.abs(viewed(frame, view="overlay", opacity=0.3) - mixed).max() <= 0.5001
-    assert np.array_equal(viewed(frame, opacity=0.0), frame.pixels)
-    assert np.array_equal(viewed(frame, opacity=1.0), viewed(frame, view="heatmap"))
+    assert np.abs(composite_with(frame, view="overlay", opacity=0.3) - mixed).max() <= 0.5001
+    assert np.array_equal(composite_with(frame, opacity=0.0), frame.pixels)
+    assert np.array_equal(composite_with(frame, opacity=1.0), composite_with(frame, view="heatmap"))
 
 
 def test_frame_without_photos_shows_heatmaps(frame: Frame) -> None:
     bare = replace(frame, pixels=None)
-    assert np.array_equal(bare.composite(), viewed(frame, view="heatmap"))
+    assert np.array_equal(bare.composite(), composite_with(frame, view="heatmap"))
 
 
 @pytest.mark.parametrize("view", ["overlay", "heatmap", "photo"])
 def test_images_left_out_of_the_basis_fade_towards_white(frame: Frame, view: str) -> None:
-    plain = viewed(frame, view=view)
-    partly = viewed(replace(frame, weights=(1.0, 0, 2, 1, 1, 0.1)), view=view)
+    plain = composite_with(frame, view=view)
+    partly = composite_with(replace(frame, weights=(1.0, 0, 2, 1, 1, 0.1)), view=view)
     assert np.array_equal(np.delete(partly, 1, 0), np.delete(plain, 1, 0))
     faded = 127.5 * GREYED.strength + (1 - GREYED.strength) * plain[1].astype(float)
     assert np.abs(partly[1] - faded).max() <= 1

@@ -65,10 +65,13 @@ def test_picture_is_that_of_the_reference(
     ours = found * torch.from_numpy(aligned(found, theirs)).float()[None, :, None, None]
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < RGB
     expected = torch.from_numpy(golden[picture]).permute(0, 2, 3, 1)
-    assert float((painted(ours, maps[:-1], weighting, expected) - expected).abs().max()) < RGB
+    assert (
+        float((heatmaps_of_scores(ours, maps[:-1], weighting, expected) - expected).abs().max())
+        < RGB
+    )
 
 
-def painted(
+def heatmaps_of_scores(
     scores: torch.Tensor, earlier: list[torch.Tensor], weighting: str, like: torch.Tensor
 ) -> torch.Tensor:
     size = (like.shape[1], like.shape[2])
@@ -85,7 +88,9 @@ def test_picture_of_one_image_is_that_of_the_reference(
     expected = torch.from_numpy(golden["heatmap_flat_first1"]).permute(0, 2, 3, 1)
     # the file has no scores of it to take the signs from: one of the eight choices is theirs
     signs = [torch.tensor(choice) for choice in itertools.product((1.0, -1.0), repeat=3)]
-    pictures = [painted(found * s[:, None, None], maps[:-1], "flat", expected) for s in signs]
+    pictures = [
+        heatmaps_of_scores(found * s[:, None, None], maps[:-1], "flat", expected) for s in signs
+    ]
     apart = [float((picture - expected).abs().max()) for picture in pictures]
     assert min(apart) < RGB
     assert sum(difference > 0.1 for difference in apart) == 7

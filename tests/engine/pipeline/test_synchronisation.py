@@ -38,7 +38,7 @@ class Waits(TorchDispatchMode):
 
 
 @contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[int]]]:
+def count_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[int]]]:
     """Count operations that wait, and reads of tensors."""
     reads: list[int] = []
 
@@ -73,7 +73,7 @@ def pfv() -> PFV:
 def test_knob_waits_once_before_the_picture_is_copied(
     pfv: PFV, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with counted(monkeypatch) as (waits, reads):
+    with count_waits(monkeypatch) as (waits, reads):
         pfv.render(**changes)
     assert waits == []
     assert len(reads) <= 1
@@ -82,7 +82,7 @@ def test_knob_waits_once_before_the_picture_is_copied(
 def test_composition_compares_components_in_one_read(
     pfv: PFV, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with counted(monkeypatch) as (waits, reads):
+    with count_waits(monkeypatch) as (waits, reads):
         pfv.render(images=(0, 1, 1, 1))
     assert waits == []
     assert len(reads) == 1  # eigenvalues, sizes and cosines with two bases, together

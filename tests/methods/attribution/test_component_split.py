@@ -20,7 +20,7 @@ from tests.figure_layout import assert_words_have_room, laid_out
 from tests.networks import blobs, tiny
 
 
-def framed(scores: Tensor, channels: tuple[int, ...] | None = None) -> Frame:
+def frame_of_scores(scores: Tensor, channels: tuple[int, ...] | None = None) -> Frame:
     """A frame of a small network with other scores, each of unit variance."""
     count, number = scores.shape[:2]
     frame = PFV(tiny(), blobs(count)).render(components=number, channels=channels)
@@ -46,7 +46,7 @@ def test_evidence_in_one_region_is_all_of_its_share() -> None:
     maps[0, 2:9, 20:30] = 5.0  # upper right: component 1, below zero
     maps[1, 20:30, 2:9] = 2.0  # lower left: component 2, above zero
     maps[1, 20:30, 20:30] = -1.0  # lower right: component 2, below zero
-    split = mapped(maps).by_component(framed(quarters()))
+    split = mapped(maps).by_component(frame_of_scores(quarters()))
     assert split.components == (1, 2)
     assert split.labels == ("1 +", "1 −", "2 +", "2 −")
     right = torch.zeros(2, 2, 2, dtype=torch.float64)
@@ -98,7 +98,7 @@ def test_where_no_score_differs_from_zero_there_is_no_region() -> None:
     assert bool(shares(torch.ones(1, 6, 6), regions, 4).isnan().all())
     scores = quarters()
     scores[0] = torch.nan
-    split = mapped(torch.ones(2, 32, 32)).by_component(framed(scores))
+    split = mapped(torch.ones(2, 32, 32)).by_component(frame_of_scores(scores))
     assert bool(split.evidence_for[0].isnan().all())
     assert not bool(split.evidence_for[1].isnan().any())
 

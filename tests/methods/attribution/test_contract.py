@@ -38,7 +38,7 @@ def state(model: nn.Module) -> list[Any]:
 
 
 @contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
+def assert_unchanged(model: nn.Module) -> Iterator[None]:
     before = state(model)
     yield
     after = state(model)
@@ -116,7 +116,7 @@ def test_the_same_call_gives_the_same_map_and_changes_nothing(name: str) -> None
     model[4].weight.grad = torch.ones_like(model[4].weight)
     images.tensor.requires_grad_(False)
     before = images.tensor.clone()
-    with unchanged(model):
+    with assert_unchanged(model):
         first = attribute(model, images, name)
         torch.rand(3)
         with torch.inference_mode():
@@ -147,9 +147,12 @@ def test_units_of_a_layer_inside_can_be_explained(name: str) -> None:
 @each_method
 def test_model_comes_back_after_an_exception(name: str) -> None:
     model, images = tiny().train(), blobs(3)
-    with unchanged(model), pytest.raises(CancelledError):
+    with assert_unchanged(model), pytest.raises(CancelledError):
         attribute(model, images, name, cancelled=lambda: True)
-    with unchanged(model), pytest.raises(PFVValueError, match="unit=5: the output has 5 units"):
+    with (
+        assert_unchanged(model),
+        pytest.raises(PFVValueError, match="unit=5: the output has 5 units"),
+    ):
         attribute(model, images, name, unit=5)
 
     class Broken(nn.Module):
@@ -157,7 +160,7 @@ def test_model_comes_back_after_an_exception(name: str) -> None:
             raise RuntimeError("no luck")
 
     model.add_module("last", Broken())
-    with unchanged(model), pytest.raises(PFVValueError, match="no luck"):
+    with assert_unchanged(model), pytest.raises(PFVValueError, match="no luck"):
         attribute(model, images, name)
 
 

@@ -16,7 +16,7 @@ from tests.networks import Function, Tokens, blobs, tiny
 BOXES = [(0, 9, 0, 7), (11, 20, 14, 19), (23, 32, 30, 40), (0, 32, 0, 3), (5, 6, 8, 9)]
 
 
-def made(build: Callable[[], nn.Module]) -> nn.Module:
+def build_seeded(build: Callable[[], nn.Module]) -> nn.Module:
     torch.manual_seed(1)
     return build().eval()
 
@@ -97,7 +97,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_a_pass_of_a_part_gives_what_a_whole_pass_gives(name: str) -> None:
-    network = made(NETWORKS[name])
+    network = build_seeded(NETWORKS[name])
     images = blobs(2, 32, 40).tensor
     before = images.clone()
     tape, changed = Tape(images, LOCAL_OPERATIONS), False
@@ -119,7 +119,7 @@ def test_a_pass_of_a_part_gives_what_a_whole_pass_gives(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_several_boxes_pass_together(name: str) -> None:
-    network = made(NETWORKS[name])
+    network = build_seeded(NETWORKS[name])
     images = blobs(2, 32, 40).tensor
     tape = Tape(images, LOCAL_OPERATIONS)
     for boxes in (BOXES, BOXES[:1] + BOXES[2:], BOXES[1:3] * 2):
@@ -135,7 +135,7 @@ def test_several_boxes_pass_together(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["strides", "pool", "ceiling", "mean", "norm"])
 def test_only_the_reach_of_the_box_is_computed(name: str) -> None:
-    network = made(NETWORKS[name])
+    network = build_seeded(NETWORKS[name])
     images = blobs(1, 64).tensor
     values = torch.randn(1, 3, 8, 8)
     hidden = images.clone()
@@ -155,7 +155,7 @@ def test_only_the_reach_of_the_box_is_computed(name: str) -> None:
 
 
 def test_only_maps_that_are_read_beyond_the_box_are_kept() -> None:
-    network = made(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
+    network = build_seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
     tape = Tape(blobs(1, 64).tensor, LOCAL_OPERATIONS)
     with torch.no_grad():
         for _ in range(5):

@@ -77,7 +77,7 @@ Open = Callable[..., Hand]
 
 
 @pytest.fixture
-def opened(recorded: RecordedPage) -> Iterator[Open]:
+def open_thumbnails(recorded: RecordedPage) -> Iterator[Open]:
     hands: list[Hand] = []
 
     def open_(number: int = 16) -> Hand:
@@ -90,8 +90,8 @@ def opened(recorded: RecordedPage) -> Iterator[Open]:
 
 
 @pytest.fixture
-def hand(opened: Open) -> Hand:
-    return opened()
+def hand(open_thumbnails: Open) -> Hand:
+    return open_thumbnails()
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -274,9 +274,12 @@ def test_cursor_is_drawn_for_keys_and_not_for_the_mouse(hand: Hand) -> None:
     assert stroked == [list(hand.grid.corner(4))] * 2
 
 
-def test_wheel_scrolls_many_rows_and_stops_at_the_ends(opened: Open) -> None:
-    assert "pfv-wheel" not in opened(4).thumbs.widget.get_state("_dom_classes")["_dom_classes"]
-    hand = opened(200)
+def test_wheel_scrolls_many_rows_and_stops_at_the_ends(open_thumbnails: Open) -> None:
+    assert (
+        "pfv-wheel"
+        not in open_thumbnails(4).thumbs.widget.get_state("_dom_classes")["_dom_classes"]
+    )
+    hand = open_thumbnails(200)
     assert "pfv-wheel" in hand.thumbs.widget.get_state("_dom_classes")["_dom_classes"]
     happen(hand.thumbs.widget, "mouse_wheel", x=0, y=-50)
     np.testing.assert_allclose(hand.colour(0), RED, atol=6)
@@ -289,15 +292,15 @@ def test_wheel_scrolls_many_rows_and_stops_at_the_ends(opened: Open) -> None:
     np.testing.assert_allclose(hand.colour(199, below), GREEN, atol=6)
 
 
-def test_wheel_brings_another_thumbnail_under_the_pointer(opened: Open) -> None:
-    hand = opened(200)
+def test_wheel_brings_another_thumbnail_under_the_pointer(open_thumbnails: Open) -> None:
+    hand = open_thumbnails(200)
     hand.event("mouse_move", 4)
     happen(hand.thumbs.widget, "mouse_wheel", x=0, y=hand.grid.row / 2)
     assert hand.pointed == [4, 14]
 
 
-def test_cursor_stays_in_view(opened: Open) -> None:
-    hand = opened(200)
+def test_cursor_stays_in_view(open_thumbnails: Open) -> None:
+    hand = open_thumbnails(200)
     hand.key("ArrowRight")
     hand.key("End")
     assert hand.pointed[-1] == 199
@@ -306,8 +309,8 @@ def test_cursor_stays_in_view(opened: Open) -> None:
     np.testing.assert_allclose(hand.colour(2), RED, atol=6)
 
 
-def test_scroll_bar_is_dragged(opened: Open) -> None:
-    hand = opened(200)
+def test_scroll_bar_is_dragged(open_thumbnails: Open) -> None:
+    hand = open_thumbnails(200)
     happen(hand.thumbs.widget, "mouse_down", x=WIDTH - 5, y=hand.grid.seen - 2)
     np.testing.assert_allclose(hand.colour(198, hand.grid.furthest), RED, atol=6)
     happen(hand.thumbs.widget, "mouse_move", x=20, y=0)

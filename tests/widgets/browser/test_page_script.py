@@ -12,13 +12,13 @@ from tests.widgets.recorded_page import RecordedPage, message
 
 
 @pytest.fixture
-def told() -> list[tuple[str, str]]:
+def notifications() -> list[tuple[str, str]]:
     return []
 
 
 @pytest.fixture
-def script(recorded: RecordedPage, told: list[tuple[str, str]]) -> PageScript:
-    return PageScript(lambda message, kind: told.append((message, kind)))
+def script(recorded: RecordedPage, notifications: list[tuple[str, str]]) -> PageScript:
+    return PageScript(lambda message, kind: notifications.append((message, kind)))
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,14 @@ def script(recorded: RecordedPage, told: list[tuple[str, str]]) -> PageScript:
     ],
 )
 def test_copying_is_told(
-    script: PageScript, told: list[tuple[str, str]], content: dict[str, Any], words: str, kind: str
+    script: PageScript,
+    notifications: list[tuple[str, str]],
+    content: dict[str, Any],
+    words: str,
+    kind: str,
 ) -> None:
     message(script, **content)
-    assert [(words in message, its) for message, its in told] == [(True, kind)]
+    assert [(words in message, its) for message, its in notifications] == [(True, kind)]
 
 
 def test_page_that_is_ready_is_sent_what_it_may_have_missed(

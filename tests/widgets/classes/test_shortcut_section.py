@@ -18,7 +18,7 @@ from tests.widgets.classes.test_classes_tab import Holder, words
 from tests.widgets.recorded_page import move
 
 
-def searched(holder: Holder) -> Holder:
+def search(holder: Holder) -> Holder:
     holder.tab.shortcuts.button.click()
     assert holder.explorer.jobs.wait(60)
     holder.wait()
@@ -29,7 +29,7 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) ->
     model, images = fooled_network(), marked_photos()
     holder = Holder(model, images, classes=["marked", "plain"], layer="2")
     try:
-        section = searched(holder).tab.shortcuts
+        section = search(holder).tab.shortcuts
         report = find_shortcuts(model, images, layer="2", classes=["marked", "plain"])
         assert report.suspects
         assert 0 < len(section.toggles) <= len(report.suspects)
@@ -83,7 +83,7 @@ def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(recorded
     model, images = fooled_network(), marked_photos()
     holder = Holder(model, images, classes=["marked", "plain"], layer="2")
     try:
-        section = searched(holder).tab.shortcuts
+        section = search(holder).tab.shortcuts
         move(section.toggles[0], value=True)
         holder.wait()
         with torch.no_grad():
@@ -93,7 +93,7 @@ def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(recorded
         assert section.toggles == []
         assert "has changed since" in words(section.result)
         assert "Nothing is cut" in words(holder.tab.effect)
-        assert searched(holder).tab.shortcuts.toggles[0].value is True
+        assert search(holder).tab.shortcuts.toggles[0].value is True
     finally:
         holder.explorer.close()
 
@@ -101,14 +101,14 @@ def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(recorded
 def test_no_labels_and_too_few_photos_are_told_in_the_section(recorded: object) -> None:
     holder = Holder(tiny(), blobs(6), layer="10")
     try:
-        assert "labels=None" in words(searched(holder).tab.shortcuts.result)
+        assert "labels=None" in words(search(holder).tab.shortcuts.result)
         assert holder.tab.shortcuts.button.disabled is False
     finally:
         holder.explorer.close()
     few = replace(blobs(10), labels=tuple("01234" * 2))
     holder = Holder(tiny(), few, layer="10")
     try:
-        assert "No suspect" in words(searched(holder).tab.shortcuts.result)
+        assert "No suspect" in words(search(holder).tab.shortcuts.result)
         assert "Too few photos" in words(holder.tab.shortcuts.result)
     finally:
         holder.explorer.close()
@@ -137,7 +137,7 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
 
     monkeypatch.setattr(explorer, "reporter", stopped_at_the_third)
     try:
-        assert "Stopped before the end" in words(searched(holder).tab.shortcuts.result)
+        assert "Stopped before the end" in words(search(holder).tab.shortcuts.result)
         assert reports == ["Running the network"] * 3
         assert "Running the network: 0 of 24 photos" in said[0]
         assert section.button.description == "Find shortcuts"
@@ -151,7 +151,7 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
         move(explorer.knobs["components"], value=3)
         holder.wait()
         assert "Exact" in words(holder.tab.about)
-        assert "found" in words(searched(holder).tab.shortcuts.result)
+        assert "found" in words(search(holder).tab.shortcuts.result)
     finally:
         explorer.close()
 

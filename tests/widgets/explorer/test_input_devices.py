@@ -237,10 +237,10 @@ def test_tab_and_escape_leave_the_canvas(
 ) -> None:
     recorded.messages.clear()
     press(explorer, key)
-    assert blurred(recorded, explorer)
+    assert focus_has_left(recorded, explorer)
 
 
-def blurred(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
+def focus_has_left(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
     sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
     return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 

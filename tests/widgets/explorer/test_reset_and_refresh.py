@@ -16,7 +16,7 @@ from tests.widgets.explorer_contents import press_button
 from tests.widgets.recorded_page import move
 
 
-def saved(explorer: PFVExplorer, path: Path, images: object) -> list[int]:
+def save_indices(explorer: PFVExplorer, path: Path, images: object) -> list[int]:
     explorer.save(path, images)
     with np.load(path) as arrays:
         return arrays["indices"].tolist()
@@ -24,10 +24,12 @@ def saved(explorer: PFVExplorer, path: Path, images: object) -> list[int]:
 
 def test_files_hold_the_images_that_are_asked_for(explorer: PFVExplorer, tmp_path: Path) -> None:
     path = tmp_path / "view.npz"
-    assert saved(explorer, path, "all") == saved(explorer, path, "used") == [0, 1, 2, 3]
+    assert (
+        save_indices(explorer, path, "all") == save_indices(explorer, path, "used") == [0, 1, 2, 3]
+    )
     explorer.settings = replace(explorer.settings, images=(1, 0, 1, 0))
-    assert saved(explorer, path, "used") == [0, 2]
-    assert saved(explorer, path, [3]) == [3]
+    assert save_indices(explorer, path, "used") == [0, 2]
+    assert save_indices(explorer, path, [3]) == [3]
     with pytest.raises(pw.PFVValueError, match="No position is selected"):
         explorer.save(path, "selection")
     with pytest.raises(pw.PFVValueError, match=r"images='pages'.*Did you mean 'page'"):
@@ -35,9 +37,9 @@ def test_files_hold_the_images_that_are_asked_for(explorer: PFVExplorer, tmp_pat
     mask = np.zeros((4, *explorer.gallery.map_size), bool)
     mask[1, 0, 0] = True
     explorer.gallery.go(lambda state: replace(state, selection=Selection(mask)))
-    assert saved(explorer, path, "selection") == [1]
+    assert save_indices(explorer, path, "selection") == [1]
     explorer.gallery.interaction.zoom(True)
-    assert len(saved(explorer, path, "page")) == 1
+    assert len(save_indices(explorer, path, "page")) == 1
 
 
 def test_reset_goes_back_to_the_start_in_one_step_that_can_be_undone(

@@ -10,17 +10,17 @@ from tests.widgets.explorer_contents import press_button, words
 
 
 @pytest.fixture
-def pressed() -> list[str]:
+def presses() -> list[str]:
     return []
 
 
 @pytest.fixture
-def line(pressed: list[str]) -> StatusLine:
-    acts = [lambda name=name: pressed.append(name) for name in ("stop", "undo", "redo", "reset")]
+def line(presses: list[str]) -> StatusLine:
+    acts = [lambda name=name: presses.append(name) for name in ("stop", "undo", "redo", "reset")]
     return StatusLine(*acts)
 
 
-def shown(line: StatusLine) -> str:
+def message_text(line: StatusLine) -> str:
     return words(line.widget.children[0].value)
 
 
@@ -28,7 +28,7 @@ def test_message_is_shown_as_text_with_its_kind(line: StatusLine) -> None:
     line.show("<b>half</b>", "busy", 0.5, stoppable=True)
     assert line.status == Status("<b>half</b>", "busy", 0.5)
     assert str(line.status) == "<b>half</b>"
-    assert shown(line) == "● <b>half</b>"
+    assert message_text(line) == "● <b>half</b>"
     assert line.stop_button.layout.visibility == "visible"
     line.show("Done.")
     assert line.stop_button.layout.visibility == "hidden"
@@ -83,13 +83,13 @@ def test_work_in_the_background_is_said_again_after_a_message_until_it_ends(
 
 
 def test_buttons_do_what_they_say_and_say_what_they_do(
-    line: StatusLine, pressed: list[str]
+    line: StatusLine, presses: list[str]
 ) -> None:
     buttons = line.stop_button, line.undo_button, line.redo_button
     for button in buttons:
         press_button(button)
         assert len(button.tooltip) > 8
-    assert pressed == ["stop", "undo", "redo"]
+    assert presses == ["stop", "undo", "redo"]
     line.allow(undo=True, redo=False)
     assert not line.undo_button.disabled
     assert line.redo_button.disabled

@@ -49,7 +49,7 @@ def button(explorer: PFVExplorer, name: str) -> None:
     press_button(explorer.gallery.toolbar.buttons[name])
 
 
-def shown(explorer: PFVExplorer) -> list[int]:
+def shown_images(explorer: PFVExplorer) -> list[int]:
     assert explorer.wait(60)
     assert not is_error(explorer)
     return list(explorer.gallery.tiles.shown)
@@ -65,7 +65,7 @@ def twice(explorer: PFVExplorer, index: int) -> None:
 
 
 def test_pages_are_turned_by_buttons_and_keys(recorded: RecordedPage, nine: PFVExplorer) -> None:
-    assert shown(nine) == [0, 1, 2, 3]
+    assert shown_images(nine) == [0, 1, 2, 3]
     for turn, wanted in [
         (lambda: button(nine, "forward"), [4, 5, 6, 7]),
         (lambda: press(nine, "PageDown"), [5, 6, 7, 8]),
@@ -74,7 +74,7 @@ def test_pages_are_turned_by_buttons_and_keys(recorded: RecordedPage, nine: PFVE
         (lambda: press(nine, "PageUp"), [0, 1, 2, 3]),
     ]:
         turn()
-        assert shown(nine) == wanted
+        assert shown_images(nine) == wanted
         assert shows_its_frame(recorded, nine)
         assert f"{wanted[0] + 1}–{wanted[-1] + 1} of 9" in nine.gallery.toolbar.pages.value
 
@@ -84,7 +84,7 @@ def test_every_size_of_tiles_shows_its_frame(
     recorded: RecordedPage, nine: PFVExplorer, columns: int
 ) -> None:
     size(nine, columns)
-    assert len(shown(nine)) == min(9, columns * columns)
+    assert len(shown_images(nine)) == min(9, columns * columns)
     assert shows_its_frame(recorded, nine)
 
 
@@ -97,16 +97,16 @@ def test_basis_is_that_of_all_images_on_every_page(nine: PFVExplorer) -> None:
 
 def test_walk_by_keys_turns_the_pages(nine: PFVExplorer) -> None:
     press(nine, "Home", *["ArrowRight"] * 4)
-    assert shown(nine) == [4, 5, 6, 7]
+    assert shown_images(nine) == [4, 5, 6, 7]
     assert nine.gallery.tiles.look.cursor == 4
     press(nine, "End", " ")
-    assert shown(nine) == [5, 6, 7, 8]
+    assert shown_images(nine) == [5, 6, 7, 8]
     assert nine.settings.images == (1,) * 8 + (0,)
 
 
 def test_what_is_pointed_at_on_a_later_page_is_read_there(nine: PFVExplorer) -> None:
     button(nine, "forward")
-    assert shown(nine) == [4, 5, 6, 7]
+    assert shown_images(nine) == [4, 5, 6, 7]
     hover(nine, 6, 0.4, 0.8)
     values = nine.frame.at(6, 0.4, 0.8).tolist()
     assert all(f"{value:+.2f}".replace("-", "−") in hint(nine) for value in values)
@@ -131,13 +131,13 @@ def test_image_is_zoomed_and_back_in_every_way(
         "slider": lambda wanted: size(nine, 1 if wanted else 2),
     }
     ways[how](True)
-    assert shown(nine) == [2]
+    assert shown_images(nine) == [2]
     assert toggle.value
     assert shows_its_frame(recorded, nine)
     assert nine.gallery.render_loop.frame is not None
     assert nine.gallery.render_loop.frame.heatmaps.shape[1] > 400  # crisp
     ways[how](False)
-    assert shown(nine) == [0, 1, 2, 3]
+    assert shown_images(nine) == [0, 1, 2, 3]
     assert not toggle.value
     assert nine.settings.pins == ()
 
@@ -145,19 +145,19 @@ def test_image_is_zoomed_and_back_in_every_way(
 def test_double_click_zooms_into_the_image_that_is_clicked(nine: PFVExplorer) -> None:
     press(nine, "Home")
     button(nine, "forward")
-    assert shown(nine) == [4, 5, 6, 7]
+    assert shown_images(nine) == [4, 5, 6, 7]
     twice(nine, 7)
-    assert shown(nine) == [7]
+    assert shown_images(nine) == [7]
 
 
 def test_arrow_keys_walk_through_zoomed_images(recorded: RecordedPage, nine: PFVExplorer) -> None:
     press(nine, "End", "z")
-    assert shown(nine) == [8]
+    assert shown_images(nine) == [8]
     press(nine, "ArrowLeft")
-    assert shown(nine) == [7]
+    assert shown_images(nine) == [7]
     assert shows_its_frame(recorded, nine)
     press(nine, "Escape")
-    assert shown(nine) == [4, 5, 6, 7]
+    assert shown_images(nine) == [4, 5, 6, 7]
 
 
 def test_double_click_leaves_pins_and_similarity_as_they_were(explorer: PFVExplorer) -> None:
@@ -165,7 +165,7 @@ def test_double_click_leaves_pins_and_similarity_as_they_were(explorer: PFVExplo
     explorer.settings = replace(explorer.settings, pins=pins, similarity=False)
     assert explorer.wait(60)
     twice(explorer, 2)
-    assert shown(explorer) == [2]
+    assert shown_images(explorer) == [2]
     assert explorer.settings.pins == pins
     assert not explorer.settings.similarity
 
@@ -188,15 +188,15 @@ def test_escape_leaves_selection_zoom_and_canvas_in_turn(
         return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 
     press(explorer, "Home", "z")
-    assert shown(explorer) == [0]
+    assert shown_images(explorer) == [0]
     drag(explorer, 0, (0.1, 0.1), (0.6, 0.6))
     assert explorer.gallery.view_state.selection is not None
     recorded.messages.clear()
     press(explorer, "Escape")
     assert explorer.gallery.view_state.selection is None
-    assert shown(explorer) == [0]
+    assert shown_images(explorer) == [0]
     press(explorer, "Escape")
-    assert shown(explorer) == [0, 1, 2, 3]
+    assert shown_images(explorer) == [0, 1, 2, 3]
     assert not blurred()
     press(explorer, "Escape")
     assert blurred()

@@ -15,19 +15,19 @@ NINE = navigation.Batch(9, (100, 100))
 START = ViewState(Settings(), Page(0, 2))  # pages of four
 
 
-def shown(state: ViewState, batch: navigation.Batch = NINE) -> list[int]:
+def images_on_page(state: ViewState, batch: navigation.Batch = NINE) -> list[int]:
     return list(state.page.indices(batch.number, batch.size))
 
 
 def test_turning_shows_every_image_and_stops_at_both_ends() -> None:
-    state, seen = START, [shown(START)]
+    state, seen = START, [images_on_page(START)]
     for _ in range(3):
         state = navigation.turned(state, NINE, 1)
-        seen.append(shown(state))
+        seen.append(images_on_page(state))
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [5, 6, 7, 8], [5, 6, 7, 8]]
     for _ in range(3):
         state = navigation.turned(state, NINE, -1)
-    assert shown(state) == [0, 1, 2, 3]
+    assert images_on_page(state) == [0, 1, 2, 3]
 
 
 def test_images_stay_on_the_page_while_the_size_of_the_tiles_slides() -> None:
@@ -35,10 +35,10 @@ def test_images_stay_on_the_page_while_the_size_of_the_tiles_slides() -> None:
     state = replace(START, page=Page(64, 8))
     for columns in (7, 6, 5, 4, 3, 4, 5):
         state = navigation.arranged(state, many, columns)
-        assert 64 in shown(state, many)
-    assert shown(state, many) == list(range(50, 75))
+        assert 64 in images_on_page(state, many)
+    assert images_on_page(state, many) == list(range(50, 75))
     state = navigation.arranged(navigation.turned(state, many, 1), many, 3)
-    assert 75 in shown(state, many)
+    assert 75 in images_on_page(state, many)
 
 
 def test_turning_leaves_what_was_pointed_at_behind() -> None:
@@ -50,9 +50,9 @@ def test_turning_leaves_what_was_pointed_at_behind() -> None:
 
 def test_turning_a_zoomed_image_goes_to_the_next_which_the_keys_then_act_on() -> None:
     state = navigation.arranged(replace(START, cursor=4), NINE, 1)
-    assert (shown(state), state.cursor) == ([4], 4)
+    assert (images_on_page(state), state.cursor) == ([4], 4)
     state = navigation.turned(state, NINE, 1)
-    assert (shown(state), state.cursor) == ([5], 5)
+    assert (images_on_page(state), state.cursor) == ([5], 5)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 8])
@@ -67,7 +67,7 @@ def test_another_size_of_tiles_keeps_what_is_looked_at_on_the_page(
         state = replace(state, hover=Spot(6, 0.1, 0.1))
     target = 4 if looked_at == "page" else 6
     after = navigation.arranged(state, NINE, columns)
-    assert target in shown(after)
+    assert target in images_on_page(after)
     assert after.page.columns == columns
     assert after.hover is None
     if columns == 1:
@@ -96,7 +96,7 @@ def test_arrow_keys_walk_through_all_pages(start: int | None, key: str, end: int
     state = replace(START, page=Page(4, 2), cursor=start)
     after = navigation.walked(state, NINE, key, 2)
     assert after.cursor == end
-    assert end in shown(after)
+    assert end in images_on_page(after)
 
 
 def test_walk_over_a_page_of_panes_goes_by_the_rows_that_are_seen() -> None:
@@ -183,7 +183,7 @@ def test_page_across_a_screen_has_larger_tiles_than_any_other(number: int) -> No
         tile >= min(2.2 / other, 1 / -(-number // other)) for other in range(1, min(number, 16) + 1)
     )
     if number <= 16:
-        assert len(shown(wide, batch)) == number
+        assert len(images_on_page(wide, batch)) == number
     back = navigation.spread(wide, batch, state.page.columns)
     assert (back.page.columns, back.page.aspect) == (state.page.columns, 1.0)
 
@@ -191,6 +191,6 @@ def test_page_across_a_screen_has_larger_tiles_than_any_other(number: int) -> No
 def test_pages_across_a_screen_are_lower_than_wide() -> None:
     many = navigation.Batch(200, (100, 100))
     state = navigation.spread(replace(START, page=Page(0, 8)), many, None)
-    assert len(shown(state, many)) < state.page.columns**2
-    seen = shown(state, many) + shown(navigation.turned(state, many, 1), many)
+    assert len(images_on_page(state, many)) < state.page.columns**2
+    seen = images_on_page(state, many) + images_on_page(navigation.turned(state, many, 1), many)
     assert set(seen) == set(range(200))

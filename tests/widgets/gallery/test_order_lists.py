@@ -41,7 +41,7 @@ def test_pages_go_through_the_order() -> None:
     assert (page.rank(4), page.image(2), page.rank(2), page.count(6)) == (2, 4, 0, 5)
 
 
-def shown(explorer: PFVExplorer) -> list[int]:
+def shown_images(explorer: PFVExplorer) -> list[int]:
     assert explorer.wait(60)
     return list(explorer.gallery.tiles.shown)
 
@@ -55,13 +55,13 @@ def test_gallery_is_sorted_by_scores_and_similarity_and_shows_one_class(
     move(row.sort, index=options.index("component 2"))
     means = explorer.pfv.render(explorer.settings).scores[:, 1].mean(dim=(1, 2))
     order = means.argsort(descending=True).tolist()
-    assert shown(explorer) == order
+    assert shown_images(explorer) == order
     assert explorer.gallery.render_loop.frame.indices == tuple(order)
     assert explorer.frame.indices == (0, 1, 2, 3)
     label = explorer.pfv.images.labels[order[-1]]
     names = [value for _, value in row.only.options]
     move(row.only, index=names.index(label))
-    assert shown(explorer) == [i for i in order if explorer.pfv.images.labels[i] == label]
+    assert shown_images(explorer) == [i for i in order if explorer.pfv.images.labels[i] == label]
     move(row.only, index=0)
     move(row.sort, index=options.index(SIMILARITY))
     assert is_error(explorer)
@@ -69,6 +69,6 @@ def test_gallery_is_sorted_by_scores_and_similarity_and_shows_one_class(
     assert row.sort.value == "as loaded"
     explorer.settings = replace(explorer.settings, pins=((2, 0.5, 0.5),))
     move(row.sort, index=options.index(SIMILARITY))
-    assert shown(explorer)[0] == 2
+    assert shown_images(explorer)[0] == 2
     move(row.sort, index=options.index("component 9"))
     assert "Component 9 is not computed" in status(explorer)

@@ -15,16 +15,16 @@ PINS: tuple[Pin, ...] = tuple((index % 3, 0.5, 0.5) for index in range(MOST_PINS
 
 
 @pytest.fixture
-def removed() -> list[int | None]:
+def removals() -> list[int | None]:
     return []
 
 
 @pytest.fixture
-def row(recorded: RecordedPage, removed: list[int | None]) -> PinRow:
-    return PinRow(("cat", "dog", "hen"), removed.append)
+def row(recorded: RecordedPage, removals: list[int | None]) -> PinRow:
+    return PinRow(("cat", "dog", "hen"), removals.append)
 
 
-def shown(row: PinRow) -> list[str]:
+def chip_texts(row: PinRow) -> list[str]:
     return [chip.description for chip in row.chips if chip.layout.display != "none"]
 
 
@@ -33,18 +33,18 @@ def test_every_pin_has_a_chip_that_names_its_image(row: PinRow, number: int) -> 
     row.show(PINS)
     row.show(PINS[:number])
     names = ["cat", "dog", "hen"]
-    assert shown(row) == [f"× {i % 3 + 1}: {names[i % 3]}" for i in range(number)]
+    assert chip_texts(row) == [f"× {i % 3 + 1}: {names[i % 3]}" for i in range(number)]
     assert (row.clear.layout.display != "none") == (number > 1)
     assert (row.hint.layout.display != "none") == (number == 0)
 
 
 def test_chip_takes_its_own_pin_away_and_the_last_button_all(
-    row: PinRow, removed: list[int | None]
+    row: PinRow, removals: list[int | None]
 ) -> None:
     row.show(PINS)
     for chip in (row.chips[2], row.chips[0], row.clear):
         press_button(chip)
-    assert removed == [2, 0, None]
+    assert removals == [2, 0, None]
 
 
 def test_chips_have_the_colours_of_the_rings_and_letters_that_can_be_read(row: PinRow) -> None:
@@ -70,7 +70,7 @@ def luminance(colour: str) -> float:
 def test_foreign_names_do_not_come_alive(recorded: RecordedPage, foreign: str) -> None:
     row = PinRow((foreign,), lambda _: None)
     row.show(((0, 0.5, 0.5),))
-    (label,) = shown(row)
+    (label,) = chip_texts(row)
     assert label.isprintable()
     assert not {"$", "\\"} & set(label)
     assert len(label) < 30
@@ -78,4 +78,4 @@ def test_foreign_names_do_not_come_alive(recorded: RecordedPage, foreign: str) -
 
 def test_pin_of_an_image_that_is_not_there_is_shown_to_be_removed(row: PinRow) -> None:
     row.show(((99, 0.5, 0.5),))
-    assert shown(row) == ["× 100: "]
+    assert chip_texts(row) == ["× 100: "]

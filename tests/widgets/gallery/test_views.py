@@ -35,7 +35,7 @@ def grid(recorded: RecordedPage) -> TileCanvas:
     return grid
 
 
-def painted(
+def painted_tiles(
     recorded: RecordedPage, grid: TileCanvas, look: Look, step: int = 1
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Tiles on the page in a look, and the heatmaps at the size of the stored tiles."""
@@ -62,7 +62,7 @@ def resized(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def test_view_is_what_the_engine_composes(
     recorded: RecordedPage, grid: TileCanvas, view: str, opacity: float, step: int
 ) -> None:
-    tiles, heat = painted(recorded, grid, Look(opacity, view, 0.3), step)
+    tiles, heat = painted_tiles(recorded, grid, Look(opacity, view, 0.3), step)
     height, width = tiles[0].shape[:2]
     assert width == (2 * height if view == "side by side" else height)
     size = (height, height)
@@ -83,7 +83,7 @@ def test_split_shows_the_photo_left_and_the_heat_right_of_a_white_line(
     recorded: RecordedPage, grid: TileCanvas
 ) -> None:
     look = Look(1.0, "split", 0.3)
-    tiles, heat = painted(recorded, grid, look)
+    tiles, heat = painted_tiles(recorded, grid, look)
     width = tiles[0].shape[1]
     cut = round(0.3 * width)
     photos = resized(grid.pixels, tiles[0].shape[:2])
@@ -97,7 +97,7 @@ def test_split_shows_the_photo_left_and_the_heat_right_of_a_white_line(
 def test_divider_at_an_end_leaves_one_of_the_two(
     recorded: RecordedPage, grid: TileCanvas, split: float
 ) -> None:
-    tiles, heat = painted(recorded, grid, Look(1.0, "split", split))
+    tiles, heat = painted_tiles(recorded, grid, Look(1.0, "split", split))
     photos = resized(grid.pixels, tiles[0].shape[:2])
     for found, one in zip(tiles, photos if split else heat, strict=True):
         assert np.abs(found - one)[:, DIVIDER:-DIVIDER].max() < 14
@@ -106,7 +106,7 @@ def test_divider_at_an_end_leaves_one_of_the_two(
 def test_rgb_split_has_the_heat_and_each_of_its_colours_alone(
     recorded: RecordedPage, grid: TileCanvas
 ) -> None:
-    tiles, _ = painted(recorded, grid, Look(0.3, "rgb split"))
+    tiles, _ = painted_tiles(recorded, grid, Look(0.3, "rgb split"))
     half = tiles[0].shape[0] // 2
     for found in tiles:
         whole = found[2 : half - 2, 2 : half - 2]
@@ -120,8 +120,8 @@ def test_rgb_split_has_the_heat_and_each_of_its_colours_alone(
 def test_image_that_is_out_fades_as_the_engine_fades_it(
     recorded: RecordedPage, grid: TileCanvas, view: str
 ) -> None:
-    plain, _ = painted(recorded, grid, Look(0.65, view, 0.3))
-    faded, _ = painted(recorded, grid, Look(0.65, view, 0.3, frozenset([1])))
+    plain, _ = painted_tiles(recorded, grid, Look(0.65, view, 0.3))
+    faded, _ = painted_tiles(recorded, grid, Look(0.65, view, 0.3, frozenset([1])))
     keep = np.ones(plain[0].shape[1], bool)
     keep[round(0.3 * len(keep)) - 3 : round(0.3 * len(keep)) + 3] = False
     for place, (before, after) in enumerate(zip(plain, faded, strict=True)):
@@ -135,7 +135,7 @@ def test_image_that_is_out_fades_as_the_engine_fades_it(
 def test_view_after_another_is_as_if_it_came_first(
     recorded: RecordedPage, grid: TileCanvas, one: str, other: str
 ) -> None:
-    painted(recorded, grid, Look(0.65, other, 0.3))
+    painted_tiles(recorded, grid, Look(0.65, other, 0.3))
     wanted = recorded.picture(grid.widget).copy()
     grid.paint(None, Look(0.65, one, 0.7, cursor=2))
     grid.paint(None, Look(0.65, other, 0.3))
@@ -146,7 +146,7 @@ def test_view_after_another_is_as_if_it_came_first(
 def test_pictures_of_several_panes_leave_the_gaps_transparent(
     recorded: RecordedPage, grid: TileCanvas, view: str
 ) -> None:
-    painted(recorded, grid, Look(0.65, view))
+    painted_tiles(recorded, grid, Look(0.65, view))
     cover = recorded.cover(grid.widget).copy()
     assert cover.shape == grid.grid.size
     for place in range(5):
@@ -169,7 +169,7 @@ def test_view_shows_the_images_of_a_later_page(
     recorded: RecordedPage, grid: TileCanvas, view: str
 ) -> None:
     grid.turn(Page(4, 2))
-    tiles, heat = painted(recorded, grid, Look(0.65, view, 0.3))
+    tiles, heat = painted_tiles(recorded, grid, Look(0.65, view, 0.3))
     assert grid.shown == range(1, 5)
     size = (tiles[0].shape[0],) * 2
     wanted = compose(

@@ -430,13 +430,13 @@ def test_closing_stops_the_work_and_frees_everything(
     explorer.close()
     opened = {one for kind, one, _ in recorded.messages[before:] if kind == "comm_open"}
     assert opened - recorded.closed == set()
-    assert ended(running)
+    assert threads_have_ended(running)
     assert not gate.computed
     assert all(module.training for module in model.modules())
     explorer.close()
 
 
-def ended(before: set[threading.Thread]) -> bool:
+def threads_have_ended(before: set[threading.Thread]) -> bool:
     """Whether all threads that were begun since have ended, or end soon."""
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
