@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.device_transfer import select
 from pfv_widgets.engine.pca.basis import Comparison, PrincipalBasis, fit_maps, fit_moments
 from pfv_widgets.engine.pca.features import Features
 from pfv_widgets.engine.pca.moments import Moments
@@ -18,6 +19,7 @@ from pfv_widgets.validation import few
 
 Weights = tuple[float, ...]
 
+_AT_ONCE = 1 << 24  # numbers of Gram matrices that are held at a time
 SAME = 1e-13  # of the squared mean: a variance below it is rounding of the activations
 
 
@@ -123,12 +125,14 @@ def _fitted(
 
 
 def _moments_in_chunks(maps: Tensor, weights: Sequence[float], report: OnProgress) -> Moments:
-    """Pooled moments without the Gram matrix of every single image at once."""
+    """Pooled moments without the Gram matrices of all images at once."""
     pooled: Moments | None = None
     used = [index for index, weight in enumerate(weights) if weight > 0]
-    for done, index in enumerate(used):
+    step = max(1, _AT_ONCE // maps.shape[1] ** 2)
+    for done in range(0, len(used), step):
         report(Progress(MOMENTS, done, len(used)))
-        one = Moments.of_maps(maps[index : index + 1]).pooled(weights[index : index + 1])
+        part = used[done : done + step]
+        one = Moments.of_maps(select(maps, part)).pooled([weights[index] for index in part])
         pooled = one if pooled is None else pooled.merged(one)
     report(Progress(MOMENTS, len(used), len(used)))
     assert pooled is not None  # at least one weight is above zero

@@ -16,7 +16,6 @@ from pfv_widgets.engine.network.activity import Activity, channel_sum
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.batch_basis import Weights, fit_batch_basis
 from pfv_widgets.engine.pca.features import Features, features_of
-from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.validation import Pin, checked_activations, few, size_in_pixels
@@ -51,8 +50,7 @@ def heatmaps_from_activations(
     messages: tuple[str, ...] = ()
     with torch.no_grad():
         features = features_of(maps[-1])
-        moments = Moments.of_maps(features.maps)
-        basis = fit_batch_basis(features, moments, weights, settings.components)
+        basis = fit_batch_basis(features, None, weights, settings.components)
         scores = features.scores(basis)
         activities = [Activity.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
         if pins:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -20,6 +21,18 @@ BAD = pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")]
 def activations(images: int = 3) -> list[Tensor]:
     shapes = [(images, 4, 20, 16), (images, 6, 10, 8), (images, 9, 5, 4)]
     return [torch.randn(shape, generator=seeded(i)) + 0.5 for i, shape in enumerate(shapes)]
+
+
+def test_wide_activations_hold_few_gram_matrices_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = torch.randn(60, 700, 4, 4, generator=seeded())
+    at_once: list[int] = []
+    of_maps = Moments.of_maps
+    monkeypatch.setattr(Moments, "of_maps", lambda part: at_once.append(len(part)) or of_maps(part))
+    frame = heatmaps_from_activations([maps], Settings(weighting="none"), size=(4, 4))
+    assert max(at_once) * 700**2 <= 1 << 24
+    vectors = maps.permute(0, 2, 3, 1).reshape(-1, 700).double()
+    values = torch.linalg.svdvals(vectors - vectors.mean(0))[:3] ** 2 / len(vectors)
+    torch.testing.assert_close(frame.basis.variances.double(), values, rtol=1e-4, atol=0)
 
 
 def spoiling(network: nn.Sequential, step: int, image: int, bad: float) -> nn.Sequential:
