@@ -139,3 +139,20 @@ def test_unknown_fields_are_told_with_the_nearest_ones() -> None:
         pw.Settings(sigme=2)  # type: ignore[call-arg]
     with pytest.raises(pw.PFVTypeError, match=r"step=2: Reconstruct has no such.*mean 'steps'"):
         pw.Reconstruct(step=2)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda images: pw.PFV(MODEL, images),
+        lambda images: pw.attribute(MODEL, images),
+        lambda images: pw.compare([MODEL, MODEL], images),
+        lambda images: pw.similarity([MODEL, MODEL], images),
+        lambda images: pw.transfer_report(MODEL, images),
+    ],
+)
+def test_photos_that_cannot_be_read_are_named_by_their_argument(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(pw.PFVValueError, match=r"^images='/nowhere/x' does not exist"):
+        call("/nowhere/x")
+    with pytest.raises(pw.PFVTypeError, match=r"^images of type int: expected a folder"):
+        call(5)

@@ -19,8 +19,7 @@ from pfv_widgets.analysis.compare.common_grid import (
 )
 from pfv_widgets.analysis.compare.kernels import LEAST, LayerKernel, angles_between
 from pfv_widgets.analysis.compare.similarity_result import Array, Similarity
-from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.network.named_models import NamedModels, named_models
@@ -106,7 +105,7 @@ def similarity(
     )
     chunk_size = whole_number("chunk_size", chunk_size, 1)
     named = _two_networks(models)
-    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    batch = batch_of(images)
     networks = compared_networks(named, batch, device)
     chosen = [chosen_layers(one, layers) for one in networks]
     cells = _cells(grid, len(batch), chosen, whole_number("memory", memory))

@@ -17,7 +17,7 @@ from pfv_widgets.analysis.compare.heatmap_agreement import rank_correlation, str
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.network.named_models import (
     NamedModels,
@@ -185,7 +185,7 @@ def similarity_curve(
     start = next(iter(networks)) if fixed is None else fixed
     if start not in networks:
         raise PFVValueError(f"fixed={start!r}: no such network. {suggestion(start, networks)}")
-    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    batch = batch_of(images)
     visit = _Visit(networks, batch, device, whole_number("chunk_size", chunk_size, 1))
     with visit.view(start, start, settings) as view:
         reference = view

@@ -25,7 +25,7 @@ from pfv_widgets.analysis.repair.read_out_refit import (
     with_read_out,
 )
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
@@ -169,7 +169,7 @@ def repair(
     chosen = checked_suspects(suspects) if suspects is not None else ()
     way = _chosen(method, groups is not None, chosen)
     network = unwrap(model)
-    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    batch = batch_of(images)
     texts = batch.labels if labels is None else labels
     if texts is None:
         raise PFVValueError("labels=None, and the images have none. Give one for each image.")

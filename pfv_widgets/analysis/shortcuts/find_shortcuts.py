@@ -22,7 +22,7 @@ from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.shortcuts.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.shortcuts.patch_search import LIKE, located
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
@@ -114,7 +114,7 @@ class ShortcutReport:
             raise PFVValueError(
                 f"suspect={suspect!r} is not of layer {self.layer!r}: give one of report.suspects."
             )
-        batch = self.images if images is None else _batch(images)
+        batch = self.images if images is None else batch_of(images)
         forward = replace(self.forward, images=batch.tensor)
         features = forward.capture({self.layer: (self.shape.layout, None)}, {}, 16)[self.layer]
         # features around a mark answer to it as well: its middle is where most of them do
@@ -200,7 +200,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     PFVValueError, PFVTypeError
         Naming the argument, its value and what to do.
     """
-    batch = _batch(images)
+    batch = batch_of(images)
     texts = batch.labels if labels is None else labels
     if texts is None:
         raise PFVValueError(
@@ -338,10 +338,6 @@ def _check_numbers(part: PartialForward, batch: ImageBatch) -> None:
             "images: the network's scores or the layer's features are NaN or infinite for "
             f"{names}. Leave these photos out, or run the network in float32."
         )
-
-
-def _batch(images: Any) -> ImageBatch:
-    return images if isinstance(images, ImageBatch) else load_images(images)
 
 
 def _testable(units: Tensor, names: tuple[str, ...]) -> tuple[list[int], list[str]]:

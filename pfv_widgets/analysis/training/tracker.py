@@ -20,7 +20,7 @@ from pfv_widgets.analysis.compare.similarity_curve import (
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.analysis.training.layer_snapshot import LayerSnapshot, compressed
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import unwrap
@@ -95,7 +95,7 @@ def track(
                 self.tracker.snapshot(f"epoch {trainer.current_epoch}", accuracy=accuracy)
     """
     network = unwrap(model)
-    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    batch = batch_of(images)
     settings = replace(settings_of(settings, changes), pins=())
     chunk_size = whole_number("chunk_size", chunk_size, 1)
     pfv = PFV(network, batch, device, chunk_size=chunk_size)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of, load_images
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import is_whole
 
@@ -43,7 +43,7 @@ def labelled_chunks(source: Any, labels: Sequence[object] | None = None) -> Iter
     if isinstance(source, Dataset | DataLoader):
         yield from _of_dataset(source, labels)
         return
-    batch = load_images(source, labels=labels) if not isinstance(source, ImageBatch) else source
+    batch = batch_of(source, labels=labels)
     if isinstance(source, ImageBatch) and labels is not None:
         batch = load_images(source, size=source.size, labels=labels)
     if batch.labels is None:

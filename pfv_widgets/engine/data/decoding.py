@@ -102,7 +102,8 @@ def image_from_array(array: np.ndarray) -> Image.Image:
     elif array.dtype != np.uint8:
         raise PFVTypeError(
             f"an array of dtype {array.dtype}: expected uint8 in 0 … 255 or floats in [0, 1]; "
-            "divide by the largest possible value, such as array / 65535"
+            "convert 0 … 255 with array.astype('uint8'), or divide by the largest possible value, "
+            "such as array / 65535"
         )
     return as_rgb(Image.fromarray(np.ascontiguousarray(array)))
 

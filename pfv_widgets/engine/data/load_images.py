@@ -101,6 +101,25 @@ def load_images(
     return batch
 
 
+def batch_of(images: object, **options: Any) -> ImageBatch:
+    """Return the argument ``images`` as a batch, loaded with ``options`` unless it is one.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Those of :func:`load_images`, which name this argument.
+    """
+    if isinstance(images, ImageBatch):
+        return images
+    try:
+        return load_images(images, **options)
+    except PFVError as error:
+        message = str(error)
+        if message.startswith("source"):
+            error.args = (f"images{message.removeprefix('source')}",)
+        raise
+
+
 class NothingReadableError(PFVValueError):
     """No file could be read; ``skipped`` has the reasons."""
 

@@ -20,7 +20,7 @@ from pfv_widgets.engine.colouring.similarity import (
     render_similarity,
 )
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.device_transfer import select
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
@@ -115,7 +115,7 @@ class PFV:
         function_or_none("progress", progress, "a function of (done, all)")
         source = source_of(basis)
         network = unwrap(model)
-        batch = images if isinstance(images, ImageBatch) else load_images(images)
+        batch = batch_of(images)
         target = choose_device(network, device)
         modes = truth_value("autocast", autocast), truth_value("channels_last", channels_last)
         forward = Forward(on_device(network, target), batch.tensor, target, network, *modes)

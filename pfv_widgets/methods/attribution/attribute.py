@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.errors import PFVValueError, warn
@@ -88,7 +88,7 @@ def attribute(
         function_or_none(role, call)
     name, chosen = method_of(method, options)
     target = Target(layer, checked_unit(unit), output)
-    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    batch = batch_of(images)
     network = unwrap(model)
     check_gradient_of(network, chosen)
     where = choose_device(network, device)

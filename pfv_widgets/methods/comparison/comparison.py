@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.named_models import (
     images_by_network,
     named_models,
@@ -130,7 +129,7 @@ class Comparison:
         given = {"classes": classes, "inputs": inputs, "argument": argument}
         self.given = tuple(name for name, value in given.items() if value is not None)
         named = named_models(models)
-        self.images = images if isinstance(images, ImageBatch) else load_images(images)
+        self.images = batch_of(images)
         batches = images_by_network(named, self.images)
         class_names = class_names_by_network(classes, named)
         self.networks = tuple(

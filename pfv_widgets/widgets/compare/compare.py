@@ -8,8 +8,7 @@ import torch
 
 from pfv_widgets.analysis.compare.randomised import TRAINED, randomised
 from pfv_widgets.analysis.training.tracker import Tracker
-from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, merged
 from pfv_widgets.errors import PFVTypeError, PFVValueError
@@ -60,7 +59,7 @@ def compare(
         return _training(models, settings, changes)
     start = merged(CompareSettings, settings, changes)
     named = named_networks(models)
-    batch = images if isinstance(images, ImageBatch) else load_images(images)
+    batch = batch_of(images)
     return CompareExplorer(networks_source(Networks(named, batch, device)), start)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.parameters import suggestion
 from pfv_widgets.widgets.compare.protocols import NetworkSet
 from pfv_widgets.widgets.compare.settings import (
     CompareSettings,
@@ -38,11 +40,16 @@ class Links:
         """
         names = self.networks.names
         first = names[0] if settings.first is None else settings.first
-        self.networks.check(first)
+        self._check("first", first)
         after = names[(names.index(first) + 1) % len(names)]
         second = after if settings.second is None else settings.second
-        self.networks.check(second)
+        self._check("second", second)
         return first, second
+
+    def _check(self, argument: str, name: str) -> None:
+        names = self.networks.names
+        if name not in names:
+            raise PFVValueError(f"{argument}={name!r:.80} is not here. {suggestion(name, names)}")
 
     def layers(self, settings: CompareSettings) -> tuple[str, str]:
         """Return the names of the two layers; opens the networks.

@@ -239,7 +239,7 @@ def test_models_that_are_none_are_named(models: Any, message: str) -> None:
 
 def test_settings_that_cannot_be_shown_are_named(compared: Compared) -> None:
     for settings, message in [
-        ({"first": "on"}, "'on' is no network here. Did you mean 'one'"),
+        ({"first": "on"}, "first='on' is not here. Did you mean 'one'"),
         ({"second_layer": "99"}, "two: layer='99'"),
         ({"sigmo": 1.0}, "'sigma'"),
         ({"settings": pw.Settings(images=(0.0,) * 4)}, "every weight is 0"),
