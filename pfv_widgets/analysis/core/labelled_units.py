@@ -63,9 +63,9 @@ def labelled_units(
         distinct = sorted(set(texts))
         if len(distinct) != units:
             raise PFVValueError(
-                f"labels: {len(distinct)} names ({listed(distinct, most=4)}) for a network with "
-                f"{units} classes. Say with classes=... what these are called, or use their "
-                "numbers as labels."
+                f"labels: {len(distinct)} name{'s' * (len(distinct) != 1)} "
+                f"({listed(distinct, most=4)}) for a network with {units} classes. Say with "
+                "classes=... what these are called, or use their numbers as labels."
             )
         known = dict(enumerate(distinct))
         note = (

@@ -171,7 +171,7 @@ def _reached(forward: Forward, layers: Sequence[Layer], read: Read) -> list[Laye
 def _depends(part: PartialForward) -> bool:
     """Whether scores change with the features of a layer."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(part.features.shape, generator=generator).to(part.features)
+    noise = torch.rand(part.features.shape[1:], generator=generator).to(part.features)
     features = part.features.nan_to_num(0.0, 0.0, 0.0)
     spread = features.std() + features.abs().mean()
     return bool((part.run(features + spread * (noise - 0.5)) != part.scores).any())

@@ -247,9 +247,7 @@ class CausalTest:
         return torch.cat(scores)
 
     def _part_of(self, photos: Tensor) -> PartialForward:
-        tensor = self.images.normalisation.apply(photos)
-        forward = replace(self.forward, images=tensor)
-        return PartialForward(forward, self.layer, class_scores(self.output), check=self.check)
+        return self.part.of(self.images.normalisation.apply(photos))
 
     def _shift(
         self, unit: int, own: Tensor, scores: Tensor, control: Tensor

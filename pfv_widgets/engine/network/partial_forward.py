@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ class PartialForward:
         Images in one forward pass.
     check
         Called before each module that runs; what it raises ends the pass.
+    like
+        The same part of this network, which found out what has to be stored of a pass.
 
     Attributes
     ----------
@@ -65,24 +68,36 @@ class PartialForward:
         chunk_size: int = 16,
         *,
         check: Callable[[], None] | None = None,
+        like: PartialForward | None = None,
     ) -> None:
         self._forward, self._layer, self._read, self._check = forward, layer, read, check
         self._chunk_size = chunk_size
         self._copy: Tensor | None = None
         self._overwrite = False
-        self._network = isolated(forward.model)
+        network = isolated(forward.model) if like is None else like._network
+        self._network: nn.Module = network
         self._needed: frozenset[Key] | None = frozenset()
         if not is_replica(self._network) or self._has_scripted_part():
             self._needed = None
         self._recordings: list[Recording] = []
         with self._running():
-            self._choose_what_is_stored()
+            if like is None:
+                self._choose_what_is_stored()
+            else:
+                self._needed = like._needed
             passes = [self._first(self._batch(start)) for start in self._starts()]
         self.features = torch.cat([maps for maps, _ in passes])
         self.scores = torch.cat([scores for _, scores in passes])
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def of(self, images: Tensor) -> PartialForward:
+        """Return the same part of the network for other images ``(n, 3, H, W)`` of that size."""
+        return PartialForward(
+            replace(self._forward, images=images), self._layer, self._read, self._chunk_size,
+            check=self._check, like=self,
+        )  # fmt: skip
 
     @property
     def is_partial(self) -> bool:
@@ -231,7 +246,7 @@ class PartialForward:
         seen: list[Tensor] = []
         runs = 0
 
-        def replace(_: nn.Module, __: object, output: Tensor) -> Tensor | None:
+        def exchange(_: nn.Module, __: object, output: Tensor) -> Tensor | None:
             nonlocal runs
             runs += 1
             if runs != wanted:
@@ -250,7 +265,7 @@ class PartialForward:
             seen.append(features)
             return new
 
-        handle = module.register_forward_hook(replace)
+        handle = module.register_forward_hook(exchange)
         try:
             yield seen
         finally:

@@ -108,6 +108,11 @@ def test_modules_before_the_layer_do_not_run() -> None:
     part.run(part.features)
     computing = [name for name in replica_runs if name and int(name) > 8]
     assert computing == ["9", "10", "11", "12", "13", "14"]
+    replica_runs.clear()
+    other = part.of(blobs(3, 16, seed=7).tensor)  # what is stored of a pass is known
+    assert replica_runs.count("0") == 2  # chunks
+    with torch.no_grad():
+        torch.testing.assert_close(other.run(other.features), model(blobs(3, 16, seed=7).tensor))
     with counted(*model) as ran:
         part.run(part.features)
     assert ran == []  # the network itself stays out of it
