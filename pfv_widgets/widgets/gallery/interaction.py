@@ -74,7 +74,7 @@ class Interaction:
             self.unpin(positions.index(self._position(spot)))
             return
         if len(pins) >= MOST_PINS:
-            raise PFVValueError(f"There are {MOST_PINS} pins already, the most: remove one first.")
+            raise PFVValueError("Eight pins are the most; remove one first.")
         pin = (spot.image, round(spot.x, 4), round(spot.y, 4))
         self._owner.gesture(False)  # each pin is a step of its own, however quickly they follow
         self._owner.edit(lambda old: replace(old, pins=(*old.pins, pin), similarity=True))
