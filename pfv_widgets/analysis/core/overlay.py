@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 Place = Literal["fixed", "anywhere", "everywhere"]
+_LARGEST = 0.6  # of a photo's pixels that a mark covers: more is a shading
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,11 @@ class Overlay:
     colour: Tensor
     place: Place
     mixing: Tensor | None = None
+
+    @property
+    def shades(self) -> bool:
+        """Whether it changes most of a photo, as a vignette does."""
+        return self.place == "fixed" and float((self.alpha > 0).float().mean()) > _LARGEST
 
     def put(self, photos: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Return photos ``(N, 3, H, W)`` in [0, 1] with the mark, and its α ``(N, H, W)``."""

@@ -95,7 +95,8 @@ class CausalTest:
         """Test the marks of a class, and note in ``covered`` ``(N, H, W)`` where they lie."""
         own = self._units == unit
         for overlay, alpha, seen in marks_of(self._photos, own):
-            covered[own] |= alpha > 0
+            if not overlay.shades:  # else it may be a tint instead
+                covered[own] |= alpha > 0
             yield self._of_overlay(unit, own, overlay, seen)
 
     def surroundings(self, unit: int, covered: Tensor) -> Iterator[Trial]:

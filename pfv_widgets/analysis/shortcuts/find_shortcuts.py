@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 FEWEST = 8  # photos of a class: with fewer, agreement by chance looks like a mark
 _COMPONENTS = 8
 _SAME = 0.7  # cosine of two directions of one mark
+_SAME_TWICE = 0.5  # the same, once at a fixed place and once anywhere
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -249,7 +250,8 @@ def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:
         photos = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
         alpha, matches = located(overlay, photos, maps)
         alpha[matches < LIKE] = 1
-    return maps * avg_pool2d(alpha[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+    near = avg_pool2d(alpha[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+    return maps * (alpha + near) / 2  # highest on the mark itself, be it a thin line
 
 
 class _SearchProgress:
@@ -267,7 +269,7 @@ class _SearchProgress:
 def _report(
     test: CausalTest, trials: list[Trial], batch: ImageBatch, warnings: tuple[str, ...]
 ) -> ShortcutReport:
-    confirmed = _distinct(sorted((one for one in trials if one.confirmed), key=_by_score))
+    confirmed = distinct_trials(sorted((one for one in trials if one.confirmed), key=_by_score))
     others = sorted((one for one in trials if not one.confirmed), key=_by_score)
     basis, rows = _with_directions(test.basis, confirmed, others)
     suspects = tuple(
@@ -304,23 +306,32 @@ def _with_directions(
 
 
 def _by_score(trial: Trial) -> tuple[bool, float]:
-    """Put marks that photos share to the pixel before colours and surroundings."""
-    return trial.evidence.place not in ("fixed", "anywhere"), -trial.score
+    """Put marks that photos share to the pixel before shadings, colours and surroundings."""
+    mark = trial.overlay is not None and _of_pixels(trial) and not trial.overlay.shades
+    return not mark, -trial.score
 
 
-def _distinct(trials: list[Trial]) -> list[Trial]:
-    """Leave one trial of each mark: that at a fixed place before one anywhere in the photo."""
+def _of_pixels(trial: Trial) -> bool:
+    return trial.evidence.place in ("fixed", "anywhere")
+
+
+def distinct_trials(trials: list[Trial]) -> list[Trial]:
+    """Leave one trial of each mark: that by which the pixels alone tell the class better."""
     distinct: list[Trial] = []
     for one in trials:
-        same = [
-            index for index, other in enumerate(distinct)
-            if abs(float(one.direction @ other.direction)) >= _SAME
-        ]  # fmt: skip
+        same = [index for index, other in enumerate(distinct) if _same(one, other)]
         if not same:
             distinct.append(one)
-        elif distinct[same[0]].evidence.place == "anywhere" and one.evidence.place == "fixed":
+        elif _of_pixels(one) and one.evidence.seen > distinct[same[0]].evidence.seen:
             distinct[same[0]] = one
     return distinct
+
+
+def _same(one: Trial, other: Trial) -> bool:
+    """Whether two trials are of one mark; what lies somewhere may be at a fixed place as well."""
+    places = {one.evidence.place, other.evidence.place}
+    twice = one.unit == other.unit and places == {"fixed", "anywhere"}
+    return abs(float(one.direction @ other.direction)) >= (_SAME_TWICE if twice else _SAME)
 
 
 def _check_numbers(part: PartialForward, batch: ImageBatch) -> None:

@@ -8,7 +8,7 @@ tint is a map of all colours instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,13 +28,75 @@ _RING = 7  # of the photo's sides: how wide its edges are
 _EXTREMES = (0.02, 0.1, 0.3)  # of a photo's pixels: the darkest and the lightest, fewest first
 _CLIPPED = 0.96  # a channel that is lighter says little: more pixels are taken
 _BLUR = 16  # of the photo's shorter side: half the width of the mean, taken twice
+_DEGREE, _SMOOTH = 4, 2.0  # of the polynomials; their error over that of single pixels, squared
+_CLEAREST = 0.95  # quantile of 1 − α that is 1 at most
+_RIDGES = (1e-4, 0.03, 0.03, 0.1)  # of a colour, its slopes, and a constant
+_LUMA = (0.299, 0.587, 0.114)  # what greys keep of a colour (ITU-R BT.601)
+_FEWEST_PIXELS = 0.02  # of those near the edges that other marks leave
 _FAINTEST = 0.03  # mean change of a colour by a tint
 
 
 def fixed_overlay(own: Tensor, others: Tensor) -> Overlay | None:
     """Estimate the mark at a fixed place of photos ``(n, 3, H, W)``; None where there is none."""
     middle = median(others)
-    return estimated(own, middle, deviation(others, middle), "fixed", own[0, 0].numel())
+    usual = deviation(others, middle)
+    mark = estimated(own, middle, usual, "fixed", own[0, 0].numel())
+    return None if mark is None else _shading(own, middle, usual, mark) or mark
+
+
+def _shading(own: Tensor, middle: Tensor, usual: Tensor, mark: Overlay) -> Overlay | None:
+    """Return a mark without edges, such as a vignette or a gradient; None for any other.
+
+    Single pixels say little of its faint parts. It has no edges where a polynomial over the photo,
+    fitted to α of half of the photos, predicts that of the other half about as well as α of the
+    first half does.
+    """
+    inside = mark.alpha > 0
+    smooth = _smooth(_polynomials(_DEGREE, inside))
+    one, other = (_opacity(half, median(half), usual) for half in (own[::2], own[1::2]))
+    error, pixels, all_of_it = (
+        float((other - guess)[inside].square().mean())
+        for guess in (smooth(one[None])[0], one, torch.zeros_like(one))
+    )
+    if error > min(_SMOOTH * pixels, all_of_it / 2):
+        return None
+    common = median(own)
+    clear = smooth(1 - _opacity(own, common, usual)[None])[0]
+    # photos of the class may differ more than others, but no opacity is below 0
+    clear = clear / clear[::4, ::4].flatten().quantile(_CLEAREST).clamp_min(1)
+    alpha = (1 - clear).clamp(0, 1)
+    return Overlay(alpha, _colour_of_shading(alpha, common - clear * middle), "fixed")
+
+
+def _colour_of_shading(alpha: Tensor, shift: Tensor) -> Tensor:
+    """Return a colour ``(3, h, w)``, linear over the photo, of which α makes a shift of colours.
+
+    That the classes differ in their mean colours anyway is a constant beside it; slopes and
+    constant are drawn to 0 (ridge regression).
+    """
+    terms = torch.cat([_polynomials(1, alpha) * alpha, torch.ones_like(alpha)[None]]).flatten(1)
+    gram = terms @ terms.T / terms.shape[1] + torch.diag(alpha.new_tensor(_RIDGES))
+    weights = torch.linalg.solve(gram, terms @ shift.flatten(1).T / terms.shape[1])
+    colour = (weights[:-1].T @ terms[:-1]).view_as(shift) / alpha.clamp_min(0.02)
+    return colour.clamp(0, 1)
+
+
+def _polynomials(degree: int, like: Tensor) -> Tensor:
+    """Return the products of powers of the row and the column, in -1…1, ``(m, h, w)``."""
+    row, column = (torch.linspace(-1, 1, side) for side in like.shape)
+    powers = ((one, two) for one in range(degree + 1) for two in range(degree + 1 - one))
+    return torch.stack([row[:, None] ** one * column**two for one, two in powers])
+
+
+def _smooth(polynomials: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what fits polynomials ``(m, h, w)`` to maps ``(n, h, w)``."""
+    basis = torch.linalg.qr(polynomials.flatten(1).T).Q
+    return lambda maps: (maps.flatten(1) @ basis @ basis.T).view(maps.shape)
+
+
+def _opacity(own: Tensor, common: Tensor, usual: Tensor) -> Tensor:
+    """Return α ``(h, w)`` by how much less photos deviate from their median than is usual."""
+    return (1 - (deviation(own, common) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
 
 
 def blurred(photos: Tensor) -> Tensor:
@@ -71,10 +133,11 @@ def tint_overlay(own: Tensor, others: Tensor, *covered: Tensor) -> Overlay | Non
         )
         if float(white.max()) < _CLIPPED:
             break
-    along = (light - dark)[:, None] / (light - dark).sum().clamp_min(1e-3)  # of the sum of colours
+    weights = light.new_tensor(_LUMA)
+    weights = weights / (weights @ (light - dark)).clamp_min(1e-3)
+    along = torch.outer(light - dark, weights)
     colourful = (spread / usual.clamp_min(1e-3)).clamp(0.02, 1)
-    mixing = (white - black)[:, None] / (light - dark).sum().clamp_min(1e-3)
-    mixing = mixing + colourful * (torch.eye(3) - along)
+    mixing = torch.outer(white - black, weights) + colourful * (torch.eye(3) - along)
     offset = black - mixing @ dark
     pixels = _thinned(others).permute(1, 0, 2).flatten(1)
     moved = mixing @ pixels + offset[:, None]
@@ -106,10 +169,10 @@ def _spreads_less(own: Tensor, others: Tensor, masks: Sequence[Tensor]) -> bool:
     Their means and covariances say so, whatever the darkest and lightest pixels are: the affine map
     between them by the shortest way (optimal transport between normal distributions).
     """
-    (goal, goal_spread), (mean, spread) = (
-        _colours(photos, _near_edges(1.0 - some.float()))
-        for photos, some in zip((own, others), masks, strict=True)
-    )
+    counted = [_near_edges(1.0 - some.float()) for some in masks]
+    if min(float(one.mean()) for one in counted) < _FEWEST_PIXELS:
+        return False
+    (goal, goal_spread), (mean, spread) = map(_colours, (own, others), counted)
     root = _root(spread)
     inverse = torch.linalg.inv(root)
     mixing = inverse @ _root(root @ goal_spread @ root) @ inverse
@@ -146,7 +209,8 @@ def _grey_line(photos: Tensor, covered: Tensor, part: float) -> tuple[Tensor, Te
     Of a typical photo: medians over the photos. ``part`` of the pixels are taken.
     """
     pixels, skip = _thinned(photos), _thinned(covered[:, None].float())[:, 0] > 0
-    light = pixels.mean(1)
+    luma = pixels.new_tensor(_LUMA)
+    light = luma @ pixels
     number = max(1, round(part * pixels.shape[2]))
     ends = [
         pixels.gather(2, order[:, None, :number].expand(-1, 3, -1)).mean(2).median(0).values
@@ -156,7 +220,7 @@ def _grey_line(photos: Tensor, covered: Tensor, part: float) -> tuple[Tensor, Te
         )
     ]
     axis = ends[1] - ends[0]
-    along = (light - ends[0].mean()) / axis.mean().clamp_min(1e-3)
+    along = (light - luma @ ends[0]) / (luma @ axis).clamp_min(1e-3)
     off = pixels - ends[0][:, None] - axis[:, None] * along[:, None]
     squares = off.square().sum(1).masked_fill(skip, 0).sum(1) / (~skip).sum(1).clamp_min(1)
     return ends[0], ends[1], squares.sqrt().median()
@@ -179,7 +243,7 @@ def estimated(
         Whether less sure pixels beside it are of the mark as well.
     """
     common = median(own)
-    alpha = (1 - (deviation(own, common) / usual.clamp_min(1e-3)).mean(0)).nan_to_num(0.0)
+    alpha = _opacity(own, common, usual)
     # few photos agree by chance, but not in pixels side by side
     mask = (alpha > by_chance(own)).float()[None, None]
     mask *= _supported(mask, lines=place == "fixed")
@@ -271,5 +335,5 @@ def spread_out(indices: Tensor, most: int) -> Tensor:
 
 
 def _thinned(photos: Tensor) -> Tensor:
-    """Every sixteenth pixel, ``(N, 3, P)``."""
-    return photos[:, :, ::4, ::4].flatten(2)
+    """Every fifteenth pixel, ``(N, 3, P)``; not always the same of lines at even distances."""
+    return photos[:, :, ::5, ::3].flatten(2)

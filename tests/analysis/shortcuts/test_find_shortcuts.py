@@ -6,6 +6,8 @@ import copy
 import math
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from torch import nn
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.core.intervals import Share, auc
+from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
+from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials
 from pfv_widgets.analysis.shortcuts.mark_overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
 from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, trained
@@ -272,19 +276,63 @@ def test_overlays_give_back_the_mark_that_was_put_on() -> None:
     assert (found.alpha[20, 40:60] > 0).sum() >= 18
     assert (found.alpha > 0).sum() == pytest.approx(420, abs=20)
     # a veil, and no colours at all: the lightest pixels are no longer light then
-    for mixing, error in ((0.7 * torch.eye(3), 1e-5), (torch.full((3, 3), 1 / 3), 0.06)):
+    grey = torch.tensor([0.299, 0.587, 0.114]).expand(3, 3)
+    for mixing, error in ((0.7 * torch.eye(3), 1e-5), (grey, 0.07)):
         tinted = (torch.einsum("dc,nchw->ndhw", mixing, others) + 0.3 * colour).clamp(0, 1)
         tint = tint_overlay(tinted, others)
         assert tint is not None
         assert tint.place == "everywhere"
         torch.testing.assert_close(tint.put(others)[0].clamp(0, 1), tinted, atol=error, rtol=0)
     assert tint_overlay(others, own.roll(1, 0)) is None
+    everywhere = torch.ones(60, 64, 64, dtype=torch.bool)
+    assert tint_overlay(tinted, others, everywhere, ~everywhere) is None  # marks hide all edges
+
+
+@pytest.mark.parametrize("colour", [0.0, 1.0])
+def test_a_shading_is_estimated_to_its_faint_parts(colour: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    own, others = (torch.rand(60, 3, 48, 48, generator=random) for _ in range(2))
+    own = 0.5 + 1.15 * (own - 0.5)  # the class differs more than others
+    away = torch.linspace(-1, 1, 48).square()
+    alpha = 0.45 * (away[:, None] + away)
+    found = fixed_overlay((1 - alpha) * own + alpha * colour, others)
+    assert found is not None
+    assert (found.alpha - alpha).abs().mean() < 0.06
+    marked, _ = found.put(others)
+    truth = (1 - alpha) * others + alpha * colour
+    assert (marked - truth).abs().mean() < 0.2 * (others - truth).abs().mean()
+
+
+def test_of_two_estimates_of_one_mark_the_surer_is_left() -> None:
+    def trial(place: str, seen: float, unit: int, direction: list[float]) -> Any:
+        evidence = SimpleNamespace(place=place, seen=seen)
+        return SimpleNamespace(evidence=evidence, unit=unit, direction=torch.tensor(direction))
+
+    patch, fixed = trial("anywhere", 0.96, 0, [1.0, 0.0]), trial("fixed", 0.99, 0, [0.6, 0.8])
+    assert distinct_trials([patch, fixed]) == [fixed]
+    assert distinct_trials([fixed, patch]) == [fixed]
+    assert distinct_trials([trial("anywhere", 0.995, 0, [1.0, 0.0]), fixed])[0].evidence.seen == 0.995
+    other = trial("anywhere", 0.96, 1, [1.0, 0.0])  # of another class
+    assert distinct_trials([other, fixed]) == [other, fixed]
+
+
+def test_a_map_is_highest_on_a_thin_line() -> None:
+    _, images, report = planted("frame")
+    alpha = torch.zeros(images.size)
+    alpha[::8] = 1
+    overlay = Overlay(alpha, torch.zeros(3, *images.size), "fixed")
+    maps = report.maps(replace(report.suspects[0], overlay=overlay)).flatten(1)
+    shown = maps.amax(1) > 0
+    assert shown.any()
+    assert (alpha.flatten()[maps.argmax(1)][shown] == 1).all()
 
 
 def test_lines_of_one_pixel_are_a_mark() -> None:
     random = torch.Generator().manual_seed(1)
     own, others = (torch.rand(40, 3, 48, 48, generator=random) for _ in range(2))
     own[:, :, ::4] *= 0.3
+    tint = tint_overlay(own, others)  # darkens by as much as all rows on average, not as a line
+    assert tint is None or float(tint.put(others)[0].mean() / others.mean()) > 0.8
     found = fixed_overlay(own, others)
     assert found is not None
     assert (found.alpha[::4] > 0).float().mean() > 0.97
