@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 FEWEST = 8  # photos of a class: with fewer, agreement by chance looks like a mark
 _COMPONENTS = 8
 _SAME = 0.7  # cosine of two directions of one mark
+_NEARLY = 0.8  # of a score, which surer pixels make up for
 _SAME_TWICE = 0.5  # the same, once at a fixed place and once anywhere
 
 
@@ -316,15 +317,23 @@ def _of_pixels(trial: Trial) -> bool:
 
 
 def distinct_trials(trials: list[Trial]) -> list[Trial]:
-    """Leave one trial of each mark: that by which the pixels alone tell the class better."""
+    """Leave one trial of each mark, of trials in the order of their scores.
+
+    That by which the pixels alone tell the class better, if it scores about as high.
+    """
     distinct: list[Trial] = []
     for one in trials:
         same = [index for index, other in enumerate(distinct) if _same(one, other)]
         if not same:
             distinct.append(one)
-        elif _of_pixels(one) and one.evidence.seen > distinct[same[0]].evidence.seen:
+        elif _surer(one, distinct[same[0]]):
             distinct[same[0]] = one
     return distinct
+
+
+def _surer(one: Trial, other: Trial) -> bool:
+    surer = _of_pixels(one) and one.evidence.seen > other.evidence.seen
+    return surer and one.score >= _NEARLY * other.score
 
 
 def _same(one: Trial, other: Trial) -> bool:

@@ -77,7 +77,7 @@ def _colour_of_shading(alpha: Tensor, shift: Tensor) -> Tensor:
     terms = torch.cat([_polynomials(1, alpha) * alpha, torch.ones_like(alpha)[None]]).flatten(1)
     gram = terms @ terms.T / terms.shape[1] + torch.diag(alpha.new_tensor(_RIDGES))
     weights = torch.linalg.solve(gram, terms @ shift.flatten(1).T / terms.shape[1])
-    colour = (weights[:-1].T @ terms[:-1]).view_as(shift) / alpha.clamp_min(0.02)
+    colour: Tensor = (weights[:-1].T @ terms[:-1]).view_as(shift) / alpha.clamp_min(0.02)
     return colour.clamp(0, 1)
 
 
@@ -246,6 +246,8 @@ def estimated(
     alpha = _opacity(own, common, usual)
     # few photos agree by chance, but not in pixels side by side
     mask = (alpha > by_chance(own)).float()[None, None]
+    if place == "fixed":
+        mask = mask.maximum(_lines(alpha[None, None], by_chance(own, sure=False)))
     mask *= _supported(mask, lines=place == "fixed")
     if float(mask.sum()) < _SMALLEST * pixels:
         return None
@@ -258,6 +260,21 @@ def estimated(
     safe = alpha.clamp_min(0.1)
     colour = ((common - (1 - safe) * middle) / safe).nan_to_num(0.0).clamp(0, 1)
     return Overlay(alpha, colour, place)
+
+
+def _lines(alpha: Tensor, least: Tensor) -> Tensor:
+    """Whether α ``(1, 1, h, w)`` is higher on a row or a column than on both sides, by ``least``.
+
+    What photos agree in by chance is wider than a line.
+    """
+    found = torch.zeros_like(alpha)
+    for length, width in ((_LINE, 1), (1, _LINE)):
+        on, near = (
+            avg_pool2d(alpha, size, 1, (size[0] // 2, size[1] // 2), count_include_pad=False)
+            for size in ((length, width), (max(length, _NEAR), max(width, _NEAR)))
+        )
+        found = found.maximum((_NEAR * (on - near) > (_NEAR - 1) * least).float())
+    return found
 
 
 def _supported(mask: Tensor, *, lines: bool) -> Tensor:

@@ -304,16 +304,19 @@ def test_a_shading_is_estimated_to_its_faint_parts(colour: float) -> None:
 
 
 def test_of_two_estimates_of_one_mark_the_surer_is_left() -> None:
-    def trial(place: str, seen: float, unit: int, direction: list[float]) -> Any:
+    def trial(place: str, seen: float, score: float, unit: int = 0) -> Any:
+        direction = torch.tensor([0.6, 0.8] if place == "fixed" else [1.0, 0.0])
         evidence = SimpleNamespace(place=place, seen=seen)
-        return SimpleNamespace(evidence=evidence, unit=unit, direction=torch.tensor(direction))
+        return SimpleNamespace(evidence=evidence, score=score, unit=unit, direction=direction)
 
-    patch, fixed = trial("anywhere", 0.96, 0, [1.0, 0.0]), trial("fixed", 0.99, 0, [0.6, 0.8])
-    assert distinct_trials([patch, fixed]) == [fixed]
-    assert distinct_trials([fixed, patch]) == [fixed]
-    assert distinct_trials([trial("anywhere", 0.995, 0, [1.0, 0.0]), fixed])[0].evidence.seen == 0.995
-    other = trial("anywhere", 0.96, 1, [1.0, 0.0])  # of another class
-    assert distinct_trials([other, fixed]) == [other, fixed]
+    fixed = trial("fixed", 0.98, 0.3)
+    assert distinct_trials([trial("anywhere", 0.97, 0.32), fixed]) == [fixed]
+    assert distinct_trials([fixed, trial("anywhere", 0.97, 0.28)]) == [fixed]
+    assert distinct_trials([fixed, trial("anywhere", 0.99, 0.1)]) == [fixed]  # a part of it alone
+    patch = trial("anywhere", 0.99, 0.28)
+    assert distinct_trials([fixed, patch]) == [patch]
+    other = trial("anywhere", 0.96, 0.28, unit=1)  # of another class
+    assert distinct_trials([fixed, other]) == [fixed, other]
 
 
 def test_a_map_is_highest_on_a_thin_line() -> None:
