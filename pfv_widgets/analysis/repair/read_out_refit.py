@@ -176,10 +176,12 @@ def held_out_predictions(
     *,
     strength: float | None = None,
     folds: int = _FOLDS,
+    photos: Whole | None = None,
 ) -> Whole:
     """Predict each photo by read-outs that were fitted without it, ``(N,)``.
 
-    ``UNKNOWN`` where no photo of its class, or of any other, is left to fit one to.
+    ``UNKNOWN`` where no photo of its class, or of any other, is left to fit one to. Rows of one of
+    ``photos`` ``(N,)`` are left out together.
     """
     random = np.random.default_rng(0)
     fold, first = np.empty(len(labels), dtype=np.int64), 0
@@ -187,6 +189,9 @@ def held_out_predictions(
         members = random.permutation(np.flatnonzero(groups == one))
         fold[members] = (first + np.arange(len(members))) % folds
         first += len(members)  # else small groups of a class would all be in one fold
+    if photos is not None:
+        _, firsts, index = np.unique(photos, return_index=True, return_inverse=True)
+        fold = fold[firsts][index]
     predicted = np.full(len(labels), UNKNOWN)
     for number in range(folds):
         rest = fold != number

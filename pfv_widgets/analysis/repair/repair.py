@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pfv_widgets.analysis.core.intervals import Share, share_of
 from pfv_widgets.analysis.core.labelled_units import LabelledUnits, checked_groups, labelled_units
 from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
+from pfv_widgets.analysis.repair.exchanged_surroundings import donors_of, exchanged
 from pfv_widgets.analysis.repair.read_out_refit import (
     UNKNOWN,
     Whole,
@@ -24,6 +25,7 @@ from pfv_widgets.analysis.repair.read_out_refit import (
     linear_read_out,
     with_read_out,
 )
+from pfv_widgets.analysis.shortcuts.find_shortcuts import checked_masks
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.lazy_import import lazy_import
@@ -127,6 +129,7 @@ def repair(
     groups: Iterable[object] | None = None,
     suspects: Any = None,
     *,
+    masks: Any = None,
     method: str = "auto",
     classes: object = None,
     output: Output = None,
@@ -148,6 +151,12 @@ def repair(
         180 training photos with 1 to 9 in the smallest groups .5 to .6; on ten further sets, with
         3 to 6 there, .66.
         None: photos as they are, and photos of other classes with the suspects' marks put on.
+    masks
+        Where the object is, as for :func:`find_shortcuts`: each photo's object is put on the
+        surroundings of a photo of another class and of its own, and a refit is to these as well.
+        They are groups by whose surroundings they have, with ``groups`` by the group of that photo.
+        On five sets of cut-out pets, 180 photos with 4 to 7 in the smallest groups, the worst group
+        gained 1.15 times what balanced training gains (.84 to 2.6), by groups alone 1.0 (.3 to 2.2).
     suspects
         A ``ShortcutReport``, or some of its suspects.
     method
@@ -157,7 +166,7 @@ def repair(
         lie on both sides of the mean. ``"refit"``: the last linear layer is fitted anew to
         balanced groups (DFR), with larger margins for groups of few photos (VS loss), or where
         there are no groups to photos with and without the suspects' marks.
-        ``"auto"``: refit where there are groups, else cut.
+        ``"auto"``: refit where there are groups or masks, else cut.
     classes, output
         As for :func:`find_shortcuts`.
 
@@ -167,7 +176,7 @@ def repair(
         Naming the argument, its value and what to do.
     """
     chosen = checked_suspects(suspects) if suspects is not None else ()
-    way = _chosen(method, groups is not None, chosen)
+    way = _chosen(method, groups is not None or masks is not None, chosen)
     network = unwrap(model)
     batch = batch_of(images)
     texts = batch.labels if labels is None else labels
@@ -176,8 +185,9 @@ def repair(
     device = choose_device(network)
     forward = Forward(on_device(network, device), batch.tensor, device, network)
     photos = _Photos.of(
-        forward, batch, texts, groups=groups, suspects=chosen, classes=classes, output=output
-    )
+        forward, batch, texts, groups=groups, suspects=chosen, classes=classes, output=output,
+        masks=checked_masks(masks, batch),
+    )  # fmt: skip
     if way == "refit":
         return _refitted(network, photos)
     return _cut(network, photos, chosen, "clamp" if way == "clamp" else "project")
@@ -192,14 +202,18 @@ def _chosen(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str
     if not suspects and (way != "refit" or not has_groups):
         raise PFVValueError(
             "suspects: there is none, so there is nothing to repair. Give those of "
-            "find_shortcuts(...), or groups=... to fit the read-out to balanced groups."
+            "find_shortcuts(...), or groups=... or masks=... to fit the read-out to balanced "
+            "groups."
         )
     return way
 
 
 @dataclass(frozen=True, eq=False)
 class _Photos:
-    """Photos to repair with: ``originals`` as they are, and after them those with marks put on."""
+    """Photos to repair with: ``originals`` as they are, then those with something put on.
+
+    ``sources`` says which photo each is made of.
+    """
 
     forward: Forward
     labelled: LabelledUnits
@@ -208,13 +222,14 @@ class _Photos:
     names: tuple[str, ...]
     originals: int
     output: Output
+    sources: Whole
     left_out: int = 0
 
     @classmethod
     def of(
         cls, forward: Forward, batch: ImageBatch, labels: Iterable[object], *,
         groups: Iterable[object] | None, suspects: tuple[Suspect, ...], classes: object,
-        output: Output,
+        output: Output, masks: Tensor | None,
     ) -> _Photos:  # fmt: skip
         with guarded(forward.model) as network:
             scores = class_scores(output)(run(network, forward.batch(0, 1)), 1)
@@ -224,19 +239,28 @@ class _Photos:
         if len(set(units.tolist())) < 2:
             raise PFVValueError("labels: all photos are of one class. Give at least two classes.")
         kinds = checked_groups(groups, len(batch))
-        named = [labelled.names[unit] for unit in units]
-        tensors = [batch.tensor]
-        if kinds is not None:
-            named = [f"{name}, {kind}" for name, kind in zip(named, kinds, strict=True)]
-        else:
-            for marked, chosen, text in _with_marks(batch, units, suspects):
-                tensors.append(marked)
-                named += [f"{labelled.names[unit]}, {text}" for unit in units[chosen]]
-                units = np.concatenate([units, units[chosen]])
+        own = [labelled.names[unit] for unit in units]
+        like = kinds
+        if kinds is None and masks is not None:
+            like = tuple(f"surroundings of {name}" for name in own)
+        named = own if like is None else [f"{one}, {of}" for one, of in zip(own, like, strict=True)]
+        tensors, sources = [batch.tensor], np.arange(len(batch))
+        made = _with_marks(batch, units, suspects if kinds is None else ())
+        if masks is not None:
+            assert like is not None
+            made += _with_surroundings(batch, units, masks, like)
+        for photos, chosen, texts in made:
+            tensors.append(photos)
+            named = [
+                *named,
+                *(f"{own[one]}, {text}" for one, text in zip(chosen, texts, strict=True)),
+            ]
+            sources = np.concatenate([sources, chosen])
+        units = units[sources]
         distinct = tuple(dict.fromkeys(named))
         numbers = np.array([distinct.index(name) for name in named])
         forward = replace(forward, images=torch.cat(tensors))
-        return cls(forward, labelled, units, numbers, distinct, len(batch), output)
+        return cls(forward, labelled, units, numbers, distinct, len(batch), output, sources)
 
     def by_group(self, right: np.ndarray, known: np.ndarray) -> dict[str, Share]:
         """Return the share of right ones of the known photos in each group that has photos."""
@@ -278,7 +302,7 @@ class _Photos:
         chosen = torch.from_numpy(defined)
         return replace(
             self, forward=replace(self.forward, images=self.forward.images[chosen]),
-            units=self.units[defined], groups=self.groups[defined],
+            units=self.units[defined], groups=self.groups[defined], sources=self.sources[defined],
             originals=int(defined[: self.originals].sum()), left_out=int((~defined).sum()),
         )  # fmt: skip
 
@@ -303,17 +327,30 @@ class _Photos:
 
 def _with_marks(
     batch: ImageBatch, units: Whole, suspects: tuple[Suspect, ...]
-) -> list[tuple[Tensor, Whole, str]]:
+) -> list[tuple[Tensor, Whole, list[str]]]:
     """Return photos of other classes with each suspect's mark, which photos, and in words."""
-    photos = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
+    photos = _as_shown(batch)
     marked_photos = []
     for one in suspects:
         if one.overlay is not None:
             chosen = np.flatnonzero(units[: len(batch)] != one.unit)
             marked, _ = one.overlay.put(photos[torch.from_numpy(chosen)])
-            text = f"with the mark of {one.class_name}"
-            marked_photos.append((batch.normalisation.apply(marked), chosen, text))
+            texts = [f"with the mark of {one.class_name}"] * len(chosen)
+            marked_photos.append((batch.normalisation.apply(marked), chosen, texts))
     return marked_photos
+
+
+def _with_surroundings(
+    batch: ImageBatch, units: Whole, masks: Tensor, kinds: Sequence[str]
+) -> list[tuple[Tensor, Whole, list[str]]]:
+    """Return objects on the surroundings of other photos, and whose kind these are of."""
+    chosen, donors = donors_of(masks, units)
+    photos = batch.normalisation.apply(exchanged(_as_shown(batch), masks, chosen, donors))
+    return [(photos, chosen, [kinds[one] for one in donors])]
+
+
+def _as_shown(batch: ImageBatch) -> Tensor:
+    return torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _refitted(network: nn.Module, photos: _Photos) -> Repair:
@@ -321,7 +358,9 @@ def _refitted(network: nn.Module, photos: _Photos) -> Repair:
     units, scores = read_out.scores.shape[1], read_out.scores
     defined = torch.isfinite(scores).all(1).numpy() & np.isfinite(read_out.inputs).all(1)
     photos, inputs = photos.where(defined), read_out.inputs[defined]
-    predicted = held_out_predictions(inputs, photos.units, photos.groups, units)
+    predicted = held_out_predictions(
+        inputs, photos.units, photos.groups, units, photos=photos.sources
+    )
     weight, bias = fitted_weights(inputs, photos.units, photos.groups, units)
     before = photos.right(scores[torch.from_numpy(defined)])
     model = with_read_out(network, read_out.name, weight, bias)
