@@ -176,6 +176,9 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     network then takes them for that class. With ``masks`` backgrounds are tested in the same way.
     The component is the direction in which the mark moves the layer's features.
 
+    Not found are marks that look different in each photo, such as noise drawn anew: without masks
+    nothing tells these from the object. A report without suspects does not rule them out.
+
     Parameters
     ----------
     model
