@@ -156,7 +156,8 @@ def repair(
         surroundings of a photo of another class and of its own, and a refit is to these as well.
         They are groups by whose surroundings they have, with ``groups`` by the group of that photo.
         On five sets of cut-out pets, 180 photos with 4 to 7 in the smallest groups, the worst group
-        gained 1.15 times what balanced training gains (.84 to 2.6), by groups alone 1.0 (.3 to 2.2).
+        gained 1.15 times what balanced training gains (.84 to 2.6), by groups alone 1.0 (.3 to
+        2.2).
     suspects
         A ``ShortcutReport``, or some of its suspects.
     method
