@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> int:
     from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, checked_path, write_figure
     from pfv_widgets.engine.network.load_model import load_model
     from pfv_widgets.methods.comparison.figures import figure_methods
-    from pfv_widgets.methods.core.class_names import names_of
 
     path = checked_path(options.out, FIGURE_FORMATS, "for a figure")  # before it is computed
     if path.exists() and not options.force:
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         chosen = {} if options.methods is None else {"methods": options.methods}
         figure = figure_methods(
             model, images, **chosen, layer=options.layer, unit=options.unit,
-            classes=names_of(model, None), device=options.device, progress=show,
+            device=options.device, progress=show,
         )  # fmt: skip
     write_figure(path, lambda: figure)
     say(options, f"Wrote {path}", images)

@@ -25,7 +25,7 @@ from pfv_widgets.methods.attribution.colours import limits
 from pfv_widgets.methods.attribution.runner import check_gradient_of, in_chunks
 from pfv_widgets.methods.comparison.compared_methods import Explainer, PrincipalFeatures
 from pfv_widgets.methods.comparison.networks import Network
-from pfv_widgets.methods.core.class_names import class_names_by_network
+from pfv_widgets.methods.core.class_names import class_names, class_names_by_network, names_of
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, reduce_channels, step
 from pfv_widgets.methods.core.target import Target
 
@@ -99,6 +99,7 @@ class Comparison:
         same photos.
     classes
         Names of the output's units, see :func:`class_names`; also by the name of the network.
+        None: those that a network has as its ``classes``.
     inputs, argument, device
         As for :func:`attribute`, for every network.
     memory
@@ -131,10 +132,11 @@ class Comparison:
         named = named_models(models)
         self.images = batch_of(images)
         batches = images_by_network(named, self.images)
-        class_names = class_names_by_network(classes, named)
+        given_names = class_names_by_network(classes, named)
         self.networks = tuple(
             Network(
-                name, model, batches[name], classes=class_names[name],
+                name, model, batches[name],
+                classes=given_names[name] or class_names(names_of(model, None)),
                 device=device, inputs=inputs, argument=argument,
             )
             for name, (model, _) in named.items()

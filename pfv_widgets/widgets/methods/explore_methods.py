@@ -38,7 +38,7 @@ def explore_methods(
         can be switched on in the widget.
     classes
         Names of the output's units: a list, a mapping from unit to name, or ``"imagenet"``; or
-        those of each network by its name.
+        those of each network by its name. None: those that a network has as its ``classes``.
     inputs, argument, device
         As for ``attribute``, for every network.
     **settings

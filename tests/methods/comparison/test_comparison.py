@@ -232,3 +232,13 @@ def test_a_map_of_zeros_has_one_colour_on_every_scale(scale: str) -> None:
 
 def test_numbers_have_two_digits() -> None:
     assert [number(one) for one in (0.0, 0.99999, 123456.0)] == ["0", "1", "1.2e5"]
+
+
+def test_units_have_the_names_that_a_network_brings_along() -> None:
+    own, bare = pw.demo_model(), tiny()
+    images = pw.demo_images(2)
+    one, other = Comparison({"own": own, "bare": bare}, images, device="cpu").networks
+    assert list(one.classes.values()) == list(own.classes)
+    assert other.classes == {}
+    (named,) = Comparison(own, images, classes={0: "first"}, device="cpu").networks
+    assert named.classes == {0: "first"}
