@@ -152,7 +152,7 @@ def test_unknown_fields_are_told_with_the_nearest_ones() -> None:
     ],
 )
 def test_photos_that_cannot_be_read_are_named_by_their_argument(call: Callable[[Any], Any]) -> None:
-    with pytest.raises(pw.PFVValueError, match=r"^images='/nowhere/x' does not exist"):
+    with pytest.raises(pw.PFVValueError, match=r"^images\w*='/nowhere/x' does not exist"):
         call("/nowhere/x")
-    with pytest.raises(pw.PFVTypeError, match=r"^images of type int: expected a folder"):
+    with pytest.raises(pw.PFVTypeError, match=r"^images\w* of type int: expected a folder"):
         call(5)

@@ -43,7 +43,7 @@ def labelled_chunks(source: Any, labels: Sequence[object] | None = None) -> Iter
     if isinstance(source, Dataset | DataLoader):
         yield from _of_dataset(source, labels)
         return
-    batch = batch_of(source, labels=labels)
+    batch = batch_of(source, "images_or_dataset", labels=labels)
     if isinstance(source, ImageBatch) and labels is not None:
         batch = load_images(source, size=source.size, labels=labels)
     if batch.labels is None:

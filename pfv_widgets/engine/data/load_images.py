@@ -101,8 +101,8 @@ def load_images(
     return batch
 
 
-def batch_of(images: object, **options: Any) -> ImageBatch:
-    """Return the argument ``images`` as a batch, loaded with ``options`` unless it is one.
+def batch_of(images: object, name: str = "images", **options: Any) -> ImageBatch:
+    """Return the argument of this ``name`` as a batch, loaded with ``options`` unless it is one.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def batch_of(images: object, **options: Any) -> ImageBatch:
     except PFVError as error:
         message = str(error)
         if message.startswith("source"):
-            error.args = (f"images{message.removeprefix('source')}",)
+            error.args = (f"{name}{message.removeprefix('source')}",)
         raise
 
 
