@@ -118,10 +118,11 @@ def tint_overlay(own: Tensor, others: Tensor, *covered: Tensor) -> Overlay | Non
     which are left out.
 
     The affine map that takes black and white of other photos to those of ``own``, and scales what
-    is off the line between them by how colourful both are, at the same luma. The darkest and the lightest pixels of
-    photos are grey whatever these show, as mean colours are not: of seven tints of 160 photos the
-    map is off by .2 of the change, where that between means and covariances is by .4. Only the
-    class whose colours spread less has a tint: a veil or a filter takes colours away.
+    is off the line between them by how colourful both are, at the same luma. The darkest and the
+    lightest pixels of photos are grey whatever these show, as mean colours are not: of seven tints
+    of 160 photos the map is off by .2 of the change, where that between means and covariances is
+    by .4. Only the class whose colours spread less has a tint: a veil or a filter takes colours
+    away.
     """
     masks = covered or [torch.zeros_like(some[:, 0]) for some in (own, others)]
     if not _spreads_less(own, others, masks):
