@@ -75,9 +75,11 @@ class ImageBatch:
         return len(self.names)
 
     def __repr__(self) -> str:
-        parts = [f"{len(self)} images of {self.size[0]} by {self.size[1]} pixels"]
+        some = "s" * (len(self) != 1)
+        parts = [f"{len(self)} image{some} of {self.size[0]} by {self.size[1]} pixels"]
         parts += [f"{len(self.classes)} classes"] if self.classes else []
-        parts += [f"{len(self.skipped)} files skipped"] if self.skipped else []
+        more = "s" * (len(self.skipped) != 1)
+        parts += [f"{len(self.skipped)} file{more} skipped"] if self.skipped else []
         return f"ImageBatch({', '.join(parts)})"
 
     @property

@@ -76,7 +76,7 @@ class Comparison:
         return replace(basis, mean_square=float(numbers[0]), cosines=pairs)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PrincipalBasis:
     """Mean and leading principal components of feature vectors.
 
@@ -115,6 +115,12 @@ class PrincipalBasis:
     data: DataSet | None = None
     mean_square: float = math.nan
     cosines: tuple[tuple[Tensor, Numbers], ...] = ()
+
+    def __repr__(self) -> str:
+        (number, channels), share = self.components.shape, self.explained_variance_ratio.sum()
+        what = f"{number} component{'s' * (number != 1)} of {channels} channels"
+        where = f" of layer {self.layer!r}" if self.layer else ""
+        return f"<PrincipalBasis: {what}{where}, {100 * float(share):.1f} % of the variance>"
 
     @property
     def explained_variance_ratio(self) -> Tensor:

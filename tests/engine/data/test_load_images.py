@@ -205,6 +205,7 @@ def test_subset_outside_of_the_batch_is_a_named_error(photos: Path, indices: lis
 
 def test_batch_is_described_in_one_line(photos: Path) -> None:
     assert repr(load_images(photos, size=8)) == "ImageBatch(3 images of 8 by 8 pixels)"
+    assert repr(load_images(photos, size=8).subset([0])) == "ImageBatch(1 image of 8 by 8 pixels)"
 
 
 def test_batch_of_parts_that_do_not_fit_is_a_named_error() -> None:

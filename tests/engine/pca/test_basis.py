@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ def test_basis_is_that_of_the_tall_svd(maps: Tensor, fit: str, weights: list[flo
     np.testing.assert_allclose(found.total_variance, total, rtol=1e-4)
     np.testing.assert_allclose(found.count, 20 * float(amounts.sum()))
     assert np.abs((found.components.numpy() * components).sum(axis=1)).min() > 0.9999
+
+
+def test_a_basis_says_what_it_holds_in_one_line() -> None:
+    basis = orthonormal([[1.0, 0, 0], [0, 1, 0]], [3.0, 1.0])
+    assert repr(basis) == "<PrincipalBasis: 2 components of 3 channels, 100.0 % of the variance>"
+    one = dataclasses.replace(basis.first(1), layer="4")
+    assert repr(one).startswith("<PrincipalBasis: 1 component of 3 channels of layer '4', 75.0 %")
 
 
 def test_both_ways_to_fit_agree_where_channels_outnumber_positions() -> None:
