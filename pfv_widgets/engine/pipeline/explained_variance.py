@@ -49,12 +49,13 @@ def basis_warnings(
         "its components and colours mean something else here.": network,
         f"The basis was made of layer {own!r}: at {layer!r} its components mean something "
         "else.": layer != own,
-        "The basis was fitted to photos in another normalisation than these (mean and std "
-        f"{_rounded(theirs)}, here {_rounded(ours)}): its components and colours mean something "
-        "else. Load the photos with the same transform.": unlike,
+        f"The basis was fitted to photos in another normalisation ({_in_words(theirs)}) than "
+        f"these ({_in_words(ours)}): its components and colours mean something else. Load the "
+        "photos with the same transform.": unlike,
     }
     return tuple(message for message, holds in messages.items() if holds)
 
 
-def _rounded(numbers: Sequence[float]) -> str:
-    return ", ".join(f"{one:.3g}" for one in numbers)
+def _in_words(numbers: Sequence[float]) -> str:
+    mean, std = (", ".join(f"{one:.3g}" for one in part) for part in (numbers[:3], numbers[3:]))
+    return f"mean {mean}, std {std}"
