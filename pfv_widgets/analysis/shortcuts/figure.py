@@ -24,7 +24,7 @@ def draw_shortcuts(report: ShortcutReport) -> Figure:
     subtitle = f" · {count or 'no'} suspect{'s' * (count > 1)}"
     rows = [tile for suspect in shown for tile in _row(report, suspect)]
     if not shown:
-        text = ["No mark of one class, put on other photos, makes the network name that class."]
+        text = ["No mark of a class was found that makes the network name it on other photos."]
         rows = [Tile(draw=partial(_write, text))]
     columns = PHOTOS + 1 if shown else 1
     side = max([_SIZE, *(_LINE * len(one.evidence.lines()) for one in shown)])
