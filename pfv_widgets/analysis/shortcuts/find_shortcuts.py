@@ -273,8 +273,8 @@ class _SearchProgress:
 def _report(
     test: CausalTest, trials: list[Trial], batch: ImageBatch, warnings: tuple[str, ...]
 ) -> ShortcutReport:
-    confirmed = distinct_trials(sorted((one for one in trials if one.confirmed), key=_by_score))
-    others = sorted((one for one in trials if not one.confirmed), key=_by_score)
+    confirmed = distinct_trials(ranked(one for one in trials if one.confirmed))
+    others = ranked(one for one in trials if not one.confirmed)
     basis, rows = _with_directions(test.basis, confirmed, others)
     suspects = tuple(
         trial.suspect(basis, *row_and_sign)
@@ -309,10 +309,19 @@ def _with_directions(
     return basis, rows_and_signs
 
 
-def _by_score(trial: Trial) -> tuple[bool, float]:
-    """Put marks that photos share to the pixel before shadings, colours and surroundings."""
-    mark = trial.overlay is not None and _of_pixels(trial) and not trial.overlay.shades
-    return not mark, -trial.score
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """Sort by score; marks that photos share to the pixel before colours and surroundings.
+
+    A shading is such a mark where it scores more than any of these.
+    """
+    several = tuple(trials)
+    most = max((one.score for one in several if not _of_pixels(one)), default=0.0)
+
+    def key(one: Trial) -> tuple[bool, float]:
+        shades = one.overlay is not None and one.overlay.shades
+        return not _of_pixels(one) or (shades and one.score <= most), -one.score
+
+    return sorted(several, key=key)
 
 
 def _of_pixels(trial: Trial) -> bool:

@@ -22,7 +22,7 @@ from pfv_widgets.analysis.core.intervals import Share, auc
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
-from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials
+from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
 from pfv_widgets.analysis.shortcuts.mark_overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
 from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, trained
@@ -317,6 +317,20 @@ def test_of_two_estimates_of_one_mark_the_surer_is_left() -> None:
     assert distinct_trials([fixed, patch]) == [patch]
     other = trial("anywhere", 0.96, 0.28, unit=1)  # of another class
     assert distinct_trials([fixed, other]) == [fixed, other]
+
+
+def test_marks_come_before_colours_and_a_shading_where_it_scores_more() -> None:
+    def trial(place: str, score: float, shades: bool = False) -> Any:
+        evidence = SimpleNamespace(place=place)
+        overlay = SimpleNamespace(shades=shades)
+        return SimpleNamespace(evidence=evidence, score=score, overlay=overlay)
+
+    mark, tint = trial("anywhere", 0.1), trial("everywhere", 0.3)
+    faint, strong = trial("fixed", 0.2, shades=True), trial("fixed", 0.4, shades=True)
+    assert ranked([tint, mark]) == [mark, tint]
+    assert ranked([tint, mark, faint]) == [mark, tint, faint]
+    assert ranked([tint, mark, strong]) == [strong, mark, tint]
+    assert ranked([mark, faint]) == [faint, mark]
 
 
 def test_a_map_is_highest_on_a_thin_line() -> None:
