@@ -32,6 +32,7 @@ _HARD = (
     "Held out, the probe is confident of another class. Some are mislabelled, others are only "
     "hard: look at each."
 )
+_WEAK = 0.2  # share of the photos that a probe is wrong on: with more, it errs more than labels do
 _FAR = "Far from their nearest photos in this layer: broken files, drawings, other scenes."
 _DOUBTS = (
     ("Photos that look mislabelled", True, _HARD),
@@ -97,7 +98,7 @@ def page_of(report: TransferReport) -> str:
             "summary": escaped(
                 f"{number} photos of {len(report.classes)} classes · {len(report.layers)} layers"
             ),
-            "advice": escaped(report.advice),
+            "advice": escaped(report.advice).replace(" %", "&nbsp;%"),
             "warnings": "".join(f'<p class="warning">{escaped(w)}</p>' for w in report.warnings),
             "sections": "\n".join(sections),
         },
@@ -243,6 +244,12 @@ def _photos(report: TransferReport) -> str:
         figures = "".join(_doubtful(one, report) for one in photos[:_MOST_PHOTOS])
         more = len(photos) - _MOST_PHOTOS
         rest = f" The first {_MOST_PHOTOS} of {len(photos)}." if more > 0 else ""
+        wrong = 1 - report.layers[report.best].linear.value
+        if labelled and wrong > _WEAK:
+            rest = (
+                f" The probe is wrong on {100 * wrong:.0f}&nbsp;% of all photos, so that most of "
+                f"these will be its own errors.{rest}"
+            )
         body = f'<p class="quiet">{words}{rest}</p><div class="photos">{figures}</div>'
         parts.append(f"<section><h2>{title}</h2>{body if photos else '<p>None.</p>'}</section>")
     return "\n".join(parts)

@@ -88,6 +88,7 @@ def test_random_labels_are_not_advised(rng: np.random.Generator) -> None:
     assert found.advice.startswith("Do not transfer yet")
     assert "No other layer was probed." in found.advice
     assert not any(pair.told_apart for pair in found.confused)
+    assert "will be its own errors" in page_of(found)
 
 
 class Aside(nn.Module):
@@ -130,6 +131,7 @@ def test_saved_files_say_the_same_and_nothing_foreign_comes_alive(
     page = (tmp_path / "report.html").read_text("utf-8")
     assert page == page_of(report)
     assert HOSTILE not in page
+    assert "will be its own errors" not in page
     assert not re.search(r"<script|https?://|url\(|@@", page)
     assert "sandbox" in report._repr_html_()
     assert HOSTILE not in report._repr_html_()
