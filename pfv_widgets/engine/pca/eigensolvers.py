@@ -29,6 +29,9 @@ _TOLERANCE = {torch.float32: (2e-6, 2e-5), torch.float64: (1e-11, 1e-11)}
 _SENSITIVITY = 0.5  # share of a change of the operator that its eigenvectors show, on real layers
 _APART = 1e-4  # products of columns that still count as orthonormal
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
+# of weak eigenvalues, whose vectors any others pass the test of residuals for: below so many times
+# what is allowed of a residual, rounding below such a part of it; part of one that may be its own
+_WEAK, _ROUNDING, _OWN, _WEAK_ROUNDS = 50, 0.05, 0.02, 3
 
 Apply = Callable[[Tensor], Tensor]
 Along = Callable[[Tensor], Sequence[Tensor]]
@@ -208,6 +211,18 @@ def iterated(
     report
         Called before each round.
     """
+    ritz = _leading(apply, number, block, cut, degree, along=along, report=report)
+    if ritz is None:
+        return None
+    weakest = _WEAK * _TOLERANCE[block.dtype][0] * ritz.values[0]
+    strong = int((ritz.values[:number] >= weakest).sum())
+    return ritz if strong == number else _with_weak(apply, number, ritz, strong, along)
+
+
+def _leading(
+    apply: Apply, number: int, block: Tensor, cut: float, degree: int, *, along: Along,
+    report: OnProgress,
+) -> Ritz | None:  # fmt: skip
     if block.device.type == "cpu" and len(block) >= max(_EXPENSIVE, 3 * block.shape[1]):
         return _krylov(apply, number, block, degree // 2, along=along, report=report)
     if degree:
@@ -230,6 +245,38 @@ def iterated(
         more = min(ritz.degree(number, len(numbers), 0.0), _DEGREE)
         block = _filtered(apply, block, image, ritz.cut(len(numbers)), more)
     return None
+
+
+def _with_weak(apply: Apply, number: int, ritz: Ritz, strong: int, along: Along) -> Ritz | None:
+    """Look for weak eigenvectors in what the ``strong`` first ones leave of the operator.
+
+    Beside the strongest they are lost in its products, and residuals of any vectors are small.
+    """
+    firm, block = ritz.vectors[:, :strong], ritz.vectors[:, strong:]
+    least = _ROUNDING * _TOLERANCE[block.dtype][0] * ritz.values[0]
+    numbers, wanted = ritz.values[strong:], number - strong
+
+    def rest(block: Tensor) -> Tensor:
+        image = apply(block - firm @ (firm.T @ block))
+        return image - firm @ (firm.T @ image)
+
+    for _ in range(_WEAK_ROUNDS):
+        cut = max(float(numbers[-1]), least)
+        block = _orthonormal(_filtered(rest, block, rest(block), cut, _DEGREE), firm)
+        image = rest(block)
+        values, rotation = torch.linalg.eigh(block.T @ image)
+        values, rotation = values.flip(0), rotation.flip(1)
+        block, image = block @ rotation, image @ rotation
+        numbers, off = read(values, (image - block * values).norm(dim=0))
+        if not np.isfinite(off).all():
+            return None
+        if (off[:wanted] <= np.maximum(_OWN * numbers[:wanted], least)).all():
+            break
+    vectors = torch.cat([firm, block], 1)
+    return Ritz(
+        np.concatenate([ritz.values[:strong], numbers]), vectors,
+        np.concatenate([ritz.residuals[:strong], off]), read(*along(vectors)),
+    )  # fmt: skip
 
 
 def _krylov(

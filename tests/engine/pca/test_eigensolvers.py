@@ -121,3 +121,15 @@ def test_symmetric_product_is_that_of_float64_in_blocks_as_well(size: int) -> No
     add_symmetric(total, rows * shares, rows)
     expected = before.double() + (rows.double() * shares) @ rows.double().T
     torch.testing.assert_close(total.double(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("weak", [1e-4, 1e-5, 4e-6])
+@pytest.mark.parametrize("size", [300, 700])
+def test_weak_eigenvector_beside_strong_ones_is_found(size: int, weak: float) -> None:
+    # of float64, in which it stands out: the answer is that of float32
+    matrix = rotated(torch.cat([torch.tensor([1, 0.5, weak]), torch.full((size - 3,), 1e-9)]))
+    values, vectors = leading_eigenvectors(matrix, 3)
+    expected, directions = exact(matrix, 3)
+    assert float(values[2]) == pytest.approx(float(expected[2]), rel=0.02)
+    assert float(cosines(vectors, directions)[2]) > 0.999
+    assert torch.allclose(vectors @ vectors.T, torch.eye(3), atol=1e-5)
