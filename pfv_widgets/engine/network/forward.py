@@ -98,9 +98,8 @@ class Forward:
                 results.write(name, known[name])
             results.done = len(next(iter(known.values())))
         left = number - results.done
-        step = -(
-            -left // max(-(-left // chunk_size), 1)
-        )  # of equal size: a single image costs most
+        passes = max(-(-left // chunk_size), 1)
+        step = -(-left // passes)  # of equal size: a single image costs most
 
         def report_done() -> None:
             report(Progress(RUNNING, results.done, number))
