@@ -15,7 +15,7 @@ from torchvision import models
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
-from tests.methods.attribution.test_contract import unchanged
+from tests.methods.attribution.test_contract import assert_unchanged
 from tests.methods.core.test_target import Two
 from tests.networks import Tokens, blobs, tiny
 
@@ -138,7 +138,7 @@ def test_the_same_seed_gives_the_same_pictures_and_leaves_all_as_it_was() -> Non
     model[4].weight.grad = torch.ones_like(model[4].weight)
     before = photo.tensor.clone()
     state = torch.random.get_rng_state()
-    with unchanged(model):
+    with assert_unchanged(model):
         first = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)
         with torch.inference_mode():
             second = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)
