@@ -155,9 +155,8 @@ def repair(
         Where the object is, as for :func:`find_shortcuts`: each photo's object is put on the
         surroundings of a photo of another class and of its own, and a refit is to these as well.
         They are groups by whose surroundings they have, with ``groups`` by the group of that photo.
-        On five sets of cut-out pets, 180 photos with 4 to 7 in the smallest groups, the worst group
-        gained 1.15 times what balanced training gains (.84 to 2.6), by groups alone 1.0 (.3 to
-        2.2).
+        On two sets of cut-out pets, 180 photos, accuracy of the worst group went from .35 to .53
+        and from .50 to .98, where training on balanced groups gives .57 and .98.
     suspects
         A ``ShortcutReport``, or some of its suspects.
     method
