@@ -273,7 +273,7 @@ class _SearchProgress:
 def _report(
     test: CausalTest, trials: list[Trial], batch: ImageBatch, warnings: tuple[str, ...]
 ) -> ShortcutReport:
-    confirmed = distinct_trials(ranked(one for one in trials if one.confirmed))
+    confirmed = ranked(distinct_trials(ranked(one for one in trials if one.confirmed)))
     others = ranked(one for one in trials if not one.confirmed)
     basis, rows = _with_directions(test.basis, confirmed, others)
     suspects = tuple(

@@ -28,7 +28,7 @@ _RING = 7  # of the photo's sides: how wide its edges are
 _EXTREMES = (0.02, 0.1, 0.3)  # of a photo's pixels: the darkest and the lightest, fewest first
 _CLIPPED = 0.96  # a channel that is lighter says little: more pixels are taken
 _BLUR = 16  # of the photo's shorter side: half the width of the mean, taken twice
-_DEGREE, _SMOOTH = 4, 2.0  # of the polynomials; their error over that of single pixels, squared
+_DEGREE, _SMOOTH = 4, 1.7  # of the polynomials; their error over that of single pixels, squared
 _CLEAREST = 0.95  # quantile of 1 − α that is 1 at most
 _RIDGES = (1e-4, 0.03, 0.03, 0.1)  # of a colour, its slopes, and a constant
 _LUMA = (0.299, 0.587, 0.114)  # what greys keep of a colour (ITU-R BT.601)
@@ -49,19 +49,21 @@ def _shading(own: Tensor, middle: Tensor, usual: Tensor, mark: Overlay) -> Overl
 
     Single pixels say little of its faint parts. It has no edges where a polynomial over the photo,
     fitted to α of half of the photos, predicts that of the other half about as well as α of the
-    first half does.
+    first half does, where it is sure.
     """
-    inside = mark.alpha > 0
+    common = median(own)
+    opacity = _opacity(own, common, usual)
+    inside = (mark.alpha > 0) & (opacity > by_chance(own))  # without what grew around these
     smooth = _smooth(_polynomials(_DEGREE, inside))
     one, other = (_opacity(half, median(half), usual) for half in (own[::2], own[1::2]))
     error, pixels, all_of_it = (
-        float((other - guess)[inside].square().mean())
-        for guess in (smooth(one[None])[0], one, torch.zeros_like(one))
+        float((other - guess(one)).square()[inside].mean())
+        + float((one - guess(other)).square()[inside].mean())
+        for guess in (smooth, torch.Tensor.clone, torch.zeros_like)
     )
-    if error > min(_SMOOTH * pixels, all_of_it / 2):
+    if not error <= min(_SMOOTH * pixels, all_of_it / 2):
         return None
-    common = median(own)
-    clear = smooth(1 - _opacity(own, common, usual)[None])[0]
+    clear = smooth(1 - opacity)
     # photos of the class may differ more than others, but no opacity is below 0
     clear = clear / clear[::4, ::4].flatten().quantile(_CLEAREST).clamp_min(1)
     alpha = (1 - clear).clamp(0, 1)
@@ -89,9 +91,9 @@ def _polynomials(degree: int, like: Tensor) -> Tensor:
 
 
 def _smooth(polynomials: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what fits polynomials ``(m, h, w)`` to maps ``(n, h, w)``."""
+    """Return what fits polynomials ``(m, h, w)`` to a map ``(h, w)``."""
     basis = torch.linalg.qr(polynomials.flatten(1).T).Q
-    return lambda maps: (maps.flatten(1) @ basis @ basis.T).view(maps.shape)
+    return lambda alpha: (basis @ (alpha.flatten() @ basis)).view(alpha.shape)
 
 
 def _opacity(own: Tensor, common: Tensor, usual: Tensor) -> Tensor:
@@ -248,7 +250,7 @@ def estimated(
     # few photos agree by chance, but not in pixels side by side
     mask = (alpha > by_chance(own)).float()[None, None]
     if place == "fixed":
-        mask = mask.maximum(_lines(alpha[None, None], by_chance(own, sure=False)))
+        mask = mask.maximum(_lines(alpha.clamp_min(0)[None, None], by_chance(own, sure=False)))
     mask *= _supported(mask, lines=place == "fixed")
     if float(mask.sum()) < _SMALLEST * pixels:
         return None
@@ -264,7 +266,7 @@ def estimated(
 
 
 def _lines(alpha: Tensor, least: Tensor) -> Tensor:
-    """Whether α ``(1, 1, h, w)`` is higher on a row or a column than on both sides, by ``least``.
+    """Whether α ≥ 0 ``(1, 1, h, w)`` is higher on a row or a column than beside, by ``least``.
 
     What photos agree in by chance is wider than a line.
     """

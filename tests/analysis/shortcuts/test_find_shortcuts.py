@@ -25,7 +25,7 @@ from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, 
 from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
 from pfv_widgets.analysis.shortcuts.mark_overlays import fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
-from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, trained
+from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, scenes, trained
 from tests.figure_layout import assert_words_have_room
 
 MARKS = {"frame": frame}
@@ -303,6 +303,19 @@ def test_a_shading_is_estimated_to_its_faint_parts(colour: float) -> None:
     assert (marked - truth).abs().mean() < 0.2 * (others - truth).abs().mean()
 
 
+@pytest.mark.parametrize("photos", [12, 20])
+def test_a_border_or_a_bar_on_few_photos_is_no_shading(photos: int) -> None:
+    own, others = (
+        torch.from_numpy(scenes(photos, first)[0]).permute(0, 3, 1, 2).float() / 255
+        for first in (0, 500)
+    )
+    for part in (np.s_[:, :, :6], np.s_[:, :, -15:]):
+        marked = own.clone()
+        marked[part] = 0.3 * marked[part]
+        found = fixed_overlay(marked, others)
+        assert found is None or not found.shades
+
+
 def test_of_two_estimates_of_one_mark_the_surer_is_left() -> None:
     def trial(place: str, seen: float, score: float, unit: int = 0) -> Any:
         direction = torch.tensor([0.6, 0.8] if place == "fixed" else [1.0, 0.0])
@@ -354,6 +367,7 @@ def test_lines_of_one_pixel_are_a_mark() -> None:
     assert found is not None
     assert (found.alpha[::4] > 0).float().mean() > 0.97
     assert (found.alpha > 0).float().mean() == pytest.approx(0.25, abs=0.01)
+    assert fixed_overlay(others, own) is None  # that the others have lines is no mark
 
 
 def test_faint_strokes_beside_a_mark_are_seen_by_their_edges() -> None:
