@@ -1,1 +1,1 @@
-"""What several of these questions need: labels, intervals, a network's scores, suspects."""
+"""What several of these questions need: labels, masks, intervals, a network's scores, suspects."""

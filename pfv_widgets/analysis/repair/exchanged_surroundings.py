@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
+from pfv_widgets.analysis.repair.read_out_refit import Whole
 from pfv_widgets.errors import PFVValueError
 
-Whole = npt.NDArray[np.int64]
 _LEAST = 0.05  # of a photo that is off the object: with less there are no surroundings to take
 _EDGE = 7  # pixels: colours so near to an object are not taken for its surroundings'
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pfv_widgets.analysis.ablation.ablate import Ablated, ablate
 from pfv_widgets.analysis.core.intervals import Share, share_of
 from pfv_widgets.analysis.core.labelled_units import LabelledUnits, checked_groups, labelled_units
+from pfv_widgets.analysis.core.object_masks import checked_masks
 from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
 from pfv_widgets.analysis.repair.exchanged_surroundings import donors_of, exchanged
@@ -25,9 +26,9 @@ from pfv_widgets.analysis.repair.read_out_refit import (
     linear_read_out,
     with_read_out,
 )
-from pfv_widgets.analysis.shortcuts.find_shortcuts import checked_masks
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
+from pfv_widgets.engine.data.preprocessing import unit_range
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
@@ -329,11 +330,11 @@ def _with_marks(
     batch: ImageBatch, units: Whole, suspects: tuple[Suspect, ...]
 ) -> list[tuple[Tensor, Whole, list[str]]]:
     """Return photos of other classes with each suspect's mark, which photos, and in words."""
-    photos = _as_shown(batch)
+    photos = unit_range(batch.pixels)
     marked_photos = []
     for one in suspects:
         if one.overlay is not None:
-            chosen = np.flatnonzero(units[: len(batch)] != one.unit)
+            chosen = np.flatnonzero(units != one.unit)
             marked, _ = one.overlay.put(photos[torch.from_numpy(chosen)])
             texts = [f"with the mark of {one.class_name}"] * len(chosen)
             marked_photos.append((batch.normalisation.apply(marked), chosen, texts))
@@ -345,12 +346,8 @@ def _with_surroundings(
 ) -> list[tuple[Tensor, Whole, list[str]]]:
     """Return objects on the surroundings of other photos, and whose kind these are of."""
     chosen, donors = donors_of(masks, units)
-    photos = batch.normalisation.apply(exchanged(_as_shown(batch), masks, chosen, donors))
+    photos = batch.normalisation.apply(exchanged(unit_range(batch.pixels), masks, chosen, donors))
     return [(photos, chosen, [kinds[one] for one in donors])]
-
-
-def _as_shown(batch: ImageBatch) -> Tensor:
-    return torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _refitted(network: nn.Module, photos: _Photos) -> Repair:

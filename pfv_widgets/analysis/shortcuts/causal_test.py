@@ -21,6 +21,7 @@ from pfv_widgets.analysis.core.suspects import Evidence, Suspect
 from pfv_widgets.analysis.shortcuts.candidates import margin, marks_of, tint_of
 from pfv_widgets.analysis.shortcuts.mark_overlays import blurred, spread_out
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.preprocessing import unit_range
 from pfv_widgets.engine.network.capture import before_each_leaf
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
@@ -116,7 +117,7 @@ class CausalTest:
     @cached_property
     def _photos(self) -> Tensor:
         """Photos as shown, float ``(N, 3, H, W)`` in [0, 1]."""
-        return torch.from_numpy(self.images.pixels).permute(0, 3, 1, 2).float() / 255
+        return unit_range(self.images.pixels)
 
     @cached_property
     def _spread(self) -> Tensor:

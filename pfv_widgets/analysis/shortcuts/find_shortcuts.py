@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from pfv_widgets.analysis.core.labelled_units import checked_groups, labelled_units
+from pfv_widgets.analysis.core.object_masks import checked_masks
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.scores_from_layer import (
     scores_from_last_used_layer,
@@ -23,6 +24,7 @@ from pfv_widgets.analysis.shortcuts.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.shortcuts.patch_search import LIKE, located
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
+from pfv_widgets.engine.data.preprocessing import unit_range
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
@@ -36,7 +38,6 @@ from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
 from pfv_widgets.parameters import listed
-from pfv_widgets.validation import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -251,8 +252,7 @@ def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:
     if overlay.place == "fixed":
         alpha = interpolate(overlay.alpha[None, None], size=batch.size, mode="bilinear")[0]
     else:
-        photos = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 255
-        alpha, matches = located(overlay, photos, maps)
+        alpha, matches = located(overlay, unit_range(batch.pixels), maps)
         alpha[matches < LIKE] = 1
     near = avg_pool2d(alpha[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
     return maps * (alpha + near) / 2  # highest on the mark itself, be it a thin line
@@ -391,31 +391,3 @@ def _testable(units: Tensor, names: tuple[str, ...]) -> tuple[list[int], list[st
             "of these classes."
         )
     ]
-
-
-def checked_masks(masks: Any, batch: ImageBatch) -> Tensor | None:
-    """Return where the object is, float ``(N, H, W)`` of 0 and 1; None without masks.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For masks of another number or size, or without numbers.
-    """
-    if masks is None:
-        return None
-    try:
-        values = torch.as_tensor(np.asarray(plain(masks), dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise PFVTypeError(
-            f"masks: expected an array (N, H, W) of numbers, got {type(masks).__name__} "
-            f"({error!s:.60})."
-        ) from error
-    expected = (len(batch), *batch.size)
-    if tuple(values.shape) != expected:
-        raise PFVValueError(
-            f"masks of shape {tuple(values.shape)}: expected {expected}, one mask of the size of "
-            "the images for each."
-        )
-    if not bool(torch.isfinite(values).all()):
-        raise PFVValueError("masks: they hold NaN or infinite values. Give 0 and 1.")
-    return (values > 0.5).float()

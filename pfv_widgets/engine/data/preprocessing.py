@@ -61,7 +61,12 @@ def resized_tensor(tensor: Tensor, size: tuple[int, int]) -> Tensor:
 
 def normalised(pixels: np.ndarray, by: Normalisation) -> Tensor:
     """Turn uint8 (N,H,W,3) into the float32 (N,3,H,W) that the network is given."""
-    return by.apply(torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)).contiguous()
+    return by.apply(unit_range(pixels)).contiguous()
+
+
+def unit_range(pixels: np.ndarray) -> Tensor:
+    """Turn uint8 (N,H,W,3) into float32 (N,3,H,W) in [0, 1]."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
 
 
 def to_pixels(tensor: Tensor, by: Normalisation) -> np.ndarray:
