@@ -1,1 +1,1 @@
-"""Finding shortcuts: candidates, what marks them, and the causal test of each."""
+"""Finding shortcuts: marks that may be one, and the causal test of each."""

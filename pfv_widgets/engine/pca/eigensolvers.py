@@ -129,7 +129,8 @@ def leading_eigenvectors(
     -----
     Chebyshev-filtered subspace iteration (Zhou, Saad, Tiago and Chelikowsky, 2006) until each
     residual is below 2·10⁻⁶ of the largest eigenvalue, or 2·10⁻⁵ of the distance to those that are
-    not wanted (10⁻¹¹ in float64); the dense solver where that fails.
+    not wanted (10⁻¹¹ in float64); the dense solver where that fails. Eigenvectors of values below
+    10⁻⁴ of the largest are then sought in what those above leave of the matrix (deflation).
     """
     leading = eigenvectors(matrix, number, start, report)
     return torch.from_numpy(leading.values).to(matrix), leading.vectors
