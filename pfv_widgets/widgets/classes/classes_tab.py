@@ -185,8 +185,6 @@ class ClassesTab:
             words = _cut_in_words(cut, settings.suspects[: len(suspects)])
         except Cancelled:
             if self.outdated(settings):
-                why = "others are asked for" if self._visible else "open Classes to name them"
-                self._say(f"Stopped naming components: {why}.", "ok")
                 return
             with self._lock:
                 self._problem, self._stopped = _STOPPED, settings

@@ -242,16 +242,20 @@ class LinkedClassesTab(ClassesTab):
             same = frame.basis.components - self._last[1].basis.components
             if not bool(same.any()):  # neither order nor sign has changed
                 return self._last[1]
-        with explorer.reporter("Naming components by classes …") as report:
+        try:
+            with explorer.reporter("Naming components by classes …") as report:
 
-            def watch(progress: Progress) -> None:
-                if self.outdated(settings):
-                    raise Cancelled
-                report(progress)
+                def watch(progress: Progress) -> None:
+                    if self.outdated(settings):
+                        raise Cancelled
+                    report(progress)
 
-            found = component_classes(
-                frame, self._classes, output=explorer.output, on_progress=watch
-            )
+                found = component_classes(
+                    frame, self._classes, output=explorer.output, on_progress=watch
+                )
+        except Cancelled:
+            explorer.gallery.render_loop.repeat()  # nothing is being named any more
+            raise
         self._last = key, found
         explorer.show_message("Named the components by classes.")
         return found

@@ -292,11 +292,18 @@ class RenderLoop:
         """Say that a state is painted, and let its numbers be read."""
         assert self.frame is not None  # it is drawn
         self._reported, self._busy = time.monotonic(), False
-        warnings = self.frame.warnings
-        message = " ".join(warnings) if warnings else "Up to date."
-        took = f"Updated in {self._took:.0f} ms."
-        self._explorer.show_message(message, "warning" if warnings else "ok", took)
+        self._say(self.frame)
         self._seen(state, self.frame)
+
+    def repeat(self) -> None:
+        """Say again how the picture stands, unless one is in work, which will say it."""
+        if self._worker.wait(0) and self.frame is not None:
+            self._say(self.frame)
+
+    def _say(self, frame: Frame) -> None:
+        message, kind = " ".join(frame.warnings) or "Up to date.", "warning"
+        took = f"Updated in {self._took:.0f} ms."
+        self._explorer.show_message(message, kind if frame.warnings else "ok", took)
 
     def _fail(self, state: ViewState, error: Exception) -> None:
         """Keep the last picture, whose settings come back; look and marks still follow."""

@@ -193,7 +193,7 @@ def test_naming_ends_once_other_components_are_asked_for_or_the_tab_is_left(
         move(explorer.knobs["components"], value=5)
         holder.wait()
         assert len(reports) == 1
-        assert "Naming" not in holder.status
+        assert holder.status == "Up to date."
         assert "Stopped" not in words(holder.tab.about)
         explorer.tabs.open("Classes")
         holder.wait()
