@@ -27,9 +27,12 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import Choice, Slider, parameters_of
 
+_KNOBS = {name: one for name, one in parameters_of(Settings).items() if name != "similarity"}
+"""Those that do something without a pin."""
+
 OPTIONS = {"name": "--model", "source": "PHOTOS", "weights": "--weights", "layer": "--layer"}
 OPTIONS |= {name: f"--{name}" for name in ("size", "device")}
-OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in parameters_of(Settings)}
+OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in _KNOBS}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json-only", action="store_true", help=f"write {RECORD} and no pictures")
     add_quiet(parser)
     knobs = parser.add_argument_group("knobs")
-    for name, parameter in parameters_of(Settings).items():
+    for name, parameter in _KNOBS.items():
         flag, default = f"--{name.replace('_', '-')}", getattr(Settings, name)
         text = f"{parameter.help.replace('%', '%%')} (default: {default})"
         if isinstance(parameter, Slider):
@@ -68,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from pfv_widgets.engine.network.load_model import load_model
 
     start = time.perf_counter()
-    knobs = {name: getattr(options, name) for name in parameters_of(Settings)}
+    knobs = {name: getattr(options, name) for name in _KNOBS}
     settings = Settings(layer=options.layer, **knobs)
     outputs = Outputs.planned(options.out, force=options.force)
     basis = None if options.basis is None else _basis_of(options.basis)
@@ -114,7 +117,7 @@ def _record(
 ) -> dict[str, Any]:
     """Everything that it takes to make the same pictures again."""
     layer = pfv.layer(frame.layer)
-    knobs = {name: getattr(frame.settings, name) for name in parameters_of(Settings)}
+    knobs = {name: getattr(frame.settings, name) for name in _KNOBS}
     images = pfv.images
     written: list[str | None] = [*files] or [None] * len(images)
     return {
