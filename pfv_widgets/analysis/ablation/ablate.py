@@ -304,13 +304,7 @@ def matched_readers(directions: Tensor, readers: Tensor) -> Tensor:
 
 
 def checked_components(components: object, basis: PrincipalBasis) -> tuple[int, ...]:
-    """Return indices of components, each once.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For none, one that is not there, or one that is there twice.
-    """
+    """Return indices of components, each once."""
     most = len(basis.components) - 1
     entries: Any = [components] if is_whole(components) else plain(components)
     legal = f"one or more indices of components, whole numbers from 0 to {most}"
@@ -321,13 +315,7 @@ def checked_components(components: object, basis: PrincipalBasis) -> tuple[int, 
 
 
 def checked_signs(signs: Iterable[int] | None, number: int) -> tuple[int, ...]:
-    """Return 1 or −1 for each of ``number`` components.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For anything else.
-    """
+    """Return 1 or −1 for each of ``number`` components."""
     if signs is None:
         return (1,) * number
     legal = f"1 or -1 for each of the {number} components"

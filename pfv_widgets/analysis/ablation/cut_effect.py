@@ -90,11 +90,6 @@ class CutEffect:
         """Return names and two matrices, before and after: labels in rows, predictions in columns.
 
         The last column counts predictions of classes that no photo has.
-
-        Raises
-        ------
-        PFVValueError
-            Without labels.
         """
         if self.expected is None:
             raise PFVValueError("labels=None: the photos have no labels, so nothing is confused.")
@@ -130,11 +125,6 @@ def cut_effect(
         Unit vectors ``(m, C)`` that are cut as well, such as those of suspects; None: no other.
     readers
         Those of the suspects ``(m, C)``; None: the directions themselves.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For components or a mode that are not there, and where nothing of the layer would be left.
     """
     chosen = tuple(components)
     if mode not in MODES:

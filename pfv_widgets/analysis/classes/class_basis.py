@@ -80,13 +80,7 @@ def class_basis(part: PartialForward, unit: int, components: int) -> ClassBasis:
 
 
 def read_out_weights(part: PartialForward, unit: int) -> Tensor:
-    """Return the weights ``(C,)`` of a class in the linear read-out of the pooled features.
-
-    Raises
-    ------
-    PFVValueError
-        Where the scores are no affine function of the mean over the positions.
-    """
+    """Return the weights ``(C,)`` of a class in the linear read-out of the pooled features."""
     with torch.no_grad():
         constant = part.features.mean((2, 3), keepdim=True).expand_as(part.features)
         pooled = part.run(constant.contiguous())

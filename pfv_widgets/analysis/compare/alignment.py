@@ -31,13 +31,7 @@ class Rotation:
     agreement: float
 
     def apply(self, scores: Tensor) -> Tensor:
-        """Return scores ``(N, k, h, w)`` or ``(n, k)`` in the other space, of the same dtype.
-
-        Raises
-        ------
-        PFVValueError
-            For another number of components.
-        """
+        """Return scores ``(N, k, h, w)`` or ``(n, k)`` in the other space, of the same dtype."""
         if scores.ndim not in (2, 4) or scores.shape[1] != len(self.matrix):
             raise PFVValueError(
                 f"scores has shape {tuple(scores.shape)}: expected {len(self.matrix)} components "
@@ -117,11 +111,6 @@ def difference(source: Tensor, target: Tensor, rotation: Rotation) -> Tensor:
         the two, each centred and divided by its root mean square over all positions. 0: the same;
         1.41 (√2) is the root mean square where the two are unrelated. NaN where one side is not
         finite, and everywhere where one side is constant.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For another number of photos or components.
     """
     _check_maps(source, target)
     height, width = (max(sides) for sides in zip(source.shape[2:], target.shape[2:], strict=True))
@@ -171,11 +160,6 @@ def centred(values: Tensor, name: str) -> Tensor:
     """Return features ``(n, p)`` in float64 on the CPU with columns of mean 0.
 
     Where a column is constant up to rounding, it is exactly 0.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For another shape, or numbers that are not finite.
     """
     _check_floats(values, name)
     if values.ndim != 2 or 0 in values.shape:

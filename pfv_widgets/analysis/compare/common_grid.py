@@ -41,13 +41,7 @@ class ComparedNetwork:
 def compared_networks(
     named: NamedModels, batch: ImageBatch, device: str | torch.device
 ) -> list[ComparedNetwork]:
-    """Return each network with its photos, at a size and in the normalisation that it takes.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the network, where it refuses the photos or has no feature maps.
-    """
+    """Return each network with its photos, at a size and in the normalisation that it takes."""
     networks = []
     for name, images in images_by_network(named, batch).items():
         network = unwrap(named[name][0])

@@ -31,11 +31,6 @@ def rank_correlation(first: Tensor, second: Tensor, *, of_photos: bool = False) 
         ``(N,)`` float64 in [-1, 1], the mean over those channels that have one; NaN (undefined)
         where in each channel one of the two is constant or NaN.
 
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For tensors of other shapes.
-
     Notes
     -----
     Equal values share the mean of their ranks.
@@ -66,11 +61,6 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
     Tensor
         ``(N,)`` float64, at most 1, the mean over those channels that have one; NaN (undefined)
         where in each channel both are constant, or one is NaN.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For tensors of other shapes.
 
     Notes
     -----

@@ -75,13 +75,7 @@ class LayerView:
 def view_of(
     pfv: PFV, settings: Settings, *, longest: int = _LONGEST, on_progress: OnProgress | None = None
 ) -> LayerView:
-    """Return what a network shows of the layer of some settings; pins do not count.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        As :meth:`PFV.render`.
-    """
+    """Return what a network shows of the layer of some settings; pins do not count."""
     settings = replace(settings, pins=())
     height, width = pfv.images.size
     scale = min(1.0, longest / max(height, width))

@@ -50,11 +50,6 @@ def labelled_units(
         torchvision does.
     photos, units
         How many there are.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Where a label is none of the network's classes.
     """
     texts = checked_labels(labels, photos, [])
     known = class_names(classes)
@@ -108,13 +103,7 @@ def unknown_labels(labels: Iterable[str], classes: object, units: int) -> str:
 
 
 def checked_groups(groups: Iterable[object] | None, count: int) -> tuple[str, ...] | None:
-    """Return one text per photo, or None where there are no groups.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Where ``groups`` are not ``count`` texts or whole numbers.
-    """
+    """Return one text per photo, or None where there are no groups."""
     try:
         return checked_labels(groups, count, [])
     except (PFVValueError, PFVTypeError) as error:

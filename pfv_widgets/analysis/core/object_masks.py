@@ -14,13 +14,7 @@ from pfv_widgets.validation import plain
 
 
 def checked_masks(masks: Any, batch: ImageBatch) -> Tensor | None:
-    """Return where the object is, float ``(N, H, W)`` of 0 and 1; None without masks.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For masks of another number or size, or without numbers.
-    """
+    """Return where the object is, float ``(N, H, W)`` of 0 and 1; None without masks."""
     if masks is None:
         return None
     try:

@@ -200,13 +200,7 @@ class Suspect:
 
 
 def checked_suspects(suspects: object) -> tuple[Suspect, ...]:
-    """Return suspects of a report, a list, or one alone.
-
-    Raises
-    ------
-    PFVTypeError
-        For anything else.
-    """
+    """Return suspects of a report, a list, or one alone."""
     several = getattr(suspects, "suspects", suspects)
     if isinstance(several, Suspect):
         return (several,)

@@ -45,13 +45,7 @@ _SIDE = 224  # pixels of a picture in the page
 
 
 def checked_report_path(path: str | Path, *, replace: bool = True) -> Path:
-    """Return where a report is to be written.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For another suffix, a folder that is not there, or a file where ``replace`` is false.
-    """
+    """Return where a report is to be written."""
     suffixes = (".html", ".htm", ".json", *FIGURE_FORMATS)
     target = checked_path(path, suffixes, "for the page, the numbers or the figure")
     if target.exists() and not replace:

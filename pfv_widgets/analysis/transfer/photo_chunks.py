@@ -34,11 +34,6 @@ def labelled_chunks(source: Any, labels: Sequence[object] | None = None) -> Iter
         are numbers are named by its ``classes``, where it has them.
     labels
         One for each photo; None: those of the photos.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For photos without labels, and as :func:`load_images`.
     """
     if isinstance(source, Dataset | DataLoader):
         yield from _of_dataset(source, labels)

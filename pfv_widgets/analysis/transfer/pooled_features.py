@@ -83,11 +83,6 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
     """Return the layers of these names; None: at most eight up to the last before the read-out.
 
     These are the last of each resolution, and whole blocks spread evenly between them.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For no names, or one that cannot be chosen.
     """
     if layers is not None:
         if isinstance(layers, str) or not isinstance(layers, Sequence):

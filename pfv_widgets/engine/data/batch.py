@@ -135,13 +135,7 @@ class ImageBatch:
 def checked_labels(
     labels: Iterable[object] | None, count: int, known: Sequence[str | None]
 ) -> tuple[str, ...] | None:
-    """Return one text per picture, or None where neither the user nor every folder gives one.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Where ``labels`` are not ``count`` texts or whole numbers.
-    """
+    """Return one text per picture, or None where neither the user nor every folder gives one."""
     if labels is None:
         texts = tuple(label for label in known if label is not None)
         return texts if len(texts) == count else None

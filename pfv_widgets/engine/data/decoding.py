@@ -63,11 +63,6 @@ def as_rgb(image: Image.Image) -> Image.Image:
     more than 8 bits is scaled by its true range: 16-bit integers by 257; 32-bit integers likewise
     where they fit in 16 bits, else from their minimum to their maximum; floats from [0, 1], else
     from their minimum to their maximum.
-
-    Raises
-    ------
-    PFVValueError
-        Where the image has no pixels, or floats that are not finite.
     """
     if 0 in image.size:
         raise PFVValueError(f"the image has no pixels (size {image.width} by {image.height})")
@@ -85,13 +80,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def image_from_array(array: np.ndarray) -> Image.Image:
-    """Return an 8-bit (H,W), (H,W,1|3|4) array, or a float one in [0, 1], as an RGB image.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the dtype, the shape or the range that cannot be used, and the fix.
-    """
+    """Return an 8-bit (H,W), (H,W,1|3|4) array, or a float one in [0, 1], as an RGB image."""
     _check_shape(array)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]

@@ -102,13 +102,7 @@ def load_images(
 
 
 def batch_of(images: object, name: str = "images", **options: Any) -> ImageBatch:
-    """Return the argument of this ``name`` as a batch, loaded with ``options`` unless it is one.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Those of :func:`load_images`, which name this argument.
-    """
+    """Return the argument of this ``name`` as a batch, loaded with ``options`` unless it is one."""
     if isinstance(images, ImageBatch):
         return images
     try:

@@ -43,15 +43,7 @@ class Picture:
 
 
 def pictures_of(source: object) -> list[Picture]:
-    """List the pictures of ``source`` in order, with unique names.
-
-    Raises
-    ------
-    PFVValueError
-        Where a path does not exist, or a folder, a glob or a list holds no picture.
-    PFVTypeError
-        Where ``source``, or an entry of it, is nothing that pictures are read from.
-    """
+    """List the pictures of ``source`` in order, with unique names."""
     pictures = _expand(source)
     if not pictures:
         raise PFVValueError(f"source={source!r} holds no pictures: expected {EXPECTED}.")

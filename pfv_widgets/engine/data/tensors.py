@@ -18,13 +18,7 @@ Transform = Callable[..., Any]
 
 
 def stacked(source: object) -> Tensor | None:
-    """Return a tensor, or a list of tensors of one shape, as one; None for anything else.
-
-    Raises
-    ------
-    PFVValueError
-        Where the tensors of a list differ in shape.
-    """
+    """Return a tensor, or a list of tensors of one shape, as one; None for anything else."""
     if isinstance(source, Tensor):
         return source
     if not isinstance(source, list | tuple):
@@ -41,13 +35,7 @@ def stacked(source: object) -> Tensor | None:
 
 
 def checked_tensor(tensor: Tensor) -> Tensor:
-    """Return a float32 (N,3,H,W) copy on the CPU.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the dtype, shape or value that cannot be used, and the fix.
-    """
+    """Return a float32 (N,3,H,W) copy on the CPU."""
     check_dense(tensor, "source")
     what = f"source: a tensor of shape {tuple(tensor.shape)} and {tensor.dtype}"
     if not tensor.is_floating_point():
@@ -75,13 +63,7 @@ def crops(transform: Transform) -> bool:
 
 
 def applied(transform: Transform, image: Image.Image | Tensor, name: str) -> Tensor:
-    """Give one image to the user's transform: float32 (3,H,W) on the CPU.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the image, where the transform fails or gives anything else.
-    """
+    """Give one image to the user's transform: float32 (3,H,W) on the CPU."""
     try:
         result = transform(image)
     except Exception as error:  # the transform is the user's code and may raise anything
@@ -101,13 +83,7 @@ def applied(transform: Transform, image: Image.Image | Tensor, name: str) -> Ten
 
 
 def of_one_shape(tensors: Sequence[Tensor], names: Sequence[str]) -> Tensor:
-    """Stack what a transform gave to (N,3,H,W).
-
-    Raises
-    ------
-    PFVValueError
-        Where the sizes differ.
-    """
+    """Stack what a transform gave to (N,3,H,W)."""
     for tensor, name in zip(tensors, names, strict=True):
         if tensor.shape != tensors[0].shape:
             raise PFVValueError(

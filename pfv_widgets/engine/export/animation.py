@@ -33,13 +33,7 @@ IsCancelled = Callable[[], bool]
 
 
 def checked_animation(path: object) -> Path:
-    """Return where to write an animation.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For a path that cannot be written, and for ``.mp4`` without ffmpeg.
-    """
+    """Return where to write an animation."""
     target = checked_path(path, ANIMATIONS, "for the animation")
     format_ = ANIMATIONS[target.suffix.lower()]
     if not format_.is_available:

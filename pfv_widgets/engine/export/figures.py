@@ -21,13 +21,7 @@ from pfv_widgets.validation import checked_columns
 
 
 def draw_frame(frame: Frame, columns: int | None = None) -> Figure:
-    """Draw the tiles of a frame in a grid, and a colour ramp with its variance a component.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Unless ``columns`` is a whole number from 1, or None.
-    """
+    """Draw the tiles of a frame in a grid, and a colour ramp with its variance a component."""
     pictures = frame.composite()
     number, high, wide = pictures.shape[:3]
     abreast = wide / frame.heatmaps.shape[2]  # pictures on a tile

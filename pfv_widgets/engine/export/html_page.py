@@ -32,13 +32,7 @@ _HOW_TO = (
 
 
 def write_page(frame: Frame, path: str | Path, labels: Sequence[str] | None = None) -> None:
-    """Write :func:`page_of` to a ``.html`` file; an error leaves what was there.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For labels that do not fit, another suffix, or a path that cannot be written.
-    """
+    """Write :func:`page_of` to a ``.html`` file; an error leaves what was there."""
     target = checked_path(path, (".html", ".htm"), "for the page")
     page = page_of(frame, labels)
     with replacing(target) as part:
@@ -57,11 +51,6 @@ def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
     ----------
     labels
         One text for each image; None: those of the frame.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Unless there is one label for each image.
     """
     names = frame.names or tuple(f"image {index + 1}" for index in range(len(frame)))
     labels = _checked_labels(frame.labels if labels is None else labels, len(frame))

@@ -32,13 +32,7 @@ FIGURE_OR_ARRAYS = ChainMap(ARRAYS, FIGURE_FORMATS)  # a new entry of either is 
 
 
 def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
-    """Return where to write ``content`` (its name in words), or raise with what is wrong.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For no name, another suffix, a folder, or a folder that is not there.
-    """
+    """Return where to write ``content`` (its name in words), or raise with what is wrong."""
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
         raise PFVTypeError(f"path={path!r}: expected the name of a file, as a text or a Path.")
     if not str(path).strip():
@@ -64,11 +58,6 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a file beside ``path`` that replaces it at the end, unless it was removed.
 
     An error leaves no trace.
-
-    Raises
-    ------
-    PFVValueError
-        If it cannot be written there.
     """
     part: Path | None = None
     try:
@@ -89,13 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_figure_or_arrays(
     path: object, figure: Callable[[], Figure], arrays: Callable[[], dict[str, np.ndarray]]
 ) -> None:
-    """Write ``arrays()`` to a ``.npz`` file, else ``figure()``; an error leaves what was there.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For another suffix, a folder that is not there, or a path that cannot be written.
-    """
+    """Write ``arrays()`` to a ``.npz`` file, else ``figure()``; an error leaves what was there."""
     target = checked_path(path, FIGURE_OR_ARRAYS, "for a figure or the arrays")
     if target.suffix.lower() in ARRAYS:
         write_arrays(target, arrays)
@@ -104,25 +87,13 @@ def write_figure_or_arrays(
 
 
 def write_figure(target: Path, figure: Callable[[], Figure]) -> None:
-    """Write ``figure()`` as the suffix says; an error leaves what was there.
-
-    Raises
-    ------
-    PFVValueError
-        If it cannot be written there.
-    """
+    """Write ``figure()`` as the suffix says; an error leaves what was there."""
     with replacing(target) as part:
         figure().savefig(part, dpi=150)
 
 
 def write_arrays(target: Path, arrays: Callable[[], dict[str, np.ndarray]]) -> None:
-    """Write ``arrays()`` as an ``.npz`` file; an error leaves what was there.
-
-    Raises
-    ------
-    PFVValueError
-        If it cannot be written there.
-    """
+    """Write ``arrays()`` as an ``.npz`` file; an error leaves what was there."""
     with replacing(target) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays())  # type: ignore[arg-type] # no keyword is one
 

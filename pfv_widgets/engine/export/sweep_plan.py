@@ -26,13 +26,7 @@ def planned(
     values: Sequence[object] | None,
     label: str | None,
 ) -> list[Step]:
-    """Return a caption and settings for each picture of a sweep: see ``sweep``.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Naming the argument, its value and what to do.
-    """
+    """Return a caption and settings for each picture of a sweep: see ``sweep``."""
     settings = settings_of(settings, {})
     if not isinstance(over, str) or over not in SWEEPS:
         raise PFVValueError(f"over={over!r} is unknown. {suggestion(str(over), SWEEPS)}")

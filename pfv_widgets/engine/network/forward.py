@@ -86,11 +86,6 @@ class Forward:
             Images in one forward pass, at most.
         report
             Called with the number of images that are done, before each module that runs.
-
-        Raises
-        ------
-        PFVValueError
-            If a layer does not run for some of the images, or the network fails.
         """
         results, number = _Results(layouts, len(self.images)), len(self.images)
         if known.keys() >= layouts.keys():

@@ -74,13 +74,7 @@ class LayerListing:
     scripted: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Layer:
-        """Return the layer of that name, which may have the parts that wrappers add.
-
-        Raises
-        ------
-        PFVValueError
-            Naming the reason, and the nearest names where the layer is unknown.
-        """
+        """Return the layer of that name, which may have the parts that wrappers add."""
         by_name = self._by_name
         if name not in by_name and name not in self.refused:
             name = clean_name(name)

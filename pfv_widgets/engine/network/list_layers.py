@@ -53,11 +53,6 @@ def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     convolutional, a picture with changes runs as well, in a batch of another size: what does not
     follow the number of images is no map of them, and what answers elsewhere than where the
     picture was changed has no positions.
-
-    Raises
-    ------
-    PFVValueError
-        If no layer gives a spatial feature map.
     """
     batch = example[:2] if len(example) > 1 else example.repeat(2, 1, 1, 1)
     modules = {name: module for name, module in modules_by_name(model).items() if name}

@@ -36,11 +36,6 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
         classes as ``classes``, or what the factory made. ``"random"``: initialised anew from a
         fixed seed; a factory's network is taken as it comes, from the same seed; the demo has its
         trained weights alone. A path: a state dict of ``torch.save`` or ``.safetensors``.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Naming the argument, its value and what to do.
     """
     if not isinstance(name, str):
         raise PFVTypeError(f"name={name!r}: expected a model's name or 'file.py:factory'.")

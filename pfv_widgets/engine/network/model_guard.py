@@ -82,13 +82,7 @@ def clean_name(name: str) -> str:
 
 
 def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torch.device:
-    """Return where to run: ``"auto"`` keeps a model that is on an accelerator, else takes the best.
-
-    Raises
-    ------
-    PFVValueError
-        If the device is unknown or absent, naming those that are there.
-    """
+    """Return where to run; ``"auto"``: on the model's own accelerator, else on the best device."""
     if str(device) == "auto":
         return _automatic_device(model)
     try:

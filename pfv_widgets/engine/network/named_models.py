@@ -29,11 +29,6 @@ def named_models(models: object) -> NamedModels:
 
     Without names they are called by their class, numbered where it comes again. In a list or a
     mapping each may be a pair of the network and its own images or transform; None without.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        For anything else, or none at all.
     """
     if isinstance(models, nn.Module) and not isinstance(models, nn.ModuleList | nn.ModuleDict):
         models = [models]
@@ -80,11 +75,6 @@ def images_by_network(named: NamedModels, images: ImageBatch) -> dict[str, Image
        its own. timm's networks declare it in ``pretrained_cfg``; a network that declares none
        counts as one that takes the images as they came.
     3. Otherwise all are given the images as they came: one normalisation was chosen for all.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        For images of another number or size.
     """
     declared = {
         name: declared_normalisation(model) or images.normalisation
@@ -173,11 +163,6 @@ def images_that_fit(
     """Return the images at a size that a network takes: theirs, or else the one that it declares.
 
     The network runs on one image, and on two sizes at most.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the network, where it takes neither.
     """
     network = unwrap(model)
     target = choose_device(network, device)

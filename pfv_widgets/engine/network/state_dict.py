@@ -29,14 +29,7 @@ _EXPORT = (
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Fill ``model`` with the weights of a file, or raise and leave it as it is.
-
-    Raises
-    ------
-    PFVValueError
-        Naming the file and why it cannot be used: what it is instead of a state dict, or which
-        entries are missing, unexpected or of another shape.
-    """
+    """Fill ``model`` with the weights of a file, or raise and leave it as it is."""
     path = Path(path).expanduser()
     expected = model.state_dict()
     state = _stripped(_read(path), expected)

@@ -61,13 +61,7 @@ class BasisSource(Protocol):
         """The only layer that it has a basis for; None: any."""
 
     def basis(self, sample: LayerSample, weights: Weights, number: int) -> PrincipalBasis:
-        """Return ``number`` components for a layer, the images counting by their weights.
-
-        Raises
-        ------
-        PFVValueError
-            If there are none, naming why.
-        """
+        """Return ``number`` components for a layer, the images counting by their weights."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +122,7 @@ class FixedBasis:
 
 
 def source_of(basis: object) -> BasisSource:
-    """Return the source for an argument ``basis``: None, a :class:`PrincipalBasis` or a source.
-
-    Raises
-    ------
-    PFVTypeError
-        For anything else.
-    """
+    """Return the source for an argument ``basis``: None, a :class:`PrincipalBasis` or a source."""
     if basis is None:
         return FittedBasis()
     if isinstance(basis, PrincipalBasis):

@@ -47,11 +47,6 @@ def fit_batch_basis(
         Components of bases that this one is compared with, ``(m, C)`` each.
     report
         Called with the progress of collecting moments and of finding the components.
-
-    Raises
-    ------
-    PFVValueError
-        If the maps are not finite, constant, or smaller than ``number`` components need.
     """
     where = f"layer={layer!r}" if layer else "activations"
     _check(features, weights, number, where)

@@ -55,13 +55,7 @@ class DataSetCapture:
         return Sender(self.device)
 
     def choose(self, names: Sequence[str | None], images: Tensor) -> None:
-        """Find the layers of these names (None: the default) for images like ``(n, 3, H, W)``.
-
-        Raises
-        ------
-        PFVValueError
-            Naming why a layer cannot be shown, or the nearest names.
-        """
+        """Find the layers of these names (None: the default) for images like ``(n, 3, H, W)``."""
         listing = list_layers(self.network, self.sent(images[:1]), run)
         self._listed = listing.layers
         for name in names:

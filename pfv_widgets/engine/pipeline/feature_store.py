@@ -149,24 +149,12 @@ class FeatureStore:
         return self._listing.default if self._own_layer is None else self._own_layer.name
 
     def layer(self, name: str | None = None) -> Layer:
-        """Return the layer of that name (None: the default).
-
-        Raises
-        ------
-        PFVValueError
-            Naming why it cannot be shown, or the nearest names.
-        """
+        """Return the layer of that name (None: the default)."""
         name = text_or_none("layer", name, "a name from pfv.layers")
         return self._listing[self.default_layer if name is None else name]
 
     def key_of(self, name: str | None) -> str:
-        """Return the name by which the stages know a layer: that of all layers that are the same.
-
-        Raises
-        ------
-        PFVValueError
-            As :meth:`layer`.
-        """
+        """Return the name that the stages know a layer by, which equal layers share."""
         layer = self.layer(name)
         return layer.same_as or layer.name
 

@@ -40,13 +40,7 @@ class FitCheckpoint:
 
     @contextmanager
     def locked(self) -> Iterator[FitCheckpoint]:
-        """Keep other runs from the file; the system releases it where this run is killed.
-
-        Raises
-        ------
-        PFVValueError
-            Where another run has it, or nothing can be written beside it.
-        """
+        """Keep other runs from the file; the system releases it where this run is killed."""
         if self._path.is_dir():
             raise PFVValueError(f"checkpoint={str(self._path)!r} is a folder. Give a file in it.")
         beside = self._path.with_name(f".{self._path.name}.lock")
@@ -79,13 +73,7 @@ class FitCheckpoint:
             file.close()
 
     def read(self, device: torch.device) -> DataSetFit | None:
-        """Return what an earlier run has gathered; None where there is no file.
-
-        Raises
-        ------
-        PFVValueError
-            Where the file is damaged or something else.
-        """
+        """Return what an earlier run has gathered; None where there is no file."""
         if not self._path.exists():
             return None
         try:

@@ -228,13 +228,7 @@ def settings_of(settings: Settings | None, changes: dict[str, Any]) -> Settings:
 def merged(
     kind: type[AnySettings], settings: Settings | None, changes: dict[str, Any]
 ) -> AnySettings:
-    """Return settings of a kind: the fields of ``settings`` that it has, with ``changes``.
-
-    Raises
-    ------
-    PFVTypeError
-        For an unknown keyword, with the nearest ones, or if ``settings`` is none.
-    """
+    """Return settings of a kind: the fields of ``settings`` that it has, with ``changes``."""
     if settings is not None and not isinstance(settings, Settings):
         raise PFVTypeError(f"settings={settings!r:.80}: expected a Settings, or keywords.")
     known = [field.name for field in fields(kind)]

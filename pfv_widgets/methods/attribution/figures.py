@@ -33,13 +33,7 @@ _KEY = (
 
 
 def draw_attribution(attribution: Attribution, columns: int | None = None) -> Figure:
-    """Draw each photo beside its map, and a bar of the colours.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Unless ``columns``, the number of pairs in a row, is a whole number from 1, or None.
-    """
+    """Draw each photo beside its map, and a bar of the colours."""
     maps, pixels = attribution.maps, attribution.pixels
     pictures = heatmap_colours(maps)
     abreast = 1 if pixels is None else 2  # pictures on a tile

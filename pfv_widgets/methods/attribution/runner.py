@@ -23,13 +23,7 @@ _WITHOUT_GRADIENT = next(name for name, kind in METHODS.items() if not kind.need
 
 
 def method_of(method: str | Method, options: Mapping[str, Any]) -> tuple[str, Method]:
-    """Return the name and the instance of a method with its options.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For an unknown method, an unknown option, or an illegal value.
-    """
+    """Return the name and the instance of a method with its options."""
     if not isinstance(method, str):
         names = [name for name, kind in METHODS.items() if type(method) is kind]
         if not names:

@@ -88,13 +88,7 @@ def name_of(method: Explainer) -> str:
 
 
 def explainers(methods: object) -> tuple[Explainer, ...]:
-    """Return methods in order; one method may come with several settings.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        For what is no list of methods, or a method that comes twice with the same options.
-    """
+    """Return methods in order; one method may come with several settings."""
     several = (
         [methods] if isinstance(methods, str | Mapping | Method | PrincipalFeatures) else methods
     )

@@ -109,11 +109,6 @@ class Comparison:
     ----------
     given
         Which of ``classes``, ``inputs`` and ``argument`` were given.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the argument, its value and what to do.
     """
 
     def __init__(
@@ -181,13 +176,7 @@ class Comparison:
         return cells[task]
 
     def layer_of(self, task: Task) -> str:
-        """Name of the layer that PFV decomposes for a task.
-
-        Raises
-        ------
-        PFVValueError
-            If the network has no such layer.
-        """
+        """Name of the layer that PFV decomposes for a task."""
         network, layer = self.networks[task.network], task.target.layer
         without_maps = layer is not None and layer not in network.layers and network.has(layer)
         return network.pfv.layer(None if without_maps else layer).name

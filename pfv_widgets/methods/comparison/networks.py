@@ -66,13 +66,7 @@ class Network:
 
     @property
     def pfv(self) -> PFV:
-        """Principal Feature Visualisation of the whole batch.
-
-        Raises
-        ------
-        PFVValueError
-            If the network has no feature maps, or another input for each image.
-        """
+        """Principal Feature Visualisation of the whole batch."""
         with self._making:
             return self._pfv
 

@@ -38,11 +38,6 @@ def class_names(classes: object) -> dict[int, str]:
         (units may be texts, and names lists that end with the name, as in ImageNet's index file),
         or from name to unit (``ImageFolder.class_to_idx``); ``"imagenet"`` for the 1000 classes
         that torchvision's networks know; or None.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        For anything else.
     """
     if classes is None:
         return {}
@@ -71,11 +66,6 @@ def class_names_by_network(classes: object, networks: Iterable[str]) -> dict[str
         that. A network that it leaves out has no names.
     networks
         Their names.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        For anything else.
     """
     known = list(networks)
     by_network = isinstance(classes, Mapping) and any(
@@ -97,13 +87,7 @@ def class_names_by_network(classes: object, networks: Iterable[str]) -> dict[str
 
 
 def unit_named(name: str, classes: ClassNames) -> int:
-    """Return the unit of a class.
-
-    Raises
-    ------
-    PFVValueError
-        Where no unit, or more than one, has that name.
-    """
+    """Return the unit of a class."""
     if not classes:
         raise PFVValueError(
             f"unit={name!r:.60}: the units have no names. Give classes=..., such as 'imagenet'."

@@ -41,13 +41,7 @@ class NetworkWithInputs(nn.Module):
         self._repeated: frozenset[str] = frozenset()  # whose only row is repeated for a batch
 
     def forward(self, images: Tensor) -> object:
-        """Run the network on images ``(N, 3, H, W)``.
-
-        Raises
-        ------
-        PFVValueError
-            If it fails; the images or the other inputs may be the reason.
-        """
+        """Run the network on images ``(N, 3, H, W)``."""
         others = {name: self._of_images(name, images) for name in self.inputs}
         try:
             if self.argument is None:
@@ -76,11 +70,6 @@ class NetworkWithInputs(nn.Module):
         ----------
         image
             One of the images, ``(1, 3, H, W)``.
-
-        Raises
-        ------
-        PFVValueError
-            Naming the tensor whose rows the network cannot take.
         """
         others = {
             name: len(value)
@@ -144,14 +133,7 @@ class _Takes:
 def bind_inputs(
     network: nn.Module, count: int, inputs: Mapping[str, Any] | None, argument: str | None
 ) -> nn.Module:
-    """Return the network, bound to its other inputs where there are any.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        For inputs that are no mapping, one that stands for the images as well, one that the
-        network does not take, or one that is missing.
-    """
+    """Return the network, bound to its other inputs where there are any."""
     if not isinstance(argument, str | None):
         raise PFVTypeError(f"argument={argument!r:.60}: expected the name of an input, or None.")
     if inputs is not None and not isinstance(inputs, Mapping):

@@ -75,13 +75,7 @@ def zero(batch: Tensor, _: OccluderOptions) -> Fill:
 
 
 def shown_colour(batch: Tensor, options: OccluderOptions, colour: Colour | None = None) -> Fill:
-    """Hide with a colour as shown, by default that of the options.
-
-    Raises
-    ------
-    PFVValueError
-        Without a colour, or where it is not known what the network takes for it.
-    """
+    """Hide with a colour as shown, by default that of the options."""
     colour = colour or options.colour
     if colour is None:
         raise PFVValueError("colour=None: fill='colour' needs one, such as colour=(1, 0, 0).")
@@ -145,13 +139,7 @@ BASELINES = {name: one.baseline for name, one in OCCLUDERS.items() if one.baseli
 
 
 def checked_colour(value: object) -> Colour:
-    """Return red, green and blue from 0 to 1.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the value and what is legal.
-    """
+    """Return red, green and blue from 0 to 1."""
     legal = "red, green and blue, three numbers from 0 to 1, such as (0.5, 0.5, 0.5)"
     return three_numbers("colour", value, 0, 1, legal)
 

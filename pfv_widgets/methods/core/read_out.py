@@ -22,13 +22,7 @@ EVEN, STARTS = "even", ("even", "activation")
 
 
 def chosen_output(value: object, output: Output, what: str) -> Tensor:
-    """Return one tensor of what a module gave, by name or position.
-
-    Raises
-    ------
-    PFVValueError
-        Listing the outputs that there are.
-    """
+    """Return one tensor of what a module gave, by name or position."""
     if isinstance(value, Tensor):
         if output not in (None, 0):
             raise PFVValueError(f"output={output!r}: {what} gives one tensor. Leave output out.")
@@ -107,13 +101,7 @@ def split(layer: str) -> tuple[str, int | None]:
 
 
 def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: Tensor) -> Tensor:
-    """Return what ``read`` makes of the layer's tensor; the forward pass ends there.
-
-    Raises
-    ------
-    PFVValueError
-        For a layer that did not run, or gives other than one row an image.
-    """
+    """Return what ``read`` makes of the layer's tensor; the forward pass ends there."""
     name, number = split(layer)
     seen: list[Tensor] = []
     runs = 0
@@ -143,11 +131,6 @@ def reader(
 
     ``start``, one of ``STARTS``, is the signal with which the gradient of a sum begins at each
     position of the map.
-
-    Raises
-    ------
-    PFVValueError
-        For an unknown layer, one that did not run, or one without units.
     """
     layout = layout_of(network, layer, output, example)
     if layout is None:
@@ -196,13 +179,7 @@ def averaged_layer(network: nn.Module, output: Output, example: Tensor) -> tuple
 
 
 def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -> Layout | None:
-    """Return how the layer's tensor is laid out; None where it has features and no positions.
-
-    Raises
-    ------
-    PFVValueError
-        For an unknown layer, one that did not run, or one without units.
-    """
+    """Return how the layer's tensor is laid out; None where it has features and no positions."""
     name, number = split(layer)
     modules = modules_by_name(network)
     if name not in modules or not name:

@@ -37,11 +37,6 @@ class Target:
         strongest unit of each image.
     output
         Which of several outputs, by name or position; None where there is one.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the field, its value and what is legal.
     """
 
     layer: str | None = None
@@ -58,13 +53,7 @@ class Target:
             )
 
     def check_count(self, images: int) -> None:
-        """Raise an error where there is one unit an image, but not for ``images`` of them.
-
-        Raises
-        ------
-        PFVValueError
-            Naming both numbers.
-        """
+        """Raise an error where there is one unit an image, but not for ``images`` of them."""
         if isinstance(self.unit, tuple) and len(self.unit) != images:
             raise PFVValueError(
                 f"unit={self.unit!r:.80}: {len(self.unit)} units for {images} "
@@ -72,13 +61,7 @@ class Target:
             )
 
     def of(self, images: int | Sequence[int]) -> Target:
-        """Return the target of the image at an index, or of several in that order.
-
-        Raises
-        ------
-        PFVValueError
-            If there is one unit an image, but none for that one.
-        """
+        """Return the target of the image at an index, or of several in that order."""
         if not isinstance(self.unit, tuple):
             return self
         last = max((images,) if isinstance(images, int) else images)
@@ -90,13 +73,7 @@ class Target:
 
 
 def checked_unit(unit: object) -> int | tuple[int, ...] | None:
-    """Return a unit, one for each image, or None.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the value and what is legal.
-    """
+    """Return a unit, one for each image, or None."""
     legal = (
         "a whole number from 0, one for each image, or None for the strongest unit of each image"
     )
@@ -141,12 +118,6 @@ def score_function(network: nn.Module, target: Target, start: str = EVEN) -> Sco
         What is measured.
     start
         One of ``STARTS``: the signal at a map's positions with which the gradient begins.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        (the function that is returned) For an unknown layer or output, one without that unit,
-        or one that gives neither ``(N, K)`` nor maps.
     """
     layer, output, positions = target.layer, target.output, 1
     read: Read | None = None  # how the layer is read, once it was seen
@@ -173,11 +144,6 @@ def gradient(measured: UnitScores, batch: Tensor) -> Tensor:
     """Return the derivative of each image's score by its own pixels, of the shape of ``batch``.
 
     No ``.grad`` is written. Call it, and what measured, inside ``torch.enable_grad()``.
-
-    Raises
-    ------
-    PFVValueError
-        If the scores do not depend on the images in a way that can be differentiated.
     """
     return differentiated(measured.scores, batch, _ANOTHER_METHOD)
 
@@ -191,11 +157,6 @@ def differentiated(values: Tensor, inputs: Tensor, instead: str, *, check: bool 
         What to do where that is impossible, beside passing the float network.
     check
         Whether to look at each operation for one without a gradient.
-
-    Raises
-    ------
-    PFVValueError
-        If the values do not depend on the inputs in a way that can be differentiated.
     """
     cause: RuntimeError | None = None
     reason = "the scores do not depend on the images in a way that can be differentiated"

@@ -217,13 +217,7 @@ class Between:
 def layers_between(
     network: nn.Module, batch: Tensor, target: Target, layers: Iterable[Layer]
 ) -> Between:
-    """Run the signal from the score back to the images, and see which layers it passes.
-
-    Raises
-    ------
-    PFVValueError
-        If it does not reach the images.
-    """
+    """Run the signal from the score back to the images, and see which layers it passes."""
     layers = list(layers)
     passed: dict[str, bool] = {}
     pixels = batch.detach().clone().requires_grad_()

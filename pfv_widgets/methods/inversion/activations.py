@@ -34,11 +34,6 @@ def activations_of(network: nn.Module, at: Target, example: Tensor) -> Activatio
         Layer and output; the unit is ignored.
     example
         ``(1, 3, H, W)``: shows how the layer is laid out.
-
-    Raises
-    ------
-    PFVValueError
-        For an unknown layer or output, or one without channels or features.
     """
     if at.layer is None:
         return lambda batch: vector(

@@ -16,13 +16,7 @@ _LOSSES = 1.2  # height of their plot in inches
 
 
 def draw_reconstruction(result: Reconstruction, columns: int | None = None) -> Figure:
-    """Draw images, each beside its photo where there is one, and the losses of the steps.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        Unless ``columns`` is a whole number from 1, or None.
-    """
+    """Draw images, each beside its photo where there is one, and the losses of the steps."""
     pictures = result.pixels
     what = result.names[0] if len(set(result.names)) == 1 else "Reconstruction"
     if result.originals is not None:

@@ -129,13 +129,7 @@ class Optimisation:
         parametrisation: ImageParametrisation,
         options: Reconstruct,
     ) -> Optimisation:
-        """Return the optimisation of ``options.runs`` images for each row of an objective.
-
-        Raises
-        ------
-        PFVValueError
-            If the objective does not fit the layer.
-        """
+        """Return the optimisation of ``options.runs`` images for each row of an objective."""
         device = parametrisation.device
         rows = torch.arange(len(objective.names), device=device).repeat_interleave(options.runs)
         with guarded(network):

@@ -103,13 +103,7 @@ class Reconstruct(Declared):
 
 
 def checked_names(changes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return fields of :class:`Reconstruct` by name as they are.
-
-    Raises
-    ------
-    PFVTypeError
-        For a name that is none of them, with the nearest ones.
-    """
+    """Return fields of :class:`Reconstruct` by name as they are."""
     legal = [field.name for field in dataclasses.fields(Reconstruct)]
     for name, value in changes.items():
         if name not in legal:

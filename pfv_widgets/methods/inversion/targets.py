@@ -78,13 +78,7 @@ class InversionTarget:
         return None if self.photos is None else self.photos.normalisation
 
     def objective(self, network: nn.Module, device: torch.device) -> Objective:
-        """Return the objective; photos run through the network here.
-
-        Raises
-        ------
-        PFVValueError
-            For an unknown layer or output.
-        """
+        """Return the objective; photos run through the network here."""
         at = Target(self.layer, None, self.output)
         if self.units:
             return UnitActivation(at, tuple(map(self._unit_name, self.units)), self.units)
@@ -126,13 +120,7 @@ def inversion_target(
     output: str | int | None,
     size: tuple[int, int],
 ) -> InversionTarget:
-    """Return what to reconstruct.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the argument, its value and the fix.
-    """
+    """Return what to reconstruct."""
     Target(layer, None, output)  # says what is wrong with them
     basis = _basis_of(target)
     if basis is None and component is not None:
@@ -162,13 +150,7 @@ def inversion_target(
 
 
 def photos_of(name: str, source: object, size: tuple[int, int]) -> ImageBatch:
-    """Load the photos of the argument ``name``.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the argument, and what is wrong with it.
-    """
+    """Load the photos of the argument ``name``."""
     try:
         return load_images(source, size)
     except PFVError as error:

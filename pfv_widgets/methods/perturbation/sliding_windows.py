@@ -16,13 +16,7 @@ Test = tuple[Pair, Pair]  # size and stride in pixels
 
 
 def checked_pair(name: str, value: object) -> Pair:
-    """Return one or two whole numbers from 1 as ``(rows, columns)``.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Naming the option, its value and what is legal.
-    """
+    """Return one or two whole numbers from 1 as ``(rows, columns)``."""
     legal = "pixels as a whole number from 1, or a pair (rows, columns) of them"
     sides = one_or_more_whole_numbers(name, value, 1, legal)
     if isinstance(sides, int):
@@ -33,13 +27,7 @@ def checked_pair(name: str, value: object) -> Pair:
 
 
 def checked_tests(value: object) -> tuple[Test, ...]:
-    """Return any number of pairs of a size and a stride.
-
-    Raises
-    ------
-    PFVTypeError, PFVValueError
-        Where there is none, or naming the one that is wrong.
-    """
+    """Return any number of pairs of a size and a stride."""
     legal = "expected pairs (size, stride) in pixels, such as [(64, 32), ((32, 64), (16, 16))]"
     value = plain(value)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
@@ -64,11 +52,6 @@ def sliding_boxes(size: Pair, stride: Pair, image: Pair) -> list[PixelBox]:
 
     >>> sliding_boxes((4, 4), (4, 3), (4, 8))
     [(0, 4, 0, 4), (0, 4, 3, 7), (0, 4, 6, 8)]
-
-    Raises
-    ------
-    PFVValueError
-        If the box is larger than the image.
     """
     if size[0] > image[0] or size[1] > image[1]:
         raise PFVValueError(
