@@ -92,4 +92,4 @@ def in_options(message: str, options: Mapping[str, str]) -> str:
     begun = re.match(r"(\w+)(?=[=:\[])", message)
     if begun is None or begun[1] not in options:
         return message
-    return options[begun[1]] + message[begun.end() :]
+    return options[begun[1]] + message[begun.end() :].removeprefix("=None")

@@ -171,24 +171,21 @@ class ComponentClasses:
     def slopes(self) -> Tensor:
         """Score of each class for one more unit of a component's mean score, ``(k, K)``.
 
-        Least squares over the photos; NaN where the component is the same in all of them.
+        Least squares over the photos whose scores are numbers; NaN where the component is the
+        same in all of them.
         """
-        means = self.maps.flatten(2).mean(2).to(self.image_shares)
+        means, shares = self._defined()
         centred = means - means.mean(0)
-        shares = self.image_shares - self.image_shares.mean(0)
-        return torch.einsum("nk,nkc->kc", centred, shares) / centred.square().sum(0)[:, None]
+        slopes = torch.einsum("nk,nkc->kc", centred, shares - shares.mean(0))
+        return slopes / centred.square().sum(0)[:, None]
 
     @property
     def effects(self) -> Tensor:
         """What one standard deviation of a component's mean score adds to each score, ``(k, K)``.
 
-        Over the photos whose scores are numbers; NaN where the component is the same in all.
+        See :attr:`slopes`.
         """
-        means = self.maps.flatten(2).mean(2).to(self.image_shares)
-        defined = torch.isfinite(self.image_shares).flatten(1).all(1)
-        means, shares = means[defined], self.image_shares[defined]
-        centred = (means - means.mean(0)) / means.std(0, correction=0)
-        return torch.einsum("nk,nkc->kc", centred, shares - shares.mean(0)) / len(means)
+        return self.slopes * self._defined()[0].std(0, correction=0)[:, None]
 
     def difference(self, image: int, first: int | None = None, second: int | None = None) -> Tensor:
         """Split by component, one class's score in a photo minus another's: ``(k + 2,)``.
@@ -253,6 +250,12 @@ class ComponentClasses:
         figure: Figure = lazy_import("analysis.classes.figure", "draw_classes")(self)
         return figure
 
+    def _defined(self) -> tuple[Tensor, Tensor]:
+        """Return mean scores ``(n, k)`` and shares ``(n, k, K)`` of photos with numbers alone."""
+        means = self.maps.flatten(2).mean(2).to(self.image_shares)
+        defined = torch.isfinite(self.image_shares).flatten(1).all(1)
+        return means[defined], self.image_shares[defined]
+
     def _labels(self) -> Tensor:
         assert self.expected is not None
         return self.expected
@@ -314,8 +317,15 @@ def component_classes(
         Naming the argument, its value and what to do; for scores that do not depend on the layer,
         an output without classes, and labels that are none of the classes.
     """
-    steps = whole_number("steps", steps, 1)
-    progress = _NamingProgress(on_progress, steps)
+    steps, done = whole_number("steps", steps, 1), 0
+
+    def progress() -> None:
+        on_progress(Progress(_NAMING, done, steps, "steps"))
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+
     if isinstance(pfv_or_frame, PFV) and layer is None:
         own, pfv = pfv_or_frame.layer(None), pfv_or_frame
         last, part = scores_from_last_used_layer(
@@ -328,22 +338,8 @@ def component_classes(
             listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
         part = scores_from_layer(forward, listed, output, check=progress)
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])
-    split = split_scores(part, frame.basis, steps, progress.step)
+    split = split_scores(part, frame.basis, steps, count)
     return _result(frame, part, labelled, split)
-
-
-class _NamingProgress:
-    """Reports before each module that runs how many points of the integral are done."""
-
-    def __init__(self, report: OnProgress, steps: int) -> None:
-        self._report, self._done, self._steps = report, 0, steps
-
-    def __call__(self) -> None:
-        self._report(Progress(_NAMING, self._done, self._steps, "steps"))
-
-    def step(self) -> None:
-        """Count one."""
-        self._done += 1
 
 
 def _frame_of(
@@ -394,8 +390,12 @@ def _labelled(
 def _result(
     frame: Frame, part: PartialForward, labelled: LabelledUnits, split: Shares
 ) -> ComponentClasses:
+    undefined = len(part) - int(torch.isfinite(part.scores).all(1).sum())
+    warnings = [labelled.note] if labelled.note else []
+    if undefined:
+        warnings.append(f"The scores of {undefined} of {len(part)} photos are NaN or infinite.")
     return ComponentClasses(
         frame.layer, frame.basis, labelled.names, part.scores, split.baseline, split.shares,
         split.rest, split.error, split.exact, frame.scores, part, labelled.units, frame.names,
-        frame.pixels, (labelled.note,) if labelled.note else (),
+        frame.pixels, tuple(warnings),
     )  # fmt: skip

@@ -91,7 +91,7 @@ def _draw_bars(bars: list[tuple[str, float]], largest: float, axis: Axes) -> Non
     axis.axvline(0, color="#888888", linewidth=0.6)
     axis.axis("off")
     for position, (name, value) in zip(positions, bars, strict=True):
-        text = fitting(name, 0.4 * _BARS * 72, SMALL)
+        text = fitting(name, 0.4 * _BARS * 72, SMALL, middle=True)
         axis.text(-1.1 * largest, position, text, fontsize=SMALL, ha="right", va="center",
                   parse_math=False)  # fmt: skip
         words = "undefined" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")

@@ -20,7 +20,8 @@ def draw_report(report: TransferReport) -> Figure:
         Tile(
             one.pictures[0],
             (
-                f"{one.label}: component {one.component + 1}",
+                one.label,
+                f"component {one.component + 1}",
                 f"{'high' if one.sign > 0 else 'low'}, AUC {one.auc:.2f}",
             ),
         )

@@ -33,18 +33,21 @@ class LazyNetworks(Mapping[str, nn.Module]):
         self._recent: list[nn.Module] = []  # each once, that of the last visit last
         self._most = most
         self._lock = threading.Lock()
+        self._making = {name: threading.Lock() for name in names}
 
     def __getitem__(self, name: str) -> nn.Module:
         """Return the network of that name; the first time it is made."""
         if name not in self._names:
             raise KeyError(name)
-        with self._lock:
+        with self._making[name]:  # the others can be visited meanwhile
             network = self._made.get(name)
             if network is None:
-                network = self._made[name] = self._make(name)
-            others = [one for one in self._recent if one is not network]
-            self._recent = [*others, network][-self._most :]
-            return network
+                network = self._make(name)
+            with self._lock:
+                self._made[name] = network
+                others = [one for one in self._recent if one is not network]
+                self._recent = [*others, network][-self._most :]
+                return network
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

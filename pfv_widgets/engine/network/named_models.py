@@ -52,10 +52,11 @@ def named_models(models: object) -> NamedModels:
     if not entries:
         raise PFVValueError("models is empty: give at least one network.")
     pairs = {name: _pair(entry) for name, entry in entries.items()}
-    for name, (model, _) in pairs.items():
+    for index, (name, (model, _)) in enumerate(pairs.items()):
         if not isinstance(model, nn.Module):
+            which = index if isinstance(models, list | tuple) else name
             raise PFVTypeError(
-                f"models[{name!r}]={entries[name]!r:.60}: expected a torch.nn.Module, or a pair "
+                f"models[{which!r}]={entries[name]!r:.60}: expected a torch.nn.Module, or a pair "
                 "(network, images)."
             )
     return pairs

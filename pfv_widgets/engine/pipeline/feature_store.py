@@ -172,7 +172,7 @@ class FeatureStore:
         halved = f"Memory ran out: images run {self.capture.chunk_size} at a time."
         return (halved,) * self.capture.halved + basis_warnings(
             network=differs,
-            layer=layer if self._is_elsewhere(layer) else own,
+            layer=layer if self._is_elsewhere(self.key_of(layer)) else own,
             own=own,
             data=data,
             images=self.images,
@@ -290,7 +290,8 @@ class FeatureStore:
             ]
         if only is not None:
             activities = [activity.of(only) for activity in activities]
-        return WEIGHTINGS[weighting](activities, lambda size: self.brightness(size, only), size)
+        entry = WEIGHTINGS[weighting]
+        return entry.factors(activities, lambda size: self.brightness(size, only), size)
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""

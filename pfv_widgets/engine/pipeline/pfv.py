@@ -230,7 +230,7 @@ class PFV:
                     name, basis, settings.components, stable=stable
                 )
             view = name, weights, arrangement
-            messages = self._warnings(name, settings.weighting)
+            messages = self._warnings(layer.name, settings.weighting)
             if pins:
                 alike = self._alike(pins, name).transpose(0, 1)
                 heatmaps = render_similarity(_some(alike, chosen), size)
@@ -367,6 +367,7 @@ class PFV:
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""
         with self._working(None):
+            self._forget_if_changed()
             return self.store.detail(layer, weighting)
 
     def close(self) -> None:
@@ -441,8 +442,9 @@ class PFV:
             self.colours = ColourMemory()
 
     def _warnings(self, layer: str, weighting: str) -> tuple[str, ...]:
-        names = [one.name for one in self.store.chain(layer)]
-        activities = self.store.captured(layer)[1]
+        key = self.store.key_of(layer)
+        names = [one.name for one in self.store.chain(key)]
+        activities = self.store.captured(key)[1]
         return self.store.warnings(layer) + weighting_warnings(activities, names, weighting)
 
 

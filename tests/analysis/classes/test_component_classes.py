@@ -203,6 +203,11 @@ def test_nan_features_are_refused_and_a_training_network_is_evaluated() -> None:
         pw.component_classes(pw.PFV(broken, images), layer=LAYER)
     model = tiny()
     expected = pw.component_classes(pw.PFV(model, images), layer=LAYER).shares
+    with torch.no_grad():
+        broken[0].weight.copy_(model[0].weight)
+        broken[-1].bias[0] = torch.nan
+    told = pw.component_classes(pw.PFV(broken, images), layer=LAYER).warnings
+    assert told == ("The scores of 3 of 3 photos are NaN or infinite.",)
     training = model.train()
     torch.testing.assert_close(
         pw.component_classes(pw.PFV(training, images), layer=LAYER).shares, expected
@@ -223,3 +228,10 @@ def test_the_figure_has_a_row_a_component() -> None:
         expected = [np.cov(means[:, component], one, ddof=0)[0, 1] for one in shares.T]
         expected = np.array(expected) / means[:, component].std()
         np.testing.assert_allclose(result.effects[component], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_names_of_classes_that_begin_alike_differ_in_the_figure() -> None:
+    names = [f"a long name that the classes have in common {number}" for number in range(5)]
+    figure = pw.component_classes(pw.PFV(tiny(), blobs(4)), names, layer=LAYER).figure()
+    cut = [one.get_text() for one in texts(figure) if "…" in one.get_text()]
+    assert len({text[-1] for text in cut}) == 5

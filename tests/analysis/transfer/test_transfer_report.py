@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pfv_widgets as pw
 from pfv_widgets.analysis.transfer.page import page_of
 from pfv_widgets.analysis.transfer.probes import linear_probe
 from pfv_widgets.cli import main
+from tests.figure_layout import texts
 from tests.networks import Function, seeded
 
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -79,6 +81,16 @@ def test_components_point_at_photos_of_their_class(report: pw.TransferReport) ->
     for one in report.components:
         assert {labels[photo] for photo in one.photos} == {one.label}
         assert all(p.shape == (24, 24, 3) and p.dtype == np.uint8 for p in one.pictures)
+
+
+def test_names_of_classes_that_begin_alike_differ_in_the_figure(report: pw.TransferReport) -> None:
+    alike = "a long name that the classes have in common"
+    found = [
+        replace(one, label=f"{alike} {number}") for number, one in enumerate(report.components)
+    ]
+    words = [one.get_text() for one in texts(replace(report, components=tuple(found)).figure())]
+    names = [text.splitlines()[0] for text in words if text.startswith("a long")]
+    assert [name[-1] for name in names] == [str(number) for number in range(len(found))]
 
 
 def test_random_labels_are_not_advised(rng: np.random.Generator) -> None:
@@ -214,4 +226,4 @@ def test_command_writes_the_page_and_refuses_to_replace_it(
     assert "--out='" in capsys.readouterr().err
     assert main(["report", *each, *common, "--force", "--quiet"]) == 0
     assert main(["report", str(tmp_path / "dark"), *common, "--force"]) == 1
-    assert "PHOTOS=None: the photos have no labels" in capsys.readouterr().err
+    assert "PHOTOS: the photos have no labels" in capsys.readouterr().err

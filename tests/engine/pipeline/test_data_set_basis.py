@@ -74,6 +74,17 @@ def test_basis_of_the_batch_is_that_without_a_basis_given(basis: PrincipalBasis)
     assert torch.equal(elsewhere.basis.components, basis.components[:3])
 
 
+def test_warning_names_the_layer_that_was_chosen_and_not_one_that_is_equal() -> None:
+    network = tiny()
+    network[1] = nn.Sequential(network[1])
+    basis = PFV(network, blobs(3), "cpu").render(layer=LAYER).basis
+    pfv = PFV(network, blobs(3), "cpu", basis=basis)
+    assert pfv.layer("1").same_as == "1.0"
+    for name in ("1", "1.0"):
+        (told,) = pfv.render(layer=name, weighting="none").warnings
+        assert f"at {name!r} its" in told
+
+
 def test_basis_of_another_number_of_channels_is_refused(basis: PrincipalBasis) -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Conv2d(5, 3, 1), *tiny())
     pfv = PFV(network.eval(), blobs(3), "cpu", basis=basis)

@@ -170,10 +170,20 @@ def test_images_with_large_maps_run_few_at_a_time_with_the_same_result(
     assert images_at_once(layers, torch.device("cuda"), 16) == 16
 
 
-@pytest.mark.parametrize("chunk_size", [0, -1, 1.5, True, "2"])
-def test_chunk_size_must_be_a_whole_number(network: nn.Sequential, chunk_size: Any) -> None:
-    with pytest.raises(PFVError, match=r"chunk_size=.*a whole number from 1"):
-        PFV(network, blobs(1), device="cpu", chunk_size=chunk_size)
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        *(("chunk_size", one, ".*a whole number from 1") for one in (0, -1, 1.5, True, "2")),
+        ("memory", -1, ""),
+        ("memory", 0.5, ""),
+        ("progress", 3, ""),
+    ],
+)
+def test_arguments_are_checked_at_once(
+    network: nn.Sequential, name: str, value: Any, words: str
+) -> None:
+    with pytest.raises(PFVError, match=f"{name}={words}"):
+        PFV(network, blobs(1), device="cpu", **{name: value})
 
 
 @pytest.mark.parametrize("memory", [0, 20_000])
@@ -326,6 +336,14 @@ def test_weights_changed_since_the_layers_were_listed_are_seen(network: nn.Seque
     torch.testing.assert_close(pfv.render().heatmaps, fresh.heatmaps)
 
 
+def test_detail_is_that_of_the_layers_that_the_network_has_now(
+    network: nn.Sequential, pfv: PFV
+) -> None:
+    assert pfv.detail(None, "flat") == 32
+    network[0].stride = (2, 2)
+    assert pfv.detail(None, "flat") == 16
+
+
 def test_channels_last_changes_nothing_and_autocast_little() -> None:
     network, images = tiny(), blobs(6)
     plain = PFV(network, images, "cpu").render(weighting="none")
@@ -359,6 +377,15 @@ def test_half_of_the_images_run_at_a_time_where_memory_runs_out_and_that_is_said
     assert frame.warnings == ("Memory ran out: images run 2 at a time.",)
     expected = PFV(network, images, "cpu").render()
     torch.testing.assert_close(frame.heatmaps, expected.heatmaps, rtol=0, atol=1e-4)
+
+
+def test_memory_error_in_a_model_is_told_as_such() -> None:
+    class Greedy(nn.Module):
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise MemoryError
+
+    with pytest.raises(PFVValueError, match="chunk_size"):
+        PFV(Greedy(), blobs(2), device="cpu")
 
 
 def test_first_layer_comes_alone_where_memory_runs_out_for_several(

@@ -168,7 +168,12 @@ def test_networks_have_names() -> None:
         "Sequential", "Sequential 2", "Conv2d",
     ]  # fmt: skip
     assert list(named_models({"x": a, 3: b})) == ["x", "3"]
-    for wrong, match in ((3, "models=3"), ([], "empty"), ({"x": 3}, r"models\['x'\]=3")):
+    for wrong, match in (
+        (3, "models=3"),
+        ([], "empty"),
+        ({"x": 3}, r"models\['x'\]=3"),
+        ([a, 3], r"models\[1\]=3"),
+    ):
         with pytest.raises(PFVError, match=match):
             named_models(wrong)
 
