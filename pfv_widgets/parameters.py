@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, Protocol, Self
+from typing import Any, Concatenate, ParamSpec, Self
 
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import number, truth_value
@@ -130,15 +130,7 @@ def validate(instance: object) -> None:
         object.__setattr__(instance, name, parameter.check(name, getattr(instance, name)))
 
 
-class Explained(Protocol):
-    """An entry of a registry that says in words what it is."""
-
-    @property
-    def help(self) -> str:
-        """What it is; empty: its name says it."""
-
-
-def described(entries: Mapping[str, Explained]) -> str:
+def described(entries: Mapping[str, Any]) -> str:
     """List the entries of a registry that have a help, for the help of a knob."""
     return "; ".join(f"{name}: {one.help}" for name, one in entries.items() if one.help) + "."
 

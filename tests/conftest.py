@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from torch import nn
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
@@ -173,6 +174,18 @@ def assets_or_skip() -> Path:
 def assets() -> Path:
     """The folder of real data; tests that use it skip where it is absent."""
     return assets_or_skip()
+
+
+@pytest.fixture
+def squeezenet(assets: Path) -> nn.Module:
+    """The real network, trained on ImageNet."""
+    import torch
+    import torchvision
+
+    network = torchvision.models.squeezenet1_0()
+    path = assets / "models" / "squeezenet1_0_imagenet.pth"
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network.eval()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import Layout, possible_layouts
+from pfv_widgets.engine.network.layers import unknown_layer
 from pfv_widgets.engine.network.model_guard import clean_name, unwrap
 from pfv_widgets.engine.network.module_calls import tensors_in
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.settings import CUT_MODES
 from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
-from pfv_widgets.parameters import listed
 from pfv_widgets.validation import is_whole, plain, text_or_none, whole_numbers
 
 MODES = CUT_MODES
@@ -394,8 +393,4 @@ def _module(network: nn.Module, name: str) -> nn.Module:
         return modules[name]
     if isinstance(network, Ablated):
         return _module(network.model, name)
-    names = [one for one in modules if one]
-    near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
-    raise PFVValueError(
-        f"layer={name!r} is not in this network. The nearest names are {listed(near)}."
-    )
+    raise unknown_layer(name, [one for one in modules if one])

@@ -45,7 +45,7 @@ def rank_correlation(first: Tensor, second: Tensor, *, of_photos: bool = False) 
     x, y = x - x.mean(2, keepdim=True), y - y.mean(2, keepdim=True)
     size = x.norm(dim=2) * y.norm(dim=2)
     correlation = (x * y).sum(2) / torch.where(size > 0, size, torch.nan)
-    return _mean(correlation.clamp(-1, 1))
+    return correlation.clamp(-1, 1).nanmean(1)
 
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
     above = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
     below = (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
     both_constant = _is_constant(x) & _is_constant(y)
-    return _mean((above / below).mean((2, 3)).masked_fill(both_constant, torch.nan))
+    return (above / below).mean((2, 3)).masked_fill(both_constant, torch.nan).nanmean(1)
 
 
 def _about_mean(maps: Tensor) -> Tensor:
@@ -102,11 +102,6 @@ def _blur(length: int, side: int) -> Tensor:
 
 def _is_constant(maps: Tensor) -> Tensor:
     return maps.amax((2, 3)) == maps.amin((2, 3))
-
-
-def _mean(values: Tensor) -> Tensor:
-    """Mean over the channels that have a number."""
-    return values.nanmean(1)
 
 
 def _channels_first(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,10 +47,6 @@ class ColourMap:
     help: str = ""
     colour_blind_safe: bool = False
 
-    def __call__(self, values: Tensor, neutral: Tensor) -> Tensor:
-        """Return :attr:`colours` of these values."""
-        return self.colours(values, neutral)
-
 
 def rgb(values: Tensor, neutral: Tensor) -> Tensor:
     """Red, green and blue as in the paper; one component diverges, four and more have hues."""
@@ -119,7 +115,7 @@ def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:
     ramps = neutral.view(1, number, 1, 1).repeat(number, 1, 1, steps)
     for index in range(number):
         ramps[index, index, 0] = torch.linspace(0, 1, steps)
-    return COLOUR_MAPS[colour_map](ramps, neutral)[:, :, 0].transpose(1, 2)
+    return COLOUR_MAPS[colour_map].colours(ramps, neutral)[:, :, 0].transpose(1, 2)
 
 
 def effective_colours(colour_map: str, number: int) -> str:

@@ -109,14 +109,14 @@ def render_heatmaps(
     measured = Spread.joined(spreads) if spread is None else spread.of(colouring.channels)
     scale, shift = scaling(measured, weights, colouring.sigma, colouring.normalisation)
     neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
-    colour_map = COLOUR_MAPS[colouring.colour_map]
+    coloured = COLOUR_MAPS[colouring.colour_map].colours
     # fresh memory costs more than the arithmetic: where it fits, the picture replaces the maps
     fits = maps.shape[1:] == (3, *size)
     heatmaps = maps if fits else large_empty(scores, len(scores), 3, *size)
     for part in parts:
         report(Progress(COLOURING, (len(scores) + part.start) // 2, len(scores)))
         values = scaled(maps[part], scale, shift, overwrite=True)
-        picture = enlarge(colour_map(values, neutral), size)
+        picture = enlarge(coloured(values, neutral), size)
         if colours is not None:
             picture = hide(picture, colours)
         if not (fits and picture is values):

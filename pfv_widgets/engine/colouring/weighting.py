@@ -56,12 +56,6 @@ class Weighting:
     smooth: bool = False
     help: str = ""
 
-    def __call__(
-        self, activities: Sequence[Activity], brightness: Brightness | None, size: tuple[int, int]
-    ) -> list[Tensor]:
-        """Return :attr:`factors` of these activities."""
-        return self.factors(activities, brightness, size)
-
 
 def none(_: Sequence[Activity], __: Brightness | None, ___: tuple[int, int]) -> list[Tensor]:
     """No weighting: scores are enlarged as they are."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,33 +60,6 @@ class StreamBatch:
         return [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in numbers]
 
 
-class Stream(Protocol):
-    """Images in batches, always the same ones in the same order."""
-
-    @property
-    def total(self) -> int | None:
-        """Number of images, where that is known."""
-
-    @property
-    def signature(self) -> str:
-        """What is equal for the same images; empty where only reading them can tell."""
-
-    @property
-    def batch_size(self) -> int:
-        """Number of images in a batch of each process; 0 where a loader decides."""
-
-    @property
-    def normalisation(self) -> Normalisation | None:
-        """By which the images were normalised; None where it is unknown."""
-
-    def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
-        """Yield the share of one of ``ranks`` processes in the images from ``start`` on.
-
-        All of them get the same number of batches. A stream that cannot begin in the middle
-        yields what is before as well.
-        """
-
-
 _READ = 64  # files whose contents are part of a signature, evenly spread
 _HEAD = 2**16  # bytes of each
 
@@ -99,7 +72,12 @@ class PhotoStream:
     source, size, transform
         As for ``load_images``.
     batch_size
-        Photos at a time.
+        Photos at a time, in each process.
+
+    Attributes
+    ----------
+    total
+        Number of photos.
     """
 
     def __init__(
@@ -136,7 +114,10 @@ class PhotoStream:
         return IMAGENET if self._transform is None else normalisation_of(self._transform)
 
     def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
-        """See :class:`Stream`; each photo is in the share of exactly one process."""
+        """Yield the share of one of ``ranks`` processes in the photos from ``start`` on.
+
+        Each photo is in the share of exactly one, and all get the same number of batches.
+        """
         together = self.batch_size * ranks
         shares = [
             (range(at + rank * self.batch_size, at + (rank + 1) * self.batch_size),
@@ -171,9 +152,17 @@ class LoaderStream:
         Yields ``(N, 3, H, W)``, normalised, or tuples that begin with one and go on with labels.
     normalisation
         By which they were normalised, where that is known.
+
+    Attributes
+    ----------
+    total
+        Number of images, where that is known.
     """
 
-    signature, batch_size = "", 0
+    signature, batch_size = (
+        "",
+        0,
+    )  # only reading tells the images, and the loader how many at a time
 
     def __init__(self, loader: Iterable[Any], normalisation: Normalisation | None = None) -> None:
         self._loader, self.normalisation = loader, normalisation
@@ -182,13 +171,17 @@ class LoaderStream:
         self.total: int | None = len(images) if known else None  # type: ignore[arg-type] # it has
 
     def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:  # noqa: ARG002 - a loader has its share of its own
-        """See :class:`Stream`; batches before ``start`` are yielded too, for they must be read."""
+        """Yield all batches, those before ``start`` too, for they must be read."""
         done = 0
         for index, batch in enumerate(self._loader):
             images = _images(batch, index)
             done += len(images)
             names = [f"image {at}" for at in range(done - len(images) + 1, done + 1)]
             yield StreamBatch(images, names, _labels(batch, len(images)), done)
+
+
+Stream = PhotoStream | LoaderStream
+"""Images in batches, always the same ones in the same order."""
 
 
 def _images(batch: Any, index: int) -> Tensor:

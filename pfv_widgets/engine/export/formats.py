@@ -33,19 +33,17 @@ class Format:
     label: str = ""
 
 
-def _figure(frame: Frame, path: Path) -> None:
-    write_figure(path, frame.figure)
-
-
-def _arrays(frame: Frame, path: Path) -> None:
-    write_arrays(path, frame.arrays)
-
-
 FORMATS: dict[str, Format] = {
-    **{suffix: Format(_figure, label) for suffix, label in FIGURE_FORMATS.items()},
+    **{
+        suffix: Format(lambda frame, path: write_figure(path, frame.figure), label)
+        for suffix, label in FIGURE_FORMATS.items()
+    },
     ".html": Format(write_page, "HTML page with values"),
     ".htm": Format(write_page),
-    **{suffix: Format(_arrays, label) for suffix, label in ARRAYS.items()},
+    **{
+        suffix: Format(lambda frame, path: write_arrays(path, frame.arrays), label)
+        for suffix, label in ARRAYS.items()
+    },
 }
 FILE_KINDS = {suffix: one.label for suffix, one in FORMATS.items()}
 """Suffix → label of each format."""

@@ -76,7 +76,8 @@ def _read_out_start(
         module = calls[index].module
         last = end == len(calls)
         gives_units = _width(module) == units
-        pointwise = _is_pointwise(module) and (last or gives_units)
+        one_by_one = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
+        pointwise = one_by_one and (last or gives_units)
         linear = isinstance(module, nn.Linear) and gives_units
         if not pointwise and not (linear and not (last and _is_followed(call_of, calls, index))):
             break
@@ -101,7 +102,7 @@ def _heads(call_of: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall]) -> 
         tuple(call.output.shape) for call in call_of.values() if isinstance(call.output, Tensor)
     }
     spatial = {call.key for call in call_of.values()}
-    all_weights = sum(_number_of_weights(call.module) for call in _once(calls))
+    all_weights = sum(map(_number_of_weights, {call.module for call in calls}))
     heads = []
     for call in calls:
         takes_maps = any(tuple(shape) in shapes for shape, _ in call.inputs)
@@ -114,20 +115,12 @@ def _heads(call_of: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall]) -> 
     return tuple(heads)
 
 
-def _once(calls: Sequence[ModuleCall]) -> list[ModuleCall]:
-    return list({call.module: call for call in calls}.values())
-
-
 def _number_of_weights(module: nn.Module) -> int:
     return sum(one.numel() for one in module._parameters.values() if one is not None)
 
 
 def _is_weighted_leaf(module: nn.Module) -> bool:
     return not any(module.children()) and _number_of_weights(module) > 0
-
-
-def _is_pointwise(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
 
 
 def _width(module: nn.Module) -> int | None:

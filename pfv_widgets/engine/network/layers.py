@@ -12,6 +12,7 @@ from torch import Tensor
 from pfv_widgets.engine.network.feature_layout import Grid, Layout
 from pfv_widgets.engine.network.model_guard import clean_name
 from pfv_widgets.errors import PFVValueError
+from pfv_widgets.parameters import listed
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,7 @@ class LayerListing:
             return by_name[name]
         if name in self.refused:
             raise PFVValueError(f"layer={name!r} {self.refused[name]}")
-        names = list(by_name)
-        near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
-        raise PFVValueError(
-            f"layer={name!r} is not in this network. The nearest names are "
-            f"{', '.join(map(repr, near))}; pfv.layers lists all {len(names)}."
-        )
+        raise unknown_layer(name, list(by_name), f"; pfv.layers lists all {len(by_name)}")
 
     def chain(self, name: str) -> tuple[Layer, ...]:
         """Return the last feature map of each other resolution before layer ``name``, in order.
@@ -134,6 +130,14 @@ class LayerListing:
     def _before(self, name: str) -> list[Layer]:
         names = [layer.name for layer in self.layers]
         return list(self.layers[: names.index(name)])
+
+
+def unknown_layer(name: str, names: list[str], more: str = "") -> PFVValueError:
+    """Return the error for a layer that is none of ``names``, with those nearest to it."""
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
+    return PFVValueError(
+        f"layer={name!r} is not in this network. The nearest names are {listed(near)}{more}."
+    )
 
 
 def _last_of_each_grid(layers: Iterable[Layer]) -> dict[Grid, Layer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +124,16 @@ def tensors_in(value: object) -> Iterator[Tensor]:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for one in value:
             yield from tensors_in(one)
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Change every leaf of nested tuples, lists and dicts, which keep their types."""
+    if isinstance(value, dict):
+        return type(value)((key, mapped(one, change)) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        parts = [mapped(one, change) for one in value]
+        return getattr(type(value), "_make", type(value))(parts)
+    return change(value)
 
 
 def tensor_key(value: Tensor) -> TensorKey:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import modules_by_name
-from pfv_widgets.engine.network.module_calls import tensors_in
+from pfv_widgets.engine.network.module_calls import mapped, tensors_in
 
 Key = tuple[str, int]  # a module's name, and which of its calls from 0
 
@@ -29,12 +29,15 @@ class UnclearError(Exception):
     """A module before the layer does more than it returns."""
 
 
-_READ_ONLY = ("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_cuda")
-_PROPERTIES = {
+_READ_ONLY = (
+    "shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_cuda", "is_quantized",
+)  # fmt: skip
+PROPERTIES = {
     *(getattr(Tensor, name).__get__ for name in _READ_ONLY),
     Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.__len__,
-    Tensor.is_floating_point, Tensor.is_complex,
+    Tensor.is_floating_point, Tensor.is_complex, Tensor.is_inference,
 }  # fmt: skip
+"""What a tensor without numbers knows of itself."""
 
 
 class Placeholder(Tensor):
@@ -63,16 +66,21 @@ class Placeholder(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func in _PROPERTIES:
+        if func in PROPERTIES:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
-        raise NeededError(next(_placeholders((args, kwargs or {}))).key)
+        raise NeededError(_key_in((args, kwargs)))
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: object, _: object, args: Any = (), kwargs: Any = None
     ) -> Any:
-        raise NeededError(next(_placeholders((args, kwargs or {}))).key)
+        raise NeededError(_key_in((args, kwargs)))
+
+
+def _key_in(arguments: object) -> Key:
+    """Return the key of the first placeholder among arguments."""
+    return next(one.key for one in tensors_in(arguments) if isinstance(one, Placeholder))
 
 
 @dataclass(eq=False)
@@ -160,7 +168,7 @@ def _output_of(answer: _Answer, key: Key, inputs: list[Tensor]) -> Any:
             return one.clone()
         return one
 
-    return _mapped(answer.output, make)
+    return mapped(answer.output, make)
 
 
 @dataclass(frozen=True)
@@ -242,7 +250,9 @@ def _storable(call: _Call, output: Any, *, copied: bool) -> Any:
         raise UnclearError
     memory = {one.untyped_storage().data_ptr() for one in call.inputs}
 
-    def stored(one: Tensor) -> Any:
+    def stored(one: Any) -> Any:
+        if not isinstance(one, Tensor):
+            return one
         for number, taken in enumerate(call.inputs):
             if one is taken:
                 return _Same(number)
@@ -250,17 +260,17 @@ def _storable(call: _Call, output: Any, *, copied: bool) -> Any:
             raise UnclearError  # a view of an input: what is written to one is seen in the other
         return one.detach().clone() if copied else Placeholder(one, (call.name, -1))
 
-    return _mapped(output, stored)
+    return mapped(output, stored)
 
 
 def _answer(key: Key, output: Any, changed: Mapping[int, Tensor], *, stored: bool) -> _Answer:
     def make(one: Any) -> Any:
-        if isinstance(one, _Same) or (stored and not isinstance(one, Placeholder)):
+        if not isinstance(one, Tensor) or (stored and not isinstance(one, Placeholder)):
             return one
         return Placeholder(one, key)
 
     own = {number: one if stored else None for number, one in changed.items()}
-    return _Answer(_mapped(output, make), own)
+    return _Answer(mapped(output, make), own)
 
 
 @contextmanager
@@ -286,29 +296,9 @@ def _wrapped(
                 vars(module)["forward"] = own
 
 
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Change every tensor, or what stands for one, in tuples, lists and dicts."""
-    if isinstance(value, Tensor | _Same):
-        return change(value)
-    if isinstance(value, dict):
-        return type(value)((key, _mapped(one, change)) for key, one in value.items())
-    if isinstance(value, list | tuple):
-        parts = [_mapped(one, change) for one in value]
-        return getattr(type(value), "_make", type(value))(parts)
-    return value
-
-
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(map(_is_plain, value.values()))
     if type(value) in (list, tuple) or hasattr(value, "_make"):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, Tensor | int | float | str)
-
-
-def _placeholders(value: Any) -> Iterator[Placeholder]:
-    if isinstance(value, Placeholder):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _placeholders(one)

@@ -37,7 +37,8 @@ def tested_instead(
     for index, call in enumerate(calls, 1):
         assert isinstance(call.output, Tensor)
         known = {key for _, key in call.inputs} & outputs
-        if _axes(call.output) in axes or (known and _is_convolution(call.module, call.output)):
+        convolution = keeps_positions(call.module) and call.output.ndim == 4
+        if _axes(call.output) in axes or (known and convolution):
             follows.add(call.key)
         elif seen.isdisjoint(kinds[call.key]):
             end = index
@@ -52,10 +53,6 @@ def tested_instead(
             instead[call.key] = like
             last |= {kind: like for kind in kinds[call.key] if kind not in last}
     return instead
-
-
-def _is_convolution(module: nn.Module, output: Tensor) -> bool:
-    return keeps_positions(module) and output.ndim == 4
 
 
 def _axes(values: Tensor) -> TensorKey:

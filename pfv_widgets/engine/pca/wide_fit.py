@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -71,38 +70,15 @@ class Batch:
         return sum(self.weights) * self.maps.shape[2] * self.maps.shape[3]
 
 
-class Side(Protocol):
-    """Second moments of images, held by channels or by positions: a matrix ``(d, d)``.
-
-    Attributes
-    ----------
-    nbytes
-        Bytes that are held.
-    size
-        Its side d.
-    """
-
-    nbytes: int
-    size: int
-
-    def covariance(self, batch: Batch, report: OnProgress) -> Apply:
-        """Return what multiplies ``(d, b)`` by the covariance over the mean square."""
-
-    def vectors(self, batch: Batch, components: Tensor) -> Tensor:
-        """Return vectors of this side ``(b, d)`` for components ``(b, C)``."""
-
-    def components(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """Return components ``(b, C)`` for vectors of this side ``(b, d)``."""
-
-
 class _Channels:
-    """By channels: the scatter of the images, which follows their weights."""
+    """Second moments by channels: the scatter of the images, which follows their weights."""
 
     def __init__(self, maps: Tensor, sizes: Sequence[float]) -> None:
         self._running = RunningScatter(maps, sizes)
         self.nbytes, self.size = self._running.nbytes, maps.shape[1]
 
     def covariance(self, batch: Batch, report: OnProgress) -> Apply:
+        """Return what multiplies ``(size, b)`` by the covariance over the mean square."""
         self._running.update(batch.maps, batch.weights, report)
         product, mean = self._running.times, batch.mean[:, None]
         scale = self._running.unit / (batch.count * batch.squares)
@@ -120,7 +96,7 @@ class _Channels:
 
 
 class _Positions:
-    """By positions: their Gram matrix, which no weight changes."""
+    """Second moments by positions: their Gram matrix, which no weight changes."""
 
     def __init__(self, maps: Tensor) -> None:
         rows = maps.flatten(2).transpose(1, 2).flatten(0, 1)
@@ -144,7 +120,7 @@ class _Positions:
         return apply
 
     def vectors(self, batch: Batch, _: Tensor) -> Tensor:
-        """See :class:`Side`: those of the components last returned, up to their signs.
+        """Return those ``(b, size)`` of the components last returned, up to their signs.
 
         Feature maps are read only of images that weighed next to nothing then.
         """
@@ -164,6 +140,7 @@ class _Positions:
         return normalize(centred * shares.sqrt(), dim=1)
 
     def components(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Return components ``(b, C)`` for vectors of this side ``(b, size)``."""
         scaled = vectors * self._shares(batch).sqrt()
         of_images = scaled.view(len(scaled), len(batch.maps), -1).transpose(0, 1)
         rows = (of_images @ batch.maps.flatten(2).transpose(1, 2)).sum(dim=0)
@@ -195,7 +172,7 @@ class WideFit:
             self._sizes = _squares(maps)
         self._means = maps.mean(dim=(2, 3))
         by_positions = number * height * width < channels
-        self._side: Side = _Positions(maps) if by_positions else _Channels(maps, self._sizes)
+        self._side = _Positions(maps) if by_positions else _Channels(maps, self._sizes)
         self._last: Ritz | None = None
         self._components: Tensor | None = None  # of the last fit
         self._beyond = maps.new_zeros(0, self._side.size)  # vectors that the last fit has besides

@@ -68,29 +68,26 @@ class ByteBoundedCache:
 
 def stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """Cache results of a method in ``self.cache``, by name and arguments, under ``self.lock``."""
-
-    @functools.wraps(method)
-    def cached(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        cache: ByteBoundedCache = self.cache  # type: ignore[attr-defined] # the owner has one
-        key = (method.__name__, *args, *sorted(kwargs.items()))
-        with self.lock:  # type: ignore[attr-defined] # the owner has one
-            return cache.get(key, lambda: method(self, *args, **kwargs))
-
-    return cached  # type: ignore[return-value] # the same signature, by wraps
+    return _cached(method, by_source=False)
 
 
 def source_stage(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """Cache as :func:`stage` does, separately for an external source of bases and the images."""
+    return _cached(method, by_source=True)
 
+
+def _cached(
+    method: Callable[Concatenate[S, P], T], *, by_source: bool
+) -> Callable[Concatenate[S, P], T]:
     @functools.wraps(method)
-    def cached(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        cache: ByteBoundedCache = self.cache  # type: ignore[attr-defined] # the owner has one
-        with self.lock:  # type: ignore[attr-defined] # the owner has one
-            external = self.uses_external_source  # type: ignore[attr-defined] # the owner has one
-            key = (method.__name__, external, *args, *sorted(kwargs.items()))
+    def cached(self: Any, *args: Any, **kwargs: Any) -> T:
+        with self.lock:
+            external = (self.uses_external_source,) if by_source else ()
+            key = (method.__name__, *external, *args, *sorted(kwargs.items()))
+            cache: ByteBoundedCache = self.cache
             return cache.get(key, lambda: method(self, *args, **kwargs))
 
-    return cached  # type: ignore[return-value] # the same signature, by wraps
+    return cached  # type: ignore[return-value] # of what has a cache and a lock
 
 
 def release_memory(device: torch.device) -> None:

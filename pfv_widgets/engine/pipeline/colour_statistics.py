@@ -57,7 +57,7 @@ def colour_statistics(
             return brightness(pixels, size).to(network.device)
 
         spreads = {
-            name: pooled(spread_of(scores, weighting(activities, bright, size), size))
+            name: pooled(spread_of(scores, weighting.factors(activities, bright, size), size))
             for name, weighting in WEIGHTINGS.items()
         }
     largest = {layer.name: one.largest for (layer, _), one in zip(sums, activities, strict=True)}

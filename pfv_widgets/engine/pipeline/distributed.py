@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,32 +19,8 @@ from pfv_widgets.errors import PFVError, PFVValueError
 _TIMEOUT = datetime.timedelta(minutes=10)  # for a process that is slow; one that dies is noticed
 
 
-class Ranks(Protocol):
-    """Processes that share one fit."""
-
-    @property
-    def rank(self) -> int:
-        """Number of this process, from 0."""
-
-    @property
-    def number(self) -> int:
-        """Number of processes."""
-
-    def check_same(self, values: dict[str, str]) -> None:
-        """Raise where another process was given something else."""
-
-    def of_first(self, text: str) -> str:
-        """Return what process 0 says."""
-
-    def merged(self, fit: DataSetFit) -> DataSetFit:
-        """Return what all have gathered, in every process; their own stays as it is."""
-
-    def naming_itself(self) -> AbstractContextManager[None]:
-        """Let an error inside the block say in which process it was raised."""
-
-
 class SingleProcess:
-    """One process."""
+    """One process, as :class:`ProcessGroup` with a ``rank`` of 0 and a ``number`` of 1."""
 
     rank, number = 0, 1
 
@@ -66,14 +41,23 @@ class SingleProcess:
 
 
 class ProcessGroup:
-    """The processes of ``torch.distributed``, once it is initialised."""
+    """The processes of ``torch.distributed`` that share one fit, once it is initialised.
+
+    Attributes
+    ----------
+    rank, number
+        Number of this process, from 0, and of all.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.rank, self.number = dist.get_rank(), dist.get_world_size()
         self._on = device if dist.get_backend() == "nccl" else torch.device("cpu")
 
     def check_same(self, values: dict[str, str]) -> None:
-        """Compare before anything else is exchanged: tensors of unlike shapes abort a process."""
+        """Raise where another process was given something else.
+
+        Before anything else is exchanged: tensors of unlike shapes abort a process.
+        """
         contents = self._gathered("arguments", json.dumps(values).encode())
         everyone = [json.loads(content) for content in contents]
         first = everyone[0]
@@ -91,7 +75,7 @@ class ProcessGroup:
         return self._gathered("decision", text.encode())[0].decode()
 
     def merged(self, fit: DataSetFit) -> DataSetFit:
-        """Merge in the order of the processes, so that all get the same numbers."""
+        """Return what all have gathered, merged in their order: all get the same numbers."""
         file = io.BytesIO()
         np.savez(file, **fit.arrays())  # type: ignore[arg-type] # the names are its keywords
         device = next((one.moments.mean.device for one in fit.layers.values()), self._on)
@@ -139,6 +123,10 @@ class ProcessGroup:
                     "the same photos, and go on with --resume."
                 )
         return [content for _, _, content in everyone]
+
+
+Ranks = SingleProcess | ProcessGroup
+"""The processes that share one fit."""
 
 
 @contextmanager

@@ -76,16 +76,16 @@ def _rendered(
     settings: Settings,
     size: tuple[int, int],
 ) -> tuple[Tensor, tuple[str, ...]]:
-    weighting, colouring = WEIGHTINGS[settings.weighting], settings.colouring
+    factors_of, colouring = WEIGHTINGS[settings.weighting].factors, settings.colouring
     colour_filter = COLOUR_FILTERS[settings.sharing]
     filtered = None
     if colour_filter is not None:
         small = counting_size(size)
-        factors = weighting(activities, None, small)
+        factors = factors_of(activities, None, small)
         filtered = visible_colours(scores, factors, weights, colouring, colour_filter, size=small)
     heatmaps = render_heatmaps(
         scores,
-        weighting(activities, None, size),
+        factors_of(activities, None, size),
         weights,
         colouring,
         size,

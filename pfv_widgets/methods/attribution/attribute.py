@@ -135,7 +135,6 @@ def _attribution(
             f"({', '.join(named[:5])}): nothing of the signal reaches the pixels. Take another "
             "unit, an earlier layer, or another method."
         )
-    assert dataclasses.is_dataclass(method)
     options = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}
     return Attribution(
         maps, signed, scores, units, name,

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
@@ -35,10 +35,8 @@ class PrincipalFeatures:
     weighting: str = _as_in_settings("weighting")
     sigma: float = _as_in_settings("sigma")
 
-    label: ClassVar[str] = "PFV"
-    caution: ClassVar[str] = ""
-    evidence: ClassVar[str] = ""
-    usual: ClassVar[bool] = True
+    label, caution, evidence = "PFV", "", ""
+    usual = True
 
     def __post_init__(self) -> None:
         validate(self)
@@ -75,11 +73,11 @@ def explainer_of(method: object) -> tuple[str, Explainer]:
 def _with_options(mapping: Mapping[Any, Any]) -> tuple[str, Explainer]:
     options = {str(name): value for name, value in mapping.items() if name != "method"}
     name, plain = explainer_of(mapping.get("method"))
-    legal = [field.name for field in dataclasses.fields(plain)]  # type: ignore[arg-type] # a dataclass
+    legal = [field.name for field in dataclasses.fields(plain)]
     for option in options:
         if option not in legal:
             raise PFVTypeError(f"{name!r} has no option {option!r}. {suggestion(option, legal)}")
-    return name, dataclasses.replace(plain, **options)  # type: ignore[type-var] # a dataclass
+    return name, dataclasses.replace(plain, **options)
 
 
 def name_of(method: Explainer) -> str:
@@ -150,7 +148,7 @@ def _differing(method: Explainer, same: Sequence[Explainer]) -> list[str]:
     """
     names = [
         field.name
-        for field in dataclasses.fields(method)  # type: ignore[arg-type] # a dataclass
+        for field in dataclasses.fields(method)
         if len({repr(getattr(one, field.name)) for one in same}) > 1
     ]
     effective = [name for name in names if any(_matters(method, name, one) for one in same)]
@@ -162,7 +160,7 @@ def _differing(method: Explainer, same: Sequence[Explainer]) -> list[str]:
 def _matters(method: Explainer, name: str, other: Explainer) -> bool:
     """Whether the value that another one has of an option would change what ``method`` does."""
     try:
-        changed = dataclasses.replace(method, **{name: getattr(other, name)})  # type: ignore[type-var] # a dataclass
+        changed = dataclasses.replace(method, **{name: getattr(other, name)})
         return changed.details(_USUAL) != method.details(_USUAL)
     except PFVError:  # the value does not go with the other options
         return True

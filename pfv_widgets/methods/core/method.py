@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -25,9 +25,9 @@ class CancelledError(PFVError):
     """A method was cancelled before it was done."""
 
 
-@runtime_checkable
-class Method(Protocol):
-    """A frozen dataclass: its fields are its options, declared as in ``parameters.py``.
+@dataclass(frozen=True)
+class Method:
+    """Base of every method: a frozen dataclass whose fields are its options (``parameters.py``).
 
     Attributes
     ----------
@@ -52,16 +52,15 @@ class Method(Protocol):
 
     label: ClassVar[str]
     family: ClassVar[Family]
-    reduction: ClassVar[Reduction]
-    needs_gradient: ClassVar[bool]
+    reduction: ClassVar[Reduction] = "sum"
+    needs_gradient: ClassVar[bool] = True
     zero_reason: ClassVar[str]
-    caution: ClassVar[str]
+    caution: ClassVar[str] = ""
     evidence: ClassVar[str]
-    usual: ClassVar[bool]
+    usual: ClassVar[bool] = False
 
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:
-        """Return the options that its maps of images ``(H, W)`` depend on, in words."""
-        ...
+    def __post_init__(self) -> None:
+        validate(self)
 
     def attribute(
         self,
@@ -84,7 +83,7 @@ class Method(Protocol):
         progress
             Called as ``progress(done, all)`` in steps of the method's own.
         cancelled
-            Asked between steps; True: raise :class:`CancelledError`.
+            Asked between steps; True: a :class:`CancelledError` ends the work.
 
         Returns
         -------
@@ -92,30 +91,6 @@ class Method(Protocol):
             Values ``(N, 3, H, W)`` or ``(N, H, W)``; the :class:`UnitScores` of the images
             themselves, detached; warnings, in words.
         """
-        ...
-
-
-@dataclass(frozen=True)
-class MethodBase:
-    """What most methods share; a method states the rest of :class:`Method`, or another value."""
-
-    reduction: ClassVar[Reduction] = "sum"
-    needs_gradient: ClassVar[bool] = True
-    caution: ClassVar[str] = ""
-    usual: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def attribute(
-        self,
-        network: nn.Module,
-        batch: Tensor,
-        target: Target,
-        progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> Result:
-        """See :class:`Method`: what :meth:`explain` returns."""
 
         def report(done: int, total: int) -> None:
             step(done, total, progress, cancelled if done < total else None)
@@ -123,14 +98,14 @@ class MethodBase:
         return self.explain(network, batch, target, report)
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
-        """Attribute; call ``step(done, all)`` between steps, which ends what is not wanted.
+        """Return what :meth:`attribute` does; ``step(done, all)`` ends what is not wanted.
 
         Gradients are off: ``differentiate`` in ``backprop.py`` switches them on for itself.
         """
         raise NotImplementedError
 
-    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
-        """Return the options in words, without the seed; see :class:`Method`."""
+    def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - some need it
+        """Return the options that maps of images ``(H, W)`` depend on, in words."""
         return in_words(self, [name for name in parameters_of(self) if name != "seed"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.network.capture import StopForward, hooked, modules_by_name, run_captured
 from pfv_widgets.engine.network.feature_layout import Layout, guess_layout, recurrent_layout
+from pfv_widgets.engine.network.layers import unknown_layer
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVValueError
@@ -183,7 +183,8 @@ def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -
     name, number = split(layer)
     modules = modules_by_name(network)
     if name not in modules or not name:
-        raise PFVValueError(_unknown(layer, [one for one in modules if one]))
+        known = [one for one in modules if one]
+        raise unknown_layer(layer, known, "; pfv.layers lists those with maps")
     runs: list[tuple[Tensor, object]] = []
 
     def see(_: nn.Module, __: str, ___: tuple[object, ...], result: object) -> None:
@@ -249,11 +250,3 @@ def _layout_of_part(
 
 def _first(result: object) -> object:
     return next(iter(outputs_of(result).values()), None)
-
-
-def _unknown(layer: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(layer, names, n=4, cutoff=0.3) or names[-4:]
-    return (
-        f"layer={layer!r} is not in this network. The nearest names are "
-        f"{', '.join(map(repr, near))}; pfv.layers lists those with maps."
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -158,7 +158,7 @@ def as_other_relu(func: Operation, args: Args, kwargs: Kwargs) -> ReluCall | Non
     return None
 
 
-def is_active(value: object) -> bool:
+def is_active(value: object) -> TypeGuard[Tensor]:
     """Whether a gradient runs through a tensor."""
     return isinstance(value, Tensor) and value.requires_grad
 
@@ -170,12 +170,12 @@ def constant(value: object, values: Tensor) -> float | None:
     if not isinstance(value, Tensor) or value.requires_grad or not value.numel():
         return None
     first = value.flatten()[0]
-    fits = _within(value.shape, values.shape) and not value.is_complex()
+    fits = within(value.shape, values.shape) and not value.is_complex()
     fits = fits and torch.result_type(values, value) == values.dtype
     return float(first) if fits and bool((value == first).all()) else None
 
 
-def _within(shape: torch.Size, whole: torch.Size) -> bool:
+def within(shape: torch.Size, whole: torch.Size) -> bool:
     """Whether a tensor that is brought to the shape of another leaves that as it is."""
     lengths = zip(reversed(shape), reversed(whole), strict=False)
     return len(shape) <= len(whole) and all(one in (1, other) for one, other in lengths)
@@ -281,9 +281,7 @@ _FORMS: tuple[tuple[frozenset[Any], Callable[[Args, Kwargs], Iterator[ReluCall]]
 )
 
 
-def as_relu(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> ReluCall | None:
+def as_relu(func: Operation, args: Args, kwargs: Kwargs) -> ReluCall | None:
     """Return what one of ``RELU_ARGUMENTS`` rectifies, or None where the call is no ReLU."""
     arguments = dict(zip(RELU_ARGUMENTS[func], args, strict=False))
     arguments |= {_ALIASES.get(name, name): value for name, value in kwargs.items()}

@@ -6,7 +6,7 @@ ones, and functions alike; nothing of the network is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -20,6 +20,9 @@ from pfv_widgets.methods.core.relu_operations import (
     ASSIGN,
     RELU_ARGUMENTS,
     WATCHED,
+    Args,
+    Kwargs,
+    Operation,
     ReluCall,
     as_other_relu,
     as_relu,
@@ -61,11 +64,7 @@ class ReluMode(TorchFunctionMode):
         self._labels: dict[Any, str | None] = {}  # of operations in the graph
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Operation, types: Iterable[type], args: Args = (), kwargs: Kwargs | None = None
     ) -> Any:
         """Replace the operation if it is a ReLU that a gradient passes."""
         del types
@@ -109,9 +108,7 @@ class ReluMode(TorchFunctionMode):
         mark(outputs)
         return outputs
 
-    def _watch(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+    def _watch(self, func: Operation, args: Args, kwargs: Kwargs) -> Any:
         if func not in WATCHED:
             outputs = func(*args, **kwargs)
             note(func, args, outputs)

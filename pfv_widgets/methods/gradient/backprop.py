@@ -8,14 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.methods.core.method import (
-    Family,
-    MethodBase,
-    Reduction,
-    Report,
-    Result,
-    measured_evidence,
-)
+from pfv_widgets.methods.core.method import Method, Report, Result, measured_evidence
 from pfv_widgets.methods.core.read_out import EVEN, STARTS
 from pfv_widgets.methods.core.relu_rules import ReluMode, ReluRule
 from pfv_widgets.methods.core.target import (
@@ -43,14 +36,14 @@ _SHOWS_EDGES = (
 
 
 @dataclass(frozen=True)
-class _Backpropagated(MethodBase):
+class _Backpropagated(Method):
     """What methods share that let a signal run from a unit back to the pixels."""
 
     start: str = choice(EVEN, STARTS, label="Start", help=_START)
 
-    family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "magnitude"
-    usual: ClassVar[bool] = True
+    family = "deconvolutional"
+    reduction = "magnitude"
+    usual = True
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options in words; see :class:`Method`."""
@@ -61,9 +54,9 @@ class _Backpropagated(MethodBase):
 class Saliency(_Backpropagated):
     """The gradient of the score by each pixel: backpropagation (Simonyan et al. 2014)."""
 
-    label: ClassVar[str] = "Gradient"
-    zero_reason: ClassVar[str] = _SILENT
-    evidence: ClassVar[str] = measured_evidence("passes", 0.44, 0.49, 0.09)
+    label = "Gradient"
+    zero_reason = _SILENT
+    evidence = measured_evidence("passes", 0.44, 0.49, 0.09)
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the gradient ``(N, 3, H, W)``; see :class:`Method`."""
@@ -74,13 +67,13 @@ class Saliency(_Backpropagated):
 
 
 @dataclass(frozen=True)
-class GradientTimesInput(MethodBase):
+class GradientTimesInput(Method):
     """The gradient times the normalised pixels (Shrikumar et al. 2016)."""
 
-    label: ClassVar[str] = "Gradient × input"
-    family: ClassVar[Family] = "deconvolutional"
-    zero_reason: ClassVar[str] = _SILENT
-    evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.31, 0.07)
+    label = "Gradient × input"
+    family = "deconvolutional"
+    zero_reason = _SILENT
+    evidence = measured_evidence("passes", 0.03, 0.31, 0.07)
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the products ``(N, 3, H, W)``; see :class:`Method`."""
@@ -93,7 +86,7 @@ class _ByRule(_Backpropagated):
     """Backpropagation in which every ReLU passes the signal by another rule."""
 
     rule: ClassVar[ReluRule]
-    zero_reason: ClassVar[str] = _ALL_NEGATIVE
+    zero_reason = _ALL_NEGATIVE
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the signal ``(N, 3, H, W)``; see :class:`Method` and :class:`ReluMode`."""
@@ -107,10 +100,10 @@ class _ByRule(_Backpropagated):
 class Deconvnet(_ByRule):
     """A ReLU passes the positive signal, whatever came in: ``d·(d > 0)`` (Zeiler, Fergus 2014)."""
 
-    rule: ClassVar[ReluRule] = "deconvnet"
-    label: ClassVar[str] = "Deconvnet"
-    caution: ClassVar[str] = _SHOWS_EDGES + "(Nie et al. 2018; Sixt et al. 2020)"
-    evidence: ClassVar[str] = (
+    rule = "deconvnet"
+    label = "Deconvnet"
+    caution = _SHOWS_EDGES + "(Nie et al. 2018; Sixt et al. 2020)"
+    evidence = (
         "fails the randomisation check (Nie et al. 2018; Sixt et al. 2020); of most of 20 photos "
         "the map is zero everywhere with SqueezeNet, and with start='activation' insertion is 0.26 "
         "(high is right) and deletion 0.29 (low is right)"
@@ -124,10 +117,10 @@ class GuidedBackprop(_ByRule):
     Springenberg et al. 2015.
     """
 
-    rule: ClassVar[ReluRule] = "guided"
-    label: ClassVar[str] = "Guided backpropagation"
-    caution: ClassVar[str] = _SHOWS_EDGES + "(Adebayo et al. 2018; Nie et al. 2018)"
-    evidence: ClassVar[str] = measured_evidence("fails", 0.83, 0.65, 0.06)
+    rule = "guided"
+    label = "Guided backpropagation"
+    caution = _SHOWS_EDGES + "(Adebayo et al. 2018; Nie et al. 2018)"
+    evidence = measured_evidence("fails", 0.83, 0.65, 0.06)
 
 
 def by_rule(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,7 @@ from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.core.method import (
-    Family,
-    MethodBase,
-    Report,
-    Result,
-    measured_evidence,
-)
+from pfv_widgets.methods.core.method import Method, Report, Result, measured_evidence
 from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.parameters import in_words, toggle
 from pfv_widgets.validation import text_or_none
@@ -38,7 +32,7 @@ _NONE = "Take a method that needs no feature map."
 
 
 @dataclass(frozen=True)
-class GradCAM(MethodBase):
+class GradCAM(Method):
     """Grad-CAM of any layer with maps (Selvaraju et al. 2017), enlarged bilinearly.
 
     Attributes
@@ -54,11 +48,11 @@ class GradCAM(MethodBase):
         True, label="Positive only", help="Show only what speaks for the unit, as in the paper."
     )
 
-    label: ClassVar[str] = "Grad-CAM"
-    family: ClassVar[Family] = "deconvolutional"
-    zero_reason: ClassVar[str] = "no channel of the layer speaks for the unit"
-    evidence: ClassVar[str] = measured_evidence("passes", 0.11, 0.80, 0.10)
-    usual: ClassVar[bool] = True
+    label = "Grad-CAM"
+    family = "deconvolutional"
+    zero_reason = "no channel of the layer speaks for the unit"
+    evidence = measured_evidence("passes", 0.11, 0.80, 0.10)
+    usual = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.methods.core.method import (
-    Family,
-    MethodBase,
-    Reduction,
-    Report,
-    Result,
-    measured_evidence,
-)
+from pfv_widgets.methods.core.method import Method, Report, Result, measured_evidence
 from pfv_widgets.methods.core.occluders import BASELINES, OCCLUDERS
 from pfv_widgets.methods.core.read_out import at_least_float32
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
@@ -28,7 +20,7 @@ _TOLERATED = 0.05  # of the difference of scores
 
 
 @dataclass(frozen=True)
-class IntegratedGradients(MethodBase):
+class IntegratedGradients(Method):
     """Gradients along the straight path from a baseline, times the difference of the images.
 
     Sundararajan et al. 2017. The integral is taken by Gauss–Legendre quadrature; its sum is the
@@ -47,10 +39,10 @@ class IntegratedGradients(MethodBase):
         + described({name: OCCLUDERS[name] for name in BASELINES}),
     )
 
-    label: ClassVar[str] = "Integrated gradients"
-    family: ClassVar[Family] = "deconvolutional"
-    zero_reason: ClassVar[str] = "no pixel changes the score on the way from the baseline"
-    evidence: ClassVar[str] = measured_evidence("passes", 0.03, 0.33, 0.08)
+    label = "Integrated gradients"
+    family = "deconvolutional"
+    zero_reason = "no pixel changes the score on the way from the baseline"
+    evidence = measured_evidence("passes", 0.03, 0.33, 0.08)
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the attributions ``(N, 3, H, W)``; see :class:`Method`."""
@@ -75,7 +67,7 @@ class IntegratedGradients(MethodBase):
 
 
 @dataclass(frozen=True)
-class SmoothGrad(MethodBase):
+class SmoothGrad(Method):
     """The gradient averaged over noisy copies of the image (Smilkov et al. 2017).
 
     All images get the same noise, scaled by their own range, so that a map does not depend on the
@@ -95,13 +87,11 @@ class SmoothGrad(MethodBase):
     )
     seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same noise.")
 
-    label: ClassVar[str] = "SmoothGrad"
-    family: ClassVar[Family] = "deconvolutional"
-    reduction: ClassVar[Reduction] = "magnitude"
-    zero_reason: ClassVar[str] = (
-        "no pixel changes the score: the unit is silent, or a ReLU on the path to it"
-    )
-    evidence: ClassVar[str] = measured_evidence("passes", 0.47, 0.54, 0.07)
+    label = "SmoothGrad"
+    family = "deconvolutional"
+    reduction = "magnitude"
+    zero_reason = "no pixel changes the score: the unit is silent, or a ReLU on the path to it"
+    evidence = measured_evidence("passes", 0.47, 0.54, 0.07)
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the mean gradient ``(N, 3, H, W)``; see :class:`Method`."""

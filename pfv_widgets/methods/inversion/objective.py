@@ -1,9 +1,15 @@
-"""Objectives of the optimisation: match activations, raise units or principal components."""
+"""Objectives of the optimisation: match activations, raise units or principal components.
+
+Each has a row for each target, ``names``, and ``at`` which layer and output its values are.
+``check`` refuses values ``(1, C, h, w)`` that do not fit; ``scale`` is the divisor ``(B,)`` of each
+score, from the values of the starts; ``score``, ``score_name`` in words, is in the layer's own
+units; ``loss`` is minimised. ``rows`` ``(B,)`` are the targets of the images whose values
+``(B, C, h, w)`` are given.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,34 +20,6 @@ from pfv_widgets.methods.core.target import Target
 _UNIT = 0.1  # of a usual activation: from there on the loss is logarithmic
 _DEEP = -15.0  # below it log softplus(s) is s, to a ten-millionth
 _LEVEL, _SHARE = 128.0, 0.01  # of FeatureVis: half the range of grey levels, and a hundredth
-
-
-class Objective(Protocol):
-    """What images are optimised for, one row for each target."""
-
-    @property
-    def at(self) -> Target:
-        """Layer and output whose values count."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One for each row."""
-
-    @property
-    def score_name(self) -> str:
-        """What :meth:`score` gives, in words."""
-
-    def check(self, values: Tensor) -> None:
-        """Raise where values ``(1, C, h, w)`` of the layer do not fit."""
-
-    def scale(self, values: Tensor) -> Tensor:
-        """Return ``(B,)``: the divisor of each score, from the values of the starts."""
-
-    def score(self, values: Tensor, rows: Tensor) -> Tensor:
-        """Return ``(B,)`` of values ``(B, C, h, w)``, in the layer's own units."""
-
-    def loss(self, values: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
-        """Return ``(B,)``, to be minimised; ``rows`` ``(B,)``: the target of each image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +142,9 @@ class ComponentScore:
     def loss(self, values: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
         """Return :func:`softplus_loss` of the mean score."""
         return softplus_loss(self.score(values, rows) / scale)
+
+
+Objective = ActivationMatch | UnitActivation | ComponentScore
 
 
 def softplus_loss(scores: Tensor) -> Tensor:

@@ -7,20 +7,25 @@ product of two activations, the outputs with a gradient of their own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 
-from pfv_widgets.methods.core import relu_operations
+from pfv_widgets.methods.core.relu_operations import (
+    RELU,
+    RELU_ARGUMENTS,
+    Args,
+    Kwargs,
+    Operation,
+    as_relu,
+    is_active,
+    within,
+)
 from pfv_widgets.methods.lrp.rules import LinearMap
 
 Kind = Literal["convolution", "dense", "scaling"]
-Operation = Callable[..., Any]
-Values = tuple[Any, ...]
-Named = Mapping[str, Any]
 
 _TRANSPOSED: set[Operation] = {
     getattr(home, f"conv_transpose{axes}d") for home in (torch, F) for axes in (1, 2, 3)
@@ -49,7 +54,7 @@ _OTHERS: dict[Any, str] = {
     Tensor.tanh: "Tanh", F.hardtanh: "Hardtanh", F.softsign: "Softsign",
     F.hardshrink: "Hardshrink", F.softshrink: "Softshrink", _NN.silu_: "SiLU",
 }  # fmt: skip
-PASSING: frozenset[Any] = frozenset((*relu_operations.RELU_ARGUMENTS, *_OTHERS))
+PASSING: frozenset[Any] = frozenset((*RELU_ARGUMENTS, *_OTHERS))
 GATES: frozenset[Any] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, F.hardsigmoid})
 _IN_PLACE: set[Any] = {Tensor.mul_, Tensor.__imul__}
 PRODUCTS: frozenset[Any] = frozenset(
@@ -61,17 +66,12 @@ _NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "
 _NATIVE = ("input", "weight", "bias", "running_mean", "running_var", *_NORM[5:])
 
 
-def is_activation(value: object) -> TypeGuard[Tensor]:
-    """Whether a value depends on the images, which are all that has a gradient."""
-    return isinstance(value, Tensor) and value.requires_grad
-
-
-def layer_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap, Kind] | None:
+def layer_of(func: Operation, args: Args, kwargs: Kwargs) -> tuple[Tensor, LinearMap, Kind] | None:
     """Return the input, the map and its kind of a convolution or dense layer, else None."""
     arguments = dict(zip(_LAYER, args, strict=False)) | dict(kwargs)
     values, weight, bias = arguments["input"], arguments["weight"], arguments.get("bias")
     dense = func in DENSE
-    if not is_activation(values) or (not dense and values.ndim != weight.ndim):
+    if not is_active(values) or (not dense and values.ndim != weight.ndim):
         return None
     rest, options = args[3:], {key: one for key, one in kwargs.items() if key not in _LAYER}
 
@@ -87,7 +87,7 @@ def layer_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, Line
     return values, linear, "dense" if dense else "convolution"
 
 
-def norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, Tensor, Tensor] | None:
+def norm_of(func: Operation, args: Args, kwargs: Kwargs) -> tuple[Tensor, Tensor, Tensor] | None:
     """Return the input, the scale and the shift ``(C,)`` of a BatchNorm, else None.
 
     One that uses the statistics of the batch takes them as constants.
@@ -95,7 +95,7 @@ def norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, Tenso
     names = _NATIVE if func is torch.batch_norm else _NORM
     arguments = dict(zip(names, args, strict=False)) | dict(kwargs)
     values, mean, variance = arguments["input"], arguments["running_mean"], arguments["running_var"]
-    if not is_activation(values):
+    if not is_active(values):
         return None
     if arguments.get("training") or mean is None:
         own = values.detach().transpose(0, 1).flatten(1)
@@ -109,7 +109,7 @@ def norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, Tenso
     return values, scale, shift
 
 
-def own_norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap] | None:
+def own_norm_of(func: Operation, args: Args, kwargs: Kwargs) -> tuple[Tensor, LinearMap] | None:
     """Return the input and the map of a LayerNorm or GroupNorm, its statistics as constants.
 
     Ali et al. 2022: otherwise no relevance would pass, as a scaled input gives the same output.
@@ -118,7 +118,7 @@ def own_norm_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, L
     names = ("input", "over", "weight", "bias", "eps")
     arguments = dict(zip(names, args, strict=False)) | dict(kwargs)
     values: Any = arguments["input"]
-    if not is_activation(values):
+    if not is_active(values):
         return None
     over: Any = arguments.get(
         "over", arguments.get("num_groups" if grouped else "normalized_shape")
@@ -156,22 +156,18 @@ def scaling(values: Tensor, scale: Tensor, shift: Tensor) -> LinearMap:
     return LinearMap(_scale, _along(scale, values.ndim), _along(shift, values.ndim), 1)
 
 
-def shift_of(func: Operation, args: Values, kwargs: Named) -> tuple[Tensor, LinearMap] | None:
+def shift_of(func: Operation, args: Args, kwargs: Kwargs) -> tuple[Tensor, LinearMap] | None:
     """Return the activation and the map of a sum of one activation and a constant, else None."""
     if kwargs or len(args) != 2:
         return None
     first, second = args
-    values, constant = (first, second) if is_activation(first) else (second, first)
-    if not is_activation(values) or is_activation(constant):
+    values, constant = (first, second) if is_active(first) else (second, first)
+    if not is_active(values) or is_active(constant):
         return None
     if func in _MINUS and values is second:  # the activation is what is taken away
         return None
     shift = torch.as_tensor(constant, dtype=values.dtype, device=values.device).detach()
-    fits = shift.ndim <= values.ndim and all(
-        mine in (1, theirs)
-        for mine, theirs in zip(shift.shape[::-1], values.shape[::-1], strict=False)
-    )
-    if not fits or not bool(shift.any()):
+    if not within(shift.shape, values.shape) or not bool(shift.any()):
         return None
     axis = 1 if values.ndim == 4 else -1
     shift = (-shift if func in _MINUS else shift).clone()
@@ -187,14 +183,12 @@ def _along(values: Tensor, ndim: int, behind: bool = True) -> Tensor:
     return values.reshape(-1, *[1] * (ndim - (2 if behind else 1)))
 
 
-def product(
-    func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], foreign: Counter[str]
-) -> Tensor | None:
+def product(func: Operation, args: Args, kwargs: Kwargs, foreign: Counter[str]) -> Tensor | None:
     """Return the product of two activations, where a gate counts as a constant; else None.
 
     A gate is what a sigmoid gave. Without one both factors share the relevance equally.
     """
-    if kwargs or len(args) != 2 or not all(is_activation(one) for one in args):
+    if kwargs or len(args) != 2 or not all(is_active(one) for one in args):
         return None
     gates = [getattr(one, "pfv_gate", None) == one._version for one in args]
     if all(gates) or not any(gates):
@@ -209,11 +203,7 @@ def product(
 
 
 def passed(
-    func: Operation,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    positive: bool,
-    foreign: Counter[str],
+    func: Operation, args: Args, kwargs: Kwargs, positive: bool, foreign: Counter[str]
 ) -> Tensor | None:
     """Return the outputs of an activation that passes relevance whole, None for a plain gradient.
 
@@ -226,20 +216,16 @@ def passed(
     foreign
         Where an activation that is no ReLU is counted.
     """
-    call = (
-        relu_operations.as_relu(func, args, kwargs)
-        if func in relu_operations.RELU_ARGUMENTS
-        else None
-    )
+    call = as_relu(func, args, kwargs) if func in RELU_ARGUMENTS else None
     if call is not None:
         values, high = call.values, call.high
-        native = relu_operations.RELU_ARGUMENTS[func] is relu_operations.RELU and high == torch.inf
+        native = RELU_ARGUMENTS[func] is RELU and high == torch.inf
         if native and not positive:
             return None  # its gradient passes relevance whole
         rectified = values.detach().clamp(0, high)
         return _write_back(values, _Passed.apply(values, rectified, positive), call.inplace)
     activation = args[0] if args else kwargs.get("input")
-    if func not in _OTHERS or not is_activation(activation) or kwargs.get("out") is not None:
+    if func not in _OTHERS or not is_active(activation) or kwargs.get("out") is not None:
         return None
     foreign[_OTHERS[func]] += 1
     before = activation.detach().clone()

@@ -8,7 +8,7 @@ value, ``s = R / x``, which sums, pooling, concatenation and reshaping pass like
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from pfv_widgets.engine.network.backward_graph import nodes_behind
 from pfv_widgets.methods.core.read_out import at_least_float32
+from pfv_widgets.methods.core.relu_operations import Args, Kwargs, Operation
 from pfv_widgets.methods.core.relu_rules import keeping_values
 from pfv_widgets.methods.lrp.operations import (
     CONVOLUTIONS,
@@ -121,11 +122,7 @@ class RelevanceMode(TorchFunctionMode):
         self.foreign: Counter[str] = Counter()
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Operation, types: Iterable[type], args: Args = (), kwargs: Kwargs | None = None
     ) -> Any:
         """Replace the operation if relevance passes it otherwise than a gradient."""
         del types
@@ -134,9 +131,7 @@ class RelevanceMode(TorchFunctionMode):
         with keeping_values():
             return self._run(func, args, kwargs or {})
 
-    def _run(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+    def _run(self, func: Operation, args: Args, kwargs: Kwargs) -> Any:
         for known, handle in self._handlers:
             if func in known:
                 outputs = handle(self, func, args, kwargs)
@@ -144,9 +139,7 @@ class RelevanceMode(TorchFunctionMode):
                     return outputs
         return func(*args, **kwargs)
 
-    def _layer(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Tensor | None:
+    def _layer(self, func: Operation, args: Args, kwargs: Kwargs) -> Tensor | None:
         recognised = layer_of(func, args, kwargs)
         if recognised is None:
             return None
@@ -157,9 +150,7 @@ class RelevanceMode(TorchFunctionMode):
         outputs.pfv_layer = _LayerOutput(step, values, outputs._version)  # type: ignore[attr-defined]
         return outputs
 
-    def _norm(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Tensor | None:
+    def _norm(self, func: Operation, args: Args, kwargs: Kwargs) -> Tensor | None:
         recognised = norm_of(func, args, kwargs)
         if recognised is None:
             return None
@@ -172,9 +163,7 @@ class RelevanceMode(TorchFunctionMode):
                 return self._apply(origin.values, run, replace(origin.step, linear=whole))
         return self._apply(values, run, Step(scaling(values, scale, shift), "scaling"))
 
-    def _own_norm(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Tensor | None:
+    def _own_norm(self, func: Operation, args: Args, kwargs: Kwargs) -> Tensor | None:
         recognised = own_norm_of(func, args, kwargs)
         if recognised is None:
             return None
@@ -182,9 +171,7 @@ class RelevanceMode(TorchFunctionMode):
         values, linear = recognised
         return self._apply(values, partial(func, *args, **kwargs), Step(linear, "scaling"))
 
-    def _shift(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Tensor | None:
+    def _shift(self, func: Operation, args: Args, kwargs: Kwargs) -> Tensor | None:
         recognised = shift_of(func, args, kwargs)
         if recognised is None:
             return None
@@ -200,31 +187,19 @@ class RelevanceMode(TorchFunctionMode):
             self.firsts += step.first
         return _Linear.apply(values, self.direct, run, step, self)  # type: ignore[no-any-return]
 
-    def _activation(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Tensor | None:
-        return passed(func, args, kwargs, self.positive, self.foreign)
-
-    def _gate(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Tensor | None:
+    def _gate(self, func: Operation, args: Args, kwargs: Kwargs) -> Tensor | None:
         gate: Tensor = func(*args, **kwargs)
         gate.pfv_gate = gate._version  # type: ignore[attr-defined]
         return gate
-
-    def _product(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Tensor | None:
-        return product(func, args, kwargs, self.foreign)
 
     _handlers = (
         (CONVOLUTIONS | DENSE, _layer),
         (NORMS, _norm),
         (OWN_NORMS, _own_norm),
         (SHIFTS, _shift),
-        (PASSING, _activation),
+        (PASSING, lambda mode, f, a, k: passed(f, a, k, mode.positive, mode.foreign)),
         (GATES, _gate),
-        (PRODUCTS, _product),
+        (PRODUCTS, lambda mode, f, a, k: product(f, a, k, mode.foreign)),
     )
 
 

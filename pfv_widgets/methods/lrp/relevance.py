@@ -6,18 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import compress
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.methods.core.method import (
-    Family,
-    MethodBase,
-    Report,
-    Result,
-    measured_evidence,
-)
+from pfv_widgets.methods.core.method import Method, Report, Result, measured_evidence
 from pfv_widgets.methods.core.target import Target, UnitScores, gradient, score_function
 from pfv_widgets.methods.lrp.diagnostics import cancelling, conserved, operations
 from pfv_widgets.methods.lrp.propagation import RelevanceMode, Step
@@ -55,7 +48,7 @@ _INSENSITIVE = (
 
 
 @dataclass(frozen=True)
-class Relevance(MethodBase):
+class Relevance(Method):
     """Layer-wise relevance propagation (Bach et al. 2015), on any network of ReLUs.
 
     The relevance of a unit starts as its activation and is divided among what it was made of, in
@@ -129,11 +122,11 @@ class Relevance(MethodBase):
         "captum.",
     )
 
-    label: ClassVar[str] = "Relevance propagation"
-    family: ClassVar[Family] = "deconvolutional"
-    zero_reason: ClassVar[str] = "the score that is shared out is zero"
-    evidence: ClassVar[str] = measured_evidence("passes", 0.16, 0.70, 0.07)
-    usual: ClassVar[bool] = True
+    label = "Relevance propagation"
+    family = "deconvolutional"
+    zero_reason = "the score that is shared out is zero"
+    evidence = measured_evidence("passes", 0.16, 0.70, 0.07)
+    usual = True
 
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options that have an effect; see :class:`Method`."""

@@ -10,19 +10,22 @@ operations are ``incremental_operations.LOCAL_OPERATIONS``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.network.module_calls import mapped, tensors_in
+from pfv_widgets.engine.network.pass_recording import PROPERTIES
 from pfv_widgets.methods.core.occluders import PixelBox
+from pfv_widgets.methods.core.relu_operations import Args, Kwargs, Operation
 
 Boxes = tuple[PixelBox, ...]
 Make = Callable[..., Tensor]
 # ``rule(func, args, kwargs)`` → the window after the operation; None: the whole map is needed
-Rule = Callable[[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], "Window | None"]
-Rules = Mapping[Callable[..., Any], Rule]
+Rule = Callable[[Operation, Args, Kwargs], "Window | None"]
+Rules = Mapping[Operation, Rule]
 _MOST = 0.8  # share of a map from which on all of it is computed
 
 
@@ -157,19 +160,23 @@ class Window(Tensor):
     @classmethod
     def __torch_function__(
         cls,
-        func: Callable[..., Any],
+        func: Operation,
         types: Sequence[type],
-        args: tuple[Any, ...] = (),
+        args: Args = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run one operation: on the window where that is enough, else on the whole map."""
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunctionSubclass():
-            if func in _PROPERTIES:
+            if func in PROPERTIES:
                 return func(*args, **kwargs)
-            rule = next(_windows((args, kwargs))).tape.rules.get(func)
+            window = next(one for one in tensors_in((args, kwargs)) if isinstance(one, Window))
+            rule = window.tape.rules.get(func)
             after = None if rule is None else rule(func, args, kwargs)
-            return func(*_whole(args), **_whole(kwargs)) if after is None else after
+            if after is not None:
+                return after
+            args, kwargs = mapped((args, kwargs), _whole)
+            return func(*args, **kwargs)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -259,37 +266,11 @@ def _cut(box: PixelBox, origin: PixelBox = (0, 0, 0, 0)) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _windows(value: Any) -> Iterator[Window]:
-    """Find the windows among arguments."""
-    if isinstance(value, Window):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _windows(one)
-
-
 def _whole(value: Any) -> Any:
-    if isinstance(value, Window):
-        return value.whole()
-    if isinstance(value, dict):
-        return {key: _whole(one) for key, one in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_whole(one) for one in value)
-    return value
+    return value.whole() if isinstance(value, Window) else value
 
 
 def _equal(one: object, other: object) -> bool:
     if isinstance(one, Tensor) or isinstance(other, Tensor):
         return one is other  # weights that are computed for each image are not those of the base
     return one is other or one == other
-
-
-def _getter(name: str) -> Any:
-    return getattr(Tensor, name).__get__
-
-
-_PROPERTIES = {
-    *map(_getter, ("shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "layout")),
-    _getter("is_quantized"), Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel,
-    Tensor.__len__, Tensor.is_floating_point, Tensor.is_complex, Tensor.is_inference,
-}  # fmt: skip

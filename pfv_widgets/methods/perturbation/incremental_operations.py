@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that everybody knows
 
+from pfv_widgets.methods.core.relu_operations import Args, Kwargs, Operation
 from pfv_widgets.methods.perturbation.incremental_inference import (
     Make,
     Rules,
@@ -29,9 +30,7 @@ _MEAN = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_includ
 _NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
 
-def pointwise(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Window | None:
+def pointwise(func: Operation, args: Args, kwargs: Kwargs) -> Window | None:
     """Apply a function of each value alone."""
     values, *rest = args
     others = (*rest, *kwargs.values())
@@ -40,9 +39,7 @@ def pointwise(
     return _each(func, values, others, lambda one: func(one, *rest, **kwargs))
 
 
-def batch_norm(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Window | None:
+def batch_norm(func: Operation, args: Args, kwargs: Kwargs) -> Window | None:
     """Apply a batch normalisation with fixed statistics: an affine map of each channel."""
     named = _bound(_NORM, args, kwargs)
     values, *others = (named.get(name) for name in _NORM)
@@ -53,7 +50,7 @@ def batch_norm(
     return _each(func, values, others, lambda one: func(one, **options))
 
 
-def dropout(_: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Window | None:
+def dropout(_: object, args: Args, kwargs: Kwargs) -> Window | None:
     """Leave the values as they are, as outside of training."""
     named = _bound(("input", "p", "training", "inplace"), args, kwargs)
     window = named["input"]
@@ -71,9 +68,7 @@ def _each(func: object, window: Window, others: Sequence[object], apply: Make) -
     return Window(window.tape, base, window.boxes, values)
 
 
-def binary(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Window | None:
+def binary(func: Operation, args: Args, kwargs: Kwargs) -> Window | None:
     """Join two maps of one shape value by value, or a map and a number."""
     if len(args) < 2 or not isinstance(args[1], Tensor):
         return pointwise(func, args, kwargs)
@@ -89,9 +84,7 @@ def binary(
     return _joined(func, (one, other), others, one.base.shape, apply)
 
 
-def cat(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Window | None:
+def cat(func: Operation, args: Args, kwargs: Kwargs) -> Window | None:
     """Put channels one after another."""
     named = _bound(("tensors", "dim"), args, kwargs)
     parts = named.get("tensors", ())
@@ -126,16 +119,10 @@ def _joined(
     return Window(first.tape, base, boxes, values)
 
 
-def conv2d(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Window | None:
+def conv2d(func: Operation, args: Args, kwargs: Kwargs) -> Window | None:
     """Convolve what lies in the reach of the window."""
     named = _bound(_CONV, args, kwargs)
-    window, weight, padding = (
-        named.pop("input"),
-        named["weight"],
-        named.get("padding", 0),
-    )
+    window, weight, padding = named.pop("input"), named["weight"], named.get("padding", 0)
     if not isinstance(window, Window) or isinstance(weight, Window) or isinstance(padding, str):
         return None
     slide = _Slide(
@@ -149,9 +136,7 @@ def conv2d(
     return _slid(func, window, named, slide, inside)
 
 
-def max_pool(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Window | None:
+def max_pool(func: Operation, args: Args, kwargs: Kwargs) -> Window | None:
     """Take the largest values in the reach of the window."""
     named = _bound(_POOL, args, kwargs)
     window = named.pop("input")
@@ -170,9 +155,7 @@ def max_pool(
     return _slid(func, window, named, slide, inside)
 
 
-def mean_pool(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Window | None:
+def mean_pool(func: Operation, args: Args, kwargs: Kwargs) -> Window | None:
     """Take means in the reach of the window, where the borders count like the rest."""
     named = _bound(_MEAN, args, kwargs)
     window, padding = named.pop("input"), _pair(named.get("padding", 0))
@@ -227,11 +210,7 @@ class _Slide:
 
 
 def _slid(
-    func: Callable[..., Any],
-    window: Window,
-    named: Mapping[str, Any],
-    slide: _Slide,
-    inside: Make,
+    func: Operation, window: Window, named: Kwargs, slide: _Slide, inside: Make
 ) -> Window | None:
     """Give the outputs in the reach of a window; None where they are most of the map."""
     count, _, *before = window.base.shape
@@ -258,9 +237,7 @@ def _pair(value: Any) -> Pair:
     return int(first), int(last)
 
 
-def _bound(
-    names: Sequence[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def _bound(names: Sequence[str], args: Args, kwargs: Kwargs) -> dict[str, Any]:
     return dict(zip(names, args, strict=False)) | dict(kwargs)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import Normalisation
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.methods.core.method import (
-    Family,
-    MethodBase,
-    Report,
-    Result,
-    measured_evidence,
-)
+from pfv_widgets.methods.core.method import Method, Report, Result, measured_evidence
 from pfv_widgets.methods.core.occluders import (
     OCCLUDERS,
     Colour,
@@ -42,7 +36,7 @@ from pfv_widgets.parameters import choice, described, slider, toggle, validate
 
 
 @dataclass(frozen=True)
-class Occlusion(MethodBase):
+class Occlusion(Method):
     """The drop of the score under each box that covers a pixel (Zeiler, Fergus 2014; FeatureVis).
 
     A box of one size slides over the image; the heat of a pixel is the sum of the drops of all
@@ -110,12 +104,12 @@ class Occlusion(MethodBase):
     colour: Colour | None = None
     normalisation: Normalisation | None = dataclasses.field(default=None, repr=False)
 
-    label: ClassVar[str] = "Occlusion"
-    family: ClassVar[Family] = "input modification"
-    needs_gradient: ClassVar[bool] = False
-    zero_reason: ClassVar[str] = "hiding a part of the image does not change the score"
-    evidence: ClassVar[str] = measured_evidence("passes", 0.09, 0.82, 0.09)
-    usual: ClassVar[bool] = True
+    label = "Occlusion"
+    family = "input modification"
+    needs_gradient = False
+    zero_reason = "hiding a part of the image does not change the score"
+    evidence = measured_evidence("passes", 0.09, 0.82, 0.09)
+    usual = True
 
     def __post_init__(self) -> None:
         validate(self)

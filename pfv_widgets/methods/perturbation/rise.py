@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.methods.core.method import (
-    Family,
-    MethodBase,
-    Report,
-    Result,
-    measured_evidence,
-)
+from pfv_widgets.methods.core.method import Method, Report, Result, measured_evidence
 from pfv_widgets.methods.core.target import Target, UnitScores, score_function
 from pfv_widgets.parameters import slider, toggle
 
 
 @dataclass(frozen=True)
-class RISE(MethodBase):
+class RISE(Method):
     """Randomised input sampling for explanation (Petsiuk et al. 2018).
 
     Each mask is a coarse grid of cells that are seen with a probability p, enlarged bilinearly
@@ -60,11 +53,11 @@ class RISE(MethodBase):
         help="Images in one pass; fewer need less memory.",
     )
 
-    label: ClassVar[str] = "RISE"
-    family: ClassVar[Family] = "input modification"
-    needs_gradient: ClassVar[bool] = False
-    zero_reason: ClassVar[str] = "the score does not depend on what is seen"
-    evidence: ClassVar[str] = measured_evidence("passes", 0.34, 0.79, 0.15)
+    label = "RISE"
+    family = "input modification"
+    needs_gradient = False
+    zero_reason = "the score does not depend on what is seen"
+    evidence = measured_evidence("passes", 0.34, 0.79, 0.15)
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:
         """Return the maps ``(N, H, W)``; see :class:`Method`."""

@@ -217,8 +217,7 @@ class MethodsTab:
 
         def change(old: MethodsSettings) -> MethodsSettings:
             methods: list[Any] = [
-                replace(one, **{field: value}) if one == row else one  # type: ignore[type-var] # a dataclass
-                for one in old.methods
+                replace(one, **{field: value}) if one == row else one for one in old.methods
             ]
             return replace(old, methods=tuple(methods))
 

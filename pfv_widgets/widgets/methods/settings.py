@@ -138,7 +138,7 @@ def encoded(method: Explainer) -> str | dict[str, Any]:
     {'method': 'smoothgrad', 'samples': 3}
     """
     usual = type(method)()
-    names = [one.name for one in dataclasses.fields(method)]  # type: ignore[arg-type] # a dataclass
+    names = [one.name for one in dataclasses.fields(method)]
     options = {one: getattr(method, one) for one in names}
     options = {one: value for one, value in options.items() if value != getattr(usual, one)}
     return {"method": name_of(method), **options} if options else name_of(method)

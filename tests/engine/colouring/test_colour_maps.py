@@ -110,12 +110,12 @@ def test_normalising_changes_neither_maps_nor_weights() -> None:
 def test_colours_are_finite_three_channels_from_0_to_1(name: str, number: int) -> None:
     values, neutral = normalise(maps_of(number), torch.ones(4), 1.0)
     before = (values.clone(), neutral.clone())
-    picture = COLOUR_MAPS[name](values, neutral)
+    picture = COLOUR_MAPS[name].colours(values, neutral)
     assert picture.shape == (4, 3, 6, 5)
     assert picture.dtype == torch.float32
     assert bool(((picture >= 0) & (picture <= 1)).all())
     assert float(picture.std()) > 0.02
-    assert torch.equal(picture, COLOUR_MAPS[name](values, neutral))
+    assert torch.equal(picture, COLOUR_MAPS[name].colours(values, neutral))
     assert torch.equal(values, before[0])
     assert torch.equal(neutral, before[1])
 
@@ -125,7 +125,7 @@ def test_colours_are_finite_three_channels_from_0_to_1(name: str, number: int) -
 def test_constant_maps_have_one_finite_colour_wherever_zero_stands(name: str, number: int) -> None:
     for value, zero in itertools.product((0.0, 0.5, 1.0), repeat=2):
         constant = torch.full((2, number, 3, 3), value)
-        picture = COLOUR_MAPS[name](constant, torch.full((number,), zero))
+        picture = COLOUR_MAPS[name].colours(constant, torch.full((number,), zero))
         assert bool(((picture >= 0) & (picture <= 1)).all())
         assert torch.equal(picture, picture[:1, :, :1, :1].expand_as(picture))
 
@@ -135,11 +135,11 @@ def test_constant_maps_have_one_finite_colour_wherever_zero_stands(name: str, nu
 def test_every_component_changes_the_colour(name: str, number: int) -> None:
     middle = torch.full((1, number, 1, 1), 0.5)
     neutral = torch.full((number,), 0.5)
-    colours = [COLOUR_MAPS[name](middle, neutral)]
+    colours = [COLOUR_MAPS[name].colours(middle, neutral)]
     for index in range(number):
         high = middle.clone()
         high[0, index] = 1
-        colours.append(COLOUR_MAPS[name](high, neutral))
+        colours.append(COLOUR_MAPS[name].colours(high, neutral))
     flat = torch.stack(colours).flatten(1)
     apart = torch.cdist(flat, flat) + torch.eye(number + 1)
     assert float(apart.min()) > 0.03
@@ -147,12 +147,12 @@ def test_every_component_changes_the_colour(name: str, number: int) -> None:
 
 def test_three_components_are_red_green_and_blue() -> None:
     values, neutral = normalise(maps_of(3), torch.ones(4), 1.0)
-    assert torch.equal(COLOUR_MAPS["rgb"](values, neutral), values)
+    assert torch.equal(COLOUR_MAPS["rgb"].colours(values, neutral), values)
 
 
 def test_two_components_leave_blue_at_zero() -> None:
     values, neutral = normalise(maps_of(2), torch.ones(4), 1.0)
-    picture = COLOUR_MAPS["rgb"](values, neutral)
+    picture = COLOUR_MAPS["rgb"].colours(values, neutral)
     assert torch.equal(picture[:, :2], values)
     torch.testing.assert_close(picture[:, 2].unique(), neutral.mean()[None])
 
@@ -160,7 +160,7 @@ def test_two_components_leave_blue_at_zero() -> None:
 @pytest.mark.parametrize("name", ["rgb", "safe"])
 def test_one_component_is_pale_at_zero_blue_below_and_orange_above(name: str) -> None:
     values = torch.tensor([0.0, 0.3, 1.0]).view(1, 1, 1, 3)
-    low, zero, high = COLOUR_MAPS[name](values, torch.tensor([0.3]))[0, :, 0].T
+    low, zero, high = COLOUR_MAPS[name].colours(values, torch.tensor([0.3]))[0, :, 0].T
     assert low[2] > low[0]
     assert high[0] > high[2]
     assert float(zero.min()) > 0.85
@@ -172,7 +172,7 @@ def test_one_component_is_pale_at_zero_blue_below_and_orange_above(name: str) ->
 def test_many_components_at_zero_or_below_are_neutral_grey(name: str, number: int) -> None:
     values = torch.full((1, number, 1, 2), 0.5)
     values[..., 1] = 0.1
-    picture = COLOUR_MAPS[name](values, torch.full((number,), 0.5))
+    picture = COLOUR_MAPS[name].colours(values, torch.full((number,), 0.5))
     np.testing.assert_allclose(picture, NEUTRAL_GREY, atol=1e-6)
 
 
@@ -187,7 +187,7 @@ def test_legend_has_a_ramp_for_each_component_in_the_colours_of_the_picture(
     for index in range(number):
         values = torch.full((1, number, 1, 1), 0.5)
         values[0, index] = 1
-        colour = COLOUR_MAPS[name](values, torch.full((number,), 0.5))
+        colour = COLOUR_MAPS[name].colours(values, torch.full((number,), 0.5))
         torch.testing.assert_close(ramps[index, -1], colour.flatten())
 
 

@@ -43,7 +43,7 @@ def brightness(size: tuple[int, int]) -> Tensor:
 
 
 def apply(weighting: Weighting, maps: list[Tensor], scores: Tensor) -> Tensor:
-    return weighted(scores, weighting(activities_of(maps), brightness, SIZE), SIZE)
+    return weighted(scores, weighting.factors(activities_of(maps), brightness, SIZE), SIZE)
 
 
 @pytest.mark.parametrize("size", [(24, 20), (7, 5), (3, 3), (2, 9), (1, 1)])
@@ -82,7 +82,7 @@ def test_gradual_multiplies_by_channel_means_and_ends_in_the_image(
 def test_weighting_gives_float_factors_that_enlarge_step_by_step(
     name: str, earlier: list[Tensor]
 ) -> None:
-    factors = WEIGHTINGS[name](activities_of(earlier), brightness, SIZE)
+    factors = WEIGHTINGS[name].factors(activities_of(earlier), brightness, SIZE)
     heights = [factor.shape[2] for factor in factors]
     assert heights == sorted(heights)
     for factor in factors:
@@ -97,10 +97,10 @@ def test_weighting_changes_no_input_and_repeats_itself(
 ) -> None:
     activities = activities_of(earlier)
     before = [activity.total.clone() for activity in activities]
-    first = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
+    first = weighted(scores, WEIGHTINGS[name].factors(activities, brightness, SIZE), SIZE)
     first.zero_()  # what it returned is no view of what it was given
-    second = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
-    third = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
+    second = weighted(scores, WEIGHTINGS[name].factors(activities, brightness, SIZE), SIZE)
+    third = weighted(scores, WEIGHTINGS[name].factors(activities, brightness, SIZE), SIZE)
     assert torch.equal(second, third)
     assert all(
         torch.equal(a, activity.total) for a, activity in zip(before, activities, strict=True)
@@ -130,7 +130,7 @@ def test_layer_that_is_negative_everywhere_turns_the_signs_once_only(
 ) -> None:
     # dividing by a negative maximum would turn them back where the map says otherwise
     sums = -earlier[2].abs().sum(dim=1)
-    (factor,) = WEIGHTINGS[name]([Activity.of_sums(sums, 6)], None, SIZE)
+    (factor,) = WEIGHTINGS[name].factors([Activity.of_sums(sums, 6)], None, SIZE)
     assert float(factor.max()) < 0
     assert float(factor.min()) == -1
 
@@ -139,7 +139,7 @@ def test_layer_that_is_negative_everywhere_turns_the_signs_once_only(
 def test_weighting_without_earlier_layers_does_nothing_but_enlarge(
     name: str, scores: Tensor
 ) -> None:
-    found = weighted(scores, WEIGHTINGS[name]([], None, SIZE), SIZE)
+    found = weighted(scores, WEIGHTINGS[name].factors([], None, SIZE), SIZE)
     assert torch.equal(found, enlarge(scores, SIZE))
 
 
@@ -151,7 +151,7 @@ def test_one_bad_place_spoils_neither_the_image_nor_the_batch(
     earlier[1][2, 0, 4, 4] = bad
     activities = activities_of(earlier)
     assert activities[1].broken == (2,)
-    found = weighted(scores, WEIGHTINGS[name](activities, brightness, SIZE), SIZE)
+    found = weighted(scores, WEIGHTINGS[name].factors(activities, brightness, SIZE), SIZE)
     assert bool(torch.isfinite(found).all())
     assert activities[1].total[2, 4, 4] == 0
     assert activities[0].broken == ()
@@ -165,7 +165,7 @@ def test_channel_sums_of_half_precision_do_not_overflow() -> None:
 
 def test_flat_factor_is_no_view_of_the_activities_at_the_same_size(earlier: list[Tensor]) -> None:
     activities = activities_of(earlier[:1])
-    (factor,) = WEIGHTINGS["flat"](activities, None, SIZE)
+    (factor,) = WEIGHTINGS["flat"].factors(activities, None, SIZE)
     kept = activities[0].total.clone()
     factor.zero_()
     assert torch.equal(activities[0].total, kept)
@@ -173,4 +173,4 @@ def test_flat_factor_is_no_view_of_the_activities_at_the_same_size(earlier: list
 
 def test_every_weighting_takes_activities_brightness_and_size() -> None:
     for entry in WEIGHTINGS.values():
-        assert len(inspect.signature(entry).parameters) == 3
+        assert len(inspect.signature(entry.factors).parameters) == 3

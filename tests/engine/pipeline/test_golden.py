@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import nn
 
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
@@ -34,14 +33,6 @@ def golden(assets: Path) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def activations(golden: dict[str, np.ndarray]) -> list[torch.Tensor]:
     return [torch.from_numpy(golden[f"activation_{i}"]).float() for i in range(4)]
-
-
-@pytest.fixture(scope="module")
-def squeezenet(assets: Path) -> nn.Module:
-    network = torchvision.models.squeezenet1_0(weights=None)
-    path = assets / "models" / "squeezenet1_0_imagenet.pth"
-    network.load_state_dict(torch.load(path, weights_only=True))
-    return network.eval()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +67,7 @@ def heatmaps_of_scores(
 ) -> torch.Tensor:
     size = (like.shape[1], like.shape[2])
     activities = [Activity.of_sums(channel_sum(one), one.shape[1]) for one in earlier]
-    factors = WEIGHTINGS[weighting](activities, None, size)
+    factors = WEIGHTINGS[weighting].factors(activities, None, size)
     return render_heatmaps(scores, factors, (1.0,) * len(scores), Settings().colouring, size)
 
 
