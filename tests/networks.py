@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
+
+HOOKS = [name for name in vars(nn.Module()) if "hooks" in name and name != "_is_full_backward_hook"]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -100,3 +103,32 @@ def counted(*modules: nn.Module) -> Iterator[list[nn.Module]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def about(parameter: nn.Parameter) -> tuple[object, ...]:
+    """All but the values."""
+    ids = id(parameter), id(parameter.grad), parameter.data_ptr()
+    return *ids, parameter.requires_grad, parameter._version
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Compare everything of a network, and of PyTorch's state, before and after."""
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    hooks = [{name: dict(getattr(module, name) or {}) for name in HOOKS} for module in modules]
+    parameters = list(map(about, model.parameters()))
+    buffers = dict(model.named_buffers())
+    state = copy.deepcopy(model.state_dict())
+    grads, random = torch.is_grad_enabled(), torch.get_rng_state()
+    yield
+    assert list(model.modules()) == modules
+    assert [module.training for module in modules] == modes
+    now = [{name: dict(getattr(module, name) or {}) for name in HOOKS} for module in modules]
+    assert now == hooks
+    assert list(map(about, model.parameters())) == parameters
+    assert all(buffer is buffers[name] for name, buffer in model.named_buffers())
+    assert list(state) == list(model.state_dict())
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert torch.is_grad_enabled() == grads
+    assert torch.equal(torch.get_rng_state(), random)

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 Array = npt.NDArray[np.float64]
+
+
+def agreement(found: Tensor, right: Tensor) -> float:
+    """Largest difference, as a share of the largest value that is right; small is good."""
+    assert right.abs().max() > 0
+    return float((found - right).abs().max() / right.abs().max())
 
 
 def bilinear(maps: npt.ArrayLike, size: tuple[int, int]) -> Array:

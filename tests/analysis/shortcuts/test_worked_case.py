@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -89,14 +88,6 @@ def test_drawn_scenes_part_where_fine_tuning_began_and_a_probe_confirms_it() -> 
     )
     assert same_predictions(before, after) == [True, True, True, False, False]
     assert after[4].accuracy.value > before[4].accuracy.value
-
-
-@pytest.fixture(scope="module")
-def squeezenet(assets: Path) -> nn.Module:
-    network = torchvision.models.squeezenet1_0(weights=None)
-    path = assets / "models" / "squeezenet1_0_imagenet.pth"
-    network.load_state_dict(torch.load(path, weights_only=True))
-    return network.eval()
 
 
 @pytest.mark.assets

@@ -20,7 +20,7 @@ from pfv_widgets.analysis.compare.similarity_curve import LayerView, view_of
 from pfv_widgets.analysis.training import tracker as tracker_module
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.figure_layout import assert_words_have_room, texts
-from tests.networks import blobs, tiny
+from tests.networks import blobs, tiny, unchanged
 
 
 def nudge(model: nn.Module, size: float = 0.1) -> None:
@@ -93,11 +93,9 @@ def test_frames_are_those_of_the_images(trained_tracker: pw.Tracker) -> None:
 
 def test_a_snapshot_leaves_the_network_in_training_and_holds_no_weights() -> None:
     model = tiny().train()
-    tracker = pw.track(model, blobs(3), device="cpu")
-    state = {name: one.clone() for name, one in model.state_dict().items()}
-    tracker.snapshot("start", accuracy=torch.tensor(0.5))
-    assert all(one.training for one in model.modules())
-    assert all(torch.equal(one, state[name]) for name, one in model.state_dict().items())
+    with unchanged(model):
+        tracker = pw.track(model, blobs(3), device="cpu")
+        tracker.snapshot("start", accuracy=torch.tensor(0.5))
     weight = weakref.ref(model[0].weight.data.untyped_storage())
     held = tracker.frame("start")
     del tracker, model

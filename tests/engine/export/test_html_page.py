@@ -235,25 +235,8 @@ def test_written_page_is_the_page(frame: Frame, tmp_path: Path) -> None:
         assert (tmp_path / "a.html").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [
-        ("page.txt", r"ends in \.html or \.htm for the page"),
-        ("absent/page.html", "there is no folder"),
-        ("folder.html", "it is a folder"),
-        ("a\0.html", "cannot hold"),
-        ("x" * 300 + ".html", "cannot be written"),
-    ],
-)
-def test_places_that_cannot_be_written_are_refused_in_words(
-    frame: Frame, tmp_path: Path, path: str, told: str
-) -> None:
-    (tmp_path / "folder.html").mkdir()
-    with pytest.raises(PFVValueError, match=told):
-        write_page(frame, tmp_path / path)
-    assert [one.name for one in tmp_path.iterdir()] == ["folder.html"]
-
-
-def test_path_of_another_type_is_refused(frame: Frame) -> None:
+def test_other_places_are_refused(frame: Frame, tmp_path: Path) -> None:
+    with pytest.raises(PFVValueError, match=r"ends in \.html or \.htm for the page"):
+        write_page(frame, tmp_path / "page.txt")
     with pytest.raises(PFVTypeError, match="path=3: expected the name of a file"):
         write_page(frame, 3)  # type: ignore[arg-type]

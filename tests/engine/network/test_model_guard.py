@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,38 +21,7 @@ from pfv_widgets.engine.network.model_guard import (
 )
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from tests.networks import Function, blobs, tiny
-
-HOOKS = [name for name in vars(nn.Module()) if "hooks" in name and name != "_is_full_backward_hook"]
-
-
-@contextmanager
-def given_back_as_it_states(model: nn.Module) -> Iterator[None]:
-    """Compare everything of a model before and after."""
-    modules = list(model.modules())
-    modes = [module.training for module in modules]
-    hooks = [{name: dict(getattr(module, name) or {}) for name in HOOKS} for module in modules]
-    parameters = [(one, one.requires_grad, one.grad, one._version) for one in model.parameters()]
-    buffers = dict(model.named_buffers())
-    state = copy.deepcopy(model.state_dict())
-    grads, random = torch.is_grad_enabled(), torch.get_rng_state()
-    yield
-    assert list(model.modules()) == modules
-    assert [module.training for module in modules] == modes
-    now = [{name: dict(getattr(module, name) or {}) for name in HOOKS} for module in modules]
-    assert now == hooks
-    for one, (same, requires_grad, grad, version) in zip(
-        model.parameters(), parameters, strict=True
-    ):
-        assert one is same
-        assert one.requires_grad == requires_grad
-        assert one.grad is grad
-        assert one._version == version
-    assert all(buffer is buffers[name] for name, buffer in model.named_buffers())
-    assert list(state) == list(model.state_dict())
-    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
-    assert torch.is_grad_enabled() == grads
-    assert torch.equal(torch.get_rng_state(), random)
+from tests.networks import HOOKS, Function, blobs, tiny, unchanged
 
 
 def network_in_both_modes() -> nn.Sequential:
@@ -89,7 +57,7 @@ def test_hooks_of_all_kinds_are_watched() -> None:
 def test_model_comes_back_as_it_states(changes: dict[str, Any]) -> None:
     network, images = network_in_both_modes(), blobs(3)
     tensor, pixels = images.tensor.clone(), images.pixels.copy()
-    with given_back_as_it_states(network):
+    with unchanged(network):
         PFV(network, images, device="cpu", chunk_size=2).render(**changes)
     assert torch.equal(images.tensor, tensor)
     assert (images.pixels == pixels).all()
@@ -111,7 +79,7 @@ def test_model_comes_back_as_it_states_from_a_failure(
     network.train()
     pfv = PFV(network, blobs(2), device="cpu")
     failing.error = error
-    with given_back_as_it_states(network):
+    with unchanged(network):
         with pytest.raises(seen):
             pfv.render(layer="7")
         with pytest.raises(seen):
@@ -306,7 +274,7 @@ def test_device_that_cannot_be_used_is_named(device: Any) -> None:
 def test_network_is_copied_to_the_accelerator_and_gives_the_same_picture() -> None:
     network = tiny()
     accelerator = available_devices()[-1]
-    with given_back_as_it_states(network):
+    with unchanged(network):
         pfv = PFV(network, blobs(3), device=accelerator)
         found = pfv.render()
     assert {one.device.type for one in network.parameters()} == {"cpu"}

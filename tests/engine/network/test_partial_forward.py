@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +13,7 @@ from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.errors import PFVValueError
-from tests.networks import Tokens, blobs, counted, tiny
+from tests.networks import Tokens, blobs, counted, tiny, unchanged
 
 
 class Skips(nn.Module):
@@ -165,11 +164,8 @@ def test_gradients_pass_from_the_scores_to_the_features() -> None:
 
 def test_the_network_is_left_as_it_is_and_other_shapes_are_refused() -> None:
     model = tiny().train()
-    before = copy.deepcopy(model.state_dict())
-    part = part_of(model, "8")
-    part.run(part.features)
-    assert all(module.training for module in model.modules())
-    assert all(not module._forward_hooks for module in model.modules())
-    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    with unchanged(model):
+        part = part_of(model, "8")
+        part.run(part.features)
     with pytest.raises(PFVValueError, match=r"features of shape"):
         part.run(part.features[:2])

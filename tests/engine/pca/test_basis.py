@@ -141,6 +141,8 @@ def test_matching_uses_each_component_once_whatever_the_number(maps: Tensor, num
 
 def test_basis_comes_back_from_a_file_as_it_was(maps: Tensor, tmp_path: Path) -> None:
     basis = basis_of(maps)
+    with pytest.raises(PFVValueError, match="cannot be written"):
+        basis.save(tmp_path / "nowhere" / "basis.npz")
     for path in (tmp_path / "basis.npz", str(tmp_path / "no_suffix")):
         basis.save(path)
         loaded = PrincipalBasis.load(path)
@@ -160,9 +162,12 @@ def test_basis_of_fewer_directions_than_components_comes_back_from_a_file(tmp_pa
 
 
 def test_file_that_holds_no_basis_is_named(tmp_path: Path) -> None:
-    paths = {name: tmp_path / name for name in ("absent", "empty", "text", "other", "pickle")}
+    paths = {
+        name: tmp_path / name for name in ("absent", "empty", "text", "zip", "other", "pickle")
+    }
     paths["empty"].write_bytes(b"")
-    paths["text"].write_text("no numbers")
+    paths["text"].write_text("version https://git-lfs")
+    paths["zip"].write_bytes(b"PK\x03\x04")
     with paths["other"].open("wb") as file:
         np.savez(file, mean=np.zeros(3))
     with paths["pickle"].open("wb") as file:
@@ -171,6 +176,7 @@ def test_file_that_holds_no_basis_is_named(tmp_path: Path) -> None:
         with pytest.raises(PFVValueError, match="holds no basis") as caught:
             PrincipalBasis.load(path)
         assert path.name in str(caught.value), name
+        assert "pickle" not in str(caught.value).replace(path.name, "")
 
 
 def test_file_with_arrays_of_wrong_shapes_or_types_is_refused(maps: Tensor, tmp_path: Path) -> None:

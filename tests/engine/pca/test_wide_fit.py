@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.heatmaps import Colouring, render_heatmaps
 from pfv_widgets.engine.data.load_images import load_images
@@ -232,13 +231,12 @@ def test_pictures_of_a_wide_layer_follow_the_images_within_the_bound_of_memory(
 
 @pytest.mark.assets
 @pytest.mark.parametrize("layer", [pytest.param(10, marks=pytest.mark.all), 12])
-def test_real_features_give_the_basis_from_scratch(assets: Path, layer: int) -> None:
-    network = torchvision.models.squeezenet1_0()
-    path = assets / "models" / "squeezenet1_0_imagenet.pth"
-    network.load_state_dict(torch.load(path, weights_only=True))
+def test_real_features_give_the_basis_from_scratch(
+    assets: Path, squeezenet: nn.Module, layer: int
+) -> None:
     photos = sorted((assets / "photos" / "imagenet").glob("*.jpg"))[:10]
     with torch.no_grad():
-        maps = network.eval().features[: layer + 1](load_images(photos, size=128).tensor)
+        maps = squeezenet.features[: layer + 1](load_images(photos, size=128).tensor)
     of = features_of(maps)
     fit = WideFit(of.maps)
     for weights in steps(len(photos))[::3]:

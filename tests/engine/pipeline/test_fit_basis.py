@@ -29,7 +29,7 @@ from pfv_widgets.engine.pipeline import file_lock, fit_checkpoint
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
 from tests.networks import blobs, seeded, tiny
 
 LAYER = "6"
@@ -387,8 +387,14 @@ def test_basis_file_keeps_everything_and_refuses_a_changed_number(tmp_path: Path
     "wrong",
     [{"batch_size": 0}, {"every": -1, "checkpoint": "x"}, {"layer": []}, {"resume": True},
      {"checkpoint": 3}, {"size": "big"}, {"checkpoint": "no/such/folder/fit.npz"},
-     {"checkpoint": "."}],
+     {"checkpoint": "."}, {"components": "3"}, {"components": 0}, {"layer": 3},
+     {"progress": "yes"}],
 )  # fmt: skip
-def test_wrong_argument_is_named(wrong: dict[str, object], folder: Path) -> None:
+def test_wrong_argument_is_named_before_the_data_are_read(
+    wrong: dict[str, object], folder: Path
+) -> None:
+    data = folder if "size" in wrong else iter(())  # tensors have a size already
     with pytest.raises(PFVError, match=rf"^{next(iter(wrong))}="):
-        fit_basis(tiny(), folder, progress=False, **wrong)
+        fit_basis(tiny(), data, **({"progress": False} | wrong))
+    with pytest.raises(PFVTypeError, match="data=None"):
+        fit_basis(tiny(), None)

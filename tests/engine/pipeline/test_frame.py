@@ -270,7 +270,7 @@ def test_arrays_are_saved_without_pickle(frame: Frame, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["picture.bmp", "picture", "picture.png.exe", "absent/picture.png"]
+    "name", ["picture.bmp", "picture", "picture.png.exe", "absent/picture.png", "absent/a.html"]
 )
 def test_file_that_cannot_be_written_is_named(frame: Frame, tmp_path: Path, name: str) -> None:
     with pytest.raises(PFVValueError) as caught:
@@ -290,6 +290,9 @@ def test_path_of_another_type_is_named(frame: Frame, path: object) -> None:
     [
         ("folder.png", "name of a file in it"),
         ("folder.npz", "name of a file in it"),
+        ("folder.html", "it is a folder"),
+        ("a\0.html", "cannot hold"),
+        ("x" * 300 + ".html", "cannot be written"),
         ("nul\0.png", "leave it out"),
         ("n" * 300 + ".png", "shorter name"),
         ("n" * 300 + ".npz", "shorter name"),
@@ -304,6 +307,7 @@ def test_place_that_cannot_be_written_is_named_with_the_fix(
     with pytest.raises(PFVValueError, match=fix) as caught:
         frame.save(tmp_path / name)
     assert str(caught.value).startswith("path=")
+    assert not any(one.is_file() for one in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".npz"])

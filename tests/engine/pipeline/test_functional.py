@@ -94,6 +94,9 @@ def test_activations_are_left_as_they_were() -> None:
     [
         (torch.zeros(2, 3, 4, 4), PFVTypeError, "got one tensor, expected a list"),
         ([], PFVValueError, "activations is empty"),
+        (None, PFVTypeError, "activations=None"),
+        (3, PFVTypeError, "activations=3"),
+        ([torch.zeros(1, 2, 3, 3, device="meta")], PFVError, "activations"),
         ([np.zeros((2, 3, 4, 4))], PFVTypeError, r"activations\[0\] is ndarray"),
         ([torch.zeros(2, 3, 4, 4).int()], PFVTypeError, r"activations\[0\] is torch.int32"),
         ([torch.zeros(3, 4, 4)], PFVValueError, r"activations\[0\] has shape \(3, 4, 4\)"),
@@ -187,6 +190,25 @@ def test_weighting_without_earlier_layers_is_told() -> None:
     assert "weighting 'flat' does nothing" in warning
 
 
+@pytest.mark.parametrize("weighting", ["flat", "hierarchical", "gradual"])
+def test_silent_earlier_layer_weights_nothing_and_is_told(weighting: str) -> None:
+    last = activations()[-1]
+    settings = Settings(weighting=weighting)
+    frame = heatmaps_from_activations([torch.zeros(3, 4, 8, 8), last], settings, size=(8, 8))
+    plain = heatmaps_from_activations([last], Settings(weighting="none"), size=(8, 8))
+    torch.testing.assert_close(frame.heatmaps, plain.heatmaps)
+    assert frame.warnings == ("activations[0] is zero everywhere: it has no effect.",)
+
+
+def test_all_images_broken_is_blamed_on_the_network_and_not_on_the_images() -> None:
+    network = tiny()
+    with torch.no_grad():
+        network[0].weight.fill_(float("nan"))
+    with pytest.raises(PFVValueError, match="check its weights") as caught:
+        PFV(network, blobs(3), device="cpu").render()
+    assert "weight 0" not in str(caught.value)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_activations_are_summed_in_float32(dtype: torch.dtype) -> None:
     early = (3600 * torch.rand(2, 512, 12, 12, generator=seeded())).to(dtype)
@@ -215,5 +237,6 @@ def test_double_precision_is_kept() -> None:
     maps = [one.double() for one in activations()]
     frame = heatmaps_from_activations(maps)
     assert frame.basis.components.dtype == torch.float64
+    assert frame.heatmaps.dtype == torch.float32
     expected = slow_oracles.heatmaps(maps, frame.scores, "flat", (20, 16))
     np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-9)

@@ -12,6 +12,7 @@ from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
+from tests.engine.pipeline.test_without_a_gpu import KNOBS
 from tests.networks import blobs, tiny
 
 pytestmark = pytest.mark.gpu
@@ -132,11 +133,7 @@ def test_warm_picture_waits_at_most_once_before_it_is_copied(
         pfv.render(weighting=weighting)
         pfv.render(weighting=weighting, images=(1, 0, 1, 1, 1, 1))
     pfv.render()
-    knobs: list[dict[str, Any]] = [
-        {"sigma": 2.0}, {"weighting": "hierarchical"}, {"weighting": "none"}, {"opacity": 0.3},
-        {"colour_map": "safe"}, {"channels": (2, 0, 1)}, {"normalisation": "component"},
-    ]  # fmt: skip
-    for changes in knobs:
+    for changes in KNOBS:
         where = waits(lambda changes=changes: pfv.render(**changes))
         assert len(where) <= 1, (changes, where)
     # the library's eigensolver looks at its own error flag in each step, besides our one read

@@ -88,12 +88,17 @@ def test_similarity_of_some_images_is_that_of_the_whole_picture(pfv: PFV) -> Non
     torch.testing.assert_close(some, whole[[5, 2]])
 
 
-def test_writing_into_the_frame_changes_nothing_that_is_kept(pfv: PFV) -> None:
-    first = pfv.render(only=[1], size=(100, 100))
+@pytest.mark.parametrize("look", [{}, {"only": [1], "size": (100, 100)}])
+def test_writing_into_the_frame_changes_nothing_that_is_kept(
+    pfv: PFV, look: dict[str, Any]
+) -> None:
+    first = pfv.render(**look)
     before = first.heatmaps.clone()
-    for one in (first.heatmaps, first.scores, first.basis.mean, torch.from_numpy(first.pixels)):
+    for one in (first.heatmaps, first.scores, first.basis.mean, first.basis.components):
         one.zero_()
-    assert torch.equal(pfv.render(only=[1], size=(100, 100)).heatmaps, before)
+    if look:
+        first.pixels[:] = 0
+    assert torch.equal(pfv.render(**look).heatmaps, before)
     assert pfv.images.pixels.any()
 
 

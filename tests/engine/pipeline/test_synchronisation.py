@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pfv_widgets.engine import device_transfer
 from pfv_widgets.engine.pca import basis, eigensolvers
 from pfv_widgets.engine.pipeline.pfv import PFV
+from tests.engine.pipeline.test_without_a_gpu import KNOBS
 from tests.networks import blobs, tiny
 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique", "::equal")
@@ -63,13 +64,7 @@ def pfv() -> PFV:
     return pfv
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"sigma": 2.0}, {"weighting": "hierarchical"}, {"weighting": "none"}, {"opacity": 0.3},
-        {"colour_map": "safe"}, {"channels": (2, 0, 1)}, {"normalisation": "component"},
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("changes", KNOBS)
 def test_knob_waits_once_before_the_picture_is_copied(
     pfv: PFV, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

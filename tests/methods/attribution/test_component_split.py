@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -196,15 +196,13 @@ def test_the_figure_has_tiles_and_bars_of_each_image(tmp_path: Path) -> None:
 
 @pytest.mark.assets
 @pytest.mark.all
-def test_a_colour_of_the_cat_speaks_against_the_dog(assets: Path) -> None:
-    model = pytest.importorskip("torchvision").models.squeezenet1_0()
-    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+def test_a_colour_of_the_cat_speaks_against_the_dog(assets: Path, squeezenet: nn.Module) -> None:
     folder = assets / "photos" / "imagenet"
     first = [folder / "281_tabby.jpg", folder / "232_border_collie.jpg"]
     images = load_images([*first, *sorted((assets / "photos" / "cats_dogs").glob("*.jpg"))])
     assert images.names[-1].startswith("dog_cat")  # dog to the left, cat to the right
-    found = attribute(model, images, "grad_cam", positive=False)
-    split = found.by_component(PFV(model, images).render(components=3))
+    found = attribute(squeezenet, images, "grad_cam", positive=False)
+    split = found.by_component(PFV(squeezenet, images).render(components=3))
     region = int(split.evidence_against[-1].flatten().argmax())
     assert float(split.evidence_against[-1].flatten()[region]) > 0.4
     assert float(split.evidence_for[-1].flatten()[region]) < 0.05

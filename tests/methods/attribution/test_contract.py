@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import torch
@@ -18,34 +15,10 @@ from pfv_widgets.methods.attribution.registry import DEFAULT, METHODS
 from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.core.method import CancelledError, Method
 from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of
-from tests.networks import blobs, tiny
+from tests.networks import blobs, tiny, unchanged
 
 pytestmark = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
 each_method = pytest.mark.parametrize("name", list(METHODS))
-
-
-def state(model: nn.Module) -> list[Any]:
-    """Everything that has to be left alone."""
-    hooks = [
-        key for module in model.modules() for key in vars(module)
-        if "hooks" in key and isinstance(getattr(module, key), dict) and getattr(module, key)
-    ]  # fmt: skip
-    modes = [module.training for module in model.modules()]
-    kinds = [(type(module), module) for module in model.modules()]
-    numbers = [(p.requires_grad, p.grad, p.data_ptr(), p._version) for p in model.parameters()]
-    buffers = [(b.data_ptr(), b.clone()) for b in model.buffers()]
-    return [hooks, modes, kinds, numbers, buffers]
-
-
-@contextmanager
-def assert_unchanged(model: nn.Module) -> Iterator[None]:
-    before = state(model)
-    yield
-    after = state(model)
-    assert before[:4] == after[:4]
-    for (place, values), (other, now) in zip(before[4], after[4], strict=True):
-        assert place == other
-        assert torch.equal(values, now)
 
 
 @each_method
@@ -116,11 +89,11 @@ def test_the_same_call_gives_the_same_map_and_changes_nothing(name: str) -> None
     model[4].weight.grad = torch.ones_like(model[4].weight)
     images.tensor.requires_grad_(False)
     before = images.tensor.clone()
-    with assert_unchanged(model):
+    with unchanged(model):
         first = attribute(model, images, name)
-        torch.rand(3)
-        with torch.inference_mode():
-            second = attribute(model, images, name)
+    torch.rand(3)
+    with unchanged(model), torch.inference_mode():
+        second = attribute(model, images, name)
     assert torch.equal(first.signed, second.signed)
     assert torch.equal(images.tensor, before)
     assert images.tensor.grad is None
@@ -147,10 +120,10 @@ def test_units_of_a_layer_inside_can_be_explained(name: str) -> None:
 @each_method
 def test_model_comes_back_after_an_exception(name: str) -> None:
     model, images = tiny().train(), blobs(3)
-    with assert_unchanged(model), pytest.raises(CancelledError):
+    with unchanged(model), pytest.raises(CancelledError):
         attribute(model, images, name, cancelled=lambda: True)
     with (
-        assert_unchanged(model),
+        unchanged(model),
         pytest.raises(PFVValueError, match="unit=5: the output has 5 units"),
     ):
         attribute(model, images, name, unit=5)
@@ -160,7 +133,7 @@ def test_model_comes_back_after_an_exception(name: str) -> None:
             raise RuntimeError("no luck")
 
     model.add_module("last", Broken())
-    with assert_unchanged(model), pytest.raises(PFVValueError, match="no luck"):
+    with unchanged(model), pytest.raises(PFVValueError, match="no luck"):
         attribute(model, images, name)
 
 

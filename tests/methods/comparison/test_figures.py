@@ -206,16 +206,14 @@ def test_methods_of_the_paper_are_drawn_by_default() -> None:
 
 @pytest.mark.assets
 @pytest.mark.all
-def test_real_photos_are_named_below_their_guided_backpropagation(assets: Path) -> None:
-    import torchvision
-
-    model = torchvision.models.squeezenet1_0()
-    model.load_state_dict(torch.load(assets / "models/squeezenet1_0_imagenet.pth"))
+def test_real_photos_are_named_below_their_guided_backpropagation(
+    assets: Path, squeezenet: nn.Module
+) -> None:
     photos = [
         assets / "photos/imagenet" / name
         for name in ("388_giant_panda.jpg", "812_space_shuttle.jpg")
     ]
-    figure = pw.figure_networks(model, pw.load_images(photos), classes="imagenet")
+    figure = pw.figure_networks(squeezenet, pw.load_images(photos), classes="imagenet")
     assert any(text.startswith("giant panda, ") for text in words(figure))
     assert any(text.startswith("space shuttle, ") for text in words(figure))
     assert_words_have_room(figure)

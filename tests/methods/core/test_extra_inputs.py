@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVValueError
-from tests.methods.attribution.test_contract import assert_unchanged
-from tests.networks import blobs, tiny
+from tests.networks import blobs, tiny, unchanged
 
 FEW: dict[str, Any] = {"size": 16, "steps": 3, "jitter": 0, "scale": 0.0, "rotation": 0.0}
 
@@ -134,7 +133,7 @@ def test_tensors_without_rows_are_given_as_they_are() -> None:
 @pytest.mark.parametrize("rows", [0, 3, 5])
 def test_rows_that_do_not_fit_are_named(model: nn.Module, rows: int) -> None:
     meta = torch.zeros(rows, 3)
-    with assert_unchanged(model):
+    with unchanged(model):
         for method in ("saliency", "integrated_gradients"):
             with pytest.raises(
                 PFVValueError,

@@ -14,8 +14,9 @@ from torchvision import models
 from pfv_widgets.errors import PFVWarning
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.core.relu_rules import ReluMode
-from tests.methods.core.test_relu_rules import NAMES, agreement, by_hand
+from tests.methods.core.test_relu_rules import NAMES, by_hand
 from tests.networks import Function, blobs
+from tests.slow_oracles import agreement
 
 Activation = Callable[[Tensor], Tensor]
 RULES = tuple(NAMES)

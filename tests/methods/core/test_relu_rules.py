@@ -17,7 +17,9 @@ from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.errors import PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.core.relu_rules import ReluMode
+from tests.methods.lrp.test_relevance import network
 from tests.networks import blobs
+from tests.slow_oracles import agreement
 
 RULES = ("deconvnet", "guided")
 NAMES = {"deconvnet": "deconvnet", "guided": "guided_backprop"}
@@ -81,30 +83,6 @@ def test_values_that_are_rewritten_under_a_gradient_are_told(method: str) -> Non
         attribute(nn.Sequential(nn.Conv2d(3, 4, 3), Rewriting()), blobs(2, 8), method)
 
 
-def spread(model: nn.Module) -> nn.Module:
-    """Give BatchNorm statistics that fit the images, so that signals neither die nor explode."""
-    model.train()
-    with torch.no_grad():
-        for _ in range(2):
-            model(blobs(4, 64, seed=5).tensor)
-    return model.eval()
-
-
-def agreement(found: Tensor, right: Tensor) -> float:
-    assert right.abs().max() > 0
-    return float((found - right).abs().max() / right.abs().max())
-
-
-def network(name: str) -> nn.Module:
-    torch.manual_seed(3)
-    if name == "vgg11":  # its convolutions, and dense layers that are made quickly
-        features = models.vgg.make_layers(models.vgg.cfgs["A"])
-        return spread(nn.Sequential(features, nn.Flatten(), nn.Linear(512 * 4, 64), nn.ReLU(),
-                                    nn.Linear(64, 7)))  # fmt: skip
-    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    return spread(models.get_model(name, weights=None, num_classes=7, **options))
-
-
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     "name", ["mobilenet_v2", "googlenet", pytest.param("densenet121", marks=pytest.mark.all)]
@@ -133,7 +111,7 @@ def test_rule_equals_a_network_patched_by_hand(
 @pytest.mark.filterwarnings("ignore:The map adds up")  # random weights, few steps
 @pytest.mark.parametrize(
     "name",
-    [*(pytest.param(one, marks=pytest.mark.all) for one in ("vgg11", "resnet18")), "squeezenet1_1"],
+    [*(pytest.param(one, marks=pytest.mark.all) for one in ("vgg", "resnet18")), "squeezenet1_1"],
 )
 def test_maps_are_those_of_captum_where_it_is_right(name: str) -> None:
     captum = pytest.importorskip("captum.attr")
@@ -163,22 +141,22 @@ def test_maps_are_those_of_captum_where_it_is_right(name: str) -> None:
 
 
 @pytest.mark.assets
-def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -> None:
+def test_real_squeezenet_agrees_with_captum_and_shows_the_things(
+    assets: Path, squeezenet: nn.Module
+) -> None:
     captum = pytest.importorskip("captum.attr")
-    model = models.squeezenet1_0().eval()
-    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
     stems = ("014_indigo_bunting", "812_space_shuttle", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
-    found = attribute(model, images, "guided_backprop", unit=[14, 812, 106])
+    found = attribute(squeezenet, images, "guided_backprop", unit=[14, 812, 106])
     assert found.units.tolist() == [14, 812, 106]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        right = captum.GuidedBackprop(copy.deepcopy(model)).attribute(
+        right = captum.GuidedBackprop(copy.deepcopy(squeezenet)).attribute(
             images.tensor.clone().requires_grad_(), target=found.units
         )
     assert agreement(found.signed, right.detach()) < 1e-4
     # in float64, as rounding flips a ReLU here and there: captum differs from itself by 7e-4
-    exact = copy.deepcopy(model).double()
+    exact = squeezenet.double()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few steps
         path = attribute(exact, images.subset([0]), "integrated_gradients", steps=4)
@@ -279,23 +257,6 @@ def test_a_relu_module_that_runs_twice_keeps_the_rule_each_time() -> None:
     pixels = images.tensor.clone().requires_grad_()
     patched(model, "guided")(pixels)[:, 1].sum().backward()
     assert agreement(found.signed, pixels.grad) < 1e-6
-
-
-@pytest.mark.parametrize(
-    ("activation", "label"),
-    [(nn.GELU(), "GELU"), (nn.SiLU(), "SiLU"), (nn.Hardswish(), "Hardswish"), (nn.ELU(), "ELU"),
-     (nn.LeakyReLU(), "LeakyReLU"), (nn.PReLU(), "PReLU"), (nn.Hardtanh(), "Hardtanh"),
-     (nn.Mish(), "Mish"), (nn.Softplus(), "Softplus")],
-)  # fmt: skip
-@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
-def test_an_activation_that_is_no_relu_is_told(
-    method: str, activation: nn.Module, label: str
-) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.Flatten(), nn.Linear(4 * 14 * 14, 3))
-    with pytest.warns(PFVWarning, match=rf"{label} × 1.*plain gradient"):
-        found = attribute(model.eval(), blobs(2, 16), method)
-    assert label in found.warnings[0]
-    assert attribute(model, blobs(2, 16), "saliency").warnings == ()
 
 
 def test_relu_inside_a_scripted_part_is_told() -> None:

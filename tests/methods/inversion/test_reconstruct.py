@@ -11,13 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision import models
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, PFVWarning
-from tests.methods.attribution.test_contract import assert_unchanged
 from tests.methods.core.test_target import Two
-from tests.networks import Tokens, blobs, tiny
+from tests.networks import Tokens, blobs, tiny, unchanged
 
 SMALL = {"size": 32, "steps": 40, "jitter": 2, "rate": 2.0}
 
@@ -106,15 +104,12 @@ def test_a_basis_makes_a_picture_for_each_of_its_components() -> None:
 
 @pytest.mark.assets
 @pytest.mark.all
-def test_the_real_network_knows_the_bird_that_it_made(assets: Path) -> None:
-    network = models.squeezenet1_0()
-    network.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
-    network.eval()
-    made = pw.reconstruct(network, unit=14, size=128, steps=24, rate=2.0, jitter=8)
+def test_the_real_network_knows_the_bird_that_it_made(assets: Path, squeezenet: nn.Module) -> None:
+    made = pw.reconstruct(squeezenet, unit=14, size=128, steps=24, rate=2.0, jitter=8)
     with torch.no_grad():
-        assert int(network(made.tensor).argmax()) == 14
+        assert int(squeezenet(made.tensor).argmax()) == 14
         photos = pw.load_images(assets / "photos" / "imagenet", size=128)
-        assert float(network(photos.tensor)[:, 14].max()) < float(made.scores)
+        assert float(squeezenet(photos.tensor)[:, 14].max()) < float(made.scores)
 
 
 def test_an_activation_itself_is_a_target() -> None:
@@ -138,7 +133,7 @@ def test_the_same_seed_gives_the_same_pictures_and_leaves_all_as_it_was() -> Non
     model[4].weight.grad = torch.ones_like(model[4].weight)
     before = photo.tensor.clone()
     state = torch.random.get_rng_state()
-    with assert_unchanged(model):
+    with unchanged(model):
         first = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)
         with torch.inference_mode():
             second = pw.reconstruct(model, layer="6", unit=1, runs=2, **few)

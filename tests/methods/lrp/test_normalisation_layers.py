@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from pfv_widgets.methods.attribution.attribute import attribute
-from tests.methods.lrp.test_propagation import agreement, around
+from tests.methods.lrp.test_propagation import around
 from tests.networks import blobs, tiny
+from tests.slow_oracles import agreement
 
 
 @pytest.mark.filterwarnings("ignore:The map adds up to")

@@ -18,13 +18,9 @@ from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.lrp.relevance import Relevance
 from tests.networks import Function, blobs, tiny
+from tests.slow_oracles import agreement
 
 told = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
-
-
-def agreement(found: Tensor, right: Tensor) -> float:
-    assert right.abs().max() > 0
-    return float((found - right).abs().max() / right.abs().max())
 
 
 def sums(found: Attribution) -> list[float]:

@@ -19,15 +19,11 @@ from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.lrp.relevance import RULES
 from tests.networks import blobs
+from tests.slow_oracles import agreement
 
 Array = npt.NDArray[np.float64]
 FAMILIES = ("vgg", "squeezenet1_1", "resnet18", "mobilenet_v2", "googlenet", "densenet121")
 LARGE = ("mobilenet_v2", "googlenet", "densenet121")
-
-
-def agreement(found: Tensor, right: Tensor) -> float:
-    assert right.abs().max() > 0
-    return float((found - right).abs().max() / right.abs().max())
 
 
 class Vgg(nn.Module):
@@ -208,18 +204,18 @@ def test_epsilon_rule_is_that_of_captum_where_it_is_right(name: str, epsilon: fl
 @pytest.mark.filterwarnings("ignore:The map adds up to", "ignore:Most of the relevance cancels")
 @pytest.mark.assets
 @pytest.mark.all
-def test_real_squeezenet_agrees_with_captum_and_shows_the_things(assets: Path) -> None:
-    model = models.squeezenet1_0().eval()
-    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+def test_real_squeezenet_agrees_with_captum_and_shows_the_things(
+    assets: Path, squeezenet: nn.Module
+) -> None:
     stems = ("014_indigo_bunting", "812_space_shuttle", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
     units = [14, 812, 106]  # the strongest, but for the wombat with some decoders of JPEG
-    found = attribute(model, images, "relevance", unit=units, rule="epsilon", bias="absorbed")
+    found = attribute(squeezenet, images, "relevance", unit=units, rule="epsilon", bias="absorbed")
     assert found.units.tolist() == units
-    right = captum_map(model, images.tensor, found.units, 1e-3)
+    right = captum_map(squeezenet, images.tensor, found.units, 1e-3)
     assert agreement(found.signed, right) < 1e-4
     assert 0.9 < sums(found).min() < sums(found).max() < 0.97  # its biases take the rest
-    found = attribute(model, images, "relevance", unit=units, rule="gamma")
+    found = attribute(squeezenet, images, "relevance", unit=units, rule="gamma")
     assert sums(found) == pytest.approx(1, abs=1e-4)
     boxes = [(0.1, 0.55, 0.25, 0.75), (0.3, 0.8, 0.0, 1.0), (0.1, 0.8, 0.1, 0.9)]
     for one, (top, bottom, left, right_) in zip(found.maps.abs(), boxes, strict=True):
@@ -267,14 +263,12 @@ def test_without_epsilon_and_hand_over_the_map_is_gradient_times_input(name: str
 
 @pytest.mark.assets
 def test_the_default_rule_is_no_gradient_times_input_and_epsilon_says_that_it_cancels(
-    assets: Path,
+    assets: Path, squeezenet: nn.Module
 ) -> None:
-    model = models.squeezenet1_0().eval()
-    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
     stems = ("014_indigo_bunting", "812_space_shuttle")
     paths = [assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems]
     images = load_images(paths, size=128)
-    found = attribute(model, images, "relevance")
+    found = attribute(squeezenet, images, "relevance")
     assert found.options["rule"] == "epsilon-plus by depth"
     assert found.warnings == ()
     assert sums(found) == pytest.approx(1, abs=1e-3)
@@ -283,10 +277,10 @@ def test_the_default_rule_is_no_gradient_times_input_and_epsilon_says_that_it_ca
     with pytest.warns(
         PFVWarning, match=r"cancels: in 2 of 2 images .* times\), so the sum is right"
     ):
-        plain = attribute(model, images, "relevance", rule="epsilon")
+        plain = attribute(squeezenet, images, "relevance", rule="epsilon")
     assert sums(plain) == pytest.approx(1, abs=1e-3)
     assert float((plain.maps.abs().sum((1, 2)) / scale).min()) > 10
-    product = attribute(model, images, "gradient_times_input").maps
+    product = attribute(squeezenet, images, "gradient_times_input").maps
     for one, other, right in zip(found.maps, plain.maps, product, strict=True):
         assert np.corrcoef(other.flatten(), right.flatten())[0, 1] > 0.99
         assert abs(np.corrcoef(one.flatten(), right.flatten())[0, 1]) < 0.5
@@ -295,21 +289,19 @@ def test_the_default_rule_is_no_gradient_times_input_and_epsilon_says_that_it_ca
 @pytest.mark.assets
 @pytest.mark.all
 def test_the_default_rule_passes_the_randomisation_check_that_epsilon_plus_fails(
-    assets: Path,
+    assets: Path, squeezenet: nn.Module
 ) -> None:
-    model = models.squeezenet1_0().eval()
-    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
     paths = sorted((assets / "photos" / "imagenet").glob("*.jpg"))[::13]
     images = load_images(paths, size=128)
     classes = [int(name[:3]) for name in images.names]
-    other = copy.deepcopy(model)
+    other = copy.deepcopy(squeezenet)
     torch.manual_seed(0)
     other.classifier[1].reset_parameters()
     means = {}
     for rule in ("epsilon-plus by depth", "epsilon-plus"):
         maps = [
             attribute(one, images, "relevance", unit=classes, rule=rule).maps
-            for one in (model, other)
+            for one in (squeezenet, other)
         ]
         ranks = [one.flatten(1).argsort(1).argsort(1).double().numpy() for one in maps]
         means[rule] = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*ranks, strict=True)])

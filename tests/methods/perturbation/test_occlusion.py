@@ -97,15 +97,15 @@ def test_mean_of_boxes_is_captums_occlusion(size: tuple[int, int], stride: tuple
 
 @pytest.mark.assets
 @pytest.mark.all
-def test_real_squeezenet_agrees_with_captum_and_loses_the_things(assets: Path) -> None:
+def test_real_squeezenet_agrees_with_captum_and_loses_the_things(
+    assets: Path, squeezenet: nn.Module
+) -> None:
     captum = pytest.importorskip("captum.attr")
-    model = pytest.importorskip("torchvision").models.squeezenet1_0()
-    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
     stems = ("014_indigo_bunting", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
     options = {"size": 72, "stride": 60, "fill": "zero", "mean": True}
-    found = attribute(model.eval(), images, "occlusion", **options)
-    right = captum.Occlusion(model).attribute(
+    found = attribute(squeezenet, images, "occlusion", **options)
+    right = captum.Occlusion(squeezenet).attribute(
         images.tensor, (3, 72, 72), (3, 60, 60), target=found.units
     )
     scale = float(right.abs().max())

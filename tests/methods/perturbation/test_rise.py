@@ -86,12 +86,9 @@ def test_more_masks_make_a_calmer_map_and_a_seed_another_one() -> None:
 
 @pytest.mark.assets
 @pytest.mark.all
-def test_rise_of_the_real_squeezenet_lies_on_the_bird(assets: Path) -> None:
-    models = pytest.importorskip("torchvision").models
-    model = models.squeezenet1_0()
-    model.load_state_dict(torch.load(assets / "models" / "squeezenet1_0_imagenet.pth"))
+def test_rise_of_the_real_squeezenet_lies_on_the_bird(assets: Path, squeezenet: nn.Module) -> None:
     (photo,) = sorted((assets / "photos" / "imagenet").glob("*indigo*bunting*"))
-    found = attribute(model.eval(), load_images([photo]), "rise", unit=14, masks=64)
+    found = attribute(squeezenet, load_images([photo]), "rise", unit=14, masks=64)
     row, column = divmod(int(found.maps[0].argmax()), 224)
     assert 40 <= row <= 190
     assert 40 <= column <= 190
