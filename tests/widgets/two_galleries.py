@@ -50,6 +50,9 @@ class Pane:
     def set(self, **changes: Any) -> None:
         self.edit(lambda old: replace(old, **changes))
 
+    def outdate_error(self) -> None:
+        """Say everything: an error has no place of its own here."""
+
     def show_state(self) -> None:
         self.controls.show(self.settings)
         self.gallery.show()

@@ -44,6 +44,7 @@ class SideOwner:
         self.jobs, self.edit = explorer.jobs, explorer.edit
         self.gesture, self.undo, self.redo = explorer.gesture, explorer.undo, explorer.redo
         self.safely, self.show_state = explorer.safely, explorer.show_state
+        self.outdate_error = explorer.outdate_error
         self.fail, self.snippet, self.save = explorer.fail, explorer.snippet, explorer.save
         self.message, self.kind = "Opening …", "busy"
         self.done: float | None = None

@@ -256,6 +256,10 @@ class Shell(w.VBox, Generic[S]):
         """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
         self.status_line.show(message, kind, tip=tip)
 
+    def outdate_error(self) -> None:
+        """Let the next message take the place of an error: something else was asked for."""
+        self.status_line.outdate()
+
     def show_state(self) -> None:
         """Set all controls to what is asked for."""
         self.safely(self._show_controls)()
@@ -313,7 +317,7 @@ class Shell(w.VBox, Generic[S]):
     def _changed(self) -> None:
         """Follow the settings; an error is shown, and raised at nobody who has set them."""
         with self.lock:
-            self.status_line.outdate()
+            self.outdate_error()
             self.safely(self._step)(self.settings)
             self._stopping.clear()
             self.safely(self._compute)(self.settings)

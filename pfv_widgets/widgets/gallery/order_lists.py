@@ -104,6 +104,7 @@ class OrderLists:
         more: Sequence[str] = (),
     ) -> None:
         self._images, self._arrange, self._measure = images, arrange, measure
+        self._sorted = "as loaded"  # what the images on show are sorted by
         keys = ["as loaded", "name", *(["class"] if images.labels else [])]
         keys += [f"component {number + 1}" for number in range(COMPONENTS)]
         self.sort = _list("Sort", "Order of the images; it stays when their values change.", keys)
@@ -124,9 +125,10 @@ class OrderLists:
     def _choose(self) -> None:
         try:
             order = ordered(self._images, self.sort.value, self.only.value, self._measure)
-        except Exception:
-            self.sort.value = "as loaded"  # what is shown
+        except Exception:  # back to what is shown, unless that cannot be measured any more
+            self.sort.value = "as loaded" if self.sort.value == self._sorted else self._sorted
             raise
+        self._sorted = self.sort.value
         self._arrange(order)
 
 

@@ -72,6 +72,8 @@ class Viewport:
     def go(self, change: Callable[[ViewState], ViewState], *, quiet: bool = False) -> None:
         """Change what is looked at; ``quiet`` leaves the controls as they are."""
         with self._owner.lock:
+            if not quiet:
+                self._owner.outdate_error()
             self._look_at(change(self.state))
             for other in self.linked:
                 other.follow(self)

@@ -39,6 +39,9 @@ class Explorer(Protocol[S]):
     def edit(self, change: Callable[[S], S]) -> bool:
         """Apply a person's change of the settings; False, with a message, where it is refused."""
 
+    def outdate_error(self) -> None:
+        """Let the next message take the place of an error: something else was asked for."""
+
     def show_state(self) -> None:
         """Set all controls to the settings and the view state."""
 

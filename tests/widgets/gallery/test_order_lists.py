@@ -66,7 +66,11 @@ def test_gallery_is_sorted_by_scores_and_similarity_and_shows_one_class(
     move(row.sort, index=options.index(SIMILARITY))
     assert is_error(explorer)
     assert "no pin to sort by" in explorer.status.message
-    assert row.sort.value == "as loaded"
+    assert (row.sort.value, shown_images(explorer)) == ("component 2", order)
+    move(row.only, index=names.index(label))
+    assert explorer.wait(60)
+    assert status(explorer) == "Up to date."
+    move(row.only, index=0)
     explorer.settings = replace(explorer.settings, pins=((2, 0.5, 0.5),))
     move(row.sort, index=options.index(SIMILARITY))
     assert shown_images(explorer)[0] == 2
