@@ -246,7 +246,9 @@ def estimated(
         Whether less sure pixels beside it are of the mark as well.
     """
     common = median(own)
-    alpha = _opacity(own, common, usual)
+    number = torch.isfinite(own[:, 0]).sum(0)
+    # what most photos do not have lies beyond their edges, and few photos agree there by chance
+    alpha = _opacity(own, common, usual).where(2 * number > number.max(), 0.0)
     # few photos agree by chance, but not in pixels side by side
     mask = (alpha > by_chance(own)).float()[None, None]
     if place == "fixed":
@@ -255,7 +257,7 @@ def estimated(
     if float(mask.sum()) < _SMALLEST * pixels:
         return None
     shift = (common - middle).nan_to_num(0.0)
-    stands_out = _standing_out(shift, usual, mask, torch.isfinite(own[:, 0]).sum(0))
+    stands_out = _standing_out(shift, usual, mask, number)
     likely = alpha > by_chance(own, sure=False)
     if grows:
         mask = _grown(mask, likely | stands_out if place == "fixed" else likely)

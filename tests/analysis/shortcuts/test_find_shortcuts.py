@@ -23,7 +23,7 @@ from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
 from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
-from pfv_widgets.analysis.shortcuts.mark_overlays import fixed_overlay, tint_overlay
+from pfv_widgets.analysis.shortcuts.mark_overlays import estimated, fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
 from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, scenes, trained
 from tests.figure_layout import assert_words_have_room
@@ -381,6 +381,16 @@ def test_faint_strokes_beside_a_mark_are_seen_by_their_edges() -> None:
     assert (found.alpha > 0).sum() == pytest.approx(126, abs=8)
     marked, _ = found.put(others)
     assert float(marked[:, :, 15, 14:44].mean()) == pytest.approx(0.6, abs=0.025)
+
+
+def test_a_mark_in_a_corner_does_not_grow_beyond_the_edges_of_most_photos() -> None:
+    crops = torch.rand(30, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    crops[:, :, 20:30, 20:30] = 0.9
+    crops[1:, :, :20] = torch.nan  # one photo is not cut there, and agrees with itself
+    middle, usual = torch.full((3, 1, 1), 0.5), torch.tensor(0.25)
+    mark = estimated(crops, middle, usual, "anywhere", 64 * 64)
+    assert mark is not None
+    assert (mark.alpha > 0).sum() == 100
 
 
 @pytest.mark.parametrize("reach", [44, 9])  # the second: what lies beyond the edges is in few
