@@ -18,10 +18,10 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import parameters_of
+from pfv_widgets.widgets.compare.comparison_sources import ComparisonSource
 from pfv_widgets.widgets.compare.difference_pane import DifferencePane
 from pfv_widgets.widgets.compare.links import SIDES, Links
 from pfv_widgets.widgets.compare.pair_figure import arrays_of, figure_of, still_of
-from pfv_widgets.widgets.compare.protocols import ComparisonSource
 from pfv_widgets.widgets.compare.settings import CompareSettings, SideSettings, joined
 from pfv_widgets.widgets.compare.side_pane import SideOwner, SidePane
 from pfv_widgets.widgets.compare.similarity_panel import notes_of

@@ -11,9 +11,10 @@ from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.widgets.compare.curve_plot import CurvePlot
 from pfv_widgets.widgets.compare.layer_map import LayerMap
 from pfv_widgets.widgets.compare.links import Links
-from pfv_widgets.widgets.compare.protocols import Similarities
+from pfv_widgets.widgets.compare.network_similarities import NetworkSimilarities
 from pfv_widgets.widgets.compare.settings import CompareSettings
 from pfv_widgets.widgets.compare.similarity_panel import SimilarityPanel
+from pfv_widgets.widgets.compare.snapshots import SnapshotSimilarities
 from pfv_widgets.widgets.compare.stoppable_task import Task
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
@@ -33,7 +34,7 @@ class ComparingExplorer(Explorer[CompareSettings], Protocol):
     """An explorer of two networks, as this tab sees it."""
 
     links: Links
-    similarities: Similarities
+    similarities: NetworkSimilarities | SnapshotSimilarities
 
     def choose_network(self, side: str, name: str) -> None:
         """Put a network on a side, once it is open."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pfv_widgets.analysis.training.tracker import Tracker
+from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.widgets.compare.alignments import Alignments
 from pfv_widgets.widgets.compare.compare_tab import CompareTab
 from pfv_widgets.widgets.compare.network_similarities import NetworkSimilarities
 from pfv_widgets.widgets.compare.networks import Networks
-from pfv_widgets.widgets.compare.protocols import ComparisonSource
 from pfv_widgets.widgets.compare.renderers import DifferenceRenderer, SideRenderer
+from pfv_widgets.widgets.compare.settings import CompareSettings
 from pfv_widgets.widgets.compare.snapshots import (
     SnapshotDifference,
     SnapshotRenderer,
@@ -24,6 +26,7 @@ from pfv_widgets.widgets.compare.snapshots import (
 )
 from pfv_widgets.widgets.explorer.tabs import PictureTab, batch_tab
 from pfv_widgets.widgets.export.export_tab import ExportTab
+from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
 TABS: dict[str, Callable[[Any], Tab]] = {
@@ -32,6 +35,44 @@ TABS: dict[str, Callable[[Any], Tab]] = {
     "Batch": batch_tab,
     "Export": ExportTab,
 }
+
+
+@dataclass(frozen=True)
+class ComparisonSource:
+    """Where the pictures and similarities of a comparison come from.
+
+    Attributes
+    ----------
+    networks
+        What is chosen among.
+    renderer, difference
+        Make what renders a side, and where the two differ.
+    agreement
+        Share of variance in common of two layers, each joined to its name by ``joined``.
+    similarities
+        Of their layers.
+    tabs
+        Title → what makes the tab.
+    network
+        Returns a network with its photos by name.
+    code
+        The call that opens such an explorer on ``settings``; ``{more}`` are further keywords.
+    fixed
+        Fields of the settings, with their values, that cannot be changed.
+    on_growth
+        Called with a callback, for when there are more names; None: there are never more.
+    """
+
+    networks: Networks | Snapshots
+    renderer: Callable[[], Renderer]
+    difference: Callable[[], Renderer]
+    agreement: Callable[[str, str, CompareSettings], float]
+    similarities: NetworkSimilarities | SnapshotSimilarities
+    tabs: Mapping[str, Callable[[Any], Tab]]
+    network: Callable[[str], PFV]
+    code: str
+    fixed: Mapping[str, object]
+    on_growth: Callable[..., None] | None = None
 
 
 def networks_source(networks: Networks) -> ComparisonSource:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import suggestion
-from pfv_widgets.widgets.compare.protocols import NetworkSet
+from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.settings import (
     CompareSettings,
     SideSettings,
     joined,
     side_settings,
 )
+from pfv_widgets.widgets.compare.snapshots import Snapshots
 
 SIDES = ("first", "second")
 
@@ -27,7 +28,7 @@ class Links:
         Whose names and layers are chosen among.
     """
 
-    def __init__(self, networks: NetworkSet) -> None:
+    def __init__(self, networks: Networks | Snapshots) -> None:
         self.networks = networks
 
     def names(self, settings: CompareSettings) -> tuple[str, str]:

@@ -14,8 +14,9 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled, Progress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.compare.links import SIDES
-from pfv_widgets.widgets.compare.protocols import NetworkSet
+from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.settings import SideSettings, parted
+from pfv_widgets.widgets.compare.snapshots import Snapshots
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import Measure
 from pfv_widgets.widgets.gallery.renderer import Renderer
@@ -137,7 +138,7 @@ class SidePane:
     def __init__(
         self,
         title: str,
-        networks: NetworkSet,
+        networks: Networks | Snapshots,
         renderer: Renderer,
         explorer: Owner,
         settings: SideSettings,

@@ -20,7 +20,7 @@ from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import checked_images
 from pfv_widgets.widgets.compare.difference_frame import difference_frame
 from pfv_widgets.widgets.compare.settings import CompareSettings, plain_settings, side_of
@@ -51,9 +51,10 @@ class Snapshots:
         """Raise a PFVValueError with the nearest names unless there is such a snapshot."""
         self.tracker.check(name)
 
-    def visit(self, name: str) -> None:
+    def visit(self, name: str) -> PFVError | None:
         """Nothing has to be opened."""
         self.check(name)
+        return None
 
     def is_visited(self, name: str) -> bool:  # noqa: ARG002 - of the protocol
         """Nothing has to be opened."""
