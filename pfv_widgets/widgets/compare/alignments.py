@@ -113,7 +113,9 @@ class Alignments:
         self._own: _Recent[OwnColours] = _Recent()
         self._aligned: _Recent[Alignment] = _Recent()
 
-    def own(self, name: str, settings: Settings, report: OnProgress | None = None) -> OwnColours:
+    def own(
+        self, name: str | None, settings: Settings, report: OnProgress | None = None
+    ) -> OwnColours:
         """Return the own colours of a layer, a network and its layer joined by ``joined``."""
         network, layer = parted(name)
         pfv = self.networks.pfv(network)
@@ -135,7 +137,11 @@ class Alignments:
             return found
 
     def alignment(
-        self, name: str, reference: str, settings: Settings, report: OnProgress | None = None
+        self,
+        name: str | None,
+        reference: str | None,
+        settings: Settings,
+        report: OnProgress | None = None,
     ) -> Alignment:
         """Return how the components of ``name`` are turned to be like those of ``reference``.
 
@@ -169,7 +175,6 @@ def arranged(
 
     Where that fails they keep their own arrangement, and the words say why.
     """
-    assert settings.layer is not None  # a side always names its layer
     own = alignments.own(settings.layer, settings, report)
     if reference is None or reference == settings.layer:
         return own, own.arrangement, ()

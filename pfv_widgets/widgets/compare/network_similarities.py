@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from pfv_widgets.analysis.compare.similarity import similarity, similarity_of_maps
 from pfv_widgets.analysis.compare.similarity_curve import (
@@ -19,7 +19,7 @@ from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.compare.links import Links
 from pfv_widgets.widgets.compare.networks import Networks
-from pfv_widgets.widgets.compare.settings import CompareSettings
+from pfv_widgets.widgets.compare.settings import CompareSettings, picture_values
 
 _Key = tuple[str, str, str, str, Settings]  # both networks, both layers, and the settings
 
@@ -130,8 +130,7 @@ class NetworkSimilarities:
 
 def _plain(settings: CompareSettings) -> Settings:
     """Return the settings of a picture that decide on its heatmaps without a photo or a pin."""
-    values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-    plain = Settings()
-    for name in ("layer", "opacity", "view", "split", "pins", "similarity"):
-        values[name] = getattr(plain, name)
-    return Settings(**values)
+    usual = ("layer", "opacity", "view", "split", "pins", "similarity")
+    return Settings(
+        **(picture_values(settings) | {name: getattr(Settings(), name) for name in usual})
+    )

@@ -17,7 +17,7 @@ from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.validation import checked_images
 from pfv_widgets.widgets.compare.alignments import Alignment, Alignments, arranged
 from pfv_widgets.widgets.compare.difference_frame import difference_frame
-from pfv_widgets.widgets.compare.settings import SideSettings, plain_settings, side_of
+from pfv_widgets.widgets.compare.settings import SideSettings, parted, plain_settings
 
 
 class SideRenderer:
@@ -42,43 +42,43 @@ class SideRenderer:
 
     def layer(self, name: str | None = None) -> Layer:
         """Return a layer of a network."""
-        return self.networks.layer(*side_of(name))
+        return self.networks.layer(*parted(name))
 
     def is_ready(self, name: str | None, *, soon: bool = False) -> bool:
         """Whether its feature maps are cached; ``soon``: or come from the pass that runs."""
-        network, layer = side_of(name)
+        network, layer = parted(name)
         return self.networks.pfv(network).is_ready(layer, soon=soon)
 
     def capture(
         self, name: str | None, *, before: str | None = None, on_progress: OnProgress | None = None
     ) -> None:
         """See :meth:`PFV.capture`."""
-        network, layer = side_of(name)
-        other, earlier = (None, None) if before is None else side_of(before)
+        network, layer = parted(name)
+        other, earlier = (None, None) if before is None else parted(before)
         if other != network:
             earlier = None
         self.networks.pfv(network).capture(layer, before=earlier, on_progress=on_progress)
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """See :meth:`PFV.anchor`."""
-        network, layer = side_of(name)
+        network, layer = parted(name)
         self.networks.pfv(network).anchor(layer, on_progress=on_progress)
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """See :meth:`PFV.detail`."""
-        network, own = side_of(layer)
+        network, own = parted(layer)
         return self.networks.pfv(network).detail(own, weighting)
 
     def nearest(
         self, image: int, x: float, y: float, *, number: int = 5, layer: str | None = None
     ) -> tuple[Position, ...]:
         """See :meth:`PFV.nearest`."""
-        network, own = side_of(layer)
+        network, own = parted(layer)
         return self.networks.pfv(network).nearest(image, x, y, number=number, layer=own)
 
     def render(
         self,
-        settings: Settings | None = None,
+        settings: Settings,
         *,
         size: tuple[int, int] | None = None,
         only: Iterable[int] | None = None,
@@ -104,7 +104,7 @@ class DifferenceRenderer(SideRenderer):
 
     def render(
         self,
-        settings: Settings | None = None,
+        settings: Settings,
         *,
         size: tuple[int, int] | None = None,
         only: Iterable[int] | None = None,
@@ -112,8 +112,6 @@ class DifferenceRenderer(SideRenderer):
     ) -> Frame:
         """Render the distance of the scores after alignment; grey where it is undefined."""
         assert isinstance(settings, SideSettings)
-        assert settings.layer is not None
-        assert settings.reference is not None
         alignment = self.alignments.alignment(
             settings.layer, settings.reference, settings, on_progress
         )

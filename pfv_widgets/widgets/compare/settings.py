@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import Any
 
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import toggle
@@ -73,8 +74,7 @@ def side_settings(
     settings: CompareSettings, layer: str, reference: str | None = None
 ) -> SideSettings:
     """Return the settings of one side, with its network and layer."""
-    values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-    return SideSettings(**(values | {"layer": layer}), reference=reference)
+    return SideSettings(**(picture_values(settings) | {"layer": layer}), reference=reference)
 
 
 def joined(network: str, layer: str) -> str:
@@ -82,19 +82,18 @@ def joined(network: str, layer: str) -> str:
     return f"{network}{_JOINT}{layer}"
 
 
-def parted(name: str) -> tuple[str, str]:
-    """Return network and layer of a name that :func:`joined` made."""
+def parted(name: str | None) -> tuple[str, str]:
+    """Return network and layer of a name that :func:`joined` made: a side always has one."""
+    assert name is not None
     network, _, layer = name.rpartition(_JOINT)
     return network, layer
 
 
-def side_of(name: str | None) -> tuple[str, str]:
-    """Return network and layer of what a side shows, which always names both."""
-    assert name is not None
-    return parted(name)
-
-
 def plain_settings(settings: Settings) -> Settings:
     """Return the settings of a picture with the layer's name alone."""
-    values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-    return replace(Settings(**values), layer=side_of(settings.layer)[1])
+    return Settings(**(picture_values(settings) | {"layer": parted(settings.layer)[1]}))
+
+
+def picture_values(settings: Settings) -> dict[str, Any]:
+    """Return the fields of ``Settings``, without those that a comparison adds."""
+    return {field.name: getattr(settings, field.name) for field in fields(Settings)}

@@ -184,7 +184,7 @@ class SidePane:
 
     def show(self, settings: SideSettings) -> None:
         """Set the controls to what is asked for, without calling back."""
-        network, layer = parted(settings.layer or "")
+        network, layer = parted(settings.layer)
         with self._updating:
             self._show_names()
             self._shown.show(self.network, network)
@@ -208,7 +208,7 @@ class SidePane:
             self._shown.moved(self.network, self.network.value)
 
     def _show_line(self) -> None:
-        network, name = parted(self.gallery.view_state.settings.layer or "")
+        network, name = parted(self.gallery.view_state.settings.layer)
         refusal = self.networks.visit(network)
         if refusal is not None:
             said = text.status(f"No picture of this: {refusal}", kind="error")

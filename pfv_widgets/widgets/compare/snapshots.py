@@ -23,7 +23,7 @@ from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import checked_images
 from pfv_widgets.widgets.compare.difference_frame import difference_frame
-from pfv_widgets.widgets.compare.settings import CompareSettings, plain_settings, side_of
+from pfv_widgets.widgets.compare.settings import CompareSettings, parted, plain_settings
 
 _FIXED = ("components", "weighting", "images", "stable_colours", "basis_of", "cut", "cut_mode")
 
@@ -98,7 +98,7 @@ class SnapshotRenderer:
 
     def layer(self, name: str | None = None) -> Layer:
         """Return a layer that is followed."""
-        return self.tracker.layer(side_of(name)[1])
+        return self.tracker.layer(parted(name)[1])
 
     def is_ready(self, name: str | None, *, soon: bool = False) -> bool:  # noqa: ARG002 - of the protocol
         """All is there."""
@@ -125,15 +125,14 @@ class SnapshotRenderer:
 
     def render(
         self,
-        settings: Settings | None = None,
+        settings: Settings,
         *,
         size: tuple[int, int] | None = None,
         only: Iterable[int] | None = None,
         on_progress: OnProgress | None = None,  # noqa: ARG002 - of the protocol
     ) -> Frame:
         """Render a snapshot."""
-        assert settings is not None  # an explorer asks
-        snapshot, layer = side_of(settings.layer)
+        snapshot, layer = parted(settings.layer)
         plain = plain_settings(settings)
         with torch.no_grad():
             frame = self.tracker.frame(snapshot, layer, plain, size=size, only=only)
@@ -145,7 +144,7 @@ class SnapshotRenderer:
 
     def held(self, name: str | None) -> LayerSnapshot:
         """Return what is held of a layer at one time."""
-        return self.tracker.held(*side_of(name))
+        return self.tracker.held(*parted(name))
 
 
 class SnapshotDifference(SnapshotRenderer):
@@ -153,14 +152,13 @@ class SnapshotDifference(SnapshotRenderer):
 
     def render(
         self,
-        settings: Settings | None = None,
+        settings: Settings,
         *,
         size: tuple[int, int] | None = None,
         only: Iterable[int] | None = None,
         on_progress: OnProgress | None = None,  # noqa: ARG002 - of the protocol
     ) -> Frame:
         """Render the distance of the scores after alignment; grey where it is undefined."""
-        assert settings is not None
         source, target = self.held(settings.layer), self.held(getattr(settings, "reference", None))
         with torch.no_grad():
             maps = difference(source.scores, target.scores, _aligned(source, target))
@@ -220,7 +218,7 @@ class SnapshotSimilarities:
 
 def agreement(tracker: Tracker, second: str, first: str) -> float:
     """Share of variance that two snapshots have in common; names are those of ``joined``."""
-    source, target = (tracker.held(*side_of(one)) for one in (second, first))
+    source, target = (tracker.held(*parted(one)) for one in (second, first))
     return _aligned(source, target).agreement
 
 

@@ -47,7 +47,7 @@ class Renderer(Protocol):
 
     def render(
         self,
-        settings: Settings | None = None,
+        settings: Settings,
         *,
         size: tuple[int, int] | None = None,
         only: Iterable[int] | None = None,
