@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ipywidgets as w
@@ -42,43 +41,13 @@ class SideOwner:
 
     def __init__(self, explorer: Owner, failed: Callable[[str], None]) -> None:
         self._explorer, self._failed = explorer, failed
-        self.jobs, self.edit = explorer.jobs, explorer.edit
-        self.gesture, self.undo, self.redo = explorer.gesture, explorer.undo, explorer.redo
+        self.lock, self.edit, self.gesture = explorer.lock, explorer.edit, explorer.gesture
+        self.undo, self.redo = explorer.undo, explorer.redo
         self.safely, self.show_state = explorer.safely, explorer.show_state
         self.outdate_error = explorer.outdate_error
-        self.fail, self.snippet, self.save = explorer.fail, explorer.snippet, explorer.save
         self.message, self.kind = "Opening …", "busy"
         self.done: float | None = None
         self._stopping = threading.Event()
-
-    @property
-    def settings(self) -> Any:
-        """The settings of the explorer."""
-        return self._explorer.settings
-
-    @settings.setter
-    def settings(self, settings: Any) -> None:
-        self._explorer.settings = settings
-
-    @property
-    def lock(self) -> AbstractContextManager[object]:
-        """The lock of the explorer."""
-        return self._explorer.lock
-
-    @property
-    def file_kinds(self) -> Mapping[str, str]:
-        """Those of the explorer."""
-        return self._explorer.file_kinds
-
-    @property
-    def file_stem(self) -> str:
-        """That of the explorer."""
-        return self._explorer.file_stem
-
-    @property
-    def status(self) -> object:
-        """What this side says."""
-        return self.message
 
     def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
         """Say something of this side."""

@@ -25,24 +25,17 @@ from pfv_widgets.widgets.export.section import (
 )
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import drop_down
-from pfv_widgets.widgets.toolkit.protocols import Exporter
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 
 
-class SweepingExplorer(Exporter[Settings], Protocol):
+class SweepingExplorer(Explorer[Settings], Protocol):
     """An explorer of a batch that can be animated."""
 
     pfv: PFV
 
-    def save_sweep(
-        self,
-        path: str,
-        over: str,
-        *,
-        label: str | None,
-        progress: Callable[[int, int], None],
-        cancelled: Callable[[], bool],
-    ) -> SavedSweep | None:
+    @property
+    def save_sweep(self) -> Callable[..., SavedSweep | None]:
         """Write an animation; None where it was cancelled."""
 
 

@@ -22,7 +22,7 @@ from pfv_widgets.widgets.export.section import (
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Updating, close_all
-from pfv_widgets.widgets.toolkit.protocols import Exporter
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 
 class PictureSection(Section):
@@ -30,7 +30,7 @@ class PictureSection(Section):
 
     title = "Picture"
 
-    def __init__(self, explorer: Exporter[Any]) -> None:
+    def __init__(self, explorer: Explorer[Any]) -> None:
         super().__init__(explorer)
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField(explorer.file_stem, explorer.file_kinds, tip)
@@ -77,7 +77,7 @@ class CodeSection(Section):
 
     title = "Code"
 
-    def __init__(self, explorer: Exporter[Any]) -> None:
+    def __init__(self, explorer: Explorer[Any]) -> None:
         super().__init__(explorer)
         self._updating = Updating()
         self.code = w.Textarea(
@@ -124,7 +124,7 @@ class ExportTab:
     visible = False
 
     def __init__(
-        self, explorer: Exporter[Any], sections: Sequence[Callable[[Any], Section]] = SECTIONS
+        self, explorer: Explorer[Any], sections: Sequence[Callable[[Any], Section]] = SECTIONS
     ) -> None:
         self.sections = {
             section.title: section for section in (make(explorer) for make in sections)

@@ -12,7 +12,7 @@ from PIL import Image
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Updating, drop_down, push_button
-from pfv_widgets.widgets.toolkit.protocols import Exporter
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Text
 
 LABEL = "62px"  # width of a label
@@ -26,7 +26,7 @@ class Section:
     title = ""
     widget: w.Widget
 
-    def __init__(self, explorer: Exporter[Any]) -> None:
+    def __init__(self, explorer: Explorer[Any]) -> None:
         self.explorer = explorer
         self.message = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
         self.message.add_class("pfv-export-message")

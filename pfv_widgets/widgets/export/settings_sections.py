@@ -14,7 +14,7 @@ from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
 from pfv_widgets.widgets.export.section import LABEL, STYLE, Section, exists, row, sent, written
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import drop_down
-from pfv_widgets.widgets.toolkit.protocols import Exporter
+from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Text
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
@@ -36,7 +36,7 @@ class SettingsSection(Section):
 
     title = "Settings"
 
-    def __init__(self, explorer: Exporter[Any]) -> None:
+    def __init__(self, explorer: Explorer[Any]) -> None:
         super().__init__(explorer)
         self.json = w.Textarea(
             placeholder="Paste settings here, then press Apply.",
@@ -121,7 +121,7 @@ class BookmarkSection(Section):
 
     title = "Bookmarks"
 
-    def __init__(self, explorer: Exporter[Any]) -> None:
+    def __init__(self, explorer: Explorer[Any]) -> None:
         super().__init__(explorer)
         self.bookmarks = Bookmarks(kind=type(explorer.settings))
         self.name = Text(

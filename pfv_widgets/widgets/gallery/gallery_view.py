@@ -22,7 +22,7 @@ from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.gallery.viewport import OnFrame, Viewport
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
-from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.protocols import GalleryOwner
 
 _HOW_TO = "Point to read scores, click to see what is alike, drag to select, double-click to zoom."
 # components → height of their scores in a narrow gallery, below the line of the image
@@ -65,7 +65,7 @@ class GalleryView:
     def __init__(
         self,
         pfv: Renderer,
-        owner: Explorer[Settings],
+        owner: GalleryOwner[Settings],
         settings: Settings,
         knobs: Mapping[str, w.Widget] | None = None,
         *,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from pfv_widgets.widgets.browser.canvas import STILL
+from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.toolkit.geometry import Spot
 
 _TWICE = 0.35  # seconds between the clicks of a double click
@@ -39,16 +39,6 @@ class GestureHandlers:
     dropped: Callable[[Spot, Spot], None]
 
 
-class Pointable(Protocol):
-    """Images on a canvas."""
-
-    def spot(self, x: float, y: float) -> Spot | None:
-        """Image and point in it at a point of the canvas, None beside the images."""
-
-    def pane_size(self) -> tuple[float, float]:
-        """Width and height of an image on the canvas, in its pixels."""
-
-
 class Gestures:
     """Tells clicks, double clicks and drags apart.
 
@@ -64,7 +54,7 @@ class Gestures:
 
     def __init__(
         self,
-        tiles: Pointable,
+        tiles: TileCanvas,
         handlers: GestureHandlers,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

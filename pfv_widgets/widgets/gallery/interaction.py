@@ -19,7 +19,7 @@ from pfv_widgets.widgets.gallery.gestures import GestureHandlers, Gestures
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.gallery.viewport import Viewport
 from pfv_widgets.widgets.toolkit.geometry import Spot
-from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.protocols import GalleryOwner
 
 _ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 
@@ -35,7 +35,7 @@ class Interaction:
         The explorer that holds the settings.
     """
 
-    def __init__(self, viewport: Viewport, owner: Explorer[Settings]) -> None:
+    def __init__(self, viewport: Viewport, owner: GalleryOwner[Settings]) -> None:
         self._viewport, self._owner = viewport, owner
         self._tiles, self._go = viewport.tiles, viewport.go
         self._columns = viewport.columns  # to go back to from the whole width of a screen

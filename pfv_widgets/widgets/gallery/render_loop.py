@@ -28,7 +28,7 @@ from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
-from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.protocols import GalleryOwner
 
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 REST = 0.15  # seconds without a newer state after which the fine picture is painted
@@ -70,7 +70,7 @@ class RenderLoop:
         self,
         pfv: Renderer,
         tiles: TileCanvas,
-        explorer: Explorer[Settings],
+        explorer: GalleryOwner[Settings],
         seen: Callable[[ViewState, Frame], None],
         pointed: Callable[[ViewState, Frame], None],
     ) -> None:

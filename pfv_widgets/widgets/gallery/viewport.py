@@ -15,7 +15,7 @@ from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit.geometry import Page
-from pfv_widgets.widgets.toolkit.protocols import Explorer
+from pfv_widgets.widgets.toolkit.protocols import GalleryOwner
 
 _PATIENCE = 0.06  # seconds that a control waits for its picture before it shows the settings
 
@@ -40,7 +40,7 @@ class Viewport:
     def __init__(
         self,
         pfv: Renderer,
-        owner: Explorer[Settings],
+        owner: GalleryOwner[Settings],
         settings: Settings,
         *,
         on_frame: OnFrame,

@@ -15,26 +15,12 @@ from pfv_widgets.widgets.toolkit.jobs import Jobs
 S = TypeVar("S")  # the settings: a frozen dataclass
 
 
-class Explorer(Protocol[S]):
-    """An explorer, as its galleries, panels and tabs see it."""
-
-    jobs: Jobs
-    settings: S
+class GalleryOwner(Protocol[S]):
+    """Whoever shows galleries: an explorer, or one side of it."""
 
     @property
     def lock(self) -> AbstractContextManager[object]:
         """Held while settings or a view state change: controls and canvases use other threads."""
-
-    @property
-    def file_kinds(self) -> Mapping[str, str]:
-        """The suffixes that :meth:`save` takes, the usual one first → what each is, in words.
-
-        Without words it can be typed, and no menu lists it.
-        """
-
-    @property
-    def file_stem(self) -> str:
-        """A name for files, without suffix."""
 
     def edit(self, change: Callable[[S], S]) -> bool:
         """Apply a person's change of the settings; False, with a message, where it is refused."""
@@ -57,13 +43,6 @@ class Explorer(Protocol[S]):
     def safely(self, action: Callable[..., None]) -> Callable[..., None]:
         """Make an action report its errors in the status line."""
 
-    @property
-    def status(self) -> object:
-        """What the status line says, as text by ``str``."""
-
-    def fail(self, error: Exception) -> None:
-        """Say in the status line what went wrong."""
-
     def reject(self, settings: S, error: Exception, shown: S | None) -> None:
         """Say why ``settings`` cannot be shown, and go back to those that are ``shown``."""
 
@@ -73,15 +52,36 @@ class Explorer(Protocol[S]):
     def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
         """Show a message: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``."""
 
+
+class Explorer(GalleryOwner[S], Protocol):
+    """An explorer, as its panels and tabs see it."""
+
+    jobs: Jobs
+    settings: S
+
+    @property
+    def file_kinds(self) -> Mapping[str, str]:
+        """The suffixes that :meth:`save` takes, the usual one first → what each is, in words.
+
+        Without words it can be typed, and no menu lists it.
+        """
+
+    @property
+    def file_stem(self) -> str:
+        """A name for files, without suffix."""
+
+    @property
+    def status(self) -> object:
+        """What the status line says, as text by ``str``."""
+
+    def fail(self, error: Exception) -> None:
+        """Say in the status line what went wrong."""
+
     def snippet(self) -> str:
         """Return the lines of code that bring this view back."""
 
     def save(self, path: str | Path) -> None:
         """Write what is shown; the suffix decides the kind of file."""
-
-
-class Exporter(Explorer[S], Protocol):
-    """An explorer that can send files to the browser."""
 
     def download(self, name: str, content: bytes) -> None:
         """Send a file to the browser of whoever looks."""
