@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import ipywidgets as w
 import numpy as np
@@ -31,12 +31,9 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import (
     LABEL_WIDTH,
     Edit,
-    ShownValues,
-    Updating,
-    clean,
+    Watched,
     close_all,
     drop_down,
-    is_echo,
     push_button,
 )
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
@@ -79,12 +76,11 @@ class BatchTab:
     ) -> None:
         self._images = images
         self.edit, self.sweep, self._gesture = edit, sweep, gesture
-        self._updating = Updating()
         self._lock = threading.RLock()  # never held while calling back
         self._settings = Settings()
         self._influence: Influence | None = None
         self._problem, self._version = "", 0
-        self._shown = ShownValues()
+        self._watched = Watched()
         self._seeds = itertools.count()
         self._time_left = TimeLeft()
         self._presets = presets(len(images), images.labels)
@@ -109,12 +105,12 @@ class BatchTab:
 
     def show(self, settings: Settings) -> None:
         """Set everything to what ``settings`` say, without calling back."""
-        with self._lock, self._updating:
+        with self._lock:
             before, self._settings = self._settings, settings
             weights = self._weights(settings)
             for label, slider in self.classes.items():
                 share = min(class_weight(weights, self._images.labels, label), _HEAVIEST)
-                self._shown.show(slider, share)
+                self._watched.show(slider, share)
             inside = sum(weight > 0 for weight in weights)
             self.summary.value = text.hint(
                 f"{inside} of {len(weights)} images are used to find the colours."
@@ -221,15 +217,14 @@ class BatchTab:
         options = [("Choose …", _NO_PRESET), *names]
         control = drop_down("Preset", tip, options, width="auto", margin=None)
         control.disabled = not names
-        control.observe(self._preset_chosen, "value")
+        self._watched.watch(control, self._preset_chosen)
         return control
 
-    def _preset_chosen(self, change: dict[str, Any]) -> None:
-        if self._updating.now or change["new"] == _NO_PRESET:
+    def _preset_chosen(self, index: int) -> None:
+        if index == _NO_PRESET:
             return
-        weights = self._presets[change["new"]].weights(next(self._seeds))
-        with self._updating:
-            self.preset.value = _NO_PRESET  # ready to be chosen again
+        weights = self._presets[index].weights(next(self._seeds))
+        self._watched.show(self.preset, _NO_PRESET)  # ready to be chosen again
         self._reweigh(lambda _: weights)
 
     def _class_slider(self, label: str) -> w.FloatSlider:
@@ -244,16 +239,12 @@ class BatchTab:
             layout=w.Layout(width="100%", margin="0"),
             style={"description_width": LABEL_WIDTH},
         )
-        slider.observe(lambda change: self._class_moved(label, change["new"]), "value")
+        self._watched.watch(slider, partial(self._class_moved, label))
         return slider
 
     def _class_moved(self, label: str, weight: float) -> None:
-        labels, share = self._images.labels or (), clean(weight)
-        slider = self.classes[label]
-        if self._updating.now or is_echo(slider, self._shown.last(slider), share):
-            return
-        self._shown.moved(slider, share)
-        self._reweigh(lambda old: with_class_weight(old, labels, label, share), one_step=False)
+        labels = self._images.labels or ()
+        self._reweigh(lambda old: with_class_weight(old, labels, label, weight), one_step=False)
 
     def _start_sweep(self) -> None:
         with self._lock:

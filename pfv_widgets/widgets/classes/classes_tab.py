@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import ipywidgets as w
 import torch
@@ -22,14 +21,7 @@ from pfv_widgets.widgets.classes import class_texts
 from pfv_widgets.widgets.classes.evidence_strip import class_strips, evidence
 from pfv_widgets.widgets.classes.shortcut_section import Search, ShortcutSection, with_one
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import (
-    Edit,
-    ShownValues,
-    Updating,
-    close_all,
-    drop_down,
-    push_button,
-)
+from pfv_widgets.widgets.toolkit.controls import Edit, Watched, close_all, drop_down, push_button
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
@@ -83,7 +75,7 @@ class ClassesTab:
         self._change, self._gesture = edit, gesture
         self._find, self._say, self._fail = find, say, fail
         self._lock = threading.RLock()
-        self._updating, self._shown = Updating(), ShownValues()
+        self._watched = Watched()
         self._visible = False
         self._settings = Settings()
         self._image = 0
@@ -125,11 +117,11 @@ class ClassesTab:
 
     def show(self, settings: Settings) -> None:
         """Show which components are cut, without calling back, and begin to run what changed."""
-        with self._lock, self._updating:
+        with self._lock:
             self._settings = settings
             for index, button in enumerate(self.buttons):
-                self._shown.show(button, index in settings.cut)
-            self._shown.show(self.mode, settings.cut_mode)
+                self._watched.show(button, index in settings.cut)
+            self._watched.show(self.mode, settings.cut_mode)
             self.shortcuts.show(settings.suspects)
             self.clear_button.disabled = not (settings.cut or settings.suspects)
             if self._visible:
@@ -228,12 +220,10 @@ class ClassesTab:
             self.strips[index].value = evidence(found, index)
             self.buttons[index].description = f"{index + 1} · {100 * ratio:.0f} %"
         self.rows.children = self._all_rows[: len(ratios)]
-        with self._updating:
-            units = found.predicted if found.expected is None else found.expected
-            options = [(text.plain(found.classes[u], 32), u) for u in sorted(set(units.tolist()))]
-            self.class_list.options = [("Choose …", _NO_CLASS), *options]
-            self.class_list.value = _NO_CLASS
-            self.class_view.value = ""
+        units = found.predicted if found.expected is None else found.expected
+        options = [(text.plain(found.classes[u], 32), u) for u in sorted(set(units.tolist()))]
+        self._watched.offer(self.class_list, [("Choose …", _NO_CLASS), *options])
+        self.class_view.value = ""
 
     def _show_photo(self) -> None:
         found = self._result
@@ -254,14 +244,11 @@ class ClassesTab:
             tooltip=f"Cut component {index + 1} out of the layer, or put it back.",
             layout=w.Layout(width="76px", flex="0 0 auto", margin="2px 6px 2px 0"),
         )
-        button.observe(partial(self._toggled, index), "value")
+        self._watched.watch(button, partial(self._toggled, index))
         return button
 
-    def _toggled(self, index: int, change: dict[str, Any]) -> None:
-        if self._updating.now:
-            return
-        self._shown.moved(self.buttons[index], change["new"])
-        self._edit(lambda old: replace(old, cut=with_one(old.cut, index, wanted=change["new"])))
+    def _toggled(self, index: int, wanted: bool) -> None:
+        self._edit(lambda old: replace(old, cut=with_one(old.cut, index, wanted=wanted)))
 
     def _mode_list(self) -> w.Dropdown:
         control = drop_down(
@@ -272,13 +259,10 @@ class ClassesTab:
             _LABEL,
             margin=None,
         )
-        control.observe(self._mode_chosen, "value")
+        self._watched.watch(
+            control, lambda mode: self._edit(lambda old: replace(old, cut_mode=mode))
+        )
         return control
-
-    def _mode_chosen(self, change: dict[str, Any]) -> None:
-        if not self._updating.now:
-            self._shown.moved(self.mode, change["new"])
-            self._edit(lambda old: replace(old, cut_mode=change["new"]))
 
     def _class_list(self) -> w.Dropdown:
         control = drop_down(
@@ -289,14 +273,12 @@ class ClassesTab:
             _LABEL,
             margin=None,
         )
-        control.observe(self._class_chosen, "value")
+        self._watched.watch(control, self._class_chosen)
         return control
 
-    def _class_chosen(self, change: dict[str, Any]) -> None:
-        if self._updating.now:
-            return
+    def _class_chosen(self, unit: int) -> None:
         with self._lock:
-            found, unit = self._result, change["new"]
+            found = self._result
             if found is None or unit == _NO_CLASS:
                 self.class_view.value = ""
                 return

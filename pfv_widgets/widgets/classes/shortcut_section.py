@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import ipywidgets as w
 
@@ -16,7 +17,7 @@ from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.classes.evidence_strip import address, strip
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Edit, Updating, close_all, push_button
+from pfv_widgets.widgets.toolkit.controls import Edit, Watched, close_all, push_button
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 
 SearchResult = tuple[ShortcutReport, ImageBatch, int]  # and the version of the network
@@ -57,7 +58,7 @@ class ShortcutSection:
         self._search, self._stop, self._edit, self._changed = search, stop, edit, changed
         self._searching = False
         self._lock = threading.RLock()
-        self._updating = Updating()
+        self._watched = Watched()
         self._results: dict[str, SearchResult] = {}
         self._layer, self._version = "", 0
         self._chosen: tuple[int, ...] = ()
@@ -69,10 +70,10 @@ class ShortcutSection:
 
     def show(self, chosen: tuple[int, ...]) -> None:
         """Show which suspects are cut out, without calling back."""
-        with self._lock, self._updating:
+        with self._lock:
             self._chosen = chosen
             for index, toggle in enumerate(self.toggles):
-                toggle.value = index in chosen
+                self._watched.show(toggle, index in chosen)
 
     def show_layer(self, layer: str) -> None:
         """Show the suspects of a layer, or that it was not searched yet."""
@@ -163,12 +164,10 @@ class ShortcutSection:
             tooltip=f"Cut suspect {index + 1} out of the layer, or put it back.",
             layout=w.Layout(width="auto"),
         )
-        toggle.observe(lambda change: self._toggled(index, wanted=change["new"]), "value")
+        self._watched.watch(toggle, partial(self._toggled, index))
         return toggle
 
-    def _toggled(self, index: int, *, wanted: bool) -> None:
-        if self._updating.now:
-            return
+    def _toggled(self, index: int, wanted: bool) -> None:
         self._edit(lambda old: replace(old, suspects=with_one(old.suspects, index, wanted=wanted)))
 
     @staticmethod

@@ -21,7 +21,7 @@ from pfv_widgets.widgets.gallery.order_lists import Measure
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.viewport import OnFrame
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating, layer_slider
+from pfv_widgets.widgets.toolkit.controls import Watched, layer_slider
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
@@ -124,14 +124,14 @@ class SidePane:
         self.owner = SideOwner(explorer, self._say_error)
         self.networks = networks
         self._on_frame = on_frame
-        self._choose_network, self._choose_layer = choose_network, choose_layer
-        self._updating, self._shown = Updating(), ShownValues()
+        self._watched = Watched()
         self._names = networks.names
         self._layers: tuple[Layer, ...] = ()
         self._error = ""  # why there is no picture of what is asked for
         self.network = self._network_choice(title, slides=slides)
+        self._watched.watch(self.network, choose_network)
         self.layer = layer_slider([("…", "")], _LABEL)
-        self.layer.observe(self._layer_moved, "value")
+        self._watched.watch(self.layer, choose_layer)
         self.line, self.legend = w.HTML(), w.HTML()
         self.gallery = GalleryView(
             renderer, self.owner, settings, knobs, on_frame=self._seen, on_point=on_point,
@@ -154,27 +154,20 @@ class SidePane:
     def show(self, settings: SideSettings) -> None:
         """Set the controls to what is asked for, without calling back."""
         network, layer = parted(settings.layer)
-        with self._updating:
-            self._show_names()
-            self._shown.show(self.network, network)
-            refusal = self.networks.visit(network)
-            self.layer.disabled = refusal is not None
-            layers = self._layers if refusal else self.networks.layers(network)
-            if layers != self._layers:
-                self._layers = layers
-                self.layer.options = [(text.plain(one.name), one.name) for one in layers]
-                self._shown.moved(self.layer, self.layer.value)
-            if refusal is None:
-                self._shown.show(self.layer, layer)
+        if self.networks.names != self._names:  # a training may have added some
+            self._names = self.networks.names
+            self._watched.offer(self.network, _options(self._names))
+        self._watched.show(self.network, network)
+        refusal = self.networks.visit(network)
+        self.layer.disabled = refusal is not None
+        layers = self._layers if refusal else self.networks.layers(network)
+        if layers != self._layers:
+            self._layers = layers
+            self._watched.offer(self.layer, _options(tuple(one.name for one in layers)))
+        if refusal is None:
+            self._watched.show(self.layer, layer)
         self._show_line()
         self.gallery.show()
-
-    def _show_names(self) -> None:
-        """Offer all names: a training may have added some."""
-        if self.networks.names != self._names:
-            self._names = self.networks.names
-            self.network.options = _options(self._names)
-            self._shown.moved(self.network, self.network.value)
 
     def _show_line(self) -> None:
         network, name = parted(self.gallery.view_state.settings.layer)
@@ -217,18 +210,7 @@ class SidePane:
         control = w.SelectionSlider(**common, readout=False) if slides else Dropdown(**common)
         if slides:
             control.add_class("pfv-choice")
-        control.observe(self._network_moved, "value")
         return control
-
-    def _network_moved(self, change: dict[str, Any]) -> None:
-        if not self._updating.now:
-            self._shown.moved(self.network, change["new"])
-            self._choose_network(change["new"])
-
-    def _layer_moved(self, change: dict[str, Any]) -> None:
-        if not self._updating.now:
-            self._shown.moved(self.layer, change["new"])
-            self._choose_layer(change["new"])
 
 
 def _options(names: tuple[str, ...]) -> list[tuple[str, str]]:

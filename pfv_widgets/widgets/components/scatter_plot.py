@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import ipywidgets as w
 import torch
@@ -13,8 +12,7 @@ from pfv_widgets.engine.pipeline.score_scatter import Mask, Scatter, position_co
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Updating, close_all, push_button
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+from pfv_widgets.widgets.toolkit.controls import Watched, close_all, drop_down, push_button
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
 # two lines, so that plot and text fit a window of 900 pixels
@@ -32,7 +30,7 @@ class ScatterPlot:
 
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
         self._lock = threading.RLock()
-        self._updating = Updating()
+        self._watched = Watched()
         self._on_select = on_select
         self._scores: Tensor | None = None
         self._heatmaps: Tensor | None = None
@@ -83,19 +81,16 @@ class ScatterPlot:
 
     def _axis(self, name: str, value: int) -> w.Dropdown:
         way, key = ("vertical", "y") if value else ("horizontal", "x")
-        choice = Dropdown(
-            options=[(str(value + 1), value)],
-            value=value,
-            description=name,
-            tooltip=f"Component of the {way} axis ({key} steps through them on the plot); the "
-            "same on both axes stacks the points to a histogram.",
-            # of one width, beside words that differ
-            layout=w.Layout(
-                width="78px" if value else "102px", flex="0 1 auto", margin="2px 4px 2px 0"
-            ),
-            style={"description_width": "initial"},
+        tip = (
+            f"Component of the {way} axis ({key} steps through them on the plot); the same on both "
+            "axes stacks the points to a histogram."
         )
-        choice.observe(self._chosen, "value")
+        wide = "78px" if value else "102px"  # of one width, beside words that differ
+        choice = drop_down(
+            name, tip, [(str(value + 1), value)], "initial",
+            width=wide, flex="0 1 auto", margin="2px 4px 2px 0",
+        )  # fmt: skip
+        self._watched.watch(choice, self._chosen)
         return choice
 
     def _step(self, key: str, shift: bool, _: bool) -> None:
@@ -106,21 +101,19 @@ class ScatterPlot:
 
     def _offer(self, number: int) -> None:
         options = [(str(component + 1), component) for component in range(number)]
-        with self._updating:
-            for choice, start in ((self.across, 0), (self.up, 1)):
-                value = choice.value if choice.value < number else min(start, number - 1)
-                if len(choice.options) < 2:  # the first frame, or one of a single component
-                    value = min(start, number - 1)
-                if list(choice.options) != options:
-                    choice.options = options
-                choice.value = value
+        for choice, start in ((self.across, 0), (self.up, 1)):
+            value = choice.value if choice.value < number else min(start, number - 1)
+            if len(choice.options) < 2:  # the first frame, or one of a single component
+                value = min(start, number - 1)
+            if list(choice.options) != options:
+                self._watched.offer(choice, options)
+            self._watched.show(choice, value)
 
-    def _chosen(self, _: dict[str, Any]) -> None:
-        if not self._updating.now:
-            with self._lock:
-                self.scatter = None
-                self._place()
-                self._paint()
+    def _chosen(self, _: int) -> None:
+        with self._lock:
+            self.scatter = None
+            self._place()
+            self._paint()
 
     def _place(self) -> None:
         if self._scores is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import ipywidgets as w
 
@@ -15,7 +15,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.toolkit.controls import Edit, ShownValues, Updating, close_all
+from pfv_widgets.widgets.toolkit.controls import Edit, Watched, close_all
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 GREY = "#808080"  # seen on light and on dark pages
@@ -63,7 +63,7 @@ class Scree:
     def __init__(self, edit: Edit) -> None:
         self._edit = edit
         self._lock = threading.RLock()
-        self._updating, self._shown = Updating(), ShownValues()
+        self._watched = Watched()
         self._ratios: tuple[float, ...] = ()
         self._settings = Settings()
         self.canvas = LayeredCanvas("scree", (_TOP + _HEIGHT, 2 * WIDTH))
@@ -162,9 +162,8 @@ class Scree:
             self.buttons.append(self._button(len(self.buttons)))
         if len(self.row.children) != number:
             self.row.children = tuple(self.buttons[:number])
-        with self._updating:
-            for component, button in enumerate(self.buttons):
-                self._shown.show(button, component in self._settings.shown)
+        for component, button in enumerate(self.buttons):
+            self._watched.show(button, component in self._settings.shown)
 
     def _button(self, component: int) -> w.ToggleButton:
         button = w.ToggleButton(
@@ -172,16 +171,12 @@ class Scree:
             tooltip=f"Show or hide component {component + 1}; at least one stays.",
             layout=w.Layout(flex="1 1 0", min_width="0", width="auto", height="24px", **_TIGHT),
         )
-        button.observe(lambda change: self._pressed(component, change), "value")
+        self._watched.watch(button, partial(self._pressed, component))
         return button
 
-    def _pressed(self, component: int, change: dict[str, Any]) -> None:
-        if self._updating.now:
-            return
-        wanted = change["new"]
-        self._shown.moved(self.buttons[component], wanted)
+    def _pressed(self, component: int, wanted: bool) -> None:
         self._edit(
             lambda old: old if (component in old.shown) == wanted else toggled(old, component)
         )
-        with self._updating:  # the last one that is shown cannot go: its button comes back
-            self._shown.show(self.buttons[component], component in self._settings.shown)
+        # the last one that is shown cannot go: its button comes back
+        self._watched.show(self.buttons[component], component in self._settings.shown)

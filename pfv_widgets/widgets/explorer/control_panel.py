@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import ipywidgets as w
 
@@ -15,7 +14,7 @@ from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.responsive_layout import controls
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating, layer_slider
+from pfv_widgets.widgets.toolkit.controls import Watched, layer_slider
 from pfv_widgets.widgets.toolkit.legend import legend_panel
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
@@ -36,11 +35,13 @@ class Panel:
     def __init__(
         self, explorer: BatchExplorer, tabs: Mapping[str, Callable[[BatchExplorer], Tab]]
     ) -> None:
-        self._pfv, self._edit = explorer.pfv, explorer.edit
-        self._updating, self._shown = Updating(), ShownValues()
+        self._pfv = explorer.pfv
+        self._watched = Watched()
         layers = [layer for layer in self._pfv.layers if layer.same_as is None]
         self.layer = layer_slider([(text.plain(layer.name), layer.name) for layer in layers])
-        self.layer.observe(self._layer_moved, "value")
+        self._watched.watch(
+            self.layer, lambda name: explorer.edit(lambda old: replace(old, layer=name))
+        )
         self.layer_line, self.legend = w.HTML(), w.HTML()
         self.untrained = w.Button(
             description="Compare with an untrained copy",
@@ -63,18 +64,12 @@ class Panel:
 
     def show(self, settings: Settings) -> None:
         """Set every control to what ``settings`` say, without calling back."""
-        with self._updating:
-            layer = self._pfv.layer(settings.layer)
-            self._shown.show(self.layer, layer.same_as or layer.name)
-            self.layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
+        layer = self._pfv.layer(settings.layer)
+        self._watched.show(self.layer, layer.same_as or layer.name)
+        self.layer_line.value = text.layer_line(layer.name, layer.kind, layer.shape)
 
     def show_frame(self, frame: Frame) -> None:
         """Show the legend of a frame."""
         ratios = frame.basis.explained_variance_ratio.tolist()
         whose = "" if frame.basis.data is None else " of the data set"
         self.legend.value = legend_panel(frame.settings, ratios, whose)
-
-    def _layer_moved(self, change: dict[str, Any]) -> None:
-        if not self._updating.now:
-            self._shown.moved(self.layer, change["new"])
-            self._edit(lambda old: replace(old, layer=change["new"]))

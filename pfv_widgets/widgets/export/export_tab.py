@@ -21,7 +21,7 @@ from pfv_widgets.widgets.export.section import (
 )
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Updating, close_all
+from pfv_widgets.widgets.toolkit.controls import Watched, close_all
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 
@@ -79,25 +79,20 @@ class CodeSection(Section):
 
     def __init__(self, explorer: Explorer[Any]) -> None:
         super().__init__(explorer)
-        self._updating = Updating()
+        self._watched = Watched()
         self.code = w.Textarea(
             tooltip="Code that brings this view back; model and images are yours.",
             rows=8,
             layout=w.Layout(width="100%", margin="1px 0"),
         )
         self.code.add_class("pfv-export-code")
-        self.code.observe(self._typed, "value")
+        self._watched.watch(self.code, lambda _: self.refresh())  # it is there to be read
         hint = "By hand: click into the text, then Ctrl+A and Ctrl+C (⌘A, ⌘C)."
         self.widget = self.laid_out(self.code, row(copy_button()), w.HTML(text.hint(hint)))
 
     def refresh(self) -> None:
         """Write the lines of the view that is shown."""
-        with self._updating:
-            self.guarded(lambda: setattr(self.code, "value", self.explorer.snippet()))
-
-    def _typed(self, _: dict[str, Any]) -> None:
-        if not self._updating.now:  # it is there to be read
-            self.refresh()
+        self.guarded(lambda: self._watched.show(self.code, self.explorer.snippet()))
 
 
 SECTIONS: tuple[Callable[[Any], Section], ...] = (

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pfv_widgets.errors import named
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Updating, drop_down, push_button
+from pfv_widgets.widgets.toolkit.controls import Watched, drop_down, push_button
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Text
 
@@ -89,7 +89,7 @@ class FileField:
     def __init__(self, stem: str, kinds: Mapping[str, str], tip: str) -> None:
         self._known = tuple(kinds)
         name = f"{stem}{self._known[0]}"
-        self._updating = Updating()
+        self._watched = Watched()
         wide = {"width": "100%", "margin": "1px 0"}
         self.name = Text(
             value=name, description="File", tooltip=tip, layout=w.Layout(**wide), style=STYLE
@@ -97,9 +97,9 @@ class FileField:
         listed = [(words, suffix) for suffix, words in kinds.items() if words]
         tip = "What is written; the end of the name follows."
         self.kind = drop_down("Kind", tip, listed, LABEL)
-        self.kind.value = self._known[0]
-        self.name.observe(self._named, "value")
-        self.kind.observe(self._chosen, "value")
+        self._watched.show(self.kind, self._known[0])
+        self._watched.watch(self.name, self._named)
+        self._watched.watch(self.kind, self._chosen)
 
     @property
     def path(self) -> str:
@@ -113,22 +113,16 @@ class FileField:
             return typed
         return f"{typed}{self.kind.value}"
 
-    def _named(self, change: dict[str, Any]) -> None:
-        suffix = Path(change["new"].strip()).suffix.lower()
-        if not self._updating.now and suffix in dict(self.kind.options).values():
-            with self._updating:
-                self.kind.value = suffix
+    def _named(self, name: str) -> None:
+        suffix = Path(name.strip()).suffix.lower()
+        if suffix in dict(self.kind.options).values():
+            self._watched.show(self.kind, suffix)
 
-    def _chosen(self, change: dict[str, Any]) -> None:
-        if self._updating.now:
-            return
+    def _chosen(self, kind: str) -> None:
         typed = self.name.value.strip()
-        stem = typed[: -len(Path(typed).suffix)] if self._ends_known(typed) else typed
-        with self._updating:
-            self.name.value = f"{stem}{change['new']}"
-
-    def _ends_known(self, typed: str) -> bool:
-        return Path(typed).suffix.lower() in self._known
+        suffix = Path(typed).suffix
+        stem = typed[: -len(suffix)] if suffix.lower() in self._known else typed
+        self._watched.show(self.name, f"{stem}{kind}")
 
 
 def _other_kinds() -> tuple[str, ...]:

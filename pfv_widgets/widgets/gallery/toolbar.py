@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import ipywidgets as w
 
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import ShownValues, Updating, push_button
+from pfv_widgets.widgets.toolkit.controls import Watched, push_button
 
 _MOST_ON_A_ROW = 16
 
@@ -38,7 +39,7 @@ class Toolbar:
         more: Sequence[w.Widget] = (),
     ) -> None:
         self._number = number
-        self._updating, self._shown = Updating(), ShownValues()
+        self._watched = Watched()
         self.buttons = {
             "back": push_button("Back", "The images before", lambda: pressed("back"), margin="2px"),
             "forward": push_button(
@@ -84,12 +85,11 @@ class Toolbar:
     ) -> None:
         """Show which of ``number`` images are on the page (None: of all), and what can be done."""
         number = self._number if number is None else number
-        with self._updating:
-            nearest = min(self._choices, key=lambda one: abs(one - columns))
-            self._shown.show(self.size, nearest)
-            self._shown.show(self.toggles["zoom"], columns == 1 and self._number > 1)
-            self._shown.show(self.toggles["safe"], safe)
-            self._shown.show(self.toggles["names"], named)
+        nearest = min(self._choices, key=lambda one: abs(one - columns))
+        self._watched.show(self.size, nearest)
+        self._watched.show(self.toggles["zoom"], columns == 1 and self._number > 1)
+        self._watched.show(self.toggles["safe"], safe)
+        self._watched.show(self.toggles["names"], named)
         first = shown.start + 1  # people count from 1
         page = str(first) if len(shown) == 1 else f"{first}–{shown.stop}"
         self.pages.value = text.hint(f"{page} of {number}")
@@ -111,13 +111,7 @@ class Toolbar:
             ),
             style={"description_width": "32px"},
         )
-
-        def moved(change: dict[str, int]) -> None:
-            if not self._updating.now:
-                self._shown.moved(slider, change["new"])
-                columns(change["new"])
-
-        slider.observe(moved, "value")
+        self._watched.watch(slider, columns)
         slider.add_class("pfv-choice")
         return slider
 
@@ -127,11 +121,5 @@ class Toolbar:
         button = w.ToggleButton(
             description=label, tooltip=tooltip, layout=w.Layout(width="auto", margin="2px")
         )
-
-        def changed(change: dict[str, bool]) -> None:
-            if not self._updating.now:
-                self._shown.moved(button, change["new"])
-                toggled(name, change["new"])
-
-        button.observe(changed, "value")
+        self._watched.watch(button, partial(toggled, name))
         return button

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import ipywidgets as w
@@ -20,7 +21,7 @@ from pfv_widgets.methods.core.class_names import ClassNames
 from pfv_widgets.parameters import parameters_of
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Controls, Updating, close_all, drop_down
+from pfv_widgets.widgets.toolkit.controls import Controls, Watched, close_all, drop_down
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Checkbox
 
@@ -53,7 +54,7 @@ class MethodsTab:
     def __init__(self, explorer: ComparingExplorer) -> None:
         edit, settings = explorer.edit, explorer.settings
         self._comparison, self._edit = explorer.comparison, edit
-        self._updating = Updating()
+        self._watched = Watched()
         # options of a method that is switched off stay as they were; one may have several settings
         self._known: dict[str, tuple[Explainer, ...]] = {
             name: (explainer_of(name)[1],) for name in names()
@@ -85,26 +86,25 @@ class MethodsTab:
 
     def show(self, settings: MethodsSettings) -> None:
         """Set every control to what ``settings`` say, without calling back."""
-        with self._updating:
-            self._show_target(settings)
-            groups = _by_name(settings.methods)
-            self._known |= {name: tuple(several) for name, several in groups.items()}
-            for name, box in self.methods.items():
-                box.value = name in groups
-            self._shown = {}
-            for method in settings.methods:
-                number = groups[name_of(method)].index(method)
-                self._shown[name_of(method) + (f" {number + 1}" if number else "")] = method
-            named = zip(self._shown.items(), labels(settings.methods), strict=True)
-            options = [(label, key) for (key, one), label in named if parameters_of(one)]
-            having = [key for _, key in options]
-            if self.chosen.options != tuple(options):
-                before = self.chosen.value
-                self.chosen.options = options
-                self.chosen.value = before if before in having else next(iter(having), None)
-            self.look.show(settings)
-            self.look["opacity"].disabled = settings.view != "overlay"
-            self._open_options()
+        self._show_target(settings)
+        groups = _by_name(settings.methods)
+        self._known |= {name: tuple(several) for name, several in groups.items()}
+        for name, box in self.methods.items():
+            self._watched.show(box, name in groups)
+        self._shown = {}
+        for method in settings.methods:
+            number = groups[name_of(method)].index(method)
+            self._shown[name_of(method) + (f" {number + 1}" if number else "")] = method
+        named = zip(self._shown.items(), labels(settings.methods), strict=True)
+        options = [(label, key) for (key, one), label in named if parameters_of(one)]
+        having = [key for _, key in options]
+        if self.chosen.options != tuple(options):
+            before = self.chosen.value
+            self.chosen.options = options
+            self.chosen.value = before if before in having else next(iter(having), None)
+        self.look.show(settings)
+        self.look["opacity"].disabled = settings.view != "overlay"
+        self._open_options()
 
     def close(self) -> None:
         """Close every control."""
@@ -130,8 +130,8 @@ class MethodsTab:
             options = [*options, (text.plain(value), value)]
         wrapped = tuple((label, (one,)) for label, one in options)
         if control.options != wrapped:
-            control.options = wrapped
-        control.value = (value,)
+            self._watched.offer(control, wrapped)
+        self._watched.show(control, (value,))
 
     def _unit_options(self, settings: MethodsSettings) -> list[tuple[str, Any]]:
         networks = self._comparison.networks
@@ -160,11 +160,11 @@ class MethodsTab:
 
     def _dropdown(self, label: str, help_: str, field: str) -> w.Dropdown:
         control = drop_down(label, help_, label_width=_LABEL)
-        control.observe(lambda change: self._chose(field, change["new"]), "value")
+        self._watched.watch(control, partial(self._chose, field))
         return control
 
     def _chose(self, field: str, chosen: tuple[Any] | None) -> None:
-        if self._updating.now or chosen is None:
+        if chosen is None:
             return
         (value,) = chosen
         # a unit of one layer says nothing about another, and only the network has outputs
@@ -179,7 +179,7 @@ class MethodsTab:
             description=label, indent=False, tooltip=f"Show a row for {label}.",
             layout=w.Layout(width="auto", margin="0"),
         )  # fmt: skip
-        box.observe(lambda change: self._switched(name, change["new"]), "value")
+        self._watched.watch(box, partial(self._switched, name))
         return box
 
     def _switched(self, name: str, wanted: bool) -> None:
@@ -189,8 +189,7 @@ class MethodsTab:
             ordered = [method for one in names() for method in groups.get(one, ())]
             return replace(old, methods=tuple(ordered))
 
-        if not self._updating.now:
-            self._edit(change)
+        self._edit(change)
 
     def _open_options(self) -> None:
         """Show the controls of the method that is chosen, set to what it has."""

@@ -16,7 +16,7 @@ from pfv_widgets.widgets.reconstruction.settings import (
     ReconstructionSettings,
 )
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Controls, Updating, close_all, drop_down
+from pfv_widgets.widgets.toolkit.controls import Controls, Watched, close_all, drop_down
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import BoundedIntText
@@ -57,7 +57,7 @@ class TargetTab:
     visible = True
 
     def __init__(self, explorer: Reconstructing) -> None:
-        self._edit, self._classes, self._updating = explorer.edit, explorer.classes, Updating()
+        self._edit, self._classes, self._watched = explorer.edit, explorer.classes, Watched()
         pfv, settings = explorer.pfv, explorer.settings
         self._default_layer = pfv.default_layer
         layers = [(text.plain(layer.name), layer.name) for layer in pfv.layers]
@@ -90,7 +90,7 @@ class TargetTab:
         }
         self.class_name = w.HTML(layout=w.Layout(margin=f"0 0 0 {_INDENT}", overflow="hidden"))
         for name, control in self.fields.items():
-            control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
+            self._watched.watch(control, partial(self._moved, name))
         self.main = Controls(settings.options, _MAIN, self._set_option, _LABEL_WIDTH)
         self.more = Controls(settings.options, _MORE, self._set_option, _LABEL_WIDTH)
         self.more["total_variation"].readout_format = ".4f"  # its default is below 0.01
@@ -100,17 +100,17 @@ class TargetTab:
     def show(self, settings: ReconstructionSettings) -> None:
         """Set every control without calling back, and hide those that have no say."""
         kind = settings.kind
-        with self._updating:
-            for name, control in self.fields.items():
-                value = getattr(settings, name)
-                control.value = self._default_layer if name == "layer" and value is None else value
-                control.layout.display = None if name in _NEEDED[kind] else "none"
-            self.unit.description = "Class" if kind == "class" else "Channel"
-            known = self._classes.get(settings.unit, "") if kind == "class" else ""
-            self.class_name.value = text.hint(text.plain(known, 36)) if known else ""
-            self.class_name.layout.display = None if known else "none"
-            self.main.show(settings.options)
-            self.more.show(settings.options)
+        for name, control in self.fields.items():
+            value = getattr(settings, name)
+            shown = self._default_layer if name == "layer" and value is None else value
+            self._watched.show(control, shown)
+            control.layout.display = None if name in _NEEDED[kind] else "none"
+        self.unit.description = "Class" if kind == "class" else "Channel"
+        known = self._classes.get(settings.unit, "") if kind == "class" else ""
+        self.class_name.value = text.hint(text.plain(known, 36)) if known else ""
+        self.class_name.layout.display = None if known else "none"
+        self.main.show(settings.options)
+        self.more.show(settings.options)
 
     def lock(self, locked: bool) -> None:
         """Let nothing be changed while an image is made, or again."""
@@ -123,8 +123,6 @@ class TargetTab:
         close_all(self.widget)
 
     def _moved(self, name: str, value: Any) -> None:
-        if self._updating.now:
-            return
         if name == "kind":
             self._edit(lambda old: old.of_kind(value))
         else:

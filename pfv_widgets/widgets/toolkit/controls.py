@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import ipywidgets as w
 
@@ -90,23 +92,7 @@ def clean(value: Any) -> Any:
     return round(value, 9) if isinstance(value, float) else value
 
 
-def is_echo(control: w.ValueWidget, shown: Any, sent: Any) -> bool:
-    """Whether a page that is shown ``shown`` sends ``sent`` back, where nobody moved anything.
-
-    Its sliders stand on their steps: a number between two of them comes back as the nearer one.
-    """
-    if sent == shown or not isinstance(control, w.FloatSlider):
-        return bool(sent == shown)
-
-    def off(value: float) -> float:
-        steps = (value - control.min) / control.step
-        return abs(steps - round(steps))
-
-    near = abs(sent - shown) <= control.step / 2 + 1e-9
-    return near and off(shown) > 1e-6 > off(sent)  # what is typed stays as it is
-
-
-class Updating(threading.local):
+class _Quiet(threading.local):
     """Whether this thread is setting controls itself, to what the settings say.
 
     A person may move one in another thread at the same time, which counts.
@@ -121,28 +107,55 @@ class Updating(threading.local):
         self.now = False
 
 
-class ShownValues:
-    """What controls show: one is set again only where that changes.
+class Watched:
+    """Controls that call back where a person moves them, and not where code sets them.
 
-    One whose value is the one shown last is left alone: another thread may just be taking in a
-    person's move of it.
+    One is set only where its value is another than the one shown last: another thread may just be
+    taking in a person's move of it.
     """
 
     def __init__(self) -> None:
-        self._last: dict[w.ValueWidget, Any] = {}
+        self._quiet = _Quiet()
+        self._last: WeakKeyDictionary[w.ValueWidget, Any] = WeakKeyDictionary()
+
+    def watch(self, control: w.ValueWidget, act: Callable[[Any], object]) -> None:
+        """Call ``act(value)`` where a person moves a control."""
+
+        def moved(change: dict[str, Any]) -> None:
+            value = clean(change["new"])
+            if not self._quiet.now and not _is_echo(control, self._last.get(control), value):
+                self._last[control] = value
+                act(value)
+
+        control.observe(moved, "value")
 
     def show(self, control: w.ValueWidget, value: Any) -> None:
         """Set a control to a value, where it shows another one."""
         if control not in self._last or self._last[control] != value:
-            control.value = self._last[control] = value
+            with self._quiet:
+                control.value = self._last[control] = value
 
-    def moved(self, control: w.ValueWidget, value: Any) -> None:
-        """Note to what a person has moved a control."""
-        self._last[control] = value
+    def offer(self, control: w.ValueWidget, options: Sequence[object]) -> None:
+        """Give a list other options."""
+        with self._quiet:
+            control.options = options
+            self._last[control] = control.value
 
-    def last(self, control: w.ValueWidget) -> Any:
-        """Return what a control shows, or has been moved to; None where nobody has said."""
-        return self._last.get(control)
+
+def _is_echo(control: w.ValueWidget, shown: Any, sent: Any) -> bool:
+    """Whether a page that is shown ``shown`` sends ``sent`` back, where nobody moved anything.
+
+    Its sliders stand on their steps: a number between two of them comes back as the nearer one.
+    """
+    if not isinstance(control, w.FloatSlider):
+        return False
+
+    def off(value: float) -> float:
+        steps = (value - control.min) / control.step
+        return abs(steps - round(steps))
+
+    near = abs(sent - shown) <= control.step / 2 + 1e-9
+    return sent == shown or (near and off(shown) > 1e-6 > off(sent))  # what is typed stays
 
 
 def close_all(widget: w.Widget) -> None:
@@ -193,24 +206,15 @@ class Controls:
         self.by_name = {
             name: control_for(declared[name], getattr(state, name), label_width) for name in names
         }
-        self._shown = ShownValues()
-        self._changed = changed
-        self._updating = Updating()
+        self._watched = Watched()
         for name, control in self.by_name.items():
-            self._shown.moved(control, getattr(state, name))
-            control.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
+            self._watched.watch(control, partial(changed, name))
+        self.show(state)
 
     def __getitem__(self, name: str) -> w.ValueWidget:
         return self.by_name[name]
 
     def show(self, state: Any) -> None:
         """Set every control to the values of ``state`` without calling back."""
-        with self._updating:
-            for name, control in self.by_name.items():
-                self._shown.show(control, getattr(state, name))
-
-    def _moved(self, name: str, value: Any) -> None:
-        meant, control = clean(value), self.by_name[name]
-        if not self._updating.now and not is_echo(control, self._shown.last(control), meant):
-            self._shown.moved(control, meant)
-            self._changed(name, meant)
+        for name, control in self.by_name.items():
+            self._watched.show(control, getattr(state, name))
