@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import ipywidgets as w
@@ -14,15 +13,8 @@ from pfv_widgets.engine.export.animation import ANIMATIONS
 from pfv_widgets.engine.export.sweep import SavedSweep
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.widgets.export.section import (
-    LABEL,
-    FileField,
-    Section,
-    exists,
-    row,
-    sent,
-    written,
-)
+from pfv_widgets.engine.progress import Cancelled
+from pfv_widgets.widgets.export.section import LABEL, Export, FileField, Section, row
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import drop_down
 from pfv_widgets.widgets.toolkit.protocols import Explorer
@@ -69,12 +61,12 @@ class AnimationSection(Section):
         self.save = self.button(
             "Save",
             "Render each picture and write the file where the kernel runs.",
-            lambda: self._start(self.save, self._write),
+            lambda: self._start(self.save, self.written),
         )
         self.download = self.button(
             "Download",
             "Render each picture and save the file where your browser saves files.",
-            lambda: self._start(self.download, self._send),
+            lambda: self._start(self.download, self.sent),
         )
         self.cancel = self.button("Cancel", "Stop; nothing is written.", self._cancel)
         self.progress = w.IntProgress(
@@ -100,17 +92,29 @@ class AnimationSection(Section):
         self.cancel.disabled = not on
         self.progress.layout.visibility = "visible" if on else "hidden"
 
-    def _start(self, button: w.Button, make: Callable[[str, str, str | None], None]) -> None:
+    def _start(self, button: w.Button, make: Callable[[str, Export], str]) -> None:
         self._stop.clear()
         self._time_left.stop()
         self.progress.value = 0
         self._busy(on=True)
         path, over = self.file.path, self.over.value
         label = self.label.value if over == "class weight" else None
+        saved: list[SavedSweep] = []
+
+        def export(target: str | Path) -> None:
+            sweep = self._save_sweep(
+                target, over, label=label, progress=self._progressed, cancelled=self._stop.is_set
+            )
+            if sweep is None:
+                raise Cancelled
+            saved.append(sweep)
 
         def work() -> None:
             try:
-                make(path, over, label)
+                done = make(path, export)
+                self._report(done, *saved)
+            except Cancelled:
+                self.say("Cancelled: nothing was written.", "warning")
             finally:
                 self._busy(on=False)
 
@@ -119,31 +123,6 @@ class AnimationSection(Section):
     def _cancel(self) -> None:
         self._stop.set()
         self.say("Stopping …", "busy", tell=False)
-
-    def _write(self, path: str, over: str, label: str | None) -> None:
-        existed = exists(path)
-        saved = self._render(path, over, label)
-        if saved is not None:
-            self._report(written(saved.path, existed=existed), saved)
-
-    def _send(self, path: str, over: str, label: str | None) -> None:
-        with TemporaryDirectory() as folder:
-            # a path without a name of a file is refused as it is
-            name = Path(path).name
-            saved = self._render(str(Path(folder) / name) if name else path, over, label)
-            content = b"" if saved is None else Path(saved.path).read_bytes()
-        if saved is not None:
-            self.explorer.download(name, content)
-            self._report(sent(name, content), saved)
-
-    def _render(self, path: str, over: str, label: str | None) -> SavedSweep | None:
-        """Write the animation; None, with a message, where it was cancelled."""
-        saved = self._save_sweep(
-            path, over, label=label, progress=self._progressed, cancelled=self._stop.is_set
-        )
-        if saved is None:
-            self.say("Cancelled: nothing was written.", "warning")
-        return saved
 
     def _report(self, done: str, saved: SavedSweep) -> None:
         message = f"{done} {saved.pictures} pictures."

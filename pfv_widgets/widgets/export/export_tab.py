@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ipywidgets as w
 
 from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks
-from pfv_widgets.widgets.export.section import (
-    FileField,
-    Section,
-    exists,
-    row,
-    sent,
-    written,
-)
+from pfv_widgets.widgets.export.section import Export, FileField, Section, row
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Watched, close_all
@@ -34,10 +26,14 @@ class PictureSection(Section):
         super().__init__(explorer)
         tip = "Where to write: a name, or a folder and a name."
         self.file = FileField(explorer.file_stem, explorer.file_kinds, tip)
-        self.save = self.button("Save", "Save the file where the kernel runs.", self._start)
+        self.save = self.button(
+            "Save", "Save the file where the kernel runs.",
+            lambda: self._start(self.save, "Writing the file …", self.written),
+        )  # fmt: skip
         self.download = self.button(
-            "Download", "Save what is shown now where your browser saves files.", self._fetch
-        )
+            "Download", "Save what is shown now where your browser saves files.",
+            lambda: self._start(self.download, "Making the file …", self.sent),
+        )  # fmt: skip
         self.widget = self.laid_out(
             *self._extra(), self.file.kind, self.file.name, row(self.save, self.download)
         )
@@ -49,27 +45,9 @@ class PictureSection(Section):
     def _export(self, path: str | Path) -> None:
         self.explorer.save(path)
 
-    def _fetch(self) -> None:
+    def _start(self, button: w.Button, message: str, make: Callable[[str, Export], str]) -> None:
         path = self.file.path
-        self.in_background(self.download, "Making the file …", lambda: self._send(path))
-
-    def _send(self, path: str) -> None:
-        name = Path(path).name
-        with TemporaryDirectory() as folder:
-            # a path without a name of a file is refused as it is
-            self._export(Path(folder) / name if name else path)
-            content = (Path(folder) / name).read_bytes()
-        self.explorer.download(name, content)
-        self.say(sent(name, content))
-
-    def _start(self) -> None:
-        path = self.file.path
-        self.in_background(self.save, "Writing the file …", lambda: self._write(path))
-
-    def _write(self, path: str) -> None:
-        existed = exists(path)
-        self._export(path)
-        self.say(written(path, existed=existed))
+        self.in_background(button, message, lambda: self.say(make(path, self._export)))
 
 
 class CodeSection(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ipywidgets as w
@@ -15,8 +16,8 @@ from pfv_widgets.widgets.toolkit.controls import Watched, drop_down, push_button
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Text
 
+Export = Callable[[str | Path], object]  # writes a file to a path
 LABEL = "62px"  # width of a label
-STYLE = {"description_width": LABEL}
 _OTHER_KINDS = (".avi", ".csv", ".json", ".mkv", ".mov", ".npy", ".tex", ".txt", ".webm", ".zip")
 
 
@@ -72,6 +73,28 @@ class Section:
         self.say(self.explorer.jobs.beginning(message), "busy", tell=False)
         self.explorer.jobs.run(job, self.explorer.fail)
 
+    def written(self, path: str, export: Export) -> str:
+        """Write a file by ``export(path)``; return where it is, and how large."""
+        existed = exists(path)
+        export(path)
+        output = Path(path).resolve()
+        amount = size_in_words(output.stat().st_size)
+        return f"{'Replaced' if existed else 'Saved'} {output} ({amount})."
+
+    def sent(self, path: str, export: Export) -> str:
+        """Make a file by ``export(path)`` and send it to the browser; return how large it is."""
+        name = Path(path).name
+        with TemporaryDirectory() as folder:
+            # a path without a name of a file is refused as it is
+            export(Path(folder) / name if name else path)
+            content = (Path(folder) / name).read_bytes()
+        return self.sent_content(name, content)
+
+    def sent_content(self, name: str, content: bytes) -> str:
+        """Send a file to the browser; return how large it is."""
+        self.explorer.download(name, content)
+        return f"Sent {name} ({size_in_words(len(content))}) to your browser."
+
 
 class FileField:
     """The name of a file and its kind, which follow each other.
@@ -90,10 +113,7 @@ class FileField:
         self._known = tuple(kinds)
         name = f"{stem}{self._known[0]}"
         self._watched = Watched()
-        wide = {"width": "100%", "margin": "1px 0"}
-        self.name = Text(
-            value=name, description="File", tooltip=tip, layout=w.Layout(**wide), style=STYLE
-        )
+        self.name = text_field("File", tip, value=name)
         listed = [(words, suffix) for suffix, words in kinds.items() if words]
         tip = "What is written; the end of the name follows."
         self.kind = drop_down("Kind", tip, listed, LABEL)
@@ -130,6 +150,14 @@ def _other_kinds() -> tuple[str, ...]:
     return (*Image.registered_extensions(), *_OTHER_KINDS)
 
 
+def text_field(name: str, tip: str, **more: str) -> Text:
+    """Return a labelled line to type into."""
+    return Text(
+        description=name, tooltip=tip, layout=w.Layout(width="100%", margin="1px 0"),
+        style={"description_width": LABEL}, **more,
+    )  # fmt: skip
+
+
 def row(*widgets: w.Widget) -> w.HBox:
     """Put buttons beside each other, all of one width."""
     return w.HBox(list(widgets), layout=w.Layout(width="100%", margin="2px 0"))
@@ -138,18 +166,6 @@ def row(*widgets: w.Widget) -> w.HBox:
 def wrapped(line: str) -> str:
     """Let a message break anywhere: names of files have no spaces."""
     return f'<div style="overflow-wrap:anywhere;line-height:1.35">{line}</div>'
-
-
-def written(path: str | Path, *, existed: bool) -> str:
-    """Say where a file is, and how large."""
-    output = Path(path).resolve()
-    amount = size_in_words(output.stat().st_size)
-    return f"{'Replaced' if existed else 'Saved'} {output} ({amount})."
-
-
-def sent(name: str, content: bytes) -> str:
-    """Say which file went to the browser, and how large it is."""
-    return f"Sent {name} ({size_in_words(len(content))}) to your browser."
 
 
 def size_in_words(size: int) -> str:

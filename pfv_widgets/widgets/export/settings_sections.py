@@ -11,18 +11,12 @@ from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.browser.page_script import copy_button
 from pfv_widgets.widgets.export.bookmarks import Bookmarks, read_text
-from pfv_widgets.widgets.export.section import LABEL, STYLE, Section, exists, row, sent, written
+from pfv_widgets.widgets.export.section import LABEL, Section, row, text_field
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import drop_down
 from pfv_widgets.widgets.toolkit.protocols import Explorer
-from pfv_widgets.widgets.toolkit.tooltips import Text
 
-_WIDE = {"width": "100%", "margin": "1px 0"}
-
-
-def file_name(value: str, tip: str) -> w.Text:
-    """Return a field for the name of a ``.json`` file."""
-    return Text(value=value, description="File", tooltip=tip, layout=w.Layout(**_WIDE), style=STYLE)
+_FILE = "Where to write, or what to read."
 
 
 def json_path(field: w.Text) -> str:
@@ -45,7 +39,7 @@ class SettingsSection(Section):
             layout=w.Layout(width="100%", margin="1px 0"),
         )
         self.json.add_class("pfv-export-json")
-        self.file = file_name("pfv-settings.json", "Where to write, or what to read.")
+        self.file = text_field("File", _FILE, value="pfv-settings.json")
         self.apply = self.button(
             "Apply", "Show the view that the text above describes.", self._apply
         )
@@ -83,11 +77,11 @@ class SettingsSection(Section):
         download_text(self, self.file, self.explorer.settings.to_json())
 
     def _save(self) -> None:
-        output = checked_path(json_path(self.file), (".json",), "for the settings")
-        existed = exists(str(output))
-        with replacing(output) as part:
+        self.say(self.written(json_path(self.file), self._write))
+
+    def _write(self, path: str | Path) -> None:
+        with replacing(checked_path(path, (".json",), "for the settings")) as part:
             part.write_text(self.explorer.settings.to_json(), "utf-8")
-        self.say(written(output, existed=existed))
 
     def _load(self) -> None:
         path = json_path(self.file)
@@ -101,8 +95,7 @@ def download_text(section: Section, field: w.Text, content: str) -> None:
     name = Path(json_path(field)).name
     if not name:
         raise PFVValueError("Type a file name.")
-    section.explorer.download(name, content.encode())
-    section.say(sent(name, content.encode()))
+    section.say(section.sent_content(name, content.encode()))
 
 
 def apply(section: Section, settings: Any, notes: tuple[str, ...], done: str) -> None:
@@ -124,16 +117,10 @@ class BookmarkSection(Section):
     def __init__(self, explorer: Explorer[Any]) -> None:
         super().__init__(explorer)
         self.bookmarks = Bookmarks(kind=type(explorer.settings))
-        self.name = Text(
-            placeholder="such as: cats only",
-            description="Name",
-            tooltip="A name for this view.",
-            layout=w.Layout(**_WIDE),
-            style=STYLE,
-        )
+        self.name = text_field("Name", "A name for this view.", placeholder="such as: cats only")
         tip = "The bookmarks, in the order in which they were added."
         self.chosen = drop_down("Go to", tip, label_width=LABEL)
-        self.file = file_name("pfv-bookmarks.json", "Where to write, or what to read.")
+        self.file = text_field("File", _FILE, value="pfv-bookmarks.json")
         self.add = self.button("Add", "Remember this view by the name above.", self._add)
         self.go = self.button("Go", "Show this view.", self._go)
         self._needing = [
@@ -197,10 +184,7 @@ class BookmarkSection(Section):
         download_text(self, self.file, self.bookmarks.to_json())
 
     def _save(self) -> None:
-        path = json_path(self.file)
-        existed = exists(path)
-        self.bookmarks.save(path)
-        self.say(written(path, existed=existed))
+        self.say(self.written(json_path(self.file), self.bookmarks.save))
 
     def _load(self) -> None:
         path = json_path(self.file)
