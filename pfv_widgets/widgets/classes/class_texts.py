@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from textwrap import shorten
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from pfv_widgets.analysis.ablation.cut_effect import CutEffect
 from pfv_widgets.analysis.classes.component_classes import ComponentClasses
 from pfv_widgets.analysis.core.intervals import Interval
-from pfv_widgets.widgets.toolkit.text import MUTED, heading, hint, plain, safe
+from pfv_widgets.widgets.toolkit.text import MUTED, heading, hint, in_digits, plain, safe
 
 STYLE = """<style>
 .pfv-classes table { border-collapse: collapse; width: 100%; font-size: 12px; line-height: 1.45;
@@ -41,15 +42,9 @@ _NAMES = 3  # classes on a side
 _LONGEST = 240  # characters of what was assumed; all of it in a tooltip
 _LEAST = 0.005  # that is not written as zero
 _MOST_ROWS = 12
+_signed = partial(in_digits, form="+.2f")
 _CARRIERS = 2  # components that are named in a difference
 _MOST_CELLS = 5  # classes that a grid of the confusion has
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """Write a number with its sign; words where it is none."""
-    if not math.isfinite(value):
-        return "undefined"
-    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def about(found: ComponentClasses) -> str:
@@ -89,7 +84,7 @@ def moves(found: ComponentClasses, component: int) -> str:
 def _list(word: str, entries: Sequence[tuple[int, float]], found: ComponentClasses) -> str:
     kind = "pfv-up" if word == "raises" else "pfv-down"
     names = ", ".join(
-        f'{safe(found.classes[unit], 60)} <b class="{kind}">{signed(value)}</b>'
+        f'{safe(found.classes[unit], 60)} <b class="{kind}">{in_digits(value, "+.2f")}</b>'
         for unit, value in entries
     )
     return f'<span style="{MUTED}">{word}</span> {names or "none"}'
@@ -122,7 +117,7 @@ def photo_table(found: ComponentClasses, image: int) -> str:
 
 
 def _row(title: str, values: Sequence[float], kind: str = "") -> str:
-    cells = "".join(f"<td>{signed(value)}</td>" for value in values)
+    cells = "".join(f"<td>{_signed(value)}</td>" for value in values)
     return f'<tr class="{kind}"><td>{title}</td>{cells}</tr>'
 
 
@@ -138,7 +133,7 @@ def _carriers(found: ComponentClasses, image: int, units: Sequence[int]) -> str:
     if len(summands) < len(parts):
         summands.append(("the other components" if summands else "the components", left))
     summands += [("all others", rest), ("mean feature", baseline)]
-    words = ", ".join(f"{name} {signed(value)}" for name, value in summands)
+    words = ", ".join(f"{name} {_signed(value)}" for name, value in summands)
     return hint(f"The difference of {total:.2f} is {words}.")
 
 

@@ -9,7 +9,7 @@ from pfv_widgets.analysis.classes.class_basis import ClassBasis
 from pfv_widgets.analysis.classes.component_classes import ComponentClasses
 from pfv_widgets.analysis.core.highlighted_photos import reach_of, with_heatmap
 from pfv_widgets.engine.export.html_data import small_picture
-from pfv_widgets.widgets.toolkit.text import hint, plain, safe
+from pfv_widgets.widgets.toolkit.text import hint, in_digits, plain, safe
 
 _CROPS = 4
 _SIDE = 58  # CSS pixels of a crop
@@ -28,7 +28,7 @@ def _crops(found: ComponentClasses, component: int, sign: int) -> list[tuple[str
         assert found.pixels is not None  # an explorer has photos
         top, bottom, left, right = one.box
         name = found.names[one.image] if found.names else ""
-        title = f"{one.image + 1}: {name}, score {one.score:+.2f}".replace("-", "−")
+        title = f"{one.image + 1}: {name}, score {in_digits(one.score, '+.2f')}"
         crops.append((title, address(found.pixels[one.image, top:bottom, left:right])))
     return crops
 

@@ -12,7 +12,6 @@ from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
-from pfv_widgets.widgets.compare.similarity_panel import two_digits
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 
@@ -95,8 +94,10 @@ class CurvePlot:
             if self.widget.layout.display == "none":
                 return
             self.overlay.show(
-                Label(f"{level:g}".replace("-", "−"), _LEFT - 8, self._y(level) - 13, "right",
-                      "opacity:.72")
+                Label(
+                    text.in_digits(level, "g"), _LEFT - 8, self._y(level) - 13, "right",
+                    "opacity:.72",
+                )
                 for level in (self._low, 0.5, 1.0)
             )  # fmt: skip
             commands = self.canvas.commands()
@@ -167,7 +168,7 @@ def _in_words(name: str, point: CurvePoint | None, more: Mapping[str, float]) ->
     if point is None:
         return f"{name}: not computed for these settings."
     measures = {label: getattr(point, key) for key, (label, _) in MEASURES.items()} | dict(more)
-    words = "; ".join(f"{label} {two_digits(value)}" for label, value in measures.items())
+    words = "; ".join(f"{label} {text.in_digits(value)}" for label, value in measures.items())
     return f"{name}: {words}. {point.note}".strip()
 
 

@@ -16,7 +16,6 @@ from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Overlay
 from pfv_widgets.widgets.compare.colour_scale import colour_scale
-from pfv_widgets.widgets.compare.similarity_panel import two_digits
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import close_all
 
@@ -130,7 +129,9 @@ class LayerMap:
             names[index] for names, index in zip(self._similarity.layers, cell, strict=True)
         )
         band = "" if math.isnan(chance) else f" (shuffled photos: up to {chance:.2f})"
-        self.line.value = text.hint(f"{first} and {second}: CKA {two_digits(float(value))}{band}")
+        self.line.value = text.hint(
+            f"{first} and {second}: CKA {text.in_digits(float(value))}{band}"
+        )
 
 
 def picture(cka: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -22,7 +22,7 @@ from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.viewport import OnFrame
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Watched, layer_slider
-from pfv_widgets.widgets.toolkit.legend import legend_panel
+from pfv_widgets.widgets.toolkit.legend import legend_of
 from pfv_widgets.widgets.toolkit.protocols import Explorer
 from pfv_widgets.widgets.toolkit.tooltips import Dropdown
 
@@ -192,9 +192,7 @@ class SidePane:
     def _seen(self, state: Any, frame: Any) -> None:
         if self._error:
             self._say_error("")
-        ratios = frame.basis.explained_variance_ratio.tolist()
-        whose = "" if frame.basis.data is None else " of the data set"
-        self.legend.value = legend_panel(frame.settings, ratios, whose)
+        self.legend.value = legend_of(frame)
         self._on_frame(state, frame)
 
     def _network_choice(self, title: str, *, slides: bool) -> w.ValueWidget:

@@ -31,9 +31,10 @@ class SimilarityPanel:
                 self.whole.value = text.hint(_WAITING)
         else:
             low, high = (float(one[0, 0]) for one in similarity.null)
-            band = "" if math.isnan(low) else f" (shuffled photos: {_two(low)} to {_two(high)})"
+            ends = f"{text.in_digits(low)} to {text.in_digits(high)}"
+            band = "" if math.isnan(low) else f" (shuffled photos: {ends})"
             lines = text.hint(
-                f"CKA {two_digits(float(similarity.cka[0, 0]))}{band}. "
+                f"CKA {text.in_digits(float(similarity.cka[0, 0]))}{band}. "
                 f"Principal angles: {degrees(similarity.angles[0, 0].tolist())}."
             )
             warnings = " ".join(similarity.warnings)
@@ -54,7 +55,7 @@ class SimilarityPanel:
             return
         cka, angles = similarity.cka_by_photo[0, 0, index], similarity.angles_by_photo[0, 0, index]
         self.photo.value = text.hint(
-            f"{index + 1}: {text.plain(similarity.photos[index])}: CKA {two_digits(float(cka))}, "
+            f"{index + 1}: {text.plain(similarity.photos[index])}: CKA {text.in_digits(float(cka))}, "
             f"angles {degrees(angles.tolist())}"
         )
 
@@ -64,17 +65,9 @@ def notes_of(similarity: Similarity | None) -> dict[int, str]:
     if similarity is None:
         return {}
     return {
-        i: f"CKA {two_digits(float(one))}" for i, one in enumerate(similarity.cka_by_photo[0, 0])
+        index: f"CKA {text.in_digits(float(one))}"
+        for index, one in enumerate(similarity.cka_by_photo[0, 0])
     }
-
-
-def two_digits(value: float) -> str:
-    """Return a number with two digits, or that it is undefined.
-
-    >>> two_digits(0.126), two_digits(float("nan"))
-    ('0.13', 'undefined')
-    """
-    return "undefined" if math.isnan(value) else _two(value)
 
 
 def degrees(angles: Iterable[float]) -> str:
@@ -85,7 +78,3 @@ def degrees(angles: Iterable[float]) -> str:
     """
     known = [f"{angle:.0f}°" for angle in angles if not math.isnan(angle)]
     return ", ".join(known) or "undefined"
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")

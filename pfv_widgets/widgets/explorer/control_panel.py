@@ -15,7 +15,7 @@ from pfv_widgets.widgets.explorer.responsive_layout import controls
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Watched, layer_slider
-from pfv_widgets.widgets.toolkit.legend import legend_panel
+from pfv_widgets.widgets.toolkit.legend import legend_of
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
 _IN_HEAD = "components"  # the knob that stays in sight beside the layer
@@ -70,6 +70,4 @@ class Panel:
 
     def show_frame(self, frame: Frame) -> None:
         """Show the legend of a frame."""
-        ratios = frame.basis.explained_variance_ratio.tolist()
-        whose = "" if frame.basis.data is None else " of the data set"
-        self.legend.value = legend_panel(frame.settings, ratios, whose)
+        self.legend.value = legend_of(frame)

@@ -13,7 +13,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.tooltips import Dropdown
+from pfv_widgets.widgets.toolkit.controls import drop_down
 
 Measure = Callable[[str], Sequence[float] | np.ndarray]
 
@@ -107,12 +107,12 @@ class OrderLists:
         self._sorted = "as loaded"  # what the images on show are sorted by
         keys = ["as loaded", "name", *(["class"] if images.labels else [])]
         keys += [f"component {number + 1}" for number in range(COMPONENTS)]
+        keys += [SIMILARITY, *more]
         self.sort = _list("Sort", "Order of the images; it stays when their values change.", keys)
-        self.sort.options = [*keys, SIMILARITY, *more]
-        self.only = _list("Show", "All images, or those of one class.", [_ALL])
-        self.only.options = [("all images", _ALL)] + [
-            (text.plain(label, 24), label) for label in images.classes
-        ]
+        classes = [(text.plain(label, 24), label) for label in images.classes]
+        self.only = _list(
+            "Show", "All images, or those of one class.", [("all images", _ALL), *classes]
+        )
         self.only.layout.display = None if images.classes else "none"
         choose = safely(self._choose)
         for control in (self.sort, self.only):
@@ -132,13 +132,8 @@ class OrderLists:
         self._arrange(order)
 
 
-def _list(name: str, tip: str, options: list[str]) -> w.Dropdown:
-    return Dropdown(
-        options=options,
-        description=name,
-        tooltip=tip,
-        layout=w.Layout(
-            width="auto", flex="1 1 128px", min_width="0", max_width="240px", margin="0 8px 2px 0"
-        ),
-        style={"description_width": "36px"},
-    )
+def _list(name: str, tip: str, options: Sequence[object]) -> w.Dropdown:
+    return drop_down(
+        name, tip, options, "36px",
+        width="auto", flex="1 1 128px", min_width="0", max_width="240px", margin="0 8px 2px 0",
+    )  # fmt: skip

@@ -32,6 +32,7 @@ from pfv_widgets.widgets.reconstruction.target_tab import TargetTab
 from pfv_widgets.widgets.toolkit import shared_resources
 from pfv_widgets.widgets.toolkit.controls import push_button
 from pfv_widgets.widgets.toolkit.jobs import Jobs
+from pfv_widgets.widgets.toolkit.text import in_digits
 
 _EVERY = 0.25  # seconds between two pictures on the page
 _WIDEST = "max(452px, 100vh - 250px)"  # of the picture: it fits the height of the window
@@ -187,7 +188,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self.reconstruction = made
         self.picture.value = as_png(made.pixels)
         steps = f"{made.losses.shape[1]} of {options.steps} steps"
-        scores = ", ".join(_in_words(score, ".3g") for score in made.scores.tolist())
+        scores = ", ".join(in_digits(score, ".3g") for score in made.scores.tolist())
         done = f"{'Stopped' if made.stopped else 'Done'} after {steps}: {made.score_name} {scores}"
         self._end()
         self.show_message(
@@ -215,7 +216,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
     ) -> None:
         self.picture.value = as_png(pixels)
         loss = min((one for one in losses if math.isfinite(one)), default=math.nan)
-        self._report(f"Step {step} of {total}, loss {_in_words(loss, '.3f')}", step / total)
+        self._report(f"Step {step} of {total}, loss {in_digits(loss, '.3f')}", step / total)
 
     def _report(self, message: str, done: float) -> None:
         self.status_line.show(message, "busy", done, stoppable=True)
@@ -262,11 +263,6 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             layout=w.Layout(max_width=_WIDEST, overflow="hidden", padding="0 0 6px 0"),
         )
         return body(left, controls([], self.tabs.widget))
-
-
-def _in_words(value: float, digits: str) -> str:
-    """Return a number to read, or that it is undefined."""
-    return format(value, digits).replace("-", "−") if math.isfinite(value) else "undefined"
 
 
 def as_png(pixels: np.ndarray) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pfv_widgets.engine.colouring.colour_maps import effective_colours, legend, pin_legend
+from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.toolkit.text import MUTED, heading, safe
 
@@ -27,27 +28,20 @@ def legend_panel(settings: Settings, ratios: Sequence[float], whose: str = "") -
     """
     if settings.shows_similarity:
         return heading("Similarity to pins") + _similarity(settings)
-    panel = variance_panel(ratios, settings.shown, settings.colour_map, whose)
-    return heading("Explained variance") + panel + _colours(settings)
+    return heading("Explained variance") + _variance(settings, ratios, whose) + _colours(settings)
 
 
-def variance_panel(
-    ratios: Sequence[float], shown: Sequence[int], colour_map: str, whose: str = ""
-) -> str:
-    """Return a row for each component shown: its colours and its share of the variance.
+def legend_of(frame: Frame) -> str:
+    """Return the legend of a picture."""
+    ratios = frame.basis.explained_variance_ratio.tolist()
+    whose = "" if frame.basis.data is None else " of the data set"
+    return legend_panel(frame.settings, ratios, whose)
 
-    Parameters
-    ----------
-    ratios
-        Explained variance ratio of each component computed, in [0, 1].
-    shown
-        Indices of those in the heatmaps, in order.
-    colour_map
-        Key of ``COLOUR_MAPS``.
-    whose
-        Words behind "of the variance".
-    """
-    ramps = legend(colour_map, len(shown), _RAMP_STEPS)
+
+def _variance(settings: Settings, ratios: Sequence[float], whose: str) -> str:
+    """Return a row for each component shown: its colours and its share of the variance."""
+    shown = settings.shown
+    ramps = legend(settings.colour_map, len(shown), _RAMP_STEPS)
     largest = max((ratios[index] for index in shown), default=1) or 1
     rows = "".join(
         _variance_row(index, ratios[index], largest, ramp)

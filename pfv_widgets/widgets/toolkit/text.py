@@ -85,6 +85,15 @@ def safe(text: object, most: int = 400) -> str:
     return html.escape(plain(text, most))
 
 
+def in_digits(value: float, form: str = ".2f") -> str:
+    """Return a number as people read it, or that it is undefined.
+
+    >>> in_digits(-0.126), in_digits(0.126, "+.1f"), in_digits(math.nan)
+    ('−0.13', '+0.1', 'undefined')
+    """
+    return format(value, form).replace("-", "−") if math.isfinite(value) else "undefined"
+
+
 def status(text: str, *, kind: str = "ok", done: float | None = None, tip: str = "") -> str:
     """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
 
@@ -172,9 +181,8 @@ def position_line(
 
 
 def _score(number: int, value: float, shown: bool) -> str:
-    signed = f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "undefined"
     style = "" if shown else f' style="{MUTED}"'
-    return f"<span{style}>{number + 1}:&#8239;<b>{signed}</b></span> "
+    return f"<span{style}>{number + 1}:&#8239;<b>{in_digits(value, '+.2f')}</b></span> "
 
 
 def heading(text: str) -> str:

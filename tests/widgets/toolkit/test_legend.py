@@ -6,7 +6,7 @@ import pytest
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS, PIN_COLOURS, effective_colours
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.widgets.toolkit.legend import legend_panel, variance_panel
+from pfv_widgets.widgets.toolkit.legend import legend_panel
 from tests.widgets.toolkit.test_text import Parsed
 
 RATIOS = [0.5 / 2**index for index in range(12)]
@@ -16,20 +16,19 @@ PINS = ((0, 0.5, 0.5), (6, 0.25, 0.1))
 @pytest.mark.parametrize("name", COLOUR_MAPS)
 @pytest.mark.parametrize("number", [1, 2, 3, 6, 12])
 def test_variance_panel_has_a_row_for_each_component_shown(name: str, number: int) -> None:
-    ratios = [0.5 / 2**index for index in range(12)]
-    panel = variance_panel(ratios, range(number), name)
+    panel = legend_panel(Settings(components=number, colour_map=name), RATIOS[:number])
     assert Parsed(panel).tags.count("tr") == number
     assert panel.count("linear-gradient") == number
-    assert f"{100 * sum(ratios[:number]):.1f} % of the variance" in panel
+    assert f"{100 * sum(RATIOS[:number]):.1f} % of the variance" in panel
 
 
 def test_variance_panel_names_the_components_that_are_shown() -> None:
-    panel = variance_panel([0.6, 0.3, 0.1], (2, 0), "rgb")
-    assert Parsed(panel).text == "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance"
+    shown = Parsed(legend_panel(Settings(channels=(2, 0)), [0.6, 0.3, 0.1])).text
+    assert "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance" in shown
 
 
 def test_variance_panel_of_a_constant_map_shows_zeros() -> None:
-    assert "0.0 % of the variance" in variance_panel([0.0, 0.0], (0, 1), "rgb")
+    assert "0.0 % of the variance" in legend_panel(Settings(components=2), [0.0, 0.0])
 
 
 @pytest.mark.parametrize(
