@@ -41,7 +41,7 @@ from pfv_widgets.widgets.toolkit.time_left import TimeLeft
 
 _HEAVIEST = 2.0  # weight at the right end of a class slider
 _HOW_TO = "Click or drag to take images in or out. Keys: arrows and Space."
-_NO_PRESET = -1  # what the list of presets goes back to; None would show it empty
+_NO_PRESET = ""  # what the list of presets goes back to; None would show it empty
 _ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
     "All": ("Use every image to find the colours, each once.", lambda old: (1.0,) * len(old)),
     "None": ("Take every image out, to start from none.", lambda old: (0.0,) * len(old)),
@@ -149,7 +149,6 @@ class BatchTab:
 
     def close(self) -> None:
         """Remove the tab with all that is in it."""
-        self.thumbnails.close()
         close_all(self.widget)
 
     def _end_sweep(self) -> None:
@@ -212,7 +211,7 @@ class BatchTab:
         return push_button(name, tip, lambda: self._reweigh(change), flex="1 1 0")
 
     def _preset_list(self) -> w.Dropdown:
-        names = [(text.plain(one.name, 32), index) for index, one in enumerate(self._presets)]
+        names = [(text.plain(name, 32), name) for name in self._presets]
         tip = "Ready-made choices of images; choose the random half again for another one."
         options = [("Choose …", _NO_PRESET), *names]
         control = drop_down("Preset", tip, options, width="auto", margin=None)
@@ -220,10 +219,10 @@ class BatchTab:
         self._watched.watch(control, self._preset_chosen)
         return control
 
-    def _preset_chosen(self, index: int) -> None:
-        if index == _NO_PRESET:
+    def _preset_chosen(self, name: str) -> None:
+        if name == _NO_PRESET:
             return
-        weights = self._presets[index].weights(next(self._seeds))
+        weights = self._presets[name](next(self._seeds))
         self._watched.show(self.preset, _NO_PRESET)  # ready to be chosen again
         self._reweigh(lambda _: weights)
 

@@ -65,7 +65,6 @@ class Thumbnails:
         self._top = 0.0
         self._cursor: int | None = None
         self._by_key = False  # only then the cursor is drawn
-        self._closed = False
         self._pointer = (-1.0, -1.0)
         self._pointed: int | None = None
         self._stroke: _Stroke | None = None
@@ -95,15 +94,7 @@ class Thumbnails:
         with self._lock:
             self._paint(photos=True)
 
-    def close(self) -> None:
-        """Remove the thumbnails from every page."""
-        with self._lock:
-            self._closed = True
-            self.canvas.close()
-
     def _paint(self, *, photos: bool = False) -> None:
-        if self._closed:  # a page that draws on a canvas which is gone draws no more
-            return
         commands = self.canvas.commands()
         if photos:
             commands.on(self.canvas.buffers[0])
@@ -258,7 +249,7 @@ class Thumbnails:
             return
         if key in ("Leave", "Tab", "Escape"):
             self._move_cursor(None)
-            if key != "Leave":  # the canvas has swallowed the key: the next one goes on from here
+            if key == "Escape":
                 self.widget.blur()
         elif key in (" ", "Enter") and self._cursor is not None:
             self._on_gesture(True)

@@ -47,6 +47,8 @@ class LayeredCanvas:
         self._ready: list[Callable[[], None]] = []
         for canvas in (self.displayed, *self.buffers):
             canvas.on_client_ready(partial(self._is_ready, canvas))
+        # a canvas swallows the key: the next one goes on from here
+        self.on_key(lambda key, *_: self.displayed.blur() if key == "Tab" else None)
         self._in_kernel = getattr(get_ipython(), "kernel", None) is not None
 
     @property

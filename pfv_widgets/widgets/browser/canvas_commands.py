@@ -62,7 +62,7 @@ class CanvasCommands:
 
     def image(self, buffer: Canvas, box: CanvasBox) -> None:
         """Draw all of a buffer into a box."""
-        self._add("drawImage", f"IPY_MODEL_{buffer.model_id}", *box)
+        self._add("drawImage", _reference(buffer), *box)
 
     def fill(self, colour: str, *boxes: CanvasBox) -> None:
         """Fill boxes with a colour."""
@@ -146,5 +146,9 @@ class CanvasCommands:
     def _switch(self) -> None:
         if self._wanted is not self._current:
             self._current = self._wanted
-            reference = f"IPY_MODEL_{self._wanted.model_id}"
-            self._commands.append([COMMANDS["switchCanvas"], [reference], 0])
+            self._commands.append([COMMANDS["switchCanvas"], [_reference(self._wanted)], 0])
+
+
+def _reference(canvas: Canvas) -> str:
+    """Return what a page calls a canvas; one that is closed has no name, and nothing is sent."""
+    return f"IPY_MODEL_{canvas.comm.comm_id}" if canvas.comm is not None else ""

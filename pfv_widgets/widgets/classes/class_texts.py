@@ -84,7 +84,7 @@ def moves(found: ComponentClasses, component: int) -> str:
 def _list(word: str, entries: Sequence[tuple[int, float]], found: ComponentClasses) -> str:
     kind = "pfv-up" if word == "raises" else "pfv-down"
     names = ", ".join(
-        f'{safe(found.classes[unit], 60)} <b class="{kind}">{in_digits(value, "+.2f")}</b>'
+        f'{safe(found.classes[unit], 60)} <b class="{kind}">{_signed(value)}</b>'
         for unit, value in entries
     )
     return f'<span style="{MUTED}">{word}</span> {names or "none"}'

@@ -99,16 +99,9 @@ class CompareTab:
         """Stop what runs and close every widget."""
         self.map_task.stop()
         self.curve_task.stop()
-        self.map.close()
-        self.curve.close()
-        for part in (
-            self.widget,
-            self.pair.widget,
-            self.curve_task.widget,
-            self.map_task.widget,
-            self.map.widget,
-        ):
-            close_all(part)
+        tasks = self.map_task, self.curve_task
+        for part in (self, self.pair, self.map, self.curve, *tasks):
+            close_all(part.widget)
 
     def _parts(self) -> list[w.Widget]:
         """Return what this comparison has: a curve over many, a map where features are held."""

@@ -13,7 +13,6 @@ from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import close_all
 
 # colours that colour-blind eyes tell apart (Okabe and Ito 2008)
 MEASURES = {
@@ -46,7 +45,6 @@ class CurvePlot:
         self.canvas = LayeredCanvas("curve", (_HEIGHT, 2 * WIDTH))
         self.overlay = Overlay(self.canvas)
         self.canvas.on_pointer(down=self._clicked)
-        self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
         self.canvas.on_ready(self.repaint)
         self.line = w.HTML(layout=w.Layout(min_height="58px", margin="0"))
         self.legend = w.HTML(_legend({}))
@@ -104,11 +102,6 @@ class CurvePlot:
             commands.clear()
             self._draw(commands)
             commands.send()
-
-    def close(self) -> None:
-        """Remove it from every page."""
-        self.canvas.close()
-        close_all(self.widget)
 
     @property
     def _low(self) -> float:

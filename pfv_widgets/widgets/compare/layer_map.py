@@ -17,7 +17,6 @@ from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Overlay
 from pfv_widgets.widgets.compare.colour_scale import colour_scale
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import close_all
 
 SIZE = 2 * WIDTH  # pixels of the canvas
 _UNDEFINED = 128  # grey
@@ -40,7 +39,6 @@ class LayerMap:
         self._file = b""
         self.canvas = LayeredCanvas("similarity", (SIZE, SIZE))
         self.canvas.on_pointer(down=self._clicked, move=self._hovered, out=self._describe)
-        self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
         self.canvas.on_ready(self.repaint)
         self.axes = w.HTML()
         self.line = w.HTML(layout=w.Layout(min_height="40px", margin="0"))
@@ -76,11 +74,6 @@ class LayerMap:
         with self._lock:
             if self._similarity is not None:
                 self._draw(self._similarity.cka.shape)
-
-    def close(self) -> None:
-        """Remove it from every page."""
-        self.canvas.close()
-        close_all(self.widget)
 
     def _draw(self, shape: tuple[int, ...]) -> None:
         commands, (height, width) = self.canvas.commands(), self.canvas.size

@@ -130,7 +130,5 @@ class NetworkSimilarities:
 
 def _plain(settings: CompareSettings) -> Settings:
     """Return the settings of a picture that decide on its heatmaps without a photo or a pin."""
-    usual = ("layer", "opacity", "view", "split", "pins", "similarity")
-    return Settings(
-        **(picture_values(settings) | {name: getattr(Settings(), name) for name in usual})
-    )
+    usual, unused = Settings(), ("layer", "opacity", "view", "split", "pins", "similarity")
+    return Settings(**(picture_values(settings) | {name: getattr(usual, name) for name in unused}))

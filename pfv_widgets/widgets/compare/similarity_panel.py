@@ -55,8 +55,8 @@ class SimilarityPanel:
             return
         cka, angles = similarity.cka_by_photo[0, 0, index], similarity.angles_by_photo[0, 0, index]
         self.photo.value = text.hint(
-            f"{index + 1}: {text.plain(similarity.photos[index])}: CKA {text.in_digits(float(cka))}, "
-            f"angles {degrees(angles.tolist())}"
+            f"{index + 1}: {text.plain(similarity.photos[index])}: "
+            f"CKA {text.in_digits(float(cka))}, angles {degrees(angles.tolist())}"
         )
 
 

@@ -19,7 +19,7 @@ from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scree_plot import GREY, toggled, tones
-from pfv_widgets.widgets.toolkit.controls import Edit, close_all
+from pfv_widgets.widgets.toolkit.controls import Edit
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 _GAP = 12  # pixels of the canvas between pictures
@@ -105,7 +105,6 @@ class ComponentPictures:
         self._file = b""
         self.widget: w.VBox = self.overlay.widget
         self.canvas.on_pointer(down=self._clicked)
-        self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
 
     def show(self, settings: Settings, ratios: Sequence[float] | None = None) -> None:
         """Say which are painted, and their shares of the variance; no picture is sent."""
@@ -142,11 +141,6 @@ class ComponentPictures:
         """Send everything again."""
         with self._lock:
             self._draw(self._file)
-
-    def close(self) -> None:
-        """Remove it from every page."""
-        self.canvas.close()
-        close_all(self.widget)
 
     def _draw(self, file: bytes | None) -> None:
         if not self._file:

@@ -137,8 +137,6 @@ class ComponentsTab:
         with self._lock:
             self._visible, self._frame = False, None
             self.scree.close()
-            self.pictures.close()
-            self.scatter.close()
             close_all(self.widget)
 
     def _page_ready(self, part: _Part) -> None:

@@ -213,7 +213,7 @@ class ScatterCanvas:
     def _key(self, key: str, *_: bool) -> None:
         if key == "Escape" and self._selected is not None:
             self.clear()
-        elif key in ("Escape", "Tab"):  # the canvas swallows the key: the next one goes on
+        elif key == "Escape":
             self.canvas.displayed.blur()
 
 

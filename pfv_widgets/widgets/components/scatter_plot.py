@@ -12,7 +12,7 @@ from pfv_widgets.engine.pipeline.score_scatter import Mask, Scatter, position_co
 from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
 from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Watched, close_all, drop_down, push_button
+from pfv_widgets.widgets.toolkit.controls import Watched, drop_down, push_button
 
 _LIGHT = "color:#e8e8ec;text-shadow:0 0 3px #000"
 # two lines, so that plot and text fit a window of 900 pixels
@@ -73,11 +73,6 @@ class ScatterPlot:
     def repaint(self) -> None:
         """Send everything again."""
         self.plot.repaint()
-
-    def close(self) -> None:
-        """Remove it from every page."""
-        self.canvas.close()
-        close_all(self.widget)
 
     def _axis(self, name: str, value: int) -> w.Dropdown:
         way, key = ("vertical", "y") if value else ("horizontal", "x")

@@ -78,7 +78,6 @@ class Scree:
             layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
         )
         self.canvas.on_pointer(down=self._clicked)
-        self.canvas.on_key(lambda key, *_: self.canvas.displayed.blur() if key == "Tab" else None)
 
     def show(self, settings: Settings, ratios: Sequence[float]) -> None:
         """Show explained variance ratios, in [0, 1], with the colours of ``settings``."""
@@ -114,7 +113,6 @@ class Scree:
 
     def close(self) -> None:
         """Remove it from every page."""
-        self.canvas.close()
         for part in (*self.buttons, self.widget):  # not every button is in the row
             close_all(part)
 

@@ -4,25 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from pfv_widgets.engine.pca.batch_basis import Weights
 
-
-@dataclass(frozen=True)
-class Preset:
-    """A composition with a name.
-
-    Attributes
-    ----------
-    name
-        What a person reads; may hold a label as it came.
-    weights
-        From a whole number to one weight for each image; only chance depends on the number.
-    """
-
-    name: str
-    weights: Callable[[int], Weights]
+Presets = dict[str, Callable[[int], Weights]]  # only chance depends on the whole number
 
 
 def weights_of(images: Weights | None, number: int) -> Weights:
@@ -81,18 +66,18 @@ def with_class_weight(
     return _with(weights, dict.fromkeys(inside, weight))
 
 
-def presets(number: int, labels: Sequence[str] | None) -> tuple[Preset, ...]:
+def presets(number: int, labels: Sequence[str] | None) -> Presets:
     """Return the compositions that make sense for ``number`` images; none for a single one."""
     if number < 2:
-        return ()
+        return {}
     half = (number + 1) // 2
-    general = (
-        Preset("First half", _fixed(only(number, range(half)))),
-        Preset("Second half", _fixed(only(number, range(half, number)))),
-        Preset("Every second image", _fixed(only(number, range(0, number, 2)))),
-        Preset("Random half", lambda seed: random_half(number, seed)),
-    )
-    return general + (_presets_of_classes(labels) if labels else ())
+    general: Presets = {
+        "First half": _fixed(only(number, range(half))),
+        "Second half": _fixed(only(number, range(half, number))),
+        "Every second image": _fixed(only(number, range(0, number, 2))),
+        "Random half": lambda seed: random_half(number, seed),
+    }
+    return general | (_presets_of_classes(labels) if labels else {})
 
 
 def only(number: int, indices: Iterable[int]) -> Weights:
@@ -106,31 +91,17 @@ def random_half(number: int, seed: int) -> Weights:
     return only(number, random.Random(seed).sample(range(number), (number + 1) // 2))
 
 
-def only_class(labels: Sequence[str], label: str) -> Weights:
-    """Weight 1 for the images of a class, 0 for the others."""
-    return tuple(1.0 if own == label else 0.0 for own in labels)
-
-
-def all_but_class(labels: Sequence[str], label: str) -> Weights:
-    """Weight 0 for the images of a class, 1 for the others."""
-    return inverted(only_class(labels, label))
-
-
-def one_of_each(labels: Sequence[str]) -> Weights:
-    """Weight 1 for the first image of each class, 0 for the others."""
-    return only(len(labels), (labels.index(label) for label in dict.fromkeys(labels)))
-
-
-def _presets_of_classes(labels: Sequence[str]) -> tuple[Preset, ...]:
+def _presets_of_classes(labels: Sequence[str]) -> Presets:
     classes = tuple(dict.fromkeys(labels))
     if len(classes) < 2:
-        return ()
-    each = Preset("One of each class", _fixed(one_of_each(labels)))
-    alone = [Preset(f"Only {one}", _fixed(only_class(labels, one))) for one in classes]
-    if len(classes) == 2:  # all but one class is only the other
-        return (each, *alone)
-    others = [Preset(f"All but {one}", _fixed(all_but_class(labels, one))) for one in classes]
-    return (each, *alone, *others)
+        return {}
+    each = _fixed(only(len(labels), (labels.index(one) for one in classes)))
+    alone = {one: tuple(float(own == one) for own in labels) for one in classes}
+    found = {"One of each class": each}
+    found |= {f"Only {one}": _fixed(weights) for one, weights in alone.items()}
+    if len(classes) > 2:  # all but one class is else only the other
+        found |= {f"All but {one}": _fixed(inverted(weights)) for one, weights in alone.items()}
+    return found
 
 
 def _fixed(weights: Weights) -> Callable[[int], Weights]:

@@ -90,7 +90,7 @@ class GalleryView:
         if measure is not None:
             self.order = OrderLists(pfv.images, self._arrange, measure, safely, measures)
         self.toolbar = Toolbar(
-            len(pfv.images), safely(act.arrange), safely(act.press), safely(self._toggle),
+            len(pfv.images), safely(act.arrange), safely(act.turn_page), safely(self._toggle),
             () if self.order is None else (self.order.widget,),
         )  # fmt: skip
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"

@@ -54,10 +54,7 @@ class Interaction:
 
     def zoom(self, wanted: bool) -> None:
         """Show one image large, or the tiles again."""
-        if not wanted:
-            self.arrange(self._viewport.columns)
-            return
-        self._go(lambda state: navigation.arranged(state, self._viewport.batch, 1))
+        self.arrange(1 if wanted else self._viewport.columns)
 
     def spread(self, wanted: bool) -> None:
         """Show the tiles over the whole width of a screen, or as before."""
@@ -106,7 +103,6 @@ class Interaction:
             "Backspace": lambda: self.unpin(-1),
             "PageUp": lambda: self.turn_page(-1),
             "PageDown": lambda: self.turn_page(1),
-            "Tab": self._tiles.blur,  # the canvas swallows the key: the next one goes on from here
             "Escape": self._escape,
         }
         size = self._viewport.map_size
@@ -171,10 +167,6 @@ class Interaction:
             self.dividing = False
             self._owner.gesture(False)
 
-    def press(self, name: str) -> None:
-        """Do what a button of the toolbar says."""
-        self.turn_page(-1 if name == "back" else 1)
-
     def turn_page(self, step: int) -> None:
         """Go ``step`` pages on."""
         self._go(lambda state: navigation.turned(state, self._viewport.batch, step))
@@ -231,7 +223,7 @@ class Interaction:
             self.zoom(False)
         else:
             self._go(lambda state: replace(state, hover=None, cursor=None))
-            self._tiles.blur()
+            self._tiles.widget.blur()
 
 
 def brushed(start: Spot, end: Spot, number: int, shape: tuple[int, int]) -> np.ndarray:

@@ -111,7 +111,7 @@ class RenderLoop:
         self.acknowledgement.answered = True
         self._new_page.set()
         if not self._worker.wait(0):  # a picture in work may take long: show the last one
-            self._paint_last(state)
+            self.paint_last(state)
         self.submit(state)
 
     def script_ready(self, state: ViewState, *, near: bool) -> None:
@@ -125,12 +125,8 @@ class RenderLoop:
         self._version += 1
         self.submit(state)
 
-    def show_photos(self, state: ViewState) -> None:
-        """Draw the photos alone, until the first picture is rendered."""
-        self._paint_last(state)
-
-    def _paint_last(self, state: ViewState) -> None:
-        """Draw the last heatmaps, if any, with the look of a state."""
+    def paint_last(self, state: ViewState) -> None:
+        """Draw the photos, and the last heatmaps, if any, with the look of a state."""
         with self._painting:
             self._forget_for_a_new_page()
             self._tiles.paint(None, self._look(state, near=False))
@@ -251,7 +247,7 @@ class RenderLoop:
         self._version += 1
         self._drawn.set()
         self._explorer.show_message("No image is selected. Click one to start.", "warning")
-        self._paint_last(state)
+        self.paint_last(state)
 
     def _lean(self, state: ViewState) -> AbstractContextManager[object]:
         """Keep this thread to one core, unless a network has to run.
@@ -310,7 +306,7 @@ class RenderLoop:
         self._version += 1
         shown = None if self.state is None else self.state.settings
         try:
-            self._paint_last(state)
+            self.paint_last(state)
         except Exception as second:  # the first one is the cause
             error.add_note(repr(second))
         self._explorer.reject(state.settings, error, shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -141,18 +141,6 @@ class TileCanvas:
     def pane_size(self) -> tuple[float, float]:
         """Width and height of an image on the canvas, in its pixels."""
         return self.grid.panes(0, self.look.view)[0][2:]
-
-    def blur(self) -> None:
-        """Let the keys go to the rest of the page again."""
-        self.widget.blur()
-
-    def on_ready(self, callback: Callable[[], None]) -> None:
-        """Call back when a page of the browser is ready to draw."""
-        self.canvas.on_ready(callback)
-
-    def close(self) -> None:
-        """Remove the canvases from every page."""
-        self.canvas.close()
 
     def _grid_of(self, page: Page, growth: int = 1) -> Grid:
         """Arrange tiles that are ``growth`` times as wide as their images."""

@@ -22,8 +22,8 @@ class Toolbar:
         Images of the batch.
     columns
         Called with the tiles in a row that a person chooses.
-    pressed
-        Called with ``"back"`` or ``"forward"``.
+    turn
+        Called with -1 or 1, the number of pages to go on.
     toggled
         Called with ``"zoom"``, ``"names"``, ``"wide"`` or ``"safe"`` and whether it is wanted.
     more
@@ -34,17 +34,15 @@ class Toolbar:
         self,
         number: int,
         columns: Callable[[int], None],
-        pressed: Callable[[str], None],
+        turn: Callable[[int], None],
         toggled: Callable[[str, bool], None],
         more: Sequence[w.Widget] = (),
     ) -> None:
         self._number = number
         self._watched = Watched()
         self.buttons = {
-            "back": push_button("Back", "The images before", lambda: pressed("back"), margin="2px"),
-            "forward": push_button(
-                "Next", "The next images", lambda: pressed("forward"), margin="2px"
-            ),
+            "back": push_button("Back", "The images before", lambda: turn(-1), margin="2px"),
+            "forward": push_button("Next", "The next images", lambda: turn(1), margin="2px"),
         }
         self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="76px"))
         self.size = self._size_slider(columns)

@@ -65,8 +65,8 @@ class Viewport:
 
     def start(self) -> None:
         """Show the photos at once, and render the first picture in the background."""
-        self.render_loop.show_photos(self.state)
-        self.tiles.on_ready(lambda: self.render_loop.page_ready(self.state))
+        self.render_loop.paint_last(self.state)
+        self.tiles.canvas.on_ready(lambda: self.render_loop.page_ready(self.state))
         self.render_loop.submit(self.state)
 
     def go(self, change: Callable[[ViewState], ViewState], *, quiet: bool = False) -> None:
@@ -136,4 +136,4 @@ class Viewport:
     def close(self, timeout: float) -> None:
         """Remove the canvases, once the picture in work is drawn."""
         self.render_loop.close(timeout)
-        self.tiles.close()
+        self.tiles.canvas.close()

@@ -53,8 +53,7 @@ class GridCanvas:
         self._lock = threading.Lock()
         self._layout: Layout | None = None
         self._sent: dict[Slot, tuple[Cell, ColourRange | None]] = {}  # maps that the page has
-        self._closed = False
-        self.canvas.on_key(self._pressed)
+        self.canvas.on_key(lambda key, *_: self.widget.blur() if key == "Escape" else None)
 
     def forget(self) -> None:
         """Send everything next time: a page that has just appeared shows nothing yet."""
@@ -66,8 +65,6 @@ class GridCanvas:
     ) -> None:
         """Draw the grid; only pictures that the page does not have are sent."""
         with self._lock:
-            if self._closed:  # a page that draws on a canvas which is gone draws no more
-                return
             commands = self.canvas.commands()
             if layout != self._layout:
                 self._arrange(layout)
@@ -80,12 +77,6 @@ class GridCanvas:
             commands.on(self.canvas.displayed)
             self._draw(commands, layout, cells, opacity if overlay else None)
             commands.send()
-
-    def close(self) -> None:
-        """Remove the canvas from every page."""
-        with self._lock:
-            self._closed = True
-            self.canvas.close()
 
     def _arrange(self, layout: Layout) -> None:
         self._layout, self._sent = layout, {}
@@ -154,7 +145,3 @@ class GridCanvas:
         assert self._layout is not None
         size = self._layout.tile[::-1]
         return encode(np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)))
-
-    def _pressed(self, key: str, *_: bool) -> None:
-        if key in ("Tab", "Escape"):  # the canvas swallows the key: the next one goes on from here
-            self.widget.blur()

@@ -52,14 +52,6 @@ class MethodsPage:
         self.widget = w.VBox([self.heads, grid, self.legend], layout=w.Layout(overflow="visible"))
         self.widget.add_class("pfv-methods-page")
 
-    def on_ready(self, callback: Callable[[], None]) -> None:
-        """Call back when a page of the browser is ready to draw."""
-        self.canvas.canvas.on_ready(callback)
-
-    def forget(self) -> None:
-        """Send everything with the next picture."""
-        self.canvas.forget()
-
     def paint(self, settings: MethodsSettings, find: Find, running: Task | None) -> None:
         """Draw the page; ``find`` says what is known of a cell."""
         layout, cell_tiles = self.layout(settings), self._cell_tiles(settings, find)
@@ -146,7 +138,6 @@ class MethodsPage:
 
     def close(self) -> None:
         """Remove everything from the page."""
-        self.canvas.close()
         close_all(self.widget)
 
     def layout(self, settings: MethodsSettings) -> Layout:

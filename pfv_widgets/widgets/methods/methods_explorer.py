@@ -73,7 +73,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
             self._closing.append(self.tabs.close)
             self._open(self._laid_out(), STYLE + responsive_layout.STYLE)
             self.add_class("pfv-methods")
-            self.page.on_ready(self._repaint)
+            self.page.canvas.canvas.on_ready(self._repaint)
             self._compute(settings)
 
     @property
@@ -219,7 +219,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
 
     def _repaint(self) -> None:
         """Paint everything again: a page of the browser has appeared and shows nothing."""
-        self.page.forget()
+        self.page.canvas.forget()
         self.painting.submit(None)
 
     def _laid_out(self) -> w.Box:

@@ -86,7 +86,7 @@ def open_thumbnails(recorded: RecordedPage) -> Iterator[Open]:
 
     yield open_
     for hand in hands:
-        hand.thumbs.close()
+        hand.thumbs.canvas.close()
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ def test_same_weights_again_send_nothing(hand: Hand) -> None:
 
 
 def test_nothing_is_drawn_after_closing(hand: Hand) -> None:
-    hand.thumbs.close()
+    hand.thumbs.canvas.close()
     count = len(hand.recorded.drawings)
     hand.weights[0] = 0.0
     hand.show()

@@ -12,6 +12,7 @@ import torch
 
 from pfv_widgets.engine.pipeline.score_scatter import FADED, PAPER, Mask, Position
 from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
+from pfv_widgets.widgets.toolkit.controls import close_all
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
 SHAPE = (3, 4, 5)
@@ -266,4 +267,4 @@ def test_odd_shapes_are_shown(recorded: RecordedPage, shape: tuple[int, ...]) ->
     happen(view.canvas.displayed, "mouse_down", x=0, y=0)
     happen(view.canvas.displayed, "mouse_move", x=540, y=540)
     assert view.plot.selected.all()
-    view.close()
+    close_all(view.widget)

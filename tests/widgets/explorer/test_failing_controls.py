@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[Where, Act]] = {
     "shift and arrow": (lambda _: (navigation, "stepped"), lambda e: press(e, "shift+ArrowUp")),
     "space": (lambda _: (interaction, "toggled"), lambda e: press(e, " ")),
     "enter": (lambda _: (navigation, "spot_of"), lambda e: press(e, "Enter")),
-    "tab": (lambda e: (e.gallery.tiles, "blur"), lambda e: press(e, "Escape")),
+    "tab": (lambda e: (e.gallery.tiles.widget, "blur"), lambda e: press(e, "Escape")),
     "turning": (lambda _: (navigation, "turned"), lambda e: toolbar(e, "forward")),
     "tile size": (
         lambda _: (navigation, "arranged"),

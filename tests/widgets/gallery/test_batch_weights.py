@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pfv_widgets.widgets.gallery.batch_weights import (
-    all_but_class,
     class_weight,
     inverted,
-    one_of_each,
-    only_class,
     presets,
     random_half,
     toggled,
@@ -71,12 +68,6 @@ def test_painting_what_is_so_already_keeps_its_weight() -> None:
     assert with_membership((2.0, 0.3, 0.0), (0, 1), True, None) == (2.0, 0.3, 0.0)
 
 
-def test_class_presets() -> None:
-    assert only_class(LABELS, "dog") == (0, 1, 0, 1)
-    assert all_but_class(LABELS, "dog") == (1, 0, 1, 0)
-    assert one_of_each(("b", "a", "b", "c", "a")) == (1, 1, 0, 1, 0)
-
-
 def test_random_half_is_a_half_that_its_seed_decides() -> None:
     halves = [random_half(9, seed) for seed in range(20)]
     assert {sum(half) for half in halves} == {5}
@@ -86,7 +77,7 @@ def test_random_half_is_a_half_that_its_seed_decides() -> None:
 
 @pytest.mark.parametrize("number", [2, 3, 16])
 def test_presets_without_labels(number: int) -> None:
-    found = {preset.name: preset.weights(0) for preset in presets(number, None)}
+    found = {name: weights(0) for name, weights in presets(number, None).items()}
     assert list(found) == ["First half", "Second half", "Every second image", "Random half"]
     first, second = found["First half"], found["Second half"]
     assert tuple(a + b for a, b in zip(first, second, strict=True)) == (1.0,) * number
@@ -95,29 +86,31 @@ def test_presets_without_labels(number: int) -> None:
 
 
 def test_presets_with_labels_add_each_class() -> None:
-    found = {preset.name: preset.weights(0) for preset in presets(6, ("cat", "dog", "fox") * 2)}
+    labels = ("cat", "dog", "fox", "cat", "fox", "dog")
+    found = {name: weights(0) for name, weights in presets(6, labels).items()}
     assert list(found)[4:] == [
         "One of each class", "Only cat", "Only dog", "Only fox", "All but cat", "All but dog",
         "All but fox",
     ]  # fmt: skip
-    assert found["Only cat"] == (1, 0, 0, 1, 0, 0)
-    assert found["All but cat"] == (0, 1, 1, 0, 1, 1)
+    assert found["One of each class"] == (1, 1, 1, 0, 0, 0)
+    assert found["Only dog"] == (0, 1, 0, 0, 0, 1)
+    assert found["All but dog"] == (1, 0, 1, 1, 1, 0)
 
 
 @pytest.mark.parametrize("labels", [LABELS, ("a", "a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")])
 def test_no_two_class_presets_are_the_same(labels: tuple[str, ...]) -> None:
-    chosen = [one.weights(0) for one in presets(len(labels), labels) if " but " in one.name]
-    chosen += [one.weights(0) for one in presets(len(labels), labels) if "Only " in one.name]
+    found = presets(len(labels), labels)
+    chosen = [found[name](0) for name in found if name.startswith(("All but", "Only"))]
     assert len(set(chosen)) == len(chosen)
 
 
 @pytest.mark.parametrize(("number", "labels"), [(2, "aa"), (3, "abc"), (5, None), (7, "aaaaaab")])
 def test_every_preset_leaves_an_image_in(number: int, labels: str | None) -> None:
-    for preset in presets(number, labels and tuple(labels)):
-        weights = preset.weights(1)
-        assert len(weights) == number, preset.name
-        assert any(weights), preset.name
+    for name, preset in presets(number, labels and tuple(labels)).items():
+        weights = preset(1)
+        assert len(weights) == number, name
+        assert any(weights), name
 
 
 def test_single_image_has_no_presets() -> None:
-    assert presets(1, ("cat",)) == ()
+    assert presets(1, ("cat",)) == {}

@@ -99,7 +99,7 @@ class Studio:
 
     def close(self) -> None:
         self.painter.close(10)
-        self.grid.close()
+        self.grid.canvas.close()
 
 
 @pytest.fixture

@@ -375,7 +375,7 @@ def test_page_that_is_ready_is_told_by_each_canvas(
     recorded: RecordedPage, grid: TileCanvas
 ) -> None:
     calls: list[int] = []
-    grid.on_ready(lambda: calls.append(1))
+    grid.canvas.on_ready(lambda: calls.append(1))
     recorded.load_anew(grid.widget, *grid.canvas.buffers)
     assert calls == [1, 1, 1, 1]
 
@@ -384,14 +384,14 @@ def test_canvas_that_is_blurred_gives_the_keys_back(
     recorded: RecordedPage, grid: TileCanvas
 ) -> None:
     recorded.messages.clear()
-    grid.blur()
+    grid.widget.blur()
     sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
     assert (grid.widget.model_id, {"do": "blur"}) in sent
 
 
 def test_close_closes_the_stores_too(recorded: RecordedPage, grid: TileCanvas) -> None:
     ids = {one.model_id for one in (grid.widget, *grid.canvas.buffers)}
-    grid.close()
+    grid.canvas.close()
     assert ids <= recorded.closed
     happen(grid.widget, "mouse_move", x=1, y=1)
 
