@@ -10,8 +10,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from pfv_widgets import __version__
-from pfv_widgets.commands.options import in_options
-from pfv_widgets.commands.terminal import printable
+from pfv_widgets.commands.options import in_options, option_names, printable
 from pfv_widgets.errors import PFVError, PFVValueError
 
 COMMANDS = {
@@ -51,7 +50,8 @@ def _run(command: ModuleType, options: argparse.Namespace) -> int:
     try:
         return int(command.run(options))
     except PFVError as error:
-        raise PFVValueError(in_options(str(error), getattr(command, "OPTIONS", {}))) from error
+        names = option_names(options) | getattr(command, "OPTIONS", {})
+        raise PFVValueError(in_options(str(error), names)) from error
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:

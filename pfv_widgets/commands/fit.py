@@ -20,13 +20,6 @@ from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 if TYPE_CHECKING:
     from pfv_widgets.engine.pca.basis import PrincipalBasis
 
-OPTIONS = {"name": "--model", "source": "PHOTOS", "data": "PHOTOS", "weights": "--weights"} | {
-    name: f"--{name.replace('_', '-')}"
-    for name in (
-        "layer", "components", "size", "device", "batch_size", "checkpoint", "every", "resume",
-    )
-}  # fmt: skip
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``fit``."""

@@ -30,10 +30,6 @@ from pfv_widgets.parameters import Choice, Slider, parameters_of
 _KNOBS = {name: one for name, one in parameters_of(Settings).items() if name != "similarity"}
 """Those that do something without a pin."""
 
-OPTIONS = {"name": "--model", "source": "PHOTOS", "weights": "--weights", "layer": "--layer"}
-OPTIONS |= {name: f"--{name}" for name in ("size", "device")}
-OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in _KNOBS}
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``heatmaps``: its own, and one for each knob of ``Settings``."""

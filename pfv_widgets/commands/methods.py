@@ -7,11 +7,7 @@ import argparse
 from pfv_widgets.commands.options import add_inputs, add_output, load_photos, progress_bar, say
 from pfv_widgets.errors import PFVValueError
 
-OPTIONS = {
-    "name": "--model", "source": "PHOTOS", "images": "PHOTOS", "weights": "--weights",
-    "path": "--out", "method": "--methods",
-}  # fmt: skip
-OPTIONS |= {name: f"--{name}" for name in ("methods", "layer", "unit", "size", "device")}
+OPTIONS = {"path": "--out", "method": "--methods"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

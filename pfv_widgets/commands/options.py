@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from pfv_widgets.commands.terminal import printable
 from pfv_widgets.errors import PFVWarning
 
 if TYPE_CHECKING:
     from pfv_widgets.engine.data.batch import ImageBatch
+
+_PHOTOS = ("photos", "source", "data", "images", "images_or_dataset", "labels")
 
 
 def add_inputs(
@@ -80,6 +81,24 @@ def say(
 def warn(text: str) -> None:
     """Write a warning to stderr."""
     sys.stderr.write(f"pfv-widgets: warning: {printable(text)}\n")
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` as one line that cannot steer a terminal.
+
+    >>> print(printable("a\x1b]0;b\n犬"))
+    a\x1b]0;b 犬
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text.replace("\n", " ")
+    )
+
+
+def option_names(options: argparse.Namespace) -> dict[str, str]:
+    """Return the option of a command for each argument of the library that it is given to."""
+    own = {name: f"--{name.replace('_', '-')}" for name in vars(options)}
+    return own | {"name": "--model"} | dict.fromkeys(_PHOTOS, "PHOTOS")
 
 
 def in_options(message: str, options: Mapping[str, str]) -> str:

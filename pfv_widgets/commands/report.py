@@ -8,11 +8,7 @@ from typing import Any
 
 from pfv_widgets.commands.options import add_inputs, add_output, load_photos, progress_bar, say
 
-OPTIONS = {
-    "name": "--model", "source": "PHOTOS", "images_or_dataset": "PHOTOS", "labels": "PHOTOS",
-    "weights": "--weights", "layers": "--layers", "layer": "--layers", "path": "--out",
-    "size": "--size", "device": "--device",
-}  # fmt: skip
+OPTIONS = {"path": "--out", "layer": "--layers"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -77,9 +77,7 @@ def _published() -> dict[str, Tensor]:
 
 def weights_file() -> Path:
     """Return where the weights are, or would be."""
-    spec = find_spec(PACKAGE)
-    folders = spec.submodule_search_locations if spec is not None else None
-    return Path(next(iter(folders or ["."]))) / FILE
+    return photos.in_package(PACKAGE, FILE)
 
 
 def load_network() -> nn.Module:

@@ -29,9 +29,7 @@ class Photo:
     @property
     def path(self) -> Path:
         """Where it is, or would be."""
-        spec = find_spec(self.package)
-        folders = spec.submodule_search_locations if spec is not None else None
-        return Path(next(iter(folders or ["."]))) / self.file
+        return in_package(self.package, self.file)
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,13 @@ def cut(chosen: Sequence[View]) -> list[Image.Image]:
     keys = dict.fromkeys(view.photo for view in chosen)
     read = {key: read_photo(PHOTOS[key].path) for key in keys}
     return [view.cut(read[view.photo]) for view in chosen]
+
+
+def in_package(package: str, file: str) -> Path:
+    """Return where a file of a package is, or would be."""
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(folders or ["."]))) / file
 
 
 def missing() -> list[str]:
