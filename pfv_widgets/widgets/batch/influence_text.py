@@ -14,14 +14,7 @@ _UNSEEN = 0.5  # degrees that nobody sees
 def influence_line(influence: Influence, names: Sequence[str], *, current: bool = True) -> str:
     """Return which images the basis depends on most, as HTML.
 
-    Parameters
-    ----------
-    influence
-        What "leave one out" found.
-    names
-        Name of each image.
-    current
-        Whether it holds for what is shown now; if not, it is dimmed, with a note.
+    What does not hold for what is shown now (``current``) is dimmed, with a note.
     """
     if current:
         return f'<div style="line-height:1.35">{_lines(influence, names, _NAMED)}</div>'

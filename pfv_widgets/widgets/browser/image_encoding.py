@@ -28,15 +28,10 @@ def encode(picture: np.ndarray, quality: int = 90, *, near: bool = False) -> byt
 
 
 def bitmap(picture: np.ndarray) -> bytes:
-    """Encode a picture as BMP with 16 bits a pixel, which every browser reads.
+    """Encode a picture, RGB, uint8 ``(H, W, 3)``, as BMP of 16 bits a pixel: all browsers read it.
 
     Decoding a JPEG or PNG is a task of its own for a browser, which waits its turn; a script
     unpacks this while it draws (:mod:`page_script`). Red and blue keep 5 bits, green 6: 41 dB.
-
-    Parameters
-    ----------
-    picture
-        uint8 ``(H, W, 3)``, RGB.
     """
     height, width = picture.shape[:2]
     deep = picture.astype(np.uint16)

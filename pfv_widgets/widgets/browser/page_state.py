@@ -22,14 +22,8 @@ def send_states(explorer: w.Widget, page: Values) -> None:
     """Send the state of a widget, and of all in it with layouts and styles.
 
     What a page is sent before it has made a model is lost to it. What a person can set is sent
-    only where the page shows another value than the kernel has: a slider may just be dragged.
-
-    Parameters
-    ----------
-    explorer
-        What stands around all others.
-    page
-        What the page shows, without controls of which a change is on its way to the kernel.
+    only where the ``page`` shows another value than the kernel has: a slider may just be dragged.
+    It has none of controls of which a change is on its way to the kernel.
     """
     for widget in _with_looks(explorer):
         if not isinstance(widget, _SENT_OTHERWISE):

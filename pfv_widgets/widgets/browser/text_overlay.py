@@ -38,13 +38,7 @@ class Label:
 
 
 class Overlay:
-    """A canvas with labels over it; clicks go through them.
-
-    Parameters
-    ----------
-    canvas
-        What is labelled; it takes the width that there is, up to half of its own.
-    """
+    """A canvas, up to half as wide as its pixels, with labels over it; clicks go through them."""
 
     def __init__(self, canvas: LayeredCanvas) -> None:
         self._canvas = canvas

@@ -37,19 +37,9 @@ _OUTDATED = "The network has changed since this layer was searched: search again
 class ShortcutSection:
     """A button that starts the search and stops it, and the suspects that it found in each layer.
 
-    Which of them are cut out is part of the settings.
-
-    Parameters
-    ----------
-    search
-        Starts the search in the background; its arguments are called with the result or an error,
-        and with how far it is.
-    stop
-        Stops the search.
-    edit
-        Called with a function from the old settings to the new ones.
-    changed
-        Called after a search has found suspects.
+    Which of them are cut out is part of the settings. ``search`` starts it in the background; its
+    arguments are called with the result or an error, and with how far it is. ``changed`` is called
+    after a search has found suspects.
     """
 
     def __init__(

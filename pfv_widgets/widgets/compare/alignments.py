@@ -85,14 +85,8 @@ class OwnColours:
 class Alignment:
     """How the components of one network are turned to be like those of another.
 
-    Attributes
-    ----------
-    source, target
-        The two networks, with their own colours.
-    rotation
-        From the source's components by falling variance to the target's as they are shown.
-    arrangement
-        The same for the engine.
+    The ``rotation`` leads from the source's components by falling variance to the target's as they
+    are shown; ``arrangement`` is the same for the engine.
     """
 
     source: OwnColours
@@ -145,10 +139,7 @@ class Alignments:
     ) -> Alignment:
         """Return how the components of ``name`` are turned to be like those of ``reference``.
 
-        Raises
-        ------
-        PFVError
-            Where there is nothing to align: a side has no picture, or they share no position.
+        A PFVError says why there is nothing to align, as where a side has no picture.
         """
         target = self.own(reference, settings, report)
         source = self.own(name, settings, report)

@@ -41,13 +41,7 @@ class ComparingExplorer(Explorer[CompareSettings], Protocol):
 
 
 class CompareTab:
-    """What two networks have in common: agreement, a map of all layers, curves over a sequence.
-
-    Parameters
-    ----------
-    explorer
-        What the tab belongs to.
-    """
+    """What two networks have in common: agreement, a map of all layers, curves over a sequence."""
 
     visible = False
 

@@ -29,10 +29,7 @@ _HEIGHT, _LEFT, _TOP, _BELOW = 260, 62, 14, 14  # pixels of the canvas
 class CurvePlot:
     """The curves on a canvas, with a legend and the measures of the network on show.
 
-    Parameters
-    ----------
-    choose
-        Called with the name of a network that is clicked.
+    A click calls ``choose`` with the name of a network.
     """
 
     def __init__(self, choose: Callable[[str], object]) -> None:
@@ -60,18 +57,9 @@ class CurvePlot:
         current: str,
         lines: Lines | None = None,
     ) -> None:
-        """Show what is known of each network, and which one is on show.
+        """Show what is known of each network by name, and which one is on show.
 
-        Parameters
-        ----------
-        names
-            Of the networks, in order.
-        points
-            What is known, by name.
-        current
-            The network on show.
-        lines
-            More lines; one that leaves [-1, 1] is divided by its largest magnitude.
+        Of ``lines`` besides, one that leaves [-1, 1] is divided by its largest magnitude.
         """
         with self._lock:
             wanted = (tuple(names), dict(points), current, lines or {})

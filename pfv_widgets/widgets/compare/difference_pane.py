@@ -18,19 +18,7 @@ _HINT = (
 
 
 class DifferencePane:
-    """A gallery of differences below its legend.
-
-    Parameters
-    ----------
-    renderer
-        What renders the differences.
-    explorer
-        What it belongs to.
-    settings
-        What to show first.
-    knobs
-        Controls that the gallery follows in the browser.
-    """
+    """A gallery of differences below its legend; it follows ``knobs`` in the browser."""
 
     def __init__(
         self,

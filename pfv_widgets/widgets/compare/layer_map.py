@@ -25,10 +25,7 @@ _UNDEFINED = 128  # grey
 class LayerMap:
     """The map on a canvas, with what the pointer reads below it.
 
-    Parameters
-    ----------
-    choose
-        Called with a layer of the first and one of the second network, when a cell is clicked.
+    A click calls ``choose`` with a layer of the first network and one of the second.
     """
 
     def __init__(self, choose: Callable[[str, str], object]) -> None:

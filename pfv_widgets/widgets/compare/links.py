@@ -20,25 +20,13 @@ SIDES = ("first", "second")
 
 
 class Links:
-    """Fills in what the settings leave open, and lets one side follow the other.
-
-    Parameters
-    ----------
-    networks
-        Whose names and layers are chosen among.
-    """
+    """Fills in what the settings leave open, and lets one side follow the other."""
 
     def __init__(self, networks: Networks | Snapshots) -> None:
         self.networks = networks
 
     def names(self, settings: CompareSettings) -> tuple[str, str]:
-        """Return the names of the two networks.
-
-        Raises
-        ------
-        PFVValueError
-            With the nearest names, where there is no such network.
-        """
+        """Return the names of the two networks; a PFVValueError says that there is no such one."""
         names = self.networks.names
         first = names[0] if settings.first is None else settings.first
         self._check("first", first)
@@ -53,14 +41,10 @@ class Links:
             raise PFVValueError(f"{argument}={name!r:.80} is not here. {suggestion(name, names)}")
 
     def layers(self, settings: CompareSettings) -> tuple[str, str]:
-        """Return the names of the two layers; opens the networks.
+        """Return the names of the two layers; open the networks.
 
-        Where a network cannot be opened, whatever is asked for stands for its layer.
-
-        Raises
-        ------
-        PFVError
-            Where a network has no such layer.
+        Where a network cannot be opened, whatever is asked for stands for its layer; where it has
+        no such layer, a PFVError is raised.
         """
         first, second = self.names(settings)
         wanted = settings.layer or ""

@@ -25,13 +25,7 @@ _Key = tuple[str, str, str, str, Settings]  # both networks, both layers, and th
 
 
 class NetworkSimilarities:
-    """Similarity of layers, and curves over a sequence of networks.
-
-    Parameters
-    ----------
-    networks
-        With their photos.
-    """
+    """Similarity of layers, and curves over a sequence of networks."""
 
     on_demand = True
 

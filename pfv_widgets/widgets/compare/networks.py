@@ -76,10 +76,7 @@ class Networks:
     def pfv(self, name: str) -> PFV:
         """Return a network with its photos; a bound on memory closes those not seen for longest.
 
-        Raises
-        ------
-        PFVError
-            Naming the network, and why it cannot be opened.
+        A PFVError names the network, and says why it cannot be opened.
         """
         self.check(name)
         found = self._known(name)
@@ -140,10 +137,7 @@ class Networks:
     def layer(self, name: str, layer: str | None) -> Layer:
         """Return a layer of a network by the name under which it is listed; None: the default.
 
-        Raises
-        ------
-        PFVValueError
-            Naming the network, and the nearest names.
+        A PFVError names the network, and the nearest names.
         """
         pfv = self.pfv(name)
         try:

@@ -21,13 +21,7 @@ from pfv_widgets.widgets.compare.settings import SideSettings, parted, plain_set
 
 
 class SideRenderer:
-    """Renders any of the networks, as its settings say; layers are named by ``joined``.
-
-    Parameters
-    ----------
-    alignments
-        Of the networks.
-    """
+    """Renders any of the networks, as its settings say; layers are named by ``joined``."""
 
     progress: Callable[[int, int], None] | None = None
     on_progress: OnProgress | None = None

@@ -84,24 +84,14 @@ class SidePane:
     ----------
     title
         ``"first"`` or ``"second"``.
-    networks
-        Among which one chooses.
-    renderer
-        What renders.
-    explorer
-        What it belongs to.
-    settings
-        What to show first.
     knobs
         Controls that the gallery follows in the browser.
     choose_network, choose_layer
         Called with the name that a person chooses.
-    on_frame
-        Called with each frame that is on show.
-    on_point
-        Called with the view state where something else is pointed at.
-    measure, measures
+    on_frame, on_point, measure, measures
         As of :class:`GalleryView`.
+    slides
+        Whether a slider goes through the networks, which a list shows else.
     """
 
     def __init__(

@@ -231,13 +231,7 @@ def fixed_by(tracker: Tracker) -> dict[str, object]:
 
 
 def without_network(name: str) -> NoReturn:
-    """Say that a tracker holds no network.
-
-    Raises
-    ------
-    PFVValueError
-        Always.
-    """
+    """Raise a PFVValueError that says that a tracker holds no network."""
     raise PFVValueError(f"{name}: a tracker holds scores of a network, and not the network itself.")
 
 

@@ -16,16 +16,9 @@ from pfv_widgets.widgets.toolkit.protocols import Explorer
 
 
 class Task:
-    """A button that starts work in the background, and stops it while it runs.
+    """A button that starts work among the explorer's jobs, and stops it while it runs.
 
-    Parameters
-    ----------
-    explorer
-        Whose jobs it joins.
-    label, tip
-        Of the button.
-    work
-        Called with what it reports its progress to; returns what to say at the end.
+    ``work`` is called with what it reports its progress to, and returns what to say at the end.
     """
 
     def __init__(

@@ -46,10 +46,7 @@ def component_pictures(
 class Cells:
     """Where the pictures of ``number`` components stand, in pixels of the canvas.
 
-    Parameters
-    ----------
-    shape
-        Height and width of the images, whose proportions the pictures have.
+    They have the proportions of images of ``shape`` (height, width).
     """
 
     def __init__(self, number: int, shape: tuple[int, int]) -> None:
@@ -86,13 +83,7 @@ class Cells:
 
 
 class ComponentPictures:
-    """The score maps of all components of one image, with number and share of the variance.
-
-    Parameters
-    ----------
-    edit
-        Called with a function from the old settings to the new ones.
-    """
+    """The score maps of all components of one image, with number and share of the variance."""
 
     def __init__(self, edit: Edit) -> None:
         self._edit = edit
@@ -116,14 +107,9 @@ class ComponentPictures:
                 self._draw(None)
 
     def show_scores(self, scores: Tensor, reach: float, shape: tuple[int, int]) -> None:
-        """Show the scores ``(k, h, w)`` of an image.
+        """Show the scores ``(k, h, w)`` of an image of ``shape`` (height, width).
 
-        Parameters
-        ----------
-        reach
-            Score that has the full colour.
-        shape
-            Height and width of the image.
+        A score of ``reach`` has the full colour.
         """
         cells = Cells(len(scores), shape)
         file = encode(cells.atlas(component_pictures(scores, reach, cells.picture)))

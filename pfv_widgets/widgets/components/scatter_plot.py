@@ -20,13 +20,7 @@ _HOW_TO = "Points are positions, in their colours. Drag to select; a click or Es
 
 
 class ScatterPlot:
-    """The scatter plot with its axes to choose, a count of what is selected, and a button to clear.
-
-    Parameters
-    ----------
-    on_select, on_hover
-        As of :class:`ScatterCanvas`.
-    """
+    """The scatter plot with its axes to choose, a count of what is selected, and a way to clear."""
 
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:
         self._lock = threading.RLock()

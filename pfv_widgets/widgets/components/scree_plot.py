@@ -52,13 +52,7 @@ def tones(settings: Settings) -> dict[int, str]:
 
 
 class Scree:
-    """Bars of explained variance with the line of their sum, and a button for each.
-
-    Parameters
-    ----------
-    edit
-        Called with a function from the old settings to the new ones.
-    """
+    """Bars of explained variance with the line of their sum, and a button for each."""
 
     def __init__(self, edit: Edit) -> None:
         self._edit = edit

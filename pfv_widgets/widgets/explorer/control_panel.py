@@ -22,15 +22,7 @@ _IN_HEAD = "components"  # the knob that stays in sight beside the layer
 
 
 class Panel:
-    """Controls of an explorer of a batch.
-
-    Parameters
-    ----------
-    explorer
-        Whose settings they edit; it has made the knobs.
-    tabs
-        Title → what makes the tab. Each has the knobs that ``Settings`` declares for it.
-    """
+    """Controls of an explorer of a batch, which has made the knobs that ``Settings`` declares."""
 
     def __init__(
         self, explorer: BatchExplorer, tabs: Mapping[str, Callable[[BatchExplorer], Tab]]

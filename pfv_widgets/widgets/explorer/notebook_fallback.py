@@ -19,10 +19,7 @@ _REST = 1.0  # seconds without a newer view after which the picture is drawn ane
 class StillPicture:
     """An output below the widget, hidden while the widget lives, that follows what it shows.
 
-    Parameters
-    ----------
-    draw
-        Returns what is shown as a PNG file; None where there is nothing yet.
+    ``draw`` returns that as a PNG file; None where there is nothing yet.
     """
 
     def __init__(self, draw: Callable[[], bytes | None]) -> None:

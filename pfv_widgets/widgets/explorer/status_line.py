@@ -46,10 +46,7 @@ class Status:
 class StatusLine:
     """Messages; errors and work in the background do not give way to the report of a picture.
 
-    Parameters
-    ----------
-    stop, undo, redo, reset, refresh
-        Called when their button is pressed; without ``refresh`` there is none.
+    Without ``refresh`` there is no button for it.
     """
 
     def __init__(

@@ -79,19 +79,9 @@ SECTIONS: tuple[Callable[[Any], Section], ...] = (
 
 
 class ExportTab:
-    """Picture, code, settings and bookmarks to export, in sections of which one is open.
+    """Picture, code, settings and bookmarks to export, in ``sections`` of which one is open.
 
-    Parameters
-    ----------
-    explorer
-        Whose pictures, settings and code are exported.
-    sections
-        The classes of the sections, in order; bookmarks are among them.
-
-    Attributes
-    ----------
-    widget
-        About 270 CSS pixels wide; it takes what it is given.
+    About 270 CSS pixels wide; it takes what it is given.
     """
 
     visible = False

@@ -99,14 +99,8 @@ class Section:
 class FileField:
     """The name of a file and its kind, which follow each other.
 
-    Parameters
-    ----------
-    stem
-        What stands there first, without its suffix, which is the first of ``kinds``.
-    kinds
-        Suffix → what it is, in words; no words: it can be typed, and is not in the menu.
-    tip
-        Help of the name.
+    ``stem`` stands there first. The first of ``kinds`` is its suffix; each has words for the menu,
+    or none: then it can only be typed.
     """
 
     def __init__(self, stem: str, kinds: Mapping[str, str], tip: str) -> None:

@@ -24,13 +24,7 @@ _FONT = 120  # of 100 parts of the room below a tile, and a line takes some of t
 
 
 class Captions:
-    """What each tile of a page is called.
-
-    Parameters
-    ----------
-    images
-        The batch whose names and labels are shown.
-    """
+    """What each tile of a page is called, by the names and labels of a batch."""
 
     def __init__(self, images: ImageBatch) -> None:
         self._images = images

@@ -21,10 +21,7 @@ CHOICES = {
 def chosen_images(choice: str, state: ViewState, page: Sequence[int]) -> tuple[int, ...] | None:
     """Return the indices of the images that one of ``CHOICES`` means; None: all.
 
-    Raises
-    ------
-    PFVValueError
-        For another choice, or one that leaves no image.
+    Raises a PFVValueError for another choice, or one that leaves no image.
     """
     if choice == "page":
         return tuple(page)

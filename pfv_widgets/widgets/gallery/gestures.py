@@ -40,17 +40,7 @@ class GestureHandlers:
 
 
 class Gestures:
-    """Tells clicks, double clicks and drags apart.
-
-    Parameters
-    ----------
-    tiles
-        What is pointed at.
-    handlers
-        What is called.
-    clock
-        Seconds, for double clicks.
-    """
+    """Tells clicks, double clicks and drags apart; ``clock`` returns seconds, for double clicks."""
 
     def __init__(
         self,

@@ -25,15 +25,7 @@ _ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 
 
 class Interaction:
-    """Turns gestures, keys and buttons into changes of the view state and of the settings.
-
-    Parameters
-    ----------
-    viewport
-        What is looked at.
-    owner
-        The explorer that holds the settings.
-    """
+    """Turns gestures, keys and buttons into changes of the view state and of the settings."""
 
     def __init__(self, viewport: Viewport, owner: GalleryOwner[Settings]) -> None:
         self._viewport, self._owner = viewport, owner

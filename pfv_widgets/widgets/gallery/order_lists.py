@@ -55,10 +55,7 @@ def measured(
 ) -> np.ndarray:
     """Return a number for each image by a usual key: a mean score, or the best similarity.
 
-    Raises
-    ------
-    PFVValueError
-        Without a pin, or for a component that is not computed.
+    Raises a PFVValueError without a pin, or for a component that is not computed.
     """
     if key == SIMILARITY:
         if not settings.pins:

@@ -19,15 +19,7 @@ _HOW_TO = (
 
 
 class PinRow:
-    """Chips that name the pins; a press takes one away.
-
-    Parameters
-    ----------
-    names
-        Of the images.
-    remove
-        Called with the number of the pin, None for all of them.
-    """
+    """Chips that name the pins; a press calls ``remove`` with a pin's number, None for all."""
 
     def __init__(self, names: tuple[str, ...], remove: Callable[[int | None], None]) -> None:
         self._names, self._remove = names, remove

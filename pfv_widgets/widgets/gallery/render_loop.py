@@ -54,16 +54,12 @@ class RenderLoop:
 
     Parameters
     ----------
-    pfv
-        What renders.
-    tiles
-        What shows.
     explorer
         Says what happens in its status line, and goes back where a state cannot be rendered.
     seen
         Called with the state and its frame when the page has drawn it, and no newer one waits.
     pointed
-        Called with the state and the frame at once, for what the pointer reads.
+        Called with the same at once, for what the pointer reads.
     """
 
     def __init__(

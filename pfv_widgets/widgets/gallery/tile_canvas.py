@@ -19,14 +19,9 @@ from pfv_widgets.widgets.toolkit.geometry import GAP, LEAST_WIDE, Grid, Page, Sp
 class TileCanvas:
     """Photos below, heatmaps above, drawn from two buffers that the browser keeps.
 
-    A frame redraws both buffers on the displayed canvas; only new heatmaps, or another page,
-    send a picture. Everything is sent anew when a page of the browser appears or is loaded
-    again.
-
-    Parameters
-    ----------
-    pixels
-        Photos, uint8 ``(N, H, W, 3)``.
+    A frame redraws both buffers on the displayed canvas; only new heatmaps, or another page, send a
+    picture. Everything is sent anew when a page of the browser appears or is loaded again. The
+    photos are uint8 ``(N, H, W, 3)``.
     """
 
     def __init__(self, pixels: np.ndarray) -> None:

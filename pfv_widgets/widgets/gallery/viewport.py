@@ -23,19 +23,7 @@ OnFrame = Callable[[ViewState, Frame], None]
 
 
 class Viewport:
-    """The view state of one gallery, with the tiles that show it.
-
-    Parameters
-    ----------
-    pfv
-        What renders.
-    owner
-        The explorer that holds the settings.
-    settings
-        What to show first.
-    on_frame, on_point
-        As of :class:`GalleryView`.
-    """
+    """The view state of one gallery, with the tiles that show it: as of :class:`GalleryView`."""
 
     def __init__(
         self,

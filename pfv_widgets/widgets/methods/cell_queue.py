@@ -14,13 +14,9 @@ Cancelled = Callable[[], bool]
 class CellQueue:
     """Work through the latest list of tasks.
 
-    Parameters
-    ----------
-    compute
-        Called with a task and with ``cancelled()``, which it asks between its steps; it stores
-        the result and catches its own errors.
-    ended
-        Called when nothing is left to do, or the work was stopped.
+    ``compute`` is called with a task and with ``cancelled()``, which it asks between its steps; it
+    stores the result and catches its own errors. ``ended`` is called when nothing is left to do, or
+    the work was stopped.
     """
 
     def __init__(

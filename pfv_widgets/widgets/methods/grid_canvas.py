@@ -36,13 +36,7 @@ class CellPicture:
 
 
 class GridCanvas:
-    """Pictures of a grid on one canvas.
-
-    Parameters
-    ----------
-    pixels
-        Photos, uint8 ``(N, H, W, 3)``.
-    """
+    """Pictures of a grid on one canvas; the photos are uint8 ``(N, H, W, 3)``."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels

@@ -33,13 +33,7 @@ Find = Callable[[Task], Cell | None]
 
 
 class MethodsPage:
-    """Canvas, words and legend of a grid.
-
-    Parameters
-    ----------
-    comparison
-        Networks and images.
-    """
+    """Canvas, words and legend of a grid."""
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison

@@ -87,10 +87,7 @@ def words(
 ) -> str:
     """Return all words upon the grid, each in its slot.
 
-    Parameters
-    ----------
-    layers
-        Name of the layer that PFV shows, by the slot of its first cell.
+    ``layers`` has the name of the layer that PFV shows, by the slot of its first cell.
     """
     images, networks = comparison.images, comparison.networks
     parts = []

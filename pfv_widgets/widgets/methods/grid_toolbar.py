@@ -11,15 +11,7 @@ from pfv_widgets.widgets.toolkit.controls import push_button
 
 
 class MethodsBar:
-    """Buttons above the grid.
-
-    Parameters
-    ----------
-    go_on
-        Called when work that was stopped, or has failed, is to go on.
-    turn
-        Called with the number of pages to go on, or back.
-    """
+    """Buttons above the grid: to go on where work was stopped or has failed, and to turn pages."""
 
     def __init__(self, go_on: Callable[[], None], turn: Callable[[int], None]) -> None:
         wide, tip = {"min_width": "64px"}, "Compute what is missing or failed."

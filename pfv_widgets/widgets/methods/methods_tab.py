@@ -41,13 +41,7 @@ class ComparingExplorer(Explorer[MethodsSettings], Protocol):
 
 
 class MethodsTab:
-    """Controls of a grid of methods.
-
-    Parameters
-    ----------
-    explorer
-        Whose settings they edit.
-    """
+    """Controls of a grid of methods."""
 
     visible = True
 

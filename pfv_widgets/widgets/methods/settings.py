@@ -94,10 +94,7 @@ class MethodsSettings(JsonSettings):
     def tasks(self, comparison: Comparison) -> list[Task]:
         """Return the cells of the page, row by row; those that take long come last.
 
-        Raises
-        ------
-        PFVValueError
-            Where there is one unit an image, but not for as many images.
+        Raises a PFVValueError where there is one unit an image, but not for as many images.
         """
         self.target.check_count(len(comparison.images))
         networks = range(len(comparison.networks))
@@ -116,13 +113,7 @@ class MethodsSettings(JsonSettings):
 
 
 def settings_of(methods: object, changes: Mapping[str, Any]) -> MethodsSettings:
-    """Merge methods (None: the usual ones) and keyword ``changes``.
-
-    Raises
-    ------
-    PFVTypeError
-        For an unknown keyword, with the nearest ones.
-    """
+    """Merge methods (None: the usual ones) and keyword ``changes``, of which each must be known."""
     known = [one.name for one in dataclasses.fields(MethodsSettings)]
     for name in changes:
         if name not in known:

@@ -46,13 +46,7 @@ class Reconstructing(Explorer[ReconstructionSettings], Protocol):
 
 
 class TargetTab:
-    """Controls of a reconstruction.
-
-    Parameters
-    ----------
-    explorer
-        Whose settings they edit.
-    """
+    """Controls of a reconstruction."""
 
     visible = True
 

@@ -181,18 +181,10 @@ def all_in(widget: w.Widget) -> Iterator[w.Widget]:
 
 
 class Controls:
-    """Controls for some fields of a frozen dataclass.
+    """Controls for some fields of a frozen dataclass, in order.
 
-    Parameters
-    ----------
-    state
-        The dataclass whose declarations are read, with the values to start from.
-    names
-        Fields to show, in order.
-    changed
-        Called as ``changed(name, value)`` when a person moves a control.
-    label_width
-        Room for the longest label, as CSS.
+    They are made from its declarations, and call ``changed(name, value)`` when a person moves one.
+    ``label_width`` is room for the longest label, as CSS.
     """
 
     def __init__(

@@ -8,17 +8,7 @@ import ipywidgets as w
 
 
 class Fold:
-    """A title that shows and hides what is below it.
-
-    Parameters
-    ----------
-    title
-        What is below, in a few words.
-    content
-        The widgets.
-    unfolded
-        Whether they are shown at first.
-    """
+    """A title that shows and hides what is below it."""
 
     def __init__(self, title: str, content: Sequence[w.Widget], *, unfolded: bool = False) -> None:
         self._title = title

@@ -17,12 +17,8 @@ class Worker(Generic[T]):
 
     Needs no event loop, so that it also works while a cell runs. The thread is started by the
     first request, and is a daemon: it never keeps a process alive. An error in the work is given
-    to ``threading.excepthook``, and the next request is worked on as ever.
-
-    Parameters
-    ----------
-    latest
-        Whether a newer request replaces one that is not begun; otherwise all are worked on.
+    to ``threading.excepthook``, and the next request is worked on as ever. Where only the
+    ``latest`` counts, a newer request replaces one that is not begun; otherwise all are worked on.
     """
 
     def __init__(self, work: Callable[[T], None], *, latest: bool) -> None:

@@ -10,13 +10,7 @@ _LEAST = 0.02  # of it done, before a guess is worth a word
 
 
 class TimeLeft:
-    """Estimates from the pace so far; begins anew where the share that is done falls.
-
-    Parameters
-    ----------
-    clock
-        Returns seconds.
-    """
+    """Estimates from the pace so far; begins anew where the share that is done falls."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
