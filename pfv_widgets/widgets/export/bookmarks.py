@@ -44,13 +44,7 @@ class Bookmarks:
         return tuple(name for name, _ in self.entries)
 
     def get(self, name: str) -> Any:
-        """Return the settings of that name.
-
-        Raises
-        ------
-        PFVValueError
-            With the nearest names, where there is none.
-        """
+        """Return the settings of that name; a PFVValueError has the nearest names if none."""
         for own, settings in self.entries:
             if own == name:
                 return settings
@@ -61,12 +55,8 @@ class Bookmarks:
     def add(self, name: str, settings: Any) -> Bookmarks:
         """Add settings at the end; a name that is taken gets a number: ``"cats (2)"``.
 
-        The name as it came out is the last of ``names``.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            For an empty name, settings that are none, and beyond 200 bookmarks.
+        The name as it came out is the last of ``names``. A PFVError says that a name is empty, that
+        settings are none, or that there are 200 bookmarks already.
         """
         if not isinstance(settings, self.kind):
             kind = self.kind.__name__
@@ -77,13 +67,7 @@ class Bookmarks:
         return replace(self, entries=(*self.entries, entry))
 
     def rename(self, name: str, new: str) -> Bookmarks:
-        """Give a bookmark another name, made unique as in :meth:`add`.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            If there is no such bookmark, or the new name is empty.
-        """
+        """Give a bookmark another name, made unique as in :meth:`add`, with the same errors."""
         self.get(name)
         others = tuple(one for one in self.names if one != name)
         chosen = _unique(_cleaned(new), others)
@@ -91,24 +75,12 @@ class Bookmarks:
         return replace(self, entries=entries)
 
     def delete(self, name: str) -> Bookmarks:
-        """Leave one out.
-
-        Raises
-        ------
-        PFVValueError
-            If there is no such bookmark.
-        """
+        """Leave one out; a PFVValueError says that there is no such bookmark."""
         self.get(name)
         return replace(self, entries=tuple(e for e in self.entries if e[0] != name))
 
     def joined(self, others: Bookmarks) -> Bookmarks:
-        """Add all others that are not here already; a name that is taken gets a number.
-
-        Raises
-        ------
-        PFVValueError
-            Beyond 200 bookmarks.
-        """
+        """Add all others that are not here already, as :meth:`add` does."""
         together = self
         for name, settings in others.entries:
             if (name, settings) not in self.entries:
@@ -128,12 +100,7 @@ class Bookmarks:
     def from_json(cls, text: str, kind: type[Any] = Settings) -> tuple[Bookmarks, tuple[str, ...]]:
         """Read what :meth:`to_json` wrote, and say in words what was left out or replaced.
 
-        ``kind`` is the class of the settings.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            If the text holds no bookmarks.
+        ``kind`` is the class of the settings. A PFVError says that the text holds no bookmarks.
         """
         found, notes = cls(kind=kind), []
         for index, entry in enumerate(_entries(text)):
@@ -147,13 +114,7 @@ class Bookmarks:
         return found, tuple(notes)
 
     def save(self, path: str | Path) -> None:
-        """Write a ``.json`` file.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            For a path that cannot be written.
-        """
+        """Write a ``.json`` file; a PFVError says why it cannot be written."""
         output = checked_path(path, (".json",), "for the bookmarks")
         with replacing(output) as part:
             part.write_text(self.to_json(), "utf-8")
@@ -162,24 +123,12 @@ class Bookmarks:
     def load(
         cls, path: str | Path, kind: type[Any] = Settings
     ) -> tuple[Bookmarks, tuple[str, ...]]:
-        """Read a file that :meth:`save` wrote: see :meth:`from_json`.
-
-        Raises
-        ------
-        PFVValueError, PFVTypeError
-            If there is no such file, or it holds no bookmarks.
-        """
+        """Read a file that :meth:`save` wrote: see :meth:`from_json`."""
         return cls.from_json(read_text(path), kind)
 
 
 def read_text(path: str | Path) -> str:
-    """Return the text of a small file.
-
-    Raises
-    ------
-    PFVValueError, PFVTypeError
-        If it is absent, cannot be read, is no text, or is too large.
-    """
+    """Return the text of a small file; a PFVError says why it cannot be read."""
     if not isinstance(path, str | Path):
         raise PFVTypeError(f"path={path!r:.80}: expected the name of a file.")
     named = f"path={str(path)!r:.300}"
