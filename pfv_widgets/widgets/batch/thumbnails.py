@@ -97,9 +97,7 @@ class Thumbnails:
     def _paint(self, *, photos: bool = False) -> None:
         commands = self.canvas.commands()
         if photos:
-            commands.on(self.canvas.buffers[0])
-            commands.put(self._photos)
-            commands.on(self.canvas.displayed)
+            commands.store(self.canvas.buffers[0], self._photos)
         self._draw(commands)
         commands.send()
 

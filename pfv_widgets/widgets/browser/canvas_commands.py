@@ -60,6 +60,13 @@ class CanvasCommands:
             self._commands.append([COMMANDS["putImageData"], [left, top], 1])
             self._files.append(file)
 
+    def store(self, buffer: Canvas, file: bytes) -> None:
+        """Draw an encoded picture into a buffer, and go on where drawing went on."""
+        before = self._wanted
+        self.on(buffer)
+        self.put(file)
+        self.on(before)
+
     def image(self, buffer: Canvas, box: CanvasBox) -> None:
         """Draw all of a buffer into a box."""
         self._add("drawImage", _reference(buffer), *box)

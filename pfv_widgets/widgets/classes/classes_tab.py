@@ -239,13 +239,11 @@ class ClassesTab:
                 self._worker.submit(self._settings)
 
     def _button(self, index: int) -> w.ToggleButton:
-        button = w.ToggleButton(
-            description=str(index + 1),
-            tooltip=f"Cut component {index + 1} out of the layer, or put it back.",
-            layout=w.Layout(width="76px", flex="0 0 auto", margin="2px 6px 2px 0"),
-        )
-        self._watched.watch(button, partial(self._toggled, index))
-        return button
+        tip = f"Cut component {index + 1} out of the layer, or put it back."
+        return self._watched.toggle_button(
+            str(index + 1), tip, partial(self._toggled, index),
+            width="76px", flex="0 0 auto", margin="2px 6px 2px 0",
+        )  # fmt: skip
 
     def _toggled(self, index: int, wanted: bool) -> None:
         self._edit(lambda old: replace(old, cut=with_one(old.cut, index, wanted=wanted)))

@@ -148,13 +148,10 @@ class ShortcutSection:
         return _summary(found[0]) if found[2] == self._version else _OUTDATED
 
     def _toggle(self, index: int) -> w.ToggleButton:
-        toggle = w.ToggleButton(
-            value=index in self._chosen,
-            description="Cut it out",
-            tooltip=f"Cut suspect {index + 1} out of the layer, or put it back.",
-            layout=w.Layout(width="auto"),
-        )
-        self._watched.watch(toggle, partial(self._toggled, index))
+        tip = f"Cut suspect {index + 1} out of the layer, or put it back."
+        act = partial(self._toggled, index)
+        toggle = self._watched.toggle_button("Cut it out", tip, act, width="auto")
+        self._watched.show(toggle, index in self._chosen)
         return toggle
 
     def _toggled(self, index: int, wanted: bool) -> None:

@@ -65,7 +65,7 @@ class Networks:
         self.names = tuple(models)
         self.images = images
         self.notes: dict[str, str] = {}  # what was done to the photos for a network
-        self._models, self._device, self._memory = models, device, memory
+        self._models, self.device, self._memory = models, device, memory
         self._lock = threading.Lock()  # of what is known here, never held for long
         self._opening = threading.RLock()  # one at a time: photos depend on who was opened before
         self._open: OrderedDict[str, PFV] = OrderedDict()
@@ -97,11 +97,6 @@ class Networks:
             if name in self._open:
                 self._open.move_to_end(name)
             return self._open.get(name)
-
-    @property
-    def device(self) -> str | torch.device:
-        """Where the networks run, as it was asked for."""
-        return self._device
 
     def model(self, name: str) -> nn.Module:
         """Return a network as it was given."""
@@ -174,7 +169,7 @@ class Networks:
         try:
             model = _fetched(self._models, name)
             batch = self._batch(name, model)
-            pfv, note = _fitting(model, batch, self._device, self._memory)
+            pfv, note = _fitting(model, batch, self.device, self._memory)
             own = "" if batch.normalisation == self.images.normalisation else _NORMALISED
             self.notes[name] = "; ".join(filter(None, [note, own]))
         except Exception as error:  # memory may run out

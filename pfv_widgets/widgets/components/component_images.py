@@ -134,10 +134,7 @@ class ComponentPictures:
         buffer, cells = self.canvas.buffers[0], self.cells
         self.overlay.show(self._label(index) for index in range(cells.number))
         commands = self.canvas.commands()
-        if file:
-            commands.on(buffer)
-            commands.put(file)
-            commands.on(self.canvas.displayed)
+        commands.store(buffer, file or b"")
         commands.clear()
         shades = tones(self._settings)
         for opacity, shown in ((1.0, True), (_HIDDEN, False)):

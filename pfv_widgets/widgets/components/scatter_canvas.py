@@ -126,10 +126,7 @@ class ScatterCanvas:
         if self._scatter is None:
             return
         commands, buffer = self.canvas.commands(), self.canvas.buffers[0]
-        if file:
-            commands.on(buffer)
-            commands.put(file)
-            commands.on(self.canvas.displayed)
+        commands.store(buffer, file or b"")
         everything = 0, 0, SIZE, SIZE
         commands.alpha(1)
         commands.fill("#{:02x}{:02x}{:02x}".format(*PAPER), everything)

@@ -158,13 +158,11 @@ class Scree:
             self._watched.show(button, component in self._settings.shown)
 
     def _button(self, component: int) -> w.ToggleButton:
-        button = w.ToggleButton(
-            description=str(component + 1),
-            tooltip=f"Show or hide component {component + 1}; at least one stays.",
-            layout=w.Layout(flex="1 1 0", min_width="0", width="auto", height="24px", **_TIGHT),
-        )
-        self._watched.watch(button, partial(self._pressed, component))
-        return button
+        tip = f"Show or hide component {component + 1}; at least one stays."
+        return self._watched.toggle_button(
+            str(component + 1), tip, partial(self._pressed, component),
+            flex="1 1 0", min_width="0", width="auto", height="24px", **_TIGHT,
+        )  # fmt: skip
 
     def _pressed(self, component: int, wanted: bool) -> None:
         self._edit(

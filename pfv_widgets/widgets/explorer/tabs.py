@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -266,15 +267,10 @@ def _image(state: ViewState) -> int | None:
     return state.cursor if state.hover is None else state.hover.image
 
 
-def export_tab(explorer: BatchExplorer) -> ExportTab:
-    """Make the tab that exports pictures, animations, code, settings and bookmarks."""
-    return ExportTab(explorer, PFV_SECTIONS)
-
-
 TABS: dict[str, Callable[[BatchExplorer], Tab]] = {
     "Picture": PictureTab,
     "Batch": batch_tab,
     "Components": LinkedComponentsTab,
     "Classes": LinkedClassesTab,
-    "Export": export_tab,
+    "Export": partial(ExportTab, sections=PFV_SECTIONS),
 }

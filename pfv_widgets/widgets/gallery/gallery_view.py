@@ -151,8 +151,10 @@ class GalleryView:
         elif name == "wide":
             self._on_wide(wanted)
             self.interaction.spread(wanted)
+        elif name == "zoom":
+            self.interaction.zoom(wanted)
         else:
-            self.interaction.toggle(name, wanted)
+            self.interaction.choose_colours(wanted)
 
     def _pointed(self, state: ViewState, frame: Frame) -> None:
         """Describe the position under the pointer, or the image of the cursor."""

@@ -163,13 +163,10 @@ class Interaction:
         """Go ``step`` pages on."""
         self._go(lambda state: navigation.turned(state, self._viewport.batch, step))
 
-    def toggle(self, name: str, wanted: bool) -> None:
-        """Switch the zoom or the safe colours on or off."""
-        if name == "zoom":
-            self.zoom(wanted)
-        else:
-            chosen = SAFE_COLOUR_MAP if wanted else USUAL_COLOUR_MAP
-            self._owner.edit(lambda old: replace(old, colour_map=chosen))
+    def choose_colours(self, safe: bool) -> None:
+        """Switch the safe colours on or off."""
+        chosen = SAFE_COLOUR_MAP if safe else USUAL_COLOUR_MAP
+        self._owner.edit(lambda old: replace(old, colour_map=chosen))
 
     def _zoom_or_back(self) -> None:
         self.zoom(self._state.page.columns > 1)

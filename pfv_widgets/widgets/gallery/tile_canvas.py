@@ -107,11 +107,9 @@ class TileCanvas:
         commands, anew = self.canvas.commands(), self._sent != self.page
         self._sent = None  # until it is on its way: an error leaves nothing to build on
         if anew:
-            commands.on(self._photos)
-            commands.put(self._files(self.page))
+            commands.store(self._photos, self._files(self.page))
         if anew or tiles is not None:
-            commands.on(self._heat)
-            commands.put(self._heat_file)
+            commands.store(self._heat, self._heat_file)
             self._enlarged = False
         elif self._step > 1 and not self._enlarged and self._heat_file:
             # The look changes for the first time: then a control moves that sends no pixels, and

@@ -11,6 +11,12 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Watched, push_button
 
 _MOST_ON_A_ROW = 16
+_TOGGLES = {
+    "zoom": ("Zoom", "One image at a time, large; arrow keys show the others"),
+    "names": ("Names", "Name and class label of each image"),
+    "wide": ("Wide", "Images over the whole width, as for a talk"),
+    "safe": ("Colour-blind-safe colours", "Colours that colour-blind eyes tell apart"),
+}
 
 
 class Toolbar:
@@ -47,19 +53,10 @@ class Toolbar:
         self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="76px"))
         self.size = self._size_slider(columns)
         self.toggles = {
-            "zoom": self._toggle(
-                "zoom", "Zoom", "One image at a time, large; arrow keys show the others", toggled
-            ),
-            "names": self._toggle("names", "Names", "Name and class label of each image", toggled),
-            "wide": self._toggle(
-                "wide", "Wide", "Images over the whole width, as for a talk", toggled
-            ),
-            "safe": self._toggle(
-                "safe",
-                "Colour-blind-safe colours",
-                "Colours that colour-blind eyes tell apart",
-                toggled,
-            ),
+            name: self._watched.toggle_button(
+                label, tip, partial(toggled, name), width="auto", margin="2px"
+            )
+            for name, (label, tip) in _TOGGLES.items()
         }
         turning = w.HBox(  # they wrap together
             [*self.buttons.values(), self.pages],
@@ -112,12 +109,3 @@ class Toolbar:
         self._watched.watch(slider, columns)
         slider.add_class("pfv-choice")
         return slider
-
-    def _toggle(
-        self, name: str, label: str, tooltip: str, toggled: Callable[[str, bool], None]
-    ) -> w.ToggleButton:
-        button = w.ToggleButton(
-            description=label, tooltip=tooltip, layout=w.Layout(width="auto", margin="2px")
-        )
-        self._watched.watch(button, partial(toggled, name))
-        return button

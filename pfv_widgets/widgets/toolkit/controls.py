@@ -129,6 +129,14 @@ class Watched:
 
         control.observe(moved, "value")
 
+    def toggle_button(
+        self, name: str, tip: str, act: Callable[[bool], object], **layout: str
+    ) -> w.ToggleButton:
+        """Return a button that stays pressed, and calls ``act(pressed)``."""
+        button = w.ToggleButton(description=name, tooltip=tip, layout=w.Layout(**layout))
+        self.watch(button, act)
+        return button
+
     def show(self, control: w.ValueWidget, value: Any) -> None:
         """Set a control to a value, where it shows another one."""
         if control not in self._last or self._last[control] != value:
