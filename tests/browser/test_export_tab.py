@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 import ipywidgets as w
 import pfv_widgets as pw
-from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import save_sweep
 from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.widgets.explorer.tabs import PFV_SECTIONS
@@ -38,8 +37,7 @@ class Explorer:
         fields = ", ".join(f"{k}={v!r}" for k, v in self.settings.changed().items())
         return f"import pfv_widgets as pw\\n\\nsettings = pw.Settings({fields})\\n"
     def save(self, path, images="all"):
-        path, frame = str(path), self.pfv.render(self.settings)
-        write_page(frame, path) if path.endswith(".html") else frame.save(path)
+        self.pfv.render(self.settings).save(path)
     def save_sweep(self, path, over, *, label, progress, cancelled):
         def slowly(done, of):
             progress(done, of)

@@ -42,8 +42,8 @@ def frame() -> Frame:
 def open_frame(page: Page, browser_context: BrowserContext, tmp_path: Path) -> Open:
     """Write a frame as a page and open the file, cut off from every network."""
 
-    def open_(frame: Frame, labels: object = None) -> Page:
-        write_page(frame, tmp_path / "page.html", labels)
+    def open_(frame: Frame) -> Page:
+        write_page(frame, tmp_path / "page.html")
         browser_context.set_offline(True)
         page.goto((tmp_path / "page.html").as_uri())
         expect(page.locator(".controls")).to_be_visible()
@@ -83,7 +83,7 @@ def heat_opacity(page: Page) -> float:
 
 
 def test_pointer_shows_name_label_place_and_values(frame: Frame, open_frame: Open) -> None:
-    page = open_frame(frame, ["cat", "dog", "cat", "dog", "cat"])
+    page = open_frame(replace(frame, labels=("cat", "dog", "cat", "dog", "cat")))
     expect(page.locator("#position")).to_contain_text("Point at a position")
     point_at(page, 3, 2, 4)
     expect(page.locator("#position")).to_have_text("picture 3 · dog · row 3 of 4, column 5 of 6")
@@ -201,7 +201,7 @@ def test_hostile_names_do_not_come_alive(frame: Frame, open_frame: Open) -> None
     page = open_frame(frame)
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: refused.append(message.text))
-    open_frame(hostile, HOSTILE)
+    open_frame(replace(hostile, labels=HOSTILE))
     for index in range(COUNT):
         point_at(page, index, 1, 1)
         expect(page.locator("#position b")).to_be_visible()

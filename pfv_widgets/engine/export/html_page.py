@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from pfv_widgets.engine.export.html_template import asset, digest, escaped, fill
 from pfv_widgets.engine.export.output_paths import checked_path, replacing
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import Choice, parameters_of
 
 if TYPE_CHECKING:
@@ -31,29 +29,24 @@ _HOW_TO = (
 )
 
 
-def write_page(frame: Frame, path: str | Path, labels: Sequence[str] | None = None) -> None:
+def write_page(frame: Frame, path: str | Path) -> None:
     """Write :func:`page_of` to a ``.html`` file; an error leaves what was there."""
     target = checked_path(path, (".html", ".htm"), "for the page")
-    page = page_of(frame, labels)
+    page = page_of(frame)
     with replacing(target) as part:
         part.write_text(page, "utf-8")
 
 
-def page_of(frame: Frame, labels: Sequence[str] | None = None) -> str:
+def page_of(frame: Frame) -> str:
     """Return one HTML page that needs neither network nor kernel.
 
     Views, opacity and tile size can be changed in it; the position under the pointer, the finger
     or the keyboard's cursor shows its component values. About 0.6 MB for 16 pictures of 224 ×
     224 pixels and 8 MB for 200; larger batches are scaled down, and values are averaged over
     blocks of positions, so that pages stay below about 15 MB.
-
-    Parameters
-    ----------
-    labels
-        One text for each image; None: those of the frame.
     """
     names = frame.names or tuple(f"image {index + 1}" for index in range(len(frame)))
-    labels = _checked_labels(frame.labels if labels is None else labels, len(frame))
+    labels = tuple(map(one_line, frame.labels or ()))
     entries = _Entries(frame, tuple(map(one_line, names)), labels)
     script = asset(_HERE, "page.js")
     style = filled(asset(_HERE, "page.css"), entries.look())
@@ -71,7 +64,7 @@ class _Entries:
 
     frame: Frame
     names: tuple[str, ...]
-    labels: tuple[str, ...] | None
+    labels: tuple[str, ...]
 
     def look(self) -> dict[str, str]:
         tile = min(480, max(128, 900 // math.ceil(math.sqrt(len(self.frame)))))
@@ -227,15 +220,3 @@ def _radio(view: str, *, checked: bool) -> str:
         f'<label><input type="radio" name="view" value="{view}"{mark}>'
         f"<span>{view.capitalize()}</span></label>"
     )
-
-
-def _checked_labels(labels: Sequence[str] | None, number: int) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str) or not isinstance(labels, Sequence):
-        raise PFVTypeError(f"labels={labels!r:.80}: expected one text for each image, or None.")
-    if len(labels) != number:
-        raise PFVValueError(
-            f"labels has {len(labels)} entries for {number} images: give one for each, or None."
-        )
-    return tuple(map(one_line, labels))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import islice
 
 from torch import Tensor
 
-from pfv_widgets.engine.network.capture import Reduce
 from pfv_widgets.engine.network.capture_layers import Captured, capture_layers, images_at_once
-from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import ran_out_of_memory
@@ -42,7 +41,6 @@ class MemoryAwareCapture:
         self._forward = forward
         self.chunk_size, self.halved = chunk_size, False
         self.coming: frozenset[str] = frozenset()
-        self._layers: Sequence[Layer] = ()
 
     def run(
         self,
@@ -56,51 +54,25 @@ class MemoryAwareCapture:
         Where memory does not suffice for several layers, the first one alone is returned.
         ``layers`` are all of the network, which decide how many images run at a time.
         """
-        self._layers = layers
-        with self._announced(chains):
-            if len(chains) > 1:
-                try:
-                    return self._run(chains, known, report)
-                except PFVValueError as error:
-                    if not ran_out_of_memory(error):
-                        raise
-                    release_memory(self._forward.device)
-            first = next(iter(chains))
-            self.coming = frozenset([first])
-            return self._run_halving({first: chains[first]}, known, report)
-
-    @contextmanager
-    def _announced(self, names: Mapping[str, object]) -> Iterator[None]:
-        self.coming = frozenset(names)
+        forward = self._forward
         try:
-            yield
+            while True:
+                self.coming = frozenset(chains)
+                at_once = images_at_once(layers, forward.device, self.chunk_size)
+                capture = partial(forward.capture, known=known, chunk_size=at_once, report=report)
+                try:
+                    return capture_layers(chains, capture)
+                except PFVValueError as error:
+                    chunk = min(at_once, len(forward.images))
+                    if not ran_out_of_memory(error) or len(chains) == chunk == 1:
+                        raise
+                    if len(chains) > 1:
+                        chains = dict(islice(chains.items(), 1))
+                    else:
+                        self.chunk_size, self.halved = chunk // 2, True
+                    release_memory(forward.device)
         finally:
             self.coming = frozenset()
-
-    def _run_halving(
-        self, chains: Chains, known: Mapping[str, Tensor], report: OnProgress
-    ) -> dict[str, Captured]:
-        while True:
-            try:
-                return self._run(chains, known, report)
-            except PFVValueError as error:
-                chunk = min(self._at_once, len(self._forward.images))
-                if not ran_out_of_memory(error) or chunk == 1:
-                    raise
-                self.chunk_size, self.halved = chunk // 2, True
-                release_memory(self._forward.device)
-
-    @property
-    def _at_once(self) -> int:
-        return images_at_once(self._layers, self._forward.device, self.chunk_size)
-
-    def _run(
-        self, chains: Chains, known: Mapping[str, Tensor], report: OnProgress
-    ) -> dict[str, Captured]:
-        def capture(layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> dict[str, Tensor]:
-            return self._forward.capture(layouts, known, self._at_once, report)
-
-        return capture_layers(chains, capture)
 
 
 def nearest_first(names: Sequence[str], name: str, before: str) -> list[str]:

@@ -216,8 +216,8 @@ class PFV:
         weights, pins = settings.weights(number), settings.pinned(number)
         chosen = checked_images(only, number)
         size = self.images.size if size is None else size_in_pixels("size", size)
-        with self._working(on_progress):
-            if self._forget_if_changed() and not self.holds_colours:
+        with self._working(on_progress) as changed:
+            if changed and not self.holds_colours:
                 colours = ColourMemory()
             self.store.use(settings.basis_of)
             layer, name = self.layer(settings.layer), self.store.key_of(settings.layer)
@@ -282,7 +282,6 @@ class PFV:
         if not pins:
             raise PFVValueError("pins is empty: give at least one (image, x, y).")
         with self._working(None):
-            self._forget_if_changed()
             return self._alike(pins, self.store.key_of(layer))
 
     def nearest(
@@ -315,9 +314,11 @@ class PFV:
         has a reference, or whose basis of all images does not exist. ``on_progress`` is that of
         :meth:`render`.
         """
-        with self._working(on_progress), suppress(PFVValueError):
+        with suppress(PFVValueError):
             layer, key = self.layer(name), self.store.key_of(name)
-            if key not in self.colours.anchors:
+            if key in self.colours.anchors:
+                return
+            with self._working(on_progress):
                 positions = len(self.images) * layer.shape[1] * layer.shape[2]
                 number = min(layer.shape[0], positions - 1, self.most_components)
                 basis = self.store.basis(key, (1.0,) * len(self.images), number)
@@ -341,7 +342,6 @@ class PFV:
         settings = settings_of(settings, changes)
         weights = settings.weights(len(self.images))
         with self._working(None):
-            self._forget_if_changed()
             self.store.use(settings.basis_of)
             name = self.store.key_of(settings.layer)
             return self.store.explained(name, weights, settings.components)
@@ -359,7 +359,6 @@ class PFV:
         from the same pass: somebody moves from layer to layer. Errors are those of :meth:`render`.
         """
         with self._working(on_progress):
-            self._forget_if_changed()
             if before is not None:
                 self.store.capture_around(name, before)
             self.store.captured(self.store.key_of(name))
@@ -367,7 +366,6 @@ class PFV:
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""
         with self._working(None):
-            self._forget_if_changed()
             return self.store.detail(layer, weighting)
 
     def close(self) -> None:
@@ -389,16 +387,19 @@ class PFV:
             self._begin_colours()
 
     @contextmanager
-    def _working(self, on_progress: OnProgress | None) -> Iterator[None]:
+    def _working(self, on_progress: OnProgress | None) -> Iterator[bool]:
         """Hold the lock, report to the callbacks what the stages do, and record no gradients.
 
         What is cached under the caller's inference mode could not be written to outside of it.
+        What was computed with other weights than the network has now is dropped; that is yielded.
         """
         function_or_none("on_progress", on_progress, "a function of a Progress")
         own = self.on_progress, images_run(self.progress)
         reporting = self.store.reporting(*(own if on_progress is None else (on_progress,)))
         with reporting, torch.inference_mode(False), torch.no_grad():
-            yield
+            if changed := self.store.clear_if_changed():
+                self._begin_colours()
+            yield changed
 
     def _alike(self, pins: Iterable[Pin], layer: str) -> Tensor:
         shape = self.layer(layer).shape
@@ -430,12 +431,6 @@ class PFV:
             report=self.store.report,
         )
         return heatmaps, filtered.warnings if filtered else ()
-
-    def _forget_if_changed(self) -> bool:
-        """Drop what was computed with other weights than the network has now."""
-        if changed := self.store.clear_if_changed():
-            self._begin_colours()
-        return changed
 
     def _begin_colours(self) -> None:
         if not self.holds_colours:

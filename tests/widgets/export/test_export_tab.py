@@ -15,7 +15,6 @@ from ipywidgets.widgets.widget import _instances as widget_instances
 from PIL import Image
 
 from pfv_widgets.engine.export.formats import FILE_KINDS
-from pfv_widgets.engine.export.html_page import write_page
 from pfv_widgets.engine.export.sweep import SavedSweep, save_sweep
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -59,12 +58,7 @@ class Explorer:
         return f"settings = {self.settings.changed()!r}\n"
 
     def save(self, path: str | Path, images: str = "all") -> None:
-        path = str(path)
-        frame = self.pfv.render(self.settings, only=None if images == "all" else [0])
-        if path.endswith(".html"):
-            write_page(frame, path, self.pfv.images.labels)
-        else:
-            frame.save(path)
+        self.pfv.render(self.settings, only=None if images == "all" else [0]).save(path)
 
     def save_sweep(
         self,
