@@ -7,14 +7,9 @@ from typing import Any
 
 
 def lazy_import(module: str, name: str) -> Any:
-    """Return an attribute of a module of this package that is imported when it is needed.
+    """Return an attribute of a module below ``pfv_widgets`` that is imported when it is needed.
 
     For methods such as ``Frame.figure`` alone: the result class knows no drawing code, which
     imports it, and matplotlib is not loaded before something is drawn.
-
-    Parameters
-    ----------
-    module
-        Below ``pfv_widgets``, such as ``"engine.export.figures"``.
     """
     return getattr(importlib.import_module(f"pfv_widgets.{module}"), name)

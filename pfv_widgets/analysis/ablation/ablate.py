@@ -285,14 +285,8 @@ def orthonormal(rows: Tensor) -> Tensor:
 def matched_readers(directions: Tensor, readers: Tensor) -> Tensor:
     """Return readers ``(m, C)`` for :func:`cut_components`, mixed from those given ``(k, C)``.
 
-    Where these do not tell the directions apart, the directions themselves.
-
-    Parameters
-    ----------
-    directions
-        ``(m, C)``, orthonormal, of the span that is cut.
-    readers
-        Of vectors of that span, at least ``m``.
+    Both are of the span of the orthonormal directions ``(m, C)`` that is cut, and ``k`` is at least
+    ``m``. Where the readers given do not tell the directions apart, the directions themselves.
     """
     rows = readers.cpu().double()
     crossed = rows @ directions.cpu().double().T

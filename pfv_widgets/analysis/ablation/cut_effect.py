@@ -58,10 +58,8 @@ class CutEffect:
     def accuracy(self, photos: Tensor | None = None) -> tuple[Interval, Interval] | None:
         """Share of photos named right before and after; None without labels.
 
-        Parameters
-        ----------
-        photos
-            bool ``(N,)``: which photos to count; None: all. Those without numbers never count.
+        ``photos``, bool ``(N,)``, are those that count; None: all. Those without numbers never
+        count.
         """
         if self.expected is None:
             return None

@@ -41,24 +41,12 @@ _CROP = 0.35  # of the photo's sides: what a piece of evidence shows
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where a component is strongest in one photo.
+    """Where a component is strongest in one photo."""
 
-    Attributes
-    ----------
-    image
-        Index of the photo.
-    position
-        Row and column in the feature map.
-    score
-        The component's score there.
-    box
-        Top, bottom, left, right of the crop around it, in pixels.
-    """
-
-    image: int
-    position: tuple[int, int]
-    score: float
-    box: tuple[int, int, int, int]
+    image: int  # index of the photo
+    position: tuple[int, int]  # row and column in the feature map
+    score: float  # the component's score there
+    box: tuple[int, int, int, int]  # top, bottom, left, right of the crop around it, in pixels
 
 
 @dataclass(frozen=True, eq=False, repr=False)

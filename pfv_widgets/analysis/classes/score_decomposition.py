@@ -21,27 +21,13 @@ _EXACT = 1e-4  # of the largest score: rounding of float32 in sums over position
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """What each component adds to each score, photo by photo.
+    """What each component adds to each score, photo by photo."""
 
-    Attributes
-    ----------
-    shares
-        ``(N, k, K)``.
-    baseline
-        Scores with the mean feature at every position, ``(N, K)``.
-    rest
-        ``scores − baseline − Σ shares``, ``(N, K)``: of all other directions.
-    error
-        Part of ``rest`` that is error of the integral, ``(N, K)``; 0 where ``exact``.
-    exact
-        Whether the scores are affine in the features, so that nothing was integrated.
-    """
-
-    shares: Tensor
-    baseline: Tensor
-    rest: Tensor
-    error: Tensor
-    exact: bool
+    shares: Tensor  # ``(N, k, K)``
+    baseline: Tensor  # scores with the mean feature at every position, ``(N, K)``
+    rest: Tensor  # ``scores − baseline − Σ shares``, ``(N, K)``: of all other directions
+    error: Tensor  # part of ``rest`` that is error of the integral, ``(N, K)``; 0 where ``exact``
+    exact: bool  # whether the scores are affine in the features, so that nothing was integrated
 
 
 def split_scores(

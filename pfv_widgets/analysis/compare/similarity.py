@@ -128,17 +128,8 @@ def similarity_of_maps(
 ) -> Similarity:
     """Compare layers of two networks whose maps are at hand: see :func:`similarity`.
 
-    Parameters
-    ----------
-    networks
-        Their names.
-    maps
-        Layer → maps ``(N, C, g, g)`` of each, all on one grid (:func:`on_grid`); NaN or infinite
-        in photos that do not count.
-    photos
-        Names of the N photos.
-    components, shuffles, on_progress
-        As of :func:`similarity`.
+    By layer, maps are ``(N, C, g, g)``, all on one grid (:func:`on_grid`), and NaN or infinite in
+    photos that do not count.
     """
     options = _Options(components, shuffles, 0, on_progress or silent)
     with torch.no_grad():

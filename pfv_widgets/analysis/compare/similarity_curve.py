@@ -38,33 +38,15 @@ _LONGEST = 96  # pixels of the heatmaps that are compared
 
 @dataclass(frozen=True, eq=False)
 class LayerView:
-    """What one network shows of one layer: all that is compared with another's.
+    """What one network shows of one layer: all that is compared with another's."""
 
-    Attributes
-    ----------
-    features
-        Maps on the common grid, ``(N, C, g, g)``.
-    scores
-        ``(N, k, h, w)``.
-    basis
-        Mean and components that give these scores.
-    factors
-        Maps that the scores are multiplied by, for heatmaps of ``size``.
-    settings
-        Of the picture; ``settings.layer`` is the layer.
-    weights
-        Of the photos, N numbers.
-    size
-        Height and width of the heatmaps in pixels.
-    """
-
-    features: Tensor
-    scores: Tensor
-    basis: PrincipalBasis
-    factors: list[Tensor]
-    settings: Settings
-    weights: tuple[float, ...]
-    size: tuple[int, int]
+    features: Tensor  # maps on the common grid, ``(N, C, g, g)``
+    scores: Tensor  # ``(N, k, h, w)``
+    basis: PrincipalBasis  # mean and components that give these scores
+    factors: list[Tensor]  # maps that the scores are multiplied by, for heatmaps of ``size``
+    settings: Settings  # of the picture; ``settings.layer`` is the layer
+    weights: tuple[float, ...]  # of the photos, N numbers
+    size: tuple[int, int]  # height and width of the heatmaps in pixels
 
     def heatmaps(self, scores: Tensor | None = None) -> Tensor:
         """Return heatmaps ``(N, H, W, 3)``, of other scores of its positions where given."""

@@ -24,12 +24,8 @@ def spotlight(
 ) -> npt.NDArray[np.uint8]:
     """Return a photo ``(H, W, 3)`` in its colours where it is hot, with a line around that.
 
-    Colours laid over a mark would hide what it is.
-
-    Parameters
-    ----------
-    heat
-        ``(H, W)``: 0 is grey, 1 and more is as the photo is; the line runs at one half.
+    Heat ``(H, W)`` of 0 is grey, of 1 and more as the photo is; the line runs at one half. Colours
+    laid over a mark would hide what it is.
     """
     strength = np.clip(heat, 0, 1)[..., None]
     grey = 0.45 * photo.mean(2, keepdims=True) + 90

@@ -18,38 +18,21 @@ _IMAGENET = 1000  # classes
 
 @dataclass(frozen=True, eq=False)
 class LabelledUnits:
-    """The names of a network's units, and the unit of each photo.
+    """The names of a network's units, and the unit of each photo."""
 
-    Attributes
-    ----------
-    names
-        One for each unit.
-    units
-        int64 ``(N,)``, or None without labels.
-    note
-        What was assumed, in words; may be empty.
-    """
-
-    names: tuple[str, ...]
-    units: Tensor | None
-    note: str = ""
+    names: tuple[str, ...]  # one for each unit
+    units: Tensor | None  # int64 ``(N,)``, or None without labels
+    note: str = ""  # what was assumed, in words; may be empty
 
 
 def labelled_units(
     labels: Iterable[object] | None, classes: object, photos: int, units: int
 ) -> LabelledUnits:
-    """Match labels with the units of a network's output.
+    """Match labels, a name or a unit for each photo, with the units of a network's output.
 
-    Parameters
-    ----------
-    labels
-        A name or a unit for each photo, or None.
-    classes
-        Names of the units, see :func:`class_names`; None: labels that are whole numbers are
-        units, and as many names as units are taken in alphabetical order, as ``ImageFolder`` of
-        torchvision does.
-    photos, units
-        How many there are.
+    ``classes`` are as for :func:`class_names`; without them labels that are whole numbers are
+    units, and as many names as units are taken in alphabetical order, as torchvision's
+    ``ImageFolder`` does.
     """
     texts = checked_labels(labels, photos, [])
     known = class_names(classes)

@@ -185,16 +185,9 @@ def outliers(
 def components_by_class(
     pfv: PFV, layer: str, indices: tuple[int, ...]
 ) -> tuple[ClassComponent, ...]:
-    """Return the components most tied to each class, with heatmaps of its photos.
+    """Return the components of a layer most tied to each class, with heatmaps of its photos.
 
-    Parameters
-    ----------
-    pfv
-        Of labelled photos.
-    layer
-        Whose components are taken, fitted to these photos.
-    indices
-        Index of each photo among those of the report.
+    They are fitted to the labelled photos of ``pfv``; ``indices`` are theirs among the report's.
     """
     shape, number = pfv.layer(layer).shape, len(pfv.images)
     most = min(COMPONENTS, shape[0], number * shape[1] * shape[2] - 1)

@@ -26,14 +26,9 @@ WITHOUT_LABELS = (
 def labelled_chunks(source: Any, labels: Sequence[object] | None = None) -> Iterator[ImageBatch]:
     """Yield labelled batches of at most 32 photos.
 
-    Parameters
-    ----------
-    source
-        An ``ImageBatch``, what :func:`load_images` takes, or a ``Dataset`` or ``DataLoader`` of
-        ``(image, label)``, read once and in parts: tensors are normalised already. Labels that
-        are numbers are named by its ``classes``, where it has them.
-    labels
-        One for each photo; None: those of the photos.
+    The source is an ``ImageBatch``, what :func:`load_images` takes, or a ``Dataset`` or
+    ``DataLoader`` of ``(image, label)``, read once and in parts: tensors are normalised already,
+    and labels that are numbers are named by its ``classes``, where it has them.
     """
     if isinstance(source, Dataset | DataLoader):
         yield from _of_dataset(source, labels)
@@ -66,11 +61,7 @@ def _of_dataset(source: Any, labels: Sequence[object] | None) -> Iterator[ImageB
 
 
 def _entries(data: Any) -> Iterator[Any]:
-    if not hasattr(data, "__len__"):
-        yield from data
-        return
-    for index in range(len(data)):
-        yield data[index]
+    return map(data.__getitem__, range(len(data))) if hasattr(data, "__len__") else iter(data)
 
 
 def _batches_apart(loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
@@ -100,13 +91,11 @@ def _name(label: Any, names: Sequence[object] | None) -> str:
 
 
 def _batch(images: list[Any], classes: list[str], done: int) -> ImageBatch:
-    if isinstance(images[0], Tensor):
-        if len({tuple(image.shape) for image in images}) > 1:
-            raise PFVValueError(
-                "images_or_dataset: its images differ in size. Let its transform resize them."
-            )
-        batch = load_images(torch.stack(images), labels=classes)
-    else:
-        batch = load_images(images, labels=classes)
+    if isinstance(images[0], Tensor) and len({tuple(image.shape) for image in images}) > 1:
+        raise PFVValueError(
+            "images_or_dataset: its images differ in size. Let its transform resize them."
+        )
+    pictures = torch.stack(images) if isinstance(images[0], Tensor) else images
+    batch = load_images(pictures, labels=classes)
     names = tuple(f"photo {done + index + 1}" for index in range(len(batch)))
     return replace(batch, names=names)

@@ -128,18 +128,10 @@ def pooled_features(
     layers: Sequence[Layer],
     progress: Callable[[int], None],
 ) -> PooledFeatures:
-    """Run photos through a network, and through its untrained copy where there is one.
+    """Run labelled photos through a network and, where there is one, its untrained copy.
 
-    Parameters
-    ----------
-    chunks
-        Labelled batches.
-    networks
-        The network, and the untrained one, each with its device.
-    layers
-        Whose maps are averaged over their positions.
-    progress
-        Called with the number of photos that are done.
+    Each network has its device. The maps of ``layers`` are averaged over their positions;
+    ``progress`` is called with the number of photos that are done.
     """
     layouts = {layer.name: (layer.layout, _pooled) for layer in layers}
     values: list[dict[str, list[Floats]]] = [{} for _ in networks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -107,18 +108,13 @@ def transfer_report(
     other = untrained(ours)
     networks = [(ours, where)] + ([] if other is None else [(other, where)])
     features = pooled_features(
-        _chain(first, chunks), networks, chosen,
+        chain([first], chunks), networks, chosen,
         lambda done: report("running the network", done, total),
     )  # fmt: skip
     messages = [] if other is not None else ["The network cannot be copied: none is untrained."]
     features, more = _usable(features)
     messages += [*_about(unused, chosen), *more]
     return _report(ours, features, chosen, messages, report, unused=unused)
-
-
-def _chain(first: Any, rest: Any) -> Any:
-    yield first
-    yield from rest
 
 
 def _about(unused: Sequence[Layer], chosen: Sequence[Layer]) -> list[str]:
@@ -225,6 +221,6 @@ def _probed(layer: Layer, features: PooledFeatures) -> tuple[LayerProbes, Probe]
     return row, probe
 
 
-def _few(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, map(str, names[:most]))) + more
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, map(str, names[:5]))) + more

@@ -53,18 +53,10 @@ COLOUR_FILTERS: dict[str, ColourFilter | None] = {
 
 @dataclass(frozen=True, eq=False)
 class VisibleColours:
-    """Colours that are shown.
+    """Colours that are shown."""
 
-    Attributes
-    ----------
-    shown
-        For each of the 27 colours, bool ``(27,)``, on the CPU.
-    warnings
-        What to say where next to nothing is shown.
-    """
-
-    shown: Tensor
-    warnings: tuple[str, ...]
+    shown: Tensor  # for each of the 27 colours, bool ``(27,)``, on the CPU
+    warnings: tuple[str, ...]  # what to say where next to nothing is shown
 
 
 def counting_size(size: tuple[int, int]) -> tuple[int, int]:

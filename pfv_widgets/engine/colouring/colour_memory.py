@@ -45,14 +45,8 @@ class ColourMemory:
     ) -> tuple[OrderAndSigns, ColourMemory]:
         """Return order and signs in which the colours of a layer hold still, and the new memory.
 
-        Parameters
-        ----------
-        basis
-            By falling variance.
-        number
-            How many components are shown.
-        stable
-            False: they keep the order of variance, and the memory starts again with them.
+        ``number`` components of the basis, by falling variance, are shown. Unless it is ``stable``
+        they keep that order, and the memory starts again with them.
         """
         seen = self.seen.get(layer)
         if seen is not None and seen[0] is basis and seen[1] == (number, stable):

@@ -86,11 +86,8 @@ def likeness(maps: Tensor, lengths: Tensor, image: int, cell: tuple[int, int]) -
 def nearest_positions(cosines: Tensor, image: int, number: int) -> tuple[Position, ...]:
     """Return the most similar position of each other image, best first, at most ``number``.
 
-    Parameters
-    ----------
-    cosines
-        Similarities ``(N, h, w)`` to a position of ``image``. Images in which none is above 0 are
-        left out: nothing in them is similar.
+    By similarities ``(N, h, w)`` to a position of ``image``; images in which none is above 0 are
+    left out.
     """
     _, height, width = cosines.shape
     best, where = cosines.flatten(1).cpu().max(dim=1)

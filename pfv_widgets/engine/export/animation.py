@@ -75,10 +75,7 @@ class Animation:
     def write(self, path: Path, duration: int, cancelled: IsCancelled) -> bool:
         """Write the file; False, and no file, where it is cancelled meanwhile.
 
-        Parameters
-        ----------
-        duration
-            Milliseconds that a picture stays, the first and the last ones longer.
+        A picture stays ``duration`` milliseconds, the first and the last ones longer.
         """
         stays = [duration] * len(self.pictures)
         stays[0] = max(duration, 600)

@@ -19,18 +19,10 @@ from pfv_widgets.engine.pipeline.frame import Frame
 
 @dataclass(frozen=True)
 class Format:
-    """One entry of :data:`FORMATS`.
+    """One entry of :data:`FORMATS`."""
 
-    Attributes
-    ----------
-    write
-        Writes a frame to a path with this suffix.
-    label
-        What a menu calls it; empty: it can be typed, and no menu lists it.
-    """
-
-    write: Callable[[Frame, Path], None]
-    label: str = ""
+    write: Callable[[Frame, Path], None]  # writes a frame to a path with this suffix
+    label: str = ""  # what a menu calls it; empty: it can be typed, and no menu lists it
 
 
 FORMATS: dict[str, Format] = {

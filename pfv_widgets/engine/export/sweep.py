@@ -30,21 +30,11 @@ Ways = tuple[list[Settings], list[Settings]]  # settings of later and of earlier
 
 @dataclass(frozen=True, eq=False)
 class SweepFrame:
-    """One picture of a sweep.
+    """One picture of a sweep."""
 
-    Attributes
-    ----------
-    caption
-        What is varied and its value, such as ``"components = 4"``.
-    frame
-        The picture, or None where this value gives none.
-    problem
-        Why it gives none, in words.
-    """
-
-    caption: str
-    frame: Frame | None
-    problem: str = ""
+    caption: str  # what is varied and its value, such as ``"components = 4"``
+    frame: Frame | None  # the picture, or None where this value gives none
+    problem: str = ""  # why it gives none, in words
 
 
 def sweep(
@@ -170,12 +160,8 @@ def arrangement_like(
 ) -> tuple[int, ...]:
     """Signed numbers from 1 that put components beside those which they correlate with most.
 
-    Parameters
-    ----------
-    scores, others
-        ``(N, k, h, w)`` of two layers, each with its own grid, of the same images.
-    keep_order
-        Choose signs alone.
+    Of scores ``(N, k, h, w)`` of the same images, each with its own grid; ``keep_order`` chooses
+    signs alone.
     """
     ours, theirs = (_comparable(one) for one in (scores, others))
     number = len(ours)
@@ -203,21 +189,11 @@ def _comparable(scores: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SavedSweep:
-    """What :func:`save_sweep` wrote.
+    """What :func:`save_sweep` wrote."""
 
-    Attributes
-    ----------
-    path
-        The file.
-    pictures
-        How many it holds.
-    skipped
-        ``"caption: why"`` of each value that gave no picture.
-    """
-
-    path: Path
-    pictures: int
-    skipped: tuple[str, ...]
+    path: Path  # the file
+    pictures: int  # how many it holds
+    skipped: tuple[str, ...]  # ``"caption: why"`` of each value that gave no picture
 
 
 def save_sweep(

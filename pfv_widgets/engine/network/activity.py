@@ -13,24 +13,12 @@ from pfv_widgets.engine.device_transfer import read, select
 
 @dataclass(frozen=True, eq=False)
 class Activity:
-    """How active one earlier layer is at each position.
+    """How active one earlier layer is at each position."""
 
-    Attributes
-    ----------
-    total
-        Sum over the channels, ``(N, h, w)``, float32; zero where it is not finite.
-    channels
-        Number of channels summed.
-    broken
-        Images in which a sum is NaN or infinite.
-    largest
-        Largest magnitude of a sum in the whole batch.
-    """
-
-    total: Tensor
-    channels: int
-    broken: tuple[int, ...] = ()
-    largest: float = 1.0
+    total: Tensor  # sum over the channels, ``(N, h, w)``, float32; zero where it is not finite
+    channels: int  # number of channels summed
+    broken: tuple[int, ...] = ()  # images in which a sum is NaN or infinite
+    largest: float = 1.0  # largest magnitude of a sum in the whole batch
 
     @property
     def silent(self) -> bool:

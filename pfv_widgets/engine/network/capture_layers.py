@@ -26,12 +26,8 @@ def capture_layers(
 ) -> dict[str, Captured]:
     """Return the feature maps of each layer, and how active its chain is.
 
-    Parameters
-    ----------
-    layers
-        Name → the layer, and the earlier ones that weight it.
-    capture
-        Runs the network, and returns what it is asked for of each layer.
+    ``layers`` have the layer, and the earlier ones that weight it, by name; ``capture`` runs the
+    network, and returns what it is asked for of each layer.
     """
     chained = {one.name: one for _, chain in layers.values() for one in chain}
     layouts: dict[str, tuple[Layout, Reduce | None]] = {

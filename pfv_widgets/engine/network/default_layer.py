@@ -27,22 +27,12 @@ def choose_default(
     result: object,
     auxiliary: set[CallKey],
 ) -> Layer:
-    """Return the last spatial feature map before the read-out.
+    """Return the last spatial feature map before the read-out, of layers in forward order.
 
-    Left out, as long as others remain, are auxiliary heads, final 1×1 convolutions and linear
-    layers with what follows them, modules that take maps and give none (detection heads, pooling
-    by attention), layers whose positions are not verified, and pooling for the classifier.
-
-    Parameters
-    ----------
-    call_of
-        The layers and their calls, in forward order.
-    calls
-        All calls, in the order in which they ended.
-    result
-        What the network returned.
-    auxiliary
-        Calls that only outputs besides the main one depend on.
+    Left out, as long as others remain, are auxiliary heads (the calls that only outputs besides the
+    main one depend on), final 1×1 convolutions and linear layers with what follows them, modules
+    that take maps and give none (detection heads, pooling by attention), layers whose positions are
+    not verified, and pooling for the classifier.
     """
     calls = [call for call in calls if call.key not in auxiliary]
     end = _read_out_start(call_of, calls, result)

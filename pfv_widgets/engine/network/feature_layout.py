@@ -166,16 +166,9 @@ def possible_layouts(
 ) -> list[Layout]:
     """Return the layouts that an output may have, the most plausible one first.
 
-    Parameters
-    ----------
-    shape
-        Of the output: ``(N, a, b, c)`` or ``(N, a, b)``.
-    module
-        The module: the type settles where channels are for the usual leaves.
-    image
-        Height and width of the images.
-    grids
-        Height and width of the maps seen before: the grid of tokens is among them.
+    An output is ``(N, a, b, c)`` or ``(N, a, b)``. For the usual leaves the module's type settles
+    where channels are; the grid of tokens is among those of the maps seen before. Sizes are height
+    and width.
     """
     recent = list(dict.fromkeys(reversed(list(grids))))
     if len(shape) == 4:

@@ -76,16 +76,9 @@ class Forward:
     ) -> dict[str, Tensor]:
         """Run the batch in chunks and return what was captured, ``(N, …)`` by layer name.
 
-        Parameters
-        ----------
-        layouts
-            How each layer's output is read, and which part of it is stored (None: all).
-        known
-            May hold the maps of the first images.
-        chunk_size
-            Images in one forward pass, at most.
-        report
-            Called with the number of images that are done, before each module that runs.
+        ``layouts`` say how each layer's output is read, and which part of it is stored (None: all);
+        ``known`` may hold the maps of the first images. The number of images that are done is
+        reported before each module that runs.
         """
         results, number = _Results(layouts, len(self.images)), len(self.images)
         if known.keys() >= layouts.keys():

@@ -71,21 +71,11 @@ class ModuleCall:
 
 @dataclass(frozen=True, eq=False)
 class WatchedNetwork:
-    """A network with the modules whose calls are of interest.
+    """A network with the modules whose calls are of interest."""
 
-    Attributes
-    ----------
-    model
-        The network.
-    modules
-        Dotted name → module.
-    run
-        Calls the network with a batch.
-    """
-
-    model: nn.Module
-    modules: Mapping[str, nn.Module]
-    run: Run
+    model: nn.Module  # the network
+    modules: Mapping[str, nn.Module]  # dotted name → module
+    run: Run  # calls the network with a batch
 
     def watch(self, batch: Tensor, see: SeeCall) -> object:
         """Run a batch, call ``see(key, module, inputs, output)`` after each call."""

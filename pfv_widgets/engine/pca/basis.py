@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -35,15 +36,9 @@ _VERSION = 1  # of the files; a later one may hold what this code does not know
 
 @dataclass(frozen=True, eq=False)
 class ComponentRotation:
-    """Components turned among themselves, where others only change their order and signs.
+    """Components turned among themselves, where others only change their order and signs."""
 
-    Attributes
-    ----------
-    matrix
-        Orthogonal ``(k, k)``, float64: scores ``(n, k)`` become ``scores @ matrix``.
-    """
-
-    matrix: Tensor
+    matrix: Tensor  # orthogonal ``(k, k)``, float64: scores ``(n, k)`` become ``scores @ matrix``
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -51,18 +46,10 @@ class ComponentRotation:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What is read of a basis in the same copy as its variances: each copy waits for a device.
+    """What is read of a basis in the same copy as its variances: each copy waits for a device."""
 
-    Attributes
-    ----------
-    offset
-        What its mean is about, ``(C,)``; None: zero.
-    others
-        Components of other bases, ``(m, C)`` each.
-    """
-
-    offset: Tensor | None = None
-    others: Sequence[Tensor] = ()
+    offset: Tensor | None = None  # what its mean is about, ``(C,)``; None: zero
+    others: Sequence[Tensor] = ()  # components of other bases, ``(m, C)`` each
 
     def tensors(self, mean: Tensor, components: Tensor) -> list[Tensor]:
         """Return the squared length of the mean, and the cosines with the others."""
@@ -374,15 +361,7 @@ def fit_moments(
         return [total, amount, *compared.tensors(mean, signed(vectors))]
 
     leading = eigenvectors(covariance, number, start, report, along)
-    basis = PrincipalBasis(
-        mean,
-        signed(leading.vectors),
-        torch.from_numpy(leading.values),
-        float(leading.along[0]),
-        float(leading.along[1]),
-        layer,
-        rounding(leading.values),
-    )
+    basis = _fitted(mean, signed(leading.vectors), leading.values, leading.along[:2], layer)
     return compared.add_to(basis, leading.along[2:])
 
 
@@ -391,7 +370,6 @@ def fit_maps(
     weights: Sequence[float],
     number: int,
     *,
-    layer: str = "",
     report: OnProgress = silent,
     compared: Comparison = WITH_NOTHING,
 ) -> PrincipalBasis:
@@ -419,16 +397,21 @@ def fit_maps(
         return [total, *compared.tensors(mean, components(left))]
 
     leading = eigenvectors(gram, number, report=report, along=along)
-    basis = PrincipalBasis(
-        mean,
-        components(leading.vectors),
-        torch.from_numpy(leading.values),
-        float(leading.along[0]),
-        count,
-        layer,
-        rounding(leading.values),
-    )
+    sums = leading.along[0], count
+    basis = _fitted(mean, components(leading.vectors), leading.values, sums)
     return compared.add_to(basis, leading.along[1:])
+
+
+def _fitted(
+    mean: Tensor,
+    components: Tensor,
+    variances: Numbers,
+    sums: Iterable[SupportsFloat],
+    layer: str = "",
+) -> PrincipalBasis:
+    total, count = map(float, sums)
+    values = torch.from_numpy(variances)
+    return PrincipalBasis(mean, components, values, total, count, layer, rounding(variances))
 
 
 def rounding(variances: Numbers) -> float:

@@ -36,17 +36,9 @@ def fit_batch_basis(
 ) -> PrincipalBasis:
     """Fit the first ``number`` components to the images with a weight.
 
-    Parameters
-    ----------
-    moments
-        Of each image, or of all pooled into one group; of a wide layer, what fits its bases;
-        None: they are collected here.
-    start
-        Vectors near the components, ``(m, C)``; they save time.
-    others
-        Components of bases that this one is compared with, ``(m, C)`` each.
-    report
-        Called with the progress of collecting moments and of finding the components.
+    ``moments`` are of each image, or of all pooled into one group; of a wide layer, what fits its
+    bases; None: they are collected here. ``start``, vectors ``(m, C)`` near the components, saves
+    time. Components ``(m, C)`` of each of ``others`` are compared with this basis.
     """
     where = f"layer={layer!r}" if layer else "activations"
     _check(features, weights, number, where)

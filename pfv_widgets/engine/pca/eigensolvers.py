@@ -43,21 +43,11 @@ def _nothing(_: Tensor) -> Sequence[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Eigenvectors:
-    """The leading eigenvectors of a matrix.
+    """The leading eigenvectors of a matrix."""
 
-    Attributes
-    ----------
-    values
-        Falling, ``(k,)``, not below 0.
-    vectors
-        In rows, ``(k, C)``.
-    along
-        What was read along with the values.
-    """
-
-    values: Numbers
-    vectors: Tensor
-    along: Sequence[Numbers]
+    values: Numbers  # falling, ``(k,)``, not below 0
+    vectors: Tensor  # in rows, ``(k, C)``
+    along: Sequence[Numbers]  # what was read along with the values
 
 
 @dataclass(frozen=True, eq=False)

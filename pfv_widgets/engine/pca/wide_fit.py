@@ -42,27 +42,13 @@ _LEFT = 1e-3  # share of the squares that must be left where that of the mean is
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Feature vectors of images, each image with a weight.
+    """Feature vectors of images, each image with a weight."""
 
-    Attributes
-    ----------
-    maps
-        ``(N, C, h, w)`` about an offset.
-    weights
-        N numbers ≥ 0.
-    shares
-        The same over their sum.
-    mean
-        Weighted mean of the vectors, ``(C,)``.
-    squares
-        Weighted mean of their squared lengths.
-    """
-
-    maps: Tensor
-    weights: Sequence[float]
-    shares: Sequence[float]
-    mean: Tensor
-    squares: float
+    maps: Tensor  # ``(N, C, h, w)`` about an offset
+    weights: Sequence[float]  # N numbers ≥ 0
+    shares: Sequence[float]  # the same over their sum
+    mean: Tensor  # weighted mean of the vectors, ``(C,)``
+    squares: float  # weighted mean of their squared lengths
 
     @property
     def count(self) -> float:

@@ -113,14 +113,9 @@ class Scatter:
     def render(self, colours: Numbers, selected: Mask | None = None) -> npt.NDArray[np.uint8]:
         """Draw the points on :data:`PAPER`, uint8 ``(size, size, 3)``.
 
-        Those that are hardly lighter than the paper have a light rim of their own hue.
-
-        Parameters
-        ----------
-        colours
-            Of each position, ``(N, h, w, 3)`` in [0, 1].
-        selected
-            Positions ``(N, h, w)`` that keep their colour while the others fade; None: all.
+        Each has the colour of its position, ``(N, h, w, 3)`` in [0, 1]; those that are hardly
+        lighter than the paper have a light rim of their own hue. Where positions ``(N, h, w)`` are
+        ``selected``, the others fade.
         """
         tones = np.empty((len(self.x) + 1, 3), np.uint8)
         tones[-1] = PAPER  # of no point, whose index is −1
@@ -171,16 +166,10 @@ class Scatter:
 
 
 def scatter_of(scores: Tensor, x: int, y: int, size: int, last: Limits | None = None) -> Scatter:
-    """Put ``scores`` (N, k, h, w) in the plane of the components ``x`` and ``y``.
+    """Put ``scores`` (N, k, h, w) in the plane of components ``x`` and ``y``, ``size`` pixels wide.
 
-    One component against itself has no plane: its points are stacked to a histogram.
-
-    Parameters
-    ----------
-    size
-        Width and height of the picture in pixels.
-    last
-        Limits of the previous picture, which stay where they still fit.
+    One component against itself has no plane: its points are stacked to a histogram. The ``last``
+    limits stay where they still fit.
     """
     number, _, height, width = scores.shape
     across = _values(scores[:, x])

@@ -65,14 +65,9 @@ def in_chunks(
 ) -> list[Result]:
     """Give the images to the method, ``size`` at a time; results are on the CPU.
 
-    Every way to a map leads through here, so that options mean the same on all of them.
-
-    Parameters
-    ----------
-    forward
-        The network with the tensors that are explained.
-    images
-        The batch that they belong to: a method with ``for_images`` gets it.
+    Every way to a map leads through here, so that options mean the same on all of them. ``forward``
+    has the tensors that are explained; a method with ``for_images`` gets the batch that they belong
+    to.
     """
     adapt = getattr(method, "for_images", None)
     method = method if adapt is None else adapt(images)

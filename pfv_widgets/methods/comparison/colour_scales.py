@@ -35,18 +35,10 @@ SCALES = {
 
 @dataclass(frozen=True)
 class ColourRange:
-    """How a map is coloured.
+    """How a map is coloured."""
 
-    Attributes
-    ----------
-    limit
-        The value that has the last colour; None: colours are ranks.
-    signed
-        Whether what speaks against the unit has colours of its own.
-    """
-
-    limit: float | None
-    signed: bool
+    limit: float | None  # the value that has the last colour; None: colours are ranks
+    signed: bool  # whether what speaks against the unit has colours of its own
 
 
 def checked_scale(scale: object) -> str:

@@ -59,13 +59,8 @@ def class_names(classes: object) -> dict[int, str]:
 def class_names_by_network(classes: object, networks: Iterable[str]) -> dict[str, dict[int, str]]:
     """Return the names of each network's units, by its name.
 
-    Parameters
-    ----------
-    classes
-        As for :func:`class_names`, for all networks; or a mapping from the name of a network to
-        that. A network that it leaves out has no names.
-    networks
-        Their names.
+    ``classes`` is as for :func:`class_names`, for all networks; or a mapping from the name of a
+    network to that. A network that it leaves out has no names.
     """
     known = list(networks)
     by_network = isinstance(classes, Mapping) and any(

@@ -64,12 +64,8 @@ class NetworkWithInputs(nn.Module):
         """Find out how tensors are taken that have other than one row for each photo.
 
         Where the network fails with one as it is, but not with its first row for each image, a
-        single row is repeated from now on. Call it inside of ``guarded``.
-
-        Parameters
-        ----------
-        image
-            One of the images, ``(1, 3, H, W)``.
+        single row is repeated from now on; ``image`` is ``(1, 3, H, W)``. Call it inside of
+        ``guarded``.
         """
         others = {
             name: len(value)
@@ -110,24 +106,12 @@ class NetworkWithInputs(nn.Module):
 
 @dataclass(frozen=True)
 class _Takes:
-    """What a network takes.
+    """What a network takes."""
 
-    Attributes
-    ----------
-    names
-        What can be given by name, in order.
-    needed
-        Those of them without a default.
-    first
-        The input that takes what is given without a name; None: it has none.
-    anything
-        Whether other names can be given as well.
-    """
-
-    names: tuple[str, ...]
-    needed: tuple[str, ...]
-    first: str | None
-    anything: bool
+    names: tuple[str, ...]  # what can be given by name, in order
+    needed: tuple[str, ...]  # those of them without a default
+    first: str | None  # the input that takes what is given without a name; None: it has none
+    anything: bool  # whether other names can be given as well
 
 
 def bind_inputs(

@@ -114,14 +114,10 @@ def measured_evidence(
 ) -> str:
     """Say what ``bench_faithfulness.py`` measured of a method's defaults (RISE: 60 masks).
 
-    Parameters
-    ----------
-    verdict
-        On the randomisation check of Adebayo et al. 2018.
-    correlation
-        Spearman's, of the map with that of the network whose classifier was re-initialised.
-    insertion, deletion
-        Mean probability of the class while pixels come back, or go, in the order of the map.
+    The verdict is that of the randomisation check of Adebayo et al. 2018; the correlation
+    Spearman's, of the map with that of the network whose classifier was re-initialised; insertion
+    and deletion the class's mean probability while pixels come back, or go, in the order of the
+    map.
     """
     return (
         f"{verdict} the randomisation check (Adebayo et al. 2018): once the classifier is "

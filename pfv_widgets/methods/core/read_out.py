@@ -152,13 +152,8 @@ def _weighted_sum(maps: Tensor) -> Tensor:
 def averaged_layer(network: nn.Module, output: Output, example: Tensor) -> tuple[str, int] | None:
     """Return the layer whose maps the network's output is the mean of, and their positions.
 
-    So it is where a fully convolutional classifier ends in global average pooling; None for
-    other networks. The last such layer is taken.
-
-    Parameters
-    ----------
-    example
-        ``(n, 3, H, W)``.
+    So it is where a fully convolutional classifier ends in global average pooling; None for other
+    networks. The last such layer is taken, as an example ``(n, 3, H, W)`` shows.
     """
     means: list[tuple[str, int, Tensor]] = []
     runs: dict[str, int] = {}

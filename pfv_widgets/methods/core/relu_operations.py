@@ -54,21 +54,11 @@ _HARD = {F.hardtanh, F.hardtanh_, _NN.hardtanh, _NN.hardtanh_}
 
 @dataclass(frozen=True, eq=False)
 class ReluCall:
-    """An operation that turns out to be a ReLU.
+    """An operation that turns out to be a ReLU."""
 
-    Attributes
-    ----------
-    values
-        What is rectified.
-    high
-        The upper limit.
-    inplace
-        Whether the outputs are written into the values.
-    """
-
-    values: Tensor
-    high: float = torch.inf
-    inplace: bool = False
+    values: Tensor  # what is rectified
+    high: float = torch.inf  # the upper limit
+    inplace: bool = False  # whether the outputs are written into the values
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,16 +334,9 @@ def origins(args: Args, kwargs: Kwargs) -> set[Any]:
 def labels_of(
     func: Operation, args: Args, kwargs: Kwargs, outputs: object, before: set[Any]
 ) -> dict[Any, str | None]:
-    """Name what one call adds to the graph: a label for its end, None for its other parts.
+    """Name what a call of ``WATCHED`` adds to the graph: a label for its end, None for the rest.
 
-    Parameters
-    ----------
-    func, args, kwargs
-        One of ``WATCHED``, as it was called.
-    outputs
-        What it gave.
-    before
-        Its :func:`origins`.
+    By what it gave, and by the :func:`origins` of its arguments ``before``.
     """
     end = args[0] if outputs is None else outputs  # an assignment gives nothing
     end = end[0] if isinstance(end, tuple) else end

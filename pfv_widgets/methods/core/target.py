@@ -82,18 +82,10 @@ def checked_unit(unit: object) -> int | tuple[int, ...] | None:
 
 @dataclass(frozen=True, eq=False)
 class UnitScores:
-    """The measured scores of a batch.
+    """The measured scores of a batch."""
 
-    Attributes
-    ----------
-    scores
-        float ``(N,)``; can be differentiated where the batch requires gradients.
-    units
-        int64 ``(N,)``: which unit was taken for each image.
-    """
-
-    scores: Tensor
-    units: Tensor
+    scores: Tensor  # float ``(N,)``; can be differentiated where the batch requires gradients
+    units: Tensor  # int64 ``(N,)``: which unit was taken for each image
 
 
 # ``run(batch)`` or ``run(batch, units)``; units (N,) keep the unit of each image as it was
@@ -151,12 +143,8 @@ def gradient(measured: UnitScores, batch: Tensor) -> Tensor:
 def differentiated(values: Tensor, inputs: Tensor, instead: str, *, check: bool = True) -> Tensor:
     """Return the derivative of each image's value ``(N,)`` by its own part of the inputs.
 
-    Parameters
-    ----------
-    instead
-        What to do where that is impossible, beside passing the float network.
-    check
-        Whether to look at each operation for one without a gradient.
+    Where that is impossible, ``instead`` says what to do, beside passing the float network.
+    ``check`` looks at each operation for one without a gradient.
     """
     cause: RuntimeError | None = None
     reason = "the scores do not depend on the images in a way that can be differentiated"

@@ -24,16 +24,8 @@ def activations_of(network: nn.Module, at: Target, example: Tensor) -> Activatio
     """Return a function from a batch to the values of a layer, or of the output, at least float32.
 
     It is called inside of :func:`pfv_widgets.engine.network.model_guard.guarded`; the forward pass
-    ends at the layer, and no hook stays behind.
-
-    Parameters
-    ----------
-    network
-        On the device of the batches.
-    at
-        Layer and output; the unit is ignored.
-    example
-        ``(1, 3, H, W)``: shows how the layer is laid out.
+    ends at the layer, and no hook stays behind. An example ``(1, 3, H, W)`` shows how the layer is
+    laid out.
     """
     if at.layer is None:
         return lambda batch: vector(

@@ -16,20 +16,11 @@ class Augmentation:
     """How far images are transformed at random before each forward pass.
 
     What survives it is in the network and not in the grid of the pixels.
-
-    Attributes
-    ----------
-    jitter
-        Pixels, to each side.
-    scale
-        Share by which they grow or shrink at most.
-    rotation
-        Degrees, to each side.
     """
 
-    jitter: float = 0.0
-    scale: float = 0.0
-    rotation: float = 0.0
+    jitter: float = 0.0  # pixels, to each side
+    scale: float = 0.0  # share by which they grow or shrink at most
+    rotation: float = 0.0  # degrees, to each side
 
     def __bool__(self) -> bool:
         return bool(self.jitter or self.scale or self.rotation)

@@ -24,17 +24,11 @@ _LEVEL, _SHARE = 128.0, 0.01  # of FeatureVis: half the range of grey levels, an
 
 @dataclass(frozen=True, eq=False)
 class ActivationMatch:
-    """Match activations: ``‖φ(x) − t‖² / ‖t‖²``.
-
-    Attributes
-    ----------
-    values
-        ``(R, C, h, w)``, or ``(R, C, 1, 1)`` without positions.
-    """
+    """Match activations: ``‖φ(x) − t‖² / ‖t‖²``."""
 
     at: Target
     names: tuple[str, ...]
-    values: Tensor
+    values: Tensor  # ``(R, C, h, w)``, or ``(R, C, 1, 1)`` without positions
     score_name: str = "distance"
 
     def check(self, values: Tensor) -> None:

@@ -33,21 +33,13 @@ _SEED_STRIDE = 1_000_003  # between two runs, beyond the seeds that a person cho
 
 @dataclass
 class Callbacks:
-    """What is called during the optimisation.
-
-    Attributes
-    ----------
-    every
-        Seconds between two previews at least.
-    preview_error
-        What a preview raised, in words; it is not called again.
-    """
+    """What is called during the optimisation."""
 
     progress: Progress | None = None
     preview: Preview | None = None
     cancelled: Cancelled | None = None
-    every: float = 0.2
-    preview_error: str | None = None
+    every: float = 0.2  # seconds between two previews at least
+    preview_error: str | None = None  # what a preview raised, in words; it is not called again
 
     def show(self, step: int, total: int, images: Tensor, losses: Tensor) -> None:
         """Call the preview; an error in it does not cost the images."""
@@ -106,19 +98,13 @@ class BestSoFar:
 
 @dataclass(frozen=True, eq=False)
 class Optimisation:
-    """A network, an objective, and how its images are made.
-
-    Attributes
-    ----------
-    rows
-        ``(B,)``: which row of the objective each image is made for.
-    """
+    """A network, an objective, and how its images are made."""
 
     network: nn.Module
     objective: Objective
     parametrisation: ImageParametrisation
     options: Reconstruct
-    rows: Tensor
+    rows: Tensor  # ``(B,)``: which row of the objective each image is made for
     activations: Activations
 
     @classmethod

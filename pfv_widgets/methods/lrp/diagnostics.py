@@ -54,14 +54,8 @@ _HOW = {
 def operations(foreign: Mapping[str, int], scores: Tensor, pixels: Tensor) -> tuple[str, ...]:
     """Say which operations behind ``scores`` have no rule, in words.
 
-    Parameters
-    ----------
-    foreign
-        Those that were passed whole all the same, and how often.
-    scores
-        ``(N,)``, computed under :class:`RelevanceMode`, with their graph.
-    pixels
-        The leaf from which they were computed.
+    The scores ``(N,)`` were computed under :class:`RelevanceMode` from the leaf ``pixels``;
+    ``foreign`` are those that were passed whole all the same, and how often.
     """
     names = Counter(_names_behind(scores, pixels))
     inside = sum(names[name] for name in _LAYERS)

@@ -207,14 +207,7 @@ def passed(
 ) -> Tensor | None:
     """Return the outputs of an activation that passes relevance whole, None for a plain gradient.
 
-    Parameters
-    ----------
-    func, args, kwargs
-        The operation.
-    positive
-        Whether only positive relevance passes a ReLU.
-    foreign
-        Where an activation that is no ReLU is counted.
+    ``positive``: only positive relevance passes a ReLU. Activations that are none are counted.
     """
     call = as_relu(func, args, kwargs) if func in RELU_ARGUMENTS else None
     if call is not None:

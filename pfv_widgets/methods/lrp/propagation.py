@@ -46,24 +46,12 @@ from pfv_widgets.methods.lrp.rules import LinearMap
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One run of a linear map.
+    """One run of a linear map."""
 
-    Attributes
-    ----------
-    linear
-        The map, with the BatchNorm behind it folded into it.
-    kind
-        What it is in the network.
-    number
-        How many convolutions and dense layers ran before it.
-    first
-        Whether it reads the pixels.
-    """
-
-    linear: LinearMap
-    kind: Kind
-    number: int = 0
-    first: bool = False
+    linear: LinearMap  # the map, with the BatchNorm behind it folded into it
+    kind: Kind  # what it is in the network
+    number: int = 0  # how many convolutions and dense layers ran before it
+    first: bool = False  # whether it reads the pixels
 
     def wide(self) -> Step:
         """Return it for sums in float32 at least, as half precision overflows."""

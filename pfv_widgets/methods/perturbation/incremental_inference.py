@@ -79,19 +79,10 @@ class Tape:
         return sum(base.size for *_, base in self._known)
 
     def changed(self, boxes: Sequence[PixelBox], values: Sequence[Tensor]) -> Window:
-        """Return copies of the batch for one forward pass, each with other values at one box.
+        """Return copies of the batch for one forward pass, each with other values in one box.
 
-        Parameters
-        ----------
-        boxes
-            P boxes.
-        values
-            What is there, ``(N, 3, h, w)`` each.
-
-        Returns
-        -------
-        Window
-            ``(P · N, 3, H, W)``, the images of the first box first.
+        Values are ``(N, 3, h, w)`` for each of P boxes; the copies ``(P · N, 3, H, W)`` begin with
+        all images of the first box.
         """
         self._at = 0
         window = Window(self, self._start, aligned(boxes, self._start.shape), None)
@@ -121,22 +112,12 @@ class Tape:
 
 
 class Window(Tensor):
-    """Maps ``(P · N, C, H, W)`` of which only the parts that differ from their base are there.
-
-    Attributes
-    ----------
-    base
-        The maps of the N untouched images.
-    boxes
-        Where the parts lie: P boxes of one size.
-    part
-        ``(P · N, C, h, w)``, the images of the first box first.
-    """
+    """Maps ``(P · N, C, H, W)`` of which only the parts that differ from their base are there."""
 
     tape: Tape
-    base: Base
-    boxes: Boxes
-    part: Tensor
+    base: Base  # the maps of the N untouched images
+    boxes: Boxes  # where the parts lie: P boxes of one size
+    part: Tensor  # ``(P · N, C, h, w)``, the images of the first box first
 
     @staticmethod
     def __new__(cls, tape: Tape, base: Base, boxes: Boxes, part: Tensor | None) -> Window:

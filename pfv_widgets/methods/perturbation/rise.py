@@ -92,16 +92,8 @@ class RISE(Method):
 def mask(size: tuple[int, int], cells: int, seen: float, source: torch.Generator) -> Tensor:
     """Draw one mask ``(H, W)`` in [0, 1].
 
-    Parameters
-    ----------
-    size
-        Height and width in pixels.
-    cells
-        Of the grid, across and down; one more of each is drawn, for the shift.
-    seen
-        Probability that a cell is 1.
-    source
-        Of the random numbers.
+    Of ``cells`` across and down, and one more each for the shift; ``seen`` is the probability that
+    one is 1.
     """
     cell = [math.ceil(one / cells) for one in size]
     coarse = (torch.rand((1, 1, cells + 1, cells + 1), generator=source) < seen).float()

@@ -70,23 +70,9 @@ def sliding_boxes(size: Pair, stride: Pair, image: Pair) -> list[PixelBox]:
 
 
 def heat(drops: Tensor, boxes: Sequence[PixelBox], image: Pair, *, mean: bool = False) -> Tensor:
-    """Give each pixel the drops of the boxes that cover it.
+    """Give each pixel ``(N, H, W)`` the drops ``(N, B)`` of the B boxes that cover it.
 
-    Parameters
-    ----------
-    drops
-        ``(N, B)``: how far the score of each image fell under each box.
-    boxes
-        B of them.
-    image
-        Height and width.
-    mean
-        Divide by the number of boxes that cover the pixel.
-
-    Returns
-    -------
-    Tensor
-        ``(N, H, W)``; a pixel that no box covers has 0.
+    A pixel that no box covers has 0; ``mean`` divides by the number of these boxes.
     """
     summed = drops.new_zeros((len(drops), *image))
     cover = drops.new_zeros(image)
