@@ -163,6 +163,11 @@ class ClassesTab:
         if settings == self._stopped:
             return
         self._stopped = None
+        if settings.images is not None and not any(settings.images):  # the status line says it
+            with self._lock:
+                self._problem = text.NO_IMAGE
+                self.about.value = text.status(self._problem, kind="warning")
+            return
         with self._lock:
             if self._problem == _STOPPED or (self._result is None and not self._problem):
                 self.about.value = text.hint(_HOW_TO) + text.status(_NAMING, kind="busy")

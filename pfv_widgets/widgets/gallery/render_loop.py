@@ -26,6 +26,7 @@ from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
+from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 from pfv_widgets.widgets.toolkit.protocols import GalleryOwner
@@ -242,7 +243,7 @@ class RenderLoop:
         """Keep the last picture, dimmed: a basis needs an image."""
         self._version += 1
         self._drawn.set()
-        self._explorer.show_message("No image is selected. Click one to start.", "warning")
+        self._explorer.show_message(text.NO_IMAGE, "warning")
         self.paint_last(state)
 
     def _lean(self, state: ViewState) -> AbstractContextManager[object]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 MUTED = "opacity:.72"
+NO_IMAGE = "No image is selected. Click one to start."
 
 # Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
 # needs both for itself. A widget whose kernel is gone is marked by ipywidgets with a sign in

@@ -271,3 +271,14 @@ def test_cut_is_checked_and_follows_the_number_of_components(holder: Holder) -> 
     holder.wait()
     assert holder.explorer.settings.cut == (0,)
     assert len(holder.tab.rows.children) == 2
+
+
+def test_without_an_image_the_tab_says_what_the_status_line_says(holder: Holder) -> None:
+    explorer = holder.explorer
+    explorer.settings = replace(explorer.settings, images=(0.0,) * 12)
+    holder.wait()
+    assert holder.status == words(holder.tab.about).removeprefix("● ")
+    assert holder.status.startswith("No image is selected")
+    explorer.settings = replace(explorer.settings, images=None)
+    holder.wait()
+    assert "Exact" in words(holder.tab.about)
