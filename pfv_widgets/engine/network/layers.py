@@ -134,10 +134,10 @@ class LayerListing:
 
 def unknown_layer(name: str, names: list[str], more: str = "") -> PFVValueError:
     """Return the error for a layer that is none of ``names``, with those nearest to it."""
-    near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
-    return PFVValueError(
-        f"layer={name!r} is not in this network. The nearest names are {listed(near)}{more}."
-    )
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.6)
+    which = "The nearest" if near else "Its last"
+    found = listed(near or names[-4:])
+    return PFVValueError(f"layer={name!r} is not in this network. {which} layers: {found}{more}.")
 
 
 def _last_of_each_grid(layers: Iterable[Layer]) -> dict[Grid, Layer]:

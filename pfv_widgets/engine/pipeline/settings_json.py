@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, warn
 from pfv_widgets.parameters import suggestion
 
 VERSION = 1  # of the format
@@ -35,14 +35,17 @@ class JsonSettings:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what :meth:`to_json` wrote; what cannot be used is left out.
+        """Read what :meth:`to_json` wrote; a warning names what cannot be used and is left out.
 
         Raises
         ------
         PFVValueError, PFVTypeError
             If ``text`` is no JSON object.
         """
-        return cls.read_json(text)[0]
+        state, notes = cls.read_json(text)
+        if notes:
+            warn(" ".join(notes))
+        return state
 
     @classmethod
     def read_json(cls, text: str) -> tuple[Self, tuple[str, ...]]:

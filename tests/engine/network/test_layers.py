@@ -151,7 +151,7 @@ def test_layer_that_did_not_run_is_told_apart_from_an_unknown_one() -> None:
         pfv.render(layer="spare")
     with pytest.raises(PFVValueError, match=r"'steam' is not in this network.*'stem'.* all 5"):
         pfv.render(layer="steam")
-    with pytest.raises(PFVValueError, match=r"'zzz' is not in this network.*'head'"):
+    with pytest.raises(PFVValueError, match=r"'zzz' is not in this network. Its last .*'head'"):
         pfv.render(layer="zzz")
 
 

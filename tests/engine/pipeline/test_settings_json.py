@@ -8,7 +8,7 @@ import pytest
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from tests.non_default_settings import other_values
 
 # numbers that only their exact value gives back, and letters that JSON escapes
@@ -83,7 +83,8 @@ def test_illegal_value_keeps_the_default_and_is_told(name: str, value: Any) -> N
     assert settings == Settings(colour_map="hues")
     assert len(notes) == 1
     assert notes[0].startswith(f"{name} keeps its default")
-    assert Settings.from_json(text) == settings
+    with pytest.warns(PFVWarning, match=f"{name} keeps its default"):
+        assert Settings.from_json(text) == settings
 
 
 def test_channels_are_judged_by_the_components_that_were_taken() -> None:

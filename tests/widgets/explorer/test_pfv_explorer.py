@@ -243,5 +243,5 @@ def test_batch_of_other_than_square_images_is_painted_in_its_shape(
 def test_unknown_setting_is_refused_before_anything_opens() -> None:
     with pytest.raises(pw.PFVTypeError, match="Did you mean 'sigma'"):
         pw.explore(tiny(), blobs(2), sigam=2)
-    with pytest.raises(pw.PFVValueError, match="nearest names"):
+    with pytest.raises(pw.PFVValueError, match="Its last layers"):
         pw.explore(tiny(), blobs(2), layer="none")

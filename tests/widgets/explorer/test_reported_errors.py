@@ -68,7 +68,7 @@ def test_long_and_narrow_photos_are_said_to_be_cut_until_something_is_changed(
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"layer": "stage1.9"}, "The nearest names are"),
+        ({"layer": "stage1.9"}, "The nearest layers: "),
         ({"layer": "head"}, "layer='head'"),
         ({"images": (1.0, 1.0)}, "2 weights for a batch of 4 images"),
         ({"images": ()}, "0 weights for a batch of 4 images"),
