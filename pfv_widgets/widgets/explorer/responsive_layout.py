@@ -80,6 +80,7 @@ _STYLE = """<style>
   .pfv-pager > .widget-html { flex: 1 0 100%; }
   .pfv-hint { height: 80px !important; }
   .pfv-status > .widget-html { height: 80px; }
+  .pfv-status { --pfv-lines: 4; }
   .pfv-status .widget-html-content { font-size: 12px; line-height: 1.25; }
 }
 BESIDE

@@ -7,6 +7,10 @@ import math
 from collections.abc import Sequence
 
 MUTED = "opacity:.72"
+_CUT = (  # to whole lines, where there is no room for all
+    "display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:var(--pfv-lines,none);"
+    "overflow:hidden"
+)
 NO_IMAGE = "No image is selected. Click one to start."
 
 # Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
@@ -22,6 +26,7 @@ STYLE = """<style>
 .pfv-explorer .widget-html-content { min-width: 0; }
 .pfv-explorer .widget-readout { min-width: 46px; max-width: 46px; }
 .pfv-explorer .pfv-toolbar .widget-readout { min-width: 62px; max-width: 62px; }
+.pfv-status { --pfv-lines: 2; }
 .pfv-scores { display: flex; gap: 8px; font-size: 12px; line-height: 17px; }
 .pfv-scores > div { flex: 1; min-width: 0; display: grid; white-space: nowrap;
   grid-template-columns: repeat(auto-fill, minmax(70px, 1fr)); }
@@ -98,15 +103,16 @@ def in_digits(value: float, form: str = ".2f") -> str:
 def status(text: str, *, kind: str = "ok", done: float | None = None, tip: str = "") -> str:
     """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
 
-    ``done`` in [0, 1] draws a bar below it; ``tip`` is shown where it is pointed at.
+    ``done`` in [0, 1] draws a bar below it; ``tip``, or the whole text, which may be cut to the
+    lines that have room, is shown where it is pointed at.
     """
     colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#c27500", "error": "#d93025"}
     dot = f'<span aria-hidden="true" style="color:{colours[kind]}">●</span>'
     role = "alert" if kind == "error" else "status"
-    more = f'title="{safe(tip)}" style="line-height:1.35;min-height:1.4em"'
+    more = f'title="{safe(tip or text)}" style="line-height:1.35;min-height:1.4em"'
     return (
-        f'<div role="{role}" aria-live="polite" {more}>'
-        f"{dot} {safe(text)}{_bar(done) if done is not None else ''}</div>"
+        f'<div role="{role}" aria-live="polite" {more}><div style="{_CUT}">'
+        f"{dot} {safe(text)}</div>{_bar(done) if done is not None else ''}</div>"
     )
 
 
