@@ -11,7 +11,7 @@ WIDTH = 1280  # pixels of the canvas: about two for one of the page
 LABEL = 258  # for the names of the rows
 LINE = 40  # height of a line of words
 GAP, BETWEEN = 12, 36  # between tiles, and between the images where each has several networks
-_WIDEST = 330
+_WIDEST = 420  # more would leave too few methods in sight
 
 
 @dataclass(frozen=True)

@@ -571,6 +571,11 @@ def test_tiles_lie_apart_on_the_canvas(networks: int, size: tuple[int, int]) -> 
     assert taken.max() == 1
 
 
+def test_two_photos_fill_most_of_the_canvas() -> None:
+    place = Layout.of(range(2), 1, 3, (32, 32), across=2)
+    assert place.left(1) + place.tile[1] > 0.85 * place.size[1]
+
+
 @pytest.mark.all
 def test_notebook_runs_from_top_to_bottom(recorded: RecordedPage) -> None:
     _, methods, networks, explorer = run_notebook("featurevis.ipynb", {})
