@@ -284,7 +284,7 @@ def test_error_of_the_engine_is_told_in_its_own_words_also_under_a_pointer(
     studio.told.clear()
     assert studio.paint(studio.with_(hovering, layer="nowhere")) == [None]
     (message,) = [message for message, kind in studio.told if kind == "error"]
-    assert "nearest layers" in message
+    assert "is not in this network" in message
     assert "then" not in message
     assert studio.grid.look.rings[-1].spot == Spot(1, 0.5, 0.5)
 
