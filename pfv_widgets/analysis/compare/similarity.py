@@ -346,8 +346,7 @@ def _chance(result: Similarity, photos: int) -> list[str]:
             f"similarity reaches {band:.2f}."
         )
     if inside:
-        warnings.append(
-            f"{inside} of {int(defined.sum())} pairs of layers are no more alike than with "
-            "shuffled photos."
-        )
+        total = int(defined.sum())
+        which = "The two layers" if total == 1 else f"{inside} of {total} pairs of layers"
+        warnings.append(f"{which} are no more alike than with shuffled photos.")
     return warnings

@@ -171,8 +171,8 @@ class SidePane:
         note = self.networks.notes.get(network, "")
         if self._error:
             line += text.status(f"No picture of this: {self._error}", kind="error")
-        elif note:
-            line += text.hint(note)
+        elif any(self.networks.notes.values()):  # on both sides: their photos stay level
+            line += text.one_line(note, f"{text.MUTED};min-height:1.35em")
         self.line.value = line
 
     def _say_error(self, message: str) -> None:

@@ -141,7 +141,7 @@ def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
     )
 
 
-def _one_line(text: str, style: str) -> str:
+def one_line(text: str, style: str) -> str:
     """Return text that never wraps; what does not fit is in its tooltip."""
     line = f"white-space:nowrap;overflow:hidden;text-overflow:ellipsis;line-height:1.35;{style}"
     return f'<div title="{safe(text)}" style="{line}">{safe(text)}</div>'
@@ -180,7 +180,7 @@ def position_line(
     parts = [f"{index + 1}: {plain(name)}"]
     parts += [plain(label)] if label and adds_to(name, label) else []
     parts.append(f"weight {weight:g}" if weight > 0 else "not used to find the colours")
-    line = _one_line(" · ".join(parts), MUTED)
+    line = one_line(" · ".join(parts), MUTED)
     if not values:
         return line
     scores = "".join(_score(number, value, number in shown) for number, value in enumerate(values))

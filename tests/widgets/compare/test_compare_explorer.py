@@ -194,6 +194,7 @@ def test_network_of_another_size_has_the_photos_resized_or_is_named(compared: Co
     assert explorer.frames[1].heatmaps.shape == explorer.frames[0].heatmaps.shape == (4, 32, 32, 3)
     assert (explorer.frames[1].pixels == explorer.images.pixels).all()
     assert "40 × 40" in explorer.sides[1].line.value
+    assert all("min-height:1.35em" in side.line.value for side in explorer.sides)  # stay level
     with pytest.raises(PFVError, match=r"other: images: the model failed.*40 × 40 pixels, please"):
         compared({"usual": tiny(0), "other": OneSize(speaks=False)})
 
