@@ -19,8 +19,6 @@ from pfv_widgets.analysis.core.scores_from_layer import (
 )
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -322,8 +320,7 @@ def component_classes(
         frame = _rendered(pfv, last.name, components)
     else:
         frame, forward = _frame_of(pfv_or_frame, layer, components)
-        with guarded(forward.model) as network:
-            listed = list_layers(network, forward.batch(0, 2), run)[frame.layer]
+        listed = forward.list_layers()[frame.layer]
         part = scores_from_layer(forward, listed, output, check=progress)
     labelled = _labelled(frame, classes, labels, part.scores.shape[1])
     split = split_scores(part, frame.basis, steps, count)

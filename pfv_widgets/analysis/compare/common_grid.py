@@ -13,8 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
-from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
+from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.engine.network.named_models import (
     NamedModels,
     images_by_network,
@@ -48,11 +47,10 @@ def compared_networks(
         fitting = images_that_fit(name, network, images, device)
         target = choose_device(network, device)
         forward = Forward(on_device(network, target), fitting.tensor, target, network)
-        with guarded(forward.model) as replica:
-            try:
-                layers = list_layers(replica, forward.batch(0, 2), run)
-            except PFVError as error:
-                raise PFVValueError(f"models[{name!r}]: {error}") from error
+        try:
+            layers = forward.list_layers()
+        except PFVError as error:
+            raise PFVValueError(f"models[{name!r}]: {error}") from error
         networks.append(ComparedNetwork(name, forward, layers))
     return networks
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from pfv_widgets.engine.network.capture import hooked, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import guarded, isolated, run
 from pfv_widgets.engine.network.partial_forward import PartialForward, Read
 from pfv_widgets.errors import PFVError, PFVValueError
@@ -74,9 +73,7 @@ def scores_from_layer(
     part = PartialForward(forward, layer, class_scores(output), check=check)
     if _depends(part):
         return part
-    with guarded(forward.model) as network:
-        layers = list_layers(network, forward.batch(0, 2), run).layers
-    other = _last_on_the_way(forward, layer, layers, output)
+    other = _last_on_the_way(forward, layer, forward.list_layers().layers, output)
     raise UnusedLayerError(layer.name, None if other is None else other.name)
 
 

@@ -15,8 +15,6 @@ from pfv_widgets.analysis.compare.randomised import randomised
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
-from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 
 Floats = npt.NDArray[np.float64]
@@ -71,12 +69,6 @@ class PooledFeatures:
             pictures=self.pictures.subset(at) if at else self.pictures,
             picture_indices=tuple(new_index[self.picture_indices[i]] for i in at),
         )
-
-
-def listed_layers(model: nn.Module, example: Tensor) -> LayerListing:
-    """List the layers of a network for images ``(n, 3, H, W)`` on its device."""
-    with guarded(model) as network:
-        return list_layers(network, example[:2], run)
 
 
 def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[Layer, ...]:

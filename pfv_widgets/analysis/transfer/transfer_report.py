@@ -23,7 +23,6 @@ from pfv_widgets.analysis.transfer.photo_chunks import labelled_chunks
 from pfv_widgets.analysis.transfer.pooled_features import (
     PooledFeatures,
     chosen_layers,
-    listed_layers,
     pooled_features,
     untrained,
 )
@@ -39,7 +38,7 @@ from pfv_widgets.analysis.transfer.probes import (
 from pfv_widgets.analysis.transfer.result import LayerProbes, TransferReport
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import choose_device, floating_dtype, on_device, unwrap
+from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import function_or_none
@@ -100,9 +99,9 @@ def transfer_report(
     if first is None:
         raise PFVValueError("images_or_dataset gives no photo: give at least two of two classes.")
     ours = on_device(network, where)
-    example = first.tensor[:2].to(where, floating_dtype(ours))
-    chosen = chosen_layers(listed_layers(ours, example), layers)
-    unused = unused_layers(Forward(ours, example, where), chosen)
+    forward = Forward(ours, first.tensor[:2], where)
+    chosen = chosen_layers(forward.list_layers(), layers)
+    unused = unused_layers(forward, chosen)
     if layers is None:
         chosen = tuple(one for one in chosen if one not in unused) or chosen
     other = untrained(ours)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.colouring.colour_memory import ColourMemory
+from pfv_widgets.engine.colouring.colour_memory import ColourMemory, arranged_scores
 from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
 from pfv_widgets.engine.export.sweep_plan import SWEEPS, Step, planned
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -142,9 +142,7 @@ def _aligned(
                 arrangement = arrangement_like(frame.scores, before, keep_order=keep)
                 basis = frame.basis.arranged(arrangement)
                 colours = colours.with_basis(pfv.store.key_of(frame.layer), basis)
-                signs = torch.tensor([1.0 if one > 0 else -1.0 for one in arrangement])
-                index = [abs(one) - 1 for one in arrangement]
-                before = frame.scores[:, index] * signs.to(frame.scores)[:, None, None]
+                before = arranged_scores(frame.scores, frame.basis, arrangement)
             matched(_NEW_LAYER)
     return colours
 
