@@ -1,4 +1,4 @@
-"""A mark as an overlay: its opacity and colours, to be put on other photos."""
+"""A mark as an overlay: its opacity and colours, or what it does to whole photos."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from pfv_widgets.analysis.core.degradation import Degradation
 
 Place = Literal["fixed", "anywhere", "everywhere"]
 _LARGEST = 0.6  # of a photo's pixels that a mark covers: more is a shading
@@ -26,12 +28,15 @@ class Overlay:
         Where it lies: at a fixed place, anywhere, or all over the photo.
     mixing
         ``(3, 3)`` of a tint: the new colour is ``mixing · old + colour``.
+    degradation
+        Of photos that are blurred, noisy or compressed; α and colours say nothing then.
     """
 
     alpha: Tensor
     colour: Tensor
     place: Place
     mixing: Tensor | None = None
+    degradation: Degradation | None = None
 
     @property
     def shades(self) -> bool:
@@ -42,6 +47,8 @@ class Overlay:
         """Return photos ``(N, 3, H, W)`` in [0, 1] with the mark, and its α ``(N, H, W)``."""
         height, width = photos.shape[2:]
         alpha, colour = self.alpha, self.colour
+        if self.degradation is not None:
+            return self.degradation(photos), alpha.expand(len(photos), height, width)
         if self.mixing is not None:
             new = torch.einsum("dc,nchw->ndhw", self.mixing, photos) + colour
             return new.clamp(0, 1), alpha.expand(len(photos), height, width)

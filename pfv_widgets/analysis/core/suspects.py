@@ -66,6 +66,8 @@ class Evidence:
         Group → mean score of the component.
     effects
         Class, or class and group where there are groups → accuracy before and after the cut.
+    quality
+        What was done to whole photos of the class, in words; empty where nothing was.
     """
 
     auc: float
@@ -86,6 +88,7 @@ class Evidence:
     seen: float = math.nan
     groups: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, tuple[Share, Share]] = field(default_factory=dict)
+    quality: str = ""
 
     def lines(self) -> tuple[str, ...]:
         """Return the evidence in words, one line each."""
@@ -110,6 +113,9 @@ class Evidence:
                 f"opacity of {self.opacity:.2f}."
             )
             lines.append(f"These pixels alone tell them from others with AUC {self.seen:.2f}.")
+        if self.quality:
+            lines.append(f"Photos of the class look {self.quality}: by their contrasts alone they "
+                         f"are told from others with AUC {self.seen:.2f}.")  # fmt: skip
         if self.groups:
             means = [f"{name} {value:.2f}" for name, value in list(self.groups.items())[:_FEW]]
             more = f" and {len(self.groups) - _FEW} more" if len(self.groups) > _FEW else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.core.intervals import auc
@@ -16,6 +17,7 @@ from pfv_widgets.analysis.shortcuts.mark_overlays import (
     tint_overlay,
 )
 from pfv_widgets.analysis.shortcuts.patch_search import located, patch_overlays
+from pfv_widgets.analysis.shortcuts.photo_quality import contrasts, likely_degradation, told_apart
 
 _LEAST_AUC = 0.85  # of the class, by what is seen of a mark in each photo
 _MOST_PIXELS = 96 * 256**2  # of the photos of a class that are compared
@@ -58,6 +60,20 @@ def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, floa
         return None
     seen = _seen(-outside_of(tint, photos), own)
     return (tint, seen) if seen >= _LEAST_AUC else None
+
+
+def degradation_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, float] | None:
+    """Find what was done to the quality of a class's photos, as :func:`tint_of` does."""
+    chosen, rest = _some(photos, own)
+    either = torch.cat([chosen, rest])
+    rows, mine = contrasts(photos[either], covered[either]), own[either]
+    if bool(rows.isnan().any()):
+        return None
+    seen = _seen(told_apart(rows, mine), mine)
+    if seen < _LEAST_AUC:
+        return None
+    found = likely_degradation(rows[mine], rows[~mine], photos[rest])
+    return None if found is None else (found, seen)
 
 
 def _seen(strength: Tensor, own: Tensor) -> float:

@@ -18,7 +18,7 @@ from pfv_widgets.analysis.core.labelled_units import LabelledUnits
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Evidence, Suspect
-from pfv_widgets.analysis.shortcuts.candidates import margin, marks_of, tint_of
+from pfv_widgets.analysis.shortcuts.candidates import degradation_of, margin, marks_of, tint_of
 from pfv_widgets.analysis.shortcuts.mark_overlays import blurred, spread_out
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.preprocessing import unit_range
@@ -101,11 +101,12 @@ class CausalTest:
             yield self._of_overlay(unit, own, overlay, seen)
 
     def surroundings(self, unit: int, covered: Tensor) -> Iterator[Trial]:
-        """Test the tint of a class, and with masks its backgrounds."""
+        """Test the tint and the quality of a class's photos, and with masks its backgrounds."""
         own = self._units == unit
-        tint = tint_of(self._photos, own, covered)
-        if tint is not None:
-            yield self._of_overlay(unit, own, *tint)
+        for whole in (tint_of, degradation_of):
+            found = whole(self._photos, own, covered)
+            if found is not None:
+                yield self._of_overlay(unit, own, *found)
         if self.masks is not None:
             yield from self._of_backgrounds(unit, own)
 
@@ -156,13 +157,15 @@ class CausalTest:
         cut = self._without(part.features, direction)
         flips, restored = _flips(part.scores, part.run(cut), before, unit)
         shift = self._shift(unit, own, part.scores, control)
-        opaque = overlay.alpha[overlay.alpha > 0]
-        size = where[0].numel()
+        opaque, size = overlay.alpha[overlay.alpha > 0], where[0].numel()
+        degraded = overlay.degradation is not None
         return self._trial(
             unit, own, direction, weights=weights, place=overlay.place, flips=flips,
             restored=restored, shift=shift,
             control=_flips(control, control, before, unit)[0],
-            overlay=overlay, opacity=float(opaque.mean()), area=len(opaque) / size, seen=seen,
+            overlay=overlay, opacity=float(opaque.mean()), seen=seen,
+            area=math.nan if degraded else len(opaque) / size,
+            quality=str(overlay.degradation) if degraded else "",
         )  # fmt: skip
 
     def _weights(self, overlay: Overlay, change: Tensor, direction: Tensor) -> Tensor | None:
@@ -270,7 +273,7 @@ class CausalTest:
         self, unit: int, own: Tensor, direction: Tensor, *, weights: Tensor | None, place: str,
         flips: Share, restored: Share, shift: tuple[float, float, float], control: Share,
         overlay: Overlay | None = None, opacity: float = math.nan, area: float = math.nan,
-        seen: float = math.nan, off: Tensor | None = None,
+        seen: float = math.nan, off: Tensor | None = None, quality: str = "",
     ) -> Trial:  # fmt: skip
         mean = self.basis.mean.to(self.part.features)
         centred = self.part.features - mean[:, None, None]
@@ -287,7 +290,7 @@ class CausalTest:
             float((margins[0] - margins[1]) / margins[0]) if margins[0] > 0 else math.nan,
             self._on_object(maps[own], own), _at_border(maps[own]), place, opacity, area, flips,
             control, restored, shift[0], shift[1:], *right, seen, self._by_group(strength),
-            self._effects(cut),
+            self._effects(cut), quality,
         )  # fmt: skip
         return Trial(
             direction, self._reader(direction), float(maps.var(correction=0)), unit,

@@ -174,11 +174,14 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
 
     What the photos of a class have in common to the pixel, at a fixed place, anywhere or all over
     the photo, is estimated and put on photos of the other classes: it is suspected only if the
-    network then takes them for that class. With ``masks`` backgrounds are tested in the same way.
-    The component is the direction in which the mark moves the layer's features.
+    network then takes them for that class. So is what lowers the quality of the class's photos as a
+    whole: blur, noise, compression, few levels, large pixels. With ``masks`` backgrounds
+    are tested in the same way. The component is the direction in which the mark moves the layer's
+    features.
 
-    Not found are marks that look different in each photo, such as noise drawn anew: without masks
-    nothing tells these from the object. A report without suspects does not rule them out.
+    Not found are marks that look different in each photo, such as snowflakes or scratches drawn
+    anew: without masks nothing tells these from the object. A report without suspects does not rule
+    them out.
 
     Parameters
     ----------

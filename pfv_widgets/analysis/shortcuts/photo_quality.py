@@ -1,0 +1,130 @@
+"""Whether photos of a class are blurred, noisy or compressed: by how strong their fine parts are.
+
+No two photos have such a mark in common to the pixel; what they share is how strong their contrasts
+are at each scale. The degradation that gives photos of the other classes the contrasts of this one
+is what may have been done to it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pfv_widgets.analysis.core.degradation import DEGRADATIONS, Degradation
+from pfv_widgets.analysis.core.overlay import Overlay
+
+_SCALES = 4  # octaves: 1 to 8 pixels
+_QUANTILES = (0.1, 0.35, 0.6, 0.85, 0.97)
+_SMALLEST = 1 / 255  # contrast that counts
+_TRIED = 16  # photos that degradations are tried on
+_EXPLAINED = 0.5  # of the squared difference between classes, at least
+_FEWEST_PIXELS = 0.02  # of those of a photo that other marks leave
+_CHUNK = 16  # photos
+_RIDGE = 0.1  # of the mean variance
+# lightness, and two differences of colours
+_OPPONENT = torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]])
+_OPPONENT = _OPPONENT / _OPPONENT.norm(dim=1, keepdim=True)
+
+
+def contrasts(photos: Tensor, covered: Tensor) -> Tensor:
+    """Logarithms of how strong photos' contrasts are, ``(N, F)``; NaN where little is left.
+
+    Quantiles over a photo of the absolute differences between neighbouring scales (a Laplacian
+    pyramid, Burt and Adelson 1983, without leaving out pixels), for lightness and colours.
+
+    Parameters
+    ----------
+    photos
+        ``(N, 3, H, W)`` in [0, 1].
+    covered
+        Where other marks lie, which are left out, bool ``(N, H, W)``.
+    """
+    starts = range(0, len(photos), _CHUNK)
+    parts = (slice(start, start + _CHUNK) for start in starts)
+    return torch.cat([_contrasts(photos[part], covered[part]) for part in parts])
+
+
+def _contrasts(photos: Tensor, covered: Tensor) -> Tensor:
+    maps, found = torch.einsum("dc,nchw->ndhw", _OPPONENT.to(photos), photos), []
+    skip = covered[:, None, ::4, ::3].flatten(2)
+    number = (~skip).sum(2)
+    for scale in range(_SCALES):
+        smooth = _smoothed(maps, 2**scale)
+        strength = (maps - smooth)[:, :, ::4, ::3].abs().flatten(2)
+        found.append(strength.masked_fill(skip, torch.inf).sort(2).values)
+        maps = smooth
+    at = (number[..., None] * number.new_tensor(_QUANTILES, dtype=torch.float)).long()
+    whole = torch.stack(found, 1).gather(3, at[:, None].expand(-1, _SCALES, 3, -1))
+    few = number < _FEWEST_PIXELS * skip.shape[2]
+    rows: Tensor = (whole + _SMALLEST).log().flatten(1)
+    return rows.masked_fill(few, torch.nan)
+
+
+def _smoothed(maps: Tensor, step: int) -> Tensor:
+    """Binomial mean of pixels that are ``step`` apart, of ``(N, C, H, W)``."""
+    for axis, sides in ((2, (0, 0, step, step)), (3, (step, step, 0, 0))):
+        wide, length = pad(maps, sides, mode="replicate"), maps.shape[axis]
+        one, middle, other = (wide.narrow(axis, start * step, length) for start in range(3))
+        maps = (one + 2 * middle + other) / 4
+    return maps
+
+
+def told_apart(rows: Tensor, own: Tensor) -> Tensor:
+    """Return how much each photo is like those of a class, ``(N,)``, by the other half of photos.
+
+    A linear discriminant of contrasts ``(N, F)`` that takes these for independent.
+    """
+    half = torch.zeros(len(own), dtype=torch.bool)
+    for some in (own, ~own):
+        half[some.nonzero()[::2, 0]] = True
+    score = rows.new_zeros(len(rows))
+    for fit in (half, ~half):
+        mine, others = rows[fit & own], rows[fit & ~own]
+        variance = (mine.var(0, correction=0) + others.var(0, correction=0)) / 2
+        weights = (mine.mean(0) - others.mean(0)) / (variance + _RIDGE * variance.mean())
+        middle = (mine.mean(0) + others.mean(0)) / 2
+        score[~fit] = (rows[~fit] - middle) @ weights
+    return score
+
+
+def likely_degradation(own: Tensor, others: Tensor, photos: Tensor) -> Overlay | None:
+    """Return what gives photos of other classes the contrasts of a class; None: nothing does.
+
+    Typical ones are compared, since a few photos of the class may have been spared.
+
+    Parameters
+    ----------
+    own, others
+        Contrasts ``(n, F)`` of the class and of the others.
+    photos
+        The others ``(n, 3, H, W)``.
+    """
+    chosen = torch.linspace(0, len(photos) - 1, min(len(photos), _TRIED)).round().long()
+    some, goal = photos[chosen], _typical(own)
+    spread = (own.var(0) + others.var(0)) / 2
+    spread = spread + _RIDGE * spread.mean()
+    free = torch.zeros(len(some), *some.shape[2:], dtype=torch.bool)
+    usual = _typical(others) - _typical(others[chosen])  # what these few differ by
+
+    def left(changed: Tensor) -> float:
+        rows = contrasts(changed, free)
+        return float(((_typical(rows) + usual - goal).square() / spread).sum())
+
+    before = left(some)
+    tried = {
+        Degradation(kind, strength): 0.0
+        for kind, entry in DEGRADATIONS.items()
+        for strength in entry.strengths
+    }
+    for one in tried:
+        tried[one] = left(one(some))
+    best = min(tried, key=lambda one: tried[one])
+    if tried[best] > (1 - _EXPLAINED) * before:
+        return None
+    whole = torch.ones(photos.shape[2:])
+    return Overlay(whole, whole.expand(3, -1, -1), "everywhere", degradation=best)
+
+
+def _typical(rows: Tensor) -> Tensor:
+    return rows.median(0).values

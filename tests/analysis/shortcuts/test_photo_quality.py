@@ -1,0 +1,60 @@
+"""Photos of a class that are blurred, noisy or compressed are told apart, and by what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pfv_widgets.analysis.core.degradation import DEGRADATIONS, Degradation
+from pfv_widgets.analysis.core.intervals import auc
+from pfv_widgets.analysis.shortcuts.photo_quality import contrasts, likely_degradation, told_apart
+from tests.analysis.shortcuts.planted_shortcut import scenes
+
+FREE = torch.zeros(48, 64, 64, dtype=torch.bool)
+OWN = torch.arange(48) % 4 < 2  # half of the scenes of each kind
+
+
+def photos() -> torch.Tensor:
+    return torch.from_numpy(scenes(48, 0)[0]).permute(0, 3, 1, 2).float()[:, :, ::2, ::2] / 255
+
+
+@pytest.mark.parametrize("kind", list(DEGRADATIONS))
+def test_what_was_done_to_the_photos_of_a_class_is_found(kind: str) -> None:
+    strengths = DEGRADATIONS[kind].strengths
+    true = Degradation(kind, strengths[2])
+    plain, some = photos(), photos()
+    some[OWN] = true(plain[OWN])
+    some[0] = plain[0]  # one was spared
+    rows = contrasts(some, FREE)
+    assert auc(told_apart(rows, OWN).double().numpy(), OWN.numpy()) > 0.85
+    found = likely_degradation(rows[OWN], rows[~OWN], plain[~OWN])
+    assert found is not None
+    assert found.degradation is not None
+    assert found.degradation.kind == kind
+    assert found.degradation.strength in strengths[1:4]
+    torch.testing.assert_close(found.put(plain[:2])[0], found.degradation(plain[:2]))
+
+
+def test_photos_as_they_are_are_not_told_apart_by_quality() -> None:
+    rows = contrasts(photos(), FREE)
+    assert abs(auc(told_apart(rows, OWN).double().numpy(), OWN.numpy()) - 0.5) < 0.25
+    assert likely_degradation(rows[OWN], rows[~OWN], photos()[~OWN]) is None
+
+
+def test_contrasts_are_quantiles_of_what_neighbouring_scales_differ_by() -> None:
+    some = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    covered = torch.zeros(2, 32, 48, dtype=torch.bool)
+    covered[0, :, :24] = True
+    found = contrasts(some, covered).view(2, 4, 3, 5)
+    light = some.sum(1).numpy() / 3**0.5
+    wide = np.pad(light, ((0, 0), (1, 1), (0, 0)), mode="edge")
+    rows = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4
+    wide = np.pad(rows, ((0, 0), (0, 0), (1, 1)), mode="edge")
+    fine = abs(light - (wide[..., :-2] + 2 * wide[..., 1:-1] + wide[..., 2:]) / 4)[:, ::4, ::3]
+    for photo, part in enumerate((fine[0, :, 8:], fine[1])):
+        ordered = np.sort(part.ravel())
+        by_hand = [ordered[int(q * len(ordered))] for q in (0.1, 0.35, 0.6, 0.85, 0.97)]
+        np.testing.assert_allclose(found[photo, 0, 0], np.log(np.array(by_hand) + 1 / 255), 1e-4)
+    covered[1] = True
+    assert contrasts(some, covered)[1].isnan().all()  # nothing is left of it
