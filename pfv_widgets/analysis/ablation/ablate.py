@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
+from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis, checked_suspects
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import Layout, possible_layouts
 from pfv_widgets.engine.network.layers import unknown_layer
@@ -21,6 +21,7 @@ from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.validation import is_whole, plain, text_or_none, whole_numbers
 
 MODES = CUT_MODES
+_FITS = 1e-3  # that a reader reads 1 of its component
 _APART = 0.1  # smallest singular value of readers × directions: below, a cut adds noise
 
 
@@ -52,9 +53,10 @@ def ablate(
         Indices from 0, each once; there may be none where there are suspects.
     suspects
         A ``ShortcutReport``, or some of its suspects, that are cut together with the components.
-        Each is cut obliquely: what its ``reader`` reads is taken away along its direction. A
-        component is read by itself, at right angles, and so is a suspect whose reader does not
-        tell it from the components that are cut with it.
+        Each is cut obliquely: what its ``reader`` reads is taken away along its direction, also
+        where it is one of the components of a report's basis. Any other component is read by
+        itself, at right angles, and so is a suspect whose reader does not tell it from the
+        components that are cut with it.
     mode
         ``"project"``: every feature vector loses its part along the components, about the mean.
         ``"keep"``: it keeps that part alone. ``"clamp"``: it loses the positive part of each
@@ -83,7 +85,8 @@ def ablate(
     name = _checked_layer(network, layer, basis)
     _same_layer(more, name, basis)
     sides = checked_signs(signs, len(chosen))
-    signed = basis.components[list(chosen)] * basis.components.new_tensor(sides)[:, None]
+    rows = torch.stack([basis.components, _readers(basis)])[:, list(chosen)]
+    signed = rows * rows.new_tensor(sides)[:, None]
     directions, readers = _directions(signed, basis, more)
     if mode == "project":
         _something_left(network, name, basis, directions)
@@ -334,10 +337,27 @@ def _checked_layer(network: nn.Module, layer: str | None, basis: PrincipalBasis)
     return f"{base}#{number}" if number else base
 
 
+def _readers(basis: PrincipalBasis) -> Tensor:
+    """Return what measures each component of a basis, ``(k, C)``; itself where nothing else does.
+
+    A reader is of a component as long as that is neither reversed nor in another row.
+    """
+    rows = basis.components
+    if not isinstance(basis, SuspectBasis) or basis.readers.shape != rows.shape:
+        return rows
+    readers = basis.readers.to(rows)
+    fits = ((readers * rows).sum(1) - 1).abs() < _FITS
+    return torch.where(fits[:, None], readers, rows)
+
+
 def _directions(
-    rows: Tensor, basis: PrincipalBasis, suspects: tuple[Suspect, ...]
+    signed: Tensor, basis: PrincipalBasis, suspects: tuple[Suspect, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Return unit vectors at right angles of components ``(m, C)`` and suspects, and readers."""
+    """Return unit vectors at right angles of components and suspects, and readers.
+
+    ``signed`` ``(2, m, C)`` holds the components and what measures each.
+    """
+    rows, measures = signed
     whole = torch.cat([rows, *(one.direction[None].to(rows) for one in suspects)])
     if not bool(torch.isfinite(whole).all() & torch.isfinite(basis.mean).all()):
         raise PFVValueError(
@@ -350,9 +370,9 @@ def _directions(
             f"components: {len(rows)} of {len(rows)} are zero, since the features do not vary so "
             "much: there is nothing to cut. Choose components with a variance."
         )
-    if not suspects:
+    if not suspects and torch.equal(rows, measures):
         return directions, directions
-    readers = torch.cat([rows, *(one.reader[None].to(rows) for one in suspects)])
+    readers = torch.cat([measures, *(one.reader[None].to(rows) for one in suspects)])
     return directions, matched_readers(directions, readers)
 
 

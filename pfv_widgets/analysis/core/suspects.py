@@ -148,14 +148,28 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class SuspectBasis(PrincipalBasis):
+    """Components of a layer with directions of suspects among them.
+
+    Attributes
+    ----------
+    readers
+        What measures each component, ``(k, C)``: a principal component itself, of a suspect's
+        direction its reader.
+    """
+
+    readers: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Suspect:
     """A component that may be a shortcut: a spurious feature that a class relies on.
 
     Attributes
     ----------
     layer, basis, component, sign
-        The component, and the side on which it speaks for the class. ``ablate(…, suspects=…)``
-        cuts it by its reader; given as one of ``components``, it is cut at right angles.
+        The component, and the side on which it speaks for the class. ``ablate`` cuts it by its
+        reader, given as one of ``suspects`` or as one of ``components`` of this basis.
     unit, class_name
         The class that it speaks for.
     score

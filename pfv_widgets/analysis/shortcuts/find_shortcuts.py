@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from pfv_widgets.analysis.core.scores_from_layer import (
     scores_from_last_used_layer,
     scores_from_layer,
 )
-from pfv_widgets.analysis.core.suspects import Suspect
+from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis
 from pfv_widgets.analysis.shortcuts.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.shortcuts.patch_search import LIKE, located
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -63,7 +63,8 @@ class ShortcutReport:
         Name of the layer.
     basis
         The layer's principal components, of which the one most like a suspect's direction is
-        replaced by it; the directions of those dismissed follow.
+        replaced by it; the directions of those dismissed follow. :func:`ablate` cuts components
+        of it by their readers.
     images
         The photos.
     warnings
@@ -291,12 +292,13 @@ def _report(
 
 def _with_directions(
     own: PrincipalBasis, confirmed: list[Trial], others: list[Trial]
-) -> tuple[PrincipalBasis, list[tuple[int, int]]]:
+) -> tuple[SuspectBasis, list[tuple[int, int]]]:
     """Put the direction of each suspect in place of the principal component most like it.
 
     Those of the others follow at the end. Returns the basis, and the row and sign of each.
     """
     rows, variances = list(own.components), own.variances.tolist()
+    readers = list(own.components)
     free, rows_and_signs = set(range(len(rows))), []
     for number, one in enumerate([*confirmed, *others]):
         direction, row, sign = one.direction.to(own.components), len(rows), 1
@@ -305,11 +307,13 @@ def _with_directions(
             row = max(free, key=lambda index: abs(float(cosines[index])))
             sign = -1 if float(cosines[row]) < 0 else 1
         rows[row : row + 1], variances[row : row + 1] = [sign * direction], [one.variance]
+        readers[row : row + 1] = [sign * one.reader.to(direction)]
         free -= {row}
         rows_and_signs.append((row, sign))
     components = torch.stack(rows)
-    basis = replace(own, components=components, variances=components.new_tensor(variances))
-    return basis, rows_and_signs
+    changed = replace(own, components=components, variances=components.new_tensor(variances))
+    several = {one.name: getattr(changed, one.name) for one in fields(changed)}
+    return SuspectBasis(**several, readers=torch.stack(readers)), rows_and_signs
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:

@@ -80,6 +80,13 @@ def test_a_planted_mark_is_ranked_first_and_cutting_it_gives_accuracy_back(name:
     np.testing.assert_allclose(first.reader, reader, atol=1e-3 * np.abs(reader).max())
     torch.testing.assert_close(repaired.state_dict()["readers"], first.reader[None])
     torch.testing.assert_close(repaired.state_dict()["directions"], first.direction[None])
+    # as a component of the report's basis it is cut in the same way; of a reversed one it cannot be
+    state = pw.ablate(model, report.layer, report.basis, [first.component]).state_dict()
+    torch.testing.assert_close(state["readers"], first.sign * first.reader[None])
+    torch.testing.assert_close(state["directions"], first.sign * first.direction[None])
+    reversed_ = report.basis.arranged((-1 - first.component,))
+    state = pw.ablate(model, report.layer, reversed_, [0]).state_dict()
+    torch.testing.assert_close(state["readers"], state["directions"])
 
 
 def test_its_map_points_at_the_mark() -> None:
