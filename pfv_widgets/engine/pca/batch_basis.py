@@ -80,10 +80,12 @@ def _check(features: Features, weights: Weights, number: int, where: str) -> Non
         )
     most = min(channels, len(used) * height * width - 1)
     if number > most:
+        positions = len(used) * height * width
+        advice = "or another layer" if most == channels else "another layer, or more images"
         raise PFVValueError(
-            f"components={number}, but {where} has {channels} channels and "
-            f"{len(used) * height * width} positions in {len(used)} images: choose at most "
-            f"{max(most, 1)}, another layer, or more images."
+            f"components={number}, but {where} has {channels} channel{'s' * (channels != 1)} and "
+            f"{positions} position{'s' * (positions != 1)} in {len(used)} "
+            f"image{'s' * (len(used) != 1)}: choose at most {max(most, 1)}, {advice}."
         )
 
 

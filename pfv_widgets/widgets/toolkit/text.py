@@ -130,14 +130,14 @@ def layer_line(name: str, kind: str, shape: tuple[int, int, int]) -> str:
     Of a name that is too long its end stays, which tells layers of one block apart.
     """
     channels, height, width = shape
-    rest = '<span class="pfv-more"> positions</span>'
+    noun, rest = f"channel{'s' * (channels != 1)}", '<span class="pfv-more"> positions</span>'
     line = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
     return (
         f'<div style="line-height:1.35"><div title="{safe(name)} · {safe(kind)}" '
         f'style="display:flex;column-gap:.4em"><span style="flex:0 1 auto;min-width:0;'
         f'direction:rtl;font-weight:600;{line}"><bdi dir="ltr">{safe(name)}</bdi></span>'
         f'<span style="flex:1 1000 0;min-width:0;{MUTED};{line}">{safe(kind)}</span></div>'
-        f'<div style="{MUTED};{line}">{channels} channels · {height} × {width}{rest}</div></div>'
+        f'<div style="{MUTED};{line}">{channels} {noun} · {height} × {width}{rest}</div></div>'
     )
 
 
