@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from functools import cache
 from typing import Any
 
@@ -51,19 +52,16 @@ def recorded(monkeypatch: pytest.MonkeyPatch, canvas_width: int) -> Iterator[Rec
 def opened(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open explorers, of the demo where nothing else is given; close them after the test."""
     monkeypatch.setattr(render_loop, "REST", 0.01)
-    explorers: list[PFVExplorer] = []
+    with ExitStack() as stack:
 
-    def open_(count: int = 4, *, model: Any = None, batch: Any = None, **settings: Any) -> Any:
-        images = scenes(count) if batch is None else batch
-        start = pw.Settings(**settings)
-        explorer = pw.explore(model or pw.demo_model(), images, device="cpu", settings=start)
-        explorers.append(explorer)
-        assert explorer.wait(60)
-        return explorer
+        def open_(count: int = 4, *, model: Any = None, batch: Any = None, **settings: Any) -> Any:
+            images = scenes(count) if batch is None else batch
+            start, network = pw.Settings(**settings), model or pw.demo_model()
+            explorer = pw.explore(network, images, device="cpu", settings=start)
+            assert stack.enter_context(closing(explorer)).wait(60)
+            return explorer
 
-    yield open_
-    for explorer in explorers:
-        explorer.close()
+        yield open_
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import html
 import re
+import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +120,21 @@ def press(explorer: PFVExplorer, *keys: str) -> None:
         *held, name = key.split("+") if len(key) > 1 else [key]
         modifiers = {f"{one}_key": one in held for one in ("shift", "ctrl", "meta")}
         happen(explorer.gallery.tiles.widget, "key_down", key=name, **modifiers)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def threads_have_ended(before: set[threading.Thread]) -> bool:
+    """Whether all threads that were begun since have ended, or end soon."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    return set(threading.enumerate()) <= before
 
 
 def press_button(button: object) -> None:

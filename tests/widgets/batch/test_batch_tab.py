@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
-import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
+from tests.widgets.explorer_contents import words
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
 LABELS = ("cat", "dog", "cat", "dog", "cat", "owl")
@@ -80,21 +80,16 @@ class Holder:
         return self.tab.thumbnails.angles is not None
 
 
-def words(text: str) -> str:
-    return html.unescape(re.sub(r"<[^>]+>", "", text))
-
-
 @pytest.fixture
 def open_tab(recorded: RecordedPage) -> Iterator[Callable[[ImageBatch], Holder]]:
-    holders: list[Holder] = []
+    with ExitStack() as stack:
 
-    def opened(images: ImageBatch) -> Holder:
-        holders.append(Holder(images))
-        return holders[-1]
+        def opened(images: ImageBatch) -> Holder:
+            holder = Holder(images)
+            stack.callback(holder.tab.close)
+            return holder
 
-    yield opened
-    for holder in holders:
-        holder.tab.close()
+        yield opened
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import numpy.typing as npt
@@ -78,15 +79,14 @@ Open = Callable[..., Hand]
 
 @pytest.fixture
 def open_thumbnails(recorded: RecordedPage) -> Iterator[Open]:
-    hands: list[Hand] = []
+    with ExitStack() as stack:
 
-    def open_(number: int = 16) -> Hand:
-        hands.append(Hand(recorded, number))
-        return hands[-1]
+        def open_(number: int = 16) -> Hand:
+            hand = Hand(recorded, number)
+            stack.callback(hand.thumbs.canvas.close)
+            return hand
 
-    yield open_
-    for hand in hands:
-        hand.thumbs.canvas.close()
+        yield open_
 
 
 @pytest.fixture

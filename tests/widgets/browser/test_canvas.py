@@ -35,6 +35,16 @@ def png(colour: tuple[int, ...], size: tuple[int, int] = (30, 20)) -> bytes:
     return buffer.getvalue()
 
 
+def fill(canvas: LayeredCanvas, colour: str = RED) -> None:
+    commands = canvas.commands()
+    commands.fill(colour, (0, 0, 30, 20))
+    commands.send()
+
+
+def pen(canvas: Canvas, width: int) -> None:
+    canvas.stroke_style, canvas.line_width = RED, width
+
+
 PAIRS: dict[str, tuple[Callable[[CanvasCommands], None], Callable[[Canvas], None]]] = {
     "fill": (
         lambda commands: commands.fill(RED, (1, 2, 10, 5), (12, 3, 4, 4)),
@@ -42,19 +52,11 @@ PAIRS: dict[str, tuple[Callable[[CanvasCommands], None], Callable[[Canvas], None
     ),
     "stroke": (
         lambda commands: commands.stroke(RED, 3, (4, 4, 10, 8)),
-        lambda c: (
-            setattr(c, "stroke_style", RED),
-            setattr(c, "line_width", 3),
-            c.stroke_rect(4, 4, 10, 8),
-        ),
+        lambda c: (pen(c, 3), c.stroke_rect(4, 4, 10, 8)),
     ),
     "ring": (
         lambda commands: commands.ring(RED, 2, 15, 10, 6),
-        lambda c: (
-            setattr(c, "stroke_style", RED),
-            setattr(c, "line_width", 2),
-            c.stroke_circle(15, 10, 6),
-        ),
+        lambda c: (pen(c, 2), c.stroke_circle(15, 10, 6)),
     ),
     "disc": (
         lambda commands: commands.disc(RED, 15, 10, 6),
@@ -62,11 +64,7 @@ PAIRS: dict[str, tuple[Callable[[CanvasCommands], None], Callable[[Canvas], None
     ),
     "line": (
         lambda commands: commands.line(RED, 2, 1, 1, 20, 15),
-        lambda c: (
-            setattr(c, "stroke_style", RED),
-            setattr(c, "line_width", 2),
-            c.stroke_line(1, 1, 20, 15),
-        ),
+        lambda c: (pen(c, 2), c.stroke_line(1, 1, 20, 15)),
     ),
     "clear": (lambda commands: commands.clear(), lambda c: c.clear()),
     "clear a box": (
@@ -174,9 +172,7 @@ def test_nothing_is_sent_before_send_and_an_error_leaves_nothing_behind(
     assert not MANAGER._caching
     assert MANAGER._commands_cache == []
     assert MANAGER._buffers_cache == []
-    commands = canvas.commands()
-    commands.fill(RED, (0, 0, 30, 20))
-    commands.send()
+    fill(canvas)
     assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
@@ -197,9 +193,7 @@ def test_error_while_sending_leaves_ipycanvas_usable(
     other.fill_style = RED
     other.fill_rect(0, 0, 10)
     assert (recorded.picture(other) == (255, 0, 0)).all()
-    commands = canvas.commands()
-    commands.fill(RED, (0, 0, 30, 20))
-    commands.send()
+    fill(canvas)
     assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
@@ -252,9 +246,7 @@ def test_other_canvas_can_draw_after_a_message(
     other = Canvas(width=10, height=10)
     other.fill_style = RED
     other.fill_rect(0, 0, 10)
-    commands = canvas.commands()
-    commands.fill("#0000ff", (0, 0, 30, 20))
-    commands.send()
+    fill(canvas, "#0000ff")
     before = recorded.picture(canvas.displayed).copy()
     other.fill_style = "#00ff00"
     other.fill_rect(0, 0, 10)

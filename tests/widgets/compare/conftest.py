@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -19,18 +20,16 @@ Compared = Callable[..., CompareExplorer]
 @pytest.fixture
 def compared(recorded: RecordedPage) -> Iterator[Compared]:
     """Compared comparisons of small networks; close them after the test."""
-    opened: list[CompareExplorer] = []
+    with ExitStack() as stack:
 
-    def open_(models: Any = None, images: Any = None, **settings: Any) -> CompareExplorer:
-        models = models or {"one": tiny(0), "two": tiny(1)}
-        batch = blobs(4) if images is None else images
-        opened.append(pw.compare(models, batch, device="cpu", **settings))
-        assert opened[-1].wait(60)
-        return opened[-1]
+        def open_(models: Any = None, images: Any = None, **settings: Any) -> CompareExplorer:
+            models = models or {"one": tiny(0), "two": tiny(1)}
+            batch = blobs(4) if images is None else images
+            explorer = pw.compare(models, batch, device="cpu", **settings)
+            assert stack.enter_context(closing(explorer)).wait(60)
+            return explorer
 
-    yield open_
-    for one in opened:
-        one.close()
+        yield open_
 
 
 def change(explorer: CompareExplorer, **changes: Any) -> None:

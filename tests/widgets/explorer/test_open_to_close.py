@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,15 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, tiny
 from tests.widgets.conftest import Open, scenes
-from tests.widgets.explorer_contents import drawn, is_error, press, press_button, shows_its_frame
+from tests.widgets.explorer_contents import (
+    drawn,
+    is_error,
+    press,
+    press_button,
+    shows_its_frame,
+    threads_have_ended,
+    until,
+)
 from tests.widgets.recorded_page import RecordedPage, move
 
 
@@ -199,13 +207,6 @@ def test_closing_one_explorer_frees_nothing_that_another_one_uses(recorded: Reco
     assert len(first.pfv.store.cache) == 0
 
 
-def all_end(before: set[threading.Thread]) -> bool:
-    """Whether all threads that were begun since have ended, or end soon."""
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
-    return set(threading.enumerate()) <= before
-
-
 def test_close_waits_for_the_frame_in_work(
     recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +248,7 @@ def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
     assert explorer.wait(60)
     memory = weakref.ref(explorer.pfv)
     explorer.close()
-    assert all_end(before)
+    assert threads_have_ended(before)
     del explorer
     gc.collect()
     assert memory() is None
@@ -372,13 +373,6 @@ class Slow(torch.nn.Module):
         self.ran.append(len(images))
         assert self.may_run.wait(30)
         return self.layers(images)
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -109,6 +109,13 @@ def button(part: w.Widget, name: str, index: int = 0) -> w.Button:
     return found[index]
 
 
+def press(explorer: Explorer, button: w.Button) -> tuple[str, str]:
+    """Press a button; return what is said once its work has ended."""
+    button.click()
+    explorer.finish()
+    return explorer.messages[-1]
+
+
 def walk(part: w.Widget) -> Iterator[w.Widget]:
     yield part
     for child in getattr(part, "children", ()):
@@ -121,17 +128,14 @@ def test_picture_is_written_in_each_kind_and_told_where(
 ) -> None:
     tab.sections["Picture"].file.kind.value = kind
     assert tab.sections["Picture"].file.name.value == f"pfv{kind}"
-    tab.sections["Picture"].save.click()
-    explorer.finish()
+    press(explorer, tab.sections["Picture"].save)
     assert (tmp_path / f"pfv{kind}").stat().st_size > 1000
     message, how = explorer.messages[-1]
     assert how == "ok"
     assert message.startswith(f"Saved {tmp_path / 'pfv'}{kind} (")
     assert f"pfv{kind}" in tab.sections["Picture"].message.value
     assert not tab.sections["Picture"].save.disabled
-    tab.sections["Picture"].save.click()
-    explorer.finish()
-    assert explorer.messages[-1][0].startswith("Replaced ")
+    assert press(explorer, tab.sections["Picture"].save)[0].startswith("Replaced ")
 
 
 def test_download_hands_the_same_file_to_the_browser_and_leaves_none_behind(
@@ -140,8 +144,7 @@ def test_download_hands_the_same_file_to_the_browser_and_leaves_none_behind(
     section = tab.sections["Picture"]
     section.file.name.value = "folder/view.npz"
     section.images.value = "page"
-    section.download.click()
-    explorer.finish()
+    press(explorer, section.download)
     ((name, content),) = explorer.downloads
     assert name == "view.npz"
     with np.load(io.BytesIO(content)) as arrays:
@@ -173,9 +176,7 @@ def test_file_of_another_kind_is_refused_and_not_saved_by_a_longer_name(
     tab: ExportTab, explorer: Explorer, tmp_path: Path, name: str
 ) -> None:
     tab.sections["Picture"].file.name.value = name
-    tab.sections["Picture"].save.click()
-    explorer.finish()
-    message, how = explorer.messages[-1]
+    message, how = press(explorer, tab.sections["Picture"].save)
     assert how == "error"
     assert Path(name).suffix in message
     assert list(tmp_path.iterdir()) == []
@@ -187,9 +188,7 @@ def test_name_that_cannot_be_written_is_told_and_stays(
 ) -> None:
     (tmp_path / "folder.png").mkdir()
     tab.sections["Picture"].file.name.value = name
-    tab.sections["Picture"].save.click()
-    explorer.finish()
-    message, how = explorer.messages[-1]
+    message, how = press(explorer, tab.sections["Picture"].save)
     assert how == "error"
     assert "path=" in message
     assert tab.sections["Picture"].file.name.value == name
@@ -204,9 +203,10 @@ def test_error_of_another_kind_is_told_too(
         raise RuntimeError("<b>out of memory</b>")
 
     monkeypatch.setattr(explorer, "save", broken)
-    tab.sections["Picture"].save.click()
-    explorer.finish()
-    assert explorer.messages[-1] == ("RuntimeError: <b>out of memory</b>", "error")
+    assert press(explorer, tab.sections["Picture"].save) == (
+        "RuntimeError: <b>out of memory</b>",
+        "error",
+    )
     assert "<b>" not in tab.sections["Picture"].message.value
 
 
@@ -214,16 +214,16 @@ def test_error_of_another_kind_is_told_too(
 def test_animation_is_written_with_progress(
     tab: ExportTab, explorer: Explorer, tmp_path: Path, over: str
 ) -> None:
-    tab.sections["Animation"].over.value = over
-    tab.sections["Animation"].save.click()
-    explorer.finish()
+    animation = tab.sections["Animation"]
+    animation.over.value = over
+    press(explorer, animation.save)
     with Image.open(tmp_path / "pfv-sweep.gif") as file:
         count = file.n_frames
     assert f"{count} pictures" in explorer.messages[-1][0] or over == "class weight"
-    assert tab.sections["Animation"].progress.value == tab.sections["Animation"].progress.max
-    assert tab.sections["Animation"].progress.layout.visibility == "hidden"
-    assert tab.sections["Animation"].cancel.disabled
-    assert not tab.sections["Animation"].save.disabled
+    assert animation.progress.value == animation.progress.max
+    assert animation.progress.layout.visibility == "hidden"
+    assert animation.cancel.disabled
+    assert not animation.save.disabled
 
 
 def test_class_is_asked_for_only_where_it_is_varied(tab: ExportTab, explorer: Explorer) -> None:
@@ -255,17 +255,14 @@ def test_animation_does_not_block_and_can_be_cancelled(
     assert list(tmp_path.iterdir()) == []
     assert explorer.messages[-1] == ("Cancelled: nothing was written.", "warning")
     tab.sections["Animation"].file.name.value = "again.webp"
-    tab.sections["Animation"].save.click()
-    explorer.finish()
+    press(explorer, tab.sections["Animation"].save)
     assert (tmp_path / "again.webp").is_file()
 
 
 def test_values_that_were_left_out_are_told(tab: ExportTab, explorer: Explorer) -> None:
     explorer.settings = Settings(images=(1.0, 0.0, 1.0, 0.0))
     tab.sections["Animation"].over.value = "class weight"
-    tab.sections["Animation"].save.click()
-    explorer.finish()
-    message, how = explorer.messages[-1]
+    message, how = press(explorer, tab.sections["Animation"].save)
     assert how == "warning"
     assert "Left out: weight of cat = 0" in message
 

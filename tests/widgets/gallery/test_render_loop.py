@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -102,11 +103,18 @@ class Studio:
         self.grid.canvas.close()
 
 
+Studios = Callable[..., Studio]
+
+
 @pytest.fixture
-def studio(recorded: RecordedPage) -> Iterator[Studio]:
-    studio = Studio(recorded)
-    yield studio
-    studio.close()
+def studios(recorded: RecordedPage) -> Iterator[Studios]:
+    with ExitStack() as stack:
+        yield lambda **more: stack.enter_context(closing(Studio(recorded, **more)))
+
+
+@pytest.fixture
+def studio(studios: Studios) -> Studio:
+    return studios()
 
 
 def fail(*_: object, **__: object) -> Frame:
@@ -121,25 +129,20 @@ def test_coarse_picture_comes_first_and_a_fine_one_after_a_rest(studio: Studio) 
 
 
 def test_smooth_pictures_of_few_positions_are_coarser_while_a_hand_moves(
-    recorded: RecordedPage,
+    studios: Studios,
 ) -> None:
-    studio = Studio(recorded, number=4, side=40)
-    try:
-        names = {layer.shape[2]: layer.name for layer in studio.pfv.layers}
-        few, many = names[min(names)], names[max(names)]
-        widths = {
-            (layer, weighting): studio.painter.coarse(
-                studio.with_(layer=layer, weighting=weighting)
-            )
-            for layer in (few, many)
-            for weighting in ("flat", "gradual")
-        }
-        assert widths[few, "flat"] < widths[few, "gradual"]
-        assert widths[many, "flat"] == widths[many, "gradual"] == widths[few, "gradual"]
-        pinned = studio.with_(layer=few, weighting="gradual", pins=((0, 0.5, 0.5),))
-        assert studio.painter.coarse(pinned) == widths[few, "flat"]
-    finally:
-        studio.close()
+    studio = studios(side=40)
+    names = {layer.shape[2]: layer.name for layer in studio.pfv.layers}
+    few, many = names[min(names)], names[max(names)]
+    widths = {
+        (layer, weighting): studio.painter.coarse(studio.with_(layer=layer, weighting=weighting))
+        for layer in (few, many)
+        for weighting in ("flat", "gradual")
+    }
+    assert widths[few, "flat"] < widths[few, "gradual"]
+    assert widths[many, "flat"] == widths[many, "gradual"] == widths[few, "gradual"]
+    pinned = studio.with_(layer=few, weighting="gradual", pins=((0, 0.5, 0.5),))
+    assert studio.painter.coarse(pinned) == widths[few, "flat"]
 
 
 def test_small_pictures_are_painted_on_one_core_and_networks_run_on_all(studio: Studio) -> None:
@@ -165,23 +168,20 @@ def test_small_pictures_are_painted_on_one_core_and_networks_run_on_all(studio: 
 
 @pytest.mark.parametrize(("side", "finer"), [(120, True), (40, False)])
 def test_picture_that_went_uncompressed_is_followed_by_one_with_all_its_colours(
-    recorded: RecordedPage, side: int, finer: bool
+    studios: Studios, side: int, finer: bool
 ) -> None:
-    studio = Studio(recorded, number=4, side=side)
-    try:
-        studio.grid.near = True
-        state = studio.with_(sigma=2.0)
-        recorded.drawings.clear()
-        coarse, fine = studio.paint(state)
-        assert coarse is not None
-        assert fine is not None
-        assert (fine > coarse) == finer
-        kinds = [file[:2] for drawing in recorded.drawings for file in drawing.pictures]
-        assert kinds == [b"BM", b"\xff\xd8"]
-        assert not studio.grid.rough
-        assert studio.paint(studio.with_(state, opacity=0.3)) == [None]
-    finally:
-        studio.close()
+    studio = studios(side=side)
+    studio.grid.near = True
+    state = studio.with_(sigma=2.0)
+    studio.recorded.drawings.clear()
+    coarse, fine = studio.paint(state)
+    assert coarse is not None
+    assert fine is not None
+    assert (fine > coarse) == finer
+    kinds = [file[:2] for drawing in studio.recorded.drawings for file in drawing.pictures]
+    assert kinds == [b"BM", b"\xff\xd8"]
+    assert not studio.grid.rough
+    assert studio.paint(studio.with_(state, opacity=0.3)) == [None]
 
 
 def test_fine_picture_is_that_of_the_engine(studio: Studio) -> None:
@@ -196,10 +196,9 @@ def test_fine_picture_is_that_of_the_engine(studio: Studio) -> None:
         assert np.abs(middles - wanted).mean() < 6
 
 
-def test_no_second_picture_where_the_first_shows_all_there_is(recorded: RecordedPage) -> None:
-    studio = Studio(recorded, side=32)
+def test_no_second_picture_where_the_first_shows_all_there_is(studios: Studios) -> None:
+    studio = studios(side=32)
     assert studio.paint(studio.with_(sigma=2.0)) == [COARSE]
-    studio.close()
 
 
 def test_zoomed_image_gets_a_picture_as_fine_as_the_screen(studio: Studio) -> None:
@@ -369,9 +368,9 @@ def test_error_while_sending_is_told_and_the_next_frame_is_whole(
 
 
 def test_page_that_cannot_be_rendered_leaves_the_old_one_whole(
-    recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch
+    studios: Studios, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studio = Studio(recorded, number=6)
+    studio = studios(number=6)
     start = replace(studio.start, page=Page(0, 2))
     studio.paint(start)
     before = studio.picture
@@ -387,13 +386,12 @@ def test_page_that_cannot_be_rendered_leaves_the_old_one_whole(
     assert studio.told[-1][1] == "ok"
     studio.paint(start)
     assert np.abs(studio.picture - before).max() < 1
-    studio.close()
 
 
 def test_page_that_cannot_be_sent_comes_with_the_next_frame(
-    recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch
+    studios: Studios, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studio = Studio(recorded, number=6)
+    studio = studios(number=6)
     start, turned = (replace(studio.start, page=Page(first, 2)) for first in (0, 4))
     studio.paint(turned)
     wanted = studio.picture
@@ -405,15 +403,13 @@ def test_page_that_cannot_be_sent_comes_with_the_next_frame(
     studio.paint(turned)
     assert studio.told[-1][1] == "ok"
     assert np.abs(studio.picture - wanted).max() < 1
-    studio.close()
 
 
-def test_only_the_images_of_the_page_are_rendered(recorded: RecordedPage) -> None:
-    studio = Studio(recorded, number=6)
+def test_only_the_images_of_the_page_are_rendered(studios: Studios) -> None:
+    studio = studios(number=6)
     studio.paint(replace(studio.start, page=Page(4, 2)))
     assert studio.painter.frame is not None
     assert studio.painter.frame.indices == (2, 3, 4, 5)
-    studio.close()
 
 
 def test_new_page_of_the_browser_gets_everything(studio: Studio) -> None:
@@ -557,13 +553,11 @@ def test_closed_painter_paints_no_more(studio: Studio) -> None:
     assert studio.recorded.drawings == []
 
 
-def test_first_picture_that_fails_is_raised(recorded: RecordedPage) -> None:
-    studio = Studio(recorded)
+def test_first_picture_that_fails_is_raised(studio: Studio) -> None:
     painter = RenderLoop(studio.pfv, studio.grid, studio, *([lambda *_: None] * 2))
     with pytest.raises(PFVValueError, match="every weight is 0"):
         painter.draw(studio.with_(images=(0.0,) * 4))
     painter.close(1)
-    studio.close()
 
 
 def test_whoever_asks_may_wait_until_the_picture_is_drawn(studio: Studio) -> None:

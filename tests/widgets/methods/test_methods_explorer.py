@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from tests.networks import blobs, tiny
 from tests.notebook_cells import run_notebook
-from tests.widgets.explorer_contents import press_button, words
+from tests.widgets.explorer_contents import press_button, threads_have_ended, words
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,16 +42,14 @@ Open = Callable[..., MethodsExplorer]
 @pytest.fixture
 def grid(recorded: RecordedPage) -> Iterator[Open]:
     """Open grids of small networks; close them after the test."""
-    opened: list[MethodsExplorer] = []
+    with ExitStack() as stack:
 
-    def open_(models: Any = None, images: Any = None, methods: Any = QUICK, **more: Any) -> Any:
-        batch = blobs(2) if images is None else images
-        opened.append(pw.explore_methods(models or tiny(), batch, methods, device="cpu", **more))
-        return opened[-1]
+        def open_(models: Any = None, images: Any = None, methods: Any = QUICK, **more: Any) -> Any:
+            batch, given = blobs(2) if images is None else images, models or tiny()
+            explorer = pw.explore_methods(given, batch, methods, device="cpu", **more)
+            return stack.enter_context(closing(explorer))
 
-    yield open_
-    for one in opened:
-        one.close()
+        yield open_
 
 
 class Gate:
@@ -434,13 +433,6 @@ def test_closing_stops_the_work_and_frees_everything(
     assert not gate.computed
     assert all(module.training for module in model.modules())
     explorer.close()
-
-
-def threads_have_ended(before: set[threading.Thread]) -> bool:
-    """Whether all threads that were begun since have ended, or end soon."""
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
-    return set(threading.enumerate()) <= before
 
 
 def test_foreign_names_stay_words(grid: Open) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pfv_widgets.widgets.reconstruction.reconstruction_explorer import (
 from pfv_widgets.widgets.reconstruction.settings import ReconstructionSettings
 from tests.methods.core.test_target import Two
 from tests.networks import blobs, tiny
-from tests.widgets.explorer_contents import words
+from tests.widgets.explorer_contents import until, words
 from tests.widgets.recorded_page import move
 
 Open = Callable[..., ReconstructionExplorer]
@@ -34,17 +34,15 @@ Open = Callable[..., ReconstructionExplorer]
 @pytest.fixture
 def live() -> Iterator[Open]:
     """Open widgets of a small network; close them after the test."""
-    opened: list[ReconstructionExplorer] = []
+    with ExitStack() as stack:
 
-    def open_(**options: Any) -> ReconstructionExplorer:
-        given = {"classes": ["cat", "<b>dog</b>"], "device": "cpu", "steps": 5, "jitter": 1}
-        model = options.pop("model", None) or tiny()
-        opened.append(pw.explore_reconstruction(model, blobs(3), **{**given, **options}))
-        return opened[-1]
+        def open_(**options: Any) -> ReconstructionExplorer:
+            given = {"classes": ["cat", "<b>dog</b>"], "device": "cpu", "steps": 5, "jitter": 1}
+            model = options.pop("model", None) or tiny()
+            explorer = pw.explore_reconstruction(model, blobs(3), **{**given, **options})
+            return stack.enter_context(closing(explorer))
 
-    yield open_
-    for one in opened:
-        one.close()
+        yield open_
 
 
 def said(explorer: ReconstructionExplorer) -> str:
@@ -53,13 +51,6 @@ def said(explorer: ReconstructionExplorer) -> str:
 
 def picture(explorer: ReconstructionExplorer) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(explorer.picture.value)))
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_start_makes_the_picture_that_the_controls_ask_for(live: Open, tmp_path: Path) -> None:
