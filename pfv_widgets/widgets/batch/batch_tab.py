@@ -31,6 +31,7 @@ from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import (
     LABEL_WIDTH,
     Edit,
+    Gesture,
     Watched,
     close_all,
     drop_down,
@@ -56,13 +57,9 @@ class BatchTab:
     ----------
     images
         The batch whose composition is edited.
-    edit
-        Called with a function from the old settings to the new ones.
     sweep
         Called when a person asks for "leave one out"; answer by ``show_progress``, then by
         ``show_influence`` or ``show_problem``, from any thread.
-    gesture
-        Called with True before and with False after what is one step to undo.
     """
 
     visible = False  # it costs little to follow the settings unseen
@@ -72,7 +69,7 @@ class BatchTab:
         images: ImageBatch,
         edit: Edit,
         sweep: Callable[[], None],
-        gesture: Callable[[bool], None],
+        gesture: Gesture,
     ) -> None:
         self._images = images
         self.edit, self.sweep, self._gesture = edit, sweep, gesture
@@ -197,14 +194,12 @@ class BatchTab:
 
     def _about(self, index: int) -> str:
         images, found = self._images, self._influence
-        parts = [f"{index + 1}: {text.plain(images.names[index])}"]
-        if images.labels and text.adds_to(images.names[index], images.labels[index]):
-            parts.append(text.plain(images.labels[index], 24))
+        label = images.labels[index] if images.labels else None
         weight = self._weights(self._settings)[index]
-        parts.append(f"weight {weight:g}" if weight > 0 else "not used to find the colours")
+        line = text.about_image(index, images.names[index], label, weight, 24)
         if found and self._is_current(found) and np.isfinite(found.angles[index]):
-            parts.append(f"{found.angles[index]:.0f}° without it")
-        return " · ".join(parts)
+            line += f" · {found.angles[index]:.0f}° without it"
+        return line
 
     def _button(self, name: str) -> w.Button:
         tip, change = _ALL_AT_ONCE[name]

@@ -14,6 +14,7 @@ from pfv_widgets.widgets.batch.thumbnail_layout import BAR, TRACK, WIDTH, Thumbn
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import FADE, CanvasCommands
 from pfv_widgets.widgets.browser.image_encoding import encode
+from pfv_widgets.widgets.toolkit.controls import Gesture
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
 _HEAVIEST = 2.0  # weight of a full bar
@@ -38,9 +39,6 @@ class Thumbnails:
         Photos, uint8 ``(N, H, W, 3)``.
     on_change
         Called as ``on_change(indices, inside)`` when a person takes images in or out.
-    on_gesture
-        Called with True before the first change of a press, drag or key, and with False
-        after the last one: all between is one step to undo.
     on_point
         Called with the index that the pointer or the cursor comes to, None when it leaves.
     """
@@ -49,7 +47,7 @@ class Thumbnails:
         self,
         pixels: np.ndarray,
         on_change: Callable[[tuple[int, ...], bool], None],
-        on_gesture: Callable[[bool], None],
+        on_gesture: Gesture,
         on_point: Callable[[int | None], None],
     ) -> None:
         self.grid = ThumbnailGrid.of(len(pixels))

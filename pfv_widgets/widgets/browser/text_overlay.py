@@ -14,6 +14,12 @@ WIDTH = 270  # CSS pixels; half of a canvas, so that it is crisp on dense screen
 _SHIFTS = {"left": "0", "centre": "-50%", "right": "-100%"}
 
 
+def plot_box(*parts: w.Widget, **layout: str) -> w.VBox:
+    """Return the parts of a plot below each other, as wide as its canvas."""
+    box = w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0", **layout)
+    return w.VBox(parts, layout=box)
+
+
 @dataclass(frozen=True)
 class Label:
     """A line of text on a canvas.

@@ -21,7 +21,14 @@ from pfv_widgets.widgets.classes import class_texts
 from pfv_widgets.widgets.classes.evidence_strip import class_strips, evidence
 from pfv_widgets.widgets.classes.shortcut_section import Search, ShortcutSection, with_one
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import Edit, Watched, close_all, drop_down, push_button
+from pfv_widgets.widgets.toolkit.controls import (
+    Edit,
+    Gesture,
+    Watched,
+    close_all,
+    drop_down,
+    push_button,
+)
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
@@ -44,8 +51,6 @@ class ClassesTab:
 
     Parameters
     ----------
-    edit
-        Called with a function from the old settings to the new ones.
     find
         Names the components of these settings by classes; it may take long and raise, as
         ``Cancelled`` once the tab says that they are :meth:`outdated`.
@@ -53,12 +58,8 @@ class ClassesTab:
         Called with what is being done or was, in words, and its kind, from any thread.
     fail
         Called with an error, from any thread.
-    gesture
-        Called with True before and with False after what is one step to undo.
-    search
-        Starts the search for shortcuts: see :class:`ShortcutSection`.
-    stop
-        Stops it.
+    search, stop
+        Start and stop the search for shortcuts: see :class:`ShortcutSection`.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class ClassesTab:
         say: Say,
         fail: Callable[[Exception], None],
         *,
-        gesture: Callable[[bool], None],
+        gesture: Gesture,
         search: Search,
         stop: Callable[[], None],
     ) -> None:

@@ -11,7 +11,7 @@ import ipywidgets as w
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
-from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
+from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay, plot_box
 from pfv_widgets.widgets.toolkit import text
 
 # colours that colour-blind eyes tell apart (Okabe and Ito 2008)
@@ -45,10 +45,7 @@ class CurvePlot:
         self.canvas.on_ready(self.repaint)
         self.line = w.HTML(layout=w.Layout(min_height="58px", margin="0"))
         self.legend = w.HTML(_legend({}))
-        self.widget = w.VBox(
-            [self.legend, self.overlay.widget, self.line],
-            layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0", display="none"),
-        )
+        self.widget = plot_box(self.legend, self.overlay.widget, self.line, display="none")
 
     def show(
         self,

@@ -14,7 +14,7 @@ from pfv_widgets.analysis.compare.similarity_result import Similarity
 from pfv_widgets.methods.attribution.colours import heatmap_colours
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.image_encoding import encode
-from pfv_widgets.widgets.browser.text_overlay import WIDTH, Overlay
+from pfv_widgets.widgets.browser.text_overlay import WIDTH, Overlay, plot_box
 from pfv_widgets.widgets.compare.colour_scale import colour_scale
 from pfv_widgets.widgets.toolkit import text
 
@@ -39,9 +39,9 @@ class LayerMap:
         self.canvas.on_ready(self.repaint)
         self.axes = w.HTML()
         self.line = w.HTML(layout=w.Layout(min_height="40px", margin="0"))
-        self.widget = w.VBox(
-            [self.axes, Overlay(self.canvas).widget, w.HTML(colour_scale("0", "1 CKA")), self.line],
-            layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0", display="none"),
+        scale = w.HTML(colour_scale("0", "1 CKA"))
+        self.widget = plot_box(
+            self.axes, Overlay(self.canvas).widget, scale, self.line, display="none"
         )
 
     def show(self, similarity: Similarity | None) -> None:

@@ -14,7 +14,7 @@ from pfv_widgets.engine.pipeline.explained_variance import Explained
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.score_scatter import Mask, Position
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.widgets.browser.text_overlay import WIDTH
+from pfv_widgets.widgets.browser.text_overlay import plot_box
 from pfv_widgets.widgets.components.component_images import ComponentPictures
 from pfv_widgets.widgets.components.scatter_canvas import OnHover, OnSelect
 from pfv_widgets.widgets.components.scatter_plot import ScatterPlot
@@ -35,8 +35,6 @@ class ComponentsTab:
 
     Parameters
     ----------
-    edit
-        Called with a function from the old settings to the new ones.
     on_select
         Called with the positions ``(N, h, w)`` that are brushed in the scatter plot, live, or None.
     on_hover
@@ -186,12 +184,8 @@ class ComponentsTab:
         pictures = [self.title, self.pictures.widget, help_]
         self.fold = Fold("Each component", pictures)
         self.scree_fold = Fold("Explained variance", [self.scree.widget, self.shares])
-        parts = [
-            self.scree_fold.widget,
-            self.fold.widget,
-            Fold("All positions", [self.scatter.widget], unfolded=True).widget,
-        ]
-        return w.VBox(parts, layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"))
+        positions = Fold("All positions", [self.scatter.widget], unfolded=True)
+        return plot_box(self.scree_fold.widget, self.fold.widget, positions.widget)
 
 
 def _line_layout(height: int) -> w.Layout:

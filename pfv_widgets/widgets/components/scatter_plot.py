@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.pipeline.score_scatter import Mask, Scatter, position_colours, scatter_of
-from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
+from pfv_widgets.widgets.browser.text_overlay import Label, Overlay, plot_box
 from pfv_widgets.widgets.components.scatter_canvas import SIZE, OnHover, OnSelect, ScatterCanvas
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Watched, drop_down, push_button
@@ -44,10 +44,7 @@ class ScatterPlot:
             [self.across, self.up, self.clear],
             layout=w.Layout(width="100%", margin="0 0 4px", flex_flow="row wrap"),
         )
-        self.widget = w.VBox(
-            [row, self.overlay.widget, self.count_line],
-            layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
-        )
+        self.widget = plot_box(row, self.overlay.widget, self.count_line)
 
     def show(self, scores: Tensor, heatmaps: Tensor) -> None:
         """Show scores ``(N, k, h, w)`` in the colours of heatmaps ``(N, H, W, 3)``."""

@@ -14,7 +14,7 @@ from pfv_widgets.engine.colouring.colour_maps import legend
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
-from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay
+from pfv_widgets.widgets.browser.text_overlay import WIDTH, Label, Overlay, plot_box
 from pfv_widgets.widgets.toolkit.controls import Edit, Watched, close_all
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
 
@@ -67,10 +67,7 @@ class Scree:
         self.row = w.HBox(
             layout=w.Layout(width="100%", margin="0", padding=f"2px 0 0 {left}", overflow="hidden")
         )
-        self.widget = w.VBox(
-            [self.overlay.widget, self.row],
-            layout=w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0"),
-        )
+        self.widget = plot_box(self.overlay.widget, self.row)
         self.canvas.on_pointer(down=self._clicked)
 
     def show(self, settings: Settings, ratios: Sequence[float]) -> None:

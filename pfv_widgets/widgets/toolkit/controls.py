@@ -15,6 +15,7 @@ from pfv_widgets.parameters import Choice, Parameter, Slider, parameters_of
 from pfv_widgets.widgets.toolkit.tooltips import Checkbox, Dropdown
 
 Edit = Callable[[Callable[[Settings], Settings]], object]  # from the old settings to the new ones
+Gesture = Callable[[bool], object]  # True before, False after what is one step to undo
 
 _WIDE = {"width": "100%", "margin": "1px 0"}
 _PARTS = ("layout", "style")

@@ -157,6 +157,13 @@ def adds_to(name: str, label: str) -> bool:
     return label.casefold() not in name.casefold()
 
 
+def about_image(index: int, name: str, label: str | None, weight: float, most: int = 40) -> str:
+    """Return number and name of an image, its label where that says more, and its weight."""
+    labels = [plain(label, most)] if label and adds_to(name, label) else []
+    used = f"weight {weight:g}" if weight > 0 else "not used to find the colours"
+    return " · ".join([f"{index + 1}: {plain(name)}", *labels, used])
+
+
 def position_line(
     index: int,
     name: str,
@@ -177,10 +184,7 @@ def position_line(
     shown
         Indices of the components that are shown in the heatmaps, which stand out.
     """
-    parts = [f"{index + 1}: {plain(name)}"]
-    parts += [plain(label)] if label and adds_to(name, label) else []
-    parts.append(f"weight {weight:g}" if weight > 0 else "not used to find the colours")
-    line = one_line(" · ".join(parts), MUTED)
+    line = one_line(about_image(index, name, label, weight), MUTED)
     if not values:
         return line
     scores = "".join(_score(number, value, number in shown) for number, value in enumerate(values))
