@@ -60,12 +60,6 @@ def test_second_click_counts_from_the_end_of_what_the_first_one_did(hand: Hand) 
     assert [name for name, *_ in hand.heard] == ["click", "double_click"]
 
 
-def test_clicks_on_two_positions_that_come_at_once_are_two_clicks(hand: Hand) -> None:
-    hand.click(10, 25)
-    hand.click(90, 25)
-    assert [name for name, *_ in hand.heard] == ["click", "click"]
-
-
 def test_moving_hovers_on_images_and_beside_them(hand: Hand) -> None:
     for x in (10, 110, 130):
         hand.pointer.move(x, 25)
@@ -73,19 +67,57 @@ def test_moving_hovers_on_images_and_beside_them(hand: Hand) -> None:
     assert hand.heard == [("hover", A), ("hover", None), ("hover", B), ("hover", None)]
 
 
-def test_press_and_release_is_a_click_where_it_was_pressed(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    assert hand.heard == []
-    hand.pointer.up(12, 25)
-    assert hand.heard == [("click", A)]
+# what a pointer does, one step after another, and what that means
+CLICK = ["down 10 25", "up 10 25"]
+MEANINGS: dict[str, tuple[list[str], list[tuple[str, Spot | None]]]] = {
+    "a click is where it was pressed": (["down 10 25", "up 12 25"], [("click", A)]),
+    "a slip of a few pixels is still a click": (
+        ["down 10 25", "move 13 27", "move 18 33", "move 10 17", "up 18 25"], [("click", A)],
+    ),
+    "a drag that comes back is no click": (
+        ["down 10 25", "move 60 25", "move 10 25", "up 10 25"],
+        [("drag", A), ("drag", A), ("dropped", A)],
+    ),
+    "a press that leaves without a drag does nothing": (
+        ["down 10 25", "out", "up 10 25"], [("hover", None)],
+    ),
+    "a press beside the images does nothing": (
+        ["down 110 25", "up 110 25", "down 110 25", "move 10 25", "up 10 25"], [("hover", A)],
+    ),
+    "a release without a press does nothing": (["up 10 25"], []),
+    "a second press without a release begins anew": (
+        ["down 10 25", "move 60 25", "down 130 25", "up 130 25"], [("drag", A), ("click", B)],
+    ),
+    "a second click soon on the same image is a double click": (
+        [*CLICK, "wait 0.2", "down 40 25", "up 40 25"],
+        [("click", A), ("double_click", Spot(0, 0.4, 0.5))],
+    ),
+    "a second click later is another click": ([*CLICK, "wait 0.5", *CLICK], [("click", A)] * 2),
+    "a click on another image is another click": (
+        [*CLICK, "wait 0.1", "down 130 25", "up 130 25"], [("click", A), ("click", B)],
+    ),
+    "clicks on two positions that come at once are two": (
+        [*CLICK, "down 90 25", "up 90 25"], [("click", A), ("click", Spot(0, 0.9, 0.5))],
+    ),
+    "a third click is a new one": (CLICK * 4, [("click", A), ("double_click", A)] * 2),
+    "a click after a drag is no double click": (
+        ["down 10 25", "move 60 25", "up 60 25", "down 60 25", "up 60 25"],
+        [("drag", A), ("dropped", A), ("click", Spot(0, 0.6, 0.5))],
+    ),
+}  # fmt: skip
 
 
-def test_slip_of_a_few_pixels_is_still_a_click(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    for x, y in [(13, 27), (18, 33), (10, 17)]:
-        hand.pointer.move(x, y)
-    hand.pointer.up(18, 25)
-    assert hand.heard == [("click", A)]
+@pytest.mark.parametrize(("steps", "heard"), MEANINGS.values(), ids=MEANINGS)
+def test_meaning_of_what_a_pointer_does(
+    hand: Hand, steps: list[str], heard: list[tuple[str, Spot | None]]
+) -> None:
+    for step in steps:
+        name, *numbers = step.split()
+        if name == "wait":
+            hand.now += float(numbers[0])
+        else:
+            getattr(hand.pointer, name)(*map(float, numbers))
+    assert [one[:2] for one in hand.heard] == heard
 
 
 def test_drag_tells_where_it_is_and_once_where_it_ended(hand: Hand) -> None:
@@ -101,14 +133,6 @@ def test_drag_tells_where_it_is_and_once_where_it_ended(hand: Hand) -> None:
         (0, pytest.approx(0.4), pytest.approx(0.7)),
         (0, pytest.approx(0.5), pytest.approx(0.8)),
     ]
-
-
-def test_drag_that_comes_back_is_no_click(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    hand.pointer.move(60, 25)
-    hand.pointer.move(10, 25)
-    hand.pointer.up(10, 25)
-    assert [name for name, *_ in hand.heard] == ["drag", "drag", "dropped"]
 
 
 def test_drag_stays_in_the_image_that_it_began_in(hand: Hand) -> None:
@@ -129,68 +153,6 @@ def test_drag_that_leaves_the_canvas_ends_where_it_was(hand: Hand) -> None:
     names = [name for name, *_ in hand.heard]
     assert names == ["drag", "dropped", "hover", "hover"]
     assert hand.heard[1][2] == Spot(0, pytest.approx(0.6), pytest.approx(0.5))
-
-
-def test_press_that_leaves_the_canvas_without_a_drag_does_nothing(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    hand.pointer.out()
-    hand.pointer.up(10, 25)
-    assert hand.heard == [("hover", None)]
-
-
-def test_press_beside_the_images_does_nothing(hand: Hand) -> None:
-    hand.click(110, 25)
-    hand.pointer.down(110, 25)
-    hand.pointer.move(10, 25)
-    hand.pointer.up(10, 25)
-    assert hand.heard == [("hover", A)]
-
-
-def test_release_without_a_press_does_nothing(hand: Hand) -> None:
-    hand.pointer.up(10, 25)
-    assert hand.heard == []
-
-
-def test_second_press_without_a_release_begins_anew(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    hand.pointer.move(60, 25)
-    hand.pointer.down(130, 25)
-    hand.pointer.up(130, 25)
-    assert [name for name, *_ in hand.heard] == ["drag", "click"]
-    assert hand.heard[1][1] == B
-
-
-def test_second_click_soon_on_the_same_image_is_a_double_click(hand: Hand) -> None:
-    hand.click(10, 25)
-    hand.now = 0.2
-    hand.click(40, 25)
-    assert [name for name, *_ in hand.heard] == ["click", "double_click"]
-    assert hand.heard[1][1].image == 0
-
-
-@pytest.mark.parametrize(("x", "seconds"), [(10, 0.5), (130, 0.1)])
-def test_click_later_or_on_another_image_is_another_click(
-    hand: Hand, x: float, seconds: float
-) -> None:
-    hand.click(10, 25)
-    hand.now = seconds
-    hand.click(x, 25)
-    assert [name for name, *_ in hand.heard] == ["click", "click"]
-
-
-def test_third_click_is_a_new_one(hand: Hand) -> None:
-    for _ in range(4):
-        hand.click(10, 25)
-    names = [name for name, *_ in hand.heard]
-    assert names == ["click", "double_click", "click", "double_click"]
-
-
-def test_click_after_a_drag_is_no_double_click(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    hand.pointer.move(60, 25)
-    hand.pointer.up(60, 25)
-    hand.click(60, 25)
-    assert [name for name, *_ in hand.heard] == ["drag", "dropped", "click"]
 
 
 def test_error_in_a_click_does_not_leave_the_pointer_pressed(hand: Hand) -> None:
