@@ -125,11 +125,6 @@ class ComponentsTab:
             if self._visible:
                 self.scatter.plot.mark(self._marks)
 
-    def repaint(self) -> None:
-        """Send everything again, where it is visible: a page that has just appeared is blank."""
-        for part in (self.scree, self.pictures, self.scatter):
-            self._page_ready(part)
-
     def close(self) -> None:
         """Remove it from every page."""
         with self._lock:

@@ -88,8 +88,8 @@ class PFVExplorer(Shell[Settings]):
             self.knobs = Controls(settings, parameters_of(Settings), self._knob_moved)
             self.gallery = GalleryView(
                 pfv, self, settings, self.knobs.by_name,
-                on_frame=self._seen, on_point=self._pointed, on_wide=self._go_wide,
-                measure=self._measured,
+                on_frame=self._seen, on_point=self._pointed, measure=self._measured,
+                on_wide=lambda wide: (self.add_class if wide else self.remove_class)("pfv-wide"),
             )  # fmt: skip
             self._closing.append(self.gallery.close)
             self.panel = Panel(self, TABS)
@@ -315,10 +315,6 @@ class PFVExplorer(Shell[Settings]):
     def _measured(self, key: str) -> np.ndarray:
         """Return a number for each image to sort by: a mean score, or the best similarity."""
         return measured(self.pfv, self.settings, key, self.gallery.map_size)
-
-    def _go_wide(self, wanted: bool) -> None:
-        """Show the gallery across the page, with the head of the panel alone, or beside it."""
-        (self.add_class if wanted else self.remove_class)("pfv-wide")
 
     def _knob_moved(self, name: str, value: Any) -> None:
         self.edit(lambda old: with_knob(old, name, value))

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -298,16 +298,15 @@ class Shell(w.VBox, Generic[S]):
         """Show the parts, and follow the settings from here on."""
         style = w.HTML(text.STYLE + styles, layout=w.Layout(margin="0"))
         self._script = PageScript(
-            self.show_message, self, self.safely(self._page_ready), self.safely(self._page_back)
+            self.show_message,
+            self,
+            self.safely(partial(send_states, self)),
+            self.safely(self._page_back),
         )
         self.children = [style, self.status_line.widget, body, self._script]
         self._is_open = True
         self.observe(lambda _: self._changed(), "settings")
         self.show_state()
-
-    def _page_ready(self, page: Values) -> None:
-        """Send what a page may have missed while it was loading; its canvases ask by themselves."""
-        send_states(self, page)
 
     def _page_back(self, page: Values) -> None:
         """Send everything: the connection was lost, and with it some of what was on its way."""

@@ -123,7 +123,8 @@ class FileField:
         """
         typed: str = self.name.value.strip()
         suffix = Path(typed).suffix.lower()
-        if not typed or typed.endswith(("/", "\\")) or suffix in (*self._known, *_other_kinds()):
+        kinds = (*self._known, *Image.registered_extensions(), *_OTHER_KINDS)
+        if not typed or typed.endswith(("/", "\\")) or suffix in kinds:
             return typed
         return f"{typed}{self.kind.value}"
 
@@ -137,11 +138,6 @@ class FileField:
         suffix = Path(typed).suffix
         stem = typed[: -len(suffix)] if suffix.lower() in self._known else typed
         self._watched.show(self.name, f"{stem}{kind}")
-
-
-def _other_kinds() -> tuple[str, ...]:
-    """Return suffixes that say what a file is: pictures of every kind, and the usual others."""
-    return (*Image.registered_extensions(), *_OTHER_KINDS)
 
 
 def text_field(name: str, tip: str, **more: str) -> Text:

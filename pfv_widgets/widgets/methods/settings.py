@@ -14,7 +14,6 @@ from pfv_widgets.methods.comparison.colour_scales import SCALES
 from pfv_widgets.methods.comparison.compared_methods import (
     PFV_NAME,
     Explainer,
-    PrincipalFeatures,
     explainers,
     name_of,
 )
@@ -99,7 +98,8 @@ class MethodsSettings(JsonSettings):
         self.target.check_count(len(comparison.images))
         networks = range(len(comparison.networks))
         page = self.page(len(comparison.images), len(networks))
-        ordered = sorted(self.methods, key=lambda one: _family(one) == "input modification")
+        slow = {one for one in METHODS if METHODS[one].family == "input modification"}
+        ordered = sorted(self.methods, key=lambda one: name_of(one) in slow)
         return [
             Task(network, image, method, self.target)
             for method in ordered
@@ -133,7 +133,3 @@ def encoded(method: Explainer) -> str | dict[str, Any]:
     options = {one: getattr(method, one) for one in names}
     options = {one: value for one, value in options.items() if value != getattr(usual, one)}
     return {"method": name_of(method), **options} if options else name_of(method)
-
-
-def _family(method: Explainer) -> str:
-    return "" if isinstance(method, PrincipalFeatures) else method.family

@@ -83,7 +83,6 @@ def test_nothing_is_drawn_or_sent_while_not_visible_and_all_at_once_when_it_is(
     holder.tab.show_image(2)
     holder.tab.show_selection(np.ones(holder.frame.scores[:, 0].shape, bool))
     holder.tab.mark([(0, 0, 0)])
-    holder.tab.repaint()
     assert len(recorded.messages) == silent
     assert not any(holder.is_painted())
     holder.tab.visible = True
