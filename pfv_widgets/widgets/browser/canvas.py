@@ -27,14 +27,8 @@ class _DisplayedCanvas(Canvas):
 class LayeredCanvas:
     """A canvas that a person sees and points at, with buffers of pictures behind it.
 
-    Parameters
-    ----------
-    kind
-        What it is, one of :data:`page_script.PICTURES`, which names it for screen readers.
-    size
-        Height and width in pixels of the canvas.
-    buffers
-        Number of undisplayed canvases.
+    Its ``kind``, one of :data:`page_script.PICTURES`, names it for screen readers; its ``size`` is
+    height and width in pixels of the canvas.
     """
 
     def __init__(self, kind: str, size: tuple[int, int], buffers: int = 0) -> None:

@@ -22,25 +22,13 @@ def plot_box(*parts: w.Widget, **layout: str) -> w.VBox:
 
 @dataclass(frozen=True)
 class Label:
-    """A line of text on a canvas.
+    """A line of text on a canvas."""
 
-    Attributes
-    ----------
-    text
-        As it came: nothing in it comes alive.
-    x, y
-        Where it starts, or has its middle or end, and its top, in pixels of the canvas.
-    align
-        ``"left"``, ``"centre"`` or ``"right"``.
-    style
-        More CSS, of our own.
-    """
-
-    text: str
-    x: float
-    y: float
-    align: str = "left"
-    style: str = ""
+    text: str  # as it came: nothing in it comes alive
+    x: float  # where it starts, or has its middle or end, in pixels of the canvas
+    y: float  # its top
+    align: str = "left"  # or "centre" or "right"
+    style: str = ""  # more CSS, of our own
 
 
 class Overlay:

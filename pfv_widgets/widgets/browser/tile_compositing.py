@@ -44,33 +44,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles of a page in one look, drawn from buffers: photos below, heatmaps above.
-
-    Attributes
-    ----------
-    look
-        How they look.
-    shown
-        Indices of the images.
-    grids
-        Where tiles stand on the canvas that are so many times as wide as their images; those of
-        width 1 also in the buffers.
-    photos, heat, large
-        The buffers: the photos, the heatmaps, and the heatmaps as large as the photos.
-    step
-        How many times smaller than the photos the heatmaps are; 0 where there are none yet.
-    enlarged
-        Whether ``large`` holds them too.
-    """
+    """The tiles of a page in one look, drawn from buffers: photos below, heatmaps above."""
 
     look: Look
-    shown: Sequence[int]
-    grids: dict[int, Grid]
+    shown: Sequence[int]  # indices of the images
+    grids: dict[int, Grid]  # of tiles so many times as wide as their images; 1: as in the buffers
     photos: Canvas
     heat: Canvas
-    large: Canvas
-    step: int
-    enlarged: bool
+    large: Canvas  # the heatmaps as large as the photos
+    step: int  # how many times smaller than the photos the heatmaps are; 0: there are none yet
+    enlarged: bool  # whether ``large`` holds them too
 
     @property
     def view(self) -> View:

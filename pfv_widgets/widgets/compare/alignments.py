@@ -48,27 +48,13 @@ class _Recent(Generic[T]):
 
 @dataclass(frozen=True, eq=False)
 class OwnColours:
-    """Components of a network in the order and with the signs in which it shows them.
-
-    Attributes
-    ----------
-    pfv
-        The network with its photos.
-    layer
-        The name by which its store knows the layer.
-    basis
-        By falling variance.
-    arrangement
-        Order and signs.
-    weights
-        Of the images.
-    """
+    """Components of a network in the order and with the signs in which it shows them."""
 
     pfv: PFV
-    layer: str
-    basis: PrincipalBasis
-    arrangement: tuple[int, ...]
-    weights: Weights
+    layer: str  # the name by which its store knows it
+    basis: PrincipalBasis  # by falling variance
+    arrangement: tuple[int, ...]  # order and signs
+    weights: Weights  # of the images
 
     def scores(self, arrangement: Arrangement | None = None) -> Tensor:
         """Scores ``(N, k, h, w)``, in another arrangement or in the own one."""

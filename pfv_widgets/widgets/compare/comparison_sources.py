@@ -39,40 +39,19 @@ TABS: dict[str, Callable[[Any], Tab]] = {
 
 @dataclass(frozen=True)
 class ComparisonSource:
-    """Where the pictures and similarities of a comparison come from.
+    """Where the pictures and similarities of a comparison come from."""
 
-    Attributes
-    ----------
-    networks
-        What is chosen among.
-    renderer, difference
-        Make what renders a side, and where the two differ.
-    agreement
-        Share of variance in common of two layers, each joined to its name by ``joined``.
-    similarities
-        Of their layers.
-    tabs
-        Title → what makes the tab.
-    network
-        Returns a network with its photos by name.
-    code
-        The call that opens such an explorer on ``settings``; ``{more}`` are further keywords.
-    fixed
-        Fields of the settings, with their values, that cannot be changed.
-    on_growth
-        Called with a callback, for when there are more names; None: there are never more.
-    """
-
-    networks: Networks | Snapshots
-    renderer: Callable[[], Renderer]
-    difference: Callable[[], Renderer]
+    networks: Networks | Snapshots  # what is chosen among
+    renderer: Callable[[], Renderer]  # of a side
+    difference: Callable[[], Renderer]  # of where the two differ
+    # share of variance in common of two layers, each joined to its network's name
     agreement: Callable[[str, str, CompareSettings], float]
-    similarities: NetworkSimilarities | SnapshotSimilarities
+    similarities: NetworkSimilarities | SnapshotSimilarities  # of their layers
     tabs: Mapping[str, Callable[[Any], Tab]]
-    network: Callable[[str], PFV]
-    code: str
-    fixed: Mapping[str, object]
-    on_growth: Callable[..., None] | None = None
+    network: Callable[[str], PFV]  # a network with its photos, by name
+    code: str  # the call that opens such an explorer; {more} are further keywords
+    fixed: Mapping[str, object]  # fields of the settings that cannot be changed
+    on_growth: Callable[..., None] | None = None  # called with what hears of more names
 
 
 def networks_source(networks: Networks) -> ComparisonSource:

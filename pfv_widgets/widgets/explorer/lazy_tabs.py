@@ -14,16 +14,8 @@ from pfv_widgets.widgets.toolkit.protocols import Explorer, Tab
 class LazyTabs:
     """Makes each tab of an explorer when it is first opened, and tells it what to show.
 
-    Some have a hundred widgets, which a page would have to draw before the first picture.
-
-    Parameters
-    ----------
-    explorer
-        What the tabs belong to.
-    makers
-        Title → what makes the tab, called with the explorer.
-    knobs
-        Title → controls that stand above what the tab shows itself.
+    Some have a hundred widgets, which a page would have to draw before the first picture. By the
+    title of a tab ``makers`` has what makes it, and ``knobs`` the controls that stand above it.
     """
 
     def __init__(

@@ -23,21 +23,11 @@ Say = Callable[[str, float], None]  # a message, and how much is done in [0, 1]
 
 @dataclass(frozen=True)
 class Status:
-    """What the status line says.
-
-    Attributes
-    ----------
-    message
-        In words.
-    kind
-        ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
-    done
-        How much of the work is done, in [0, 1], where that is known.
-    """
+    """What the status line says."""
 
     message: str
-    kind: str = "ok"
-    done: float | None = None
+    kind: str = "ok"  # or "busy", "warning" or "error"
+    done: float | None = None  # how much of the work is done, in [0, 1], where that is known
 
     def __str__(self) -> str:
         return self.message

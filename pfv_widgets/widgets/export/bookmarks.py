@@ -22,17 +22,9 @@ _ADVICE = "Give the text of a file that Bookmarks.save wrote."
 
 @dataclass(frozen=True)
 class Bookmarks:
-    """Settings by name, in the order in which they were added; every change gives new ones.
+    """Settings by name, in the order in which they were added; every change gives new ones."""
 
-    Attributes
-    ----------
-    entries
-        ``(name, settings)``, each name once.
-    kind
-        The class of the settings.
-    """
-
-    entries: tuple[tuple[str, Any], ...] = ()
+    entries: tuple[tuple[str, Any], ...] = ()  # name and settings, each name once
     kind: type[Any] = Settings
 
     def __len__(self) -> int:

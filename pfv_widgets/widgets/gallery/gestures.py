@@ -16,27 +16,13 @@ _NEAR = 40.0  # pixels of the canvas between them
 
 @dataclass(frozen=True)
 class GestureHandlers:
-    """What is called for each gesture.
+    """What is called for each gesture, with spots of images."""
 
-    Attributes
-    ----------
-    hover
-        With the spot under the pointer, None beside the tiles.
-    click
-        With the spot that was clicked.
-    double_click
-        With the spot of the second click; ``click`` was called for the first.
-    drag
-        With where the drag began and where it is now, both in the image that it began in.
-    dropped
-        With the same, once, at the end.
-    """
-
-    hover: Callable[[Spot | None], None]
+    hover: Callable[[Spot | None], None]  # under the pointer; None: beside the tiles
     click: Callable[[Spot], None]
-    double_click: Callable[[Spot], None]
-    drag: Callable[[Spot, Spot], None]
-    dropped: Callable[[Spot, Spot], None]
+    double_click: Callable[[Spot], None]  # the second; ``click`` was called for the first
+    drag: Callable[[Spot, Spot], None]  # where it began and where it is now, in one image
+    dropped: Callable[[Spot, Spot], None]  # the same, once, at the end
 
 
 class Gestures:

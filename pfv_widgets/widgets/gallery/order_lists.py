@@ -80,14 +80,10 @@ class OrderLists:
 
     Parameters
     ----------
-    images
-        The batch.
     arrange
         Called with the order that is chosen.
     measure
         Returns a number for each image by a key: what a person sorts by is measured once.
-    safely
-        Makes an action report its errors.
     more
         Further keys that ``measure`` knows.
     """

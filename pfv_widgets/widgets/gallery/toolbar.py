@@ -24,8 +24,6 @@ class Toolbar:
 
     Parameters
     ----------
-    number
-        Images of the batch.
     columns
         Called with the tiles in a row that a person chooses.
     turn

@@ -34,29 +34,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class ViewState:
-    """Settings, and what a person looks at and points to.
-
-    Attributes
-    ----------
-    settings
-        What is painted and how.
-    page
-        Which images are on show.
-    cursor
-        Image that the keys act on.
-    hover
-        Spot under the pointer.
-    brush
-        Corners of the rectangle that is being drawn, in one image.
-    selection
-        Positions that were selected.
-    """
+    """Settings, and what a person looks at and points to."""
 
     settings: Settings
     page: Page
-    cursor: int | None = None
-    hover: Spot | None = None
-    brush: tuple[Spot, Spot] | None = None
+    cursor: int | None = None  # the image that the keys act on
+    hover: Spot | None = None  # under the pointer
+    brush: tuple[Spot, Spot] | None = None  # corners of what is being drawn, in one image
     selection: Selection | None = None
 
     def has_heat_of(self, other: ViewState | None) -> bool:

@@ -16,22 +16,12 @@ _WIDEST = 420  # more would leave too few methods in sight
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns for each image and network, below a photo; a row for each method.
+    """Columns for each image and network, below a photo; a row for each method."""
 
-    Attributes
-    ----------
-    images
-        Indices of the images on the page.
-    networks, rows
-        How many there are.
-    tile
-        Height and width of a tile in pixels of the canvas.
-    """
-
-    images: tuple[int, ...]
+    images: tuple[int, ...]  # indices of those on the page
     networks: int
     rows: int
-    tile: tuple[int, int]
+    tile: tuple[int, int]  # height and width in pixels of the canvas
 
     @classmethod
     def of(

@@ -36,24 +36,12 @@ class Spot:
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles in rows, of one size, with a gap between them.
+    """Tiles in rows, of one size, with a gap between them, in pixels of the canvas."""
 
-    Attributes
-    ----------
-    number
-        Tiles on the page.
-    columns
-        Tiles in a row.
-    tile
-        Height and width of a tile in pixels of the canvas.
-    strip
-        Pixels below each tile that are left for its name.
-    """
-
-    number: int
+    number: int  # of tiles on the page
     columns: int
-    tile: tuple[int, int]
-    strip: int = 0
+    tile: tuple[int, int]  # height and width
+    strip: int = 0  # below each tile, for its name
 
     @classmethod
     def of(

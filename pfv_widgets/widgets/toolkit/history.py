@@ -13,20 +13,10 @@ T = TypeVar("T")
 class History(Generic[T]):
     """The values that were, up to ``limit`` steps back, and those that were undone.
 
-    A run of changes of the same field, such as one drag of a slider, is one step; so is all
-    that is recorded between ``begin`` and ``end``. Whoever uses it from several threads holds
-    a lock of their own around each call.
-
-    Parameters
-    ----------
-    start
-        The value now: a frozen dataclass, or anything that can be compared.
-    limit
-        Number of steps that are kept.
-    pause
-        Seconds of rest that end a run.
-    clock
-        Seconds, never falling.
+    A run of changes of the same field, such as one drag of a slider, is one step, until ``pause``
+    seconds of rest by the ``clock``; so is all that is recorded between ``begin`` and ``end``. The
+    values are frozen dataclasses, or anything that can be compared. Whoever uses it from several
+    threads holds a lock of their own around each call.
     """
 
     def __init__(

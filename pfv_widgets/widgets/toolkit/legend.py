@@ -19,12 +19,8 @@ _TABLE = 'style="border-spacing:0 3px;width:100%;line-height:1.1"'
 def legend_panel(settings: Settings, ratios: Sequence[float], whose: str = "") -> str:
     """Return the legend of the heatmaps that these settings ask for, as HTML.
 
-    Parameters
-    ----------
-    ratios
-        Explained variance ratio of each component computed, in [0, 1].
-    whose
-        Words behind "of the variance".
+    Of each component computed ``ratios`` has the explained variance ratio, in [0, 1]; ``whose`` are
+    words behind "of the variance".
     """
     if settings.shows_similarity:
         return heading("Similarity to pins") + _similarity(settings)

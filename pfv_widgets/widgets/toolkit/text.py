@@ -175,14 +175,8 @@ def position_line(
 ) -> str:
     """Return what is known about an image, and the component scores at a position in it.
 
-    Parameters
-    ----------
-    index, name, label, weight
-        Of the image; the label may be None.
-    values
-        Score of each component at the position; none where no position is pointed at.
-    shown
-        Indices of the components that are shown in the heatmaps, which stand out.
+    Of the ``values``, one for each component where a position is pointed at, those of ``shown``
+    stand out: they are in the heatmaps.
     """
     line = one_line(about_image(index, name, label, weight), MUTED)
     if not values:
