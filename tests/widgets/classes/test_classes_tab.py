@@ -14,35 +14,12 @@ from torchvision.models import VisionTransformer
 
 import pfv_widgets as pw
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import Function, blobs, counted, tiny
+from tests.widgets.classes.conftest import Holder, OpenTab
 from tests.widgets.recorded_page import move
 
 HOSTILE = "<b>x</b>"
 NAMES = [HOSTILE, "bee", "cat", "dog", "eel"]
-
-
-class Holder:
-    """An explorer whose tab "Classes" is open."""
-
-    def __init__(self, model: nn.Module, images: ImageBatch, **more: Any) -> None:
-        self.explorer: PFVExplorer = pw.explore(model, images, device="cpu", **more)
-        self.tab = self.explorer.tabs["Classes"]
-        self.explorer.tabs.open("Classes")
-        self.wait()
-
-    def wait(self) -> None:
-        assert self.explorer.wait(60)
-        assert self.tab.wait(60)
-        assert self.explorer.wait(60)
-
-    def press(self, component: int, cut: bool = True) -> None:
-        move(self.tab.buttons[component], value=cut)
-        self.wait()
-
-    @property
-    def status(self) -> str:
-        return str(self.explorer.status)
 
 
 def network() -> nn.Sequential:
@@ -58,10 +35,8 @@ def labelled(count: int = 12) -> ImageBatch:
 
 
 @pytest.fixture
-def holder(recorded: object) -> Any:
-    holder = Holder(network(), labelled(), classes=NAMES, layer="10")
-    yield holder
-    holder.explorer.close()
+def holder(open_tab: OpenTab) -> Holder:
+    return open_tab(network(), labelled(), classes=NAMES, layer="10")
 
 
 def words(widget: Any) -> str:
@@ -116,16 +91,13 @@ def test_cutting_shows_accuracy_before_and_after_and_undoes(holder: Holder) -> N
     assert "Nothing is cut" in words(holder.tab.effect)
 
 
-def test_a_toggle_runs_no_layer_before_the_cut(recorded: object) -> None:
+def test_a_toggle_runs_no_layer_before_the_cut(open_tab: OpenTab) -> None:
     model = tiny()
-    holder = Holder(model, labelled(), classes=NAMES, layer="10")
-    try:
-        with counted(*(one for one in model.modules() if isinstance(one, nn.Conv2d))) as ran:
-            holder.press(1)
-        assert ran == []
-        assert holder.explorer.settings.cut == (1,)
-    finally:
-        holder.explorer.close()
+    holder = open_tab(model, labelled(), classes=NAMES, layer="10")
+    with counted(*(one for one in model.modules() if isinstance(one, nn.Conv2d))) as ran:
+        holder.press(1)
+    assert ran == []
+    assert holder.explorer.settings.cut == (1,)
 
 
 def test_a_class_has_components_of_its_own(holder: Holder) -> None:
@@ -137,16 +109,13 @@ def test_a_class_has_components_of_its_own(holder: Holder) -> None:
 
 def test_hidden_tab_computes_nothing(recorded: object) -> None:
     explorer = pw.explore(tiny(), labelled(), device="cpu", layer="10")
-    try:
-        assert explorer.wait(60)
-        tab = explorer.tabs["Classes"]
-        explorer.settings = replace(explorer.settings, cut=(0,))
-        assert explorer.wait(60)
-        assert tab.wait(60)
-        assert tab.buttons[0].value is True
-        assert tab.effect.value == ""
-    finally:
-        explorer.close()
+    assert explorer.wait(60)
+    tab = explorer.tabs["Classes"]
+    explorer.settings = replace(explorer.settings, cut=(0,))
+    assert explorer.wait(60)
+    assert tab.wait(60)
+    assert tab.buttons[0].value is True
+    assert tab.effect.value == ""
 
 
 def _two(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -170,40 +139,30 @@ def broken_if_third(images: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_networks_without_one_row_of_scores_are_told_in_words(
-    recorded: object, model: nn.Module, more: dict[str, Any], told: str
+    open_tab: OpenTab, model: nn.Module, more: dict[str, Any], told: str
 ) -> None:
-    holder = Holder(model, labelled(), **more)
-    try:
-        assert told in words(holder.tab.about)
-        assert told in holder.status
-        assert holder.explorer.settings.cut == ()
-    finally:
-        holder.explorer.close()
+    holder = open_tab(model, labelled(), **more)
+    assert told in words(holder.tab.about)
+    assert told in holder.status
+    assert holder.explorer.settings.cut == ()
 
 
 def test_where_scores_read_a_class_token_one_press_goes_to_the_last_layer_that_counts(
-    recorded: object,
+    open_tab: OpenTab,
 ) -> None:
     torch.manual_seed(2)
     model = VisionTransformer(32, 8, 2, 2, hidden_dim=16, mlp_dim=16, num_classes=5)
     nn.init.normal_(model.heads.head.weight)
-    holder = Holder(model.eval(), labelled())
-    try:
-        tab, last = holder.tab, "encoder.layers.encoder_layer_1.ln_1"
-        assert "scores do not depend on its feature map" in words(tab.about)
-        assert last in words(tab.about)
-        assert tab.layer_button.layout.display is None
-        tab.layer_button.click()
-        holder.wait()
-        assert (
-            holder.explorer.settings.layer
-            == last
-            == pw.component_classes(holder.explorer.pfv).layer
-        )
-        assert "integrated gradients" in words(tab.about)
-        assert tab.layer_button.layout.display == "none"
-    finally:
-        holder.explorer.close()
+    holder = open_tab(model.eval(), labelled())
+    tab, last = holder.tab, "encoder.layers.encoder_layer_1.ln_1"
+    assert "scores do not depend on its feature map" in words(tab.about)
+    assert last in words(tab.about)
+    assert tab.layer_button.layout.display is None
+    tab.layer_button.click()
+    holder.wait()
+    assert holder.explorer.settings.layer == last == pw.component_classes(holder.explorer.pfv).layer
+    assert "integrated gradients" in words(tab.about)
+    assert tab.layer_button.layout.display == "none"
 
 
 def test_the_difference_to_the_expected_class_is_written_in_parts_that_add_up(
@@ -218,46 +177,37 @@ def test_the_difference_to_the_expected_class_is_written_in_parts_that_add_up(
     assert sum(map(float, parts)) == pytest.approx(float(total), abs=0.03)
 
 
-def test_output_chosen_by_the_user_is_taken(recorded: object) -> None:
+def test_output_chosen_by_the_user_is_taken(open_tab: OpenTab) -> None:
     model = nn.Sequential(tiny(), Function(_two))
-    holder = Holder(model, labelled(), layer="0.10", output=1, classes=NAMES)
-    try:
-        assert "output=1" in holder.explorer.snippet()
-        assert "Exact" in words(holder.tab.about)
-    finally:
-        holder.explorer.close()
+    holder = open_tab(model, labelled(), layer="0.10", output=1, classes=NAMES)
+    assert "output=1" in holder.explorer.snippet()
+    assert "Exact" in words(holder.tab.about)
 
 
-def test_photos_without_labels_or_numbers_are_said_to_be_undefined(recorded: object) -> None:
+def test_photos_without_labels_or_numbers_are_said_to_be_undefined(open_tab: OpenTab) -> None:
     images = blobs(6)
     images.tensor[2] += 100
     model = nn.Sequential(Function(broken_if_third), tiny())
     start = pw.Settings(images=(1, 1, 0, 1, 1, 1))
-    holder = Holder(model, images, layer="1.10", components=2, settings=start)
-    try:
-        assert "undefined" in words(holder.tab.effect)
-        assert "1 photo is left out" in words(holder.tab.effect)
-        holder.tab.show_image(2)
-        assert "not numbers" in words(holder.tab.photo)
-        assert "nan" not in "".join(one.value.lower() for one in holder.tab.moves[:2])
-        holder.press(0)
-        assert "Without component 1" in holder.status
-    finally:
-        holder.explorer.close()
+    holder = open_tab(model, images, layer="1.10", components=2, settings=start)
+    assert "undefined" in words(holder.tab.effect)
+    assert "1 photo is left out" in words(holder.tab.effect)
+    holder.tab.show_image(2)
+    assert "not numbers" in words(holder.tab.photo)
+    assert "nan" not in "".join(one.value.lower() for one in holder.tab.moves[:2])
+    holder.press(0)
+    assert "Without component 1" in holder.status
 
 
-def test_all_components_cut_is_told_and_the_tab_goes_on(recorded: object) -> None:
-    holder = Holder(tiny(channels=3), labelled(), classes=NAMES, layer="10", components=3)
-    try:
-        for index in range(3):
-            holder.press(index)
-        assert "nothing is left" in words(holder.tab.about)
-        assert "nothing is left" in holder.status
-        holder.press(1, cut=False)
-        assert "Without components 1, 3" in holder.status
-        assert "nothing is left" not in words(holder.tab.about)
-    finally:
-        holder.explorer.close()
+def test_all_components_cut_is_told_and_the_tab_goes_on(open_tab: OpenTab) -> None:
+    holder = open_tab(tiny(channels=3), labelled(), classes=NAMES, layer="10", components=3)
+    for index in range(3):
+        holder.press(index)
+    assert "nothing is left" in words(holder.tab.about)
+    assert "nothing is left" in holder.status
+    holder.press(1, cut=False)
+    assert "Without components 1, 3" in holder.status
+    assert "nothing is left" not in words(holder.tab.about)
 
 
 def test_cut_is_checked_and_follows_the_number_of_components(holder: Holder) -> None:

@@ -13,9 +13,15 @@ import pfv_widgets as pw
 from pfv_widgets.analysis.shortcuts.find_shortcuts import find_shortcuts
 from pfv_widgets.engine.progress import OnProgress, Progress
 from tests.networks import blobs, tiny
+from tests.widgets.classes.conftest import Holder, OpenTab
 from tests.widgets.classes.marked_photos import fooled_network, marked_photos
-from tests.widgets.classes.test_classes_tab import Holder, words
+from tests.widgets.classes.test_classes_tab import words
 from tests.widgets.recorded_page import move
+
+
+@pytest.fixture
+def holder(open_tab: OpenTab) -> Holder:
+    return open_tab(fooled_network(), marked_photos(), classes=["marked", "plain"], layer="2")
 
 
 def search(holder: Holder) -> Holder:
@@ -25,99 +31,84 @@ def search(holder: Holder) -> Holder:
     return holder
 
 
-def test_suspects_are_shown_with_their_evidence_and_cut_out(recorded: object) -> None:
-    model, images = fooled_network(), marked_photos()
-    holder = Holder(model, images, classes=["marked", "plain"], layer="2")
-    try:
-        section = search(holder).tab.shortcuts
-        report = find_shortcuts(model, images, layer="2", classes=["marked", "plain"])
-        assert report.suspects
-        assert 0 < len(section.toggles) <= len(report.suspects)
-        first = section.list.children[0]
-        for line in report.suspects[0].evidence.lines():
-            assert " ".join(line.split()) in words(first.children[1])
-        assert first.children[0].value.count("<img") == 4
+def test_suspects_are_shown_with_their_evidence_and_cut_out(holder: Holder) -> None:
+    model, images = holder.explorer.pfv.model, holder.explorer.pfv.images
+    section = search(holder).tab.shortcuts
+    report = find_shortcuts(model, images, layer="2", classes=["marked", "plain"])
+    assert report.suspects
+    assert 0 < len(section.toggles) <= len(report.suspects)
+    first = section.list.children[0]
+    for line in report.suspects[0].evidence.lines():
+        assert " ".join(line.split()) in words(first.children[1])
+    assert first.children[0].value.count("<img") == 4
 
-        move(section.toggles[0], value=True)
-        holder.wait()
-        assert holder.explorer.settings.suspects == (0,)
-        one = report.suspects[0]
-        without = pw.ablate(model, one.layer, one.basis, suspects=one)
-        with torch.no_grad():
-            right = without(images.tensor).argmax(1) == torch.arange(24).add(1).remainder(2)
-        rate = round(100 * float(right.float().mean()))
-        assert f"100 → {rate} % right" in holder.status
-        assert "Without suspect 1" in words(holder.tab.effect)
+    move(section.toggles[0], value=True)
+    holder.wait()
+    assert holder.explorer.settings.suspects == (0,)
+    one = report.suspects[0]
+    without = pw.ablate(model, one.layer, one.basis, suspects=one)
+    with torch.no_grad():
+        right = without(images.tensor).argmax(1) == torch.arange(24).add(1).remainder(2)
+    rate = round(100 * float(right.float().mean()))
+    assert f"100 → {rate} % right" in holder.status
+    assert "Without suspect 1" in words(holder.tab.effect)
 
-        holder.press(1)
-        assert "Without component 2 and suspect 1" in words(holder.tab.effect)
-        frame = holder.explorer.frame
-        both = pw.ablate(model, frame.layer, frame.basis, 1, suspects=report.suspects[:1])
-        scope = {"model": model, "images": images, "classes": ["marked", "plain"], "pw": pw}
-        code = [line for line in holder.explorer.snippet().splitlines() if "pw.expl" not in line]
-        exec("\n".join(code), scope | {"explorer": holder.explorer}, scope)
-        with torch.no_grad():
-            assert torch.equal(scope["without"](images.tensor), both(images.tensor))
+    holder.press(1)
+    assert "Without component 2 and suspect 1" in words(holder.tab.effect)
+    frame = holder.explorer.frame
+    both = pw.ablate(model, frame.layer, frame.basis, 1, suspects=report.suspects[:1])
+    scope = {"model": model, "images": images, "classes": ["marked", "plain"], "pw": pw}
+    code = [line for line in holder.explorer.snippet().splitlines() if "pw.expl" not in line]
+    exec("\n".join(code), scope | {"explorer": holder.explorer}, scope)
+    with torch.no_grad():
+        assert torch.equal(scope["without"](images.tensor), both(images.tensor))
 
-        saved = holder.explorer.settings.to_json()
-        holder.explorer.undo()
-        holder.explorer.undo()
-        holder.wait()
-        assert section.toggles[0].value is False
-        assert "Nothing is cut" in words(holder.tab.effect)
-        holder.explorer.settings = pw.Settings.from_json(saved)
-        holder.wait()
-        assert "Without component 2 and suspect 1" in words(holder.tab.effect)
-        holder.explorer.settings = replace(holder.explorer.settings, layer="0")
-        holder.wait()
-        assert section.toggles == []
-        assert "Without component 2" in words(holder.tab.effect)
-        holder.explorer.undo()
-        holder.wait()
-        assert section.toggles[0].value is True
-    finally:
-        holder.explorer.close()
+    saved = holder.explorer.settings.to_json()
+    holder.explorer.undo()
+    holder.explorer.undo()
+    holder.wait()
+    assert section.toggles[0].value is False
+    assert "Nothing is cut" in words(holder.tab.effect)
+    holder.explorer.settings = pw.Settings.from_json(saved)
+    holder.wait()
+    assert "Without component 2 and suspect 1" in words(holder.tab.effect)
+    holder.explorer.settings = replace(holder.explorer.settings, layer="0")
+    holder.wait()
+    assert section.toggles == []
+    assert "Without component 2" in words(holder.tab.effect)
+    holder.explorer.undo()
+    holder.wait()
+    assert section.toggles[0].value is True
 
 
-def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(recorded: object) -> None:
-    model, images = fooled_network(), marked_photos()
-    holder = Holder(model, images, classes=["marked", "plain"], layer="2")
-    try:
-        section = search(holder).tab.shortcuts
-        move(section.toggles[0], value=True)
-        holder.wait()
-        with torch.no_grad():
-            model[0].bias.add_(0.1)
-        holder.explorer.refresh()
-        holder.wait()
-        assert section.toggles == []
-        assert "has changed since" in words(section.result)
-        assert "Nothing is cut" in words(holder.tab.effect)
-        assert search(holder).tab.shortcuts.toggles[0].value is True
-    finally:
-        holder.explorer.close()
+def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(holder: Holder) -> None:
+    model = holder.explorer.pfv.model
+    section = search(holder).tab.shortcuts
+    move(section.toggles[0], value=True)
+    holder.wait()
+    with torch.no_grad():
+        model[0].bias.add_(0.1)
+    holder.explorer.refresh()
+    holder.wait()
+    assert section.toggles == []
+    assert "has changed since" in words(section.result)
+    assert "Nothing is cut" in words(holder.tab.effect)
+    assert search(holder).tab.shortcuts.toggles[0].value is True
 
 
-def test_no_labels_and_too_few_photos_are_told_in_the_section(recorded: object) -> None:
-    holder = Holder(tiny(), blobs(6), layer="10")
-    try:
-        assert "labels=None" in words(search(holder).tab.shortcuts.result)
-        assert holder.tab.shortcuts.button.disabled is False
-    finally:
-        holder.explorer.close()
+def test_no_labels_and_too_few_photos_are_told_in_the_section(open_tab: OpenTab) -> None:
+    holder = open_tab(tiny(), blobs(6), layer="10")
+    assert "labels=None" in words(search(holder).tab.shortcuts.result)
+    assert holder.tab.shortcuts.button.disabled is False
     few = replace(blobs(10), labels=tuple("01234" * 2))
-    holder = Holder(tiny(), few, layer="10")
-    try:
-        assert "No suspect" in words(search(holder).tab.shortcuts.result)
-        assert "Too few photos" in words(holder.tab.shortcuts.result)
-    finally:
-        holder.explorer.close()
+    holder = open_tab(tiny(), few, layer="10")
+    assert "No suspect" in words(search(holder).tab.shortcuts.result)
+    assert "Too few photos" in words(holder.tab.shortcuts.result)
 
 
 def test_stop_ends_the_search_and_the_naming_before_the_next_module(
-    recorded: object, monkeypatch: pytest.MonkeyPatch
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    holder = Holder(fooled_network(), marked_photos(), classes=["marked", "plain"], layer="2")
     explorer, section, reports, said = holder.explorer, holder.tab.shortcuts, [], []
     reporter = explorer.reporter
 
@@ -136,30 +127,26 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
             yield watch
 
     monkeypatch.setattr(explorer, "reporter", stopped_at_the_third)
-    try:
-        assert "Stopped before the end" in words(search(holder).tab.shortcuts.result)
-        assert reports == ["Running the network"] * 3
-        assert "Running the network: 0 of 24 photos" in said[0]
-        assert section.button.description == "Find shortcuts"
-        assert "Stopped" in holder.status
-        assert holder.tab.shortcuts.button.disabled is False
-        reports.clear()
-        move(explorer.knobs["components"], value=2)
-        holder.wait()
-        assert reports == ["Naming components by classes"] * 3
-        assert "Stopped" in words(holder.tab.about)
-        move(explorer.knobs["components"], value=3)
-        holder.wait()
-        assert "Exact" in words(holder.tab.about)
-        assert "found" in words(search(holder).tab.shortcuts.result)
-    finally:
-        explorer.close()
+    assert "Stopped before the end" in words(search(holder).tab.shortcuts.result)
+    assert reports == ["Running the network"] * 3
+    assert "Running the network: 0 of 24 photos" in said[0]
+    assert section.button.description == "Find shortcuts"
+    assert "Stopped" in holder.status
+    assert holder.tab.shortcuts.button.disabled is False
+    reports.clear()
+    move(explorer.knobs["components"], value=2)
+    holder.wait()
+    assert reports == ["Naming components by classes"] * 3
+    assert "Stopped" in words(holder.tab.about)
+    move(explorer.knobs["components"], value=3)
+    holder.wait()
+    assert "Exact" in words(holder.tab.about)
+    assert "found" in words(search(holder).tab.shortcuts.result)
 
 
 def test_naming_ends_once_other_components_are_asked_for_or_the_tab_is_left(
-    recorded: object, monkeypatch: pytest.MonkeyPatch
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    holder = Holder(fooled_network(), marked_photos(), classes=["marked", "plain"], layer="2")
     explorer, reports, turns, messages = holder.explorer, [], [], []
     reporter, show = explorer.reporter, explorer.show_message
 
@@ -181,22 +168,19 @@ def test_naming_ends_once_other_components_are_asked_for_or_the_tab_is_left(
 
     monkeypatch.setattr(explorer, "reporter", turned_at_once)
     monkeypatch.setattr(explorer, "show_message", shown)
-    try:
-        turns.append(lambda: move(explorer.knobs["components"], value=4))
-        move(explorer.knobs["components"], value=2)
-        holder.wait()
-        assert len(holder.tab.rows.children) == 4
-        # the fine picture may come before it or after it: the last word is either's
-        assert messages.count("Named the components by classes.") == 1
-        turns.append(lambda: explorer.tabs.open("Picture"))
-        del reports[:]
-        move(explorer.knobs["components"], value=5)
-        holder.wait()
-        assert len(reports) == 1
-        assert holder.status == "Up to date."
-        assert "Stopped" not in words(holder.tab.about)
-        explorer.tabs.open("Classes")
-        holder.wait()
-        assert len(holder.tab.rows.children) == 5
-    finally:
-        explorer.close()
+    turns.append(lambda: move(explorer.knobs["components"], value=4))
+    move(explorer.knobs["components"], value=2)
+    holder.wait()
+    assert len(holder.tab.rows.children) == 4
+    # the fine picture may come before it or after it: the last word is either's
+    assert messages.count("Named the components by classes.") == 1
+    turns.append(lambda: explorer.tabs.open("Picture"))
+    del reports[:]
+    move(explorer.knobs["components"], value=5)
+    holder.wait()
+    assert len(reports) == 1
+    assert holder.status == "Up to date."
+    assert "Stopped" not in words(holder.tab.about)
+    explorer.tabs.open("Classes")
+    holder.wait()
+    assert len(holder.tab.rows.children) == 5
