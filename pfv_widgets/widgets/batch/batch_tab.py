@@ -53,13 +53,8 @@ _ALL_AT_ONCE: dict[str, tuple[str, Callable[[Weights], Weights]]] = {
 class BatchTab:
     """Thumbnails, presets and class weights: calls back, and computes nothing itself.
 
-    Parameters
-    ----------
-    images
-        The batch whose composition is edited.
-    sweep
-        Called when a person asks for "leave one out"; answer by ``show_progress``, then by
-        ``show_influence`` or ``show_problem``, from any thread.
+    ``sweep`` is called when a person asks for "leave one out"; answer by ``show_progress``, then by
+    ``show_influence`` or ``show_problem``, from any thread.
     """
 
     visible = False  # it costs little to follow the settings unseen

@@ -33,14 +33,8 @@ class _Stroke:
 class Thumbnails:
     """Thumbnails with a bar each: its weight, or how much the colours change without it.
 
-    Parameters
-    ----------
-    pixels
-        Photos, uint8 ``(N, H, W, 3)``.
-    on_change
-        Called as ``on_change(indices, inside)`` when a person takes images in or out.
-    on_point
-        Called with the index that the pointer or the cursor comes to, None when it leaves.
+    The photos are uint8 ``(N, H, W, 3)``. ``on_change(indices, inside)`` is called when a person
+    takes images in or out, ``on_point`` with the index that pointer or cursor come to, or None.
     """
 
     def __init__(

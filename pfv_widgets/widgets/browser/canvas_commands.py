@@ -24,18 +24,9 @@ class CanvasCommands:
 
     They are written as ipycanvas sends them: its own methods take 20 µs for each, its
     ``hold_canvas`` holds the canvases of the whole process, and its ``put_image_data`` encodes
-    anew, coarsely.
-
-    Parameters
-    ----------
-    canvas
-        What is drawn on first.
-    rest
-        The canvas to end on. A page copies a displayed canvas to the screen each time that a
-        message comes to it, also where the message before ended on it: an undisplayed one
-        costs nothing.
-    is_closed
-        Whether the canvases are closed: then nothing is sent.
+    anew, coarsely. The message ends on the canvas ``rest``: a page copies a displayed canvas to the
+    screen each time that a message comes to it, also where the message before ended on it, and an
+    undisplayed one costs nothing. Where the canvases are closed by then nothing is sent.
     """
 
     def __init__(

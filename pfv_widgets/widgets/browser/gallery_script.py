@@ -21,25 +21,16 @@ FOLLOWED = ("opacity", "view", "split")  # settings that the browser applies by 
 class GalleryScript(anywidget.AnyWidget):
     """A script that serves the gallery in the box around it; without it, all else works.
 
-    - The gallery follows opacity, view and divider at once; the kernel confirms it.
+    - The gallery follows opacity, view and divider at once, where ``knobs`` has all of
+      :data:`FOLLOWED`; the kernel confirms it.
     - Its buffers draw an uncompressed picture (:func:`image_encoding.bitmap`) as they come to
       it: loading a compressed one takes a browser 10 to 20 ms beside its other work. A browser
       on this computer asks for them; through a network the few bytes of a JPEG arrive sooner.
     - A command that fails no longer stops whatever the page draws: it asks for everything anew.
 
-    Parameters
-    ----------
-    canvas
-        The canvas of the gallery, with the buffers of :class:`Tiles`.
-    knobs
-        Controls by the name of their setting; those of :data:`FOLLOWED` are followed, where all
-        of them are there.
-    near
-        Called with whether all pages so far are on this computer, each time that the script of
-        one begins to hear what it is sent, or asks for everything anew.
-    room
-        Called with the width and height that a page has for the tiles, in CSS pixels, once it is
-        there, and when they have changed.
+    ``near`` is called with whether all pages so far are on this computer, each time that the script
+    of one begins to hear what it is sent, or asks for everything anew; ``room`` with the width and
+    height that a page has for the tiles, in CSS pixels, at first and when they have changed.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it

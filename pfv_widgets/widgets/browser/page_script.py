@@ -46,23 +46,14 @@ class PageScript(anywidget.AnyWidget):
     - Names: ipywidgets gives the handles of sliders and pictures none, and calls a button by
       its text even where that is a number.
     - Buttons of the class ``pfv-copy`` copy the text field beside them; no kernel can reach a
-      clipboard. They are hidden where the script does not run.
+      clipboard. They are hidden where the script does not run; ``tell`` is called with a message
+      and its kind when something was copied.
     - Files that the kernel sends are saved where the browser saves downloads.
     - The Tab key leaves a canvas at once, also while the kernel works.
-    - A page that has all widgets says so, and what its controls show: it may have missed changes
-      while it was loading.
-    - A banner says that the connection to the kernel is lost; when it is back, what a person has
-      set meanwhile is sent, and the kernel sends everything anew.
-
-    Parameters
-    ----------
-    tell
-        Called with a message and its kind when something was copied.
-    explorer
-        The widget whose controls it serves.
-    on_ready, on_return
-        Called with what the controls of a page show, once it has all widgets, and when its
-        connection is back.
+    - A page that has all widgets says so, and what its controls show (``on_ready``): it may have
+      missed changes while it was loading.
+    - A banner says that the connection to the kernel is lost; when it is back (``on_return``),
+      what a person has set meanwhile is sent, and the kernel sends everything anew.
     """
 
     # as text: anywidget watches a file for a process long, and keeps its widgets with it

@@ -54,10 +54,8 @@ class ClassesTab:
     find
         Names the components of these settings by classes; it may take long and raise, as
         ``Cancelled`` once the tab says that they are :meth:`outdated`.
-    say
-        Called with what is being done or was, in words, and its kind, from any thread.
-    fail
-        Called with an error, from any thread.
+    say, fail
+        Called with what is being done, in words, and its kind, or an error, from any thread.
     search, stop
         Start and stop the search for shortcuts: see :class:`ShortcutSection`.
     """

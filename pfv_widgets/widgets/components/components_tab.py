@@ -33,12 +33,7 @@ _PICTURE_HELP = (
 class ComponentsTab:
     """Everything about the components of a frame; draws nothing while it is not visible.
 
-    Parameters
-    ----------
-    on_select
-        Called with the positions ``(N, h, w)`` that are brushed in the scatter plot, live, or None.
-    on_hover
-        Called with the position (image, row, column) under the pointer there, or None.
+    What is brushed and pointed at in the scatter plot goes out as of :class:`ScatterCanvas`.
     """
 
     def __init__(self, edit: Edit, on_select: OnSelect, on_hover: OnHover) -> None:

@@ -27,12 +27,8 @@ _RECENT = 64  # selections that may still be on their way back
 class ScatterCanvas:
     """The scatter plot on a canvas, with nothing around it.
 
-    Parameters
-    ----------
-    on_select
-        Called with the positions ``(N, h, w)`` that are brushed, live, or None.
-    on_hover
-        Called with the position under the pointer when it changes, or None.
+    ``on_select`` is called with the positions ``(N, h, w)`` that are brushed, live, or None;
+    ``on_hover`` with the position (image, row, column) under the pointer when it changes, or None.
     """
 
     def __init__(self, on_select: OnSelect, on_hover: OnHover) -> None:

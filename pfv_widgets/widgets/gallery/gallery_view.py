@@ -38,12 +38,8 @@ class GalleryView:
 
     Parameters
     ----------
-    pfv
-        What renders.
     owner
-        The explorer that holds the settings and is asked to change them.
-    settings
-        What to show first.
+        Holds the settings, and is asked to change them; ``settings`` are shown first.
     knobs
         Controls by the name of their setting; the gallery follows those of opacity, view and
         divider in the browser, without the kernel.

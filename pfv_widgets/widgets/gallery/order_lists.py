@@ -25,17 +25,9 @@ _ALL = ""
 def ordered(images: ImageBatch, sort: str, only: str, measure: Measure) -> tuple[int, ...] | None:
     """Return the images to show in their order; None: all of them, as they came.
 
-    Parameters
-    ----------
-    images
-        The batch.
-    sort
-        ``"as loaded"``, ``"name"``, ``"class"``, or a key that ``measure`` knows: the highest
-        numbers come first; what is not finite comes last.
-    only
-        The class that is shown; empty: all.
-    measure
-        Returns a number for each image.
+    They are sorted ``"as loaded"``, by ``"name"`` or ``"class"``, or by a key for which ``measure``
+    returns a number for each image: the highest come first, and what is not finite last. Of the
+    classes ``only`` is shown; empty: all.
     """
     labels = images.labels or images.names
     chosen = [i for i in range(len(images)) if only in (_ALL, labels[i])]
