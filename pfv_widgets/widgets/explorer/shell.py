@@ -217,9 +217,12 @@ class Shell(w.VBox, Generic[S]):
 
     @contextmanager
     def _reporting(self, message: str, stops: int) -> Iterator[OnProgress]:
+        goes_on = True
         with self.status_line.background(message, stoppable=True) as say:
 
             def report(progress: Progress) -> None:
+                if not goes_on:  # what was made may report whenever it is used
+                    return
                 if self._stops != stops:
                     raise Cancelled
                 self._show_progress(progress, say)
@@ -227,6 +230,7 @@ class Shell(w.VBox, Generic[S]):
             try:
                 yield report
             finally:
+                goes_on = False
                 if self._stops != stops:  # what was to stop has ended, and no later picture
                     self._stopping.clear()
 

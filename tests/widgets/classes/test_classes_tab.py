@@ -232,3 +232,14 @@ def test_without_an_image_the_tab_says_what_the_status_line_says(holder: Holder)
     explorer.settings = replace(explorer.settings, images=None)
     holder.wait()
     assert "Exact" in words(holder.tab.about)
+
+
+def test_cut_after_a_stop_is_neither_stopped_nor_said_to_go_on(holder: Holder) -> None:
+    holder.explorer.stop()
+    holder.press(0)
+    assert holder.status.startswith("Without component 1")
+    assert holder.explorer.status_line.stop_button.layout.visibility == "hidden"
+    holder.explorer.tabs.open("Picture")
+    move(holder.explorer.knobs["sigma"], value=2.0)
+    holder.wait()
+    assert holder.status == "Up to date."
