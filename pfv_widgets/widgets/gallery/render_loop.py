@@ -289,8 +289,9 @@ class RenderLoop:
         self._seen(state, self.frame)
 
     def repeat(self) -> None:
-        """Say again how the picture stands, unless one is in work, which will say it."""
-        if self._worker.wait(0) and self.frame is not None:
+        """Say again how the picture stands; where one is in work, at its end."""
+        self._busy = not self._worker.wait(0)
+        if not self._busy and self.frame is not None:
             self._say(self.frame)
 
     def _say(self, frame: Frame) -> None:

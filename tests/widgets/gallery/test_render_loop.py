@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
@@ -273,6 +274,18 @@ def test_error_keeps_the_last_picture_and_marks_and_look_still_follow(
     assert changed.sum() < 4000
     assert studio.paint(studio.with_(first, sigma=3.0)) == [COARSE, FINE]
     assert studio.told[-1][1] == "ok"
+
+
+def test_what_is_said_beside_the_fine_picture_gives_way_at_its_end(studio: Studio) -> None:
+    def beside() -> None:
+        if len(studio.widths) == 2:
+            studio.show_message("Naming …", "busy")
+            with ThreadPoolExecutor(1) as another:
+                another.submit(studio.painter.repeat).result()
+
+    studio.on_paint = beside
+    assert studio.paint(studio.with_(sigma=2.0)) == [COARSE, FINE]
+    assert studio.told[-2:] == [("Naming …", "busy"), ("Up to date.", "ok")]
 
 
 def test_error_of_the_engine_is_told_in_its_own_words_also_under_a_pointer(
