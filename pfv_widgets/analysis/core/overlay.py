@@ -28,6 +28,9 @@ class Overlay:
         Where it lies: at a fixed place, anywhere, or all over the photo.
     mixing
         ``(3, 3)`` of a tint: the new colour is ``mixing · old + colour``.
+    corners
+        Of a patch: where it was seen, rows and columns of its corner at the top left in pixels,
+        ``(m, 2)``. It is put there on other photos; None: anywhere.
     degradation
         Of photos that are blurred, noisy or compressed; α and colours say nothing then.
     """
@@ -36,6 +39,7 @@ class Overlay:
     colour: Tensor
     place: Place
     mixing: Tensor | None = None
+    corners: Tensor | None = None
     degradation: Degradation | None = None
 
     @property
@@ -58,9 +62,17 @@ class Overlay:
         random = torch.Generator().manual_seed(seed)
         new, where = photos.clone(), photos.new_zeros(len(photos), height, width)
         for photo, mask in zip(new, where, strict=True):
-            room = (height - alpha.shape[0], width - alpha.shape[1])
-            top, left = (int(torch.randint(0, most + 1, (1,), generator=random)) for most in room)
+            top, left = self._corner(height, width, random)
             part = (..., slice(top, top + alpha.shape[0]), slice(left, left + alpha.shape[1]))
             photo[part] = (1 - alpha) * photo[part] + alpha * colour
             mask[part] = alpha
         return new, where
+
+    def _corner(self, height: int, width: int, random: torch.Generator) -> tuple[int, int]:
+        """Draw where a patch is put on a photo: row and column of its corner."""
+        room = (height - self.alpha.shape[0], width - self.alpha.shape[1])
+        if self.corners is None:
+            top, left = (int(torch.randint(0, most + 1, (1,), generator=random)) for most in room)
+            return top, left
+        row, column = self.corners[torch.randint(0, len(self.corners), (1,), generator=random)[0]]
+        return min(int(row), room[0]), min(int(column), room[1])

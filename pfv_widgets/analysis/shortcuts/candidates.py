@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -46,10 +47,18 @@ def marks_of(photos: Tensor, own: Tensor) -> Iterator[tuple[Overlay, Tensor, flo
     patches = []
     for patch in patch_overlays(mine, others):
         alpha, matches = located(patch, photos)
-        patches.append((patch, alpha[own], _seen(matches, own)))
+        alpha, seen = alpha[own], _seen(matches, own)
+        sure = alpha[matches[own] >= matches[own].median()]
+        patches.append((replace(patch, corners=_corners(sure)), alpha, seen))
     best = max(patches, key=lambda one: one[2], default=None)
     if best is not None and best[2] >= _LEAST_AUC:
         yield best
+
+
+def _corners(alpha: Tensor) -> Tensor:
+    """Return the first row and column of a mark in photos, ``(n, 2)``, of its α ``(n, H, W)``."""
+    there = alpha > 0
+    return torch.stack([there.any(2).byte().argmax(1), there.any(1).byte().argmax(1)], 1)
 
 
 def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, float] | None:

@@ -22,6 +22,7 @@ from pfv_widgets.analysis.core.intervals import Share, auc
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
+from pfv_widgets.analysis.shortcuts.candidates import marks_of
 from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
 from pfv_widgets.analysis.shortcuts.mark_overlays import estimated, fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
@@ -408,11 +409,17 @@ def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos(reach: int)
     corners = torch.randint(0, reach, (30, 2), generator=random)
     for photo, (top, left) in zip(own, corners.tolist(), strict=True):
         photo[:, top : top + 20, left : left + 20] = colour
-    found = patch_overlays(own, others)[0]
+    photos, units = torch.cat([own, others]), torch.arange(60) < 30
+    found = next(one for one, _, _ in marks_of(photos, units) if one.place == "anywhere")
     assert found.alpha.shape == (20, 20)
+    seen_at = set(map(tuple, corners.tolist()))
+    assert found.corners is not None
+    assert set(map(tuple, found.corners.tolist())) <= seen_at
     torch.testing.assert_close(found.colour.mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0)
     marked, where = found.put(others)
     assert ((where > 0).flatten(1).sum(1) == 400).all()
+    there = {tuple(mask.nonzero()[0].tolist()) for mask in where > 0}
+    assert there <= seen_at  # where photos of the class have it
     assert torch.equal(marked[where[:, None].expand_as(marked) == 0],
                        others[where[:, None].expand_as(marked) == 0])  # fmt: skip
     assert patch_overlays(others, own) == []
