@@ -30,6 +30,7 @@ class Captions:
         self._images = images
         self._lines: dict[int, str] = {}
         self._key: object = None
+        self._cuts = False  # whether a name is too long for narrow tiles, where numbers stand then
         self.notes: Mapping[int, str] = {}  # what stands on an image, in its lower left corner
         self.html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
         self.html.add_class("pfv-captions")
@@ -38,7 +39,7 @@ class Captions:
         """Name the images ``shown`` below the tiles of a grid whose canvas is ``widest`` wide.
 
         A grid that leaves no room for names shows none. Below narrow tiles a long name gives way
-        to the label, and below those that are narrower than a word to the image's number.
+        to the label, and below those that are narrower than a word all give way to the numbers.
         """
         if not grid.strip:
             self._key, self.html.value = None, ""
@@ -48,6 +49,7 @@ class Captions:
             return
         self._key = key
         high, wide = grid.size
+        self._cuts = any(len(self.line(image)) > _WORD for image in shown)
         names = "".join(self._name(image, grid, index) for index, image in enumerate(shown))
         large = min(1.25, _OF_TILE * grid.tile[1] / wide)  # readable on a screen for a talk
         font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,{large:.2f}cqi))"
@@ -73,7 +75,7 @@ class Captions:
         share = f"{100 * width / wide:.3f}%"
         line = safe(self.line(image), 60)
         letters, labels = len(self.line(image)), self._images.labels
-        if letters > _WORD:
+        if self._cuts:
             short = f'data-number="{image + 1}"'
             if labels and letters > _WORDS:
                 short += f' data-label="{safe(labels[image], 60)}"'

@@ -64,4 +64,6 @@ def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(
     made = Captions(images)
     made.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
     short = re.findall(r"<i ([^>]*)>", made.html.value)
-    assert short == ['data-number="2"', 'data-number="3" data-label="cat"']
+    assert short == ['data-number="1"', 'data-number="2"', 'data-number="3" data-label="cat"']
+    made.show(range(1), Grid.of(1, (100, 100), 2, named=True), "632px")
+    assert "data-number" not in made.html.value
