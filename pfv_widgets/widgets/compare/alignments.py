@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -44,6 +44,12 @@ class _Recent(Generic[T]):
             self._entries[key] = value
             while len(self._entries) > _REMEMBERED:
                 self._entries.popitem(last=False)
+
+    def keep(self, usable: Callable[[T], bool]) -> None:
+        """Forget the entries that are not usable any more."""
+        with self._lock:
+            for key in [key for key, entry in self._entries.items() if not usable(entry)]:
+                del self._entries[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +119,7 @@ class Alignments:
             pfv.anchor(layer, on_progress=report)
             arrangement, pfv.colours = pfv.colours.arranged(known, basis, number, stable=stable)
             found = OwnColours(pfv, known, basis, arrangement, weights)
+            self._forget_closed()
             self._own.put(key, found)
             return found
 
@@ -135,6 +142,12 @@ class Alignments:
             found = _aligned(source, target)
             self._aligned.put(key, found)
         return found
+
+    def _forget_closed(self) -> None:
+        """Let go of networks that were closed: what is remembered of them would hold them."""
+        still_open = self.networks.is_open
+        self._own.keep(lambda own: still_open(own.pfv))
+        self._aligned.keep(lambda one: still_open(one.source.pfv) and still_open(one.target.pfv))
 
 
 def _aligned(source: OwnColours, target: OwnColours) -> Alignment:

@@ -120,6 +120,11 @@ class Networks:
         with self._lock:
             return name in self._open or name in self._refused
 
+    def is_open(self, pfv: PFV) -> bool:
+        """Whether :meth:`pfv` would return it now."""
+        with self._lock:
+            return any(pfv is one for one in self._open.values())
+
     def check(self, name: str) -> None:
         """Raise a PFVValueError with the nearest names unless there is such a network."""
         if name not in self.names:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -17,10 +19,12 @@ from torch import Tensor, nn
 
 import pfv_widgets as pw
 from pfv_widgets.engine.network.lazy_networks import LazyNetworks
+from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError
+from pfv_widgets.widgets.compare.alignments import Alignments
 from pfv_widgets.widgets.compare.compare_explorer import DIFFERENCE
 from pfv_widgets.widgets.compare.networks import Networks
-from pfv_widgets.widgets.compare.settings import CompareSettings
+from pfv_widgets.widgets.compare.settings import CompareSettings, joined
 from pfv_widgets.widgets.gallery.view_state import Selection
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from tests.networks import blobs, tiny
@@ -339,6 +343,18 @@ def test_networks_not_seen_for_longest_are_freed_within_the_bound() -> None:
     assert first.store.cache.nbytes == 0
     assert networks.pfv("n0") is not first
     assert networks.pfv("n4").store.cache.nbytes > 0
+
+
+def test_networks_that_were_closed_are_not_held_by_the_colours_that_they_had() -> None:
+    networks = Networks(
+        LazyNetworks(tuple("abcdef"), lambda _: tiny(0), 1), blobs(4), "cpu", memory=1
+    )
+    alignments, made = Alignments(networks), []
+    for name in networks.names:
+        made.append(ref(networks.model(name)))
+        alignments.alignment(joined(name, LAYER), joined("a", LAYER), Settings(components=2))
+    gc.collect()
+    assert sum(one() is not None for one in made) <= 3  # two side by side, and the one before
 
 
 def test_networks_that_are_open_are_at_hand_while_another_one_opens() -> None:
