@@ -119,7 +119,7 @@ def test_constant_activations_are_an_error(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((2, 2, 4, 4), "has 2 channels .* at most 2"), ((1, 9, 1, 3), "3 positions in 1 images.* 2")],
+    [((2, 2, 4, 4), "has 2 channels .* at most 2"), ((1, 9, 1, 3), "3 positions in 1 image:.* 2")],
 )
 def test_fewer_channels_or_positions_than_components_are_told(
     shape: tuple[int, ...], words: str
