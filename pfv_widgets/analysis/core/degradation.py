@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
+from torch.nn.functional import avg_pool2d, interpolate
+from torchvision.transforms.functional import gaussian_blur
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,9 @@ class Kind:
 
 
 def _blurred(photos: Tensor, sigma: float) -> Tensor:
-    half = int(3 * sigma) + 1
-    weights = torch.softmax(-(torch.arange(-half, half + 1.0) ** 2) / (2 * sigma**2), 0)
-    one = photos.flatten(0, 1)[:, None]
-    one = conv2d(pad(one, (0, 0, half, half), mode="replicate"), weights[None, None, :, None])
-    one = conv2d(pad(one, (half, half, 0, 0), mode="replicate"), weights[None, None, None])
-    return one.view_as(photos)
+    reach = [min(int(3 * sigma) + 1, side - 1) for side in (photos.shape[3], photos.shape[2])]
+    blurred: Tensor = gaussian_blur(photos, [2 * one + 1 for one in reach], [sigma, sigma])
+    return blurred
 
 
 def _noisy(photos: Tensor, deviation: float) -> Tensor:
