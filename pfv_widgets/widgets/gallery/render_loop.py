@@ -84,6 +84,7 @@ class RenderLoop:
         self._reported = 0.0  # when the numbers were read last
         self._took = 0.0  # milliseconds that the last picture took
         self._busy = False  # whether the status line shows progress of the picture in work
+        self._standing = ("Opening …", "busy", "")  # how the picture stands: what is said, and how
         self._near: tuple[object, tuple[Position, ...]] = (None, ())
         self.state: ViewState | None = None
         self.frame: Frame | None = None
@@ -243,7 +244,8 @@ class RenderLoop:
         """Keep the last picture, dimmed: a basis needs an image."""
         self._version += 1
         self._drawn.set()
-        self._explorer.show_message(text.NO_IMAGE, "warning")
+        self._standing = text.NO_IMAGE, "warning", ""
+        self._explorer.show_message(*self._standing)
         self.paint_last(state)
 
     def _lean(self, state: ViewState) -> AbstractContextManager[object]:
@@ -290,14 +292,13 @@ class RenderLoop:
 
     def repeat(self) -> None:
         """Say again how the picture stands; where one is in work, at its end."""
-        self._busy = not self._worker.wait(0)
-        if not self._busy and self.frame is not None:
-            self._say(self.frame)
+        self._worker.at_rest(lambda: self._explorer.show_message(*self._standing))
 
     def _say(self, frame: Frame) -> None:
         message, kind = " ".join(frame.warnings) or "Up to date.", "warning"
         took = f"Updated in {self._took:.0f} ms."
-        self._explorer.show_message(message, kind if frame.warnings else "ok", took)
+        self._standing = message, kind if frame.warnings else "ok", took
+        self._explorer.show_message(*self._standing)
 
     def _fail(self, state: ViewState, error: Exception) -> None:
         """Keep the last picture, whose settings come back; look and marks still follow."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from pfv_widgets.widgets.toolkit.shutdown import end_at_exit
@@ -26,6 +27,7 @@ class Worker(Generic[T]):
         self._condition = threading.Condition()
         self._requests: list[T] = []
         self._busy = False
+        self._at_rest: Callable[[], None] | None = None
         self.is_closed = False
         self._thread: threading.Thread | None = None
 
@@ -48,11 +50,19 @@ class Worker(Generic[T]):
         with self._condition:
             return self._condition.wait_for(lambda: not self._requests and not self._busy, timeout)
 
+    def at_rest(self, action: Callable[[], None]) -> None:
+        """Run ``action`` now where nothing runs, else in the thread as soon as nothing is left."""
+        with self._condition:
+            if self._requests or self._busy:
+                self._at_rest = action
+                return
+        action()
+
     def close(self, timeout: float = 0.0) -> None:
         """Forget what is requested, let the thread end, and wait at most ``timeout`` s for it."""
         with self._condition:
             self.is_closed = True
-            self._requests = []
+            self._requests, self._at_rest = [], None
             self._condition.notify_all()
         self.ended(timeout)
 
@@ -71,16 +81,27 @@ class Worker(Generic[T]):
                 if self.is_closed:
                     return
                 request, self._busy = self._requests.pop(0), True
-            try:
-                self._work(request)
-            except Exception:
-                threading.excepthook(
-                    threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
-                )
-            finally:
-                with self._condition:
-                    self._busy = False
-                    self._condition.notify_all()
+            self._attempt(partial(self._work, request))
+            while (action := self._last_action()) is not None:
+                self._attempt(action)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception:
+            threading.excepthook(
+                threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+            )
+
+    def _last_action(self) -> Callable[[], None] | None:
+        """Return what is left to do before the thread rests; if nothing is, it does from now on."""
+        with self._condition:
+            if self._requests or self._at_rest is None:
+                self._busy = False
+                self._condition.notify_all()
+                return None
+            action, self._at_rest = self._at_rest, None
+            return action
 
 
 class LatestWins(Worker[T]):

@@ -131,3 +131,18 @@ def test_wishes_of_many_threads_end_in_one_of_the_last(slow: Slow) -> None:
     assert seen[-1] % 1000 == 99
     assert len(seen) < 800
     worker.close()
+
+
+def test_last_action_comes_at_once_at_rest_and_else_after_all_work(
+    worker: LatestWins[int], slow: Slow
+) -> None:
+    worker.at_rest(lambda: slow.done.append(-1))
+    assert slow.done == [-1]
+    worker.submit(0)
+    assert slow.started.acquire(timeout=10)
+    worker.at_rest(lambda: slow.done.append(-2))
+    worker.submit(1)
+    assert slow.done == [-1]
+    slow.go.release(2)
+    assert worker.wait(10)
+    assert slow.done == [-1, 0, 1, -2]
