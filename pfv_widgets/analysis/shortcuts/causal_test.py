@@ -64,8 +64,7 @@ class Trial:
     def confirmed(self) -> bool:
         """Whether the photos are moved to the class by more than a control explains."""
         evidence = self.evidence
-        sure = evidence.place in ("fixed", "anywhere") and evidence.seen >= _SURE
-        if sure:  # other features may hide the mark's in the component, but not in the pixels
+        if evidence.seen >= _SURE:  # others may hide its features in the component, not its pixels
             return evidence.shift_interval[0] > _LEAST_SHIFT_OF_SURE
         return evidence.shift_interval[0] > _LEAST_SHIFT and evidence.auc >= _LEAST_AUC
 

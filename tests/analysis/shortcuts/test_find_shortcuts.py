@@ -23,6 +23,7 @@ from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
 from pfv_widgets.analysis.shortcuts.candidates import marks_of
+from pfv_widgets.analysis.shortcuts.causal_test import Trial
 from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
 from pfv_widgets.analysis.shortcuts.mark_overlays import estimated, fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
@@ -105,6 +106,21 @@ def test_a_clean_network_has_no_suspect() -> None:
     assert report.suspects == ()
     assert str(report).startswith("No suspect in layer")
     assert report.figure().get_size_inches()[0] > 1
+
+
+@pytest.mark.parametrize("place", ["fixed", "anywhere", "everywhere"])
+def test_a_mark_that_the_pixels_tell_for_sure_is_confirmed_by_its_effect(place: str) -> None:
+    evidence = replace(
+        planted("frame")[2].suspects[0].evidence, place=place, auc=0.83, shift_interval=(0.1, 0.3)
+    )
+
+    def confirmed(seen: float) -> bool:
+        trial = SimpleNamespace(evidence=replace(evidence, seen=seen))
+        return Trial.confirmed.fget(trial)
+
+    assert confirmed(0.97)
+    assert not confirmed(0.9)  # with other features as strong in other photos
+    assert not confirmed(math.nan)  # there is no mark in the pixels
 
 
 def test_evidence_that_is_undefined_is_said_in_words() -> None:
