@@ -19,7 +19,9 @@ const release = (model) => {
   for (const key of ["value", "index"])
     if (model.keys?.().includes?.(key) || model.has?.(key)) set[key] ??= model.get(key);
   [model._pending_msgs, model._msg_buffer] = [0, null];
-  model.comm?.send({ method: "update", state: set, buffer_paths: [] }, model.callbacks?.());
+  const sent = model.comm?.send({ method: "update", state: set, buffer_paths: [] }, model.callbacks?.());
+  // an older change that goes out only now is answered first: it must not move the control back
+  if (sent) for (const key of Object.keys(set)) model._expectedEchoMsgIds?.set(key, sent);
 };
 
 // What each control shows; not those of which the kernel is yet to hear.
