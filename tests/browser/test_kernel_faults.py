@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,28 @@ def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
     explorer = ExplorerPage(lab([HELPERS, unseen, "explorer = pw.demo(4)\nexplorer"]))
     explorer.wait_for_frame()
     explorer.wait_until("gone.gallery.tiles.canvas.displayed.comm is None", "True")
+
+
+# A control of which the answer to one change was lost, and another change waited for it.
+RELEASED = """async source => {
+  const { release } = await import("data:text/javascript," + encodeURIComponent(source));
+  const sent = [], model = {
+    _pending_msgs: 1, _msg_buffer: { value: 1.15 },
+    _expectedEchoMsgIds: new Map([["value", "old"]]),
+    has: (key) => key === "value", get: () => 1.15,
+    comm: { send: ({ state }) => { sent.push(state); return "new"; } },
+  };
+  release(model);
+  return [sent, Object.fromEntries(model._expectedEchoMsgIds), model._pending_msgs];
+}"""
+
+
+def test_only_the_answer_to_what_is_sent_after_a_lost_connection_moves_a_control(
+    page: Page,
+) -> None:
+    script = files("pfv_widgets.widgets.browser") / "connection_script.js"
+    source = script.read_text("utf-8") + "export { release };"
+    assert page.evaluate(RELEASED, source) == [[{"value": 1.15}], {"value": "new"}, 0]
 
 
 # Ends the socket to the kernel, as a server does that goes away.
