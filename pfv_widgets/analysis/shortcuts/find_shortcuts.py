@@ -180,9 +180,9 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     are tested in the same way. The component is the direction in which the mark moves the layer's
     features.
 
-    Not found are marks that look different in each photo, such as snowflakes or scratches drawn
-    anew: without masks nothing tells these from the object. A report without suspects does not rule
-    them out.
+    Marks that look different in each photo (snowflakes, scratches drawn anew, other sizes or
+    colours), a bar across the photo at another height each time, and faint marks may be missed, or
+    only cut in part. A report without suspects does not rule them out.
 
     Parameters
     ----------
