@@ -159,10 +159,8 @@ class LoaderStream:
         Number of images, where that is known.
     """
 
-    signature, batch_size = (
-        "",
-        0,
-    )  # only reading tells the images, and the loader how many at a time
+    signature = ""  # only reading tells the images
+    batch_size = 0  # the loader decides how many at a time
 
     def __init__(self, loader: Iterable[Any], normalisation: Normalisation | None = None) -> None:
         self._loader, self.normalisation = loader, normalisation

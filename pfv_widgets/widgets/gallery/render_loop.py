@@ -295,9 +295,9 @@ class RenderLoop:
         self._worker.at_rest(lambda: self._explorer.show_message(*self._standing))
 
     def _say(self, frame: Frame) -> None:
-        message, kind = " ".join(frame.warnings) or "Up to date.", "warning"
-        took = f"Updated in {self._took:.0f} ms."
-        self._standing = message, kind if frame.warnings else "ok", took
+        message = " ".join(frame.warnings) or "Up to date."
+        kind = "warning" if frame.warnings else "ok"
+        self._standing = message, kind, f"Updated in {self._took:.0f} ms."
         self._explorer.show_message(*self._standing)
 
     def _fail(self, state: ViewState, error: Exception) -> None:
