@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.compare.alignment import linear_cka
+from pfv_widgets.analysis.compare.similarity import similarity_of_maps
 from pfv_widgets.engine.network.capture import capture
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.progress import Cancelled, Progress
@@ -106,6 +108,22 @@ def test_a_network_is_like_itself_and_a_rotated_copy() -> None:
     np.testing.assert_allclose(last.angles[0, 0], 0, atol=0.02)
     assert result.of("8") == result.cka[1, 1]
     assert result.is_told_apart[1, 1]
+
+
+@pytest.mark.parametrize(
+    ("layers", "which"), [(1, "The two layers are"), (2, r"[234] of 4 pairs of layers are")]
+)
+def test_features_that_have_nothing_in_common_are_said_to_be_no_more_alike_than_by_chance(
+    layers: int, which: str
+) -> None:
+    source = torch.Generator().manual_seed(0)
+    first, second = (
+        {str(layer): torch.randn(16, 8, 2, 2, generator=source) for layer in range(layers)}
+        for _ in range(2)
+    )
+    names = tuple(f"photo {index}" for index in range(16))
+    result = similarity_of_maps(("one", "other"), (first, second), names)
+    assert any(re.match(rf"{which} no more alike than with shuffled", w) for w in result.warnings)
 
 
 def test_head_trained_and_changed_networks_part_where_they_were_changed() -> None:
