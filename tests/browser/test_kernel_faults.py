@@ -225,6 +225,34 @@ def test_only_the_answer_to_what_is_sent_after_a_lost_connection_moves_a_control
     assert page.evaluate(RELEASED, source) == [[{"value": 1.15}], {"value": "new"}, 0]
 
 
+# A manager that reads states of a kernel that has not yet heard what the page shows.
+KEPT = """async source => {
+  const { keepValues } = await import("data:text/javascript," + encodeURIComponent(source));
+  class Model {
+    state = { value: 1.15, max: 4 };
+    set_state(state) { Object.assign(this.state, state); }
+  }
+  const slots = new Set(), model = new Model(), shown = [];
+  const restored = { connect: (slot) => slots.add(slot), disconnect: (slot) => slots.delete(slot) };
+  const end = keepValues([model], restored);
+  model.set_state({ _model_name: "FloatSliderModel", value: 1.05, max: 5 });
+  shown.push({ ...model.state });
+  model.set_state({ value: 3 });  // the kernel has changed it
+  shown.push(model.state.value);
+  slots.forEach((slot) => slot());
+  await end;
+  model.set_state({ _model_name: "FloatSliderModel", value: 2 });
+  return [...shown, model.state.value, slots.size];
+}"""
+
+
+def test_states_read_anew_move_no_control_back_until_the_kernel_has_heard(page: Page) -> None:
+    script = files("pfv_widgets.widgets.browser") / "connection_script.js"
+    source = script.read_text("utf-8") + "export { keepValues };"
+    kept = {"_model_name": "FloatSliderModel", "value": 1.15, "max": 5}
+    assert page.evaluate(KEPT, source) == [kept, 3, 2, 0]
+
+
 # Ends the socket to the kernel, as a server does that goes away.
 HANG_UP = "() => window.testPanel.sessionContext.session.kernel._ws.close()"
 

@@ -12,7 +12,7 @@ const modelsBelow = (model) => {
 // An answer that was on its way is lost: ipywidgets would wait for it, and hold back every later
 // change of this control and every word of the kernel about it. What a person has set goes out.
 const release = (model) => {
-  const waits = model._pending_msgs > 0 || model._msg_buffer;
+  const waits = model._pending_msgs > 0 || model._msg_buffer || model._expectedEchoMsgIds?.size;
   model._expectedEchoMsgIds?.clear();
   if (!waits) return;
   const set = model._msg_buffer ?? {};
@@ -24,16 +24,35 @@ const release = (model) => {
   if (sent) for (const key of Object.keys(set)) model._expectedEchoMsgIds?.set(key, sent);
 };
 
+const isControl = (model) => !SHOWN_ONLY.test(model.get("_model_name"));
+
 // What each control shows; not those of which the kernel is yet to hear.
 const valuesOf = (models) => {
   const values = {};
-  for (const one of models) {
-    if (one._pending_msgs > 0 || one._msg_buffer || SHOWN_ONLY.test(one.get("_model_name"))) continue;
+  for (const one of models.filter(isControl)) {
+    if (one._pending_msgs > 0 || one._msg_buffer) continue;
     const set = EDITABLE.filter((key) => one.get(key) !== undefined);
     if (set.length) values[one.model_id] = Object.fromEntries(set.map((key) => [key, one.get(key)]));
   }
   return values;
 };
+
+// The page's manager reads all states anew from the kernel, maybe before what is sent here arrives
+// there: what its controls show would go back to that. The kernel is asked for values afterwards.
+const keepValues = (models, restored) => new Promise((done) => {
+  for (const one of models) {
+    one.set_state = function (state) {
+      const kept = "_model_name" in state ? EDITABLE : [];
+      const rest = Object.entries(state).filter(([key]) => !kept.includes(key));
+      return Object.getPrototypeOf(this).set_state.call(this, Object.fromEntries(rest));
+    };
+  }
+  restored.connect(function end() {
+    restored.disconnect(end);
+    for (const one of models) delete one.set_state;
+    done();
+  });
+});
 
 const explorerOf = async (model) => model.widget_manager.get_model(model.get("explorer"));
 
@@ -53,8 +72,12 @@ const watchConnection = (root, model, signal) => {
   const back = async () => {
     root.classList.remove("pfv-offline");
     const models = modelsBelow(await explorerOf(model));
+    const restored = manager.restored && keepValues(models.filter(isControl), manager.restored);
     models.forEach(release);
     model.send({ back: valuesOf(models) });
+    if (!restored) return;
+    await restored;
+    model.send({ ready: valuesOf(models) });
   };
   const changed = () => {
     clearTimeout(planned);
