@@ -14,6 +14,7 @@ from tests.browser.lab import LabPage
 from tests.browser.widget_page import box_of
 
 OpenLab = Callable[[list[str]], LabPage]
+OpenBatch = Callable[..., "Batch"]
 RED, GREEN = (200, 60, 60), (60, 160, 80)
 
 # A page in a tab, as in the explorer, whose settings are kept here; every sweep finds the same.
@@ -30,7 +31,7 @@ def batch(number):
     pixels = np.zeros((number, 64, 64, 3), np.uint8)
     pixels[::2], pixels[1::2] = (200, 60, 60), (60, 160, 80)
     pixels[:, 20:44, 20:44] = np.linspace(40, 250, number)[:, None, None, None]
-    labels = tuple(("cat", "dog", "owl")[index % 3] for index in range(number))
+    labels = tuple(("cat", "dog", "$o_w$")[index % 3] for index in range(number))
     names = tuple(f"{label}_{index:02}.jpg" for index, label in enumerate(labels))
     return ImageBatch(pixels, torch.zeros(number, 3, 64, 64), names, labels)
 
@@ -122,15 +123,16 @@ class Batch:
 
 
 @pytest.fixture
-def open_batch(lab: OpenLab) -> Callable[[int], Batch]:
-    return lambda number: Batch(lab([HOLDER, SHOW.format(number=number)]), number)
+def open_batch(lab: OpenLab) -> OpenBatch:
+    return lambda number, *cells: Batch(lab([HOLDER, SHOW.format(number=number), *cells]), number)
 
 
 @pytest.mark.all
-def test_drags_presets_and_buttons_compose_the_batch(open_batch: Callable[[int], Batch]) -> None:
-    batch = open_batch(16)
+def test_drags_presets_and_buttons_compose_the_batch(open_batch: OpenBatch) -> None:
+    batch = open_batch(16, 'w.FloatSlider(description="$x$")')
     check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch)
     check_that_presets_and_buttons_can_be_pressed_again(batch)
+    check_that_no_mathematics_is_set_in_the_names_of_classes(batch)
 
 
 def check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch: Batch) -> None:
@@ -139,13 +141,13 @@ def check_that_a_drag_over_thumbnails_takes_them_out_as_one_step(batch: Batch) -
     for index in (2, 5, 11):
         batch.is_out(index)
     expect(batch.text("11 of 16 images are used to find the colours.")).to_be_visible()
-    expect(batch.text("12: owl_11")).to_be_visible()
+    expect(batch.text("12: $o_w$_11")).to_be_visible()
     assert batch.page.run("print(holder.history.undo() == Settings())") == "True"
 
 
 def check_that_presets_and_buttons_can_be_pressed_again(batch: Batch) -> None:
     preset = batch.page.page.locator(".widget-dropdown select")
-    preset.select_option("Only owl")
+    preset.select_option("Only $o_w$")
     batch.wait_for_out(*(index for index in range(16) if index % 3 != 2))
     batch.is_out(0)
     expect(preset.locator("option:checked")).to_have_text("Choose …")
@@ -163,8 +165,15 @@ def check_that_presets_and_buttons_can_be_pressed_again(batch: Batch) -> None:
     batch.is_painted(0, RED)
 
 
+def check_that_no_mathematics_is_set_in_the_names_of_classes(batch: Batch) -> None:
+    batch.button("Weight of each class").click()
+    page = batch.page.page
+    expect(page.locator("mjx-container")).to_have_count(1)  # in a slider that is not of the tab
+    expect(page.locator(".widget-slider label").nth(2)).to_have_text("$o_w$")
+
+
 @pytest.mark.all
-def test_keys_toggle_and_leave_the_canvas(open_batch: Callable[[int], Batch]) -> None:
+def test_keys_toggle_and_leave_the_canvas(open_batch: OpenBatch) -> None:
     batch = open_batch(16)
     batch.drag(7)
     batch.wait_for_out(7)
@@ -176,7 +185,7 @@ def test_keys_toggle_and_leave_the_canvas(open_batch: Callable[[int], Batch]) ->
 
 @pytest.mark.all
 def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
-    open_batch: Callable[[int], Batch],
+    open_batch: OpenBatch,
 ) -> None:
     batch = open_batch(16)
     batch.screenshot("16-light")
@@ -190,7 +199,7 @@ def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
 
 
 @pytest.mark.all
-def test_hundreds_fit_and_scroll_with_the_wheel(open_batch: Callable[[int], Batch]) -> None:
+def test_hundreds_fit_and_scroll_with_the_wheel(open_batch: OpenBatch) -> None:
     batch = open_batch(200)
     box = batch.page.canvas().locator("xpath=..")
     fits = "(box) => box.scrollWidth <= box.clientWidth"
@@ -204,7 +213,7 @@ def test_hundreds_fit_and_scroll_with_the_wheel(open_batch: Callable[[int], Batc
 
 
 @pytest.mark.all
-def test_it_reads_well_on_a_dark_page(open_batch: Callable[[int], Batch]) -> None:
+def test_it_reads_well_on_a_dark_page(open_batch: OpenBatch) -> None:
     batch = open_batch(16)
     theme = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: '%s'})"
     batch.page.page.evaluate(theme % "JupyterLab Dark")

@@ -189,7 +189,7 @@ def test_bookmarks_bring_a_view_back(narrow_page: LabPage) -> None:
     narrow_page.wait_until("tab.sections['Bookmarks'].name.value", "<b>$x$</b>")
     press(part, "Add")
     expect(said(part)).to_contain_text("Added")
-    expect(part.get_by_label("Go to")).to_have_value("<b>＄x＄</b>")
+    expect(part.get_by_label("Go to")).to_have_value("<b>$x$</b>")
     narrow_page.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
     press(part, "Go")
     expect(said(part)).to_contain_text("This is")

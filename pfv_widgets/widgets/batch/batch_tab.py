@@ -39,6 +39,7 @@ from pfv_widgets.widgets.toolkit.controls import (
 )
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
 from pfv_widgets.widgets.toolkit.time_left import TimeLeft
+from pfv_widgets.widgets.toolkit.tooltips import FloatSlider
 
 _HEAVIEST = 2.0  # weight at the right end of a class slider
 _HOW_TO = "Click or drag to take images in or out. Keys: arrows and Space."
@@ -216,8 +217,8 @@ class BatchTab:
         self._watched.show(self.preset, _NO_PRESET)  # ready to be chosen again
         self._reweigh(lambda _: weights)
 
-    def _class_slider(self, label: str) -> w.FloatSlider:
-        slider = w.FloatSlider(
+    def _class_slider(self, label: str) -> FloatSlider:
+        slider = FloatSlider(
             value=1.0,
             min=0.0,
             max=_HEAVIEST,

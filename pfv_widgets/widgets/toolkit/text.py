@@ -76,13 +76,15 @@ SAVED = (
 
 
 def plain(text: object, most: int = 40) -> str:
-    """Return one line of text for a label: no LaTeX, no control characters, cut to ``most``.
+    """Return one line of text for a label: no control characters, cut to ``most``.
 
-    >>> plain("a $x$ b")
-    'a ＄x＄ b'
+    Jupyter sets mathematics in the label of a control, and there alone: foreign text in one needs
+    a control of ``toolkit/tooltips.py``.
+
+    >>> plain("two  words, $5")
+    'two words, $5'
     """
-    line = "".join(c if c.isprintable() else " " for c in str(text))
-    line = " ".join(line.split()).replace("$", "＄").replace("\\", "＼")
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

@@ -1,4 +1,7 @@
-"""Inputs that show their help: ipywidgets drops the tooltip of these where they have a label."""
+"""Inputs that show their help, and their label as it is.
+
+ipywidgets drops the tooltip of an input that has a label, and gives the label to MathJax.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ import traitlets
 
 
 def _with_help(label: str, widget: w.DescriptionWidget) -> str:
-    return f'<span title="{escape(widget.tooltip or "")}">{escape(label)}</span>'
+    no_mathematics = "tex2jax_ignore mathjax_ignore"  # of MathJax 2, and of later ones
+    markup = (
+        f'<span class="{no_mathematics}" title="{escape(widget.tooltip or "")}">'
+        f"{escape(label)}</span>"
+    )
+    # Jupyter's sanitizer, which comes before, takes what is between two of these for mathematics
+    return markup.replace("$", "&#36;").replace("\\", "&#92;")
 
 
 class _Described(traitlets.HasTraits):
@@ -29,6 +38,10 @@ class Checkbox(_Described, w.Checkbox):
 
 class Text(_Described, w.Text):
     """A line of text."""
+
+
+class FloatSlider(_Described, w.FloatSlider):
+    """A number within a range."""
 
 
 class BoundedIntText(_Described, w.BoundedIntText):

@@ -297,9 +297,6 @@ def test_foreign_names_stay_text(open_tab: Callable[[ImageBatch], Holder]) -> No
     holder.click(0)
     for widget in (holder.tab.hint, holder.tab.result, holder.tab.summary):
         assert "<img" not in widget.value
-        assert "$" not in widget.value
-    assert all("$" not in name for name, _ in holder.tab.preset.options)
-    assert all("$" not in slider.description for slider in holder.tab.classes.values())
 
 
 def test_weights_of_another_number_of_images_read_as_ones(holder: Holder) -> None:

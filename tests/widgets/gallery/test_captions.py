@@ -37,8 +37,8 @@ def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
     made, grid = captions(), Grid.of(3, (100, 100), 2, named=True)
     made.show(range(3), grid, "632px")
     text = made.html.value
-    assert "&lt;b&gt;x&lt;/b&gt; ＄y＄" in text
-    assert words(text) == "tabby catdog · <b>x</b> ＄y＄dog · n02"
+    assert "&lt;b&gt;x&lt;/b&gt; $y$" in text
+    assert words(text) == "tabby catdog · <b>x</b> $y$dog · n02"
     left, top = (
         [float(one) for one in re.findall(rf"[;\"]{side}:([\d.]+)%", text)]
         for side in ("left", "top")
@@ -50,7 +50,7 @@ def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
     assert top == pytest.approx(below, abs=0.001)
     made.notes = {1: "CKA <1"}
     made.show(range(3), grid, "632px")
-    assert words(made.html.value) == "tabby catCKA <1dog · <b>x</b> ＄y＄dog · n02"
+    assert words(made.html.value) == "tabby catCKA <1dog · <b>x</b> $y$dog · n02"
     made.show(range(3), Grid.of(3, (100, 100), 2), "632px")
     assert made.html.value == ""  # there is no room for them
 

@@ -68,13 +68,8 @@ def test_foreign_text_adds_no_tag_and_no_attribute(
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
-def test_foreign_text_holds_no_formula_and_nothing_invisible(
-    output: Callable[[str], str], foreign: str
-) -> None:
-    shown = Parsed(output(foreign)).text
-    assert "$" not in shown
-    assert "\\" not in shown
-    assert shown.isprintable()
+def test_foreign_text_holds_nothing_invisible(output: Callable[[str], str], foreign: str) -> None:
+    assert Parsed(output(foreign)).text.isprintable()
 
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
@@ -82,12 +77,11 @@ def test_label_is_one_printable_line_of_limited_length(foreign: str) -> None:
     label = text.plain(foreign, 18)
     assert len(label) <= 18
     assert label.isprintable()
-    assert not {"$", "\\"} & set(label)
     label.encode()
 
 
 def test_harmless_text_of_any_language_stays_as_it_is() -> None:
-    words = "Ärger & Zoë – 猫 кот قط 🐈 100 %"
+    words = r"Ärger & Zoë – 猫 кот قط 🐈 100 % $5 C:\a"
     assert text.plain(words) == words
     assert Parsed(text.hint(words)).text == words
 
