@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from pfv_widgets import __version__
 from pfv_widgets.commands.options import in_options, option_names, printable
-from pfv_widgets.errors import PFVError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVValueError, is_out_of_memory
 
 COMMANDS = {
     "demo": "open the demo notebook in JupyterLab, or as a web page",
@@ -39,10 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(importlib.import_module(_module(options.command)), options)
     except (PFVError, OSError) as error:
         # OSError: a file of the user's that cannot be read or written; its text names it
-        print(f"pfv-widgets: error: {printable(str(error))}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return _failed("not enough memory: give fewer photos, or a smaller --size.")
+
+
+def _failed(why: str) -> int:
+    print(f"pfv-widgets: error: {printable(why)}", file=sys.stderr)
+    return 1
 
 
 def _run(command: ModuleType, options: argparse.Namespace) -> int:

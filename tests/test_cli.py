@@ -138,10 +138,12 @@ def test_json_only_writes_no_picture(photos: Path, tmp_path: Path) -> None:
         (["{photos}", "--model", "resnett18"], "Did you mean 'resnet18'"),
         (["{photos}", "--weights", "none.pth"], "no such file"),
         (["{photos}", "--layer", "no.layer"], "layer"),
-        (["{photos}", "--components", "99"], "error: --components=99"),
-        (["{photos}", "--size", "0"], "error: --size=0"),
-        (["{photos}", "--model", "nosuchnet"], "error: --model='nosuchnet'"),
-        (["nowhere/x.png"], "error: PHOTOS="),
+        (["{photos}", "--components", "99"], "error: --components 99: "),
+        (["{photos}", "--size", "0"], "error: --size 0: expected a whole number of pixels"),
+        (["{photos}", "--model", "nosuchnet"], "error: --model nosuchnet is "),
+        (["{photos}", "--layer", "no layer"], "error: --layer 'no layer' is not in this network."),
+        (["{photos}", "--layer", "nowhere"], "; it has 22 in all."),
+        (["nowhere/x.png"], "error: PHOTOS nowhere/x.png does not exist"),
         (["{photos}", "--device", "abacus"], "abacus"),
         (["{photos}", "--out", "{photos}/a.png"], "it is a file"),
     ],
@@ -250,8 +252,9 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     basis, out = tmp_path / "basis.npz", tmp_path / "out"
     common = [str(photos), "--size", "64", "--device", "cpu"]
     fit = ["fit", *common, "--components", "4", "--batch-size", "2", "--out", str(basis)]
-    assert main(fit) == 0
+    assert main([*fit, "--resume"]) == 0
     said = capsys.readouterr()
+    assert "there is no checkpoint" in said.err
     assert "4 components of" in said.out
     assert "3 of 4 photos" in said.out
     assert "1 of 4 images left out: broken.png" in said.err
@@ -261,11 +264,16 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     assert record["basis"].startswith("fixed, made of ")
     broken, other = str(photos / "broken.png"), str(tmp_path / "other")
     assert main(["heatmaps", *common, "--basis", broken, "--out", other]) == 1
-    assert f"--basis={broken!r} holds no basis" in capsys.readouterr().err
+    wanted = (
+        f"--basis {broken} holds no basis: it is no .npz file, or only a part of one. Give a file "
+    )
+    assert f"{wanted}that `pfv-widgets fit` wrote." in capsys.readouterr().err
+    assert main(["heatmaps", *common, "--basis", str(basis), "--layer", "stage2"]) == 1
+    assert "or --basis-of 'this batch', which" in capsys.readouterr().err
     assert main(fit) == 1
     assert "--out" in capsys.readouterr().err
     assert main(["fit", *common, "--force", "--out", str(basis), "--layer", "nowhere"]) == 1
-    assert "--layer='nowhere'" in capsys.readouterr().err
+    assert "--layer nowhere is not" in capsys.readouterr().err
     fitted = PrincipalBasis.load(basis)
     monkeypatch.setattr(pipeline, "fit_basis", lambda *_, **__: {"": fitted})
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
@@ -292,4 +300,4 @@ def test_methods_are_drawn_from_the_command_line(
     assert "--out" in capsys.readouterr().err
     assert out.read_bytes() == before
     assert main([*command, "--layer", "nowhere", "--out", str(tmp_path / "other.png")]) == 1
-    assert "--layer='nowhere'" in capsys.readouterr().err
+    assert "--layer nowhere is not" in capsys.readouterr().err

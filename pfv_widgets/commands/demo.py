@@ -168,7 +168,11 @@ def _folder(wanted: Path | None, notebook: bytes | None = None) -> Iterator[Path
     """Give the user's folder, or a fresh one that goes away unless the user saved into it."""
     if wanted is not None:
         folder = wanted.expanduser().absolute()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            line = f"--notebook-dir {wanted}: no folder can be made there ({error.strerror}); give "
+            raise PFVValueError(f"{line}another.") from error
         yield folder
         return
     folder = Path(tempfile.mkdtemp(prefix="pfv-demo-"))

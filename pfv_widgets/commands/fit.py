@@ -64,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
         _check(file, replace=options.force)  # before anything is computed
     model = load_model(options.model, options.weights)
     ranks, rank = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK"))
+    checkpoint = options.checkpoint or options.out.with_suffix(".checkpoint.npz")
+    if options.resume and rank == 0 and not checkpoint.exists():
+        warn(f"--resume: there is no checkpoint {checkpoint}; the fit begins anew.")
     options.quiet = options.quiet or rank > 0  # of torchrun: one process speaks for all
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PFVWarning)
@@ -72,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
             progress=not options.quiet and sys.stderr.isatty(), size=options.size,
             batch_size=options.batch_size, every=options.every, resume=options.resume,
             distributed=ranks > 1 or is_torchelastic_launched(),  # one of one joins as well
-            checkpoint=options.checkpoint or options.out.with_suffix(".checkpoint.npz"),
+            checkpoint=checkpoint,
         )  # fmt: skip
     if rank > 0:
         return 0

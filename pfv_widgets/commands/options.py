@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +20,21 @@ if TYPE_CHECKING:
     from pfv_widgets.engine.data.batch import ImageBatch
 
 _PHOTOS = ("photos", "source", "data", "images", "images_or_dataset", "labels")
+_LITERAL = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\[[^\]]*\]|\([^)]*\)|[\w+-]+(?:\.\d+)?"""
+_PHRASES = {
+    r"; pfv\.layers lists all (\d+)": r"; it has \1 in all",
+    r"; pfv\.layers lists those with maps": "",
+    r"Choose one of pfv\.layers": "Choose a layer with feature maps",
+    r"that PrincipalBasis\.save wrote": "that `pfv-widgets fit` wrote",
+    r": load_images\(\.\.\., size=\.\.\.\)": ", with --size",
+    r"or None for the": "or leave it out for the",
+    r"\(height, width\) in pixels, whole numbers (.*), or one for a square": (
+        r"a whole number of pixels \1"
+    ),
+    r"(is of another network: layer)=": r"\1 ",
+    r"with resume=False": "without --resume",
+}
+"""What the library says to who writes Python → the same to who types a command."""
 
 
 def add_inputs(
@@ -102,13 +119,34 @@ def option_names(options: argparse.Namespace) -> dict[str, str]:
 
 
 def in_options(message: str, options: Mapping[str, str]) -> str:
-    """Begin a message with the option rather than with the argument of the library.
+    """Name options, as they are typed, where a message names arguments of the library.
 
-    >>> in_options("name='resnett': …", {"name": "--model"})
-    "--model='resnett': …"
+    >>> names = {"name": "--model", "basis_of": "--basis-of"}
+    >>> in_options("name='resnett': …, or basis_of='this batch'.", names)
+    "--model resnett: …, or --basis-of 'this batch'."
     """
-    message = message.replace("give weights='random'", "give --weights random")
-    begun = re.match(r"(\w+)(?=[=:\[])", message)
+    for phrase, words in _PHRASES.items():
+        message = re.sub(phrase, words, message)
+    flags = [name for name, option in options.items() if option.startswith("--")]
+    for begin, names in (("^", list(options)), (r"(?<![\w'\"/.-])", flags)):
+        message = re.sub(
+            rf"{begin}({'|'.join(names)})=({_LITERAL})",
+            lambda found: _typed(options[found[1]], found[2]),
+            message,
+        )
+    begun = re.match(r"(\w+)(?=[=:\[]| is | has )", message)
     if begun is None or begun[1] not in options:
         return message
-    return options[begun[1]] + message[begun.end() :].removeprefix("=None")
+    return options[begun[1]] + message[begun.end() :]
+
+
+def _typed(option: str, literal: str) -> str:
+    """Write an option as in a shell, with a value that a message gives in Python."""
+    try:
+        value = ast.literal_eval(literal)
+    except (SyntaxError, ValueError):  # a name, or cut short
+        return f"{option} {literal}"
+    if value is None or value is True:
+        return option
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return " ".join([option, *(shlex.quote(str(one)) for one in values)])
