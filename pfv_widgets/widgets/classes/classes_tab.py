@@ -47,7 +47,10 @@ _LABEL = "84px"
 
 
 class ClassesTab:
-    """Components by class; computes in a thread of its own, only while it is visible.
+    """Components by class; begins to compute, in a thread of its own, only while it is visible.
+
+    What is being named when the tab is left is named to its end: it is there when it is opened
+    again.
 
     Parameters
     ----------
@@ -136,8 +139,7 @@ class ClassesTab:
 
     def outdated(self, settings: Settings) -> bool:
         """Whether nobody waits any more for the names of the components of ``settings``."""
-        waiting = self._worker.waiting
-        return not self._visible or (waiting is not None and _basis(waiting) != _basis(settings))
+        return self._worker.is_closed or _basis(self._settings) != _basis(settings)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is asked for is shown; False where ``timeout`` seconds passed."""

@@ -144,7 +144,7 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
     assert "found" in words(search(holder).tab.shortcuts.result)
 
 
-def test_naming_ends_once_other_components_are_asked_for_or_the_tab_is_left(
+def test_naming_ends_once_other_components_are_asked_for_and_goes_on_where_the_tab_is_left(
     holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explorer, reports, turns, messages = holder.explorer, [], [], []
@@ -175,12 +175,21 @@ def test_naming_ends_once_other_components_are_asked_for_or_the_tab_is_left(
     # the fine picture may come before it or after it: the last word is either's
     assert messages.count("Named the components by classes.") == 1
     turns.append(lambda: explorer.tabs.open("Picture"))
-    del reports[:]
     move(explorer.knobs["components"], value=5)
     holder.wait()
-    assert len(reports) == 1
+    assert messages.count("Named the components by classes.") == 2  # although the tab was left
+    del reports[:]
+    explorer.tabs.open("Classes")
+    holder.wait()
+    assert reports == []
+    assert len(holder.tab.rows.children) == 5
+    turns.append(lambda: move(explorer.knobs["components"], value=3))
+    turns.append(lambda: explorer.tabs.open("Picture"))
+    move(explorer.knobs["components"], value=6)
+    holder.wait()
+    assert len(reports) == 2  # nobody waits for six components any more, nor yet for three
     assert holder.status == "Up to date."
     assert "Stopped" not in words(holder.tab.about)
     explorer.tabs.open("Classes")
     holder.wait()
-    assert len(holder.tab.rows.children) == 5
+    assert len(holder.tab.rows.children) == 3
