@@ -117,7 +117,7 @@ def notebook_on(photos: Path) -> bytes:
         try:
             read_photo(folder)
         except UnreadableError as error:
-            line = f"DIR={str(folder)!r} is no photo ({error}): give a folder with photos."
+            line = f"DIR {folder} is no photo ({error}): give a folder with photos."
             raise PFVValueError(line) from error
     try:
         pictures_of(folder)

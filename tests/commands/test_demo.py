@@ -210,8 +210,8 @@ def test_folder_of_photos_is_what_the_notebook_opens(tmp_path: Path) -> None:
         demo.notebook_on(photos)
     (photos / "notes.txt").write_text("no photo")
     for other, message in [
-        (photos / "notes.txt", "notes.txt. is no photo .*: give a folder with photos"),
-        (photos / "gone", "^DIR=.*gone. does not exist"),
+        (photos / "notes.txt", "notes.txt is no photo .*: give a folder with photos"),
+        (photos / "gone", "^DIR .*gone. does not exist"),
     ]:
         with pytest.raises(PFVValueError, match=message):
             demo.notebook_on(other)
