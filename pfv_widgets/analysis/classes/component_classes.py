@@ -376,7 +376,8 @@ def _result(
     frame: Frame, part: PartialForward, labelled: LabelledUnits, split: Shares
 ) -> ComponentClasses:
     undefined = len(part) - int(torch.isfinite(part.scores).all(1).sum())
-    warnings = [labelled.note] if labelled.note else []
+    note = labelled.checked_by(part.scores).note
+    warnings = [note] if note else []
     if undefined:
         warnings.append(f"The scores of {undefined} of {len(part)} photos are NaN or infinite.")
     return ComponentClasses(

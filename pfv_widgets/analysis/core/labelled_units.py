@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from pfv_widgets.analysis.core.intervals import share
 from pfv_widgets.engine.data.batch import checked_labels
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.parameters import listed
 
 _IMAGENET = 1000  # classes
+_PHOTOS = 4  # of each class on average: of fewer, any order may do better
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +26,34 @@ class LabelledUnits:
     names: tuple[str, ...]  # one for each unit
     units: Tensor | None  # int64 ``(N,)``, or None without labels
     note: str = ""  # what was assumed, in words; may be empty
+    by_name: bool = False  # whether labels are names
+
+    def checked_by(self, scores: Tensor) -> LabelledUnits:
+        """Say in the note if names in another order would fit scores ``(N, K)`` far better.
+
+        That is, they are right on more than half of the photos, surely, and these on fewer than by
+        chance.
+        """
+        defined = torch.isfinite(scores).all(1).cpu()
+        if self.units is None or not self.by_name or not bool(defined.any()):
+            return self
+        units, predicted = self.units[defined], scores.argmax(1).cpu()[defined]
+        number = scores.shape[1]
+        table = torch.bincount(predicted * number + units, minlength=number**2)
+        table = table.view(number, number).double()
+        # where nothing speaks for another name, the unit's own
+        order = linear_sum_assignment(-(table + torch.eye(number) / (2 * number)).numpy())[1]
+        right, better = int(table.trace()), int(table[range(number), order].sum())
+        few = len(units) < _PHOTOS * len(set(units.tolist()))
+        if few or right * number >= len(units) or share(better, len(units)).low <= 0.5:
+            return self
+        names = listed([self.names[unit] for unit in order], most=6)
+        note = (
+            f"By these names the network is right on {right} of {len(units)} photos, fewer than by "
+            f"chance, but on {better} if its outputs are called, in their order, {names}. If they "
+            "are, say so with classes=[...] in that order; else these photos mislead it."
+        )
+        return replace(self, note=f"{self.note} {note}".strip())
 
 
 def labelled_units(
@@ -53,7 +84,8 @@ def labelled_units(
     names = tuple(known.get(unit, f"class {unit}") for unit in range(units))
     if texts is None:
         return LabelledUnits(names, None, note)
-    return LabelledUnits(names, torch.tensor([_unit(one, known, units) for one in texts]), note)
+    found = torch.tensor([_unit(one, known, units) for one in texts])
+    return LabelledUnits(names, found, note, not all(one.isdecimal() for one in texts))
 
 
 def unknown_labels(labels: Iterable[str], classes: object, units: int) -> str:

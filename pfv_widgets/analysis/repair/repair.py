@@ -285,6 +285,10 @@ class _Photos:
         defined = torch.isfinite(scores).all(1).numpy()
         return np.asarray((scores.argmax(1).numpy() == self.units) & defined)
 
+    def checked_by(self, scores: Tensor) -> _Photos:
+        """Note where the classes seem to be named in another order, by scores of all photos."""
+        return replace(self, labelled=self.labelled.checked_by(scores[: self.originals]))
+
     def where(self, defined: np.ndarray) -> _Photos:
         """Leave out the photos whose scores are not numbers.
 
@@ -354,7 +358,7 @@ def _refitted(network: nn.Module, photos: _Photos) -> Repair:
     read_out = linear_read_out(photos.forward, class_scores(photos.output))
     units, scores = read_out.scores.shape[1], read_out.scores
     defined = torch.isfinite(scores).all(1).numpy() & np.isfinite(read_out.inputs).all(1)
-    photos, inputs = photos.where(defined), read_out.inputs[defined]
+    photos, inputs = photos.checked_by(scores).where(defined), read_out.inputs[defined]
     predicted = held_out_predictions(
         inputs, photos.units, photos.groups, units, photos=photos.sources
     )
@@ -382,7 +386,7 @@ def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mod
     assert isinstance(model, Ablated)
     scores = photos.scores_of(photos.forward.model)
     defined = torch.isfinite(scores).all(1)
-    photos = photos.where(defined.numpy())
+    photos = photos.checked_by(scores).where(defined.numpy())
     before = photos.right(scores[defined])
     after = photos.right(photos.scores_of(on_device(model, photos.forward.device)))
     return _compared(photos, model, "clamp" if mode == "clamp" else "cut", before, after)

@@ -228,6 +228,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         part = scores_from_layer(forward, shape, output, check=progress)
     _check_numbers(part, batch)
     labelled = labelled_units(texts, classes, len(batch), part.scores.shape[1])
+    labelled = labelled.checked_by(part.scores)
     assert labelled.units is not None  # there are labels
     units, warnings = _testable(labelled.units, labelled.names)
     progress.steps = 2 * len(units)
