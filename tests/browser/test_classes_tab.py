@@ -38,7 +38,7 @@ def test_components_are_named_cut_out_and_taken_in_again(demo: ExplorerPage) -> 
     demo.button("Undo").click()
     demo.wait_until("explorer.settings.cut", "()")
     expect(tab.get_by_text("Nothing is cut")).to_be_visible()
-    demo.run("exec(explorer.snippet().splitlines()[2])")  # the settings as code
+    demo.run("exec(explorer.snippet().splitlines()[3])")  # the settings as code
     demo.button("A class's own components").click()
     demo.choice("Class").select_option(index=1)
     expect(tab.get_by_text(re.compile(", component 3: "))).to_be_visible()

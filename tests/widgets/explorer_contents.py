@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,15 @@ from tests.widgets.recorded_page import Drawing, RecordedPage, happen
 def words(markup: str) -> str:
     """The text of a piece of HTML."""
     return html.unescape(re.sub(r"<[^>]+>", "", markup)).strip()
+
+
+def run_code(code: str, scope: dict[str, Any]) -> None:
+    """Run code that an explorer gives to copy, which says above which names must be there."""
+    names = [one for one in ast.walk(ast.parse(code)) if isinstance(one, ast.Name)]
+    bound = {one.id for one in names if isinstance(one.ctx, ast.Store)} | {"pw"}
+    said = re.findall(r"\w+", code.splitlines()[2].partition(":")[0].replace(" and ", " "))
+    assert set(said) == {one.id for one in names} - bound
+    exec(code, scope)
 
 
 def status(explorer: PFVExplorer) -> str:

@@ -28,7 +28,7 @@ from pfv_widgets.widgets.compare.similarity_panel import notes_of
 from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body, controls
-from pfv_widgets.widgets.explorer.shell import Shell
+from pfv_widgets.widgets.explorer.shell import Shell, code_head
 from pfv_widgets.widgets.explorer.tabs import OnFrame
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import measured
@@ -226,7 +226,7 @@ class CompareExplorer(Shell[CompareSettings]):
         # not as keywords: the images' weights have the name of the photos
         settings = f"settings = pw.Settings({', '.join(shown)})"
         explorer = f"explorer = {self.source.code.format(more=''.join(more))}"
-        return f"import pfv_widgets as pw\n\n{settings}\n{explorer}\n"
+        return f"{code_head(*self.source.given)}{settings}\n{explorer}\n"
 
     def save(self, path: str | Path) -> None:
         """Write both pictures as a figure, or their arrays as ``.npz``.

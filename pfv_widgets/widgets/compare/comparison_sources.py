@@ -50,6 +50,7 @@ class ComparisonSource:
     tabs: Mapping[str, Callable[[Any], Tab]]
     network: Callable[[str], PFV]  # a network with its photos, by name
     code: str  # the call that opens such an explorer; {more} are further keywords
+    given: tuple[str, ...]  # names in it that are the user's
     fixed: Mapping[str, object]  # fields of the settings that cannot be changed
     on_growth: Callable[..., None] | None = None  # called with what hears of more names
 
@@ -66,6 +67,7 @@ def networks_source(networks: Networks) -> ComparisonSource:
         tabs=TABS,
         network=networks.pfv,
         code="pw.compare(models, images, settings=settings{more})",
+        given=("models", "images"),
         fixed={},
     )
 
@@ -85,6 +87,7 @@ def tracker_source(tracker: Tracker) -> ComparisonSource:
         },
         network=without_network,
         code="tracker.explore(settings=settings{more})",
+        given=("tracker",),
         fixed=fixed_by(tracker),
         on_growth=tracker.on_snapshot,
     )

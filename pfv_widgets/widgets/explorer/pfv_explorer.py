@@ -25,7 +25,7 @@ from pfv_widgets.widgets.classes.classes_tab import cut_code
 from pfv_widgets.widgets.explorer.control_panel import Panel
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body
-from pfv_widgets.widgets.explorer.shell import Shell
+from pfv_widgets.widgets.explorer.shell import Shell, code_head
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.gallery.chosen_images import chosen_images
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
@@ -179,11 +179,17 @@ class PFVExplorer(Shell[Settings]):
         settings = f"settings = pw.Settings({fields})"
         fitted = self.pfv.store.external_source is None
         basis = "" if fitted else ", basis=basis"
-        load = "" if fitted else 'basis = pw.PrincipalBasis.load("basis.npz")  # the one shown\n'
-        names = "" if self.classes is None else ", classes=classes"
+        write = "# the basis shown: explorer.frame.basis.save('basis.npz') writes it\n"
+        load = "" if fitted else f"{write}basis = pw.PrincipalBasis.load('basis.npz')\n"
+        given, classes = ["model", "images"], self.classes
+        if isinstance(classes, str):
+            names = f", classes={classes!r}"
+        else:
+            names = "" if classes is None else ", classes=classes"
+            given += ["classes"] * (classes is not None)
         names += "" if self.output is None else f", output={self.output!r}"
         explorer = f"explorer = pw.explore(model, images, settings=settings{basis}{names})"
-        lines = f"import pfv_widgets as pw\n\n{load}{settings}\n{explorer}\n"
+        lines = f"{code_head(*given)}{load}{settings}\n{explorer}\n"
         return lines + cut_code(self.settings, names)
 
     def save(self, path: str | Path, images: str | Iterable[int] = "all") -> None:

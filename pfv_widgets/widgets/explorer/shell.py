@@ -376,3 +376,16 @@ class Shell(w.VBox, Generic[S]):
         if bundle and self.wait() and (picture := self._still_picture()) is not None:
             bundle["image/png"] = base64.b64encode(picture).decode()
         return bundle
+
+
+def code_head(*given: str) -> str:
+    """Return the first lines of code to copy: what it imports, and the names that it needs.
+
+    >>> print(code_head("model", "images", "classes"))
+    import pfv_widgets as pw
+    <BLANKLINE>
+    # model, images and classes: those that the explorer was opened with
+    <BLANKLINE>
+    """
+    names = " and ".join(filter(None, [", ".join(given[:-1]), given[-1]]))
+    return f"import pfv_widgets as pw\n\n# {names}: those that the explorer was opened with\n"

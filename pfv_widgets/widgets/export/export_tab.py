@@ -59,7 +59,7 @@ class CodeSection(Section):
         super().__init__(explorer)
         self._watched = Watched()
         self.code = w.Textarea(
-            tooltip="Code that brings this view back; model and images are yours.",
+            tooltip="Code that brings this view back. Its first lines say what must be there.",
             rows=8,
             layout=w.Layout(width="100%", margin="1px 0"),
         )

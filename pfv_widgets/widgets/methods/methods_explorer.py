@@ -18,7 +18,7 @@ from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.widgets.explorer import responsive_layout
 from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.responsive_layout import body, controls
-from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell
+from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell, code_head
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.methods.cell_queue import CellQueue
 from pfv_widgets.widgets.methods.grid_page import MethodsPage
@@ -113,7 +113,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
         fields = "".join(f", {name}={name}" for name in self.comparison.given)
         fields += "".join(f", {name}={value!r}" for name, value in changes.items())
         return (
-            f"import pfv_widgets as pw\n\nmethods = [\n{rows}]\n"
+            f"{code_head('models', 'images', *self.comparison.given)}methods = [\n{rows}]\n"
             f"explorer = pw.explore_methods(models, images, methods{fields})\n"
         )
 

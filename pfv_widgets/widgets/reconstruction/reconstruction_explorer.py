@@ -25,7 +25,7 @@ from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body, controls
-from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell
+from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell, code_head
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
 from pfv_widgets.widgets.reconstruction.target_tab import TargetTab
@@ -124,7 +124,8 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             "photo": f"images.subset([{settings.photo}]), layer={layer!r}",
         }[settings.kind]
         changes = [f"{name}={value!r}" for name, value in settings.changed_options().items()]
-        lines, network = "import pfv_widgets as pw\n\n", "model"
+        names = ["model", *["images"] * (settings.kind in ("component", "photo"))]
+        lines, network = code_head(*names, *["inputs"] * bool(self._inputs)), "model"
         more = ["inputs=inputs"] if self._inputs else []
         more += [] if self._argument is None else [f"argument={self._argument!r}"]
         if more:

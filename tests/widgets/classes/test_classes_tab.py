@@ -16,6 +16,7 @@ import pfv_widgets as pw
 from pfv_widgets.engine.data.batch import ImageBatch
 from tests.networks import Function, blobs, counted, tiny
 from tests.widgets.classes.conftest import Holder, OpenTab
+from tests.widgets.explorer_contents import run_code
 from tests.widgets.recorded_page import move
 
 HOSTILE = "<b>x</b>"
@@ -180,7 +181,11 @@ def test_the_difference_to_the_expected_class_is_written_in_parts_that_add_up(
 def test_output_chosen_by_the_user_is_taken(open_tab: OpenTab) -> None:
     model = nn.Sequential(tiny(), Function(_two))
     holder = open_tab(model, labelled(), layer="0.10", output=1, classes=NAMES)
-    assert "output=1" in holder.explorer.snippet()
+    holder.press(1)
+    scope: dict[str, Any] = {"model": model, "images": labelled(), "classes": NAMES}
+    run_code(holder.explorer.snippet(), scope)
+    assert scope["explorer"].output == 1
+    scope["explorer"].close()
     assert "Exact" in words(holder.tab.about)
 
 

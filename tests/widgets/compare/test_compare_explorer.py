@@ -29,6 +29,7 @@ from pfv_widgets.widgets.gallery.view_state import Selection
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from tests.networks import blobs, tiny
 from tests.widgets.compare.conftest import Compared, change
+from tests.widgets.explorer_contents import run_code
 
 LAYER = "4"  # a convolution of `tiny`
 
@@ -213,7 +214,7 @@ def test_settings_of_a_comparison_are_written_read_and_brought_back_by_the_code(
     assert CompareSettings.read_json(settings.to_json()) == (settings, ())
     assert json.loads(settings.to_json())["first"] == "two"
     scope: dict[str, Any] = {"models": models, "images": blobs(4)}
-    exec(explorer.snippet(), scope)
+    run_code(explorer.snippet(), scope)
     assert scope["explorer"].settings == settings
     scope["explorer"].close()
     explorer.save(tmp_path / "two.npz")

@@ -14,6 +14,7 @@ from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from tests.networks import blobs, tiny
 from tests.widgets.compare.conftest import change
+from tests.widgets.explorer_contents import run_code
 from tests.widgets.recorded_page import RecordedPage, happen
 
 
@@ -116,7 +117,7 @@ def test_pins_compare_scores_and_what_is_fixed_is_named(explorer: CompareExplore
     with pytest.raises(PFVError, match="holds scores of a network"):
         _ = explorer.pfv
     scope = {"tracker": explorer.networks.tracker}
-    exec(explorer.snippet(), scope)
+    run_code(explorer.snippet(), scope)
     assert scope["explorer"].settings == before
     scope["explorer"].close()
 

@@ -34,6 +34,7 @@ from tests.widgets.explorer_contents import (
     is_error,
     press,
     press_button,
+    run_code,
     shows_its_frame,
     threads_have_ended,
     until,
@@ -114,7 +115,7 @@ def test_snippet_brings_the_view_back(explorer: PFVExplorer) -> None:
         explorer.settings, components=4, channels=(3, 0), images=(1, 0, 0.5, 1), sigma=1.5
     )
     space = {"model": pw.demo_model(), "images": scenes(4)}
-    exec(explorer.snippet(), space)
+    run_code(explorer.snippet(), space)
     again = space["explorer"]
     assert again.settings == explorer.settings
     products = again.frame.basis.components @ explorer.frame.basis.components.T
@@ -132,7 +133,7 @@ def test_basis_of_elsewhere_is_shown_and_comes_back_with_the_snippet(
     monkeypatch.chdir(tmp_path)
     basis.save("basis.npz")
     space: dict[str, Any] = {"model": model, "images": images}
-    exec(first.snippet(), space)
+    run_code(first.snippet(), space)
     again = space["explorer"]
     assert torch.equal(again.frame.heatmaps, first.frame.heatmaps)
     first.close()

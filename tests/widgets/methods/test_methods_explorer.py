@@ -31,7 +31,7 @@ from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from tests.networks import blobs, tiny
 from tests.notebook_cells import run_notebook
-from tests.widgets.explorer_contents import press_button, threads_have_ended, words
+from tests.widgets.explorer_contents import press_button, run_code, threads_have_ended, words
 from tests.widgets.recorded_page import RecordedPage, happen, move
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -458,7 +458,7 @@ def test_snippet_brings_the_view_back_and_the_figure_is_written(grid: Open, tmp_
     given = {"classes": names, "argument": "input", "inputs": {}}
     explorer = grid(methods=("pfv", SmoothGrad(samples=3)), unit=2, scale="each method", **given)
     found: dict[str, Any] = {"models": tiny(), "images": blobs(2)} | given
-    exec(explorer.snippet(), found)
+    run_code(explorer.snippet(), found)
     again = found["explorer"]
     assert again.settings == explorer.settings
     assert again.comparison.given == ("classes", "inputs", "argument")

@@ -25,7 +25,7 @@ from pfv_widgets.widgets.reconstruction.reconstruction_explorer import (
 from pfv_widgets.widgets.reconstruction.settings import ReconstructionSettings
 from tests.methods.core.test_target import Two
 from tests.networks import blobs, tiny
-from tests.widgets.explorer_contents import until, words
+from tests.widgets.explorer_contents import run_code, until, words
 from tests.widgets.recorded_page import move
 
 Open = Callable[..., ReconstructionExplorer]
@@ -93,7 +93,7 @@ def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> No
     assert said(explorer).startswith("Done"), said(explorer)
     assert explorer.reconstruction.layer == explorer.settings.layer
     known: dict[str, Any] = {"model": tiny(), "images": blobs(3)}
-    exec(explorer.snippet(), known)
+    run_code(explorer.snippet(), known)
     assert np.array_equal(known["made"].pixels, explorer.reconstruction.pixels)
     if kind == "photo":  # its defaults, and the choices that a person made
         assert explorer.settings.options == Reconstruct.matching(steps=5)
@@ -168,7 +168,7 @@ def test_other_inputs_of_the_network_are_passed_on(kind: str, live: Open) -> Non
     explorer.wait()
     assert said(explorer).startswith("Done"), said(explorer)
     known: dict[str, Any] = {"model": Two().eval(), "images": blobs(3), "inputs": inputs}
-    exec(explorer.snippet(), known)
+    run_code(explorer.snippet(), known)
     assert np.array_equal(known["made"].pixels, explorer.reconstruction.pixels)
     with pytest.raises(PFVError, match="inputs lacks 'photo'"):
         live(model=Two().eval())
