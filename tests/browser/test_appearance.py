@@ -93,9 +93,12 @@ EDGES = r"""box => {
   }
   for (const one of all("button.mod-active:not(.pfv-fold)"))
     say("pressed", one, parse(getComputedStyle(one).boxShadow));
-  for (const one of all("button, select, input, textarea, [role=tab], .noUi-handle")) {
+  const focusable = "button, select, input, textarea, [role=tab], .noUi-handle, "
+    + ".widget-readout[contenteditable=true]";
+  for (const one of all(focusable)) {
     one.focus({ focusVisible: true });
-    const style = getComputedStyle(one), ring = style.outlineStyle === "solid";
+    const style = getComputedStyle(one), ring = style.outlineStyle === "solid"
+      && (style.boxShadow === "none" || !one.matches(".pfv-fold"));  // a heading is flat
     if (document.activeElement === one) say("focus", one, ring && parse(style.outlineColor));
     one.blur();
   }

@@ -94,9 +94,11 @@ BESIDE
 [data-jp-theme-light="false"] .pfv-explorer .widget-dropdown > select { background-image:
   url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
 d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/svg%3E"); }
-.pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar) button { background: transparent; }
+.pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar) button, .pfv-explorer .pfv-fold {
+  background: transparent; box-shadow: none !important; }
 .pfv-explorer :is(.pfv-status, .pfv-toolbar, .pfv-methods-bar)
-  button:is(:hover, .mod-active):not(:disabled) { background: var(--jp-layout-color2, #eee); }
+  button:is(:hover, .mod-active):not(:disabled), .pfv-explorer .pfv-fold:hover {
+  background: var(--jp-layout-color2, #eee); }
 .pfv-explorer .pfv-toolbar .widget-label { text-align: left; }
 .pfv-explorer .widget-hslider { overflow: visible; }
 .pfv-explorer .widget-tab > .widget-tab-contents { border: none !important;
@@ -105,9 +107,12 @@ d='M5.2 7.5 9 11.3l3.8-3.8' fill='none' stroke='%23ddd' stroke-width='2'/%3E%3C/
   background: transparent !important; }
 .pfv-tabs .widget-hbox > .widget-button { padding-inline: 4px; }
 .pfv-explorer .pfv-fold { text-align: left; padding: 0 6px; font-weight: 600;
-  background: transparent; box-shadow: none; color: inherit; }
-.pfv-explorer :is(button, select, input, textarea, [role=tab], .noUi-handle):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1a73e8) !important; outline-offset: 1px; }
+  color: inherit; }
+.pfv-explorer .pfv-fold:focus { outline: none; }
+.pfv-explorer :is(button, select, input, textarea, [role=tab], .noUi-handle,
+  .widget-readout):focus-visible { outline: 2px solid var(--jp-brand-color1, #1a73e8) !important;
+  outline-offset: 1px; }
+.pfv-explorer .pfv-fold:focus-visible { outline-offset: -2px; }
 .pfv-explorer :is(select, input:not([type=checkbox]), textarea, .noUi-handle) {
   border-color: #767676 !important; }
 .pfv-explorer .widget-slider:not(.pfv-choice) .widget-readout[contenteditable=true] {
