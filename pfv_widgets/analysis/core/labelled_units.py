@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pfv_widgets.analysis.core.intervals import share
@@ -34,6 +33,8 @@ class LabelledUnits:
         That is, they are right on more than half of the photos, surely, and these on fewer than by
         chance.
         """
+        from scipy.optimize import linear_sum_assignment  # an explorer opens without it
+
         defined = torch.isfinite(scores).all(1).cpu()
         if self.units is None or not self.by_name or not bool(defined.any()):
             return self
