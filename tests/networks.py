@@ -92,14 +92,14 @@ class Tokens(nn.Module):
 @contextmanager
 def counted(*modules: nn.Module) -> Iterator[list[nn.Module]]:
     """List the modules in the order in which they start to run inside the block."""
-    ran: list[nn.Module] = []
+    calls: list[nn.Module] = []
 
     def note(module: nn.Module, _: object) -> None:
-        ran.append(module)
+        calls.append(module)
 
     handles = [module.register_forward_pre_hook(note) for module in modules]
     try:
-        yield ran
+        yield calls
     finally:
         for handle in handles:
             handle.remove()

@@ -115,8 +115,8 @@ def fingerprint(root: Path, version: str) -> str:
 def install() -> Path:
     """Create or reuse the test environment; return its Python."""
     python = venv_python(VENV)
-    wanted = fingerprint(ROOT, sys.version)
-    if python.exists() and STAMP.exists() and STAMP.read_text("utf-8") == wanted:
+    expected = fingerprint(ROOT, sys.version)
+    if python.exists() and STAMP.exists() and STAMP.read_text("utf-8") == expected:
         say(f"using {VENV.name} (pyproject.toml is unchanged)")
         return python
     start = time.monotonic()
@@ -126,7 +126,7 @@ def install() -> Path:
         if subprocess.call(pip, cwd=ROOT, stdin=subprocess.DEVNULL):
             sys.exit("Installing the package failed: see pip's message above.")
     compile_all(python)
-    STAMP.write_text(wanted, "utf-8")
+    STAMP.write_text(expected, "utf-8")
     say(f"installed into {VENV.name} in {time.monotonic() - start:.0f} s")
     return python
 
@@ -207,9 +207,9 @@ def is_snap(path: Path) -> bool:
 def installed_browsers(environment: Mapping[str, str], platform: str, home: Path) -> Iterator[Path]:
     """Yield the Chrome-like browsers of this machine, in the order of preference."""
     for command in COMMANDS:
-        found = shutil.which(command, path=environment.get("PATH", ""))
-        if found and not is_snap(Path(found)):
-            yield Path(found)
+        result = shutil.which(command, path=environment.get("PATH", ""))
+        if result and not is_snap(Path(result)):
+            yield Path(result)
     candidates: list[Path] = []
     if platform == "darwin":
         folders = [Path("/Applications"), home / "Applications"]
@@ -289,16 +289,16 @@ def install_commands(python: Path, system: str, is_root: bool) -> list[tuple[lis
 
 def provide_browser(python: Path) -> Path | None:
     """Return a browser that is here, or else install one."""
-    if found := find_browser(python):
-        return found
+    if result := find_browser(python):
+        return result
     release = Path("/etc/os-release")
     system = distribution(release.read_text("utf-8")) if release.exists() else ""
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     for command, seconds in install_commands(python, system, is_root):
         if not run_limited(command, seconds):
             say("that did not work")
-        elif found := find_browser(python):
-            return found
+        elif result := find_browser(python):
+            return result
         else:
             say("that worked, and yet no browser starts")
     return None

@@ -11,10 +11,10 @@ from torch import Tensor
 Array = npt.NDArray[np.float64]
 
 
-def agreement(found: Tensor, right: Tensor) -> float:
+def agreement(result: Tensor, right: Tensor) -> float:
     """Largest difference, as a share of the largest value that is right; small is good."""
     assert right.abs().max() > 0
-    return float((found - right).abs().max() / right.abs().max())
+    return float((result - right).abs().max() / right.abs().max())
 
 
 def bilinear(maps: npt.ArrayLike, size: tuple[int, int]) -> Array:
@@ -94,9 +94,9 @@ def normalised(
     return np.clip((clipped - low) / (high - low), 0, 1)
 
 
-def aligned(found: npt.ArrayLike, like: npt.ArrayLike) -> Array:
+def aligned(result: npt.ArrayLike, like: npt.ArrayLike) -> Array:
     """Signs (k,) that turn score maps (N, k, h, w) to those of ``like``."""
-    together = np.asarray(found, dtype=np.float64) * np.asarray(like, dtype=np.float64)
+    together = np.asarray(result, dtype=np.float64) * np.asarray(like, dtype=np.float64)
     return np.where(together.sum(axis=(0, 2, 3)) < 0, -1.0, 1.0)
 
 

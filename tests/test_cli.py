@@ -39,16 +39,16 @@ def test_module_runs_and_starts_without_torch() -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--port", "70000"], ["heatmaps"]])
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as excinfo:
         main(arguments)
-    assert caught.value.code == 2
+    assert excinfo.value.code == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as excinfo:
         main([command, "--help"])
-    assert caught.value.code == 0
+    assert excinfo.value.code == 0
     assert COMMANDS[command] in " ".join(capsys.readouterr().out.split())
 
 
@@ -156,8 +156,8 @@ def test_error_is_one_line_without_a_traceback(
     message: str,
 ) -> None:
     monkeypatch.chdir(photos.parent)
-    given = [argument.format(photos=photos) for argument in arguments]
-    assert main(["heatmaps", "--quiet", *given]) == 1
+    options = [argument.format(photos=photos) for argument in arguments]
+    assert main(["heatmaps", "--quiet", *options]) == 1
     err = capsys.readouterr().err
     assert err.startswith("pfv-widgets: error: ")
     assert message in err
@@ -225,18 +225,18 @@ def test_doctor_tells_versions_devices_and_the_verdict(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("found", "status", "verdict"),
+    ("result", "status", "verdict"),
     [("/somewhere", 0, "yes"), (None, 1, "no – run: pip install")],
 )
 def test_doctor_ends_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    found: str | None,
+    result: str | None,
     status: int,
     verdict: str,
 ) -> None:
     monkeypatch.setattr(doctor, "_version", lambda _: "1.0")
-    monkeypatch.setattr(doctor, "_extension", lambda _: found)
+    monkeypatch.setattr(doctor, "_extension", lambda _: result)
     assert main(["doctor"]) == status
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(f"Widgets can be shown in JupyterLab: {verdict}")
@@ -253,21 +253,21 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     common = [str(photos), "--size", "64", "--device", "cpu"]
     fit = ["fit", *common, "--components", "4", "--batch-size", "2", "--out", str(basis)]
     assert main([*fit, "--resume"]) == 0
-    said = capsys.readouterr()
-    assert "there is no checkpoint" in said.err
-    assert "4 components of" in said.out
-    assert "3 of 4 photos" in said.out
-    assert "1 of 4 images left out: broken.png" in said.err
+    output = capsys.readouterr()
+    assert "there is no checkpoint" in output.err
+    assert "4 components of" in output.out
+    assert "3 of 4 photos" in output.out
+    assert "1 of 4 images left out: broken.png" in output.err
     assert sorted(one.name for one in tmp_path.iterdir()) == ["basis.npz", "photos"]
     assert main(["heatmaps", *common, "--basis", str(basis), "--out", str(out), "--quiet"]) == 0
     record = json.loads((out / "heatmaps.json").read_text("utf-8"))
     assert record["basis"].startswith("fixed, made of ")
     broken, other = str(photos / "broken.png"), str(tmp_path / "other")
     assert main(["heatmaps", *common, "--basis", broken, "--out", other]) == 1
-    wanted = (
+    expected = (
         f"--basis {broken} holds no basis: it is no .npz file, or only a part of one. Give a file "
     )
-    assert f"{wanted}that `pfv-widgets fit` wrote." in capsys.readouterr().err
+    assert f"{expected}that `pfv-widgets fit` wrote." in capsys.readouterr().err
     assert main(["heatmaps", *common, "--basis", str(basis), "--layer", "stage2"]) == 1
     assert "or --basis-of 'this batch', which" in capsys.readouterr().err
     assert main(fit) == 1
@@ -280,9 +280,9 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     (tmp_path / "elsewhere").mkdir()
     basis.with_name("folder").mkdir()
     assert main(["fit", str(photos), "--force", "--out", str(basis.with_name("folder"))]) == 0
-    said = capsys.readouterr()
-    assert "cannot be written" in said.err
-    written = Path(said.out.split("Wrote ")[1].split(": ")[0])
+    output = capsys.readouterr()
+    assert "cannot be written" in output.err
+    written = Path(output.out.split("Wrote ")[1].split(": ")[0])
     assert written.parent.parent == tmp_path / "elsewhere"
     assert PrincipalBasis.load(written).layer == fitted.layer
 

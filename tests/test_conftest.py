@@ -64,8 +64,8 @@ def test_options_choose_what_runs_and_the_browser_comes_last(
     suite: pytest.Pytester, options: tuple[str, ...], names: list[str]
 ) -> None:
     result = suite.runpytest_inprocess("-p", "no:xdist", "--collect-only", "-q", *options)
-    found = [line.split("::test_")[1] for line in result.outlines if "::test_" in line]
-    assert found == names
+    actual = [line.split("::test_")[1] for line in result.outlines if "::test_" in line]
+    assert actual == names
 
 
 def test_slow_tests_run_when_they_are_asked_for(suite: pytest.Pytester) -> None:

@@ -37,12 +37,12 @@ class Knobs:
 
 
 def test_declarations_stand_beside_their_fields_in_order() -> None:
-    found = parameters_of(Knobs)
-    assert list(found) == ["radius", "steps", "kind", "loud"]
-    assert found["radius"] == Slider(0.5, 3, 0.1, "Radius", "In pixels.")
-    assert found["kind"] == Choice(KINDS, "Kind", "Which.")
-    assert found["loud"] == Toggle("Loud", "Or quiet.", "Sound")
-    assert parameters_of(Knobs()) == found
+    result = parameters_of(Knobs)
+    assert list(result) == ["radius", "steps", "kind", "loud"]
+    assert result["radius"] == Slider(0.5, 3, 0.1, "Radius", "In pixels.")
+    assert result["kind"] == Choice(KINDS, "Kind", "Which.")
+    assert result["loud"] == Toggle("Loud", "Or quiet.", "Sound")
+    assert parameters_of(Knobs()) == result
 
 
 def test_a_knob_is_on_the_page_that_it_declares() -> None:
@@ -95,9 +95,9 @@ def test_numbers_become_floats_and_both_ends_are_legal(value: float) -> None:
 def test_error_names_the_field_its_value_and_what_is_legal(
     changes: dict[str, object], kind: type[PFVError], words: list[str]
 ) -> None:
-    with pytest.raises(kind) as caught:
+    with pytest.raises(kind) as excinfo:
         Knobs(**changes)  # type: ignore[arg-type]
-    assert [word for word in words if word not in str(caught.value)] == []
+    assert [word for word in words if word not in str(excinfo.value)] == []
 
 
 def test_choice_follows_a_registry_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:

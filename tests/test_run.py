@@ -194,11 +194,11 @@ def test_checker_that_complains_is_reported_with_its_output(
     checkers = run.Checkers(python, (("good", "-q"), ("bad", "check"), ("absent",)))
     checkers.start()
     assert checkers.report() == 1
-    told = capsys.readouterr().out
-    assert "line 3 is long\n" in told
-    assert "`bad check` complains" in told
-    assert "`absent` complains" in told
-    assert "good" not in told
+    output = capsys.readouterr().out
+    assert "line 3 is long\n" in output
+    assert "`bad check` complains" in output
+    assert "`absent` complains" in output
+    assert "good" not in output
 
 
 @posix_only

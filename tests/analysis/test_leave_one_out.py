@@ -52,11 +52,11 @@ def test_angles_are_those_of_a_basis_fitted_anew_without_each_image(
     pfv: PFV, components: int, weights: tuple[float, ...] | None
 ) -> None:
     settings = Settings(layer=LAYER, components=components, images=weights)
-    found = leave_one_out(pfv, settings)
-    wanted = slow(maps_of(pfv), components, weights or (1.0,) * 6)
-    np.testing.assert_allclose(found.angles, wanted[:, 0], atol=0.02)
-    np.testing.assert_allclose(found.mean_angles, np.sqrt((wanted**2).mean(axis=1)), atol=0.02)
-    assert found.settings == settings
+    actual = leave_one_out(pfv, settings)
+    expected = slow(maps_of(pfv), components, weights or (1.0,) * 6)
+    np.testing.assert_allclose(actual.angles, expected[:, 0], atol=0.02)
+    np.testing.assert_allclose(actual.mean_angles, np.sqrt((expected**2).mean(axis=1)), atol=0.02)
+    assert actual.settings == settings
 
 
 @pytest.mark.parametrize("layer", ["3", "6"])  # by moments in chunks, and by few positions
@@ -67,9 +67,9 @@ def test_angles_are_the_same_where_no_moments_are_kept(
     images = blobs(5, 32 if layer == "3" else 8)
     few = PFV(tiny(channels=128 if layer == "6" else 16), images, device="cpu")
     settings = Settings(layer=layer, components=2, images=(1, 0.5, 1, 0, 1))
-    found = leave_one_out(few, settings)
-    wanted = slow(maps_of(few, layer), 2, (1, 0.5, 1, 0, 1))
-    np.testing.assert_allclose(found.angles, wanted[:, 0], atol=0.02)
+    actual = leave_one_out(few, settings)
+    expected = slow(maps_of(few, layer), 2, (1, 0.5, 1, 0, 1))
+    np.testing.assert_allclose(actual.angles, expected[:, 0], atol=0.02)
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.001])
@@ -78,10 +78,10 @@ def test_angle_of_an_image_that_holds_nearly_all_variance_keeps_its_digits(weigh
     batch.tensor[2] *= 3000
     pfv = PFV(tiny(channels=16), batch, device="cpu")
     images = (weight, weight, 1.0, weight, weight)
-    found = leave_one_out(pfv, Settings(layer="0", components=2, images=images))
-    wanted = slow(maps_of(pfv, "0"), 2, images)
-    np.testing.assert_allclose(found.angles[2], wanted[2, 0], atol=0.05)
-    assert found.most()[0] == 2
+    actual = leave_one_out(pfv, Settings(layer="0", components=2, images=images))
+    expected = slow(maps_of(pfv, "0"), 2, images)
+    np.testing.assert_allclose(actual.angles[2], expected[2, 0], atol=0.05)
+    assert actual.most()[0] == 2
 
 
 def test_angle_of_an_image_that_holds_nearly_all_weight_keeps_its_digits() -> None:
@@ -90,32 +90,32 @@ def test_angle_of_an_image_that_holds_nearly_all_weight_keeps_its_digits() -> No
     batch.tensor[2] = 1e-3 * batch.tensor[2] + rest[:, None, None]  # all the same, in the middle
     pfv = PFV(tiny(channels=16), batch, device="cpu")
     images = (1e-6, 3e-6, 1.0, 1e-6, 2e-6)
-    found = leave_one_out(pfv, Settings(layer="0", components=2, images=images))
-    wanted = slow(maps_of(pfv, "0"), 2, images)
-    np.testing.assert_allclose(found.angles[2], wanted[2, 0], rtol=2e-3)
+    actual = leave_one_out(pfv, Settings(layer="0", components=2, images=images))
+    expected = slow(maps_of(pfv, "0"), 2, images)
+    np.testing.assert_allclose(actual.angles[2], expected[2, 0], rtol=2e-3)
 
 
 def test_image_of_its_own_kind_turns_the_basis_most() -> None:
     batch = blobs(1).subset([0] * 8)
     batch.tensor[5] = torch.randn(3, 32, 32, generator=seeded(3))
-    found = leave_one_out(PFV(tiny(channels=16), batch, device="cpu"), Settings(layer=LAYER))
-    assert found.most()[0] == 5
-    assert found.angles[5] > 4 * np.delete(found.angles, 5).max()
+    result = leave_one_out(PFV(tiny(channels=16), batch, device="cpu"), Settings(layer=LAYER))
+    assert result.most()[0] == 5
+    assert result.angles[5] > 4 * np.delete(result.angles, 5).max()
 
 
 def test_images_without_an_angle_say_why(pfv: PFV) -> None:
-    found = leave_one_out(pfv, Settings(layer=LAYER, images=(0, 0, 1, 0, 0, 0)))
-    assert np.isnan(found.angles).all()
-    assert found.most() == ()
-    assert found.reasons[0] == "it is not used to find the colours"
-    assert found.reasons[2] == "it is the only image that is used"
+    result = leave_one_out(pfv, Settings(layer=LAYER, images=(0, 0, 1, 0, 0, 0)))
+    assert np.isnan(result.angles).all()
+    assert result.most() == ()
+    assert result.reasons[0] == "it is not used to find the colours"
+    assert result.reasons[2] == "it is the only image that is used"
 
 
 def test_components_that_the_rest_cannot_give_are_a_reason() -> None:
     pfv = PFV(tiny(channels=16), blobs(2, 8), device="cpu")  # 2 × 2 positions in each image
-    found = leave_one_out(pfv, Settings(layer="10", components=5))
-    assert "choose at most 3" in found.reasons[0]
-    assert np.isnan(found.angles).all()
+    result = leave_one_out(pfv, Settings(layer="10", components=5))
+    assert "choose at most 3" in result.reasons[0]
+    assert np.isnan(result.angles).all()
 
 
 def test_image_that_is_not_finite_and_has_no_weight_spoils_nothing(pfv: PFV) -> None:
@@ -123,16 +123,16 @@ def test_image_that_is_not_finite_and_has_no_weight_spoils_nothing(pfv: PFV) -> 
     batch = blobs(6)
     batch.tensor[2] = torch.nan
     broken = PFV(pfv.model, batch, device="cpu")
-    found = leave_one_out(broken, Settings(layer=LAYER, images=(1, 1, 0, 1, 1, 1)))
-    np.testing.assert_allclose(found.angles, healthy.angles, atol=0.01)
+    result = leave_one_out(broken, Settings(layer=LAYER, images=(1, 1, 0, 1, 1, 1)))
+    np.testing.assert_allclose(result.angles, healthy.angles, atol=0.01)
     with pytest.raises(PFVValueError, match="image 2"):
         leave_one_out(broken, Settings(layer=LAYER))
 
 
 def test_all_channels_together_never_turn(pfv: PFV) -> None:
     pfv = PFV(tiny(channels=4), blobs(3), device="cpu")
-    found = leave_one_out(pfv, Settings(layer=LAYER, components=4))
-    np.testing.assert_allclose(found.angles, 0, atol=1e-3)
+    result = leave_one_out(pfv, Settings(layer=LAYER, components=4))
+    np.testing.assert_allclose(result.angles, 0, atol=1e-3)
 
 
 def test_neither_network_nor_colours_nor_cache_are_touched(pfv: PFV) -> None:
@@ -140,9 +140,9 @@ def test_neither_network_nor_colours_nor_cache_are_touched(pfv: PFV) -> None:
     before = pfv.render(settings)
     cache, colours = pfv.store.cache, pfv.colours
     kept, held = len(cache), cache.nbytes
-    with counted(*pfv.model.modules()) as ran:
+    with counted(*pfv.model.modules()) as calls:
         leave_one_out(pfv, settings)
-    assert ran == []
+    assert calls == []
     assert (len(cache), cache.nbytes) == (kept, held)
     assert pfv.colours is colours
     torch.testing.assert_close(pfv.render(settings).heatmaps, before.heatmaps, rtol=0, atol=0)
@@ -164,23 +164,23 @@ def test_what_is_kept_is_not_asked_for_while_another_thread_paints(pfv: PFV) -> 
 
 
 def test_progress_counts_the_images(pfv: PFV) -> None:
-    told: list[tuple[int, int]] = []
-    leave_one_out(pfv, Settings(layer=LAYER), lambda done, of: told.append((done, of)))
-    assert told == [(done, 6) for done in range(1, 7)]
+    calls: list[tuple[int, int]] = []
+    leave_one_out(pfv, Settings(layer=LAYER), lambda done, of: calls.append((done, of)))
+    assert calls == [(done, 6) for done in range(1, 7)]
 
 
 def test_cancelling_keeps_what_is_known(pfv: PFV) -> None:
-    told: list[int] = []
-    found = leave_one_out(
-        pfv, Settings(layer=LAYER), lambda done, _: told.append(done), lambda: len(told) == 2
+    calls: list[int] = []
+    result = leave_one_out(
+        pfv, Settings(layer=LAYER), lambda done, _: calls.append(done), lambda: len(calls) == 2
     )
-    assert np.isfinite(found.angles).tolist() == [True, True, False, False, False, False]
-    assert set(found.reasons) == {2, 3, 4, 5}
-    assert sorted(found.most()) == [0, 1]
+    assert np.isfinite(result.angles).tolist() == [True, True, False, False, False, False]
+    assert set(result.reasons) == {2, 3, 4, 5}
+    assert sorted(result.most()) == [0, 1]
 
 
 def test_images_have_no_influence_on_a_basis_that_was_given(pfv: PFV) -> None:
     basis = pfv.render(layer=LAYER).basis
-    given = PFV(pfv.model, pfv.images, device="cpu", basis=basis)
+    with_basis = PFV(pfv.model, pfv.images, device="cpu", basis=basis)
     with pytest.raises(PFVValueError, match="no image has an influence on it"):
-        leave_one_out(given, Settings(layer=LAYER))
+        leave_one_out(with_basis, Settings(layer=LAYER))

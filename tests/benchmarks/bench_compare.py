@@ -69,12 +69,12 @@ def tuned(model: nn.Module, images: Tensor, targets: Tensor, first: int, epochs:
 
 def accuracies(model: nn.Module, images: Tensor, targets: Tensor) -> list[float]:
     """Of cross-validated linear probes, by layer."""
-    wanted = {layer: (Layout(), lambda maps: on_grid(maps, 1)) for layer in LAYERS}
+    expected = {layer: (Layout(), lambda maps: on_grid(maps, 1)) for layer in LAYERS}
     parts = []
-    with torch.no_grad(), capture(model, wanted, stop=False) as caught:
+    with torch.no_grad(), capture(model, expected, stop=False) as activations:
         for part in images.split(16):
             model(part)
-            parts.append([caught[layer].flatten(1) for layer in LAYERS])
+            parts.append([activations[layer].flatten(1) for layer in LAYERS])
     labels = [str(int(target)) for target in targets]
     features = [torch.cat(of_layer).double().numpy() for of_layer in zip(*parts, strict=True)]
     return [linear_probe(one, labels).accuracy.value for one in features]

@@ -64,12 +64,12 @@ def curve(model: nn.Module, batch: Tensor, start: Tensor, maps: Tensor, classes:
     noise = 1e-9 * torch.rand(maps.shape, generator=torch.Generator().manual_seed(0))
     rank = (maps + noise * maps.abs().amax()).flatten(1).argsort(1, descending=True).argsort(1)
     share = (rank.view_as(maps) / rank.shape[1])[:, None]
-    found = []
+    result = []
     for step in range(STEPS + 1):
         mixed = torch.where(share < step / STEPS, batch, start)
         with torch.no_grad():
-            found.append(model(mixed).softmax(1).gather(1, classes[:, None])[:, 0])
-    return torch.trapezoid(torch.stack(found, 1), dx=1 / STEPS, dim=1)
+            result.append(model(mixed).softmax(1).gather(1, classes[:, None])[:, 0])
+    return torch.trapezoid(torch.stack(result, 1), dx=1 / STEPS, dim=1)
 
 
 def spearman(one: Tensor, other: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ def forward(device: torch.device, small: bool) -> list[Row]:
                 there = pw.PFV(model, images, device, basis=exact.basis, **options)
                 run = there.store.forward.run
                 form = torch.channels_last if "channels_last" in options else torch.preserve_format
-                given = batch.to(memory_format=form)
-                time_of = milliseconds(lambda r=run, m=model, g=given: r(m, g), device)
+                pixels = batch.to(memory_format=form)
+                time_of = milliseconds(lambda r=run, m=model, g=pixels: r(m, g), device)
                 frame = there.render()
                 own = pw.PFV(model, images, device, **options).render().basis
             off = (frame.heatmaps - exact.heatmaps).abs().flatten()[:: 1 if small else 16]
@@ -254,8 +254,8 @@ def ranks(device: torch.device, small: bool) -> list[Row]:
             device=device, progress=False,
         )  # fmt: skip
     off = float((basis.variances / alone.variances - 1).abs().max())
-    said = [one for one in run.stdout.splitlines() if one]
-    return [{"output": said, "seconds": took, "eigenvalues off": off}]
+    lines = [one for one in run.stdout.splitlines() if one]
+    return [{"output": lines, "seconds": took, "eigenvalues off": off}]
 
 
 def memory(device: torch.device, small: bool) -> list[Row]:
@@ -275,8 +275,8 @@ def memory(device: torch.device, small: bool) -> list[Row]:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     whole = pw.PFV(model, images, device, chunk_size=64).render()
     off = float((frame.basis.variances / whole.basis.variances - 1).abs().max())
-    said = [one for one in frame.warnings if "Memory" in one]
-    return [{"chunk": pfv.store.capture.chunk_size, "said": said, "eigenvalues off": off}]
+    lines = [one for one in frame.warnings if "Memory" in one]
+    return [{"chunk": pfv.store.capture.chunk_size, "warnings": lines, "eigenvalues off": off}]
 
 
 def profile(device: torch.device, small: bool) -> list[Row]:

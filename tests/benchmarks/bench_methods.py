@@ -47,15 +47,15 @@ def compared(
     batch = images.tensor.to(device)
     with torch.no_grad():
         units = model(batch).argmax(1)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
 
     def ours() -> None:
         options = {"size": size, "stride": stride, "fill": "zero", "mean": True}
-        found["ours"] = attribute(model, images, "occlusion", device=device, **options).maps
+        result["ours"] = attribute(model, images, "occlusion", device=device, **options).maps
 
     def captums() -> None:
         windows = (3, size, size), (3, stride, stride)
-        found["captum"] = Occlusion(model).attribute(batch, *windows, target=units)[:, 0].cpu()
+        result["captum"] = Occlusion(model).attribute(batch, *windows, target=units)[:, 0].cpu()
 
     def plain() -> None:
         with torch.no_grad():
@@ -69,11 +69,11 @@ def compared(
         for name, one in work.items():
             times[name].append(seconds(one))
     medians = {name: statistics.median(each) for name, each in times.items()}
-    scale = float(found["captum"].abs().max())
+    scale = float(result["captum"].abs().max())
     ratios = [theirs / own for own, theirs in zip(times["ours"], times["captum"], strict=True)]
     return medians | {
         "ratio": statistics.median(ratios),
-        "difference": float((found["ours"] - found["captum"]).abs().max()) / scale,
+        "difference": float((result["ours"] - result["captum"]).abs().max()) / scale,
     }
 
 
@@ -125,8 +125,8 @@ def main() -> None:
         model = loaded(name, options.assets)
         for boxes in options.boxes:
             size, stride = map(int, boxes.split("/"))
-            found = compared(model, images, size, stride, options.rounds)
-            rows.append({"network": name, "size": size, "stride": stride, **found})
+            result = compared(model, images, size, stride, options.rounds)
+            rows.append({"network": name, "size": size, "stride": stride, **result})
     print(f"{options.images} images, {torch.get_num_threads()} threads")
     print(table(rows))
     if options.out:

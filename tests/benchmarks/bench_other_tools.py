@@ -49,7 +49,7 @@ def captum_rows(
     from captum import attr
 
     baseline = torch.zeros_like(images.tensor)
-    for name, method, made, options, more in (
+    for name, method, captum_class, options, more in (
         ("gradient", "saliency", attr.Saliency, {}, {"abs": False}),
         ("gradient × input", "gradient_times_input", attr.InputXGradient, {}, {}),
         ("guided backpropagation", "guided_backprop", attr.GuidedBackprop, {}, {}),
@@ -63,9 +63,9 @@ def captum_rows(
         ),
     ):
 
-        def theirs(made: type = made, more: dict[str, object] = more) -> Tensor:
+        def theirs(captum_class: type = captum_class, more: dict[str, object] = more) -> Tensor:
             pixels = images.tensor.clone().requires_grad_()
-            return made(model).attribute(pixels, target=units, **more).detach().sum(1)
+            return captum_class(model).attribute(pixels, target=units, **more).detach().sum(1)
 
         yield "captum", name, own(model, images, method, **options), theirs
 

@@ -89,19 +89,19 @@ def begin_memory(device: torch.device) -> float:
 
 def recomputed(model: nn.Module, batch: Tensor, names: list[str], layer: str) -> Tensor:
     """Do what the paper does at every change: forward pass, SVD, weighting, colours."""
-    caught: dict[str, Tensor] = {}
+    activations: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
     modules = dict(model.named_modules())
 
     def hook(name: str, output: Tensor) -> None:
         runs[name] += 1
-        caught[name] = caught[f"{name}#{runs[name]}"] = output
+        activations[name] = activations[f"{name}#{runs[name]}"] = output
 
     handles = [model.register_forward_pre_hook(lambda *_: runs.clear())] + [
         modules[name].register_forward_hook(lambda _, __, out, name=name: hook(name, out))
         for name in {name.partition("#")[0] for name in [*names, layer]}
     ]
-    maps = torch.cat([caught[layer] for part in batch.split(16) if model(part) is not None])
+    maps = torch.cat([activations[layer] for part in batch.split(16) if model(part) is not None])
     for handle in handles:
         handle.remove()
     if maps.ndim == 3:  # tokens
@@ -170,13 +170,13 @@ def row(name: str, number: int, device: torch.device, rounds: int) -> Mapping[st
     pfv = pw.PFV(model, images, device)
     layer = pfv.layer().name
     chain = [one.name for one in pfv.store.chain(layer)]
-    found = changes(pfv, device)
+    result = changes(pfv, device)
     most = memory(device) - before
     again = seconds(lambda: recomputed(model, batch, chain, layer), device)
     ratio = statistics.median(b / a for a, b in zip(plain, cold, strict=True))
     return {
         "network": name, "images": number, "forward": 1e3 * statistics.median(plain),
-        "cold": 1e3 * statistics.median(cold), "cold / forward": f"{ratio:.2f}", **found,
+        "cold": 1e3 * statistics.median(cold), "cold / forward": f"{ratio:.2f}", **result,
         "recomputed": 1e3 * again, "MB": most, "MB, forward": held,
     }  # fmt: skip
 

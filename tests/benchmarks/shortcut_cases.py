@@ -277,15 +277,15 @@ def backgrounds(
 def _cut_outs(
     assets: Path, breeds: tuple[str, ...], *, test: bool, size: int
 ) -> list[tuple[Pixels, np.ndarray]]:
-    found = []
+    result = []
     for breed in breeds:
         paths = sorted((assets / "pets" / "images").glob(f"{breed}_*.jpg"))
         for path in paths[13:] if test else paths[:13]:
             photo = Image.open(path).convert("RGB").resize((size, size))
             trimap = Image.open(assets / "pets" / "trimaps" / f"{path.stem}.png")
             mask = np.asarray(trimap.resize((size, size), Image.Resampling.NEAREST)) != 2
-            found.append((np.asarray(photo), mask))
-    return found
+            result.append((np.asarray(photo), mask))
+    return result
 
 
 def _resized(photo: Pixels, mask: np.ndarray, side: int) -> tuple[Pixels, np.ndarray]:

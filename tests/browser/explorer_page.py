@@ -78,18 +78,18 @@ class ExplorerPage:
         assert isinstance(self.page, NotebookPage)
         return self.page.run(code.replace("explorer", self._name))
 
-    def wait_until(self, expression: str, wanted: str, timeout: float = 60) -> None:
+    def wait_until(self, expression: str, expected: str, timeout: float = 60) -> None:
         """Wait until an expression in the kernel is printed as ``wanted``."""
         assert isinstance(self.page, NotebookPage)
-        self.page.wait_until(expression.replace("explorer", self._name), wanted, timeout)
+        self.page.wait_until(expression.replace("explorer", self._name), expected, timeout)
 
     def wait_for_frame(self, *tiles: int, tolerance: float = 12) -> None:
         """Wait until tiles look as the engine says."""
         deadline = time.monotonic() + 90
         while True:  # what is expected is asked again: a late event may have changed it
-            wanted = json.loads(self.run(f"expected(explorer, {sorted(tiles or (0, 3))})"))
+            expected = json.loads(self.run(f"expected(explorer, {sorted(tiles or (0, 3))})"))
             try:
-                self.page.wait_for(MATCHES, [self._canvas, wanted, SIDE, tolerance], 10)
+                self.page.wait_for(MATCHES, [self._canvas, expected, SIDE, tolerance], 10)
                 break
             except PlaywrightTimeout:
                 if time.monotonic() > deadline:
@@ -196,10 +196,10 @@ w.HBox([button, told])
 
 def settle(page: WidgetPage) -> None:
     """Press that button and wait for its answer."""
-    told = page.page.locator(".test-settled")
-    expect(told).to_have_text(re.compile(r"^\d+$"))
+    number_line = page.page.locator(".test-settled")
+    expect(number_line).to_have_text(re.compile(r"^\d+$"))
     # The text in the page, drawn or not: `inner_text` is empty where Jupyter skips a cell that is
     # out of sight. Only this function changes it.
-    number = int(told.text_content() or "")
+    number = int(number_line.text_content() or "")
     page.page.get_by_role("button", name="Settle", exact=True).click()
-    expect(told).to_have_text(str(number + 1))
+    expect(number_line).to_have_text(str(number + 1))

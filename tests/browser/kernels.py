@@ -49,7 +49,7 @@ def serve(address: str) -> None:
 
 def forked(client: socket.socket, others: list[socket.socket]) -> int:
     """Start the kernel that a client asks for; return its process."""
-    wanted = json.loads(client.makefile("r").readline())
+    expected = json.loads(client.makefile("r").readline())
     pid = os.fork()
     if pid:
         client.sendall(f"{pid}\n".encode())
@@ -59,10 +59,10 @@ def forked(client: socket.socket, others: list[socket.socket]) -> int:
             one.close()
         os.setsid()
         os.environ.clear()
-        os.environ.update(wanted["environment"])
+        os.environ.update(expected["environment"])
         os.environ.pop("JPY_PARENT_PID", None)  # its parent is another process than it was told
-        os.chdir(wanted["folder"])
-        sys.argv = ["ipykernel_launcher", *wanted["arguments"]]
+        os.chdir(expected["folder"])
+        sys.argv = ["ipykernel_launcher", *expected["arguments"]]
         from ipykernel.kernelapp import IPKernelApp
 
         IPKernelApp.launch_instance()
@@ -75,8 +75,8 @@ def run(address: str, arguments: list[str]) -> None:
     server = socket.socket(socket.AF_UNIX)
     while server.connect_ex(address):  # it is not there, or does not listen yet
         time.sleep(0.05)
-    wanted = {"arguments": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}
-    server.sendall(f"{json.dumps(wanted)}\n".encode())
+    expected = {"arguments": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}
+    server.sendall(f"{json.dumps(expected)}\n".encode())
     pid = int(server.makefile("r").readline())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(pid, number))

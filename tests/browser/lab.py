@@ -168,14 +168,14 @@ class NotebookPage(WidgetPage):
         assert result["status"] == "ok", result["text"]
         return str(result["text"]).strip()
 
-    def wait_until(self, expression: str, wanted: str, timeout: float = 60) -> None:
+    def wait_until(self, expression: str, expected: str, timeout: float = 60) -> None:
         """Wait until an expression in the kernel is printed as ``wanted``.
 
         It is asked less and less often: each time keeps kernel, server and page from their work.
         """
         deadline, pause = time.monotonic() + timeout, 20.0
-        while (found := self.run(f"print({expression})")) != wanted:
-            assert time.monotonic() < deadline, f"{expression} is {found}, not {wanted}"
+        while (actual := self.run(f"print({expression})")) != expected:
+            assert time.monotonic() < deadline, f"{expression} is {actual}, not {expected}"
             self.page.wait_for_timeout(pause)
             pause = min(1.4 * pause, 250)
 

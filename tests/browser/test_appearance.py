@@ -204,10 +204,10 @@ class Seen:
                 explorer.page.wait_for(PAINTED)
                 if theme == THEMES[0]:  # names are the same in both
                     self.names |= set(CONTROL.findall(at_rest(explorer)))
-                found = explorer.box.evaluate(CONTRASTS)
-                assert len(found) > 10, f"page {title!r} shows no texts"
-                found += explorer.box.evaluate(EDGES)
-                self.contrasts += [(kind, f"{text} ({theme})", at) for kind, text, at in found]
+                result = explorer.box.evaluate(CONTRASTS)
+                assert len(result) > 10, f"page {title!r} shows no texts"
+                result += explorer.box.evaluate(EDGES)
+                self.contrasts += [(kind, f"{text} ({theme})", at) for kind, text, at in result]
                 self.names |= {("canvas", name) for name in explorer.box.evaluate(CANVASES)}
                 self.helpless += explorer.box.evaluate(WITHOUT_HELP)
 
@@ -219,9 +219,9 @@ class Seen:
 
     def named(self, role: str) -> list[str]:
         """Names of the controls of a role."""
-        found = sorted(name for one, name in self.names if one == role)
-        assert found
-        return found
+        result = sorted(name for one, name in self.names if one == role)
+        assert result
+        return result
 
 
 def at_rest(explorer: ExplorerPage) -> str:
@@ -238,8 +238,8 @@ def sizes_at_width(explorer: ExplorerPage, width: int) -> dict[str, float]:
     """Sizes once the page is as wide, and the layout is at rest."""
     page = explorer.page.page
     page.set_viewport_size({"width": width, "height": 1000})
-    found: dict[str, float] = explorer.box.evaluate(SETTLED, width)
-    return found
+    result: dict[str, float] = explorer.box.evaluate(SETTLED, width)
+    return result
 
 
 def test_every_tab_is_readable_and_explains_and_names_its_controls_in_both_themes(
@@ -262,10 +262,10 @@ def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPag
     cell_of_900 = round(1280 + 900 - at_1280["output"])
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")
     for width in (700, 900, 1280, cell_of_900, 1920):
-        found = sizes_at_width(demo, width)
-        assert found["content"] <= found["output"], width
-        assert found["right"] <= found["edge"] + 1, width
-        assert found["shown"] == pytest.approx(found["ratio"], rel=0.01), width
+        result = sizes_at_width(demo, width)
+        assert result["content"] <= result["output"], width
+        assert result["right"] <= result["edge"] + 1, width
+        assert result["shown"] == pytest.approx(result["ratio"], rel=0.01), width
     demo.wait_until("explorer.gallery.view_state.page.columns", "8")  # arranged for a wide window
     assert sizes_at_width(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")
@@ -334,9 +334,9 @@ def test_batches_of_any_size_are_painted_and_follow_a_slider(lab: OpenLab, count
     explorer.wait_until("explorer.settings.opacity", "0.0")
     explorer.wait_for_frame(0)
     assert (explorer.settled()[:32, :32] != before).any()
-    found = sizes_at_width(explorer, 1280)
-    assert found["content"] <= found["output"]
-    assert found["shown"] == pytest.approx(found["ratio"], rel=0.01)
+    result = sizes_at_width(explorer, 1280)
+    assert result["content"] <= result["output"]
+    assert result["shown"] == pytest.approx(result["ratio"], rel=0.01)
     expect(explorer.status).to_have_role("status")
 
 

@@ -104,11 +104,11 @@ def state(page: LabPage, expression: str) -> str:
 
 
 def wait_for_pixels(
-    page: LabPage, index: int, wanted: Callable[[np.ndarray], bool], timeout: float = 60
+    page: LabPage, index: int, expected: Callable[[np.ndarray], bool], timeout: float = 60
 ) -> None:
     """Read a canvas until it is as wanted."""
     deadline = time.monotonic() + timeout
-    while not wanted(pixels(page, index)):
+    while not expected(pixels(page, index)):
         assert time.monotonic() < deadline, f"canvas {index} never becomes what it should"
         page.page.wait_for_timeout(100)
 
@@ -129,8 +129,8 @@ def check_that_brushing_selects_live_and_clears(tab: LabPage) -> None:
     positions, images = json.loads(
         state(tab, "[int(selected[-1].sum()), int(selected[-1].any((1, 2)).sum())]")
     )
-    told = f"{positions} of 4096 positions selected, in {images} of 16 images."
-    expect(tab.page.get_by_text(told)).to_be_visible()
+    text = f"{positions} of 4096 positions selected, in {images} of 16 images."
+    expect(tab.page.get_by_text(text)).to_be_visible()
     tab.wait_until_drawn()
     after = pixels(tab, CLOUD)
     inside, outside = np.s_[60:236, 195:318, :3], np.s_[260:500, :, :3]

@@ -37,12 +37,12 @@ def test_every_control_changes_the_pixels_as_the_engine_says(demo: ExplorerPage)
         (demo.choice("View"), "photo", "view", "photo"),
     ]
     before = demo.settled()
-    for control, key, expression, wanted in steps:
+    for control, key, expression, expected in steps:
         if control.evaluate("one => one.tagName") == "SELECT":
             control.select_option(key)
         else:
             demo.page.press(control, key)
-        demo.wait_until(f"explorer.settings.{expression}", wanted)
+        demo.wait_until(f"explorer.settings.{expression}", expected)
         demo.wait_for_frame(0, 10)
         expect(demo.status).to_contain_text(DONE)
         after = demo.settled()
@@ -68,12 +68,12 @@ def test_heat_and_class_weights_are_painted_exactly(demo: ExplorerPage) -> None:
 
     demo.run("explorer.settings = replace(explorer.settings, weighting='gradual', view='heatmap')")
     demo.wait_for_frame(5, tolerance=30)  # finer than the heatmaps that are sent
-    wanted = painted_pixels(demo, 5)
+    expected = painted_pixels(demo, 5)
     left, top = json.loads(demo.run("print([*explorer.gallery.tiles.grid.corner(5)])"))
-    found = demo.settled()[top : top + TILE, left : left + TILE, :3]
-    assert np.abs(found - wanted).mean() < 2
+    actual = demo.settled()[top : top + TILE, left : left + TILE, :3]
+    assert np.abs(actual - expected).mean() < 2
     for edge in (np.s_[:4], np.s_[-4:], np.s_[:, :4], np.s_[:, -4:]):
-        assert np.abs(found[edge] - wanted[edge]).mean() < 4
+        assert np.abs(actual[edge] - expected[edge]).mean() < 4
     gap = demo.settled()[:, TILE : TILE + GAP]
     assert gap.max() == 0
 

@@ -83,12 +83,12 @@ def test_one_image_left_out_after_the_other_tells_the_heaviest(demo: ExplorerPag
     demo.button("Which image matters most").click()
     demo.button("Leave one out").click()
     expect(demo.box.get_by_text(re.compile(r"the colours change by \d+°"))).to_be_visible()
-    told = demo.box.get_by_text(re.compile("^Without")).first.text_content() or ""
+    text = demo.box.get_by_text(re.compile("^Without")).first.text_content() or ""
     code = """
 from pfv_widgets.analysis.leave_one_out import leave_one_out
 print(leave_one_out(explorer.pfv, explorer.settings).most()[0])
 """
-    assert f"Without {int(demo.run(code)) + 1}: " in told
+    assert f"Without {int(demo.run(code)) + 1}: " in text
 
 
 def test_view_is_exported_as_files_code_settings_and_bookmark(demo: ExplorerPage) -> None:

@@ -150,16 +150,16 @@ def test_code_can_be_selected_and_copied_by_keys(narrow_page: LabPage) -> None:
     narrow_page.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
     part = section(narrow_page.page, "Code")
     area = part.locator("textarea")
-    wanted = narrow_page.run("print(explorer.snippet())")
-    expect(area).to_have_value(wanted + "\n")
+    expected = narrow_page.run("print(explorer.snippet())")
+    expect(area).to_have_value(expected + "\n")
     area.click()
     narrow_page.page.keyboard.press("Control+a")
     narrow_page.page.keyboard.press("Control+c")
     copied = narrow_page.page.evaluate("() => navigator.clipboard.readText()")
-    assert copied.strip() == wanted
+    assert copied.strip() == expected
     narrow_page.page.keyboard.type("x")
     area.blur()
-    expect(area).to_have_value(wanted + "\n")
+    expect(area).to_have_value(expected + "\n")
 
 
 def check_that_settings_are_pasted_and_applied(narrow_page: LabPage) -> None:

@@ -20,7 +20,7 @@ def test_demo_follows_its_controls_survives_a_reload_and_closes(
     explorer = ExplorerPage(page)
     explorer.wait_for_frame()
     # Page Up and Home, since arrow keys do not move a focused slider in Notebook 7
-    for control, key, expression, wanted in (
+    for control, key, expression, expected in (
         (explorer.slider("Opacity"), "PageUp", "opacity > 0.65", "True"),
         (explorer.slider("Contrast σ"), "PageUp", "sigma > 1.04", "True"),
         (explorer.slider("Layer"), "PageDown", "layer != explorer.pfv.default_layer", "True"),
@@ -28,7 +28,7 @@ def test_demo_follows_its_controls_survives_a_reload_and_closes(
     ):
         before = explorer.settled()
         page.press(control, key)
-        explorer.wait_until(f"explorer.settings.{expression}", wanted)
+        explorer.wait_until(f"explorer.settings.{expression}", expected)
         explorer.wait_for_frame()
         assert np.abs(explorer.settled() - before).max() > 12, expression
     explorer.choice("Weighting").select_option("none")

@@ -133,8 +133,8 @@ def test_empty_field_leaves_the_clipboard_alone(demo: ExplorerPage) -> None:
     expect(explorer.box.locator(".pfv-export-json textarea")).not_to_have_value("")
     explorer.button("Copy").click()
     expect(explorer.button("Copy – done")).to_be_visible()
-    wanted = page.run("print(explorer.settings.to_json())")
-    assert page.page.evaluate(CLIPBOARD).strip() == wanted
+    expected = page.run("print(explorer.settings.to_json())")
+    assert page.page.evaluate(CLIPBOARD).strip() == expected
 
 
 @pytest.mark.all
@@ -149,10 +149,10 @@ made = pw.explore_reconstruction(model, photos, steps=20)
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for number, name in enumerate(("grid", "made")):
         widget = ExplorerPage(page, name, canvas=number)
-        wanted = page.run(f"print({name}.snippet())")
+        expected = page.run(f"print({name}.snippet())")
         expect(widget.box.locator("canvas, img").first).to_have_role("img")
         press_copy(widget, len(opened_code(widget).input_value()))
-        assert page.page.evaluate(CLIPBOARD).strip() == wanted
+        assert page.page.evaluate(CLIPBOARD).strip() == expected
 
 
 def test_wheel_over_the_gallery_scrolls_the_notebook(demo: ExplorerPage) -> None:

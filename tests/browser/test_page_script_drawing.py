@@ -117,12 +117,12 @@ def kernel_pixels(explorer: ExplorerPage, **settings: object) -> npt.NDArray[np.
     return explorer.settled()
 
 
-def wait_for_pixels(explorer: ExplorerPage, wanted: npt.NDArray[np.int16]) -> None:
+def wait_for_pixels(explorer: ExplorerPage, expected: npt.NDArray[np.int16]) -> None:
     """Wait until the gallery shows this, give or take the rounding of a mixture."""
     off = 256
     for _ in range(200):
-        found = explorer.pixels()
-        off = int(np.abs(found - wanted).max()) if found.shape == wanted.shape else 256
+        actual = explorer.pixels()
+        off = int(np.abs(actual - expected).max()) if actual.shape == expected.shape else 256
         if off <= 2:
             return
         explorer.page.page.wait_for_timeout(50)
@@ -143,9 +143,9 @@ def test_every_view_is_drawn_by_the_page_as_by_the_kernel(lab: OpenLab, quick: b
     kernel_pixels(explorer, view="overlay", opacity=0.65, split=0.5)
     assert len({one.tobytes() for one in (*looks.values(), split)}) == len(VIEWS) + 1
     with standing_still(process(explorer)):
-        for view, wanted in reversed(looks.items()):
+        for view, expected in reversed(looks.items()):
             explorer.choice("View").select_option(view)
-            wait_for_pixels(explorer, wanted)
+            wait_for_pixels(explorer, expected)
         for key, view in (("Home", "photo"), ("End", "heatmap")):
             explorer.page.press(explorer.slider("Opacity"), key)
             wait_for_pixels(explorer, looks[view])
@@ -166,21 +166,21 @@ def test_divider_is_dragged_without_the_kernel(small_demo: ExplorerPage) -> None
     explorer.run("x, y, w, h = explorer.gallery.tiles.grid.box(0)")
     left, top, width, height = json.loads(explorer.run("print([int(i) for i in (x, y, w, h)])"))
     start, end = (left + width // 4, top + height // 2), (left + width // 2, top + height // 3)
-    wanted = kernel_pixels(explorer, split=round(0.25 + (end[0] - start[0]) / width, 2))
+    expected = kernel_pixels(explorer, split=round(0.25 + (end[0] - start[0]) / width, 2))
     before = kernel_pixels(explorer, split=0.8)
     with standing_still(process(explorer)):
         explorer.click(*start)  # no drag: the kernel pins the position when it goes on
         explorer.page.page.wait_for_timeout(200)
         assert (explorer.pixels() == before).all()
         explorer.drag(start, end)
-        wait_for_pixels(explorer, wanted)
+        wait_for_pixels(explorer, expected)
         explorer.page.page.wait_for_timeout(1500)
-        assert np.abs(explorer.pixels() - wanted).max() <= 2  # it does not jump back
+        assert np.abs(explorer.pixels() - expected).max() <= 2  # it does not jump back
     explorer.wait_until("explorer.settings.split", "0.5")
     explorer.run("explorer.gallery.interaction.unpin(None)")
     explorer.page.page.mouse.move(1, 1)
     kernel_pixels(explorer, similarity=False)
-    assert np.abs(explorer.settled() - wanted).max() <= 2
+    assert np.abs(explorer.settled() - expected).max() <= 2
     assert np.abs(kernel_pixels(explorer, split=0.8) - before).max() <= 2  # the kernel has it again
 
 
@@ -254,8 +254,8 @@ def test_gallery_follows_everywhere(request: pytest.FixtureRequest, front_end: s
     explorer = ExplorerPage(page)
     expect(explorer.status).to_contain_text("Up to date")
     expect(explorer.box).to_contain_class("pfv-scripted")
-    told = page.page.get_by_text(re.compile(r"^kernel \d+")).text_content() or ""
-    number = told.split()[1]
+    text = page.page.get_by_text(re.compile(r"^kernel \d+")).text_content() or ""
+    number = text.split()[1]
     looks = {}
     for view in ("rgb split", "overlay"):
         explorer.choice("View").select_option(view)

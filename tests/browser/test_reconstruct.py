@@ -78,8 +78,8 @@ def keep(page: Page, name: str) -> None:
 
 
 def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
-    opened = lab([CELL + BOXED])
-    page = opened.page
+    notebook_page = lab([CELL + BOXED])
+    page = notebook_page.page
     expect(status(page)).to_contain_text("Press Start to make an image of a class.")
     expect(box(page).get_by_role("button", name="Stop")).to_have_count(0)
     noise = displayed_pixels(page)  # where it begins
@@ -99,7 +99,9 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     keep(page, "growing")
     box(page).get_by_role("button", name="Stop").click()
     expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
-    kept = opened.run("print(explorer.reconstruction.pixels.sum(), explorer.running)").split()
+    kept = notebook_page.run(
+        "print(explorer.reconstruction.pixels.sum(), explorer.running)"
+    ).split()
     assert kept[1] == "False"
     assert displayed_pixels(page)[..., :3].sum() == int(kept[0])
     keep(page, "stopped")
@@ -109,13 +111,13 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     fits = "one => one.scrollWidth <= one.clientWidth"
     page.wait_for_function(fits, arg=box(page).element_handle())
     keep(page, "component")
-    assert "rate" not in opened.run("print(explorer.snippet())")  # nobody moved it
+    assert "rate" not in notebook_page.run("print(explorer.snippet())")  # nobody moved it
 
 
 @pytest.mark.all
 def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
-    opened = lab([CELL.replace("4000", "20") + "explorer"])
-    page = opened.page
+    notebook_page = lab([CELL.replace("4000", "20") + "explorer"])
+    page = notebook_page.page
     save = box(page).get_by_role("button", name="Save")
     box(page).get_by_role("tab", name="Export").click()
     save.click()
@@ -135,13 +137,15 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
     save.click()
     expect(box(page).get_by_text("made.npz", exact=False).first).to_be_visible()
     same = "np.array_equal(np.load('made.npz')['pixels'], explorer.reconstruction.pixels)"
-    assert opened.run(f"import numpy as np\nprint({same})") == "True"
+    assert notebook_page.run(f"import numpy as np\nprint({same})") == "True"
     box(page).get_by_role("button", name="Code").click()
     text = box(page).locator("textarea:visible")
     expect(text).to_have_value(re.compile("made ="))  # it comes from the kernel
     code = text.input_value()
-    again = opened.run(f"{code.replace('import', 'images = photos; import')}\nprint(made.scores)")
-    assert again == opened.run("print(explorer.reconstruction.scores)")
+    again = notebook_page.run(
+        f"{code.replace('import', 'images = photos; import')}\nprint(made.scores)"
+    )
+    assert again == notebook_page.run("print(explorer.reconstruction.scores)")
 
 
 @pytest.mark.all
@@ -149,10 +153,10 @@ def test_picture_is_kept_as_a_file_and_as_code(lab: OpenLab) -> None:
 def test_keys_errors_widths_and_colours_are_right(
     front_end: str, request: pytest.FixtureRequest
 ) -> None:
-    opened = request.getfixturevalue(front_end)([CELL + "explorer"])
-    page: Page = opened.page
-    if isinstance(opened, LabPage):
-        opened.theme("JupyterLab Dark")
+    notebook_page = request.getfixturevalue(front_end)([CELL + "explorer"])
+    page: Page = notebook_page.page
+    if isinstance(notebook_page, LabPage):
+        notebook_page.theme("JupyterLab Dark")
     number = box(page).get_by_label("Class", exact=True)
     start = box(page).get_by_role("button", name="Start")
     expect(box(page).get_by_text("balloon", exact=True)).to_be_visible()
@@ -172,7 +176,7 @@ def test_keys_errors_widths_and_colours_are_right(
     box(page).get_by_role("button", name="Stop").press("Enter")
     expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
     if front_end == "notebook7":
-        opened.reload()
+        notebook_page.reload()
         expect(status(page)).to_contain_text("Stopped after")
     assert displayed_pixels(page)[..., 3].min() == 255
     last = box(page).get_by_label("Image basis", exact=True)

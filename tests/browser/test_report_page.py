@@ -41,6 +41,6 @@ def test_report_is_one_page_on_any_screen_and_prints(
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
-    asked = [one for one in messages if not one.startswith("data:")]
-    assert asked == [report_file.as_uri()]
+    urls = [one for one in messages if not one.startswith("data:")]
+    assert urls == [report_file.as_uri()]
     context.close()

@@ -195,11 +195,11 @@ def test_finger_shows_the_place_that_it_taps(
 
 def test_hostile_names_do_not_come_alive(frame: Frame, open_frame: Open) -> None:
     settings = replace(frame.settings, layer=HOSTILE[0])
-    asked: list[str] = []
+    urls: list[str] = []
     refused: list[str] = []
     hostile = replace(frame, names=HOSTILE, settings=settings, warnings=HOSTILE)
     page = open_frame(frame)
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: urls.append(request.url))
     page.on("console", lambda message: refused.append(message.text))
     open_frame(replace(hostile, labels=HOSTILE))
     for index in range(COUNT):
@@ -210,7 +210,7 @@ def test_hostile_names_do_not_come_alive(frame: Frame, open_frame: Open) -> None
     expect(page.locator("#position b")).to_have_text(HOSTILE[0])
     assert page.evaluate("() => window.alive") is None
     assert page.locator("iframe, svg").count() == 0
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in urls if not url.startswith(("file:", "data:"))] == []
     assert refused == []
 
 

@@ -40,12 +40,12 @@ class PanePage(ExplorerPage):
         self.run(f"explorer.set(**{changes!r})")
         return self.settled()
 
-    def wait_for(self, wanted: npt.NDArray[np.int16]) -> None:
+    def wait_for(self, expected: npt.NDArray[np.int16]) -> None:
         """Wait until the gallery shows this, give or take the rounding of a mixture."""
         off = 256
         for _ in range(200):
-            found = self.pixels()
-            off = int(np.abs(found - wanted).max()) if found.shape == wanted.shape else 256
+            actual = self.pixels()
+            off = int(np.abs(actual - expected).max()) if actual.shape == expected.shape else 256
             if off <= 2:
                 return
             self.lab.page.wait_for_timeout(50)

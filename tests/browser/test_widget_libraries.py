@@ -39,20 +39,20 @@ OpenLab = Callable[[list[str]], LabPage]
 
 
 @pytest.fixture(params=["lab", "voila"])
-def opened(request: pytest.FixtureRequest) -> WidgetPage:
+def widget_page(request: pytest.FixtureRequest) -> WidgetPage:
     serve: Open = request.getfixturevalue(request.param)
     return serve(CELLS)
 
 
 @pytest.mark.all
-def test_key_presses_on_a_slider_repaint_the_canvas(opened: WidgetPage) -> None:
-    opened.wait_for_colour(60, 40, GREY)
-    handle = opened.slider("Shade")
-    opened.press(handle, "ArrowRight", times=2)
-    opened.wait_for_colour(60, 40, GREEN)
+def test_key_presses_on_a_slider_repaint_the_canvas(widget_page: WidgetPage) -> None:
+    widget_page.wait_for_colour(60, 40, GREY)
+    handle = widget_page.slider("Shade")
+    widget_page.press(handle, "ArrowRight", times=2)
+    widget_page.wait_for_colour(60, 40, GREEN)
     expect(handle).to_have_attribute("aria-valuenow", "2.0")
-    assert opened.pixels(10, 20, 30, 5).shape == (5, 30, 4)
-    assert (opened.pixels(0, 0, 120, 80) == (*GREEN, 255)).all()
+    assert widget_page.pixels(10, 20, 30, 5).shape == (5, 30, 4)
+    assert (widget_page.pixels(0, 0, 120, 80) == (*GREEN, 255)).all()
 
 
 @pytest.mark.all

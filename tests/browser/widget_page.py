@@ -110,8 +110,8 @@ class WidgetPage:
             self.wait_for(HAS_COLOUR, argument, timeout)
         except PlaywrightTimeout as error:
             count = self.page.locator(self.CANVASES).count()
-            found = self.pixels(x, y, index=index)[0, 0] if index < count else "not there"
-            message = f"pixel ({x}, {y}) of canvas {index} is {found}, not {colour}"
+            result = self.pixels(x, y, index=index)[0, 0] if index < count else "not there"
+            message = f"pixel ({x}, {y}) of canvas {index} is {result}, not {colour}"
             raise AssertionError(f"{message}, after {timeout} s") from error
 
     def slider(self, label: str) -> Locator:

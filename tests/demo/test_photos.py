@@ -24,10 +24,10 @@ def test_real_network_names_what_is_on_the_real_photos(network):
     batch = demo_images(photos=True).subset([0, 2, 11])
     with torch.no_grad():
         best = network(batch.tensor).argmax(1).tolist()
-    said = [network.classes[unit] for unit in best]
-    assert said[0] in ("Egyptian cat", "tiger cat", "tabby")
-    assert said[1] == "espresso"
-    assert said[2] in ("missile", "projectile", "crane", "water tower")
+    names = [network.classes[unit] for unit in best]
+    assert names[0] in ("Egyptian cat", "tiger cat", "tabby")
+    assert names[1] == "espresso"
+    assert names[2] in ("missile", "projectile", "crane", "water tower")
 
 
 def test_every_weight_comes_from_the_published_file(network):
@@ -76,24 +76,24 @@ def test_each_photo_has_a_credit_with_its_licence():
 
 
 @pytest.mark.parametrize(
-    ("gone", "said"),
+    ("gone", "message"),
     [
         ({"timm"}, "timm is not installed"),
         ({"skimage", "sklearn"}, "scikit-image and scikit-learn are not installed"),
     ],
 )
-def test_half_an_extra_is_named_and_the_scenes_come(gone, said, monkeypatch):
+def test_half_an_extra_is_named_and_the_scenes_come(gone, message, monkeypatch):
     def spec(name: str) -> ModuleSpec | None:
         return None if name in gone else find_spec(name)
 
     monkeypatch.setattr(imagenet_network, "find_spec", spec)
-    with pytest.warns(pw.PFVWarning, match=f"{said}. Run: {HOW}"):
+    with pytest.warns(pw.PFVWarning, match=f"{message}. Run: {HOW}"):
         images = demo_images(2, photos=True)
-    with pytest.warns(pw.PFVWarning, match=said):
+    with pytest.warns(pw.PFVWarning, match=message):
         model = demo_model(photos=True)
     assert images.size == (128, 128)
     assert len(model.classes) == 10
-    with pytest.warns(pw.PFVWarning, match=said) as warned:
+    with pytest.warns(pw.PFVWarning, match=message) as warned:
         explorer = pw.demo(1, photos=True)
     explorer.close()
     assert [one.filename for one in warned] == [__file__]
@@ -129,8 +129,8 @@ def test_a_timm_that_builds_another_network_is_named_and_the_scenes_come(fails, 
         return torch.nn.Linear(2, 2)
 
     monkeypatch.setattr(timm, "create_model", build)
-    said = "cannot build .*Unknown model" if fails else "the weights do not fit"
-    with pytest.warns(pw.PFVWarning, match=f"{said}.* Run: {HOW} --upgrade"):
+    message = "cannot build .*Unknown model" if fails else "the weights do not fit"
+    with pytest.warns(pw.PFVWarning, match=f"{message}.* Run: {HOW} --upgrade"):
         assert len(demo_model(photos=True).classes) == 10
 
 

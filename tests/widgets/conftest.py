@@ -15,7 +15,7 @@ import pfv_widgets as pw
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import render_loop
 from pfv_widgets.widgets.toolkit import geometry
-from tests.widgets.recorded_page import RecordedPage, RecordingComm
+from tests.widgets.fake_page import FakeComm, FakePage
 
 scenes = cache(pw.demo_images)
 Open = Callable[..., PFVExplorer]
@@ -34,11 +34,11 @@ def canvas_width() -> int:
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch, canvas_width: int) -> Iterator[RecordedPage]:
+def fake_page(monkeypatch: pytest.MonkeyPatch, canvas_width: int) -> Iterator[FakePage]:
     """Record what widgets send from here on; afterwards ipycanvas's own comm is back."""
     monkeypatch.setattr(geometry, "WIDE", canvas_width)
-    page = RecordedPage()
-    kind = type("Comm", (RecordingComm,), {"page": page})
+    page = FakePage()
+    kind = type("Comm", (FakeComm,), {"page": page})
     monkeypatch.setattr(comm, "create_comm", kind)
     manager = Canvas._canvas_manager.default_value
     before = manager.comm
@@ -49,7 +49,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, canvas_width: int) -> Iterator[Rec
 
 
 @pytest.fixture
-def opened(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def open_explorer(fake_page: FakePage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open explorers, of the demo where nothing else is given; close them after the test."""
     monkeypatch.setattr(render_loop, "REST", 0.01)
     with ExitStack() as stack:
@@ -65,6 +65,6 @@ def opened(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
-def explorer(opened: Open) -> PFVExplorer:
+def explorer(open_explorer: Open) -> PFVExplorer:
     """The demo network on four labelled scenes."""
-    return opened()
+    return open_explorer()

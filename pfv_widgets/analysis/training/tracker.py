@@ -139,7 +139,9 @@ class Tracker:
         self._callbacks: list[Callable[[], object]] = []
         self._model, self._device, self._chunk_size = model, device, chunk_size
         self._metrics: dict[str, dict[str, float]] = {}
-        self._held: dict[str, dict[str, LayerSnapshot | CurvePoint]] = {one: {} for one in layers}
+        self._snapshots: dict[str, dict[str, LayerSnapshot | CurvePoint]] = {
+            one: {} for one in layers
+        }
         self._start: dict[str, LayerView] = {}
         self._last: dict[str, tuple[Tensor, Tensor]] = {}  # features and scores
 
@@ -193,11 +195,11 @@ class Tracker:
                     recorded[layer] = CurvePoint(name, note=str(error))
         finally:
             pfv.close()
-        for layer, held in recorded.items():  # at the end: one that is interrupted leaves no trace
-            self._held[layer][name] = held
-            if isinstance(held, LayerSnapshot):
+        for layer, measured in recorded.items():  # last: an interrupted one leaves no trace
+            self._snapshots[layer][name] = measured
+            if isinstance(measured, LayerSnapshot):
                 self._start.setdefault(layer, views[layer])
-                self._last[layer] = views[layer].features, held.scores
+                self._last[layer] = views[layer].features, measured.scores
         self._metrics[name] = checked
         for callback in tuple(self._callbacks):
             callback()
@@ -216,8 +218,8 @@ class Tracker:
         """
         return self._maps[self._layer(name)]
 
-    def held(self, name: str, layer: str | None = None) -> LayerSnapshot:
-        """Return what is held of a layer at one time; None: the first layer.
+    def layer_snapshot(self, name: str, layer: str | None = None) -> LayerSnapshot:
+        """Return the snapshot of one layer; None: the first layer.
 
         Raises
         ------
@@ -226,10 +228,10 @@ class Tracker:
         """
         layer = self._layer(layer)
         self.check(name)
-        held = self._held[layer][name]
-        if isinstance(held, CurvePoint):
-            raise PFVValueError(f"{name}: {layer} has no picture: {held.note}")
-        return held
+        snapshot = self._snapshots[layer][name]
+        if isinstance(snapshot, CurvePoint):
+            raise PFVValueError(f"{name}: {layer} has no picture: {snapshot.note}")
+        return snapshot
 
     def check(self, name: str) -> None:
         """Raise a PFVValueError with the nearest names unless there is such a snapshot."""
@@ -267,15 +269,15 @@ class Tracker:
             For an unknown name, a layer that had no picture then, with the reason, or images that
             are not there.
         """
-        held, layer = self.held(name, layer), self._layer(layer)
+        snapshot, layer = self.layer_snapshot(name, layer), self._layer(layer)
         settings = replace(settings or self.settings, layer=layer)
         chosen = checked_images(only, len(self.images)) or tuple(range(len(self.images)))
         pixels, names, labels = self.images.pixels, self.images.names, self.images.labels
         weights = settings.weights(len(self.images))
         return Frame(
-            held.heatmaps(settings, size or self.images.size, chosen),
-            held.scores[list(chosen)].clone(),
-            held.basis,
+            snapshot.heatmaps(settings, size or self.images.size, chosen),
+            snapshot.scores[list(chosen)].clone(),
+            snapshot.basis,
             settings,
             tuple(weights[index] for index in chosen),
             pixels[list(chosen)],
@@ -288,8 +290,8 @@ class Tracker:
     def frames(self, layer: str | None = None) -> dict[str, Frame]:
         """Return the pictures of all snapshots that have one, by name, in order."""
         layer = self._layer(layer)
-        held = self._held[layer].items()
-        pictured = [name for name, one in held if isinstance(one, LayerSnapshot)]
+        snapshots = self._snapshots[layer].items()
+        pictured = [name for name, one in snapshots if isinstance(one, LayerSnapshot)]
         return {name: self.frame(name, layer) for name in pictured}
 
     def curve(self, layer: str | None = None) -> SimilarityCurve:
@@ -303,16 +305,20 @@ class Tracker:
         layer = self._layer(layer)
         if not self._metrics:
             raise PFVValueError("tracker: there is no snapshot yet. Call tracker.snapshot(name).")
-        held = self._held[layer]
-        pictured = [name for name, one in held.items() if isinstance(one, LayerSnapshot)]
-        points = [one.point if isinstance(one, LayerSnapshot) else one for one in held.values()]
-        return SimilarityCurve((pictured or list(held))[0], layer, tuple(points), len(self.images))
+        snapshots = self._snapshots[layer]
+        pictured = [name for name, one in snapshots.items() if isinstance(one, LayerSnapshot)]
+        points = [
+            one.point if isinstance(one, LayerSnapshot) else one for one in snapshots.values()
+        ]
+        return SimilarityCurve(
+            (pictured or list(snapshots))[0], layer, tuple(points), len(self.images)
+        )
 
     def cka_to_last(self, layer: str | None = None) -> dict[str, float]:
         """Snapshot → debiased CKA to the one before; NaN for the first and where undefined."""
         return {
             name: one.cka_to_last if isinstance(one, LayerSnapshot) else float("nan")
-            for name, one in self._held[self._layer(layer)].items()
+            for name, one in self._snapshots[self._layer(layer)].items()
         }
 
     def explore(self, **settings: Any) -> Any:

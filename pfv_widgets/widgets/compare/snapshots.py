@@ -114,14 +114,14 @@ class SnapshotRenderer:
 
     def detail(self, layer: str | None, weighting: str) -> int:  # noqa: ARG002 - of the protocol
         """Width in pixels of the finest map that a picture is made of."""
-        held = self.held(layer)
-        return max(one.shape[3] for one in (held.scores, *held.factors))
+        snapshot = self.layer_snapshot(layer)
+        return max(one.shape[3] for one in (snapshot.scores, *snapshot.factors))
 
     def nearest(
         self, image: int, x: float, y: float, *, number: int = 5, layer: str | None = None
     ) -> tuple[Position, ...]:
         """Find the position of each other photo whose scores are most similar, best first."""
-        return self.held(layer).nearest(image, x, y, number)
+        return self.layer_snapshot(layer).nearest(image, x, y, number)
 
     def render(
         self,
@@ -142,9 +142,9 @@ class SnapshotRenderer:
         note = f"Similarity of the {number} scores that are held, not of whole feature vectors."
         return replace(frame, warnings=(*frame.warnings, note))
 
-    def held(self, name: str | None) -> LayerSnapshot:
-        """Return what is held of a layer at one time."""
-        return self.tracker.held(*parted(name))
+    def layer_snapshot(self, name: str | None) -> LayerSnapshot:
+        """Return the snapshot of the layer that a name like "epoch 3 · layer" stands for."""
+        return self.tracker.layer_snapshot(*parted(name))
 
 
 class SnapshotDifference(SnapshotRenderer):
@@ -159,7 +159,10 @@ class SnapshotDifference(SnapshotRenderer):
         on_progress: OnProgress | None = None,  # noqa: ARG002 - of the protocol
     ) -> Frame:
         """Render the distance of the scores after alignment; grey where it is undefined."""
-        source, target = self.held(settings.layer), self.held(getattr(settings, "reference", None))
+        source, target = (
+            self.layer_snapshot(settings.layer),
+            self.layer_snapshot(getattr(settings, "reference", None)),
+        )
         with torch.no_grad():
             maps = difference(source.scores, target.scores, _aligned(source, target))
         return difference_frame(
@@ -218,7 +221,7 @@ class SnapshotSimilarities:
 
 def agreement(tracker: Tracker, second: str, first: str) -> float:
     """Share of variance that two snapshots have in common; names are those of ``joined``."""
-    source, target = (tracker.held(*parted(one)) for one in (second, first))
+    source, target = (tracker.layer_snapshot(*parted(one)) for one in (second, first))
     return _aligned(source, target).agreement
 
 

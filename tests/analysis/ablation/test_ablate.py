@@ -112,10 +112,10 @@ def test_class_tokens_stay_and_channels_last_are_seen() -> None:
             assert torch.equal(network(images), model(images))
         assert warned[0].filename == __file__
         assert torch.equal(network(images), model(images))  # it is said once
-    caught = []
-    network.model.block.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    activations = []
+    network.model.block.register_forward_pre_hook(lambda _, inputs: activations.append(inputs[0]))
     network(images)
-    scores = (caught[0][:, 1:] - basis.mean) @ basis.components[0]
+    scores = (activations[0][:, 1:] - basis.mean) @ basis.components[0]
     assert scores.abs().max() < 1e-4
 
 
@@ -143,9 +143,9 @@ def test_bad_arguments_are_named(arguments: dict[str, object], message: str) -> 
     model = tiny()
     number = arguments.get("basis", 3)
     basis = None if number is None else fit_basis(model, components=number)
-    given = {"layer": LAYER, "components": 0} | arguments | {"basis": basis}
+    options = {"layer": LAYER, "components": 0} | arguments | {"basis": basis}
     with pytest.raises(pw.PFVError, match=message):
-        pw.ablate(model, **given)
+        pw.ablate(model, **options)
 
 
 def test_a_basis_of_another_network_and_a_scripted_network_are_refused() -> None:

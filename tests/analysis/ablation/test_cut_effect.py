@@ -33,16 +33,16 @@ def test_scores_are_those_of_the_network_without_the_components(
 
 
 def test_only_what_lies_behind_the_layer_runs(named_components) -> None:
-    ran: list[str] = []
+    calls: list[str] = []
     network = named_components.part
     before = network.run
-    network.run = lambda features, **more: ran.append("part") or before(features, **more)
+    network.run = lambda features, **more: calls.append("part") or before(features, **more)
     try:
         cut_effect(named_components, (1,))
-        assert ran == ["part"]
+        assert calls == ["part"]
         assert network.is_partial
         cut_effect(named_components, ())
-        assert ran == ["part"]
+        assert calls == ["part"]
     finally:
         del network.run
 
@@ -105,15 +105,15 @@ def test_readers_cut_obliquely_as_a_manual_formula_says(named_components) -> Non
     torch.manual_seed(0)
     maps, mean = torch.randn(5, 8, 3, 3), torch.randn(8)
     rows = torch.nn.functional.normalize(torch.randn(2, 8), dim=1)
-    given = rows + 0.5 * torch.randn(2, 8)
-    x, d, v, m = (one.double().numpy() for one in (maps.movedim(1, 3), rows, given, mean))
+    directions = rows + 0.5 * torch.randn(2, 8)
+    x, d, v, m = (one.double().numpy() for one in (maps.movedim(1, 3), rows, directions, mean))
     scores = (x - m) @ v.T @ np.linalg.inv(d @ v.T)
     axes = orthonormal(rows)
-    readers = matched_readers(axes, given)
+    readers = matched_readers(axes, directions)
     for mode, expected in (("project", x - scores @ d), ("keep", m + scores @ d)):
         cut = cut_components(maps, mean, axes, mode, readers).movedim(1, 3)
         np.testing.assert_allclose(cut, expected, atol=1e-4)
-    one = cut_components(maps, mean, rows[:1], "clamp", given[:1] / (given[0] @ rows[0]))
+    one = cut_components(maps, mean, rows[:1], "clamp", directions[:1] / (directions[0] @ rows[0]))
     part = ((x - m) @ v[0] / (v[0] @ d[0])).clip(0)
     np.testing.assert_allclose(one.movedim(1, 3), x - part[..., None] * d[0], atol=1e-4)
     torch.testing.assert_close(matched_readers(axes, rows), axes)  # at right angles

@@ -206,8 +206,8 @@ def test_nan_features_are_refused_and_a_training_network_is_evaluated() -> None:
     with torch.no_grad():
         broken[0].weight.copy_(model[0].weight)
         broken[-1].bias[0] = torch.nan
-    told = pw.component_classes(pw.PFV(broken, images), layer=LAYER).warnings
-    assert told == ("The scores of 3 of 3 photos are NaN or infinite.",)
+    warnings = pw.component_classes(pw.PFV(broken, images), layer=LAYER).warnings
+    assert warnings == ("The scores of 3 of 3 photos are NaN or infinite.",)
     training = model.train()
     torch.testing.assert_close(
         pw.component_classes(pw.PFV(training, images), layer=LAYER).shares, expected

@@ -49,9 +49,9 @@ def test_cka_is_that_of_the_definition(
     n, p, q = shape
     first = rng.normal(3, 1, size=(n, p))
     second = first[:, :1] * 2 + rng.normal(-9, 1, size=(n, q))
-    wanted = cka_by_definition(first, second)
+    expected = cka_by_definition(first, second)
     got = linear_cka(torch.tensor(first), torch.tensor(second))
-    assert got == pytest.approx(wanted, abs=1e-9)
+    assert got == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("n", [32, 128])
@@ -87,8 +87,8 @@ def test_procrustes_is_that_of_scipy(rng: np.random.Generator) -> None:
     second += first @ orthogonal(rng, 4)
     centred = [one - one.mean(0) for one in (first, second)]
     rotation = procrustes(torch.tensor(first), torch.tensor(second))
-    wanted, _ = scipy.linalg.orthogonal_procrustes(*centred)
-    np.testing.assert_allclose(rotation.matrix, wanted, atol=1e-9)
+    expected, _ = scipy.linalg.orthogonal_procrustes(*centred)
+    np.testing.assert_allclose(rotation.matrix, expected, atol=1e-9)
     disparity = scipy.spatial.procrustes(first, second)[2]
     assert rotation.agreement == pytest.approx(1 - disparity, abs=1e-9)
 
@@ -141,8 +141,8 @@ def test_difference_is_the_distance_of_standardised_scores_at_the_finer_grid(
     for maps in (turned, second.numpy().astype(float)):
         centred = maps - maps.mean((0, 2, 3), keepdims=True)
         sides.append(bilinear(centred / np.sqrt((centred**2).sum(1).mean()), (4, 4)))
-    wanted = np.sqrt(((sides[0] - sides[1]) ** 2).sum(1))
-    np.testing.assert_allclose(difference(first, second, rotation), wanted, atol=1e-5)
+    expected = np.sqrt(((sides[0] - sides[1]) ** 2).sum(1))
+    np.testing.assert_allclose(difference(first, second, rotation), expected, atol=1e-5)
 
 
 def test_the_mean_square_of_the_difference_follows_from_the_agreement(
@@ -159,8 +159,8 @@ def test_one_image_that_is_not_finite_leaves_the_others_alive(rng: np.random.Gen
     broken = first.clone()
     broken[1] = torch.nan
     rotation = align(broken, second)
-    wanted = align(first[[0, 2]], second[[0, 2]])
-    torch.testing.assert_close(rotation.matrix, wanted.matrix)
+    expected = align(first[[0, 2]], second[[0, 2]])
+    torch.testing.assert_close(rotation.matrix, expected.matrix)
     far = difference(broken, second, rotation)
     assert torch.isnan(far[1]).all()
     assert torch.isfinite(far[[0, 2]]).all()

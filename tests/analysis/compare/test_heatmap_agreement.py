@@ -21,13 +21,13 @@ def pair(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
 def test_rank_correlation_is_that_of_scipy(pair: tuple[Tensor, Tensor]) -> None:
     first, second = pair
-    wanted = [
+    expected = [
         np.mean([
             spearmanr(one[..., k].flatten(), other[..., k].flatten()).statistic for k in range(3)
         ])
         for one, other in zip(first, second, strict=True)
     ]  # fmt: skip
-    np.testing.assert_allclose(rank_correlation(first, second), wanted, atol=1e-12)
+    np.testing.assert_allclose(rank_correlation(first, second), expected, atol=1e-12)
 
 
 def test_rank_correlation_of_photos_leaves_out_what_all_of_them_show(
@@ -36,16 +36,16 @@ def test_rank_correlation_of_photos_leaves_out_what_all_of_them_show(
     first, second = pair
     border = torch.tensor(10 * rng.random((24, 20, 3)), dtype=torch.float32)
     one, other = (maps - maps.mean(0) for maps in pair)
-    wanted = [
+    expected = [
         np.mean([
             spearmanr(one[i, ..., k].flatten(), other[i, ..., k].flatten()).statistic
             for k in range(3)
         ])
         for i in range(3)
     ]  # fmt: skip
-    np.testing.assert_allclose(rank_correlation(first, second, of_photos=True), wanted, atol=1e-3)
+    np.testing.assert_allclose(rank_correlation(first, second, of_photos=True), expected, atol=1e-3)
     shared = rank_correlation(first + border, second + border, of_photos=True)
-    np.testing.assert_allclose(shared, wanted, atol=1e-2)
+    np.testing.assert_allclose(shared, expected, atol=1e-2)
     unrelated = first.flip(0) + border
     assert rank_correlation(first + border, unrelated)[0] > 0.8
     assert abs(rank_correlation(first + border, unrelated, of_photos=True)[0]) < 0.7
@@ -55,7 +55,7 @@ def test_rank_correlation_of_photos_leaves_out_what_all_of_them_show(
 def test_ssim_is_that_of_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
     metrics = pytest.importorskip("skimage.metrics", reason="the oracle is not installed")
     first, second = pair
-    wanted = [
+    expected = [
         np.mean([
             metrics.structural_similarity(
                 one[..., k].double().numpy(), other[..., k].double().numpy(), data_range=1,
@@ -65,7 +65,7 @@ def test_ssim_is_that_of_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
         ])
         for one, other in zip(first, second, strict=True)
     ]  # fmt: skip
-    np.testing.assert_allclose(structural_similarity(first, second), wanted, atol=1e-6)
+    np.testing.assert_allclose(structural_similarity(first, second), expected, atol=1e-6)
 
 
 def test_equal_heatmaps_agree_and_negatives_do_not(pair: tuple[Tensor, Tensor]) -> None:

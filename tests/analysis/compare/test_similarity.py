@@ -25,9 +25,9 @@ LAYERS = ["0", "5", "10"]
 
 def grid_features(model: nn.Module, images: Tensor, layer: str, grid: int) -> np.ndarray:
     """Features (N, positions, C) of a layer, averaged over cells, by a way of its own."""
-    with torch.no_grad(), capture(model, {layer: (Layout(), None)}, stop=False) as caught:
+    with torch.no_grad(), capture(model, {layer: (Layout(), None)}, stop=False) as activations:
         model(images)
-    maps = caught[layer].numpy()
+    maps = activations[layer].numpy()
     size = maps.shape[2] // grid
     maps = maps.reshape(*maps.shape[:2], grid, size, grid, size).mean((3, 5))
     return np.moveaxis(maps, 1, 3).reshape(len(maps), -1, maps.shape[1])
@@ -71,11 +71,11 @@ def test_angles_are_those_of_the_leading_scores(
     result, features = result_and_features
     first, second = features["one"][2], features["other"][1]
     scores = [leading(one.reshape(-1, one.shape[2]), 2) for one in (first, second)]
-    wanted = np.rad2deg(scipy.linalg.subspace_angles(*scores))[::-1]
-    np.testing.assert_allclose(result.angles[2, 1], wanted, atol=0.01)
+    expected = np.rad2deg(scipy.linalg.subspace_angles(*scores))[::-1]
+    np.testing.assert_allclose(result.angles[2, 1], expected, atol=0.01)
     own = [one.reshape(6, 16, 2)[3] for one in scores]
-    wanted = np.rad2deg(scipy.linalg.subspace_angles(*(one - one.mean(0) for one in own)))[::-1]
-    np.testing.assert_allclose(result.angles_by_photo[2, 1, 3], wanted, atol=0.01)
+    expected = np.rad2deg(scipy.linalg.subspace_angles(*(one - one.mean(0) for one in own)))[::-1]
+    np.testing.assert_allclose(result.angles_by_photo[2, 1, 3], expected, atol=0.01)
 
 
 def test_the_band_is_that_of_shuffled_photos(

@@ -56,10 +56,10 @@ def test_the_picture_is_that_of_the_rotated_scores() -> None:
         large = nn.functional.interpolate(scores, images.size, mode="bilinear")
         low, high = large.mean() - large.std(correction=0), large.mean() + large.std(correction=0)
         maps.append(((large.clamp(low, high) - low) / (high - low)).movedim(1, 3))
-    wanted = float(rank_correlation(*maps).mean())
-    assert curve.plain_rank_correlation[1] == pytest.approx(wanted, abs=0.01)
-    wanted = float(rank_correlation(*(one - one.mean(0) for one in maps)).mean())
-    assert curve.rank_correlation[1] == pytest.approx(wanted, abs=0.01)
+    expected = float(rank_correlation(*maps).mean())
+    assert curve.plain_rank_correlation[1] == pytest.approx(expected, abs=0.01)
+    expected = float(rank_correlation(*(one - one.mean(0) for one in maps)).mean())
+    assert curve.rank_correlation[1] == pytest.approx(expected, abs=0.01)
 
 
 def test_networks_that_cannot_be_compared_have_a_note_and_the_others_live() -> None:

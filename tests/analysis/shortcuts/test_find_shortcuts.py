@@ -52,13 +52,13 @@ def swapped(mark: Mark) -> pw.ImageBatch:
 
 
 def reader_by_hand(model: nn.Module, images: pw.ImageBatch, suspect: Suspect) -> np.ndarray:
-    caught: list[torch.Tensor] = []
+    activations: list[torch.Tensor] = []
     layer = model.get_submodule(suspect.layer)
-    handle = layer.register_forward_hook(lambda _, __, output: caught.append(output))
+    handle = layer.register_forward_hook(lambda _, __, output: activations.append(output))
     with torch.no_grad():
         model(images.tensor)
     handle.remove()
-    pooled, labels = caught[0].mean((2, 3)).double().numpy(), np.array(images.labels)
+    pooled, labels = activations[0].mean((2, 3)).double().numpy(), np.array(images.labels)
     inner = sum((labels == one).sum() * np.cov(pooled[labels == one].T, bias=True)
                 for one in set(labels)) / (len(labels) - 2)  # fmt: skip
     inner += 10 * np.diag(inner).mean() * np.eye(len(inner))
@@ -212,8 +212,8 @@ def test_balanced_weights_minimise_the_loss_of_groups_with_margins(classes: int)
     rows = 1 if classes == 2 else classes
 
     def scores_of(flat: np.ndarray) -> np.ndarray:
-        found = standard @ flat[rows:].reshape(rows, 4).T + flat[:rows]
-        return np.pad(found, ((0, 0), (classes - rows, 0)))  # of two classes, one has score 0
+        actual = standard @ flat[rows:].reshape(rows, 4).T + flat[:rows]
+        return np.pad(actual, ((0, 0), (classes - rows, 0)))  # of two classes, one has score 0
 
     def loss(flat: np.ndarray) -> float:
         scores = scores_of(flat) * (counts[:, None] / counts.max()) ** 0.3
@@ -287,18 +287,18 @@ def test_overlays_give_back_the_mark_that_was_put_on() -> None:
     own, others = (torch.rand(60, 3, 64, 64, generator=random) for _ in range(2))
     colour = torch.tensor([0.9, 0.2, 0.1])[:, None, None]
     own[:, :, 10:30, 20:40] = 0.2 * own[:, :, 10:30, 20:40] + 0.8 * colour
-    found = fixed_overlay(own, others)
-    assert found is not None
-    assert ((found.alpha > 0).float().mean() - 400 / 4096).abs() < 0.01
-    assert float(found.alpha[12:28, 22:38].mean()) == pytest.approx(0.8, abs=0.05)
+    result = fixed_overlay(own, others)
+    assert result is not None
+    assert ((result.alpha > 0).float().mean() - 400 / 4096).abs() < 0.01
+    assert float(result.alpha[12:28, 22:38].mean()) == pytest.approx(0.8, abs=0.05)
     torch.testing.assert_close(
-        found.colour[:, 12:28, 22:38].mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0
+        result.colour[:, 12:28, 22:38].mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0
     )
     assert fixed_overlay(others, torch.rand(60, 3, 64, 64, generator=random)) is None
     own[:, :, 20, 40:60] = 0.5 * own[:, :, 20, 40:60] + 0.5 * colour[:, 0]  # a thin stroke
-    found = fixed_overlay(own, others)
-    assert (found.alpha[20, 40:60] > 0).sum() >= 18
-    assert (found.alpha > 0).sum() == pytest.approx(420, abs=20)
+    result = fixed_overlay(own, others)
+    assert (result.alpha[20, 40:60] > 0).sum() >= 18
+    assert (result.alpha > 0).sum() == pytest.approx(420, abs=20)
     # a veil, and no colours at all: the lightest pixels are no longer light then
     grey = torch.tensor([0.299, 0.587, 0.114]).expand(3, 3)
     for mixing, error in ((0.7 * torch.eye(3), 1e-5), (grey, 0.07)):
@@ -319,10 +319,10 @@ def test_a_shading_is_estimated_to_its_faint_parts(colour: float) -> None:
     own = 0.5 + 1.15 * (own - 0.5)  # the class differs more than others
     away = torch.linspace(-1, 1, 48).square()
     alpha = 0.45 * (away[:, None] + away)
-    found = fixed_overlay((1 - alpha) * own + alpha * colour, others)
-    assert found is not None
-    assert (found.alpha - alpha).abs().mean() < 0.06
-    marked, _ = found.put(others)
+    result = fixed_overlay((1 - alpha) * own + alpha * colour, others)
+    assert result is not None
+    assert (result.alpha - alpha).abs().mean() < 0.06
+    marked, _ = result.put(others)
     truth = (1 - alpha) * others + alpha * colour
     assert (marked - truth).abs().mean() < 0.2 * (others - truth).abs().mean()
 
@@ -336,8 +336,8 @@ def test_a_border_or_a_bar_on_few_photos_is_no_shading(photos: int) -> None:
     for part in (np.s_[:, :, :6], np.s_[:, :, -15:]):
         marked = own.clone()
         marked[part] = 0.3 * marked[part]
-        found = fixed_overlay(marked, others)
-        assert found is None or not found.shades
+        result = fixed_overlay(marked, others)
+        assert result is None or not result.shades
 
 
 def test_of_two_estimates_of_one_mark_the_surer_is_left() -> None:
@@ -387,10 +387,10 @@ def test_lines_of_one_pixel_are_a_mark() -> None:
     own[:, :, ::4] *= 0.3
     tint = tint_overlay(own, others)  # darkens by as much as all rows on average, not as a line
     assert tint is None or float(tint.put(others)[0].mean() / others.mean()) > 0.8
-    found = fixed_overlay(own, others)
-    assert found is not None
-    assert (found.alpha[::4] > 0).float().mean() > 0.97
-    assert (found.alpha > 0).float().mean() == pytest.approx(0.25, abs=0.01)
+    result = fixed_overlay(own, others)
+    assert result is not None
+    assert (result.alpha[::4] > 0).float().mean() > 0.97
+    assert (result.alpha > 0).float().mean() == pytest.approx(0.25, abs=0.01)
     assert fixed_overlay(others, own) is None  # that the others have lines is no mark
 
 
@@ -399,11 +399,11 @@ def test_faint_strokes_beside_a_mark_are_seen_by_their_edges() -> None:
     own, others = (torch.rand(300, 3, 48, 48, generator=random) for _ in range(2))
     own[:, :, 10:20, 4:14] = 1.0
     own[:, :, 15, 14:44] = 0.78 * own[:, :, 15, 14:44] + 0.22
-    found = fixed_overlay(own, others)
-    assert found is not None
-    assert (found.alpha[15, 14:44] > 0).sum() >= 22
-    assert (found.alpha > 0).sum() == pytest.approx(126, abs=8)
-    marked, _ = found.put(others)
+    result = fixed_overlay(own, others)
+    assert result is not None
+    assert (result.alpha[15, 14:44] > 0).sum() >= 22
+    assert (result.alpha > 0).sum() == pytest.approx(126, abs=8)
+    marked, _ = result.put(others)
     assert float(marked[:, :, 15, 14:44].mean()) == pytest.approx(0.6, abs=0.025)
 
 
@@ -426,13 +426,13 @@ def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos(reach: int)
     for photo, (top, left) in zip(own, corners.tolist(), strict=True):
         photo[:, top : top + 20, left : left + 20] = colour
     photos, units = torch.cat([own, others]), torch.arange(60) < 30
-    found = next(one for one, _, _ in marks_of(photos, units) if one.place == "anywhere")
-    assert found.alpha.shape == (20, 20)
+    result = next(one for one, _, _ in marks_of(photos, units) if one.place == "anywhere")
+    assert result.alpha.shape == (20, 20)
     seen_at = set(map(tuple, corners.tolist()))
-    assert found.corners is not None
-    assert set(map(tuple, found.corners.tolist())) <= seen_at
-    torch.testing.assert_close(found.colour.mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0)
-    marked, where = found.put(others)
+    assert result.corners is not None
+    assert set(map(tuple, result.corners.tolist())) <= seen_at
+    torch.testing.assert_close(result.colour.mean((1, 2)), colour[:, 0, 0], atol=0.05, rtol=0)
+    marked, where = result.put(others)
     assert ((where > 0).flatten(1).sum(1) == 400).all()
     there = {tuple(mask.nonzero()[0].tolist()) for mask in where > 0}
     assert there <= seen_at  # where photos of the class have it

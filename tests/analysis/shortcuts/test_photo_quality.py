@@ -28,12 +28,12 @@ def test_what_was_done_to_the_photos_of_a_class_is_found(kind: str) -> None:
     some[0] = plain[0]  # one was spared
     rows = contrasts(some, FREE)
     assert auc(told_apart(rows, OWN).double().numpy(), OWN.numpy()) > 0.85
-    found = likely_degradation(rows[OWN], rows[~OWN], plain[~OWN])
-    assert found is not None
-    assert found.degradation is not None
-    assert found.degradation.kind == kind
-    assert found.degradation.strength in strengths[1:4]
-    torch.testing.assert_close(found.put(plain[:2])[0], found.degradation(plain[:2]))
+    result = likely_degradation(rows[OWN], rows[~OWN], plain[~OWN])
+    assert result is not None
+    assert result.degradation is not None
+    assert result.degradation.kind == kind
+    assert result.degradation.strength in strengths[1:4]
+    torch.testing.assert_close(result.put(plain[:2])[0], result.degradation(plain[:2]))
 
 
 def test_photos_as_they_are_are_not_told_apart_by_quality() -> None:
@@ -46,7 +46,7 @@ def test_contrasts_are_quantiles_of_what_neighbouring_scales_differ_by() -> None
     some = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     covered = torch.zeros(2, 32, 48, dtype=torch.bool)
     covered[0, :, :24] = True
-    found = contrasts(some, covered).view(2, 4, 3, 5)
+    result = contrasts(some, covered).view(2, 4, 3, 5)
     light = some.sum(1).numpy() / 3**0.5
     wide = np.pad(light, ((0, 0), (1, 1), (0, 0)), mode="edge")
     rows = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4
@@ -55,6 +55,6 @@ def test_contrasts_are_quantiles_of_what_neighbouring_scales_differ_by() -> None
     for photo, part in enumerate((fine[0, :, 8:], fine[1])):
         ordered = np.sort(part.ravel())
         by_hand = [ordered[int(q * len(ordered))] for q in (0.1, 0.35, 0.6, 0.85, 0.97)]
-        np.testing.assert_allclose(found[photo, 0, 0], np.log(np.array(by_hand) + 1 / 255), 1e-4)
+        np.testing.assert_allclose(result[photo, 0, 0], np.log(np.array(by_hand) + 1 / 255), 1e-4)
     covered[1] = True
     assert contrasts(some, covered)[1].isnan().all()  # nothing is left of it

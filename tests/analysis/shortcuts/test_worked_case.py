@@ -41,11 +41,11 @@ def train(
 
 def probed(model: nn.Module, images: Tensor, targets: Tensor, layers: list[str]) -> list[Probe]:
     """Cross-validated linear probes on the mean feature vector of each layer."""
-    wanted = {layer: (Layout(), lambda maps: on_grid(maps, 1)) for layer in layers}
-    with torch.no_grad(), capture(model, wanted, stop=False) as caught:
+    expected = {layer: (Layout(), lambda maps: on_grid(maps, 1)) for layer in layers}
+    with torch.no_grad(), capture(model, expected, stop=False) as activations:
         model(images)
     labels = [str(int(target)) for target in targets]
-    features = [caught[layer].flatten(1).double().numpy() for layer in layers]
+    features = [activations[layer].flatten(1).double().numpy() for layer in layers]
     return [linear_probe(one, labels) for one in features]
 
 

@@ -85,22 +85,22 @@ def test_components_point_at_photos_of_their_class(report: pw.TransferReport) ->
 
 def test_names_of_classes_that_begin_alike_differ_in_the_figure(report: pw.TransferReport) -> None:
     alike = "a long name that the classes have in common"
-    found = [
+    result = [
         replace(one, label=f"{alike} {number}") for number, one in enumerate(report.components)
     ]
-    words = [one.get_text() for one in texts(replace(report, components=tuple(found)).figure())]
+    words = [one.get_text() for one in texts(replace(report, components=tuple(result)).figure())]
     names = [text.splitlines()[0] for text in words if text.startswith("a long")]
-    assert [name[-1] for name in names] == [str(number) for number in range(len(found))]
+    assert [name[-1] for name in names] == [str(number) for number in range(len(result))]
 
 
 def test_random_labels_are_not_advised(rng: np.random.Generator) -> None:
     images, _ = striped(24)
     labels = [str(label) for label in rng.permutation(24) % 2]
-    found = pw.transfer_report(network(), images, labels, layers=["1"], device="cpu")
-    assert found.advice.startswith("Do not transfer yet")
-    assert "No other layer was probed." in found.advice
-    assert not any(pair.told_apart for pair in found.confused)
-    assert "will be its own errors" in page_of(found)
+    result = pw.transfer_report(network(), images, labels, layers=["1"], device="cpu")
+    assert result.advice.startswith("Do not transfer yet")
+    assert "No other layer was probed." in result.advice
+    assert not any(pair.told_apart for pair in result.confused)
+    assert "will be its own errors" in page_of(result)
 
 
 class Aside(nn.Module):
@@ -118,16 +118,16 @@ class Aside(nn.Module):
 
 def test_layers_that_the_output_does_not_depend_on_are_not_advised() -> None:
     images, labels = striped(14)
-    found = pw.transfer_report(Aside(), images, labels, device="cpu")
-    assert [row["layer"] for row in found.table] == ["blur"]
-    assert "does not depend on it: 'edges.1', 'edges.2'" in found.warnings[0]
-    found = pw.transfer_report(Aside(), images, labels, layers=["blur", "edges.2"], device="cpu")
-    assert [row["used"] for row in found.table] == [True, False]
-    assert found.table[1]["linear"] > found.table[0]["linear"]
-    assert found.layer == "blur"
-    assert "No other layer that the output depends on was" in found.advice
-    assert "does not depend on 'edges.2'" in found.warnings[0]
-    assert page_of(found).count("the output does not depend on it") == 1
+    result = pw.transfer_report(Aside(), images, labels, device="cpu")
+    assert [row["layer"] for row in result.table] == ["blur"]
+    assert "does not depend on it: 'edges.1', 'edges.2'" in result.warnings[0]
+    result = pw.transfer_report(Aside(), images, labels, layers=["blur", "edges.2"], device="cpu")
+    assert [row["used"] for row in result.table] == [True, False]
+    assert result.table[1]["linear"] > result.table[0]["linear"]
+    assert result.layer == "blur"
+    assert "No other layer that the output depends on was" in result.advice
+    assert "does not depend on 'edges.2'" in result.warnings[0]
+    assert page_of(result).count("the output does not depend on it") == 1
     alone = pw.transfer_report(Aside(), images, labels, layers=["edges.2"], device="cpu")
     assert "The network's output does not depend on edges.2" in alone.advice
 
@@ -160,10 +160,10 @@ def test_data_sets_and_loaders_give_the_same_as_tensors(report: pw.TransferRepor
     model = network().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for source in (data, DataLoader(data, batch_size=7)):
-        found = pw.transfer_report(model, source, layers=["2"], device="cpu")
-        assert found.table[0]["linear"] == report.table[2]["linear"]
-        assert found.table[0]["untrained"] == report.table[2]["untrained"]
-        assert found.classes == report.classes
+        result = pw.transfer_report(model, source, layers=["2"], device="cpu")
+        assert result.table[0]["linear"] == report.table[2]["linear"]
+        assert result.table[0]["untrained"] == report.table[2]["untrained"]
+        assert result.classes == report.classes
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
@@ -197,9 +197,9 @@ def test_broken_photos_and_single_classes_are_left_out_in_words() -> None:
     images[3] = 30.0
     labels[5] = "alone"
     model = nn.Sequential(Function(_broken_if_bright), nn.Conv2d(3, 4, 3), nn.ReLU())
-    found = pw.transfer_report(model, images, labels, layers=["1"], device="cpu")
-    assert len(found.names) == 18
-    assert ["image 4" in found.warnings[0], "alone" in found.warnings[1]] == [True, True]
+    result = pw.transfer_report(model, images, labels, layers=["1"], device="cpu")
+    assert len(result.names) == 18
+    assert ["image 4" in result.warnings[0], "alone" in result.warnings[1]] == [True, True]
     with pytest.raises(pw.PFVValueError, match="every photo"):
         pw.transfer_report(model, 0 * images + 30, labels, layers=["1"], device="cpu")
 

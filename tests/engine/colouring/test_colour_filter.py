@@ -64,9 +64,9 @@ def test_colours_are_kept_or_hidden_as_the_slow_oracle_says(
     pfv: PFV, weights: tuple[float, ...], sharing: str, weighting: str
 ) -> None:
     whole = pfv.render(images=weights, weighting=weighting).heatmaps.numpy()
-    found = pfv.render(images=weights, weighting=weighting, sharing=sharing).heatmaps.numpy()
-    np.testing.assert_allclose(found, slowly(whole, weights, sharing), atol=1e-6)
-    assert 0 < (found != whole).any(axis=3).mean() < 1
+    result = pfv.render(images=weights, weighting=weighting, sharing=sharing).heatmaps.numpy()
+    np.testing.assert_allclose(result, slowly(whole, weights, sharing), atol=1e-6)
+    assert 0 < (result != whole).any(axis=3).mean() < 1
 
 
 def test_inclusive_and_exclusive_together_are_the_whole_picture(pfv: PFV) -> None:

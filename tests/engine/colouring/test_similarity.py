@@ -37,14 +37,14 @@ def slowly(maps: Tensor, pins: Any) -> np.ndarray:
     vectors = maps.double().numpy()
     vectors = vectors - vectors.mean(axis=(0, 2, 3), keepdims=True)
     count, _, height, width = vectors.shape
-    found = np.zeros((len(pins), count, height, width))
+    result = np.zeros((len(pins), count, height, width))
     for number, (image, x, y) in enumerate(pins):
         row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
         one = vectors[image, :, row, column]
         for index in np.ndindex(count, height, width):
             other = vectors[index[0], :, index[1], index[2]]
-            found[number][index] = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-    return found
+            result[number][index] = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    return result
 
 
 def alike(maps: Tensor, image: int, cell: tuple[int, int]) -> Tensor:
@@ -54,15 +54,15 @@ def alike(maps: Tensor, image: int, cell: tuple[int, int]) -> Tensor:
 
 
 def test_similarity_is_the_cosine_about_the_mean(pfv: PFV) -> None:
-    found = pfv.similarity(PINS)
-    assert found.shape == (3, 4, 8, 10)
-    caught = pfv.store.captured(pfv.default_layer)[0]
-    activations = caught.maps + caught.offset[:, None, None]
-    np.testing.assert_allclose(found, slowly(activations, PINS), atol=2e-5)
-    assert float(found.abs().max()) <= 1
+    result = pfv.similarity(PINS)
+    assert result.shape == (3, 4, 8, 10)
+    features = pfv.store.captured(pfv.default_layer)[0]
+    activations = features.maps + features.offset[:, None, None]
+    np.testing.assert_allclose(result, slowly(activations, PINS), atol=2e-5)
+    assert float(result.abs().max()) <= 1
     for number, (image, x, y) in enumerate(PINS):
-        row, column = cell_of(x, y, found.shape)
-        assert float(found[number, image, row, column]) == pytest.approx(1, abs=1e-6)
+        row, column = cell_of(x, y, result.shape)
+        assert float(result[number, image, row, column]) == pytest.approx(1, abs=1e-6)
 
 
 def test_similarity_of_another_layer_has_its_size(pfv: PFV) -> None:
@@ -107,8 +107,8 @@ def test_place_without_a_vector_is_like_nothing(maps: Tensor) -> None:
 def test_rounding_about_a_large_mean_is_no_direction() -> None:
     maps = torch.full((3, 4, 5, 5), 1000.1)
     maps[0, :, 0, 0] = torch.tensor([1.0, 2.0, -3.0, 0.5]) * 1e5
-    found = alike(maps + torch.rand(maps.shape) * 1e-5, 0, (0, 0))
-    assert float(found[0, 0, 0]) == pytest.approx(1)
+    result = alike(maps + torch.rand(maps.shape) * 1e-5, 0, (0, 0))
+    assert float(result[0, 0, 0]) == pytest.approx(1)
     centred = torch.full((3, 4, 5, 5), 1e-5)
     assert not lengths_of(centred, torch.full((4,), 1000.0), ()).any()
 
@@ -119,26 +119,26 @@ def test_image_with_a_bad_number_is_like_nothing_and_spoils_no_other(
 ) -> None:
     good = alike(maps[[0, 1, 3]], 0, (1, 1))
     maps[2, 0, 4, 4] = bad
-    found = alike(maps, 0, (1, 1))
-    torch.testing.assert_close(found[[0, 1, 3]], good)
-    assert not found[2].any()
+    result = alike(maps, 0, (1, 1))
+    torch.testing.assert_close(result[[0, 1, 3]], good)
+    assert not result[2].any()
     assert not alike(maps, 2, (1, 1)).any()
 
 
 def test_nearest_positions_are_the_best_of_each_other_image(pfv: PFV) -> None:
-    found = pfv.nearest(1, 0.3, 0.6, number=10)
+    result = pfv.nearest(1, 0.3, 0.6, number=10)
     cosines = pfv.similarity([(1, 0.3, 0.6)])[0].numpy()
     best = {i: cosines[i].max() for i in (0, 2, 3) if cosines[i].max() > 0}
-    assert [position.image for position in found] == sorted(best, key=lambda i: -best[i])
-    for position in found:
+    assert [position.image for position in result] == sorted(best, key=lambda i: -best[i])
+    for position in result:
         assert position.similarity == pytest.approx(best[position.image])
         assert cosines[position.image, position.row, position.column] == best[position.image]
         assert cell_of(position.x, position.y, cosines.shape) == (position.row, position.column)
         assert position.x == pytest.approx((position.column + 0.5) / 10)
         assert position.y == pytest.approx((position.row + 0.5) / 8)
-    assert pfv.nearest(1, 0.3, 0.6, number=1) == found[:1]
+    assert pfv.nearest(1, 0.3, 0.6, number=1) == result[:1]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found[0].row = 3  # type: ignore[misc]
+        result[0].row = 3  # type: ignore[misc]
 
 
 def test_images_in_which_nothing_is_similar_are_left_out() -> None:
@@ -195,9 +195,9 @@ def test_pins_paint_similarity_and_leave_scores_and_basis_alone(pfv: PFV) -> Non
 def test_pins_on_given_activations_paint_the_same_as_on_a_network(pfv: PFV) -> None:
     features = pfv.store.captured(pfv.default_layer)[0]
     maps = features.maps + features.offset[:, None, None]
-    found = heatmaps_from_activations([maps], Settings(pins=PINS), size=(32, 40))
+    actual = heatmaps_from_activations([maps], Settings(pins=PINS), size=(32, 40))
     expected = pfv.render(pins=PINS).heatmaps
-    torch.testing.assert_close(found.heatmaps, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(actual.heatmaps, expected, atol=1e-4, rtol=0)
 
 
 def test_pin_in_a_spoilt_image_paints_nothing(maps: Tensor) -> None:

@@ -62,20 +62,20 @@ def test_weighting_follows_its_definition(
     expected = slow_oracles.weighted(scores.double().numpy(), earlier, name, SIZE)
     for cached in (1 << 18, 2 * SIZE[0] * SIZE[1]):  # all images at a time, and two
         monkeypatch.setattr(weighting, "_CACHED", cached)
-        found = apply(WEIGHTINGS[name], earlier, scores)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        actual = apply(WEIGHTINGS[name], earlier, scores)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradual_multiplies_by_channel_means_and_ends_in_the_image(
     earlier: list[Tensor], scores: Tensor
 ) -> None:
-    found = apply(WEIGHTINGS["gradual"], earlier, scores)
+    actual = apply(WEIGHTINGS["gradual"], earlier, scores)
     expected = scores.double().numpy()
     for one in reversed(earlier):
         mean = one.double().numpy().mean(axis=1, keepdims=True)
         expected = slow_oracles.bilinear(expected, mean.shape[2:]) * mean / np.abs(mean).max()
     expected = slow_oracles.bilinear(expected, SIZE) * brightness(SIZE).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 @every_weighting
@@ -118,9 +118,9 @@ def test_constant_or_silent_layers_keep_the_picture_finite(
 
 def test_silent_layer_is_left_out_of_the_hierarchy(earlier: list[Tensor], scores: Tensor) -> None:
     silent = [earlier[0], torch.zeros_like(earlier[1]), earlier[2]]
-    found = apply(WEIGHTINGS["hierarchical"], silent, scores)
+    result = apply(WEIGHTINGS["hierarchical"], silent, scores)
     torch.testing.assert_close(
-        found, apply(WEIGHTINGS["hierarchical"], [earlier[0], earlier[2]], scores)
+        result, apply(WEIGHTINGS["hierarchical"], [earlier[0], earlier[2]], scores)
     )
 
 
@@ -139,8 +139,8 @@ def test_layer_that_is_negative_everywhere_turns_the_signs_once_only(
 def test_weighting_without_earlier_layers_does_nothing_but_enlarge(
     name: str, scores: Tensor
 ) -> None:
-    found = weighted(scores, WEIGHTINGS[name].factors([], None, SIZE), SIZE)
-    assert torch.equal(found, enlarge(scores, SIZE))
+    result = weighted(scores, WEIGHTINGS[name].factors([], None, SIZE), SIZE)
+    assert torch.equal(result, enlarge(scores, SIZE))
 
 
 @every_weighting
@@ -151,8 +151,8 @@ def test_one_bad_place_spoils_neither_the_image_nor_the_batch(
     earlier[1][2, 0, 4, 4] = bad
     activities = activities_of(earlier)
     assert activities[1].broken == (2,)
-    found = weighted(scores, WEIGHTINGS[name].factors(activities, brightness, SIZE), SIZE)
-    assert bool(torch.isfinite(found).all())
+    result = weighted(scores, WEIGHTINGS[name].factors(activities, brightness, SIZE), SIZE)
+    assert bool(torch.isfinite(result).all())
     assert activities[1].total[2, 4, 4] == 0
     assert activities[0].broken == ()
 

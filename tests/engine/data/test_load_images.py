@@ -261,11 +261,11 @@ def test_open_files_are_read_from_their_start_and_stay_as_they_are(photos: Path)
     Image.open(photos / "a.png").save(buffer, "PNG")  # at its end now
     position = buffer.tell()
     with (photos / "b.png").open("rb") as file, (photos / "c.png").open() as text:
-        found = load_images([buffer, file, text, photos / "a.png"], size=8)
+        actual = load_images([buffer, file, text, photos / "a.png"], size=8)
         assert (file.closed, file.tell(), buffer.tell()) == (False, 0, position)
         assert (load_images(file, size=8).pixels == expected.pixels[1]).all()
-    assert found.names == ("image 1", "b.png", "c.png", "a.png")
-    assert (found.pixels == expected.pixels[[0, 1, 2, 0]]).all()
+    assert actual.names == ("image 1", "b.png", "c.png", "a.png")
+    assert (actual.pixels == expected.pixels[[0, 1, 2, 0]]).all()
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,9 @@ def noisy(image: Image.Image) -> Tensor:
 def test_normalisation_of_a_transform_is_declared_or_measured_or_assumed(
     transform: Callable[[Image.Image], Tensor], mean: list[float], std: list[float]
 ) -> None:
-    found = normalisation_of(transform)
-    assert found.mean == pytest.approx(mean, rel=1e-4, abs=1e-6)
-    assert found.std == pytest.approx(std, rel=1e-4)
+    result = normalisation_of(transform)
+    assert result.mean == pytest.approx(mean, rel=1e-4, abs=1e-6)
+    assert result.std == pytest.approx(std, rel=1e-4)
 
 
 def test_a_function_shows_the_photo_that_it_was_given(rng: np.random.Generator) -> None:

@@ -29,8 +29,8 @@ def test_folder_gives_its_images_in_natural_order(tmp_path: Path) -> None:
 
 def test_sub_folders_become_labels(tmp_path: Path) -> None:
     touch(tmp_path / "b" / "1.png", tmp_path / "a" / "deep" / "2.png", tmp_path / ".git" / "3.png")
-    found = pictures_of(tmp_path)
-    assert [(p.name, p.label) for p in found] == [("2.png", "a"), ("1.png", "b")]
+    result = pictures_of(tmp_path)
+    assert [(p.name, p.label) for p in result] == [("2.png", "a"), ("1.png", "b")]
 
 
 def test_own_images_of_a_folder_come_before_its_sub_folders(tmp_path: Path) -> None:

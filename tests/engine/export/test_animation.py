@@ -54,8 +54,8 @@ def test_every_tile_is_shown() -> None:
     assert animation.layout is not None
     for tile, (left, top) in zip(tiles(*shape), animation.layout.corners(), strict=True):
         wide, high = animation.layout.tile
-        found = Image.fromarray(page[top : top + high, left : left + wide]).resize((100, 100))
-        assert np.abs(np.asarray(found).astype(int) - tile).mean() < 3
+        result = Image.fromarray(page[top : top + high, left : left + wide]).resize((100, 100))
+        assert np.abs(np.asarray(result).astype(int) - tile).mean() < 3
 
 
 def test_caption_is_written_and_a_long_one_is_cut_in_the_middle() -> None:
@@ -102,9 +102,11 @@ def test_bar_keeps_its_colours_in_a_gif(tmp_path: Path) -> None:
     animation = Animation(2)
     for position in (1, 2):
         animation.add(tiles(4), "components = 4", position)
-    for found, wanted in zip(gif(animation, tmp_path / "a.gif"), animation.pictures, strict=True):
-        assert np.abs(found[:BAR].astype(int) - wanted[:BAR]).max() < 16
-        assert (found[:3] == 255).all()
+    for actual, expected in zip(
+        gif(animation, tmp_path / "a.gif"), animation.pictures, strict=True
+    ):
+        assert np.abs(actual[:BAR].astype(int) - expected[:BAR]).max() < 16
+        assert (actual[:3] == 255).all()
 
 
 def test_first_and_last_picture_stay_longer(tmp_path: Path) -> None:

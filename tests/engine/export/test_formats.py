@@ -47,9 +47,9 @@ def test_new_view_is_one_entry(frame: Frame, monkeypatch: pytest.MonkeyPatch) ->
     panes = ((photo,), (photo, Layer("heatmap", 0.5)), (heat,))
     monkeypatch.setitem(VIEWS, "three", View(panes, (3, 1), wide=True))
     pfv = PFV(tiny(), blobs(2), device="cpu")
-    found = pfv.render(view="three")
-    height, width = found.heatmaps.shape[1:3]
-    tiles = found.composite()
+    result = pfv.render(view="three")
+    height, width = result.heatmaps.shape[1:3]
+    tiles = result.composite()
     assert tiles.shape == (2, height, 3 * width, 3)
     assert (tiles[:, :, :width] == blobs(2).pixels).all()
     assert len(pfv.render(view="three", pins=[(0, 0.5, 0.5)]).rings()) == 3

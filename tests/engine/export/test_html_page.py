@@ -50,8 +50,8 @@ class Parsed(HTMLParser):
         self.texts.append((self.elements[-1][0] if self.elements else "", data))
 
     def all(self, tag: str, kind: str = "") -> list[dict[str, str]]:
-        found = [attributes for name, attributes in self.elements if name == tag]
-        return [one for one in found if not kind or kind in one.get("class", "").split()]
+        result = [attributes for name, attributes in self.elements if name == tag]
+        return [one for one in result if not kind or kind in one.get("class", "").split()]
 
     def data(self) -> dict[str, object]:
         inside = [text for tag, text in self.texts if tag == "script"]
@@ -83,8 +83,8 @@ def test_page_holds_every_photo_and_heatmap(frame: Frame) -> None:
     photos, heats = page.all("img", "photo"), page.all("img", "heat")
     assert len(photos) == len(heats) == len(frame)
     for index, (photo, heat) in enumerate(zip(photos, heats, strict=True)):
-        wanted = frame.heatmaps[index].numpy() * 255
-        assert np.abs(decoded(heat["src"]) - wanted).mean() < 4
+        expected = frame.heatmaps[index].numpy() * 255
+        assert np.abs(decoded(heat["src"]) - expected).mean() < 4
         shown = decoded(photo["src"]).astype(float)
         assert abs(shown.mean() - frame.pixels[index].mean()) < 4
         assert shown.shape == frame.pixels[index].shape
@@ -141,11 +141,11 @@ def test_hostile_names_labels_and_layers_stay_text(frame: Frame) -> None:
     kinds = [[tag for tag, _ in one.elements if tag != "p"] for one in (plain, page)]
     assert kinds[0] == kinds[1]
     assert not [a for _, a in page.elements if {"onerror", "onmouseover", "onfocus"} & a.keys()]
-    told = page.all("div", "picture")
-    assert [one["data-name"] for one in told[:3]] == list(HOSTILE[:3])
-    assert told[3]["data-name"] == "犬 👨‍👩‍👧"
-    assert told[4]["data-name"] == HOSTILE[4]
-    assert told[0]["data-label"] == "two lines <!--"
+    pictures = page.all("div", "picture")
+    assert [one["data-name"] for one in pictures[:3]] == list(HOSTILE[:3])
+    assert pictures[3]["data-name"] == "犬 👨‍👩‍👧"
+    assert pictures[4]["data-name"] == HOSTILE[4]
+    assert pictures[0]["data-label"] == "two lines <!--"
     assert "\u202e" not in text
     text.encode()
 
@@ -153,9 +153,9 @@ def test_hostile_names_labels_and_layers_stay_text(frame: Frame) -> None:
 def test_tiles_tell_name_label_and_whether_they_are_in_the_basis(frame: Frame) -> None:
     out = replace(frame, weights=(1, 0, 1, 2, 1, 1), labels=tuple("abcdef"))
     page = Parsed(page_of(out))
-    said = [one["aria-label"] for one in page.all("figure")]
-    assert said[0] == "image 0, a"
-    assert said[1] == "image 1, b, not in the basis"
+    labels = [one["aria-label"] for one in page.all("figure")]
+    assert labels[0] == "image 0, a"
+    assert labels[1] == "image 1, b, not in the basis"
     assert ["out" in one["class"] for one in page.all("div", "picture")] == [
         index == 1 for index in range(6)
     ]

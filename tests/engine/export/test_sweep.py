@@ -37,59 +37,59 @@ def pfv() -> PFV:
     return PFV(tiny(), replace(blobs(4), labels=LABELS), "cpu")
 
 
-def frames(found: list[SweepFrame]) -> list[Frame]:
-    return [one.frame for one in found if one.frame is not None]
+def frames(result: list[SweepFrame]) -> list[Frame]:
+    return [one.frame for one in result if one.frame is not None]
 
 
 def test_components_are_added_one_by_one(pfv: PFV) -> None:
-    found = list(sweep(pfv, Settings(components=4, channels=(3,))))
-    assert [one.caption for one in found] == [f"components = {n}" for n in range(1, 7)]
-    assert [one.scores.shape[1] for one in frames(found)] == [1, 2, 3, 4, 5, 6]
-    for few, more in zip(frames(found)[:-1], frames(found)[1:], strict=True):
+    result = list(sweep(pfv, Settings(components=4, channels=(3,))))
+    assert [one.caption for one in result] == [f"components = {n}" for n in range(1, 7)]
+    assert [one.scores.shape[1] for one in frames(result)] == [1, 2, 3, 4, 5, 6]
+    for few, more in zip(frames(result)[:-1], frames(result)[1:], strict=True):
         number = len(few.basis.components)
         assert torch.allclose(few.basis.components, more.basis.components[:number], atol=1e-4)
-    fixed = PFV(tiny(), pfv.images, "cpu", basis=frames(found)[3].basis)
+    fixed = PFV(tiny(), pfv.images, "cpu", basis=frames(result)[3].basis)
     assert len(list(sweep(fixed))) == 4  # that basis has no more
 
 
 def test_layers_come_in_forward_order_without_doubles(pfv: PFV) -> None:
-    with counted(next(pfv.model.children())) as ran:
-        found = list(sweep(pfv, over="layer"))
+    with counted(next(pfv.model.children())) as calls:
+        result = list(sweep(pfv, over="layer"))
     names = [layer.name for layer in pfv.layers if layer.same_as is None]
-    assert [one.caption for one in found] == [f"layer {name}" for name in names]
-    assert [one.layer for one in frames(found)] == names
+    assert [one.caption for one in result] == [f"layer {name}" for name in names]
+    assert [one.layer for one in frames(result)] == names
     forgetful = PFV(tiny(), pfv.images, "cpu", memory=0)
     with counted(next(forgetful.model.children())) as often:
         others = frames(list(sweep(forgetful, over="layer")))
-    assert len(ran) <= 3 < len(names) < len(often)  # the layer on show, later and earlier ones
-    for one, other in zip(frames(found), others, strict=True):
+    assert len(calls) <= 3 < len(names) < len(often)  # the layer on show, later and earlier ones
+    for one, other in zip(frames(result), others, strict=True):
         torch.testing.assert_close(one.heatmaps, other.heatmaps)
 
 
 def test_weight_of_a_class_is_varied_and_others_keep_theirs(pfv: PFV) -> None:
     start = Settings(images=(0.0, 0.5, 1.0, 1.0))
-    found = list(sweep(pfv, start, "class weight", label="cat"))
-    assert found[0].caption == "weight of cat = 0"
-    assert found[5].caption == "weight of cat = 0.5"
-    assert found[-1].caption == "weight of cat = 2"
-    assert frames(found)[5].weights == (0.0, 0.5, 0.5, 1.0)  # what was taken out stays out
+    result = list(sweep(pfv, start, "class weight", label="cat"))
+    assert result[0].caption == "weight of cat = 0"
+    assert result[5].caption == "weight of cat = 0.5"
+    assert result[-1].caption == "weight of cat = 2"
+    assert frames(result)[5].weights == (0.0, 0.5, 0.5, 1.0)  # what was taken out stays out
 
 
 def test_sigma_runs_from_most_to_least_contrast(pfv: PFV) -> None:
-    found = frames(list(sweep(pfv, over="sigma")))
-    sigmas = [one.settings.sigma for one in found]
+    result = frames(list(sweep(pfv, over="sigma")))
+    sigmas = [one.settings.sigma for one in result]
     assert sigmas == sorted(sigmas)
     assert (sigmas[0], sigmas[-1]) == (0.25, 4.0)
-    spread = [float(one.heatmaps.std()) for one in found]
+    spread = [float(one.heatmaps.std()) for one in result]
     assert spread[0] > 1.5 * spread[-1]
 
 
 def test_class_that_leaves_the_basis_empty_is_skipped_with_its_reason(pfv: PFV) -> None:
     start = Settings(images=(1.0, 0.0, 1.0, 0.0))
-    found = list(sweep(pfv, start, "class weight", [0, 1], label="cat"))
-    assert found[0].frame is None
-    assert "every weight is 0" in found[0].problem
-    assert found[1].frame is not None
+    result = list(sweep(pfv, start, "class weight", [0, 1], label="cat"))
+    assert result[0].frame is None
+    assert "every weight is 0" in result[0].problem
+    assert result[1].frame is not None
 
 
 @pytest.mark.parametrize("over", SWEEPS)
@@ -97,13 +97,13 @@ def test_sweep_leaves_what_is_shown_as_it_was(pfv: PFV, over: str) -> None:
     twin = PFV(tiny(), replace(blobs(4), labels=LABELS), "cpu")
     start = Settings(images=(1.0, 0.3, 0.0, 1.0))
     after = Settings(images=(0.2, 1.0, 1.0, 0.0), components=4)
-    told: list[tuple[int, int]] = []
-    pfv.progress = lambda done, of: told.append((done, of))
+    calls: list[tuple[int, int]] = []
+    pfv.progress = lambda done, of: calls.append((done, of))
     for one in (pfv, twin):
         one.render(start)
-    told.clear()
+    calls.clear()
     list(sweep(pfv, start, over, label="cat" if over == "class weight" else None))
-    assert told == []
+    assert calls == []
     for settings in (after, start, replace(after, layer="4")):
         assert torch.equal(pfv.render(settings).heatmaps, twin.render(settings).heatmaps)
     assert pfv.progress is not None
@@ -119,8 +119,8 @@ def test_sweep_starts_from_the_colours_that_are_shown(pfv: PFV) -> None:
 
 def test_components_follow_what_they_show_from_layer_to_layer(pfv: PFV) -> None:
     """Signs and order by the correlation of maps, checked against numpy."""
-    found = frames(list(sweep(pfv, over="layer")))
-    for before, after in pairwise(found):
+    result = frames(list(sweep(pfv, over="layer")))
+    for before, after in pairwise(result):
         if before.scores.shape == after.scores.shape:
             rows = [one.scores.transpose(0, 1).flatten(1).numpy() for one in (before, after)]
             alike = np.corrcoef(*rows)[:3, 3:]
@@ -140,8 +140,8 @@ def test_layers_begin_with_the_colours_on_the_screen(pfv: PFV, layer: str) -> No
         shown = pfv.render(layer=one)
         pfv.colours = pfv.colours.with_basis(shown.layer, shown.basis.arranged((-2, 3, -1)))
     shown = pfv.render(layer=layer)
-    found = frames(list(sweep(pfv, Settings(layer=layer), "layer")))
-    (same,) = [one for one in found if one.layer == shown.layer]
+    result = frames(list(sweep(pfv, Settings(layer=layer), "layer")))
+    (same,) = [one for one in result if one.layer == shown.layer]
     torch.testing.assert_close(same.heatmaps, shown.heatmaps)
     assert torch.equal(pfv.render(layer=layer).heatmaps, shown.heatmaps)
 
@@ -162,14 +162,14 @@ def test_cancelling_ends_a_forward_pass_half_way(pfv: PFV) -> None:
         asked.append(True)
         return len(asked) > 2
 
-    with counted(pfv.model) as ran:
+    with counted(pfv.model) as calls:
         assert list(sweep(pfv, over="layer", cancelled=cancelled)) == []
-    assert 0 < len(ran) < 4
+    assert 0 < len(calls) < 4
     assert len(frames(list(sweep(pfv, over="layer")))) > 3
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "message"),
     [
         ({"over": "layers"}, PFVValueError, "Did you mean 'layer'"),
         ({"over": None}, PFVValueError, "over=None is unknown"),
@@ -191,9 +191,9 @@ def test_cancelling_ends_a_forward_pass_half_way(pfv: PFV) -> None:
     ],
 )
 def test_what_cannot_be_swept_is_refused_at_once(
-    pfv: PFV, arguments: dict[str, object], error: type[PFVError], told: str
+    pfv: PFV, arguments: dict[str, object], error: type[PFVError], message: str
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         sweep(pfv, **arguments)  # type: ignore[arg-type]
 
 
@@ -204,13 +204,13 @@ def test_images_without_labels_have_no_class_to_weigh() -> None:
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_animation_holds_a_picture_for_each_value(pfv: PFV, tmp_path: Path, suffix: str) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     saved = save_sweep(
         pfv, tmp_path / f"a{suffix}", "sigma", values=[0.25, 1, 4],
-        progress=lambda done, of: told.append((done, of)),
+        progress=lambda done, of: calls.append((done, of)),
     )  # fmt: skip
     assert saved == SavedSweep(tmp_path / f"a{suffix}", 3, ())
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
     with Image.open(saved.path) as file:
         assert file.info["loop"] == 0
         pictures = [
@@ -220,22 +220,22 @@ def test_animation_holds_a_picture_for_each_value(pfv: PFV, tmp_path: Path, suff
     for position, one in enumerate(sweep(pfv, None, "sigma", [0.25, 1, 4]), start=1):
         assert one.frame is not None
         animation.add(one.frame.composite(), one.caption, position)
-    for found, wanted in zip(pictures, animation.pictures, strict=True):
-        assert np.abs(found - wanted).mean() < 6
+    for actual, expected in zip(pictures, animation.pictures, strict=True):
+        assert np.abs(actual - expected).mean() < 6
     assert [one.name for one in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
 def test_sweep_over_layers_says_how_far_it_is_before_its_first_picture(
     pfv: PFV, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     before: list[int] = []
     add = Animation.add
-    monkeypatch.setattr(Animation, "add", lambda *one: (before.append(len(told)), add(*one)))
-    save_sweep(pfv, tmp_path / "a.gif", "layer", progress=lambda done, of: told.append((done, of)))
+    monkeypatch.setattr(Animation, "add", lambda *one: (before.append(len(calls)), add(*one)))
+    save_sweep(pfv, tmp_path / "a.gif", "layer", progress=lambda done, of: calls.append((done, of)))
     number = sum(layer.same_as is None for layer in pfv.layers)
     assert before[0] == number - 1  # each other layer, whose colours follow those on show
-    shares = [done / of for done, of in told]
+    shares = [done / of for done, of in calls]
     assert shares == sorted(set(shares))
     assert shares[before[0] - 1] > 0.5
     assert shares[-1] == 1
@@ -258,11 +258,11 @@ def test_cancelled_sweep_leaves_no_file_and_what_was_there(
     pfv: PFV, tmp_path: Path, after: int
 ) -> None:
     (tmp_path / "a.gif").write_bytes(b"old")
-    asked: list[bool] = []
+    calls: list[bool] = []
 
     def cancelled() -> bool:
-        asked.append(True)
-        return len(asked) > after
+        calls.append(True)
+        return len(calls) > after
 
     saved = save_sweep(pfv, tmp_path / "a.gif", "sigma", values=[1, 2], cancelled=cancelled)
     assert saved is None
@@ -271,7 +271,7 @@ def test_cancelled_sweep_leaves_no_file_and_what_was_there(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("a.png", "ends in .gif, .webp or .mp4"),
         ("absent/a.gif", "there is no folder"),
@@ -279,11 +279,11 @@ def test_cancelled_sweep_leaves_no_file_and_what_was_there(
     ],
 )
 def test_places_that_cannot_be_written_are_refused_before_anything_is_painted(
-    pfv: PFV, tmp_path: Path, name: str, told: str
+    pfv: PFV, tmp_path: Path, name: str, message: str
 ) -> None:
-    with counted(pfv.model) as ran, pytest.raises(PFVValueError, match=told):
+    with counted(pfv.model) as calls, pytest.raises(PFVValueError, match=message):
         save_sweep(pfv, tmp_path / name)
-    assert ran == []
+    assert calls == []
 
 
 @pytest.mark.parametrize(

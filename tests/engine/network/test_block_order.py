@@ -99,5 +99,5 @@ def test_known_networks_have_the_blocks_of_their_papers(
 
     with torch.device("meta"):
         model = models.get_model(name, weights=None)
-    found = names(model)
-    assert (found[0], found[-1], len(found)) == (first, last, count)
+    result = names(model)
+    assert (result[0], result[-1], len(result)) == (first, last, count)

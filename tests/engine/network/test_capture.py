@@ -39,11 +39,11 @@ def hooks_of(network: nn.Module) -> int:
 @torch.no_grad()
 def test_map_before_an_in_place_relu_is_kept_as_it_was() -> None:
     network, images = tiny(inplace=True), blobs(2).tensor
-    with capture(network, {"1": MAPS, "2": MAPS}, stop=False) as caught:
+    with capture(network, {"1": MAPS, "2": MAPS}, stop=False) as activations:
         network(images)
-    assert torch.equal(caught["1"], network[:2](images))
-    assert float(caught["1"].min()) < -0.1
-    assert torch.equal(caught["2"], caught["1"].clamp_min(0))
+    assert torch.equal(activations["1"], network[:2](images))
+    assert float(activations["1"].min()) < -0.1
+    assert torch.equal(activations["2"], activations["1"].clamp_min(0))
 
 
 def test_scores_of_a_map_before_an_in_place_relu_are_those_without_it() -> None:
@@ -59,21 +59,21 @@ def test_scores_of_a_map_before_an_in_place_relu_are_those_without_it() -> None:
 @torch.no_grad()
 def test_reduced_map_is_taken_at_once() -> None:
     network, images = tiny(inplace=True), blobs(2).tensor
-    with capture(network, {"1": (Layout(), channel_sum)}, stop=False) as caught:
+    with capture(network, {"1": (Layout(), channel_sum)}, stop=False) as activations:
         network(images)
-    assert torch.equal(caught["1"], channel_sum(network[:2](images)))
+    assert torch.equal(activations["1"], channel_sum(network[:2](images)))
 
 
 @torch.no_grad()
 def test_pass_ends_once_all_is_seen_and_leaves_no_hook() -> None:
     network, images = tiny(), blobs(2).tensor
-    with counted(*network) as ran:
+    with counted(*network) as calls:
         before = hooks_of(network)
-        with capture(network, {"4": MAPS, "2": MAPS}) as caught:
+        with capture(network, {"4": MAPS, "2": MAPS}) as activations:
             run_captured(lambda: network(images))
         assert hooks_of(network) == before
-    assert ran == list(network[:5])
-    assert set(caught) == {"2", "4"}
+    assert calls == list(network[:5])
+    assert set(activations) == {"2", "4"}
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -100,13 +100,13 @@ def fail_within(
 @torch.no_grad()
 def test_each_pass_fills_the_results_anew() -> None:
     network, images = Repeating(), blobs(3).tensor
-    with capture(network, {"relu#2": MAPS}) as caught:
+    with capture(network, {"relu#2": MAPS}) as activations:
         run_captured(lambda: network(images))
-        first = caught["relu#2"]
+        first = activations["relu#2"]
         run_captured(lambda: network(images[:1]))
     assert first.shape == (3, 4, 16, 16)
-    assert caught["relu#2"].shape == (1, 4, 16, 16)
-    torch.testing.assert_close(caught["relu#2"], first[:1])
+    assert activations["relu#2"].shape == (1, 4, 16, 16)
+    torch.testing.assert_close(activations["relu#2"], first[:1])
 
 
 def test_module_that_runs_several_times_is_chosen_by_its_run() -> None:

@@ -121,8 +121,8 @@ class Detector(Network):
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         early = self.early(images)
-        found = self.head([early, self.late(early)])
-        return [{"boxes": one} for one in found["boxes"]]
+        result = self.head([early, self.late(early)])
+        return [{"boxes": one} for one in result["boxes"]]
 
 
 class Pyramid(Network):

@@ -128,11 +128,11 @@ def test_other_threads_paint_while_a_long_method_works() -> None:
             assert painted.is_set()
 
     alone = attribute(tiny(), images, "rise", masks=64, batch_size=8)
-    found = attribute(model, images, "rise", masks=64, batch_size=8, progress=progress)
+    result = attribute(model, images, "rise", masks=64, batch_size=8, progress=progress)
     ended(*threads)
     assert states == [True]  # the model itself is never switched
     assert all(module.training for module in model.modules())
-    torch.testing.assert_close(found.signed, alone.signed)
+    torch.testing.assert_close(result.signed, alone.signed)
 
 
 class Counting(nn.Module):
@@ -227,8 +227,8 @@ def test_several_threads_explain_one_network_at_once() -> None:
     def work(layer: str) -> None:
         try:
             for _ in range(6):
-                found = PFV(model, images, device="cpu").render(layer=layer)
-                torch.testing.assert_close(found.heatmaps, right[layer])
+                result = PFV(model, images, device="cpu").render(layer=layer)
+                torch.testing.assert_close(result.heatmaps, right[layer])
                 reconstruct(model, unit=1, size=32, steps=1)
                 attribute(model, images, "grad_cam")
         except BaseException as error:
@@ -241,7 +241,7 @@ def test_several_threads_explain_one_network_at_once() -> None:
 
 def test_hooks_on_a_network_that_runs_itself_answer_to_their_own_thread() -> None:
     network, images = tiny(), blobs(2).tensor
-    with capture(network, {"4": (Layout(), None)}) as caught:
+    with capture(network, {"4": (Layout(), None)}) as activations:
         escaped: list[BaseException] = []
 
         def other() -> None:
@@ -252,6 +252,6 @@ def test_hooks_on_a_network_that_runs_itself_answer_to_their_own_thread() -> Non
 
         ended(start_thread(other))
         assert escaped == []
-        assert caught == {}
+        assert activations == {}
         run_captured(lambda: network(images))
-        assert list(caught) == ["4"]
+        assert list(activations) == ["4"]

@@ -70,10 +70,10 @@ def test_picture_follows_a_change_of_the_network(
     before = pfv.render().scores
     with torch.inference_mode(inference):
         change(network)
-    found = pfv.render()
+    result = pfv.render()
     fresh = PFV(network, images, device="cpu").render()
-    torch.testing.assert_close(found.scores.abs(), fresh.scores.abs(), rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(found.scores.abs(), before.abs(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(result.scores.abs(), fresh.scores.abs(), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(result.scores.abs(), before.abs(), rtol=1e-3, atol=1e-4)
 
 
 def test_layers_follow_a_change_of_the_modules() -> None:

@@ -31,8 +31,8 @@ def chain(pfv: PFV, layer: str | None = None) -> list[str]:
 
 
 def test_layers_stand_in_forward_order_with_kind_and_shape() -> None:
-    found = [(one.name, one.kind, one.shape) for one in pfv_of(tiny()).layers[:6]]
-    assert found == [
+    result = [(one.name, one.kind, one.shape) for one in pfv_of(tiny()).layers[:6]]
+    assert result == [
         ("0", "Conv2d", (8, 32, 32)),
         ("1", "BatchNorm2d", (8, 32, 32)),
         ("2", "ReLU", (8, 32, 32)),
@@ -118,10 +118,10 @@ def test_layer_without_a_map_is_refused_with_the_reason(
     change: Callable[[Tensor], object], words: str
 ) -> None:
     pfv = pfv_of(Through(change))
-    with pytest.raises(PFVValueError) as caught:
+    with pytest.raises(PFVValueError) as excinfo:
         pfv.render(layer="change")
-    assert "layer='change'" in str(caught.value)
-    assert words in str(caught.value)
+    assert "layer='change'" in str(excinfo.value)
+    assert words in str(excinfo.value)
 
 
 def test_embedding_of_positions_is_no_map_of_the_images() -> None:

@@ -206,17 +206,17 @@ def test_layer_left_out_of_the_weighting_is_named() -> None:
 
 def test_plain_convolutional_network_runs_once() -> None:
     for network, passes in ((tiny(), 1), (Branch(Function(tokens_of)), 2)):
-        with counted(network) as ran:
+        with counted(network) as calls:
             listing_of(network)
-        assert len(ran) == passes
+        assert len(calls) == passes
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18", "densenet121", "mobilenet_v2"])
 def test_usual_convolutional_networks_run_once(name: str) -> None:
     network = torchvision.models.get_model(name, weights=None)
-    with counted(network) as ran:
+    with counted(network) as calls:
         listing = listing_of(network, 64)
-    assert len(ran) == 1
+    assert len(calls) == 1
     assert all(layer.verified for layer in listing.layers)
 
 
@@ -307,12 +307,12 @@ def test_blocks_that_repeat_on_smaller_grids_are_tested_once(flips: bool) -> Non
     blocks = [ChannelsLastBlock(CHANNELS, flips and index == 2) for index in range(3)]
     network = nn.Sequential(nn.Conv2d(3, CHANNELS, 2, 2), to_last, blocks[0])
     network.extend([halve[0], blocks[1], halve[1], blocks[2], to_first, nn.Conv2d(CHANNELS, 8, 1)])
-    with counted(blocks[2].mix) as ran:
+    with counted(blocks[2].mix) as calls:
         listing = listing_of(network)
     kinds = {layer.name: (layer.layout.kind, layer.verified) for layer in listing.layers}
     assert kinds["4.mix"] == ("channels_last", True)
     # a block with another option is none that was seen: it is tested, and refused
-    assert len(ran) == (2 if flips else 1)
+    assert len(calls) == (2 if flips else 1)
     later = {name: kinds.get(name) for name in ("6", "7", "8")}
     if flips:
         assert ("channels_last", True) not in later.values()

@@ -169,9 +169,9 @@ def test_misfit_tells_numbers_and_first_names(tmp_path: Path, factory: str, stat
     state["head.bias"] = torch.zeros(2)
     del state["1.weight"]
     torch.save(state, tmp_path / "w.pt")
-    with pytest.raises(PFVValueError) as caught:
+    with pytest.raises(PFVValueError) as excinfo:
         load_model(f"{factory}:net", tmp_path / "w.pt")
-    text = str(caught.value)
+    text = str(excinfo.value)
     assert "1 missing ('1.weight')" in text
     assert "1 unexpected ('head.bias')" in text
     assert "0.weight (4, 1, 3, 3) in place of (4, 3, 3, 3)" in text
@@ -240,9 +240,9 @@ def test_unusable_checkpoint_names_file_and_cause(
         path.write_bytes(content)
     else:
         content(path)  # type: ignore[operator]
-    with pytest.raises(PFVValueError, match=rf"weights='.*weights\.pth'.*{message}") as caught:
+    with pytest.raises(PFVValueError, match=rf"weights='.*weights\.pth'.*{message}") as excinfo:
         load_model(f"{factory}:net", path)
-    assert "weights_only" not in str(caught.value)
+    assert "weights_only" not in str(excinfo.value)
     assert capsys.readouterr().out == ""
 
 

@@ -95,9 +95,9 @@ def test_mode_of_gradients_around_does_not_matter(mode: Callable[[], Any]) -> No
     with mode():
         pfv = PFV(network, images, device="cpu")
         pfv.render()
-        found = pfv.render(images=(1, 0.5, 1))
+        actual = pfv.render(images=(1, 0.5, 1))
         assert torch.is_grad_enabled() == (mode is torch.enable_grad)
-    for frame in (found, pfv.render(images=(1, 0.5, 1), weighting="flat")):
+    for frame in (actual, pfv.render(images=(1, 0.5, 1), weighting="flat")):
         torch.testing.assert_close(frame.heatmaps.clone(), expected.heatmaps)
         assert not frame.heatmaps.requires_grad
         assert not frame.scores.requires_grad
@@ -106,9 +106,9 @@ def test_mode_of_gradients_around_does_not_matter(mode: Callable[[], Any]) -> No
 def test_model_made_in_inference_mode_gives_a_picture() -> None:
     with torch.inference_mode():
         network = tiny()
-    found = PFV(network, blobs(2), device="cpu").render()
+    result = PFV(network, blobs(2), device="cpu").render()
     torch.testing.assert_close(
-        found.heatmaps, PFV(tiny(), blobs(2), device="cpu").render().heatmaps
+        result.heatmaps, PFV(tiny(), blobs(2), device="cpu").render().heatmaps
     )
 
 
@@ -116,8 +116,8 @@ def test_model_in_training_mode_gives_the_picture_of_evaluation() -> None:
     trained = tiny().train()
     trained.insert(3, nn.Dropout(0.9))
     plain = copy.deepcopy(trained).eval()
-    found = PFV(trained, blobs(3), device="cpu").render()
-    assert torch.equal(found.heatmaps, PFV(plain, blobs(3), device="cpu").render().heatmaps)
+    result = PFV(trained, blobs(3), device="cpu").render()
+    assert torch.equal(result.heatmaps, PFV(plain, blobs(3), device="cpu").render().heatmaps)
 
 
 class Counting(nn.Module):
@@ -212,9 +212,9 @@ def test_wrapped_network_gives_the_same_picture_under_the_same_names(
     wrapped = PFV(network, blobs(2), device="cpu")
     assert [layer.name for layer in wrapped.layers] == [layer.name for layer in plain.layers]
     for name in ("4", "module.4", "_orig_mod.4", "module._orig_mod.4"):
-        found = wrapped.render(layer=name)
-        assert found.layer == "4"
-        torch.testing.assert_close(found.heatmaps, plain.render(layer="4").heatmaps)
+        result = wrapped.render(layer=name)
+        assert result.layer == "4"
+        torch.testing.assert_close(result.heatmaps, plain.render(layer="4").heatmaps)
 
 
 def test_network_with_a_part_that_is_called_module_keeps_its_names() -> None:
@@ -276,11 +276,11 @@ def test_network_is_copied_to_the_accelerator_and_gives_the_same_picture() -> No
     accelerator = available_devices()[-1]
     with unchanged(network):
         pfv = PFV(network, blobs(3), device=accelerator)
-        found = pfv.render()
+        actual = pfv.render()
     assert {one.device.type for one in network.parameters()} == {"cpu"}
-    assert found.heatmaps.device.type == pfv.device.type == accelerator
+    assert actual.heatmaps.device.type == pfv.device.type == accelerator
     expected = PFV(network, blobs(3), device="cpu").render()
-    torch.testing.assert_close(found.heatmaps.cpu(), expected.heatmaps, rtol=0, atol=2e-3)
+    torch.testing.assert_close(actual.heatmaps.cpu(), expected.heatmaps, rtol=0, atol=2e-3)
 
 
 def writes_to_its_input() -> nn.Sequential:

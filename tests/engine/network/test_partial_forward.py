@@ -112,9 +112,9 @@ def test_modules_before_the_layer_do_not_run() -> None:
     assert replica_runs.count("0") == 2  # chunks
     with torch.no_grad():
         torch.testing.assert_close(other.run(other.features), model(blobs(3, 16, seed=7).tensor))
-    with counted(*model) as ran:
+    with counted(*model) as calls:
         part.run(part.features)
-    assert ran == []  # the network itself stays out of it
+    assert calls == []  # the network itself stays out of it
 
 
 def test_class_tokens_stay_as_they_are() -> None:

@@ -216,10 +216,10 @@ def test_replica_gives_what_the_network_gives_in_evaluation(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_module_of_the_network_runs_and_every_part_of_the_replica_is_seen(name: str) -> None:
     network, images = NETWORKS[name](), blobs(2).tensor
-    ran: list[str] = []
+    calls: list[str] = []
 
     def note(where: str, number: int) -> Callable[..., None]:
-        return lambda *_: ran.append(f"{where} {number}")
+        return lambda *_: calls.append(f"{where} {number}")
 
     with torch.no_grad():
         network.eval()(images)
@@ -230,11 +230,11 @@ def test_no_module_of_the_network_runs_and_every_part_of_the_replica_is_seen(nam
                 if not isinstance(module, torch.jit.ScriptModule):
                     module.register_forward_pre_hook(note(where, number))
         replica(images)
-    assert not any(one.startswith("network") for one in ran)
+    assert not any(one.startswith("network") for one in calls)
     assert len(mine) == len(own)
     leaves = [one for one in mine if not any(one.children()) and isinstance(one, nn.Conv2d)]
     # one is scripted, one is run by its method, and the weights of one are used alone
-    assert len(set(ran)) >= len(leaves) - 2
+    assert len(set(calls)) >= len(leaves) - 2
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
@@ -337,8 +337,8 @@ def test_an_optimiser_may_step_between_the_passes_of_a_replica() -> None:
     network[0].weight.grad = torch.ones_like(network[0].weight)
     torch.optim.SGD(network.parameters(), lr=0.01).step()
     network(images.detach())  # writes the statistics of the batch norms
-    (found,) = torch.autograd.grad(score, images)
-    assert float(found.abs().max()) > 0
+    (result,) = torch.autograd.grad(score, images)
+    assert float(result.abs().max()) > 0
     assert all(one.grad is None for one in [*network.parameters()][1:])
 
 

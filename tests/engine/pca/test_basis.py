@@ -37,13 +37,13 @@ def orthonormal(rows: list[list[float]], variances: list[float]) -> PrincipalBas
 @pytest.mark.parametrize("fit", ["moments", "maps"])
 def test_basis_is_that_of_the_tall_svd(maps: Tensor, fit: str, weights: list[float] | None) -> None:
     amounts = torch.ones(6) if weights is None else torch.tensor(weights)
-    found = basis_of(maps, 4, amounts) if fit == "moments" else fit_maps(maps, amounts.tolist(), 4)
+    result = basis_of(maps, 4, amounts) if fit == "moments" else fit_maps(maps, amounts.tolist(), 4)
     mean, components, variances, total = principal_components(maps, 4, weights)
-    np.testing.assert_allclose(found.mean, mean, atol=1e-5)
-    np.testing.assert_allclose(found.variances, variances, rtol=1e-4)
-    np.testing.assert_allclose(found.total_variance, total, rtol=1e-4)
-    np.testing.assert_allclose(found.count, 20 * float(amounts.sum()))
-    assert np.abs((found.components.numpy() * components).sum(axis=1)).min() > 0.9999
+    np.testing.assert_allclose(result.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(result.variances, variances, rtol=1e-4)
+    np.testing.assert_allclose(result.total_variance, total, rtol=1e-4)
+    np.testing.assert_allclose(result.count, 20 * float(amounts.sum()))
+    assert np.abs((result.components.numpy() * components).sum(axis=1)).min() > 0.9999
 
 
 def test_a_basis_says_what_it_holds_in_one_line() -> None:
@@ -173,10 +173,10 @@ def test_file_that_holds_no_basis_is_named(tmp_path: Path) -> None:
     with paths["pickle"].open("wb") as file:
         np.savez(file, mean=np.array([{}], dtype=object))
     for name, path in [*paths.items(), ("folder", tmp_path)]:
-        with pytest.raises(PFVValueError, match="holds no basis") as caught:
+        with pytest.raises(PFVValueError, match="holds no basis") as excinfo:
             PrincipalBasis.load(path)
-        assert path.name in str(caught.value), name
-        assert "pickle" not in str(caught.value).replace(path.name, "")
+        assert path.name in str(excinfo.value), name
+        assert "pickle" not in str(excinfo.value).replace(path.name, "")
 
 
 def test_file_with_arrays_of_wrong_shapes_or_types_is_refused(maps: Tensor, tmp_path: Path) -> None:

@@ -51,9 +51,9 @@ def test_given_basis_does_not_depend_on_the_images(
 ) -> None:
     pfv = PFV(network, blobs(4), device="cpu", basis=external_basis)
     for images in (None, (1.0, 0.0, 0.0, 0.0), (0.0, 3.0, 1.0, 1.0)):
-        found = pfv.render(images=images).basis
-        assert torch.equal(found.components, external_basis.components[:3])
-        assert found.explained_variance_ratio.tolist() == pytest.approx(
+        result = pfv.render(images=images).basis
+        assert torch.equal(result.components, external_basis.components[:3])
+        assert result.explained_variance_ratio.tolist() == pytest.approx(
             external_basis.explained_variance_ratio[:3].tolist()
         )
 

@@ -66,8 +66,8 @@ def test_batches_merged_are_the_same_as_all_at_once(
 def test_float32_is_exact_where_the_mean_is_large_beside_the_spread() -> None:
     maps = 100 + 0.01 * torch.randn(8, 4, 16, 16)
     expected = np.cov(vectors_of(maps).T, ddof=0)
-    found = covariance(Moments.of_maps(maps).pooled())
-    np.testing.assert_allclose(np.diag(found), np.diag(expected), rtol=1e-3)
+    actual = covariance(Moments.of_maps(maps).pooled())
+    np.testing.assert_allclose(np.diag(actual), np.diag(expected), rtol=1e-3)
 
     flat = maps.movedim(1, 3).flatten(0, 2)
     naive = (flat.T @ flat / len(flat) - flat.mean(0)[:, None] * flat.mean(0)).numpy()
@@ -86,10 +86,10 @@ def test_image_with_nan_and_no_weight_is_left_out(maps: torch.Tensor) -> None:
     spoilt[1, 0, 0, 0] = float("nan")
     spoilt[3] = float("inf")
     weights = torch.tensor([1.0, 0, 1, 0, 1])
-    found = Moments.of_maps(spoilt).pooled(weights)
+    actual = Moments.of_maps(spoilt).pooled(weights)
     expected = Moments.of_maps(maps[[0, 2, 4]]).pooled()
-    torch.testing.assert_close(found.mean, expected.mean)
-    torch.testing.assert_close(found.scatter, expected.scatter)
+    torch.testing.assert_close(actual.mean, expected.mean)
+    torch.testing.assert_close(actual.scatter, expected.scatter)
 
 
 def test_moments_leave_their_input_alone(maps: torch.Tensor) -> None:

@@ -27,8 +27,8 @@ def smooth(number: int, channels: int, side: int, scale: float = 1.0, seed: int 
     return (maps + 0.3) * scale
 
 
-def assert_same_directions(found: Tensor, expected: np.ndarray, least: float = 0.9999) -> None:
-    cosines = np.abs((found.double().numpy() * expected).sum(axis=1))
+def assert_same_directions(actual: Tensor, expected: np.ndarray, least: float = 0.9999) -> None:
+    cosines = np.abs((actual.double().numpy() * expected).sum(axis=1))
     assert cosines.min() > least
 
 
@@ -81,9 +81,9 @@ def test_a_network_of_any_scale_gives_the_same_basis_and_similarity(
 ) -> None:
     images = blobs(3, 16)
     plain, pfv = (PFV(network(s, channels), images, device="cpu") for s in (1.0, scale))
-    expected, found = plain.render(layer="1"), pfv.render(layer="1")
-    assert_same_directions(found.basis.components, expected.basis.components.double().numpy())
-    assert float((found.heatmaps - expected.heatmaps).abs().max()) < 2e-3
+    expected, actual = plain.render(layer="1"), pfv.render(layer="1")
+    assert_same_directions(actual.basis.components, expected.basis.components.double().numpy())
+    assert float((actual.heatmaps - expected.heatmaps).abs().max()) < 2e-3
     torch.testing.assert_close(
         pfv.similarity([(0, 0.5, 0.5)], "1"), plain.similarity([(0, 0.5, 0.5)], "1"),
         rtol=0, atol=1e-3,
@@ -143,7 +143,7 @@ def test_network_of_few_directions_says_so(channels: int) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.Conv2d(2, channels, 1), nn.AvgPool2d(2))
     frame = PFV(net, blobs(3, 32), device="cpu").render(layer="1")
-    assert any("Component 3 is rounding error alone" in told for told in frame.warnings)
+    assert any("Component 3 is rounding error alone" in warning for warning in frame.warnings)
 
 
 def test_weak_components_that_are_real_stay() -> None:

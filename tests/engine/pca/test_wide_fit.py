@@ -131,9 +131,9 @@ def test_image_that_is_not_finite_takes_no_part(channels: int) -> None:
     fit = WideFit(maps)
     for left_out in ((3, 7), (3, 7, 0), (3, 7)):
         weights = [float(index not in left_out) for index in range(12)]
-        found = fit_batch_basis(spoilt, fit, tuple(weights), 3)
+        result = fit_batch_basis(spoilt, fit, tuple(weights), 3)
         true = from_scratch(of, weights, 3)
-        np.testing.assert_allclose(found.variances, true.variances, rtol=1e-4)
+        np.testing.assert_allclose(result.variances, true.variances, rtol=1e-4)
 
 
 def test_second_step_of_a_slider_multiplies_no_feature_maps() -> None:
@@ -159,8 +159,8 @@ def test_mean_that_outweighs_the_spread_is_left_to_the_slow_way() -> None:
     fit = WideFit(maps)
     weights = [float(index == 0) for index in range(8)]
     assert fit.fit(maps, weights, 3) is None
-    found = fit_batch_basis(far, fit, tuple(weights), 3)
-    np.testing.assert_allclose(found.variances, from_scratch(far, weights, 3).variances, rtol=1e-4)
+    result = fit_batch_basis(far, fit, tuple(weights), 3)
+    np.testing.assert_allclose(result.variances, from_scratch(far, weights, 3).variances, rtol=1e-4)
     check(far, fit, [float(index != 0) for index in range(8)])
 
 
@@ -185,11 +185,11 @@ def test_components_with_nearly_the_same_variance_span_the_space_from_scratch() 
     of = features_of(vectors.view(24, 25, 300).transpose(1, 2).reshape(24, 300, 5, 5))
     fit = WideFit(of.maps)
     for weights in ([1.0] * 24, [0.0] + [1.0] * 23):
-        found = fit_batch_basis(of, fit, tuple(weights), 2)
+        result = fit_batch_basis(of, fit, tuple(weights), 2)
         true = from_scratch(of, weights, 2)
-        overlap = torch.linalg.svdvals(found.components.double() @ true.components.T)
+        overlap = torch.linalg.svdvals(result.components.double() @ true.components.T)
         assert float(overlap.min()) > 1 - 1e-6
-        np.testing.assert_allclose(found.variances, true.variances, rtol=1e-4)
+        np.testing.assert_allclose(result.variances, true.variances, rtol=1e-4)
 
 
 def test_work_that_is_cancelled_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch) -> None:

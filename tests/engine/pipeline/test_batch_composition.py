@@ -99,12 +99,12 @@ def test_stable_colours_can_be_switched_off(pfv: PFV) -> None:
     turned = pfv.colours.previous[pfv.default_layer].arranged((2, -1, -3))
     for stable, expected in ((True, turned.components), (False, None)):
         pfv.colours = pfv.colours.with_basis(pfv.default_layer, turned)
-        found = pfv.render(stable_colours=stable).basis
+        actual = pfv.render(stable_colours=stable).basis
         if expected is None:
-            assert bool((found.variances.diff() <= 0).all())
-            assert not torch.equal(found.components, turned.components)
+            assert bool((actual.variances.diff() <= 0).all())
+            assert not torch.equal(actual.components, turned.components)
         else:
-            assert torch.equal(found.components, expected)
+            assert torch.equal(actual.components, expected)
 
 
 def test_two_threads_get_the_pictures_that_they_would_get_alone(network: nn.Sequential) -> None:
@@ -150,9 +150,9 @@ def test_slider_of_components_fits_once_and_shows_what_each_number_alone_would(
 ) -> None:
     fitted, plain = [], FittedBasis.basis
 
-    def basis(self: FittedBasis, *given: Any) -> PrincipalBasis:
-        fitted.append(given[-1])
-        return plain(self, *given)
+    def basis(self: FittedBasis, *arguments: Any) -> PrincipalBasis:
+        fitted.append(arguments[-1])
+        return plain(self, *arguments)
 
     monkeypatch.setattr(FittedBasis, "basis", basis)
     network, images = tiny(channels=20), blobs(4)
@@ -162,8 +162,8 @@ def test_slider_of_components_fits_once_and_shows_what_each_number_alone_would(
         number: pfv.render(images=weights, components=number).basis for number in (3, 4, 9, 12, 1)
     }
     assert fitted == [3, 12]
-    for number, found in shown.items():
+    for number, result in shown.items():
         alone = PFV(network, images, "cpu").render(images=weights, components=number).basis
-        overlap = (found.components @ alone.components.T).abs().amax(dim=1)
+        overlap = (result.components @ alone.components.T).abs().amax(dim=1)
         torch.testing.assert_close(overlap, torch.ones(number), rtol=0, atol=1e-4)
-        assert len(found.variances) == number
+        assert len(result.variances) == number

@@ -14,10 +14,10 @@ def kilobyte(count: int = 1) -> torch.Tensor:
 
 
 def test_result_is_made_once_and_kept() -> None:
-    cache, made = ByteBoundedCache(10_000), []
+    cache, calls = ByteBoundedCache(10_000), []
     for _ in range(3):
-        kept = cache.get("key", lambda: made.append(1) or kilobyte())
-    assert made == [1]
+        kept = cache.get("key", lambda: calls.append(1) or kilobyte())
+    assert calls == [1]
     assert cache.get("key", kilobyte) is kept
 
 
@@ -59,10 +59,10 @@ def test_clearing_frees_everything() -> None:
 
 
 def test_none_is_a_result_too() -> None:
-    cache, made = ByteBoundedCache(10), []
+    cache, calls = ByteBoundedCache(10), []
     for _ in range(2):
-        assert cache.get("key", lambda: made.append(1)) is None
-    assert made == [1]
+        assert cache.get("key", lambda: calls.append(1)) is None
+    assert calls == [1]
 
 
 def test_stage_is_kept_by_its_name_and_arguments() -> None:

@@ -81,8 +81,8 @@ def test_warning_names_the_layer_that_was_chosen_and_not_one_that_is_equal() -> 
     pfv = PFV(network, blobs(3), "cpu", basis=basis)
     assert pfv.layer("1").same_as == "1.0"
     for name in ("1", "1.0"):
-        (told,) = pfv.render(layer=name, weighting="none").warnings
-        assert f"at {name!r} its" in told
+        (warning,) = pfv.render(layer=name, weighting="none").warnings
+        assert f"at {name!r} its" in warning
 
 
 def test_basis_of_another_number_of_channels_is_refused(basis: PrincipalBasis) -> None:
@@ -96,8 +96,8 @@ def test_explained_shares_are_those_of_the_variance_by_hand(basis: PrincipalBasi
     network, images = tiny(), blobs(6)
     pfv = PFV(network, images, "cpu", basis=basis)
     weights = (1.0, 0, 2, 1, 1, 0)
-    found = pfv.explained(components=3, images=weights)
-    assert found is not None
+    actual = pfv.explained(components=3, images=weights)
+    assert actual is not None
     with torch.no_grad():
         maps = network[:11](images.tensor).double()
     vectors = maps.permute(0, 2, 3, 1).flatten(1, 2)
@@ -105,10 +105,10 @@ def test_explained_shares_are_those_of_the_variance_by_hand(basis: PrincipalBasi
     covariance = np.cov(rows.T, bias=True)
     first = basis.components[:3].double().numpy()
     expected = np.trace(first @ covariance @ first.T) / np.trace(covariance)
-    assert found.given == pytest.approx(expected, rel=1e-4)
+    assert actual.given == pytest.approx(expected, rel=1e-4)
     own = np.linalg.eigvalsh(covariance)[::-1][:3].sum() / np.trace(covariance)
-    assert found.own == pytest.approx(own, rel=1e-4)
-    assert found.given <= found.own
+    assert actual.own == pytest.approx(own, rel=1e-4)
+    assert actual.given <= actual.own
     assert pfv.explained(basis_of="this batch") is None
 
 
@@ -128,10 +128,10 @@ def test_other_weights_are_said_and_the_same_network_is_not(basis: PrincipalBasi
 def test_another_normalisation_is_said_and_the_same_one_is_not(basis: PrincipalBasis) -> None:
     images, data = blobs(3), basis.data
     assert data is not None
-    for mean, said in (((0.4852, 0.456, 0.406), False), ((0.5, 0.5, 0.5), True)):
+    for mean, warned in (((0.4852, 0.456, 0.406), False), ((0.5, 0.5, 0.5), True)):
         known = replace(basis, data=replace(data, mean=mean, std=images.std))
         (*warnings,) = PFV(tiny(), images, "cpu", basis=known).render().warnings
-        assert any("another normalisation" in one for one in warnings) is said
+        assert any("another normalisation" in one for one in warnings) is warned
     assert "(mean 0.5, 0.5, 0.5, std 0.229, 0.224, 0.225) than these (mean 0.485" in warnings[0]
 
 

@@ -66,14 +66,14 @@ def test_mean_far_from_zero_loses_no_digits() -> None:
         parts.add(part)
     vectors = maps.double().permute(0, 2, 3, 1).flatten(0, 2)
     expected = torch.cov(vectors.T, correction=0)
-    found = parts.pooled().scatter[0] / parts.count
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    actual = parts.pooled().scatter[0] / parts.count
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
     half, other = StreamedMoments.like(maps[:5] * 1e9), StreamedMoments.like(maps)
     half.add(maps[:5])
     other.add(maps[5:])
     half.add_moments(StreamedMoments.of_arrays(other.arrays(), maps.device))  # of another scale
-    found = half.pooled().scatter[0] * half.scale**2 / half.count
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    actual = half.pooled().scatter[0] * half.scale**2 / half.count
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_several_layers_in_one_pass_are_those_of_a_pass_each() -> None:
@@ -277,12 +277,12 @@ def test_full_disk_leaves_the_last_checkpoint_valid(
 
     monkeypatch.setattr(array_file.np, "savez", full_from_the_second)
     with (
-        pytest.warns(PFVWarning, match=r"fit\.npz' could not be written \(No space left") as said,
+        pytest.warns(PFVWarning, match=r"fit\.npz' could not be written \(No space left") as record,
         pytest.raises(RuntimeError),
     ):
         fit_basis(tiny(), batches(images, fail_at=3), LAYER, **options)
     assert next(written) == 3  # two writes failed
-    assert len(said) == 1
+    assert len(record) == 1
     monkeypatch.undo()
     assert [one.name for one in tmp_path.iterdir() if one.suffix == ".part"] == []
     resumed = fit_basis(tiny(), batches(images), LAYER, resume=True, **options)
@@ -355,9 +355,9 @@ def test_half_of_a_batch_is_tried_where_memory_runs_out() -> None:
 
     network, images = tiny(), blobs(11).tensor
     small = Small(*network).eval()
-    found = fit_basis(small, [images], LAYER, device="cpu", progress=False)
+    actual = fit_basis(small, [images], LAYER, device="cpu", progress=False)
     expected = fit_basis(network, [images], LAYER, device="cpu", progress=False)
-    torch.testing.assert_close(found.variances, expected.variances)
+    torch.testing.assert_close(actual.variances, expected.variances)
 
 
 def test_basis_file_keeps_everything_and_refuses_a_changed_number(tmp_path: Path) -> None:

@@ -196,9 +196,9 @@ def test_ramp_of_the_legend_is_smooth() -> None:
 def test_wrong_columns_are_named_with_what_is_legal(
     frame: Frame, columns: object, error: type[PFVError]
 ) -> None:
-    with pytest.raises(error) as caught:
+    with pytest.raises(error) as excinfo:
         frame.figure(columns)
-    assert f"columns={columns!r}: expected a whole number from 1" in str(caught.value)
+    assert f"columns={columns!r}: expected a whole number from 1" in str(excinfo.value)
 
 
 def test_frame_is_one_line_in_a_console(frame: Frame) -> None:
@@ -273,9 +273,9 @@ def test_arrays_are_saved_without_pickle(frame: Frame, tmp_path: Path) -> None:
     "name", ["picture.bmp", "picture", "picture.png.exe", "absent/picture.png", "absent/a.html"]
 )
 def test_file_that_cannot_be_written_is_named(frame: Frame, tmp_path: Path, name: str) -> None:
-    with pytest.raises(PFVValueError) as caught:
+    with pytest.raises(PFVValueError) as excinfo:
         frame.save(tmp_path / name)
-    assert name.rpartition("/")[2] in str(caught.value)
+    assert name.rpartition("/")[2] in str(excinfo.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -304,9 +304,9 @@ def test_place_that_cannot_be_written_is_named_with_the_fix(
 ) -> None:
     if name.startswith("folder"):
         (tmp_path / name).mkdir()
-    with pytest.raises(PFVValueError, match=fix) as caught:
+    with pytest.raises(PFVValueError, match=fix) as excinfo:
         frame.save(tmp_path / name)
-    assert str(caught.value).startswith("path=")
+    assert str(excinfo.value).startswith("path=")
     assert not any(one.is_file() for one in tmp_path.iterdir())
 
 

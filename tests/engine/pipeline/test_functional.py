@@ -62,8 +62,8 @@ def test_activations_give_the_picture_of_the_slow_oracle(weighting: str, number:
     np.testing.assert_allclose(frame.heatmaps, expected, atol=1e-4)
 
     fewer = Settings(weighting=weighting, components=number)
-    kept = heatmaps_from_activations(maps, fewer, size=(24, 20))
-    np.testing.assert_allclose(kept.scores, frame.scores[:, :number], atol=1e-4)
+    fewer_frame = heatmaps_from_activations(maps, fewer, size=(24, 20))
+    np.testing.assert_allclose(fewer_frame.scores, frame.scores[:, :number], atol=1e-4)
 
 
 def test_channels_choose_and_order_what_is_painted() -> None:
@@ -90,7 +90,7 @@ def test_activations_are_left_as_they_were() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "words"),
+    ("value", "kind", "words"),
     [
         (torch.zeros(2, 3, 4, 4), PFVTypeError, "got one tensor, expected a list"),
         ([], PFVValueError, "activations is empty"),
@@ -105,10 +105,10 @@ def test_activations_are_left_as_they_were() -> None:
     ],
 )
 def test_activations_that_cannot_be_used_are_named(
-    given: Any, kind: type[PFVError], words: str
+    value: Any, kind: type[PFVError], words: str
 ) -> None:
     with pytest.raises(kind, match=words):
-        heatmaps_from_activations(given)
+        heatmaps_from_activations(value)
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, -3e3])
@@ -204,9 +204,9 @@ def test_all_images_broken_is_blamed_on_the_network_and_not_on_the_images() -> N
     network = tiny()
     with torch.no_grad():
         network[0].weight.fill_(float("nan"))
-    with pytest.raises(PFVValueError, match="check its weights") as caught:
+    with pytest.raises(PFVValueError, match="check its weights") as excinfo:
         PFV(network, blobs(3), device="cpu").render()
-    assert "weight 0" not in str(caught.value)
+    assert "weight 0" not in str(excinfo.value)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -52,8 +52,8 @@ def test_picture_is_that_of_the_reference(
 ) -> None:
     theirs = torch.from_numpy(golden[scores])
     maps = [one[: len(theirs)] for one in activations]
-    found = heatmaps_from_activations(maps, size=(128, 128)).scores
-    ours = found * torch.from_numpy(aligned(found, theirs)).float()[None, :, None, None]
+    actual = heatmaps_from_activations(maps, size=(128, 128)).scores
+    ours = actual * torch.from_numpy(aligned(actual, theirs)).float()[None, :, None, None]
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < RGB
     expected = torch.from_numpy(golden[picture]).permute(0, 2, 3, 1)
     assert (
@@ -75,12 +75,12 @@ def test_picture_of_one_image_is_that_of_the_reference(
     golden: dict[str, np.ndarray], activations: list[torch.Tensor]
 ) -> None:
     maps = [one[:1] for one in activations]
-    found = heatmaps_from_activations(maps, size=(128, 128)).scores
+    actual = heatmaps_from_activations(maps, size=(128, 128)).scores
     expected = torch.from_numpy(golden["heatmap_flat_first1"]).permute(0, 2, 3, 1)
     # the file has no scores of it to take the signs from: one of the eight choices is theirs
     signs = [torch.tensor(choice) for choice in itertools.product((1.0, -1.0), repeat=3)]
     pictures = [
-        heatmaps_of_scores(found * s[:, None, None], maps[:-1], "flat", expected) for s in signs
+        heatmaps_of_scores(actual * s[:, None, None], maps[:-1], "flat", expected) for s in signs
     ]
     apart = [float((picture - expected).abs().max()) for picture in pictures]
     assert min(apart) < RGB
@@ -117,19 +117,19 @@ def check_against_oracle(network: nn.Module, images: object, weighting: str) -> 
     pfv = PFV(network, images, device="cpu")
     assert pfv.default_layer == "features.12"
     frame = pfv.render(weighting=weighting)
-    caught: dict[str, torch.Tensor] = {}
+    activations: dict[str, torch.Tensor] = {}
     maps, trained = pfv.images.tensor, network.features
     with torch.no_grad():
         for index, module in enumerate(trained):
             maps = module(maps)
             if f"features.{index}" in (*CHAIN, "features.12"):
-                caught[f"features.{index}"] = maps.clone()
-    last = caught.pop("features.12")
+                activations[f"features.{index}"] = maps.clone()
+    last = activations.pop("features.12")
     mean, components, variances, total = principal_components(last, 3)
     np.testing.assert_allclose(frame.basis.explained_variance_ratio, variances / total, atol=1e-5)
     scores = project(last, mean, components)
     signs = aligned(scores, frame.scores)[None, :, None, None]
     assert np.abs(scores * signs - frame.scores.numpy()).max() < 1e-4 * np.abs(scores).max()
-    chain = [caught[name] for name in CHAIN]
+    chain = [activations[name] for name in CHAIN]
     expected = heatmaps([*chain, last], frame.scores, weighting, images.size)
     assert np.abs(frame.heatmaps.numpy() - expected).max() < RGB

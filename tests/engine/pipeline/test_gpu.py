@@ -34,12 +34,12 @@ def waits(work: Callable[[], object]) -> list[str]:
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("warn")
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as record:
             warnings.simplefilter("always")
             work()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    return [f"{one.filename}:{one.lineno}" for one in caught if "synchroniz" in str(one.message)]
+    return [f"{one.filename}:{one.lineno}" for one in record if "synchroniz" in str(one.message)]
 
 
 def signs_between(one: torch.Tensor, other: torch.Tensor) -> tuple[int, ...]:
@@ -89,9 +89,9 @@ def test_every_look_is_that_of_the_processor(changes: dict[str, Any], device: to
 
 
 def test_similar_positions_are_those_of_the_processor(device: torch.device) -> None:
-    found, expected = (PFV(tiny(), blobs(5), one).nearest(1, 0.4, 0.6) for one in (device, "cpu"))
-    assert [place.image for place in found] == [place.image for place in expected]
-    for one, other in zip(found, expected, strict=True):
+    actual, expected = (PFV(tiny(), blobs(5), one).nearest(1, 0.4, 0.6) for one in (device, "cpu"))
+    assert [place.image for place in actual] == [place.image for place in expected]
+    for one, other in zip(actual, expected, strict=True):
         assert one.similarity == pytest.approx(other.similarity, abs=1e-3)
 
 

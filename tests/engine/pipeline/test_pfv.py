@@ -34,19 +34,19 @@ def pfv(network: nn.Sequential) -> PFV:
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the stages that computed something, in order of their ends."""
-    made: list[str] = []
+    computed: list[str] = []
     get = caches.ByteBoundedCache.get
 
     def spied(self: caches.ByteBoundedCache, key: Any, make: Any) -> Any:
         def noted() -> Any:
             value = make()
-            made.append(key[0])
+            computed.append(key[0])
             return value
 
         return get(self, key, noted)
 
     monkeypatch.setattr(caches.ByteBoundedCache, "get", spied)
-    return made
+    return computed
 
 
 def same(first: Frame, second: Frame, tolerance: float = 1e-5) -> None:
@@ -71,7 +71,7 @@ def test_frame_is_that_of_the_activations_caught_by_hand(
     network: nn.Sequential, weighting: str
 ) -> None:
     images = blobs(3, 32, 40)
-    found = PFV(network, images, device="cpu").render(layer="8", weighting=weighting)
+    actual = PFV(network, images, device="cpu").render(layer="8", weighting=weighting)
     with torch.no_grad():
         first = network[:3](images.tensor)
         second = network[3:7](first)
@@ -79,7 +79,7 @@ def test_frame_is_that_of_the_activations_caught_by_hand(
     expected = heatmaps_from_activations(
         [first, second, last], Settings(weighting=weighting), size=(32, 40)
     )
-    same(found, expected, 1e-4)
+    same(actual, expected, 1e-4)
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_going_back_to_what_was_shown_computes_nothing(pfv: PFV, stages: list[st
 def test_new_layer_takes_one_forward_pass_that_ends_at_the_layer(
     network: nn.Sequential, pfv: PFV
 ) -> None:
-    with counted(*network) as ran:
+    with counted(*network) as calls:
         pfv.render(layer="5")
-    assert list(map(repr, ran)) == list(map(repr, network[:6]))  # those of a replica
+    assert list(map(repr, calls)) == list(map(repr, network[:6]))  # those of a replica
 
 
 def test_every_chunk_is_one_forward_pass_and_changes_nothing(network: nn.Sequential) -> None:
@@ -145,9 +145,9 @@ def test_every_chunk_is_one_forward_pass_and_changes_nothing(network: nn.Sequent
         (64, 1),
     ):  # listing the layers ran two of five
         pfv = PFV(network, images, device="cpu", chunk_size=chunk_size)
-        with counted(network) as ran:
+        with counted(network) as calls:
             frames.append(pfv.render())
-        assert len(ran) == passes
+        assert len(calls) == passes
     for frame in frames[1:]:
         same(frame, frames[0])
 
@@ -160,9 +160,9 @@ def test_images_with_large_maps_run_few_at_a_time_with_the_same_result(
     fitted = fit_basis(network, [images.tensor], device="cpu", progress=False)
     monkeypatch.setattr(capture_layers, "_CACHED", 1)
     network.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
-    found = PFV(network, images, device="cpu").render()
+    actual = PFV(network, images, device="cpu").render()
     assert passes == [2, 2, 2, 1]  # the first two are those that the layers were listed with
-    torch.testing.assert_close(found.heatmaps, expected.heatmaps, rtol=0, atol=1e-5)
+    torch.testing.assert_close(actual.heatmaps, expected.heatmaps, rtol=0, atol=1e-5)
     in_parts = fit_basis(network, [images.tensor], device="cpu", progress=False)
     torch.testing.assert_close(in_parts.variances, fitted.variances)
     layers = PFV(network, images, device="cpu").layers
@@ -318,12 +318,12 @@ def test_images_are_loaded_where_no_batch_is_given(network: nn.Sequential) -> No
 
 def test_images_seen_while_listing_layers_are_not_run_again(network: nn.Sequential) -> None:
     pfv = PFV(network, blobs(2), device="cpu")
-    with counted(network) as ran:
+    with counted(network) as calls:
         first = pfv.render()
-        assert len(ran) == 0
+        assert len(calls) == 0
         pfv.close()
         again = pfv.render()
-        assert len(ran) == 1
+        assert len(calls) == 1
     torch.testing.assert_close(first.heatmaps, again.heatmaps)
 
 
@@ -407,6 +407,6 @@ def test_first_layer_comes_alone_where_memory_runs_out_for_several(
     assert left[0] > 1 << 20  # it ran out
     assert pfv.is_ready("5")
     assert not pfv.is_ready("6")
-    found = pfv.render(layer="5")
-    assert found.warnings == frame.warnings  # no image runs later: nothing to say
-    assert torch.equal(found.heatmaps, frame.heatmaps)
+    result = pfv.render(layer="5")
+    assert result.warnings == frame.warnings  # no image runs later: nothing to say
+    assert torch.equal(result.heatmaps, frame.heatmaps)

@@ -21,31 +21,31 @@ def pfv() -> PFV:
 
 
 def test_every_module_of_the_forward_pass_is_reported(pfv: PFV) -> None:
-    told: list[Progress] = []
-    pfv.on_progress = told.append
+    calls: list[Progress] = []
+    pfv.on_progress = calls.append
     pfv.render(layer="4")
-    passes = [one for one in told if one.stage == "Running the network"]
+    passes = [one for one in calls if one.stage == "Running the network"]
     assert [one.done for one in passes] == sorted([0, 1, 2, 3, 4] * 5 + [1, 2, 3, 4, 5])
     assert {(one.total, one.unit) for one in passes} == {(5, "images")}
     assert str(passes[-1]) == "Running the network: 5 of 5 images"
 
 
 def test_every_slow_stage_is_reported() -> None:
-    told: list[Progress] = []
+    calls: list[Progress] = []
     pfv = PFV(tiny(channels=300), blobs(5), device="cpu")
-    pfv.render(layer="4", on_progress=told.append)
-    assert list(dict.fromkeys(one.stage for one in told)) == [
+    pfv.render(layer="4", on_progress=calls.append)
+    assert list(dict.fromkeys(one.stage for one in calls)) == [
         "Running the network", "Collecting moments", "Fitting components", "Colouring",
     ]  # fmt: skip
-    assert all(0 <= one.done <= one.total for one in told)
+    assert all(0 <= one.done <= one.total for one in calls)
 
 
 def test_work_that_cannot_report_is_reported_while_it_runs() -> None:
-    told: list[Progress] = []
+    calls: list[Progress] = []
     step = Progress("Fitting components", 1, 2, "steps")
-    assert run_reporting(lambda: time.sleep(0.45) or 7, step, told.append) == 7
-    assert len(told) >= 3
-    assert set(told) == {step}
+    assert run_reporting(lambda: time.sleep(0.45) or 7, step, calls.append) == 7
+    assert len(calls) >= 3
+    assert set(calls) == {step}
 
 
 def test_work_that_cannot_report_is_left_behind_where_it_is_stopped() -> None:
@@ -57,30 +57,30 @@ def test_work_that_cannot_report_is_left_behind_where_it_is_stopped() -> None:
 
 
 def stopping(after: int) -> tuple[list[Progress], Callable[[Progress], None]]:
-    told: list[Progress] = []
+    calls: list[Progress] = []
 
     def stop(progress: Progress) -> None:
-        told.append(progress)
-        if len(told) > after:
+        calls.append(progress)
+        if len(calls) > after:
             raise Cancelled
 
-    return told, stop
+    return calls, stop
 
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_picture_can_be_stopped_at_each_report_and_made_afterwards(wide: bool) -> None:
     network, images = tiny(channels=1030 if wide else 8), blobs(3, 16)
     expected = PFV(network, images, device="cpu").render(layer="4")
-    told: list[Progress] = []
-    PFV(network, images, device="cpu", chunk_size=1).render(layer="4", on_progress=told.append)
-    for after in range(0, len(told), 27 if wide else 1):
+    calls: list[Progress] = []
+    PFV(network, images, device="cpu", chunk_size=1).render(layer="4", on_progress=calls.append)
+    for after in range(0, len(calls), 27 if wide else 1):
         pfv = PFV(network, images, device="cpu", chunk_size=1)
         before = pfv.colours
         with pytest.raises(Cancelled):
             pfv.render(layer="4", on_progress=stopping(after)[1])
         assert pfv.colours is before
-        found = pfv.render(layer="4").heatmaps
-        torch.testing.assert_close(found, expected.heatmaps, rtol=0, atol=1e-4)
+        actual = pfv.render(layer="4").heatmaps
+        torch.testing.assert_close(actual, expected.heatmaps, rtol=0, atol=1e-4)
 
 
 def test_stopped_picture_goes_on_from_the_stages_that_are_finished() -> None:
@@ -93,9 +93,9 @@ def test_stopped_picture_goes_on_from_the_stages_that_are_finished() -> None:
 
     with pytest.raises(Cancelled):
         pfv.render(layer="1", on_progress=stop)
-    with counted(network) as ran:
+    with counted(network) as calls:
         pfv.render(layer="1")
-    assert ran == []
+    assert calls == []
 
 
 def test_network_comes_back_as_it_was_after_a_stop(pfv: PFV) -> None:

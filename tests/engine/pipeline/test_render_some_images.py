@@ -124,11 +124,11 @@ def test_zoom_into_the_next_image_measures_nothing_anew(pfv: PFV) -> None:
 
 
 def test_statistics_are_those_at_the_size_of_the_images_at_most(pfv: PFV) -> None:
-    asked = []
+    calls = []
     spread = FeatureStore.spread.__wrapped__  # type: ignore[attr-defined] # by functools
 
     def spied(*arguments: Any) -> Any:
-        asked.append(arguments[-1])
+        calls.append(arguments[-1])
         return spread(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -136,4 +136,4 @@ def test_statistics_are_those_at_the_size_of_the_images_at_most(pfv: PFV) -> Non
         pfv.render(size=(640, 30))
         pfv.render(size=(20, 30), only=[0])
         pfv.render(size=(20, 30))
-    assert asked == [(48, 30), (20, 30)]
+    assert calls == [(48, 30), (20, 30)]

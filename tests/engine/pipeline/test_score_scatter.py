@@ -73,13 +73,13 @@ def test_scores_that_are_all_equal_or_broken_make_a_cloud(value: float) -> None:
 
 def test_discs_are_drawn_one_after_another_in_a_shuffled_order() -> None:
     scatter = scatter_of(scores_of(3, 2, 6, 7), 0, 1, SIZE)
-    wanted = np.full((SIZE, SIZE), -1)
+    expected = np.full((SIZE, SIZE), -1)
     radius = radius_of(len(scatter.x), SIZE)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     for index in scatter.order:
         x, y = round(float(scatter.x[index])), round(float(scatter.y[index]))
-        wanted[(columns - x) ** 2 + (rows - y) ** 2 <= radius**2] = index
-    assert np.array_equal(scatter.owner, wanted)
+        expected[(columns - x) ** 2 + (rows - y) ** 2 <= radius**2] = index
+    assert np.array_equal(scatter.owner, expected)
     assert sorted(scatter.order) == list(range(len(scatter.x)))
 
 
@@ -145,11 +145,11 @@ def test_rectangle_selects_the_points_in_it_from_any_corner(
     corners: tuple[float, float, float, float],
 ) -> None:
     scatter = scatter_of(scores_of(2, 2, 5, 6), 0, 1, SIZE)
-    found = scatter.inside(*corners)
+    result = scatter.inside(*corners)
     for position in np.ndindex(*scatter.shape):
         x, y = scatter.at(position) or (0, 0)
-        assert found[position] == (20 <= x <= 80 and 30 <= y <= 90)
-    assert 0 < found.sum() < found.size
+        assert result[position] == (20 <= x <= 80 and 30 <= y <= 90)
+    assert 0 < result.sum() < result.size
 
 
 def test_nearest_place_is_the_one_whose_point_is_seen_there() -> None:
@@ -198,8 +198,8 @@ def test_one_component_is_stacked_to_a_histogram() -> None:
     bins = [min(int((v - low) * 12 / (high - low)), 11) for v in values]
     counts = [bins.count(one) for one in range(12)]
     below = [bins[:index].count(own) for index, own in enumerate(bins)]
-    wanted = [math.sqrt(number / (max(counts) - 1)) for number in below]
-    assert np.allclose(heights, wanted, atol=1e-6)
+    expected = [math.sqrt(number / (max(counts) - 1)) for number in below]
+    assert np.allclose(heights, expected, atol=1e-6)
     scatter = scatter_of(torch.from_numpy(values).view(1, 1, 20, 25), 0, 0, SIZE)
     assert np.corrcoef(scatter.y, stack(values))[0, 1] == pytest.approx(-1)  # y runs down
 

@@ -91,9 +91,9 @@ def test_every_colour_setting_is_part_of_the_cache_key_and_of_the_heatmaps(name:
 def test_error_names_the_setting_its_value_and_what_is_legal(
     changes: dict[str, object], kind: type[PFVError], words: list[str]
 ) -> None:
-    with pytest.raises(kind) as caught:
+    with pytest.raises(kind) as excinfo:
         Settings(**changes)  # type: ignore[arg-type]
-    assert [word for word in words if word not in str(caught.value)] == []
+    assert [word for word in words if word not in str(excinfo.value)] == []
 
 
 def test_weights_are_all_one_unless_given() -> None:

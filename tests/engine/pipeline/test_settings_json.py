@@ -106,9 +106,9 @@ def test_another_version_is_told_and_what_is_known_is_taken(version: Any, words:
     "text", ["", "sigma=2", "{", "[1]", "3", "null", '"a"', "[" * 100_000, "1" * 10_000, "{'a': 1}"]
 )
 def test_text_that_holds_no_settings_is_refused_with_what_to_give(text: str) -> None:
-    with pytest.raises(PFVValueError, match=r"to_json\(\)") as caught:
+    with pytest.raises(PFVValueError, match=r"to_json\(\)") as excinfo:
         Settings.read_json(text)
-    assert len(str(caught.value)) < 300
+    assert len(str(excinfo.value)) < 300
 
 
 def test_what_is_no_text_is_refused() -> None:

@@ -101,9 +101,9 @@ def render(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
         monkeypatch.setattr(feature_store, "_MOST_CHANNELS_FOR_MOMENTS", 8)
     images, listings = blobs(4, side), []
 
-    def listing(*given: Any) -> Any:
+    def listing(*arguments: Any) -> Any:
         if not listings:
-            listings.append(replace(list_layers(*given), maps={}))
+            listings.append(replace(list_layers(*arguments), maps={}))
         return listings[0]
 
     monkeypatch.setattr(forward, "list_layers", listing)

@@ -19,10 +19,10 @@ from tests.networks import blobs, tiny
 
 
 def test_attribute_is_public_and_takes_what_load_images_takes() -> None:
-    found = pw.attribute(tiny(), blobs(2).tensor, method=Saliency())
-    assert isinstance(found, pw.Attribution)
-    assert found.method == "saliency"
-    assert "2 images of 32 × 32 pixels, saliency of the output" in repr(found)
+    result = pw.attribute(tiny(), blobs(2).tensor, method=Saliency())
+    assert isinstance(result, pw.Attribution)
+    assert result.method == "saliency"
+    assert "2 images of 32 × 32 pixels, saliency of the output" in repr(result)
     with pytest.raises(PFVTypeError, match=r"use dataclasses\.replace"):
         pw.attribute(tiny(), blobs(2), method=Saliency(), steps=3)
 
@@ -40,39 +40,41 @@ def test_a_signal_that_dies_on_the_way_is_told() -> None:
     with torch.no_grad():
         model[3].weight.fill_(-1.0)
     with pytest.warns(PFVWarning, match=r"zero everywhere in 2 of 2 images"):
-        found = pw.attribute(model, blobs(2, 8), "deconvnet")
-    assert not found.maps.any()
-    found.figure()
+        result = pw.attribute(model, blobs(2, 8), "deconvnet")
+    assert not result.maps.any()
+    result.figure()
 
 
 @pytest.mark.parametrize("method", ["guided_backprop", "gradient_times_input"])
 @pytest.mark.parametrize("suffix", ["png", "svg", "npz"])
 def test_attribution_is_saved(method: str, suffix: str, tmp_path: Path) -> None:
     images = dataclasses.replace(blobs(3, 24, 40), names=("a$b$", "x\n\x07y", "日本" * 40))
-    found = pw.attribute(tiny(), images, method)
+    result = pw.attribute(tiny(), images, method)
     path = tmp_path / f"maps.{suffix}"
-    found.save(path)
+    result.save(path)
     if suffix == "npz":
-        kept = np.load(path)
-        assert np.array_equal(kept["signed"], found.signed.numpy())
-        assert set(kept) == {"maps", "signed", "scores", "units", "names"}
+        arrays = np.load(path)
+        assert np.array_equal(arrays["signed"], result.signed.numpy())
+        assert set(arrays) == {"maps", "signed", "scores", "units", "names"}
     elif suffix == "png":
         assert len(np.unique(np.asarray(Image.open(path).convert("L")))) > 50
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
 def test_figure_shows_each_photo_beside_its_map(tmp_path: Path) -> None:
-    found = pw.attribute(tiny(), blobs(3, 24, 40), "saliency")
-    tiles = [axis.images[0].get_array() for axis in found.figure().axes[:3]]
-    for tile, photo, colours in zip(tiles, found.pixels, heatmap_colours(found.maps), strict=True):
+    result = pw.attribute(tiny(), blobs(3, 24, 40), "saliency")
+    tiles = [axis.images[0].get_array() for axis in result.figure().axes[:3]]
+    for tile, photo, colours in zip(
+        tiles, result.pixels, heatmap_colours(result.maps), strict=True
+    ):
         assert np.allclose(tile[:, :40], photo / 255)
         assert np.allclose(tile[:, 40:], colours)
-    assert len(found.figure(columns=1).axes) == 4
+    assert len(result.figure(columns=1).axes) == 4
     for columns in (0, 1.5, True):
         with pytest.raises(PFVError, match="columns="):
-            found.figure(columns=columns)  # type: ignore[arg-type]
+            result.figure(columns=columns)  # type: ignore[arg-type]
     with pytest.raises(PFVValueError, match=r"\.npz"):
-        found.save(tmp_path / "maps.txt")
+        result.save(tmp_path / "maps.txt")
 
 
 def test_what_a_map_depends_on_is_printed_and_stands_below_the_figure() -> None:
@@ -83,25 +85,25 @@ def test_what_a_map_depends_on_is_printed_and_stands_below_the_figure() -> None:
         ("relevance", {"rule": "epsilon", "epsilon": 0.25}, "ε 0.25"),
         ("integrated_gradients", {"steps": 9}, "steps 9"),
     ):
-        found = pw.attribute(tiny(), images, method, **options)
-        assert words in repr(found)
-        assert words in " ".join(found.details)
-        foot = " ".join(one.get_text() for one in found.figure().texts).replace("\n", " ")
+        result = pw.attribute(tiny(), images, method, **options)
+        assert words in repr(result)
+        assert words in " ".join(result.details)
+        foot = " ".join(one.get_text() for one in result.figure().texts).replace("\n", " ")
         assert words in foot
 
 
 def test_images_that_are_not_there_are_named() -> None:
-    found = pw.attribute(tiny(), blobs(3), "saliency")
+    result = pw.attribute(tiny(), blobs(3), "saliency")
     for rows in ([2, 0], np.array([2, 0]), torch.tensor([2, 0]), (-1, 0)):
-        some = found.of(rows)
-        assert torch.equal(some.maps, found.maps[[2, 0]])
-        assert some.names == (found.names[2], found.names[0])
+        some = result.of(rows)
+        assert torch.equal(some.maps, result.maps[[2, 0]])
+        assert some.names == (result.names[2], result.names[0])
     for images, error in (
         ([5], PFVValueError), ([-4], PFVValueError), ([], PFVValueError), ([1.5], PFVTypeError),
         ("1", PFVTypeError), (1, PFVTypeError), ([True, False, True], PFVTypeError),
     ):  # fmt: skip
         with pytest.raises(error, match=r"images=.*whole numbers from 0 to 2"):
-            found.of(images)  # type: ignore[arg-type]
+            result.of(images)  # type: ignore[arg-type]
 
 
 def test_grey_networks_are_explained_behind_a_mean_of_the_channels() -> None:
@@ -116,14 +118,14 @@ def test_grey_networks_are_explained_behind_a_mean_of_the_channels() -> None:
             call()
     fix = str(one.value).rpartition("first: ")[2].rstrip(".")
     network = eval(fix, {"nn": nn, "model": grey})
-    found = pw.attribute(network, images, "saliency", unit=1)
+    result = pw.attribute(network, images, "saliency", unit=1)
     right = grey(images.tensor.mean(1, keepdim=True))[:, 1].detach()
-    torch.testing.assert_close(found.scores, right)
+    torch.testing.assert_close(result.scores, right)
     with pytest.raises(PFVValueError, match=r"expand\(-1, 3, -1, -1\).*AvgPool3d"):
         pw.attribute(grey, images.tensor[:, :1], "saliency")
     three = images.tensor[:, :1].expand(-1, 3, -1, -1)
-    found = pw.attribute(network, three, "saliency", unit=1)
-    torch.testing.assert_close(found.scores, grey(images.tensor[:, :1])[:, 1].detach())
+    result = pw.attribute(network, three, "saliency", unit=1)
+    torch.testing.assert_close(result.scores, grey(images.tensor[:, :1])[:, 1].detach())
 
 
 def test_colours_follow_the_values() -> None:

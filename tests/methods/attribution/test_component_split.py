@@ -29,8 +29,8 @@ def frame_of_scores(scores: Tensor, channels: tuple[int, ...] | None = None) -> 
 
 
 def mapped(maps: Tensor) -> Attribution:
-    found = attribute(tiny(), blobs(len(maps)), "grad_cam")
-    return dataclasses.replace(found, maps=maps, signed=maps)
+    result = attribute(tiny(), blobs(len(maps)), "grad_cam")
+    return dataclasses.replace(result, maps=maps, signed=maps)
 
 
 def quarters() -> Tensor:
@@ -63,17 +63,17 @@ def test_evidence_in_one_region_is_all_of_its_share() -> None:
 def test_shares_add_up_and_maps_are_the_attribution() -> None:
     model, images = tiny(), blobs(4, 24, 40)
     frame = PFV(model, images).render(components=4)
-    found = attribute(model, images, "gradient_times_input")
-    split = found.by_component(frame)
+    result = attribute(model, images, "gradient_times_input")
+    split = result.by_component(frame)
     for one in (split.evidence_for, split.evidence_against, split.areas):
         assert one.shape == (4, 4, 2)
         torch.testing.assert_close(one.sum((1, 2)), torch.ones(4, dtype=torch.float64))
     assert split.maps.shape == (4, 4, 2, 24, 40)
-    torch.testing.assert_close(split.maps.sum((1, 2)), found.maps)
+    torch.testing.assert_close(split.maps.sum((1, 2)), result.maps)
     for component in range(4):
         for side in range(2):
             own = split.maps[:, component, side].clamp(min=0).sum((1, 2)).double()
-            whole = found.maps.clamp(min=0).sum((1, 2)).double()
+            whole = result.maps.clamp(min=0).sum((1, 2)).double()
             torch.testing.assert_close(
                 split.evidence_for[:, component, side], own / whole, rtol=1e-4, atol=1e-6
             )
@@ -120,9 +120,9 @@ def test_a_frame_of_some_of_the_images_splits_these() -> None:
         names=(frame.names[2], frame.names[0]), indices=(2, 0),
         pixels=frame.pixels[[2, 0]],
     )  # fmt: skip
-    found = attribute(model, images, "saliency")
-    split = found.by_component(some)
-    whole = found.by_component(frame)
+    result = attribute(model, images, "saliency")
+    split = result.by_component(some)
+    whole = result.by_component(frame)
     assert split.attribution.names == some.names
     torch.testing.assert_close(split.evidence_for, whole.evidence_for[[2, 0]])
 
@@ -130,17 +130,17 @@ def test_a_frame_of_some_of_the_images_splits_these() -> None:
 def test_frames_of_other_photos_are_refused_although_their_names_are_the_same() -> None:
     images, others = blobs(2), blobs(2, seed=5)
     assert images.names == others.names
-    found = attribute(tiny(), images, "saliency")
-    split_by_component(found, PFV(tiny(), images).render())
+    result = attribute(tiny(), images, "saliency")
+    split_by_component(result, PFV(tiny(), images).render())
     turned = load_images(images.tensor.flip(0))
     assert turned.names == images.names
     partly = load_images(torch.stack([images.tensor[0], others.tensor[1]]))
     for batch, number in ((others, 1), (turned, 1), (partly, 2), (blobs(2, 40), 1)):
         frame = PFV(tiny(), batch).render()
         with pytest.raises(PFVValueError, match=rf"frame holds other photos.* image {number} of"):
-            found.by_component(frame)
+            result.by_component(frame)
         with pytest.raises(PFVValueError, match=r"frame holds other photos"):
-            split_by_component(found, frame)
+            split_by_component(result, frame)
     four = attribute(tiny(), blobs(4), "saliency")
     whole = PFV(tiny(), blobs(4)).render()
     some = dataclasses.replace(
@@ -152,25 +152,25 @@ def test_frames_of_other_photos_are_refused_although_their_names_are_the_same() 
 
 
 def test_frames_of_other_images_are_named_errors() -> None:
-    found = attribute(tiny(), blobs(3), "saliency")
+    result = attribute(tiny(), blobs(3), "saliency")
     with pytest.raises(PFVTypeError, match="attribution=None: expected what attribute"):
         split_by_component(None, PFV(tiny(), blobs(3)).render())  # type: ignore[arg-type]
     with pytest.raises(PFVTypeError, match="frame=3: expected a Frame"):
-        found.by_component(3)  # type: ignore[arg-type]
+        result.by_component(3)  # type: ignore[arg-type]
     with pytest.raises(PFVValueError, match=r"frame holds 4 images \(.*and the attribution 3"):
-        found.by_component(PFV(tiny(), blobs(4)).render())
+        result.by_component(PFV(tiny(), blobs(4)).render())
     frame = PFV(tiny(), blobs(3)).render()
     other = dataclasses.replace(frame, names=("a", "b", "c"))
     with pytest.raises(PFVValueError, match=r"frame holds 3 images \(a, b, c\)"):
-        found.by_component(other)
+        result.by_component(other)
 
 
 def test_the_figure_has_tiles_and_bars_of_each_image(tmp_path: Path) -> None:
     model, images = tiny(), blobs(2)
-    found = attribute(model, images, "gradient_times_input")
-    found = dataclasses.replace(found, names=("$x^", "two\nlines"))
-    frame = dataclasses.replace(PFV(model, images).render(components=2), names=found.names)
-    split = found.by_component(frame)
+    result = attribute(model, images, "gradient_times_input")
+    result = dataclasses.replace(result, names=("$x^", "two\nlines"))
+    frame = dataclasses.replace(PFV(model, images).render(components=2), names=result.names)
+    split = result.by_component(frame)
     figure = split.figure()
     assert len(figure.axes) == 2 * (2 + 2 + 2)
     bars = figure.axes[5]
@@ -178,12 +178,12 @@ def test_the_figure_has_tiles_and_bars_of_each_image(tmp_path: Path) -> None:
     widths = [patch.get_width() for patch in bars.patches[:4]]
     assert widths == pytest.approx(split.evidence_for[0].flatten().tolist())
     figure.savefig(tmp_path / "split.png")
-    empty = dataclasses.replace(found, maps=torch.zeros_like(found.maps)).by_component(frame)
+    empty = dataclasses.replace(result, maps=torch.zeros_like(result.maps)).by_component(frame)
     laid_out(empty.figure())
-    unsigned = dataclasses.replace(attribute(model, images, "saliency"), names=found.names)
+    unsigned = dataclasses.replace(attribute(model, images, "saliency"), names=result.names)
     assert len(laid_out(unsigned.by_component(frame).figure()).axes) == 2 * (2 + 2 + 2)
-    many = found.by_component(
-        dataclasses.replace(PFV(model, images).render(components=7), names=found.names)
+    many = result.by_component(
+        dataclasses.replace(PFV(model, images).render(components=7), names=result.names)
     )
     figure = many.figure()
     bars = figure.axes[-1]
@@ -201,8 +201,8 @@ def test_a_colour_of_the_cat_speaks_against_the_dog(assets: Path, squeezenet: nn
     first = [folder / "281_tabby.jpg", folder / "232_border_collie.jpg"]
     images = load_images([*first, *sorted((assets / "photos" / "cats_dogs").glob("*.jpg"))])
     assert images.names[-1].startswith("dog_cat")  # dog to the left, cat to the right
-    found = attribute(squeezenet, images, "grad_cam", positive=False)
-    split = found.by_component(PFV(squeezenet, images).render(components=3))
+    result = attribute(squeezenet, images, "grad_cam", positive=False)
+    split = result.by_component(PFV(squeezenet, images).render(components=3))
     region = int(split.evidence_against[-1].flatten().argmax())
     assert float(split.evidence_against[-1].flatten()[region]) > 0.4
     assert float(split.evidence_for[-1].flatten()[region]) < 0.05

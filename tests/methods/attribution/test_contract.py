@@ -63,22 +63,22 @@ def test_illegal_options_are_named_errors(name: str) -> None:
 @each_method
 def test_attribution_has_maps_scores_and_provenance(name: str) -> None:
     model, images = tiny(), blobs(3, 24, 40)
-    found = attribute(model, images, name)
-    assert isinstance(found, Attribution)
-    assert found.maps.shape == (3, 24, 40)
-    assert found.maps.dtype == found.signed.dtype == torch.float32
-    assert found.signed.shape in ((3, 3, 24, 40), (3, 24, 40))
-    assert bool(found.maps.isfinite().all())
+    result = attribute(model, images, name)
+    assert isinstance(result, Attribution)
+    assert result.maps.shape == (3, 24, 40)
+    assert result.maps.dtype == result.signed.dtype == torch.float32
+    assert result.signed.shape in ((3, 3, 24, 40), (3, 24, 40))
+    assert bool(result.maps.isfinite().all())
     right = model(images.tensor).detach()
-    assert torch.equal(found.units, right.argmax(1))
-    torch.testing.assert_close(found.scores, right.amax(1), rtol=1e-4, atol=1e-5)
-    assert not found.maps.requires_grad
-    assert not found.scores.requires_grad
-    assert (found.method, found.names) == (name, images.names)
-    assert set(parameters_of(METHODS[name])) <= set(found.options)
-    assert bool((found.maps != 0).any())
+    assert torch.equal(result.units, right.argmax(1))
+    torch.testing.assert_close(result.scores, right.amax(1), rtol=1e-4, atol=1e-5)
+    assert not result.maps.requires_grad
+    assert not result.scores.requires_grad
+    assert (result.method, result.names) == (name, images.names)
+    assert set(parameters_of(METHODS[name])) <= set(result.options)
+    assert bool((result.maps != 0).any())
     if METHODS[name].reduction == "magnitude":
-        assert float(found.maps.min()) >= 0
+        assert float(result.maps.min()) >= 0
 
 
 @each_method
@@ -110,9 +110,9 @@ def test_map_does_not_depend_on_the_chunk(name: str) -> None:
 @each_method
 def test_units_of_a_layer_inside_can_be_explained(name: str) -> None:
     model, images = tiny(), blobs(2)
-    found = attribute(model, images, name, layer="4", unit=3)
+    result = attribute(model, images, name, layer="4", unit=3)
     maps = model[:5](images.tensor)
-    torch.testing.assert_close(found.scores, maps[:, 3].sum((1, 2)).detach(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(result.scores, maps[:, 3].sum((1, 2)).detach(), rtol=1e-3, atol=1e-3)
     strongest = attribute(model, images, name, layer="4")
     assert torch.equal(strongest.units, maps.sum((2, 3)).argmax(1))
 
@@ -139,10 +139,10 @@ def test_model_comes_back_after_an_exception(name: str) -> None:
 
 @each_method
 def test_progress_ends_at_all(name: str) -> None:
-    told: list[tuple[int, int]] = []
-    attribute(tiny(), blobs(3), name, chunk_size=2, progress=lambda *step: told.append(step))
-    assert told[-1][0] == told[-1][1] > 0
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    calls: list[tuple[int, int]] = []
+    attribute(tiny(), blobs(3), name, chunk_size=2, progress=lambda *step: calls.append(step))
+    assert calls[-1][0] == calls[-1][1] > 0
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
 @each_method
@@ -152,12 +152,12 @@ def test_nan_in_one_image_is_told_and_leaves_the_others_alone(name: str) -> None
     spoilt[1, :, 4, 4] = torch.nan
     batch = dataclasses.replace(images, tensor=spoilt)
     with pytest.warns(PFVWarning, match="NaN or infinite values in 1 of 3 images"):
-        found = attribute(model, batch, name)
-    assert bool(found.maps.isfinite().all())
+        result = attribute(model, batch, name)
+    assert bool(result.maps.isfinite().all())
     right = attribute(model, images, name)
     scale = float(right.signed.abs().max())
     torch.testing.assert_close(
-        found.signed[[0, 2]], right.signed[[0, 2]], rtol=1e-3, atol=1e-4 * scale
+        result.signed[[0, 2]], right.signed[[0, 2]], rtol=1e-3, atol=1e-4 * scale
     )
     with torch.no_grad():
         model[0].bias.fill_(torch.nan)

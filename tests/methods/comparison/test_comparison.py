@@ -53,10 +53,10 @@ def test_each_cell_is_computed_once_for_its_options_target_network_and_image() -
     comparison = Comparison(models, images)
     first = Task(0, 0, SmoothGrad(samples=2), OUTPUT)
     cell = comparison.compute(first)
-    with counted(models["a"][0]) as ran:
+    with counted(models["a"][0]) as calls:
         assert comparison.compute(first) is cell
         assert comparison.cached(Task(0, 0, SmoothGrad(samples=2), Target())) is cell
-    assert not ran
+    assert not calls
     for other in (
         dataclasses.replace(first, method=SmoothGrad(samples=3)),
         dataclasses.replace(first, target=Target(unit=1)),

@@ -47,15 +47,15 @@ def test_methods_stand_beside_the_photo_in_their_own_colours() -> None:
         assert np.array_equal(row[0], images.pixels[image])
         for tile, method in zip(row[1:4], methods, strict=False):
             right = pw.attribute(model, images, method)
-            wanted = heatmap_colours(right.maps, limits(right.maps))[image]
-            assert np.allclose(tile, wanted, atol=0.02)
+            expected = heatmap_colours(right.maps, limits(right.maps))[image]
+            assert np.allclose(tile, expected, atol=0.02)
         assert np.allclose(row[4], heat[image].cpu(), atol=1e-4)
-    found = words(figure)
+    actual = words(figure)
     for label in ("Photo", "Gradient", "Gradient × input", "SmoothGrad", "PFV"):
-        assert label in found
+        assert label in actual
     right = pw.attribute(model, images, "saliency")
     for unit, score in zip(right.units, right.scores, strict=True):
-        assert f"{'abcde'[int(unit)]}, {float(score):.3g}".replace("-", "−") in found
+        assert f"{'abcde'[int(unit)]}, {float(score):.3g}".replace("-", "−") in actual
     assert_words_have_room(figure)
     assert len(figure.axes) == 12  # two bars: one from zero, one with a sign
 
@@ -63,19 +63,19 @@ def test_methods_stand_beside_the_photo_in_their_own_colours() -> None:
 def test_networks_stand_beside_each_other_with_the_score_of_each() -> None:
     models, images = {"first $x$": tiny(), "second": tiny(1)}, blobs(2)
     figure = pw.figure_networks(models, images, scale="each method")
-    tiles, found = pictures(figure), words(figure)
+    tiles, actual = pictures(figure), words(figure)
     assert len(tiles) == 6
     maps = [pw.attribute(model, images, "guided_backprop") for model in models.values()]
     end = max(float(limits(one.maps).max()) for one in maps).__float__()
     for image in range(2):
         for network in range(2):
             ends = torch.tensor([end, end])
-            wanted = heatmap_colours(maps[network].maps, ends, signed=False)[image]
-            assert np.allclose(tiles[3 * image + 1 + network], wanted, atol=0.02)
+            expected = heatmap_colours(maps[network].maps, ends, signed=False)[image]
+            assert np.allclose(tiles[3 * image + 1 + network], expected, atol=0.02)
             score = float(maps[network].scores[image])
             unit = int(maps[network].units[image])
-            assert f"unit {unit}, {score:.3g}".replace("-", "−") in found
-    assert {"first $x$", "second", "Photo"} <= set(found)
+            assert f"unit {unit}, {score:.3g}".replace("-", "−") in actual
+    assert {"first $x$", "second", "Photo"} <= set(actual)
     assert_words_have_room(figure)
 
 
@@ -117,18 +117,18 @@ def test_settings_of_one_method_stand_side_by_side_and_are_told_apart() -> None:
         Occlusion(size=8), Occlusion(size=16),
     ]  # fmt: skip
     figure = pw.figure_methods(model, images, methods, unit=[3, 1])
-    tiles, found = pictures(figure), words(figure)
+    tiles, actual = pictures(figure), words(figure)
     for column, method in enumerate(methods):
         right = pw.attribute(model, images, method, unit=[3, 1])
-        wanted = heatmap_colours(right.maps, limits(right.maps))
+        expected = heatmap_colours(right.maps, limits(right.maps))
         for image in range(2):
-            assert np.allclose(tiles[6 * image + 1 + column], wanted[image], atol=0.02), method
+            assert np.allclose(tiles[6 * image + 1 + column], expected[image], atol=0.02), method
     assert labels(explainers(methods)) == [
         "Relevance propagation, rule epsilon-plus by depth",
         "Relevance propagation, rule gamma, γ 0.5",
         "Gradient", "Occlusion, size (8, 8)", "Occlusion, size (16, 16)",
     ]  # fmt: skip
-    assert "Gradient" in found
+    assert "Gradient" in actual
     with pytest.raises(PFVValueError, match="'relevance' twice with the same options"):
         pw.figure_methods(model, images, [Relevance(), Relevance()])
 
@@ -150,15 +150,15 @@ def test_units_of_each_photo_are_explained_in_their_rows() -> None:
 @pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
 def test_options_and_what_a_method_fails_stand_below_the_figure() -> None:
     methods = [Occlusion(size=8, stride=4), Relevance(epsilon=0.25), IntegratedGradients(steps=9)]
-    said = " ".join(words(pw.figure_methods(tiny(), blobs(1), [*methods, SmoothGrad(samples=2)])))
+    text = " ".join(words(pw.figure_methods(tiny(), blobs(1), [*methods, SmoothGrad(samples=2)])))
     for option in (
         "boxes of 8 × 8 every 4 × 4 pixels", "sum of the score's drops under up to 4 boxes",
         "ε 0.25", "steps 9", "samples 2, noise 0.15",
     ):  # fmt: skip
-        assert option in said, option
+        assert option in text, option
     shown = " ".join(words(pw.figure_networks([tiny()], blobs(1))))
     assert "Guided backpropagation: fails the randomisation check" in shown
-    assert "randomisation check" not in said
+    assert "randomisation check" not in text
     gamma = " ".join(words(pw.figure_methods(tiny(), blobs(1), [Relevance(rule="gamma")])))
     assert "hardly change where the classifier is re-initialised" in gamma
 
@@ -190,9 +190,9 @@ def test_arguments_that_are_wrong_are_named() -> None:
 
 
 def test_progress_counts_the_maps_and_cancelling_ends_it() -> None:
-    told: list[tuple[int, int]] = []
-    pw.figure_networks([tiny(), tiny(1)], blobs(2), progress=lambda *one: told.append(one))
-    assert told == [(done, 4) for done in range(5)]
+    calls: list[tuple[int, int]] = []
+    pw.figure_networks([tiny(), tiny(1)], blobs(2), progress=lambda *one: calls.append(one))
+    assert calls == [(done, 4) for done in range(5)]
     with pytest.raises(PFVError, match="stopped"):
         pw.figure_networks([tiny()], blobs(1), cancelled=lambda: True)
 

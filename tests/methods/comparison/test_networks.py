@@ -99,7 +99,7 @@ def test_images_that_do_not_belong_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "found"),
+    ("config", "result"),
     [
         ({"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}, HALF),
         (SimpleNamespace(mean=(0.5,) * 3, std=(0.5,) * 3), HALF),
@@ -109,12 +109,12 @@ def test_images_that_do_not_belong_are_named() -> None:
         ("resnet", None),
     ],
 )
-def test_a_declaration_is_read_where_it_is_one(config: object, found: object) -> None:
-    assert declared_normalisation(declaring(tiny(), config)) == found
-    assert declared_normalisation(nn.DataParallel(declaring(tiny(), config))) == found
+def test_a_declaration_is_read_where_it_is_one(config: object, result: object) -> None:
+    assert declared_normalisation(declaring(tiny(), config)) == result
+    assert declared_normalisation(nn.DataParallel(declaring(tiny(), config))) == result
     other = tiny()
     other.default_cfg = config
-    assert declared_normalisation(other) == found
+    assert declared_normalisation(other) == result
 
 
 def test_figures_and_the_grid_say_how_images_are_normalised() -> None:

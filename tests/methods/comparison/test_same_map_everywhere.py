@@ -76,9 +76,9 @@ def tiles(grid: ImageGrid) -> list[np.ndarray]:
     return [tile.picture for tile in grid.tiles if tile.picture is not None]
 
 
-def assert_alike(found: torch.Tensor, right: torch.Tensor) -> None:
+def assert_alike(result: torch.Tensor, right: torch.Tensor) -> None:
     scale = float(right.abs().max())
-    torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-4 * scale)
+    torch.testing.assert_close(result, right, rtol=1e-3, atol=1e-4 * scale)
 
 
 @each_setting
@@ -114,8 +114,8 @@ def test_figures_show_the_maps_of_every_option(
     for drawn, maps in ((of_methods, rights), (of_networks, [rights[-1]])):
         for row in range(2):
             for column, one in enumerate(maps, row * (len(drawn) // 2) + 1):
-                wanted = heatmap_colours(one, limits(one))[row]
-                assert float(np.abs(drawn[column] - wanted).mean()) < 0.01
+                expected = heatmap_colours(one, limits(one))[row]
+                assert float(np.abs(drawn[column] - expected).mean()) < 0.01
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -86,9 +86,9 @@ def test_names_that_do_not_fit_are_told_with_those_that_do(
 
 def test_any_name_is_given_to_a_network_that_takes_any() -> None:
     inputs = {"meta": META[:2], "other": 1.0}
-    found = pw.attribute(Broad(), blobs(2, 16), "saliency", inputs=inputs, unit=1)
+    result = pw.attribute(Broad(), blobs(2, 16), "saliency", inputs=inputs, unit=1)
     right = blobs(2, 16).tensor.mean((2, 3))[:, 1] + META[:2, 1]
-    torch.testing.assert_close(found.scores, right)
+    torch.testing.assert_close(result.scores, right)
     named = pw.attribute(
         ByName(), blobs(1, 16), unit=0, argument="photos", inputs={"meta": META[0]}
     )
@@ -102,9 +102,9 @@ def test_a_single_row_may_stand_beside_what_is_given_as_it_is() -> None:
 
     model, images, weights = Read().eval(), blobs(2, 16), torch.eye(5)[:, :4]
     inputs = {"meta": META[:1], "weights": weights}
-    found = pw.attribute(model, images, "occlusion", unit=3, inputs=inputs)
+    result = pw.attribute(model, images, "occlusion", unit=3, inputs=inputs)
     right = model(images.tensor, META[:1].expand(2, -1), weights)[:, 3]
-    torch.testing.assert_close(found.scores, right.detach())
+    torch.testing.assert_close(result.scores, right.detach())
 
 
 @pytest.mark.parametrize("method", ["saliency", "integrated_gradients", "occlusion"])
@@ -123,10 +123,10 @@ def test_tensors_without_rows_are_given_as_they_are() -> None:
     mask[:, :8] = 0
     inputs = {"mask": mask, "weights": weights}
     images = blobs(2, 16)
-    found = pw.attribute(Scaled(), images, "integrated_gradients", unit=4, inputs=inputs)
+    result = pw.attribute(Scaled(), images, "integrated_gradients", unit=4, inputs=inputs)
     right = ((images.tensor * mask).mean((2, 3)) @ weights)[:, 4]
-    torch.testing.assert_close(found.scores, right)
-    assert not found.maps[:, :8].any()
+    torch.testing.assert_close(result.scores, right)
+    assert not result.maps[:, :8].any()
 
 
 @pytest.mark.parametrize("model", [WithMeta(), Broad()])
@@ -154,11 +154,11 @@ def test_a_failure_with_other_inputs_tells_the_shapes_of_all() -> None:
 @pytest.mark.parametrize("runs", [1, 2])
 def test_pictures_have_a_row_for_all_or_one_for_each_target(runs: int) -> None:
     model, meta = WithMeta().eval(), 5 * META[:2]
-    made = pw.reconstruct(model, unit=[1, 2], inputs={"meta": meta}, runs=runs, **FEW)
+    result = pw.reconstruct(model, unit=[1, 2], inputs={"meta": meta}, runs=runs, **FEW)
     rows = meta.repeat_interleave(runs, 0)
     units = torch.tensor([1, 2]).repeat_interleave(runs)[:, None]
-    right = model(made.tensor, rows).gather(1, units)[:, 0].detach()
-    torch.testing.assert_close(made.scores, right, rtol=1e-4, atol=1e-5)
+    right = model(result.tensor, rows).gather(1, units)[:, 0].detach()
+    torch.testing.assert_close(result.scores, right, rtol=1e-4, atol=1e-5)
     one = pw.reconstruct(model, unit=[1, 2], inputs={"meta": meta[:1]}, runs=runs, **FEW)
     right = model(one.tensor, meta[:1].expand(2 * runs, -1)).gather(1, units)[:, 0].detach()
     torch.testing.assert_close(one.scores, right, rtol=1e-4, atol=1e-5)
@@ -170,11 +170,11 @@ def test_pictures_have_a_row_for_all_or_one_for_each_target(runs: int) -> None:
 
 def test_photos_that_are_matched_have_their_own_rows() -> None:
     model, images, meta = WithMeta().eval(), blobs(2, 16), 5 * META[:2]
-    made = pw.reconstruct(model, images, inputs={"meta": meta}, start=images, steps=1)
-    wanted, own = (model(one, meta).detach() for one in (images.tensor, made.tensor))
-    right = (own - wanted).norm(dim=1) / wanted.norm(dim=1)
-    torch.testing.assert_close(made.scores, right, rtol=1e-3, atol=1e-4)
-    assert np.abs(made.pixels.astype(int) - images.pixels).mean() < 10
+    result = pw.reconstruct(model, images, inputs={"meta": meta}, start=images, steps=1)
+    expected, own = (model(one, meta).detach() for one in (images.tensor, result.tensor))
+    right = (own - expected).norm(dim=1) / expected.norm(dim=1)
+    torch.testing.assert_close(result.scores, right, rtol=1e-3, atol=1e-4)
+    assert np.abs(result.pixels.astype(int) - images.pixels).mean() < 10
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 3)])

@@ -98,13 +98,13 @@ def test_a_relu_of_other_operations_keeps_the_rule(
     form: Activation, high: float, rule: str
 ) -> None:
     images = blobs(2, 16)
-    found = attribute(TwoConvolutions(form), images, NAMES[rule], unit=1)
+    result = attribute(TwoConvolutions(form), images, NAMES[rule], unit=1)
     pixels = images.tensor.clone().requires_grad_()
     scores = TwoConvolutions(lambda z: by_hand(z, rule, high))(pixels)[:, 1]
     (right,) = torch.autograd.grad(scores.sum(), pixels)
-    assert agreement(found.signed, right) < 1e-5
-    torch.testing.assert_close(found.scores, scores.detach())
-    assert found.warnings == ()
+    assert agreement(result.signed, right) < 1e-5
+    torch.testing.assert_close(result.scores, scores.detach())
+    assert result.warnings == ()
     plain = attribute(TwoConvolutions(form), images, "saliency", unit=1)
     assert agreement(plain.signed, right) > 0.1
 
@@ -115,9 +115,9 @@ def test_values_stay_those_of_the_operation(form: Activation) -> None:
     values = values.requires_grad_()
     right = form(values * 1)
     with ReluMode("guided"):
-        found = form(values * 1)
-    assert found.requires_grad
-    torch.testing.assert_close(found, right, rtol=0, atol=0, equal_nan=True)
+        result = form(values * 1)
+    assert result.requires_grad
+    torch.testing.assert_close(result, right, rtol=0, atol=0, equal_nan=True)
 
 
 class Own(torch.autograd.Function):
@@ -178,9 +178,9 @@ OTHERS: dict[str, tuple[Activation, str]] = {
 def test_an_operation_that_gates_otherwise_is_told(
     form: Activation, label: str, method: str
 ) -> None:
-    with pytest.warns(PFVWarning, match=rf"\({label} × 2\).*plain gradient") as told:
-        found = attribute(TwoConvolutions(form), blobs(2, 16), method)
-    assert found.warnings == (str(told[0].message),)
+    with pytest.warns(PFVWarning, match=rf"\({label} × 2\).*plain gradient") as record:
+        result = attribute(TwoConvolutions(form), blobs(2, 16), method)
+    assert result.warnings == (str(record[0].message),)
     assert attribute(TwoConvolutions(form), blobs(2, 16), "saliency").warnings == ()
 
 
@@ -234,8 +234,8 @@ class Marked(nn.Module):
 def test_masks_of_the_network_are_left_as_they_are() -> None:
     model = Marked()
     with ReluMode("deconvnet") as mode:
-        (told,) = mode.diagnostics(model(blobs(2, 16).tensor.requires_grad_()).sum())
-    assert "(product with a mask × 1)" in told
+        (warning,) = mode.diagnostics(model(blobs(2, 16).tensor.requires_grad_()).sum())
+    assert "(product with a mask × 1)" in warning
     assert vars(model.mask) == {}
 
 
@@ -268,5 +268,5 @@ def test_gates_of_squeeze_and_excitation_are_told() -> None:
     model = models.get_model("regnet_y_400mf", weights=None, num_classes=3).eval()
     pixels = blobs(1, 40).tensor.requires_grad_()
     with ReluMode("guided") as mode:
-        (told,) = mode.diagnostics(model(pixels).sum())
-    assert "(Sigmoid × 16)" in told
+        (warning,) = mode.diagnostics(model(pixels).sum())
+    assert "(Sigmoid × 16)" in warning

@@ -91,7 +91,7 @@ def test_rule_equals_a_network_patched_by_hand(
     name: str, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, images = network(name), blobs(2, 64)
-    found = attribute(model, images, NAMES[rule])
+    result = attribute(model, images, NAMES[rule])
     oracle = patched(model, rule)
 
     def functional(values: Tensor, inplace: bool = False) -> Tensor:
@@ -99,13 +99,13 @@ def test_rule_equals_a_network_patched_by_hand(
 
     monkeypatch.setattr("torch.nn.functional.relu", functional)
     pixels = images.tensor.clone().requires_grad_()
-    scores = oracle(pixels).gather(1, found.units[:, None])
+    scores = oracle(pixels).gather(1, result.units[:, None])
     (right,) = torch.autograd.grad(scores.sum(), pixels)
-    assert agreement(found.signed, right) < 1e-4
+    assert agreement(result.signed, right) < 1e-4
     monkeypatch.undo()
     plain = attribute(model, images, "saliency")
     assert agreement(plain.signed, right) > 0.1  # what others return instead
-    assert found.warnings == ()
+    assert result.warnings == ()
 
 
 @pytest.mark.filterwarnings("ignore:The map adds up")  # random weights, few steps
@@ -132,12 +132,12 @@ def test_maps_are_those_of_captum_where_it_is_right(name: str) -> None:
 
     for method, call in calls.items():
         options = {"steps": 6} if method == "integrated_gradients" else {}
-        found = attribute(model, images, method, **options)
-        units = found.units
+        result = attribute(model, images, method, **options)
+        units = result.units
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # captum announces its hooks
             right = call(copy.deepcopy(model))
-        assert agreement(found.signed, right.detach()) < 1e-4, method
+        assert agreement(result.signed, right.detach()) < 1e-4, method
 
 
 @pytest.mark.assets
@@ -147,14 +147,14 @@ def test_real_squeezenet_agrees_with_captum_and_shows_the_things(
     captum = pytest.importorskip("captum.attr")
     stems = ("014_indigo_bunting", "812_space_shuttle", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
-    found = attribute(squeezenet, images, "guided_backprop", unit=[14, 812, 106])
-    assert found.units.tolist() == [14, 812, 106]
+    result = attribute(squeezenet, images, "guided_backprop", unit=[14, 812, 106])
+    assert result.units.tolist() == [14, 812, 106]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         right = captum.GuidedBackprop(copy.deepcopy(squeezenet)).attribute(
-            images.tensor.clone().requires_grad_(), target=found.units
+            images.tensor.clone().requires_grad_(), target=result.units
         )
-    assert agreement(found.signed, right.detach()) < 1e-4
+    assert agreement(result.signed, right.detach()) < 1e-4
     # in float64, as rounding flips a ReLU here and there: captum differs from itself by 7e-4
     exact = squeezenet.double()
     with warnings.catch_warnings():
@@ -166,7 +166,7 @@ def test_real_squeezenet_agrees_with_captum_and_shows_the_things(
     assert agreement(path.signed, right) < 1e-4
     # (top, bottom, left, right) of the bird, the shuttle, the wombat's face, as shares
     boxes = [(0.1, 0.55, 0.25, 0.75), (0.3, 0.8, 0.0, 1.0), (0.1, 0.8, 0.1, 0.9)]
-    for one, (top, bottom, left, right_) in zip(found.maps, boxes, strict=True):
+    for one, (top, bottom, left, right_) in zip(result.maps, boxes, strict=True):
         height, width = one.shape
         box = one[int(top * height) : int(bottom * height), int(left * width) : int(right_ * width)]
         inside = float(box.sum() / one.sum())
@@ -215,12 +215,12 @@ def test_every_form_of_relu_keeps_the_rule(
     weights = torch.tensor([1.0, 1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -2.0])
     with ReluMode(rule) as mode:  # type: ignore[arg-type]
         rectified = form(start * 1)
-        found = torch.autograd.grad((rectified * weights).sum(), start)[0]
+        result = torch.autograd.grad((rectified * weights).sum(), start)[0]
     passes = weights.clamp(min=0)
     if rule == "guided":
         passes = passes * (start > 0) * (start < high)
     assert torch.equal(rectified.detach(), start.detach().clamp(0, high))
-    assert torch.equal(found, passes)
+    assert torch.equal(result, passes)
     assert mode.relu_count == 1
 
 
@@ -237,8 +237,8 @@ def test_other_limits_keep_their_own_gradient(form: Callable[[Tensor], Tensor]) 
     start = torch.linspace(-4, 4, 9).requires_grad_()
     (right,) = torch.autograd.grad(-form(start).sum(), start)
     with ReluMode("guided") as mode:
-        (found,) = torch.autograd.grad(-form(start).sum(), start)
-    assert torch.equal(found, right)
+        (result,) = torch.autograd.grad(-form(start).sum(), start)
+    assert torch.equal(result, right)
     assert mode.relu_count == 0
 
 
@@ -253,10 +253,10 @@ def test_a_relu_module_that_runs_twice_keeps_the_rule_each_time() -> None:
             return self.act(self.two(self.act(self.one(images)))).sum((2, 3))
 
     model, images = Twice().eval(), blobs(2, 16)
-    found = attribute(model, images, "guided_backprop", unit=1)
+    result = attribute(model, images, "guided_backprop", unit=1)
     pixels = images.tensor.clone().requires_grad_()
     patched(model, "guided")(pixels)[:, 1].sum().backward()
-    assert agreement(found.signed, pixels.grad) < 1e-6
+    assert agreement(result.signed, pixels.grad) < 1e-6
 
 
 def test_relu_inside_a_scripted_part_is_told() -> None:

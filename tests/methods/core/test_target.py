@@ -62,17 +62,17 @@ def test_one_of_several_outputs_is_chosen_by_name_or_position(
     form: str, output: str | int | None
 ) -> None:
     model, images = Outputs(form).eval(), blobs(2, 16)
-    found = attribute(model, images, "saliency", output=output)
+    result = attribute(model, images, "saliency", output=output)
     pixels = images.tensor.clone().requires_grad_()
     kinds = model.kinds(model.stem(pixels).relu().mean((2, 3)))
-    assert torch.equal(found.units, kinds.argmax(1))
+    assert torch.equal(result.units, kinds.argmax(1))
     (right,) = torch.autograd.grad(kinds.amax(1).sum(), pixels)
-    torch.testing.assert_close(found.signed, right)
+    torch.testing.assert_close(result.signed, right)
 
 
 def test_a_single_logit_is_one_unit() -> None:
-    found = attribute(Outputs("flat").eval(), blobs(2, 16), "saliency")
-    assert found.units.tolist() == [0, 0]
+    result = attribute(Outputs("flat").eval(), blobs(2, 16), "saliency")
+    assert result.units.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -135,16 +135,16 @@ def test_one_unit_an_image() -> None:
     right = [attribute(model, images, "saliency", unit=unit) for unit in (1, 4, 0)]
     for units in ([1, 4, 0], (1, 4, 0), np.array([1, 4, 0]), torch.tensor([1, 4, 0])):
         for size in (1, 2, 3):
-            found = attribute(model, images, "saliency", unit=units, chunk_size=size)
-            assert found.units.tolist() == [1, 4, 0]
+            result = attribute(model, images, "saliency", unit=units, chunk_size=size)
+            assert result.units.tolist() == [1, 4, 0]
             for row, one in enumerate(right):
-                torch.testing.assert_close(found.maps[row], one.maps[row])
-                torch.testing.assert_close(found.scores[row], one.scores[row])
-    assert found.of([2, 0]).target.unit == (0, 1)
-    assert hash(found.target) == hash(Target(unit=(1, 4, 0)))
+                torch.testing.assert_close(result.maps[row], one.maps[row])
+                torch.testing.assert_close(result.scores[row], one.scores[row])
+    assert result.of([2, 0]).target.unit == (0, 1)
+    assert hash(result.target) == hash(Target(unit=(1, 4, 0)))
     for method in ("occlusion", "integrated_gradients", "smoothgrad", "rise", "grad_cam"):
-        found = attribute(model, images, method, unit=[1, 4, 0])
-        assert found.units.tolist() == [1, 4, 0]
+        result = attribute(model, images, method, unit=[1, 4, 0])
+        assert result.units.tolist() == [1, 4, 0]
     for units, error, words in (
         ([1, 2], PFVValueError, r"2 units for 3 images"),
         ([], PFVValueError, "one for each image"),
@@ -164,8 +164,8 @@ def test_numbers_of_numpy_are_units() -> None:
 def test_a_layer_is_read_before_an_operation_in_place_rewrites_it() -> None:
     model, images = tiny(inplace=True), blobs(2)
     maps = model[:2](images.tensor)
-    found = attribute(model, images, "saliency", layer="1", unit=2)
-    torch.testing.assert_close(found.scores, maps[:, 2].sum((1, 2)).detach())
+    result = attribute(model, images, "saliency", layer="1", unit=2)
+    torch.testing.assert_close(result.scores, maps[:, 2].sum((1, 2)).detach())
     assert float(maps.detach().min()) < 0
 
 
@@ -185,23 +185,23 @@ def test_each_run_of_a_reused_module_is_a_layer() -> None:
         ("conv#1", model.conv(images.tensor)),
         ("conv#2", model.conv(model.conv(images.tensor).relu())),
     ):
-        found = attribute(model, images, "saliency", layer=name, unit=1)
-        torch.testing.assert_close(found.scores, right[:, 1].sum((1, 2)).detach())
+        result = attribute(model, images, "saliency", layer=name, unit=1)
+        torch.testing.assert_close(result.scores, right[:, 1].sum((1, 2)).detach())
 
 
 def test_tokens_and_channels_last_are_summed_over_positions() -> None:
     tokens, images = Tokens().eval(), blobs(2, 32)
-    found = attribute(tokens, images, "saliency", layer="patches", unit=1)
+    result = attribute(tokens, images, "saliency", layer="patches", unit=1)
     right = tokens.patches(images.tensor)[:, 1].sum((1, 2))
-    torch.testing.assert_close(found.scores, right.detach())
-    found = attribute(tokens, images, "saliency", layer="norm", unit=1)
+    torch.testing.assert_close(result.scores, right.detach())
+    result = attribute(tokens, images, "saliency", layer="norm", unit=1)
     places = tokens.patches(images.tensor).flatten(2).transpose(1, 2)
     right = tokens.norm(places)[..., 1].sum(1)
-    torch.testing.assert_close(found.scores, right.detach())
+    torch.testing.assert_close(result.scores, right.detach())
     last = Through(lambda maps: maps.permute(0, 2, 3, 1)).eval()
-    found = attribute(last, images, "saliency", layer="change", unit=1)
+    result = attribute(last, images, "saliency", layer="change", unit=1)
     right = last.pool(last.stem(images.tensor))[:, 1].sum((1, 2))
-    torch.testing.assert_close(found.scores, right.detach())
+    torch.testing.assert_close(result.scores, right.detach())
 
 
 class Recurrent(nn.Module):
@@ -229,8 +229,8 @@ def test_a_number_chooses_from_a_layer_that_gives_a_tuple(
     model, images = Recurrent(kind, batch_first=batch_first, stride=stride).eval(), blobs(3, 32)
     with torch.no_grad():
         right = model(images.tensor)
-    found = attribute(model, images, "saliency", layer="steps", output=0, unit=2)
-    torch.testing.assert_close(found.scores, right[:, 2])
+    result = attribute(model, images, "saliency", layer="steps", output=0, unit=2)
+    torch.testing.assert_close(result.scores, right[:, 2])
     made = reconstruct(model, layer="steps", output=0, unit=2, size=32, steps=2)
     assert made.names == ("channel 2 of steps",)
 
@@ -239,8 +239,8 @@ def test_each_tensor_of_a_layer_can_be_chosen() -> None:
     model, images = Recurrent(nn.GRU, batch_first=True, stride=4).eval(), blobs(2, 32)
     maps = model.conv(images.tensor).detach()
     for output, right in ((0, maps.sum((2, 3))), (1, maps.mean((2, 3)))):
-        found = attribute(model, images, "saliency", layer="pair", output=output, unit=1)
-        torch.testing.assert_close(found.scores, right[:, 1])
+        result = attribute(model, images, "saliency", layer="pair", output=output, unit=1)
+        torch.testing.assert_close(result.scores, right[:, 1])
     with pytest.raises(PFVValueError, match=r"^output=None: layer 'pair' gives several tensors"):
         attribute(model, images, "saliency", layer="pair")
     with pytest.raises(PFVValueError, match=r"^output='p': layer 'conv' gives one tensor"):
@@ -249,9 +249,9 @@ def test_each_tensor_of_a_layer_can_be_chosen() -> None:
 
 def test_a_layer_of_features_has_its_features_as_units() -> None:
     model, images = tiny(), blobs(2)
-    found = attribute(model, images, "saliency", layer="12", unit=6)
+    result = attribute(model, images, "saliency", layer="12", unit=6)
     right = model[:13](images.tensor).flatten(1)[:, 6]
-    torch.testing.assert_close(found.scores, right.detach())
+    torch.testing.assert_close(result.scores, right.detach())
 
 
 def test_units_that_are_given_are_kept_for_other_images() -> None:
@@ -267,8 +267,8 @@ def test_gradient_leaves_grad_alone_and_images_may_be_rewritten_in_place() -> No
     batch = blobs(2, 8).tensor.requires_grad_()
     before = batch.detach().clone()
     with guarded(model) as network, torch.enable_grad():
-        found = gradient(score_function(network, Target())(batch), batch)
-    assert found.shape == batch.shape
+        result = gradient(score_function(network, Target())(batch), batch)
+    assert result.shape == batch.shape
     assert batch.grad is None
     assert model[1].weight.grad is None
     assert torch.equal(batch.detach(), before)
@@ -315,10 +315,10 @@ def test_other_inputs_are_given_by_name_one_row_an_image(method: str) -> None:
     for index in range(3):
         mask[index, :, 4 * index : 4 * index + 6] = 1
     inputs = {"mask": mask, "power": 1.0}
-    found = attribute(model, images, method, layer="conv", unit=1, inputs=inputs, argument="photo")
+    result = attribute(model, images, method, layer="conv", unit=1, inputs=inputs, argument="photo")
     right = model.conv(images.tensor * mask)[:, 1].sum((1, 2))
-    torch.testing.assert_close(found.scores, right.detach())
-    outside = (mask[:, 0] == 0) & (found.maps != 0)
+    torch.testing.assert_close(result.scores, right.detach())
+    outside = (mask[:, 0] == 0) & (result.maps != 0)
     assert not outside.any()
     assert not hasattr(model, "network")
 

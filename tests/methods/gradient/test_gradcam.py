@@ -64,13 +64,13 @@ def by_hand(
 @pytest.mark.parametrize("frozen", [False, True])
 def test_the_map_is_one_of_the_head_that_is_explained(output: str, frozen: bool) -> None:
     model, images = Heads().requires_grad_(not frozen), blobs(3, 20, 28)
-    found = attribute(model, images, "grad_cam", unit=1, output=output)
+    result = attribute(model, images, "grad_cam", unit=1, output=output)
     own, read = (getattr(model, name) for name in (output, f"f{output}"))
     right = by_hand(
         own(model.stem(images.tensor)), lambda maps: read(maps.relu().mean((2, 3))), (20, 28), 1
     )
     assert right.max() > 0
-    torch.testing.assert_close(found.maps, right)
+    torch.testing.assert_close(result.maps, right)
     named = attribute(model, images, "grad_cam", unit=1, output=output, at=output)
     torch.testing.assert_close(named.maps, right)
 
@@ -80,8 +80,8 @@ def test_the_map_is_one_of_the_head_that_is_explained(output: str, frozen: bool)
 def test_the_map_is_one_of_the_argument_that_takes_the_images(argument: str, frozen: bool) -> None:
     model, images, others = Pair().requires_grad_(not frozen), blobs(2, 24), blobs(2, 24, seed=7)
     other = "b" if argument == "a" else "a"
-    given = {"inputs": {other: others.tensor}, "argument": argument, "unit": 2}
-    found = attribute(model, images, "grad_cam", **given)
+    arguments = {"inputs": {other: others.tensor}, "argument": argument, "unit": 2}
+    result = attribute(model, images, "grad_cam", **arguments)
     factor = 1 if argument == "a" else -2
 
     def score(maps: Tensor) -> Tensor:
@@ -89,14 +89,14 @@ def test_the_map_is_one_of_the_argument_that_takes_the_images(argument: str, fro
 
     right = by_hand(model.maps(images.tensor), score, (24, 24), 2)
     assert right.max() > 0
-    torch.testing.assert_close(found.maps, right)
+    torch.testing.assert_close(result.maps, right)
     number = 1 if argument == "a" else 2
-    named = attribute(model, images, "grad_cam", at=f"maps.2#{number}", **given)
+    named = attribute(model, images, "grad_cam", at=f"maps.2#{number}", **arguments)
     torch.testing.assert_close(named.maps, right)
     with pytest.raises(
         PFVValueError, match=rf"at='maps#{3 - number}' is not on the way.*#{number}"
     ):
-        attribute(model, images, "grad_cam", at=f"maps#{3 - number}", **given)
+        attribute(model, images, "grad_cam", at=f"maps#{3 - number}", **arguments)
 
 
 def test_a_layer_of_another_head_is_told_with_one_that_can_be_taken() -> None:
@@ -120,13 +120,15 @@ class Walled(nn.Module):
 
 @pytest.mark.parametrize("options", [{}, {"at": "n.r#2"}, {"layer": "n.d"}])
 def test_a_network_without_gradients_is_told_as_for_other_methods(options: dict[str, str]) -> None:
-    told = []
+    messages = []
     for method in ("saliency", "grad_cam"):
-        given = options if method == "grad_cam" else {k: options[k] for k in options if k != "at"}
+        arguments = (
+            options if method == "grad_cam" else {k: options[k] for k in options if k != "at"}
+        )
         with pytest.raises(PFVValueError, match="no gradient reaches the images") as error:
-            attribute(Walled(), blobs(2, 12), method, **given)
-        told.append(str(error.value))
-    assert told[0] == told[1]
+            attribute(Walled(), blobs(2, 12), method, **arguments)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
 
 
 @pytest.mark.parametrize(
@@ -154,10 +156,10 @@ class Backbone(nn.Module):
 
 def test_a_backbone_without_gradients_leaves_the_maps_of_the_head() -> None:
     model, images = Backbone(), blobs(2, 16)
-    found = attribute(model, images, "grad_cam", unit=0)
+    result = attribute(model, images, "grad_cam", unit=0)
     maps = model.second(model.first(images.tensor))
     right = by_hand(maps, lambda one: one.relu().mean((2, 3)), (16, 16), 0)
-    torch.testing.assert_close(found.maps, right)
+    torch.testing.assert_close(result.maps, right)
 
 
 def transformer() -> VisionTransformer:
@@ -169,26 +171,26 @@ def transformer() -> VisionTransformer:
 
 def test_a_vision_transformer_is_read_where_its_patches_still_count() -> None:
     model, images = transformer(), blobs(3, 32)
-    found = attribute(model, images, "grad_cam", unit=1, positive=False)
+    result = attribute(model, images, "grad_cam", unit=1, positive=False)
     named = attribute(
         model, images, "grad_cam", unit=1, positive=False, at="encoder.layers.encoder_layer_2.ln_1"
     )
-    assert found.warnings == ()
-    assert bool((found.maps.abs().amax((1, 2)) > 0).all())
-    torch.testing.assert_close(found.maps, named.maps)
-    kept: list[Tensor] = []
+    assert result.warnings == ()
+    assert bool((result.maps.abs().amax((1, 2)) > 0).all())
+    torch.testing.assert_close(result.maps, named.maps)
+    activations: list[Tensor] = []
     norm = model.encoder.layers.encoder_layer_2.ln_1
-    handle = norm.register_forward_hook(lambda *given: kept.append(given[2]))
+    handle = norm.register_forward_hook(lambda *arguments: activations.append(arguments[2]))
     scores = model(images.tensor)
     handle.remove()
-    (signal,) = torch.autograd.grad(scores[:, 1].sum(), kept[0])
+    (signal,) = torch.autograd.grad(scores[:, 1].sum(), activations[0])
     weights = signal[:, 1:].mean(1)
-    coarse = torch.einsum("nc,ntc->nt", weights, kept[0][:, 1:]).detach().reshape(3, 1, 4, 4)
+    coarse = torch.einsum("nc,ntc->nt", weights, activations[0][:, 1:]).detach().reshape(3, 1, 4, 4)
     right = nn.functional.interpolate(coarse, (32, 32), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(found.maps, right[:, 0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result.maps, right[:, 0], rtol=1e-4, atol=1e-6)
     for size in (1, 2):
         chunked = attribute(model, images, "grad_cam", unit=1, positive=False, chunk_size=size)
-        torch.testing.assert_close(chunked.maps, found.maps)
+        torch.testing.assert_close(chunked.maps, result.maps)
 
 
 def test_a_network_that_is_dead_gives_the_map_of_its_last_layer_and_a_warning() -> None:
@@ -196,8 +198,8 @@ def test_a_network_that_is_dead_gives_the_map_of_its_last_layer_and_a_warning() 
     with torch.no_grad():
         model[-1].weight.zero_()
     with pytest.warns(PFVWarning, match="zero everywhere"):
-        found = attribute(model, blobs(2), "grad_cam")
-    assert not found.maps.any()
+        result = attribute(model, blobs(2), "grad_cam")
+    assert not result.maps.any()
 
 
 @pytest.mark.parametrize("options", [{"output": "a"}, {"output": "a", "at": "b"}])

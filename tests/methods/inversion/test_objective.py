@@ -32,8 +32,8 @@ def parametrisation(kind: str, size: tuple[int, int] = (9, 14)) -> ImageParametr
 
 def test_priors_are_those_of_featurevis(rng: np.random.Generator) -> None:
     levels = rng.normal(0, 60, (2, 3, 5, 7))
-    found = priors(torch.from_numpy(levels), 2.0, 0.5)
-    for picture, value in zip(levels, found.tolist(), strict=True):
+    result = priors(torch.from_numpy(levels), 2.0, 0.5)
+    for picture, value in zip(levels, result.tolist(), strict=True):
         norm = variation = 0.0
         for colour in picture:
             for row in range(5):
@@ -50,13 +50,13 @@ def test_priors_are_those_of_featurevis(rng: np.random.Generator) -> None:
 
 
 def test_distance_is_that_of_the_definition(rng: np.random.Generator) -> None:
-    wanted, values = rng.normal(size=(2, 4, 3, 5)), rng.normal(size=(3, 4, 3, 5))
-    goal = ActivationMatch(Target(), ("a", "b"), torch.from_numpy(wanted))
+    expected, values = rng.normal(size=(2, 4, 3, 5)), rng.normal(size=(3, 4, 3, 5))
+    goal = ActivationMatch(Target(), ("a", "b"), torch.from_numpy(expected))
     rows = torch.tensor([1, 0, 1])
-    found = goal.loss(torch.from_numpy(values), rows, torch.ones(3))
+    actual = goal.loss(torch.from_numpy(values), rows, torch.ones(3))
     for index, row in enumerate(rows.tolist()):
-        right = ((values[index] - wanted[row]) ** 2).sum() / (wanted[row] ** 2).sum()
-        assert float(found[index]) == pytest.approx(right, rel=1e-9)
+        right = ((values[index] - expected[row]) ** 2).sum() / (expected[row] ** 2).sum()
+        assert float(actual[index]) == pytest.approx(right, rel=1e-9)
 
 
 def test_scores_are_means_over_the_positions(rng: np.random.Generator) -> None:

@@ -24,11 +24,11 @@ def test_batchnorm_counts_with_the_convolution_before_it(rule: str, bias: str) -
         for i, one in enumerate(model)
         if not isinstance(one, nn.BatchNorm2d)
     ]
-    found, right = (
+    result, right = (
         attribute(one, images, "relevance", rule=rule, bias=bias).signed
         for one in (model, nn.Sequential(*folded))
     )
-    assert agreement(found, right) < 1e-4
+    assert agreement(result, right) < 1e-4
 
 
 def test_batchnorm_behind_a_dense_layer_is_folded_too() -> None:

@@ -20,11 +20,11 @@ from pfv_widgets.methods.lrp.relevance import Relevance
 from tests.networks import Function, blobs, tiny
 from tests.slow_oracles import agreement
 
-told = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
+warns = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
 
 
-def sums(found: Attribution) -> list[float]:
-    shares: list[float] = (found.signed.double().flatten(1).sum(1) / found.scores).tolist()
+def sums(result: Attribution) -> list[float]:
+    shares: list[float] = (result.signed.double().flatten(1).sum(1) / result.scores).tolist()
     return shares
 
 
@@ -52,11 +52,11 @@ def test_sum_splits_in_proportion_to_its_parts() -> None:
             return out[:, 0].flatten(1).sum(1, keepdim=True)
 
     model, images = Residual(), blobs(1, 4)
-    found = attribute(model, images, "relevance", rule="epsilon", epsilon=0.0).signed[0]
+    result = attribute(model, images, "relevance", rule="epsilon", epsilon=0.0).signed[0]
     pixels = images.tensor[0]
     right = pixels * model.conv.weight[0, :, 0, 0].detach()[:, None, None]  # the branch's part
     right[0] += pixels[0]  # its own
-    assert agreement(found, right) < 1e-5
+    assert agreement(result, right) < 1e-5
 
 
 FORMS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -80,16 +80,16 @@ def test_every_form_of_relu_gives_the_same_map(form: str, relu: str) -> None:
     assert torch.equal(*maps)
 
 
-@told
+@warns
 def test_guided_relevance_passes_what_is_positive_only() -> None:
     model, images = around(F.relu), blobs(2, 12)
     options = {"rule": "epsilon", "epsilon": 0.0, "unit": 0}
-    found = attribute(model, images, "relevance", relu="guided", **options)
+    result = attribute(model, images, "relevance", relu="guided", **options)
     again = attribute(model, images, "relevance", relu="deconvnet", **options)
-    assert torch.equal(found.signed, again.signed)
+    assert torch.equal(result.signed, again.signed)
     options["bias"] = "absorbed"
     plain = attribute(model, images, "relevance", **options)
-    found = attribute(model, images, "relevance", relu="guided", **options)
+    result = attribute(model, images, "relevance", relu="guided", **options)
     pixels = images.tensor.clone().requires_grad_()
     guided = copy.deepcopy(model)
     for module in guided:  # the rule by hand: signals below zero end at each ReLU
@@ -98,8 +98,8 @@ def test_guided_relevance_passes_what_is_positive_only() -> None:
                 lambda _, __, out: out.register_hook(lambda signal: signal.clamp(min=0)) and None
             )
     guided(pixels)[:, 0].sum().backward()
-    assert agreement(found.signed, pixels.grad * images.tensor) < 1e-5
-    assert agreement(plain.signed, found.signed) > 0.1
+    assert agreement(result.signed, pixels.grad * images.tensor) < 1e-5
+    assert agreement(plain.signed, result.signed) > 0.1
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_a_relu_with_an_upper_limit_passes_relevance_whole(
 ) -> None:
     images = blobs(2, 12)
     model = around(lambda x: change(x * 20))  # most values lie above the limit
-    found = attribute(model, images, "relevance")
-    assert sums(found) == pytest.approx([1, 1], abs=1e-3)
+    result = attribute(model, images, "relevance")
+    assert sums(result) == pytest.approx([1, 1], abs=1e-3)
     gradient = attribute(model, images, "gradient_times_input")
-    assert agreement(gradient.signed, found.signed) > 0.5
-    assert found.warnings == ()
+    assert agreement(gradient.signed, result.signed) > 0.5
+    assert result.warnings == ()
 
 
 def halves(maps: Tensor) -> Tensor:
@@ -150,9 +150,9 @@ def test_linear_operations_and_maxima_keep_the_sum(name: str, rule: str) -> None
     change = LINEAR[name]
     if isinstance(change, nn.Module):
         change = change.eval()
-    found = attribute(around(change), blobs(2, 12), "relevance", rule=rule)
-    assert sums(found) == pytest.approx([1, 1], abs=1e-3)
-    assert found.warnings == ()
+    result = attribute(around(change), blobs(2, 12), "relevance", rule=rule)
+    assert sums(result) == pytest.approx([1, 1], abs=1e-3)
+    assert result.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def test_what_is_no_network_of_relus_passes_relevance_whole_and_is_told(
     with pytest.warns(
         PFVWarning, match=f"Not every operation is one of a network of ReLUs.*{name}"
     ):
-        found = attribute(around(change), blobs(2, 12), "relevance", epsilon=0.0)
-    assert sums(found) == pytest.approx([1, 1], abs=1e-3)
-    assert len(found.warnings) == 1
+        result = attribute(around(change), blobs(2, 12), "relevance", epsilon=0.0)
+    assert sums(result) == pytest.approx([1, 1], abs=1e-3)
+    assert len(result.warnings) == 1
 
 
-@told
+@warns
 @pytest.mark.parametrize(
     ("change", "name"),
     [(lambda x: x.softmax(1), "softmax × 1"), (torch.square, "Pow × 1"),
@@ -185,40 +185,40 @@ def test_what_is_no_network_of_relus_passes_relevance_whole_and_is_told(
      (lambda x: F.scaled_dot_product_attention(x, x, x), "attention × 1")],
 )  # fmt: skip
 def test_operations_without_a_rule_are_named(change: Callable[[Tensor], Tensor], name: str) -> None:
-    found = attribute(around(change), blobs(2, 12), "relevance")
-    assert name in found.warnings[0]
-    assert "gradient × input there" in found.warnings[0]
+    result = attribute(around(change), blobs(2, 12), "relevance")
+    assert name in result.warnings[0]
+    assert "gradient × input there" in result.warnings[0]
 
 
-@told
+@warns
 def test_layers_inside_a_scripted_part_are_told() -> None:
     inner = torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()).eval())
-    found = attribute(around(inner), blobs(2, 12), "relevance")
-    assert "1 layers lie inside traced, scripted or fused parts" in found.warnings[0]
+    result = attribute(around(inner), blobs(2, 12), "relevance")
+    assert "1 layers lie inside traced, scripted or fused parts" in result.warnings[0]
 
 
 def test_relevance_of_a_layer_inside_starts_with_its_activations() -> None:
     model, images = tiny(), blobs(2)
-    found = attribute(model, images, "relevance", layer="6", unit=2)  # a ReLU with maps
-    assert torch.equal(found.scores, model[:7](images.tensor)[:, 2].sum((1, 2)).detach())
-    assert sums(found) == pytest.approx([1, 1], abs=1e-3)
+    result = attribute(model, images, "relevance", layer="6", unit=2)  # a ReLU with maps
+    assert torch.equal(result.scores, model[:7](images.tensor)[:, 2].sum((1, 2)).detach())
+    assert sums(result) == pytest.approx([1, 1], abs=1e-3)
     short = nn.Sequential(*model[:7], Function(lambda x: x.sum((2, 3))))
     right = attribute(short.eval(), images, "relevance", unit=2)
-    assert agreement(found.signed, right.signed) < 1e-5
+    assert agreement(result.signed, right.signed) < 1e-5
 
 
-@told
+@warns
 def test_a_first_layer_that_is_not_there_is_told() -> None:
     model = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 4, 3), nn.Flatten(), nn.Linear(64, 2))
-    found = attribute(model.eval(), blobs(1, 12), "relevance", first="box")
-    assert "first='box' found no layer that reads the pixels" in found.warnings[0]
+    result = attribute(model.eval(), blobs(1, 12), "relevance", first="box")
+    assert "first='box' found no layer that reads the pixels" in result.warnings[0]
 
 
 def test_the_box_of_an_image_of_one_colour_is_finite() -> None:
     images = blobs(2, 12)
     images.tensor[0] = 0.5
-    found = attribute(around(F.relu), images, "relevance", first="box")
-    assert sums(found) == pytest.approx([1, 1], abs=1e-3)
+    result = attribute(around(F.relu), images, "relevance", first="box")
+    assert sums(result) == pytest.approx([1, 1], abs=1e-3)
 
 
 def test_memory_efficient_densenet_gives_the_same_map() -> None:
@@ -242,16 +242,16 @@ def test_other_inputs_count_as_constants(learning: bool) -> None:
 
     torch.manual_seed(0)
     model = Two().requires_grad_(learning).eval()
-    found = attribute(model, blobs(2, 8), "relevance", inputs={"extra": torch.ones(2, 5)})
-    assert sums(found) == pytest.approx([1, 1], abs=1e-3)
+    result = attribute(model, blobs(2, 8), "relevance", inputs={"extra": torch.ones(2, 5)})
+    assert sums(result) == pytest.approx([1, 1], abs=1e-3)
     assert all(one.requires_grad is learning for one in model.parameters())
 
 
 def test_half_precision_sums_in_float32() -> None:
     model, images = around(F.relu), blobs(2, 12)
     right = attribute(model, images, "relevance")
-    found = attribute(model.bfloat16(), images, "relevance")
-    assert np.corrcoef(found.signed.flatten(), right.signed.flatten())[0, 1] > 0.98
+    result = attribute(model.bfloat16(), images, "relevance")
+    assert np.corrcoef(result.signed.flatten(), right.signed.flatten())[0, 1] > 0.98
 
 
 def test_illegal_options_are_named() -> None:

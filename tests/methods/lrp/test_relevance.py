@@ -52,9 +52,9 @@ def network(name: str, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def sums(found: Attribution) -> Array:
+def sums(result: Attribution) -> Array:
     """Relevance that arrives, as a share of the score: 1 is right."""
-    shares: Array = (found.signed.double().flatten(1).sum(1) / found.scores).numpy()
+    shares: Array = (result.signed.double().flatten(1).sum(1) / result.scores).numpy()
     return shares
 
 
@@ -90,8 +90,8 @@ def parts_of(parts: Array, bias: float, rule: str) -> Array:
     up, down = np.clip(parts, 0, None), np.clip(parts, None, 0)
     alpha = 3.0 if rule == "alpha-beta" else 1.0
     above, below = up.sum() + max(bias, 0), down.sum() + min(bias, 0)
-    found = alpha * up / above if above > 0 else np.zeros_like(parts)
-    return found + ((1 - alpha) * down / below if below < 0 else 0)
+    result = alpha * up / above if above > 0 else np.zeros_like(parts)
+    return result + ((1 - alpha) * down / below if below < 0 else 0)
 
 
 def pixel_shares(weight: Array, x: Array, rule: str, channels: int) -> Array:
@@ -143,8 +143,8 @@ def by_hand(
     upper = of_dense or thirds[1]  # the second of two layers stands in the middle third
     every = [list(range(len(bias)))]
     above = divide(weight, bias, every, hidden, start, upper, "same", redistributed)
-    found = divide(*below, x, above, thirds[0], first, redistributed)
-    return found.reshape(image.shape)
+    result = divide(*below, x, above, thirds[0], first, redistributed)
+    return result.reshape(image.shape)
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +163,10 @@ def test_map_is_the_one_by_hand(small: nn.Sequential, rule: str, first: str, bia
     images = blobs(2, 6, seed=3)
     options = {"epsilon": 0.01, "gamma": 0.5, "alpha": 3.0}
     for unit in (0, 3):  # of scores above and below zero
-        found = attribute(
+        result = attribute(
             small, images, "relevance", unit=unit, rule=rule, first=first, bias=bias, **options
         )
-        for image, one in zip(images.tensor, found.signed, strict=True):
+        for image, one in zip(images.tensor, result.signed, strict=True):
             right = by_hand(
                 small, image, unit, rule=rule, first=first, redistributed=bias == "redistributed"
             )
@@ -182,8 +182,8 @@ def captum_map(model: nn.Module, pixels: Tensor, units: Tensor, epsilon: float) 
             module.rule = rules.EpsilonRule(epsilon)  # type: ignore[assignment]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum announces its hooks
-        found = captum.LRP(model).attribute(pixels.clone().requires_grad_(), target=units)
-    return found.detach()
+        result = captum.LRP(model).attribute(pixels.clone().requires_grad_(), target=units)
+    return result.detach()
 
 
 @pytest.mark.filterwarnings("ignore:The map adds up to", "ignore:Most of the relevance cancels")
@@ -196,9 +196,9 @@ def test_epsilon_rule_is_that_of_captum_where_it_is_right(name: str, epsilon: fl
             if isinstance(module, nn.Conv2d):
                 module.bias.uniform_(-0.02, 0.02)
     options = {"rule": "epsilon", "epsilon": epsilon, "bias": "absorbed"}
-    found = attribute(model, images, "relevance", **options)
-    right = captum_map(model, images.tensor, found.units, epsilon)
-    assert agreement(found.signed, right) < 1e-4
+    result = attribute(model, images, "relevance", **options)
+    right = captum_map(model, images.tensor, result.units, epsilon)
+    assert agreement(result.signed, right) < 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:The map adds up to", "ignore:Most of the relevance cancels")
@@ -210,15 +210,15 @@ def test_real_squeezenet_agrees_with_captum_and_shows_the_things(
     stems = ("014_indigo_bunting", "812_space_shuttle", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
     units = [14, 812, 106]  # the strongest, but for the wombat with some decoders of JPEG
-    found = attribute(squeezenet, images, "relevance", unit=units, rule="epsilon", bias="absorbed")
-    assert found.units.tolist() == units
-    right = captum_map(squeezenet, images.tensor, found.units, 1e-3)
-    assert agreement(found.signed, right) < 1e-4
-    assert 0.9 < sums(found).min() < sums(found).max() < 0.97  # its biases take the rest
-    found = attribute(squeezenet, images, "relevance", unit=units, rule="gamma")
-    assert sums(found) == pytest.approx(1, abs=1e-4)
+    result = attribute(squeezenet, images, "relevance", unit=units, rule="epsilon", bias="absorbed")
+    assert result.units.tolist() == units
+    right = captum_map(squeezenet, images.tensor, result.units, 1e-3)
+    assert agreement(result.signed, right) < 1e-4
+    assert 0.9 < sums(result).min() < sums(result).max() < 0.97  # its biases take the rest
+    result = attribute(squeezenet, images, "relevance", unit=units, rule="gamma")
+    assert sums(result) == pytest.approx(1, abs=1e-4)
     boxes = [(0.1, 0.55, 0.25, 0.75), (0.3, 0.8, 0.0, 1.0), (0.1, 0.8, 0.1, 0.9)]
-    for one, (top, bottom, left, right_) in zip(found.maps.abs(), boxes, strict=True):
+    for one, (top, bottom, left, right_) in zip(result.maps.abs(), boxes, strict=True):
         rows = slice(int(top * len(one)), int(bottom * len(one)))
         columns = slice(int(left * len(one)), int(right_ * len(one)))
         area = (bottom - top) * (right_ - left)
@@ -232,10 +232,10 @@ def test_real_squeezenet_agrees_with_captum_and_shows_the_things(
 def test_relevance_adds_up_to_the_score(name: str) -> None:
     model, images = network(name), blobs(2, 64)
     for rule in ("epsilon", "epsilon-plus", "epsilon-plus by depth"):
-        found = attribute(model, images, "relevance", rule=rule)
-        assert sums(found) == pytest.approx(1, abs=0.01), rule
-        assert not any("adds up to" in one for one in found.warnings)
-        assert bool((found.signed.flatten(1).abs().amax(1) > 0).all())
+        result = attribute(model, images, "relevance", rule=rule)
+        assert sums(result) == pytest.approx(1, abs=0.01), rule
+        assert not any("adds up to" in one for one in result.warnings)
+        assert bool((result.signed.flatten(1).abs().amax(1) > 0).all())
 
 
 @pytest.mark.slow
@@ -245,8 +245,8 @@ def test_relevance_adds_up_by_every_rule(name: str, seed: int) -> None:
     model, images = network(name, seed), blobs(2, 64, seed=seed)
     for rule in RULES:
         for first in ("same", "box", "flat"):
-            found = attribute(model, images, "relevance", rule=rule, first=first)
-            assert sums(found) == pytest.approx(1, abs=0.01), (rule, first)
+            result = attribute(model, images, "relevance", rule=rule, first=first)
+            assert sums(result) == pytest.approx(1, abs=0.01), (rule, first)
 
 
 @pytest.mark.filterwarnings("ignore:Most of the relevance cancels")
@@ -256,9 +256,9 @@ def test_without_epsilon_and_hand_over_the_map_is_gradient_times_input(name: str
     model, images = network(name).double(), blobs(2, 64)
     options = {"rule": "epsilon", "epsilon": 0.0, "bias": "absorbed"}
     with pytest.warns(PFVWarning, match=r"adds up to .* biases and ε absorbed the rest"):
-        found = attribute(model, images, "relevance", **options)
+        result = attribute(model, images, "relevance", **options)
     right = attribute(model, images, "gradient_times_input")
-    assert agreement(found.signed, right.signed) < 1e-4
+    assert agreement(result.signed, right.signed) < 1e-4
 
 
 @pytest.mark.assets
@@ -268,12 +268,12 @@ def test_the_default_rule_is_no_gradient_times_input_and_epsilon_says_that_it_ca
     stems = ("014_indigo_bunting", "812_space_shuttle")
     paths = [assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems]
     images = load_images(paths, size=128)
-    found = attribute(squeezenet, images, "relevance")
-    assert found.options["rule"] == "epsilon-plus by depth"
-    assert found.warnings == ()
-    assert sums(found) == pytest.approx(1, abs=1e-3)
-    scale = found.scores.abs()
-    assert float((found.maps.abs().sum((1, 2)) / scale).max()) < 2
+    result = attribute(squeezenet, images, "relevance")
+    assert result.options["rule"] == "epsilon-plus by depth"
+    assert result.warnings == ()
+    assert sums(result) == pytest.approx(1, abs=1e-3)
+    scale = result.scores.abs()
+    assert float((result.maps.abs().sum((1, 2)) / scale).max()) < 2
     with pytest.warns(
         PFVWarning, match=r"cancels: in 2 of 2 images .* times\), so the sum is right"
     ):
@@ -281,7 +281,7 @@ def test_the_default_rule_is_no_gradient_times_input_and_epsilon_says_that_it_ca
     assert sums(plain) == pytest.approx(1, abs=1e-3)
     assert float((plain.maps.abs().sum((1, 2)) / scale).min()) > 10
     product = attribute(squeezenet, images, "gradient_times_input").maps
-    for one, other, right in zip(found.maps, plain.maps, product, strict=True):
+    for one, other, right in zip(result.maps, plain.maps, product, strict=True):
         assert np.corrcoef(other.flatten(), right.flatten())[0, 1] > 0.99
         assert abs(np.corrcoef(one.flatten(), right.flatten())[0, 1]) < 0.5
 
@@ -316,6 +316,6 @@ def test_conserved_share_is_told() -> None:
         model[3].bias.fill_(1.0)
     images = blobs(2, 8)
     with pytest.warns(PFVWarning, match="1 is right, in 2 of 2 images: biases and ε absorbed"):
-        found = attribute(model.eval(), images, "relevance", bias="absorbed")
-    assert abs(sums(found) - 1).min() > 0.01
+        result = attribute(model.eval(), images, "relevance", bias="absorbed")
+    assert abs(sums(result) - 1).min() > 0.01
     assert attribute(model, images, "relevance").warnings == ()

@@ -109,8 +109,8 @@ def test_a_pass_of_a_part_gives_what_a_whole_pass_gives(name: str) -> None:
             hidden = images.clone()
             hidden[:, :, top:bottom, left:right] = values
             right_one = network(hidden)
-            found = network(tape.changed([box], [values]).clone())
-            whole = found.whole() if isinstance(found, Window) else found
+            result = network(tape.changed([box], [values]).clone())
+            whole = result.whole() if isinstance(result, Window) else result
             torch.testing.assert_close(whole, right_one, rtol=1e-4, atol=1e-5)
             changed |= not torch.equal(right_one, untouched)
     assert changed == (name != "tokens")  # of those only the class token is read
@@ -128,8 +128,8 @@ def test_several_boxes_pass_together(name: str) -> None:
         for index, (top, bottom, left, right) in enumerate(boxes):
             hidden[2 * index : 2 * index + 2, :, top:bottom, left:right] = values[index]
         with torch.no_grad():
-            found = network(tape.changed(boxes, values).clone())
-            whole = found.whole() if isinstance(found, Window) else found
+            result = network(tape.changed(boxes, values).clone())
+            whole = result.whole() if isinstance(result, Window) else result
             torch.testing.assert_close(whole, network(hidden), rtol=1e-4, atol=1e-5)
 
 
@@ -141,17 +141,17 @@ def test_only_the_reach_of_the_box_is_computed(name: str) -> None:
     hidden = images.clone()
     hidden[:, :, 20:28, 40:48] = values
     with torch.no_grad():
-        found = network(Tape(images, LOCAL_OPERATIONS).changed([(20, 28, 40, 48)], [values]))
+        result = network(Tape(images, LOCAL_OPERATIONS).changed([(20, 28, 40, 48)], [values]))
         differs = (network(hidden) != network(images)).any(1)[0].nonzero()
-    assert isinstance(found, Window)
-    ((top, bottom, left, right),) = found.boxes
-    assert found.part.shape[2:] == (bottom - top, right - left)
+    assert isinstance(result, Window)
+    ((top, bottom, left, right),) = result.boxes
+    assert result.part.shape[2:] == (bottom - top, right - left)
     (first_row, first_column), (last_row, last_column) = differs.amin(0), differs.amax(0)
     assert top <= first_row <= last_row < bottom
     assert left <= first_column <= last_column < right
     # no more than the outputs whose kernels touch the box
     assert bottom - top <= int(last_row - first_row) + 3
-    assert found.part.numel() < 0.25 * found.numel()
+    assert result.part.numel() < 0.25 * result.numel()
 
 
 def test_only_maps_that_are_read_beyond_the_box_are_kept() -> None:

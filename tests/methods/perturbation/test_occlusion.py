@@ -44,7 +44,7 @@ def slow(
     height, width = images.shape[2:]
     scores = model(images).detach()
     units = scores.argmax(1)
-    found, cover = torch.zeros(len(images), height, width), torch.zeros(height, width)
+    result, cover = torch.zeros(len(images), height, width), torch.zeros(height, width)
     top = 0
     while True:
         left = 0
@@ -60,7 +60,7 @@ def slow(
                 drop = float((scores[image, unit] - model(hidden)[0, unit]).detach())
                 for row in rows:
                     for column in columns:
-                        found[image, row, column] += drop
+                        result[image, row, column] += drop
             for row in rows:
                 for column in columns:
                     cover[row, column] += 1
@@ -68,7 +68,7 @@ def slow(
                 break
             left += stride[1]
         if top + size[0] >= height:
-            return found, cover
+            return result, cover
         top += stride[0]
 
 
@@ -78,21 +78,21 @@ def test_heat_is_the_sum_of_the_drops_of_the_boxes_that_cover_a_pixel(
     size: tuple[int, int], stride: tuple[int, int], mean: bool
 ) -> None:
     model, images = tiny(), blobs(2, 16, 24)
-    found = attribute(model, images, "occlusion", size=size, stride=stride, fill="zero", mean=mean)
+    result = attribute(model, images, "occlusion", size=size, stride=stride, fill="zero", mean=mean)
     right, cover = slow(model, images.tensor, size, stride, 0.0)
     right = right / cover if mean else right
-    torch.testing.assert_close(found.maps, right, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result.maps, right, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "stride"), [((8, 8), (4, 4)), ((9, 6), (5, 4))])
 def test_mean_of_boxes_is_captums_occlusion(size: tuple[int, int], stride: tuple[int, int]) -> None:
     captum = pytest.importorskip("captum.attr")
     model, images = tiny(), blobs(3, 26, 34)
-    found = attribute(model, images, "occlusion", size=size, stride=stride, fill="zero", mean=True)
+    result = attribute(model, images, "occlusion", size=size, stride=stride, fill="zero", mean=True)
     right = captum.Occlusion(model).attribute(
-        images.tensor, (3, *size), (3, *stride), target=found.units
+        images.tensor, (3, *size), (3, *stride), target=result.units
     )
-    torch.testing.assert_close(found.maps, right[:, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result.maps, right[:, 0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.assets
@@ -104,13 +104,13 @@ def test_real_squeezenet_agrees_with_captum_and_loses_the_things(
     stems = ("014_indigo_bunting", "106_wombat")
     images = load_images([assets / "photos" / "imagenet" / f"{stem}.jpg" for stem in stems])
     options = {"size": 72, "stride": 60, "fill": "zero", "mean": True}
-    found = attribute(squeezenet, images, "occlusion", **options)
+    result = attribute(squeezenet, images, "occlusion", **options)
     right = captum.Occlusion(squeezenet).attribute(
-        images.tensor, (3, 72, 72), (3, 60, 60), target=found.units
+        images.tensor, (3, 72, 72), (3, 60, 60), target=result.units
     )
     scale = float(right.abs().max())
-    torch.testing.assert_close(found.maps, right[:, 0], rtol=1e-4, atol=1e-4 * scale)
-    row, column = divmod(int(found.maps[0].argmax()), 224)
+    torch.testing.assert_close(result.maps, right[:, 0], rtol=1e-4, atol=1e-4 * scale)
+    row, column = divmod(int(result.maps[0].argmax()), 224)
     assert row < 130
     assert 100 <= column <= 200
 
@@ -118,16 +118,16 @@ def test_real_squeezenet_agrees_with_captum_and_loses_the_things(
 def test_several_tests_are_divided_by_their_maximum_and_averaged() -> None:
     model, images = tiny(), blobs(2, 20)
     tests = [(8, 4), ((4, 10), (4, 5)), ([5, 5], 5)]
-    found = attribute(model, images, "occlusion", tests=tests)
+    result = attribute(model, images, "occlusion", tests=tests)
     alone = [
         attribute(model, images, "occlusion", size=size, stride=stride).maps
         for size, stride in tests
     ]
     right = sum(one / one.amax((1, 2), keepdim=True) for one in alone) / 3
-    torch.testing.assert_close(found.maps, right, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result.maps, right, rtol=1e-4, atol=1e-5)
     one = attribute(model, images, "occlusion", tests=[(8, 4)])
     torch.testing.assert_close(one.maps, alone[0], rtol=1e-4, atol=1e-5)
-    assert found.options["tests"] == (((8, 8), (4, 4)), ((4, 10), (4, 5)), ((5, 5), (5, 5)))
+    assert result.options["tests"] == (((8, 8), (4, 4)), ((4, 10), (4, 5)), ((5, 5), (5, 5)))
 
 
 def test_a_map_that_speaks_only_against_is_divided_by_its_size() -> None:
@@ -154,7 +154,7 @@ def test_boxes_cover_the_whole_image_once_the_last_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"size": 25}, r"size=\(25, 25\).*larger than the image of 24 × 32"),
         ({"size": (4, 33)}, r"size=\(4, 33\).*larger than the image"),
@@ -181,16 +181,16 @@ def test_boxes_cover_the_whole_image_once_the_last_is_cut_off() -> None:
         ({"colour": "red"}, "colour='red': expected red, green and blue"),
     ],
 )
-def test_boxes_that_make_no_sense_are_named_errors(options: dict[str, Any], told: str) -> None:
-    with pytest.raises((PFVValueError, PFVTypeError), match=told):
+def test_boxes_that_make_no_sense_are_named_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((PFVValueError, PFVTypeError), match=message):
         attribute(tiny(), photos(1), "occlusion", **options)
 
 
 def test_strides_beyond_the_box_are_told_and_leave_zeros() -> None:
     with pytest.warns(PFVWarning, match=r"stride \(8, 8\) is larger than the box \(4, 4\)"):
-        found = attribute(tiny(), blobs(1), "occlusion", size=4, stride=8)
-    assert not bool(found.maps[0, 4:8].any())
-    assert bool(found.maps[0, :4, :4].all())
+        result = attribute(tiny(), blobs(1), "occlusion", size=4, stride=8)
+    assert not bool(result.maps[0, 4:8].any())
+    assert bool(result.maps[0, :4, :4].all())
 
 
 def test_each_occluder_is_what_its_name_says() -> None:
@@ -244,19 +244,19 @@ def test_an_in_painted_box_is_the_mean_of_its_neighbours_everywhere(
 def test_a_box_over_the_whole_image_can_be_filled() -> None:
     images = photos(1)
     for fill in OCCLUDERS:
-        found = attribute(
+        result = attribute(
             tiny(), images, "occlusion", size=(24, 32), stride=9, fill=fill,
             colour=(1, 0, 0) if fill == "colour" else None,
         )  # fmt: skip
-        assert float(found.maps.std()) == pytest.approx(0, abs=1e-6)
+        assert float(result.maps.std()) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_colour_that_changes_nothing_is_a_warning() -> None:
     waiting = Occlusion(fill="zero", colour=(1, 0, 0), size=8, stride=8)
     with pytest.warns(PFVWarning, match=r"colour=\(1.* changes nothing with fill='zero': choose"):
-        found = attribute(tiny(), photos(1), waiting)
+        result = attribute(tiny(), photos(1), waiting)
     assert torch.equal(
-        found.maps, attribute(tiny(), photos(1), dataclasses.replace(waiting, colour=None)).maps
+        result.maps, attribute(tiny(), photos(1), dataclasses.replace(waiting, colour=None)).maps
     )
 
 
@@ -278,9 +278,9 @@ def test_a_shown_colour_needs_the_normalisation_of_the_images() -> None:
 def test_a_shown_colour_is_taken_by_the_normalisation_of_the_batch() -> None:
     images = load_images(photos(2), transform=transforms.Compose([transforms.ToTensor()]))
     assert (images.mean, images.std) == ((0, 0, 0), (1, 1, 1))
-    found = attribute(tiny(), images, "occlusion", size=8, fill="white")
+    result = attribute(tiny(), images, "occlusion", size=8, fill="white")
     right, _ = slow(tiny(), images.tensor, (8, 8), (4, 4), 1.0)
-    torch.testing.assert_close(found.maps, right, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result.maps, right, rtol=1e-4, atol=1e-5)
 
 
 def test_whole_passes_give_the_same_map(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,18 +316,18 @@ def test_networks_that_read_the_numbers_themselves_get_whole_images() -> None:
     images = blobs(2, 16)
     right, _ = slow(Function(outside), images.tensor, (8, 8), (4, 4), 0.0)
     for read in (outside, wrong):
-        found = attribute(Function(read), images, "occlusion", size=8, stride=4, fill="zero")
-        torch.testing.assert_close(found.maps, right, rtol=1e-4, atol=1e-5)
+        result = attribute(Function(read), images, "occlusion", size=8, stride=4, fill="zero")
+        torch.testing.assert_close(result.maps, right, rtol=1e-4, atol=1e-5)
 
 
 def test_occlusion_stops_between_boxes_and_tells_how_many_are_done() -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     with pytest.raises(CancelledError, match="after 6 of 49 steps"):
         attribute(
             tiny(), blobs(2, 32), "occlusion", size=8, stride=4, batch_size=2,
-            progress=lambda *step: told.append(step), cancelled=lambda: len(told) > 5,
+            progress=lambda *step: calls.append(step), cancelled=lambda: len(calls) > 5,
         )  # fmt: skip
-    assert told == [(done, 49) for done in range(6)]
+    assert calls == [(done, 49) for done in range(6)]
 
 
 def test_other_inputs_of_the_network_belong_to_their_image() -> None:
@@ -337,8 +337,8 @@ def test_other_inputs_of_the_network_belong_to_their_image() -> None:
 
     images = blobs(2, 16)
     weight = torch.tensor([[1.0], [3.0]])
-    found, alone = (
+    result, alone = (
         attribute(Two(), images, "occlusion", inputs={"weight": one}, size=8, stride=8)
         for one in (weight, torch.ones(2, 1))
     )
-    torch.testing.assert_close(found.maps, alone.maps * weight[:, :, None])
+    torch.testing.assert_close(result.maps, alone.maps * weight[:, :, None])

@@ -21,7 +21,7 @@ def slow_mask(height: int, width: int, cells: int, seen: float, source: torch.Ge
     tall, broad = math.ceil(height / cells), math.ceil(width / cells)
     top = int(torch.randint(tall, (), generator=source))
     left = int(torch.randint(broad, (), generator=source))
-    found = torch.zeros(height, width)
+    result = torch.zeros(height, width)
     for row in range(height):
         for column in range(width):
             y = min(max((row + top + 0.5) / tall - 0.5, 0), cells)
@@ -30,26 +30,26 @@ def slow_mask(height: int, width: int, cells: int, seen: float, source: torch.Ge
             below, right = min(i + 1, cells), min(j + 1, cells)
             upper = grid[i][j] * (1 - x + j) + grid[i][right] * (x - j)
             lower = grid[below][j] * (1 - x + j) + grid[below][right] * (x - j)
-            found[row, column] = upper * (1 - y + i) + lower * (y - i)
-    return found
+            result[row, column] = upper * (1 - y + i) + lower * (y - i)
+    return result
 
 
 @pytest.mark.parametrize("centred", [False, True])
 def test_rise_is_the_expected_score_where_a_pixel_is_seen(centred: bool) -> None:
     model, images = tiny(), blobs(2, 18, 26)
     options = {"masks": 20, "cells": 4, "seen": 0.4, "seed": 3, "batch_size": 6}
-    found = attribute(model, images, "rise", centred=centred, **options)
+    result = attribute(model, images, "rise", centred=centred, **options)
     source = seeded(3)
     masks = [slow_mask(18, 26, 4, 0.4, source) for _ in range(20)]
     for image in range(2):
         scores = [
-            float(model(one * images.tensor[image : image + 1])[0, found.units[image]].detach())
+            float(model(one * images.tensor[image : image + 1])[0, result.units[image]].detach())
             for one in masks
         ]
         away = sum(scores) / 20 if centred else 0.0
         right = sum((score - away) * one for score, one in zip(scores, masks, strict=True))
         assert isinstance(right, Tensor)
-        torch.testing.assert_close(found.maps[image], right / (20 * 0.4), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(result.maps[image], right / (20 * 0.4), rtol=1e-4, atol=1e-5)
 
 
 def test_masks_are_seen_with_their_probability_and_shifted() -> None:
@@ -67,13 +67,13 @@ def test_rise_finds_the_place_that_a_network_looks_at() -> None:
         return torch.stack([score, -score], 1)
 
     images = load_images(torch.ones(2, 3, 32, 32))
-    found = attribute(nn.Sequential(Function(corner)), images, "rise", unit=0, masks=400)
-    for one in found.maps:
+    result = attribute(nn.Sequential(Function(corner)), images, "rise", unit=0, masks=400)
+    for one in result.maps:
         row, column = divmod(int(one.argmax()), 32)
         assert 18 <= row < 30
         assert 2 <= column < 14
     against = attribute(nn.Sequential(Function(corner)), images, "rise", unit=1, masks=400)
-    torch.testing.assert_close(against.maps, -found.maps, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(against.maps, -result.maps, rtol=1e-3, atol=1e-5)
 
 
 def test_more_masks_make_a_calmer_map_and_a_seed_another_one() -> None:
@@ -88,7 +88,7 @@ def test_more_masks_make_a_calmer_map_and_a_seed_another_one() -> None:
 @pytest.mark.all
 def test_rise_of_the_real_squeezenet_lies_on_the_bird(assets: Path, squeezenet: nn.Module) -> None:
     (photo,) = sorted((assets / "photos" / "imagenet").glob("*indigo*bunting*"))
-    found = attribute(squeezenet, load_images([photo]), "rise", unit=14, masks=64)
-    row, column = divmod(int(found.maps[0].argmax()), 224)
+    result = attribute(squeezenet, load_images([photo]), "rise", unit=14, masks=64)
+    row, column = divmod(int(result.maps[0].argmax()), 224)
     assert 40 <= row <= 190
     assert 40 <= column <= 190

@@ -17,7 +17,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.batch.batch_tab import BatchTab
 from tests.widgets.explorer_contents import words
-from tests.widgets.recorded_page import RecordedPage, happen, move
+from tests.widgets.fake_page import FakePage, happen, move
 
 LABELS = ("cat", "dog", "cat", "dog", "cat", "owl")
 FOREIGN = '<img src=x onerror="alert(1)">$x$'
@@ -29,7 +29,7 @@ def batch_of(labels: tuple[str, ...] | None = LABELS, number: int = 6) -> ImageB
     return ImageBatch(pixels, torch.zeros(number, 3, 12, 16), names, labels)
 
 
-class Holder:
+class Harness:
     """Settings with a tab that edits them, as an explorer does."""
 
     def __init__(self, images: ImageBatch) -> None:
@@ -81,182 +81,182 @@ class Holder:
 
 
 @pytest.fixture
-def open_tab(recorded: RecordedPage) -> Iterator[Callable[[ImageBatch], Holder]]:
+def open_tab(fake_page: FakePage) -> Iterator[Callable[[ImageBatch], Harness]]:
     with ExitStack() as stack:
 
-        def opened(images: ImageBatch) -> Holder:
-            holder = Holder(images)
-            stack.callback(holder.tab.close)
-            return holder
+        def open_(images: ImageBatch) -> Harness:
+            harness = Harness(images)
+            stack.callback(harness.tab.close)
+            return harness
 
-        yield opened
+        yield open_
 
 
 @pytest.fixture
-def holder(open_tab: Callable[[ImageBatch], Holder]) -> Holder:
+def harness(open_tab: Callable[[ImageBatch], Harness]) -> Harness:
     return open_tab(batch_of())
 
 
-def test_summary_counts_the_images_in_the_basis(holder: Holder) -> None:
-    assert holder.summary == "6 of 6 images are used to find the colours."
-    holder.tab.show(Settings(images=(0, 0.5, 2, 0, 1, 1)))
-    assert holder.summary == "4 of 6 images are used to find the colours."
+def test_summary_counts_the_images_in_the_basis(harness: Harness) -> None:
+    assert harness.summary == "6 of 6 images are used to find the colours."
+    harness.tab.show(Settings(images=(0, 0.5, 2, 0, 1, 1)))
+    assert harness.summary == "4 of 6 images are used to find the colours."
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [("All", None), ("None", (0,) * 6), ("Invert", (1, 0, 0, 0, 0, 0))],
 )
 def test_buttons_set_all_weights_as_one_step(
-    holder: Holder, name: str, wanted: tuple[float, ...] | None
+    harness: Harness, name: str, expected: tuple[float, ...] | None
 ) -> None:
-    holder.settings = Settings(images=(0, 1, 1, 0.5, 1, 1))
-    holder.tab.buttons[name].click()
-    assert holder.settings.images == wanted
-    assert holder.history == [True, wanted, False]
+    harness.settings = Settings(images=(0, 1, 1, 0.5, 1, 1))
+    harness.tab.buttons[name].click()
+    assert harness.settings.images == expected
+    assert harness.history == [True, expected, False]
 
 
-def test_all_images_at_weight_1_are_no_setting_however_one_comes_there(holder: Holder) -> None:
-    holder.settings = Settings(images=(1, 0, 1, 1, 1, 1))
-    holder.tab.show(holder.settings)
-    holder.click(1)
-    assert holder.settings.changed() == {}
-    holder.tab.show(holder.settings)
-    holder.tab.buttons["None"].click()
-    holder.tab.buttons["Invert"].click()
-    assert holder.settings.changed() == {}
+def test_all_images_at_weight_1_are_no_setting_however_one_comes_there(harness: Harness) -> None:
+    harness.settings = Settings(images=(1, 0, 1, 1, 1, 1))
+    harness.tab.show(harness.settings)
+    harness.click(1)
+    assert harness.settings.changed() == {}
+    harness.tab.show(harness.settings)
+    harness.tab.buttons["None"].click()
+    harness.tab.buttons["Invert"].click()
+    assert harness.settings.changed() == {}
     for weight in (0.5, 1.0):
-        move(holder.tab.classes["dog"], value=weight)
-    assert holder.settings.changed() == {}
+        move(harness.tab.classes["dog"], value=weight)
+    assert harness.settings.changed() == {}
 
 
-def test_class_sliders_follow_the_settings_without_calling_back(holder: Holder) -> None:
-    holder.tab.show(Settings(images=(0.5, 0, 0.25, 0, 0, 7.0)))
-    assert [slider.value for slider in holder.tab.classes.values()] == [0.5, 0, 2.0]
-    assert holder.history == []
+def test_class_sliders_follow_the_settings_without_calling_back(harness: Harness) -> None:
+    harness.tab.show(Settings(images=(0.5, 0, 0.25, 0, 0, 7.0)))
+    assert [slider.value for slider in harness.tab.classes.values()] == [0.5, 0, 2.0]
+    assert harness.history == []
 
 
-def test_class_slider_weighs_its_class(holder: Holder) -> None:
-    move(holder.tab.classes["dog"], value=0.1 + 0.3)
-    assert holder.settings.images == (1, 0.4, 1, 0.4, 1, 1)
-    assert holder.history == [(1, 0.4, 1, 0.4, 1, 1)]  # runs are gathered by the history
+def test_class_slider_weighs_its_class(harness: Harness) -> None:
+    move(harness.tab.classes["dog"], value=0.1 + 0.3)
+    assert harness.settings.images == (1, 0.4, 1, 0.4, 1, 1)
+    assert harness.history == [(1, 0.4, 1, 0.4, 1, 1)]  # runs are gathered by the history
 
 
 def test_class_weight_between_two_steps_stays_where_a_page_shows_the_nearer_one(
-    holder: Holder,
+    harness: Harness,
 ) -> None:
     third = Settings(images=(1, 1 / 3, 1, 0.1, 1, 1))
-    holder.settings = third
-    holder.tab.show(third)
-    move(holder.tab.classes["dog"], value=0.35)
-    assert holder.settings == third
-    move(holder.tab.classes["dog"], value=0.5)
-    assert holder.settings.images == (1, 0.5, 1, 0.5, 1, 1)
+    harness.settings = third
+    harness.tab.show(third)
+    move(harness.tab.classes["dog"], value=0.35)
+    assert harness.settings == third
+    move(harness.tab.classes["dog"], value=0.5)
+    assert harness.settings.images == (1, 0.5, 1, 0.5, 1, 1)
 
 
-def test_every_preset_can_be_chosen_again_and_again(holder: Holder) -> None:
+def test_every_preset_can_be_chosen_again_and_again(harness: Harness) -> None:
     for name in ("Only cat", "First half", "Only cat", "Only cat"):
-        holder.choose(name)
-        assert holder.tab.preset.index == 0
-    images = [entry for entry in holder.history if isinstance(entry, tuple)]
+        harness.choose(name)
+        assert harness.tab.preset.index == 0
+    images = [entry for entry in harness.history if isinstance(entry, tuple)]
     cats, half = (1, 0, 1, 0, 1, 0), (1, 1, 1, 0, 0, 0)
     assert images == [cats, half, cats, cats]
-    assert holder.history[:3] == [True, cats, False]
+    assert harness.history[:3] == [True, cats, False]
 
 
-def test_random_half_is_another_one_every_time(holder: Holder) -> None:
+def test_random_half_is_another_one_every_time(harness: Harness) -> None:
     for _ in range(8):
-        holder.choose("Random half")
-    images = [entry for entry in holder.history if isinstance(entry, tuple)]
+        harness.choose("Random half")
+    images = [entry for entry in harness.history if isinstance(entry, tuple)]
     assert {sum(entry) for entry in images} == {3.0}
     assert len(set(images)) > 3
 
 
-def test_click_on_a_thumbnail_toggles_its_image(holder: Holder) -> None:
-    holder.settings = Settings(images=(0.4, 1, 0.4, 1, 0.4, 1))
-    holder.tab.show(holder.settings)
-    holder.click(2)
-    assert holder.settings.images == (0.4, 1, 0, 1, 0.4, 1)
-    holder.click(2)  # back with the weight of its class
-    assert holder.settings.images == (0.4, 1, 0.4, 1, 0.4, 1)
-    assert [entry for entry in holder.history if isinstance(entry, bool)] == [True, False] * 2
+def test_click_on_a_thumbnail_toggles_its_image(harness: Harness) -> None:
+    harness.settings = Settings(images=(0.4, 1, 0.4, 1, 0.4, 1))
+    harness.tab.show(harness.settings)
+    harness.click(2)
+    assert harness.settings.images == (0.4, 1, 0, 1, 0.4, 1)
+    harness.click(2)  # back with the weight of its class
+    assert harness.settings.images == (0.4, 1, 0.4, 1, 0.4, 1)
+    assert [entry for entry in harness.history if isinstance(entry, bool)] == [True, False] * 2
 
 
-def test_hint_tells_about_the_image_that_is_pointed_at(holder: Holder) -> None:
-    how_to = holder.hint
-    holder.click(1)
-    assert holder.hint == "2: photo_1 · dog · not used to find the colours"
-    holder.tab.show_influence(holder.found(1, np.nan, 41.4, 2, 3, 4))
-    left, top = holder.tab.thumbnails.grid.corner(2)
-    happen(holder.tab.thumbnails.widget, "mouse_move", x=left, y=top)
-    assert holder.hint == "3: photo_2 · cat · weight 1 · 41° without it"
-    happen(holder.tab.thumbnails.widget, "mouse_out", x=-1, y=0)
-    assert holder.hint == how_to
+def test_hint_tells_about_the_image_that_is_pointed_at(harness: Harness) -> None:
+    how_to = harness.hint
+    harness.click(1)
+    assert harness.hint == "2: photo_1 · dog · not used to find the colours"
+    harness.tab.show_influence(harness.found(1, np.nan, 41.4, 2, 3, 4))
+    left, top = harness.tab.thumbnails.grid.corner(2)
+    happen(harness.tab.thumbnails.widget, "mouse_move", x=left, y=top)
+    assert harness.hint == "3: photo_2 · cat · weight 1 · 41° without it"
+    happen(harness.tab.thumbnails.widget, "mouse_out", x=-1, y=0)
+    assert harness.hint == how_to
 
 
-def test_page_says_what_a_sweep_will_show(holder: Holder) -> None:
-    assert "how much the colours change" in holder.result
+def test_page_says_what_a_sweep_will_show(harness: Harness) -> None:
+    assert "how much the colours change" in harness.result
 
 
-def test_result_names_the_three_images_that_turn_the_basis_most(holder: Holder) -> None:
-    holder.tab.show_influence(holder.found(1, 20, 41.4, 2, 12.6, np.nan))
-    assert holder.result == (
+def test_result_names_the_three_images_that_turn_the_basis_most(harness: Harness) -> None:
+    harness.tab.show_influence(harness.found(1, 20, 41.4, 2, 12.6, np.nan))
+    assert harness.result == (
         "Without 3: photo_2 the colours change by 41°.Next: 2: photo_1 20°, 5: photo_4 13°."
     )
-    assert holder.shows_influence
+    assert harness.shows_influence
 
 
-def test_result_of_even_images_names_none(holder: Holder) -> None:
-    holder.tab.show_influence(holder.found(*[0.1] * 6))
-    assert holder.result == (
+def test_result_of_even_images_names_none(harness: Harness) -> None:
+    harness.tab.show_influence(harness.found(*[0.1] * 6))
+    assert harness.result == (
         "No single image matters much: leaving any out changes the colours by less than 0.5°."
     )
 
 
-def test_result_without_any_angle_says_why(holder: Holder) -> None:
+def test_result_without_any_angle_says_why(harness: Harness) -> None:
     nothing = replace(
-        holder.found(*[np.nan] * 6),
+        harness.found(*[np.nan] * 6),
         reasons={0: "it is not used to find the colours", 1: "it is the only image that is used"},
     )
-    holder.tab.show_influence(nothing)
-    assert holder.result == "No image can be left out: it is the only image that is used."
+    harness.tab.show_influence(nothing)
+    assert harness.result == "No image can be left out: it is the only image that is used."
 
 
 @pytest.mark.parametrize("change", [{"components": 2}, {"images": (1, 1, 0, 1, 1, 1)}])
 def test_result_for_other_settings_is_marked_and_comes_back(
-    holder: Holder, change: dict[str, object]
+    harness: Harness, change: dict[str, object]
 ) -> None:
-    first = holder.settings
-    holder.tab.show_influence(holder.found(1, 20, 41.4, 2, 12.6, 3))
-    holder.tab.show(replace(first, **change))
-    assert holder.result.startswith("The colours have changed since: press again.Without 3: ")
-    assert not holder.shows_influence
-    holder.tab.show(first)
-    assert holder.result.startswith("Without 3: ")
-    assert holder.shows_influence
+    first = harness.settings
+    harness.tab.show_influence(harness.found(1, 20, 41.4, 2, 12.6, 3))
+    harness.tab.show(replace(first, **change))
+    assert harness.result.startswith("The colours have changed since: press again.Without 3: ")
+    assert not harness.shows_influence
+    harness.tab.show(first)
+    assert harness.result.startswith("Without 3: ")
+    assert harness.shows_influence
 
 
-def test_result_stays_when_only_the_look_changes(holder: Holder) -> None:
-    holder.tab.show_influence(holder.found(1, 20, 41.4, 2, 12.6, 3))
-    before = holder.result
-    holder.tab.show(replace(holder.settings, opacity=0.1, sigma=2.0, images=(1.0,) * 6))
-    assert holder.result == before
-    assert holder.shows_influence
+def test_result_stays_when_only_the_look_changes(harness: Harness) -> None:
+    harness.tab.show_influence(harness.found(1, 20, 41.4, 2, 12.6, 3))
+    before = harness.result
+    harness.tab.show(replace(harness.settings, opacity=0.1, sigma=2.0, images=(1.0,) * 6))
+    assert harness.result == before
+    assert harness.shows_influence
 
 
-def test_result_that_comes_late_is_marked_at_once(holder: Holder) -> None:
-    late = holder.found(1, 20, 41.4, 2, 12.6, 3)
-    holder.tab.buttons["Invert"].click()
-    holder.tab.show_influence(late)
-    assert "press again" in holder.result
-    assert not holder.shows_influence
+def test_result_that_comes_late_is_marked_at_once(harness: Harness) -> None:
+    late = harness.found(1, 20, 41.4, 2, 12.6, 3)
+    harness.tab.buttons["Invert"].click()
+    harness.tab.show_influence(late)
+    assert "press again" in harness.result
+    assert not harness.shows_influence
 
 
-def test_sweep_shows_progress_until_its_end(holder: Holder) -> None:
-    tab = holder.tab
+def test_sweep_shows_progress_until_its_end(harness: Harness) -> None:
+    tab = harness.tab
     assert tab.progress.layout.visibility == "hidden"
     tab.sweep_button.click()
-    assert holder.swept == 1
+    assert harness.swept == 1
     assert tab.sweep_button.disabled
     tab.show_progress(4, 6)
     assert (tab.progress.value, tab.progress.max) == (4, 6)
@@ -266,66 +266,66 @@ def test_sweep_shows_progress_until_its_end(holder: Holder) -> None:
     assert tab.progress.layout.visibility == "hidden"
 
 
-def test_problem_of_a_sweep_is_told_and_the_button_works_again(holder: Holder) -> None:
+def test_problem_of_a_sweep_is_told_and_the_button_works_again(harness: Harness) -> None:
     def fails() -> None:
         raise PFVValueError("images: every weight is 0.")
 
-    holder.tab.sweep = fails
-    holder.tab.sweep_button.click()
-    assert "every weight is 0" in holder.result
-    assert not holder.tab.sweep_button.disabled
+    harness.tab.sweep = fails
+    harness.tab.sweep_button.click()
+    assert "every weight is 0" in harness.result
+    assert not harness.tab.sweep_button.disabled
 
 
-def test_batch_without_labels_has_no_classes(open_tab: Callable[[ImageBatch], Holder]) -> None:
-    holder = open_tab(batch_of(None))
-    assert holder.tab.classes == {}
-    holder.click(3)
-    assert holder.settings.images == (1, 1, 1, 0, 1, 1)
-    assert holder.hint == "4: photo_3 · not used to find the colours"
+def test_batch_without_labels_has_no_classes(open_tab: Callable[[ImageBatch], Harness]) -> None:
+    harness = open_tab(batch_of(None))
+    assert harness.tab.classes == {}
+    harness.click(3)
+    assert harness.settings.images == (1, 1, 1, 0, 1, 1)
+    assert harness.hint == "4: photo_3 · not used to find the colours"
 
 
 def test_single_image_has_nothing_to_choose_from(
-    open_tab: Callable[[ImageBatch], Holder],
+    open_tab: Callable[[ImageBatch], Harness],
 ) -> None:
     assert open_tab(batch_of(None, 1)).tab.preset.disabled
 
 
-def test_foreign_names_stay_text(open_tab: Callable[[ImageBatch], Holder]) -> None:
+def test_foreign_names_stay_text(open_tab: Callable[[ImageBatch], Harness]) -> None:
     batch = replace(batch_of((FOREIGN,) * 5 + ("b",)), names=(FOREIGN,) * 6)
-    holder = open_tab(batch)
-    holder.tab.show_influence(holder.found(50, 40, 30, 2, 1, 0))
-    holder.click(0)
-    for widget in (holder.tab.hint, holder.tab.result, holder.tab.summary):
+    harness = open_tab(batch)
+    harness.tab.show_influence(harness.found(50, 40, 30, 2, 1, 0))
+    harness.click(0)
+    for widget in (harness.tab.hint, harness.tab.result, harness.tab.summary):
         assert "<img" not in widget.value
 
 
-def test_weights_of_another_number_of_images_read_as_ones(holder: Holder) -> None:
-    holder.tab.show(Settings(images=(1.0, 0.0)))
-    assert holder.summary == "6 of 6 images are used to find the colours."
+def test_weights_of_another_number_of_images_read_as_ones(harness: Harness) -> None:
+    harness.tab.show(Settings(images=(1.0, 0.0)))
+    assert harness.summary == "6 of 6 images are used to find the colours."
 
 
-def test_calls_from_many_threads_end_with_the_last_settings(holder: Holder) -> None:
+def test_calls_from_many_threads_end_with_the_last_settings(harness: Harness) -> None:
     lock, errors = threading.RLock(), []
 
     def edit(change: Callable[[Settings], Settings]) -> None:
         with lock:  # as an explorer does
-            holder.settings = change(holder.settings)
-            holder.tab.show(holder.settings)
+            harness.settings = change(harness.settings)
+            harness.tab.show(harness.settings)
 
-    holder.tab.edit = edit
+    harness.tab.edit = edit
 
     def slide() -> None:
         for step in range(40):
-            holder.tab.classes["cat"].value = 0.5 + step / 80
+            harness.tab.classes["cat"].value = 0.5 + step / 80
 
     def click() -> None:
         for step in range(40):
-            holder.click(1 + 2 * (step % 2))
+            harness.click(1 + 2 * (step % 2))
 
     def sweep() -> None:
         for step in range(40):
-            holder.tab.show_progress(step, 40)
-            holder.tab.show_influence(holder.found(*[float(step)] * 6))
+            harness.tab.show_progress(step, 40)
+            harness.tab.show_influence(harness.found(*[float(step)] * 6))
 
     def run(work: Callable[[], None]) -> None:
         try:
@@ -340,13 +340,13 @@ def test_calls_from_many_threads_end_with_the_last_settings(holder: Holder) -> N
         thread.join(30)
     assert not any(thread.is_alive() for thread in threads), "deadlock"
     assert errors == []
-    assert holder.settings.images is not None
-    assert holder.tab.thumbnails.weights == holder.settings.images
+    assert harness.settings.images is not None
+    assert harness.tab.thumbnails.weights == harness.settings.images
 
 
-def test_closing_leaves_no_canvas_on_the_page(recorded: RecordedPage) -> None:
-    holder = Holder(batch_of())
-    canvas = holder.tab.thumbnails.widget
-    ids = {canvas.model_id, holder.tab.thumbnails.canvas.buffers[0].model_id}
-    holder.tab.close()
-    assert ids <= recorded.closed
+def test_closing_leaves_no_canvas_on_the_page(fake_page: FakePage) -> None:
+    harness = Harness(batch_of())
+    canvas = harness.tab.thumbnails.widget
+    ids = {canvas.model_id, harness.tab.thumbnails.canvas.buffers[0].model_id}
+    harness.tab.close()
+    assert ids <= fake_page.closed

@@ -18,14 +18,14 @@ from pfv_widgets.widgets.browser import canvas as module
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.toolkit.controls import close_all
-from tests.widgets.recorded_page import RecordedPage, happen, move
+from tests.widgets.fake_page import FakePage, happen, move
 
 MANAGER = Canvas._canvas_manager.default_value
 RED = "#ff0000"
 
 
 @pytest.fixture
-def canvas(recorded: RecordedPage) -> LayeredCanvas:
+def canvas(fake_page: FakePage) -> LayeredCanvas:
     return LayeredCanvas("gallery", (20, 30), buffers=1)
 
 
@@ -99,7 +99,7 @@ def inside(commands: CanvasCommands) -> None:
     ids=[*PAIRS, "inside"],
 )
 def test_commands_are_those_that_ipycanvas_sends(
-    recorded: RecordedPage,
+    fake_page: FakePage,
     canvas: LayeredCanvas,
     own: Callable[[CanvasCommands], None],
     by_ipycanvas: Callable[[Canvas], Any],
@@ -107,42 +107,42 @@ def test_commands_are_those_that_ipycanvas_sends(
     commands = canvas.commands()
     own(commands)
     commands.send()
-    *sent, last = recorded.drawings[-1].commands
+    *sent, last = fake_page.drawings[-1].commands
     assert last == ("switchCanvas", [f"IPY_MODEL_{canvas.buffers[0].model_id}"])
     MANAGER._current_canvas = None
     with hold_canvas():
         by_ipycanvas(canvas.displayed)
-    assert [(name, list(numbers)) for name, numbers in recorded.drawings[-1].commands] == sent
+    assert [(name, list(numbers)) for name, numbers in fake_page.drawings[-1].commands] == sent
 
 
 def test_image_of_a_store_is_sent_as_ipycanvas_sends_it(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     buffer = canvas.buffers[0]
     commands = canvas.commands()
     commands.image(buffer, (1, 2, 60, 40))
     commands.send()
-    sent = recorded.drawings[-1].commands[:-1]
+    sent = fake_page.drawings[-1].commands[:-1]
     MANAGER._current_canvas = None
     with hold_canvas():
         canvas.displayed.draw_image(buffer, 1, 2, 60, 40)
-    assert recorded.drawings[-1].commands == sent
+    assert fake_page.drawings[-1].commands == sent
 
 
 def test_picture_is_drawn_as_it_was_encoded_with_its_transparency(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     commands = canvas.commands()
     commands.put(png((0, 200, 0)))
     commands.put(png((200, 0, 0, 51), (10, 10)), 5, 5)
     assert commands.send() == len(png((0, 200, 0))) + len(png((200, 0, 0, 51), (10, 10)))
-    picture = recorded.picture(canvas.displayed)
+    picture = fake_page.picture(canvas.displayed)
     assert tuple(picture[0, 0]) == (0, 200, 0)
     assert picture[7, 7] == pytest.approx((40, 160, 0), abs=1)
 
 
 def test_message_names_first_on_which_canvas_it_draws(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     buffer = canvas.buffers[0]
     commands = canvas.commands()
@@ -151,14 +151,14 @@ def test_message_names_first_on_which_canvas_it_draws(
     commands.on(canvas.displayed)
     commands.image(buffer, (0, 0, 15, 10))
     commands.send()
-    assert len(recorded.drawings) == 1
-    assert recorded.drawings[0].names[0] == "switchCanvas"
-    assert (recorded.picture(canvas.displayed)[:10, :15] == (255, 0, 0)).all()
-    assert recorded.cover(canvas.displayed)[10:].max() == 0
+    assert len(fake_page.drawings) == 1
+    assert fake_page.drawings[0].names[0] == "switchCanvas"
+    assert (fake_page.picture(canvas.displayed)[:10, :15] == (255, 0, 0)).all()
+    assert fake_page.cover(canvas.displayed)[10:].max() == 0
 
 
 def test_nothing_is_sent_before_send_and_an_error_leaves_nothing_behind(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     def draw_and_fail() -> None:
         commands = canvas.commands()
@@ -168,16 +168,16 @@ def test_nothing_is_sent_before_send_and_an_error_leaves_nothing_behind(
 
     with pytest.raises(ZeroDivisionError):
         draw_and_fail()
-    assert recorded.drawings == []
+    assert fake_page.drawings == []
     assert not MANAGER._caching
     assert MANAGER._commands_cache == []
     assert MANAGER._buffers_cache == []
     fill(canvas)
-    assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
+    assert (fake_page.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
 def test_error_while_sending_leaves_ipycanvas_usable(
-    recorded: RecordedPage, canvas: LayeredCanvas, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, canvas: LayeredCanvas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("the line is broken")
@@ -192,23 +192,23 @@ def test_error_while_sending_leaves_ipycanvas_usable(
     other = Canvas(width=10, height=10)
     other.fill_style = RED
     other.fill_rect(0, 0, 10)
-    assert (recorded.picture(other) == (255, 0, 0)).all()
+    assert (fake_page.picture(other) == (255, 0, 0)).all()
     fill(canvas)
-    assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
+    assert (fake_page.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
-def test_empty_picture_is_never_sent(recorded: RecordedPage, canvas: LayeredCanvas) -> None:
+def test_empty_picture_is_never_sent(fake_page: FakePage, canvas: LayeredCanvas) -> None:
     commands = canvas.commands()
     commands.put(b"")
     assert commands.send() == 0
-    assert recorded.drawings == []
+    assert fake_page.drawings == []
     commands.clear()
     assert commands.send() == 0
-    assert recorded.drawings[-1].pictures == []
+    assert fake_page.drawings[-1].pictures == []
 
 
 def test_message_ends_on_a_canvas_that_is_not_displayed_and_comes_to_each_once(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     buffer = canvas.buffers[0]
     commands = canvas.commands()
@@ -218,12 +218,12 @@ def test_message_ends_on_a_canvas_that_is_not_displayed_and_comes_to_each_once(
     commands.on(canvas.displayed)
     commands.clear((1, 2, 3, 4))
     commands.send()
-    switches = [where for name, where in recorded.drawings[-1].commands if name == "switchCanvas"]
+    switches = [where for name, where in fake_page.drawings[-1].commands if name == "switchCanvas"]
     assert switches == [[f"IPY_MODEL_{one.model_id}"] for one in (canvas.displayed, buffer)]
 
 
 def test_drawing_that_someone_else_holds_is_not_sent_and_not_lost(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     other = Canvas(width=10, height=10)
     with hold_canvas():
@@ -232,30 +232,28 @@ def test_drawing_that_someone_else_holds_is_not_sent_and_not_lost(
         commands = canvas.commands()
         commands.clear((0, 0, 5, 5))
         commands.send()
-        assert len(recorded.drawings) == 1
+        assert len(fake_page.drawings) == 1
         other.fill_rect(0, 0, 5)
-    assert len(recorded.drawings) == 2
-    assert (recorded.picture(other) == [0, 0, 255]).all()
-    assert "fillRect" not in recorded.drawings[0].names
-    assert recorded.cover(canvas.displayed).max() == 0
+    assert len(fake_page.drawings) == 2
+    assert (fake_page.picture(other) == [0, 0, 255]).all()
+    assert "fillRect" not in fake_page.drawings[0].names
+    assert fake_page.cover(canvas.displayed).max() == 0
 
 
-def test_other_canvas_can_draw_after_a_message(
-    recorded: RecordedPage, canvas: LayeredCanvas
-) -> None:
+def test_other_canvas_can_draw_after_a_message(fake_page: FakePage, canvas: LayeredCanvas) -> None:
     other = Canvas(width=10, height=10)
     other.fill_style = RED
     other.fill_rect(0, 0, 10)
     fill(canvas, "#0000ff")
-    before = recorded.picture(canvas.displayed).copy()
+    before = fake_page.picture(canvas.displayed).copy()
     other.fill_style = "#00ff00"
     other.fill_rect(0, 0, 10)
-    assert (recorded.picture(other) == [0, 255, 0]).all()
-    assert (recorded.picture(canvas.displayed) == before).all()
+    assert (fake_page.picture(other) == [0, 255, 0]).all()
+    assert (fake_page.picture(canvas.displayed) == before).all()
 
 
 def test_opacity_and_blending_come_back_after_drawing_inside_boxes(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     commands = canvas.commands()
     commands.alpha(1.0)
@@ -264,10 +262,10 @@ def test_opacity_and_blending_come_back_after_drawing_inside_boxes(
         commands.blend("multiply")
     commands.fill(RED, (0, 0, 30, 20))
     commands.send()
-    assert (recorded.picture(canvas.displayed) == (255, 0, 0)).all()
+    assert (fake_page.picture(canvas.displayed) == (255, 0, 0)).all()
 
 
-def test_messages_of_several_threads_stay_whole(recorded: RecordedPage) -> None:
+def test_messages_of_several_threads_stay_whole(fake_page: FakePage) -> None:
     canvases = [LayeredCanvas("gallery", (8, 8)) for _ in range(4)]
     colours = ["#ff0000", "#00ff00", "#0000ff", "#ffff00"]
 
@@ -282,128 +280,126 @@ def test_messages_of_several_threads_stay_whole(recorded: RecordedPage) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(recorded.drawings) == 200
+    assert len(fake_page.drawings) == 200
     for one, colour in zip(canvases, colours, strict=True):
-        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-        assert (recorded.picture(one.displayed) == wanted).all()
+        expected = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (fake_page.picture(one.displayed) == expected).all()
 
 
 def test_another_size_is_one_message_and_the_same_size_none(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
-    recorded.messages.clear()
+    fake_page.messages.clear()
     canvas.resize((40, 50))
-    assert len(recorded.messages) == 1
-    assert recorded.picture(canvas.displayed).shape == (40, 50, 3)
+    assert len(fake_page.messages) == 1
+    assert fake_page.picture(canvas.displayed).shape == (40, 50, 3)
     assert canvas.size == (40, 50)
     canvas.resize((40, 50))
-    assert len(recorded.messages) == 1
+    assert len(fake_page.messages) == 1
     canvas.resize((4, 5), canvas.buffers[0])
-    assert recorded.picture(canvas.buffers[0]).shape == (4, 5, 3)
+    assert fake_page.picture(canvas.buffers[0]).shape == (4, 5, 3)
     assert canvas.size == (40, 50)
 
 
-Heard = list[tuple[str, float, float]]
+Events = list[tuple[str, float, float]]
 
 
 @pytest.fixture
-def heard(canvas: LayeredCanvas) -> Heard:
-    heard: Heard = []
+def events(canvas: LayeredCanvas) -> Events:
+    events: Events = []
     canvas.on_pointer(
-        down=lambda x, y: heard.append(("down", x, y)),
-        move=lambda x, y: heard.append(("move", x, y)),
-        up=lambda x, y: heard.append(("up", x, y)),
-        out=lambda: heard.append(("out", 0, 0)),
+        down=lambda x, y: events.append(("down", x, y)),
+        move=lambda x, y: events.append(("move", x, y)),
+        up=lambda x, y: events.append(("up", x, y)),
+        out=lambda: events.append(("out", 0, 0)),
     )
-    return heard
+    return events
 
 
-def test_mouse_is_heard_in_pixels_of_the_canvas(canvas: LayeredCanvas, heard: Heard) -> None:
+def test_mouse_is_heard_in_pixels_of_the_canvas(canvas: LayeredCanvas, events: Events) -> None:
     for event in ("mouse_move", "mouse_down", "mouse_up", "mouse_out"):
         happen(canvas.displayed, event, x=5, y=6)
-    assert heard == [("move", 5, 6), ("down", 5, 6), ("up", 5, 6), ("out", 0, 0)]
+    assert events == [("move", 5, 6), ("down", 5, 6), ("up", 5, 6), ("out", 0, 0)]
 
 
 def test_finger_is_heard_as_the_mouse_and_lifted_where_it_was_last(
-    canvas: LayeredCanvas, heard: Heard
+    canvas: LayeredCanvas, events: Events
 ) -> None:
     canvas = canvas.displayed
     happen(canvas, "touch_start", touches=[{"x": 5, "y": 6}])
     happen(canvas, "touch_move", touches=[{"x": 7, "y": 8}, {"x": 90, "y": 90}])
     happen(canvas, "touch_end", touches=[])
-    assert heard == [("down", 5, 6), ("move", 7, 8), ("up", 7, 8)]
+    assert events == [("down", 5, 6), ("move", 7, 8), ("up", 7, 8)]
     happen(canvas, "touch_cancel", touches=[])
-    assert heard[-1] == ("out", 0, 0)
+    assert events[-1] == ("out", 0, 0)
 
 
 def test_only_what_is_asked_for_is_heard(canvas: LayeredCanvas) -> None:
-    heard: list[float] = []
-    canvas.on_pointer(move=lambda x, y: heard.append(x + y))
+    events: list[float] = []
+    canvas.on_pointer(move=lambda x, y: events.append(x + y))
     for event in ("mouse_move", "mouse_down", "mouse_up", "mouse_out"):
         happen(canvas.displayed, event, x=1, y=2)
-    assert heard == [3]
+    assert events == [3]
 
 
 @pytest.mark.parametrize("held", ["", "shift", "ctrl", "meta"])
 def test_key_comes_with_shift_and_with_control_or_command(canvas: LayeredCanvas, held: str) -> None:
-    heard: list[tuple[str, bool, bool]] = []
-    canvas.on_key(lambda *key: heard.append(key))
+    events: list[tuple[str, bool, bool]] = []
+    canvas.on_key(lambda *key: events.append(key))
     modifiers = {f"{one}_key": one == held for one in ("shift", "ctrl", "meta")}
     happen(canvas.displayed, "key_down", key="z", **modifiers)
-    assert heard == [("z", held == "shift", held in ("ctrl", "meta"))]
+    assert events == [("z", held == "shift", held in ("ctrl", "meta"))]
 
 
 def test_page_is_ready_for_the_canvas_and_for_each_store(
-    recorded: RecordedPage, canvas: LayeredCanvas
+    fake_page: FakePage, canvas: LayeredCanvas
 ) -> None:
     calls: list[int] = []
     canvas.on_ready(lambda: calls.append(1))
-    recorded.load_anew(canvas.displayed, *canvas.buffers)
+    fake_page.load_anew(canvas.displayed, *canvas.buffers)
     assert calls == [1, 1]
 
 
-def test_close_closes_all_canvases(recorded: RecordedPage, canvas: LayeredCanvas) -> None:
-    opened = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
+def test_close_closes_all_canvases(fake_page: FakePage, canvas: LayeredCanvas) -> None:
     canvas.close()
-    assert opened <= recorded.closed
+    assert not fake_page.open_comms
 
 
 @pytest.fixture
-def in_kernel(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch) -> LayeredCanvas:
+def in_kernel(fake_page: FakePage, monkeypatch: pytest.MonkeyPatch) -> LayeredCanvas:
     monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     return LayeredCanvas("gallery", (20, 30), buffers=1)
 
 
-def newest(recorded: RecordedPage) -> Canvas:
+def newest(fake_page: FakePage) -> Canvas:
     """The canvas that was opened last."""
-    opened = [comm for kind, comm, _ in recorded.messages if kind == "comm_open"]
-    canvases = [_instances[comm] for comm in opened if comm in _instances]
+    opened_ids = [comm for kind, comm, _ in fake_page.messages if kind == "comm_open"]
+    canvases = [_instances[comm] for comm in opened_ids if comm in _instances]
     return next(widget for widget in reversed(canvases) if isinstance(widget, Canvas))
 
 
 def test_in_a_kernel_canvases_stay_until_a_page_has_drawn_what_it_was_sent(
-    recorded: RecordedPage, in_kernel: LayeredCanvas
+    fake_page: FakePage, in_kernel: LayeredCanvas
 ) -> None:
     canvases = {in_kernel.displayed.model_id, in_kernel.buffers[0].model_id}
     in_kernel.close()
     in_kernel.close()
-    last = newest(recorded)
+    last = newest(fake_page)
     assert last.model_id not in canvases
     empty, filled = (memoryview(png((0, 0, 0, alpha), (1, 1))) for alpha in (0, 255))
     move(last, image_data=empty)  # more is to be drawn before it
-    assert not canvases & recorded.closed
-    recorded.load_anew(last)
-    assert recorded.drawings[-1].commands[-1][0] == "fillRect"
-    assert (recorded.picture(last) == 0).all()
-    assert (recorded.cover(last) == 1).all()
+    assert not canvases & fake_page.closed
+    fake_page.load_anew(last)
+    assert fake_page.drawings[-1].commands[-1][0] == "fillRect"
+    assert (fake_page.picture(last) == 0).all()
+    assert (fake_page.cover(last) == 1).all()
     move(last, image_data=filled)
-    assert canvases | {comm for kind, comm, _ in recorded.messages if kind == "comm_open"} <= (
-        recorded.closed
-    )
+    assert canvases <= fake_page.closed
+    assert not fake_page.open_comms
 
 
 def test_what_is_closed_is_tiny_and_hears_and_draws_nothing(
-    recorded: RecordedPage, in_kernel: LayeredCanvas
+    fake_page: FakePage, in_kernel: LayeredCanvas
 ) -> None:
     calls: list[Any] = []
     in_kernel.on_ready(lambda: calls.append("ready"))
@@ -414,8 +410,8 @@ def test_what_is_closed_is_tiny_and_hears_and_draws_nothing(
     late.fill(RED, (0, 0, 5, 5))
     in_kernel.close()
     for canvas in (in_kernel.displayed, *in_kernel.buffers):
-        assert recorded.picture(canvas).shape == (1, 1, 3)
-        recorded.load_anew(canvas)
+        assert fake_page.picture(canvas).shape == (1, 1, 3)
+        fake_page.load_anew(canvas)
     for event in ("mouse_down", "mouse_out", "mouse_wheel", "touch_cancel"):
         happen(in_kernel.displayed, event, x=1, y=2, touches=[])
     happen(
@@ -423,7 +419,7 @@ def test_what_is_closed_is_tiny_and_hears_and_draws_nothing(
     )
     assert not calls
     assert late.send() == 0
-    assert not recorded.drawings
+    assert not fake_page.drawings
 
 
 def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
@@ -445,10 +441,10 @@ def test_garbage_collector_may_close_a_surface_while_one_is_drawn(
 
 
 def test_whoever_closes_the_canvas_closes_its_buffers(
-    recorded: RecordedPage, in_kernel: LayeredCanvas
+    fake_page: FakePage, in_kernel: LayeredCanvas
 ) -> None:
     box = VBox([in_kernel.displayed])
     parts = {in_kernel.displayed.model_id, in_kernel.displayed.layout.model_id}
     close_all(box)
-    assert not parts & recorded.closed
+    assert not parts & fake_page.closed
     assert in_kernel.displayed.width == 1

@@ -10,15 +10,15 @@ import numpy as np
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.browser.gallery_script import FOLLOWED, GalleryScript
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from tests.widgets.recorded_page import RecordedPage, message, move
+from tests.widgets.fake_page import FakePage, message, move
 
 
 def test_all_pages_have_to_be_near(explorer: PFVExplorer) -> None:
-    heard: list[bool] = []
-    script = GalleryScript(explorer.gallery.tiles.canvas, {}, heard.append)
+    events: list[bool] = []
+    script = GalleryScript(explorer.gallery.tiles.canvas, {}, events.append)
     for near in (True, True, False, True):
         message(script, near=near)
-    assert heard == [True, True, False, False]
+    assert events == [True, True, False, False]
 
 
 def test_script_is_told_where_it_finds_what_it_follows(explorer: PFVExplorer) -> None:
@@ -41,7 +41,7 @@ def test_gallery_without_controls_follows_none(explorer: PFVExplorer) -> None:
 
 
 def test_explorer_sends_uncompressed_pictures_once_its_page_is_near(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
     gallery = explorer.gallery
     assert gallery.script.buffers == [buffer.model_id for buffer in gallery.tiles.canvas.buffers]
@@ -50,19 +50,17 @@ def test_explorer_sends_uncompressed_pictures_once_its_page_is_near(
     assert gallery.tiles.near
 
 
-def test_a_script_that_asks_is_sent_everything(
-    recorded: RecordedPage, explorer: PFVExplorer
-) -> None:
+def test_a_script_that_asks_is_sent_everything(fake_page: FakePage, explorer: PFVExplorer) -> None:
     gallery = explorer.gallery
     assert explorer.wait(60)
-    before = recorded.picture(gallery.tiles.widget).copy()
-    recorded.load_anew()  # what was drawn is lost, and no canvas says so
+    before = fake_page.picture(gallery.tiles.widget).copy()
+    fake_page.load_anew()  # what was drawn is lost, and no canvas says so
     for canvas in (gallery.tiles.widget, *gallery.tiles.canvas.buffers):
-        recorded.lose_size(canvas)
-    assert recorded.picture(gallery.tiles.widget).shape != before.shape
+        fake_page.lose_size(canvas)
+    assert fake_page.picture(gallery.tiles.widget).shape != before.shape
     message(gallery.script, near=False)
     assert explorer.wait(60)
-    assert np.array_equal(recorded.picture(gallery.tiles.widget), before)
+    assert np.array_equal(fake_page.picture(gallery.tiles.widget), before)
 
 
 def test_gallery_is_arranged_for_its_page_until_somebody_arranges_it(explorer: PFVExplorer) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from tests.widgets.recorded_page import RecordedPage, message
+from tests.widgets.fake_page import FakePage, message
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def notifications() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def script(recorded: RecordedPage, notifications: list[tuple[str, str]]) -> PageScript:
+def script(fake_page: FakePage, notifications: list[tuple[str, str]]) -> PageScript:
     return PageScript(lambda message, kind: notifications.append((message, kind)))
 
 
@@ -41,7 +41,7 @@ def test_copying_is_told(
 
 
 def test_page_that_is_ready_is_sent_what_it_may_have_missed(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
     """All but what hands have set, and pictures: a slider may just be dragged."""
     script = next(one for one in explorer.children if isinstance(one, PageScript))
@@ -51,11 +51,11 @@ def test_page_that_is_ready_is_sent_what_it_may_have_missed(
         knobs["sigma"].model_id: {"value": 3.0},  # it was never told of 1.0
         knobs["opacity"].model_id: {"value": knobs["opacity"].value + 1e-12},
     }
-    drawn = len(recorded.drawings)
-    recorded.messages.clear()
+    drawn = len(fake_page.drawings)
+    fake_page.messages.clear()
     message(script, ready=page)
-    sent = {model: data["state"] for _, model, data in recorded.messages}
-    assert len(sent) == len(recorded.messages) > 40
+    sent = {model: data["state"] for _, model, data in fake_page.messages}
+    assert len(sent) == len(fake_page.messages) > 40
     assert sent[panel.legend.model_id]["value"] == panel.legend.value
     stop = explorer.status_line.stop_button
     assert sent[stop.layout.model_id]["visibility"] == "hidden"
@@ -66,7 +66,7 @@ def test_page_that_is_ready_is_sent_what_it_may_have_missed(
     assert script.model_id not in sent
     assert explorer.gallery.tiles.widget.model_id not in sent
     assert sum(len(str(state)) for state in sent.values()) < 150_000
-    assert len(recorded.drawings) == drawn
+    assert len(fake_page.drawings) == drawn
     message(script, back=page)  # a connection that was lost: pictures as well
     assert explorer.wait(60)
-    assert len(recorded.drawings) > drawn
+    assert len(fake_page.drawings) > drawn

@@ -12,10 +12,10 @@ from torch import nn
 import pfv_widgets as pw
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from tests.widgets.recorded_page import RecordedPage, move
+from tests.widgets.fake_page import FakePage, move
 
 
-class Holder:
+class Harness:
     """An explorer whose tab "Classes" is open."""
 
     def __init__(self, explorer: PFVExplorer) -> None:
@@ -37,16 +37,16 @@ class Holder:
         return str(self.explorer.status)
 
 
-OpenTab = Callable[..., Holder]
+OpenTab = Callable[..., Harness]
 
 
 @pytest.fixture
-def open_tab(recorded: RecordedPage) -> Iterator[OpenTab]:
+def open_tab(fake_page: FakePage) -> Iterator[OpenTab]:
     """Open explorers with the tab; close them after the test."""
     with ExitStack() as stack:
 
-        def open_(model: nn.Module, images: ImageBatch, **more: Any) -> Holder:
+        def open_(model: nn.Module, images: ImageBatch, **more: Any) -> Harness:
             explorer = pw.explore(model, images, device="cpu", **more)
-            return Holder(stack.enter_context(closing(explorer)))
+            return Harness(stack.enter_context(closing(explorer)))
 
         yield open_

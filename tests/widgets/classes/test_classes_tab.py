@@ -15,9 +15,9 @@ from torchvision.models import VisionTransformer
 import pfv_widgets as pw
 from pfv_widgets.engine.data.batch import ImageBatch
 from tests.networks import Function, blobs, counted, tiny
-from tests.widgets.classes.conftest import Holder, OpenTab
+from tests.widgets.classes.conftest import Harness, OpenTab
 from tests.widgets.explorer_contents import run_code
-from tests.widgets.recorded_page import move
+from tests.widgets.fake_page import move
 
 HOSTILE = "<b>x</b>"
 NAMES = [HOSTILE, "bee", "cat", "dog", "eel"]
@@ -36,7 +36,7 @@ def labelled(count: int = 12) -> ImageBatch:
 
 
 @pytest.fixture
-def holder(open_tab: OpenTab) -> Holder:
+def harness(open_tab: OpenTab) -> Harness:
     return open_tab(network(), labelled(), classes=NAMES, layer="10")
 
 
@@ -45,9 +45,9 @@ def words(widget: Any) -> str:
     return " ".join(html.unescape(text).split())
 
 
-def test_parts_of_a_score_add_up_as_they_are_written(holder: Holder) -> None:
-    holder.tab.show_image(2)
-    rows = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td>", holder.tab.photo.value)
+def test_parts_of_a_score_add_up_as_they_are_written(harness: Harness) -> None:
+    harness.tab.show_image(2)
+    rows = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td>", harness.tab.photo.value)
     numbers = {name: float(value.replace("−", "-")) for name, value in rows}
     total = numbers.pop("score")
     assert list(numbers) == [
@@ -57,16 +57,16 @@ def test_parts_of_a_score_add_up_as_they_are_written(holder: Holder) -> None:
     with torch.no_grad():
         scores = network()(labelled().tensor)[2]
     assert total == pytest.approx(float(scores.max()), abs=0.01)
-    assert HOSTILE not in holder.tab.photo.value + holder.tab.effect.value
-    assert "data:image" in holder.tab.strips[0].value
+    assert HOSTILE not in harness.tab.photo.value + harness.tab.effect.value
+    assert "data:image" in harness.tab.strips[0].value
 
 
-def test_cutting_shows_accuracy_before_and_after_and_undoes(holder: Holder) -> None:
+def test_cutting_shows_accuracy_before_and_after_and_undoes(harness: Harness) -> None:
     images = labelled()
     expected = torch.tensor([NAMES.index(label) for label in images.labels])
-    holder.press(0)
-    holder.press(2)
-    explorer = holder.explorer
+    harness.press(0)
+    harness.press(2)
+    explorer = harness.explorer
     assert explorer.settings.cut == (0, 2)
     frame = explorer.frame
     without = pw.ablate(network(), frame.layer, frame.basis, (0, 2))
@@ -76,39 +76,39 @@ def test_cutting_shows_accuracy_before_and_after_and_undoes(holder: Holder) -> N
             for model in (network(), without)
         ]
     assert rates[0] != rates[1]
-    assert f"all | 12 | {rates[0]} % | {rates[1]} %" in words(holder.tab.effect)
-    assert f"{rates[0]} → {rates[1]} % right" in holder.status
+    assert f"all | 12 | {rates[0]} % | {rates[1]} %" in words(harness.tab.effect)
+    assert f"{rates[0]} → {rates[1]} % right" in harness.status
     assert "pw.ablate(model, frame.layer, frame.basis, (0, 2))" in explorer.snippet()
     explorer.undo()
-    holder.wait()
-    assert (explorer.settings.cut, holder.tab.buttons[2].value) == ((0,), False)
-    move(holder.tab.mode, index=1)
-    holder.wait()
+    harness.wait()
+    assert (explorer.settings.cut, harness.tab.buttons[2].value) == ((0,), False)
+    move(harness.tab.mode, index=1)
+    harness.wait()
     assert explorer.settings.cut_mode == "keep"
     assert "mode='keep'" in explorer.snippet()
-    holder.tab.clear_button.click()
-    holder.wait()
+    harness.tab.clear_button.click()
+    harness.wait()
     assert explorer.settings.cut == ()
-    assert "Nothing is cut" in words(holder.tab.effect)
+    assert "Nothing is cut" in words(harness.tab.effect)
 
 
 def test_a_toggle_runs_no_layer_before_the_cut(open_tab: OpenTab) -> None:
     model = tiny()
-    holder = open_tab(model, labelled(), classes=NAMES, layer="10")
-    with counted(*(one for one in model.modules() if isinstance(one, nn.Conv2d))) as ran:
-        holder.press(1)
-    assert ran == []
-    assert holder.explorer.settings.cut == (1,)
+    harness = open_tab(model, labelled(), classes=NAMES, layer="10")
+    with counted(*(one for one in model.modules() if isinstance(one, nn.Conv2d))) as calls:
+        harness.press(1)
+    assert calls == []
+    assert harness.explorer.settings.cut == (1,)
 
 
-def test_a_class_has_components_of_its_own(holder: Holder) -> None:
-    index = [value for _, value in holder.tab.class_list.options].index(1)
-    move(holder.tab.class_list, index=index)
-    assert holder.tab.class_view.value.count("of the variance of those shown") == 3
-    assert holder.tab.class_view.value.count("<img") >= 6
+def test_a_class_has_components_of_its_own(harness: Harness) -> None:
+    index = [value for _, value in harness.tab.class_list.options].index(1)
+    move(harness.tab.class_list, index=index)
+    assert harness.tab.class_view.value.count("of the variance of those shown") == 3
+    assert harness.tab.class_view.value.count("<img") >= 6
 
 
-def test_hidden_tab_computes_nothing(recorded: object) -> None:
+def test_hidden_tab_computes_nothing(fake_page: object) -> None:
     explorer = pw.explore(tiny(), labelled(), device="cpu", layer="10")
     assert explorer.wait(60)
     tab = explorer.tabs["Classes"]
@@ -129,7 +129,7 @@ def broken_if_third(images: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("model", "more", "told"),
+    ("model", "more", "message"),
     [
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), {}, "not (N, K)"),
         (
@@ -140,12 +140,12 @@ def broken_if_third(images: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_networks_without_one_row_of_scores_are_told_in_words(
-    open_tab: OpenTab, model: nn.Module, more: dict[str, Any], told: str
+    open_tab: OpenTab, model: nn.Module, more: dict[str, Any], message: str
 ) -> None:
-    holder = open_tab(model, labelled(), **more)
-    assert told in words(holder.tab.about)
-    assert told in holder.status
-    assert holder.explorer.settings.cut == ()
+    harness = open_tab(model, labelled(), **more)
+    assert message in words(harness.tab.about)
+    assert message in harness.status
+    assert harness.explorer.settings.cut == ()
 
 
 def test_where_scores_read_a_class_token_one_press_goes_to_the_last_layer_that_counts(
@@ -154,39 +154,41 @@ def test_where_scores_read_a_class_token_one_press_goes_to_the_last_layer_that_c
     torch.manual_seed(2)
     model = VisionTransformer(32, 8, 2, 2, hidden_dim=16, mlp_dim=16, num_classes=5)
     nn.init.normal_(model.heads.head.weight)
-    holder = open_tab(model.eval(), labelled())
-    tab, last = holder.tab, "encoder.layers.encoder_layer_1.ln_1"
+    harness = open_tab(model.eval(), labelled())
+    tab, last = harness.tab, "encoder.layers.encoder_layer_1.ln_1"
     assert "scores do not depend on its feature map" in words(tab.about)
     assert last in words(tab.about)
     assert tab.layer_button.layout.display is None
     tab.layer_button.click()
-    holder.wait()
-    assert holder.explorer.settings.layer == last == pw.component_classes(holder.explorer.pfv).layer
+    harness.wait()
+    assert (
+        harness.explorer.settings.layer == last == pw.component_classes(harness.explorer.pfv).layer
+    )
     assert "integrated gradients" in words(tab.about)
     assert tab.layer_button.layout.display == "none"
 
 
 def test_the_difference_to_the_expected_class_is_written_in_parts_that_add_up(
-    holder: Holder,
+    harness: Harness,
 ) -> None:
-    found = pw.component_classes(holder.explorer.frame, NAMES)
-    wrong = int((found.predicted != found.expected).nonzero()[0])
-    holder.tab.show_image(wrong)
-    text = words(holder.tab.photo).replace("−", "-")
+    result = pw.component_classes(harness.explorer.frame, NAMES)
+    wrong = int((result.predicted != result.expected).nonzero()[0])
+    harness.tab.show_image(wrong)
+    text = words(harness.tab.photo).replace("−", "-")
     total, *parts = re.findall(r"-?[0-9]+[.][0-9]+", text[text.index("The difference of") :])
-    assert float(total) == pytest.approx(float(found.difference(wrong).sum()), abs=0.01)
+    assert float(total) == pytest.approx(float(result.difference(wrong).sum()), abs=0.01)
     assert sum(map(float, parts)) == pytest.approx(float(total), abs=0.03)
 
 
 def test_output_chosen_by_the_user_is_taken(open_tab: OpenTab) -> None:
     model = nn.Sequential(tiny(), Function(_two))
-    holder = open_tab(model, labelled(), layer="0.10", output=1, classes=NAMES)
-    holder.press(1)
+    harness = open_tab(model, labelled(), layer="0.10", output=1, classes=NAMES)
+    harness.press(1)
     scope: dict[str, Any] = {"model": model, "images": labelled(), "classes": NAMES}
-    run_code(holder.explorer.snippet(), scope)
+    run_code(harness.explorer.snippet(), scope)
     assert scope["explorer"].output == 1
     scope["explorer"].close()
-    assert "Exact" in words(holder.tab.about)
+    assert "Exact" in words(harness.tab.about)
 
 
 def test_photos_without_labels_or_numbers_are_said_to_be_undefined(open_tab: OpenTab) -> None:
@@ -194,57 +196,57 @@ def test_photos_without_labels_or_numbers_are_said_to_be_undefined(open_tab: Ope
     images.tensor[2] += 100
     model = nn.Sequential(Function(broken_if_third), tiny())
     start = pw.Settings(images=(1, 1, 0, 1, 1, 1))
-    holder = open_tab(model, images, layer="1.10", components=2, settings=start)
-    assert "undefined" in words(holder.tab.effect)
-    assert "1 photo is left out" in words(holder.tab.effect)
-    holder.tab.show_image(2)
-    assert "not numbers" in words(holder.tab.photo)
-    assert "nan" not in "".join(one.value.lower() for one in holder.tab.moves[:2])
-    holder.press(0)
-    assert "Without component 1" in holder.status
+    harness = open_tab(model, images, layer="1.10", components=2, settings=start)
+    assert "undefined" in words(harness.tab.effect)
+    assert "1 photo is left out" in words(harness.tab.effect)
+    harness.tab.show_image(2)
+    assert "not numbers" in words(harness.tab.photo)
+    assert "nan" not in "".join(one.value.lower() for one in harness.tab.moves[:2])
+    harness.press(0)
+    assert "Without component 1" in harness.status
 
 
 def test_all_components_cut_is_told_and_the_tab_goes_on(open_tab: OpenTab) -> None:
-    holder = open_tab(tiny(channels=3), labelled(), classes=NAMES, layer="10", components=3)
+    harness = open_tab(tiny(channels=3), labelled(), classes=NAMES, layer="10", components=3)
     for index in range(3):
-        holder.press(index)
-    assert "nothing is left" in words(holder.tab.about)
-    assert "nothing is left" in holder.status
-    holder.press(1, cut=False)
-    assert "Without components 1, 3" in holder.status
-    assert "nothing is left" not in words(holder.tab.about)
+        harness.press(index)
+    assert "nothing is left" in words(harness.tab.about)
+    assert "nothing is left" in harness.status
+    harness.press(1, cut=False)
+    assert "Without components 1, 3" in harness.status
+    assert "nothing is left" not in words(harness.tab.about)
 
 
-def test_cut_is_checked_and_follows_the_number_of_components(holder: Holder) -> None:
+def test_cut_is_checked_and_follows_the_number_of_components(harness: Harness) -> None:
     with pytest.raises(pw.PFVValueError, match="each once"):
         pw.Settings(cut=(1, 1))
     with pytest.raises(pw.PFVValueError, match="cut_mode='burn'"):
         pw.Settings(cut_mode="burn")
-    holder.explorer.settings = replace(holder.explorer.settings, cut=(2, 0))
-    assert holder.explorer.settings.cut == (0, 2)
-    move(holder.explorer.knobs["components"], value=2)
-    holder.wait()
-    assert holder.explorer.settings.cut == (0,)
-    assert len(holder.tab.rows.children) == 2
+    harness.explorer.settings = replace(harness.explorer.settings, cut=(2, 0))
+    assert harness.explorer.settings.cut == (0, 2)
+    move(harness.explorer.knobs["components"], value=2)
+    harness.wait()
+    assert harness.explorer.settings.cut == (0,)
+    assert len(harness.tab.rows.children) == 2
 
 
-def test_without_an_image_the_tab_says_what_the_status_line_says(holder: Holder) -> None:
-    explorer = holder.explorer
+def test_without_an_image_the_tab_says_what_the_status_line_says(harness: Harness) -> None:
+    explorer = harness.explorer
     explorer.settings = replace(explorer.settings, images=(0.0,) * 12)
-    holder.wait()
-    assert holder.status == words(holder.tab.about).removeprefix("● ")
-    assert holder.status.startswith("No image is selected")
+    harness.wait()
+    assert harness.status == words(harness.tab.about).removeprefix("● ")
+    assert harness.status.startswith("No image is selected")
     explorer.settings = replace(explorer.settings, images=None)
-    holder.wait()
-    assert "Exact" in words(holder.tab.about)
+    harness.wait()
+    assert "Exact" in words(harness.tab.about)
 
 
-def test_cut_after_a_stop_is_neither_stopped_nor_said_to_go_on(holder: Holder) -> None:
-    holder.explorer.stop()
-    holder.press(0)
-    assert holder.status.startswith("Without component 1")
-    assert holder.explorer.status_line.stop_button.layout.visibility == "hidden"
-    holder.explorer.tabs.open("Picture")
-    move(holder.explorer.knobs["sigma"], value=2.0)
-    holder.wait()
-    assert holder.status == "Up to date."
+def test_cut_after_a_stop_is_neither_stopped_nor_said_to_go_on(harness: Harness) -> None:
+    harness.explorer.stop()
+    harness.press(0)
+    assert harness.status.startswith("Without component 1")
+    assert harness.explorer.status_line.stop_button.layout.visibility == "hidden"
+    harness.explorer.tabs.open("Picture")
+    move(harness.explorer.knobs["sigma"], value=2.0)
+    harness.wait()
+    assert harness.status == "Up to date."

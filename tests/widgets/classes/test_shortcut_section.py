@@ -13,27 +13,27 @@ import pfv_widgets as pw
 from pfv_widgets.analysis.shortcuts.find_shortcuts import find_shortcuts
 from pfv_widgets.engine.progress import OnProgress, Progress
 from tests.networks import blobs, tiny
-from tests.widgets.classes.conftest import Holder, OpenTab
+from tests.widgets.classes.conftest import Harness, OpenTab
 from tests.widgets.classes.marked_photos import fooled_network, marked_photos
 from tests.widgets.classes.test_classes_tab import words
-from tests.widgets.recorded_page import move
+from tests.widgets.fake_page import move
 
 
 @pytest.fixture
-def holder(open_tab: OpenTab) -> Holder:
+def harness(open_tab: OpenTab) -> Harness:
     return open_tab(fooled_network(), marked_photos(), classes=["marked", "plain"], layer="2")
 
 
-def search(holder: Holder) -> Holder:
-    holder.tab.shortcuts.button.click()
-    assert holder.explorer.jobs.wait(60)
-    holder.wait()
-    return holder
+def search(harness: Harness) -> Harness:
+    harness.tab.shortcuts.button.click()
+    assert harness.explorer.jobs.wait(60)
+    harness.wait()
+    return harness
 
 
-def test_suspects_are_shown_with_their_evidence_and_cut_out(holder: Holder) -> None:
-    model, images = holder.explorer.pfv.model, holder.explorer.pfv.images
-    section = search(holder).tab.shortcuts
+def test_suspects_are_shown_with_their_evidence_and_cut_out(harness: Harness) -> None:
+    model, images = harness.explorer.pfv.model, harness.explorer.pfv.images
+    section = search(harness).tab.shortcuts
     report = find_shortcuts(model, images, layer="2", classes=["marked", "plain"])
     assert report.suspects
     assert 0 < len(section.toggles) <= len(report.suspects)
@@ -43,73 +43,73 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(holder: Holder) -> N
     assert first.children[0].value.count("<img") == 4
 
     move(section.toggles[0], value=True)
-    holder.wait()
-    assert holder.explorer.settings.suspects == (0,)
+    harness.wait()
+    assert harness.explorer.settings.suspects == (0,)
     one = report.suspects[0]
     without = pw.ablate(model, one.layer, one.basis, suspects=one)
     with torch.no_grad():
         right = without(images.tensor).argmax(1) == torch.arange(24).add(1).remainder(2)
     rate = round(100 * float(right.float().mean()))
-    assert f"100 → {rate} % right" in holder.status
-    assert "Without suspect 1" in words(holder.tab.effect)
+    assert f"100 → {rate} % right" in harness.status
+    assert "Without suspect 1" in words(harness.tab.effect)
 
-    holder.press(1)
-    assert "Without component 2 and suspect 1" in words(holder.tab.effect)
-    frame = holder.explorer.frame
+    harness.press(1)
+    assert "Without component 2 and suspect 1" in words(harness.tab.effect)
+    frame = harness.explorer.frame
     both = pw.ablate(model, frame.layer, frame.basis, 1, suspects=report.suspects[:1])
     scope = {"model": model, "images": images, "classes": ["marked", "plain"], "pw": pw}
-    code = [line for line in holder.explorer.snippet().splitlines() if "pw.expl" not in line]
-    exec("\n".join(code), scope | {"explorer": holder.explorer}, scope)
+    code = [line for line in harness.explorer.snippet().splitlines() if "pw.expl" not in line]
+    exec("\n".join(code), scope | {"explorer": harness.explorer}, scope)
     with torch.no_grad():
         assert torch.equal(scope["without"](images.tensor), both(images.tensor))
 
-    saved = holder.explorer.settings.to_json()
-    holder.explorer.undo()
-    holder.explorer.undo()
-    holder.wait()
+    saved = harness.explorer.settings.to_json()
+    harness.explorer.undo()
+    harness.explorer.undo()
+    harness.wait()
     assert section.toggles[0].value is False
-    assert "Nothing is cut" in words(holder.tab.effect)
-    holder.explorer.settings = pw.Settings.from_json(saved)
-    holder.wait()
-    assert "Without component 2 and suspect 1" in words(holder.tab.effect)
-    holder.explorer.settings = replace(holder.explorer.settings, layer="0")
-    holder.wait()
+    assert "Nothing is cut" in words(harness.tab.effect)
+    harness.explorer.settings = pw.Settings.from_json(saved)
+    harness.wait()
+    assert "Without component 2 and suspect 1" in words(harness.tab.effect)
+    harness.explorer.settings = replace(harness.explorer.settings, layer="0")
+    harness.wait()
     assert section.toggles == []
-    assert "Without component 2" in words(holder.tab.effect)
-    holder.explorer.undo()
-    holder.wait()
+    assert "Without component 2" in words(harness.tab.effect)
+    harness.explorer.undo()
+    harness.wait()
     assert section.toggles[0].value is True
 
 
-def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(holder: Holder) -> None:
-    model = holder.explorer.pfv.model
-    section = search(holder).tab.shortcuts
+def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(harness: Harness) -> None:
+    model = harness.explorer.pfv.model
+    section = search(harness).tab.shortcuts
     move(section.toggles[0], value=True)
-    holder.wait()
+    harness.wait()
     with torch.no_grad():
         model[0].bias.add_(0.1)
-    holder.explorer.refresh()
-    holder.wait()
+    harness.explorer.refresh()
+    harness.wait()
     assert section.toggles == []
     assert "has changed since" in words(section.result)
-    assert "Nothing is cut" in words(holder.tab.effect)
-    assert search(holder).tab.shortcuts.toggles[0].value is True
+    assert "Nothing is cut" in words(harness.tab.effect)
+    assert search(harness).tab.shortcuts.toggles[0].value is True
 
 
 def test_no_labels_and_too_few_photos_are_told_in_the_section(open_tab: OpenTab) -> None:
-    holder = open_tab(tiny(), blobs(6), layer="10")
-    assert "labels=None" in words(search(holder).tab.shortcuts.result)
-    assert holder.tab.shortcuts.button.disabled is False
+    harness = open_tab(tiny(), blobs(6), layer="10")
+    assert "labels=None" in words(search(harness).tab.shortcuts.result)
+    assert harness.tab.shortcuts.button.disabled is False
     few = replace(blobs(10), labels=tuple("01234" * 2))
-    holder = open_tab(tiny(), few, layer="10")
-    assert "No suspect" in words(search(holder).tab.shortcuts.result)
-    assert "Too few photos" in words(holder.tab.shortcuts.result)
+    harness = open_tab(tiny(), few, layer="10")
+    assert "No suspect" in words(search(harness).tab.shortcuts.result)
+    assert "Too few photos" in words(harness.tab.shortcuts.result)
 
 
 def test_stop_ends_the_search_and_the_naming_before_the_next_module(
-    holder: Holder, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explorer, section, reports, said = holder.explorer, holder.tab.shortcuts, [], []
+    explorer, section, reports, messages = harness.explorer, harness.tab.shortcuts, [], []
     reporter = explorer.reporter
 
     @contextmanager
@@ -119,7 +119,7 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
             def watch(progress: Progress) -> None:
                 reports.append(progress.stage)
                 if len(reports) == 3:
-                    said.append(words(section.result))
+                    messages.append(words(section.result))
                     searches = section.button.description == "Stop searching"
                     (section.button.click if searches else explorer.stop)()
                 report(progress)
@@ -127,27 +127,27 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
             yield watch
 
     monkeypatch.setattr(explorer, "reporter", stopped_at_the_third)
-    assert "Stopped before the end" in words(search(holder).tab.shortcuts.result)
+    assert "Stopped before the end" in words(search(harness).tab.shortcuts.result)
     assert reports == ["Running the network"] * 3
-    assert "Running the network: 0 of 24 photos" in said[0]
+    assert "Running the network: 0 of 24 photos" in messages[0]
     assert section.button.description == "Find shortcuts"
-    assert "Stopped" in holder.status
-    assert holder.tab.shortcuts.button.disabled is False
+    assert "Stopped" in harness.status
+    assert harness.tab.shortcuts.button.disabled is False
     reports.clear()
     move(explorer.knobs["components"], value=2)
-    holder.wait()
+    harness.wait()
     assert reports == ["Naming components by classes"] * 3
-    assert "Stopped" in words(holder.tab.about)
+    assert "Stopped" in words(harness.tab.about)
     move(explorer.knobs["components"], value=3)
-    holder.wait()
-    assert "Exact" in words(holder.tab.about)
-    assert "found" in words(search(holder).tab.shortcuts.result)
+    harness.wait()
+    assert "Exact" in words(harness.tab.about)
+    assert "found" in words(search(harness).tab.shortcuts.result)
 
 
 def test_naming_ends_once_other_components_are_asked_for_and_goes_on_where_the_tab_is_left(
-    holder: Holder, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explorer, reports, turns, messages = holder.explorer, [], [], []
+    explorer, reports, turns, messages = harness.explorer, [], [], []
     reporter, show = explorer.reporter, explorer.show_message
 
     def shown(message: str, *more: str, **options: str) -> None:
@@ -170,26 +170,26 @@ def test_naming_ends_once_other_components_are_asked_for_and_goes_on_where_the_t
     monkeypatch.setattr(explorer, "show_message", shown)
     turns.append(lambda: move(explorer.knobs["components"], value=4))
     move(explorer.knobs["components"], value=2)
-    holder.wait()
-    assert len(holder.tab.rows.children) == 4
+    harness.wait()
+    assert len(harness.tab.rows.children) == 4
     # the fine picture may come before it or after it: the last word is either's
     assert messages.count("Named the components by classes.") == 1
     turns.append(lambda: explorer.tabs.open("Picture"))
     move(explorer.knobs["components"], value=5)
-    holder.wait()
+    harness.wait()
     assert messages.count("Named the components by classes.") == 2  # although the tab was left
     del reports[:]
     explorer.tabs.open("Classes")
-    holder.wait()
+    harness.wait()
     assert reports == []
-    assert len(holder.tab.rows.children) == 5
+    assert len(harness.tab.rows.children) == 5
     turns.append(lambda: move(explorer.knobs["components"], value=3))
     turns.append(lambda: explorer.tabs.open("Picture"))
     move(explorer.knobs["components"], value=6)
-    holder.wait()
+    harness.wait()
     assert len(reports) == 2  # nobody waits for six components any more, nor yet for three
-    assert holder.status == "Up to date."
-    assert "Stopped" not in words(holder.tab.about)
+    assert harness.status == "Up to date."
+    assert "Stopped" not in words(harness.tab.about)
     explorer.tabs.open("Classes")
-    holder.wait()
-    assert len(holder.tab.rows.children) == 3
+    harness.wait()
+    assert len(harness.tab.rows.children) == 3

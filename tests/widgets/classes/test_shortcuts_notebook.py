@@ -11,7 +11,7 @@ from tests.notebook_cells import run_notebook
 
 
 @pytest.mark.all
-@pytest.mark.usefixtures("recorded")
+@pytest.mark.usefixtures("fake_page")
 def test_the_planted_shortcut_is_found_cut_out_and_repaired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

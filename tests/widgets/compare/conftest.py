@@ -12,13 +12,13 @@ import pytest
 import pfv_widgets as pw
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from tests.networks import blobs, tiny
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.fake_page import FakePage
 
-Compared = Callable[..., CompareExplorer]
+OpenComparison = Callable[..., CompareExplorer]
 
 
 @pytest.fixture
-def compared(recorded: RecordedPage) -> Iterator[Compared]:
+def open_comparison(fake_page: FakePage) -> Iterator[OpenComparison]:
     """Compared comparisons of small networks; close them after the test."""
     with ExitStack() as stack:
 

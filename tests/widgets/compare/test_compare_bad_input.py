@@ -14,7 +14,7 @@ from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.compare.networks import Networks
 from tests.networks import blobs, tiny
-from tests.widgets.compare.conftest import Compared
+from tests.widgets.compare.conftest import OpenComparison
 
 
 def narrowing(seed: int) -> nn.Sequential:
@@ -24,13 +24,13 @@ def narrowing(seed: int) -> nn.Sequential:
     return nn.Sequential(*convs, nn.ReLU(), nn.Flatten(), nn.Linear(6, 2)).eval()
 
 
-def test_layers_of_one_position_are_named_and_others_live(compared: Compared) -> None:
+def test_layers_of_one_position_are_named_and_others_live(open_comparison: OpenComparison) -> None:
     models = {"one": narrowing(0), "two": narrowing(1)}
     with pytest.raises(PFVError, match="one: layer='2' gives one value per channel, no positions"):
-        compared(models, images=blobs(4), layer="2")
-    assert compared(models, images=blobs(4)).layers == ("1", "1")
+        open_comparison(models, images=blobs(4), layer="2")
+    assert open_comparison(models, images=blobs(4)).layers == ("1", "1")
     alone = nn.Sequential(nn.Conv2d(3, 4, 32), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)).eval()
-    explorer = compared({"usual": tiny(0), "other": tiny(1), "one": alone})
+    explorer = open_comparison({"usual": tiny(0), "other": tiny(1), "one": alone})
     explorer.sides[1].network.value = "one"
     assert explorer.wait(60)
     assert explorer.status.kind == "error"
@@ -40,16 +40,16 @@ def test_layers_of_one_position_are_named_and_others_live(compared: Compared) ->
     assert "a side has no picture" in explorer.tabs["Compare"].pair.whole.value
 
 
-def test_one_image_is_compared_and_said_to_be_too_few(compared: Compared) -> None:
-    explorer = compared(images=blobs(1), layer="4", difference=True)
+def test_one_image_is_compared_and_said_to_be_too_few(open_comparison: OpenComparison) -> None:
+    explorer = open_comparison(images=blobs(1), layer="4", difference=True)
     assert explorer.wait_for_numbers(60)
-    said = explorer.tabs["Compare"].pair.whole.value
-    assert "too small to tell (1 photo)" in said
-    assert "shuffled" not in said  # one photo cannot be shuffled
+    message = explorer.tabs["Compare"].pair.whole.value
+    assert "too small to tell (1 photo)" in message
+    assert "shuffled" not in message  # one photo cannot be shuffled
     assert explorer.status.kind == "ok"
 
 
-def test_constant_photos_are_undefined_and_not_zero(compared: Compared) -> None:
+def test_constant_photos_are_undefined_and_not_zero(open_comparison: OpenComparison) -> None:
     photos = pw.load_images(torch.zeros(3, 3, 32, 32))
 
     class Flat(nn.Module):
@@ -63,7 +63,7 @@ def test_constant_photos_are_undefined_and_not_zero(compared: Compared) -> None:
         network = tiny(len(models))
         network[0] = nn.Sequential(network[0], Flat())
         models[name] = network
-    explorer = compared(models, images=photos, layer="0")
+    explorer = open_comparison(models, images=photos, layer="0")
     assert explorer.status.kind in ("warning", "error")
     assert explorer.wait_for_numbers(60)
     agreement = explorer.tabs["Compare"].agreement.value
@@ -73,19 +73,19 @@ def test_constant_photos_are_undefined_and_not_zero(compared: Compared) -> None:
 
 
 def test_checkpoints_that_do_not_fit_or_are_none_leave_the_explorer_alive(
-    compared: Compared, tmp_path: Path
+    open_comparison: OpenComparison, tmp_path: Path
 ) -> None:
     torch.save(tiny(1).state_dict(), tmp_path / "1 good.pt")
     torch.save(tiny(1, channels=4).state_dict(), tmp_path / "2 other.pt")
     (tmp_path / "3 text.pt").write_text("no weights")
     torch.save(tiny(2).state_dict(), tmp_path / "4 last.pt")
-    explorer = compared(pw.checkpoints(tiny(), tmp_path), second="4 last", layer="4")
+    explorer = open_comparison(pw.checkpoints(tiny(), tmp_path), second="4 last", layer="4")
     first, second = explorer.sides
-    for name, said in [("2 other", "0.weight"), ("3 text", "3 text")]:
+    for name, message in [("2 other", "0.weight"), ("3 text", "3 text")]:
         second.network.value = name
         assert explorer.wait(60)
         assert explorer.names == ("1 good", name)
-        assert said in second.line.value
+        assert message in second.line.value
         assert explorer.status.kind == "error"
         assert first.gallery.render_loop.frame is not None
     second.network.value = "4 last"

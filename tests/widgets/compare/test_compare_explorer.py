@@ -28,7 +28,7 @@ from pfv_widgets.widgets.compare.settings import CompareSettings, joined
 from pfv_widgets.widgets.gallery.view_state import Selection
 from pfv_widgets.widgets.toolkit.geometry import Spot
 from tests.networks import blobs, tiny
-from tests.widgets.compare.conftest import Compared, change
+from tests.widgets.compare.conftest import OpenComparison, change
 from tests.widgets.explorer_contents import run_code
 
 LAYER = "4"  # a convolution of `tiny`
@@ -47,11 +47,11 @@ def rotated(network: nn.Sequential, layer: str) -> nn.Sequential:
 
 @pytest.mark.parametrize("weighting", ["none", "flat"])
 def test_network_and_its_rotated_copy_have_the_same_colours_once_aligned(
-    compared: Compared, weighting: str
+    open_comparison: OpenComparison, weighting: str
 ) -> None:
     network = tiny(0)
     models = {"one": network, "same": network, "rotated": rotated(network, LAYER)}
-    explorer = compared(models, layer=LAYER, weighting=weighting, components=4)
+    explorer = open_comparison(models, layer=LAYER, weighting=weighting, components=4)
     for second in ("one", "same", "rotated"):
         change(explorer, second=second)
         first, other = explorer.frames
@@ -64,9 +64,9 @@ def test_network_and_its_rotated_copy_have_the_same_colours_once_aligned(
 
 
 def test_alignment_keeps_what_the_network_explains_and_turns_with_the_switch(
-    compared: Compared,
+    open_comparison: OpenComparison,
 ) -> None:
-    explorer = compared(layer=LAYER, components=4)
+    explorer = open_comparison(layer=LAYER, components=4)
     aligned = explorer.frames[1]
     change(explorer, aligned=False)
     own = explorer.frames[1]
@@ -88,9 +88,9 @@ def test_alignment_keeps_what_the_network_explains_and_turns_with_the_switch(
 
 
 def test_hover_pins_selection_zoom_and_pages_are_linked_over_grids_of_other_sizes(
-    compared: Compared,
+    open_comparison: OpenComparison,
 ) -> None:
-    explorer = compared(images=blobs(6), layer="0", second_layer="8", linked=False)
+    explorer = open_comparison(images=blobs(6), layer="0", second_layer="8", linked=False)
     first, second = explorer.galleries
     assert (first.map_size, second.map_size) == ((32, 32), (8, 8))
     mask = np.zeros((6, 8, 8), bool)
@@ -119,11 +119,11 @@ def test_hover_pins_selection_zoom_and_pages_are_linked_over_grids_of_other_size
     assert all(gallery.view_state.settings.pins for gallery in explorer.galleries)
 
 
-def test_layers_are_linked_by_name_and_by_depth_or_apart(compared: Compared) -> None:
+def test_layers_are_linked_by_name_and_by_depth_or_apart(open_comparison: OpenComparison) -> None:
     named = nn.Sequential()
     for name, module in tiny(1)._modules.items():
         named.add_module(f"part{name}", module)
-    explorer = compared({"one": tiny(0), "two": tiny(1), "three": named}, layer="4")
+    explorer = open_comparison({"one": tiny(0), "two": tiny(1), "three": named}, layer="4")
     first, second = explorer.sides
     assert explorer.layers == ("4", "4")
     second.layer.value = "5"
@@ -154,10 +154,10 @@ class Broken(nn.Module):
         return maps
 
 
-def test_side_of_nan_says_so_and_the_other_one_lives(compared: Compared) -> None:
+def test_side_of_nan_says_so_and_the_other_one_lives(open_comparison: OpenComparison) -> None:
     network = tiny(1)
     network[5] = Broken()
-    explorer = compared({"whole": tiny(0), "broken": network}, layer="6")
+    explorer = open_comparison({"whole": tiny(0), "broken": network}, layer="6")
     first, second = explorer.sides
     assert first.gallery.render_loop.frame is not None
     assert second.gallery.render_loop.frame is None
@@ -194,22 +194,26 @@ class OneSize(nn.Module):
         return self.body(images)
 
 
-def test_network_of_another_size_has_the_photos_resized_or_is_named(compared: Compared) -> None:
-    explorer = compared({"usual": tiny(0), "other": OneSize()})
+def test_network_of_another_size_has_the_photos_resized_or_is_named(
+    open_comparison: OpenComparison,
+) -> None:
+    explorer = open_comparison({"usual": tiny(0), "other": OneSize()})
     assert explorer.frames[1].heatmaps.shape == explorer.frames[0].heatmaps.shape == (4, 32, 32, 3)
     assert (explorer.frames[1].pixels == explorer.images.pixels).all()
     assert "40 × 40" in explorer.sides[1].line.value
     assert all("min-height:1.35em" in side.line.value for side in explorer.sides)  # stay level
     with pytest.raises(PFVError, match=r"other: images: the model failed.*40 × 40 pixels, please"):
-        compared({"usual": tiny(0), "other": OneSize(speaks=False)})
+        open_comparison({"usual": tiny(0), "other": OneSize(speaks=False)})
 
 
 def test_settings_of_a_comparison_are_written_read_and_brought_back_by_the_code(
-    compared: Compared, tmp_path: Path
+    open_comparison: OpenComparison, tmp_path: Path
 ) -> None:
     models = {"one": tiny(0), "two": tiny(1)}
     weights = pw.Settings(images=(1, 0.5, 0, 1))
-    explorer = compared(models, settings=weights, sigma=0.5, layer="4", aligned=False, first="two")
+    explorer = open_comparison(
+        models, settings=weights, sigma=0.5, layer="4", aligned=False, first="two"
+    )
     settings = explorer.settings
     assert CompareSettings.read_json(settings.to_json()) == (settings, ())
     assert json.loads(settings.to_json())["first"] == "two"
@@ -243,7 +247,7 @@ def test_models_that_are_none_are_named(models: Any, message: str) -> None:
         pw.compare(models, blobs(2), device="cpu")
 
 
-def test_settings_that_cannot_be_shown_are_named(compared: Compared) -> None:
+def test_settings_that_cannot_be_shown_are_named(open_comparison: OpenComparison) -> None:
     for settings, message in [
         ({"first": "on"}, "first='on' is not here. Did you mean 'one'"),
         ({"second_layer": "99"}, "two: layer='99'"),
@@ -251,8 +255,8 @@ def test_settings_that_cannot_be_shown_are_named(compared: Compared) -> None:
         ({"settings": pw.Settings(images=(0.0,) * 4)}, "every weight is 0"),
     ]:
         with pytest.raises(PFVError, match=message):
-            compared(**settings)
-    explorer = compared(images=blobs(1))
+            open_comparison(**settings)
+    explorer = open_comparison(images=blobs(1))
     before = explorer.settings
     explorer.settings = replace(before, second="nobody")
     assert explorer.settings == before
@@ -270,15 +274,17 @@ def broken_sequence() -> LazyNetworks:
     return LazyNetworks(("first", "second", "third", "fourth", "fifth"), make)
 
 
-def test_network_that_cannot_be_opened_leaves_the_other_side_alive(compared: Compared) -> None:
-    explorer = compared(broken_sequence(), layer="4")
+def test_network_that_cannot_be_opened_leaves_the_other_side_alive(
+    open_comparison: OpenComparison,
+) -> None:
+    explorer = open_comparison(broken_sequence(), layer="4")
     first, second = explorer.sides
-    for name, said in [("third", "disk is gone"), ("fourth", "40 × 40 pixels, please")]:
+    for name, message in [("third", "disk is gone"), ("fourth", "40 × 40 pixels, please")]:
         second.network.value = name
         assert explorer.wait(60)
         assert explorer.names == ("first", name)
-        assert said in second.line.value
-        assert said in explorer.status.message
+        assert message in second.line.value
+        assert message in explorer.status.message
         assert second.layer.disabled
         change(explorer, sigma=explorer.settings.sigma + 0.5)
         assert first.gallery.render_loop.frame is not None
@@ -297,20 +303,22 @@ def test_network_that_cannot_be_opened_leaves_the_other_side_alive(compared: Com
     assert "disk is gone" in points["third"].note
     assert np.isfinite(points["fifth"].cka)
     with pytest.raises(PFVError, match=r"third: .*disk is gone"):
-        compared(broken_sequence(), second="third")
+        open_comparison(broken_sequence(), second="third")
 
 
-def test_figures_of_the_pair_on_show_are_those_of_similarity(compared: Compared) -> None:
-    explorer = compared(images=blobs(5), layer="4", linked=False, second_layer="8")
+def test_figures_of_the_pair_on_show_are_those_of_similarity(
+    open_comparison: OpenComparison,
+) -> None:
+    explorer = open_comparison(images=blobs(5), layer="4", linked=False, second_layer="8")
     pair = explorer.tabs["Compare"].pair
     assert explorer.wait_for_numbers(60)
     models = {"one": tiny(0), "two": tiny(1)}
     layers = {"one": ["4"], "two": ["8"]}
     alone = pw.similarity(models, blobs(5), layers, device="cpu")
-    found = explorer.similarities.pair(explorer.settings)
-    np.testing.assert_allclose(found.cka, alone.cka, atol=1e-5)
-    np.testing.assert_allclose(found.angles_by_photo, alone.angles_by_photo, atol=0.01)
-    np.testing.assert_allclose(found.null, alone.null, atol=1e-5)
+    result = explorer.similarities.pair(explorer.settings)
+    np.testing.assert_allclose(result.cka, alone.cka, atol=1e-5)
+    np.testing.assert_allclose(result.angles_by_photo, alone.angles_by_photo, atol=0.01)
+    np.testing.assert_allclose(result.null, alone.null, atol=1e-5)
     assert f"CKA {alone.cka[0, 0]:.2f}".replace("-", "−") in pair.whole.value
     assert "too small" in pair.whole.value
     explorer.galleries[0].go(lambda state: replace(state, hover=Spot(2, 0.4, 0.2)))
@@ -350,12 +358,12 @@ def test_networks_that_were_closed_are_not_held_by_the_colours_that_they_had() -
     networks = Networks(
         LazyNetworks(tuple("abcdef"), lambda _: tiny(0), 1), blobs(4), "cpu", memory=1
     )
-    alignments, made = Alignments(networks), []
+    alignments, references = Alignments(networks), []
     for name in networks.names:
-        made.append(ref(networks.model(name)))
+        references.append(ref(networks.model(name)))
         alignments.alignment(joined(name, LAYER), joined("a", LAYER), Settings(components=2))
     gc.collect()
-    assert sum(one() is not None for one in made) <= 3  # two side by side, and the one before
+    assert sum(one() is not None for one in references) <= 3  # two side by side, and the one before
 
 
 def test_networks_that_are_open_are_at_hand_while_another_one_opens() -> None:
@@ -383,9 +391,9 @@ def test_networks_that_are_open_are_at_hand_while_another_one_opens() -> None:
 
 
 def test_choice_that_is_refused_leaves_no_side_opening(
-    compared: Compared, monkeypatch: pytest.MonkeyPatch
+    open_comparison: OpenComparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explorer = compared({f"n{index}": tiny(index) for index in range(3)})
+    explorer = open_comparison({f"n{index}": tiny(index) for index in range(3)})
 
     def refuse(*_: object, **__: object) -> None:
         raise PFVError("not today")
@@ -399,9 +407,9 @@ def test_choice_that_is_refused_leaves_no_side_opening(
 
 
 def test_photos_are_sorted_by_cka_once_it_is_known(
-    compared: Compared, monkeypatch: pytest.MonkeyPatch
+    open_comparison: OpenComparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explorer = compared(layer="4")
+    explorer = open_comparison(layer="4")
     assert explorer.wait_for_numbers(60)
     monkeypatch.setattr(
         explorer.similarities, "compute_pair", lambda _: pytest.fail("in a control")

@@ -46,7 +46,7 @@ def lightning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.all
-@pytest.mark.usefixtures("recorded", "lightning")
+@pytest.mark.usefixtures("fake_page", "lightning")
 def test_fine_tuning_is_found_where_it_began(capsys: pytest.CaptureFixture[str]) -> None:
     scope: dict[str, Any] = {}
     shown = run_notebook("fine_tuning.ipynb", scope)

@@ -19,10 +19,10 @@ from pfv_widgets.widgets.compare.layer_map import picture
 from pfv_widgets.widgets.compare.stoppable_task import Task
 from pfv_widgets.widgets.toolkit.controls import all_in
 from tests.networks import blobs, tiny
-from tests.widgets.compare.conftest import Compared, change
+from tests.widgets.compare.conftest import OpenComparison, change
 from tests.widgets.conftest import Open
 from tests.widgets.explorer_contents import press_button
-from tests.widgets.recorded_page import happen
+from tests.widgets.fake_page import happen
 
 
 class Constant(nn.Module):
@@ -47,9 +47,11 @@ def button(explorer: Any, name: str) -> Any:
     return next(one for one in all_in(explorer) if getattr(one, "description", "") == name)
 
 
-def test_curve_over_a_sequence_falls_and_a_click_goes_to_a_network(compared: Compared) -> None:
+def test_curve_over_a_sequence_falls_and_a_click_goes_to_a_network(
+    open_comparison: OpenComparison,
+) -> None:
     networks = dict(pw.randomised(tiny(0)))
-    explorer = compared(networks | {"constant": constant()}, images=blobs(6), layer="4")
+    explorer = open_comparison(networks | {"constant": constant()}, images=blobs(6), layer="4")
     curve, _ = results(explorer)
     tab = explorer.tabs["Compare"]
     assert tab.curve.widget.layout.display == "none"
@@ -77,18 +79,20 @@ def test_curve_over_a_sequence_falls_and_a_click_goes_to_a_network(compared: Com
     assert "not computed" in tab.curve.line.value
 
 
-def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(compared: Compared) -> None:
-    explorer = compared(images=blobs(6), layer="4")
+def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(
+    open_comparison: OpenComparison,
+) -> None:
+    explorer = open_comparison(images=blobs(6), layer="4")
     _, task = results(explorer)
     task.press()
     assert explorer.jobs.wait(60)
-    found = explorer.similarities.map(explorer.settings)
+    result = explorer.similarities.map(explorer.settings)
     models = {"one": tiny(0), "two": tiny(1)}
     alone = pw.similarity(models, blobs(6), device="cpu")
-    np.testing.assert_allclose(found.cka, alone.cka, atol=1e-5)
+    np.testing.assert_allclose(result.cka, alone.cka, atol=1e-5)
     assert "too small" in task.line.value
     layer_map = explorer.tabs["Compare"].map
-    first, second = found.layers
+    first, second = result.layers
     row, column = first.index("0"), second.index("8")
     height, width = layer_map.canvas.size
     x, y = (column + 0.5) * width / len(second), (row + 0.5) * height / len(first)
@@ -111,8 +115,10 @@ def test_picture_of_a_map_is_grey_where_it_is_undefined() -> None:
     assert pixels[0, -1].min() > 180
 
 
-def test_work_is_stopped_by_its_button_and_its_error_is_said(compared: Compared) -> None:
-    explorer = compared()
+def test_work_is_stopped_by_its_button_and_its_error_is_said(
+    open_comparison: OpenComparison,
+) -> None:
+    explorer = open_comparison()
 
     pressed = threading.Event()
 
@@ -139,7 +145,7 @@ def test_work_is_stopped_by_its_button_and_its_error_is_said(compared: Compared)
     assert "is broken" in failing.line.value
 
 
-def test_difference_is_where_two_networks_differ(compared: Compared) -> None:
+def test_difference_is_where_two_networks_differ(open_comparison: OpenComparison) -> None:
     network = tiny(0)
     other = copy.deepcopy(network)
 
@@ -152,7 +158,7 @@ def test_difference_is_where_two_networks_differ(compared: Compared) -> None:
             return maps
 
     other[4] = nn.Sequential(other[4], Corner())
-    explorer = compared({"one": network, "other": other}, layer="4", components=8)
+    explorer = open_comparison({"one": network, "other": other}, layer="4", components=8)
     assert explorer.third is None
     change(explorer, difference=True)
     third = explorer.third
@@ -172,8 +178,8 @@ def test_difference_is_where_two_networks_differ(compared: Compared) -> None:
     assert third.widget.layout.display is None
 
 
-def test_explorer_opens_a_comparison_with_an_untrained_copy(opened: Open) -> None:
-    explorer = opened(model=tiny(0), batch=blobs(4), sigma=0.5, layer="4")
+def test_explorer_opens_a_comparison_with_an_untrained_copy(open_explorer: Open) -> None:
+    explorer = open_explorer(model=tiny(0), batch=blobs(4), sigma=0.5, layer="4")
     press_button(button(explorer, "Compare with an untrained copy"))
     assert explorer.jobs.wait(60)
     comparison = explorer.comparison
@@ -188,8 +194,8 @@ def test_explorer_opens_a_comparison_with_an_untrained_copy(opened: Open) -> Non
     assert explorer.comparison.wait(60)
 
 
-def test_network_without_weights_to_draw_anew_is_named_in_the_explorer(opened: Open) -> None:
-    explorer = opened(model=nn.Sequential(nn.AvgPool2d(2), nn.ReLU()), batch=blobs(2))
+def test_network_without_weights_to_draw_anew_is_named_in_the_explorer(open_explorer: Open) -> None:
+    explorer = open_explorer(model=nn.Sequential(nn.AvgPool2d(2), nn.ReLU()), batch=blobs(2))
     press_button(button(explorer, "Compare with an untrained copy"))
     assert explorer.jobs.wait(60)
     assert explorer.status.kind == "error"
@@ -197,8 +203,8 @@ def test_network_without_weights_to_draw_anew_is_named_in_the_explorer(opened: O
     assert not explorer.panel.untrained.disabled
 
 
-def test_visited_networks_are_shown_from_what_is_cached(compared: Compared) -> None:
-    explorer = compared({f"n{index}": tiny(index) for index in range(8)}, layer="4")
+def test_visited_networks_are_shown_from_what_is_cached(open_comparison: OpenComparison) -> None:
+    explorer = open_comparison({f"n{index}": tiny(index) for index in range(8)}, layer="4")
     runs: list[str] = []
     for name in explorer.networks.names:
         change(explorer, second=name)
@@ -211,8 +217,10 @@ def test_visited_networks_are_shown_from_what_is_cached(compared: Compared) -> N
     assert not [one for one in runs if "Running" in one or "Fitting" in one]
 
 
-def test_numbers_of_before_a_change_of_the_networks_are_not_shown(compared: Compared) -> None:
-    explorer = compared(images=blobs(6), layer="4")
+def test_numbers_of_before_a_change_of_the_networks_are_not_shown(
+    open_comparison: OpenComparison,
+) -> None:
+    explorer = open_comparison(images=blobs(6), layer="4")
     results, settings = explorer.similarities, explorer.settings
 
     def cleared(_: object) -> None:
@@ -225,8 +233,8 @@ def test_numbers_of_before_a_change_of_the_networks_are_not_shown(compared: Comp
     assert results.points(settings) == {}
 
 
-def test_second_comparison_takes_the_place_of_the_first(opened: Open) -> None:
-    explorer = opened(model=tiny(0), batch=blobs(4), layer="4")
+def test_second_comparison_takes_the_place_of_the_first(open_explorer: Open) -> None:
+    explorer = open_explorer(model=tiny(0), batch=blobs(4), layer="4")
     explorer.compare_untrained()
     assert explorer.jobs.wait(60)
     first = explorer.comparison
@@ -237,8 +245,10 @@ def test_second_comparison_takes_the_place_of_the_first(opened: Open) -> None:
     assert not explorer.comparison._is_closed
 
 
-def test_work_that_waits_for_other_work_says_so(opened: Open, compared: Compared) -> None:
-    gate, explorer, comparison = threading.Event(), opened(batch=blobs(4)), compared()
+def test_work_that_waits_for_other_work_says_so(
+    open_explorer: Open, open_comparison: OpenComparison
+) -> None:
+    gate, explorer, comparison = threading.Event(), open_explorer(batch=blobs(4)), open_comparison()
     task = comparison.tabs["Compare"].map_task
     for one in (explorer, comparison):
         one.jobs.run(lambda _: gate.wait(60), pytest.fail)

@@ -15,7 +15,7 @@ from pfv_widgets.widgets.toolkit.geometry import Spot
 from tests.networks import blobs, tiny
 from tests.widgets.compare.conftest import change
 from tests.widgets.explorer_contents import run_code
-from tests.widgets.recorded_page import RecordedPage, happen
+from tests.widgets.fake_page import FakePage, happen
 
 
 def nudge(model: torch.nn.Module) -> None:
@@ -26,7 +26,7 @@ def nudge(model: torch.nn.Module) -> None:
 
 
 @pytest.fixture
-def training(recorded: RecordedPage) -> tuple[torch.nn.Module, pw.Tracker]:
+def training(fake_page: FakePage) -> tuple[torch.nn.Module, pw.Tracker]:
     """A network, and a tracker with three snapshots of it."""
     torch.manual_seed(0)
     model = tiny()

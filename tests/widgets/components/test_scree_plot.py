@@ -10,12 +10,12 @@ import pytest
 from pfv_widgets.engine.colouring.colour_maps import legend
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.components.scree_plot import Scree, toggled, tones
-from tests.widgets.recorded_page import RecordedPage, happen, move
+from tests.widgets.fake_page import FakePage, happen, move
 
 RATIOS = (0.32, 0.16, 0.08, 0.04)
 
 
-class Holder:
+class Harness:
     """Settings that a scree plot edits, as an explorer holds them."""
 
     def __init__(self, **settings: object) -> None:
@@ -29,8 +29,8 @@ class Holder:
 
 
 @pytest.fixture
-def holder(recorded: RecordedPage) -> Holder:
-    return Holder(components=4, channels=(0, 1, 2))
+def harness(fake_page: FakePage) -> Harness:
+    return Harness(components=4, channels=(0, 1, 2))
 
 
 def click(scree: Scree, component: int) -> None:
@@ -57,73 +57,73 @@ def test_last_component_stays_and_one_that_is_not_computed_does_not_come() -> No
 def test_shown_ones_have_the_high_end_of_their_legend(
     colour_map: str, channels: tuple[int, ...]
 ) -> None:
-    found = tones(Settings(components=4, channels=channels, colour_map=colour_map))
+    result = tones(Settings(components=4, channels=channels, colour_map=colour_map))
     ends = legend(colour_map, len(channels))[:, -1] * 255
-    assert tuple(found) == channels
-    for text, end in zip(found.values(), ends.tolist(), strict=True):
+    assert tuple(result) == channels
+    for text, end in zip(result.values(), ends.tolist(), strict=True):
         parts = [int(text[start : start + 2], 16) for start in (1, 3, 5)]
         assert np.abs(np.array(parts) - end).max() <= 0.5
 
 
 def test_bars_are_as_high_as_their_shares_and_in_their_colours(
-    recorded: RecordedPage, holder: Holder
+    fake_page: FakePage, harness: Harness
 ) -> None:
-    heights = [holder.scree.bar(component)[3] for component in range(4)]
+    heights = [harness.scree.bar(component)[3] for component in range(4)]
     assert np.allclose(np.array(heights) / heights[0], np.array(RATIOS) / RATIOS[0])
-    picture = recorded.picture(holder.scree.canvas.displayed)
-    for component, text in tones(holder.settings).items():
-        left, top, width, height = holder.scree.bar(component)
+    picture = fake_page.picture(harness.scree.canvas.displayed)
+    for component, text in tones(harness.settings).items():
+        left, top, width, height = harness.scree.bar(component)
         colour = picture[int(top + 0.7 * height), int(left + 0.2 * width), :3]
         assert "#{:02x}{:02x}{:02x}".format(*np.rint(colour).astype(int)) == text
 
 
-def test_click_on_a_bar_and_on_a_button_toggle_the_component(holder: Holder) -> None:
-    click(holder.scree, 1)
-    assert holder.settings.channels == (0, 2)
-    assert [button.value for button in holder.scree.buttons] == [True, False, True, False]
-    move(holder.scree.buttons[3], value=True)
-    assert holder.settings.channels == (0, 2, 3)
-    move(holder.scree.buttons[3], value=False)
-    assert holder.settings.channels == (0, 2)
-    happen(holder.scree.canvas.displayed, "mouse_down", x=10, y=100)  # on the labels of the axis
-    assert holder.settings.channels == (0, 2)
+def test_click_on_a_bar_and_on_a_button_toggle_the_component(harness: Harness) -> None:
+    click(harness.scree, 1)
+    assert harness.settings.channels == (0, 2)
+    assert [button.value for button in harness.scree.buttons] == [True, False, True, False]
+    move(harness.scree.buttons[3], value=True)
+    assert harness.settings.channels == (0, 2, 3)
+    move(harness.scree.buttons[3], value=False)
+    assert harness.settings.channels == (0, 2)
+    happen(harness.scree.canvas.displayed, "mouse_down", x=10, y=100)  # on the labels of the axis
+    assert harness.settings.channels == (0, 2)
 
 
-def test_button_of_the_last_component_comes_back(recorded: RecordedPage) -> None:
-    holder = Holder(components=4, channels=(2,))
-    move(holder.scree.buttons[2], value=False)
-    assert holder.settings.channels == (2,)
-    assert holder.scree.buttons[2].value is True
+def test_button_of_the_last_component_comes_back(fake_page: FakePage) -> None:
+    harness = Harness(components=4, channels=(2,))
+    move(harness.scree.buttons[2], value=False)
+    assert harness.settings.channels == (2,)
+    assert harness.scree.buttons[2].value is True
 
 
 def test_press_that_is_just_being_taken_in_is_not_undone_by_the_state_before_it(
-    holder: Holder,
+    harness: Harness,
 ) -> None:
-    button = holder.scree.buttons[1]
+    button = harness.scree.buttons[1]
     with button.hold_trait_notifications():  # as a message of the page is taken in
         button.value = False
-        holder.scree.show(holder.settings, RATIOS)  # a picture has just been drawn
-    assert holder.settings.channels == (0, 2)
+        harness.scree.show(harness.settings, RATIOS)  # a picture has just been drawn
+    assert harness.settings.channels == (0, 2)
     assert button.value is False
-    holder.scree.show(Settings(components=4, channels=(0, 1, 2)), RATIOS)  # it was undone
+    harness.scree.show(Settings(components=4, channels=(0, 1, 2)), RATIOS)  # it was undone
     assert button.value is True
 
 
 def test_showing_settings_calls_nobody_and_sends_only_what_changed(
-    recorded: RecordedPage, holder: Holder
+    fake_page: FakePage, harness: Harness
 ) -> None:
-    before = holder.settings
-    sent = len(recorded.drawings)
-    holder.scree.show(Settings(components=4, channels=(1,)), RATIOS)
-    assert holder.settings is before
-    assert len(recorded.drawings) == sent + 1
-    holder.scree.show(Settings(components=4, channels=(1,), sigma=2.0), RATIOS)
-    assert len(recorded.drawings) == sent + 1
-    assert recorded.drawings[-1].pictures == []
+    before = harness.settings
+    sent = len(fake_page.drawings)
+    harness.scree.show(Settings(components=4, channels=(1,)), RATIOS)
+    assert harness.settings is before
+    assert len(fake_page.drawings) == sent + 1
+    harness.scree.show(Settings(components=4, channels=(1,), sigma=2.0), RATIOS)
+    assert len(fake_page.drawings) == sent + 1
+    assert fake_page.drawings[-1].pictures == []
 
 
 @pytest.mark.parametrize("ratios", [(1.0,), (0.0, 0.0), (0.6, 0.4), (0.08,) * 12, (0.3, 0.0)])
-def test_any_number_of_components_fits(recorded: RecordedPage, ratios: tuple[float, ...]) -> None:
+def test_any_number_of_components_fits(fake_page: FakePage, ratios: tuple[float, ...]) -> None:
     scree = Scree(lambda _: None)
     scree.show(Settings(components=len(ratios)), ratios)
     height, width = scree.canvas.size
@@ -136,9 +136,9 @@ def test_any_number_of_components_fits(recorded: RecordedPage, ratios: tuple[flo
     assert len(scree.row.children) == 2
 
 
-def test_closing_leaves_no_widget_open(recorded: RecordedPage, holder: Holder) -> None:
-    button, canvas = holder.scree.buttons[3], holder.scree.canvas.displayed
-    holder.scree.show(Settings(components=2), RATIOS[:2])  # buttons 3 and 4 are out of sight
-    holder.scree.close()
+def test_closing_leaves_no_widget_open(fake_page: FakePage, harness: Harness) -> None:
+    button, canvas = harness.scree.buttons[3], harness.scree.canvas.displayed
+    harness.scree.show(Settings(components=2), RATIOS[:2])  # buttons 3 and 4 are out of sight
+    harness.scree.close()
     assert button.comm is None
     assert canvas.comm is None

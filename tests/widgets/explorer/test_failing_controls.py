@@ -26,7 +26,7 @@ from tests.widgets.explorer_contents import (
     shows_its_frame,
     status,
 )
-from tests.widgets.recorded_page import RecordedPage, happen, move
+from tests.widgets.fake_page import FakePage, happen, move
 
 MANAGER = Canvas._canvas_manager.default_value
 
@@ -114,22 +114,22 @@ FAULTS: dict[str, tuple[Where, Act]] = {
 # in a few explorers: each lives through one fault after the other
 @pytest.mark.parametrize("names", [list(FAULTS)[start::4] for start in range(4)])
 def test_fault_under_a_hand_is_told_and_the_next_change_works(
-    recorded: RecordedPage,
+    fake_page: FakePage,
     explorer: PFVExplorer,
     monkeypatch: pytest.MonkeyPatch,
     names: list[str],
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     start, state = explorer.settings, explorer.gallery.view_state
     for name in names:
-        check_fault(recorded, explorer, monkeypatch, name)
+        check_fault(fake_page, explorer, monkeypatch, name)
         explorer.settings = start
         explorer.gallery.go(lambda _: state)
         assert explorer.wait(60)
 
 
 def check_fault(
-    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, name: str
+    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     where, act = FAULTS[name]
     explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5),))
@@ -144,7 +144,7 @@ def check_fault(
     move(explorer.knobs["sigma"], value=2.0)
     assert explorer.frame.settings.sigma == 2.0, name
     assert not is_error(explorer), name
-    assert shows_its_frame(recorded, explorer), name
+    assert shows_its_frame(fake_page, explorer), name
     assert explorer.knobs["sigma"].value == 2.0
 
 
@@ -171,25 +171,25 @@ def test_error_stays_while_marks_move_and_goes_with_the_next_change(
 
 
 def test_paint_that_fails_half_way_leaves_ipycanvas_usable(
-    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
-    before = recorded.picture(explorer.gallery.tiles.widget).copy()
+    before = fake_page.picture(explorer.gallery.tiles.widget).copy()
     with monkeypatch.context() as patch:
         patch.setattr(CanvasCommands, "alpha", fail)
         explorer.settings = replace(explorer.settings, sigma=2.0)
         assert is_error(explorer)
-    assert (recorded.picture(explorer.gallery.tiles.widget) == before).all()
+    assert (fake_page.picture(explorer.gallery.tiles.widget) == before).all()
     assert not MANAGER._caching
     assert (MANAGER._commands_cache, MANAGER._buffers_cache) == ([], [])
     other = Canvas(width=10, height=10)
     other.fill_style = "#00ff00"
     other.fill_rect(0, 0, 10)
-    assert (recorded.picture(other) == (0, 255, 0)).all()
+    assert (fake_page.picture(other) == (0, 255, 0)).all()
     explorer.settings = replace(explorer.settings, sigma=3.0)
     assert not is_error(explorer)
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
 
 
 def test_drag_during_which_something_fails_ends_with_the_next_press(
@@ -222,14 +222,14 @@ def test_events_of_the_mouse_without_a_press_are_harmless(
 
 @pytest.mark.parametrize("wrong", [(7, 0.5, 0.5), (4, 0.0, 0.0)])
 def test_pin_on_an_image_that_is_not_there_is_refused(
-    recorded: RecordedPage, explorer: PFVExplorer, wrong: tuple[int, float, float]
+    fake_page: FakePage, explorer: PFVExplorer, wrong: tuple[int, float, float]
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5), wrong))
     assert is_error(explorer)
     assert f"pins[1]={wrong}" in status(explorer)
     assert explorer.settings.pins == ()
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
 
 
 def test_leaving_one_out_goes_on_in_the_background_and_is_told(
@@ -256,10 +256,10 @@ def test_leaving_one_out_of_nothing_is_told_on_its_page(explorer: PFVExplorer) -
 
 
 def test_closing_while_one_is_left_out_ends_cleanly(
-    recorded: RecordedPage, opened: Open, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, open_explorer: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = set(threading.enumerate())
-    explorer = opened(12)
+    explorer = open_explorer(12)
     batch, begun = explorer.tabs["Batch"], threading.Event()
     show = batch.show_progress
     reported: list[object] = []
@@ -278,5 +278,4 @@ def test_closing_while_one_is_left_out_ends_cleanly(
     assert batch.progress.value < 12
     assert len(explorer.pfv.store.cache) == 0
     assert reported == []
-    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
-    assert opened_ids <= recorded.closed
+    assert not fake_page.open_comms

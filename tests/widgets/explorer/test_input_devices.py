@@ -21,7 +21,7 @@ from tests.widgets.explorer_contents import (
     tile,
     words,
 )
-from tests.widgets.recorded_page import RecordedPage, happen, move
+from tests.widgets.fake_page import FakePage, happen, move
 
 
 def inside(explorer: PFVExplorer) -> list[int]:
@@ -39,18 +39,18 @@ def press_preset(explorer: PFVExplorer, name: str) -> None:
 
 @full_width
 def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     walk_to(explorer, 1)
-    before = tile(recorded, explorer, 1).copy()
+    before = tile(fake_page, explorer, 1).copy()
     press(explorer, " ")
     assert inside(explorer) == [0, 2, 3]
-    assert tile(recorded, explorer, 1).std() < 0.6 * before.std()
+    assert tile(fake_page, explorer, 1).std() < 0.6 * before.std()
     assert "3 of 4 images are used to find the colours." in explorer.tabs["Batch"].summary.value
     press(explorer, " ")
     assert inside(explorer) == [0, 1, 2, 3]
-    assert np.abs(tile(recorded, explorer, 1) - before).mean() < 1
+    assert np.abs(tile(fake_page, explorer, 1) - before).mean() < 1
 
 
 def test_click_pins_a_place_and_leaves_the_composition_alone(explorer: PFVExplorer) -> None:
@@ -88,25 +88,25 @@ def test_buttons_take_all_none_or_the_others(explorer: PFVExplorer) -> None:
 
 
 def test_all_images_out_is_told_and_the_next_one_in_paints_again(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     last = explorer.frame
     press_preset(explorer, "None")
     assert not is_error(explorer)
     assert status(explorer) == "No image is selected. Click one to start."
     assert "0 of 4 images" in explorer.tabs["Batch"].summary.value
     assert (explorer.frame.heatmaps == last.heatmaps).all()
-    assert all(tile(recorded, explorer, index).std() < 30 for index in range(4))
+    assert all(tile(fake_page, explorer, index).std() < 30 for index in range(4))
     walk_to(explorer, 2)
     press(explorer, " ")
     assert not is_error(explorer)
     assert inside(explorer) == [2]
-    assert tile(recorded, explorer, 2).std() > 30
+    assert tile(fake_page, explorer, 2).std() > 30
 
 
-def test_class_slider_weighs_the_images_of_its_class(opened: Open) -> None:
-    explorer = opened(20)
+def test_class_slider_weighs_the_images_of_its_class(open_explorer: Open) -> None:
+    explorer = open_explorer(20)
     images = explorer.pfv.images
     label = images.classes[0]
     move(explorer.tabs["Batch"].classes[label], value=0.25)
@@ -177,8 +177,8 @@ def test_place_under_the_pointer_and_its_like_are_ringed(explorer: PFVExplorer) 
     assert explorer.wait(60)
     *near, own = explorer.gallery.tiles.look.rings
     assert (own.spot.image, own.bold) == (1, True)
-    found = explorer.pfv.nearest(1, own.spot.x, own.spot.y, number=6)
-    close = [one for one in found if one.similarity > 0.5]
+    result = explorer.pfv.nearest(1, own.spot.x, own.spot.y, number=6)
+    close = [one for one in result if one.similarity > 0.5]
     assert [(ring.spot.image, ring.spot.x, ring.spot.y) for ring in near] == [
         (one.image, one.x, one.y) for one in close
     ]
@@ -233,15 +233,15 @@ def test_enter_without_a_mark_pins_the_middle_of_the_image(explorer: PFVExplorer
 
 @pytest.mark.parametrize("key", ["Tab", "Escape"])
 def test_tab_and_escape_leave_the_canvas(
-    recorded: RecordedPage, explorer: PFVExplorer, key: str
+    fake_page: FakePage, explorer: PFVExplorer, key: str
 ) -> None:
-    recorded.messages.clear()
+    fake_page.messages.clear()
     press(explorer, key)
-    assert focus_has_left(recorded, explorer)
+    assert focus_has_left(fake_page, explorer)
 
 
-def focus_has_left(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
-    sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
+def focus_has_left(fake_page: FakePage, explorer: PFVExplorer) -> bool:
+    sent = [(comm, data.get("content")) for _, comm, data in fake_page.messages if data]
     return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 
 

@@ -14,7 +14,7 @@ from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from tests.networks import blobs, tiny
 from tests.widgets.explorer_contents import is_error
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.fake_page import FakePage
 
 
 class Clock:
@@ -36,10 +36,15 @@ def following(clock: Clock, cost: float, error: Exception | None = None) -> Simp
         if error is not None:
             raise error
 
-    said: list[Exception] = []
+    errors: list[Exception] = []
     pfv = SimpleNamespace(holds_colours=False)
     return SimpleNamespace(
-        refresh=refresh, wait=lambda _: True, fail=said.append, pfv=pfv, shown=shown, said=said
+        refresh=refresh,
+        wait=lambda _: True,
+        fail=errors.append,
+        pfv=pfv,
+        shown=shown,
+        errors=errors,
     )
 
 
@@ -66,7 +71,7 @@ def test_error_of_a_picture_is_shown_and_not_raised() -> None:
         for _ in range(3):
             clock.now += 1
             step()
-    assert [str(one) for one in explorer.said] == ["no room"] * 4
+    assert [str(one) for one in explorer.errors] == ["no room"] * 4
     gone = following(clock, 0.1, RuntimeError("no room"))
     gone.fail = explorer.refresh  # the page is gone as well
     with LiveTraining(gone, 1, 1.0, clock) as step:
@@ -91,12 +96,12 @@ def trained(network: nn.Module, images: torch.Tensor, after: Callable[[], None])
         after()
 
 
-def test_pictures_follow_the_weights_with_the_same_colours(recorded: RecordedPage) -> None:
+def test_pictures_follow_the_weights_with_the_same_colours(fake_page: FakePage) -> None:
     network, images = tiny(), blobs(4)
     alone = tiny()
     trained(alone, images.tensor, lambda: None)
     explorer = pw.explore(network, images, device="cpu")
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     first = explorer.frame
     bases = []
     with explorer.live(every=1, at_most=1) as step:
@@ -120,11 +125,11 @@ def test_pictures_follow_the_weights_with_the_same_colours(recorded: RecordedPag
 
 
 def test_network_that_breaks_while_it_is_trained_is_told_in_the_status_line(
-    recorded: RecordedPage,
+    fake_page: FakePage,
 ) -> None:
     network, images = tiny(), blobs(3)
     explorer = pw.explore(network, images, device="cpu")
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
     with explorer.live(every=1, at_most=1) as step:
         with torch.no_grad():
@@ -138,7 +143,7 @@ def test_network_that_breaks_while_it_is_trained_is_told_in_the_status_line(
 @pytest.mark.parametrize(
     "wrong", [{"every": 0}, {"every": "often"}, {"at_most": 0}, {"at_most": 2}]
 )
-def test_wrong_argument_is_named(recorded: RecordedPage, wrong: dict[str, object]) -> None:
+def test_wrong_argument_is_named(fake_page: FakePage, wrong: dict[str, object]) -> None:
     explorer = pw.explore(tiny(), blobs(1), device="cpu")
     with pytest.raises(PFVError, match=rf"^{next(iter(wrong))}="):
         explorer.live(**wrong)

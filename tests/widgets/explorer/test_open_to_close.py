@@ -39,39 +39,39 @@ from tests.widgets.explorer_contents import (
     threads_have_ended,
     until,
 )
-from tests.widgets.recorded_page import RecordedPage, move
+from tests.widgets.fake_page import FakePage, move
 
 
 def test_page_that_is_loaded_anew_is_painted_again(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
     grid = explorer.gallery.tiles
-    recorded.load_anew(grid.widget)
+    fake_page.load_anew(grid.widget)
     explorer.settings = replace(explorer.settings, opacity=0.3, images=(1, 0, 1, 1))
-    assert shows_its_frame(recorded, explorer)
-    before = recorded.picture(grid.widget).copy()
+    assert shows_its_frame(fake_page, explorer)
+    before = fake_page.picture(grid.widget).copy()
     for _ in range(3):
-        recorded.load_anew(grid.widget, *grid.canvas.buffers)
+        fake_page.load_anew(grid.widget, *grid.canvas.buffers)
         assert explorer.wait(60)
-        assert np.abs(recorded.picture(grid.widget) - before).max() < 1
+        assert np.abs(fake_page.picture(grid.widget) - before).max() < 1
 
 
 def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
-    recorded.answers = False  # by itself, at once
+    fake_page.answers = False  # by itself, at once
     answer_each_frame(explorer, late=0.03)
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     begin = time.monotonic()
     for step in range(300):
         explorer.settings = replace(explorer.settings, sigma=1 + step / 299)
     assert explorer.wait(60)
     most = (time.monotonic() - begin) / 0.03 + 3  # one after the answer to another
     assert explorer.settings.sigma == explorer.frame.settings.sigma == 2
-    assert len(drawn(recorded, explorer)) < min(most, 300)
-    assert shows_its_frame(recorded, explorer)
+    assert len(drawn(fake_page, explorer)) < min(most, 300)
+    assert shows_its_frame(fake_page, explorer)
 
 
 def answer_each_frame(explorer: PFVExplorer, late: float = 0.01) -> None:
@@ -124,7 +124,7 @@ def test_snippet_brings_the_view_back(explorer: PFVExplorer) -> None:
 
 
 def test_basis_of_elsewhere_is_shown_and_comes_back_with_the_snippet(
-    recorded: RecordedPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, images = pw.demo_model(), scenes(4)
     basis = pw.PFV(model, scenes(6), device="cpu").render(components=2).basis
@@ -162,9 +162,9 @@ def test_place_without_widgets_gets_a_picture(explorer: PFVExplorer) -> None:
 
 
 def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
-    recorded: RecordedPage, opened: Open
+    fake_page: FakePage, open_explorer: Open
 ) -> None:
-    explorer = opened()
+    explorer = open_explorer()
     explorer.settings = replace(explorer.settings, sigma=2.0)
     thread = explorer.gallery.render_loop._worker._thread
     assert thread is not None
@@ -172,17 +172,16 @@ def test_close_frees_what_the_engine_keeps_and_closes_every_widget(
     assert len(explorer.pfv.store.cache) == 0
     thread.join(10)
     assert not thread.is_alive()
-    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
-    assert opened_ids <= recorded.closed
+    assert not fake_page.open_comms
     explorer.close()
 
 
 def test_closed_explorer_paints_no_more_and_says_that_it_is_closed(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
     assert explorer.wait(60)
     explorer.close()
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     with pytest.raises(pw.PFVError, match="PFVExplorer is closed"):
         explorer.settings = replace(explorer.settings, sigma=2.0)
     with pytest.raises(pw.PFVError, match="PFVExplorer is closed"):
@@ -190,11 +189,11 @@ def test_closed_explorer_paints_no_more_and_says_that_it_is_closed(
     with pytest.raises(pw.PFVError, match="PFVExplorer is closed"):
         explorer.undo()
     assert explorer.wait(5)
-    assert recorded.drawings == []
+    assert fake_page.drawings == []
     assert explorer.frame.settings.sigma == 1.0
 
 
-def test_closing_one_explorer_frees_nothing_that_another_one_uses(recorded: RecordedPage) -> None:
+def test_closing_one_explorer_frees_nothing_that_another_one_uses(fake_page: FakePage) -> None:
     first = pw.explore(tiny(), blobs(3), device="cpu")
     second = PFVExplorer(first.pfv)
     assert first.wait(60)
@@ -209,7 +208,7 @@ def test_closing_one_explorer_frees_nothing_that_another_one_uses(recorded: Reco
 
 
 def test_close_waits_for_the_frame_in_work(
-    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go = threading.Event(), threading.Event()
     render = explorer.pfv.render
@@ -225,7 +224,7 @@ def test_close_waits_for_the_frame_in_work(
     threading.Timer(0.1, go.set).start()
     explorer.close()
     assert len(explorer.pfv.store.cache) == 0
-    last = recorded.messages[-1]
+    last = fake_page.messages[-1]
     assert last[0] == "comm_close"
     assert not is_error(explorer)
 
@@ -242,7 +241,7 @@ def test_explorer_opens_without_what_analyses_and_figures_alone_need() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
+def test_closed_explorer_is_forgotten(fake_page: FakePage) -> None:
     before = set(threading.enumerate())
     explorer = pw.explore(tiny(), blobs(2), device="cpu")
     explorer.settings = replace(explorer.settings, sigma=2.0)
@@ -255,14 +254,13 @@ def test_closed_explorer_is_forgotten(recorded: RecordedPage) -> None:
     assert memory() is None
 
 
-def test_explorer_that_fails_to_open_leaves_no_widget(recorded: RecordedPage) -> None:
+def test_explorer_that_fails_to_open_leaves_no_widget(fake_page: FakePage) -> None:
     with pytest.raises(pw.PFVError, match="every weight is 0"):
         pw.explore(tiny(), blobs(2), settings=pw.Settings(images=(0, 0)))
-    opened_ids = {comm for kind, comm, _ in recorded.messages if kind == "comm_open"}
-    assert opened_ids <= recorded.closed
+    assert not fake_page.open_comms
 
 
-def test_every_widget_is_forgotten_when_an_explorer_is_closed(recorded: RecordedPage) -> None:
+def test_every_widget_is_forgotten_when_an_explorer_is_closed(fake_page: FakePage) -> None:
     before = set(_instances)
     explorer = pw.explore(tiny(), blobs(3), device="cpu")
     during = set(_instances) - before
@@ -277,9 +275,9 @@ def test_every_widget_is_forgotten_when_an_explorer_is_closed(recorded: Recorded
 
 
 def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
-    recorded: RecordedPage, opened: Open
+    fake_page: FakePage, open_explorer: Open
 ) -> None:
-    explorer = opened(model=tiny(), batch=blobs(3))
+    explorer = open_explorer(model=tiny(), batch=blobs(3))
     for layer in explorer.pfv.layers:
         explorer.settings = replace(explorer.settings, layer=layer.name)
         assert explorer.wait(60)
@@ -293,21 +291,21 @@ def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
 
 def tensors(cache: ByteBoundedCache) -> list[torch.Tensor]:
     """Every tensor in a cache, however deep."""
-    found, waiting = [], cache.values()
+    result, waiting = [], cache.values()
     while waiting:
         one = waiting.pop()
         if isinstance(one, torch.Tensor):
-            found.append(one)
+            result.append(one)
         elif is_dataclass(one):
             waiting += [getattr(one, field.name) for field in fields(one)]
         elif isinstance(one, dict):
             waiting += one.values()
         elif isinstance(one, list | tuple):
             waiting += one
-    return found
+    return result
 
 
-def test_progress_that_someone_else_wants_stays_his(recorded: RecordedPage) -> None:
+def test_progress_that_someone_else_wants_stays_his(fake_page: FakePage) -> None:
     calls: list[tuple[int, int]] = []
 
     def mine(done: int, of: int) -> None:
@@ -321,18 +319,18 @@ def test_progress_that_someone_else_wants_stays_his(recorded: RecordedPage) -> N
     assert calls[-1] == (3, 3)
 
 
-def test_two_explorers_do_not_disturb_each_other(recorded: RecordedPage, opened: Open) -> None:
-    one, other = opened(), opened(model=tiny(), batch=blobs(5))
-    recorded.load_anew(one.gallery.tiles.widget, other.gallery.tiles.widget)
+def test_two_explorers_do_not_disturb_each_other(fake_page: FakePage, open_explorer: Open) -> None:
+    one, other = open_explorer(), open_explorer(model=tiny(), batch=blobs(5))
+    fake_page.load_anew(one.gallery.tiles.widget, other.gallery.tiles.widget)
     assert one.wait(60)
     assert other.wait(60)
-    untouched = recorded.picture(other.gallery.tiles.widget).copy()
+    untouched = fake_page.picture(other.gallery.tiles.widget).copy()
     start = other.settings
     press(one, "Home", "ArrowRight", " ", "Enter")
     one.settings = replace(one.settings, view="split", sigma=2.0)
-    assert shows_its_frame(recorded, one)
+    assert shows_its_frame(fake_page, one)
     assert other.settings == start
-    assert (recorded.picture(other.gallery.tiles.widget) == untouched).all()
+    assert (fake_page.picture(other.gallery.tiles.widget) == untouched).all()
     threads = [
         threading.Thread(target=flood, args=(explorer, sigma))
         for explorer, sigma in ((one, 1.5), (other, 2.5))
@@ -342,11 +340,11 @@ def test_two_explorers_do_not_disturb_each_other(recorded: RecordedPage, opened:
     for thread in threads:
         thread.join()
     assert (one.frame.settings.sigma, other.frame.settings.sigma) == (1.5, 2.5)
-    assert shows_its_frame(recorded, one)
-    assert shows_its_frame(recorded, other)
+    assert shows_its_frame(fake_page, one)
+    assert shows_its_frame(fake_page, other)
     one.close()
     other.settings = replace(other.settings, sigma=0.5)
-    assert shows_its_frame(recorded, other)
+    assert shows_its_frame(fake_page, other)
     assert not is_error(other)
 
 
@@ -384,26 +382,24 @@ def slow() -> Iterator[Slow]:
 
 
 def test_photos_and_status_are_there_while_the_first_picture_is_computed(
-    recorded: RecordedPage, opened: Open, slow: Slow
+    fake_page: FakePage, open_explorer: Open, slow: Slow
 ) -> None:
     pfv = PFV(slow, blobs(3), "cpu", chunk_size=1)
     slow.may_run.clear()
     explorer = PFVExplorer(pfv)
     canvas = explorer.gallery.tiles.widget
-    recorded.load_anew(canvas, *explorer.gallery.tiles.canvas.buffers)
+    fake_page.load_anew(canvas, *explorer.gallery.tiles.canvas.buffers)
     assert explorer.status.kind == "busy"
     assert not explorer.wait(0.05)
-    assert recorded.picture(canvas).std() > 20  # the photos
+    assert fake_page.picture(canvas).std() > 20  # the photos
     slow.may_run.set()
     assert explorer.wait(60)
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
     assert explorer.status.message.startswith("Up to date")
     explorer.close()
 
 
-def test_work_is_reported_and_stops_where_a_person_says_so(
-    recorded: RecordedPage, slow: Slow
-) -> None:
+def test_work_is_reported_and_stops_where_a_person_says_so(fake_page: FakePage, slow: Slow) -> None:
     explorer = PFVExplorer(PFV(slow, blobs(16), "cpu", chunk_size=1))
     assert explorer.wait(60)
     start, runs = explorer.settings, slow.runs
@@ -438,7 +434,7 @@ def test_work_is_reported_and_stops_where_a_person_says_so(
         (2 << 30, 0.0, (range(16, 17), [1])),  # one that brings the newest layer goes on
     ],
 )
-@pytest.mark.usefixtures("recorded")
+@pytest.mark.usefixtures("fake_page")
 def test_layer_that_is_passed_over_is_finished_only_where_it_shows_something_soon(
     slow: Slow,
     monkeypatch: pytest.MonkeyPatch,
@@ -473,9 +469,9 @@ def test_layer_that_is_passed_over_is_finished_only_where_it_shows_something_soo
 
 
 def test_observer_of_a_user_that_raises_is_named_and_the_change_is_made(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
 
     def my_observer(_: object) -> None:
         raise ZeroDivisionError("mine")
@@ -492,11 +488,11 @@ def test_observer_of_a_user_that_raises_is_named_and_the_change_is_made(
     with pytest.raises(ZeroDivisionError, match="mine"):  # code is told where it stands
         explorer.settings = replace(explorer.settings, sigma=3.0)
     assert explorer.settings.sigma == 3.0
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
 
 
 def test_saved_notebook_has_the_picture_that_was_shown_last(
-    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs: list[dict[str, str]] = []
 

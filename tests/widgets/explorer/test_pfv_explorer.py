@@ -26,7 +26,7 @@ from tests.widgets.explorer_contents import (
     status,
     tile,
 )
-from tests.widgets.recorded_page import RecordedPage, move
+from tests.widgets.fake_page import FakePage, move
 
 # another value of each knob that changes the picture by itself
 CHANGES = {
@@ -46,27 +46,27 @@ def by_page(control: Any, value: Any) -> dict[str, Any]:
 
 
 def test_first_picture_is_painted_before_anything_is_asked(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
-    assert shows_its_frame(recorded, explorer)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
+    assert shows_its_frame(fake_page, explorer)
     assert status(explorer).startswith("Up to date")
 
 
 def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_picture(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     start = explorer.settings
     for name, value in CHANGES.items():
         assert explorer.wait(60)
-        recorded.drawings.clear()
+        fake_page.drawings.clear()
         changed, control = replace(start, **{name: value}), explorer.knobs[name]
         explorer.settings = changed
         assert control.value == value
         assert explorer.frame.settings == explorer.settings == changed
-        assert shows_its_frame(recorded, explorer), name
-        frames = [len(drawing.pictures) for drawing in drawn(recorded, explorer)]
+        assert shows_its_frame(fake_page, explorer), name
+        frames = [len(drawing.pictures) for drawing in drawn(fake_page, explorer)]
         if name in FOLLOWED:  # which the browser applies by itself
             assert frames == [0], name
         else:  # a coarse frame at once, a finer one after a rest where it shows more
@@ -76,14 +76,14 @@ def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_pi
         assert explorer.wait(60)
         move(control, **by_page(control, value))
         assert explorer.settings == changed
-        assert shows_its_frame(recorded, explorer), name
+        assert shows_its_frame(fake_page, explorer), name
         explorer.settings = start
 
 
 def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     slider = explorer.panel.layer
     layers = [layer for layer in explorer.pfv.layers if layer.same_as is None]
     assert [value for _, value in slider.options] == [layer.name for layer in layers]
@@ -93,7 +93,7 @@ def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
     line = f"{channels} channels · {height} × {width}"
     assert line in explorer.panel.layer_line.value
     assert explorer.frame.layer == layers[4].name
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
 
 
 def test_layer_that_stands_for_the_same_map_is_shown_under_its_own_name(
@@ -106,9 +106,9 @@ def test_layer_that_stands_for_the_same_map_is_shown_under_its_own_name(
     assert explorer.settings.layer == explorer.frame.layer == twin.name
 
 
-def test_start_settings_reach_the_controls(opened: Open) -> None:
+def test_start_settings_reach_the_controls(open_explorer: Open) -> None:
     layer = pw.PFV(pw.demo_model(), scenes(1)).layers[2].name
-    explorer = opened(layer=layer, components=5, opacity=0.2, images=(1, 0, 1, 0.5))
+    explorer = open_explorer(layer=layer, components=5, opacity=0.2, images=(1, 0, 1, 0.5))
     knobs = explorer.knobs
     assert (knobs["components"].value, knobs["opacity"].value) == (5, 0.2)
     assert explorer.panel.layer.value == layer
@@ -118,17 +118,17 @@ def test_start_settings_reach_the_controls(opened: Open) -> None:
 
 def test_only_another_layer_runs_the_network(explorer: PFVExplorer) -> None:
     assert explorer.wait(60)
-    with counted(explorer.pfv.model) as ran:
+    with counted(explorer.pfv.model) as calls:
         for name, value in CHANGES.items():
             explorer.settings = replace(explorer.settings, **{name: value})
             assert explorer.wait(60)
         explorer.settings = replace(explorer.settings, images=(1, 0, 1, 1))
         assert explorer.wait(60)
-        assert ran == []
+        assert calls == []
         early = explorer.pfv.layers[1].name
         explorer.settings = replace(explorer.settings, layer=early)
         assert explorer.wait(60)
-        assert len(ran) == 1
+        assert len(calls) == 1
 
 
 def test_frame_waits_for_what_was_asked_last_and_has_the_size_of_the_images(
@@ -161,35 +161,35 @@ def test_legend_follows_the_frame(explorer: PFVExplorer) -> None:
 
 
 def test_every_view_is_painted_without_a_picture(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     assert explorer.wait(60)
     for view in reversed(VIEWS):
-        recorded.drawings.clear()
+        fake_page.drawings.clear()
         move(explorer.knobs["view"], **by_page(explorer.knobs["view"], view))
         assert explorer.frame.settings.view == view
-        assert shows_its_frame(recorded, explorer), view
-        assert pictures_sent(recorded, explorer) == 0, view
+        assert shows_its_frame(fake_page, explorer), view
+        assert pictures_sent(fake_page, explorer) == 0, view
 
 
 def test_divider_is_moved_by_its_slider_only_where_there_is_one(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     slider = explorer.knobs["split"]
     assert slider.disabled
     explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
     assert not slider.disabled
     move(slider, value=0.2)
     assert explorer.settings.split == 0.2
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
     explorer.settings = replace(explorer.settings, view="photo")
     assert slider.disabled
 
 
 def test_safe_colours_are_one_click_away_and_back(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
     toggle = explorer.gallery.toolbar.toggles["safe"]
     move(toggle, value=True)
@@ -202,8 +202,8 @@ def test_safe_colours_are_one_click_away_and_back(
 
 
 @pytest.mark.parametrize("index", [0, 7, 15])
-def test_colours_stay_when_an_image_is_left_out(opened: Open, index: int) -> None:
-    explorer = opened(16)
+def test_colours_stay_when_an_image_is_left_out(open_explorer: Open, index: int) -> None:
+    explorer = open_explorer(16)
     before = explorer.frame
     press(explorer, "Home", *["ArrowRight"] * index, " ")
     after = explorer.frame
@@ -214,16 +214,18 @@ def test_colours_stay_when_an_image_is_left_out(opened: Open, index: int) -> Non
 
 
 @pytest.mark.parametrize("count", [1, 2, pytest.param(64, marks=pytest.mark.all)])
-def test_any_number_of_images_is_painted(recorded: RecordedPage, opened: Open, count: int) -> None:
-    explorer = opened(count)
-    recorded.load_anew(explorer.gallery.tiles.widget)
+def test_any_number_of_images_is_painted(
+    fake_page: FakePage, open_explorer: Open, count: int
+) -> None:
+    explorer = open_explorer(count)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     for index in {0, count // 2, count - 1}:
-        assert np.abs(tile(recorded, explorer, index) - expected(explorer, index)).mean() < 5
+        assert np.abs(tile(fake_page, explorer, index) - expected(explorer, index)).mean() < 5
     assert not is_error(explorer)
 
 
-def test_batch_without_labels_has_no_class_sliders(opened: Open) -> None:
-    explorer = opened(model=tiny(), batch=blobs(3))
+def test_batch_without_labels_has_no_class_sliders(open_explorer: Open) -> None:
+    explorer = open_explorer(model=tiny(), batch=blobs(3))
     assert explorer.tabs["Batch"].classes == {}
     press(explorer, "Home", "ArrowRight", " ")
     assert explorer.settings.images == (1, 0, 1)
@@ -231,13 +233,13 @@ def test_batch_without_labels_has_no_class_sliders(opened: Open) -> None:
 
 
 def test_batch_of_other_than_square_images_is_painted_in_its_shape(
-    recorded: RecordedPage, opened: Open
+    fake_page: FakePage, open_explorer: Open
 ) -> None:
-    explorer = opened(model=tiny(), batch=blobs(5, 48, 96), weighting="gradual")
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    explorer = open_explorer(model=tiny(), batch=blobs(5, 48, 96), weighting="gradual")
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     height, width = explorer.gallery.tiles.grid.tile
     assert width == 2 * height
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
 
 
 def test_unknown_setting_is_refused_before_anything_opens() -> None:

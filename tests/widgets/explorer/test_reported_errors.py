@@ -19,7 +19,7 @@ from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import Through, blobs, tiny
 from tests.widgets.conftest import Open
 from tests.widgets.explorer_contents import is_error, press, shows_its_frame, status
-from tests.widgets.recorded_page import RecordedPage, move
+from tests.widgets.fake_page import FakePage, move
 from tests.widgets.toolkit.test_text import HOSTILE, Parsed
 
 
@@ -43,16 +43,16 @@ def status_markup(explorer: PFVExplorer) -> str:
     return markup
 
 
-def still_works(recorded: RecordedPage, explorer: PFVExplorer) -> bool:
+def still_works(fake_page: FakePage, explorer: PFVExplorer) -> bool:
     """Whether the next change of a control is painted."""
     explorer.settings = replace(explorer.settings, layer=None, images=None)
     move(explorer.knobs["sigma"], value=2.0)
     assert explorer.frame.settings.sigma == 2.0
-    return not is_error(explorer) and shows_its_frame(recorded, explorer)
+    return not is_error(explorer) and shows_its_frame(fake_page, explorer)
 
 
 def test_long_and_narrow_photos_are_said_to_be_cut_until_something_is_changed(
-    recorded: RecordedPage,
+    fake_page: FakePage,
 ) -> None:
     photos = [np.full((100, 8000 if long else 100, 3), 9 + long, np.uint8) for long in (0, 1, 1)]
     explorer = pw.explore(tiny(), pw.load_images(photos, size=32), device="cpu")
@@ -75,18 +75,18 @@ def test_long_and_narrow_photos_are_said_to_be_cut_until_something_is_changed(
     ],
 )
 def test_settings_that_do_not_fit_are_told_and_the_picture_stays(
-    recorded: RecordedPage, explorer: PFVExplorer, wrong: dict[str, Any], words: str
+    fake_page: FakePage, explorer: PFVExplorer, wrong: dict[str, Any], words: str
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     before = explorer.frame
     explorer.settings = replace(explorer.settings, **wrong)
     assert is_error(explorer)
     assert words in status(explorer)
     assert (explorer.frame.heatmaps == before.heatmaps).all()
-    assert still_works(recorded, explorer)
+    assert still_works(fake_page, explorer)
 
 
-def everything(recorded: RecordedPage, explorer: PFVExplorer) -> list[object]:
+def everything(fake_page: FakePage, explorer: PFVExplorer) -> list[object]:
     """All that a person sees of the settings: controls, legend, picture, history."""
     assert explorer.wait(60)
     return [
@@ -98,28 +98,28 @@ def everything(recorded: RecordedPage, explorer: PFVExplorer) -> list[object]:
         explorer.gallery.view_state.settings,
         explorer.can_undo,
         explorer.can_redo,
-        recorded.picture(explorer.gallery.tiles.widget).tobytes(),
+        fake_page.picture(explorer.gallery.tiles.widget).tobytes(),
     ]
 
 
 @pytest.mark.parametrize("how", ["code", "control", "JSON"])
 def test_settings_that_fail_leave_everything_as_it_was(
-    recorded: RecordedPage, explorer: PFVExplorer, how: str
+    fake_page: FakePage, explorer: PFVExplorer, how: str
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, sigma=2.0)
     explorer.settings = replace(explorer.settings, components=4)
     explorer.undo()
-    heard: list[object] = []
-    explorer.observe(heard.append, "settings")
-    before = everything(recorded, explorer)
+    events: list[object] = []
+    explorer.observe(events.append, "settings")
+    before = everything(fake_page, explorer)
     for wrong in WRONG:
         explorer.show_message("no error yet")
         try_settings(explorer, replace(explorer.settings, **wrong, sigma=3.0), how)
         assert is_error(explorer), wrong
-        assert everything(recorded, explorer) == before, wrong
+        assert everything(fake_page, explorer) == before, wrong
         assert is_error(explorer), wrong  # no report of an older picture takes its place
-    assert heard == []
+    assert events == []
 
 
 WRONG: tuple[dict[str, Any], ...] = (
@@ -127,31 +127,31 @@ WRONG: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-def try_settings(explorer: PFVExplorer, wanted: Settings, how: str) -> None:
+def try_settings(explorer: PFVExplorer, expected: Settings, how: str) -> None:
     """Ask for settings that cannot be shown."""
     if how == "code":
-        explorer.settings = wanted
+        explorer.settings = expected
     elif how == "control":
-        assert not explorer.edit(lambda _: wanted)
+        assert not explorer.edit(lambda _: expected)
     else:
         section = explorer.tabs["Export"].sections["Settings"]
-        section.json.value = wanted.to_json()
+        section.json.value = expected.to_json()
         section.apply.click()
         assert "Not applied: " in section.message.value
         assert "Applied." not in section.message.value
 
 
 def test_layer_that_fails_while_it_is_computed_gives_way_to_the_one_before(
-    recorded: RecordedPage, opened: Open
+    fake_page: FakePage, open_explorer: Open
 ) -> None:
-    explorer = opened(model=Through(constant), batch=blobs(3), layer="stem")
-    recorded.load_anew(explorer.gallery.tiles.widget)
-    before = everything(recorded, explorer)
+    explorer = open_explorer(model=Through(constant), batch=blobs(3), layer="stem")
+    fake_page.load_anew(explorer.gallery.tiles.widget)
+    before = everything(fake_page, explorer)
     explorer.settings = replace(explorer.settings, layer="change")
     assert is_error(explorer)
-    after = everything(recorded, explorer)
+    after = everything(fake_page, explorer)
     assert after[:-1] == before[:-1]
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
     assert is_error(explorer)
 
 
@@ -166,25 +166,25 @@ def test_fewer_components_leave_out_the_channels_that_are_gone(explorer: PFVExpl
 
 @pytest.mark.parametrize("change", [with_nan, constant])
 def test_layer_without_variance_or_numbers_does_not_end_the_explorer(
-    recorded: RecordedPage, opened: Open, change: Callable[[Tensor], Tensor]
+    fake_page: FakePage, open_explorer: Open, change: Callable[[Tensor], Tensor]
 ) -> None:
-    explorer = opened(model=Through(change), batch=blobs(3), layer="stem")
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    explorer = open_explorer(model=Through(change), batch=blobs(3), layer="stem")
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, layer="change")
     assert is_error(explorer)
     explorer.settings = replace(explorer.settings, layer="pool")
     assert not is_error(explorer)
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
     explorer.settings = replace(explorer.settings, layer="change")
     assert is_error(explorer)
 
 
 def test_layer_with_a_few_infinities_is_painted_or_told(
-    recorded: RecordedPage, opened: Open
+    fake_page: FakePage, open_explorer: Open
 ) -> None:
     model = Through(with_infinity_in_one_image)
-    explorer = opened(model=model, batch=blobs(3), layer="stem")
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    explorer = open_explorer(model=model, batch=blobs(3), layer="stem")
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, layer="change")
     assert explorer.wait(60)
     assert np.isfinite(explorer.frame.heatmaps.numpy()).all()
@@ -193,12 +193,12 @@ def test_layer_with_a_few_infinities_is_painted_or_told(
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), ZeroDivisionError("<b>x</b>")])
 def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
-    recorded: RecordedPage,
+    fake_page: FakePage,
     explorer: PFVExplorer,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
 
     def fail(*_: object, **__: object) -> Frame:
         raise error
@@ -209,13 +209,13 @@ def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
         assert is_error(explorer)
         assert f"{type(error).__name__}: {error} – the last picture stays." in status(explorer)
         assert "<b>" not in status_markup(explorer)
-    assert still_works(recorded, explorer)
+    assert still_works(fake_page, explorer)
 
 
 def test_error_while_sending_is_told_and_the_next_change_is_painted(
-    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
 
     def fail(*_: object, **__: object) -> int:
         raise OSError("the line is broken")
@@ -224,23 +224,23 @@ def test_error_while_sending_is_told_and_the_next_change_is_painted(
         patch.setattr(explorer.gallery.tiles, "paint", fail)
         explorer.settings = replace(explorer.settings, sigma=3.0)
         assert "OSError: the line is broken" in status(explorer)
-    assert still_works(recorded, explorer)
+    assert still_works(fake_page, explorer)
 
 
-def test_basis_may_begin_from_no_image(recorded: RecordedPage, explorer: PFVExplorer) -> None:
+def test_basis_may_begin_from_no_image(fake_page: FakePage, explorer: PFVExplorer) -> None:
     good = explorer.settings
     explorer.settings = replace(good, images=(0.0,) * 4)
     assert status(explorer) == "No image is selected. Click one to start."
     explorer.settings = good
     assert status(explorer).startswith("Up to date")
-    recorded.load_anew(explorer.gallery.tiles.widget)
-    assert shows_its_frame(recorded, explorer)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
+    assert shows_its_frame(fake_page, explorer)
 
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
-def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str) -> None:
+def test_foreign_names_and_labels_come_alive_nowhere(open_explorer: Open, foreign: str) -> None:
     images = replace(blobs(2), names=(foreign, "b"), labels=(foreign, "b"))
-    explorer = opened(model=tiny(), batch=images)
+    explorer = open_explorer(model=tiny(), batch=images)
     press(explorer, "Home")
     assert explorer.wait(60)
     hint = explorer.gallery.hint
@@ -261,7 +261,7 @@ def test_foreign_names_and_labels_come_alive_nowhere(opened: Open, foreign: str)
     assert parsed.attributes == {"class", "title"}
 
 
-def test_foreign_names_of_layers_come_alive_nowhere(opened: Open) -> None:
+def test_foreign_names_of_layers_come_alive_nowhere(open_explorer: Open) -> None:
     model = tiny()
     hostile = "<img src=x onerror=alert(1)> $x^2$"
     model.add_module(hostile, torch.nn.Identity())
@@ -269,7 +269,7 @@ def test_foreign_names_of_layers_come_alive_nowhere(opened: Open) -> None:
     branch = torch.nn.Sequential()
     branch.add_module(hostile, model[0])
     model[0] = branch
-    explorer = opened(model=model, batch=blobs(2))
+    explorer = open_explorer(model=model, batch=blobs(2))
     explorer.settings = replace(explorer.settings, layer=f"0.{hostile}")
     assert not is_error(explorer)
     assert "<img" not in explorer.panel.layer_line.value

@@ -13,7 +13,7 @@ from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import render_loop
 from pfv_widgets.widgets.gallery.view_state import Selection
 from tests.widgets.explorer_contents import press_button
-from tests.widgets.recorded_page import move
+from tests.widgets.fake_page import move
 
 
 def save_indices(explorer: PFVExplorer, path: Path, images: object) -> list[int]:

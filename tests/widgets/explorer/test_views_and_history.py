@@ -27,14 +27,14 @@ from tests.widgets.explorer_contents import (
     status,
     tile,
 )
-from tests.widgets.recorded_page import RecordedPage, happen, move
+from tests.widgets.fake_page import FakePage, happen, move
 
 
 @pytest.fixture
-def nine(recorded: RecordedPage, opened: Open) -> PFVExplorer:
+def nine(fake_page: FakePage, open_explorer: Open) -> PFVExplorer:
     """Nine images, two in a row: pages of four."""
-    explorer = opened(model=tiny(), batch=blobs(9))
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    explorer = open_explorer(model=tiny(), batch=blobs(9))
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     size(explorer, 2)
     assert explorer.wait(60)
     return explorer
@@ -64,9 +64,9 @@ def twice(explorer: PFVExplorer, index: int) -> None:
 # Pages
 
 
-def test_pages_are_turned_by_buttons_and_keys(recorded: RecordedPage, nine: PFVExplorer) -> None:
+def test_pages_are_turned_by_buttons_and_keys(fake_page: FakePage, nine: PFVExplorer) -> None:
     assert shown_images(nine) == [0, 1, 2, 3]
-    for turn, wanted in [
+    for turn, expected in [
         (lambda: button(nine, "forward"), [4, 5, 6, 7]),
         (lambda: press(nine, "PageDown"), [5, 6, 7, 8]),
         (lambda: press(nine, "PageDown"), [5, 6, 7, 8]),
@@ -74,18 +74,18 @@ def test_pages_are_turned_by_buttons_and_keys(recorded: RecordedPage, nine: PFVE
         (lambda: press(nine, "PageUp"), [0, 1, 2, 3]),
     ]:
         turn()
-        assert shown_images(nine) == wanted
-        assert shows_its_frame(recorded, nine)
-        assert f"{wanted[0] + 1}–{wanted[-1] + 1} of 9" in nine.gallery.toolbar.pages.value
+        assert shown_images(nine) == expected
+        assert shows_its_frame(fake_page, nine)
+        assert f"{expected[0] + 1}–{expected[-1] + 1} of 9" in nine.gallery.toolbar.pages.value
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 9])
 def test_every_size_of_tiles_shows_its_frame(
-    recorded: RecordedPage, nine: PFVExplorer, columns: int
+    fake_page: FakePage, nine: PFVExplorer, columns: int
 ) -> None:
     size(nine, columns)
     assert len(shown_images(nine)) == min(9, columns * columns)
-    assert shows_its_frame(recorded, nine)
+    assert shows_its_frame(fake_page, nine)
 
 
 def test_basis_is_that_of_all_images_on_every_page(nine: PFVExplorer) -> None:
@@ -120,20 +120,20 @@ def test_what_is_pointed_at_on_a_later_page_is_read_there(nine: PFVExplorer) -> 
 
 @pytest.mark.parametrize("how", ["double click", "toolbar", "key", "slider"])
 def test_image_is_zoomed_and_back_in_every_way(
-    recorded: RecordedPage, nine: PFVExplorer, how: str
+    fake_page: FakePage, nine: PFVExplorer, how: str
 ) -> None:
     toggle = nine.gallery.toolbar.toggles["zoom"]
     press(nine, "Home", "ArrowRight", "ArrowRight")
     ways: dict[str, Callable[[bool], None]] = {
         "double click": lambda _: twice(nine, 2),
-        "toolbar": lambda wanted: move(toggle, value=wanted),
+        "toolbar": lambda expected: move(toggle, value=expected),
         "key": lambda _: press(nine, "z"),
-        "slider": lambda wanted: size(nine, 1 if wanted else 2),
+        "slider": lambda expected: size(nine, 1 if expected else 2),
     }
     ways[how](True)
     assert shown_images(nine) == [2]
     assert toggle.value
-    assert shows_its_frame(recorded, nine)
+    assert shows_its_frame(fake_page, nine)
     assert nine.gallery.render_loop.frame is not None
     assert nine.gallery.render_loop.frame.heatmaps.shape[1] > 400  # crisp
     ways[how](False)
@@ -150,12 +150,12 @@ def test_double_click_zooms_into_the_image_that_is_clicked(nine: PFVExplorer) ->
     assert shown_images(nine) == [7]
 
 
-def test_arrow_keys_walk_through_zoomed_images(recorded: RecordedPage, nine: PFVExplorer) -> None:
+def test_arrow_keys_walk_through_zoomed_images(fake_page: FakePage, nine: PFVExplorer) -> None:
     press(nine, "End", "z")
     assert shown_images(nine) == [8]
     press(nine, "ArrowLeft")
     assert shown_images(nine) == [7]
-    assert shows_its_frame(recorded, nine)
+    assert shows_its_frame(fake_page, nine)
     press(nine, "Escape")
     assert shown_images(nine) == [4, 5, 6, 7]
 
@@ -181,17 +181,17 @@ def test_double_click_with_all_pins_set_takes_none_away(explorer: PFVExplorer) -
 
 
 def test_escape_leaves_selection_zoom_and_canvas_in_turn(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
     def blurred() -> bool:
-        sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
+        sent = [(comm, data.get("content")) for _, comm, data in fake_page.messages if data]
         return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 
     press(explorer, "Home", "z")
     assert shown_images(explorer) == [0]
     drag(explorer, 0, (0.1, 0.1), (0.6, 0.6))
     assert explorer.gallery.view_state.selection is not None
-    recorded.messages.clear()
+    fake_page.messages.clear()
     press(explorer, "Escape")
     assert explorer.gallery.view_state.selection is None
     assert shown_images(explorer) == [0]
@@ -207,9 +207,9 @@ def test_escape_leaves_selection_zoom_and_canvas_in_turn(
 
 
 def test_pins_are_painted_and_their_chips_remove_them(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     positions = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
     for position in positions:
         click(explorer, *position)
@@ -221,7 +221,7 @@ def test_pins_are_painted_and_their_chips_remove_them(
     assert explorer.settings.pins == (positions[0], positions[2])
     press_button(explorer.gallery.pins.clear)
     assert explorer.settings.pins == ()
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
 
 
 def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -> None:
@@ -237,19 +237,17 @@ def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -
     assert seen == [(second, third), tuple(positions), (first, second), (first,), ()]
 
 
-def test_pin_paints_how_alike_all_positions_are(
-    recorded: RecordedPage, explorer: PFVExplorer
-) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+def test_pin_paints_how_alike_all_positions_are(fake_page: FakePage, explorer: PFVExplorer) -> None:
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, view="heatmap")
-    before = tile(recorded, explorer, 3).copy()
+    before = tile(fake_page, explorer, 3).copy()
     click(explorer, 1, 0.5, 0.5)
-    assert shows_its_frame(recorded, explorer)
-    assert np.abs(tile(recorded, explorer, 3) - before).mean() > 10
+    assert shows_its_frame(fake_page, explorer)
+    assert np.abs(tile(fake_page, explorer, 3) - before).mean() > 10
     toggle = explorer.knobs["similarity"]
     assert not toggle.disabled
     move(toggle, value=False)
-    assert np.abs(tile(recorded, explorer, 3) - before).mean() < 1
+    assert np.abs(tile(fake_page, explorer, 3) - before).mean() < 1
     assert explorer.gallery.tiles.look.rings != ()
 
 
@@ -318,11 +316,11 @@ def test_click_in_any_view_pins_the_same_place(explorer: PFVExplorer, view: str)
 
 
 def test_drag_selects_positions_and_the_others_fade(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, view="heatmap")
-    before = tile(recorded, explorer, 2).copy()
+    before = tile(fake_page, explorer, 2).copy()
     drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
     selection = explorer.gallery.view_state.selection
     assert selection is not None
@@ -330,12 +328,12 @@ def test_drag_selects_positions_and_the_others_fade(
     assert selection.mask.shape == (4, rows, columns)
     assert selection.mask[1, :, : columns // 2].all()
     assert selection.mask.sum() == rows * (columns // 2)
-    after = tile(recorded, explorer, 2)
+    after = tile(fake_page, explorer, 2)
     assert after.std() < 0.4 * before.std()
     assert explorer.gallery.tiles.look.frame is None
     assert explorer.settings.pins == ()
     press(explorer, "Escape")
-    assert np.abs(tile(recorded, explorer, 2) - before).max() < 1
+    assert np.abs(tile(fake_page, explorer, 2) - before).max() < 1
 
 
 def test_keys_select_positions_as_a_drag_does(explorer: PFVExplorer) -> None:
@@ -348,9 +346,9 @@ def test_keys_select_positions_as_a_drag_does(explorer: PFVExplorer) -> None:
     press(explorer, "s")
     selection = explorer.gallery.view_state.selection
     assert selection is not None
-    wanted = np.zeros_like(selection.mask)
-    wanted[1, rows // 2 : rows // 2 + 2, columns // 2 - 2 : columns // 2 + 1] = True
-    assert np.array_equal(selection.mask, wanted)
+    expected = np.zeros_like(selection.mask)
+    expected[1, rows // 2 : rows // 2 + 2, columns // 2 - 2 : columns // 2 + 1] = True
+    assert np.array_equal(selection.mask, expected)
     press(explorer, "Escape", "s", "Escape")  # one that was begun is left
     state = explorer.gallery.view_state
     assert state.brush is state.selection is None
@@ -359,19 +357,19 @@ def test_keys_select_positions_as_a_drag_does(explorer: PFVExplorer) -> None:
 
 
 def test_rectangle_is_seen_while_it_is_drawn_and_sends_no_picture(
-    recorded: RecordedPage, explorer: PFVExplorer
+    fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
     canvas = explorer.gallery.tiles.widget
-    recorded.load_anew(canvas)
+    fake_page.load_anew(canvas)
     assert explorer.wait(60)
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     happen(canvas, "mouse_down", **spot(explorer, 1, 0.2, 0.2))
     happen(canvas, "mouse_move", **spot(explorer, 1, 0.6, 0.7))
     assert explorer.wait(60)
     assert explorer.gallery.tiles.look.frame is not None
     start, end = explorer.gallery.tiles.look.frame
     assert (start.image, round(start.x, 2), round(end.y, 2)) == (1, 0.2, 0.7)
-    assert pictures_sent(recorded, explorer) == 0
+    assert pictures_sent(fake_page, explorer) == 0
     happen(canvas, "mouse_out", x=0, y=0)
     assert explorer.wait(60)
     assert explorer.gallery.view_state.selection is not None
@@ -392,17 +390,17 @@ def test_selection_is_dropped_on_another_layer_and_kept_otherwise(explorer: PFVE
 
 
 def test_drag_in_the_split_view_moves_the_divider_and_is_one_step_to_undo(
-    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
     assert explorer.wait(60)
     explorer.history.pause = -1  # as if the hand rested at each move
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     drag(explorer, 1, (0.5, 0.5), (0.2, 0.6))
     assert explorer.settings.split == 0.2
-    assert shows_its_frame(recorded, explorer)
-    assert pictures_sent(recorded, explorer) == 0
+    assert shows_its_frame(fake_page, explorer)
+    assert pictures_sent(fake_page, explorer) == 0
     assert explorer.gallery.view_state.selection is None
     drag(explorer, 0, (0.2, 0.5), (0.9, 0.6))
     assert explorer.settings.split == 0.9
@@ -418,9 +416,9 @@ def test_drag_in_the_split_view_moves_the_divider_and_is_one_step_to_undo(
 
 
 def test_every_setting_is_undone_and_redone(
-    recorded: RecordedPage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.load_anew(explorer.gallery.tiles.widget)
+    fake_page.load_anew(explorer.gallery.tiles.widget)
     states = [explorer.settings]
     for name, value in {**other_values(), "layer": explorer.pfv.layers[2].name}.items():
         explorer.settings = replace(explorer.settings, **{name: value})
@@ -428,15 +426,15 @@ def test_every_setting_is_undone_and_redone(
     line = explorer.status_line
     buttons = {"undo": line.undo_button, "redo": line.redo_button}
     for way, back in [(lambda: press_button(line.undo_button), True), (explorer.redo, False)]:
-        for wanted in states[-2::-1] if back else states[1:]:
+        for expected in states[-2::-1] if back else states[1:]:
             assert not buttons["undo" if back else "redo"].disabled
             way()
-            assert explorer.settings == wanted
-            assert explorer.knobs["sigma"].value == wanted.sigma
-            assert explorer.panel.layer.value == wanted.layer
+            assert explorer.settings == expected
+            assert explorer.knobs["sigma"].value == expected.sigma
+            assert explorer.panel.layer.value == expected.layer
         assert buttons["undo" if back else "redo"].disabled
         assert explorer.frame.settings == explorer.settings
-    assert shows_its_frame(recorded, explorer)
+    assert shows_its_frame(fake_page, explorer)
 
 
 @pytest.mark.parametrize(("undo", "redo"), [("ctrl+z", "ctrl+y"), ("meta+z", "meta+shift+Z")])

@@ -56,7 +56,7 @@ def test_deleting_leaves_the_others(two: Bookmarks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "error", "told"),
+    ("act", "error", "message"),
     [
         (lambda b: b.get("cat"), PFVValueError, "Did you mean 'cats'"),
         (lambda b: b.delete("nothing"), PFVValueError, "is no bookmark"),
@@ -69,9 +69,9 @@ def test_deleting_leaves_the_others(two: Bookmarks) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_in_words(
-    two: Bookmarks, act: object, error: type[PFVError], told: str
+    two: Bookmarks, act: object, error: type[PFVError], message: str
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         act(two)  # type: ignore[operator]
 
 
@@ -102,9 +102,9 @@ def test_entries_of_another_version_are_read_as_far_as_they_go(two: Bookmarks) -
     content["bookmarks"][0]["settings"]["glow"] = 3
     content["bookmarks"][0]["settings"]["sigma"] = "wide"
     content["bookmarks"] += [7, {"name": "", "settings": {}}, {"name": "a", "settings": []}]
-    found, notes = Bookmarks.from_json(json.dumps(content))
-    assert found.names == ("cats", "dogs")
-    assert found.get("cats") == FIRST
+    result, notes = Bookmarks.from_json(json.dumps(content))
+    assert result.names == ("cats", "dogs")
+    assert result.get("cats") == FIRST
     assert len(notes) == 5
     assert any("cats" in note and "'glow' is no setting" in note for note in notes)
     assert any("Bookmark 3 was left out" in note for note in notes)

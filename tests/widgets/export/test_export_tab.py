@@ -22,7 +22,7 @@ from pfv_widgets.widgets.explorer.tabs import PFV_SECTIONS
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.toolkit.jobs import Jobs
 from tests.networks import blobs, tiny
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.fake_page import FakePage
 
 LABELS = ("cat", "$x$ <b>", "cat", "dog")
 
@@ -90,23 +90,23 @@ class Explorer:
 
 
 @pytest.fixture
-def explorer(recorded: RecordedPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Explorer:
+def explorer(fake_page: FakePage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Explorer:
     monkeypatch.chdir(tmp_path)
     return Explorer()
 
 
 @pytest.fixture
 def tab(explorer: Explorer) -> Iterator[ExportTab]:
-    made = ExportTab(explorer, PFV_SECTIONS)
-    yield made
+    tab_ = ExportTab(explorer, PFV_SECTIONS)
+    yield tab_
     explorer.finish()
-    made.close()
+    tab_.close()
     explorer.jobs.close(10)
 
 
 def button(part: w.Widget, name: str, index: int = 0) -> w.Button:
-    found = [one for one in walk(part) if isinstance(one, w.Button) and one.description == name]
-    return found[index]
+    result = [one for one in walk(part) if isinstance(one, w.Button) and one.description == name]
+    return result[index]
 
 
 def press(explorer: Explorer, button: w.Button) -> tuple[str, str]:
@@ -234,7 +234,7 @@ def test_class_is_asked_for_only_where_it_is_varied(tab: ExportTab, explorer: Ex
     assert [value for _, value in animation.label.options] == list(explorer.pfv.images.classes)
 
 
-def test_images_without_labels_have_no_class_to_vary(recorded: RecordedPage) -> None:
+def test_images_without_labels_have_no_class_to_vary(fake_page: FakePage) -> None:
     tab = ExportTab(Explorer(labels=None), PFV_SECTIONS)
     assert "class weight" not in dict(tab.sections["Animation"].over.options).values()
     tab.close()
@@ -266,7 +266,7 @@ def test_values_that_were_left_out_are_told(tab: ExportTab, explorer: Explorer) 
     assert "Left out: weight of cat = 0" in message
 
 
-def test_closing_stops_an_animation(recorded: RecordedPage, tmp_path: Path) -> None:
+def test_closing_stops_an_animation(fake_page: FakePage, tmp_path: Path) -> None:
     explorer = Explorer()
     tab = ExportTab(explorer, PFV_SECTIONS)
     explorer.gate.clear()
@@ -278,7 +278,7 @@ def test_closing_stops_an_animation(recorded: RecordedPage, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_everything_is_closed(recorded: RecordedPage) -> None:
+def test_everything_is_closed(fake_page: FakePage) -> None:
     before = set(widget_instances)
     tab = ExportTab(Explorer(), PFV_SECTIONS)
     tab.close()

@@ -60,8 +60,8 @@ def test_weights_that_do_not_fit_the_batch_read_as_ones(
 @pytest.mark.parametrize("inside", [True, False])
 def test_painting_brings_all_that_is_passed_into_one_state(inside: bool) -> None:
     weights = (0.4, 1.0, 0.0, 0.0)
-    found = with_membership(weights, (0, 2, 3), inside, LABELS)
-    assert found == ((0.4, 1.0, 0.4, 1.0) if inside else (0.0, 1.0, 0.0, 0.0))
+    result = with_membership(weights, (0, 2, 3), inside, LABELS)
+    assert result == ((0.4, 1.0, 0.4, 1.0) if inside else (0.0, 1.0, 0.0, 0.0))
 
 
 def test_painting_what_is_so_already_keeps_its_weight() -> None:
@@ -77,30 +77,30 @@ def test_random_half_is_a_half_that_its_seed_decides() -> None:
 
 @pytest.mark.parametrize("number", [2, 3, 16])
 def test_presets_without_labels(number: int) -> None:
-    found = {name: weights(0) for name, weights in presets(number, None).items()}
-    assert list(found) == ["First half", "Second half", "Every second image", "Random half"]
-    first, second = found["First half"], found["Second half"]
+    result = {name: weights(0) for name, weights in presets(number, None).items()}
+    assert list(result) == ["First half", "Second half", "Every second image", "Random half"]
+    first, second = result["First half"], result["Second half"]
     assert tuple(a + b for a, b in zip(first, second, strict=True)) == (1.0,) * number
     assert list(first) == sorted(first, reverse=True)
-    assert found["Every second image"] == tuple(float(index % 2 == 0) for index in range(number))
+    assert result["Every second image"] == tuple(float(index % 2 == 0) for index in range(number))
 
 
 def test_presets_with_labels_add_each_class() -> None:
     labels = ("cat", "dog", "fox", "cat", "fox", "dog")
-    found = {name: weights(0) for name, weights in presets(6, labels).items()}
-    assert list(found)[4:] == [
+    result = {name: weights(0) for name, weights in presets(6, labels).items()}
+    assert list(result)[4:] == [
         "One of each class", "Only cat", "Only dog", "Only fox", "All but cat", "All but dog",
         "All but fox",
     ]  # fmt: skip
-    assert found["One of each class"] == (1, 1, 1, 0, 0, 0)
-    assert found["Only dog"] == (0, 1, 0, 0, 0, 1)
-    assert found["All but dog"] == (1, 0, 1, 1, 1, 0)
+    assert result["One of each class"] == (1, 1, 1, 0, 0, 0)
+    assert result["Only dog"] == (0, 1, 0, 0, 0, 1)
+    assert result["All but dog"] == (1, 0, 1, 1, 1, 0)
 
 
 @pytest.mark.parametrize("labels", [LABELS, ("a", "a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")])
 def test_no_two_class_presets_are_the_same(labels: tuple[str, ...]) -> None:
-    found = presets(len(labels), labels)
-    chosen = [found[name](0) for name in found if name.startswith(("All but", "Only"))]
+    result = presets(len(labels), labels)
+    chosen = [result[name](0) for name in result if name.startswith(("All but", "Only"))]
     assert len(set(chosen)) == len(chosen)
 
 

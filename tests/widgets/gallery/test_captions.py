@@ -12,7 +12,7 @@ from pfv_widgets.widgets.toolkit.geometry import Grid
 from tests.networks import blobs
 from tests.widgets.conftest import full_width
 from tests.widgets.explorer_contents import words
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.fake_page import FakePage
 
 
 def captions() -> Captions:
@@ -22,7 +22,7 @@ def captions() -> Captions:
     return Captions(images)
 
 
-def test_label_comes_before_a_name_that_does_not_hold_it(recorded: RecordedPage) -> None:
+def test_label_comes_before_a_name_that_does_not_hold_it(fake_page: FakePage) -> None:
     assert [captions().line(index) for index in range(3)] == [
         "tabby cat",
         "dog · <b>x</b> $y$",
@@ -32,7 +32,7 @@ def test_label_comes_before_a_name_that_does_not_hold_it(recorded: RecordedPage)
 
 @full_width
 def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
-    recorded: RecordedPage,
+    fake_page: FakePage,
 ) -> None:
     made, grid = captions(), Grid.of(3, (100, 100), 2, named=True)
     made.show(range(3), grid, "632px")
@@ -56,14 +56,14 @@ def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
 
 
 def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(
-    recorded: RecordedPage,
+    fake_page: FakePage,
 ) -> None:
     images = replace(
         blobs(3), names=("cat", "tabby cat", "cat, mirrored again"), labels=("cat",) * 3
     )
-    made = Captions(images)
-    made.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
-    short = re.findall(r"<i ([^>]*)>", made.html.value)
+    below = Captions(images)
+    below.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
+    short = re.findall(r"<i ([^>]*)>", below.html.value)
     assert short == ['data-number="1"', 'data-number="2"', 'data-number="3" data-label="cat"']
-    made.show(range(1), Grid.of(1, (100, 100), 2, named=True), "632px")
-    assert "data-number" not in made.html.value
+    below.show(range(1), Grid.of(1, (100, 100), 2, named=True), "632px")
+    assert "data-number" not in below.html.value

@@ -12,14 +12,14 @@ from PIL import Image
 
 from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
-from tests.widgets.recorded_page import RecordedPage, happen, message, move
+from tests.widgets.fake_page import FakePage, happen, message, move
 from tests.widgets.two_galleries import Pane, TwoPanes
 
 Pictures = list[npt.NDArray[np.float32]]
 
 
 @pytest.fixture
-def two(recorded: RecordedPage) -> Iterator[TwoPanes]:
+def two(fake_page: FakePage) -> Iterator[TwoPanes]:
     """One of four square images, one of six that are wider than high."""
     wide = np.stack([np.roll(np.arange(24 * 36 * 3), 131 * n).reshape(24, 36, 3) for n in range(6)])
     two = TwoPanes(
@@ -28,7 +28,9 @@ def two(recorded: RecordedPage) -> Iterator[TwoPanes]:
     )
     wait(two)
     canvases = [pane.gallery.tiles.canvas for pane in two.panes]
-    recorded.load_anew(*(one for canvas in canvases for one in (canvas.displayed, *canvas.buffers)))
+    fake_page.load_anew(
+        *(one for canvas in canvases for one in (canvas.displayed, *canvas.buffers))
+    )
     wait(two)
     yield two
     for pane in two.panes:
@@ -41,9 +43,9 @@ def wait(two: TwoPanes) -> None:
         assert not pane.errors
 
 
-def pictures(two: TwoPanes, recorded: RecordedPage) -> Pictures:
+def pictures(two: TwoPanes, fake_page: FakePage) -> Pictures:
     wait(two)
-    return [recorded.picture(pane.gallery.tiles.widget).copy() for pane in two.panes]
+    return [fake_page.picture(pane.gallery.tiles.widget).copy() for pane in two.panes]
 
 
 def on(pane: Pane, image: int, event: str, x: float = 0.5, y: float = 0.5) -> None:
@@ -58,25 +60,25 @@ def click(pane: Pane, image: int, x: float = 0.5) -> None:
     on(pane, image, "mouse_up", x)
 
 
-def shows_its_images(recorded: RecordedPage, pane: Pane) -> bool:
+def shows_its_images(fake_page: FakePage, pane: Pane) -> bool:
     """Whether each tile is what the engine says of this pane's network, images and settings."""
     frame = pane.pfv.render(pane.settings)
     tiles = pane.gallery.tiles
-    picture, (height, width) = recorded.picture(tiles.widget), tiles.grid.tile
+    picture, (height, width) = fake_page.picture(tiles.widget), tiles.grid.tile
     off = []
     for index in tiles.shown:
         left, top = tiles.grid.corner(index - tiles.shown.start)
         one = Image.fromarray(frame.composite()[index]).resize((width, height))
-        wanted = np.asarray(one, np.float32)
-        off.append(np.abs(picture[top : top + height, left : left + width] - wanted).mean())
+        expected = np.asarray(one, np.float32)
+        off.append(np.abs(picture[top : top + height, left : left + width] - expected).mean())
     return max(off) < 8
 
 
-def test_each_shows_its_own_images(recorded: RecordedPage, two: TwoPanes) -> None:
+def test_each_shows_its_own_images(fake_page: FakePage, two: TwoPanes) -> None:
     first, second = two.panes
-    pictures(two, recorded)
-    assert shows_its_images(recorded, first)
-    assert shows_its_images(recorded, second)
+    pictures(two, fake_page)
+    assert shows_its_images(fake_page, first)
+    assert shows_its_images(fake_page, second)
     assert (len(first.gallery.tiles.shown), len(second.gallery.tiles.shown)) == (4, 6)
 
 
@@ -108,13 +110,13 @@ CHANGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_what_is_done_to_one_leaves_the_other_as_it_was(
-    recorded: RecordedPage, two: TwoPanes, number: int
+    fake_page: FakePage, two: TwoPanes, number: int
 ) -> None:
     changed, other = two.panes[number], two.panes[1 - number]
-    before = pictures(two, recorded)
+    before = pictures(two, fake_page)
     for name, (act, done) in CHANGES.items():
         act(changed)
-        after = pictures(two, recorded)
+        after = pictures(two, fake_page)
         assert done(changed), name
         assert not done(other), name
         shapes = before[number].shape, after[number].shape
@@ -132,20 +134,18 @@ def test_script_of_each_knows_its_own_canvas_buffers_and_controls(two: TwoPanes)
     assert [pane.gallery.tiles.near for pane in two.panes] == [True, False]
 
 
-def test_one_that_closes_takes_nothing_from_the_other(
-    recorded: RecordedPage, two: TwoPanes
-) -> None:
+def test_one_that_closes_takes_nothing_from_the_other(fake_page: FakePage, two: TwoPanes) -> None:
     first, second = two.panes
     mine = [second.gallery.tiles.widget, *second.gallery.tiles.canvas.buffers]
     first.gallery.close()
-    assert not recorded.closed & {canvas.model_id for canvas in mine}
+    assert not fake_page.closed & {canvas.model_id for canvas in mine}
     second.set(sigma=2.0)
     assert second.gallery.wait(60)
-    assert shows_its_images(recorded, second)
+    assert shows_its_images(fake_page, second)
     assert not second.errors
 
 
-def test_galleries_of_one_network_and_batch_close_alone(recorded: RecordedPage) -> None:
+def test_galleries_of_one_network_and_batch_close_alone(fake_page: FakePage) -> None:
     pfv = PFV(tiny(), blobs(4), device="cpu")
     two = TwoPanes(pfv, pfv)
     try:
@@ -153,9 +153,9 @@ def test_galleries_of_one_network_and_batch_close_alone(recorded: RecordedPage) 
         two.panes[0].gallery.close()
         second = two.panes[1]
         canvas = second.gallery.tiles.canvas
-        recorded.load_anew(canvas.displayed, *canvas.buffers)
+        fake_page.load_anew(canvas.displayed, *canvas.buffers)
         second.set(components=2)
         assert second.gallery.wait(60)
-        assert shows_its_images(recorded, second)
+        assert shows_its_images(fake_page, second)
     finally:
         two.panes[1].gallery.close()

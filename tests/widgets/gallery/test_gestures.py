@@ -13,21 +13,21 @@ from pfv_widgets.widgets.toolkit.geometry import Spot
 A, B = Spot(0, 0.1, 0.5), Spot(1, 0.1, 0.5)
 
 
-class Hand:
+class Mouse:
     """A pointer over two images of 100 × 50 pixels side by side, 20 apart; time stands still."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
         self.now = 0.0
         names = ("hover", "click", "double_click", "drag", "dropped")
         self.pointer = Gestures(
             self,
-            GestureHandlers(*(self.hearing(name) for name in names)),
+            GestureHandlers(*(self.record(name) for name in names)),
             clock=lambda: self.now,
         )
 
-    def hearing(self, name: str) -> Any:
-        return lambda *spots: self.heard.append((name, *spots))
+    def record(self, name: str) -> Any:
+        return lambda *spots: self.events.append((name, *spots))
 
     @staticmethod
     def spot(x: float, y: float) -> Spot | None:
@@ -45,26 +45,26 @@ class Hand:
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
+def mouse() -> Mouse:
+    return Mouse()
 
 
-def test_second_click_counts_from_the_end_of_what_the_first_one_did(hand: Hand) -> None:
+def test_second_click_counts_from_the_end_of_what_the_first_one_did(mouse: Mouse) -> None:
     def slowly(*spots: Any) -> None:
-        hand.heard.append(("click", *spots))
-        hand.now += 5.0
+        mouse.events.append(("click", *spots))
+        mouse.now += 5.0
 
-    hand.pointer.handlers = replace(hand.pointer.handlers, click=slowly)
+    mouse.pointer.handlers = replace(mouse.pointer.handlers, click=slowly)
     for _ in range(2):
-        hand.click(10, 25)
-    assert [name for name, *_ in hand.heard] == ["click", "double_click"]
+        mouse.click(10, 25)
+    assert [name for name, *_ in mouse.events] == ["click", "double_click"]
 
 
-def test_moving_hovers_on_images_and_beside_them(hand: Hand) -> None:
+def test_moving_hovers_on_images_and_beside_them(mouse: Mouse) -> None:
     for x in (10, 110, 130):
-        hand.pointer.move(x, 25)
-    hand.pointer.out()
-    assert hand.heard == [("hover", A), ("hover", None), ("hover", B), ("hover", None)]
+        mouse.pointer.move(x, 25)
+    mouse.pointer.out()
+    assert mouse.events == [("hover", A), ("hover", None), ("hover", B), ("hover", None)]
 
 
 # what a pointer does, one step after another, and what that means
@@ -107,27 +107,27 @@ MEANINGS: dict[str, tuple[list[str], list[tuple[str, Spot | None]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("steps", "heard"), MEANINGS.values(), ids=MEANINGS)
+@pytest.mark.parametrize(("steps", "events"), MEANINGS.values(), ids=MEANINGS)
 def test_meaning_of_what_a_pointer_does(
-    hand: Hand, steps: list[str], heard: list[tuple[str, Spot | None]]
+    mouse: Mouse, steps: list[str], events: list[tuple[str, Spot | None]]
 ) -> None:
     for step in steps:
         name, *numbers = step.split()
         if name == "wait":
-            hand.now += float(numbers[0])
+            mouse.now += float(numbers[0])
         else:
-            getattr(hand.pointer, name)(*map(float, numbers))
-    assert [one[:2] for one in hand.heard] == heard
+            getattr(mouse.pointer, name)(*map(float, numbers))
+    assert [one[:2] for one in mouse.events] == events
 
 
-def test_drag_tells_where_it_is_and_once_where_it_ended(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    hand.pointer.move(30, 25)
-    hand.pointer.move(40, 35)
-    hand.pointer.up(50, 40)
-    assert [name for name, *_ in hand.heard] == ["drag", "drag", "dropped"]
-    assert {start for _, start, _ in hand.heard} == {A}
-    ends = [(end.image, end.x, end.y) for *_, end in hand.heard]
+def test_drag_tells_where_it_is_and_once_where_it_ended(mouse: Mouse) -> None:
+    mouse.pointer.down(10, 25)
+    mouse.pointer.move(30, 25)
+    mouse.pointer.move(40, 35)
+    mouse.pointer.up(50, 40)
+    assert [name for name, *_ in mouse.events] == ["drag", "drag", "dropped"]
+    assert {start for _, start, _ in mouse.events} == {A}
+    ends = [(end.image, end.x, end.y) for *_, end in mouse.events]
     assert ends == [
         (0, pytest.approx(0.3), pytest.approx(0.5)),
         (0, pytest.approx(0.4), pytest.approx(0.7)),
@@ -135,37 +135,37 @@ def test_drag_tells_where_it_is_and_once_where_it_ended(hand: Hand) -> None:
     ]
 
 
-def test_drag_stays_in_the_image_that_it_began_in(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    hand.pointer.move(190, -300)
-    hand.pointer.up(-80, 900)
-    (_, _, first), (_, _, last) = hand.heard
+def test_drag_stays_in_the_image_that_it_began_in(mouse: Mouse) -> None:
+    mouse.pointer.down(10, 25)
+    mouse.pointer.move(190, -300)
+    mouse.pointer.up(-80, 900)
+    (_, _, first), (_, _, last) = mouse.events
     assert (first.image, first.x, first.y) == (0, 1.0, 0.0)
     assert (last.image, last.x, last.y) == (0, 0.0, 1.0)
 
 
-def test_drag_that_leaves_the_canvas_ends_where_it_was(hand: Hand) -> None:
-    hand.pointer.down(10, 25)
-    hand.pointer.move(60, 25)
-    hand.pointer.out()
-    hand.pointer.move(20, 25)
-    hand.pointer.up(20, 25)
-    names = [name for name, *_ in hand.heard]
+def test_drag_that_leaves_the_canvas_ends_where_it_was(mouse: Mouse) -> None:
+    mouse.pointer.down(10, 25)
+    mouse.pointer.move(60, 25)
+    mouse.pointer.out()
+    mouse.pointer.move(20, 25)
+    mouse.pointer.up(20, 25)
+    names = [name for name, *_ in mouse.events]
     assert names == ["drag", "dropped", "hover", "hover"]
-    assert hand.heard[1][2] == Spot(0, pytest.approx(0.6), pytest.approx(0.5))
+    assert mouse.events[1][2] == Spot(0, pytest.approx(0.6), pytest.approx(0.5))
 
 
-def test_error_in_a_click_does_not_leave_the_pointer_pressed(hand: Hand) -> None:
+def test_error_in_a_click_does_not_leave_the_pointer_pressed(mouse: Mouse) -> None:
     def fail(_: Spot) -> None:
         raise ZeroDivisionError
 
-    quiet = hand.hearing
+    quiet = mouse.record
     meanings = GestureHandlers(
         quiet("hover"), fail, quiet("double_click"), quiet("drag"), quiet("end")
     )
-    hand.pointer.handlers = meanings
-    hand.pointer.down(10, 25)
+    mouse.pointer.handlers = meanings
+    mouse.pointer.down(10, 25)
     with pytest.raises(ZeroDivisionError):
-        hand.pointer.up(10, 25)
-    hand.pointer.move(60, 25)
-    assert hand.heard == [("hover", Spot(0, 0.6, 0.5))]
+        mouse.pointer.up(10, 25)
+    mouse.pointer.move(60, 25)
+    assert mouse.events == [("hover", Spot(0, 0.6, 0.5))]

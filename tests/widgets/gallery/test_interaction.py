@@ -31,11 +31,11 @@ def test_rectangle_takes_the_positions_whose_centres_are_inside(
         mask = brushed(start, end, 4, map_size)
         assert mask.shape == (4, *map_size)
         assert not mask[[0, 1, 3]].any()
-        wanted = by_centres(start, end, map_size)
-        found = {(int(row), int(column)) for row, column in np.argwhere(mask[2])}
-        assert found >= wanted
-        if wanted:
-            assert found == wanted
+        expected = by_centres(start, end, map_size)
+        actual = {(int(row), int(column)) for row, column in np.argwhere(mask[2])}
+        assert actual >= expected
+        if expected:
+            assert actual == expected
         assert (brushed(end, start, 4, map_size) == mask).all()
 
 

@@ -12,7 +12,7 @@ from pfv_widgets.widgets.gallery.order_lists import SIMILARITY, ordered
 from pfv_widgets.widgets.toolkit.geometry import Page
 from tests.networks import blobs
 from tests.widgets.explorer_contents import is_error, status
-from tests.widgets.recorded_page import move
+from tests.widgets.fake_page import move
 
 IMAGES = replace(blobs(4), names=("b10", "b9", "a", "c"), labels=("y", "x", "y", "x"))
 

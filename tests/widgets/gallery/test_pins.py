@@ -8,7 +8,7 @@ from pfv_widgets.engine.colouring.colour_maps import PIN_COLOURS
 from pfv_widgets.validation import MOST_PINS, Pin
 from pfv_widgets.widgets.gallery.pins import PinRow
 from tests.widgets.explorer_contents import press_button
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.fake_page import FakePage
 from tests.widgets.toolkit.test_text import HOSTILE
 
 PINS: tuple[Pin, ...] = tuple((index % 3, 0.5, 0.5) for index in range(MOST_PINS))
@@ -20,7 +20,7 @@ def removals() -> list[int | None]:
 
 
 @pytest.fixture
-def row(recorded: RecordedPage, removals: list[int | None]) -> PinRow:
+def row(fake_page: FakePage, removals: list[int | None]) -> PinRow:
     return PinRow(("cat", "dog", "hen"), removals.append)
 
 
@@ -67,7 +67,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
-def test_foreign_names_do_not_come_alive(recorded: RecordedPage, foreign: str) -> None:
+def test_foreign_names_do_not_come_alive(fake_page: FakePage, foreign: str) -> None:
     row = PinRow((foreign,), lambda _: None)
     row.show(((0, 0.5, 0.5),))
     (label,) = chip_texts(row)

@@ -14,7 +14,7 @@ from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.toolkit.geometry import WIDE, Page, Spot
-from tests.widgets.recorded_page import RecordedPage, happen
+from tests.widgets.fake_page import FakePage, happen
 
 SIZE = 468  # of the tiles of four images
 
@@ -40,17 +40,17 @@ def heat() -> np.ndarray:
 
 
 @pytest.fixture
-def grid(recorded: RecordedPage, photos: np.ndarray) -> TileCanvas:
+def grid(fake_page: FakePage, photos: np.ndarray) -> TileCanvas:
     grid = TileCanvas(photos)
     assert grid.grid.tile == (SIZE, SIZE)
     grid.paint(None, Look())
     return grid
 
 
-def tile(recorded: RecordedPage, grid: TileCanvas, index: int) -> np.ndarray:
+def tile(fake_page: FakePage, grid: TileCanvas, index: int) -> np.ndarray:
     left, top = grid.grid.corner(index - grid.shown.start)
     height, width = grid.grid.tile
-    return recorded.picture(grid.widget)[top : top + height, left : left + width]
+    return fake_page.picture(grid.widget)[top : top + height, left : left + width]
 
 
 def enlarged(one: np.ndarray, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
@@ -59,52 +59,52 @@ def enlarged(one: np.ndarray, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarra
 
 
 def test_each_tile_mixes_its_photo_with_its_heat_by_the_opacity(
-    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, photos: np.ndarray, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look(opacity=0.25))
     for index in range(3):
-        wanted = 0.75 * photos[index] + 0.25 * enlarged(heat[index])
-        assert np.abs(tile(recorded, grid, index) - wanted).max() < 6
+        expected = 0.75 * photos[index] + 0.25 * enlarged(heat[index])
+        assert np.abs(tile(fake_page, grid, index) - expected).max() < 6
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6])
 def test_heat_of_any_step_lies_exactly_on_its_tile(
-    recorded: RecordedPage, grid: TileCanvas, step: int
+    fake_page: FakePage, grid: TileCanvas, step: int
 ) -> None:
     side = SIZE // step
     heat = np.zeros((3, side, side, 3), np.uint8)
     heat[:, : side // 2, : side // 2] = 255
     grid.paint(heat, Look(view="heatmap"))
     for index in range(3):
-        found = tile(recorded, grid, index)
-        assert np.abs(found - enlarged(heat[index])).max() < 30
-        assert np.abs(found - enlarged(heat[index])).mean() < 1
+        result = tile(fake_page, grid, index)
+        assert np.abs(result - enlarged(heat[index])).max() < 30
+        assert np.abs(result - enlarged(heat[index])).mean() < 1
 
 
 def test_views_show_the_heat_alone_or_the_photo_alone(
-    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, photos: np.ndarray, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look(view="heatmap"))
-    assert np.abs(tile(recorded, grid, 1) - enlarged(heat[1])).max() < 6
+    assert np.abs(tile(fake_page, grid, 1) - enlarged(heat[1])).max() < 6
     grid.paint(None, Look(view="photo"))
-    assert np.abs(tile(recorded, grid, 1) - photos[1]).max() < 6
+    assert np.abs(tile(fake_page, grid, 1) - photos[1]).max() < 6
 
 
 def test_image_that_is_out_is_dimmed_and_the_others_are_not(
-    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, photos: np.ndarray
 ) -> None:
     grid.paint(None, Look(view="photo", out=frozenset([1])))
-    assert np.abs(tile(recorded, grid, 0) - photos[0]).max() < 6
+    assert np.abs(tile(fake_page, grid, 0) - photos[0]).max() < 6
     grey = 0.28 * photos[1] + 0.72 * 128
-    assert np.abs(tile(recorded, grid, 1) - grey).max() < 6
+    assert np.abs(tile(fake_page, grid, 1) - grey).max() < 6
 
 
 @pytest.mark.parametrize("view", ["overlay", "heatmap", "photo", "split", "rgb split"])
 def test_gaps_stay_transparent_and_tiles_are_opaque(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, view: str
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray, view: str
 ) -> None:
     grid.paint(heat, Look(view=view, out=frozenset([0])))
-    cover = recorded.cover(grid.widget).copy()
+    cover = fake_page.cover(grid.widget).copy()
     for index in range(3):
         left, top, width, height = grid.grid.box(index)
         one = cover[top : top + height, left : left + width]
@@ -114,25 +114,25 @@ def test_gaps_stay_transparent_and_tiles_are_opaque(
 
 
 def test_marks_of_the_last_frame_do_not_stay(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look())
-    before = recorded.picture(grid.widget).copy()
+    before = fake_page.picture(grid.widget).copy()
     corner = Spot(0, 0.01, 0.01)
     rings = (Ring(corner, "#ff0000", bold=True),)
     grid.paint(None, Look(cursor=1, rings=rings, frame=(corner, Spot(0, 0.5, 0.5))))
-    assert np.abs(recorded.picture(grid.widget) - before).max() > 50
+    assert np.abs(fake_page.picture(grid.widget) - before).max() > 50
     grid.paint(None, Look())
-    assert np.abs(recorded.picture(grid.widget) - before).max() < 1
+    assert np.abs(fake_page.picture(grid.widget) - before).max() < 1
 
 
 def test_frame_is_one_message_with_one_jpeg_of_full_colour(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     sent = grid.paint(heat, Look())
-    assert len(recorded.drawings) == 1
-    (picture,) = recorded.drawings[0].pictures
+    assert len(fake_page.drawings) == 1
+    (picture,) = fake_page.drawings[0].pictures
     assert len(picture) == sent
     image = Image.open(io.BytesIO(picture))
     assert image.format == "JPEG"
@@ -155,67 +155,67 @@ def test_frame_is_one_message_with_one_jpeg_of_full_colour(
     ids=str,
 )
 def test_change_of_the_look_sends_one_message_and_no_picture(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, look: Look
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray, look: Look
 ) -> None:
     grid.paint(heat, Look())
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     assert grid.paint(None, look) == 0
-    assert [drawing.pictures for drawing in recorded.drawings] == [[]]
+    assert [drawing.pictures for drawing in fake_page.drawings] == [[]]
 
 
 def test_no_heat_is_drawn_before_there_is_one(
-    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, photos: np.ndarray
 ) -> None:
     for view in ("overlay", "split"):
         grid.paint(None, Look(opacity=1.0, view=view, split=0.0))
-        assert np.abs(tile(recorded, grid, 2)[:, 5:] - photos[2][:, 5:]).max() < 6
-    assert all(drawing.pictures != [b""] for drawing in recorded.drawings)
+        assert np.abs(tile(fake_page, grid, 2)[:, 5:] - photos[2][:, 5:]).max() < 6
+    assert all(drawing.pictures != [b""] for drawing in fake_page.drawings)
 
 
 @pytest.mark.parametrize("fine", [False, True])
 def test_page_that_is_loaded_anew_shows_the_same_again(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, fine: bool
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray, fine: bool
 ) -> None:
     heat = heat.repeat(2, 1).repeat(2, 2) if fine else heat
     look = Look(opacity=0.4, out=frozenset([2]), cursor=0)
     grid.paint(heat, look)
-    before = recorded.picture(grid.widget).copy()
-    recorded.load_anew()
+    before = fake_page.picture(grid.widget).copy()
+    fake_page.load_anew()
     grid.forget()
     grid.paint(None, look)
-    assert np.abs(recorded.picture(grid.widget) - before).max() < 1
+    assert np.abs(fake_page.picture(grid.widget) - before).max() < 1
 
 
 def test_finer_heat_leaves_nothing_of_the_coarser_one(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     grid.paint(heat.repeat(2, 1).repeat(2, 2), Look(view="heatmap"))
     grid.paint(255 - heat, Look(view="heatmap"))
-    assert np.abs(tile(recorded, grid, 2) - enlarged(255 - heat[2])).max() < 6
+    assert np.abs(tile(fake_page, grid, 2) - enlarged(255 - heat[2])).max() < 6
 
 
 def test_every_frame_names_its_canvas_first_and_restores_what_it_saved(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     looks = [Look(), Look(out=frozenset([0]), cursor=1), Look(view="photo"), Look(view="split")]
     for look in looks:
         grid.paint(heat, look)
         grid.paint(None, look)
-    assert len(recorded.drawings) == 8
-    for drawing in recorded.drawings:
+    assert len(fake_page.drawings) == 8
+    for drawing in fake_page.drawings:
         assert drawing.names[0] == "switchCanvas"
         assert drawing.names.count("save") == drawing.names.count("restore")
         assert "clear" not in drawing.names  # it would flicker
 
 
 def test_cursor_is_a_frame_around_its_tile_alone(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     grid.paint(heat, Look())
-    before = recorded.picture(grid.widget).copy()
+    before = fake_page.picture(grid.widget).copy()
     grid.paint(None, Look(cursor=1))
-    changed = np.abs(recorded.picture(grid.widget) - before).max(axis=2) > 0
+    changed = np.abs(fake_page.picture(grid.widget) - before).max(axis=2) > 0
     left, top, width, height = grid.grid.box(1)
     assert changed[top, left : left + width].all()
     assert changed[top : top + height, left].all()
@@ -223,31 +223,31 @@ def test_cursor_is_a_frame_around_its_tile_alone(
     around = changed.copy()
     around[max(0, top - 6) : top + height + 6, left - 6 : left + width + 6] = False
     assert not around.any()
-    assert tuple(recorded.picture(grid.widget)[top, left + 50]) == (0x1A, 0x73, 0xE8)
+    assert tuple(fake_page.picture(grid.widget)[top, left + 50]) == (0x1A, 0x73, 0xE8)
 
 
 def test_ring_is_where_its_spot_is_and_only_on_its_page(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     rings = (Ring(Spot(1, 0.25, 0.75), "#ff0000"), Ring(Spot(77, 0.5, 0.5), "#00ff00"))
     grid.paint(255 * np.ones_like(heat), Look(view="heatmap", rings=rings))
-    red = (recorded.picture(grid.widget) == (255, 0, 0)).all(axis=2)
+    red = (fake_page.picture(grid.widget) == (255, 0, 0)).all(axis=2)
     left, top, width, height = grid.grid.box(1)
     rows, columns = np.nonzero(red)
     assert rows.mean() + 0.5 == pytest.approx(top + 0.75 * height, abs=0.5)
     assert columns.mean() + 0.5 == pytest.approx(left + 0.25 * width, abs=0.5)
     assert 14 <= np.ptp(rows) <= 50
-    assert not (recorded.picture(grid.widget) == (0, 255, 0)).all(axis=2).any()
+    assert not (fake_page.picture(grid.widget) == (0, 255, 0)).all(axis=2).any()
 
 
 @pytest.mark.parametrize(
     ("view", "copies"), [("overlay", 1), ("side by side", 2), ("rgb split", 4)]
 )
 def test_ring_is_seen_in_every_picture_of_its_image(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, view: str, copies: int
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray, view: str, copies: int
 ) -> None:
     grid.paint(heat, Look(view=view, rings=(Ring(Spot(1, 0.3, 0.6), "#123456"),)))
-    inked = (recorded.picture(grid.widget) == (0x12, 0x34, 0x56)).all(axis=2)
+    inked = (fake_page.picture(grid.widget) == (0x12, 0x34, 0x56)).all(axis=2)
     panes = grid.grid.panes(1, view)
     assert len(panes) == copies
     count = []
@@ -259,12 +259,12 @@ def test_ring_is_seen_in_every_picture_of_its_image(
 
 
 def test_rectangle_that_is_brushed_is_drawn_from_any_corner(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     pictures = []
     for one, other in [((0.2, 0.3), (0.6, 0.5)), ((0.6, 0.5), (0.2, 0.3))]:
         grid.paint(heat, Look(frame=(Spot(2, *one), Spot(2, *other))))
-        pictures.append(recorded.picture(grid.widget).copy())
+        pictures.append(fake_page.picture(grid.widget).copy())
     assert (pictures[0] == pictures[1]).all()
     left, top, width, height = grid.grid.box(2)
     x, y = round(left + 0.4 * width), round(top + 0.3 * height)
@@ -274,8 +274,8 @@ def test_rectangle_that_is_brushed_is_drawn_from_any_corner(
 
 def test_point_of_the_canvas_is_a_spot_of_an_image(grid: TileCanvas) -> None:
     left, top = grid.grid.corner(2)
-    found = grid.spot(left + 0.5 * SIZE, top + 0.25 * SIZE)
-    assert found == Spot(2, 0.5, 0.25)
+    result = grid.spot(left + 0.5 * SIZE, top + 0.25 * SIZE)
+    assert result == Spot(2, 0.5, 0.25)
     assert grid.spot(left - 3, top + 5) is None
     assert grid.pane_size() == (SIZE, SIZE)
     grid.paint(None, Look(view="rgb split"))
@@ -284,24 +284,24 @@ def test_point_of_the_canvas_is_a_spot_of_an_image(grid: TileCanvas) -> None:
 
 
 def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
-    recorded: RecordedPage, grid: TileCanvas, photos: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, photos: np.ndarray
 ) -> None:
     grid.turn(Page(1, 1))
     grid.paint(None, Look())
     assert grid.shown == range(1, 2)
     size = grid.grid.tile[::-1]
-    assert np.abs(tile(recorded, grid, 1) - enlarged(photos[1], size)).max() < 6
+    assert np.abs(tile(fake_page, grid, 1) - enlarged(photos[1], size)).max() < 6
     assert grid.spot(5, 5) == Spot(1, pytest.approx(5 / size[0]), pytest.approx(5 / size[1]))
     heat = np.full((1, *grid.tile_size(grid.page, 80), 3), 77, np.uint8)
     grid.paint(heat, Look(view="heatmap"))
-    assert np.abs(tile(recorded, grid, 1) - 77).max() < 4
+    assert np.abs(tile(fake_page, grid, 1) - 77).max() < 4
 
 
 def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     def description() -> dict[str, Any]:
-        contents = [(data or {}).get("content") or {} for _, _, data in recorded.messages]
+        contents = [(data or {}).get("content") or {} for _, _, data in fake_page.messages]
         return [one["description"] for one in contents if one.get("description")][-1]
 
     rings = (Ring(Spot(0, 0.1, 0.2), "#111111"), Ring(Spot(1, 0.3, 0.4), "#222222", bold=True))
@@ -337,15 +337,15 @@ def test_page_is_told_all_that_it_needs_to_draw_the_picture_itself(
 
 
 def test_photos_of_a_page_are_sent_once_while_it_is_shown(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
-    recorded.drawings.clear()
+    fake_page.drawings.clear()
     for _ in range(3):
         grid.paint(heat, Look())
-    assert [len(drawing.pictures) for drawing in recorded.drawings] == [1, 1, 1]
+    assert [len(drawing.pictures) for drawing in fake_page.drawings] == [1, 1, 1]
     grid.turn(Page(0, 1))
     grid.paint(np.zeros((1, *grid.tile_size(grid.page, 80), 3), np.uint8), Look())
-    assert len(recorded.drawings[-1].pictures) == 2
+    assert len(fake_page.drawings[-1].pictures) == 2
 
 
 def test_point_that_is_no_longer_on_a_page_that_turns_is_none(grid: TileCanvas) -> None:
@@ -355,7 +355,7 @@ def test_point_that_is_no_longer_on_a_page_that_turns_is_none(grid: TileCanvas) 
 
 
 def test_frame_that_could_not_be_sent_leaves_nothing_to_build_on(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid.paint(heat, Look(view="heatmap"))
 
@@ -368,60 +368,56 @@ def test_frame_that_could_not_be_sent_leaves_nothing_to_build_on(
         with pytest.raises(OSError, match="broken"):
             grid.paint(fine, Look(view="heatmap"))
     grid.paint(None, Look(view="heatmap"))  # as after every error
-    assert np.abs(tile(recorded, grid, 1) - fine[1]).max() < 6
+    assert np.abs(tile(fake_page, grid, 1) - fine[1]).max() < 6
 
 
-def test_page_that_is_ready_is_told_by_each_canvas(
-    recorded: RecordedPage, grid: TileCanvas
-) -> None:
+def test_page_that_is_ready_is_told_by_each_canvas(fake_page: FakePage, grid: TileCanvas) -> None:
     calls: list[int] = []
     grid.canvas.on_ready(lambda: calls.append(1))
-    recorded.load_anew(grid.widget, *grid.canvas.buffers)
+    fake_page.load_anew(grid.widget, *grid.canvas.buffers)
     assert calls == [1, 1, 1, 1]
 
 
-def test_canvas_that_is_blurred_gives_the_keys_back(
-    recorded: RecordedPage, grid: TileCanvas
-) -> None:
-    recorded.messages.clear()
+def test_canvas_that_is_blurred_gives_the_keys_back(fake_page: FakePage, grid: TileCanvas) -> None:
+    fake_page.messages.clear()
     grid.widget.blur()
-    sent = [(comm, data.get("content")) for _, comm, data in recorded.messages if data]
+    sent = [(comm, data.get("content")) for _, comm, data in fake_page.messages if data]
     assert (grid.widget.model_id, {"do": "blur"}) in sent
 
 
-def test_close_closes_the_stores_too(recorded: RecordedPage, grid: TileCanvas) -> None:
+def test_close_closes_the_stores_too(fake_page: FakePage, grid: TileCanvas) -> None:
     ids = {one.model_id for one in (grid.widget, *grid.canvas.buffers)}
     grid.canvas.close()
-    assert ids <= recorded.closed
+    assert ids <= fake_page.closed
     happen(grid.widget, "mouse_move", x=1, y=1)
 
 
 def test_look_that_changes_is_drawn_from_heatmaps_that_are_enlarged_once(
-    recorded: RecordedPage, grid: TileCanvas, heat: np.ndarray
+    fake_page: FakePage, grid: TileCanvas, heat: np.ndarray
 ) -> None:
     large = f"IPY_MODEL_{grid.canvas.buffers[2].model_id}"
 
     def uses() -> tuple[bool, bool]:
         """Whether the last message drew on the large buffer, and from it."""
-        commands = recorded.drawings[-1].commands
+        commands = fake_page.drawings[-1].commands
         sources = [where[0] for name, where in commands if name == "drawImage"]
         return ("switchCanvas", [large]) in commands, large in sources
 
     grid.paint(heat, Look(opacity=0.5))
-    direct = recorded.picture(grid.widget).astype(int)
+    direct = fake_page.picture(grid.widget).astype(int)
     assert uses() == (False, False)
-    for look, wanted in ((0.9, (True, True)), (0.5, (False, True))):
+    for look, expected in ((0.9, (True, True)), (0.5, (False, True))):
         grid.paint(None, Look(opacity=look))
-        assert uses() == wanted
-    assert np.abs(recorded.picture(grid.widget).astype(int) - direct).max() <= 1
+        assert uses() == expected
+    assert np.abs(fake_page.picture(grid.widget).astype(int) - direct).max() <= 1
     grid.paint(255 - heat, Look(opacity=0.5))
     assert uses() == (False, False)
-    assert np.abs(recorded.picture(grid.widget).astype(int) - direct).max() > 50
+    assert np.abs(fake_page.picture(grid.widget).astype(int) - direct).max() > 50
     grid.paint(None, Look(opacity=0.4))
-    recorded.load_anew(grid.widget, *grid.canvas.buffers)
+    fake_page.load_anew(grid.widget, *grid.canvas.buffers)
     grid.forget()
     grid.paint(None, Look(opacity=0.4))
-    again = recorded.picture(grid.widget).copy()
+    again = fake_page.picture(grid.widget).copy()
     grid.paint(None, Look(opacity=0.4))
     assert uses() == (True, True)
-    assert np.abs(recorded.picture(grid.widget).astype(int) - again).max() <= 1
+    assert np.abs(fake_page.picture(grid.widget).astype(int) - again).max() <= 1

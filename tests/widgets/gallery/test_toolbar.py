@@ -8,19 +8,19 @@ import pytest
 
 from pfv_widgets.widgets.gallery.toolbar import Toolbar
 from tests.widgets.explorer_contents import press_button, words
-from tests.widgets.recorded_page import RecordedPage, move
+from tests.widgets.fake_page import FakePage, move
 
 
 class Bar:
     """A toolbar with what it tells."""
 
     def __init__(self, number: int = 9) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
         self.toolbar = Toolbar(
             number,
-            lambda columns: self.heard.append(("columns", columns)),
-            lambda pages: self.heard.append(("turn", pages)),
-            lambda name, wanted: self.heard.append((name, wanted)),
+            lambda columns: self.events.append(("columns", columns)),
+            lambda pages: self.events.append(("turn", pages)),
+            lambda name, expected: self.events.append((name, expected)),
         )
 
     def show(self, shown: range, columns: int = 3, **more: bool) -> None:
@@ -29,7 +29,7 @@ class Bar:
 
 
 @pytest.fixture
-def bar(recorded: RecordedPage) -> Bar:
+def bar(fake_page: FakePage) -> Bar:
     return Bar()
 
 
@@ -38,7 +38,7 @@ def test_buttons_and_toggles_tell_their_names(bar: Bar) -> None:
         press_button(bar.toolbar.buttons[name])
     move(bar.toolbar.toggles["zoom"], value=True)
     move(bar.toolbar.toggles["safe"], value=True)
-    assert bar.heard == [("turn", -1), ("turn", 1), ("zoom", True), ("safe", True)]
+    assert bar.events == [("turn", -1), ("turn", 1), ("zoom", True), ("safe", True)]
 
 
 def test_slider_goes_from_small_tiles_to_one_large_one(bar: Bar) -> None:
@@ -46,7 +46,7 @@ def test_slider_goes_from_small_tiles_to_one_large_one(bar: Bar) -> None:
     assert options == [9, 8, 7, 6, 5, 4, 3, 2, 1]
     bar.show(range(9))
     move(bar.toolbar.size, index=options.index(2))
-    assert bar.heard == [("columns", 2)]
+    assert bar.events == [("columns", 2)]
 
 
 def test_move_that_is_just_being_taken_in_is_not_undone_by_the_state_before_it(bar: Bar) -> None:
@@ -56,14 +56,14 @@ def test_move_that_is_just_being_taken_in_is_not_undone_by_the_state_before_it(b
             control.value = value
             bar.show(range(9), 3)
         assert control.value == value
-    assert bar.heard == [("columns", 5), ("safe", True)]
+    assert bar.events == [("columns", 5), ("safe", True)]
     bar.show(range(9), 3)  # both were refused
     assert (bar.toolbar.size.value, bar.toolbar.toggles["safe"].value) == (3, False)
 
 
 @pytest.mark.parametrize(("number", "most"), [(1, 1), (2, 2), (16, 16), (200, 16)])
 def test_row_holds_no_more_tiles_than_there_are_and_no_more_than_sixteen(
-    recorded: RecordedPage, number: int, most: int
+    fake_page: FakePage, number: int, most: int
 ) -> None:
     toolbar = Bar(number).toolbar
     assert max(columns for _, columns in toolbar.size.options) == most
@@ -76,7 +76,7 @@ def test_showing_tells_nobody(bar: Bar) -> None:
         assert bar.toolbar.size.value == columns
         assert bar.toolbar.toggles["zoom"].value == (columns == 1)
         assert bar.toolbar.toggles["safe"].value == (columns == 2)
-    assert bar.heard == []
+    assert bar.events == []
 
 
 @pytest.mark.parametrize(
@@ -97,17 +97,17 @@ def test_page_is_named_and_only_ways_that_lead_somewhere_are_open(
     assert bar.toolbar.buttons["forward"].disabled != forward
 
 
-def test_single_image_is_not_zoomed(recorded: RecordedPage) -> None:
+def test_single_image_is_not_zoomed(fake_page: FakePage) -> None:
     bar = Bar(1)
     bar.show(range(1), 1)
     assert not bar.toolbar.toggles["zoom"].value
 
 
-def test_row_of_more_tiles_than_the_slider_has_shows_its_end(recorded: RecordedPage) -> None:
+def test_row_of_more_tiles_than_the_slider_has_shows_its_end(fake_page: FakePage) -> None:
     bar = Bar(200)
     bar.show(range(200), 40)
     assert bar.toolbar.size.value == 16
-    assert bar.heard == []
+    assert bar.events == []
 
 
 def test_every_control_says_what_it_does(bar: Bar) -> None:

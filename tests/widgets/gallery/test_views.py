@@ -12,7 +12,7 @@ from pfv_widgets.widgets.browser.tile_compositing import Look
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.toolkit.geometry import GAP, Page
 from tests.widgets.conftest import full_width
-from tests.widgets.recorded_page import RecordedPage
+from tests.widgets.fake_page import FakePage
 
 SIDE = 120  # of the photos
 DIVIDER = 4  # pixels from the cut that the line of the split view covers, and smooth edges
@@ -29,20 +29,20 @@ def smooth(number: int, height: int, width: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture
-def grid(recorded: RecordedPage) -> TileCanvas:
+def grid(fake_page: FakePage) -> TileCanvas:
     grid = TileCanvas(smooth(5, SIDE, SIDE, 1))
     grid.paint(None, Look())
     return grid
 
 
 def painted_tiles(
-    recorded: RecordedPage, grid: TileCanvas, look: Look, step: int = 1
+    fake_page: FakePage, grid: TileCanvas, look: Look, step: int = 1
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Tiles on the page in a look, and the heatmaps at the size of the stored tiles."""
     side = grid.tile_size(grid.page, 1e9)[0]
     heat = smooth(len(grid.shown), side, side, 2)
     grid.paint(heat[:, ::step, ::step] if step > 1 else heat, look)
-    picture = recorded.picture(grid.widget)
+    picture = fake_page.picture(grid.widget)
     boxes = [grid.grid.box(place) for place in range(len(grid.shown))]
     tiles = [picture[y : y + h, x : x + w].copy() for x, y, w, h in np.array(boxes, int)]
     return tiles, heat
@@ -60,94 +60,94 @@ def resized(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @pytest.mark.parametrize("opacity", [0.65, 1.0])
 @pytest.mark.parametrize("view", VIEWS)
 def test_view_is_what_the_engine_composes(
-    recorded: RecordedPage, grid: TileCanvas, view: str, opacity: float, step: int
+    fake_page: FakePage, grid: TileCanvas, view: str, opacity: float, step: int
 ) -> None:
-    tiles, heat = painted_tiles(recorded, grid, Look(opacity, view, 0.3), step)
+    tiles, heat = painted_tiles(fake_page, grid, Look(opacity, view, 0.3), step)
     height, width = tiles[0].shape[:2]
     assert width == (2 * height if view == "side by side" else height)
     size = (height, height)
     photos = resized(grid.pixels, size)
-    wanted = 255 * compose(resized(heat, size) / np.float32(255), photos, view, opacity, 0.3)
+    expected = 255 * compose(resized(heat, size) / np.float32(255), photos, view, opacity, 0.3)
     keep = np.ones(width, bool)
     if view == "split":
         cut = round(0.3 * width)
         keep[cut - DIVIDER : cut + DIVIDER] = False
-    for found, one in zip(tiles, wanted, strict=True):
-        difference = np.abs(found - one)[:, keep]
+    for actual, one in zip(tiles, expected, strict=True):
+        difference = np.abs(actual - one)[:, keep]
         assert difference.mean() < 3
         # two of the small pictures meet: their pixels at the edge are half of each
         assert np.quantile(difference, 0.995) < 16
 
 
 def test_split_shows_the_photo_left_and_the_heat_right_of_a_white_line(
-    recorded: RecordedPage, grid: TileCanvas
+    fake_page: FakePage, grid: TileCanvas
 ) -> None:
     look = Look(1.0, "split", 0.3)
-    tiles, heat = painted_tiles(recorded, grid, look)
+    tiles, heat = painted_tiles(fake_page, grid, look)
     width = tiles[0].shape[1]
     cut = round(0.3 * width)
     photos = resized(grid.pixels, tiles[0].shape[:2])
-    for found, photo, warm in zip(tiles, photos, heat, strict=True):
-        assert np.abs(found - photo)[:, : cut - DIVIDER].max() < 14
-        assert np.abs(found - warm)[:, cut + DIVIDER :].max() < 14
-        assert (found[:, cut] == 255).all()
+    for result, photo, warm in zip(tiles, photos, heat, strict=True):
+        assert np.abs(result - photo)[:, : cut - DIVIDER].max() < 14
+        assert np.abs(result - warm)[:, cut + DIVIDER :].max() < 14
+        assert (result[:, cut] == 255).all()
 
 
 @pytest.mark.parametrize("split", [0.0, 1.0])
 def test_divider_at_an_end_leaves_one_of_the_two(
-    recorded: RecordedPage, grid: TileCanvas, split: float
+    fake_page: FakePage, grid: TileCanvas, split: float
 ) -> None:
-    tiles, heat = painted_tiles(recorded, grid, Look(1.0, "split", split))
+    tiles, heat = painted_tiles(fake_page, grid, Look(1.0, "split", split))
     photos = resized(grid.pixels, tiles[0].shape[:2])
-    for found, one in zip(tiles, photos if split else heat, strict=True):
-        assert np.abs(found - one)[:, DIVIDER:-DIVIDER].max() < 14
+    for result, one in zip(tiles, photos if split else heat, strict=True):
+        assert np.abs(result - one)[:, DIVIDER:-DIVIDER].max() < 14
 
 
 def test_rgb_split_has_the_heat_and_each_of_its_colours_alone(
-    recorded: RecordedPage, grid: TileCanvas
+    fake_page: FakePage, grid: TileCanvas
 ) -> None:
-    tiles, _ = painted_tiles(recorded, grid, Look(0.3, "rgb split"))
+    tiles, _ = painted_tiles(fake_page, grid, Look(0.3, "rgb split"))
     half = tiles[0].shape[0] // 2
-    for found in tiles:
-        whole = found[2 : half - 2, 2 : half - 2]
+    for result in tiles:
+        whole = result[2 : half - 2, 2 : half - 2]
         for channel, (row, column) in enumerate([(0, half), (half, 0), (half, half)]):
-            pane = found[row + 2 : row + half - 2, column + 2 : column + half - 2]
+            pane = result[row + 2 : row + half - 2, column + 2 : column + half - 2]
             assert np.abs(pane[..., channel] - whole[..., channel]).max() < 4
             assert np.delete(pane, channel, axis=2).max() < 1
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_image_that_is_out_fades_as_the_engine_fades_it(
-    recorded: RecordedPage, grid: TileCanvas, view: str
+    fake_page: FakePage, grid: TileCanvas, view: str
 ) -> None:
-    plain, _ = painted_tiles(recorded, grid, Look(0.65, view, 0.3))
-    faded, _ = painted_tiles(recorded, grid, Look(0.65, view, 0.3, frozenset([1])))
+    plain, _ = painted_tiles(fake_page, grid, Look(0.65, view, 0.3))
+    faded, _ = painted_tiles(fake_page, grid, Look(0.65, view, 0.3, frozenset([1])))
     keep = np.ones(plain[0].shape[1], bool)
     keep[round(0.3 * len(keep)) - 3 : round(0.3 * len(keep)) + 3] = False
     for place, (before, after) in enumerate(zip(plain, faded, strict=True)):
-        wanted = 0.28 * before + 0.72 * 127.5 if place == 1 else before
-        assert np.abs(after - wanted)[:, keep].max() < 2
+        expected = 0.28 * before + 0.72 * 127.5 if place == 1 else before
+        assert np.abs(after - expected)[:, keep].max() < 2
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [*itertools.pairwise(VIEWS), *itertools.pairwise(reversed(VIEWS))]
 )
 def test_view_after_another_is_as_if_it_came_first(
-    recorded: RecordedPage, grid: TileCanvas, one: str, other: str
+    fake_page: FakePage, grid: TileCanvas, one: str, other: str
 ) -> None:
-    painted_tiles(recorded, grid, Look(0.65, other, 0.3))
-    wanted = recorded.picture(grid.widget).copy()
+    painted_tiles(fake_page, grid, Look(0.65, other, 0.3))
+    expected = fake_page.picture(grid.widget).copy()
     grid.paint(None, Look(0.65, one, 0.7, cursor=2))
     grid.paint(None, Look(0.65, other, 0.3))
-    assert np.array_equal(recorded.picture(grid.widget), wanted)
+    assert np.array_equal(fake_page.picture(grid.widget), expected)
 
 
 @pytest.mark.parametrize("view", ["side by side", "rgb split"])
 def test_pictures_of_several_panes_leave_the_gaps_transparent(
-    recorded: RecordedPage, grid: TileCanvas, view: str
+    fake_page: FakePage, grid: TileCanvas, view: str
 ) -> None:
-    painted_tiles(recorded, grid, Look(0.65, view))
-    cover = recorded.cover(grid.widget).copy()
+    painted_tiles(fake_page, grid, Look(0.65, view))
+    cover = fake_page.cover(grid.widget).copy()
     assert cover.shape == grid.grid.size
     for place in range(5):
         left, top, width, height = grid.grid.box(place)
@@ -166,14 +166,14 @@ def test_pictures_of_several_panes_leave_the_gaps_transparent(
     ],
 )
 def test_view_shows_the_images_of_a_later_page(
-    recorded: RecordedPage, grid: TileCanvas, view: str
+    fake_page: FakePage, grid: TileCanvas, view: str
 ) -> None:
     grid.turn(Page(4, 2))
-    tiles, heat = painted_tiles(recorded, grid, Look(0.65, view, 0.3))
+    tiles, heat = painted_tiles(fake_page, grid, Look(0.65, view, 0.3))
     assert grid.shown == range(1, 5)
     size = (tiles[0].shape[0],) * 2
-    wanted = compose(
+    expected = compose(
         resized(heat, size) / np.float32(255), resized(grid.pixels[1:], size), view, 0.65, 0.3
     )
-    for tile, one in zip(tiles, wanted, strict=True):
+    for tile, one in zip(tiles, expected, strict=True):
         assert np.abs(tile - 255 * one).mean() < 3

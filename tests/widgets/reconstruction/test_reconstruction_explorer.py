@@ -26,26 +26,26 @@ from pfv_widgets.widgets.reconstruction.settings import ReconstructionSettings
 from tests.methods.core.test_target import Two
 from tests.networks import blobs, tiny
 from tests.widgets.explorer_contents import run_code, until, words
-from tests.widgets.recorded_page import move
+from tests.widgets.fake_page import move
 
 Open = Callable[..., ReconstructionExplorer]
 
 
 @pytest.fixture
-def live() -> Iterator[Open]:
+def open_explorer() -> Iterator[Open]:
     """Open widgets of a small network; close them after the test."""
     with ExitStack() as stack:
 
         def open_(**options: Any) -> ReconstructionExplorer:
-            given = {"classes": ["cat", "<b>dog</b>"], "device": "cpu", "steps": 5, "jitter": 1}
+            defaults = {"classes": ["cat", "<b>dog</b>"], "device": "cpu", "steps": 5, "jitter": 1}
             model = options.pop("model", None) or tiny()
-            explorer = pw.explore_reconstruction(model, blobs(3), **{**given, **options})
+            explorer = pw.explore_reconstruction(model, blobs(3), **{**defaults, **options})
             return stack.enter_context(closing(explorer))
 
         yield open_
 
 
-def said(explorer: ReconstructionExplorer) -> str:
+def message(explorer: ReconstructionExplorer) -> str:
     return explorer.status.message
 
 
@@ -53,9 +53,11 @@ def picture(explorer: ReconstructionExplorer) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(explorer.picture.value)))
 
 
-def test_start_makes_the_picture_that_the_controls_ask_for(live: Open, tmp_path: Path) -> None:
-    explorer = live()
-    assert said(explorer) == "Press Start to make an image of a class."
+def test_start_makes_the_picture_that_the_controls_ask_for(
+    open_explorer: Open, tmp_path: Path
+) -> None:
+    explorer = open_explorer()
+    assert message(explorer) == "Press Start to make an image of a class."
     with pytest.raises(PFVError, match="There is no image yet"):
         explorer.save(tmp_path / "none.png")
     move(explorer.tabs["Target"].unit, value=3)
@@ -66,7 +68,7 @@ def test_start_makes_the_picture_that_the_controls_ask_for(live: Open, tmp_path:
     right = pw.reconstruct(tiny(), unit=3, size=32, steps=5, jitter=1, seed=7)
     assert np.array_equal(explorer.reconstruction.pixels, right.pixels)
     assert np.array_equal(picture(explorer)[..., :3], right.pixels[0])
-    assert said(explorer).startswith("Done after 5 of 5 steps: activation ")
+    assert message(explorer).startswith("Done after 5 of 5 steps: activation ")
     assert explorer.status_line.stop_button.layout.visibility == "hidden"
     assert not explorer.start_button.disabled
     explorer.save(tmp_path / "made.png")
@@ -74,8 +76,8 @@ def test_start_makes_the_picture_that_the_controls_ask_for(live: Open, tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["channel", "component", "photo"])
-def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> None:
-    explorer = live()
+def test_each_kind_has_its_controls_and_its_picture(kind: str, open_explorer: Open) -> None:
+    explorer = open_explorer()
     panel = explorer.tabs["Target"]
     move(panel.fields["kind"], index=[key for _, key in panel.fields["kind"].options].index(kind))
     assert explorer.settings.kind == kind
@@ -90,7 +92,7 @@ def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> No
     )
     explorer.start()
     explorer.wait()
-    assert said(explorer).startswith("Done"), said(explorer)
+    assert message(explorer).startswith("Done"), message(explorer)
     assert explorer.reconstruction.layer == explorer.settings.layer
     known: dict[str, Any] = {"model": tiny(), "images": blobs(3)}
     run_code(explorer.snippet(), known)
@@ -102,8 +104,8 @@ def test_each_kind_has_its_controls_and_its_picture(kind: str, live: Open) -> No
         assert explorer.settings.options == Reconstruct(steps=5)
 
 
-def test_button_shows_and_hides_more_options(live: Open) -> None:
-    panel = live().tabs["Target"]
+def test_button_shows_and_hides_more_options(open_explorer: Open) -> None:
+    panel = open_explorer().tabs["Target"]
     button, inside = panel.widget.children[-1].children
     assert panel.more["rate"] in inside.children
     assert inside.layout.display == "none"
@@ -113,10 +115,10 @@ def test_button_shows_and_hides_more_options(live: Open) -> None:
     assert inside.layout.display == "none"
 
 
-def test_stop_keeps_the_best_and_nothing_can_be_changed_meanwhile(live: Open) -> None:
-    explorer = live(steps=4000)
+def test_stop_keeps_the_best_and_nothing_can_be_changed_meanwhile(open_explorer: Open) -> None:
+    explorer = open_explorer(steps=4000)
     explorer.start_button.click()
-    until(lambda: "Step " in said(explorer) and "Step 0" not in said(explorer))
+    until(lambda: "Step " in message(explorer) and "Step 0" not in message(explorer))
     assert explorer.running
     export = explorer.tabs["Export"].sections["Picture"]
     export.save.click()
@@ -130,56 +132,56 @@ def test_stop_keeps_the_best_and_nothing_can_be_changed_meanwhile(live: Open) ->
     explorer.start()  # does nothing
     explorer.status_line.stop_button.click()
     explorer.wait()
-    assert "Stopped after" in said(explorer)
+    assert "Stopped after" in message(explorer)
     assert explorer.reconstruction.stopped
     assert not explorer.tabs["Target"].unit.disabled
     assert not explorer.running
 
 
-def test_errors_and_doubts_are_told_and_the_widget_lives_on(live: Open) -> None:
-    explorer = live()
+def test_errors_and_doubts_are_told_and_the_widget_lives_on(open_explorer: Open) -> None:
+    explorer = open_explorer()
     move(explorer.tabs["Target"].unit, value=77)
     explorer.start()
     explorer.wait()
-    assert said(explorer).startswith("unit=77: the output has 5 units.")
+    assert message(explorer).startswith("unit=77: the output has 5 units.")
     assert explorer.status.kind == "error"
     move(explorer.tabs["Target"].unit, value=1)
     assert "<b>" not in explorer.tabs["Target"].class_name.value
     assert words(explorer.tabs["Target"].class_name.value) == "<b>dog</b>"
     explorer.start()
     explorer.wait()
-    assert said(explorer).startswith("Done")
+    assert message(explorer).startswith("Done")
     for name, value in (("step", 3), ("steps", 0), ("argument", "photo")):
         with pytest.raises(PFVError, match=f"{name}="):
             pw.explore_reconstruction(tiny(), blobs(2), **{name: value})
 
 
 @pytest.mark.parametrize("kind", ["class", "component", "photo"])
-def test_other_inputs_of_the_network_are_passed_on(kind: str, live: Open) -> None:
+def test_other_inputs_of_the_network_are_passed_on(kind: str, open_explorer: Open) -> None:
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., 16:] = 1
     inputs = {"mask": mask}
-    explorer = live(model=Two().eval(), inputs=inputs, argument="photo")
+    explorer = open_explorer(model=Two().eval(), inputs=inputs, argument="photo")
     move(
         explorer.tabs["Target"].fields["kind"],
         index=[key for _, key in explorer.tabs["Target"].fields["kind"].options].index(kind),
     )
     explorer.start()
     explorer.wait()
-    assert said(explorer).startswith("Done"), said(explorer)
+    assert message(explorer).startswith("Done"), message(explorer)
     known: dict[str, Any] = {"model": Two().eval(), "images": blobs(3), "inputs": inputs}
     run_code(explorer.snippet(), known)
     assert np.array_equal(known["made"].pixels, explorer.reconstruction.pixels)
     with pytest.raises(PFVError, match="inputs lacks 'photo'"):
-        live(model=Two().eval())
+        open_explorer(model=Two().eval())
 
 
-def test_closing_ends_the_work_and_frees_every_widget(live: Open) -> None:
+def test_closing_ends_the_work_and_frees_every_widget(open_explorer: Open) -> None:
     before = set(_instances)
-    explorer = live(steps=4000)
+    explorer = open_explorer(steps=4000)
     assert set(_instances) != before
     explorer.start()
-    until(lambda: "Step " in said(explorer))
+    until(lambda: "Step " in message(explorer))
     explorer.close()
     explorer.wait()
     assert set(_instances) == before
@@ -216,8 +218,8 @@ def test_settings_come_back_from_json_and_name_what_is_wrong() -> None:
             replace(plain, **wrong)
 
 
-def test_settings_are_undone_and_go_out_as_bookmarks_and_code(live: Open) -> None:
-    explorer = live()
+def test_settings_are_undone_and_go_out_as_bookmarks_and_code(open_explorer: Open) -> None:
+    explorer = open_explorer()
     start = explorer.settings
     move(explorer.tabs["Target"].fields["kind"], index=3)
     assert explorer.settings.kind == "photo"

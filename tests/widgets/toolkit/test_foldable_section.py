@@ -6,10 +6,10 @@ import ipywidgets as w
 
 from pfv_widgets.widgets.toolkit.controls import close_all
 from pfv_widgets.widgets.toolkit.foldable_section import Fold
-from tests.widgets.recorded_page import RecordedPage, move
+from tests.widgets.fake_page import FakePage, move
 
 
-def test_button_shows_and_hides_the_content_and_says_which(recorded: RecordedPage) -> None:
+def test_button_shows_and_hides_the_content_and_says_which(fake_page: FakePage) -> None:
     before = set(w.Widget.widgets) if hasattr(w.Widget, "widgets") else set()
     fold = Fold("Weight of each class", [w.HTML("inside")])
     box = fold.widget.children[1]

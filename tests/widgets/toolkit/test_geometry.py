@@ -71,9 +71,9 @@ def test_point_has_the_same_fractions_in_every_pane(view: str) -> None:
     grid = Grid.of(5, (60, 100))
     for index in range(5):
         for left, top, width, height in grid.panes(index, view):
-            found = grid.at(left + 0.25 * width, top + 0.75 * height, view)
-            assert found is not None
-            assert found == (index, pytest.approx(0.25), pytest.approx(0.75))
+            result = grid.at(left + 0.25 * width, top + 0.75 * height, view)
+            assert result is not None
+            assert result == (index, pytest.approx(0.25), pytest.approx(0.75))
 
 
 def test_point_on_a_tile_gives_its_index_and_beside_it_none(size: tuple[int, int]) -> None:
@@ -83,9 +83,9 @@ def test_point_on_a_tile_gives_its_index_and_beside_it_none(size: tuple[int, int
         for index in range(number):
             left, top = grid.corner(index)
             inside = [(0, 0), (width - 0.01, height - 0.01), (width / 2, height / 2)]
-            found = [grid.at(left + x, top + y) for x, y in inside]
-            assert [one and one[0] for one in found] == [index] * 3
-            for (x, y), one in zip(inside, found, strict=True):
+            result = [grid.at(left + x, top + y) for x, y in inside]
+            assert [one and one[0] for one in result] == [index] * 3
+            for (x, y), one in zip(inside, result, strict=True):
                 assert one is not None
                 assert one[1:] == (pytest.approx(x / width), pytest.approx(y / height))
                 assert max(one[1:]) < 1
@@ -100,12 +100,12 @@ def test_tiles_and_gaps_are_divided_evenly_by_every_step(size: tuple[int, int]) 
         assert {side % 4 for side in sides} == {0}  # two panes of whole pixels, at half a step
 
 
-@pytest.mark.parametrize("wanted", [1, 52, 90, 152, 480, 2000])
-def test_step_is_the_largest_that_leaves_the_pixels_that_are_wanted(wanted: int) -> None:
+@pytest.mark.parametrize("expected", [1, 52, 90, 152, 480, 2000])
+def test_step_is_the_largest_that_leaves_the_pixels_that_are_wanted(expected: int) -> None:
     for number in NUMBERS:
         grid = Grid.of(number, (100, 100))
-        step = grid.step(wanted)
-        enough = [one for one in STEPS if grid.tile[1] / one >= wanted]
+        step = grid.step(expected)
+        enough = [one for one in STEPS if grid.tile[1] / one >= expected]
         assert step == max(enough, default=1)
 
 
@@ -154,9 +154,9 @@ def test_atlas_enlarged_and_shifted_by_half_a_gap_covers_each_tile(number: int, 
     canvas = np.asarray(enlarged)[half:, half:]
     for index in range(number):
         left, top = grid.corner(index)
-        found = canvas[top : top + grid.tile[0], left : left + grid.tile[1]].astype(int)
-        wanted = Image.fromarray(tiles[index]).resize(grid.tile[::-1], Image.Resampling.BILINEAR)
-        assert np.abs(found - np.asarray(wanted)).max() <= 1
+        actual = canvas[top : top + grid.tile[0], left : left + grid.tile[1]].astype(int)
+        expected = Image.fromarray(tiles[index]).resize(grid.tile[::-1], Image.Resampling.BILINEAR)
+        assert np.abs(actual - np.asarray(expected)).max() <= 1
 
 
 def test_atlas_fills_the_gaps_with_the_edges_of_the_tiles() -> None:

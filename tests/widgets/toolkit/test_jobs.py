@@ -26,23 +26,23 @@ def ignore(_: Exception) -> None:
 
 def test_jobs_run_in_order_in_one_daemon_thread_which_the_first_starts(jobs: Jobs) -> None:
     assert jobs._thread is None
-    ran: list[tuple[int, threading.Thread]] = []
+    calls: list[tuple[int, threading.Thread]] = []
     for number in range(5):
-        jobs.run(lambda _, n=number: ran.append((n, threading.current_thread())), ignore)
+        jobs.run(lambda _, n=number: calls.append((n, threading.current_thread())), ignore)
     jobs.wait()
-    assert [number for number, _ in ran] == [0, 1, 2, 3, 4]
-    assert {thread for _, thread in ran} == {jobs._thread}
+    assert [number for number, _ in calls] == [0, 1, 2, 3, 4]
+    assert {thread for _, thread in calls} == {jobs._thread}
     assert jobs._thread is not None
     assert jobs._thread.daemon
 
 
 def test_error_of_a_job_is_told_and_the_next_job_runs(jobs: Jobs) -> None:
-    told: list[Exception] = []
+    errors: list[Exception] = []
     done: list[int] = []
-    jobs.run(lambda _: 1 / 0, told.append)
+    jobs.run(lambda _: 1 / 0, errors.append)
     jobs.run(lambda _: done.append(1), ignore)
     jobs.wait()
-    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert [type(error) for error in errors] == [ZeroDivisionError]
     assert done == [1]
 
 
@@ -67,12 +67,12 @@ def test_close_tells_the_job_that_runs_and_forgets_the_others(jobs: Jobs) -> Non
 
 
 def test_closed_jobs_run_nothing_more(jobs: Jobs) -> None:
-    ran: list[int] = []
+    calls: list[int] = []
     jobs.close()
-    jobs.run(lambda _: ran.append(1), ignore)
+    jobs.run(lambda _: calls.append(1), ignore)
     jobs.wait()
     jobs.close()
-    assert ran == []
+    assert calls == []
     assert jobs._thread is None
 
 

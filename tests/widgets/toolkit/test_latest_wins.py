@@ -20,11 +20,11 @@ class Slow:
         self.started = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
-    def __call__(self, wish: int) -> None:
-        self.begun.append(wish)
+    def __call__(self, request: int) -> None:
+        self.begun.append(request)
         self.started.release()
         assert self.go.acquire(timeout=10)
-        self.done.append(wish)
+        self.done.append(request)
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def test_only_the_newest_of_the_wishes_that_wait_is_worked_on(
 ) -> None:
     worker.submit(0)
     assert slow.started.acquire(timeout=10)
-    for wish in range(1, 300):
-        worker.submit(wish)
+    for request in range(1, 300):
+        worker.submit(request)
     slow.go.release(2)
     assert worker.wait(10)
     assert slow.done == [0, 299]
@@ -84,9 +84,9 @@ def test_error_in_the_work_is_reported_and_the_next_wish_is_worked_on(
     reported: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", reported.append)
     results: list[float] = []
-    worker: LatestWins[int] = LatestWins(lambda wish: results.append(1 / wish))
-    for wish in (0, 2):
-        worker.submit(wish)
+    worker: LatestWins[int] = LatestWins(lambda request: results.append(1 / request))
+    for request in (0, 2):
+        worker.submit(request)
         assert worker.wait(10)
     assert results == [0.5]
     assert [one.exc_type for one in reported] == [ZeroDivisionError]
@@ -116,13 +116,15 @@ def test_thread_is_a_daemon_that_the_first_wish_starts(worker: LatestWins[int], 
 
 def test_wishes_of_many_threads_end_in_one_of_the_last(slow: Slow) -> None:
     seen: list[int] = []
-    worker: LatestWins[int] = LatestWins(lambda wish: (time.sleep(0.001), seen.append(wish))[1])
+    worker: LatestWins[int] = LatestWins(
+        lambda request: (time.sleep(0.001), seen.append(request))[1]
+    )
 
-    def wish(start: int) -> None:
+    def request(start: int) -> None:
         for number in range(start, start + 100):
             worker.submit(number)
 
-    threads = [threading.Thread(target=wish, args=(1000 * k,)) for k in range(8)]
+    threads = [threading.Thread(target=request, args=(1000 * k,)) for k in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -36,20 +36,20 @@ def test_script_ends_cleanly_while_widgets_compute() -> None:
 
 
 def test_work_is_told_to_end_and_waited_for() -> None:
-    started, begun, said = threading.Event(), threading.Event(), []
+    started, begun, results = threading.Event(), threading.Event(), []
     jobs, worker = Jobs(), LatestWins(lambda _: begun.wait(10))
 
     def job(cancelled: object) -> None:
         started.set()
         begun.wait(10)
-        said.append(cancelled())  # type: ignore[operator]
+        results.append(cancelled())  # type: ignore[operator]
 
-    jobs.run(job, said.append)
+    jobs.run(job, results.append)
     worker.submit(0)
     assert started.wait(10)
     threading.Timer(0.3, begun.set).start()
     end([jobs, worker])
-    assert said == [True]
+    assert results == [True]
     assert worker.wait(0)
     worker.submit(1)
     assert worker.wait(0), "what was ended begins nothing more"

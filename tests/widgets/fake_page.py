@@ -29,7 +29,7 @@ class Drawing:
         return [name for name, _ in self.commands]
 
 
-class RecordedPage:
+class FakePage:
     """Canvases by id, and every message that drew on them.
 
     Commands are checked as they come, and drawn once a test asks for pixels.
@@ -45,6 +45,11 @@ class RecordedPage:
         self._saved: Counter[str] = Counter()  # how often each canvas has saved its state
         self._comms: dict[str, BaseComm] = {}
         self._links: dict[str, str] = {}  # widget → the one that the page gives the same value
+
+    @property
+    def open_comms(self) -> set[str]:
+        """Identities of the comms that were opened and are not closed."""
+        return {comm for kind, comm, _ in self.messages if kind == "comm_open"} - self.closed
 
     def picture(self, canvas: Canvas) -> Picture:
         """Pixels as they lie on black, float32 ``(H, W, 3)`` from 0 to 255."""
@@ -127,10 +132,10 @@ class RecordedPage:
             raster.play(name, arguments)
 
 
-class RecordingComm(BaseComm):
-    """A comm whose other end is a :class:`RecordedPage`."""
+class FakeComm(BaseComm):
+    """A comm whose other end is a :class:`FakePage`."""
 
-    page: RecordedPage
+    page: FakePage
 
     def publish_msg(
         self, msg_type: str, data: Any = None, _: Any = None, buffers: Any = None, **more: Any
