@@ -1,13 +1,12 @@
-"""A state becomes pixels: coarse at once, fine after a rest, and no error ends it."""
+"""A state becomes pixels: coarse at once, fine after a rest."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,110 +15,12 @@ import torch
 
 from pfv_widgets.engine.colouring.colour_maps import NEUTRAL_GREY
 from pfv_widgets.engine.pipeline.frame import Frame
-from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.engine.progress import Cancelled, Progress
-from pfv_widgets.errors import PFVValueError, named
-from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
-from pfv_widgets.widgets.browser.tile_compositing import Look
-from pfv_widgets.widgets.gallery.render_loop import RenderLoop
-from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
-from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
-from pfv_widgets.widgets.toolkit.geometry import WIDE, Page, Spot
-from tests.networks import blobs, tiny
-from tests.widgets.fake_page import FakePage
+from pfv_widgets.widgets.gallery.view_state import Selection
+from pfv_widgets.widgets.toolkit.geometry import Page, Spot
+from tests.widgets.conftest import full_width
+from tests.widgets.gallery.conftest import COARSE, FINE, Harness, OpenHarness, fail
 
-COARSE, FINE = 78, 117  # pixels of a heatmap of four images of 120 pixels
-
-
-@pytest.fixture
-def canvas_width() -> int:
-    """The width that users see: sizes below are its."""
-    return WIDE
-
-
-class Harness:
-    """A render loop with all that it says and sends."""
-
-    def __init__(self, fake_page: FakePage, number: int = 4, side: int = 120) -> None:
-        self.fake_page = fake_page
-        self.pfv = PFV(tiny(), blobs(number, side), device="cpu")
-        self.grid = TileCanvas(self.pfv.images.pixels)
-        self.messages: list[tuple[str, str]] = []
-        self.rejected: list[tuple[Settings, Settings | None]] = []
-        self.stops = False
-        self.seen: list[ViewState] = []
-        self.pointed: list[ViewState] = []
-        self.widths: list[int | None] = []  # of the heatmaps of each frame; None: only a look
-        self.on_paint: Callable[[], None] = lambda: None
-        self.on_seen: Callable[[], None] = lambda: None
-        paint = self.grid.paint
-
-        def painted(tiles: np.ndarray | None, look: Look, *, quick: bool = False) -> int:
-            sent = paint(tiles, look, quick=quick)
-            self.widths.append(None if tiles is None else tiles.shape[2])
-            self.on_paint()
-            return sent
-
-        self.grid.paint = painted  # type: ignore[method-assign]
-        self.loop = RenderLoop(
-            self.pfv,
-            self.grid,
-            self,  # type: ignore[arg-type] # as much of an explorer as the loop asks of it
-            lambda state, _: (self.seen.append(state), self.on_seen()),
-            lambda state, _: self.pointed.append(state),
-        )
-        self.start = ViewState(Settings(layer=self.pfv.default_layer), self.grid.page)
-        self.loop.draw(self.start)
-
-    def show_message(self, message: str, kind: str = "ok", _tip: str = "") -> None:
-        self.messages.append((message, kind))
-
-    def report_progress(self, progress: Progress) -> None:
-        self.messages.append((str(progress), "busy"))
-        if self.stops:
-            raise Cancelled
-
-    def reject(self, settings: Settings, error: Exception, shown: Settings | None) -> None:
-        self.rejected.append((settings, shown))
-        self.messages.append((named(error), "error"))
-
-    def with_(self, state: ViewState | None = None, **settings: Any) -> ViewState:
-        state = state or self.start
-        return replace(state, settings=replace(state.settings, **settings))
-
-    def paint(self, state: ViewState) -> list[int | None]:
-        """Submit a state; return the widths of the heatmaps that were painted for it."""
-        self.widths.clear()
-        self.loop.submit(state)
-        assert self.loop.wait(30)
-        return list(self.widths)
-
-    @property
-    def picture(self) -> np.ndarray:
-        return self.fake_page.picture(self.grid.widget).copy()
-
-    def close(self) -> None:
-        self.loop.close(10)
-        self.grid.canvas.close()
-
-
-OpenHarness = Callable[..., Harness]
-
-
-@pytest.fixture
-def open_harness(fake_page: FakePage) -> Iterator[OpenHarness]:
-    with ExitStack() as stack:
-        yield lambda **more: stack.enter_context(closing(Harness(fake_page, **more)))
-
-
-@pytest.fixture
-def harness(open_harness: OpenHarness) -> Harness:
-    return open_harness()
-
-
-def fail(*_: object, **__: object) -> Frame:
-    raise ZeroDivisionError("no luck")
+pytestmark = full_width
 
 
 def test_coarse_picture_comes_first_and_a_fine_one_after_a_rest(harness: Harness) -> None:
@@ -212,24 +113,14 @@ def test_zoomed_image_gets_a_picture_as_fine_as_the_screen(harness: Harness) -> 
 
 def test_request_that_waits_already_drops_the_fine_picture(harness: Harness) -> None:
     second = harness.with_(sigma=3.0)
-
-    def once() -> None:
-        harness.on_paint = lambda: None
-        harness.loop.submit(second)
-
-    harness.on_paint = once
+    harness.on_paint = cache(lambda: harness.loop.submit(second))
     assert harness.paint(harness.with_(sigma=2.0)) == [COARSE, COARSE, FINE]
     assert harness.loop.state == second
 
 
 def test_request_during_the_rest_drops_the_fine_picture(harness: Harness) -> None:
     second = harness.with_(sigma=3.0)
-
-    def once() -> None:
-        harness.on_seen = lambda: None
-        threading.Timer(0.03, harness.loop.submit, [second]).start()
-
-    harness.on_seen = once
+    harness.on_seen = cache(threading.Timer(0.03, harness.loop.submit, [second]).start)
     assert harness.paint(harness.with_(sigma=2.0)) == [COARSE, COARSE, FINE]
     assert harness.loop.state == second
 
@@ -245,35 +136,8 @@ def test_change_of_the_look_alone_keeps_the_fine_picture(
 
 def test_look_that_comes_during_the_rest_is_followed_by_the_fine_picture(harness: Harness) -> None:
     second = harness.with_(sigma=2.0, opacity=0.3)
-
-    def once() -> None:
-        harness.on_paint = lambda: None
-        harness.loop.submit(second)
-
-    harness.on_paint = once
+    harness.on_paint = cache(lambda: harness.loop.submit(second))
     assert harness.paint(harness.with_(sigma=2.0)) == [COARSE, None, FINE]
-
-
-def test_error_keeps_the_last_picture_and_marks_and_look_still_follow(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = harness.with_(sigma=2.0, view="heatmap")
-    harness.paint(first)
-    before, frame = harness.picture, harness.loop.frame
-    with monkeypatch.context() as patch:
-        patch.setattr(harness.pfv, "render", fail)
-        wrong = replace(harness.with_(first, sigma=3.0), hover=Spot(0, 0.5, 0.5))
-        assert harness.paint(wrong) == [None]
-    assert harness.messages[-1] == ("ZeroDivisionError: no luck", "error")
-    assert (harness.loop.state, harness.loop.frame) == (first, frame)
-    changed = np.abs(harness.picture - before).max(axis=2) > 0
-    rows, columns = np.nonzero(changed)
-    box = harness.grid.grid.box(0)
-    assert rows.mean() + 0.5 == pytest.approx(box[1] + 0.5 * box[3], abs=1)
-    assert columns.mean() + 0.5 == pytest.approx(box[0] + 0.5 * box[2], abs=1)
-    assert changed.sum() < 4000
-    assert harness.paint(harness.with_(first, sigma=3.0)) == [COARSE, FINE]
-    assert harness.messages[-1][1] == "ok"
 
 
 def test_what_is_said_beside_the_fine_picture_gives_way_at_its_end(harness: Harness) -> None:
@@ -288,46 +152,6 @@ def test_what_is_said_beside_the_fine_picture_gives_way_at_its_end(harness: Harn
     assert harness.messages[-2:] == [("Naming …", "busy"), ("Up to date.", "ok")]
 
 
-def test_error_of_the_engine_is_told_in_its_own_words_also_under_a_pointer(
-    harness: Harness,
-) -> None:
-    hovering = replace(harness.start, hover=Spot(1, 0.5, 0.5))
-    harness.paint(hovering)
-    harness.messages.clear()
-    assert harness.paint(harness.with_(hovering, layer="nowhere")) == [None]
-    (message,) = [message for message, kind in harness.messages if kind == "error"]
-    assert "is not in this network" in message
-    assert "then" not in message
-    assert harness.grid.look.rings[-1].spot == Spot(1, 0.5, 0.5)
-
-
-def test_settings_that_were_shown_before_an_error_are_painted_again(harness: Harness) -> None:
-    wrong = harness.with_(pins=((9, 0.5, 0.5),))
-    harness.paint(wrong)
-    assert harness.messages[-1][1] == "error"
-    assert harness.rejected == [(wrong.settings, harness.start.settings)]
-    assert harness.paint(harness.start) == [COARSE, FINE]
-    assert harness.messages[-1][1] == "ok"
-
-
-def test_basis_of_no_image_waits_for_one_and_keeps_the_last_picture(harness: Harness) -> None:
-    assert harness.paint(harness.with_(images=(0.0,) * 4)) == [None]
-    assert harness.messages[-1] == ("No image is selected. Click one to start.", "warning")
-    assert harness.rejected == []
-    assert harness.paint(harness.with_(images=(1.0, 0.0, 0.0, 0.0))) == [COARSE, FINE]
-
-
-def test_stop_keeps_the_picture_that_is_on_show(harness: Harness) -> None:
-    harness.stops = True
-    other = harness.pfv.layers[1].name
-    before = harness.picture
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pfv_widgets.widgets.gallery.render_loop._SOON", -1.0)
-        harness.paint(harness.with_(layer=other))
-    assert harness.rejected == [(harness.with_(layer=other).settings, harness.start.settings)]
-    assert np.abs(harness.picture - before).max() < 1
-
-
 def test_progress_of_the_fine_picture_gives_way_to_the_report(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,85 +161,6 @@ def test_progress_of_the_fine_picture_gives_way_to_the_report(
     assert [kind for _, kind in harness.messages].count("busy") >= 2  # of both pictures
     assert harness.messages[-1][1] == "ok"
     assert harness.messages[-1][0].startswith("Up to date")
-
-
-def test_error_of_the_fine_picture_leaves_the_coarse_one(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    render = harness.pfv.render
-
-    def coarse_only(*args: Any, size: tuple[int, int], **kwargs: Any) -> Frame:
-        return fail() if size[1] > COARSE else render(*args, size=size, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(harness.pfv, "render", coarse_only)
-        assert harness.paint(harness.with_(sigma=2.0)) == [COARSE, None]
-    assert harness.messages[-1][1] == "error"
-    assert harness.paint(harness.with_(sigma=2.0)) == [COARSE, FINE]
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_error_while_sending_is_told_and_the_next_frame_is_whole(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    expected = harness.with_(sigma=2.0, view="heatmap")
-    harness.paint(expected)
-    before = harness.picture
-    send, left = CanvasCommands.send, [times]
-
-    def broken(commands: CanvasCommands, *arguments: Any) -> int:
-        if left[0]:
-            left[0] -= 1
-            raise OSError("the line is broken")
-        return send(commands, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CanvasCommands, "send", broken)
-        harness.paint(harness.with_(expected, sigma=0.5))
-    assert left == [0]
-    assert harness.messages[-1][1] == "error"
-    assert "the line is broken" in harness.messages[-1][0]
-    harness.paint(expected)
-    assert harness.messages[-1][1] == "ok"
-    assert np.abs(harness.picture - before).max() < 1
-
-
-def test_page_that_cannot_be_rendered_leaves_the_old_one_whole(
-    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    harness = open_harness(number=6)
-    start = replace(harness.start, page=Page(0, 2))
-    harness.paint(start)
-    before = harness.picture
-    turned = replace(start, page=Page(4, 2))
-    with monkeypatch.context() as patch:
-        patch.setattr(harness.pfv, "render", fail)
-        harness.paint(turned)
-    assert harness.messages[-1][1] == "error"
-    assert harness.grid.shown == range(4)
-    assert (harness.picture == before).all()
-    harness.paint(turned)
-    assert harness.grid.shown == range(2, 6)
-    assert harness.messages[-1][1] == "ok"
-    harness.paint(start)
-    assert np.abs(harness.picture - before).max() < 1
-
-
-def test_page_that_cannot_be_sent_comes_with_the_next_frame(
-    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    harness = open_harness(number=6)
-    start, turned = (replace(harness.start, page=Page(first, 2)) for first in (0, 4))
-    harness.paint(turned)
-    expected = harness.picture
-    harness.paint(start)
-    with monkeypatch.context() as patch:
-        patch.setattr(CanvasCommands, "send", fail)
-        harness.paint(turned)
-    assert harness.messages[-1][1] == "error"
-    harness.paint(turned)
-    assert harness.messages[-1][1] == "ok"
-    assert np.abs(harness.picture - expected).max() < 1
 
 
 def test_only_the_images_of_the_page_are_rendered(open_harness: OpenHarness) -> None:
@@ -434,21 +179,6 @@ def test_new_page_of_the_browser_gets_everything(harness: Harness) -> None:
     harness.loop.page_ready(state)
     assert harness.loop.wait(30)
     assert [len(drawing.pictures) for drawing in harness.fake_page.drawings] == [2]
-    assert np.abs(harness.picture - before).max() < 1
-
-
-def test_new_page_is_sent_everything_also_after_an_error(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    harness.paint(harness.start)
-    before = harness.picture
-    with monkeypatch.context() as patch:
-        patch.setattr(harness.pfv, "render", fail)
-        harness.paint(harness.with_(sigma=2.0))
-        harness.fake_page.load_anew()
-        harness.loop.page_ready(harness.with_(sigma=2.0))
-        assert harness.loop.wait(30)
-    assert harness.messages[-1][1] == "error"
     assert np.abs(harness.picture - before).max() < 1
 
 
@@ -524,18 +254,6 @@ def test_pointer_is_read_when_it_moves_or_the_numbers_change(harness: Harness) -
     assert harness.pointed == [*states, states[-1]]
 
 
-def test_error_while_reading_the_numbers_is_told_and_the_picture_is_the_new_one(
-    harness: Harness,
-) -> None:
-    harness.on_seen = fail
-    harness.paint(harness.with_(sigma=2.0))
-    assert harness.messages[-1][1] == "error"
-    assert harness.loop.state == harness.with_(sigma=2.0)
-    harness.on_seen = lambda: None
-    harness.paint(harness.with_(sigma=3.0))
-    assert harness.messages[-1][1] == "ok"
-
-
 def test_layer_that_must_be_computed_is_announced(harness: Harness) -> None:
     harness.messages.clear()
     layer = harness.pfv.layers[1].name
@@ -566,13 +284,6 @@ def test_closed_painter_paints_no_more(harness: Harness) -> None:
     assert harness.fake_page.drawings == []
 
 
-def test_first_picture_that_fails_is_raised(harness: Harness) -> None:
-    loop = RenderLoop(harness.pfv, harness.grid, harness, *([lambda *_: None] * 2))
-    with pytest.raises(PFVValueError, match="every weight is 0"):
-        loop.draw(harness.with_(images=(0.0,) * 4))
-    loop.close(1)
-
-
 def test_whoever_asks_may_wait_until_the_picture_is_drawn(harness: Harness) -> None:
     harness.on_paint = lambda: time.sleep(0.2)
     state = harness.with_(sigma=2.0)
@@ -593,17 +304,3 @@ def test_nobody_waits_behind_another_picture_or_longer_than_said(harness: Harnes
     free.set()
     assert harness.loop.wait(30)
     assert harness.loop.state == last
-
-
-def test_whoever_waits_for_a_picture_that_fails_goes_on(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ValueError("no")
-
-    monkeypatch.setattr(harness.pfv, "render", fail)
-    begin = time.monotonic()
-    harness.loop.submit(harness.with_(sigma=2.0), 20)
-    assert time.monotonic() - begin < 10
-    assert harness.loop.wait(30)
-    assert harness.messages[-1][1] == "error"

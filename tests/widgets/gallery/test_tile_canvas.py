@@ -13,16 +13,12 @@ from PIL import Image
 from pfv_widgets.widgets.browser.canvas_commands import CanvasCommands
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
-from pfv_widgets.widgets.toolkit.geometry import WIDE, Page, Spot
+from pfv_widgets.widgets.toolkit.geometry import Page, Spot
+from tests.widgets.conftest import full_width
 from tests.widgets.fake_page import FakePage, happen
 
 SIZE = 468  # of the tiles of four images
-
-
-@pytest.fixture
-def canvas_width() -> int:
-    """The width that users see: sizes below are its."""
-    return WIDE
+pytestmark = full_width
 
 
 @pytest.fixture
