@@ -18,7 +18,11 @@ from pfv_widgets.analysis.shortcuts.mark_overlays import (
     tint_overlay,
 )
 from pfv_widgets.analysis.shortcuts.patch_search import located, patch_overlays
-from pfv_widgets.analysis.shortcuts.photo_quality import contrasts, likely_degradation, told_apart
+from pfv_widgets.analysis.shortcuts.photo_quality import (
+    PhotoContrasts,
+    likely_degradation,
+    told_apart,
+)
 
 _LEAST_AUC = 0.85  # of the class, by what is seen of a mark in each photo
 _MOST_PIXELS = 96 * 256**2  # of the photos of a class that are compared
@@ -71,11 +75,13 @@ def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, floa
     return (tint, seen) if seen >= _LEAST_AUC else None
 
 
-def degradation_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, float] | None:
+def degradation_of(
+    photos: Tensor, own: Tensor, known: PhotoContrasts
+) -> tuple[Overlay, float] | None:
     """Find what was done to the quality of a class's photos, as :func:`tint_of` does."""
     chosen, rest = _some(photos, own)
     either = torch.cat([chosen, rest])
-    rows, mine = contrasts(photos[either], covered[either]), own[either]
+    rows, mine = known.of(either), own[either]
     if bool(rows.isnan().any()):
         return None
     seen = _seen(told_apart(rows, mine), mine)

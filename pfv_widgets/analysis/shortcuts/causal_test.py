@@ -20,6 +20,7 @@ from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Evidence, Suspect
 from pfv_widgets.analysis.shortcuts.candidates import degradation_of, margin, marks_of, tint_of
 from pfv_widgets.analysis.shortcuts.mark_overlays import blurred, spread_out
+from pfv_widgets.analysis.shortcuts.photo_quality import PhotoContrasts
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.preprocessing import unit_range
 from pfv_widgets.engine.network.capture import before_each_leaf
@@ -91,19 +92,24 @@ class CausalTest:
     output: Output
     check: Callable[[], None]
 
-    def marks(self, unit: int, covered: Tensor) -> Iterator[Trial]:
-        """Test the marks of a class, and note in ``covered`` ``(N, H, W)`` where they lie."""
+    def marks(self, unit: int) -> Iterator[Trial]:
+        """Test the marks of a class, and note where they lie."""
         own = self._units == unit
         for overlay, alpha, seen in marks_of(self._photos, own):
             if not overlay.shades:  # else it may be a tint instead
-                covered[own] |= alpha > 0
+                self._covered[own] |= alpha > 0
             yield self._of_overlay(unit, own, overlay, seen)
 
-    def surroundings(self, unit: int, covered: Tensor) -> Iterator[Trial]:
-        """Test the tint and the quality of a class's photos, and with masks its backgrounds."""
+    def surroundings(self, unit: int) -> Iterator[Trial]:
+        """Test the tint and the quality of a class's photos, and with masks its backgrounds.
+
+        After the marks of all classes, which are left out.
+        """
         own = self._units == unit
-        for whole in (tint_of, degradation_of):
-            found = whole(self._photos, own, covered)
+        for found in (
+            tint_of(self._photos, own, self._covered),
+            degradation_of(self._photos, own, self._contrasts),
+        ):
             if found is not None:
                 yield self._of_overlay(unit, own, *found)
         if self.masks is not None:
@@ -118,6 +124,15 @@ class CausalTest:
     def _photos(self) -> Tensor:
         """Photos as shown, float ``(N, 3, H, W)`` in [0, 1]."""
         return unit_range(self.images.pixels)
+
+    @cached_property
+    def _covered(self) -> Tensor:
+        """Where marks lie, bool ``(N, H, W)``."""
+        return torch.zeros(len(self.images), *self.images.size, dtype=torch.bool)
+
+    @cached_property
+    def _contrasts(self) -> PhotoContrasts:
+        return PhotoContrasts(self._photos, self._covered)
 
     @cached_property
     def _spread(self) -> Tensor:

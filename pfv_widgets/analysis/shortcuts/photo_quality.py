@@ -27,6 +27,29 @@ _OPPONENT = torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]])
 _OPPONENT = _OPPONENT / _OPPONENT.norm(dim=1, keepdim=True)
 
 
+class PhotoContrasts:
+    """:func:`contrasts` of photos, each computed once for all classes.
+
+    Parameters
+    ----------
+    photos, covered
+        As for :func:`contrasts`.
+    """
+
+    def __init__(self, photos: Tensor, covered: Tensor) -> None:
+        self._photos, self._covered = photos, covered
+        self._rows: dict[int, Tensor] = {}
+
+    def of(self, indices: Tensor) -> Tensor:
+        """Return the rows of some photos, ``(n, F)``."""
+        chosen = indices.tolist()
+        new = [one for one in chosen if one not in self._rows]
+        if new:
+            rows = contrasts(self._photos[new], self._covered[new])
+            self._rows.update(zip(new, rows, strict=True))
+        return torch.stack([self._rows[one] for one in chosen])
+
+
 def contrasts(photos: Tensor, covered: Tensor) -> Tensor:
     """Logarithms of how strong photos' contrasts are, ``(N, F)``; NaN where little is left.
 

@@ -8,6 +8,7 @@ import torch
 
 from pfv_widgets.analysis.core.degradation import DEGRADATIONS, Degradation
 from pfv_widgets.analysis.core.intervals import auc
+from pfv_widgets.analysis.shortcuts import photo_quality
 from pfv_widgets.analysis.shortcuts.photo_quality import contrasts, likely_degradation, told_apart
 from tests.analysis.shortcuts.planted_shortcut import scenes
 
@@ -58,3 +59,19 @@ def test_contrasts_are_quantiles_of_what_neighbouring_scales_differ_by() -> None
         np.testing.assert_allclose(result[photo, 0, 0], np.log(np.array(by_hand) + 1 / 255), 1e-4)
     covered[1] = True
     assert contrasts(some, covered)[1].isnan().all()  # nothing is left of it
+
+
+def test_contrasts_of_a_photo_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    some, covered, computed = photos()[:6], FREE[:6], []
+
+    def counted(part: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+        computed.append(len(part))
+        return contrasts(part, beside)
+
+    monkeypatch.setattr(photo_quality, "contrasts", counted)
+    known = photo_quality.PhotoContrasts(some, covered)
+    torch.testing.assert_close(
+        known.of(torch.tensor([4, 0, 2])), contrasts(some, covered)[[4, 0, 2]]
+    )
+    torch.testing.assert_close(known.of(torch.arange(6)), contrasts(some, covered))
+    assert computed == [3, 3]
