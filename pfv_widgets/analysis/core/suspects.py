@@ -36,7 +36,8 @@ class Evidence:
     ----------
     auc, auc_interval
         How well the component alone tells the class from the others, with a 95 % interval: 1 is
-        perfect, 0.5 is chance.
+        perfect, 0.5 is chance. Of what the mark moves alone, without what photos of the class have
+        at the mark: the labels chose that.
     share
         Part of the class's margin over the others, on its own photos, that the cut takes away.
     on_object

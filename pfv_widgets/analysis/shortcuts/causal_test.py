@@ -19,6 +19,7 @@ from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Evidence, Suspect
 from pfv_widgets.analysis.shortcuts.candidates import degradation_of, margin, marks_of, tint_of
+from pfv_widgets.analysis.shortcuts.mark_direction import refined_direction
 from pfv_widgets.analysis.shortcuts.mark_overlays import blurred, spread_out
 from pfv_widgets.analysis.shortcuts.photo_quality import PhotoContrasts
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -69,12 +70,30 @@ class Trial:
             return evidence.shift_interval[0] > _LEAST_SHIFT_OF_SURE
         return evidence.shift_interval[0] > _LEAST_SHIFT and evidence.auc >= _LEAST_AUC
 
+    def with_auc_of(self, other: Trial) -> Trial:
+        """Return this trial with how well another tells the class, which is its score's as well."""
+        auc, interval = other.evidence.auc, other.evidence.auc_interval
+        return replace(self, evidence=replace(self.evidence, auc=auc, auc_interval=interval))
+
     def suspect(self, basis: PrincipalBasis, component: int, sign: int) -> Suspect:
         """Return the suspect, as a component of a basis that holds its direction."""
         return Suspect(
             self.layer, basis, component, sign, self.unit, self.name, self.score, self.evidence,
             self.overlay, self.nearest, self.reader,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Put:
+    """Photos of other classes with a mark put on."""
+
+    overlay: Overlay
+    seen: float
+    chosen: Tensor
+    part: PartialForward
+    change: Tensor  # of the features by the mark
+    control: Tensor  # scores with its place blurred instead
+    pixels: int  # of a photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,20 +184,30 @@ class CausalTest:
         if overlay.place != "everywhere":
             control = self._scores_of(torch.lerp(plain, blurred(plain), where[:, None]))
         change = part.features - self.part.features[chosen]
+        put = _Put(overlay, seen, chosen, part, change, control, where[0].numel())
         direction = normalize(change.sum((0, 2, 3)), dim=0)
-        weights = self._weights(overlay, change, direction)
-        before = self.part.scores[chosen].argmax(1)
-        cut = self._without(part.features, direction)
-        flips, restored = _flips(part.scores, part.run(cut), before, unit)
-        shift = self._shift(unit, own, part.scores, control)
-        opaque, size = overlay.alpha[overlay.alpha > 0], where[0].numel()
-        degraded = overlay.degradation is not None
+        trial = self._along(direction, unit, own, put)
+        if overlay.place != "anywhere" or not trial.confirmed:
+            return trial
+        refined = refined_direction(self.part.features, direction, own)
+        if refined is None:
+            return trial
+        # labels had no part in the first, so its AUC is no fit to them
+        return self._along(refined, unit, own, put).with_auc_of(trial)
+
+    def _along(self, direction: Tensor, unit: int, own: Tensor, put: _Put) -> Trial:
+        """Test a direction of a mark that was put on photos of other classes."""
+        overlay, before = put.overlay, self.part.scores[put.chosen].argmax(1)
+        cut = put.part.run(self._without(put.part.features, direction))
+        flips, restored = _flips(put.part.scores, cut, before, unit)
+        opaque, degraded = overlay.alpha[overlay.alpha > 0], overlay.degradation is not None
         return self._trial(
-            unit, own, direction, weights=weights, place=overlay.place, flips=flips,
-            restored=restored, shift=shift,
-            control=_flips(control, control, before, unit)[0],
-            overlay=overlay, opacity=float(opaque.mean()), seen=seen,
-            area=math.nan if degraded else len(opaque) / size,
+            unit, own, direction, weights=self._weights(overlay, put.change, direction),
+            place=overlay.place, flips=flips, restored=restored,
+            shift=self._shift(unit, own, put.part.scores, put.control),
+            control=_flips(put.control, put.control, before, unit)[0],
+            overlay=overlay, opacity=float(opaque.mean()), seen=put.seen,
+            area=math.nan if degraded else len(opaque) / put.pixels,
             quality=str(overlay.degradation) if degraded else "",
         )  # fmt: skip
 

@@ -178,7 +178,9 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     network then takes them for that class. So is what lowers the quality of the class's photos as a
     whole: blur, noise, compression, few levels, large pixels. With ``masks`` backgrounds
     are tested in the same way. The component is the direction in which the mark moves the layer's
-    features.
+    features. Marks that lie anywhere may differ in colour or size from the estimated one: where the
+    photos of the class have other features at the mark, and the layer's map is fine enough to tell
+    (64 positions), these are half of the direction.
 
     Marks that look different in each photo (snowflakes, scratches drawn anew, other sizes or
     colours), a bar across the photo at another height each time, and faint marks may be missed, or
