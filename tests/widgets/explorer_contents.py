@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
-from tests.widgets.fake_page import Drawing, FakePage, happen
+from tests.widgets.fake_page import Drawing, happen, page_of
 
 
 def words(markup: str) -> str:
@@ -49,12 +49,12 @@ def hint(explorer: PFVExplorer) -> str:
     return words(explorer.gallery.hint.value)
 
 
-def tile(fake_page: FakePage, explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
+def tile(explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
     """Pixels of the tile of an image on the page, once nothing is being painted."""
     assert explorer.wait(60)
     grid = explorer.gallery.tiles.grid
     left, top = grid.corner(index - explorer.gallery.tiles.shown.start)
-    picture = fake_page.picture(explorer.gallery.tiles.widget)
+    picture = page_of(explorer).picture(explorer.gallery.tiles.widget)
     return picture[top : top + grid.tile[0], left : left + grid.tile[1]]
 
 
@@ -70,27 +70,32 @@ def _at_size(explorer: PFVExplorer, composite: npt.NDArray[np.uint8]) -> npt.NDA
     return np.asarray(one, np.float32)
 
 
-def shows_its_frame(fake_page: FakePage, explorer: PFVExplorer) -> bool:
+def shows_its_frame(explorer: PFVExplorer) -> bool:
     """Whether every tile on the page that is in the basis looks as the engine says."""
     frame = explorer.frame
     composites = frame.composite()
     differences = [
-        np.abs(tile(fake_page, explorer, index) - _at_size(explorer, composites[index])).mean()
+        np.abs(tile(explorer, index) - _at_size(explorer, composites[index])).mean()
         for index in explorer.gallery.tiles.shown
         if frame.weights[index] > 0
     ]
     return bool(max(differences) < 5)
 
 
-def pictures_sent(fake_page: FakePage, explorer: PFVExplorer) -> int:
+def pictures_sent(explorer: PFVExplorer) -> int:
     """Number of pictures among what was drawn on the gallery."""
-    return sum(len(drawing.pictures) for drawing in drawn(fake_page, explorer))
+    return sum(len(drawing.pictures) for drawing in drawn(explorer))
 
 
-def drawn(fake_page: FakePage, explorer: PFVExplorer) -> list[Drawing]:
+def drawn(explorer: PFVExplorer) -> list[Drawing]:
     """The messages that drew on the gallery: other canvases are the business of others."""
     name = f"IPY_MODEL_{explorer.gallery.tiles.widget.model_id}"
-    return [one for one in fake_page.drawings if ("switchCanvas", [name]) in one.commands]
+    return [one for one in page_of(explorer).drawings if ("switchCanvas", [name]) in one.commands]
+
+
+def load_anew(explorer: PFVExplorer) -> None:
+    """Load the page of the gallery anew: nothing is drawn on it yet."""
+    page_of(explorer).load_anew(explorer.gallery.tiles.widget)
 
 
 def spot(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 from comm.base_comm import BaseComm
 from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
+from ipywidgets import Widget
 
 from tests.widgets.raster_canvas import COMMANDS_PLAYED, Picture, Raster
 
@@ -163,3 +164,9 @@ def happen(canvas: Canvas, event: str, **content: Any) -> None:
 def message(widget: Any, **content: Any) -> None:
     """Let a message of a script come from the page."""
     widget._handle_custom_msg(content, [])
+
+
+def page_of(widget: Widget) -> FakePage:
+    """The page that shows a widget."""
+    page: FakePage = widget.comm.page
+    return page

@@ -40,9 +40,7 @@ def test_gallery_without_controls_follows_none(explorer: PFVExplorer) -> None:
     assert GalleryScript(tiles.canvas, {}).buffers == [one.model_id for one in tiles.canvas.buffers]
 
 
-def test_explorer_sends_uncompressed_pictures_once_its_page_is_near(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
+def test_explorer_sends_uncompressed_pictures_once_its_page_is_near(explorer: PFVExplorer) -> None:
     gallery = explorer.gallery
     assert gallery.script.buffers == [buffer.model_id for buffer in gallery.tiles.canvas.buffers]
     assert not gallery.tiles.near

@@ -19,6 +19,7 @@ from tests.widgets.conftest import Open
 from tests.widgets.explorer_contents import (
     drawn,
     is_error,
+    load_anew,
     press,
     press_button,
     shows_its_frame,
@@ -30,7 +31,7 @@ from tests.widgets.fake_page import FakePage, move
 def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
     fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     assert explorer.wait(60)
     fake_page.answers = False  # by itself, at once
     answer_each_frame(explorer, late=0.03)
@@ -41,8 +42,8 @@ def test_flood_of_changes_paints_few_frames_and_ends_in_the_last(
     assert explorer.wait(60)
     most = (time.monotonic() - begin) / 0.03 + 3  # one after the answer to another
     assert explorer.settings.sigma == explorer.frame.settings.sigma == 2
-    assert len(drawn(fake_page, explorer)) < min(most, 300)
-    assert shows_its_frame(fake_page, explorer)
+    assert len(drawn(explorer)) < min(most, 300)
+    assert shows_its_frame(explorer)
 
 
 def answer_each_frame(explorer: PFVExplorer, late: float = 0.01) -> None:
@@ -104,7 +105,7 @@ def test_two_explorers_do_not_disturb_each_other(fake_page: FakePage, open_explo
     start = other.settings
     press(one, "Home", "ArrowRight", " ", "Enter")
     one.settings = replace(one.settings, view="split", sigma=2.0)
-    assert shows_its_frame(fake_page, one)
+    assert shows_its_frame(one)
     assert other.settings == start
     assert (fake_page.picture(other.gallery.tiles.widget) == untouched).all()
     threads = [
@@ -116,11 +117,11 @@ def test_two_explorers_do_not_disturb_each_other(fake_page: FakePage, open_explo
     for thread in threads:
         thread.join()
     assert (one.frame.settings.sigma, other.frame.settings.sigma) == (1.5, 2.5)
-    assert shows_its_frame(fake_page, one)
-    assert shows_its_frame(fake_page, other)
+    assert shows_its_frame(one)
+    assert shows_its_frame(other)
     one.close()
     other.settings = replace(other.settings, sigma=0.5)
-    assert shows_its_frame(fake_page, other)
+    assert shows_its_frame(other)
     assert not is_error(other)
 
 
@@ -170,7 +171,7 @@ def test_photos_and_status_are_there_while_the_first_picture_is_computed(
     assert fake_page.picture(canvas).std() > 20  # the photos
     slow.may_run.set()
     assert explorer.wait(60)
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
     assert explorer.status.message.startswith("Up to date")
     explorer.close()
 

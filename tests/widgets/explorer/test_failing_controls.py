@@ -21,6 +21,7 @@ from tests.widgets.explorer_contents import (
     drag,
     hover,
     is_error,
+    load_anew,
     press,
     press_button,
     shows_its_frame,
@@ -119,7 +120,7 @@ def test_fault_under_a_hand_is_told_and_the_next_change_works(
     monkeypatch: pytest.MonkeyPatch,
     names: list[str],
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     start, state = explorer.settings, explorer.gallery.view_state
     for name in names:
         check_fault(fake_page, explorer, monkeypatch, name)
@@ -144,7 +145,7 @@ def check_fault(
     move(explorer.knobs["sigma"], value=2.0)
     assert explorer.frame.settings.sigma == 2.0, name
     assert not is_error(explorer), name
-    assert shows_its_frame(fake_page, explorer), name
+    assert shows_its_frame(explorer), name
     assert explorer.knobs["sigma"].value == 2.0
 
 
@@ -173,7 +174,7 @@ def test_error_stays_while_marks_move_and_goes_with_the_next_change(
 def test_paint_that_fails_half_way_leaves_ipycanvas_usable(
     fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     assert explorer.wait(60)
     before = fake_page.picture(explorer.gallery.tiles.widget).copy()
     with monkeypatch.context() as patch:
@@ -189,7 +190,7 @@ def test_paint_that_fails_half_way_leaves_ipycanvas_usable(
     assert (fake_page.picture(other) == (0, 255, 0)).all()
     explorer.settings = replace(explorer.settings, sigma=3.0)
     assert not is_error(explorer)
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
 
 
 def test_drag_during_which_something_fails_ends_with_the_next_press(
@@ -222,14 +223,14 @@ def test_events_of_the_mouse_without_a_press_are_harmless(
 
 @pytest.mark.parametrize("wrong", [(7, 0.5, 0.5), (4, 0.0, 0.0)])
 def test_pin_on_an_image_that_is_not_there_is_refused(
-    fake_page: FakePage, explorer: PFVExplorer, wrong: tuple[int, float, float]
+    explorer: PFVExplorer, wrong: tuple[int, float, float]
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5), wrong))
     assert is_error(explorer)
     assert f"pins[1]={wrong}" in status(explorer)
     assert explorer.settings.pins == ()
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
 
 
 def test_leaving_one_out_goes_on_in_the_background_and_is_told(

@@ -14,6 +14,7 @@ from tests.widgets.explorer_contents import (
     hint,
     hover,
     is_error,
+    load_anew,
     press,
     press_button,
     spot,
@@ -21,7 +22,7 @@ from tests.widgets.explorer_contents import (
     tile,
     words,
 )
-from tests.widgets.fake_page import FakePage, happen, move
+from tests.widgets.fake_page import FakePage, happen, move, page_of
 
 
 def inside(explorer: PFVExplorer) -> list[int]:
@@ -38,19 +39,17 @@ def press_preset(explorer: PFVExplorer, name: str) -> None:
 
 
 @full_width
-def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_space_takes_an_image_out_and_dims_it_and_brings_it_back(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
     walk_to(explorer, 1)
-    before = tile(fake_page, explorer, 1).copy()
+    before = tile(explorer, 1).copy()
     press(explorer, " ")
     assert inside(explorer) == [0, 2, 3]
-    assert tile(fake_page, explorer, 1).std() < 0.6 * before.std()
+    assert tile(explorer, 1).std() < 0.6 * before.std()
     assert "3 of 4 images are used to find the colours." in explorer.tabs["Batch"].summary.value
     press(explorer, " ")
     assert inside(explorer) == [0, 1, 2, 3]
-    assert np.abs(tile(fake_page, explorer, 1) - before).mean() < 1
+    assert np.abs(tile(explorer, 1) - before).mean() < 1
 
 
 def test_click_pins_a_place_and_leaves_the_composition_alone(explorer: PFVExplorer) -> None:
@@ -87,22 +86,20 @@ def test_buttons_take_all_none_or_the_others(explorer: PFVExplorer) -> None:
     assert set(explorer.tabs["Batch"].buttons) == {"All", "None", "Invert"}
 
 
-def test_all_images_out_is_told_and_the_next_one_in_paints_again(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_all_images_out_is_told_and_the_next_one_in_paints_again(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
     last = explorer.frame
     press_preset(explorer, "None")
     assert not is_error(explorer)
     assert status(explorer) == "No image is selected. Click one to start."
     assert "0 of 4 images" in explorer.tabs["Batch"].summary.value
     assert (explorer.frame.heatmaps == last.heatmaps).all()
-    assert all(tile(fake_page, explorer, index).std() < 30 for index in range(4))
+    assert all(tile(explorer, index).std() < 30 for index in range(4))
     walk_to(explorer, 2)
     press(explorer, " ")
     assert not is_error(explorer)
     assert inside(explorer) == [2]
-    assert tile(fake_page, explorer, 2).std() > 30
+    assert tile(explorer, 2).std() > 30
 
 
 def test_class_slider_weighs_the_images_of_its_class(open_explorer: Open) -> None:
@@ -237,11 +234,11 @@ def test_tab_and_escape_leave_the_canvas(
 ) -> None:
     fake_page.messages.clear()
     press(explorer, key)
-    assert focus_has_left(fake_page, explorer)
+    assert focus_has_left(explorer)
 
 
-def focus_has_left(fake_page: FakePage, explorer: PFVExplorer) -> bool:
-    sent = [(comm, data.get("content")) for _, comm, data in fake_page.messages if data]
+def focus_has_left(explorer: PFVExplorer) -> bool:
+    sent = [(comm, data.get("content")) for _, comm, data in page_of(explorer).messages if data]
     return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 
 

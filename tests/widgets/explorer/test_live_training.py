@@ -13,7 +13,7 @@ import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from tests.networks import blobs, tiny
-from tests.widgets.explorer_contents import is_error
+from tests.widgets.explorer_contents import is_error, load_anew
 from tests.widgets.fake_page import FakePage
 
 
@@ -101,7 +101,7 @@ def test_pictures_follow_the_weights_with_the_same_colours(fake_page: FakePage) 
     alone = tiny()
     trained(alone, images.tensor, lambda: None)
     explorer = pw.explore(network, images, device="cpu")
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     first = explorer.frame
     bases = []
     with explorer.live(every=1, at_most=1) as step:
@@ -129,7 +129,7 @@ def test_network_that_breaks_while_it_is_trained_is_told_in_the_status_line(
 ) -> None:
     network, images = tiny(), blobs(3)
     explorer = pw.explore(network, images, device="cpu")
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     assert explorer.wait(60)
     with explorer.live(every=1, at_most=1) as step:
         with torch.no_grad():

@@ -28,6 +28,7 @@ from tests.networks import blobs, tiny
 from tests.widgets.conftest import Open, scenes
 from tests.widgets.explorer_contents import (
     is_error,
+    load_anew,
     press,
     run_code,
     shows_its_frame,
@@ -43,7 +44,7 @@ def test_page_that_is_loaded_anew_is_painted_again(
     grid = explorer.gallery.tiles
     fake_page.load_anew(grid.widget)
     explorer.settings = replace(explorer.settings, opacity=0.3, images=(1, 0, 1, 1))
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
     before = fake_page.picture(grid.widget).copy()
     for _ in range(3):
         fake_page.load_anew(grid.widget, *grid.canvas.buffers)
@@ -215,9 +216,7 @@ def test_every_widget_is_forgotten_when_an_explorer_is_closed(fake_page: FakePag
     assert set(_instances) == before
 
 
-def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(
-    fake_page: FakePage, open_explorer: Open
-) -> None:
+def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(open_explorer: Open) -> None:
     explorer = open_explorer(model=tiny(), batch=blobs(3))
     for layer in explorer.pfv.layers:
         explorer.settings = replace(explorer.settings, layer=layer.name)
@@ -247,9 +246,9 @@ def tensors(cache: ByteBoundedCache) -> list[torch.Tensor]:
 
 
 def test_observer_of_a_user_that_raises_is_named_and_the_change_is_made(
-    fake_page: FakePage, explorer: PFVExplorer
+    explorer: PFVExplorer,
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
 
     def my_observer(_: object) -> None:
         raise ZeroDivisionError("mine")
@@ -266,11 +265,11 @@ def test_observer_of_a_user_that_raises_is_named_and_the_change_is_made(
     with pytest.raises(ZeroDivisionError, match="mine"):  # code is told where it stands
         explorer.settings = replace(explorer.settings, sigma=3.0)
     assert explorer.settings.sigma == 3.0
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
 
 
 def test_saved_notebook_has_the_picture_that_was_shown_last(
-    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs: list[dict[str, str]] = []
 

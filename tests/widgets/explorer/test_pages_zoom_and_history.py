@@ -18,6 +18,7 @@ from tests.widgets.explorer_contents import (
     hint,
     hover,
     is_error,
+    load_anew,
     press,
     press_button,
     shows_its_frame,
@@ -27,10 +28,10 @@ from tests.widgets.fake_page import FakePage, happen, move
 
 
 @pytest.fixture
-def nine(fake_page: FakePage, open_explorer: Open) -> PFVExplorer:
+def nine(open_explorer: Open) -> PFVExplorer:
     """Nine images, two in a row: pages of four."""
     explorer = open_explorer(model=tiny(), batch=blobs(9))
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     size(explorer, 2)
     assert explorer.wait(60)
     return explorer
@@ -57,7 +58,7 @@ def twice(explorer: PFVExplorer, index: int) -> None:
         happen(explorer.gallery.tiles.widget, event, **spot(explorer, index))
 
 
-def test_pages_are_turned_by_buttons_and_keys(fake_page: FakePage, nine: PFVExplorer) -> None:
+def test_pages_are_turned_by_buttons_and_keys(nine: PFVExplorer) -> None:
     assert shown_images(nine) == [0, 1, 2, 3]
     for turn, expected in [
         (lambda: button(nine, "forward"), [4, 5, 6, 7]),
@@ -68,17 +69,15 @@ def test_pages_are_turned_by_buttons_and_keys(fake_page: FakePage, nine: PFVExpl
     ]:
         turn()
         assert shown_images(nine) == expected
-        assert shows_its_frame(fake_page, nine)
+        assert shows_its_frame(nine)
         assert f"{expected[0] + 1}–{expected[-1] + 1} of 9" in nine.gallery.toolbar.pages.value
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 9])
-def test_every_size_of_tiles_shows_its_frame(
-    fake_page: FakePage, nine: PFVExplorer, columns: int
-) -> None:
+def test_every_size_of_tiles_shows_its_frame(nine: PFVExplorer, columns: int) -> None:
     size(nine, columns)
     assert len(shown_images(nine)) == min(9, columns * columns)
-    assert shows_its_frame(fake_page, nine)
+    assert shows_its_frame(nine)
 
 
 def test_basis_is_that_of_all_images_on_every_page(nine: PFVExplorer) -> None:
@@ -109,9 +108,7 @@ def test_what_is_pointed_at_on_a_later_page_is_read_there(nine: PFVExplorer) -> 
 
 
 @pytest.mark.parametrize("how", ["double click", "toolbar", "key", "slider"])
-def test_image_is_zoomed_and_back_in_every_way(
-    fake_page: FakePage, nine: PFVExplorer, how: str
-) -> None:
+def test_image_is_zoomed_and_back_in_every_way(nine: PFVExplorer, how: str) -> None:
     toggle = nine.gallery.toolbar.toggles["zoom"]
     press(nine, "Home", "ArrowRight", "ArrowRight")
     ways: dict[str, Callable[[bool], None]] = {
@@ -123,7 +120,7 @@ def test_image_is_zoomed_and_back_in_every_way(
     ways[how](True)
     assert shown_images(nine) == [2]
     assert toggle.value
-    assert shows_its_frame(fake_page, nine)
+    assert shows_its_frame(nine)
     assert nine.gallery.render_loop.frame is not None
     assert nine.gallery.render_loop.frame.heatmaps.shape[1] > 400  # crisp
     ways[how](False)
@@ -140,12 +137,12 @@ def test_double_click_zooms_into_the_image_that_is_clicked(nine: PFVExplorer) ->
     assert shown_images(nine) == [7]
 
 
-def test_arrow_keys_walk_through_zoomed_images(fake_page: FakePage, nine: PFVExplorer) -> None:
+def test_arrow_keys_walk_through_zoomed_images(nine: PFVExplorer) -> None:
     press(nine, "End", "z")
     assert shown_images(nine) == [8]
     press(nine, "ArrowLeft")
     assert shown_images(nine) == [7]
-    assert shows_its_frame(fake_page, nine)
+    assert shows_its_frame(nine)
     press(nine, "Escape")
     assert shown_images(nine) == [4, 5, 6, 7]
 
@@ -194,9 +191,9 @@ def test_escape_leaves_selection_zoom_and_canvas_in_turn(
 
 
 def test_every_setting_is_undone_and_redone(
-    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     states = [explorer.settings]
     for name, value in {**other_values(), "layer": explorer.pfv.layers[2].name}.items():
         explorer.settings = replace(explorer.settings, **{name: value})
@@ -212,7 +209,7 @@ def test_every_setting_is_undone_and_redone(
             assert explorer.panel.layer.value == expected.layer
         assert buttons["undo" if back else "redo"].disabled
         assert explorer.frame.settings == explorer.settings
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
 
 
 @pytest.mark.parametrize(("undo", "redo"), [("ctrl+z", "ctrl+y"), ("meta+z", "meta+shift+Z")])

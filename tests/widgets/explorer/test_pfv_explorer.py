@@ -20,6 +20,7 @@ from tests.widgets.explorer_contents import (
     drawn,
     expected,
     is_error,
+    load_anew,
     pictures_sent,
     press,
     shows_its_frame,
@@ -45,18 +46,16 @@ def by_page(control: Any, value: Any) -> dict[str, Any]:
     return {"index": names.index(value)}
 
 
-def test_first_picture_is_painted_before_anything_is_asked(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
-    assert shows_its_frame(fake_page, explorer)
+def test_first_picture_is_painted_before_anything_is_asked(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
+    assert shows_its_frame(explorer)
     assert status(explorer).startswith("Up to date")
 
 
 def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_picture(
     fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     start = explorer.settings
     for name, value in CHANGES.items():
         assert explorer.wait(60)
@@ -65,8 +64,8 @@ def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_pi
         explorer.settings = changed
         assert control.value == value
         assert explorer.frame.settings == explorer.settings == changed
-        assert shows_its_frame(fake_page, explorer), name
-        frames = [len(drawing.pictures) for drawing in drawn(fake_page, explorer)]
+        assert shows_its_frame(explorer), name
+        frames = [len(drawing.pictures) for drawing in drawn(explorer)]
         if name in FOLLOWED:  # which the browser applies by itself
             assert frames == [0], name
         else:  # a coarse frame at once, a finer one after a rest where it shows more
@@ -76,14 +75,12 @@ def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_pi
         assert explorer.wait(60)
         move(control, **by_page(control, value))
         assert explorer.settings == changed
-        assert shows_its_frame(fake_page, explorer), name
+        assert shows_its_frame(explorer), name
         explorer.settings = start
 
 
-def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
     slider = explorer.panel.layer
     layers = [layer for layer in explorer.pfv.layers if layer.same_as is None]
     assert [value for _, value in slider.options] == [layer.name for layer in layers]
@@ -93,7 +90,7 @@ def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(
     line = f"{channels} channels · {height} × {width}"
     assert line in explorer.panel.layer_line.value
     assert explorer.frame.layer == layers[4].name
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
 
 
 def test_layer_that_stands_for_the_same_map_is_shown_under_its_own_name(
@@ -163,34 +160,30 @@ def test_legend_follows_the_frame(explorer: PFVExplorer) -> None:
 def test_every_view_is_painted_without_a_picture(
     fake_page: FakePage, explorer: PFVExplorer
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     assert explorer.wait(60)
     for view in reversed(VIEWS):
         fake_page.drawings.clear()
         move(explorer.knobs["view"], **by_page(explorer.knobs["view"], view))
         assert explorer.frame.settings.view == view
-        assert shows_its_frame(fake_page, explorer), view
-        assert pictures_sent(fake_page, explorer) == 0, view
+        assert shows_its_frame(explorer), view
+        assert pictures_sent(explorer) == 0, view
 
 
-def test_divider_is_moved_by_its_slider_only_where_there_is_one(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_divider_is_moved_by_its_slider_only_where_there_is_one(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
     slider = explorer.knobs["split"]
     assert slider.disabled
     explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
     assert not slider.disabled
     move(slider, value=0.2)
     assert explorer.settings.split == 0.2
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
     explorer.settings = replace(explorer.settings, view="photo")
     assert slider.disabled
 
 
-def test_safe_colours_are_one_click_away_and_back(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
+def test_safe_colours_are_one_click_away_and_back(explorer: PFVExplorer) -> None:
     toggle = explorer.gallery.toolbar.toggles["safe"]
     move(toggle, value=True)
     assert explorer.settings.colour_map == "safe"
@@ -214,13 +207,11 @@ def test_colours_stay_when_an_image_is_left_out(open_explorer: Open, index: int)
 
 
 @pytest.mark.parametrize("count", [1, 2, pytest.param(64, marks=pytest.mark.all)])
-def test_any_number_of_images_is_painted(
-    fake_page: FakePage, open_explorer: Open, count: int
-) -> None:
+def test_any_number_of_images_is_painted(open_explorer: Open, count: int) -> None:
     explorer = open_explorer(count)
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     for index in {0, count // 2, count - 1}:
-        assert np.abs(tile(fake_page, explorer, index) - expected(explorer, index)).mean() < 5
+        assert np.abs(tile(explorer, index) - expected(explorer, index)).mean() < 5
     assert not is_error(explorer)
 
 
@@ -232,14 +223,12 @@ def test_batch_without_labels_has_no_class_sliders(open_explorer: Open) -> None:
     assert explorer.frame.weights == (1, 0, 1)
 
 
-def test_batch_of_other_than_square_images_is_painted_in_its_shape(
-    fake_page: FakePage, open_explorer: Open
-) -> None:
+def test_batch_of_other_than_square_images_is_painted_in_its_shape(open_explorer: Open) -> None:
     explorer = open_explorer(model=tiny(), batch=blobs(5, 48, 96), weighting="gradual")
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     height, width = explorer.gallery.tiles.grid.tile
     assert width == 2 * height
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
 
 
 def test_unknown_setting_is_refused_before_anything_opens() -> None:

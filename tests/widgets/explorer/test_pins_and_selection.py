@@ -13,6 +13,7 @@ from tests.widgets.explorer_contents import (
     click,
     drag,
     is_error,
+    load_anew,
     pictures_sent,
     press,
     press_button,
@@ -24,10 +25,8 @@ from tests.widgets.explorer_contents import (
 from tests.widgets.fake_page import FakePage, happen, move
 
 
-def test_pins_are_painted_and_their_chips_remove_them(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_pins_are_painted_and_their_chips_remove_them(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
     positions = [(0, 0.25, 0.25), (2, 0.75, 0.5), (3, 0.5, 0.75)]
     for position in positions:
         click(explorer, *position)
@@ -39,7 +38,7 @@ def test_pins_are_painted_and_their_chips_remove_them(
     assert explorer.settings.pins == (positions[0], positions[2])
     press_button(explorer.gallery.pins.clear)
     assert explorer.settings.pins == ()
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
 
 
 def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -> None:
@@ -55,17 +54,17 @@ def test_pins_that_follow_quickly_are_undone_one_by_one(explorer: PFVExplorer) -
     assert seen == [(second, third), tuple(positions), (first, second), (first,), ()]
 
 
-def test_pin_paints_how_alike_all_positions_are(fake_page: FakePage, explorer: PFVExplorer) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_pin_paints_how_alike_all_positions_are(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
     explorer.settings = replace(explorer.settings, view="heatmap")
-    before = tile(fake_page, explorer, 3).copy()
+    before = tile(explorer, 3).copy()
     click(explorer, 1, 0.5, 0.5)
-    assert shows_its_frame(fake_page, explorer)
-    assert np.abs(tile(fake_page, explorer, 3) - before).mean() > 10
+    assert shows_its_frame(explorer)
+    assert np.abs(tile(explorer, 3) - before).mean() > 10
     toggle = explorer.knobs["similarity"]
     assert not toggle.disabled
     move(toggle, value=False)
-    assert np.abs(tile(fake_page, explorer, 3) - before).mean() < 1
+    assert np.abs(tile(explorer, 3) - before).mean() < 1
     assert explorer.gallery.tiles.look.rings != ()
 
 
@@ -130,12 +129,10 @@ def test_click_in_any_view_pins_the_same_place(explorer: PFVExplorer, view: str)
         assert explorer.settings.pins == (((3, 0.25, 0.75),) if number % 2 == 0 else ())
 
 
-def test_drag_selects_positions_and_the_others_fade(
-    fake_page: FakePage, explorer: PFVExplorer
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_drag_selects_positions_and_the_others_fade(explorer: PFVExplorer) -> None:
+    load_anew(explorer)
     explorer.settings = replace(explorer.settings, view="heatmap")
-    before = tile(fake_page, explorer, 2).copy()
+    before = tile(explorer, 2).copy()
     drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
     selection = explorer.gallery.view_state.selection
     assert selection is not None
@@ -143,12 +140,12 @@ def test_drag_selects_positions_and_the_others_fade(
     assert selection.mask.shape == (4, rows, columns)
     assert selection.mask[1, :, : columns // 2].all()
     assert selection.mask.sum() == rows * (columns // 2)
-    after = tile(fake_page, explorer, 2)
+    after = tile(explorer, 2)
     assert after.std() < 0.4 * before.std()
     assert explorer.gallery.tiles.look.frame is None
     assert explorer.settings.pins == ()
     press(explorer, "Escape")
-    assert np.abs(tile(fake_page, explorer, 2) - before).max() < 1
+    assert np.abs(tile(explorer, 2) - before).max() < 1
 
 
 def test_keys_select_positions_as_a_drag_does(explorer: PFVExplorer) -> None:
@@ -184,7 +181,7 @@ def test_rectangle_is_seen_while_it_is_drawn_and_sends_no_picture(
     assert explorer.gallery.tiles.look.frame is not None
     start, end = explorer.gallery.tiles.look.frame
     assert (start.image, round(start.x, 2), round(end.y, 2)) == (1, 0.2, 0.7)
-    assert pictures_sent(fake_page, explorer) == 0
+    assert pictures_sent(explorer) == 0
     happen(canvas, "mouse_out", x=0, y=0)
     assert explorer.wait(60)
     assert explorer.gallery.view_state.selection is not None
@@ -204,15 +201,15 @@ def test_selection_is_dropped_on_another_layer_and_kept_otherwise(explorer: PFVE
 def test_drag_in_the_split_view_moves_the_divider_and_is_one_step_to_undo(
     fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     explorer.settings = replace(explorer.settings, view="split", opacity=1.0)
     assert explorer.wait(60)
     explorer.history.pause = -1  # as if the hand rested at each move
     fake_page.drawings.clear()
     drag(explorer, 1, (0.5, 0.5), (0.2, 0.6))
     assert explorer.settings.split == 0.2
-    assert shows_its_frame(fake_page, explorer)
-    assert pictures_sent(fake_page, explorer) == 0
+    assert shows_its_frame(explorer)
+    assert pictures_sent(explorer) == 0
     assert explorer.gallery.view_state.selection is None
     drag(explorer, 0, (0.2, 0.5), (0.9, 0.6))
     assert explorer.settings.split == 0.9

@@ -18,8 +18,8 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import Through, blobs, tiny
 from tests.widgets.conftest import Open
-from tests.widgets.explorer_contents import is_error, press, shows_its_frame, status
-from tests.widgets.fake_page import FakePage, move
+from tests.widgets.explorer_contents import is_error, load_anew, press, shows_its_frame, status
+from tests.widgets.fake_page import FakePage, move, page_of
 from tests.widgets.toolkit.test_text import HOSTILE, Parsed
 
 
@@ -43,12 +43,12 @@ def status_markup(explorer: PFVExplorer) -> str:
     return markup
 
 
-def still_works(fake_page: FakePage, explorer: PFVExplorer) -> bool:
+def still_works(explorer: PFVExplorer) -> bool:
     """Whether the next change of a control is painted."""
     explorer.settings = replace(explorer.settings, layer=None, images=None)
     move(explorer.knobs["sigma"], value=2.0)
     assert explorer.frame.settings.sigma == 2.0
-    return not is_error(explorer) and shows_its_frame(fake_page, explorer)
+    return not is_error(explorer) and shows_its_frame(explorer)
 
 
 def test_long_and_narrow_photos_are_said_to_be_cut_until_something_is_changed(
@@ -75,18 +75,18 @@ def test_long_and_narrow_photos_are_said_to_be_cut_until_something_is_changed(
     ],
 )
 def test_settings_that_do_not_fit_are_told_and_the_picture_stays(
-    fake_page: FakePage, explorer: PFVExplorer, wrong: dict[str, Any], words: str
+    explorer: PFVExplorer, wrong: dict[str, Any], words: str
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     before = explorer.frame
     explorer.settings = replace(explorer.settings, **wrong)
     assert is_error(explorer)
     assert words in status(explorer)
     assert (explorer.frame.heatmaps == before.heatmaps).all()
-    assert still_works(fake_page, explorer)
+    assert still_works(explorer)
 
 
-def everything(fake_page: FakePage, explorer: PFVExplorer) -> list[object]:
+def everything(explorer: PFVExplorer) -> list[object]:
     """All that a person sees of the settings: controls, legend, picture, history."""
     assert explorer.wait(60)
     return [
@@ -98,26 +98,24 @@ def everything(fake_page: FakePage, explorer: PFVExplorer) -> list[object]:
         explorer.gallery.view_state.settings,
         explorer.can_undo,
         explorer.can_redo,
-        fake_page.picture(explorer.gallery.tiles.widget).tobytes(),
+        page_of(explorer).picture(explorer.gallery.tiles.widget).tobytes(),
     ]
 
 
 @pytest.mark.parametrize("how", ["code", "control", "JSON"])
-def test_settings_that_fail_leave_everything_as_it_was(
-    fake_page: FakePage, explorer: PFVExplorer, how: str
-) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+def test_settings_that_fail_leave_everything_as_it_was(explorer: PFVExplorer, how: str) -> None:
+    load_anew(explorer)
     explorer.settings = replace(explorer.settings, sigma=2.0)
     explorer.settings = replace(explorer.settings, components=4)
     explorer.undo()
     events: list[object] = []
     explorer.observe(events.append, "settings")
-    before = everything(fake_page, explorer)
+    before = everything(explorer)
     for wrong in WRONG:
         explorer.show_message("no error yet")
         try_settings(explorer, replace(explorer.settings, **wrong, sigma=3.0), how)
         assert is_error(explorer), wrong
-        assert everything(fake_page, explorer) == before, wrong
+        assert everything(explorer) == before, wrong
         assert is_error(explorer), wrong  # no report of an older picture takes its place
     assert events == []
 
@@ -142,16 +140,16 @@ def try_settings(explorer: PFVExplorer, expected: Settings, how: str) -> None:
 
 
 def test_layer_that_fails_while_it_is_computed_gives_way_to_the_one_before(
-    fake_page: FakePage, open_explorer: Open
+    open_explorer: Open,
 ) -> None:
     explorer = open_explorer(model=Through(constant), batch=blobs(3), layer="stem")
-    fake_page.load_anew(explorer.gallery.tiles.widget)
-    before = everything(fake_page, explorer)
+    load_anew(explorer)
+    before = everything(explorer)
     explorer.settings = replace(explorer.settings, layer="change")
     assert is_error(explorer)
-    after = everything(fake_page, explorer)
+    after = everything(explorer)
     assert after[:-1] == before[:-1]
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
     assert is_error(explorer)
 
 
@@ -166,25 +164,23 @@ def test_fewer_components_leave_out_the_channels_that_are_gone(explorer: PFVExpl
 
 @pytest.mark.parametrize("change", [with_nan, constant])
 def test_layer_without_variance_or_numbers_does_not_end_the_explorer(
-    fake_page: FakePage, open_explorer: Open, change: Callable[[Tensor], Tensor]
+    open_explorer: Open, change: Callable[[Tensor], Tensor]
 ) -> None:
     explorer = open_explorer(model=Through(change), batch=blobs(3), layer="stem")
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     explorer.settings = replace(explorer.settings, layer="change")
     assert is_error(explorer)
     explorer.settings = replace(explorer.settings, layer="pool")
     assert not is_error(explorer)
-    assert shows_its_frame(fake_page, explorer)
+    assert shows_its_frame(explorer)
     explorer.settings = replace(explorer.settings, layer="change")
     assert is_error(explorer)
 
 
-def test_layer_with_a_few_infinities_is_painted_or_told(
-    fake_page: FakePage, open_explorer: Open
-) -> None:
+def test_layer_with_a_few_infinities_is_painted_or_told(open_explorer: Open) -> None:
     model = Through(with_infinity_in_one_image)
     explorer = open_explorer(model=model, batch=blobs(3), layer="stem")
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
     explorer.settings = replace(explorer.settings, layer="change")
     assert explorer.wait(60)
     assert np.isfinite(explorer.frame.heatmaps.numpy()).all()
@@ -193,12 +189,9 @@ def test_layer_with_a_few_infinities_is_painted_or_told(
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), ZeroDivisionError("<b>x</b>")])
 def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
-    fake_page: FakePage,
-    explorer: PFVExplorer,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
 
     def fail(*_: object, **__: object) -> Frame:
         raise error
@@ -209,13 +202,13 @@ def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
         assert is_error(explorer)
         assert f"{type(error).__name__}: {error} – the last picture stays." in status(explorer)
         assert "<b>" not in status_markup(explorer)
-    assert still_works(fake_page, explorer)
+    assert still_works(explorer)
 
 
 def test_error_while_sending_is_told_and_the_next_change_is_painted(
-    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_page.load_anew(explorer.gallery.tiles.widget)
+    load_anew(explorer)
 
     def fail(*_: object, **__: object) -> int:
         raise OSError("the line is broken")
@@ -224,17 +217,17 @@ def test_error_while_sending_is_told_and_the_next_change_is_painted(
         patch.setattr(explorer.gallery.tiles, "paint", fail)
         explorer.settings = replace(explorer.settings, sigma=3.0)
         assert "OSError: the line is broken" in status(explorer)
-    assert still_works(fake_page, explorer)
+    assert still_works(explorer)
 
 
-def test_basis_may_begin_from_no_image(fake_page: FakePage, explorer: PFVExplorer) -> None:
+def test_basis_may_begin_from_no_image(explorer: PFVExplorer) -> None:
     good = explorer.settings
     explorer.settings = replace(good, images=(0.0,) * 4)
     assert status(explorer) == "No image is selected. Click one to start."
     explorer.settings = good
     assert status(explorer).startswith("Up to date")
-    fake_page.load_anew(explorer.gallery.tiles.widget)
-    assert shows_its_frame(fake_page, explorer)
+    load_anew(explorer)
+    assert shows_its_frame(explorer)
 
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)

@@ -17,7 +17,7 @@ from pfv_widgets.widgets.methods.grid_layout import Layout
 from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from tests.networks import blobs, tiny
 from tests.widgets.explorer_contents import words
-from tests.widgets.fake_page import FakePage
+from tests.widgets.fake_page import FakePage, page_of
 
 QUICK = ("pfv", "saliency", "gradient_times_input")
 
@@ -48,11 +48,13 @@ def shown_words(explorer: MethodsExplorer) -> str:
     return words(explorer.page.heads.value + explorer.page.words.value)
 
 
-def tile(fake_page: FakePage, explorer: MethodsExplorer, row: int, column: int) -> Any:
+def tile(explorer: MethodsExplorer, row: int, column: int) -> Any:
     """Pixels of a cell on the page."""
     assert explorer.wait(60)
     left, top, width, height = (int(one) for one in layout(explorer).box(row, column))
-    return fake_page.picture(explorer.page.canvas.widget)[top : top + height, left : left + width]
+    return page_of(explorer).picture(explorer.page.canvas.widget)[
+        top : top + height, left : left + width
+    ]
 
 
 def layout(explorer: MethodsExplorer) -> Layout:
@@ -71,12 +73,11 @@ def expected(explorer: MethodsExplorer, row: int, column: int) -> Any:
     return np.asarray(picture.resize(place.tile[::-1], Image.Resampling.LANCZOS), np.float32)
 
 
-def shows_its_maps(fake_page: FakePage, explorer: MethodsExplorer, tolerance: float = 6) -> bool:
+def shows_its_maps(explorer: MethodsExplorer, tolerance: float = 6) -> bool:
     """Whether every cell looks as it should, but for what JPEG makes of coloured noise."""
     place = layout(explorer)
     return all(
-        np.abs(tile(fake_page, explorer, row, column) - expected(explorer, row, column)).mean()
-        < tolerance
+        np.abs(tile(explorer, row, column) - expected(explorer, row, column)).mean() < tolerance
         for row in range(place.rows)
         for column in range(len(place.columns))
     )

@@ -84,7 +84,7 @@ def test_cells_fill_in_and_look_as_their_maps(fake_page: FakePage, open_grid: Op
     explorer = open_grid({"a": tiny(), "b": tiny(1)}, across=4)
     assert status(explorer) == "12 maps of the output."
     assert len(layout(explorer).columns) == 4
-    assert shows_its_maps(fake_page, explorer)
+    assert shows_its_maps(explorer)
     actual = shown_words(explorer)
     for word in (
         "PFV",
@@ -107,7 +107,7 @@ def test_cells_fill_in_and_look_as_their_maps(fake_page: FakePage, open_grid: Op
 
 
 def test_stop_half_way_keeps_what_is_done_and_go_on_computes_only_the_rest(
-    fake_page: FakePage, open_grid: Open, monkeypatch: pytest.MonkeyPatch
+    open_grid: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(monkeypatch)
     explorer = open_grid(
@@ -120,15 +120,15 @@ def test_stop_half_way_keeps_what_is_done_and_go_on_computes_only_the_rest(
     assert not explorer.bar.go_on.disabled
     assert shown_words(explorer).count("waiting") == 4
     assert sum(cell is not None for cell in explorer.cells().values()) == 2
-    assert np.ptp(tile(fake_page, explorer, 0, 0)) > 50
-    assert np.ptp(tile(fake_page, explorer, 1, 2)) < 50
+    assert np.ptp(tile(explorer, 0, 0)) > 50
+    assert np.ptp(tile(explorer, 1, 2)) < 50
     first = list(gate.computed)
     gate.tickets.release(10)
     press_button(explorer.bar.go_on)
     assert status(explorer) == "6 maps of the output."
     assert len(gate.computed) == len(set(gate.computed)) == 6
     assert gate.computed[:2] == first
-    assert shows_its_maps(fake_page, explorer)
+    assert shows_its_maps(explorer)
     assert explorer.status_line.stop_button.layout.visibility == "hidden"
 
 
@@ -152,17 +152,17 @@ def test_cell_in_work_says_so_and_goes_on_where_only_its_looks_change(
 
 
 def test_another_target_repaints_and_going_back_computes_nothing(
-    fake_page: FakePage, open_grid: Open, monkeypatch: pytest.MonkeyPatch
+    open_grid: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explorer = open_grid(classes=["one", "two", "three", "four", "five"])
-    first = tile(fake_page, explorer, 1, 0).copy()
+    first = tile(explorer, 1, 0).copy()
     explorer.settings = replace(explorer.settings, layer="4", unit=3)
     assert "unit 3, " in shown_words(explorer)
-    assert shows_its_maps(fake_page, explorer)
-    assert np.abs(tile(fake_page, explorer, 1, 0) - first).mean() > 5
+    assert shows_its_maps(explorer)
+    assert np.abs(tile(explorer, 1, 0) - first).mean() > 5
     monkeypatch.setattr(Comparison, "compute", lambda *_: pytest.fail("computed anew"))
     explorer.settings = replace(explorer.settings, layer=None, unit=None)
-    assert np.array_equal(tile(fake_page, explorer, 1, 0), first)
+    assert np.array_equal(tile(explorer, 1, 0), first)
     assert any(name in shown_words(explorer) for name in ("one, ", "two, ", "three, ", "four, "))
 
 
@@ -179,8 +179,8 @@ def test_scales_and_the_overlay_are_painted(
         index=["each map", "each method", "all alike"].index(scale),
     )
     assert explorer.settings.scale == scale
-    assert shows_its_maps(fake_page, explorer)
-    seen = tile(fake_page, explorer, 2, 0)
+    assert shows_its_maps(explorer)
+    seen = tile(explorer, 2, 0)
     now = np.abs(seen - expected(explorer, 2, 0)).mean()
     assert now < np.abs(seen - before).mean() / 2
     if scale == "each method":
@@ -191,11 +191,11 @@ def test_scales_and_the_overlay_are_painted(
     photo = explorer.comparison.images.pixels[1]
     size = layout(explorer).tile[::-1]
     target = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS), np.float32)
-    assert np.abs(tile(fake_page, explorer, 2, 1) - target).mean() < 6
+    assert np.abs(tile(explorer, 2, 1) - target).mean() < 6
     before = len(fake_page.drawings)
     move(explorer.tabs["Methods"].look["opacity"], value=0.5)
     mixed = (target + expected(explorer, 2, 1)) / 2
-    assert np.abs(tile(fake_page, explorer, 2, 1) - mixed).mean() < 6
+    assert np.abs(tile(explorer, 2, 1) - mixed).mean() < 6
     assert not any(one.pictures for one in fake_page.drawings[before:])  # the browser has them
 
 
@@ -245,16 +245,16 @@ def test_page_that_is_loaded_anew_shows_everything_again(
     assert before.std() > 20
 
 
-def test_two_grids_do_not_disturb_each_other(fake_page: FakePage, open_grid: Open) -> None:
+def test_two_grids_do_not_disturb_each_other(open_grid: Open) -> None:
     model = tiny()
     first, second = open_grid(model), open_grid(model, layer="4")
     first.settings = replace(first.settings, unit=1)
-    assert shows_its_maps(fake_page, first)
-    assert shows_its_maps(fake_page, second)
+    assert shows_its_maps(first)
+    assert shows_its_maps(second)
     second.close()
     first.settings = replace(first.settings, unit=2)
     assert status(first) == "6 maps of the output."
-    assert shows_its_maps(fake_page, first)
+    assert shows_its_maps(first)
 
 
 def test_closing_stops_the_work_and_frees_everything(
@@ -337,7 +337,7 @@ def test_notebook_runs_from_top_to_bottom(fake_page: FakePage) -> None:
     assert len(networks.axes) > 6
     assert explorer.wait(120)
     assert not any(cell.error for cell in explorer.cells().values())
-    assert shows_its_maps(fake_page, explorer, tolerance=15)
+    assert shows_its_maps(explorer, tolerance=15)
     explorer.close()
 
 

@@ -19,7 +19,7 @@ from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from tests.networks import blobs, tiny
 from tests.widgets.explorer_contents import press_button, run_code, words
-from tests.widgets.fake_page import FakePage, move
+from tests.widgets.fake_page import move
 from tests.widgets.methods.conftest import (
     Open,
     layout,
@@ -78,11 +78,11 @@ def test_controls_follow_the_settings_and_set_them(open_grid: Open) -> None:
 
 
 def test_settings_of_one_method_have_rows_and_controls_of_their_own(
-    fake_page: FakePage, open_grid: Open, tmp_path: Path
+    open_grid: Open, tmp_path: Path
 ) -> None:
     methods = (SmoothGrad(samples=2), "saliency", SmoothGrad(samples=3))
     explorer = open_grid(methods=methods, unit=[3, 1])
-    assert shows_its_maps(fake_page, explorer)
+    assert shows_its_maps(explorer)
     actual, panel = shown_words(explorer), explorer.tabs["Methods"]
     assert "SmoothGrad, samples 2" in actual
     assert "SmoothGrad, samples 3" in actual
