@@ -202,7 +202,7 @@ def test_names_of_pictures_are_safe_and_unique(tmp_path: Path) -> None:
     ]
     names = Outputs(tmp_path).names_for(hostile)
     assert names == [
-        *("etc-x.png", "A.png", "a-2.png", "jpg.png", "x.png", "overview-2.png", "taken-2.png"),
+        *("etc-x.png", "A.png", "a-2.png", "jpg.png", "x.png", "overview-2.png", "taken-2.png")
     ]
 
 
@@ -225,8 +225,7 @@ def test_doctor_tells_versions_devices_and_the_verdict(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("result", "status", "verdict"),
-    [("/somewhere", 0, "yes"), (None, 1, "no – run: pip install")],
+    ("result", "status", "verdict"), [("/somewhere", 0, "yes"), (None, 1, "no – run: pip install")]
 )
 def test_doctor_ends_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch,

@@ -230,9 +230,7 @@ def lab(
 
 @pytest.fixture
 def notebook7(
-    jupyter: JupyterServer,
-    shared_context: BrowserContext,
-    notebook: Callable[[list[str]], str],
+    jupyter: JupyterServer, shared_context: BrowserContext, notebook: Callable[[list[str]], str]
 ) -> Callable[[list[str]], Notebook7Page]:
     """Open code cells as a notebook in Notebook 7 and run them."""
 
@@ -247,9 +245,7 @@ def notebook7(
 
 @pytest.fixture
 def voila(
-    jupyter: JupyterServer,
-    shared_context: BrowserContext,
-    notebook: Callable[[list[str]], str],
+    jupyter: JupyterServer, shared_context: BrowserContext, notebook: Callable[[list[str]], str]
 ) -> Callable[[list[str]], WidgetPage]:
     """Serve code cells as a Voila page and wait until its widgets are there."""
 

@@ -289,9 +289,7 @@ def test_gallery_is_crisp_on_a_dense_screen(
     assert sizes_at_width(demo, width)["density"] >= least
 
 
-def test_keys_reach_every_control_and_page_and_none_keeps_the_focus(
-    demo: ExplorerPage,
-) -> None:
+def test_keys_reach_every_control_and_page_and_none_keeps_the_focus(demo: ExplorerPage) -> None:
     for title in titles(demo):
         demo.open_tab(title)
         demo.page.wait_for(PAINTED)  # the buttons of the components are there too

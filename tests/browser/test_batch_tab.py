@@ -184,9 +184,7 @@ def test_keys_toggle_and_leave_the_canvas(open_batch: OpenBatch) -> None:
 
 
 @pytest.mark.all
-def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(
-    open_batch: OpenBatch,
-) -> None:
+def test_result_of_a_sweep_is_drawn_and_fades_with_the_next_change(open_batch: OpenBatch) -> None:
     batch = open_batch(16)
     batch.screenshot("16-light")
     batch.button("Which image matters most").click()

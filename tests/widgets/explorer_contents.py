@@ -138,6 +138,12 @@ def press(explorer: PFVExplorer, *keys: str) -> None:
         happen(explorer.gallery.tiles.widget, "key_down", key=name, **modifiers)
 
 
+def focus_has_left(explorer: PFVExplorer) -> bool:
+    """Whether the page was told to take the focus from the gallery."""
+    sent = [(comm, data.get("content")) for _, comm, data in page_of(explorer).messages if data]
+    return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
+
+
 def until(true: Callable[[], bool]) -> None:
     """Wait until something is true."""
     deadline = time.monotonic() + 30

@@ -9,12 +9,7 @@ import scipy.spatial
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.compare.alignment import (
-    align,
-    difference,
-    linear_cka,
-    procrustes,
-)
+from pfv_widgets.analysis.compare.alignment import align, difference, linear_cka, procrustes
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.slow_oracles import bilinear
 

@@ -12,11 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from pfv_widgets.analysis.core.intervals import areas_under_curve, share
-from pfv_widgets.analysis.transfer.class_evidence import (
-    confused_pairs,
-    mislabelled,
-    outliers,
-)
+from pfv_widgets.analysis.transfer.class_evidence import confused_pairs, mislabelled, outliers
 from pfv_widgets.analysis.transfer.probes import (
     Probe,
     comes_first,
@@ -38,10 +34,7 @@ def data(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("probe", "classifier"),
-    [
-        (linear_probe, LogisticRegression(max_iter=2000)),
-        (knn_probe, KNeighborsClassifier(5)),
-    ],
+    [(linear_probe, LogisticRegression(max_iter=2000)), (knn_probe, KNeighborsClassifier(5))],
 )
 def test_probes_equal_scikit_learn_by_hand(data, probe, classifier) -> None:
     features, labels = data

@@ -8,12 +8,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.colouring import weighting
-from pfv_widgets.engine.colouring.weighting import (
-    WEIGHTINGS,
-    Weighting,
-    enlarge,
-    weighted,
-)
+from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Weighting, enlarge, weighted
 from pfv_widgets.engine.network.activity import Activity, channel_sum
 from tests import slow_oracles
 from tests.networks import seeded

@@ -11,21 +11,8 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
+from tests.engine.pipeline.conftest import same
 from tests.networks import blobs, tiny
-
-
-@pytest.fixture
-def network() -> nn.Sequential:
-    return tiny()
-
-
-@pytest.fixture
-def pfv(network: nn.Sequential) -> PFV:
-    return PFV(network, blobs(4), device="cpu")
-
-
-def same(first: Frame, second: Frame, tolerance: float = 1e-5) -> None:
-    assert float((first.heatmaps - second.heatmaps).abs().max()) < tolerance
 
 
 def test_image_without_a_weight_is_painted_in_the_basis_of_the_others(

@@ -122,8 +122,7 @@ def test_hostile_names_are_drawn_as_plain_text(frame: Frame, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("columns", "size"),
-    [(1, (40, 10)), (2, (12, 10)), (3, (10, 40)), (6, (12, 10)), (6, (10, 40))],
+    ("columns", "size"), [(1, (40, 10)), (2, (12, 10)), (3, (10, 40)), (6, (12, 10)), (6, (10, 40))]
 )
 def test_each_name_stays_below_its_own_tile(columns: int, size: tuple[int, int]) -> None:
     maps = torch.randn(6, 7, 5, 4, generator=seeded())

@@ -13,22 +13,12 @@ from pfv_widgets.engine.network import capture_layers, forward
 from pfv_widgets.engine.network.capture_layers import images_at_once
 from pfv_widgets.engine.pipeline import cache as caches
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
-from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.functional import heatmaps_from_activations
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from tests.engine.pipeline.conftest import same
 from tests.networks import blobs, counted, tiny
-
-
-@pytest.fixture
-def network() -> nn.Sequential:
-    return tiny()
-
-
-@pytest.fixture
-def pfv(network: nn.Sequential) -> PFV:
-    return PFV(network, blobs(4), device="cpu")
 
 
 @pytest.fixture
@@ -47,10 +37,6 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(caches.ByteBoundedCache, "get", spied)
     return computed
-
-
-def same(first: Frame, second: Frame, tolerance: float = 1e-5) -> None:
-    assert float((first.heatmaps - second.heatmaps).abs().max()) < tolerance
 
 
 def test_frame_has_the_size_of_the_images_and_tells_where_it_is_from(pfv: PFV) -> None:
@@ -103,14 +89,7 @@ def test_change_runs_the_stages_below_it_and_nothing_above(
 ) -> None:
     settings = Settings()
     pfv.render(settings)
-    assert sorted(set(stages)) == [
-        "basis",
-        "captured",
-        "factors",
-        "moments",
-        "projections",
-        "scores",
-    ]
+    assert set(stages) == {"basis", "captured", "factors", "moments", "projections", "scores"}
     stages.clear()
     with counted(network) as passes:
         pfv.render(replace(settings, **changes))
@@ -138,12 +117,7 @@ def test_new_layer_takes_one_forward_pass_that_ends_at_the_layer(
 def test_every_chunk_is_one_forward_pass_and_changes_nothing(network: nn.Sequential) -> None:
     images = blobs(5)
     frames = []
-    for chunk_size, passes in (
-        (1, 3),
-        (2, 2),
-        (5, 1),
-        (64, 1),
-    ):  # listing the layers ran two of five
+    for chunk_size, passes in ((1, 3), (2, 2), (5, 1), (64, 1)):  # the listing ran two of five
         pfv = PFV(network, images, device="cpu", chunk_size=chunk_size)
         with counted(network) as calls:
             frames.append(pfv.render())

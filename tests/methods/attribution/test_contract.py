@@ -122,10 +122,7 @@ def test_model_comes_back_after_an_exception(name: str) -> None:
     model, images = tiny().train(), blobs(3)
     with unchanged(model), pytest.raises(CancelledError):
         attribute(model, images, name, cancelled=lambda: True)
-    with (
-        unchanged(model),
-        pytest.raises(PFVValueError, match="unit=5: the output has 5 units"),
-    ):
+    with unchanged(model), pytest.raises(PFVValueError, match="unit=5: the output has 5 units"):
         attribute(model, images, name, unit=5)
 
     class Broken(nn.Module):

@@ -9,11 +9,7 @@ import pytest
 import torch
 
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from pfv_widgets.methods.core.class_names import (
-    class_names,
-    class_names_by_network,
-    unit_named,
-)
+from pfv_widgets.methods.core.class_names import class_names, class_names_by_network, unit_named
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,7 @@ def test_summary_counts_the_images_in_the_basis(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("All", None), ("None", (0,) * 6), ("Invert", (1, 0, 0, 0, 0, 0))],
+    ("name", "expected"), [("All", None), ("None", (0,) * 6), ("Invert", (1, 0, 0, 0, 0, 0))]
 )
 def test_buttons_set_all_weights_as_one_step(
     harness: Harness, name: str, expected: tuple[float, ...] | None
@@ -284,9 +283,7 @@ def test_batch_without_labels_has_no_classes(open_tab: Callable[[ImageBatch], Ha
     assert harness.hint == "4: photo_3 · not used to find the colours"
 
 
-def test_single_image_has_nothing_to_choose_from(
-    open_tab: Callable[[ImageBatch], Harness],
-) -> None:
+def test_single_image_has_nothing_to_choose_from(open_tab: Callable[[ImageBatch], Harness]) -> None:
     assert open_tab(batch_of(None, 1)).tab.preset.disabled
 
 

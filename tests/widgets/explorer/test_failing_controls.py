@@ -43,6 +43,19 @@ def toolbar(explorer: PFVExplorer, name: str) -> None:
 Where = Callable[[PFVExplorer], tuple[object, str]]
 Act = Callable[[PFVExplorer], None]
 
+
+def submit(explorer: PFVExplorer) -> tuple[object, str]:
+    return explorer.gallery.render_loop, "submit"
+
+
+def arranged(_: PFVExplorer) -> tuple[object, str]:
+    return navigation, "arranged"
+
+
+def slide(explorer: PFVExplorer) -> None:
+    move(explorer.knobs["sigma"], value=3.0)
+
+
 # what raises, and what a person does that leads there
 FAULTS: dict[str, tuple[Where, Act]] = {
     "hover": (lambda e: (e.gallery.tiles, "spot"), lambda e: hover(e, 1)),
@@ -56,82 +69,47 @@ FAULTS: dict[str, tuple[Where, Act]] = {
     "enter": (lambda _: (navigation, "spot_of"), lambda e: press(e, "Enter")),
     "tab": (lambda e: (e.gallery.tiles.widget, "blur"), lambda e: press(e, "Escape")),
     "turning": (lambda _: (navigation, "turned"), lambda e: toolbar(e, "forward")),
-    "tile size": (
-        lambda _: (navigation, "arranged"),
-        lambda e: move(e.gallery.toolbar.size, index=0),
-    ),
-    "zoom": (lambda _: (navigation, "arranged"), lambda e: press(e, "z")),
+    "tile size": (arranged, lambda e: move(e.gallery.toolbar.size, index=0)),
+    "zoom": (arranged, lambda e: press(e, "z")),
     "zoom by the toolbar": (
-        lambda _: (navigation, "arranged"),
+        arranged,
         lambda e: move(e.gallery.toolbar.toggles["zoom"], value=True),
     ),
     "undo": (lambda e: (e.history, "undo"), lambda e: press(e, "ctrl+z")),
     "redo": (lambda e: (e.history, "redo"), lambda e: press_button(e.status_line.redo_button)),
-    "remembering": (
-        lambda e: (e.history, "record"),
-        lambda e: move(e.knobs["sigma"], value=3.0),
-    ),
-    "a knob": (
-        lambda e: (e.gallery.render_loop, "submit"),
-        lambda e: move(e.knobs["sigma"], value=3.0),
-    ),
-    "layer": (lambda e: (e.gallery.render_loop, "submit"), lambda e: move(e.panel.layer, index=4)),
-    "painting": (lambda e: (e.pfv, "render"), lambda e: move(e.knobs["sigma"], value=3.0)),
-    "sending": (
-        lambda _: (CanvasCommands, "send"),
-        lambda e: move(e.knobs["opacity"], value=0.1),
-    ),
-    "reading the numbers": (
-        lambda e: (e.panel, "show_frame"),
-        lambda e: move(e.knobs["sigma"], value=3.0),
-    ),
-    "safe colours": (
-        lambda e: (e.gallery.render_loop, "submit"),
-        lambda e: move(e.gallery.toolbar.toggles["safe"], value=True),
-    ),
-    "preset": (
-        lambda e: (e.gallery.render_loop, "submit"),
-        lambda e: press_button(e.tabs["Batch"].buttons["Invert"]),
-    ),
+    "remembering": (lambda e: (e.history, "record"), slide),
+    "a knob": (submit, slide),
+    "layer": (submit, lambda e: move(e.panel.layer, index=4)),
+    "painting": (lambda e: (e.pfv, "render"), slide),
+    "sending": (lambda _: (CanvasCommands, "send"), lambda e: move(e.knobs["opacity"], value=0.1)),
+    "reading the numbers": (lambda e: (e.panel, "show_frame"), slide),
+    "safe colours": (submit, lambda e: move(e.gallery.toolbar.toggles["safe"], value=True)),
+    "preset": (submit, lambda e: press_button(e.tabs["Batch"].buttons["Invert"])),
     "class weight": (
-        lambda e: (e.gallery.render_loop, "submit"),
+        submit,
         lambda e: move(next(iter(e.tabs["Batch"].classes.values())), value=0.5),
     ),
-    "removing a pin": (
-        lambda e: (e.gallery.render_loop, "submit"),
-        lambda e: press_button(e.gallery.pins.clear),
-    ),
-    "showing the settings": (
-        lambda e: (e.panel, "show"),
-        lambda e: move(e.knobs["sigma"], value=3.0),
-    ),
-    "showing the pages": (
-        lambda e: (e.tabs["Batch"], "show"),
-        lambda e: move(e.knobs["sigma"], value=3.0),
-    ),
+    "removing a pin": (submit, lambda e: press_button(e.gallery.pins.clear)),
+    "showing the settings": (lambda e: (e.panel, "show"), slide),
+    "showing the pages": (lambda e: (e.tabs["Batch"], "show"), slide),
 }
 
 
 # in a few explorers: each lives through one fault after the other
 @pytest.mark.parametrize("names", [list(FAULTS)[start::4] for start in range(4)])
 def test_fault_under_a_hand_is_told_and_the_next_change_works(
-    fake_page: FakePage,
-    explorer: PFVExplorer,
-    monkeypatch: pytest.MonkeyPatch,
-    names: list[str],
+    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
     load_anew(explorer)
     start, state = explorer.settings, explorer.gallery.view_state
     for name in names:
-        check_fault(fake_page, explorer, monkeypatch, name)
+        check_fault(explorer, monkeypatch, name)
         explorer.settings = start
         explorer.gallery.go(lambda _: state)
         assert explorer.wait(60)
 
 
-def check_fault(
-    fake_page: FakePage, explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def check_fault(explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     where, act = FAULTS[name]
     explorer.settings = replace(explorer.settings, pins=((0, 0.5, 0.5),))
     assert explorer.wait(60)
@@ -233,9 +211,7 @@ def test_pin_on_an_image_that_is_not_there_is_refused(
     assert shows_its_frame(explorer)
 
 
-def test_leaving_one_out_goes_on_in_the_background_and_is_told(
-    explorer: PFVExplorer,
-) -> None:
+def test_leaving_one_out_goes_on_in_the_background_and_is_told(explorer: PFVExplorer) -> None:
     batch = explorer.tabs["Batch"]
     press_button(batch.sweep_button)
     explorer.settings = replace(explorer.settings, sigma=2.0)  # meanwhile

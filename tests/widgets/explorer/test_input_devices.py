@@ -11,6 +11,7 @@ from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.widgets.conftest import Open, full_width
 from tests.widgets.explorer_contents import (
     click,
+    focus_has_left,
     hint,
     hover,
     is_error,
@@ -22,7 +23,7 @@ from tests.widgets.explorer_contents import (
     tile,
     words,
 )
-from tests.widgets.fake_page import FakePage, happen, move, page_of
+from tests.widgets.fake_page import FakePage, happen, move
 
 
 def inside(explorer: PFVExplorer) -> list[int]:
@@ -74,18 +75,6 @@ def test_click_beside_the_tiles_changes_nothing(explorer: PFVExplorer) -> None:
     assert explorer.settings == before
 
 
-def test_buttons_take_all_none_or_the_others(explorer: PFVExplorer) -> None:
-    walk_to(explorer, 0)
-    press(explorer, " ")
-    press_preset(explorer, "Invert")
-    assert inside(explorer) == [0]
-    press_preset(explorer, "All")
-    assert inside(explorer) == [0, 1, 2, 3]
-    press_preset(explorer, "None")
-    assert explorer.settings.images == (0, 0, 0, 0)
-    assert set(explorer.tabs["Batch"].buttons) == {"All", "None", "Invert"}
-
-
 def test_all_images_out_is_told_and_the_next_one_in_paints_again(explorer: PFVExplorer) -> None:
     load_anew(explorer)
     last = explorer.frame
@@ -112,23 +101,6 @@ def test_class_slider_weighs_the_images_of_its_class(open_explorer: Open) -> Non
     assert {weights[index] for index, own in enumerate(images.labels) if own != label} == {1.0}
     move(explorer.tabs["Batch"].classes[label], value=0)
     assert len(inside(explorer)) == 20 - images.labels.count(label)
-
-
-def test_class_sliders_show_weights_that_come_from_code(explorer: PFVExplorer) -> None:
-    labels = explorer.pfv.images.labels
-    explorer.settings = replace(explorer.settings, images=(0.5, 0, 7, 1))
-    values = {label: slider.value for label, slider in explorer.tabs["Batch"].classes.items()}
-    assert len(set(labels)) == 4
-    assert [values[label] for label in labels] == [0.5, 0, 2, 1]
-    assert explorer.settings.images == (0.5, 0, 7, 1)
-
-
-def test_thumbnail_that_is_clicked_takes_its_image_out(explorer: PFVExplorer) -> None:
-    thumbnails = explorer.tabs["Batch"].thumbnails
-    left, top = thumbnails.grid.corner(3)
-    for event in ("mouse_down", "mouse_up"):
-        happen(thumbnails.widget, event, x=left + 5, y=top + 5)
-    assert inside(explorer) == [0, 1, 2]
 
 
 def test_pointer_on_a_tile_tells_which_image_it_is_and_the_values_there(
@@ -235,11 +207,6 @@ def test_tab_and_escape_leave_the_canvas(
     fake_page.messages.clear()
     press(explorer, key)
     assert focus_has_left(explorer)
-
-
-def focus_has_left(explorer: PFVExplorer) -> bool:
-    sent = [(comm, data.get("content")) for _, comm, data in page_of(explorer).messages if data]
-    return (explorer.gallery.tiles.widget.model_id, {"do": "blur"}) in sent
 
 
 def test_how_to_begin_is_told_at_the_start(explorer: PFVExplorer) -> None:

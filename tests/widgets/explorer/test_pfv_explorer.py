@@ -215,14 +215,6 @@ def test_any_number_of_images_is_painted(open_explorer: Open, count: int) -> Non
     assert not is_error(explorer)
 
 
-def test_batch_without_labels_has_no_class_sliders(open_explorer: Open) -> None:
-    explorer = open_explorer(model=tiny(), batch=blobs(3))
-    assert explorer.tabs["Batch"].classes == {}
-    press(explorer, "Home", "ArrowRight", " ")
-    assert explorer.settings.images == (1, 0, 1)
-    assert explorer.frame.weights == (1, 0, 1)
-
-
 def test_batch_of_other_than_square_images_is_painted_in_its_shape(open_explorer: Open) -> None:
     explorer = open_explorer(model=tiny(), batch=blobs(5, 48, 96), weighting="gradual")
     load_anew(explorer)

@@ -205,31 +205,6 @@ def test_any_error_of_the_engine_is_told_and_the_next_change_is_painted(
     assert still_works(explorer)
 
 
-def test_error_while_sending_is_told_and_the_next_change_is_painted(
-    explorer: PFVExplorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load_anew(explorer)
-
-    def fail(*_: object, **__: object) -> int:
-        raise OSError("the line is broken")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(explorer.gallery.tiles, "paint", fail)
-        explorer.settings = replace(explorer.settings, sigma=3.0)
-        assert "OSError: the line is broken" in status(explorer)
-    assert still_works(explorer)
-
-
-def test_basis_may_begin_from_no_image(explorer: PFVExplorer) -> None:
-    good = explorer.settings
-    explorer.settings = replace(good, images=(0.0,) * 4)
-    assert status(explorer) == "No image is selected. Click one to start."
-    explorer.settings = good
-    assert status(explorer).startswith("Up to date")
-    load_anew(explorer)
-    assert shows_its_frame(explorer)
-
-
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
 def test_foreign_names_and_labels_come_alive_nowhere(open_explorer: Open, foreign: str) -> None:
     images = replace(blobs(2), names=(foreign, "b"), labels=(foreign, "b"))

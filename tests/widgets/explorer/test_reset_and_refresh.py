@@ -42,9 +42,7 @@ def test_files_hold_the_images_that_are_asked_for(explorer: PFVExplorer, tmp_pat
     assert len(save_indices(explorer, path, "page")) == 1
 
 
-def test_reset_goes_back_to_the_start_in_one_step_that_can_be_undone(
-    explorer: PFVExplorer,
-) -> None:
+def test_reset_goes_back_to_the_start_in_one_step_that_can_be_undone(explorer: PFVExplorer) -> None:
     first = explorer.settings
     assert explorer.status_line.reset_button.disabled
     explorer.settings = changed = replace(first, sigma=2.0, components=2)

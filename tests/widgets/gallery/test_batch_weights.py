@@ -50,9 +50,7 @@ def test_class_that_is_all_out_comes_back_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize("images", [None, (), (0.5,), (1.0,) * 4])
-def test_weights_that_do_not_fit_the_batch_read_as_ones(
-    images: tuple[float, ...] | None,
-) -> None:
+def test_weights_that_do_not_fit_the_batch_read_as_ones(images: tuple[float, ...] | None) -> None:
     assert weights_of(images, 3) == (1.0, 1.0, 1.0)
     assert weights_of((0.0, 2.0, 1.0), 3) == (0.0, 2.0, 1.0)
 

@@ -31,9 +31,7 @@ def test_label_comes_before_a_name_that_does_not_hold_it(fake_page: FakePage) ->
 
 
 @full_width
-def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
-    fake_page: FakePage,
-) -> None:
+def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(fake_page: FakePage) -> None:
     made, grid = captions(), Grid.of(3, (100, 100), 2, named=True)
     made.show(range(3), grid, "632px")
     text = made.html.value
@@ -55,9 +53,7 @@ def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(
     assert made.html.value == ""  # there is no room for them
 
 
-def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(
-    fake_page: FakePage,
-) -> None:
+def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(fake_page: FakePage) -> None:
     images = replace(
         blobs(3), names=("cat", "tabby cat", "cat, mirrored again"), labels=("cat",) * 3
     )

@@ -21,9 +21,7 @@ class Mouse:
         self.now = 0.0
         names = ("hover", "click", "double_click", "drag", "dropped")
         self.pointer = Gestures(
-            self,
-            GestureHandlers(*(self.record(name) for name in names)),
-            clock=lambda: self.now,
+            self, GestureHandlers(*(self.record(name) for name in names)), clock=lambda: self.now
         )
 
     def record(self, name: str) -> Any:

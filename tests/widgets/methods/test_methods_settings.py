@@ -20,13 +20,7 @@ from pfv_widgets.widgets.methods.settings import MethodsSettings
 from tests.networks import blobs, tiny
 from tests.widgets.explorer_contents import press_button, run_code, words
 from tests.widgets.fake_page import move
-from tests.widgets.methods.conftest import (
-    Open,
-    layout,
-    shown_words,
-    shows_its_maps,
-    status,
-)
+from tests.widgets.methods.conftest import Open, layout, shown_words, shows_its_maps, status
 
 
 def test_every_method_has_controls_for_its_options(open_grid: Open) -> None:
