@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis, checked_suspects
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
-from pfv_widgets.engine.network.feature_layout import Layout, possible_layouts
+from pfv_widgets.engine.network.feature_layout import LAYOUTS, Layout, possible_layouts
 from pfv_widgets.engine.network.layers import unknown_layer
 from pfv_widgets.engine.network.model_guard import clean_name, unwrap
 from pfv_widgets.engine.network.module_calls import tensors_in
@@ -215,12 +215,11 @@ class Ablated(nn.Module):
         self, module: nn.Module, output: Tensor, image: tuple[int, int] | None
     ) -> Layout:
         channels, shape = len(self.mean), tuple(output.shape)
-        axes = {"maps": 1, "channels_last": 3, "tokens": 2, "steps_first": 2}
-        layouts = [Layout(), Layout("channels_last")] if len(shape) == 4 else []
+        layouts = [Layout(name) for name, kind in LAYOUTS.items() if kind.grid and len(shape) == 4]
         if len(shape) in (3, 4) and image is not None:
             layouts = possible_layouts(shape, module, image, []) + layouts
         for layout in layouts:
-            if shape[axes[layout.kind]] == channels:
+            if layout.maps(output).shape[1] == channels:
                 return layout
         raise PFVValueError(
             f"basis has {channels} channels, and layer {self.layer!r} gives a tensor of shape "

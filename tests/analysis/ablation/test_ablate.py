@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
+from pfv_widgets.analysis.ablation.ablate import cut_components
+from pfv_widgets.engine.network.feature_layout import LAYOUTS, LayoutKind
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from tests.networks import Tokens, blobs, tiny
 
@@ -117,6 +119,22 @@ def test_class_tokens_stay_and_channels_last_are_seen() -> None:
     network(images)
     scores = (activations[0][:, 1:] - basis.mean) @ basis.components[0]
     assert scores.abs().max() < 1e-4
+
+
+class Swapped(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.permute(0, 2, 1, 3)
+
+
+def test_a_layout_that_is_one_more_entry_is_listed_and_cut(monkeypatch) -> None:
+    between = LayoutKind(lambda output, _: output.permute(0, 2, 1, 3), grid=(1, 3))
+    monkeypatch.setitem(LAYOUTS, "channels between", between)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), Swapped(), Swapped(), nn.Conv2d(5, 2, 3)).eval()
+    images, basis = blobs(6).tensor, fit_basis(model, "1")
+    with torch.no_grad():
+        cut = cut_components(model[0](images), basis.mean, basis.components[:1], "project")
+        torch.testing.assert_close(pw.ablate(model, "1", basis, 0)(images), model[3](cut))
 
 
 def test_half_precision_and_another_batch_size() -> None:
