@@ -72,7 +72,6 @@ def test_foreign_names_do_not_come_alive(fake_page: FakePage, foreign: str) -> N
     row.show(((0, 0.5, 0.5),))
     (label,) = chip_texts(row)
     assert label.isprintable()
-    assert not {"$", "\\"} & set(label)
     assert len(label) < 30
 
 
