@@ -368,3 +368,35 @@ explorer
     expect(explorer.status).to_contain_text("<img src=x onerror=alert(1)>")
     assert explorer.box.locator("img, script, mjx-container, .MathJax").count() == 0
     assert dialogs == []
+
+
+# every pass takes its time, so that other layers are worth computing in time to spare
+SLOW = """
+import time
+model, images, passes, pause = pw.demo_model(), pw.demo_images(16), [], [0.2]
+def begin(*_):
+    passes.append(1)
+    time.sleep(pause[0])
+model.register_forward_pre_hook(begin)
+explorer = pw.explore(model, images)
+explorer
+"""
+READY = "all(explorer.pfv.is_ready(layer.name) for layer in explorer.pfv.layers)"
+
+
+@pytest.mark.all
+def test_slider_of_the_layer_shows_what_was_computed_in_time_to_spare(lab: OpenLab) -> None:
+    explorer = ExplorerPage(lab([HELPERS, SLOW]))
+    explorer.wait_for_frame()
+    explorer.wait_until(READY, "True")
+    expect(explorer.status).to_contain_text(DONE)
+    explorer.run("pause[0], begun = 60.0, len(passes)")
+    slider, before = explorer.slider("Layer"), explorer.settled()
+    for key in ("Home", "ArrowRight"):
+        explorer.page.press(slider, key)
+        explorer.wait_for_frame()
+        after = explorer.settled()
+        assert changed_part(before, after) > 0.05
+        before = after
+    assert explorer.run("print(len(passes) - begun)").strip() == "0"
+    expect(explorer.status).not_to_contain_text("Computing")

@@ -33,6 +33,12 @@ def canvas_width() -> int:
     return geometry.WIDE // 2
 
 
+@pytest.fixture(autouse=True)
+def _no_time_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no network run for layers that nobody asked for: tests count what runs."""
+    monkeypatch.setattr(render_loop, "_SPARE", 3600.0)
+
+
 @pytest.fixture
 def fake_page(monkeypatch: pytest.MonkeyPatch, canvas_width: int) -> Iterator[FakePage]:
     """Record what widgets send from here on; afterwards ipycanvas's own comm is back."""

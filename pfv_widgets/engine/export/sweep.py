@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from pfv_widgets.engine.colouring.colour_memory import ColourMemory, arranged_scores
 from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
 from pfv_widgets.engine.export.sweep_plan import SWEEPS, Step, planned
+from pfv_widgets.engine.pipeline.capture_ahead import capture_ahead
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
@@ -150,7 +151,7 @@ def _aligned(
 def _capture_ahead(pfv: PFV, plan: Sequence[Settings], on_progress: OnProgress) -> None:
     """Run the network once for the next layers, rather than for each."""
     with suppress(PFVError), pfv.store.reporting(on_progress), torch.no_grad():
-        pfv.store.capture_ahead([one.layer or "" for one in plan])
+        capture_ahead(pfv.store, [one.layer or "" for one in plan])
 
 
 def arrangement_like(

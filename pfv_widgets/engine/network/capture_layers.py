@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
@@ -17,7 +16,6 @@ from pfv_widgets.engine.network.layers import Layer
 Captured = tuple[Tensor, list[Activity]]
 Capture = Callable[[Mapping[str, tuple[Layout, Reduce | None]]], Mapping[str, Tensor]]
 
-_NUMBER = 4  # bytes of one
 _CACHED, _FEW_THREADS = 5 << 19, 4  # bytes of a map for each thread, and how many count at least
 
 
@@ -55,12 +53,12 @@ def images_at_once(layers: Iterable[Layer], device: torch.device, most: int) -> 
     """
     if device.type != "cpu":
         return most
-    largest = max(_NUMBER * math.prod(layer.shape) for layer in layers)
+    largest = max(layer.nbytes for layer in layers)
     fitting = _CACHED * max(torch.get_num_threads(), _FEW_THREADS) // largest
     return min(max(fitting, 2), most)
 
 
 def first_fitting(layers: Sequence[Layer], images: int, room: float) -> int:
     """Return how many layers, one at least, have their maps in ``room`` bytes."""
-    sizes = accumulate(_NUMBER * images * math.prod(layer.shape) for layer in layers)
+    sizes = accumulate(images * layer.nbytes for layer in layers)
     return max(sum(size <= room for size in sizes), 1)

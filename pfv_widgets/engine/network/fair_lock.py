@@ -32,6 +32,12 @@ class FairLock:
                 self._changed.notify_all()
 
     @property
+    def is_free(self) -> bool:
+        """Whether no thread holds it."""
+        with self._changed:
+            return self._owner is None
+
+    @property
     def waiting(self) -> int:
         """Number of threads that wait for it."""
         with self._changed:

@@ -73,15 +73,19 @@ class Forward:
         known: Mapping[str, Tensor],
         chunk_size: int,
         report: OnProgress = silent,
+        results: Results | None = None,
     ) -> dict[str, Tensor]:
         """Run the batch in chunks and return what was captured, ``(N, …)`` by layer name.
 
         ``layouts`` say how each layer's output is read, and which part of it is stored (None: all);
         ``known`` may hold the maps of the first images. The number of images that are done is
-        reported before each module that runs.
+        reported before each module that runs. Where ``results`` are of a run for the same layers
+        that was stopped, it goes on.
         """
-        results, number = _Results(layouts, len(self.images)), len(self.images)
-        if known.keys() >= layouts.keys():
+        number = len(self.images)
+        results = Results(number) if results is None else results
+        results.begin(layouts)
+        if not results.done and known.keys() >= layouts.keys():
             for name in layouts:
                 results.write(name, known[name])
             results.done = len(next(iter(known.values())))
@@ -122,7 +126,7 @@ class Forward:
         return Fingerprint(self.original or self.model)
 
 
-class _Results:
+class Results:
     """What is captured of all images, written where it belongs as the layers run.
 
     One tensor for each layer from the start: parts that are put together later take twice the
@@ -136,14 +140,26 @@ class _Results:
         What :func:`capture` takes, to write each layer's output.
     """
 
-    def __init__(self, layouts: Mapping[str, tuple[Layout, Reduce | None]], number: int) -> None:
+    def __init__(self, number: int) -> None:
         self.whole: dict[str, Tensor] = {}
         self.done = 0
-        self.writing: dict[str, tuple[Layout, Reduce | None]] = {
+        self.writing: dict[str, tuple[Layout, Reduce | None]] = {}
+        self._reduces: dict[str, Reduce | None] = {}
+        self._number = number
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(one.nbytes for one in self.whole.values())
+
+    def begin(self, layouts: Mapping[str, tuple[Layout, Reduce | None]]) -> None:
+        """Say what is captured; what is there stays where it is of the same layers."""
+        reduces = {name: reduce for name, (_, reduce) in layouts.items()}
+        if reduces != self._reduces:
+            self.whole, self.done, self._reduces = {}, 0, reduces
+        self.writing = {
             name: (layout, partial(self.write, name)) for name, (layout, _) in layouts.items()
         }
-        self._reduces = {name: reduce for name, (_, reduce) in layouts.items()}
-        self._number = number
 
     def write(self, name: str, maps: Tensor) -> Tensor:
         """Write maps of the next images, or what a layer's function makes of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,6 +45,11 @@ class Layer:
     layout: Layout
     same_as: str | None = None
     verified: bool = True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one image's map."""
+        return 4 * math.prod(self.shape)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,11 @@ def isolated(model: nn.Module) -> nn.Module:
         return model
 
 
+def runs_apart(model: nn.Module) -> bool:
+    """Whether :func:`guarded` runs a replica, so that the model itself can be used meanwhile."""
+    return is_replica(isolated(model))
+
+
 @contextmanager
 def guarded(model: nn.Module) -> Iterator[nn.Module]:
     """Run a model in eval mode without gradients, and leave it as it is.

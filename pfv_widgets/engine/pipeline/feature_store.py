@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,9 +19,10 @@ from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, brightness
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.device_transfer import read, send
 from pfv_widgets.engine.network.activity import Activity
-from pfv_widgets.engine.network.capture_layers import Captured, first_fitting
+from pfv_widgets.engine.network.capture_layers import Captured
+from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
-from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.forward import Forward, Results
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import (
@@ -40,7 +40,7 @@ from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache, release_memory, source_stage, stage
 from pfv_widgets.engine.pipeline.explained_variance import Explained, basis_warnings, variance_of
-from pfv_widgets.engine.pipeline.memory_aware_capture import MemoryAwareCapture, nearest_first
+from pfv_widgets.engine.pipeline.memory_aware_capture import MemoryAwareCapture
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import text_or_none
@@ -51,9 +51,7 @@ Images = tuple[int, ...] | None  # indices; None: all
 # Up to this number of channels the Gram matrices of all images are small beside their feature maps,
 # and a full decomposition costs next to nothing.
 _MOST_CHANNELS_FOR_MOMENTS = 256
-_PART_AHEAD = 0.25  # of the memory: for maps that are captured before they are needed
-_AHEAD = "captured ahead"  # key of maps that were not needed yet
-_AROUND = 16 << 20  # bytes for each image, of layers around one: a pass takes little longer
+AHEAD = "captured ahead"  # key of maps that were not needed yet
 
 
 class FeatureStore:
@@ -95,7 +93,7 @@ class FeatureStore:
         self.model = forward.model
         self.device = forward.device
         self.cache = ByteBoundedCache(memory)
-        self.lock = threading.RLock()
+        self.lock = FairLock()
         self.external_source = None if isinstance(source, FittedBasis) else source
         self.uses_external_source = self.external_source is not None
         self.forward = forward
@@ -190,7 +188,7 @@ class FeatureStore:
     def is_ready(self, name: str | None) -> bool:
         """Whether a layer's feature maps are cached, so that it needs no forward pass."""
         key = self.key_of(name)
-        return ("captured", key) in self.cache or (_AHEAD, key) in self.cache
+        return ("captured", key) in self.cache or (AHEAD, key) in self.cache
 
     def is_coming(self, name: str | None) -> bool:
         """Whether the forward pass that runs will cache a layer's feature maps."""
@@ -214,10 +212,15 @@ class FeatureStore:
         with self.lock:
             self._start_anew()
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what is cached was computed with other weights or modules than there are now."""
+        return self.forward.state() != self._computed_with
+
     def clear_if_changed(self) -> bool:
         """Free what was computed with other weights or modules than the network has now."""
         with self.lock:
-            changed = self.forward.state() != self._computed_with
+            changed = self.is_outdated
             if changed:
                 self._start_anew()
             return changed
@@ -249,34 +252,17 @@ class FeatureStore:
     @stage
     def captured(self, layer: str) -> tuple[Features, list[Activity]]:
         """Feature maps of a layer and how active its chain is, from one forward pass."""
-        maps, activities = self.cache.pop((_AHEAD, layer)) or self._run([layer])[layer]
+        maps, activities = self.cache.pop((AHEAD, layer)) or self.run([layer])[layer]
         return features_of(maps, overwrite=True), activities
 
-    def capture_ahead(self, layers: Sequence[str], most: float = math.inf) -> None:
-        """Run the network once for the first layer, and for as many next ones as there is room.
+    def run(self, names: Sequence[str], results: Results | None = None) -> dict[str, Captured]:
+        """Run the network once for layers, by the names of :meth:`key_of`; nothing is cached.
 
-        Nothing happens where the first one is cached. ``most`` bounds the room, in bytes.
+        ``results`` are those of a run for the same layers that was stopped, which goes on.
         """
-        with self.lock:
-            names = list(dict.fromkeys(map(self.key_of, layers)))
-            if not names or self.is_ready(names[0]):
-                return
-            names = [name for name in names if not self.is_ready(name)]
-            room = min(self.cache.limit * _PART_AHEAD, most)
-            fit = first_fitting([self.layer(name) for name in names], len(self.images), room)
-            for name, captured in reversed(self._run(names[:fit]).items()):
-                self.cache.put((_AHEAD, name), captured)  # the first is dropped last
-
-    def capture_around(self, name: str | None, before: str) -> None:
-        """Run the network once for a layer and the nearest ones, mainly on the way from another."""
-        names = [layer.name for layer in self.layers if layer.same_as is None]
-        order = nearest_first(names, self.key_of(name), before)
-        self.capture_ahead(order, _AROUND * len(self.images))
-
-    def _run(self, names: Sequence[str]) -> dict[str, Captured]:
         chains = {name: (self.layer(name), self.chain(name)) for name in names}
         report = self.report if self._listeners else silent
-        return self.capture.run(chains, self._listing.layers, self._known(), report)
+        return self.capture.run(chains, self._listing.layers, self._known(), report, results)
 
     @source_stage
     def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:

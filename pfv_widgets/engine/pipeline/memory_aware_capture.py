@@ -9,7 +9,7 @@ from itertools import islice
 from torch import Tensor
 
 from pfv_widgets.engine.network.capture_layers import Captured, capture_layers, images_at_once
-from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.forward import Forward, Results
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import ran_out_of_memory
 from pfv_widgets.engine.pipeline.cache import release_memory
@@ -48,18 +48,22 @@ class MemoryAwareCapture:
         layers: Sequence[Layer],
         known: Mapping[str, Tensor],
         report: OnProgress,
+        results: Results | None = None,
     ) -> dict[str, Captured]:
         """Return the maps of each layer, and how active its chain is; ``known`` may have them.
 
-        Where memory does not suffice for several layers, the first one alone is returned.
-        ``layers`` are all of the network, which decide how many images run at a time.
+        ``results`` are those of a run that was stopped, which may go on. Where memory does not
+        suffice for several layers, the first one alone is returned. ``layers`` are all of the
+        network, which decide how many images run at a time.
         """
         forward = self._forward
         try:
             while True:
                 self.coming = frozenset(chains)
                 at_once = images_at_once(layers, forward.device, self.chunk_size)
-                capture = partial(forward.capture, known=known, chunk_size=at_once, report=report)
+                capture = partial(
+                    forward.capture, known=known, chunk_size=at_once, report=report, results=results
+                )
                 try:
                     return capture_layers(chains, capture)
                 except PFVValueError as error:
@@ -73,21 +77,3 @@ class MemoryAwareCapture:
                     release_memory(forward.device)
         finally:
             self.coming = frozenset()
-
-
-def nearest_first(names: Sequence[str], name: str, before: str) -> list[str]:
-    """Return names by their distance in a list from one of them, which is the first.
-
-    The way from ``before`` goes on behind it: there, names count as half as far.
-
-    >>> nearest_first("abcdef", "c", "b")
-    ['c', 'd', 'e', 'b', 'f', 'a']
-    """
-    middle = names.index(name)
-    way = -1 if before in names[middle:] else 1
-
-    def distance(index: int) -> tuple[float, int]:
-        on = way * (index - middle)
-        return (on, 0) if on >= 0 else (-2 * on, 1)
-
-    return [names[index] for index in sorted(range(len(names)), key=distance)]

@@ -28,6 +28,7 @@ from pfv_widgets.engine.network.model_guard import choose_device, on_device, unw
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FixedBasis, source_of
 from pfv_widgets.engine.pca.batch_basis import Weights
+from pfv_widgets.engine.pipeline.capture_ahead import capture_along, capture_around
 from pfv_widgets.engine.pipeline.explained_variance import Explained
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore, Images, Size
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -114,8 +115,7 @@ class PFV:
         memory = whole_number("memory", memory, legal="a whole number of bytes from 0")
         function_or_none("progress", progress, "a function of (done, all)")
         source = source_of(basis)
-        network = unwrap(model)
-        batch = batch_of(images)
+        network, batch = unwrap(model), batch_of(images)
         target = choose_device(network, device)
         modes = truth_value("autocast", autocast), truth_value("channels_last", channels_last)
         forward = Forward(on_device(network, target), batch.tensor, target, network, *modes)
@@ -360,8 +360,12 @@ class PFV:
         """
         with self._working(on_progress):
             if before is not None:
-                self.store.capture_around(name, before)
+                capture_around(self.store, name, before)
             self.store.captured(self.store.key_of(name))
+
+    def capture_along(self, is_wanted: Callable[[], bool]) -> bool:
+        """Cache maps of layers all along the network in time to spare; whether that is done."""
+        return capture_along(self.store, is_wanted)
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""
@@ -402,8 +406,7 @@ class PFV:
             yield changed
 
     def _alike(self, pins: Iterable[Pin], layer: str) -> Tensor:
-        shape = self.layer(layer).shape
-        cells = [(image, cell_of(x, y, shape)) for image, x, y in pins]
+        cells = [(image, cell_of(x, y, self.layer(layer).shape)) for image, x, y in pins]
         return torch.stack([self.store.likeness(layer, image, cell) for image, cell in cells])
 
     def _rendered(

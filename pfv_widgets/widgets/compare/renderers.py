@@ -53,6 +53,10 @@ class SideRenderer:
             earlier = None
         self.networks.pfv(network).capture(layer, before=earlier, on_progress=on_progress)
 
+    def capture_along(self, is_wanted: Callable[[], bool]) -> bool:  # noqa: ARG002 - of the protocol
+        """Do nothing: many networks share the memory."""
+        return True
+
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """See :meth:`PFV.anchor`."""
         network, layer = parted(name)

@@ -109,6 +109,10 @@ class SnapshotRenderer:
     ) -> None:
         """All is there."""
 
+    def capture_along(self, is_wanted: Callable[[], bool]) -> bool:  # noqa: ARG002 - of the protocol
+        """All is there."""
+        return True
+
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Leave the colours as they were aligned when the snapshot was made."""
 

@@ -37,6 +37,8 @@ _SOON = 0.15  # seconds of work from which its progress is worth a word
 _LIVE = (
     2.0  # seconds of work that are finished though a control moves on: else nobody would see one
 )
+_SPARE = 1.0  # seconds without work from which time counts as spare
+_IDLE = 0.25  # of a processor that this process may use meanwhile: else something else computes
 _SELDOM = 0.3  # seconds between two readings of the numbers while a control moves
 _LEAST, _COARSE, _FINEST = 34.0, 52.0, 480.0  # pixels of a heatmap: while a control moves, at most
 _SAMPLES = (
@@ -73,10 +75,12 @@ class RenderLoop:
     ) -> None:
         self._pfv, self._tiles, self._explorer = pfv, tiles, explorer
         self._began = 0.0
-        self._capturing = 0.0  # seconds that the last forward pass took
+        self._capturing = self._longest = (
+            0.0  # seconds of the last forward pass, and of the longest
+        )
         self._seen, self._pointed = seen, pointed
         self.acknowledgement = Acknowledgement()
-        self._worker = LatestWins(self._work)
+        self._worker = LatestWins(self._work, self._look_ahead)
         self._pools = ThreadpoolController()
         self._painting = threading.Lock()  # of the canvas
         self._new_page, self._drawn = threading.Event(), threading.Event()
@@ -185,6 +189,7 @@ class RenderLoop:
         self._pfv.capture(layer, before=before if before != layer else None, on_progress=report)
         now = time.monotonic()
         self._began, self._capturing = now, now - self._began
+        self._longest = max(self._longest, self._capturing)
         newer = self._passing(layer)
         if newer is not None and self._pfv.is_ready(newer):
             raise Cancelled  # the same pass has brought what is wanted by now
@@ -198,13 +203,16 @@ class RenderLoop:
     def _is_passed_over(self, layer: str | None, progress: Progress, *, quick: bool) -> bool:
         """Whether work on a layer is to be left for that on another one.
 
-        What soon shows a picture is finished: whoever moves on and on would see none.
+        Where that one is ready, there is a picture at once. What soon shows a picture is finished:
+        whoever moves on and on would see none.
         """
         newer = self._passing(layer)
         if newer is None:
             return False
         took = time.monotonic() - self._began
         if quick and progress.stage == RUNNING:
+            if self._pfv.is_ready(newer):
+                return True
             slow = max(took, self._capturing) > _LIVE
             return slow and not self._pfv.is_ready(newer, soon=True)
         return not quick or took > _LIVE
@@ -239,6 +247,23 @@ class RenderLoop:
                 self._fail(state, error)
             else:
                 self._settle(state)
+
+    def _look_ahead(self) -> None:
+        """Run a network that takes its time for layers that somebody may go to, in spare time.
+
+        The picture on show is up to date meanwhile, so that nothing is said of it.
+        """
+        if self.state is None or self._longest < _SOON:
+            return
+        used = time.process_time()
+        while not self._worker.newer(_SPARE):
+            before, used = used, time.process_time()
+            if used - before < _IDLE * _SPARE:
+                try:
+                    if self._pfv.capture_along(lambda: not self._worker.newer()):
+                        return
+                except PFVError:  # told where such a layer is chosen
+                    return
 
     def _wait_for_images(self, state: ViewState) -> None:
         """Keep the last picture, dimmed: a basis needs an image."""

@@ -34,6 +34,9 @@ class Renderer(Protocol):
     ) -> None:
         """Cache a layer's maps; where another is shown ``before``, also those of layers around."""
 
+    def capture_along(self, is_wanted: Callable[[], bool]) -> bool:
+        """Cache maps of some layers in time to spare; False: it was stopped before its end."""
+
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Let the colours of a layer refer to all images, before one is shown."""
 

@@ -20,10 +20,14 @@ class Worker(Generic[T]):
     first request, and is a daemon: it never keeps a process alive. An error in the work is given
     to ``threading.excepthook``, and the next request is worked on as ever. Where only the
     ``latest`` counts, a newer request replaces one that is not begun; otherwise all are worked on.
+    Once nothing is left to do, ``spare`` is called in the thread, for which nobody waits: it ends
+    when there is a request.
     """
 
-    def __init__(self, work: Callable[[T], None], *, latest: bool) -> None:
-        self._work, self._latest = work, latest
+    def __init__(
+        self, work: Callable[[T], None], *, latest: bool, spare: Callable[[], None] | None = None
+    ) -> None:
+        self._work, self._latest, self._spare = work, latest, spare
         self._condition = threading.Condition()
         self._requests: list[T] = []
         self._busy = False
@@ -84,6 +88,8 @@ class Worker(Generic[T]):
             self._attempt(partial(self._work, request))
             while (action := self._last_action()) is not None:
                 self._attempt(action)
+            if self._spare is not None:
+                self._attempt(self._spare)
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
@@ -107,8 +113,8 @@ class Worker(Generic[T]):
 class LatestWins(Worker[T]):
     """A worker for which only the latest request counts."""
 
-    def __init__(self, work: Callable[[T], None]) -> None:
-        super().__init__(work, latest=True)
+    def __init__(self, work: Callable[[T], None], spare: Callable[[], None] | None = None) -> None:
+        super().__init__(work, latest=True, spare=spare)
 
     def newer(self, seconds: float = 0) -> bool:
         """Whether a newer request has come, or comes within ``seconds``; for the work itself."""

@@ -243,3 +243,22 @@ def test_layer_that_is_passed_over_is_finished_only_where_it_shows_something_soo
     assert explorer.settings.layer == explorer.frame.layer == layers[1]
     assert not is_error(explorer)
     explorer.close()
+
+
+@pytest.mark.usefixtures("fake_page")
+def test_pass_is_left_at_once_for_a_layer_that_is_ready(slow: Slow) -> None:
+    explorer = PFVExplorer(PFV(slow, blobs(16), "cpu", chunk_size=1))
+    assert explorer.wait(60)
+    layers = [layer.name for layer in explorer.pfv.layers]
+    explorer.pfv.capture(layers[1])
+    before = slow.runs
+    slow.may_run.clear()
+    explorer.settings = replace(explorer.settings, layer=layers[0])
+    until(lambda: slow.runs > before)
+    explorer.settings = replace(explorer.settings, layer=layers[1])
+    slow.may_run.set()
+    assert explorer.wait(60)
+    assert explorer.frame.layer == layers[1]
+    assert slow.runs == before + 1
+    assert not is_error(explorer)
+    explorer.close()

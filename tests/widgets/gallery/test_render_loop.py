@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -304,3 +305,29 @@ def test_nobody_waits_behind_another_picture_or_longer_than_said(harness: Harnes
     free.set()
     assert harness.loop.wait(30)
     assert harness.loop.state == last
+
+
+@pytest.mark.parametrize(("idle", "slow"), [(True, True), (False, True), (True, False)])
+def test_slow_network_runs_for_other_layers_in_time_to_spare(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, idle: bool, slow: bool
+) -> None:
+    asked = threading.Event()
+    capture_along = harness.pfv.capture_along
+
+    def noted(is_wanted: Callable[[], bool]) -> bool:
+        try:
+            return capture_along(is_wanted)
+        finally:
+            asked.set()
+
+    monkeypatch.setattr(harness.pfv, "capture_along", noted)
+    monkeypatch.setattr("pfv_widgets.widgets.gallery.render_loop._SPARE", 0.01)
+    monkeypatch.setattr("pfv_widgets.widgets.gallery.render_loop._IDLE", 1e9 if idle else -1.0)
+    monkeypatch.setattr(
+        "pfv_widgets.widgets.gallery.render_loop._SOON", -1.0 if slow else float("inf")
+    )
+    harness.paint(harness.with_(sigma=2.0))
+    assert asked.wait(30 if idle and slow else 0.1) == (idle and slow)
+    said = harness.messages[-1]
+    assert all(harness.pfv.is_ready(layer.name) for layer in harness.pfv.layers) == (idle and slow)
+    assert said == ("Up to date.", "ok")

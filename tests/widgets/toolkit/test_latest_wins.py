@@ -148,3 +148,21 @@ def test_last_action_comes_at_once_at_rest_and_else_after_all_work(
     slow.go.release(2)
     assert worker.wait(10)
     assert slow.done == [-1, 0, 1, -2]
+
+
+def test_time_to_spare_begins_after_the_last_request_and_nobody_waits_for_it() -> None:
+    begun = threading.Semaphore(0)
+    done: list[int] = []
+
+    def spare() -> None:
+        begun.release()
+        assert worker.newer(30)
+
+    worker = LatestWins(done.append, spare)
+    for wish in range(3):
+        worker.submit(wish)
+        assert begun.acquire(timeout=10)
+        assert done[-1] == wish
+        assert worker.wait(0)
+    worker.close(10)
+    assert worker.ended(0)
