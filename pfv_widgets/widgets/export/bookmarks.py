@@ -123,9 +123,11 @@ def read_text(path: str | Path) -> str:
     """Return the text of a small file; a PFVError says why it cannot be read."""
     if not isinstance(path, str | Path):
         raise PFVTypeError(f"path={path!r:.80}: expected the name of a file.")
+    if not str(path).strip():
+        raise PFVValueError("path='': Type a file name.")
     named = f"path={str(path)!r:.300}"
     try:
-        if not str(path) or not Path(path).is_file():
+        if not Path(path).is_file():
             raise PFVValueError(f"{named}: there is no such file; check its name and folder.")
         if Path(path).stat().st_size > _LARGEST:
             raise PFVValueError(f"{named} is too large for settings or bookmarks.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,7 +58,9 @@ class Section:
         try:
             act()
         except Exception as error:
-            self.say(named(error), "error")
+            # the field of the page, where the error names an argument of the library
+            message = named(error).removeprefix("path='': ")
+            self.say(re.sub("^path=", "File ", message), "error")
 
     def in_background(self, button: w.Button, message: str, work: Callable[[], None]) -> None:
         """Run ``work`` apart from this thread, saying ``message``; the button rests meanwhile."""
