@@ -9,9 +9,9 @@ an explorer, a slider whose handler fills a canvas of that size or puts one read
 with ipycanvas: what a machine can do at all, to compare figures of different machines.
 
 A second table is of the layer's slider, dragged by the mouse from the last layer to the first
-where none is computed yet: the first picture after the press, pictures until the release, and the
-last one after it (the fine picture, which follows a coarse one, counts as well). With ``--compare``
-it is the first of two networks side by side.
+where only those are computed that came in the ``--rest`` before: the first picture after the
+press, pictures until the release, and the last one after it (the fine picture, which follows a
+coarse one, counts as well). With ``--compare`` it is the first of two networks side by side.
 """
 
 from __future__ import annotations
@@ -244,15 +244,17 @@ def flooded(explorer: ExplorerPage, seconds: float) -> dict[str, float]:
     }
 
 
-def dragged(explorer: ExplorerPage, seconds: float, times: int) -> list[dict[str, float]]:
-    """Drag the layer's slider from its last layer to its first, each time with empty caches."""
+def dragged(
+    explorer: ExplorerPage, seconds: float, times: int, rest: float
+) -> list[dict[str, float]]:
+    """Drag the layer's slider from its last layer to its first, ``rest`` s after a refresh."""
     page, slider = explorer.page.page, explorer.slider("Layer")
     rows = []
     for _ in range(times):
         slider.press("End")
         explorer.run("explorer.wait(120)")
         explorer.run("explorer.refresh()\nexplorer.wait(120)")
-        page.wait_for_timeout(1000)  # the page draws what was sent
+        page.wait_for_timeout(1000 * rest)  # the page draws what was sent
         box, track = box_of(slider), box_of(slider.locator("xpath=../.."))
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(x, y)
@@ -299,7 +301,7 @@ def bench(browser: Browser, server: JupyterServer, options: argparse.Namespace) 
             result["moves"] = measured(explorer, traffic, options.moves, options.only)
             result["lag_ms"] = flooded(explorer, options.flood) if options.flood else {}
         if options.only in "layer":
-            result["drags"] = dragged(explorer, 3.0, options.drags)
+            result["drags"] = dragged(explorer, 3.0, options.drags, options.rest)
         results.append(result)
         context.close()
         server.end_kernels()
@@ -338,6 +340,7 @@ def main() -> None:
     parser.add_argument("--photos", action="store_true", help="the demo's photos and network")
     parser.add_argument("--compare", action="store_true", help="drag the layer of a comparison")
     parser.add_argument("--drags", type=int, default=3, help="of the layer's slider")
+    parser.add_argument("--rest", type=float, default=1.0, help="seconds before each drag")
     parser.add_argument("--flood", type=float, default=10.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
