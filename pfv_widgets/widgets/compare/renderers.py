@@ -25,6 +25,7 @@ class SideRenderer:
 
     progress: Callable[[int, int], None] | None = None
     on_progress: OnProgress | None = None
+    capture_along = None  # many networks share the memory
 
     def __init__(self, alignments: Alignments) -> None:
         self.alignments, self.networks = alignments, alignments.networks
@@ -52,10 +53,6 @@ class SideRenderer:
         if other != network:
             earlier = None
         self.networks.pfv(network).capture(layer, before=earlier, on_progress=on_progress)
-
-    def capture_along(self, is_wanted: Callable[[], bool]) -> bool:  # noqa: ARG002 - of the protocol
-        """Do nothing: many networks share the memory."""
-        return True
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """See :meth:`PFV.anchor`."""

@@ -87,6 +87,7 @@ class SnapshotRenderer:
 
     progress: Callable[[int, int], None] | None = None
     on_progress: OnProgress | None = None
+    capture_along = None  # all is there
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
@@ -108,10 +109,6 @@ class SnapshotRenderer:
         self, name: str | None, *, before: str | None = None, on_progress: OnProgress | None = None
     ) -> None:
         """All is there."""
-
-    def capture_along(self, is_wanted: Callable[[], bool]) -> bool:  # noqa: ARG002 - of the protocol
-        """All is there."""
-        return True
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Leave the colours as they were aligned when the snapshot was made."""

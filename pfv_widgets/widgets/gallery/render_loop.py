@@ -23,7 +23,7 @@ from pfv_widgets.engine.progress import RUNNING, Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError
 from pfv_widgets.widgets.browser.frame_acknowledgement import Acknowledgement
 from pfv_widgets.widgets.browser.tile_compositing import Look, Ring
-from pfv_widgets.widgets.gallery.renderer import Renderer
+from pfv_widgets.widgets.gallery.renderer import CaptureAlong, Renderer
 from pfv_widgets.widgets.gallery.tile_canvas import TileCanvas
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit import text
@@ -34,9 +34,7 @@ from pfv_widgets.widgets.toolkit.protocols import GalleryOwner
 _PATIENCE = 1.0  # seconds that a frame may take to be drawn by the page
 REST = 0.15  # seconds without a newer state after which the fine picture is painted
 _SOON = 0.15  # seconds of work from which its progress is worth a word
-_LIVE = (
-    2.0  # seconds of work that are finished though a control moves on: else nobody would see one
-)
+_LIVE = 2.0  # seconds of work that are finished though a control moves on: else none is seen
 _SPARE = 1.0  # seconds without work from which time counts as spare
 _IDLE = 0.25  # of a processor that this process may use meanwhile: else something else computes
 _SELDOM = 0.3  # seconds between two readings of the numbers while a control moves
@@ -75,9 +73,7 @@ class RenderLoop:
     ) -> None:
         self._pfv, self._tiles, self._explorer = pfv, tiles, explorer
         self._began = 0.0
-        self._capturing = self._longest = (
-            0.0  # seconds of the last forward pass, and of the longest
-        )
+        self._capturing = self._longest = 0.0  # seconds of the last forward pass, of the longest
         self._seen, self._pointed = seen, pointed
         self.acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work, self._look_ahead)
@@ -248,19 +244,25 @@ class RenderLoop:
             else:
                 self._settle(state)
 
+    @property
+    def _capture_along(self) -> CaptureAlong | None:
+        """What runs a network that takes its time in spare time; None: another one."""
+        return self._pfv.capture_along if self._longest >= _SOON else None
+
     def _look_ahead(self) -> None:
         """Run a network that takes its time for layers that somebody may go to, in spare time.
 
-        The picture on show is up to date meanwhile, so that nothing is said of it.
+        The picture on show is up to date meanwhile: the tooltip of the status line says it.
         """
-        if self.state is None or self._longest < _SOON:
+        capture_along = self._capture_along
+        if self.state is None or capture_along is None:
             return
         used = time.process_time()
         while not self._worker.newer(_SPARE):
             before, used = used, time.process_time()
             if used - before < _IDLE * _SPARE:
                 try:
-                    if self._pfv.capture_along(lambda: not self._worker.newer()):
+                    if capture_along(lambda: not self._worker.newer()):
                         return
                 except PFVError:  # told where such a layer is chosen
                     return
@@ -322,7 +324,10 @@ class RenderLoop:
     def _say(self, frame: Frame) -> None:
         message = " ".join(frame.warnings) or "Up to date."
         kind = "warning" if frame.warnings else "ok"
-        self._standing = message, kind, f"Updated in {self._took:.0f} ms."
+        tooltip = f"Updated in {self._took:.0f} ms."
+        if self._capture_along is not None:
+            tooltip += " In spare time, other layers are computed, so that they are there sooner."
+        self._standing = message, kind, tooltip
         self._explorer.show_message(*self._standing)
 
     def _fail(self, state: ViewState, error: Exception) -> None:

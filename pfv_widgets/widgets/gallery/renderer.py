@@ -12,6 +12,8 @@ from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress
 
+CaptureAlong = Callable[[Callable[[], bool]], bool]
+
 
 class Renderer(Protocol):
     """Renders photos by settings, as :class:`PFV` does."""
@@ -34,8 +36,9 @@ class Renderer(Protocol):
     ) -> None:
         """Cache a layer's maps; where another is shown ``before``, also those of layers around."""
 
-    def capture_along(self, is_wanted: Callable[[], bool]) -> bool:
-        """Cache maps of some layers in time to spare; False: it was stopped before its end."""
+    @property
+    def capture_along(self) -> CaptureAlong | None:
+        """See :meth:`PFV.capture_along`; None: nothing is captured in spare time."""
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Let the colours of a layer refer to all images, before one is shown."""

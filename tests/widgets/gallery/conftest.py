@@ -33,6 +33,7 @@ class Harness:
         self.pfv = PFV(tiny(), blobs(number, side), device="cpu")
         self.grid = TileCanvas(self.pfv.images.pixels)
         self.messages: list[tuple[str, str]] = []
+        self.tooltip = ""  # of the last message
         self.rejected: list[tuple[Settings, Settings | None]] = []
         self.stops = False
         self.seen: list[ViewState] = []
@@ -59,8 +60,9 @@ class Harness:
         self.start = ViewState(Settings(layer=self.pfv.default_layer), self.grid.page)
         self.loop.draw(self.start)
 
-    def show_message(self, message: str, kind: str = "ok", _tip: str = "") -> None:
+    def show_message(self, message: str, kind: str = "ok", tip: str = "") -> None:
         self.messages.append((message, kind))
+        self.tooltip = tip
 
     def report_progress(self, progress: Progress) -> None:
         self.messages.append((str(progress), "busy"))

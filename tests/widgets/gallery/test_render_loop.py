@@ -331,3 +331,4 @@ def test_slow_network_runs_for_other_layers_in_time_to_spare(
     said = harness.messages[-1]
     assert all(harness.pfv.is_ready(layer.name) for layer in harness.pfv.layers) == (idle and slow)
     assert said == ("Up to date.", "ok")
+    assert ("In spare time" in harness.tooltip) == slow
