@@ -406,8 +406,8 @@ class PFV:
             yield changed
 
     def _alike(self, pins: Iterable[Pin], layer: str) -> Tensor:
-        cells = [(image, cell_of(x, y, self.layer(layer).shape)) for image, x, y in pins]
-        return torch.stack([self.store.likeness(layer, image, cell) for image, cell in cells])
+        shape, likeness = self.layer(layer).shape, self.store.likeness
+        return torch.stack([likeness(layer, image, cell_of(x, y, shape)) for image, x, y in pins])
 
     def _rendered(
         self, view: _View, settings: Settings, size: Size, only: Images
