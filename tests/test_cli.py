@@ -181,6 +181,23 @@ def test_names_cannot_steer_the_terminal(
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
 
 
+def test_memory_that_ran_out_is_one_line_and_other_failures_are_raised(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(error: Exception) -> None:
+        def run(_: object) -> int:
+            raise error
+
+        monkeypatch.setattr(doctor, "run", run)
+
+    fail(MemoryError())
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err.startswith("pfv-widgets: error: not enough memory")
+    fail(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["doctor"])
+
+
 def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
