@@ -244,13 +244,10 @@ def checked_columns(columns: object, what: str) -> int | None:
     return None if columns is None else whole_number("columns", columns, 1, legal=legal)
 
 
-def checked_activations(activations: Sequence[Tensor]) -> list[Tensor]:
-    """Return the activations as a list."""
+def checked_activations(activations: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Return the activations as a list; one tensor is a list of one."""
     if isinstance(activations, Tensor):
-        raise PFVTypeError(
-            "activations: got one tensor, expected a list of (N, C, h, w) tensors, "
-            "the one to decompose last."
-        )
+        activations = [activations]
     if not isinstance(activations, Sequence):
         raise PFVTypeError(
             f"activations={activations!r:.80}: expected a list of (N, C, h, w) tensors."

@@ -22,7 +22,7 @@ from pfv_widgets.validation import Pin, checked_activations, few, size_in_pixels
 
 
 def heatmaps_from_activations(
-    activations: Sequence[Tensor],
+    activations: Tensor | Sequence[Tensor],
     settings: Settings | None = None,
     size: tuple[int, int] | None = None,
 ) -> Frame:
@@ -32,7 +32,7 @@ def heatmaps_from_activations(
     ----------
     activations
         One ``(N, C, h, w)`` for each layer, in forward order; the last is decomposed, the
-        others weight it.
+        others weight it. One tensor stands for a list of one.
     settings
         What to render (None: the defaults); ``layer`` is ignored.
     size

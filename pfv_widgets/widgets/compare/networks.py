@@ -224,6 +224,8 @@ def named_networks(models: object) -> Models:
     """
     if isinstance(models, nn.ModuleDict):
         models = dict(models.items())
+    elif isinstance(models, nn.Module) and not isinstance(models, nn.ModuleList):
+        models = [models]
     if isinstance(models, Mapping):
         named: Models = models
         names = list(models)

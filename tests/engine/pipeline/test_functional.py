@@ -35,6 +35,12 @@ def test_wide_activations_hold_few_gram_matrices_at_a_time(monkeypatch: pytest.M
     torch.testing.assert_close(frame.basis.variances.double(), values, rtol=1e-4, atol=0)
 
 
+def test_one_tensor_stands_for_a_list_of_one() -> None:
+    maps = activations()[-1]
+    expected, actual = heatmaps_from_activations([maps]), heatmaps_from_activations(maps)
+    torch.testing.assert_close(actual.heatmaps, expected.heatmaps, rtol=0, atol=0)
+
+
 def spoiling(network: nn.Sequential, step: int, image: int, bad: float) -> nn.Sequential:
     """Let one layer give one bad number in one image, whatever the chunks are."""
     marked = blobs(4).tensor[image]
@@ -92,7 +98,7 @@ def test_activations_are_left_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("value", "kind", "words"),
     [
-        (torch.zeros(2, 3, 4, 4), PFVTypeError, "got one tensor, expected a list"),
+        (torch.zeros(3, 4, 4), PFVValueError, r"activations\[0\] has shape \(3, 4, 4\)"),
         ([], PFVValueError, "activations is empty"),
         (None, PFVTypeError, "activations=None"),
         (3, PFVTypeError, "activations=3"),

@@ -234,7 +234,7 @@ def test_settings_of_a_comparison_are_written_read_and_brought_back_by_the_code(
     ("models", "message"),
     [
         ([tiny(0)], "at least two"),
-        (tiny(0), "Sequential"),
+        (tiny(0), "models has 1 network: give at least two"),
         ({}, "at least two"),
         ([("a", tiny(0)), ("a", tiny(1))], "'a' twice"),
         ({"a": tiny(0), "b": 3}, "expected a torch.nn.Module"),
