@@ -123,6 +123,8 @@ class GalleryView:
         self.captions.show(shown, grid, widest)
         self.widget.layout.max_width = widest
         self.pins.show(state.settings.pins)
+        if self.order is not None:
+            self.order.show(state.settings)
         # room for all scores, in one row or in three: pointing moves no picture
         components = state.settings.components
         self._head.height = next(height for most, height in _HEIGHTS if components <= most)

@@ -13,13 +13,17 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit import text
-from pfv_widgets.widgets.toolkit.controls import drop_down
+from pfv_widgets.widgets.toolkit.controls import Watched, drop_down
 
 Measure = Callable[[str], Sequence[float] | np.ndarray]
 
 SIMILARITY = "similarity to the last pin"
 COMPONENTS = 12  # that one may sort by, as many as are computed at most
 _ALL = ""
+_SORT_TIP = (
+    "Order of the images: by a component on show, or by similarity once a position is pinned. "
+    "It stays when their values change."
+)
 
 
 def ordered(images: ImageBatch, sort: str, only: str, measure: Measure) -> tuple[int, ...] | None:
@@ -89,11 +93,9 @@ class OrderLists:
         more: Sequence[str] = (),
     ) -> None:
         self._images, self._arrange, self._measure = images, arrange, measure
+        self._more, self._watched = tuple(more), Watched()
         self._sorted = "as loaded"  # what the images on show are sorted by
-        keys = ["as loaded", "name", *(["class"] if images.labels else [])]
-        keys += [f"component {number + 1}" for number in range(COMPONENTS)]
-        keys += [SIMILARITY, *more]
-        self.sort = _list("Sort", "Order of the images; it stays when their values change.", keys)
+        self.sort = _list("Sort", _SORT_TIP, self._keys(0, (), pinned=False))
         classes = [(text.plain(label, 24), label) for label in images.classes]
         self.only = _list(
             "Show", "All images, or those of one class.", [("all images", _ALL), *classes]
@@ -101,11 +103,28 @@ class OrderLists:
         self.only.layout.display = None if images.classes else "none"
         choose = safely(self._choose)
         for control in (self.sort, self.only):
-            control.observe(lambda _: choose(), "value")
+            self._watched.watch(control, lambda _: choose())
         self.widget = w.HBox(  # they wrap together
             [self.sort, self.only],
             layout=w.Layout(flex_flow="row wrap", flex="1 1 280px", overflow="visible"),
         )
+
+    def show(self, settings: Settings) -> None:
+        """Offer what can be measured, and what the images on show are sorted by."""
+        chosen = self.sort.value
+        stay = (self._sorted, chosen)
+        keys = self._keys(settings.components, stay, pinned=bool(settings.pins))
+        if keys != list(self.sort.options):
+            with self.sort.hold_sync():  # the page sees no other choice in between
+                self._watched.offer(self.sort, keys)
+                self._watched.show(self.sort, chosen)
+
+    def _keys(self, components: int, stay: Sequence[str], *, pinned: bool) -> list[str]:
+        there = {"class": bool(self._images.labels)}
+        there |= {f"component {one + 1}": one < components for one in range(COMPONENTS)}
+        there |= {SIMILARITY: pinned}
+        keys = [key for key, offered in there.items() if offered or key in stay]
+        return ["as loaded", "name", *keys, *self._more]
 
     def _choose(self) -> None:
         try:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ipywidgets import Dropdown
 
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery.order_lists import SIMILARITY, ordered
 from pfv_widgets.widgets.toolkit.geometry import Page
 from tests.networks import blobs
-from tests.widgets.explorer_contents import is_error, status
+from tests.widgets.explorer_contents import is_error
 from tests.widgets.fake_page import move
 
 IMAGES = replace(blobs(4), names=("b10", "b9", "a", "c"), labels=("y", "x", "y", "x"))
@@ -51,8 +52,7 @@ def test_gallery_is_sorted_by_scores_and_similarity_and_shows_one_class(
 ) -> None:
     row = explorer.gallery.order
     assert row is not None
-    options = list(row.sort.options)
-    move(row.sort, index=options.index("component 2"))
+    choose(row.sort, "component 2")
     means = explorer.pfv.render(explorer.settings).scores[:, 1].mean(dim=(1, 2))
     order = means.argsort(descending=True).tolist()
     assert shown_images(explorer) == order
@@ -63,16 +63,35 @@ def test_gallery_is_sorted_by_scores_and_similarity_and_shows_one_class(
     move(row.only, index=names.index(label))
     assert shown_images(explorer) == [i for i in order if explorer.pfv.images.labels[i] == label]
     move(row.only, index=0)
-    move(row.sort, index=options.index(SIMILARITY))
+    explorer.settings = replace(explorer.settings, pins=((2, 0.5, 0.5),))
+    choose(row.sort, SIMILARITY)
+    assert shown_images(explorer)[0] == 2
+    explorer.settings = replace(explorer.settings, pins=())
+    move(row.only, index=names.index(label))
     assert is_error(explorer)
     assert "no pin to sort by" in explorer.status.message
-    assert (row.sort.value, shown_images(explorer)) == ("component 2", order)
-    move(row.only, index=names.index(label))
-    assert explorer.wait(60)
-    assert status(explorer) == "Up to date."
-    move(row.only, index=0)
-    explorer.settings = replace(explorer.settings, pins=((2, 0.5, 0.5),))
-    move(row.sort, index=options.index(SIMILARITY))
-    assert shown_images(explorer)[0] == 2
-    move(row.sort, index=options.index("component 9"))
-    assert "Component 9 is not computed" in status(explorer)
+    assert (row.sort.value, row.sort.options) == ("as loaded", offered(3))
+
+
+def test_what_can_be_sorted_by_is_offered_and_what_is_on_show_stays(explorer: PFVExplorer) -> None:
+    row = explorer.gallery.order
+    assert row is not None
+    assert row.sort.options == offered(explorer.settings.components)
+    choose(row.sort, "component 2")
+    before = shown_images(explorer)
+    explorer.settings = replace(explorer.settings, components=1, pins=((2, 0.5, 0.5),))
+    assert row.sort.options == (*offered(2), SIMILARITY)
+    assert (row.sort.value, shown_images(explorer)) == ("component 2", before)
+    choose(row.sort, "name")
+    explorer.settings = replace(explorer.settings, pins=())
+    assert row.sort.options == offered(1)
+    assert row.sort.value == "name"
+
+
+def offered(components: int) -> tuple[str, ...]:
+    numbers = (f"component {number + 1}" for number in range(components))
+    return ("as loaded", "name", "class", *numbers)
+
+
+def choose(control: Dropdown, option: str) -> None:
+    move(control, index=list(control.options).index(option))
