@@ -148,7 +148,7 @@ class FeatureStore:
 
     def layer(self, name: str | None = None) -> Layer:
         """Return the layer of that name (None: the default)."""
-        name = text_or_none("layer", name, "a name from pfv.layers")
+        name = text_or_none("layer", name, "the name of a layer")
         return self._listing[self.default_layer if name is None else name]
 
     def key_of(self, name: str | None) -> str:

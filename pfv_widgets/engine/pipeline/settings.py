@@ -153,7 +153,7 @@ class Settings(ColourSettings, ScoreSettings, Declared, JsonSettings):
     """Suspects of the search for shortcuts that are cut out as well, counted from 0."""
 
     def __post_init__(self) -> None:
-        text_or_none("layer", self.layer, "a name from pfv.layers")
+        text_or_none("layer", self.layer, "the name of a layer")
         validate(self)
         if self.channels is not None:
             object.__setattr__(self, "channels", checked_channels(self.channels, self.components))

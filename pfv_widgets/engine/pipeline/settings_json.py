@@ -70,10 +70,8 @@ class JsonSettings:
                 try:
                     state = replace(state, **{name: entries[name]})
                 except PFVError as error:
-                    default = f" {getattr(cls(), name)!r}"
-                    notes.append(
-                        f"{name} keeps its default{default * (len(default) < 60)}: {error}"
-                    )
+                    default = f" {json.dumps(getattr(cls(), name), default=str)}"
+                    notes.append(f"{error} The default{default * (len(default) < 60)} stays.")
         return state, tuple(textwrap.shorten(note, _LONGEST, placeholder=" …") for note in notes)
 
     def changed(self) -> dict[str, Any]:
@@ -84,20 +82,15 @@ class JsonSettings:
 
 
 def _object(text: str) -> dict[str, Any]:
-    advice = "Give the text that Settings.to_json() wrote."
+    advice = "Paste what Show displays, or give the text that to_json() wrote."
     if not isinstance(text, str):
         raise PFVTypeError(f"text={text!r:.60}: expected a text. {advice}")
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:  # also a number with too many digits
-        raise PFVValueError(
-            f"This is not valid JSON ({error!s:.80}). Paste what Show displays, or give the text "
-            "that to_json() wrote."
-        ) from None
+        raise PFVValueError(f"This is not valid JSON ({error!s:.80}). {advice}") from None
     if not isinstance(entries, dict):
-        raise PFVValueError(
-            f"text={text!r:.60}: expected a JSON object of settings, got {entries!r:.40}. {advice}"
-        )
+        raise PFVValueError(f"This JSON holds no settings, only {text.strip()!s:.40}. {advice}")
     return entries
 
 

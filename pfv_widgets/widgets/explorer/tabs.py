@@ -258,7 +258,7 @@ class LinkedClassesTab(ClassesTab):
             explorer.gallery.render_loop.repeat()  # nothing is being named any more
             raise
         self._last = key, found
-        explorer.show_message("Named the components by classes.")
+        explorer.gallery.render_loop.repeat()  # nothing is being named any more
         return found
 
 

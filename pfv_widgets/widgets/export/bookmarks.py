@@ -17,7 +17,7 @@ _VERSION = 1
 _LONGEST_NAME = 60  # letters
 _MOST = 200
 _LARGEST = 20_000_000  # bytes of a file that can be bookmarks
-_ADVICE = "Give the text of a file that Bookmarks.save wrote."
+_ADVICE = "Choose a file that Save wrote."
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _entries(text: str) -> list[Any]:
         raise PFVValueError(f"This is not valid JSON ({error!s:.80}). {_ADVICE}") from None
     entries = content.get("bookmarks") if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise PFVValueError(f"text={text!r:.60} holds no bookmarks. {_ADVICE}")
+        raise PFVValueError(f"This JSON holds no bookmarks. {_ADVICE}")
     return entries
 
 
