@@ -27,6 +27,7 @@ LIMIT = 5.0  # seconds of processor time that a test may take without a marker
 NOISE = 1.6  # how much another processor or a neighbour may add to that: it shall not decide
 LOOP = 0.06  # seconds of the loop of `slowness` on the machine that the limit is meant for
 LONG = ("browser", "all", "slow")
+FOLDERS = pytest.StashKey[dict[Path, pytest.Dir]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,15 +59,22 @@ class ReversedFolder(pytest.Dir):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir | None:
-    """Let every second worker begin with the last file.
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir:
+    """Let every second worker begin with the last file, and read each folder once.
 
-    Each rewrites the assertions of files that it is the first to read, which costs ten seconds of
-    processor time in a fresh clone, and writes them down: so they share that work.
+    Each worker rewrites the assertions of files that it is the first to read, which costs ten
+    seconds of processor time in a fresh clone, and writes them down: so they share that work.
+
+    A file among the arguments lets pytest read its folder anew, and the folders in it; from 9.1
+    fixtures of a conftest belong to the first of these.
     """
-    worker = getattr(parent.config, "workerinput", {}).get("workerid", "gw0")
-    is_odd = int(worker.removeprefix("gw")) % 2 == 1
-    return ReversedFolder.from_parent(parent, path=path) if is_odd else None
+    folders = parent.config.stash.setdefault(FOLDERS, {})
+    if path not in folders:
+        worker = getattr(parent.config, "workerinput", {}).get("workerid", "gw0")
+        is_odd = int(worker.removeprefix("gw")) % 2 == 1
+        kind = ReversedFolder if is_odd else pytest.Dir
+        folders[path] = kind.from_parent(parent, path=path)
+    return folders[path]
 
 
 @pytest.hookimpl(trylast=True)  # the browser's own conftest marks its tests before

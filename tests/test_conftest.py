@@ -73,6 +73,19 @@ def test_slow_tests_run_when_they_are_asked_for(suite: pytest.Pytester) -> None:
     suite.runpytest_inprocess("-p", "no:xdist", "-k", "minutes", "--slow").assert_outcomes(passed=1)
 
 
+def test_folder_keeps_its_fixtures_where_the_arguments_leave_it_and_come_back(
+    suite: pytest.Pytester,
+) -> None:
+    fixture = "import pytest\n\n@pytest.fixture\ndef one():\n    return 1\n"
+    test = "def test_one(one):\n    assert one == 1\n"
+    folder = suite.mkdir("folder")
+    for name, text in (("conftest", fixture), ("test_a", test), ("test_b", test)):
+        (folder / f"{name}.py").write_text(text)
+    (suite.path / "test_beside.py").write_text("def test_nothing(): pass\n")
+    arguments = ("folder/test_a.py", "test_beside.py", "folder/test_b.py")
+    suite.runpytest_inprocess("-p", "no:xdist", *arguments).assert_outcomes(passed=3)
+
+
 def test_large_files_come_first_and_browser_tests_keep_their_order() -> None:
     def item(name: str, mark: str = "") -> SimpleNamespace:
         return SimpleNamespace(path=Path(name), get_closest_marker=lambda one: one == mark)
