@@ -105,7 +105,7 @@ class _Cascade:
 
     def _draw(self, block: Block) -> _Tensors:
         modules = modules_by_name(_copy(self._model))
-        names = (*block.modules, *block.holders)
+        names = (*block.modules, *block.parents)
         trained: _Tensors = {}
         for module in dict.fromkeys(names):
             for name, values in _tensors(modules[module]).items():

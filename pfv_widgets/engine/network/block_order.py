@@ -30,21 +30,21 @@ class Block:
         Of the module, or of the first one that holds weights of more than one dimension.
     modules
         Names of all modules that belong to it as a whole.
-    holders
-        Names of modules that only their own parameters belong to it from: what a transformer has
+    parents
+        Names of modules around it whose own parameters belong to it: what a transformer has
         beside its parts, such as the embedding of positions.
     """
 
     name: str
     modules: tuple[str, ...]
-    holders: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
 
     def joined(self, other: Block, name: str | None = None) -> Block:
         """Return both as one block."""
         return Block(
             self.name if name is None else name,
             self.modules + other.modules,
-            self.holders + other.holders,
+            self.parents + other.parents,
         )
 
 
@@ -65,9 +65,9 @@ def find_blocks(model: nn.Module, size: tuple[int, int] | None = None) -> tuple[
     def position(block: Block) -> int:
         return min((order.get(name, last) for name in block.modules), default=last)
 
-    found, holders = _split(modules, counts)
+    found, parents = _split(modules, counts)
     ordered = sorted(found, key=position) if order else found
-    _add_holders(ordered, holders)
+    _add_parents(ordered, parents)
     silent = [one for one in ordered if order and position(one) == last]
     running = [one for one in ordered if one not in silent] or [silent.pop()]
     for one in silent:
@@ -75,11 +75,11 @@ def find_blocks(model: nn.Module, size: tuple[int, int] | None = None) -> tuple[
     return tuple(_with_minor_joined(running, modules))
 
 
-def _add_holders(blocks: list[Block], holders: Sequence[str]) -> None:
+def _add_parents(blocks: list[Block], parents: Sequence[str]) -> None:
     """Let the parameters of what is looked into belong to the first block inside it."""
-    for holder in holders:
-        own = Block(holder, (), (holder,))
-        first = next((one for one in blocks if _is_inside(one.name, holder)), None)
+    for parent in parents:
+        own = Block(parent, (), (parent,))
+        first = next((one for one in blocks if _is_inside(one.name, parent)), None)
         if first is None:
             blocks.insert(0, own)
         else:
@@ -91,7 +91,7 @@ def _split(
 ) -> tuple[list[Block], list[str]]:
     """Return the blocks, and the modules that are looked into and have parameters themselves."""
     blocks: list[Block] = []
-    holders: list[str] = []
+    parents: list[str] = []
     names = {id(module): name for name, module in modules.items()}
 
     def visit(module: nn.Module) -> None:
@@ -101,7 +101,7 @@ def _split(
             return
         if any(module.children()) and (kind in _CONTAINERS or counts[kind] == 1):
             if any(True for _ in module.parameters(recurse=False)):
-                holders.append(name)
+                parents.append(name)
             for child in module.children():
                 visit(child)
         elif any(True for _ in module.parameters()):
@@ -109,11 +109,11 @@ def _split(
             blocks.append(Block(name, (name, *(one for one in inside if one is not None))))
 
     visit(modules[""])
-    return blocks, holders
+    return blocks, parents
 
 
-def _is_inside(name: str, holder: str) -> bool:
-    return holder in ("", name) or name.startswith(f"{holder}.")
+def _is_inside(name: str, parent: str) -> bool:
+    return parent in ("", name) or name.startswith(f"{parent}.")
 
 
 def _with_minor_joined(blocks: list[Block], modules: Mapping[str, nn.Module]) -> list[Block]:
@@ -132,7 +132,7 @@ def _with_minor_joined(blocks: list[Block], modules: Mapping[str, nn.Module]) ->
 
 
 def _is_minor(block: Block, modules: Mapping[str, nn.Module]) -> bool:
-    held = chain.from_iterable(modules[name].parameters(recurse=False) for name in block.holders)
+    held = chain.from_iterable(modules[name].parameters(recurse=False) for name in block.parents)
     own = [
         one
         for name in block.modules

@@ -47,7 +47,7 @@ def test_blocks_are_listed_in_forward_order_each_with_what_belongs_to_it() -> No
     blocks = find_blocks(Whole())
     assert [block.name for block in blocks] == ["stem", "body.0", "body.1", "head"]
     assert blocks[0].modules == ("stem", "slope")
-    assert blocks[0].holders == ("",)
+    assert blocks[0].parents == ("",)
     assert blocks[1].modules == ("body.0", "body.0.conv", "body.0.norm")
     assert blocks[2].modules[-1] == "norm"
     assert blocks[3].modules == ("head", "unused")
@@ -59,7 +59,7 @@ def test_every_parameter_belongs_to_one_block() -> None:
         held = [
             id(one)
             for block in find_blocks(model)
-            for name in (*block.modules, *block.holders)
+            for name in (*block.modules, *block.parents)
             for one in modules[name].parameters(recurse=False)
         ]
         assert sorted(held) == sorted(id(one) for one in model.parameters())
