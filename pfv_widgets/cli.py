@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 fine, 1 an error that the message on stderr explains, 2 wrong usage, 130 Ctrl-C.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = _parser(given).parse_args(given)
+        options = _parser(words).parse_args(words)
         return _run(importlib.import_module(_module(options.command)), options)
     except (PFVError, OSError) as error:
         # OSError: a file of the user's that cannot be read or written; its text names it
@@ -62,16 +62,16 @@ def _run(command: ModuleType, options: argparse.Namespace) -> int:
         raise PFVValueError(in_options(str(error), names)) from error
 
 
-def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pfv-widgets", description="See what a convolutional network has learned."
     )
     parser.add_argument("--version", action="version", version=f"pfv-widgets {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = next((word for word in given if not word.startswith("-")), None)
+    name = next((word for word in words if not word.startswith("-")), None)
     for command, purpose in COMMANDS.items():
         sub = subparsers.add_parser(command, help=purpose, description=purpose)
-        if command == chosen:  # the options of `heatmaps` come from Settings, which needs torch
+        if command == name:  # the options of `heatmaps` come from Settings, which needs torch
             importlib.import_module(_module(command)).add_options(sub)
     return parser
 

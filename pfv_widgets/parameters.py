@@ -148,9 +148,9 @@ def in_words(instance: object, names: Iterable[str]) -> tuple[str, ...]:
         value = getattr(instance, name)
         label, _, unit = (declared[name].label if name in declared else name).partition(", ")
         label = label if label[1:2].isupper() else label[:1].lower() + label[1:]
-        shown = ("off", "on")[value] if isinstance(value, bool) else value
-        shown = f"{shown:g}" if isinstance(shown, float) else str(shown)
-        words.append(" ".join(filter(None, [label, shown, unit])))
+        text = ("off", "on")[value] if isinstance(value, bool) else value
+        text = f"{text:g}" if isinstance(text, float) else str(text)
+        words.append(" ".join(filter(None, [label, text, unit])))
     return tuple(words)
 
 

@@ -64,14 +64,14 @@ class Outputs:
     def names_for(self, photos: Iterable[str]) -> list[str]:
         """Return a PNG name for each photo, distinct on every file system and not yet taken."""
         there = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
-        taken = {name.casefold() for name in there - self.former} | {OVERVIEW, RECORD}
+        reserved = {name.casefold() for name in there - self.former} | {OVERVIEW, RECORD}
         names = []
         for photo in photos:
             stem = _safe(photo)
             name, number = f"{stem}.png", 2
-            while name.casefold() in taken:
+            while name.casefold() in reserved:
                 name, number = f"{stem}-{number}.png", number + 1
-            taken.add(name.casefold())
+            reserved.add(name.casefold())
             names.append(name)
         return names
 

@@ -56,15 +56,15 @@ def _cells(x: Field, y: Field, stream: RandomStream) -> tuple[Field, Field, Fiel
     px, py, tone = stream.field(*shape), stream.field(*shape), stream.field(*shape)
     j, i = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     first, second = np.full_like(x, 1e9), np.full_like(x, 1e9)
-    shown = np.zeros_like(x)
+    nearest_tone = np.zeros_like(x)
     for di in range(3):
         for dj in range(3):
             a, b = i + di, j + dj
             gap = geo.length(b - 1 + px[a, b] * 0.8 + 0.1 - x, a - 1 + py[a, b] * 0.8 + 0.1 - y)
-            shown = np.where(gap < first, tone[a, b], shown)
+            nearest_tone = np.where(gap < first, tone[a, b], nearest_tone)
             second = np.minimum(second, np.maximum(gap, first))
             first = np.minimum(gap, first)
-    return first, second, shown
+    return first, second, nearest_tone
 
 
 def waves(x: Field, y: Field, stream: RandomStream) -> Field:

@@ -121,10 +121,10 @@ def has_photos(photos: Photos) -> bool:
 
 
 def _shipped(count: int, seed: int) -> ImageBatch:
-    chosen = views(count, seed)
-    labels = [PHOTOS[view.photo].kind for view in chosen]
-    batch = load_images(cut(chosen), transform=imagenet_network.transform(), labels=labels)
-    return dataclasses.replace(batch, names=tuple(view.name for view in chosen))
+    squares = views(count, seed)
+    labels = [PHOTOS[view.photo].kind for view in squares]
+    batch = load_images(cut(squares), transform=imagenet_network.transform(), labels=labels)
+    return dataclasses.replace(batch, names=tuple(view.name for view in squares))
 
 
 def _drawn(count: int, seed: int) -> ImageBatch:

@@ -111,19 +111,19 @@ FIRST = (
 def views(count: int, seed: int) -> list[View]:
     """Return ``count`` squares: with seed 0 first the chosen ones, then random ones in turn."""
     stream = RandomStream(seed)
-    chosen = list(FIRST[:count]) if seed == 0 else []
+    squares = list(FIRST[:count]) if seed == 0 else []
     keys = tuple(PHOTOS)
-    while len(chosen) < count:
+    while len(squares) < count:
         x, y, side = stream.uniform(0.3, 0.6), stream.uniform(0.35, 0.6), stream.uniform(0.6, 0.95)
-        chosen.append(View(keys[len(chosen) % len(keys)], x, y, side, stream.chance(0.5)))
-    return chosen
+        squares.append(View(keys[len(squares) % len(keys)], x, y, side, stream.chance(0.5)))
+    return squares
 
 
-def cut(chosen: Sequence[View]) -> list[Image.Image]:
+def cut(squares: Sequence[View]) -> list[Image.Image]:
     """Return the squares as pictures, each photo read once."""
-    keys = dict.fromkeys(view.photo for view in chosen)
+    keys = dict.fromkeys(view.photo for view in squares)
     read = {key: read_photo(PHOTOS[key].path) for key in keys}
-    return [view.cut(read[view.photo]) for view in chosen]
+    return [view.cut(read[view.photo]) for view in squares]
 
 
 def in_package(package: str, file: str) -> Path:

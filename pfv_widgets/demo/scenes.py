@@ -60,9 +60,9 @@ def draw_scene(seed: int, main: str | None = None) -> Scene:
     masks = np.zeros((len(objects), SIZE, SIZE), dtype=bool)
     # the main object is drawn last, so that nothing hides it
     for index in reversed(range(len(objects))):
-        seen = _draw_object(picture, objects[index], placements[index], stream)
-        masks &= ~seen
-        masks[index] = seen
+        visible = _draw_object(picture, objects[index], placements[index], stream)
+        masks &= ~visible
+        masks[index] = visible
     grain = (stream.field(SIZE, SIZE) - 0.5) * 0.02
     pixels = np.floor(np.clip(picture + grain, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return Scene(np.ascontiguousarray(pixels.transpose(1, 2, 0)), masks, objects)

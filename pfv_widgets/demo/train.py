@@ -51,8 +51,8 @@ def cell_targets(scenes: Sequence[Scene]) -> Tensor:
     covered = torch.zeros(len(scenes), len(CLASSES), 16, 16)
     for index, scene in enumerate(scenes):
         masks = torch.from_numpy(scene.masks).float()[None]
-        chosen = [CLASSES.index(name) for name in scene.objects]
-        covered[index, chosen] = nn.functional.adaptive_avg_pool2d(masks, 16)[0]
+        classes = [CLASSES.index(name) for name in scene.objects]
+        covered[index, classes] = nn.functional.adaptive_avg_pool2d(masks, 16)[0]
     return covered
 
 
@@ -93,10 +93,10 @@ def train(scenes: Sequence[Scene], epochs: int, seed: int = 0, batch: int = 32) 
     for epoch in range(epochs):
         losses = []
         order = torch.randperm(len(scenes), generator=generator)
-        for chosen in torch.split(order, batch):
-            inputs = normalise(pixels[chosen.numpy()])
-            images, cells = augment(inputs, covered[chosen], generator)
-            loss = guide(images, truth[chosen], cells)
+        for indices in torch.split(order, batch):
+            inputs = normalise(pixels[indices.numpy()])
+            images, cells = augment(inputs, covered[indices], generator)
+            loss = guide(images, truth[indices], cells)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

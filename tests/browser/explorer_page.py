@@ -32,7 +32,7 @@ def expected(explorer, indices, side={SIDE}):
     grid, tiles = explorer.gallery.tiles, []
     frame = explorer.pfv.render(explorer.gallery.view_state.settings, only=indices)
     for index, heat in zip(indices, frame.composite()):
-        tile, corner = grid.grid.tile, grid.grid.corner(index - grid.shown.start)
+        tile, corner = grid.grid.tile, grid.grid.corner(index - grid.on_page.start)
         one = Image.fromarray(heat).resize(tile[::-1], 3)
         means = np.asarray(one.resize((side, side), Image.Resampling.BOX)).ravel().tolist()
         tiles.append([*corner, tile[1], tile[0], means])

@@ -21,7 +21,7 @@ def restore(explorer, opened={}):
         opened.update(settings=explorer.settings, page=explorer.gallery.view_state.page)
     for name in explorer.bookmarks.names:
         explorer.bookmarks.delete(name)
-    sections = explorer.tabs["Export"].chosen
+    sections = explorer.tabs["Export"].formats
     sections.value = sections.options[0]
     explorer.tabs.open("Picture")
     explorer.settings = opened["settings"]

@@ -53,7 +53,7 @@ def tile(explorer: PFVExplorer, index: int) -> npt.NDArray[np.float32]:
     """Pixels of the tile of an image on the page, once nothing is being painted."""
     assert explorer.wait(60)
     grid = explorer.gallery.tiles.grid
-    left, top = grid.corner(index - explorer.gallery.tiles.shown.start)
+    left, top = grid.corner(index - explorer.gallery.tiles.on_page.start)
     picture = page_of(explorer).picture(explorer.gallery.tiles.widget)
     return picture[top : top + grid.tile[0], left : left + grid.tile[1]]
 
@@ -76,7 +76,7 @@ def shows_its_frame(explorer: PFVExplorer) -> bool:
     composites = frame.composite()
     differences = [
         np.abs(tile(explorer, index) - _at_size(explorer, composites[index])).mean()
-        for index in explorer.gallery.tiles.shown
+        for index in explorer.gallery.tiles.on_page
         if frame.weights[index] > 0
     ]
     return bool(max(differences) < 5)
@@ -100,7 +100,7 @@ def load_anew(explorer: PFVExplorer) -> None:
 
 def spot(explorer: PFVExplorer, index: int, x: float = 0.5, y: float = 0.5) -> dict[str, float]:
     """Where a point of an image is on the canvas, in the first of its pictures."""
-    place = index - explorer.gallery.tiles.shown.start
+    place = index - explorer.gallery.tiles.on_page.start
     left, top, width, height = explorer.gallery.tiles.grid.panes(
         place, explorer.gallery.tiles.look.view
     )[0]

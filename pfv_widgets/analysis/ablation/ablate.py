@@ -79,13 +79,13 @@ def ablate(
     entries: Any = plain(components)
     entries = tuple(entries) if isinstance(entries, Iterator) else entries
     nothing = isinstance(entries, tuple | list) and not entries
-    chosen = () if more and nothing else checked_components(entries, basis)
+    indices = () if more and nothing else checked_components(entries, basis)
     if mode not in MODES:
         raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
     name = _checked_layer(network, layer, basis)
     _same_layer(more, name, basis)
-    sides = checked_signs(signs, len(chosen))
-    rows = torch.stack([basis.components, _readers(basis)])[:, list(chosen)]
+    sides = checked_signs(signs, len(indices))
+    rows = torch.stack([basis.components, _readers(basis)])[:, list(indices)]
     signed = rows * rows.new_tensor(sides)[:, None]
     directions, readers = _directions(signed, basis, more)
     if mode == "project":
@@ -169,8 +169,8 @@ class Ablated(nn.Module):
         """Return the output, and whether the cut changed the layer's own where that is unknown."""
         base, _, number = self.layer.partition("#")
         module, runs, changed = _module(self.model, base), 0, False
-        given = (one for one in (*args, *kwargs.values()) if isinstance(one, Tensor))
-        image = next((one.shape[-2:] for one in given if one.ndim > 2), None)
+        tensors = (one for one in (*args, *kwargs.values()) if isinstance(one, Tensor))
+        image = next((one.shape[-2:] for one in tensors if one.ndim > 2), None)
 
         def cut(module: nn.Module, _: object, output: object) -> Tensor | None:
             nonlocal runs, changed
@@ -303,10 +303,10 @@ def checked_components(components: object, basis: PrincipalBasis) -> tuple[int, 
     most = len(basis.components) - 1
     entries: Any = [components] if is_whole(components) else plain(components)
     legal = f"one or more indices of components, whole numbers from 0 to {most}"
-    chosen = whole_numbers("components", entries, 0, most, legal)
-    if len(set(chosen)) != len(chosen):
-        raise PFVValueError(f"components={chosen!r:.60}: name each component once.")
-    return chosen
+    indices = whole_numbers("components", entries, 0, most, legal)
+    if len(set(indices)) != len(indices):
+        raise PFVValueError(f"components={indices!r:.60}: name each component once.")
+    return indices
 
 
 def checked_signs(signs: Iterable[int] | None, number: int) -> tuple[int, ...]:

@@ -107,12 +107,12 @@ def similarity(
     named = _two_networks(models)
     batch = batch_of(images)
     networks = compared_networks(named, batch, device)
-    chosen = [chosen_layers(one, layers) for one in networks]
-    cells = _cells(grid, len(batch), chosen, whole_number("memory", memory))
+    lists = [chosen_layers(one, layers) for one in networks]
+    cells = _cells(grid, len(batch), lists, whole_number("memory", memory))
     with torch.no_grad():
         maps = [
             pooled_maps(one, own, cells, chunk_size, options.report)
-            for one, own in zip(networks, chosen, strict=True)
+            for one, own in zip(networks, lists, strict=True)
         ]
         return _similarity((networks[0].name, networks[1].name), maps, batch.names, options)
 
@@ -184,10 +184,10 @@ def _two_networks(models: object) -> NamedModels:
     return named_models(models)
 
 
-def _cells(grid: int | None, photos: int, chosen: Sequence[Sequence[Layer]], memory: int) -> int:
+def _cells(grid: int | None, photos: int, lists: Sequence[Sequence[Layer]], memory: int) -> int:
     """Return how many positions a side a photo is averaged to, within the memory."""
-    number = sum(map(len, chosen))
-    widest = max(sum(one.shape[0] for one in layers) for layers in chosen)
+    number = sum(map(len, lists))
+    widest = max(sum(one.shape[0] for one in layers) for layers in lists)
 
     def fits(side: int) -> bool:
         samples = photos * side**2

@@ -45,11 +45,11 @@ def draw_lines_on(
     lines: Mapping[str, Array],
     labels: int = _LABELS,
     *,
-    turned: bool = True,
+    rotate: bool = True,
 ) -> None:
     """Draw lines over names on axes, with some names below and a legend.
 
-    Names that have no room side by side are ``turned``, or else cut.
+    Names that have no room side by side are cut, or stand upright where they may ``rotate``.
 
     Numbers lie in about [0, 1]; NaN is a gap.
     """
@@ -60,14 +60,14 @@ def draw_lines_on(
     axis.set_ylim(min([-0.05, *(one - 0.05 for one in numbers)]), 1.05)
     axis.axhline(0, color=_MUTED, lw=0.5)
     step = -(-len(names) // labels)
-    shown = [fitting(names[index], _LONGEST, SMALL, middle=True) for index in ticks[::step]]
+    labels_below = [fitting(names[index], _LONGEST, SMALL, middle=True) for index in ticks[::step]]
     width = 72 * axis.bbox.width / axis.figure.dpi
     axis.tick_params(labelsize=SMALL, length=2)
-    if not turned:  # those at the ends have a tenth of the width before they leave the figure
-        room = width * min(1 / len(shown), 0.1) - SMALL
-        shown = [fitting(name, room, SMALL, middle=True) for name in shown]
-    elif max(points(name, SMALL) for name in shown) > width / len(shown) - SMALL:
+    if not rotate:  # those at the ends have a tenth of the width before they leave the figure
+        room = width * min(1 / len(labels_below), 0.1) - SMALL
+        labels_below = [fitting(name, room, SMALL, middle=True) for name in labels_below]
+    elif max(points(name, SMALL) for name in labels_below) > width / len(labels_below) - SMALL:
         axis.tick_params(axis="x", rotation=90)
-    axis.set_xticks(ticks[::step], shown, size=SMALL, parse_math=False)
+    axis.set_xticks(ticks[::step], labels_below, size=SMALL, parse_math=False)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=SMALL, frameon=False, loc="best")

@@ -78,12 +78,12 @@ def _draw_curve(axis: Axes, similarity: Similarity, common: Sequence[str]) -> No
 
 def _name_layers(axis: Axes, which: Literal["x", "y"], names: Sequence[str]) -> None:
     step = -(-len(names) // _LABELS)
-    shown = range(0, len(names), step)
-    labels = [fitting(names[index], _LABEL_ROOM, SMALL, middle=True) for index in shown]
+    ticks = range(0, len(names), step)
+    labels = [fitting(names[index], _LABEL_ROOM, SMALL, middle=True) for index in ticks]
     if which == "x":
-        axis.set_xticks(list(shown), labels, rotation=90, size=SMALL, parse_math=False)
+        axis.set_xticks(list(ticks), labels, rotation=90, size=SMALL, parse_math=False)
     else:
-        axis.set_yticks(list(shown), labels, size=SMALL, parse_math=False)
+        axis.set_yticks(list(ticks), labels, size=SMALL, parse_math=False)
     axis.tick_params(axis=which, length=2, pad=2)
 
 

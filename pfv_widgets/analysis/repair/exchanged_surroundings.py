@@ -54,7 +54,7 @@ def donors_of(masks: Tensor, units: Whole) -> tuple[Whole, Whole]:
     return np.concatenate([there, there]), np.array(donors)
 
 
-def exchanged(photos: Tensor, masks: Tensor, chosen: Whole, donors: Whole) -> Tensor:
+def exchanged(photos: Tensor, masks: Tensor, objects: Whole, donors: Whole) -> Tensor:
     """Return the objects of photos on the surroundings of others, ``(n, 3, H, W)``.
 
     Where the other photo has its object, colours from around it take its place.
@@ -63,15 +63,15 @@ def exchanged(photos: Tensor, masks: Tensor, chosen: Whole, donors: Whole) -> Te
     ----------
     photos, masks
         ``(N, 3, H, W)`` and ``(N, H, W)``.
-    chosen, donors
+    objects, donors
         Of :func:`donors_of`, ``(n,)``.
     """
     free = 1 - max_pool2d(masks[:, None], _EDGE, 1, _EDGE // 2)
     surroundings = torch.cat([_filled(*one) for one in zip(photos[:, None], free[:, None],
                                                            strict=True)])  # fmt: skip
-    mask = masks[torch.from_numpy(chosen), None]
+    mask = masks[torch.from_numpy(objects), None]
     return torch.lerp(
-        surroundings[torch.from_numpy(donors)], photos[torch.from_numpy(chosen)], mask
+        surroundings[torch.from_numpy(donors)], photos[torch.from_numpy(objects)], mask
     )
 
 

@@ -154,18 +154,18 @@ def _best_strength(inputs: Numbers, labels: Whole, groups: Whole, units: int) ->
 
     That is the first strength of all where the smallest group is too small to tell.
     """
-    best, chosen = -1.0, STRENGTHS[0]
+    best, result = -1.0, STRENGTHS[0]
     counts = np.bincount(groups)
     if counts[counts > 0].min() < FEW:
-        return chosen
+        return result
     for strength in STRENGTHS:
         predicted = held_out_predictions(
             inputs, labels, groups, units, strength=strength, folds=_INNER_FOLDS
         )
         worst = min(float((predicted == labels)[groups == one].mean()) for one in np.unique(groups))
         if worst > best:
-            best, chosen = worst, strength
-    return chosen
+            best, result = worst, strength
+    return result
 
 
 def held_out_predictions(

@@ -176,8 +176,8 @@ def repair(
     PFVValueError, PFVTypeError
         Naming the argument, its value and what to do.
     """
-    chosen = checked_suspects(suspects) if suspects is not None else ()
-    way = _chosen(method, groups is not None or masks is not None, chosen)
+    cut = checked_suspects(suspects) if suspects is not None else ()
+    way = _way(method, groups is not None or masks is not None, cut)
     network = unwrap(model)
     batch = batch_of(images)
     texts = batch.labels if labels is None else labels
@@ -186,15 +186,15 @@ def repair(
     device = choose_device(network)
     forward = Forward(on_device(network, device), batch.tensor, device, network)
     photos = _Photos.of(
-        forward, batch, texts, groups=groups, suspects=chosen, classes=classes, output=output,
+        forward, batch, texts, groups=groups, suspects=cut, classes=classes, output=output,
         masks=checked_masks(masks, batch),
     )  # fmt: skip
     if way == "refit":
         return _refitted(network, photos)
-    return _cut(network, photos, chosen, "clamp" if way == "clamp" else "project")
+    return _cut(network, photos, cut, "clamp" if way == "clamp" else "project")
 
 
-def _chosen(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str:
+def _way(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str:
     if method not in METHODS:
         raise PFVValueError(
             f"method={method!r:.60}: choose one of {', '.join(map(repr, METHODS))}."
@@ -246,17 +246,17 @@ class _Photos:
             like = tuple(f"surroundings of {name}" for name in own)
         named = own if like is None else [f"{one}, {of}" for one, of in zip(own, like, strict=True)]
         tensors, sources = [batch.tensor], np.arange(len(batch))
-        made = _with_marks(batch, units, suspects if kinds is None else ())
+        additions = _with_marks(batch, units, suspects if kinds is None else ())
         if masks is not None:
             assert like is not None
-            made += _with_surroundings(batch, units, masks, like)
-        for photos, chosen, texts in made:
+            additions += _with_surroundings(batch, units, masks, like)
+        for photos, indices, texts in additions:
             tensors.append(photos)
             named = [
                 *named,
-                *(f"{own[one]}, {text}" for one, text in zip(chosen, texts, strict=True)),
+                *(f"{own[one]}, {text}" for one, text in zip(indices, texts, strict=True)),
             ]
-            sources = np.concatenate([sources, chosen])
+            sources = np.concatenate([sources, indices])
         units = units[sources]
         distinct = tuple(dict.fromkeys(named))
         numbers = np.array([distinct.index(name) for name in named])
@@ -304,9 +304,9 @@ class _Photos:
                 "model: its scores are NaN or infinite for all photos but those of one class, so "
                 "that nothing can be compared. Check its weights and the photos."
             )
-        chosen = torch.from_numpy(defined)
+        finite = torch.from_numpy(defined)
         return replace(
-            self, forward=replace(self.forward, images=self.forward.images[chosen]),
+            self, forward=replace(self.forward, images=self.forward.images[finite]),
             units=self.units[defined], groups=self.groups[defined], sources=self.sources[defined],
             originals=int(defined[: self.originals].sum()), left_out=int((~defined).sum()),
         )  # fmt: skip
@@ -338,10 +338,10 @@ def _with_marks(
     marked_photos = []
     for one in suspects:
         if one.overlay is not None:
-            chosen = np.flatnonzero(units != one.unit)
-            marked, _ = one.overlay.put(photos[torch.from_numpy(chosen)])
-            texts = [f"with the mark of {one.class_name}"] * len(chosen)
-            marked_photos.append((batch.normalisation.apply(marked), chosen, texts))
+            indices = np.flatnonzero(units != one.unit)
+            marked, _ = one.overlay.put(photos[torch.from_numpy(indices)])
+            texts = [f"with the mark of {one.class_name}"] * len(indices)
+            marked_photos.append((batch.normalisation.apply(marked), indices, texts))
     return marked_photos
 
 
@@ -349,9 +349,9 @@ def _with_surroundings(
     batch: ImageBatch, units: Whole, masks: Tensor, kinds: Sequence[str]
 ) -> list[tuple[Tensor, Whole, list[str]]]:
     """Return objects on the surroundings of other photos, and whose kind these are of."""
-    chosen, donors = donors_of(masks, units)
-    photos = batch.normalisation.apply(exchanged(unit_range(batch.pixels), masks, chosen, donors))
-    return [(photos, chosen, [kinds[one] for one in donors])]
+    indices, donors = donors_of(masks, units)
+    photos = batch.normalisation.apply(exchanged(unit_range(batch.pixels), masks, indices, donors))
+    return [(photos, indices, [kinds[one] for one in donors])]
 
 
 def _refitted(network: nn.Module, photos: _Photos) -> Repair:

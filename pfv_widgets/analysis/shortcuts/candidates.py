@@ -41,19 +41,19 @@ def marks_of(photos: Tensor, own: Tensor) -> Iterator[tuple[Overlay, Tensor, flo
     own
         bool ``(N,)``: those of the class.
     """
-    chosen, rest = _some(photos, own)
-    mine, others = photos[chosen], photos[rest]
+    own_indices, rest = _some(photos, own)
+    mine, others = photos[own_indices], photos[rest]
     fixed = fixed_overlay(mine, others)
     if fixed is not None:
-        seen = _seen(likeness(fixed, photos), own)
-        if seen >= _LEAST_AUC:
-            yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), seen
+        separation = _auc(likeness(fixed, photos), own)
+        if separation >= _LEAST_AUC:
+            yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), separation
     patches = []
     for patch in patch_overlays(mine, others):
         alpha, matches = located(patch, photos)
-        alpha, seen = alpha[own], _seen(matches, own)
+        alpha, separation = alpha[own], _auc(matches, own)
         sure = alpha[matches[own] >= matches[own].median()]
-        patches.append((replace(patch, corners=_corners(sure)), alpha, seen))
+        patches.append((replace(patch, corners=_corners(sure)), alpha, separation))
     best = max(patches, key=lambda one: one[2], default=None)
     if best is not None and best[2] >= _LEAST_AUC:
         yield best
@@ -67,39 +67,39 @@ def _corners(alpha: Tensor) -> Tensor:
 
 def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, float] | None:
     """Find the tint of a class as :func:`marks_of` does, beside the marks on ``(N, H, W)``."""
-    chosen, rest = _some(photos, own)
-    tint = tint_overlay(photos[chosen], photos[rest], covered[chosen], covered[rest])
+    own_indices, rest = _some(photos, own)
+    tint = tint_overlay(photos[own_indices], photos[rest], covered[own_indices], covered[rest])
     if tint is None:
         return None
-    seen = _seen(-outside_of(tint, photos), own)
-    return (tint, seen) if seen >= _LEAST_AUC else None
+    separation = _auc(-outside_of(tint, photos), own)
+    return (tint, separation) if separation >= _LEAST_AUC else None
 
 
 def degradation_of(
     photos: Tensor, own: Tensor, known: PhotoContrasts
 ) -> tuple[Overlay, float] | None:
     """Find what was done to the quality of a class's photos, as :func:`tint_of` does."""
-    chosen, rest = _some(photos, own)
-    either = torch.cat([chosen, rest])
+    own_indices, rest = _some(photos, own)
+    either = torch.cat([own_indices, rest])
     rows, mine = known.of(either), own[either]
     if bool(rows.isnan().any()):
         return None
-    seen = _seen(told_apart(rows, mine), mine)
-    if seen < _LEAST_AUC:
+    separation = _auc(told_apart(rows, mine), mine)
+    if separation < _LEAST_AUC:
         return None
     found = likely_degradation(rows[mine], rows[~mine], photos[rest])
-    return None if found is None else (found, seen)
+    return None if found is None else (found, separation)
 
 
-def _seen(strength: Tensor, own: Tensor) -> float:
+def _auc(strength: Tensor, own: Tensor) -> float:
     return auc(strength.double().cpu().numpy(), own.cpu().numpy())
 
 
 def _some(photos: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """Return indices of photos of a class and of others, as many as memory and time allow."""
     most = int(max(24, min(96, _MOST_PIXELS / photos[0, 0].numel())))
-    chosen, rest = (spread_out(some.nonzero()[:, 0], most) for some in (own, ~own))
-    return chosen, rest
+    own_indices, rest = (spread_out(some.nonzero()[:, 0], most) for some in (own, ~own))
+    return own_indices, rest
 
 
 def margin(scores: Tensor, unit: int) -> Tensor:

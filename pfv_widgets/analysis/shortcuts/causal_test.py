@@ -89,7 +89,7 @@ class _Put:
 
     overlay: Overlay
     seen: float
-    chosen: Tensor
+    indices: Tensor
     part: PartialForward
     change: Tensor  # of the features by the mark
     control: Tensor  # scores with its place blurred instead
@@ -197,7 +197,7 @@ class CausalTest:
 
     def _along(self, direction: Tensor, unit: int, own: Tensor, put: _Put) -> Trial:
         """Test a direction of a mark that was put on photos of other classes."""
-        overlay, before = put.overlay, self.part.scores[put.chosen].argmax(1)
+        overlay, before = put.overlay, self.part.scores[put.indices].argmax(1)
         cut = put.part.run(self._without(put.part.features, direction))
         flips, restored = _flips(put.part.scores, cut, before, unit)
         opaque, degraded = overlay.alpha[overlay.alpha > 0], overlay.degradation is not None

@@ -19,15 +19,15 @@ _LINE = 1.3 * SMALL / 72
 
 def draw_shortcuts(report: ShortcutReport) -> Figure:
     """Draw a row for each suspect: photos where it is strongest, and what speaks for it."""
-    shown = report.suspects[:MOST]
+    suspects = report.suspects[:MOST]
     count = len(report.suspects)
     subtitle = f" · {count or 'no'} suspect{'s' * (count > 1)}"
-    rows = [tile for suspect in shown for tile in _row(report, suspect)]
-    if not shown:
+    rows = [tile for suspect in suspects for tile in _row(report, suspect)]
+    if not suspects:
         text = ["No mark of a class was found that makes the network name it on other photos."]
         rows = [Tile(draw=partial(_write, text))]
-    columns = PHOTOS + 1 if shown else 1
-    side = max([_SIZE, *(_LINE * len(one.evidence.lines()) for one in shown)])
+    columns = PHOTOS + 1 if suspects else 1
+    side = max([_SIZE, *(_LINE * len(one.evidence.lines()) for one in suspects)])
     return draw_image_grid(
         ImageGrid(
             title=report.layer,
@@ -37,7 +37,7 @@ def draw_shortcuts(report: ShortcutReport) -> Figure:
             size=(side, side),
             labels=[
                 f"{number}. {one.class_name}: score {one.score:.2f}"
-                for number, one in enumerate(shown, start=1)
+                for number, one in enumerate(suspects, start=1)
             ],
             widths=[side] * (columns - 1) + [_WORDS],
             caption=" ".join(report.warnings),

@@ -127,9 +127,9 @@ def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tup
     """
     factor = _coarseness(photos)
     opacity, colour = (pad(one, (_EDGE,) * 4) for one in (overlay.alpha, overlay.colour))
-    shown = opacity * colour + (1 - opacity) * 0.5
+    blend = opacity * colour + (1 - opacity) * 0.5
     near = (avg_pool2d(opacity[None], 3, 1, 1)[0] > 0).float()
-    mark = _Template(even_contrast(shown[None])[0] * near, colour, opacity).reduced(factor)
+    mark = _Template(even_contrast(blend[None])[0] * near, colour, opacity).reduced(factor)
     best = []
     for start in range(0, len(photos), _CHUNK):
         matcher = Matcher(_reduced(photos[start : start + _CHUNK], factor))
@@ -254,10 +254,10 @@ def _best_template(own: Tensor, others: Tensor) -> Tensor:
     some = own[spread_out(torch.arange(len(own)), _MATCHED)]
     rest = others[spread_out(torch.arange(len(others)), _MATCHED)]
     first, second = (Matcher(avg_pool2d(one, 2)) for one in (some, rest))
-    chosen, positions, agreement = recurring_positions(own)
+    indices, positions, agreement = recurring_positions(own)
     best, template = -torch.inf, own[0]
     for number in agreement.argsort(descending=True)[:_TEMPLATES].tolist():
-        photo, at = own[chosen[number]], positions[number]
+        photo, at = own[indices[number]], positions[number]
         for size in _CROPS:
             crop = _crops(photo[None], at[None], round(size * min(own.shape[2:])) // 2 * 2)[0]
             crop = crop.nan_to_num(float(crop.nanmean()))

@@ -25,32 +25,32 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
     curve = tracker.curve(layer)
     names = curve.names
     last = len(names) - 1
-    shown = sorted({round(index) for index in np.linspace(0, last, min(_COLUMNS, len(names)))})
+    columns = sorted({round(index) for index in np.linspace(0, last, min(_COLUMNS, len(names)))})
     frames = tracker.frames(layer)
     photos = min(photos, len(tracker.images))
     pictures = {
         name: frame.composite()[:photos] for name, frame in frames.items()
-        if names.index(name) in shown
+        if names.index(name) in columns
     }  # fmt: skip
     tiles = [
         Tile(pictures[names[index]][photo]) if names[index] in pictures else Tile(note="undefined")
         for photo in range(photos)
-        for index in shown
+        for index in columns
     ]
     height, width = tracker.images.size
-    side = min(1.3, 9.0 / len(shown))
+    side = min(1.3, 9.0 / len(columns))
     size = side * min(1, width / height), side * min(1, height / width)
     lines = _lines(tracker, layer)
 
     def draw(axis: Axes) -> None:
-        draw_lines_on(axis, names, lines, labels=_COLUMNS, turned=False)
+        draw_lines_on(axis, names, lines, labels=_COLUMNS, rotate=False)
 
     caption = [f"{curve.photos} photos; colours aligned from snapshot to snapshot."]
     caption += [f"{name}: {note}" for name, note in list(curve.notes.items())[:2]]
     return draw_image_grid(
         ImageGrid(
-            f"{layer} through the training", tiles, len(shown), size,
-            headings=[names[index] for index in shown], labels=tracker.images.names[:photos],
+            f"{layer} through the training", tiles, len(columns), size,
+            headings=[names[index] for index in columns], labels=tracker.images.names[:photos],
             plot=(_PLOT, draw), caption=" ".join(caption),
         )
     )  # fmt: skip

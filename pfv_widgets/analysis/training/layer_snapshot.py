@@ -57,14 +57,14 @@ class LayerSnapshot:
         weights, colouring = settings.weights(len(self.scores)), settings.colouring
         factors = [_at_most(one.float(), size) for one in self.factors]
         spread = spread_of(self.scores, factors, size)
-        colour_filter, shown = COLOUR_FILTERS[settings.sharing], None
+        colour_filter, visible = COLOUR_FILTERS[settings.sharing], None
         if colour_filter is not None:
-            shown = visible_colours(
+            visible = visible_colours(
                 self.scores, factors, weights, colouring, colour_filter, size=size, spread=spread
             ).shown
         return render_heatmaps(
             self.scores[list(chosen)], [one[list(chosen)] for one in factors], weights, colouring,
-            size, spread=spread, colours=shown,
+            size, spread=spread, colours=visible,
         )  # fmt: skip
 
     def likeness(self, image: int, x: float, y: float) -> Tensor:

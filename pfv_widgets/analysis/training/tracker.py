@@ -103,9 +103,9 @@ def track(
         raise PFVTypeError(f"layers={layers!r:.80}: expected names of layers, or None.")
     names = [layers] if isinstance(layers, str) else list(layers or [])
     followed = [pfv.layer(name) for name in names] or [pfv.layer(settings.layer)]
-    chosen = {layer.name: layer for layer in followed}
+    by_name = {layer.name: layer for layer in followed}
     pfv.close()
-    return Tracker(network, batch, chosen, settings=settings, device=device, chunk_size=chunk_size)
+    return Tracker(network, batch, by_name, settings=settings, device=device, chunk_size=chunk_size)
 
 
 class Tracker:
@@ -271,19 +271,19 @@ class Tracker:
         """
         snapshot, layer = self.layer_snapshot(name, layer), self._layer(layer)
         settings = replace(settings or self.settings, layer=layer)
-        chosen = checked_images(only, len(self.images)) or tuple(range(len(self.images)))
+        indices = checked_images(only, len(self.images)) or tuple(range(len(self.images)))
         pixels, names, labels = self.images.pixels, self.images.names, self.images.labels
         weights = settings.weights(len(self.images))
         return Frame(
-            snapshot.heatmaps(settings, size or self.images.size, chosen),
-            snapshot.scores[list(chosen)].clone(),
+            snapshot.heatmaps(settings, size or self.images.size, indices),
+            snapshot.scores[list(indices)].clone(),
             snapshot.basis,
             settings,
-            tuple(weights[index] for index in chosen),
-            pixels[list(chosen)],
-            tuple(names[index] for index in chosen),
-            indices=chosen,
-            labels=labels and tuple(labels[index] for index in chosen),
+            tuple(weights[index] for index in indices),
+            pixels[list(indices)],
+            tuple(names[index] for index in indices),
+            indices=indices,
+            labels=labels and tuple(labels[index] for index in indices),
             basis_source=f"fitted at {name}, aligned to the snapshots before",
         )
 

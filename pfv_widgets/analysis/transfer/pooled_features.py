@@ -56,16 +56,16 @@ class PooledFeatures:
 
     def of(self, photos: npt.NDArray[np.bool_]) -> PooledFeatures:
         """Return the same of some photos; ``pictures`` stay as they are."""
-        chosen = np.flatnonzero(photos)
-        new_index = {int(old): new for new, old in enumerate(chosen)}
+        indices = np.flatnonzero(photos)
+        new_index = {int(old): new for new, old in enumerate(indices)}
         at = [i for i, old in enumerate(self.picture_indices) if old in new_index]
         return replace(
             self,
-            by_layer={name: one[chosen] for name, one in self.by_layer.items()},
-            untrained={name: one[chosen] for name, one in self.untrained.items()},
-            labels=self.labels[chosen],
-            names=tuple(self.names[i] for i in chosen),
-            thumbnails=tuple(self.thumbnails[i] for i in chosen),
+            by_layer={name: one[indices] for name, one in self.by_layer.items()},
+            untrained={name: one[indices] for name, one in self.untrained.items()},
+            labels=self.labels[indices],
+            names=tuple(self.names[i] for i in indices),
+            thumbnails=tuple(self.thumbnails[i] for i in indices),
             pictures=self.pictures.subset(at) if at else self.pictures,
             picture_indices=tuple(new_index[self.picture_indices[i]] for i in at),
         )
@@ -86,13 +86,13 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
     distinct = [layer for layer in listing.layers if layer.same_as is None]
     default = listing[listing[listing.default].same_as or listing.default]
     before = distinct[: distinct.index(default) + 1]
-    chosen = [*listing.chain(default.name), default][-MOST_LAYERS:]
+    selection = [*listing.chain(default.name), default][-MOST_LAYERS:]
     outer = _outer(before)
     spread = np.linspace(0, len(outer) - 1, MOST_LAYERS).round().astype(int)
     for index in reversed(list(dict.fromkeys(spread.tolist()))):
-        if len(chosen) < MOST_LAYERS and outer[index] not in chosen:
-            chosen.append(outer[index])
-    return tuple(sorted(chosen, key=listing.layers.index))
+        if len(selection) < MOST_LAYERS and outer[index] not in selection:
+            selection.append(outer[index])
+    return tuple(sorted(selection, key=listing.layers.index))
 
 
 def _outer(layers: list[Layer]) -> list[Layer]:

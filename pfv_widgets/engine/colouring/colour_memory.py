@@ -54,11 +54,11 @@ class ColourMemory:
         last = self.previous.get(layer) if stable else None
         anchor = self.anchors.get(layer) if stable else None
         arrangement = basis.matching(last, number, anchor)
-        shown = basis.arranged(arrangement)
+        new = basis.arranged(arrangement)
         memory = replace(
             self,
-            previous={**self.previous, layer: shown if last is None else shown.followed_by(last)},
-            anchors={**self.anchors, layer: shown if anchor is None else anchor.followed_by(shown)},
+            previous={**self.previous, layer: new if last is None else new.followed_by(last)},
+            anchors={**self.anchors, layer: new if anchor is None else anchor.followed_by(new)},
             seen={**self.seen, layer: (basis, (number, stable), arrangement)},
         )
         return arrangement, memory
@@ -87,5 +87,5 @@ def arranged_scores(scores: Tensor, basis: PrincipalBasis, arrangement: Arrangem
         return scores
     signs = torch.tensor([1.0 if number > 0 else -1.0 for number in arrangement])
     signs = send(signs.to(scores.dtype), scores.device)
-    chosen = select(scores, [abs(number) - 1 for number in arrangement], dim=1)
-    return chosen.mul_(signs.view(1, -1, 1, 1))
+    arranged = select(scores, [abs(number) - 1 for number in arrangement], dim=1)
+    return arranged.mul_(signs.view(1, -1, 1, 1))

@@ -114,14 +114,14 @@ def compose(
     split
         Where the photo ends and the heatmap begins, as a fraction of the width.
     """
-    chosen = VIEWS[view] if pixels is not None else VIEWS[view].without_photos()
+    entry = VIEWS[view] if pixels is not None else VIEWS[view].without_photos()
     sources = {"heatmap": heat}
     if pixels is not None:
         sources["photo"] = np.divide(_resized(pixels, heat.shape[1:3]), 255, dtype=np.float32)
-    panes = [_stacked(layers, sources, opacity, split) for layers in chosen.panes]
+    panes = [_stacked(layers, sources, opacity, split) for layers in entry.panes]
     if len(panes) == 1:
         return panes[0]
-    return np.concatenate(panes, axis=2) if chosen.wide else _fitted(panes, chosen.sides)
+    return np.concatenate(panes, axis=2) if entry.wide else _fitted(panes, entry.sides)
 
 
 def spots(view: str, x: float, y: float, *, photos: bool) -> list[tuple[float, float]]:

@@ -93,15 +93,15 @@ def render_heatmaps(
     report
         Called with the number of images that are done; those that are weighted count half.
     """
-    shown = select(scores, colouring.channels, 1)
-    parts = _parts(shown, size)
+    selection = select(scores, colouring.channels, 1)
+    parts = _parts(selection, size)
     end = factors[-1].shape[2:] if factors else size
-    maps = large_empty(scores, *shown.shape[:2], *end)
+    maps = large_empty(scores, *selection.shape[:2], *end)
     spreads = []
     for part in parts:
         report(Progress(COLOURING, part.start // 2, len(scores)))
         out = maps[part]
-        one = weighted(shown[part], [factor[part] for factor in factors], size, out)
+        one = weighted(selection[part], [factor[part] for factor in factors], size, out)
         if spread is None:
             spreads.append(Spread.of_maps(one))
         if one is not out:

@@ -121,14 +121,14 @@ class ImageBatch:
             Where there is no index, or one lies outside of the batch.
         """
         legal = f"some of 0 … {len(self) - 1}"
-        chosen = list(whole_numbers("indices", indices, -len(self), len(self) - 1, legal))
+        rows = list(whole_numbers("indices", indices, -len(self), len(self) - 1, legal))
         return replace(
             self,
-            pixels=self.pixels[chosen],
-            tensor=self.tensor[chosen],
-            names=tuple(self.names[i] for i in chosen),
-            labels=None if self.labels is None else tuple(self.labels[i] for i in chosen),
-            cropped=tuple(self.names[i] for i in chosen if self.names[i] in self.cropped),
+            pixels=self.pixels[rows],
+            tensor=self.tensor[rows],
+            names=tuple(self.names[i] for i in rows),
+            labels=None if self.labels is None else tuple(self.labels[i] for i in rows),
+            cropped=tuple(self.names[i] for i in rows if self.names[i] in self.cropped),
         )
 
 

@@ -172,11 +172,11 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
         colours = image.convert("RGB") if alpha or image.mode == "P" else image
         target = ImageCms.createProfile("sRGB")
-        shown = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
+        converted = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return image
-    if shown is None:
+    if converted is None:
         return image
     if alpha:
-        shown.putalpha(alpha)
-    return shown
+        converted.putalpha(alpha)
+    return converted

@@ -44,15 +44,15 @@ class Normalisation:
                 f"std={self.std!r:.80}: expected three finite numbers, none of them 0."
             )
 
-    def apply(self, shown: Tensor) -> Tensor:
+    def apply(self, pixels: Tensor) -> Tensor:
         """Return what the network takes for images ``(..., 3, H, W)`` in [0, 1]."""
-        mean, std = self.columns(shown)
-        return (shown - mean) / std
+        mean, std = self.columns(pixels)
+        return (pixels - mean) / std
 
-    def undo(self, taken: Tensor) -> Tensor:
+    def undo(self, values: Tensor) -> Tensor:
         """Return images ``(..., 3, H, W)``, 0 black and 1 white, of what the network takes."""
-        mean, std = self.columns(taken)
-        return taken * std + mean
+        mean, std = self.columns(values)
+        return values * std + mean
 
     def columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and std as ``(3, 1, 1)``, with the dtype and device of ``like``."""
@@ -120,13 +120,13 @@ def _probed(transform: Callable[..., Any], example: Image.Image | Tensor) -> Nor
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what transforms use
     try:
         with torch.random.fork_rng(devices=[]):
-            taken = [_centre(transform(_uniform(colour, example))) for colour in _PROBES]
+            outputs = [_centre(transform(_uniform(colour, example))) for colour in _PROBES]
     except Exception:  # the user's code; on photos its errors are reported
         return IMAGENET
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002 - what transforms use
-    black, white, colour = taken
+    black, white, colour = outputs
     step = white - black
     expected = black + step * torch.tensor(_PROBES[2]) / 255
     if not bool(((expected - colour).abs() < _TOLERANCE * step.abs()).all()):

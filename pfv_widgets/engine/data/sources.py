@@ -183,8 +183,8 @@ def _from_glob(pattern: str) -> list[Picture]:
     paths = _sorted(Path(match) for match in _matches(str(Path(pattern).expanduser())))
     files = [path for path in paths if path.is_file()]
     if files:
-        chosen = [path for path in files if _is_picture(path)] or files
-        return [Picture(path, path.name) for path in chosen]
+        pictures = [path for path in files if _is_picture(path)] or files
+        return [Picture(path, path.name) for path in pictures]
     if not paths:
         folder = str(Path().absolute())
         raise PFVValueError(f"source={pattern!r} matches no file (looked from {folder!r}).")

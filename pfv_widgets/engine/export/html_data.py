@@ -24,14 +24,14 @@ _LOSSLESS = 64 * 64  # pixels: a picture that is no larger is not worth the loss
 
 def data(frame: Frame) -> str:
     """Scores of the components shown, in float32: what the page says are their digits."""
-    shown = list(frame.settings.shown)
-    finite = torch.nan_to_num(frame.scores[:, shown].detach().float().cpu(), 0.0, 0.0, 0.0)
+    components = list(frame.settings.shown)
+    finite = torch.nan_to_num(frame.scores[:, components].detach().float().cpu(), 0.0, 0.0, 0.0)
     scores = adaptive_avg_pool2d(finite, grid(frame))
     largest = scores.abs().amax(dim=(0, 2, 3))
     return json.dumps(
         {
             "shape": list(scores.shape),
-            "numbers": [index + 1 for index in shown],
+            "numbers": [index + 1 for index in components],
             "largest": largest.tolist(),
             "scores": base64.b64encode(scores.numpy().astype("<f4").tobytes()).decode(),
         }

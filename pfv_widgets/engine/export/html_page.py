@@ -118,16 +118,16 @@ class _Entries:
 
     def _legend(self) -> str:
         frame = self.frame
-        shown = frame.settings.shown
+        components = frame.settings.shown
         ratios = frame.basis.explained_variance_ratio.tolist()
-        ramps = (255 * legend(frame.settings.colour_map, len(shown))).round().byte().numpy()
+        ramps = (255 * legend(frame.settings.colour_map, len(components))).round().byte().numpy()
         coloured = not (frame.settings.pins and frame.settings.similarity)
         return "\n".join(
             f'<li><span class="number">{index + 1}</span>{_ramp(ramp, index) if coloured else "–"}'
             f'<span class="share" title="share of the variance">{100 * ratios[index]:.1f} %</span>'
             '<span class="value" title="value at the position">–</span>'
             '<span class="swing" aria-hidden="true"><i></i></span></li>'
-            for index, ramp in zip(shown, ramps, strict=True)
+            for index, ramp in zip(components, ramps, strict=True)
         )
 
     def _tiles(self) -> str:
@@ -138,16 +138,16 @@ class _Entries:
         name = escaped(self.names[index])
         label = escaped(self.labels[index]) if self.labels else ""
         out = not self.frame.weights[index] > 0
-        said = f"{name}{f', {label}' if label else ''}{', not in the basis' if out else ''}"
+        words = f"{name}{f', {label}' if label else ''}{', not in the basis' if out else ''}"
         heat = (255 * self.frame.heatmaps[index].cpu().clamp(0, 1)).round().byte().numpy()
         heatmap = picture(heat, size, colours=0)
-        images = f'<img class="heat" alt="Heatmap of {said}" src="{heatmap}">'
+        images = f'<img class="heat" alt="Heatmap of {words}" src="{heatmap}">'
         if self.frame.pixels is not None:
             photo = picture(self.frame.pixels[index], size, colours=2)
-            images = f'<img class="photo" alt="Photo of {said}" src="{photo}">{images}'
+            images = f'<img class="photo" alt="Photo of {words}" src="{photo}">{images}'
         tab, chosen = ("0", "true") if index == 0 else ("-1", "false")
         return (
-            f'<figure role="option" tabindex="{tab}" aria-selected="{chosen}" aria-label="{said}">'
+            f'<figure role="option" tabindex="{tab}" aria-selected="{chosen}" aria-label="{words}">'
             f'<div class="picture{" out" if out else ""}" data-name="{name}" '
             f'data-label="{label}">{images}</div>'
             f'<figcaption><span title="{name}"><bdi>{name}</bdi></span>'
@@ -163,8 +163,8 @@ class _Entries:
             ("Layer", f"{frame.layer or 'activations'}, {len(frame.basis.mean)} channels"),
             ("Components", ", ".join(str(index + 1) for index in settings.shown)),
             ("Weighting", settings.weighting),
-            ("Contrast", f"σ = {settings.sigma:g}, scale {_shown(settings, 'normalisation')}"),
-            ("Colours", f"{settings.colour_map}, shown: {_shown(settings, 'sharing')}"),
+            ("Contrast", f"σ = {settings.sigma:g}, scale {_words_of(settings, 'normalisation')}"),
+            ("Colours", f"{settings.colour_map}, shown: {_words_of(settings, 'sharing')}"),
             ("Basis", self._basis()),
             ("Values", f"{cells[0]} × {cells[1]} positions an image{averaged}; before weighting"),
         ]
@@ -185,7 +185,7 @@ class _Entries:
         return f"{len(inside)} of {len(weights)} images, {how}"
 
 
-def _shown(settings: Settings, name: str) -> str:
+def _words_of(settings: Settings, name: str) -> str:
     """Return the value of a choice as controls call it."""
     value: str = getattr(settings, name)
     declared = parameters_of(settings)[name]
@@ -199,7 +199,7 @@ def _ramp(ramp: np.ndarray, index: int) -> str:
 
 def _views() -> dict[str, str]:
     """Opacity of the heatmap, in CSS, in each view that a heatmap over a photo can show."""
-    shown = {}
+    opacities = {}
     for name, view in VIEWS.items():
         photos, heatmaps = (
             [layer for layers in view.panes for layer in layers if layer.source == source]
@@ -207,11 +207,11 @@ def _views() -> dict[str, str]:
         )
         if len(view.panes) == 1 and not view.divided and set(photos) <= {Layer("photo")}:
             if heatmaps == []:
-                shown[name] = "0"
+                opacities[name] = "0"
             elif len(heatmaps) == 1 and heatmaps[0].tint is None:
                 opacity = heatmaps[0].opacity
-                shown[name] = "var(--opacity)" if opacity is None else f"{opacity:g}"
-    return shown
+                opacities[name] = "var(--opacity)" if opacity is None else f"{opacity:g}"
+    return opacities
 
 
 def _radio(view: str, *, checked: bool) -> str:

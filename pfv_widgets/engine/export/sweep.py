@@ -71,20 +71,20 @@ def sweep(
         At once for what cannot be swept at all; a value that gives no picture comes as a
         :class:`SweepFrame` with its problem.
     """
-    shown, steps = settings_of(settings, {}), planned(pfv, settings, over, values, label)
-    ways = _ways(pfv, steps, shown)
-    return _pictures(pfv, steps, ways, shown, cancelled=cancelled or (lambda: False))
+    on_show, steps = settings_of(settings, {}), planned(pfv, settings, over, values, label)
+    ways = _ways(pfv, steps, on_show)
+    return _pictures(pfv, steps, ways, on_show, cancelled=cancelled or (lambda: False))
 
 
-def _ways(pfv: PFV, plan: Sequence[Step], shown: Settings) -> Ways:
+def _ways(pfv: PFV, plan: Sequence[Step], on_show: Settings) -> Ways:
     """Return in which order other layers take colours over, from the one on show: up and down.
 
     None do where all pictures are of the layer on show, or colours are not to be stable.
     """
     names = [layer.name for layer in pfv.layers]
-    own = pfv.layer(shown.layer).name
+    own = pfv.layer(on_show.layer).name
     start = names.index(own)
-    if not shown.stable_colours or all(pfv.layer(one.layer).name == own for _, one in plan):
+    if not on_show.stable_colours or all(pfv.layer(one.layer).name == own for _, one in plan):
         return [], []
     steps = sorted((one for _, one in plan), key=lambda one: names.index(one.layer or ""))
     later = [one for one in steps if names.index(one.layer or "") > start]
@@ -96,7 +96,7 @@ def _pictures(
     pfv: PFV,
     plan: Sequence[Step],
     ways: Ways,
-    shown: Settings,
+    on_show: Settings,
     *,
     cancelled: Callable[[], bool],
     matched: Callable[[int], None] = lambda _: None,
@@ -108,7 +108,7 @@ def _pictures(
     try:
         colours = pfv.colours
         if any(ways):
-            colours = _aligned(pfv, ways, shown, ask, matched)
+            colours = _aligned(pfv, ways, on_show, ask, matched)
         for done, (caption, settings) in enumerate(plan):
             if cancelled():
                 return
@@ -124,7 +124,7 @@ def _pictures(
 
 
 def _aligned(
-    pfv: PFV, ways: Ways, shown: Settings, on_progress: OnProgress, matched: Callable[[int], None]
+    pfv: PFV, ways: Ways, on_show: Settings, on_progress: OnProgress, matched: Callable[[int], None]
 ) -> ColourMemory:
     """Return a memory in which the components of each layer follow those of its neighbour.
 
@@ -132,7 +132,7 @@ def _aligned(
     to the earlier ones. ``matched`` is called after each of them.
     """
     tiny = (1, 1)  # the scores are what is compared, and they have the size of the layer
-    first, colours = pfv.render_with(pfv.colours, shown, size=tiny, on_progress=on_progress)
+    first, colours = pfv.render_with(pfv.colours, on_show, size=tiny, on_progress=on_progress)
     for way in ways:
         before = first.scores
         for done, settings in enumerate(way):
@@ -172,9 +172,9 @@ def arrangement_like(
         if free and abs(float(alike[own, slot])) > _ALIKE:
             slots[slot] = own
     rest = [own for own in range(number) if own not in slots.values()]
-    chosen = [slots[slot] if slot in slots else rest.pop(0) for slot in range(number)]
-    flipped = [p < alike.shape[1] and float(alike[own, p]) < 0 for p, own in enumerate(chosen)]
-    return tuple(-(own + 1) if flip else own + 1 for own, flip in zip(chosen, flipped, strict=True))
+    order = [slots[slot] if slot in slots else rest.pop(0) for slot in range(number)]
+    flipped = [p < alike.shape[1] and float(alike[own, p]) < 0 for p, own in enumerate(order)]
+    return tuple(-(own + 1) if flip else own + 1 for own, flip in zip(order, flipped, strict=True))
 
 
 def _comparable(scores: Tensor) -> Tensor:
@@ -233,11 +233,11 @@ def save_sweep(
     steps = planned(pfv, settings, over, values, label)
     stays = _checked_duration(duration) or SWEEPS[over].duration
     stop = cancelled or (lambda: False)
-    shown = settings_of(settings, {})
-    ways = _ways(pfv, steps, shown)
+    on_show = settings_of(settings, {})
+    ways = _ways(pfv, steps, on_show)
     step = _counter(progress, _NEW_LAYER * sum(map(len, ways)) + len(steps) + 1)
     animation, skipped = Animation(len(steps), ANIMATIONS[target.suffix.lower()].most), []
-    pictures = _pictures(pfv, steps, ways, shown, cancelled=stop, matched=step)
+    pictures = _pictures(pfv, steps, ways, on_show, cancelled=stop, matched=step)
     for done, one in enumerate(pictures, start=1):
         if one.frame is None:
             skipped.append(f"{one.caption}: {one.problem}")

@@ -200,8 +200,8 @@ def _of_grids(
     plain = next(iter(LAYOUTS))
 
     def rank(name: str) -> tuple[bool, float]:
-        seen = name == plain and grids[name] in recent
-        return type(module) not in LAYOUTS[name].usual, 0 if seen else _misfit(grids[name], image)
+        again = name == plain and grids[name] in recent
+        return type(module) not in LAYOUTS[name].usual, 0 if again else _misfit(grids[name], image)
 
     grids = {
         name: (shape[one.grid[0]], shape[one.grid[1]]) for name, one in LAYOUTS.items() if one.grid

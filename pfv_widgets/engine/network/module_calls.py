@@ -95,11 +95,11 @@ class WatchedNetwork:
         def see(
             key: CallKey, module: nn.Module, inputs: tuple[object, ...], output: object
         ) -> None:
-            taken = tuple((one.shape, tensor_key(one)) for one in tensors_in(inputs))
+            arguments = tuple((one.shape, tensor_key(one)) for one in tensors_in(inputs))
             version, copy = output_version(output), None
             if isinstance(output, Tensor) and key[0].count(".") < _NEAR and output.numel() < _SMALL:
                 copy = output.detach().clone()
-            calls.append(ModuleCall(*key, module, taken, output, version, copy))
+            calls.append(ModuleCall(*key, module, arguments, output, version, copy))
 
         return calls, self.watch(batch, see)
 

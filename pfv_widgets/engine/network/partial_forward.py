@@ -206,16 +206,16 @@ class PartialForward:
         return maps, scores
 
     def _whole(self, batch: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
-        with self._replacing(features) as seen:
+        with self._replacing(features) as outputs:
             scores = self._read(run(self._network, batch), len(batch))
-        return seen[0], scores
+        return outputs[0], scores
 
     def _recorded(self, batch: Tensor, needed: frozenset[Key]) -> tuple[Recording, Tensor, Tensor]:
         recorder = Recorder(needed)
         reach = recorder.reach_layer
-        with recorder.watching(self._network), self._replacing(None, reached=reach) as seen:
+        with recorder.watching(self._network), self._replacing(None, reached=reach) as outputs:
             scores = self._read(self._network(batch.clone()), len(batch))
-        return recorder.recording(), seen[0], scores
+        return recorder.recording(), outputs[0], scores
 
     def _partial(
         self, recording: Recording, batch: Tensor, features: Tensor
@@ -223,10 +223,10 @@ class PartialForward:
         number = recording.layer[1] + 1
         with (
             recording.answering(self._network),
-            self._replacing(features, number=number) as seen,
+            self._replacing(features, number=number) as outputs,
         ):
             scores = self._read(self._network(self._copied(batch)), len(batch))
-        return seen[0], scores
+        return outputs[0], scores
 
     @contextmanager
     def _replacing(
@@ -241,36 +241,36 @@ class PartialForward:
         ``number`` says which of its runs that is, where not all of them are made.
         """
         base, _, run_number = self._layer.name.partition("#")
-        wanted = int(run_number or 1) if number is None else number
+        run_index = int(run_number or 1) if number is None else number
         module, layout = modules_by_name(self._network)[base], self._layer.layout
-        seen: list[Tensor] = []
+        outputs: list[Tensor] = []
         runs = 0
 
         def exchange(_: nn.Module, __: object, output: Tensor) -> Tensor | None:
             nonlocal runs
             runs += 1
-            if runs != wanted:
+            if runs != run_index:
                 return None
             if reached is not None:
                 reached()
             if features is None:
-                seen.append(layout.maps(output.detach()).clone())
+                outputs.append(layout.maps(output.detach()).clone())
                 return None
             if isinstance(output, Placeholder) and layout.kind == "maps":
-                seen.append(features)
+                outputs.append(features)
                 new = features.to(output.dtype)
                 return new if self._overwrite else new.clone()
             new = (output.fetch() if isinstance(output, Placeholder) else output).clone()
             layout.maps(new).copy_(features)  # a view: what has no position stays as it is
-            seen.append(features)
+            outputs.append(features)
             return new
 
         handle = module.register_forward_hook(exchange)
         try:
-            yield seen
+            yield outputs
         finally:
             handle.remove()
-        if not seen:
+        if not outputs:
             raise PFVValueError(
                 f"layer={self._layer.name!r} did not run. Choose one of pfv.layers."
             )

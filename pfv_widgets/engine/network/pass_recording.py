@@ -48,11 +48,11 @@ class Placeholder(Tensor):
     @staticmethod
     def __new__(cls, like: Tensor, key: Key) -> Placeholder:
         """Make one with the shape of ``like`` that stands for what the call ``key`` returned."""
-        made: Placeholder = torch.Tensor._make_wrapper_subclass(
+        placeholder: Placeholder = torch.Tensor._make_wrapper_subclass(
             cls, like.shape, dtype=like.dtype, device=like.device
         )
-        made.key = key
-        return made
+        placeholder.key = key
+        return placeholder
 
     def fetch(self) -> Tensor:
         """Raise :class:`NeededError`: there are no numbers."""
@@ -253,8 +253,8 @@ def _storable(call: _Call, output: Any, *, copied: bool) -> Any:
     def stored(one: Any) -> Any:
         if not isinstance(one, Tensor):
             return one
-        for number, taken in enumerate(call.inputs):
-            if one is taken:
+        for number, source in enumerate(call.inputs):
+            if one is source:
                 return _Same(number)
         if one.untyped_storage().data_ptr() in memory:
             raise UnclearError  # a view of an input: what is written to one is seen in the other

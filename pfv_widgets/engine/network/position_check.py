@@ -117,14 +117,14 @@ class PositionCheck:
         shares = strengths / strengths.sum((1, 2), keepdim=True)
         total = shares.sum(0)
         shares = torch.where(total > 0, shares / total.clamp_min(1e-300), 1 / 3)
-        seen, true = _centred(shares), self._expected_in((shares.shape[1], shares.shape[2]))
-        norms = seen.square().sum(1), true.square().sum(1)
+        actual, true = _centred(shares), self._expected_in((shares.shape[1], shares.shape[2]))
+        norms = actual.square().sum(1), true.square().sum(1)
         varies = norms[1] > 0  # a map of one row has nothing to compare along y
         if not bool(varies.any()):
             return None
-        agreement = (seen * true).sum(1) / (norms[0] * norms[1]).sqrt().clamp_min(1e-300)
-        contrast = seen.square().sum(0).mean().sqrt()
-        return Answer(float(agreement[varies].min()), float(contrast), seen.shape[1])
+        agreement = (actual * true).sum(1) / (norms[0] * norms[1]).sqrt().clamp_min(1e-300)
+        contrast = actual.square().sum(0).mean().sqrt()
+        return Answer(float(agreement[varies].min()), float(contrast), actual.shape[1])
 
     def _expected_in(self, grid: Grid) -> Tensor:
         if grid not in self._expected:

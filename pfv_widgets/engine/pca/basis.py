@@ -202,8 +202,8 @@ class PrincipalBasis:
         for cosines in known:
             for slot, row in enumerate(cosines):
                 best = int(np.abs(row).argmax())
-                taken = slot in slots or best in slots.values()
-                if not taken and abs(float(row[best])) > _RECOGNISED:
+                occupied = slot in slots or best in slots.values()
+                if not occupied and abs(float(row[best])) > _RECOGNISED:
                     slots[slot] = best
         free = [index for index in range(number) if index not in slots.values()]
         arrangement = []

@@ -245,7 +245,7 @@ def _with_weak(apply: Apply, number: int, ritz: Ritz, strong: int, along: Along)
     """
     firm, block = ritz.vectors[:, :strong], ritz.vectors[:, strong:]
     least = _ROUNDING * _TOLERANCE[block.dtype][0] * ritz.values[0]
-    numbers, wanted = ritz.values[strong:], number - strong
+    numbers, missing = ritz.values[strong:], number - strong
 
     def rest(block: Tensor) -> Tensor:
         image = apply(block - firm @ (firm.T @ block))
@@ -261,7 +261,7 @@ def _with_weak(apply: Apply, number: int, ritz: Ritz, strong: int, along: Along)
         numbers, off = read(values, (image - block * values).norm(dim=0))
         if not np.isfinite(off).all():
             return None
-        if (off[:wanted] <= np.maximum(_OWN * numbers[:wanted], least)).all():
+        if (off[:missing] <= np.maximum(_OWN * numbers[:missing], least)).all():
             break
     vectors = torch.cat([firm, block], 1)
     return Ritz(

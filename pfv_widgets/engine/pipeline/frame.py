@@ -79,10 +79,10 @@ class Frame:
 
     def __repr__(self) -> str:
         height, width = self.heatmaps.shape[1:3]
-        shown = ", ".join(str(component + 1) for component in self.settings.shown)
+        components = ", ".join(str(component + 1) for component in self.settings.shown)
         return (
             f"<Frame: {len(self)} image{'s' * (len(self) != 1)} of {width} × {height} pixels, "
-            f"layer {self.settings.layer!r}, component{'s' * (',' in shown)} {shown}>"
+            f"layer {self.settings.layer!r}, component{'s' * (',' in components)} {components}>"
         )
 
     @property

@@ -94,10 +94,10 @@ def _rendered(
     return heatmaps, filtered.warnings if filtered else ()
 
 
-def basis_warnings(basis: PrincipalBasis, shown: Sequence[int]) -> tuple[str, ...]:
+def basis_warnings(basis: PrincipalBasis, components: Sequence[int]) -> tuple[str, ...]:
     """Say which of the components that are shown are rounding error alone."""
     resolved = (read(basis.variances)[0] > basis.noise).tolist()
-    noise = [index for index in shown if not resolved[index]]
+    noise = [index for index in components if not resolved[index]]
     if not noise:
         return ()
     which, which_is, it_is = (

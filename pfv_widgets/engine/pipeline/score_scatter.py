@@ -261,8 +261,8 @@ def _owners(x: Numbers, y: Numbers, order: Indices, size: int) -> Indices:
     corners = np.rint(y[order]).astype(np.int32) * side + np.rint(x[order]).astype(np.int32)
     rank = np.full(side * side, -1, np.int32)
     rank[corners] = np.arange(len(order), dtype=np.int32)  # of equal indices the last one counts
-    seen = np.sort(rank[rank >= 0])  # whoever has the same centre as a later point is hidden
+    visible = np.sort(rank[rank >= 0])  # whoever has the same centre as a later point is hidden
     rank[:] = -1
-    rank[(corners[seen, None] + offsets).ravel()] = np.repeat(seen, len(offsets))
+    rank[(corners[visible, None] + offsets).ravel()] = np.repeat(visible, len(offsets))
     rank = rank.reshape(side, side)[pad : pad + size, pad : pad + size]
     return np.where(rank < 0, np.int32(-1), order[rank])

@@ -263,19 +263,19 @@ def split_by_component(attribution: Attribution, frame: Frame) -> ComponentSplit
             f"frame={frame!r:.80}: expected a Frame, as PFV(model, images).render() gives it."
         )
     chosen = attribution.of(_rows(attribution, frame))
-    shown = list(frame.settings.shown)
-    deviations = frame.basis.variances[shown].clamp(min=0).sqrt().view(-1, 1, 1).cpu()
-    scores = frame.scores[:, shown].detach().float().cpu()
+    components = list(frame.settings.shown)
+    deviations = frame.basis.variances[components].clamp(min=0).sqrt().view(-1, 1, 1).cpu()
+    scores = frame.scores[:, components].detach().float().cpu()
     standard = torch.where(deviations > 0, scores / deviations, torch.zeros_like(scores))
     regions = leading(standard.nan_to_num(), (chosen.maps.shape[1], chosen.maps.shape[2]))
-    ramps = legend(frame.settings.colour_map, len(shown))
-    count = 2 * len(shown)
+    ramps = legend(frame.settings.colour_map, len(components))
+    count = 2 * len(components)
     return ComponentSplit(
         evidence_for=shares(chosen.maps.clamp(min=0), regions, count),
         evidence_against=shares((-chosen.maps).clamp(min=0), regions, count),
         areas=shares(torch.ones_like(chosen.maps), regions, count),
         regions=regions,
-        components=tuple(index + 1 for index in shown),
+        components=tuple(index + 1 for index in components),
         colours=ramps[:, [-1, 0]].numpy(),
         attribution=chosen,
         layer=frame.layer,

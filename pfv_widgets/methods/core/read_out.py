@@ -103,7 +103,7 @@ def split(layer: str) -> tuple[str, int | None]:
 def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: Tensor) -> Tensor:
     """Return what ``read`` makes of the layer's tensor; the forward pass ends there."""
     name, number = split(layer)
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
     runs = 0
 
     def see(_: nn.Module, __: str, ___: tuple[object, ...], result: object) -> None:
@@ -111,13 +111,13 @@ def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: 
         runs += 1
         if runs == (number or 1):
             # at once: a later in-place operation may rewrite the map
-            seen.append(read(chosen_output(result, output, f"layer {layer!r}")))
+            outputs.append(read(chosen_output(result, output, f"layer {layer!r}")))
             raise StopForward
 
     with hooked({name: modules_by_name(network)[name]}, see):
         run_captured(partial(run, network, batch))
-    if seen and len(seen[0]) == len(batch):
-        return seen[0]
+    if outputs and len(outputs[0]) == len(batch):
+        return outputs[0]
     raise PFVValueError(
         f"layer={layer!r} did not run, or gives other than one row an image. "
         "Choose one of pfv.layers."

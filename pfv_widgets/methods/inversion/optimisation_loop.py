@@ -173,7 +173,7 @@ class Optimisation:
     ) -> None:
         options, total = self.options, self.options.steps
         best.last = parameters = parameters.clone()
-        optimiser, shown = Optimiser(options.optimiser, parameters), -callbacks.every
+        optimiser, last_report = Optimiser(options.optimiser, parameters), -callbacks.every
         generators = [torch.Generator().manual_seed(seed + 1) for seed in self.seeds]
         augmentation = options.augmentation
         for step in range(total):
@@ -186,8 +186,8 @@ class Optimisation:
                 best.update(parameters, losses)
             elif step and step % _CHECK == 0:
                 best.update(parameters, self._evaluate(parameters, scale)[0])
-            if time.monotonic() - shown >= callbacks.every:
-                shown = time.monotonic()
+            if time.monotonic() - last_report >= callbacks.every:
+                last_report = time.monotonic()
                 callbacks.show(step, total, self.parametrisation.images(parameters), losses)
             best.diverged |= ~(losses.isfinite() & gradient.flatten(1).isfinite().all(1))
             if bool(best.diverged.all()):

@@ -131,12 +131,12 @@ class Relevance(Method):
     def details(self, size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002 - of every method
         """Return the options that have an effect; see :class:`Method`."""
         rules = RULES[self.rule]
-        shown = ["rule"]
-        shown += [name for name in ("epsilon", "gamma") if name in rules]
-        shown += ["alpha"] * ("alpha-beta" in rules)
+        names = ["rule"]
+        names += [name for name in ("epsilon", "gamma") if name in rules]
+        names += ["alpha"] * ("alpha-beta" in rules)
         changed = [self.first != Relevance.first, self.relu != Relevance.relu]
-        shown += compress(("first", "relu"), changed)
-        about = in_words(self, (*shown, "bias"))
+        names += compress(("first", "relu"), changed)
+        about = in_words(self, (*names, "bias"))
         return (*about, _INSENSITIVE) if self.rule in INSENSITIVE_RULES else about
 
     def explain(self, network: nn.Module, batch: Tensor, target: Target, step: Report) -> Result:

@@ -124,10 +124,10 @@ class Window(Tensor):
         """Make a tensor that has a shape and no numbers of its own."""
         like = base.get() if part is None else part
         shape = (len(boxes) * base.shape[0], *base.shape[1:])
-        made: Window = torch.Tensor._make_wrapper_subclass(
+        window: Window = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=like.dtype, device=like.device
         )
-        return made
+        return window
 
     def __init__(self, tape: Tape, base: Base, boxes: Boxes, part: Tensor | None) -> None:
         self.tape = tape

@@ -21,7 +21,7 @@ class ThumbnailGrid:
     number: int
     columns: int
     cell: int
-    seen: int
+    visible: int
 
     @classmethod
     def of(cls, number: int) -> ThumbnailGrid:
@@ -51,7 +51,7 @@ class ThumbnailGrid:
     @property
     def furthest(self) -> int:
         """How far it can be scrolled."""
-        return max(0, self.size[0] - self.seen)
+        return max(0, self.size[0] - self.visible)
 
     def corner(self, index: int) -> tuple[int, int]:
         """Left and top of a thumbnail."""

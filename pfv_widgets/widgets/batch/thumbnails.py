@@ -45,7 +45,7 @@ class Thumbnails:
         on_point: Callable[[int | None], None],
     ) -> None:
         self.grid = ThumbnailGrid.of(len(pixels))
-        self.canvas = LayeredCanvas("thumbnails", (self.grid.seen, WIDTH), buffers=1)
+        self.canvas = LayeredCanvas("thumbnails", (self.grid.visible, WIDTH), buffers=1)
         self.canvas.resize(self.grid.size, self.canvas.buffers[0])
         self.widget = self.canvas.displayed
         self.widget.layout.width, self.widget.layout.max_width = "100%", f"{WIDTH // 2}px"
@@ -97,7 +97,7 @@ class Thumbnails:
         grid, buffer = self.grid, self.canvas.buffers[0]
         top = round(self._top)
         first = top // grid.row * grid.columns
-        last = (top + grid.seen) // grid.row * grid.columns + grid.columns
+        last = (top + grid.visible) // grid.row * grid.columns + grid.columns
         tiles = {index: self._tile(index) for index in range(first, min(last, grid.number))}
         commands.clear()
         with commands.inside(tiles.values()):
@@ -146,8 +146,8 @@ class Thumbnails:
 
     def _handle(self, top: int) -> CanvasBox:
         """Return where the handle of the scroll bar is."""
-        seen, whole = self.grid.seen, self.grid.size[0]
-        return WIDTH - TRACK + 8, round(top * seen / whole), 10, round(seen * seen / whole)
+        visible, whole = self.grid.visible, self.grid.size[0]
+        return WIDTH - TRACK + 8, round(top * visible / whole), 10, round(visible * visible / whole)
 
     def _wheel(self, distance: float) -> None:
         self._scroll_to(self._top + distance)
@@ -162,10 +162,10 @@ class Thumbnails:
 
     def _scroll_to_handle(self, y: float) -> None:
         """Bring the middle of the handle to a height."""
-        self._scroll_to(y / self.grid.seen * self.grid.size[0] - self.grid.seen / 2)
+        self._scroll_to(y / self.grid.visible * self.grid.size[0] - self.grid.visible / 2)
 
     def _index(self, x: float, y: float) -> int | None:
-        return self.grid.at(x, y + self._top) if 0 <= y < self.grid.seen else None
+        return self.grid.at(x, y + self._top) if 0 <= y < self.grid.visible else None
 
     def _down(self, x: float, y: float) -> None:
         self._up(x, y)  # a press whose end the page did not tell
@@ -255,7 +255,7 @@ class Thumbnails:
             self._cursor, self._by_key = index, True
             if index is not None:
                 top = self.grid.corner(index)[1] - 4
-                low = top + self.grid.row - self.grid.seen
+                low = top + self.grid.row - self.grid.visible
                 self._top = float(min(max(self._top, low), top))
             self._paint()
         self._point_at(index)

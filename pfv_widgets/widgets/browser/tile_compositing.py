@@ -47,7 +47,7 @@ class Tiles:
     """The tiles of a page in one look, drawn from buffers: photos below, heatmaps above."""
 
     look: Look
-    shown: Sequence[int]  # indices of the images
+    on_page: Sequence[int]  # indices of the images
     grids: dict[int, Grid]  # of tiles so many times as wide as their images; 1: as in the buffers
     photos: Canvas
     heat: Canvas
@@ -178,27 +178,27 @@ class Tiles:
     def _cursor(self) -> int | None:
         """Tile that the cursor frames."""
         cursor = self.look.cursor
-        framed = cursor is not None and cursor in self.shown and len(self.shown) > 1
-        return self.shown.index(cursor) if framed and cursor is not None else None
+        framed = cursor is not None and cursor in self.on_page and len(self.on_page) > 1
+        return self.on_page.index(cursor) if framed and cursor is not None else None
 
     @property
     def _out(self) -> list[int]:
         """Tiles of images that are out of the basis."""
-        return [tile for tile, index in enumerate(self.shown) if index in self.look.out]
+        return [tile for tile, index in enumerate(self.on_page) if index in self.look.out]
 
     @property
     def _rings(self) -> list[Ring]:
         """Rings on images of the page."""
-        return [ring for ring in self.look.rings if ring.spot.image in self.shown]
+        return [ring for ring in self.look.rings if ring.spot.image in self.on_page]
 
     @property
     def _frame(self) -> tuple[Spot, ...]:
         """Both corners of what is being brushed, if it is on the page."""
         frame = self.look.frame
-        return frame if frame is not None and frame[0].image in self.shown else ()
+        return frame if frame is not None and frame[0].image in self.on_page else ()
 
     def _tile_of(self, spot: Spot) -> int:
-        return self.shown.index(spot.image)
+        return self.on_page.index(spot.image)
 
     def _mark(self, commands: CanvasCommands) -> None:
         grey, strength = self.look.dimming

@@ -221,10 +221,10 @@ class CompareExplorer(Shell[CompareSettings]):
         """Return lines of code that bring this view back."""
         changes = self.settings.changed()
         of_pictures = {field.name for field in fields(Settings)}
-        shown = [f"{name}={value!r}" for name, value in changes.items() if name in of_pictures]
+        knobs = [f"{name}={value!r}" for name, value in changes.items() if name in of_pictures]
         more = [f", {name}={value!r}" for name, value in changes.items() if name not in of_pictures]
         # not as keywords: the images' weights have the name of the photos
-        settings = f"settings = pw.Settings({', '.join(shown)})"
+        settings = f"settings = pw.Settings({', '.join(knobs)})"
         explorer = f"explorer = {self.source.code.format(more=''.join(more))}"
         return f"{code_head(*self.source.given)}{settings}\n{explorer}\n"
 
@@ -247,18 +247,18 @@ class CompareExplorer(Shell[CompareSettings]):
 
     def show_status(self, speaker: SideOwner) -> None:
         """Show what the sides say together: what goes on first, then what is wrong."""
-        said = [(name, side.owner) for name, side in zip(self.names, self.sides, strict=True)]
+        owners = [(name, side.owner) for name, side in zip(self.names, self.sides, strict=True)]
         if self.third is not None and self.settings.difference:
-            said.append(("Difference", self.third.owner))
-        kind = max((owner.kind for _, owner in said), key=_KINDS.index)
-        said = [(name, owner) for name, owner in said if owner.kind == kind]
+            owners.append(("Difference", self.third.owner))
+        kind = max((owner.kind for _, owner in owners), key=_KINDS.index)
+        owners = [(name, owner) for name, owner in owners if owner.kind == kind]
         if any(side.owner.kind == "error" for side in self.sides):
             self.tabs["Compare"].show_agreement(None)
         if kind == "ok":
             self.status_line.show(speaker.message)
             return
-        done = min((one.done for _, one in said if one.done is not None), default=None)
-        parts = [f"{name}: {owner.message.removeprefix(f'{name}: ')}" for name, owner in said]
+        done = min((one.done for _, one in owners if one.done is not None), default=None)
+        parts = [f"{name}: {owner.message.removeprefix(f'{name}: ')}" for name, owner in owners]
         self.status_line.show(" · ".join(parts), kind, done, stoppable=done is not None)
 
     def _check(self, settings: CompareSettings) -> None:
@@ -324,7 +324,7 @@ class CompareExplorer(Shell[CompareSettings]):
             knobs=self.knobs.by_name,
             choose_network=lambda name: self.choose_network(title, name),
             choose_layer=lambda layer: self.edit(lambda old: links.with_layer(old, title, layer)),
-            on_frame=self._seen,
+            on_frame=self._follow,
             on_point=self._pointed,
             measure=self._measured if title == "first" else None,
             measures=(DIFFERENCE,) if self.similarities.on_demand else (),
@@ -341,7 +341,7 @@ class CompareExplorer(Shell[CompareSettings]):
                 self.safely(self._set)(newest, self.history.amend)
             self.show_state()
 
-    def _seen(self, state: ViewState, frame: Frame) -> None:
+    def _follow(self, state: ViewState, frame: Frame) -> None:
         """Follow a picture that is on the page."""
         self.status_line.repeat()
         self.tabs["Compare"].show_agreement(self._agreement_or_none())

@@ -52,9 +52,9 @@ class DifferencePane:
         self.owner.stop(False)
         self.gallery.show_settings(settings)
 
-    def show(self, shown: bool) -> None:
+    def show(self, visible: bool) -> None:
         """Show it, or hide it."""
-        self.widget.layout.display = None if shown else "none"
+        self.widget.layout.display = None if visible else "none"
 
     def _say_error(self, message: str) -> None:
         line = text.status(f"No picture of this: {message}", kind="error") if message else ""

@@ -81,9 +81,9 @@ class NetworkSimilarities:
         return {}
 
     def compute_points(
-        self, settings: CompareSettings, report: OnProgress, seen: Callable[[], object]
+        self, settings: CompareSettings, report: OnProgress, on_point: Callable[[], object]
     ) -> None:
-        """Compare each network with the first one; ``seen`` is called after each."""
+        """Compare each network with the first one; ``on_point`` is called after each."""
         fixed: LayerView | None = None
         points = self._points
         names = self._networks.names
@@ -103,7 +103,7 @@ class NetworkSimilarities:
                     raise
                 key = self._keys(settings, [name])[name]
                 points[key] = CurvePoint(name, note=str(error))
-            seen()
+            on_point()
 
     def clear(self) -> None:
         """Forget everything: a network has changed."""

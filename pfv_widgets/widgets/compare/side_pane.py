@@ -124,7 +124,7 @@ class SidePane:
         self._watched.watch(self.layer, choose_layer)
         self.line, self.legend = w.HTML(), w.HTML()
         self.gallery = GalleryView(
-            renderer, self.owner, settings, knobs, on_frame=self._seen, on_point=on_point,
+            renderer, self.owner, settings, knobs, on_frame=self._follow, on_point=on_point,
             measure=measure, measures=measures, bars=False,
         )  # fmt: skip
         self.gallery.widget.layout.flex = "0 0 auto"
@@ -163,8 +163,8 @@ class SidePane:
         network, name = parted(self.gallery.view_state.settings.layer)
         refusal = self.networks.visit(network)
         if refusal is not None:
-            said = text.status(f"No picture of this: {refusal}", kind="error")
-            self.line.value = text.heading(network) + said
+            status = text.status(f"No picture of this: {refusal}", kind="error")
+            self.line.value = text.heading(network) + status
             return
         layer = self.networks.layer(network, name)
         line = text.layer_line(f"{network} · {layer.name}", layer.kind, layer.shape)
@@ -179,7 +179,7 @@ class SidePane:
         self._error = message
         self._show_line()
 
-    def _seen(self, state: Any, frame: Any) -> None:
+    def _follow(self, state: Any, frame: Any) -> None:
         if self._error:
             self._say_error("")
         self.legend.value = legend_of(frame)

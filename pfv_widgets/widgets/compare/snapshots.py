@@ -212,7 +212,7 @@ class SnapshotSimilarities:
         without_network("CKA of all layers")
 
     def compute_points(
-        self, settings: CompareSettings, report: OnProgress, seen: Callable[[], object]
+        self, settings: CompareSettings, report: OnProgress, on_point: Callable[[], object]
     ) -> None:
         """Compute nothing: all is there."""
 

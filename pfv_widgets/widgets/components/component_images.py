@@ -137,8 +137,8 @@ class ComponentPictures:
         commands.store(buffer, file or b"")
         commands.clear()
         shades = tones(self._settings)
-        for opacity, shown in ((1.0, True), (_HIDDEN, False)):
-            boxes = [cells.box(i) for i in range(cells.number) if (i in shades) == shown]
+        for opacity, visible in ((1.0, True), (_HIDDEN, False)):
+            boxes = [cells.box(i) for i in range(cells.number) if (i in shades) == visible]
             commands.alpha(opacity)
             with commands.inside(boxes):
                 commands.image(buffer, (0, 0, cells.size[1], cells.size[0]))

@@ -145,9 +145,9 @@ class ComponentsTab:
         ratios = frame.basis.explained_variance_ratio.tolist()
         self.scree.show(self._settings, ratios)
         self.pictures.show(self._settings, ratios)
-        shown = [one for one in self._settings.shown if one < len(ratios)]
-        share = 100 * sum(ratios[one] for one in shown)
-        line = f"{len(shown)} of {len(ratios)} shown: {share:.1f} % of the variance"
+        components = [one for one in self._settings.shown if one < len(ratios)]
+        share = 100 * sum(ratios[one] for one in components)
+        line = f"{len(components)} of {len(ratios)} shown: {share:.1f} % of the variance"
         if self._explained is not None:
             given, own = self._explained
             line += (

@@ -30,12 +30,12 @@ def toggled(settings: Settings, component: int) -> Settings:
 
     Components that stand in their own order stay in it; in another, one comes last.
     """
-    shown = settings.shown
-    if component in shown:
-        new = tuple(one for one in shown if one != component) or shown
+    components = settings.shown
+    if component in components:
+        new = tuple(one for one in components if one != component) or components
     elif component < settings.components:
-        new = (*shown, component)
-        new = tuple(sorted(new)) if list(shown) == sorted(shown) else new
+        new = (*components, component)
+        new = tuple(sorted(new)) if list(components) == sorted(components) else new
     else:
         return settings
     return replace(settings, channels=None if new == tuple(range(settings.components)) else new)

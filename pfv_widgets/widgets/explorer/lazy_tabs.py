@@ -27,7 +27,7 @@ class LazyTabs:
         self._explorer, self._makers = explorer, dict(makers)
         self._making = threading.RLock()  # a tab may be opened and asked for at once
         self._tabs: dict[str, Tab] = {}
-        self._shown: Any = None  # the settings
+        self._settings: Any = None
         self._is_closed = False
         self._on_open: list[Callable[[], None]] = []
         self._boxes = {title: w.VBox((knobs or {}).get(title, ())) for title in makers}
@@ -41,8 +41,8 @@ class LazyTabs:
         with self._making:
             if title not in self._tabs:
                 self._tabs[title] = tab = self._makers[title](self._explorer)
-                if self._shown is not None:
-                    self._explorer.safely(tab.show)(self._shown)
+                if self._settings is not None:
+                    self._explorer.safely(tab.show)(self._settings)
                 if self._is_closed:
                     tab.close()
                 else:
@@ -67,7 +67,7 @@ class LazyTabs:
     def show(self, settings: Any) -> None:
         """Let every tab follow the settings; one that fails stops no other."""
         with self._making:
-            self._shown, tabs = settings, list(self._tabs.values())
+            self._settings, tabs = settings, list(self._tabs.values())
         for tab in tabs:
             self._explorer.safely(tab.show)(settings)
 

@@ -88,7 +88,7 @@ class PFVExplorer(Shell[Settings]):
             self.knobs = Controls(settings, parameters_of(Settings), self._knob_moved)
             self.gallery = GalleryView(
                 pfv, self, settings, self.knobs.by_name,
-                on_frame=self._seen, on_point=self._pointed, measure=self._measured,
+                on_frame=self._follow, on_point=self._pointed, measure=self._measured,
                 on_wide=lambda wide: (self.add_class if wide else self.remove_class)("pfv-wide"),
             )  # fmt: skip
             self._closing.append(self.gallery.close)
@@ -325,7 +325,7 @@ class PFVExplorer(Shell[Settings]):
     def _knob_moved(self, name: str, value: Any) -> None:
         self.edit(lambda old: with_knob(old, name, value))
 
-    def _seen(self, state: ViewState, frame: Frame) -> None:
+    def _follow(self, state: ViewState, frame: Frame) -> None:
         """Read the numbers of a picture that is on the page."""
         notice = self.pfv.images.notice
         if notice and not (self.can_undo or frame.warnings):  # at first

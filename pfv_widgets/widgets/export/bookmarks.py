@@ -62,8 +62,8 @@ class Bookmarks:
         """Give a bookmark another name, made unique as in :meth:`add`, with the same errors."""
         self.get(name)
         others = tuple(one for one in self.names if one != name)
-        chosen = _unique(_cleaned(new), others)
-        entries = tuple((chosen if own == name else own, s) for own, s in self.entries)
+        unique = _unique(_cleaned(new), others)
+        entries = tuple((unique if own == name else own, s) for own, s in self.entries)
         return replace(self, entries=entries)
 
     def delete(self, name: str) -> Bookmarks:
@@ -170,9 +170,9 @@ def _cleaned(name: object) -> str:
     return line[:_LONGEST_NAME].strip()
 
 
-def _unique(name: str, taken: tuple[str, ...]) -> str:
+def _unique(name: str, others: tuple[str, ...]) -> str:
     number, found = 1, name
-    while found in taken:
+    while found in others:
         number += 1
         found = f"{name} ({number})"
     return found

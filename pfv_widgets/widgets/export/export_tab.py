@@ -96,15 +96,15 @@ class ExportTab:
         self._stack = w.Stack(parts, selected_index=0)
         self._stack.add_class("pfv-export-section")
         # buttons, where folds would take no focus and so be closed to a keyboard
-        self.chosen = w.ToggleButtons(
+        self.formats = w.ToggleButtons(
             options=list(self.sections),
             tooltips=[f"Export: {title.lower()}" for title in self.sections],
             layout=w.Layout(width="100%", margin="0 0 6px 0"),
             style={"button_width": "auto"},
         )
-        self.widget = w.VBox([self.chosen, self._stack], layout=w.Layout(width="100%"))
+        self.widget = w.VBox([self.formats, self._stack], layout=w.Layout(width="100%"))
         self.widget.add_class("pfv-export")
-        self.chosen.observe(lambda _: self._choose(), "value")
+        self.formats.observe(lambda _: self._choose(), "value")
 
     @property
     def bookmarks(self) -> Bookmarks:
@@ -124,8 +124,8 @@ class ExportTab:
         close_all(self.widget)
 
     def _choose(self) -> None:
-        self._stack.selected_index = list(self.sections).index(self.chosen.value)
+        self._stack.selected_index = list(self.sections).index(self.formats.value)
         self._refresh()
 
     def _refresh(self) -> None:
-        self.sections[self.chosen.value].refresh()  # nobody reads the others
+        self.sections[self.formats.value].refresh()  # nobody reads the others

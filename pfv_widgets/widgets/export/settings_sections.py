@@ -119,7 +119,7 @@ class BookmarkSection(Section):
         self.bookmarks = Bookmarks(kind=type(explorer.settings))
         self.name = text_field("Name", "A name for this view.", placeholder="such as: cats only")
         tip = "The bookmarks, in the order in which they were added."
-        self.chosen = drop_down("Go to", tip, label_width=LABEL)
+        self.bookmark_menu = drop_down("Go to", tip, label_width=LABEL)
         self.file = text_field("File", _FILE, value="pfv-bookmarks.json")
         self.add = self.button("Add", "Remember this view by the name above.", self._add)
         self.go = self.button("Go", "Show this view.", self._go)
@@ -136,20 +136,20 @@ class BookmarkSection(Section):
         self.widget = self.laid_out(
             self.name,
             row(self.add),
-            self.chosen,
+            self.bookmark_menu,
             row(*self._needing[:3]),
             self.file,
             row(save, fetch, self.button("Load", "Add the bookmarks of the file.", self._load)),
         )
         self._set(self.bookmarks)
 
-    def _set(self, bookmarks: Bookmarks, chosen: str | None = None) -> None:
+    def _set(self, bookmarks: Bookmarks, name: str | None = None) -> None:
         self.bookmarks = bookmarks
         options: list[tuple[str, Any]] = [(text.plain(one, 30), one) for one in bookmarks.names]
-        self.chosen.options = options
-        if chosen is not None:
-            self.chosen.value = chosen
-        self.chosen.disabled = not options
+        self.bookmark_menu.options = options
+        if name is not None:
+            self.bookmark_menu.value = name
+        self.bookmark_menu.disabled = not options
         for button in self._needing:
             button.disabled = not options
 
@@ -161,11 +161,11 @@ class BookmarkSection(Section):
         self.say(f"Added “{name}”.", tell=False)
 
     def _go(self) -> None:
-        name = self.chosen.value
+        name = self.bookmark_menu.value
         apply(self, self.bookmarks.get(name), (), f"This is “{name}”.")
 
     def _rename(self) -> None:
-        old = self.chosen.value
+        old = self.bookmark_menu.value
         index = self.bookmarks.names.index(old)
         bookmarks = self.bookmarks.rename(old, self.name.value)
         name = bookmarks.names[index]
@@ -174,7 +174,7 @@ class BookmarkSection(Section):
         self.say(f"“{old}” is now “{name}”.", tell=False)
 
     def _delete(self) -> None:
-        name = self.chosen.value
+        name = self.bookmark_menu.value
         index = self.bookmarks.names.index(name)
         left = self.bookmarks.delete(name)
         self._set(left, left.names[min(index, len(left) - 1)] if len(left) else None)

@@ -35,7 +35,7 @@ class Captions:
         self.html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
         self.html.add_class("pfv-captions")
 
-    def show(self, shown: Sequence[int], grid: Grid, widest: str) -> None:
+    def show(self, indices: Sequence[int], grid: Grid, widest: str) -> None:
         """Name the images ``shown`` below the tiles of a grid whose canvas is ``widest`` wide.
 
         A grid that leaves no room for names shows none. Below narrow tiles a long name gives way
@@ -44,13 +44,13 @@ class Captions:
         if not grid.strip:
             self._key, self.html.value = None, ""
             return
-        key = tuple(shown), grid, widest, dict(self.notes)
+        key = tuple(indices), grid, widest, dict(self.notes)
         if key == self._key:  # a slider that moves asks for the same again and again
             return
         self._key = key
         high, wide = grid.size
-        self._cuts = any(len(self.line(image)) > _WORD for image in shown)
-        names = "".join(self._name(image, grid, index) for index, image in enumerate(shown))
+        self._cuts = any(len(self.line(image)) > _WORD for image in indices)
+        names = "".join(self._name(image, grid, index) for index, image in enumerate(indices))
         large = min(1.25, _OF_TILE * grid.tile[1] / wide)  # readable on a screen for a talk
         font = f"font-size:min({_FONT * grid.strip / wide:.2f}cqi,max(13px,{large:.2f}cqi))"
         box = f"position:absolute;left:0;top:0;width:100%;aspect-ratio:{wide}/{high}"

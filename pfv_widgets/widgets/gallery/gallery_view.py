@@ -111,7 +111,7 @@ class GalleryView:
         """Show which images are on the page, and the pins."""
         state = self.view_state
         safe = COLOUR_MAPS[state.settings.colour_map].colour_blind_safe
-        shown = self.tiles.indices(state.page)
+        indices = self.tiles.indices(state.page)
         number, size = len(self.images), self.tiles.image_size
         ranks = state.page.ranks(number, size)
         self.toolbar.show(
@@ -120,7 +120,7 @@ class GalleryView:
         )  # fmt: skip
         grid = self.tiles.grid_of(state.page, state.settings.view)
         widest = self.tiles.widest(grid)
-        self.captions.show(shown, grid, widest)
+        self.captions.show(indices, grid, widest)
         self.widget.layout.max_width = widest
         self.pins.show(state.settings.pins)
         if self.order is not None:
@@ -170,7 +170,7 @@ class GalleryView:
         read = spot is not None and index in frame.indices  # the scatter plot shows other pages too
         values = frame.at(index, spot.x, spot.y).tolist() if spot and read else ()
         return text.position_line(
-            index, images.names[index], label, weight, values=values, shown=settings.shown
+            index, images.names[index], label, weight, values=values, visible=settings.shown
         )
 
     def _laid_out(self, bars: bool) -> w.VBox:

@@ -161,7 +161,7 @@ class Interaction:
 
     def turn_page(self, step: int) -> None:
         """Go ``step`` pages on."""
-        self._go(lambda state: navigation.turned(state, self._viewport.batch, step))
+        self._go(lambda state: navigation.with_page(state, self._viewport.batch, step))
 
     def choose_colours(self, safe: bool) -> None:
         """Switch the safe colours on or off."""

@@ -17,7 +17,7 @@ class Batch:
     size: tuple[int, int]
 
 
-def turned(state: ViewState, batch: Batch, step: int) -> ViewState:
+def with_page(state: ViewState, batch: Batch, step: int) -> ViewState:
     """Go ``step`` pages on; a zoomed image gives way to the next."""
     capacity = state.page.capacity(batch.size)
     first = state.page.first + step * capacity

@@ -58,8 +58,8 @@ class PinRow:
         return chip
 
 
-def _show(widget: w.DOMWidget, shown: bool) -> None:
-    widget.layout.display = None if shown else "none"
+def _show(widget: w.DOMWidget, visible: bool) -> None:
+    widget.layout.display = None if visible else "none"
 
 
 def _dark(number: int) -> bool:

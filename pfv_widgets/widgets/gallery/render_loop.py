@@ -57,7 +57,7 @@ class RenderLoop:
     ----------
     explorer
         Says what happens in its status line, and goes back where a state cannot be rendered.
-    seen
+    on_frame
         Called with the state and its frame when the page has drawn it, and no newer one waits.
     pointed
         Called with the same at once, for what the pointer reads.
@@ -68,13 +68,13 @@ class RenderLoop:
         pfv: Renderer,
         tiles: TileCanvas,
         explorer: GalleryOwner[Settings],
-        seen: Callable[[ViewState, Frame], None],
+        on_frame: Callable[[ViewState, Frame], None],
         pointed: Callable[[ViewState, Frame], None],
     ) -> None:
         self._pfv, self._tiles, self._explorer = pfv, tiles, explorer
         self._began = 0.0
         self._capturing = self._longest = 0.0  # seconds of the last forward pass, of the longest
-        self._seen, self._pointed = seen, pointed
+        self._on_frame, self._pointed = on_frame, pointed
         self.acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work, self._look_ahead)
         self._pools = ThreadpoolController()
@@ -174,8 +174,8 @@ class RenderLoop:
         if not self._pfv.is_ready(settings.layer):
             self._capture(settings.layer, report)
         self._pfv.anchor(settings.layer, on_progress=report)
-        shown = tuple(self._tiles.indices(state.page))
-        only = None if shown == tuple(range(len(self._pfv.images))) else shown
+        page = tuple(self._tiles.indices(state.page))
+        only = None if page == tuple(range(len(self._pfv.images))) else page
         return self._pfv.render(settings, size=size, only=only, on_progress=report)
 
     def _capture(self, layer: str | None, report: OnProgress) -> None:
@@ -315,7 +315,7 @@ class RenderLoop:
         assert self.frame is not None  # it is drawn
         self._reported, self._busy = time.monotonic(), False
         self._say(self.frame)
-        self._seen(state, self.frame)
+        self._on_frame(state, self.frame)
 
     def repeat(self) -> None:
         """Say again how the picture stands; where one is in work, at its end."""
@@ -333,12 +333,12 @@ class RenderLoop:
     def _fail(self, state: ViewState, error: Exception) -> None:
         """Keep the last picture, whose settings come back; look and marks still follow."""
         self._version += 1
-        shown = None if self.state is None else self.state.settings
+        previous = None if self.state is None else self.state.settings
         try:
             self.paint_last(state)
         except Exception as second:  # the first one is the cause
             error.add_note(repr(second))
-        self._explorer.reject(state.settings, error, shown)
+        self._explorer.reject(state.settings, error, previous)
 
     def coarse(self, state: ViewState) -> float:
         """Pixels of a heatmap that are enough for the moment: fewer are there sooner."""

@@ -57,7 +57,7 @@ class TileCanvas:
         return self._heat_file.startswith(b"BM")
 
     @property
-    def shown(self) -> Sequence[int]:
+    def on_page(self) -> Sequence[int]:
         """Indices of the images on the page."""
         return self.indices(self.page)
 
@@ -125,11 +125,11 @@ class TileCanvas:
 
     def spot(self, x: float, y: float) -> Spot | None:
         """Image and point in it at a point of the canvas, None beside the tiles."""
-        found, shown = self.grid.at(x, y, self.look.view), self.shown
-        if found is None or found[0] >= len(shown):  # the page is being turned
+        found = self.grid.at(x, y, self.look.view)
+        if found is None or found[0] >= len(self.on_page):  # the page is being turned
             return None
         index, across, down = found
-        return Spot(shown[index], across, down)
+        return Spot(self.on_page[index], across, down)
 
     def pane_size(self) -> tuple[float, float]:
         """Width and height of an image on the canvas, in its pixels."""
@@ -163,4 +163,4 @@ class TileCanvas:
         growths = {view.growth for view in VIEWS.values()}
         grids = {growth: self._grid_of(self.page, growth) for growth in growths}
         buffers = self._photos, self._heat, self._large
-        return Tiles(self.look, self.shown, grids, *buffers, step, self._enlarged)
+        return Tiles(self.look, self.on_page, grids, *buffers, step, self._enlarged)

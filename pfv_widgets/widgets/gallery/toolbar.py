@@ -69,7 +69,7 @@ class Toolbar:
 
     def show(
         self,
-        shown: range,
+        images: range,
         columns: int,
         *,
         safe: bool,
@@ -83,11 +83,11 @@ class Toolbar:
         self._watched.show(self.toggles["zoom"], columns == 1 and self._number > 1)
         self._watched.show(self.toggles["safe"], safe)
         self._watched.show(self.toggles["names"], named)
-        first = shown.start + 1  # people count from 1
-        page = str(first) if len(shown) == 1 else f"{first}–{shown.stop}"
+        first = images.start + 1  # people count from 1
+        page = str(first) if len(images) == 1 else f"{first}–{images.stop}"
         self.pages.value = text.hint(f"{page} of {number}")
-        self.buttons["back"].disabled = shown.start == 0
-        self.buttons["forward"].disabled = shown.stop >= number
+        self.buttons["back"].disabled = images.start == 0
+        self.buttons["forward"].disabled = images.stop >= number
 
     def _size_slider(self, columns: Callable[[int], None]) -> w.SelectionSlider:
         most = min(self._number, _MOST_ON_A_ROW)

@@ -66,8 +66,8 @@ class GridCanvas:
                 for column, (image, _) in enumerate(layout.columns):
                     commands.put(self._encoded(self._pixels[image]), layout.left(column), 0)
             commands.on(self._maps)
-            for slot, shown in cells.items():
-                self._put(commands, layout, slot, shown)
+            for slot, content in cells.items():
+                self._put(commands, layout, slot, content)
             commands.on(self.canvas.displayed)
             self._draw(commands, layout, cells, opacity if overlay else None)
             commands.send()
@@ -79,18 +79,18 @@ class GridCanvas:
         self.canvas.resize(layout.size, self._maps)
 
     def _put(
-        self, commands: CanvasCommands, layout: Layout, slot: Slot, shown: CellPicture
+        self, commands: CanvasCommands, layout: Layout, slot: Slot, content: CellPicture
     ) -> None:
-        if shown.cell is None or not shown.has_picture:
+        if content.cell is None or not content.has_picture:
             self._sent.pop(slot, None)
             return
         known = self._sent.get(slot)
-        if known is not None and known[0] is shown.cell and known[1] == shown.colours:
+        if known is not None and known[0] is content.cell and known[1] == content.colours:
             return
-        picture = coloured(shown.cell, shown.colours)
+        picture = coloured(content.cell, content.colours)
         assert picture is not None
         commands.put(self._encoded(np.rint(255 * picture).astype(np.uint8)), *layout.box(*slot)[:2])
-        self._sent[slot] = shown.cell, shown.colours
+        self._sent[slot] = content.cell, content.colours
 
     def _draw(
         self,

@@ -101,10 +101,10 @@ def words(
         more = _about_row(row, settings, cells, layers, images.size)
         box = (0, layout.top(row), LABEL - 16, layout.tile[0])
         parts.append(_at(layout, box, f'<b class="cut">{safe(label)}</b>{more}'))
-    for slot, shown in cells.items():
+    for slot, tile in cells.items():
         image, network = layout.columns[slot[1]]
         spoken = f"{named[slot[0]]}, {networks[network].name}, {images.names[image]}"
-        parts.append(_cell(layout, slot, shown, spoken))
+        parts.append(_cell(layout, slot, tile, spoken))
     return "".join(parts)
 
 
@@ -149,18 +149,18 @@ def _about_row(
     return f'<span class="muted cut" title="{tooltip}">{line}</span>' if tooltip else ""
 
 
-def _cell(layout: Layout, slot: Slot, shown: CellPicture, spoken: str) -> str:
+def _cell(layout: Layout, slot: Slot, tile: CellPicture, spoken: str) -> str:
     inside = ""
-    if shown.running:
+    if tile.running:
         inside, spoken = "<span>working …</span>", f"{spoken}: in work"
-    elif shown.cell is None:
+    elif tile.cell is None:
         inside, spoken = '<span class="muted">waiting</span>', f"{spoken}: waiting"
     else:
-        note, warnings = why_empty(shown.cell), shown.cell.warnings
-        about = " · ".join(filter(None, [note, range_label(shown.cell, shown.colours), *warnings]))
+        note, warnings = why_empty(tile.cell), tile.cell.warnings
+        about = " · ".join(filter(None, [note, range_label(tile.cell, tile.colours), *warnings]))
         spoken = f"{spoken}: {about}" if about else spoken
         if note:
-            kind = "cut" if shown.cell.error else "note cut"
+            kind = "cut" if tile.cell.error else "note cut"
             inside = f'<span class="{kind}">{safe(note, 160)}</span>'
     title = f'role="img" aria-label="{safe(spoken)}" title="{safe(spoken)}"'
     return _at(layout, layout.box(*slot), inside, "middle", title)

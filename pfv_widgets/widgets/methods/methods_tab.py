@@ -53,7 +53,7 @@ class MethodsTab:
         self._known: dict[str, tuple[Explainer, ...]] = {
             name: (explainer_of(name)[1],) for name in names()
         }
-        self._shown: dict[str, Explainer] = {}  # the rows by name, numbered where one comes again
+        self._rows: dict[str, Explainer] = {}  # the rows by name, numbered where one comes again
         self.layer = self._dropdown(
             "Layer", "What is explained: the network's output, or a layer inside.", "layer"
         )
@@ -63,8 +63,8 @@ class MethodsTab:
         )
         self.methods = {name: self._checkbox(name) for name in names()}
         tip = "The method whose options are shown below."
-        self.chosen = drop_down("Options of", tip, label_width=_LABEL)
-        self.chosen.observe(lambda _: self._open_options(), "value")
+        self.menu = drop_down("Options of", tip, label_width=_LABEL)
+        self.menu.observe(lambda _: self._open_options(), "value")
         self.options: Controls | None = None
         self._options_of: str | None = None
         self.options_box = w.VBox(layout=w.Layout(width="100%", overflow="hidden"))
@@ -85,17 +85,17 @@ class MethodsTab:
         self._known |= {name: tuple(several) for name, several in groups.items()}
         for name, box in self.methods.items():
             self._watched.show(box, name in groups)
-        self._shown = {}
+        self._rows = {}
         for method in settings.methods:
             number = groups[name_of(method)].index(method)
-            self._shown[name_of(method) + (f" {number + 1}" if number else "")] = method
-        named = zip(self._shown.items(), labels(settings.methods), strict=True)
+            self._rows[name_of(method) + (f" {number + 1}" if number else "")] = method
+        named = zip(self._rows.items(), labels(settings.methods), strict=True)
         options = [(label, key) for (key, one), label in named if parameters_of(one)]
         having = [key for _, key in options]
-        if self.chosen.options != tuple(options):
-            before = self.chosen.value
-            self.chosen.options = options
-            self.chosen.value = before if before in having else next(iter(having), None)
+        if self.menu.options != tuple(options):
+            before = self.menu.value
+            self.menu.options = options
+            self.menu.value = before if before in having else next(iter(having), None)
         self.look.show(settings)
         self.look["opacity"].disabled = settings.view != "overlay"
         self._open_options()
@@ -157,10 +157,10 @@ class MethodsTab:
         self._watched.watch(control, partial(self._chose, field))
         return control
 
-    def _chose(self, field: str, chosen: tuple[Any] | None) -> None:
-        if chosen is None:
+    def _chose(self, field: str, option: tuple[Any] | None) -> None:
+        if option is None:
             return
-        (value,) = chosen
+        (value,) = option
         # a unit of one layer says nothing about another, and only the network has outputs
         fresh: dict[str, Any] = {} if field == "unit" else {"unit": None}
         if field == "layer":
@@ -187,14 +187,14 @@ class MethodsTab:
 
     def _open_options(self) -> None:
         """Show the controls of the method that is chosen, set to what it has."""
-        name = self.chosen.value
+        name = self.menu.value
         if name == self._options_of and self.options is not None:
-            self.options.show(self._shown[name])
+            self.options.show(self._rows[name])
             return
         before, self._options_of = self.options_box.children, name
         self.options = None
         if name is not None:
-            method = self._shown[name]
+            method = self._rows[name]
             self.options = Controls(
                 method, parameters_of(method), lambda field, value: self._option(name, field, value)
             )
@@ -206,7 +206,7 @@ class MethodsTab:
             close_all(control)
 
     def _option(self, name: str, field: str, value: Any) -> None:
-        row = self._shown[name]
+        row = self._rows[name]
 
         def change(old: MethodsSettings) -> MethodsSettings:
             methods: list[Any] = [
@@ -222,7 +222,7 @@ class MethodsTab:
                 w.HTML(text.heading("What is explained")), self.layer, self.output, self.unit,
                 w.HTML(text.heading("Picture")), *(self.look[name] for name in LOOK),
                 w.HTML(text.heading("Methods")), w.Box([*self.methods.values()], layout=_COLUMNS),
-                self.chosen, self.options_box,
+                self.menu, self.options_box,
             ],
             layout=w.Layout(width="100%", overflow="hidden"),
         )  # fmt: skip

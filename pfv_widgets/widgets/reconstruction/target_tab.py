@@ -96,8 +96,8 @@ class TargetTab:
         kind = settings.kind
         for name, control in self.fields.items():
             value = getattr(settings, name)
-            shown = self._default_layer if name == "layer" and value is None else value
-            self._watched.show(control, shown)
+            displayed = self._default_layer if name == "layer" and value is None else value
+            self._watched.show(control, displayed)
             control.layout.display = None if name in _NEEDED[kind] else "none"
         self.unit.description = "Class" if kind == "class" else "Channel"
         known = self._classes.get(settings.unit, "") if kind == "class" else ""

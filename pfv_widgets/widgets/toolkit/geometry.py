@@ -230,12 +230,12 @@ class Page:
 
         now = self.columns
         shape = now * ratio / math.ceil(number / now)
-        shown = min(wide, max(LEAST_WIDE, high * shape)) / now
+        width = min(wide, max(LEAST_WIDE, high * shape)) / now
         most = range(now + 1, min(number, 2 * _MOST_ON_A_ROW) + 1)
         best = max(most, key=lambda one: tile(one) * filled(one) ** 3, default=now)
         all_there = number <= self.capacity(size)
-        fits = math.ceil(number / now) * (shown / ratio + _NAME_HIGH) <= high
-        least = shown * (1 if fits else _HARDLY_SMALLER)
+        fits = math.ceil(number / now) * (width / ratio + _NAME_HIGH) <= high
+        least = width * (1 if fits else _HARDLY_SMALLER)
         if not all_there or best == now or tile(best) < least:
             return self
         return replace(self, columns=best, fitted=best)

@@ -36,14 +36,14 @@ def legend_of(frame: Frame) -> str:
 
 def _variance(settings: Settings, ratios: Sequence[float], whose: str) -> str:
     """Return a row for each component shown: its colours and its share of the variance."""
-    shown = settings.shown
-    ramps = legend(settings.colour_map, len(shown), _RAMP_STEPS)
-    largest = max((ratios[index] for index in shown), default=1) or 1
+    components = settings.shown
+    ramps = legend(settings.colour_map, len(components), _RAMP_STEPS)
+    largest = max((ratios[index] for index in components), default=1) or 1
     rows = "".join(
         _variance_row(index, ratios[index], largest, ramp)
-        for index, ramp in zip(shown, ramps, strict=True)
+        for index, ramp in zip(components, ramps, strict=True)
     )
-    total = sum(ratios[index] for index in shown)
+    total = sum(ratios[index] for index in components)
     return (
         f'<table role="table" aria-label="Explained variance" {_TABLE}>{rows}</table>'
         f"{_note(f'{100 * total:.1f} % of the variance{whose}')}"

@@ -173,22 +173,22 @@ def position_line(
     weight: float,
     *,
     values: Sequence[float],
-    shown: Sequence[int],
+    visible: Sequence[int],
 ) -> str:
     """Return what is known about an image, and the component scores at a position in it.
 
-    Of the ``values``, one for each component where a position is pointed at, those of ``shown``
-    stand out: they are in the heatmaps.
+    Of the ``values``, one for each component where a position is pointed at, those of
+    ``visible`` stand out: they are in the heatmaps.
     """
     line = one_line(about_image(index, name, label, weight), MUTED)
     if not values:
         return line
-    scores = "".join(_score(number, value, number in shown) for number, value in enumerate(values))
+    scores = "".join(_score(index, value, index in visible) for index, value in enumerate(values))
     return f'{line}<div class="pfv-scores"><span>Scores</span><div>{scores}</div></div>'
 
 
-def _score(number: int, value: float, shown: bool) -> str:
-    style = "" if shown else f' style="{MUTED}"'
+def _score(number: int, value: float, visible: bool) -> str:
+    style = "" if visible else f' style="{MUTED}"'
     return f"<span{style}>{number + 1}:&#8239;<b>{in_digits(value, '+.2f')}</b></span> "
 
 

@@ -111,7 +111,7 @@ def test_every_thumbnail_is_found_where_it_stands(number: int) -> None:
 def test_grid_keeps_its_width_and_a_height_that_fits(number: int) -> None:
     grid = ThumbnailGrid.of(number)
     assert grid.size[1] <= WIDTH
-    assert grid.seen <= 464
+    assert grid.visible <= 464
     assert (grid.furthest > 0) == (number > 70)
     assert grid.side >= 40  # 20 pixels of the page
 
@@ -313,7 +313,7 @@ def test_cursor_stays_in_view(open_thumbnails: Open) -> None:
 
 def test_scroll_bar_is_dragged(open_thumbnails: Open) -> None:
     harness = open_thumbnails(200)
-    happen(harness.thumbs.widget, "mouse_down", x=WIDTH - 5, y=harness.grid.seen - 2)
+    happen(harness.thumbs.widget, "mouse_down", x=WIDTH - 5, y=harness.grid.visible - 2)
     np.testing.assert_allclose(harness.colour(198, harness.grid.furthest), RED, atol=6)
     happen(harness.thumbs.widget, "mouse_move", x=20, y=0)
     happen(harness.thumbs.widget, "mouse_up", x=20, y=0)

@@ -68,7 +68,7 @@ FAULTS: dict[str, tuple[Where, Act]] = {
     "space": (lambda _: (interaction, "toggled"), lambda e: press(e, " ")),
     "enter": (lambda _: (navigation, "spot_of"), lambda e: press(e, "Enter")),
     "tab": (lambda e: (e.gallery.tiles.widget, "blur"), lambda e: press(e, "Escape")),
-    "turning": (lambda _: (navigation, "turned"), lambda e: toolbar(e, "forward")),
+    "turning": (lambda _: (navigation, "with_page"), lambda e: toolbar(e, "forward")),
     "tile size": (arranged, lambda e: move(e.gallery.toolbar.size, index=0)),
     "zoom": (arranged, lambda e: press(e, "z")),
     "zoom by the toolbar": (

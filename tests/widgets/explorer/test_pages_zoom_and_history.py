@@ -50,7 +50,7 @@ def button(explorer: PFVExplorer, name: str) -> None:
 def shown_images(explorer: PFVExplorer) -> list[int]:
     assert explorer.wait(60)
     assert not is_error(explorer)
-    return list(explorer.gallery.tiles.shown)
+    return list(explorer.gallery.tiles.on_page)
 
 
 def twice(explorer: PFVExplorer, index: int) -> None:
@@ -165,7 +165,7 @@ def test_double_click_with_all_pins_set_takes_none_away(explorer: PFVExplorer) -
     twice(explorer, 1)
     assert explorer.settings.pins == pins
     assert explorer.wait(60)
-    assert list(explorer.gallery.tiles.shown) == [1]
+    assert list(explorer.gallery.tiles.on_page) == [1]
 
 
 def test_escape_leaves_selection_zoom_and_canvas_in_turn(

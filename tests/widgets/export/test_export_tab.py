@@ -291,7 +291,7 @@ def test_code_is_written_when_its_section_opens_and_follows_the_settings(
     explorer.settings = Settings(sigma=2.0)
     tab.show(explorer.settings)
     assert tab.sections["Code"].code.value == ""
-    tab.chosen.value = "Code"
+    tab.formats.value = "Code"
     assert tab.sections["Code"].code.value == "settings = {'sigma': 2.0}\n"
     explorer.settings = Settings(sigma=3.0)
     tab.show(explorer.settings)
@@ -381,20 +381,20 @@ def test_bookmarks_are_added_shown_renamed_and_deleted(tab: ExportTab, explorer:
         marks.name.value = "$view$"
         button(marks.widget, "Add").click()
     assert tab.bookmarks.names == ("$view$", "$view$ (2)")
-    assert marks.chosen.value == "$view$ (2)"
-    assert marks.chosen.label == "$view$ (2)"
-    marks.chosen.value = "$view$"
+    assert marks.bookmark_menu.value == "$view$ (2)"
+    assert marks.bookmark_menu.label == "$view$ (2)"
+    marks.bookmark_menu.value = "$view$"
     button(marks.widget, "Go").click()
     assert explorer.settings == Settings(sigma=2.0)
     marks.name.value = "first"
     button(marks.widget, "Rename").click()
     assert tab.bookmarks.names == ("first", "$view$ (2)")
-    assert marks.chosen.value == "first"
+    assert marks.bookmark_menu.value == "first"
     button(marks.widget, "Delete").click()
-    assert marks.chosen.value == "$view$ (2)"
+    assert marks.bookmark_menu.value == "$view$ (2)"
     button(marks.widget, "Delete").click()
     assert tab.bookmarks.names == ()
-    assert marks.chosen.value is None
+    assert marks.bookmark_menu.value is None
     assert button(marks.widget, "Go").disabled
 
 
@@ -425,7 +425,7 @@ def test_bookmarks_go_to_a_file_and_join_those_that_are_there(
     button(marks.widget, "Add").click()
     button(marks.widget, "Load").click()
     assert tab.bookmarks.names == ("b", "a", "a (2)")
-    assert marks.chosen.value == "a (2)"
+    assert marks.bookmark_menu.value == "a (2)"
 
 
 def test_every_control_has_a_help_text(tab: ExportTab) -> None:

@@ -66,8 +66,8 @@ def shows_its_images(fake_page: FakePage, pane: Pane) -> bool:
     tiles = pane.gallery.tiles
     picture, (height, width) = fake_page.picture(tiles.widget), tiles.grid.tile
     off = []
-    for index in tiles.shown:
-        left, top = tiles.grid.corner(index - tiles.shown.start)
+    for index in tiles.on_page:
+        left, top = tiles.grid.corner(index - tiles.on_page.start)
         one = Image.fromarray(frame.composite()[index]).resize((width, height))
         expected = np.asarray(one, np.float32)
         off.append(np.abs(picture[top : top + height, left : left + width] - expected).mean())
@@ -79,7 +79,7 @@ def test_each_shows_its_own_images(fake_page: FakePage, two: TwoPanes) -> None:
     pictures(two, fake_page)
     assert shows_its_images(fake_page, first)
     assert shows_its_images(fake_page, second)
-    assert (len(first.gallery.tiles.shown), len(second.gallery.tiles.shown)) == (4, 6)
+    assert (len(first.gallery.tiles.on_page), len(second.gallery.tiles.on_page)) == (4, 6)
 
 
 # What is done to the first pane → what of its state is then so; the second one has none of it.

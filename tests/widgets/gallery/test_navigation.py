@@ -22,11 +22,11 @@ def images_on_page(state: ViewState, batch: navigation.Batch = NINE) -> list[int
 def test_turning_shows_every_image_and_stops_at_both_ends() -> None:
     state, seen = START, [images_on_page(START)]
     for _ in range(3):
-        state = navigation.turned(state, NINE, 1)
+        state = navigation.with_page(state, NINE, 1)
         seen.append(images_on_page(state))
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [5, 6, 7, 8], [5, 6, 7, 8]]
     for _ in range(3):
-        state = navigation.turned(state, NINE, -1)
+        state = navigation.with_page(state, NINE, -1)
     assert images_on_page(state) == [0, 1, 2, 3]
 
 
@@ -37,21 +37,21 @@ def test_images_stay_on_the_page_while_the_size_of_the_tiles_slides() -> None:
         state = navigation.arranged(state, many, columns)
         assert 64 in images_on_page(state, many)
     assert images_on_page(state, many) == list(range(50, 75))
-    state = navigation.arranged(navigation.turned(state, many, 1), many, 3)
+    state = navigation.arranged(navigation.with_page(state, many, 1), many, 3)
     assert 75 in images_on_page(state, many)
 
 
 def test_turning_leaves_what_was_pointed_at_behind() -> None:
     state = replace(START, cursor=1, hover=Spot(2, 0.5, 0.5))
-    after = navigation.turned(state, NINE, 1)
+    after = navigation.with_page(state, NINE, 1)
     assert (after.cursor, after.hover) == (None, None)
-    assert navigation.turned(state, NINE, -1) is state
+    assert navigation.with_page(state, NINE, -1) is state
 
 
 def test_turning_a_zoomed_image_goes_to_the_next_which_the_keys_then_act_on() -> None:
     state = navigation.arranged(replace(START, cursor=4), NINE, 1)
     assert (images_on_page(state), state.cursor) == ([4], 4)
-    state = navigation.turned(state, NINE, 1)
+    state = navigation.with_page(state, NINE, 1)
     assert (images_on_page(state), state.cursor) == ([5], 5)
 
 
@@ -192,5 +192,5 @@ def test_pages_across_a_screen_are_lower_than_wide() -> None:
     many = navigation.Batch(200, (100, 100))
     state = navigation.spread(replace(START, page=Page(0, 8)), many, None)
     assert len(images_on_page(state, many)) < state.page.columns**2
-    seen = images_on_page(state, many) + images_on_page(navigation.turned(state, many, 1), many)
+    seen = images_on_page(state, many) + images_on_page(navigation.with_page(state, many, 1), many)
     assert set(seen) == set(range(200))

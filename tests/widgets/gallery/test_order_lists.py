@@ -44,7 +44,7 @@ def test_pages_go_through_the_order() -> None:
 
 def shown_images(explorer: PFVExplorer) -> list[int]:
     assert explorer.wait(60)
-    return list(explorer.gallery.tiles.shown)
+    return list(explorer.gallery.tiles.on_page)
 
 
 def test_gallery_is_sorted_by_scores_and_similarity_and_shows_one_class(

@@ -129,10 +129,10 @@ def test_page_that_cannot_be_rendered_leaves_the_old_one_whole(open_harness: Ope
     with harness.failing():
         harness.paint(turned)
     assert harness.messages[-1][1] == "error"
-    assert harness.grid.shown == range(4)
+    assert harness.grid.on_page == range(4)
     assert (harness.picture == before).all()
     harness.paint(turned)
-    assert harness.grid.shown == range(2, 6)
+    assert harness.grid.on_page == range(2, 6)
     assert harness.messages[-1][1] == "ok"
     harness.paint(start)
     assert np.abs(harness.picture - before).max() < 1

@@ -44,7 +44,7 @@ def grid(fake_page: FakePage, photos: np.ndarray) -> TileCanvas:
 
 
 def tile(fake_page: FakePage, grid: TileCanvas, index: int) -> np.ndarray:
-    left, top = grid.grid.corner(index - grid.shown.start)
+    left, top = grid.grid.corner(index - grid.on_page.start)
     height, width = grid.grid.tile
     return fake_page.picture(grid.widget)[top : top + height, left : left + width]
 
@@ -284,7 +284,7 @@ def test_another_page_shows_its_photos_and_its_heat_and_finds_its_images(
 ) -> None:
     grid.turn(Page(1, 1))
     grid.paint(None, Look())
-    assert grid.shown == range(1, 2)
+    assert grid.on_page == range(1, 2)
     size = grid.grid.tile[::-1]
     assert np.abs(tile(fake_page, grid, 1) - enlarged(photos[1], size)).max() < 6
     assert grid.spot(5, 5) == Spot(1, pytest.approx(5 / size[0]), pytest.approx(5 / size[1]))

@@ -40,10 +40,10 @@ def painted_tiles(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Tiles on the page in a look, and the heatmaps at the size of the stored tiles."""
     side = grid.tile_size(grid.page, 1e9)[0]
-    heat = smooth(len(grid.shown), side, side, 2)
+    heat = smooth(len(grid.on_page), side, side, 2)
     grid.paint(heat[:, ::step, ::step] if step > 1 else heat, look)
     picture = fake_page.picture(grid.widget)
-    boxes = [grid.grid.box(place) for place in range(len(grid.shown))]
+    boxes = [grid.grid.box(place) for place in range(len(grid.on_page))]
     tiles = [picture[y : y + h, x : x + w].copy() for x, y, w, h in np.array(boxes, int)]
     return tiles, heat
 
@@ -170,7 +170,7 @@ def test_view_shows_the_images_of_a_later_page(
 ) -> None:
     grid.turn(Page(4, 2))
     tiles, heat = painted_tiles(fake_page, grid, Look(0.65, view, 0.3))
-    assert grid.shown == range(1, 5)
+    assert grid.on_page == range(1, 5)
     size = (tiles[0].shape[0],) * 2
     expected = compose(
         resized(heat, size) / np.float32(255), resized(grid.pixels[1:], size), view, 0.65, 0.3

@@ -27,14 +27,14 @@ def test_every_method_has_controls_for_its_options(open_grid: Open) -> None:
     explorer = open_grid(methods=names())
     explorer.stop()
     panel = explorer.tabs["Methods"]
-    for _, name in panel.chosen.options:
-        panel.chosen.value = name
+    for _, name in panel.menu.options:
+        panel.menu.value = name
         declared = parameters_of(explorer_methods(explorer)[name])
         assert list(panel.options.by_name) == list(declared)
         assert [one.description for one in panel.options_box.children] == [
             one.label for one in declared.values()
         ]
-    assert len(panel.chosen.options) > 4
+    assert len(panel.menu.options) > 4
 
 
 def explorer_methods(explorer: MethodsExplorer) -> dict[str, Any]:
@@ -61,8 +61,8 @@ def test_controls_follow_the_settings_and_set_them(open_grid: Open) -> None:
     move(panel.methods["smoothgrad"], value=True)
     kinds = [type(method).__name__ for method in explorer.settings.methods]
     assert kinds == ["Saliency", "GradientTimesInput", "SmoothGrad"]
-    assert panel.chosen.options == (("Gradient", "saliency"), ("SmoothGrad", "smoothgrad"))
-    panel.chosen.value = "smoothgrad"
+    assert panel.menu.options == (("Gradient", "saliency"), ("SmoothGrad", "smoothgrad"))
+    panel.menu.value = "smoothgrad"
     move(panel.options["samples"], value=5)
     assert explorer.settings.methods[2] == SmoothGrad(samples=5)
     move(panel.methods["smoothgrad"], value=False)
@@ -81,8 +81,8 @@ def test_settings_of_one_method_have_rows_and_controls_of_their_own(
     assert "SmoothGrad, samples 2" in actual
     assert "SmoothGrad, samples 3" in actual
     assert [cell.unit for cell in explorer.cells().values()] == [3, 1] * 3
-    assert [label for label, _ in panel.chosen.options][1:] == ["Gradient", "SmoothGrad, samples 3"]
-    panel.chosen.value = panel.chosen.options[2][1]
+    assert [label for label, _ in panel.menu.options][1:] == ["Gradient", "SmoothGrad, samples 3"]
+    panel.menu.value = panel.menu.options[2][1]
     move(panel.options["samples"], value=5)
     kinds = [getattr(one, "samples", None) for one in explorer.settings.methods]
     assert kinds == [2, None, 5]
@@ -152,7 +152,7 @@ def test_snippet_brings_the_view_back_and_the_figure_is_written(
     with pytest.raises(PFVError, match=r"\.txt"):
         explorer.save(tmp_path / "grid.txt")
     export = explorer.tabs["Export"]
-    export.chosen.value = "Code"
+    export.formats.value = "Code"
     assert export.sections["Code"].code.value == explorer.snippet()
     picture = export.sections["Picture"]
     picture.file.name.value = str(tmp_path / "grid.npz")
