@@ -61,6 +61,13 @@ def captum_rows(
             {"steps": 32},
             {"n_steps": 32, "internal_batch_size": 16, "baselines": baseline},
         ),
+        (
+            "occlusion, 64 pixels",
+            "occlusion",
+            attr.Occlusion,
+            {"size": 64, "stride": 32, "fill": "zero", "mean": True},
+            {"sliding_window_shapes": (3, 64, 64), "strides": (3, 32, 32)},
+        ),
     ):
 
         def theirs(captum_class: type = captum_class, more: dict[str, object] = more) -> Tensor:
