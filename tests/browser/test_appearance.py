@@ -106,6 +106,16 @@ EDGES = r"""box => {
 }"""
 SEEN = 3  # contrast of what is no text
 
+# Whether the panel is one row above the gallery, whose end is in the window that JupyterLab leaves.
+IN_ONE_ROW = """() => {
+  const box = document.querySelector(".pfv-explorer"), side = (one) => one.getBoundingClientRect();
+  const [layer, components] = [...box.querySelectorAll(".pfv-head .noUi-target")].map(side);
+  const canvas = side(box.querySelector(".pfv-pictures canvas"));
+  const room = box.closest(".jp-WindowedPanel-outer").clientHeight;
+  return Math.abs(layer.top - components.top) < 9 && components.bottom <= canvas.top
+    && canvas.bottom - side(box).top <= room;
+}"""
+
 # Sizes of the output and of the gallery, and the widest thing that sticks out to the right.
 MEASURES = """box => {
   const output = box.closest(".jp-OutputArea-output");
@@ -269,6 +279,17 @@ def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPag
     demo.wait_until("explorer.gallery.view_state.page.columns", "8")  # arranged for a wide window
     assert sizes_at_width(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")
+
+
+def test_wide_mode_has_one_row_of_controls_and_shows_all_images_in_900_pixels(
+    demo: ExplorerPage,
+) -> None:
+    page, wide = demo.page.page, demo.box.get_by_role("button", name="Wide")
+    sizes_at_width(demo, 1920)
+    page.set_viewport_size({"width": 1920, "height": 900})
+    wide.click()
+    demo.page.wait_for(IN_ONE_ROW, timeout=20)
+    wide.click()
 
 
 @pytest.mark.all

@@ -85,11 +85,15 @@ _STYLE = """<style>
 }
 BESIDE
 @container pfv (min-width: 800px) {
-  .pfv-wide > .pfv-body .pfv-head { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-  .pfv-wide > .pfv-body .pfv-head > :nth-child(2) { grid-column: 2; grid-row: 1 / span 2; }
-  .pfv-wide > .pfv-body .pfv-head > :nth-child(3) { grid-column: 1; }
-  .pfv-wide > .pfv-body .pfv-head > :last-child { grid-column: 3; grid-row: 1 / span 2; }
+  .pfv-wide > .pfv-body .pfv-head { grid-template: auto 1fr / 2fr 2fr 3fr; }
+  .pfv-wide > .pfv-body .pfv-head > :nth-child(2) { grid-area: 2 / 1; }
+  .pfv-wide > .pfv-body .pfv-head > :nth-child(3) { grid-area: 1 / 2; }
+  .pfv-wide > .pfv-body .pfv-head > :last-child { grid-area: 1 / 3 / 3; }
+  .pfv-wide > .pfv-body .pfv-head .pfv-heading { display: none; }
+  .pfv-wide > .pfv-body .pfv-hint { height: 24px !important; }
 }
+.pfv-wide > .pfv-body { --pfv-bars: 345px; }
+[data-voila] .pfv-wide > .pfv-body { --pfv-bars: 225px; }
 .pfv-wide > .pfv-body :is(.pfv-tabs, .pfv-last) { display: none; }
 [data-jp-theme-light="false"] .pfv-explorer .widget-dropdown > select { background-image:
   url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
