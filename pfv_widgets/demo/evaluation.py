@@ -19,7 +19,7 @@ def targets(scenes: Sequence[Scene]) -> Tensor:
     return torch.tensor(rows)
 
 
-def evaluate(model: nn.Module, scenes: Sequence[Scene], batch: int = 64) -> dict[str, float]:
+def evaluate(model: nn.Module, scenes: Sequence[Scene]) -> dict[str, float]:
     """Return metrics in 0…1 of the network on the scenes.
 
     ``accuracy`` is the mean over the classes of the balanced accuracy (mean of the rates of right
@@ -30,23 +30,20 @@ def evaluate(model: nn.Module, scenes: Sequence[Scene], batch: int = 64) -> dict
     model.eval()
     pixels = np.stack([scene.pixels for scene in scenes])
     with torch.no_grad():
-        parts = [
-            model(normalise(pixels[start : start + batch]))
-            for start in range(0, len(scenes), batch)
-        ]
+        parts = [model(normalise(some)) for some in np.split(pixels, range(64, len(pixels), 64))]
     model.train(was_training)
     return scores(torch.cat(parts), targets(scenes))
 
 
 def scores(logits: Tensor, truth: Tensor) -> dict[str, float]:
     """Return the metrics of :func:`evaluate` from logits and truth, both (N, classes)."""
-    said, true = logits > 0, truth > 0.5
-    hits = (said & true).sum(0) / true.sum(0).clamp(min=1)
-    refusals = (~said & ~true).sum(0) / (~true).sum(0).clamp(min=1)
+    answers, true = logits > 0, truth > 0.5
+    hits = (answers & true).sum(0) / true.sum(0).clamp(min=1)
+    refusals = (~answers & ~true).sum(0) / (~true).sum(0).clamp(min=1)
     precision = [_average_precision(logits[:, k], true[:, k]) for k in range(truth.shape[1])]
     return {
         "accuracy": float(((hits + refusals) / 2).mean()),
-        "exact": float((said == true).all(1).float().mean()),
+        "exact": float((answers == true).all(1).float().mean()),
         "mean_average_precision": float(np.mean(precision)),
     }
 

@@ -34,14 +34,14 @@ class DemoNet(nn.Module):
     classes = CLASSES
     """Names of the logits."""
 
-    def __init__(self, classes: int = len(CLASSES)) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stage1 = nn.Sequential(*_convolution(3, 8))
         self.stage2 = nn.Sequential(nn.MaxPool2d(2), *_convolution(8, 16))
         self.stage3 = nn.Sequential(nn.MaxPool2d(2), *_convolution(16, 32), *_convolution(32, 48))
         self.stage4 = nn.Sequential(nn.MaxPool2d(2), *_convolution(48, 96))
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(96, classes)
+        self.head = nn.Linear(96, len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes), above 0 where an object is seen, of images (N, 3, H, W)."""

@@ -121,19 +121,14 @@ def similarity_of_maps(
     networks: tuple[str, str],
     maps: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
     photos: tuple[str, ...],
-    *,
-    components: int = 3,
-    shuffles: int = 20,
-    on_progress: OnProgress | None = None,
 ) -> Similarity:
     """Compare layers of two networks whose maps are at hand: see :func:`similarity`.
 
     By layer, maps are ``(N, C, g, g)``, all on one grid (:func:`on_grid`), and NaN or infinite in
     photos that do not count.
     """
-    options = _Options(components, shuffles, 0, on_progress or silent)
     with torch.no_grad():
-        return _similarity(networks, [dict(one) for one in maps], photos, options)
+        return _similarity(networks, [dict(one) for one in maps], photos, _Options())
 
 
 def _similarity(
@@ -158,10 +153,10 @@ def _similarity(
 
 @dataclass(frozen=True)
 class _Options:
-    components: int
-    shuffles: int
-    seed: int
-    report: OnProgress
+    components: int = 3
+    shuffles: int = 20
+    seed: int = 0
+    report: OnProgress = silent
 
 
 @dataclass(frozen=True, eq=False)

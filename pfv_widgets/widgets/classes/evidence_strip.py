@@ -59,9 +59,9 @@ def class_strips(found: ComponentClasses, own: ClassBasis) -> str:
     return "".join(parts)
 
 
-def address(pixels: npt.NDArray[np.uint8], side: int = _SIDE) -> str:
+def address(pixels: npt.NDArray[np.uint8]) -> str:
     """Encode a picture for an ``img``, at twice its size in CSS pixels."""
-    return small_picture(pixels, 2 * side)
+    return small_picture(pixels, 2 * _SIDE)
 
 
 def strip(word: str, pictures: list[tuple[str, str]]) -> str:

@@ -27,8 +27,8 @@ from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body
 from pfv_widgets.widgets.explorer.shell import Shell, code_head
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
-from pfv_widgets.widgets.gallery.chosen_images import chosen_images
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.gallery.image_choices import indices_of
 from pfv_widgets.widgets.gallery.order_lists import measured
 from pfv_widgets.widgets.gallery.view_state import ViewState
 from pfv_widgets.widgets.toolkit import shared_resources
@@ -213,7 +213,7 @@ class PFVExplorer(Shell[Settings]):
         state = self.gallery.render_loop.state or self.gallery.view_state
         only: Iterable[int] | None = None
         if isinstance(images, str):
-            only = chosen_images(images, state, self.gallery.tiles.indices(state.page))
+            only = indices_of(images, state, self.gallery.tiles.indices(state.page))
         else:
             only = images
         self.pfv.render(state.settings, only=only).save(path)

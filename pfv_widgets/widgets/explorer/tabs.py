@@ -30,8 +30,8 @@ from pfv_widgets.widgets.export.animation_section import AnimationSection, Sweep
 from pfv_widgets.widgets.export.export_tab import CodeSection, ExportTab, PictureSection
 from pfv_widgets.widgets.export.section import LABEL
 from pfv_widgets.widgets.export.settings_sections import BookmarkSection, SettingsSection
-from pfv_widgets.widgets.gallery.chosen_images import CHOICES
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
+from pfv_widgets.widgets.gallery.image_choices import CHOICES
 from pfv_widgets.widgets.gallery.view_state import Selection, ViewState
 from pfv_widgets.widgets.toolkit.controls import Controls, drop_down
 from pfv_widgets.widgets.toolkit.geometry import Spot

@@ -18,7 +18,7 @@ CHOICES = {
 }
 
 
-def chosen_images(choice: str, state: ViewState, page: Sequence[int]) -> tuple[int, ...] | None:
+def indices_of(choice: str, state: ViewState, page: Sequence[int]) -> tuple[int, ...] | None:
     """Return the indices of the images that one of ``CHOICES`` means; None: all.
 
     Raises a PFVValueError for another choice, or one that leaves no image.
