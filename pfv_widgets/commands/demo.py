@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, SIGTERM or a shutdown from the page; 0 after the last."""
     _require("voila" if options.voila else "jupyterlab")
     content = shipped_notebook() if options.photos is None else notebook_on(options.photos)
-    with _folder(options.notebook_dir, content) as folder, _stopped_by_signals():
+    with notebook_folder(options.notebook_dir, content) as folder, _stopped_by_signals():
         own = (folder / NOTEBOOK).exists()
         notebook = copied_notebook(folder, content)
         server = Server(folder, options.port, voila=options.voila, allow_root=options.allow_root)
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
             sys.stdout.write(f"{address}\n")
             sys.stdout.flush()
             if not options.no_browser:
-                _open(address, server.private)
+                open_page(address, server.private)
             server.wait()
     return 0
 
@@ -164,7 +164,7 @@ def _require(package: str) -> None:
 
 
 @contextmanager
-def _folder(wanted: Path | None, notebook: bytes | None = None) -> Iterator[Path]:
+def notebook_folder(wanted: Path | None, notebook: bytes | None = None) -> Iterator[Path]:
     """Give the user's folder, or a fresh one that goes away unless the user saved into it."""
     if wanted is not None:
         folder = wanted.expanduser().absolute()
@@ -217,7 +217,7 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(getattr(signal, name), handler)
 
 
-def _open(address: str, private: Path) -> None:
+def open_page(address: str, private: Path) -> None:
     """Open the browser on a file that leads on: the process list must not show the token."""
     path = private / "open.html"
     path.write_text(f'<meta http-equiv="refresh" content="0;url={escape(address)}">', "utf-8")

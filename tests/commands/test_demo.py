@@ -156,10 +156,10 @@ def test_notebook_of_the_user_is_never_replaced(
 
 
 def test_fresh_folder_goes_away_unless_the_user_saved(capsys: pytest.CaptureFixture[str]) -> None:
-    with demo._folder(None) as folder:
+    with demo.notebook_folder(None) as folder:
         demo.copied_notebook(folder)
     assert not folder.exists()
-    with demo._folder(None) as folder:
+    with demo.notebook_folder(None) as folder:
         demo.copied_notebook(folder).write_text("changed")
     assert (folder / "demo.ipynb").read_text() == "changed"
     assert str(folder) in capsys.readouterr().err
@@ -197,7 +197,7 @@ def test_browser_is_led_to_the_address_by_a_file(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(demo.webbrowser, "open", opened.append)
-    demo._open("http://127.0.0.1:1/x?token=secret", tmp_path)
+    demo.open_page("http://127.0.0.1:1/x?token=secret", tmp_path)
     assert "secret" not in opened[0]
     assert "url=http://127.0.0.1:1/x?token=secret" in (tmp_path / "open.html").read_text()
     assert Path(opened[0].removeprefix("file://")).samefile(tmp_path / "open.html")

@@ -59,18 +59,18 @@ class Content:
         solid: bool = False,
     ) -> None:
         self.size, self.solid = size, solid
-        self._before, self._change = before, change
+        self.before, self.change = before, change
 
     @cached_property
     def planes(self) -> Picture:
         changes, content = [], self
         while content is not None and "planes" not in vars(content):
-            changes.append(content._change)
-            content = content._before
+            changes.append(content.change)
+            content = content.before
         planes = content.planes.copy() if content else np.zeros((4, *self.size), np.float32)
         for change in filter(None, reversed(changes)):
             change(planes)
-        self._before = self._change = None
+        self.before = self.change = None
         return planes
 
 

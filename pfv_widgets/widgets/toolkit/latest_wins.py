@@ -33,7 +33,7 @@ class Worker(Generic[T]):
         self._busy = False
         self._at_rest: Callable[[], None] | None = None
         self.is_closed = False
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
 
     def submit(self, request: T) -> None:
         """Ask for ``request``; return at once."""
@@ -42,14 +42,14 @@ class Worker(Generic[T]):
                 return
             self._requests = [request] if self._latest else [*self._requests, request]
             self._condition.notify_all()
-            if self._thread is None:
+            if self.thread is None:
                 end_at_exit(self)
-                self._thread = threading.Thread(target=self._run, name="pfv", daemon=True)
-                self._thread.start()
+                self.thread = threading.Thread(target=self._run, name="pfv", daemon=True)
+                self.thread.start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is requested and nothing runs; False where ``timeout`` s passed."""
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() is self.thread:
             return True  # the work itself asks: waiting for itself would never end
         with self._condition:
             return self._condition.wait_for(lambda: not self._requests and not self._busy, timeout)
@@ -72,7 +72,7 @@ class Worker(Generic[T]):
 
     def ended(self, timeout: float) -> bool:
         """Wait for the end of what runs; False where ``timeout`` seconds passed."""
-        thread = self._thread
+        thread = self.thread
         if thread is None or thread is threading.current_thread():
             return True
         thread.join(timeout)
@@ -130,4 +130,4 @@ class LatestWins(Worker[T]):
     @property
     def is_own_thread(self) -> bool:
         """Whether the work itself asks."""
-        return threading.current_thread() is self._thread
+        return threading.current_thread() is self.thread

@@ -69,7 +69,7 @@ def test_every_colour_setting_is_part_of_the_cache_key_and_of_the_heatmaps(name:
         ({"colour_map": "jet"}, PFVValueError, ["colour_map='jet'", "'rgb'", "'safe'"]),
         ({"normalisation": "none"}, PFVValueError, ["normalisation", "'global', 'component'"]),
         ({"view": "both"}, PFVValueError, ["view='both'", "'overlay', 'heatmap', 'photo'"]),
-        ({"layer": 3}, PFVTypeError, ["layer=3", "pfv.layers"]),
+        ({"layer": 3}, PFVTypeError, ["layer=3", "name of a layer"]),
         ({"stable_colours": 1}, PFVTypeError, ["stable_colours=1"]),
         ({"channels": ()}, PFVValueError, ["channels=()", "at least one"]),
         ({"channels": (0, 0)}, PFVValueError, ["channels=(0, 0)", "distinct"]),

@@ -240,9 +240,9 @@ def test_second_comparison_takes_the_place_of_the_first(open_explorer: Open) -> 
     first = explorer.comparison
     explorer.compare_untrained()
     assert explorer.jobs.wait(60)
-    assert first._is_closed
+    assert first.comm is None
     assert explorer.comparison is not first
-    assert not explorer.comparison._is_closed
+    assert explorer.comparison.comm is not None
 
 
 def test_work_that_waits_for_other_work_says_so(

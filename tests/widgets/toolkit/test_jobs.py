@@ -25,15 +25,15 @@ def ignore(_: Exception) -> None:
 
 
 def test_jobs_run_in_order_in_one_daemon_thread_which_the_first_starts(jobs: Jobs) -> None:
-    assert jobs._thread is None
+    assert jobs.thread is None
     calls: list[tuple[int, threading.Thread]] = []
     for number in range(5):
         jobs.run(lambda _, n=number: calls.append((n, threading.current_thread())), ignore)
     jobs.wait()
     assert [number for number, _ in calls] == [0, 1, 2, 3, 4]
-    assert {thread for _, thread in calls} == {jobs._thread}
-    assert jobs._thread is not None
-    assert jobs._thread.daemon
+    assert {thread for _, thread in calls} == {jobs.thread}
+    assert jobs.thread is not None
+    assert jobs.thread.daemon
 
 
 def test_error_of_a_job_is_told_and_the_next_job_runs(jobs: Jobs) -> None:
@@ -61,8 +61,8 @@ def test_close_tells_the_job_that_runs_and_forgets_the_others(jobs: Jobs) -> Non
     assert begun.wait(10)
     jobs.close(10)
     assert ended == ["told to stop"]
-    assert jobs._thread is not None
-    assert not jobs._thread.is_alive()
+    assert jobs.thread is not None
+    assert not jobs.thread.is_alive()
     jobs.wait()  # nothing is left to wait for
 
 
@@ -73,7 +73,7 @@ def test_closed_jobs_run_nothing_more(jobs: Jobs) -> None:
     jobs.wait()
     jobs.close()
     assert calls == []
-    assert jobs._thread is None
+    assert jobs.thread is None
 
 
 def test_close_waits_no_longer_than_it_is_told(jobs: Jobs) -> None:
@@ -81,15 +81,15 @@ def test_close_waits_no_longer_than_it_is_told(jobs: Jobs) -> None:
     jobs.run(lambda _: (begun.set(), go.wait(10)), ignore)
     assert begun.wait(10)
     jobs.close(0.02)
-    assert jobs._thread is not None
-    assert jobs._thread.is_alive()
+    assert jobs.thread is not None
+    assert jobs.thread.is_alive()
     go.set()
-    jobs._thread.join(10)
-    assert not jobs._thread.is_alive()
+    jobs.thread.join(10)
+    assert not jobs.thread.is_alive()
 
 
 def test_job_may_close_the_jobs_itself(jobs: Jobs) -> None:
     jobs.run(lambda _: jobs.close(10), ignore)
-    assert jobs._thread is not None
-    jobs._thread.join(5)
-    assert not jobs._thread.is_alive()
+    assert jobs.thread is not None
+    jobs.thread.join(5)
+    assert not jobs.thread.is_alive()

@@ -100,7 +100,7 @@ def test_close_forgets_what_waits_and_ends_the_thread(worker: LatestWins[int], s
     worker.close()
     worker.submit(3)
     slow.go.release(3)
-    thread = worker._thread
+    thread = worker.thread
     assert thread is not None
     thread.join(10)
     assert not thread.is_alive()
@@ -108,10 +108,10 @@ def test_close_forgets_what_waits_and_ends_the_thread(worker: LatestWins[int], s
 
 
 def test_thread_is_a_daemon_that_the_first_wish_starts(worker: LatestWins[int], slow: Slow) -> None:
-    assert worker._thread is None
+    assert worker.thread is None
     worker.submit(1)
-    assert worker._thread is not None
-    assert worker._thread.daemon
+    assert worker.thread is not None
+    assert worker.thread.daemon
 
 
 def test_wishes_of_many_threads_end_in_one_of_the_last(slow: Slow) -> None:
