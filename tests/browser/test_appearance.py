@@ -149,13 +149,16 @@ FOCUSED = """() => {
 CANVAS_LET_GO = "() => document.activeElement?.tagName !== 'CANVAS'"
 
 
-# Visible inputs and buttons that show no help when pointed at.
+# Visible inputs and buttons that show no help when pointed at, or help as HTML.
 WITHOUT_HELP = """box => {
   const kinds = ".widget-inline-hbox, .widget-checkbox, .widget-dropdown, .widget-textarea, button";
   return [...box.querySelectorAll(kinds)]
     .filter((one) => one.checkVisibility() && (one.matches("button, .widget-textarea")
       || one.querySelector("input, select, .noUi-handle")))
-    .filter((one) => ![one, ...one.querySelectorAll("[title]")].some((part) => part.title))
+    .filter((one) => {
+      const titles = [one, ...one.querySelectorAll("[title]")].map((part) => part.title);
+      return !titles.some(Boolean) || titles.some((title) => title.startsWith("<"));
+    })
     .map((one) => one.outerHTML.slice(0, 200));
 }"""
 

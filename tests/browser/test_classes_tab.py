@@ -32,7 +32,7 @@ def test_components_are_named_cut_out_and_taken_in_again(demo: ExplorerPage) -> 
     expect(tab.get_by_text(re.compile("^Image 2: "))).to_be_visible()
     expect(tab.locator("tr.pfv-sum")).to_contain_text("score")
     demo.leave()
-    demo.choice("Chosen ones").select_option("Keep only them")
+    demo.choice("Selected").select_option("Keep only them")
     demo.wait_until("explorer.settings.cut_mode", "keep")
     demo.button("Undo").click()
     demo.button("Undo").click()

@@ -59,7 +59,7 @@ const cleanTitles = (root) => {
   for (const one of root.querySelectorAll("[title]")) {
     const { title } = one;
     if (title === "null") one.removeAttribute("title");
-    else if (title.startsWith("<span title="))
+    else if (title.startsWith("<span "))
       one.title = new DOMParser().parseFromString(title, "text/html").querySelector("span").title;
   }
 };

@@ -256,9 +256,9 @@ class ClassesTab:
 
     def _mode_list(self) -> w.Dropdown:
         control = drop_down(
-            "Chosen ones",
-            "What is done with the chosen components: cut them out, keep nothing else, or cut only "
-            "their positive side (SpuFix). The mean stays.",
+            "Selected",
+            "What is done with the selected components: cut them out, keep nothing else, or cut "
+            "only their positive side (SpuFix). The mean stays.",
             [(_LABELS[mode], mode) for mode in MODES],
             _LABEL,
             margin=None,
