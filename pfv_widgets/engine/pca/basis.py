@@ -83,7 +83,7 @@ class PrincipalBasis:
     layer
         Name of the layer, where known.
     noise
-        Variance up to which a component is rounding.
+        Variance up to which a component is rounding: 2·10⁻⁶ of the largest in float32.
     data
         The data set that it was fitted to, where it was fitted to one.
     mean_square

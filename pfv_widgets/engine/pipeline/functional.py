@@ -95,7 +95,7 @@ def _rendered(
 
 
 def basis_warnings(basis: PrincipalBasis, components: Sequence[int]) -> tuple[str, ...]:
-    """Say which of the components that are shown are rounding error alone."""
+    """Say which of the components that are shown cannot be told from rounding error."""
     resolved = (read(basis.variances)[0] > basis.noise).tolist()
     noise = [index for index in components if not resolved[index]]
     if not noise:
@@ -105,8 +105,8 @@ def basis_warnings(basis: PrincipalBasis, components: Sequence[int]) -> tuple[st
     )
     directions = f"{sum(resolved)} direction{'s' * (sum(resolved) != 1)}"
     message = (
-        f"{which} {few([index + 1 for index in noise])} {which_is} rounding error alone: the "
-        f"feature vectors of these images vary in {directions}. {it_is} shown neutral."
+        f"{which} {few([index + 1 for index in noise])} {which_is} within rounding error: beyond "
+        f"it, the feature vectors of these images vary in {directions}. {it_is} shown neutral."
     )
     return (message,)
 

@@ -134,7 +134,7 @@ def test_components_beyond_the_rank_are_neutral_and_named(
         [of_rank(rank, channels)], Settings(components=6, channels=(rank,))
     )
     assert float(alone.heatmaps.std(dim=(0, 1, 2)).max()) < 1e-6
-    assert "is rounding error alone" in " ".join(alone.warnings)
+    assert "is within rounding error" in " ".join(alone.warnings)
     assert "shown neutral" in " ".join(alone.warnings)
 
 
@@ -143,7 +143,7 @@ def test_network_of_few_directions_says_so(channels: int) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.Conv2d(2, channels, 1), nn.AvgPool2d(2))
     frame = PFV(net, blobs(3, 32), device="cpu").render(layer="1")
-    assert any("Component 3 is rounding error alone" in warning for warning in frame.warnings)
+    assert any("Component 3 is within rounding error" in warning for warning in frame.warnings)
 
 
 def test_weak_components_that_are_real_stay() -> None:
