@@ -241,6 +241,11 @@ def test_pictures_show_without_javascript(
     context.close()
 
 
+# Margins of a printed page, which a print to a file may have none of by itself.
+MARGINS = """() => [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules])
+  .filter((rule) => rule instanceof CSSPageRule).map((rule) => rule.style.margin)"""
+
+
 def test_page_follows_the_theme_and_prints_without_controls(frame: Frame, open_frame: Open) -> None:
     page = open_frame(frame)
     expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
@@ -250,3 +255,4 @@ def test_page_follows_the_theme_and_prints_without_controls(frame: Frame, open_f
     expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
     expect(page.locator(".controls")).to_be_hidden()
     expect(page.locator(".ramp").first).to_be_visible()
+    assert page.evaluate(MARGINS) == ["14mm"]

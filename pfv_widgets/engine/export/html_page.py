@@ -111,7 +111,7 @@ class _Entries:
     def _summary(self) -> str:
         frame = self.frame
         ratios = frame.basis.explained_variance_ratio[list(frame.settings.shown)]
-        number = f"{len(frame)} picture{'s' * (len(frame) != 1)}"
+        number = f"{len(frame)} image{'s' * (len(frame) != 1)}"
         high, wide = frame.scores.shape[2:]
         share = f"{100 * float(ratios.sum()):.1f} % of the variance in the colours"
         return f"{number} · {high} × {wide} positions each · {share}"
