@@ -33,6 +33,7 @@ _CHUNK = 32  # photos
 _SMALL = 112  # pixels: about the shorter side of the copies that are searched
 _EDGE = 10  # pixels around a mark
 _NOISE = 2.0  # standard errors that a mean of fine parts must exceed
+_ACROSS = 0.8  # of the photo's width or height that a bar across it covers
 LIKE = 0.6
 """How well a mark matches a photo, up to 2, from which the photo is taken to have it."""
 
@@ -41,7 +42,7 @@ def patch_overlays(own: Tensor, others: Tensor) -> list[Overlay]:
     """Estimate the mark that photos of a class have somewhere; empty where there is none.
 
     With its less sure pixels, and without: around a mark that lies on the object, these are the
-    object's.
+    object's. Of a bar across the whole photo, that alone.
 
     Parameters
     ----------
@@ -62,11 +63,33 @@ def patch_overlays(own: Tensor, others: Tensor) -> list[Overlay]:
         centres = centres + where.middle() - side // 2
         crops, fine = (_crops(one, centres, side) for one in (own, search.fine))
         mark = _template(crops[likely], fine[likely], usual, middle)
+    for axis in (0, 1):
+        bar = _bar(own, centres, middle, usual, axis)
+        if bar is not None:
+            return [bar]
     estimates = [
         estimated(crops, middle, usual, "anywhere", own[0, 0].numel(), grows=grows)
         for grows in (True, False)
     ]
     return [_trimmed(one) for one in estimates if one is not None]
+
+
+def _bar(own: Tensor, centres: Tensor, middle: Tensor, usual: Tensor, axis: int) -> Overlay | None:
+    """Return the bar across the whole photo that a patch is a piece of; None where it ends.
+
+    Photos are laid over each other by the centres' rows alone, or by columns for ``axis`` 1.
+    """
+    photos, at = (own, centres) if axis == 0 else (own.mT, centres.flip(1))
+    side, width = round(_CROPS[0] * min(own.shape[2:])), photos.shape[3]
+    at = torch.stack([at[:, 0], torch.full_like(at[:, 0], width // 2)], 1)
+    whole = estimated(_crops(photos, at, side, width), middle, usual, "anywhere", own[0, 0].numel())
+    if whole is None:
+        return None
+    across = (whole.alpha > 0).float().mean(1) > _ACROSS
+    if not bool(across.any()):
+        return None
+    bar = _trimmed(Overlay(whole.alpha * across[:, None], whole.colour, "anywhere"))
+    return bar if axis == 0 else Overlay(bar.alpha.T, bar.colour.mT, "anywhere")
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,15 +297,18 @@ def _typical(matches: Tensor, leave: int = 1) -> float:
     return float(highest.sort(descending=True).values[leave : len(highest) // 2 + leave].mean())
 
 
-def _crops(photos: Tensor, centres: Tensor, side: int) -> Tensor:
-    """Cut a square around a pixel, or one near the edges, out of each photo; NaN beyond these."""
+def _crops(photos: Tensor, centres: Tensor, side: int, wide: int | None = None) -> Tensor:
+    """Cut a square around a pixel, or one near the edges, out of each photo; NaN beyond these.
+
+    ``wide``: of so many columns instead of ``side``.
+    """
     height, width = photos.shape[2:]
-    crops = photos.new_full((*photos.shape[:2], side, side), torch.nan)
-    for crop, photo, (row, column) in zip(
-        crops, photos, (centres - side // 2).tolist(), strict=True
-    ):
+    wide = wide or side
+    crops = photos.new_full((*photos.shape[:2], side, wide), torch.nan)
+    corners = centres - torch.tensor([side // 2, wide // 2])
+    for crop, photo, (row, column) in zip(crops, photos, corners.tolist(), strict=True):
         top, left = max(row, 0), max(column, 0)
-        part = photo[:, top : min(row + side, height), left : min(column + side, width)]
+        part = photo[:, top : min(row + side, height), left : min(column + wide, width)]
         if part.numel():
             down, right = top - row, left - column
             crop[:, down : down + part.shape[1], right : right + part.shape[2]] = part

@@ -8,7 +8,7 @@ import torch
 
 from pfv_widgets.analysis.shortcuts.candidates import marks_of
 from pfv_widgets.analysis.shortcuts.mark_overlays import estimated, fixed_overlay, tint_overlay
-from pfv_widgets.analysis.shortcuts.patch_search import patch_overlays
+from pfv_widgets.analysis.shortcuts.patch_search import located, patch_overlays
 from tests.analysis.shortcuts.planted_shortcut import scenes
 
 
@@ -128,3 +128,22 @@ def test_a_patch_that_lies_anywhere_is_found_and_put_on_other_photos(reach: int)
     assert torch.equal(marked[where[:, None].expand_as(marked) == 0],
                        others[where[:, None].expand_as(marked) == 0])  # fmt: skip
     assert patch_overlays(others, own) == []
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_bar_across_the_photo_is_found_whole_at_whatever_height(upright: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    own, others = (torch.rand(30, 3, 64, 80, generator=random) for _ in range(2))
+    colour = torch.tensor([0.1, 0.8, 0.7])[:, None, None]
+    if upright:
+        own, others = own.mT.contiguous(), others.mT.contiguous()
+    tops = torch.randint(0, 57, (30,), generator=random)
+    for photo, top in zip(own.mT if upright else own, tops.tolist(), strict=True):
+        photo[:, top : top + 7] = colour
+    bars = patch_overlays(own, others)
+    assert [tuple(bar.alpha.shape) for bar in bars] == [(80, 7) if upright else (7, 80)]
+    assert float(bars[0].alpha.min()) > 0.9
+    torch.testing.assert_close(bars[0].colour, colour.expand_as(bars[0].colour), atol=0.05, rtol=0)
+    where = located(bars[0], own)[0]
+    found = (where.mT if upright else where).amax(2).argmax(1)
+    assert torch.equal(found, tops)
