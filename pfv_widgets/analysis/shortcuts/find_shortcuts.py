@@ -183,8 +183,9 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     (64 positions), these are half of the direction.
 
     Marks that look different in each photo (snowflakes, scratches drawn anew, other sizes or
-    colours), a bar across the photo at another height each time, and faint marks may be missed, or
-    only cut in part. A report without suspects does not rule them out.
+    colours) and faint marks may be missed, or only cut in part; a bar across the photo at another
+    height each time is found, but sometimes cut in part. Without ``masks`` backgrounds are not
+    looked for. A report without suspects does not rule them out.
 
     Parameters
     ----------
