@@ -254,8 +254,8 @@ def playwright_browser(python: Path) -> Path | None:
 
 def find_browser(python: Path = Path(sys.executable)) -> Path | None:
     """Return a browser that is here and starts; PFV_CHROMIUM is taken as it is."""
-    if chosen := os.environ.get("PFV_CHROMIUM"):
-        return Path(chosen)
+    if browser := os.environ.get("PFV_CHROMIUM"):
+        return Path(browser)
     for path in installed_browsers(os.environ, sys.platform, Path.home()):
         if starts(path):
             return path
@@ -382,8 +382,8 @@ def main(arguments: Sequence[str]) -> int:
     say(f"browser: {browser}" if browser else NO_BROWSER)
     if options.check_browser:
         return 0 if browser else 1
-    chosen = [f"--{name}" for name in ("all", "rest", "slow") if getattr(options, name)]
-    pytest = [str(python), "-m", "pytest", *chosen]
+    flags = [f"--{name}" for name in ("all", "rest", "slow") if getattr(options, name)]
+    pytest = [str(python), "-m", "pytest", *flags]
     environment = pytest_environment(browser)
     if for_pytest:
         return subprocess.call([*pytest, *for_pytest], cwd=ROOT, env=environment)

@@ -59,8 +59,8 @@ def tuned(model: nn.Module, images: Tensor, targets: Tensor, first: int, epochs:
     rest = nn.Sequential(model.features[first:], model.classifier, nn.Flatten())
     optimiser = torch.optim.Adam(rest.parameters(), 3e-4)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(early)).split(16):
-            loss = cross_entropy(rest(early[chosen]), targets[chosen])
+        for indices in torch.randperm(len(early)).split(16):
+            loss = cross_entropy(rest(early[indices]), targets[indices])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -206,8 +206,8 @@ def measured(
     }
     for index, view in enumerate(list(VIEWS)[1:], 1):
         controls[f"view: {view}"] = (explorer.choice("View"), (index, 0))
-    chosen = {name: control for name, control in controls.items() if only in name}
-    rows = timed(chosen, traffic, moves)
+    selection = {name: control for name, control in controls.items() if only in name}
+    rows = timed(selection, traffic, moves)
     if only in "class weight":
         explorer.open_tab("Batch")
         rows += timed({"class weight": (explorer.slider(label), ARROWS)}, traffic, moves)

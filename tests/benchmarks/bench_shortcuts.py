@@ -69,8 +69,8 @@ def planted(features: nn.Module, photos: Photos, mark: Mark, marked: int, seed: 
     pixels, labels, classes = photos.train.copy(), photos.train_labels, photos.classes
     where = np.zeros(pixels.shape[:3], bool)
     own = np.random.default_rng(seed).permutation(np.flatnonzero(labels == marked))
-    chosen = np.sort(own[: round(RATE * len(own))])
-    pixels[chosen], where[chosen] = mark.put(pixels[chosen], seed)
+    indices = np.sort(own[: round(RATE * len(own))])
+    pixels[indices], where[indices] = mark.put(pixels[indices], seed)
     images = batch_of(pixels, labels, classes)
     model = fitted(features, images, labels)
     report = pw.find_shortcuts(model, images)
@@ -86,8 +86,8 @@ def planted(features: nn.Module, photos: Photos, mark: Mark, marked: int, seed: 
     clean, swapped, clean_after, swapped_after = (
         accuracy(one, images, photos.test_labels) for one in (model, cut) for images in tests
     )
-    at = report.maps(first, images.subset(chosen.tolist())).flatten(1).argmax(1).tolist()
-    hits = float(np.mean([where[photo].flat[one] for photo, one in zip(chosen, at, strict=True)]))
+    at = report.maps(first, images.subset(indices.tolist())).flatten(1).argmax(1).tolist()
+    hits = float(np.mean([where[photo].flat[one] for photo, one in zip(indices, at, strict=True)]))
     back = (swapped_after - swapped) / max(clean - swapped, 1e-9)
     print(
         f"{name}: clean {clean:.2f} → {clean_after:.2f}, swapped {swapped:.2f} → "

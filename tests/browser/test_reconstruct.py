@@ -99,11 +99,11 @@ def test_picture_grows_stops_and_is_kept(lab: OpenLab) -> None:
     keep(page, "growing")
     box(page).get_by_role("button", name="Stop").click()
     expect(status(page)).to_contain_text(re.compile(r"Stopped after \d+ of 4000 steps: activation"))
-    kept = notebook_page.run(
+    result = notebook_page.run(
         "print(explorer.reconstruction.pixels.sum(), explorer.running)"
     ).split()
-    assert kept[1] == "False"
-    assert displayed_pixels(page)[..., :3].sum() == int(kept[0])
+    assert result[1] == "False"
+    assert displayed_pixels(page)[..., :3].sum() == int(result[0])
     keep(page, "stopped")
     box(page).get_by_label("Image of", exact=True).select_option("a component")
     expect(box(page).get_by_label("Component", exact=True)).to_be_visible()

@@ -69,10 +69,10 @@ def scores_at(frame: Frame, index: int, row: int, column: int) -> list[float]:
 
 def expect_values(page: Page, values: list[float]) -> None:
     for k, value in enumerate(values):
-        shown = page.locator(".legend .value").nth(k)
+        cell = page.locator(".legend .value").nth(k)
         sign = "−" if value < 0 else "+"
-        expect(shown).to_have_text(re.compile(rf"^{re.escape(sign)}"))
-        number = float((shown.text_content() or "").replace("−", "-"))
+        expect(cell).to_have_text(re.compile(rf"^{re.escape(sign)}"))
+        number = float((cell.text_content() or "").replace("−", "-"))
         assert abs(number - value) <= 0.006 * abs(value) + 1e-3
 
 

@@ -187,9 +187,9 @@ def test_taken_port_gives_way_to_a_free_one() -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
-        taken = busy.getsockname()[1]
-        assert free_port(taken) not in (0, taken)
-    assert free_port(taken) == taken
+        port = busy.getsockname()[1]
+        assert free_port(port) not in (0, port)
+    assert free_port(port) == port
 
 
 def test_browser_is_led_to_the_address_by_a_file(

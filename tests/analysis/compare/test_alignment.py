@@ -131,9 +131,9 @@ def test_difference_is_the_distance_of_standardised_scores_at_the_finer_grid(
 ) -> None:
     first, second = scores_like(rng, 2, 3, 4, 4) * 9, scores_like(rng, 2, 3, 2, 3) + 5
     rotation = align(first, second)
-    turned = np.einsum("nkhw,km->nmhw", first.numpy(), rotation.matrix.numpy())
+    rotated = np.einsum("nkhw,km->nmhw", first.numpy(), rotation.matrix.numpy())
     sides = []
-    for maps in (turned, second.numpy().astype(float)):
+    for maps in (rotated, second.numpy().astype(float)):
         centred = maps - maps.mean((0, 2, 3), keepdims=True)
         sides.append(bilinear(centred / np.sqrt((centred**2).sum(1).mean()), (4, 4)))
     expected = np.sqrt(((sides[0] - sides[1]) ** 2).sum(1))

@@ -37,9 +37,9 @@ def test_a_rotated_copy_has_the_same_picture_after_alignment() -> None:
     model, images = tiny(inplace=False), blobs(6)
     turn = nn.Conv2d(8, 8, 1, bias=False)
     nn.init.orthogonal_(turn.weight)
-    turned = nn.Sequential(*model[:10], turn)
+    rotated = nn.Sequential(*model[:10], turn)
     plain = nn.Sequential(*model[:10], nn.Identity())
-    curve = pw.similarity_curve([plain, turned], images, layer="10", weighting="none")
+    curve = pw.similarity_curve([plain, rotated], images, layer="10", weighting="none")
     for values in (curve.cka, curve.agreement, curve.rank_correlation, curve.ssim):
         np.testing.assert_allclose(values, 1, atol=1e-3)
 
@@ -50,9 +50,9 @@ def test_the_picture_is_that_of_the_rotated_scores() -> None:
     frames = [
         pw.PFV(one, images, "cpu").render(layer="8", weighting="none") for one in models.values()
     ]
-    turned = align(frames[1].scores, frames[0].scores).apply(frames[1].scores)
+    rotated = align(frames[1].scores, frames[0].scores).apply(frames[1].scores)
     maps = []
-    for scores in (frames[0].scores, turned):
+    for scores in (frames[0].scores, rotated):
         large = nn.functional.interpolate(scores, images.size, mode="bilinear")
         low, high = large.mean() - large.std(correction=0), large.mean() + large.std(correction=0)
         maps.append(((large.clamp(low, high) - low) / (high - low)).movedim(1, 3))

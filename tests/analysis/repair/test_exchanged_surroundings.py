@@ -70,13 +70,13 @@ def test_objects_stay_and_surroundings_are_those_of_another_photo() -> None:
     masks[:, 4:10, 4:10] = 1
     masks[3] = 1  # nothing is left around it
     units = np.array([0, 0, 1, 1])
-    chosen, donors = donors_of(masks, units)
-    assert chosen.tolist() == [0, 1, 2, 3] * 2
+    objects, donors = donors_of(masks, units)
+    assert objects.tolist() == [0, 1, 2, 3] * 2
     assert (units[donors[:4]] != units).all()
     assert (units[donors[4:]] == units).all()
     assert 3 not in donors
-    new = exchanged(some, masks, chosen, donors)
-    for photo, one, other in zip(new, chosen, donors, strict=True):
+    new = exchanged(some, masks, objects, donors)
+    for photo, one, other in zip(new, objects, donors, strict=True):
         inside = masks[one] > 0
         assert torch.equal(photo[:, inside], some[one][:, inside])
         assert torch.allclose(photo[:, 14:][:, ~inside[14:]], some[other][:, 14:][:, ~inside[14:]])

@@ -315,9 +315,9 @@ def test_a_map_is_highest_on_a_thin_line() -> None:
     alpha[::8] = 1
     overlay = Overlay(alpha, torch.zeros(3, *images.size), "fixed")
     maps = report.maps(replace(report.suspects[0], overlay=overlay)).flatten(1)
-    shown = maps.amax(1) > 0
-    assert shown.any()
-    assert (alpha.flatten()[maps.argmax(1)][shown] == 1).all()
+    visible = maps.amax(1) > 0
+    assert visible.any()
+    assert (alpha.flatten()[maps.argmax(1)][visible] == 1).all()
 
 
 def test_bad_input_is_named() -> None:

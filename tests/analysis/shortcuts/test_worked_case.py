@@ -32,8 +32,8 @@ def train(
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(parameters, rate)
     for _ in range(steps):
-        chosen = torch.randperm(len(inputs), generator=generator)[:32]
-        loss = cross_entropy(part(inputs[chosen]), targets[chosen])
+        indices = torch.randperm(len(inputs), generator=generator)[:32]
+        loss = cross_entropy(part(inputs[indices]), targets[indices])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

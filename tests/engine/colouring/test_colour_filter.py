@@ -109,9 +109,9 @@ def test_empty_selection_is_told(sharing: str, same: bool, words: str) -> None:
     picture = torch.zeros(2, 3, 10, 10)
     if not same:
         picture[1] = 1
-    chosen = selected(shares_of(picture), (1, 1), FILTERS[sharing])
-    assert len(chosen.warnings) == 1
-    assert words in chosen.warnings[0]
+    colours = selected(shares_of(picture), (1, 1), FILTERS[sharing])
+    assert len(colours.warnings) == 1
+    assert words in colours.warnings[0]
     other = {"inclusive": "exclusive", "exclusive": "inclusive"}[sharing]
     assert selected(shares_of(picture), (1, 1), FILTERS[other]).warnings == ()
 
@@ -154,11 +154,11 @@ def test_hiding_changes_nothing_in_place() -> None:
 
 def test_opacity_and_view_count_no_colours_anew(pfv: PFV) -> None:
     pfv.render(sharing="inclusive")
-    kept = len(pfv.store.cache)
+    entries = len(pfv.store.cache)
     pfv.render(sharing="inclusive", opacity=0.1, view="split", split=0.2)
-    assert len(pfv.store.cache) == kept
+    assert len(pfv.store.cache) == entries
     pfv.render(sharing="inclusive", sigma=2.0)
-    assert len(pfv.store.cache) == kept + 1
+    assert len(pfv.store.cache) == entries + 1
 
 
 def test_colours_are_hidden_on_images_that_are_painted_part_by_part(

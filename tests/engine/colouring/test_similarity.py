@@ -85,10 +85,10 @@ def test_steps_do_not_change_the_result(maps: Tensor, monkeypatch: pytest.Monkey
 def test_only_small_parts_of_the_maps_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = torch.randn(16, 8, 32, 32).to(memory_format=torch.channels_last)
     monkeypatch.setattr(similarity, "_AT_ONCE", maps[0].numel())
-    with torch.profiler.profile(profile_memory=True) as seen:
+    with torch.profiler.profile(profile_memory=True) as profile:
         lengths = lengths_of(maps, torch.zeros(8), ())
         likeness(maps, lengths, 0, (3, 3))
-    largest = max(event.cpu_memory_usage for event in seen.events())
+    largest = max(event.cpu_memory_usage for event in profile.events())
     assert largest <= 2 * maps[0].nbytes
 
 
@@ -209,6 +209,6 @@ def test_pin_in_a_spoilt_image_paints_nothing(maps: Tensor) -> None:
 
 def test_places_are_compared_once_for_each_cell(pfv: PFV) -> None:
     pfv.similarity([(0, 0.51, 0.51)])
-    kept = len(pfv.store.cache)
+    entries = len(pfv.store.cache)
     pfv.similarity([(0, 0.52, 0.52)])
-    assert len(pfv.store.cache) == kept
+    assert len(pfv.store.cache) == entries

@@ -161,9 +161,9 @@ def test_channel_sums_of_half_precision_do_not_overflow() -> None:
 def test_flat_factor_is_no_view_of_the_activities_at_the_same_size(earlier: list[Tensor]) -> None:
     activities = activities_of(earlier[:1])
     (factor,) = WEIGHTINGS["flat"].factors(activities, None, SIZE)
-    kept = activities[0].total.clone()
+    before = activities[0].total.clone()
     factor.zero_()
-    assert torch.equal(activities[0].total, kept)
+    assert torch.equal(activities[0].total, before)
 
 
 def test_every_weighting_takes_activities_brightness_and_size() -> None:

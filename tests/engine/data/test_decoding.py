@@ -37,8 +37,8 @@ def test_lossless_formats_keep_their_colour(tmp_path: Path, suffix: str) -> None
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
 def test_colour_spaces_are_converted(mode: str) -> None:
-    shown = pixel(as_rgb(Image.new("RGB", (4, 4), RED).convert(mode)))
-    assert np.allclose(shown, RED, atol=3)
+    colour = pixel(as_rgb(Image.new("RGB", (4, 4), RED).convert(mode)))
+    assert np.allclose(colour, RED, atol=3)
 
 
 def test_lab_is_converted() -> None:
@@ -65,8 +65,8 @@ def test_palette_with_a_transparent_entry_is_laid_over_white(tmp_path: Path) -> 
     image.save(tmp_path / "p.png", transparency=0)
     with Image.open(tmp_path / "p.png") as stored:
         assert stored.mode == "P"
-    shown = read_photo(tmp_path / "p.png")
-    assert (pixel(shown), pixel(shown, (1, 0))) == ((255, 255, 255), (200, 100, 50))
+    pixels = read_photo(tmp_path / "p.png")
+    assert (pixel(pixels), pixel(pixels, (1, 0))) == ((255, 255, 255), (200, 100, 50))
 
 
 def test_cmyk_jpeg_of_adobe_is_not_inverted(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_cmyk_jpeg_of_adobe_is_not_inverted(tmp_path: Path) -> None:
 
 def test_16_bit_png_is_scaled_by_its_true_range(tmp_path: Path) -> None:
     values = np.array([[0, 257, 33000, 65535]], dtype=np.uint16)
-    shown = save_and_read(Image.fromarray(values), tmp_path / "deep.png")
-    assert np.asarray(shown)[0, :, 0].tolist() == [0, 1, 128, 255]
+    pixels = save_and_read(Image.fromarray(values), tmp_path / "deep.png")
+    assert np.asarray(pixels)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_16_bit_png_is_scaled_by_its_true_range(tmp_path: Path) -> None:
     ],
 )
 def test_deep_tiff_is_scaled(tmp_path: Path, values: np.ndarray, expected: list[int]) -> None:
-    shown = save_and_read(Image.fromarray(values), tmp_path / "deep.tif")
-    assert np.asarray(shown)[0, :, 1].tolist() == expected
+    pixels = save_and_read(Image.fromarray(values), tmp_path / "deep.tif")
+    assert np.asarray(pixels)[0, :, 1].tolist() == expected
 
 
 def test_float_image_with_nan_is_refused(tmp_path: Path) -> None:
@@ -109,12 +109,12 @@ def test_exif_orientation_puts_the_marked_corner_at_the_top_left(
 ) -> None:
     upright = np.zeros((32, 48, 3), np.uint8)
     upright[:16, :16] = 255
-    turned = np.ascontiguousarray(stored_for(orientation, upright))
+    stored = np.ascontiguousarray(stored_for(orientation, upright))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    shown = save_and_read(Image.fromarray(turned), tmp_path / "turned.jpg", exif=exif, quality=95)
-    assert shown.size == (48, 32)
-    assert np.abs(np.asarray(shown).astype(int) - upright).max() < 30
+    pixels = save_and_read(Image.fromarray(stored), tmp_path / "turned.jpg", exif=exif, quality=95)
+    assert pixels.size == (48, 32)
+    assert np.abs(np.asarray(pixels).astype(int) - upright).max() < 30
 
 
 def stored_for(orientation: int, upright: np.ndarray) -> np.ndarray:

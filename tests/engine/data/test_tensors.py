@@ -21,8 +21,8 @@ def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def test_tensor_within_0_and_1_is_taken_as_normalised_too() -> None:
-    shown = load_images(torch.zeros(3, 4, 4)).pixels[0, 0, 0]
-    np.testing.assert_array_equal(shown, np.rint(MEAN * 255))
+    colour = load_images(torch.zeros(3, 4, 4)).pixels[0, 0, 0]
+    np.testing.assert_array_equal(colour, np.rint(MEAN * 255))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

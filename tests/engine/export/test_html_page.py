@@ -85,9 +85,9 @@ def test_page_holds_every_photo_and_heatmap(frame: Frame) -> None:
     for index, (photo, heat) in enumerate(zip(photos, heats, strict=True)):
         expected = frame.heatmaps[index].numpy() * 255
         assert np.abs(decoded(heat["src"]) - expected).mean() < 4
-        shown = decoded(photo["src"]).astype(float)
-        assert abs(shown.mean() - frame.pixels[index].mean()) < 4
-        assert shown.shape == frame.pixels[index].shape
+        photo_pixels = decoded(photo["src"]).astype(float)
+        assert abs(photo_pixels.mean() - frame.pixels[index].mean()) < 4
+        assert photo_pixels.shape == frame.pixels[index].shape
 
 
 def test_small_pictures_are_kept_without_loss() -> None:
@@ -97,8 +97,8 @@ def test_small_pictures_are_kept_without_loss() -> None:
 
 
 def test_values_of_the_components_shown_come_back_from_the_page(frame: Frame) -> None:
-    chosen = replace(frame, settings=replace(frame.settings, channels=(2, 0)))
-    data = Parsed(page_of(chosen)).data()
+    reordered = replace(frame, settings=replace(frame.settings, channels=(2, 0)))
+    data = Parsed(page_of(reordered)).data()
     values = np.frombuffer(base64.b64decode(data["scores"]), "<f4").reshape(data["shape"])
     assert data["numbers"] == [3, 1]
     assert np.array_equal(values, frame.scores[:, [2, 0]].numpy())

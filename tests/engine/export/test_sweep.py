@@ -110,11 +110,11 @@ def test_sweep_leaves_what_is_shown_as_it_was(pfv: PFV, over: str) -> None:
 
 
 def test_sweep_starts_from_the_colours_that_are_shown(pfv: PFV) -> None:
-    shown = pfv.render(images=(1.0, 0.0, 0.0, 0.0))
-    turned = shown.basis.arranged((-2, 3, -1))
-    pfv.colours = pfv.colours.with_basis(shown.layer, turned)
+    frame = pfv.render(images=(1.0, 0.0, 0.0, 0.0))
+    rotated = frame.basis.arranged((-2, 3, -1))
+    pfv.colours = pfv.colours.with_basis(frame.layer, rotated)
     one = frames(list(sweep(pfv, Settings(images=(1.0, 0.0, 0.0, 0.0)), "sigma", [1.0])))[0]
-    assert torch.allclose(one.basis.components, turned.components, atol=1e-4)
+    assert torch.allclose(one.basis.components, rotated.components, atol=1e-4)
 
 
 def test_components_follow_what_they_show_from_layer_to_layer(pfv: PFV) -> None:

@@ -110,8 +110,8 @@ def test_one_value_in_ten_is_noticed_in_a_large_tensor(layout: torch.memory_form
     states = [fingerprint.state()]
     assert fingerprint.state() == states[0]
     for _ in range(3):
-        chosen = torch.rand(network.weight.shape) < 0.1
-        network.weight.data[chosen] += 1e-6
+        mask = torch.rand(network.weight.shape) < 0.1
+        network.weight.data[mask] += 1e-6
         states.append(fingerprint.state())
     assert len(set(states)) == 4
 
@@ -135,8 +135,8 @@ def test_refresh_computes_anew_what_no_fingerprint_sees() -> None:
     unseen = torch.ones(400 * 27, dtype=torch.bool)
     unseen[:: 400 * 27 // 512 | 1] = False
     flat = network[0].weight.data.view(-1)
-    chosen = unseen.nonzero()[5:9, 0]
-    flat[chosen] += 5.0
+    indices = unseen.nonzero()[5:9, 0]
+    flat[indices] += 5.0
     assert torch.equal(pfv.render(layer="0").scores, before)
     pfv.refresh()
     fresh = PFV(network, images, device="cpu").render(layer="0")

@@ -260,8 +260,8 @@ def test_network_without_parameters_gives_a_picture() -> None:
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "auto"])
 def test_network_on_its_device_is_not_copied(device: Any) -> None:
     network = tiny()
-    chosen = choose_device(network, "cpu" if len(available_devices()) > 2 else device)
-    assert on_device(unwrap(network), chosen) is network
+    actual = choose_device(network, "cpu" if len(available_devices()) > 2 else device)
+    assert on_device(unwrap(network), actual) is network
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta", 3.5, None])

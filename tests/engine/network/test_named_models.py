@@ -38,8 +38,8 @@ def test_images_are_given_at_the_size_that_a_network_declares_where_it_refuses_t
     fitted = images_that_fit("fixed", Fixed(24), images, "cpu")
     assert (len(fitted), fitted.size, fitted.names) == (3, (24, 24), images.names)
     again = fitted.normalisation.undo(fitted.tensor).clamp(0, 1)
-    shown = torch.from_numpy(fitted.pixels).movedim(3, 1) / 255
-    assert float((again - shown).abs().max()) < 0.02
+    pixels = torch.from_numpy(fitted.pixels).movedim(3, 1) / 255
+    assert float((again - pixels).abs().max()) < 0.02
     means = images.pixels.mean((1, 2)), fitted.pixels.mean((1, 2))  # of all: nothing is cut off
     np.testing.assert_allclose(*means, atol=1)
 

@@ -95,7 +95,7 @@ def test_image_with_nan_and_no_weight_is_left_out(maps: torch.Tensor) -> None:
 def test_moments_leave_their_input_alone(maps: torch.Tensor) -> None:
     before = maps.clone()
     moments = Moments.of_maps(maps)
-    kept = moments.scatter.clone()
+    scatter = moments.scatter.clone()
     moments.pooled(torch.arange(5.0))
     assert torch.equal(maps, before)
-    assert torch.equal(moments.scatter, kept)
+    assert torch.equal(moments.scatter, scatter)

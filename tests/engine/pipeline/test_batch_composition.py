@@ -52,9 +52,9 @@ def test_colours_hold_still_while_images_are_toggled(pfv: PFV) -> None:
 
 def test_colours_come_back_after_fewer_components_were_shown(pfv: PFV) -> None:
     pfv.render()
-    turned = remember(pfv, (1, -2, -3))
+    rotated = remember(pfv, (1, -2, -3))
     pfv.render(components=1)
-    torch.testing.assert_close(pfv.render().basis.components, turned)
+    torch.testing.assert_close(pfv.render().basis.components, rotated)
 
 
 def test_long_way_of_small_changes_ends_in_the_first_colours(pfv: PFV) -> None:
@@ -76,20 +76,20 @@ def test_anchor_is_the_basis_of_all_images_whatever_is_shown_first(network: nn.S
 
 def remember(pfv: PFV, arrangement: tuple[int, ...]) -> torch.Tensor:
     """Let the engine have shown its components in another arrangement."""
-    turned = pfv.colours.previous[pfv.default_layer].arranged(arrangement)
-    pfv.colours = pfv.colours.with_basis(pfv.default_layer, turned)
-    return turned.components
+    rotated = pfv.colours.previous[pfv.default_layer].arranged(arrangement)
+    pfv.colours = pfv.colours.with_basis(pfv.default_layer, rotated)
+    return rotated.components
 
 
 def test_stable_colours_can_be_switched_off(pfv: PFV) -> None:
     pfv.render()
-    turned = pfv.colours.previous[pfv.default_layer].arranged((2, -1, -3))
-    for stable, expected in ((True, turned.components), (False, None)):
-        pfv.colours = pfv.colours.with_basis(pfv.default_layer, turned)
+    rotated = pfv.colours.previous[pfv.default_layer].arranged((2, -1, -3))
+    for stable, expected in ((True, rotated.components), (False, None)):
+        pfv.colours = pfv.colours.with_basis(pfv.default_layer, rotated)
         actual = pfv.render(stable_colours=stable).basis
         if expected is None:
             assert bool((actual.variances.diff() <= 0).all())
-            assert not torch.equal(actual.components, turned.components)
+            assert not torch.equal(actual.components, rotated.components)
         else:
             assert torch.equal(actual.components, expected)
 

@@ -37,10 +37,10 @@ def test_photo_has_the_same_colours_alone_and_in_any_batch(
     batch = blobs(6)
     look = {"weighting": weighting, "normalisation": normalisation}
     together = PFV(tiny(), batch, "cpu", basis=basis).render(**look).heatmaps
-    for chosen in ([2], [5, 2], [2, 2, 0]):
-        part = PFV(tiny(), batch.subset(chosen), "cpu", basis=basis)
-        some = part.render(**look, images=tuple(float(index == 0) for index in range(len(chosen))))
-        assert float((some.heatmaps - together[chosen]).abs().max()) < 1 / 255
+    for photos in ([2], [5, 2], [2, 2, 0]):
+        part = PFV(tiny(), batch.subset(photos), "cpu", basis=basis)
+        some = part.render(**look, images=tuple(float(index == 0) for index in range(len(photos))))
+        assert float((some.heatmaps - together[photos]).abs().max()) < 1 / 255
     assert float(together[2].std()) > 0.02
 
 
@@ -149,8 +149,8 @@ def test_colour_filter_sees_the_colours_that_are_shown(basis: PrincipalBasis) ->
     pfv = PFV(tiny(), blobs(6), "cpu", basis=basis)
     all_colours = pfv.render(weighting="none").heatmaps
     some = pfv.render(weighting="none", sharing="exclusive").heatmaps
-    shown = (some - all_colours).abs().amax(dim=3) < 1e-6
-    assert 0.01 < float(shown.float().mean()) < 0.99
+    visible = (some - all_colours).abs().amax(dim=3) < 1e-6
+    assert 0.01 < float(visible.float().mean()) < 0.99
 
 
 RENDERED = textwrap.dedent("""

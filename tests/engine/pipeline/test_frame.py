@@ -100,8 +100,8 @@ def test_figure_has_a_tile_for_each_image_and_a_ramp_for_each_component(
 
 
 def test_legend_names_the_components_that_are_shown(frame: Frame) -> None:
-    chosen = replace(frame, settings=replace(frame.settings, channels=(2, 0)))
-    legend = [title for title in titles(chosen) if "component" in title]
+    reordered = replace(frame, settings=replace(frame.settings, channels=(2, 0)))
+    legend = [title for title in titles(reordered) if "component" in title]
     assert [title.split()[2] for title in legend] == ["3", "1"]
 
 

@@ -75,9 +75,9 @@ def test_activations_give_the_picture_of_the_slow_oracle(weighting: str, number:
 def test_channels_choose_and_order_what_is_painted() -> None:
     maps = activations()
     plain = heatmaps_from_activations(maps, Settings())
-    turned = heatmaps_from_activations(maps, Settings(channels=(2, 0, 1)))
-    torch.testing.assert_close(turned.heatmaps, plain.heatmaps[..., [2, 0, 1]])
-    assert torch.equal(turned.scores, plain.scores)
+    permuted = heatmaps_from_activations(maps, Settings(channels=(2, 0, 1)))
+    torch.testing.assert_close(permuted.heatmaps, plain.heatmaps[..., [2, 0, 1]])
+    assert torch.equal(permuted.scores, plain.scores)
 
 
 def test_size_is_that_of_the_first_activations_unless_given() -> None:

@@ -109,18 +109,18 @@ def test_writing_into_the_frame_changes_nothing_that_is_kept(
 def test_zoom_takes_no_memory_for_the_other_images(weighting: str, sharing: str) -> None:
     pfv = PFV(tiny(), blobs(40), device="cpu")
     pfv.render(weighting=weighting)
-    with torch.profiler.profile(profile_memory=True) as seen:
+    with torch.profiler.profile(profile_memory=True) as profile:
         pfv.render(weighting=weighting, sharing=sharing, size=(640, 640), only=[7])
-    largest = max(event.cpu_memory_usage for event in seen.events())
+    largest = max(event.cpu_memory_usage for event in profile.events())
     # codes of colours are int64, three channels; all images would be 40 of these
     assert largest <= 3 * 8 * 640 * 640 * 1.1
 
 
 def test_zoom_into_the_next_image_measures_nothing_anew(pfv: PFV) -> None:
     pfv.render(size=(300, 300), only=[1])
-    kept = len(pfv.store.cache)
+    entries = len(pfv.store.cache)
     pfv.render(size=(300, 300), only=[2])
-    assert len(pfv.store.cache) == kept + 1  # the factors of the second image
+    assert len(pfv.store.cache) == entries + 1  # the factors of the second image
 
 
 def test_statistics_are_those_at_the_size_of_the_images_at_most(pfv: PFV) -> None:

@@ -132,10 +132,10 @@ def test_frames_of_other_photos_are_refused_although_their_names_are_the_same() 
     assert images.names == others.names
     result = attribute(tiny(), images, "saliency")
     split_by_component(result, PFV(tiny(), images).render())
-    turned = load_images(images.tensor.flip(0))
-    assert turned.names == images.names
+    flipped = load_images(images.tensor.flip(0))
+    assert flipped.names == images.names
     partly = load_images(torch.stack([images.tensor[0], others.tensor[1]]))
-    for batch, number in ((others, 1), (turned, 1), (partly, 2), (blobs(2, 40), 1)):
+    for batch, number in ((others, 1), (flipped, 1), (partly, 2), (blobs(2, 40), 1)):
         frame = PFV(tiny(), batch).render()
         with pytest.raises(PFVValueError, match=rf"frame holds other photos.* image {number} of"):
             result.by_component(frame)

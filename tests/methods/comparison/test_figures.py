@@ -156,8 +156,8 @@ def test_options_and_what_a_method_fails_stand_below_the_figure() -> None:
         "ε 0.25", "steps 9", "samples 2, noise 0.15",
     ):  # fmt: skip
         assert option in text, option
-    shown = " ".join(words(pw.figure_networks([tiny()], blobs(1))))
-    assert "Guided backpropagation: fails the randomisation check" in shown
+    default = " ".join(words(pw.figure_networks([tiny()], blobs(1))))
+    assert "Guided backpropagation: fails the randomisation check" in default
     assert "randomisation check" not in text
     gamma = " ".join(words(pw.figure_methods(tiny(), blobs(1), [Relevance(rule="gamma")])))
     assert "hardly change where the classifier is re-initialised" in gamma

@@ -37,10 +37,10 @@ def half() -> nn.Module:
 
 def as_taken(images: pw.ImageBatch, by: Normalisation) -> pw.ImageBatch:
     """The same photos, normalised from what is shown, slowly."""
-    shown = images.tensor * torch.tensor(images.std)[:, None, None]
-    shown = shown + torch.tensor(images.mean)[:, None, None]
-    taken = (shown - torch.tensor(by.mean)[:, None, None]) / torch.tensor(by.std)[:, None, None]
-    return dataclasses.replace(images, tensor=taken, mean=by.mean, std=by.std)
+    pixels = images.tensor * torch.tensor(images.std)[:, None, None]
+    pixels = pixels + torch.tensor(images.mean)[:, None, None]
+    inputs = (pixels - torch.tensor(by.mean)[:, None, None]) / torch.tensor(by.std)[:, None, None]
+    return dataclasses.replace(images, tensor=inputs, mean=by.mean, std=by.std)
 
 
 def test_each_network_explains_the_photos_in_its_own_normalisation() -> None:

@@ -155,8 +155,8 @@ def test_augmentation_shifts_rotates_and_scales_about_the_centre() -> None:
     ring = torch.zeros(1, 1, 33, 65)
     ys, xs = torch.meshgrid(torch.arange(33) - 16, torch.arange(65) - 32, indexing="ij")
     ring[0, 0] = ((torch.hypot(ys.float(), xs.float()) - 9).abs() < 1.5).float()
-    turned = Augmentation(rotation=45)(ring, [seeded(5)])
-    assert float((turned - ring).abs().mean()) < 0.02  # a circle stays a circle
+    rotated = Augmentation(rotation=45)(ring, [seeded(5)])
+    assert float((rotated - ring).abs().mean()) < 0.02  # a circle stays a circle
     grown = Augmentation(scale=0.5)(ring, [seeded(5)])
     across = grown[0, 0, 16, 32:].argmax() / 9
     assert float(across) == pytest.approx(1 + 0.5 * float(draws[0]), abs=0.15)

@@ -50,8 +50,8 @@ class Awkward(nn.Module):
         maps = self.one(images)
         maps[:, 1] += 2
         maps.cumsum_(2)
-        turned = maps.permute(0, 2, 3, 1).flip(1)
-        return F.layer_norm(turned, (4,)).std((1, 2)) * (2 if float(images.sum()) > 0 else 3)
+        transposed = maps.permute(0, 2, 3, 1).flip(1)
+        return F.layer_norm(transposed, (4,)).std((1, 2)) * (2 if float(images.sum()) > 0 else 3)
 
 
 class MadeAnew(nn.Module):

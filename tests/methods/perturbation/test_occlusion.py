@@ -203,16 +203,16 @@ def test_each_occluder_is_what_its_name_says() -> None:
         return OCCLUDERS[name].make(batch, options)(box)
 
     means, deviations = (torch.tensor(one).view(3, 1, 1) for one in (MEANS, DEVIATIONS))
-    shown = {name: of(name) * deviations + means for name in OCCLUDERS}
+    occluders = {name: of(name) * deviations + means for name in OCCLUDERS}
     for name, right in (
         ("black", (0, 0, 0)), ("grey", (0.5, 0.5, 0.5)), ("white", (1, 1, 1)), ("zero", MEANS),
         ("colour", (1, 0.5, 0)),
     ):  # fmt: skip
         full = torch.tensor(right, dtype=torch.float32).view(1, 3, 1, 1).expand(2, 3, 10, 12)
-        torch.testing.assert_close(shown[name], full, rtol=0, atol=2e-3)
+        torch.testing.assert_close(occluders[name], full, rtol=0, atol=2e-3)
     own = torch.from_numpy(images.pixels / 255).float().mean((1, 2))[:, :, None, None]
-    torch.testing.assert_close(shown["own mean"], own.expand(2, 3, 10, 12), rtol=0, atol=1e-3)
-    noise = shown["random"]
+    torch.testing.assert_close(occluders["own mean"], own.expand(2, 3, 10, 12), rtol=0, atol=1e-3)
+    noise = occluders["random"]
     assert float(noise.std()) > 0.1
     assert torch.equal(of("random"), of("random"))
     assert not torch.equal(

@@ -75,9 +75,9 @@ def test_alignment_keeps_what_the_network_explains_and_turns_with_the_switch(
     x, y = (one.scores.movedim(1, 3).reshape(-1, 4).double() for one in (own, explorer.frames[0]))
     x, y = x - x.mean(0), y - y.mean(0)
     left, values, right = np.linalg.svd((x.T @ y).numpy())
-    turned = x.numpy() @ left @ right
-    shown = aligned.scores.movedim(1, 3).reshape(-1, 4).double()
-    np.testing.assert_allclose((shown - shown.mean(0)).numpy(), turned, atol=1e-4)
+    rotated = x.numpy() @ left @ right
+    scores = aligned.scores.movedim(1, 3).reshape(-1, 4).double()
+    np.testing.assert_allclose((scores - scores.mean(0)).numpy(), rotated, atol=1e-4)
     share = values.sum() ** 2 / float(x.square().sum() * y.square().sum())
     assert explorer.agreement == pytest.approx(share, rel=1e-5)
     assert float(aligned.basis.variances.sum()) == pytest.approx(

@@ -49,11 +49,11 @@ def lightning(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake_page", "lightning")
 def test_fine_tuning_is_found_where_it_began(capsys: pytest.CaptureFixture[str]) -> None:
     scope: dict[str, Any] = {}
-    shown = run_notebook("fine_tuning.ipynb", scope)
+    outputs = run_notebook("fine_tuning.ipynb", scope)
     printed = capsys.readouterr().out
     assert "head trained: they part at None" in printed
     assert "fine-tuned: they part at stage4.1" in printed
-    training, comparison = shown[1], scope["explorer"]
+    training, comparison = outputs[1], scope["explorer"]
     assert training.wait(60)
     assert training.names == ("head trained", "epoch 10")
     assert comparison.wait(60)

@@ -203,16 +203,16 @@ def test_cells_stand_apart_inside_the_canvas_in_the_shape_of_the_images(
     number: int, shape: tuple[int, int]
 ) -> None:
     cells = Cells(number, shape)
-    taken = np.zeros(cells.size, int)
+    owners = np.zeros(cells.size, int)
     for index in range(number):
         left, top, width, height = map(int, cells.box(index))
         assert height / width == pytest.approx(shape[0] / shape[1], rel=0.05)
-        taken[top - 3 : top + height + 3, left - 3 : left + width + 3] += 1
-        assert (taken[top - 3 : top + height + 3, left - 3 : left + width + 3]).size == (
+        owners[top - 3 : top + height + 3, left - 3 : left + width + 3] += 1
+        assert (owners[top - 3 : top + height + 3, left - 3 : left + width + 3]).size == (
             height + 6
         ) * (width + 6)
         assert cells.at(left + width / 2, top + height + 10) == index
-    assert taken.max() == 1
+    assert owners.max() == 1
     assert cells.at(-1, 5) is None
     assert cells.at(5, cells.size[0] + 50) is None
 

@@ -223,12 +223,12 @@ def test_what_the_engine_keeps_is_freed_when_an_explorer_is_closed(open_explorer
     for layer in explorer.pfv.layers:
         explorer.settings = replace(explorer.settings, layer=layer.name)
         assert explorer.wait(60)
-    kept = [weakref.ref(value) for value in tensors(explorer.pfv.store.cache)]
-    assert len(kept) > 5
+    references = [weakref.ref(value) for value in tensors(explorer.pfv.store.cache)]
+    assert len(references) > 5
     explorer.close()
     explorer.gallery.render_loop.frame = None
     gc.collect()
-    assert [one() for one in kept if one() is not None] == []
+    assert [one() for one in references if one() is not None] == []
 
 
 def tensors(cache: ByteBoundedCache) -> list[torch.Tensor]:

@@ -192,5 +192,5 @@ def test_pages_across_a_screen_are_lower_than_wide() -> None:
     many = navigation.Batch(200, (100, 100))
     state = navigation.spread(replace(START, page=Page(0, 8)), many, None)
     assert len(images_on_page(state, many)) < state.page.columns**2
-    seen = images_on_page(state, many) + images_on_page(navigation.with_page(state, many, 1), many)
-    assert set(seen) == set(range(200))
+    both = images_on_page(state, many) + images_on_page(navigation.with_page(state, many, 1), many)
+    assert set(both) == set(range(200))

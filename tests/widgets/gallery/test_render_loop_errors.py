@@ -125,13 +125,13 @@ def test_page_that_cannot_be_rendered_leaves_the_old_one_whole(open_harness: Ope
     start = replace(harness.start, page=Page(0, 2))
     harness.paint(start)
     before = harness.picture
-    turned = replace(start, page=Page(4, 2))
+    next_page = replace(start, page=Page(4, 2))
     with harness.failing():
-        harness.paint(turned)
+        harness.paint(next_page)
     assert harness.messages[-1][1] == "error"
     assert harness.grid.on_page == range(4)
     assert (harness.picture == before).all()
-    harness.paint(turned)
+    harness.paint(next_page)
     assert harness.grid.on_page == range(2, 6)
     assert harness.messages[-1][1] == "ok"
     harness.paint(start)
@@ -142,15 +142,15 @@ def test_page_that_cannot_be_sent_comes_with_the_next_frame(
     open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = open_harness(number=6)
-    start, turned = (replace(harness.start, page=Page(first, 2)) for first in (0, 4))
-    harness.paint(turned)
+    start, next_page = (replace(harness.start, page=Page(first, 2)) for first in (0, 4))
+    harness.paint(next_page)
     expected = harness.picture
     harness.paint(start)
     with monkeypatch.context() as patch:
         patch.setattr(CanvasCommands, "send", fail)
-        harness.paint(turned)
+        harness.paint(next_page)
     assert harness.messages[-1][1] == "error"
-    harness.paint(turned)
+    harness.paint(next_page)
     assert harness.messages[-1][1] == "ok"
     assert np.abs(harness.picture - expected).max() < 1
 

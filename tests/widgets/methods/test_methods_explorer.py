@@ -180,9 +180,9 @@ def test_scales_and_the_overlay_are_painted(
     )
     assert explorer.settings.scale == scale
     assert shows_its_maps(explorer)
-    seen = tile(explorer, 2, 0)
-    now = np.abs(seen - expected(explorer, 2, 0)).mean()
-    assert now < np.abs(seen - before).mean() / 2
+    actual = tile(explorer, 2, 0)
+    now = np.abs(actual - expected(explorer, 2, 0)).mean()
+    assert now < np.abs(actual - before).mean() / 2
     if scale == "each method":
         assert "±" in shown_words(explorer)
     move(explorer.tabs["Methods"].look["view"], index=1)
@@ -316,13 +316,13 @@ def test_tiles_lie_apart_on_the_canvas(networks: int, size: tuple[int, int]) -> 
     high, wide = place.size
     boxes = [place.box(row, column) for row in range(3) for column in range(2 * networks)]
     boxes += [place.photo(group) for group in range(2)]
-    taken = np.zeros((high, wide), int)
+    cells = np.zeros((high, wide), int)
     for left, top, width, height in boxes if networks < 5 else boxes[:5]:
         assert left >= 0
         assert left + width <= wide
         assert top + height <= high
-        taken[top : top + height, left : left + width] += 1
-    assert taken.max() == 1
+        cells[top : top + height, left : left + width] += 1
+    assert cells.max() == 1
 
 
 def test_two_photos_fill_most_of_the_canvas() -> None:

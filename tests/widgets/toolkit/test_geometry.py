@@ -22,14 +22,14 @@ def test_tiles_lie_on_the_canvas_and_apart(size: tuple[int, int]) -> None:
     for number in NUMBERS:
         grid = Grid.of(number, size)
         height, width = grid.size
-        taken = np.zeros((height, width), np.uint8)
+        tally = np.zeros((height, width), np.uint8)
         for index in range(number):
             left, top = grid.corner(index)
             assert left + grid.tile[1] <= width
             assert top + grid.tile[0] <= height
-            taken[top : top + grid.tile[0], left : left + grid.tile[1]] += 1
-        assert taken.max() == 1
-        assert taken.sum() == number * grid.tile[0] * grid.tile[1]
+            tally[top : top + grid.tile[0], left : left + grid.tile[1]] += 1
+        assert tally.max() == 1
+        assert tally.sum() == number * grid.tile[0] * grid.tile[1]
         assert max(height, width) <= LARGEST
 
 
@@ -55,14 +55,14 @@ def test_panes_share_a_tile_between_them(view: str) -> None:
         across, down = {"overlay": (1, 1), "side by side": (2, 1), "rgb split": (2, 2)}[view]
         for index in {0, number // 2, number - 1}:
             left, top, width, height = grid.box(index)
-            taken = np.zeros((height, width), int)
+            tally = np.zeros((height, width), int)
             panes = grid.panes(index, view)
             assert len(panes) == across * down
             for x, y, wide, high in panes:
                 assert (wide, high) == (width / across, height / down)
                 assert (wide % 1, high % 1) == (0, 0)
-                taken[int(y - top) : int(y - top + high), int(x - left) : int(x - left + wide)] += 1
-            assert (taken == 1).all()
+                tally[int(y - top) : int(y - top + high), int(x - left) : int(x - left + wide)] += 1
+            assert (tally == 1).all()
             assert panes == sorted(panes, key=lambda box: (box[1], box[0]))
 
 
@@ -174,12 +174,12 @@ def test_first_page_shows_several_images_and_at_most_eight_in_a_row(size: tuple[
         page = Page.start(number, size)
         assert page.first == 0
         assert page.columns <= 8
-        shown = page.indices(number, size)
-        assert len(shown) >= min(number, 2)
+        order = page.indices(number, size)
+        assert len(order) >= min(number, 2)
         if square(number, size) <= 8:
-            assert len(shown) >= 0.8 * number  # few of tall ones may stand on a second page
+            assert len(order) >= 0.8 * number  # few of tall ones may stand on a second page
         if size[0] <= size[1] and square(number, size) <= 8:
-            assert len(shown) == number
+            assert len(order) == number
 
 
 @pytest.mark.parametrize(
@@ -213,10 +213,10 @@ def test_pages_show_every_image_once_in_order(columns: int, size: tuple[int, int
     number, seen = 50, []
     capacity = Page(0, columns).capacity(size)
     for first in range(0, number, capacity):
-        shown = Page(first, columns).indices(number, size)
-        new = [index for index in shown if index >= first]
+        order = Page(first, columns).indices(number, size)
+        new = [index for index in order if index >= first]
         seen += new
-        assert len(shown) == min(capacity, number)  # the last page is as full as the others
+        assert len(order) == min(capacity, number)  # the last page is as full as the others
         for index in new:
             assert Page(0, columns).holding(index, size) == Page(first, columns)
     assert seen == list(range(number))

@@ -23,8 +23,8 @@ def test_variance_panel_has_a_row_for_each_component_shown(name: str, number: in
 
 
 def test_variance_panel_names_the_components_that_are_shown() -> None:
-    shown = Parsed(legend_panel(Settings(channels=(2, 0)), [0.6, 0.3, 0.1])).text
-    assert "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance" in shown
+    text = Parsed(legend_panel(Settings(channels=(2, 0)), [0.6, 0.3, 0.1])).text
+    assert "3" + "10.0 %" + "1" + "60.0 %" + "70.0 % of the variance" in text
 
 
 def test_variance_panel_of_a_constant_map_shows_zeros() -> None:
@@ -45,9 +45,9 @@ def test_variance_panel_of_a_constant_map_shows_zeros() -> None:
     ],
 )
 def test_legend_says_which_colours_are_in_force(settings: Settings, note: str | None) -> None:
-    shown = Parsed(legend_panel(settings, RATIOS[: settings.components])).text
-    assert shown.startswith("Explained variance")
-    assert (note in shown) if note else ("instead" not in shown)
+    text = Parsed(legend_panel(settings, RATIOS[: settings.components])).text
+    assert text.startswith("Explained variance")
+    assert (note in text) if note else ("instead" not in text)
 
 
 @pytest.mark.parametrize("name", COLOUR_MAPS)
@@ -58,13 +58,13 @@ def test_every_colour_map_is_in_force_for_some_number_of_components(name: str) -
 @pytest.mark.parametrize("number", [1, 2])
 def test_legend_of_similarity_has_the_colour_of_each_pin(number: int) -> None:
     panel = legend_panel(Settings(components=8, pins=PINS[:number]), RATIOS[:8])
-    shown = Parsed(panel).text
-    assert shown.startswith("Similarity to pins")
-    assert "variance" not in shown
-    assert "instead" not in shown
+    text = Parsed(panel).text
+    assert text.startswith("Similarity to pins")
+    assert "variance" not in text
+    assert "instead" not in text
     assert panel.count("linear-gradient") == number
     for (image, _, _), colour in zip(PINS[:number], PIN_COLOURS, strict=False):
-        assert f"pin in image {image + 1}" in shown
+        assert f"pin in image {image + 1}" in text
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
         assert f"rgb({red},{green},{blue}))" in panel  # the ramp ends in it
 
