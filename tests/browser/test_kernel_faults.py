@@ -291,3 +291,25 @@ def test_lost_connection_is_said_and_what_was_set_meanwhile_is_caught_up_with(
     explorer.run("explorer.settings = replace(explorer.settings, sigma=2.0)")
     expect(readout).to_have_text("2.00")
     explorer.wait_for_frame()
+
+
+# A page too busy to look for a widget's model for three seconds at a time: ipywidgets looks each
+# tenth of a second, gives up after two seconds, and does not look once more.
+BUSY = """(() => {
+  const { setTimeout } = window;
+  window.setTimeout = (call, delay, ...rest) =>
+    setTimeout(call, delay === 100 ? 3000 : delay, ...rest);
+})()"""
+
+
+@pytest.mark.all
+@pytest.mark.own_page
+def test_page_that_gave_up_on_the_explorer_while_it_loaded_shows_it_after_all(
+    page: Page, lab: Callable[[list[str]], LabPage]
+) -> None:
+    explorer = ExplorerPage(lab(DEMO))
+    explorer.wait_for_frame()
+    page.add_init_script(BUSY)
+    explorer.page.reload()
+    explorer.wait_for_frame()
+    expect(explorer.status).to_contain_text("Up to date")

@@ -1,4 +1,5 @@
-// Says that the connection to the kernel is lost, and catches up when it is back, and once at first.
+// Says that the connection to the kernel is lost, and catches up when it is back, and once at first;
+// shows an explorer that a page gave up on while it was loaded.
 
 const EDITABLE = ["value", "index", "selected_index"], SHOWN_ONLY = /^(HTML|Label|Image)Model$/;
 const SOON = 400;  // ms after which a connection that is lost is worth a word
@@ -63,6 +64,32 @@ const askOnce = async (model) => {
   asked = true;
   const models = await explorerOf(model).then(modelsBelow, () => []);  // not every page has them
   model.send({ ready: valuesOf(models) });
+};
+
+// A page that is loaded anew looks two seconds long for the model of an output, and not once more
+// after a pause in which it has made the models: such an output is rendered again.
+const GIVEN_UP = "Error displaying widget: model not found";
+const VIEW = "application/vnd.jupyter.widget-view+json", LOOKS = 20, PAUSE = 500;  // ms
+
+const outputsOf = (cells) =>
+  Array.from(cells, (cell) => cell.outputs).filter(Boolean).flatMap((outputs) =>
+    Array.from({ length: outputs.length }, (_, index) => [outputs, index]));
+
+const hasNoView = async (manager, id) =>
+  manager.has_model(id) && !Object.keys((await manager.get_model(id)).views ?? {}).length;
+
+const showLate = async (manager, signal) => {
+  const cells = manager?.context?.model?.cells;  // of a notebook in JupyterLab or Notebook
+  if (!cells) return;
+  for (let look = 0; look < LOOKS && !signal.aborted; look++) {
+    await new Promise((done) => setTimeout(done, PAUSE));
+    const shown = document.querySelectorAll(".jp-OutputArea-output");
+    if (![...shown].some(({ textContent }) => textContent === GIVEN_UP)) continue;
+    for (const [outputs, index] of outputsOf(cells)) {
+      const output = outputs.get(index), id = output.data[VIEW]?.model_id;
+      if (id && (await hasNoView(manager, id))) outputs.set(index, output.toJSON());
+    }
+  }
 };
 
 const watchConnection = (root, model, signal) => {

@@ -174,7 +174,12 @@ export default {
         save(message.download, content);
     };
     model.on("msg:custom", heard);
-    return () => model.off("msg:custom", heard);
+    const leaving = new AbortController();
+    showLate(model.widget_manager, leaving.signal).catch(console.warn);
+    return () => {
+      leaving.abort();
+      model.off("msg:custom", heard);
+    };
   },
   render({ model, el }) {
     const leaving = new AbortController();
