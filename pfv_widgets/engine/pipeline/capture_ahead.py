@@ -14,7 +14,7 @@ from pfv_widgets.engine.pipeline.feature_store import AHEAD, FeatureStore
 from pfv_widgets.engine.progress import Cancelled, Progress
 
 _PART = 0.25  # of the memory, at most
-_AROUND = 16 << 20  # bytes for each image, of layers around one: a pass takes little longer
+_AROUND = 4 << 20  # bytes for each image, of layers around one: a pass takes little longer
 _ALONG = 32 << 20  # bytes for each image, of layers all along the network
 _STOPPED = "captured in part"  # key of a pass in time to spare that was stopped, with its layers
 
