@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 _PHOTOS = ("photos", "source", "data", "images", "images_or_dataset", "labels")
 _LITERAL = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\[[^\]]*\]|\([^)]*\)|[\w+-]+(?:\.\d+)?"""
 _PHRASES = {
-    r"; pfv\.layers lists all (\d+)": r"; it has \1 in all",
-    r"; pfv\.layers lists those with maps": "",
-    r"Choose one of pfv\.layers": "Choose a layer with feature maps",
     r"that PrincipalBasis\.save wrote": "that `pfv-widgets fit` wrote",
     r": load_images\(\.\.\., size=\.\.\.\)": ", with --size",
     r"or None for the": "or leave it out for the",

@@ -188,7 +188,9 @@ class Ablated(nn.Module):
         finally:
             handle.remove()
         if runs < int(number or 1):
-            raise PFVValueError(f"layer={self.layer!r} did not run. Choose one of pfv.layers.")
+            raise PFVValueError(
+                f"layer={self.layer!r} did not run. Choose a layer with feature maps."
+            )
         return result, changed
 
     def undo(self) -> nn.Module:

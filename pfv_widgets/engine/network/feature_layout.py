@@ -151,14 +151,14 @@ def refusal(output: object, count: int) -> str | None:
     if output.ndim == 4 and shape[2:] == (1, 1):
         return (
             f"gives one value per channel, no positions to colour (shape {shape}). "
-            "Choose one of pfv.layers."
+            "Choose a layer with feature maps."
         )
     return None
 
 
 def non_spatial(shape: Sequence[int]) -> str:
     """Say that an output has no positions."""
-    return f"gives a non-spatial output of shape {tuple(shape)}. Choose one of pfv.layers."
+    return f"gives a non-spatial output of shape {tuple(shape)}. Choose a layer with feature maps."
 
 
 def possible_layouts(

@@ -89,7 +89,7 @@ class LayerListing:
             return by_name[name]
         if name in self.refused:
             raise PFVValueError(f"layer={name!r} {self.refused[name]}")
-        raise unknown_layer(name, list(by_name), f"; pfv.layers lists all {len(by_name)}")
+        raise unknown_layer(name, list(by_name), f"; it has {len(by_name)} in all")
 
     def chain(self, name: str) -> tuple[Layer, ...]:
         """Return the last feature map of each other resolution before layer ``name``, in order.

@@ -63,7 +63,7 @@ def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     call_of, without_map = _sort_out(calls, _verdicts(network, batch, calls))
     ran = {call.base for call in calls}
     refused |= without_map | {
-        name: "did not run in the forward pass. Choose one of pfv.layers."
+        name: "did not run in the forward pass. Choose a layer with feature maps."
         for name in modules
         if name not in ran
     }
@@ -290,7 +290,7 @@ def _verdict(
         return layouts[0], False
     return (
         "responds to a change of the picture at other positions than where it was made: its axes "
-        f"(shape {shape}) are not positions of the picture. Choose one of pfv.layers."
+        f"(shape {shape}) are not positions of the picture. Choose a layer with feature maps."
     )
 
 

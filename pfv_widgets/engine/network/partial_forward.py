@@ -272,7 +272,7 @@ class PartialForward:
             handle.remove()
         if not outputs:
             raise PFVValueError(
-                f"layer={self._layer.name!r} did not run. Choose one of pfv.layers."
+                f"layer={self._layer.name!r} did not run. Choose a layer with feature maps."
             )
 
 

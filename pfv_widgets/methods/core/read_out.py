@@ -120,7 +120,7 @@ def at_layer(network: nn.Module, layer: str, output: Output, read: Read, batch: 
         return outputs[0]
     raise PFVValueError(
         f"layer={layer!r} did not run, or gives other than one row an image. "
-        "Choose one of pfv.layers."
+        "Choose a layer with feature maps."
     )
 
 
@@ -179,7 +179,7 @@ def layout_of(network: nn.Module, layer: str, output: Output, example: Tensor) -
     modules = modules_by_name(network)
     if name not in modules or not name:
         known = [one for one in modules if one]
-        raise unknown_layer(layer, known, "; pfv.layers lists those with maps")
+        raise unknown_layer(layer, known)
     runs: list[tuple[Tensor, object]] = []
 
     def see(_: nn.Module, __: str, ___: tuple[object, ...], result: object) -> None:
@@ -200,7 +200,7 @@ def _checked_run(layer: str, number: int | None, times: int) -> int:
     if not times:
         raise PFVValueError(
             f"layer={layer!r} did not run in the forward pass, or lies inside a traced or "
-            "scripted part. Choose one of pfv.layers."
+            "scripted part. Choose a layer with feature maps."
         )
     base = layer.partition("#")[0]
     options = listed([f"{base}#{index}" for index in range(1, times + 1)])

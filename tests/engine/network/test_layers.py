@@ -149,7 +149,7 @@ def test_layer_that_did_not_run_is_told_apart_from_an_unknown_one() -> None:
     pfv = pfv_of(network)
     with pytest.raises(PFVValueError, match=r"layer='spare' did not run in the forward pass"):
         pfv.render(layer="spare")
-    with pytest.raises(PFVValueError, match=r"'steam' is not in this network.*'stem'.* all 5"):
+    with pytest.raises(PFVValueError, match=r"'steam' is not in this.*'stem'.*; it has 5 in all"):
         pfv.render(layer="steam")
     with pytest.raises(PFVValueError, match=r"'zzz' is not in this network. Its last .*'head'"):
         pfv.render(layer="zzz")
