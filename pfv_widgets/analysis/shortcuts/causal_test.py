@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -188,6 +189,8 @@ class CausalTest:
         direction = normalize(change.sum((0, 2, 3)), dim=0)
         trial = self._along(direction, unit, own, put)
         if overlay.place != "anywhere" or not trial.confirmed:
+            return trial
+        if any(map(operator.eq, overlay.alpha.shape, self.images.size)):  # a bar: whole as it is
             return trial
         refined = refined_direction(self.part.features, direction, own)
         if refined is None:

@@ -180,7 +180,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     are tested in the same way. The component is the direction in which the mark moves the layer's
     features. Marks that lie anywhere may differ in colour or size from the estimated one: where the
     photos of the class have other features at the mark, and the layer's map is fine enough to tell
-    (64 positions), these are half of the direction.
+    (64 positions), these are half of the direction; not of a bar across the photo, which is whole.
 
     Marks that look different in each photo (snowflakes, scratches drawn anew, other sizes or
     colours) and faint marks may be missed, or only cut in part; a bar across the photo at another

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from pfv_widgets.analysis.core.intervals import Share, auc
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.suspects import Suspect
 from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
+from pfv_widgets.analysis.shortcuts import causal_test
 from pfv_widgets.analysis.shortcuts.causal_test import Trial
 from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
 from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, trained
@@ -96,6 +98,26 @@ def test_its_map_points_at_the_mark() -> None:
     blue = (images.pixels == (0, 90, 220)).all(3)
     hits = [blue[index].flat[int(maps[index].argmax())] for index in marked]
     assert np.mean(hits) >= 0.9
+
+
+@pytest.mark.parametrize("share", [1, 2])
+def test_the_direction_of_a_bar_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, share: int
+) -> None:
+    model, images, _ = planted("frame")
+    alpha = torch.ones(6, images.size[1] // share)
+    blue = torch.tensor([0, 90, 220])[:, None, None] / 255
+    bar, refined = Overlay(alpha, blue.expand(3, *alpha.shape), "anywhere"), []
+
+    def marks(photos: torch.Tensor, own: torch.Tensor) -> Iterator[Any]:
+        yield bar, torch.zeros(int(own.sum()), *images.size), 1.0
+
+    monkeypatch.setattr(causal_test, "marks_of", marks)
+    monkeypatch.setattr(causal_test, "tint_of", lambda *_: None)
+    monkeypatch.setattr(causal_test, "degradation_of", lambda *_: None)
+    monkeypatch.setattr(causal_test, "refined_direction", lambda *found: refined.append(found))
+    assert len(pw.find_shortcuts(model, images).suspects) == 1
+    assert len(refined) == share - 1
 
 
 def test_a_clean_network_has_no_suspect() -> None:
