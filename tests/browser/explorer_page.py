@@ -79,7 +79,7 @@ class ExplorerPage:
         return self.page.run(code.replace("explorer", self._name))
 
     def wait_until(self, expression: str, expected: str, timeout: float = 60) -> None:
-        """Wait until an expression in the kernel is printed as ``wanted``."""
+        """Wait until an expression in the kernel is printed as ``expected``."""
         assert isinstance(self.page, NotebookPage)
         self.page.wait_until(expression.replace("explorer", self._name), expected, timeout)
 

@@ -164,17 +164,23 @@ class NotebookPage(WidgetPage):
 
     def run(self, code: str, timeout: float = 120) -> str:
         """Run code in the notebook's kernel, beside its cells; return what it prints."""
+        succeeded, printed = self._run(code, timeout)
+        assert succeeded, printed
+        return printed
+
+    def _run(self, code: str, timeout: float) -> tuple[bool, str]:
+        """Whether code succeeded, and what it printed or its traceback."""
         result = self._call(RUN_CODE, code, timeout)
-        assert result["status"] == "ok", result["text"]
-        return str(result["text"]).strip()
+        return result["status"] == "ok", str(result["text"]).strip()
 
     def wait_until(self, expression: str, expected: str, timeout: float = 60) -> None:
-        """Wait until an expression in the kernel is printed as ``wanted``.
+        """Wait until an expression in the kernel is printed as ``expected``.
 
-        It is asked less and less often: each time keeps kernel, server and page from their work.
+        It may fail until then: what it reads need not be there yet. It is asked less and less
+        often: each time keeps kernel, server and page from their work.
         """
         deadline, pause = time.monotonic() + timeout, 20.0
-        while (actual := self.run(f"print({expression})")) != expected:
+        while (actual := self._run(f"print({expression})", timeout=120)[1]) != expected:
             assert time.monotonic() < deadline, f"{expression} is {actual}, not {expected}"
             self.page.wait_for_timeout(pause)
             pause = min(1.4 * pause, 250)
