@@ -121,6 +121,12 @@ MEASURES = """box => {
   const output = box.closest(".jp-OutputArea-output");
   const canvas = box.querySelector("canvas");
   const { width, height, right } = canvas.getBoundingClientRect();
+  const middle = (one) => {
+    const { top, bottom } = one.getBoundingClientRect();
+    return (top + bottom) / 2;
+  };
+  const [said, undo] = ["[role=status] > div", "button"].map((one) =>
+    box.querySelector(`.pfv-status ${one}`));
   const controls = [...box.querySelectorAll("input, select, button, [role=slider], canvas")];
   const seen = controls.filter((control) => control.checkVisibility());
   return {
@@ -131,6 +137,7 @@ MEASURES = """box => {
     ratio: canvas.width / canvas.height,
     shown: width / height,
     density: canvas.width / width,
+    uneven: Math.abs(middle(said) - middle(undo)),
   };
 }"""
 
@@ -279,6 +286,8 @@ def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPag
         assert result["content"] <= result["output"], width
         assert result["right"] <= result["edge"] + 1, width
         assert result["shown"] == pytest.approx(result["ratio"], rel=0.01), width
+        if result["output"] > 640:  # "Up to date." is beside its buttons, and not above them
+            assert result["uneven"] < 3, width
     demo.wait_until("explorer.gallery.view_state.page.columns", "8")  # arranged for a wide window
     assert sizes_at_width(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")

@@ -32,7 +32,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.all
 def test_notebook_opens_with_a_live_explorer_before_anything_is_run(
-    address: str, page: Page
+    address: str, page: Page, tmp_path: Path
 ) -> None:
     page.goto(address)
     widget = WidgetPage(page)
@@ -56,3 +56,5 @@ def test_notebook_opens_with_a_live_explorer_before_anything_is_run(
         arg=[WidgetPage.CANVASES, sum(before)],
     )
     expect(page.locator(".Toastify__toast")).to_have_count(0)  # no question of Lab's own
+    expect(page.locator("#jp-left-stack")).to_be_hidden()  # the list of its one file
+    assert not (tmp_path / "config" / "lab" / "workspaces").exists()  # the user's own stay

@@ -63,7 +63,9 @@ class StatusLine:
             buttons.append(self.refresh_button)
         self.widget = w.HBox(  # of one height, so that no message moves the pictures
             [self._html, *buttons],
-            layout=w.Layout(width="100%", height="44px", overflow="hidden auto"),
+            layout=w.Layout(
+                width="100%", height="40px", overflow="hidden auto", align_items="center"
+            ),
         )
         self.widget.add_class("pfv-status")
         self._error: tuple[Status, float] | None = None  # what, and when it is read
