@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -190,7 +189,8 @@ class CausalTest:
         trial = self._along(direction, unit, own, put)
         if overlay.place != "anywhere" or not trial.confirmed:
             return trial
-        if any(map(operator.eq, overlay.alpha.shape, self.images.size)):  # a bar: whole as it is
+        (height, width), (full_height, full_width) = overlay.alpha.shape, self.images.size
+        if height == full_height or width == full_width:  # a bar: whole as it is
             return trial
         refined = refined_direction(self.part.features, direction, own)
         if refined is None:

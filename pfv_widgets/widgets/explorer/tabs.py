@@ -254,11 +254,9 @@ class LinkedClassesTab(ClassesTab):
                 found = component_classes(
                     frame, self._classes, output=explorer.output, on_progress=watch
                 )
-        except Cancelled:
+        finally:
             explorer.gallery.render_loop.repeat()  # nothing is being named any more
-            raise
         self._last = key, found
-        explorer.gallery.render_loop.repeat()  # nothing is being named any more
         return found
 
 
