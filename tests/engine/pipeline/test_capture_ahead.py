@@ -69,6 +69,20 @@ def test_little_room_is_for_layers_all_along_the_network(network: nn.Sequential)
     assert pfv.store.cache.nbytes <= pfv.store.cache.limit / 3  # with what weights them
 
 
+def test_layers_ahead_take_few_bytes_for_each_image_however_much_memory_there_is() -> None:
+    pfv = PFV(tiny(channels=40), blobs(1, 256), "cpu")
+    sizes = {layer.name: layer.nbytes for layer in pfv.layers if layer.same_as is None}
+    assert sum(sizes.values()) > 36 << 20
+    pfv.capture("8", before="7")
+    around = ready(pfv) & set(sizes)
+    assert len(around) > 1
+    assert sum(sizes[name] for name in around) <= 4 << 20
+    assert pfv.capture_along(always)
+    along = ready(pfv) & set(sizes) - around
+    assert "0" in along
+    assert sum(sizes[name] for name in along) <= 32 << 20
+
+
 def test_nothing_gives_way_to_layers_that_nobody_asked_for(network: nn.Sequential) -> None:
     pfv = PFV(network, blobs(8), "cpu")
     pfv.render()
