@@ -88,7 +88,7 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
     # a position in one is the same position of the photo in the other
     before = sides.drawn(1)
     mouse.move(*sides.at(0, 2, 0.3, 0.6))
-    sides.wait_until("getattr(explorer.galleries[1].view_state.hover, 'image', None)", "2")
+    sides.wait_until("explorer.galleries[1].view_state.hover.image", "2")
     assert np.abs(sides.drawn(1) - before).max() > 60
     mouse.click(*sides.at(1, 1, 0.7, 0.4))
     sides.wait_until("len(explorer.settings.pins)", "1")

@@ -118,7 +118,7 @@ def check_that_pointer_keys_and_pins_stay_with_the_gallery_they_are_over(
         )
     )
     second.hover(x, y)
-    second.wait_until("getattr(explorer.gallery.view_state.hover, 'image', None)", "5")
+    second.wait_until("explorer.gallery.view_state.hover.image", "5")
     second.click(x, y)
     second.wait_until("len(explorer.settings.pins)", "1")
     second.gallery.press("ArrowRight")
