@@ -138,6 +138,7 @@ MEASURES = """box => {
     shown: width / height,
     density: canvas.width / width,
     uneven: Math.abs(middle(said) - middle(undo)),
+    plot: Math.max(...[...box.querySelectorAll(".pfv-plot canvas")].map((one) => one.clientWidth)),
   };
 }"""
 
@@ -279,6 +280,7 @@ def test_every_tab_is_readable_and_explains_and_names_its_controls_in_both_theme
 
 def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPage) -> None:
     at_1280 = sizes_at_width(demo, 1280)
+    demo.open_tab("Components")
     cell_of_900 = round(1280 + 900 - at_1280["output"])
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")
     for width in (700, 900, 1280, cell_of_900, 1920):
@@ -288,6 +290,8 @@ def test_nothing_scrolls_sideways_or_is_stretched_at_any_width(demo: ExplorerPag
         assert result["shown"] == pytest.approx(result["ratio"], rel=0.01), width
         if result["output"] > 640:  # "Up to date." is beside its buttons, and not above them
             assert result["uneven"] < 3, width
+        else:  # the tabs have the whole width, and a plot more of it than beside the gallery
+            assert result["plot"] > 300, width
     demo.wait_until("explorer.gallery.view_state.page.columns", "8")  # arranged for a wide window
     assert sizes_at_width(demo, cell_of_900)["output"] == pytest.approx(900, abs=1)
     demo.wait_until("explorer.gallery.view_state.page.columns", "4")

@@ -10,14 +10,17 @@ import ipywidgets as w
 from pfv_widgets.widgets.browser.canvas import LayeredCanvas
 from pfv_widgets.widgets.toolkit.text import safe
 
-WIDTH = 270  # CSS pixels; half of a canvas, so that it is crisp on dense screens
+WIDTH = 270  # CSS pixels at least, half of a canvas, so that it is crisp on dense screens
+# beside the gallery, a tab with a square plot fits a window of 900 pixels; more in a higher one
+_MOST = f"clamp({WIDTH}px, 100vh - 630px, 400px)"
 _SHIFTS = {"left": "0", "centre": "-50%", "right": "-100%"}
 
 
 def plot_box(*parts: w.Widget, **layout: str) -> w.VBox:
     """Return the parts of a plot below each other, as wide as its canvas."""
-    box = w.Layout(width="100%", max_width=f"{WIDTH}px", margin="0", **layout)
-    return w.VBox(parts, layout=box)
+    box = w.VBox(parts, layout=w.Layout(width="100%", max_width=_MOST, margin="0", **layout))
+    box.add_class("pfv-plot")
+    return box
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,14 @@ class Label:
 
 
 class Overlay:
-    """A canvas, up to half as wide as its pixels, with labels over it; clicks go through them."""
+    """A canvas as wide as a plot, with labels over it; clicks go through them."""
 
     def __init__(self, canvas: LayeredCanvas) -> None:
         self._canvas = canvas
-        width = f"{canvas.size[1] // 2}px"
         canvas.displayed.layout.width = "100%"
         canvas.displayed.layout.margin = "0"
         self.html = w.HTML(layout=w.Layout(height="0", margin="0", overflow="visible"))
-        self.widget = w.VBox(
-            [self.html, canvas.displayed],
-            layout=w.Layout(width="100%", max_width=width, margin="0", overflow="visible"),
-        )
+        self.widget = plot_box(self.html, canvas.displayed, overflow="visible")
 
     def show(self, labels: Iterable[Label]) -> None:
         """Replace all labels."""

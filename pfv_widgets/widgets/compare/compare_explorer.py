@@ -290,7 +290,10 @@ class CompareExplorer(Shell[CompareSettings]):
         settings = self.settings
         self.tabs.show(settings)
         self.knobs.show(settings)
-        self.sides[1].gallery.captions.notes = notes_of(self.similarities.pair(settings))
+        pair = self.similarities.pair(settings)
+        self.sides[1].gallery.captions.notes = notes_of(pair)
+        if (order := self.galleries[0].order) and self.similarities.on_demand:
+            order.more = (DIFFERENCE,) if pair is not None else ()
         for side, each in zip(self.sides, self.links.sides(settings), strict=True):
             side.show(each)
         if self.third is not None:
@@ -327,7 +330,6 @@ class CompareExplorer(Shell[CompareSettings]):
             on_frame=self._follow,
             on_point=self._pointed,
             measure=self._measured if title == "first" else None,
-            measures=(DIFFERENCE,) if self.similarities.on_demand else (),
             slides=title == "second"
             and (len(self.networks.names) > 2 or self.source.on_growth is not None),
         )

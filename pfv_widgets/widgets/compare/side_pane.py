@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import ipywidgets as w
@@ -88,7 +88,7 @@ class SidePane:
         Controls that the gallery follows in the browser.
     choose_network, choose_layer
         Called with the name that a person chooses.
-    on_frame, on_point, measure, measures
+    on_frame, on_point, measure
         As of :class:`GalleryView`.
     slides
         Whether a slider goes through the networks, which a list shows else.
@@ -108,7 +108,6 @@ class SidePane:
         on_frame: OnFrame,
         on_point: OnFrame,
         measure: Measure | None = None,
-        measures: Sequence[str] = (),
         slides: bool = False,
     ) -> None:
         self.owner = SideOwner(explorer, self._say_error)
@@ -125,7 +124,7 @@ class SidePane:
         self.line, self.legend = w.HTML(), w.HTML()
         self.gallery = GalleryView(
             renderer, self.owner, settings, knobs, on_frame=self._follow, on_point=on_point,
-            measure=measure, measures=measures, bars=False,
+            measure=measure, bars=False,
         )  # fmt: skip
         self.gallery.widget.layout.flex = "0 0 auto"
         self.widget = w.VBox(

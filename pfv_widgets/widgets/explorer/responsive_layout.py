@@ -45,6 +45,7 @@ _STYLE = """<style>
   .pfv-status > .widget-html { flex: 1 0 100% !important; height: 40px; }
   .pfv-head .widget-label { width: auto !important; }
   .pfv-head .pfv-heading { display: none; }
+  .pfv-explorer .pfv-plot { max-width: 400px !important; }
   .pfv-compare .pfv-hint .widget-html-content { font-size: 11px; }
 }
 @container pfv (max-width: 420px) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import ipywidgets as w
 
@@ -52,7 +52,7 @@ class GalleryView:
         Called with whether a person wants the gallery across the page; None: this is not offered.
     measure
         Returns a number for each image by a key such as ``"component 1"``, to sort by; None: the
-        images are neither sorted nor filtered. ``measures`` are keys beyond the usual ones.
+        images are neither sorted nor filtered.
     bars
         Whether toolbar, sorting and pins stand around the tiles; else whoever made the gallery
         shows them.
@@ -69,7 +69,6 @@ class GalleryView:
         on_point: OnFrame = lambda *_: None,
         on_wide: Callable[[bool], None] | None = None,
         measure: Measure | None = None,
-        measures: Sequence[str] = (),
         bars: bool = True,
     ) -> None:
         self.images, self._on_point = pfv.images, on_point
@@ -84,7 +83,7 @@ class GalleryView:
         safely = owner.safely
         self.order = None
         if measure is not None:
-            self.order = OrderLists(pfv.images, self._arrange, measure, safely, measures)
+            self.order = OrderLists(pfv.images, self._arrange, measure, safely)
         self.toolbar = Toolbar(
             len(pfv.images), safely(act.arrange), safely(act.turn_page), safely(self._toggle),
             () if self.order is None else (self.order.widget,),

@@ -80,9 +80,14 @@ class OrderLists:
         Called with the order that is chosen.
     measure
         Returns a number for each image by a key: what a person sorts by is measured once.
+
+    Attributes
+    ----------
     more
-        Further keys that ``measure`` knows.
+        Further keys that ``measure`` knows at present.
     """
+
+    more: Sequence[str] = ()
 
     def __init__(
         self,
@@ -90,10 +95,9 @@ class OrderLists:
         arrange: Callable[[tuple[int, ...] | None], None],
         measure: Measure,
         safely: Callable[[Callable[[], None]], Callable[[], None]] = lambda act: act,
-        more: Sequence[str] = (),
     ) -> None:
         self._images, self._arrange, self._measure = images, arrange, measure
-        self._more, self._watched = tuple(more), Watched()
+        self._watched = Watched()
         self._sorted = "as loaded"  # what the images on show are sorted by
         self.sort = _list("Sort", _SORT_TIP, self._keys(0, (), pinned=False))
         classes = [(text.plain(label, 24), label) for label in images.classes]
@@ -123,8 +127,9 @@ class OrderLists:
         there = {"class": bool(self._images.labels)}
         there |= {f"component {one + 1}": one < components for one in range(COMPONENTS)}
         there |= {SIMILARITY: pinned}
-        keys = [key for key, offered in there.items() if offered or key in stay]
-        return ["as loaded", "name", *keys, *self._more]
+        usual = [key for key, offered in there.items() if offered or key in stay]
+        keys = ["as loaded", "name", *usual]
+        return keys + [key for key in dict.fromkeys((*self.more, *stay)) if key not in keys]
 
     def _choose(self) -> None:
         try:

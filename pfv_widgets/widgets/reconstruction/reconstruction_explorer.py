@@ -18,7 +18,7 @@ from torch import nn
 
 from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.inversion.image_parametrisation import ImageParametrisation
 from pfv_widgets.methods.inversion.optimisation_loop import to_pixels
 from pfv_widgets.methods.inversion.reconstruct import reconstruct
@@ -224,6 +224,9 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
 
     def _failed(self, error: Exception) -> None:
         self._end()
+        if isinstance(error, PFVError):  # in the words of the page
+            name = self.tabs["Target"].unit.description
+            error = PFVError(str(error).replace("unit=", f"{name} "))
         self.fail(error)
 
     def _end_work(self) -> None:

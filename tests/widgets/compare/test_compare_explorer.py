@@ -416,6 +416,9 @@ def test_photos_are_sorted_by_cka_once_it_is_known(
     )
     monkeypatch.setattr(explorer.similarities, "pair", lambda _: None)
     order = explorer.galleries[0].order
+    assert DIFFERENCE in order.sort.options
     order.sort.value = DIFFERENCE
     assert "CKA of these two layers is not known yet" in explorer.status.message
     assert order.sort.value == "as loaded"
+    explorer.show_state()
+    assert DIFFERENCE not in order.sort.options

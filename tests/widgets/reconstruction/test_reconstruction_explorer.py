@@ -143,7 +143,7 @@ def test_errors_and_doubts_are_told_and_the_widget_lives_on(open_explorer: Open)
     move(explorer.tabs["Target"].unit, value=77)
     explorer.start()
     explorer.wait()
-    assert message(explorer).startswith("unit=77: the output has 5 units.")
+    assert message(explorer).startswith("Class 77: the output has 5 units.")
     assert explorer.status.kind == "error"
     move(explorer.tabs["Target"].unit, value=1)
     assert "<b>" not in explorer.tabs["Target"].class_name.value
