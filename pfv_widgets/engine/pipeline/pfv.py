@@ -314,11 +314,9 @@ class PFV:
         has a reference, or whose basis of all images does not exist. ``on_progress`` is that of
         :meth:`render`.
         """
-        with suppress(PFVValueError):
+        with suppress(PFVValueError), self._working(on_progress):
             layer, key = self.layer(name), self.store.key_of(name)
-            if key in self.colours.anchors:
-                return
-            with self._working(on_progress):
+            if key not in self.colours.anchors:
                 positions = len(self.images) * layer.shape[1] * layer.shape[2]
                 number = min(layer.shape[0], positions - 1, self.most_components)
                 basis = self.store.basis(key, (1.0,) * len(self.images), number)

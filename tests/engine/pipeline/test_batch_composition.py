@@ -74,6 +74,20 @@ def test_anchor_is_the_basis_of_all_images_whatever_is_shown_first(network: nn.S
     same(anchored.render(images=some), plain.render(images=some))
 
 
+def test_anchor_notices_that_the_network_has_changed(network: nn.Sequential) -> None:
+    some = (1.0, 0.0, 1.0, 1.0)
+    pfv = PFV(network, blobs(4), device="cpu")
+    pfv.anchor()
+    with torch.no_grad():
+        network[0].weight.mul_(-1)
+    pfv.anchor()
+    anchored = PFV(network, blobs(4), device="cpu")
+    anchored.anchor()
+    expected = anchored.colours.anchors[pfv.default_layer]
+    assert torch.equal(pfv.colours.anchors[pfv.default_layer].components, expected.components)
+    same(pfv.render(images=some), anchored.render(images=some))
+
+
 def remember(pfv: PFV, arrangement: tuple[int, ...]) -> torch.Tensor:
     """Let the engine have shown its components in another arrangement."""
     rotated = pfv.colours.previous[pfv.default_layer].arranged(arrangement)
