@@ -66,7 +66,7 @@ def view_of(
         frame = pfv.render(settings, size=size, on_progress=on_progress)
         key = pfv.store.key_of(frame.layer)
         maps = features_of(pfv, frame.layer)
-        factors = list(pfv.store.factors(key, settings.weighting, size))
+        factors = list(pfv.store.factors(key, settings.weighting, size, None))
     return LayerView(maps, frame.scores, frame.basis, factors, frame.settings, frame.weights, size)
 
 

@@ -16,8 +16,15 @@ from pfv_widgets.engine.colouring.colour_filter import (
     shares_of,
 )
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS
-from pfv_widgets.engine.colouring.score_scaling import NORMALISATIONS, Spread, scaled, scaling
-from pfv_widgets.engine.colouring.weighting import enlarge, weighted
+from pfv_widgets.engine.colouring.pixel_sums import PixelSums
+from pfv_widgets.engine.colouring.score_scaling import (
+    NORMALISATIONS,
+    Spread,
+    all_clipped,
+    scaled,
+    scaling,
+)
+from pfv_widgets.engine.colouring.weighting import enlarge, weighted, weighted_scaled
 from pfv_widgets.engine.device_transfer import large_empty, select
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 from pfv_widgets.parameters import choice, described, slider
@@ -74,6 +81,7 @@ def render_heatmaps(
     size: tuple[int, int],
     *,
     spread: Spread | None = None,
+    sums: PixelSums | None = None,
     colours: Tensor | None = None,
     report: OnProgress = silent,
 ) -> Tensor:
@@ -88,40 +96,60 @@ def render_heatmaps(
     spread
         Of the weighted scores of the batch that ``weights`` are for (None: of these scores),
         which may hold other images and another size.
+    sums
+        What tells the spread of these scores without their heatmaps, where that is known.
     colours
         Which of the 27 colours are shown, bool ``(27,)``; None: all.
     report
         Called with the number of images that are done; those that are weighted count half.
     """
     selection = select(scores, colouring.channels, 1)
-    parts = _parts(selection, size)
     end = factors[-1].shape[2:] if factors else size
-    maps = large_empty(scores, *selection.shape[:2], *end)
-    spreads = []
-    for part in parts:
-        report(Progress(COLOURING, part.start // 2, len(scores)))
-        out = maps[part]
-        one = weighted(selection[part], [factor[part] for factor in factors], size, out)
-        if spread is None:
-            spreads.append(Spread.of_maps(one))
-        if one is not out:
-            out.copy_(one)
-    measured = Spread.joined(spreads) if spread is None else spread.of(colouring.channels)
-    scale, shift = scaling(measured, weights, colouring.sigma, colouring.normalisation)
+    rules = weights, colouring.sigma, colouring.normalisation
+    measured, maps = spread and spread.of(colouring.channels), None
+    if measured is None and sums is not None:
+        known = sums.spread(selection)
+        measured = known if known is not None and all_clipped(known, *rules) else None
+    if measured is None:
+        maps, measured = _measured(selection, factors, size, report)
+    scale, shift = scaling(measured, *rules)
     neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
     coloured = COLOUR_MAPS[colouring.colour_map].colours
     # fresh memory costs more than the arithmetic: where it fits, the picture replaces the maps
-    fits = maps.shape[1:] == (3, *size)
-    heatmaps = maps if fits else large_empty(scores, len(scores), 3, *size)
-    for part in parts:
+    fits = (selection.shape[1], *end) == (3, *size)
+    heatmaps = large_empty(scores, len(scores), 3, *size) if maps is None or not fits else maps
+    for part in _parts(selection, size):
         report(Progress(COLOURING, (len(scores) + part.start) // 2, len(scores)))
-        values = scaled(maps[part], scale, shift, overwrite=True)
+        out = heatmaps[part]
+        if maps is not None:
+            values = scaled(out if fits else maps[part], scale, shift, overwrite=True)
+        else:
+            own = [factor[part] for factor in factors]
+            into = out if fits else None
+            values = weighted_scaled(selection[part], own, size, (scale, shift), into)
         picture = enlarge(coloured(values, neutral), size)
         if colours is not None:
             picture = hide(picture, colours)
-        if not (fits and picture is values):
-            heatmaps[part] = picture
+        if picture is not out:
+            out.copy_(picture)
     return heatmaps.permute(0, 2, 3, 1).to(torch.float32)
+
+
+def _measured(
+    scores: Tensor, factors: Sequence[Tensor], size: tuple[int, int], report: OnProgress
+) -> tuple[Tensor, Spread]:
+    """Return weighted maps ``(N, k, H, W)`` and their spread."""
+    end = factors[-1].shape[2:] if factors else size
+    maps = large_empty(scores, *scores.shape[:2], *end)
+    spreads = []
+    for part in _parts(scores, size):
+        report(Progress(COLOURING, part.start // 2, len(scores)))
+        out = maps[part]
+        one = weighted(scores[part], [factor[part] for factor in factors], size, out)
+        spreads.append(Spread.of_maps(one))
+        if one is not out:
+            out.copy_(one)
+    return maps, Spread.joined(spreads)
 
 
 def visible_colours(

@@ -106,6 +106,28 @@ def scaling(
     A constant map gets the scale 0 and stands at 0.5. The shift is the value of a score of
     zero.
     """
+    low, high, first, last = _ends(spread, weights, sigma, normalisation)
+    low, high = torch.maximum(low, first), torch.minimum(high, last)
+    constant = ~(high - low > 1e-12 * torch.maximum(high.abs(), low.abs()))
+    scale = torch.where(constant, 0.0, 1 / torch.where(constant, 1.0, high - low))
+    return scale, torch.where(constant, 0.5, -low * scale)
+
+
+def all_clipped(
+    spread: Spread, weights: Sequence[float] | Tensor, sigma: float, normalisation: str
+) -> bool:
+    """Whether scores lie beyond the deviations on both sides: then no extreme decides a scale.
+
+    Parameters are those of :func:`scaling`; the spread is on the CPU.
+    """
+    low, high, first, last = _ends(spread, weights, sigma, normalisation)
+    return bool(((low <= first) & (high >= last)).numpy().all())
+
+
+def _ends(
+    spread: Spread, weights: Sequence[float] | Tensor, sigma: float, normalisation: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return ``(k,)`` each: lowest and highest score, mean minus and plus the deviations."""
     shares = send(torch.as_tensor(weights, dtype=torch.float64), spread.mean.device)
     used, shares = shares > 0, shares / shares.sum()
     each = shares @ torch.where(used[:, None], spread.mean, 0.0)
@@ -118,10 +140,7 @@ def scaling(
         variance = variance.mean().expand_as(each)
         low, high = low.amin().expand_as(low), high.amax().expand_as(high)
     reach = sigma * variance.clamp_min(0).sqrt()
-    low, high = torch.maximum(low, centre - reach), torch.minimum(high, centre + reach)
-    constant = ~(high - low > 1e-12 * torch.maximum(high.abs(), low.abs()))
-    scale = torch.where(constant, 0.0, 1 / torch.where(constant, 1.0, high - low))
-    return scale, torch.where(constant, 0.5, -low * scale)
+    return low, high, centre - reach, centre + reach
 
 
 def scaled(maps: Tensor, scale: Tensor, shift: Tensor, *, overwrite: bool = False) -> Tensor:

@@ -140,6 +140,27 @@ def weighted(
     return scores
 
 
+def weighted_scaled(
+    scores: Tensor,
+    factors: Sequence[Tensor],
+    size: tuple[int, int],
+    scaling: tuple[Tensor, Tensor],
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return :func:`weighted` scores times a scale plus a shift (k,), clipped to [0, 1].
+
+    The small maps are scaled, which takes two passes less over the large ones.
+    """
+    # the dtype first: not every accelerator takes float64
+    scale, shift = (one.to(scores.dtype).to(scores.device).view(1, -1, 1, 1) for one in scaling)
+    small = weighted(scores, factors[:-1], size) if len(factors) > 1 else scores
+    if not factors:
+        return enlarge(small * scale + shift, size, out).clamp_(0, 1)
+    last = factors[-1]
+    large = enlarge(small * scale, (last.shape[2], last.shape[3]), out)
+    return torch.addcmul(shift, large, last, out=large).clamp_(0, 1)
+
+
 def enlarge(maps: Tensor, size: tuple[int, int], out: Tensor | None = None) -> Tensor:
     """Resize ``(N, k, h, w)`` bilinearly, corners not aligned; of that size: themselves.
 

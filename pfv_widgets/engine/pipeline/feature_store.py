@@ -13,6 +13,7 @@ from torch import Tensor
 from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
 from pfv_widgets.engine.colouring.colour_memory import Arrangement, arranged_scores
 from pfv_widgets.engine.colouring.heatmaps import Colouring, spread_of, visible_colours
+from pfv_widgets.engine.colouring.pixel_sums import PixelSums, pixel_sums
 from pfv_widgets.engine.colouring.score_scaling import Spread
 from pfv_widgets.engine.colouring.similarity import lengths_of, likeness
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, brightness
@@ -265,7 +266,7 @@ class FeatureStore:
         return self.capture.run(chains, self._listing.layers, self._known(), report, results)
 
     @source_stage
-    def factors(self, layer: str, weighting: str, size: Size, only: Images = None) -> list[Tensor]:
+    def factors(self, layer: str, weighting: str, size: Size, only: Images) -> list[Tensor]:
         """Return the maps ``(N, 1, h, w)`` that the scores are multiplied by, coarse to fine."""
         activities, data = self.captured(layer)[1], self.data
         if data is not None and not self._is_elsewhere(layer):  # one scale for all batches
@@ -278,6 +279,12 @@ class FeatureStore:
             activities = [activity.of(only) for activity in activities]
         entry = WEIGHTINGS[weighting]
         return entry.factors(activities, lambda size: self.brightness(size, only), size)
+
+    @source_stage
+    def pixel_sums(self, layer: str, weighting: str, size: Size) -> PixelSums | None:
+        """Return what tells how weighted scores are spread without their heatmaps."""
+        maps = self.captured(layer)[0].maps
+        return pixel_sums(maps, self.factors(layer, weighting, size, None), size)
 
     def detail(self, layer: str | None, weighting: str) -> int:
         """Width in pixels of the finest map that a picture of the layer is made of."""
@@ -351,7 +358,7 @@ class FeatureStore:
             picked = of_data[:, [abs(number) - 1 for number in arrangement]]
             return Spread(*picked[:, None].expand(-1, len(self.images), -1))
         scores = self.scores(layer, weights, arrangement)
-        return spread_of(scores, self.factors(layer, weighting, size), size, self.report)
+        return spread_of(scores, self.factors(layer, weighting, size, None), size, self.report)
 
     @source_stage
     def visible_colours(
@@ -367,7 +374,7 @@ class FeatureStore:
         """Which colours a filter shows, of those that all images have or only some."""
         size = counting_size(self.images.size)
         scores = self.scores(layer, weights, arrangement)
-        factors = self.factors(layer, weighting, size)
+        factors = self.factors(layer, weighting, size, None)
         spread = self.spread(layer, weights, arrangement, weighting, size)
         return visible_colours(
             scores, factors, weights, colouring, colour_filter, size=size, spread=spread

@@ -428,6 +428,7 @@ class PFV:
             colouring,
             size,
             spread=spread,
+            sums=self.store.pixel_sums(layer, weighting, size) if own else None,
             colours=filtered.shown if filtered else None,
             report=self.store.report,
         )

@@ -77,11 +77,14 @@ def test_frame_is_that_of_the_activations_caught_by_hand(
         ({"colour_map": "safe"}, []),
         ({"normalisation": "component"}, []),
         ({"channels": (2, 1, 0)}, []),
-        ({"weighting": "hierarchical"}, ["factors"]),
-        ({"weighting": "gradual"}, ["brightness", "factors"]),
+        ({"weighting": "hierarchical"}, ["factors", "pixel_sums"]),
+        ({"weighting": "gradual"}, ["brightness", "factors", "pixel_sums"]),
         ({"components": 5}, ["basis", "projections", "scores"]),
         ({"images": (1, 0, 2, 1)}, ["basis", "projections", "scores"]),
-        ({"layer": "4"}, ["captured", "moments", "basis", "projections", "scores", "factors"]),
+        (
+            {"layer": "4"},
+            ["captured", "moments", "basis", "projections", "scores", "factors", "pixel_sums"],
+        ),
     ],
 )
 def test_change_runs_the_stages_below_it_and_nothing_above(
@@ -89,7 +92,8 @@ def test_change_runs_the_stages_below_it_and_nothing_above(
 ) -> None:
     settings = Settings()
     pfv.render(settings)
-    assert set(stages) == {"basis", "captured", "factors", "moments", "projections", "scores"}
+    every = {"captured", "moments", "basis", "projections", "scores", "factors", "pixel_sums"}
+    assert set(stages) == every
     stages.clear()
     with counted(network) as passes:
         pfv.render(replace(settings, **changes))
