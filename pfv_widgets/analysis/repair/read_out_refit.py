@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +22,14 @@ from pfv_widgets.errors import PFVValueError
 
 Numbers = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-STRENGTHS = (0.03, 0.01, 0.1)
-"""scikit-learn's ``C``: a refit takes the best; the first where a group has fewer than ``FEW``."""
-FEW = 10
+STRENGTH = 0.03  # scikit-learn's C
+SUBSETS = 20  # balanced ones, at most, of which a refit takes the mean
+FEW = 10  # photos of the smallest group: fewer are taken with all the others as well
 UNKNOWN = -1  # unit of photos that no read-out could be fitted without
 NEVER = -1e3  # bias of classes without photos, which are never predicted
 _MARGIN = 0.3  # power of a group's share that divides its margin
 _INTERCEPT = 10.0  # value of the intercept's column: large, so that it is hardly regularised
-_FOLDS, _INNER_FOLDS = 5, 3
+_FOLDS = 5
 _CHUNK = 16  # photos in one forward pass
 
 
@@ -109,63 +111,102 @@ def _equal(values: Tensor, scores: Tensor) -> bool:
     return shaped and torch.allclose(values.to(scores), scores, equal_nan=True)
 
 
-def fitted_weights(
-    inputs: Numbers, labels: Whole, groups: Whole, units: int, *, strength: float | None = None
+def refitted_weights(
+    inputs: Numbers, labels: Whole, groups: Whole, units: int
 ) -> tuple[Numbers, Numbers]:
-    """Weight ``(K, D)`` and bias ``(K,)`` of a logistic regression to balanced groups.
+    """Weight ``(K, D)`` and bias ``(K,)`` of a read-out that is fitted to balanced groups.
+
+    DFR: the mean of logistic regressions to up to ``SUBSETS`` random subsets that have as many
+    photos of each group as the smallest has. Where that has fewer than ``FEW``, the mean of this
+    and of :func:`weights_with_margins`, each scaled to scores of the same spread: subsets of few
+    photos alone lose more where the network does well already. The latter alone where some classes
+    have more groups than others, since subsets would not be balanced by class.
+    """
+    with_margins = weights_with_margins(inputs, labels, groups, units)
+    present = np.unique(labels)
+    if len({len(np.unique(groups[labels == unit])) for unit in present}) > 1:
+        return with_margins
+    balanced = _weights_of_subsets(inputs, labels, groups, units)
+    counts = np.bincount(groups)
+    if counts[counts > 0].min() >= FEW:
+        return balanced
+    scaled, spreads = [], []
+    for weight, bias in (with_margins, balanced):
+        scores = (inputs @ weight.T + bias)[:, present]
+        spreads.append(np.std(scores - scores.mean(1, keepdims=True)) + 1e-12)
+        scaled.append((weight / spreads[-1], bias / spreads[-1]))
+    weight, bias = _mean_of(scaled, present)
+    return weight * spreads[0], np.where(bias == NEVER, NEVER, bias * spreads[0])
+
+
+def _mean_of(several: Sequence[tuple[Numbers, Numbers]], present: Whole) -> tuple[Numbers, Numbers]:
+    """Return the mean of read-outs; classes without photos are never predicted."""
+    weight, bias = (np.mean(part, axis=0) for part in zip(*several, strict=True))
+    bias[np.setdiff1d(np.arange(len(bias)), present)] = NEVER
+    return weight, bias
+
+
+def _weights_of_subsets(
+    inputs: Numbers, labels: Whole, groups: Whole, units: int
+) -> tuple[Numbers, Numbers]:
+    members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
+    fewest, most = min(map(len, members)), max(map(len, members))
+    standard = _Standard.of(inputs)
+    random, several = np.random.default_rng(0), []
+    # each photo of the largest group is taken about twice
+    for _ in range(min(SUBSETS, math.ceil(2 * most / fewest)) if most > fewest else 1):
+        some = np.concatenate([random.permutation(one)[:fewest] for one in members])
+        several.append(_regression(standard, some, labels, groups, units))
+    return _mean_of(several, np.unique(labels))
+
+
+def weights_with_margins(
+    inputs: Numbers, labels: Whole, groups: Whole, units: int, *, strength: float = STRENGTH
+) -> tuple[Numbers, Numbers]:
+    """Weight ``(K, D)`` and bias ``(K,)`` of a logistic regression to all photos of the groups.
 
     Photos are weighted so that every group counts the same, weights are regularised (L2), and a
     group of few photos gets a larger margin: its scores count ``(n / n of the largest) ** 0.3``
     times (the group-sensitive VS loss, Kini et al., NeurIPS 2021), since a read-out that has no
-    error left on the few photos fits them too closely, whatever they weigh. Where groups are of
-    one size that is DFR's plain regression. Inputs are standardised.
-
-    Of 24 sets of pets on other backgrounds that the rule was not chosen on, 180 photos with 1 to 8
-    in the smallest groups, that gained .64 in the worst group of what training on balanced groups
-    gains (without margins .45), and lost in 1.
-
-    Parameters
-    ----------
-    strength
-        ``C`` of scikit-learn; None: that of :data:`STRENGTHS` with the best worst group in
-        cross-validation.
+    error left on the few photos fits them too closely, whatever they weigh. Inputs are
+    standardised.
     """
-    if strength is None:
-        strength = _best_strength(inputs, labels, groups, units)
-    mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
-    standard = (inputs - mean) / spread
+    every = np.arange(len(labels))
+    return _regression(_Standard.of(inputs), every, labels, groups, units, strength=strength)
+
+
+@dataclass(frozen=True, eq=False)
+class _Standard:
+    """Inputs of mean 0 and spread 1, with what they were."""
+
+    values: Numbers
+    mean: Numbers
+    spread: Numbers
+
+    @classmethod
+    def of(cls, inputs: Numbers) -> _Standard:
+        mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
+        return cls((inputs - mean) / spread, mean, spread)
+
+
+def _regression(
+    standard: _Standard, some: Whole, labels: Whole, groups: Whole, units: int,
+    *, strength: float = STRENGTH,
+) -> tuple[Numbers, Numbers]:  # fmt: skip
+    """Weight and bias for inputs as they were, of a regression with margins to some photos."""
+    labels, groups = labels[some], groups[some]
     counts = np.bincount(groups)
-    balance = len(groups) / (counts[groups] * (counts > 0).sum())
+    present, balance = np.unique(labels), len(groups) / (counts[groups] * (counts > 0).sum())
     margins = (counts / counts.max())[groups, None] ** _MARGIN
-    columns = margins * np.pad(standard, ((0, 0), (0, 1)), constant_values=_INTERCEPT)
-    weight, bias = np.zeros((units, inputs.shape[1])), np.full(units, NEVER)
-    present = np.unique(labels)
+    wide = np.pad(standard.values[some], ((0, 0), (0, 1)), constant_values=_INTERCEPT)
     model = LogisticRegression(C=strength, max_iter=1000, fit_intercept=False)
-    model.fit(columns, labels, sample_weight=balance)
-    rows, offsets = model.coef_[:, :-1] / spread, model.coef_[:, -1] * _INTERCEPT
+    model.fit(margins * wide, labels, sample_weight=balance)
+    rows, offsets = model.coef_[:, :-1] / standard.spread, model.coef_[:, -1] * _INTERCEPT
     if len(present) == 2:  # they share one row
         rows, offsets = np.concatenate([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
-    weight[present], bias[present] = rows, offsets - rows @ mean
+    weight, bias = np.zeros((units, rows.shape[1])), np.full(units, NEVER)
+    weight[present], bias[present] = rows, offsets - rows @ standard.mean
     return weight, bias
-
-
-def _best_strength(inputs: Numbers, labels: Whole, groups: Whole, units: int) -> float:
-    """Return the strength whose worst group is the best in cross-validation, the first of equals.
-
-    That is the first strength of all where the smallest group is too small to tell.
-    """
-    best, result = -1.0, STRENGTHS[0]
-    counts = np.bincount(groups)
-    if counts[counts > 0].min() < FEW:
-        return result
-    for strength in STRENGTHS:
-        predicted = held_out_predictions(
-            inputs, labels, groups, units, strength=strength, folds=_INNER_FOLDS
-        )
-        worst = min(float((predicted == labels)[groups == one].mean()) for one in np.unique(groups))
-        if worst > best:
-            best, result = worst, strength
-    return result
 
 
 def held_out_predictions(
@@ -174,8 +215,6 @@ def held_out_predictions(
     groups: Whole,
     units: int,
     *,
-    strength: float | None = None,
-    folds: int = _FOLDS,
     photos: Whole | None = None,
 ) -> Whole:
     """Predict each photo by read-outs that were fitted without it, ``(N,)``.
@@ -187,21 +226,19 @@ def held_out_predictions(
     fold, first = np.empty(len(labels), dtype=np.int64), 0
     for one in np.unique(groups):
         members = random.permutation(np.flatnonzero(groups == one))
-        fold[members] = (first + np.arange(len(members))) % folds
+        fold[members] = (first + np.arange(len(members))) % _FOLDS
         first += len(members)  # else small groups of a class would all be in one fold
     if photos is not None:
         _, firsts, index = np.unique(photos, return_index=True, return_inverse=True)
         fold = fold[firsts][index]
     predicted = np.full(len(labels), UNKNOWN)
-    for number in range(folds):
+    for number in range(_FOLDS):
         rest = fold != number
         left = np.unique(labels[rest])
         out = ~rest & np.isin(labels, left)
         if not out.any() or len(left) < 2:
             continue
-        weight, bias = fitted_weights(
-            inputs[rest], labels[rest], groups[rest], units, strength=strength
-        )
+        weight, bias = refitted_weights(inputs[rest], labels[rest], groups[rest], units)
         predicted[out] = (inputs[out] @ weight.T + bias).argmax(1)
     return predicted
 

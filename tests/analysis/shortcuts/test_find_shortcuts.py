@@ -22,7 +22,11 @@ import pfv_widgets as pw
 from pfv_widgets.analysis.core.intervals import Share, auc
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.core.suspects import Suspect
-from pfv_widgets.analysis.repair.read_out_refit import UNKNOWN, fitted_weights, held_out_predictions
+from pfv_widgets.analysis.repair.read_out_refit import (
+    UNKNOWN,
+    held_out_predictions,
+    weights_with_margins,
+)
 from pfv_widgets.analysis.shortcuts import causal_test
 from pfv_widgets.analysis.shortcuts.causal_test import Trial
 from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
@@ -225,7 +229,7 @@ def test_balanced_weights_minimise_the_loss_of_groups_with_margins(classes: int)
     inputs, labels = random.normal(size=(60, 4)), random.integers(0, classes, 60)
     inputs[:, 0] += labels
     groups = labels * 2 + (random.random(60) < 0.2)
-    weight, bias = fitted_weights(inputs, labels, groups, 4, strength=0.5)
+    weight, bias = weights_with_margins(inputs, labels, groups, 4, strength=0.5)
     standard = (inputs - inputs.mean(0)) / inputs.std(0)
     counts = np.bincount(groups)[groups]
     rows = 1 if classes == 2 else classes
@@ -244,7 +248,7 @@ def test_balanced_weights_minimise_the_loss_of_groups_with_margins(classes: int)
     mine = scores[:, :classes] - scores[:, :1]
     np.testing.assert_allclose(mine, expected - expected[:, :1], atol=2e-2)
     assert (scores.argmax(1) < classes).all()
-    predicted = held_out_predictions(inputs, labels, groups, 4, strength=0.5)
+    predicted = held_out_predictions(inputs, labels, groups, 4)
     assert 1 / classes < np.mean(predicted == labels) < np.mean(scores.argmax(1) == labels) + 0.05
 
 
