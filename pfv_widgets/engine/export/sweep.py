@@ -33,7 +33,7 @@ Ways = tuple[list[Settings], list[Settings]]  # settings of later and of earlier
 class SweepFrame:
     """One picture of a sweep."""
 
-    caption: str  # what is varied and its value, such as ``"components = 4"``
+    caption: str  # what is varied and its value, such as ``"4 components"``
     frame: Frame | None  # the picture, or None where this value gives none
     problem: str = ""  # why it gives none, in words
 

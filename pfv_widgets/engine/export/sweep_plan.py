@@ -43,7 +43,7 @@ def _over_components(pfv: PFV, settings: Settings, values: Values, _: str | None
     numbers = values or list(range(1, _most(pfv, settings) + 1))
     plain = replace(settings, channels=None)
     return [
-        (f"components = {n}", replace(plain, components=n))  # type: ignore[arg-type] # checked
+        (f"{n} component{'s' * (n != 1)}", replace(plain, components=n))  # type: ignore[arg-type]
         for n in numbers
     ]
 

@@ -50,12 +50,12 @@ _MOST_CELLS = 5  # classes that a grid of the confusion has
 def about(found: ComponentClasses) -> str:
     """Say how the parts were found, and what was assumed."""
     how = (
-        "Exact: pooling and a linear read-out follow."
+        "exact: pooling and a linear read-out follow."
         if found.exact
-        else "By integrated gradients; the parts of a score add up to it within "
+        else "by integrated gradients; the parts of a score add up to it within "
         f"{found.completeness_error:.2g}."
     )
-    line = hint(f"{plain(found.layer)}. {how}")
+    line = hint(f"At {plain(found.layer)}, {how}")
     notes = " ".join(found.warnings)
     if not notes:
         return line

@@ -59,7 +59,7 @@ def test_every_tile_is_shown() -> None:
 
 
 def test_caption_is_written_and_a_long_one_is_cut_in_the_middle() -> None:
-    empty, short = first_picture(""), first_picture("components = 4")
+    empty, short = first_picture(""), first_picture("4 components")
     bar = np.s_[: BAR - 4, :250]
     assert (short[bar] < 100).any()
     assert (empty[bar] == 255).all()
@@ -101,7 +101,7 @@ def test_colours_of_what_stands_still_do_not_flicker(tmp_path: Path) -> None:
 def test_bar_keeps_its_colours_in_a_gif(tmp_path: Path) -> None:
     animation = Animation(2)
     for position in (1, 2):
-        animation.add(tiles(4), "components = 4", position)
+        animation.add(tiles(4), "4 components", position)
     for actual, expected in zip(
         gif(animation, tmp_path / "a.gif"), animation.pictures, strict=True
     ):

@@ -43,7 +43,8 @@ def frames(result: list[SweepFrame]) -> list[Frame]:
 
 def test_components_are_added_one_by_one(pfv: PFV) -> None:
     result = list(sweep(pfv, Settings(components=4, channels=(3,))))
-    assert [one.caption for one in result] == [f"components = {n}" for n in range(1, 7)]
+    numbers = [f"{n} components" for n in range(2, 7)]
+    assert [one.caption for one in result] == ["1 component", *numbers]
     assert [one.scores.shape[1] for one in frames(result)] == [1, 2, 3, 4, 5, 6]
     for few, more in zip(frames(result)[:-1], frames(result)[1:], strict=True):
         number = len(few.basis.components)
@@ -56,7 +57,8 @@ def test_layers_come_in_forward_order_without_doubles(pfv: PFV) -> None:
     with counted(next(pfv.model.children())) as calls:
         result = list(sweep(pfv, over="layer"))
     names = [layer.name for layer in pfv.layers if layer.same_as is None]
-    assert [one.caption for one in result] == [f"layer {name}" for name in names]
+    numbers = [f"{n} components" for n in range(2, 7)]
+    assert [one.caption for one in result] == ["1 component", *numbers]
     assert [one.layer for one in frames(result)] == names
     forgetful = PFV(tiny(), pfv.images, "cpu", memory=0)
     with counted(next(forgetful.model.children())) as often:

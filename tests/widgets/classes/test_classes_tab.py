@@ -188,7 +188,7 @@ def test_output_chosen_by_the_user_is_taken(open_tab: OpenTab) -> None:
     run_code(harness.explorer.snippet(), scope)
     assert scope["explorer"].output == 1
     scope["explorer"].close()
-    assert "Exact" in words(harness.tab.about)
+    assert "exact: " in words(harness.tab.about)
 
 
 def test_photos_without_labels_or_numbers_are_said_to_be_undefined(open_tab: OpenTab) -> None:
@@ -238,7 +238,7 @@ def test_without_an_image_the_tab_says_what_the_status_line_says(harness: Harnes
     assert harness.status.startswith("No image is selected")
     explorer.settings = replace(explorer.settings, images=None)
     harness.wait()
-    assert "Exact" in words(harness.tab.about)
+    assert "exact: " in words(harness.tab.about)
 
 
 def test_cut_after_a_stop_is_neither_stopped_nor_said_to_go_on(harness: Harness) -> None:

@@ -140,7 +140,7 @@ def test_stop_ends_the_search_and_the_naming_before_the_next_module(
     assert "Stopped" in words(harness.tab.about)
     move(explorer.knobs["components"], value=3)
     harness.wait()
-    assert "Exact" in words(harness.tab.about)
+    assert "exact: " in words(harness.tab.about)
     assert "found" in words(search(harness).tab.shortcuts.result)
 
 
