@@ -6,6 +6,7 @@ starts, interrupts and ends in a kernel's place.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -24,8 +25,11 @@ HEAVY = (
 
 def serve(address: str) -> None:
     """Fork a kernel for each connection; end it when its client is gone, and all with stdin."""
+    gc.disable()  # what is imported is no garbage, and no kernel needs to look at it
     for name in HEAVY:
         __import__(name)
+    gc.freeze()
+    gc.enable()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
