@@ -140,7 +140,7 @@ def in_words(instance: object, names: Iterable[str]) -> tuple[str, ...]:
 
     >>> from pfv_widgets.methods.gradient.path_and_noise import SmoothGrad
     >>> in_words(SmoothGrad(), ["samples", "noise"])
-    ('samples 16', 'noise 0.15')
+    ('16 samples', 'noise 0.15')
     """
     declared = parameters_of(instance)
     words = []
@@ -148,6 +148,9 @@ def in_words(instance: object, names: Iterable[str]) -> tuple[str, ...]:
         value = getattr(instance, name)
         label, _, unit = (declared[name].label if name in declared else name).partition(", ")
         label = label if label[1:2].isupper() else label[:1].lower() + label[1:]
+        if type(value) is int and label.endswith("s") and not unit:
+            words.append(f"{value} {label.removesuffix('s') if value == 1 else label}")
+            continue
         text = ("off", "on")[value] if isinstance(value, bool) else value
         text = f"{text:g}" if isinstance(text, float) else str(text)
         words.append(" ".join(filter(None, [label, text, unit])))

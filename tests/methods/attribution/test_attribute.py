@@ -83,7 +83,7 @@ def test_what_a_map_depends_on_is_printed_and_stands_below_the_figure() -> None:
         ("occlusion", {"size": 8, "stride": 4}, "boxes of 8 × 8 every 4 × 4 pixels"),
         ("occlusion", {"size": 8, "stride": 4}, "the sum of the score's drops under up to 4 boxes"),
         ("relevance", {"rule": "epsilon", "epsilon": 0.25}, "ε 0.25"),
-        ("integrated_gradients", {"steps": 9}, "steps 9"),
+        ("integrated_gradients", {"steps": 9}, "9 steps"),
     ):
         result = pw.attribute(tiny(), images, method, **options)
         assert words in repr(result)

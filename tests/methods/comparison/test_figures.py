@@ -153,7 +153,7 @@ def test_options_and_what_a_method_fails_stand_below_the_figure() -> None:
     text = " ".join(words(pw.figure_methods(tiny(), blobs(1), [*methods, SmoothGrad(samples=2)])))
     for option in (
         "boxes of 8 × 8 every 4 × 4 pixels", "sum of the score's drops under up to 4 boxes",
-        "ε 0.25", "steps 9", "samples 2, noise 0.15",
+        "ε 0.25", "9 steps", "2 samples, noise 0.15",
     ):  # fmt: skip
         assert option in text, option
     default = " ".join(words(pw.figure_networks([tiny()], blobs(1))))

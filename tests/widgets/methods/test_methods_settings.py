@@ -78,10 +78,10 @@ def test_settings_of_one_method_have_rows_and_controls_of_their_own(
     explorer = open_grid(methods=methods, unit=[3, 1])
     assert shows_its_maps(explorer)
     actual, panel = shown_words(explorer), explorer.tabs["Methods"]
-    assert "SmoothGrad, samples 2" in actual
-    assert "SmoothGrad, samples 3" in actual
+    assert "SmoothGrad, 2 samples" in actual
+    assert "SmoothGrad, 3 samples" in actual
     assert [cell.unit for cell in explorer.cells().values()] == [3, 1] * 3
-    assert [label for label, _ in panel.menu.options][1:] == ["Gradient", "SmoothGrad, samples 3"]
+    assert [label for label, _ in panel.menu.options][1:] == ["Gradient", "SmoothGrad, 3 samples"]
     panel.menu.value = panel.menu.options[2][1]
     move(panel.options["samples"], value=5)
     kinds = [getattr(one, "samples", None) for one in explorer.settings.methods]
