@@ -185,7 +185,8 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     Marks that look different in each photo (snowflakes, scratches drawn anew, other sizes or
     colours) and faint marks may be missed, or only cut in part; a bar across the photo at another
     height each time is found, but sometimes cut in part. Without ``masks`` backgrounds are not
-    looked for. A report without suspects does not rule them out.
+    looked for: what lies near a photo's border moves clean networks as far towards a class as those
+    that rely on backgrounds. A report without suspects does not rule them out.
 
     Parameters
     ----------
