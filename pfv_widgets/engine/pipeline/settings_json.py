@@ -88,7 +88,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:  # also a number with too many digits
-        raise PFVValueError(f"This is not valid JSON ({error!s:.80}). {advice}") from None
+        raise PFVValueError(f"This is not valid JSON. {advice} ({error!s:.80})") from None
     if not isinstance(entries, dict):
         raise PFVValueError(f"This JSON holds no settings, only {text.strip()!s:.40}. {advice}")
     return entries

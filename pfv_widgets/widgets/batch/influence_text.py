@@ -33,7 +33,7 @@ def _lines(influence: Influence, names: Sequence[str], number: int) -> str:
     first, *others = order[:number]
     if influence.angles[first] < _UNSEEN:
         return safe(
-            f"No single image matters much: leaving any out changes the colours by less than "
+            f"No single image matters much: leaving any out changes the result by less than "
             f"{_UNSEEN}°."
         )
     most = (

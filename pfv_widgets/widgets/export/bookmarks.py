@@ -148,7 +148,7 @@ def _entries(text: str) -> list[Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PFVValueError(f"This is not valid JSON ({error!s:.80}). {_ADVICE}") from None
+        raise PFVValueError(f"This is not valid JSON. {_ADVICE} ({error!s:.80})") from None
     entries = content.get("bookmarks") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise PFVValueError(f"This JSON holds no bookmarks. {_ADVICE}")

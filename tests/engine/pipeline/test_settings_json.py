@@ -113,7 +113,9 @@ def test_text_that_holds_no_settings_is_refused_with_what_to_give(text: str) -> 
     assert len(str(excinfo.value)) < 300
 
 
-def test_what_is_no_text_is_refused() -> None:
+def test_what_is_no_json_or_no_text_is_refused() -> None:
+    with pytest.raises(PFVValueError, match=r"^This is not valid JSON\. Paste what Show displays"):
+        Settings.read_json("sigma=2")
     with pytest.raises(PFVTypeError, match="expected a text"):
         Settings.from_json({"sigma": 2})  # type: ignore[arg-type]
 

@@ -208,7 +208,7 @@ def test_result_names_the_three_images_that_turn_the_basis_most(harness: Harness
 def test_result_of_even_images_names_none(harness: Harness) -> None:
     harness.tab.show_influence(harness.found(*[0.1] * 6))
     assert harness.result == (
-        "No single image matters much: leaving any out changes the colours by less than 0.5°."
+        "No single image matters much: leaving any out changes the result by less than 0.5°."
     )
 
 
