@@ -25,7 +25,7 @@ from pfv_widgets.engine.colouring.score_scaling import (
     scaling,
 )
 from pfv_widgets.engine.colouring.weighting import enlarge, weighted, weighted_scaled
-from pfv_widgets.engine.device_transfer import large_empty, select
+from pfv_widgets.engine.device_transfer import large_empty, select, send
 from pfv_widgets.engine.progress import COLOURING, OnProgress, Progress, silent
 from pfv_widgets.parameters import choice, described, slider
 
@@ -113,7 +113,7 @@ def render_heatmaps(
     if measured is None:
         maps, measured = _measured(selection, factors, size, report)
     scale, shift = scaling(measured, *rules)
-    neutral = shift.clamp(0, 1).to(scores.dtype).to(scores.device)
+    neutral = send(shift.clamp(0, 1).to(scores.dtype), scores.device)
     coloured = COLOUR_MAPS[colouring.colour_map].colours
     # fresh memory costs more than the arithmetic: where it fits, the picture replaces the maps
     fits = (selection.shape[1], *end) == (3, *size)

@@ -149,6 +149,8 @@ def scaled(maps: Tensor, scale: Tensor, shift: Tensor, *, overwrite: bool = Fals
     ``overwrite`` lets that happen in their own memory, where they are the caller's alone.
     """
     # the dtype first: not every accelerator takes float64
-    shift, scale = (one.to(maps.dtype).to(maps.device).view(1, -1, 1, 1) for one in (shift, scale))
+    shift, scale = (
+        send(one.to(maps.dtype), maps.device).view(1, -1, 1, 1) for one in (shift, scale)
+    )
     values = maps.mul_(scale) if overwrite else maps * scale
     return values.add_(shift).clamp_(0, 1)

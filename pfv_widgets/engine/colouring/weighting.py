@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pfv_widgets.engine.device_transfer import Numbers, large_empty
+from pfv_widgets.engine.device_transfer import Numbers, large_empty, send
 from pfv_widgets.engine.network.activity import Activity
 from pfv_widgets.engine.pca.features import power_of_two
 
@@ -152,7 +152,7 @@ def weighted_scaled(
     The small maps are scaled, which takes two passes less over the large ones.
     """
     # the dtype first: not every accelerator takes float64
-    scale, shift = (one.to(scores.dtype).to(scores.device).view(1, -1, 1, 1) for one in scaling)
+    scale, shift = (send(one.to(scores.dtype), scores.device).view(1, -1, 1, 1) for one in scaling)
     small = weighted(scores, factors[:-1], size) if len(factors) > 1 else scores
     if not factors:
         return enlarge(small * scale + shift, size, out).clamp_(0, 1)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from pfv_widgets.engine.device_transfer import send
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.batch_basis import Weights, fit_batch_basis
 from pfv_widgets.engine.pca.features import Features
@@ -114,8 +115,8 @@ class FixedBasis:
         like = sample.features.maps
         return replace(
             self.principal,
-            mean=self.principal.mean.to(like),
-            components=self.principal.components[:number].to(like),
+            mean=send(self.principal.mean.to(like.dtype), like.device),
+            components=send(self.principal.components[:number].to(like.dtype), like.device),
             variances=self.principal.variances[:number],
             layer=sample.layer,
         )

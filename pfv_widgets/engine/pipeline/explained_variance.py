@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.device_transfer import select, send
 from pfv_widgets.engine.pca.batch_basis import Weights
 from pfv_widgets.engine.pca.data_set_summary import DataSet
 
@@ -30,8 +31,9 @@ def variance_of(maps: Tensor, weights: Weights) -> Tensor:
     """Variance of the vectors of ``(N, C, h, w)`` about their mean, summed over the channels."""
     used = [index for index, weight in enumerate(weights) if weight > 0]
     total = sum(weights)
-    shares = torch.tensor([weights[index] / total for index in used]).to(maps)
-    vectors = maps[used].flatten(2)
+    shares = torch.tensor([weights[index] / total for index in used])
+    shares = send(shares.to(maps.dtype), maps.device)
+    vectors = select(maps, used).flatten(2)
     mean = shares @ vectors.mean(dim=2)
     squares = (vectors - mean[:, None]).square().sum(dim=1).mean(dim=1)
     return shares @ squares

@@ -391,7 +391,7 @@ class FeatureStore:
         total = float(all_of) * features.scale**2
         with contextlib.suppress(PFVValueError):
             fitted = FittedBasis().basis(self._sample(layer), weights, number)
-            own = float(fitted.explained_variance_ratio.sum())
+            own = float(read(fitted.explained_variance_ratio)[0].sum())
         return Explained(float(here) / total if total > 0 else math.nan, own)
 
     @stage

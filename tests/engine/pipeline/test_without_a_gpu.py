@@ -24,6 +24,7 @@ from pfv_widgets.engine.network.fingerprint import Fingerprint
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.pca import eigensolvers
 from pfv_widgets.engine.pipeline import feature_store
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
@@ -90,49 +91,66 @@ class Reads:
         return self.noted[-1]
 
 
-Render = Callable[[dict[str, Any]], tuple[Frame, list[str]]]
+Act = Callable[[PFV], Any]
+
+
+class Devices:
+    """A processor, and an accelerator that is not there: does the same on both."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, channels: int, side: int, **options: Any) -> None:
+        if channels > 8:
+            patch.setattr(feature_store, "_MOST_CHANNELS_FOR_MOMENTS", 8)
+        images, listings = blobs(4, side), []
+
+        def listing(*arguments: Any) -> Any:
+            if not listings:
+                listings.append(replace(list_layers(*arguments), maps={}))
+            return listings[0]
+
+        patch.setattr(forward, "list_layers", listing)
+        # the mode is that of one thread
+        patch.setattr(eigensolvers, "run_reporting", lambda work, *_: work())
+        self._reads = Reads(patch)
+        self._here = PFV(tiny(channels=channels), images, "cpu", **options)
+        patch.setattr(Fingerprint, "state", lambda _: ())  # of addresses, which fakes have not
+        patch.setattr(Fingerprint, "structure", lambda _: ())
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            with torch.device("cuda"):
+                network = tiny(channels=channels)
+            self._there = PFV(network, images, "cuda", **options)
+
+    def act(self, work: Act) -> tuple[Any, list[str]]:
+        """Do it on the processor, then on the device; also return how often that waited."""
+        self._reads.noted.clear()
+        work(self._here)
+        self._reads.from_device = 0
+        with FakeTensorMode(allow_non_fake_inputs=True), Copies() as copies:
+            result = work(self._there)
+        assert not self._reads.noted, "the processor has read more"
+        return result, ["read"] * self._reads.from_device + copies.names
+
+    def render(self, changes: dict[str, Any]) -> tuple[Frame, list[str]]:
+        """Render on both."""
+        sizes: list[torch.Size] = []
+
+        def work(pfv: PFV) -> Frame:
+            frame = pfv.render(**changes)
+            sizes.append(frame.heatmaps.shape)
+            return frame
+
+        result = self.act(work)
+        assert sizes[0] == sizes[1]
+        return result
 
 
 @pytest.fixture
-def render(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Render:
+def devices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Devices:
     """Return what renders on the processor, then on the device; counts how often that waited."""
-    channels, side = request.param
-    if channels > 8:
-        monkeypatch.setattr(feature_store, "_MOST_CHANNELS_FOR_MOMENTS", 8)
-    images, listings = blobs(4, side), []
-
-    def listing(*arguments: Any) -> Any:
-        if not listings:
-            listings.append(replace(list_layers(*arguments), maps={}))
-        return listings[0]
-
-    monkeypatch.setattr(forward, "list_layers", listing)
-    # the mode is that of one thread
-    monkeypatch.setattr(eigensolvers, "run_reporting", lambda work, *_: work())
-    reads = Reads(monkeypatch)
-    here = PFV(tiny(channels=channels), images, "cpu")
-    monkeypatch.setattr(Fingerprint, "state", lambda _: ())  # of addresses, which fakes have not
-    monkeypatch.setattr(Fingerprint, "structure", lambda _: ())
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        with torch.device("cuda"):
-            network = tiny(channels=channels)
-        there = PFV(network, images, "cuda")
-
-    def both(changes: dict[str, Any]) -> tuple[Frame, list[str]]:
-        reads.noted.clear()
-        expected = here.render(**changes)
-        reads.from_device = 0
-        with FakeTensorMode(allow_non_fake_inputs=True), Copies() as copies:
-            frame = there.render(**changes)
-        assert not reads.noted, "the processor has read more"
-        assert frame.heatmaps.shape == expected.heatmaps.shape
-        return frame, ["read"] * reads.from_device + copies.names
-
-    return both
+    return Devices(monkeypatch, *request.param)
 
 
 @pytest.mark.parametrize(
-    "render",
+    "devices",
     [
         pytest.param((8, 32), id="moments", marks=pytest.mark.all),
         pytest.param((40, 32), id="channels"),
@@ -140,15 +158,53 @@ def render(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
     ],
     indirect=True,
 )
-def test_everything_stays_on_the_device_and_is_waited_for_once(render: Render) -> None:
+def test_everything_stays_on_the_device_and_is_waited_for_once(devices: Devices) -> None:
     for changes in WARM:
-        frame, _ = render(changes)
+        frame, _ = devices.render(changes)
         for one in (frame.heatmaps, frame.scores, frame.basis.mean, frame.basis.components):
             assert one.device.type == "cuda"
-    render({})
+    devices.render({})
     for changes in KNOBS:
-        assert render(changes)[1] == [], changes
+        assert devices.render(changes)[1] == [], changes
     for changes in OTHERS:
-        frame, waits = render(changes)
+        frame, waits = devices.render(changes)
         assert frame.heatmaps.device.type == "cuda"
         assert len(waits) <= 1 or "layer" in changes, changes
+
+
+PATHS: list[Act] = [
+    lambda pfv: pfv.anchor(),
+    lambda pfv: pfv.anchor("2"),
+    lambda pfv: pfv.capture("4", before="8"),
+    lambda pfv: pfv.capture_along(lambda: True),
+    lambda pfv: [pfv.render(layer=name) for name in ("0", "4")],
+    lambda pfv: [pfv.render(components=number) for number in (12, 2, 7)],
+    lambda pfv: [pfv.render(weighting=one, size=(9, 9)) for one in ("gradual", "hierarchical")],
+    lambda pfv: pfv.render(images=(1e3, 1e-3, 0, 1), normalisation="component", sigma=4.0),
+    lambda pfv: pfv.render(images=(0, 0, 0, 1), components=2),
+    lambda pfv: pfv.render(sharing="exclusive"),
+    lambda pfv: pfv.similarity([(0, 0.2, 0.3)]),
+    lambda pfv: pfv.detail(None, "flat"),
+    lambda pfv: pfv.explained(),
+]  # fmt: skip
+
+
+@pytest.mark.all
+@pytest.mark.parametrize(
+    ("options", "channels"), [("none", 40), ("basis", 12), ("data", 40), ("last", 12)]
+)
+def test_every_other_path_stays_on_the_device(
+    options: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {"channels_last": True} if options == "last" else {}
+    if options in {"basis", "data"}:
+        network, batches = tiny(channels=channels), [blobs(4).tensor]
+        basis = fit_basis(network, batches, "9", components=12, device="cpu", progress=False)
+        given = {"basis": basis if options == "data" else replace(basis, data=None)}
+    devices = Devices(monkeypatch, channels, 32, **given)
+    for path in PATHS:
+        devices.act(path)
+    devices.render({})
+    others = [{"images": (0, 1, 1, 1)}] if options in {"basis", "data"} else []
+    for changes in (*KNOBS, {"components": 3}, *others):
+        assert len(devices.render(changes)[1]) <= 1, changes
