@@ -15,14 +15,16 @@ FRONT_ENDS = ["lab", "notebook7", "voila"]
 
 _PAUSE = 60  # milliseconds between two looks: at each frame they would cost more than what changes
 
-READ_PIXELS = """(canvas, [x, y, width, height]) => {
+# The browser's own base64: in JavaScript it takes longer than to draw what is read.
+READ_PIXELS = """async (canvas, [x, y, width, height]) => {
   width ??= canvas.width;
   height ??= canvas.height;
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
-  let text = "";
-  for (let start = 0; start < data.length; start += 8192)
-    text += String.fromCharCode(...data.subarray(start, start + 8192));
-  return [width, height, btoa(text)];
+  const reader = new FileReader();
+  const read = new Promise((resolve) => { reader.onload = resolve; });
+  reader.readAsDataURL(new Blob([data]));
+  await read;
+  return [width, height, reader.result.split(",")[1]];
 }"""
 
 HAS_COLOUR = """([selector, index, x, y, colour, tolerance]) => {
