@@ -89,7 +89,7 @@ def _smoothed(maps: Tensor, step: int) -> Tensor:
     for axis, sides in ((2, (0, 0, step, step)), (3, (step, step, 0, 0))):
         wide, length = pad(maps, sides, mode="replicate"), maps.shape[axis]
         one, middle, other = (wide.narrow(axis, start * step, length) for start in range(3))
-        maps = (one + 2 * middle + other) / 4
+        maps = torch.add(one, middle, alpha=2).add_(other).div_(4)  # in one new tensor, not in four
     return maps
 
 
