@@ -164,14 +164,14 @@ def _require(package: str) -> None:
 
 
 @contextmanager
-def notebook_folder(wanted: Path | None, notebook: bytes | None = None) -> Iterator[Path]:
+def notebook_folder(path: Path | None, notebook: bytes | None = None) -> Iterator[Path]:
     """Give the user's folder, or a fresh one that goes away unless the user saved into it."""
-    if wanted is not None:
-        folder = wanted.expanduser().absolute()
+    if path is not None:
+        folder = path.expanduser().absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            line = f"--notebook-dir {wanted}: no folder can be made there ({error.strerror}); give "
+            line = f"--notebook-dir {path}: no folder can be made there ({error.strerror}); give "
             raise PFVValueError(f"{line}another.") from error
         yield folder
         return

@@ -165,9 +165,9 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content), "utf-8")
 
 
-def free_port(wanted: int) -> int:
-    """Return ``wanted`` where it is free on the loopback address, else another that is."""
-    for port in (wanted, 0):
+def free_port(first: int) -> int:
+    """Return ``first`` where it is free on the loopback address, else another that is."""
+    for port in (first, 0):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

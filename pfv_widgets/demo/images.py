@@ -71,7 +71,7 @@ def demo_images(count: int | None = None, seed: int = 0, photos: Photos = False)
     number = None if count is None else whole_number("count", count, 1, _MOST_IMAGES)
     seed = whole_number("seed", seed, 0, _HIGHEST_SEED)
     if not has_photos(photos):
-        return _drawn(number or _SCENES, seed)
+        return _scene_batch(number or _SCENES, seed)
     if isinstance(photos, bool):
         return _shipped(number or len(FIRST), seed)
     with _named_photos():
@@ -127,7 +127,7 @@ def _shipped(count: int, seed: int) -> ImageBatch:
     return dataclasses.replace(batch, names=tuple(view.name for view in squares))
 
 
-def _drawn(count: int, seed: int) -> ImageBatch:
+def _scene_batch(count: int, seed: int) -> ImageBatch:
     scenes = _scenes(count, seed)
     labels = [scene.objects[0] for scene in scenes]
     batch = load_images([scene.pixels for scene in scenes], size=SIZE, labels=labels)

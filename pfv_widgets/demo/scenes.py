@@ -78,10 +78,10 @@ def _pixel_grid(top: int, left: int, bottom: int, right: int) -> tuple[Field, Fi
 
 def _placements(stream: RandomStream) -> list[_Placement]:
     """Return two to four placements, the largest first, that hardly overlap."""
-    wanted = 2 + stream.pick(3)
+    number = 2 + stream.pick(3)
     placements = [_inside(stream.uniform(31.0, 40.0), stream)]
     for _ in range(200):
-        if len(placements) == wanted:
+        if len(placements) == number:
             break
         new = _inside(stream.uniform(16.0, 25.0), stream)
         if all(_apart(new, old) for old in placements):

@@ -80,7 +80,7 @@ class _Cascade:
 
     def __init__(self, model: nn.Module, seed: int) -> None:
         self._model, self._seed = model, seed
-        self._drawn: dict[Block, _Tensors] = {}
+        self._draws: dict[Block, _Tensors] = {}
         self._lock = threading.Lock()
         _refuse(model)
         self.blocks = find_blocks(model, declared_size(model))[::-1]
@@ -99,9 +99,9 @@ class _Cascade:
 
     def _weights(self, block: Block) -> _Tensors:
         with self._lock:
-            if block not in self._drawn:
-                self._drawn[block] = self._draw(block)
-            return self._drawn[block]
+            if block not in self._draws:
+                self._draws[block] = self._draw(block)
+            return self._draws[block]
 
     def _draw(self, block: Block) -> _Tensors:
         modules = modules_by_name(_copy(self._model))

@@ -61,13 +61,13 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-def _instead_of(given: object) -> str:
+def _instead_of(argument: object) -> str:
     """Say what to do with what is given in place of a network; empty where nothing is known."""
-    if isinstance(given, str | PathLike):
+    if isinstance(argument, str | PathLike):
         return " Give the network itself, such as torchvision.models.resnet18(weights='DEFAULT')."
-    if isinstance(given, Mapping):
+    if isinstance(argument, Mapping):
         return " These are weights: load them into a network with its load_state_dict(...)."
-    if callable(given):
+    if callable(argument):
         return " If it makes a network, call it, as resnet18() does."
     return ""
 

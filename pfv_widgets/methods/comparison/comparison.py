@@ -122,16 +122,16 @@ class Comparison:
         device: str | torch.device = "auto",
         memory: int = 1 << 30,
     ) -> None:
-        given = {"classes": classes, "inputs": inputs, "argument": argument}
-        self.given = tuple(name for name, value in given.items() if value is not None)
+        options = {"classes": classes, "inputs": inputs, "argument": argument}
+        self.given = tuple(name for name, value in options.items() if value is not None)
         named = named_models(models)
         self.images = batch_of(images)
         batches = images_by_network(named, self.images)
-        given_names = class_names_by_network(classes, named)
+        names_of_classes = class_names_by_network(classes, named)
         self.networks = tuple(
             Network(
                 name, model, batches[name],
-                classes=given_names[name] or class_names(names_of(model, None)),
+                classes=names_of_classes[name] or class_names(names_of(model, None)),
                 device=device, inputs=inputs, argument=argument,
             )
             for name, (model, _) in named.items()

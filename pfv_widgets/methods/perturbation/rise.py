@@ -73,8 +73,8 @@ class RISE(Method):
         together = max(1, self.batch_size // len(batch))
         for first in range(0, self.masks, together):
             count = min(together, self.masks - first)
-            drawn = [mask(size, self.cells, self.seen, source) for _ in range(count)]
-            masks = torch.stack(drawn).to(batch)
+            samples = [mask(size, self.cells, self.seen, source) for _ in range(count)]
+            masks = torch.stack(samples).to(batch)
             seen = (masks[:, None, None] * batch).flatten(0, 1)
             # so that convolutions are twice as fast on a processor
             seen = seen.contiguous(memory_format=torch.channels_last)

@@ -155,7 +155,7 @@ class _DelayedRemoval:
     def __init__(self, canvases: Iterable[Canvas]) -> None:
         self._canvases = tuple(canvases)
         self._last = Canvas(width=1, height=1, sync_image_data=True)
-        self._last.observe(self._drawn, "image_data")
+        self._last.observe(self._on_drawn, "image_data")
         self._last.on_client_ready(self._ask)
 
     def _ask(self) -> None:
@@ -163,7 +163,7 @@ class _DelayedRemoval:
         commands.fill("#000000", (0, 0, 1, 1))
         commands.send()
 
-    def _drawn(self, change: dict[str, bytes]) -> None:
+    def _on_drawn(self, change: dict[str, bytes]) -> None:
         with Image.open(io.BytesIO(change["new"])) as picture:
             filled = picture.convert("RGBA").getpixel((0, 0)) == (0, 0, 0, 255)
         if filled:

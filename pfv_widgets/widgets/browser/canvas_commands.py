@@ -37,12 +37,12 @@ class CanvasCommands:
     ) -> None:
         self._commands: list[list[Any]] = []
         self._files: list[bytes] = []
-        self._wanted, self._current, self._rest = canvas, None, rest
+        self._target, self._current, self._rest = canvas, None, rest
         self._is_closed = is_closed
 
     def on(self, canvas: Canvas) -> None:
         """Go on drawing on this canvas."""
-        self._wanted = canvas
+        self._target = canvas
 
     def put(self, file: bytes, left: float = 0, top: float = 0) -> None:
         """Draw an encoded picture (JPEG or PNG, with its transparency)."""
@@ -53,7 +53,7 @@ class CanvasCommands:
 
     def store(self, buffer: Canvas, file: bytes) -> None:
         """Draw an encoded picture into a buffer, and go on where drawing went on."""
-        before = self._wanted
+        before = self._target
         self.on(buffer)
         self.put(file)
         self.on(before)
@@ -122,7 +122,7 @@ class CanvasCommands:
         """
         if not self._commands:
             return 0
-        self.on(self._rest or self._wanted)
+        self.on(self._rest or self._target)
         self._switch()
         manager: Any = Canvas._canvas_manager.default_value
         with sending:
@@ -142,9 +142,9 @@ class CanvasCommands:
         self._commands.append([COMMANDS[name], list(arguments), 0])
 
     def _switch(self) -> None:
-        if self._wanted is not self._current:
-            self._current = self._wanted
-            self._commands.append([COMMANDS["switchCanvas"], [_reference(self._wanted)], 0])
+        if self._target is not self._current:
+            self._current = self._target
+            self._commands.append([COMMANDS["switchCanvas"], [_reference(self._target)], 0])
 
 
 def _reference(canvas: Canvas) -> str:

@@ -251,8 +251,8 @@ class ClassesTab:
             width="76px", flex="0 0 auto", margin="2px 6px 2px 0",
         )  # fmt: skip
 
-    def _toggled(self, index: int, wanted: bool) -> None:
-        self._edit(lambda old: replace(old, cut=with_one(old.cut, index, wanted=wanted)))
+    def _toggled(self, index: int, is_on: bool) -> None:
+        self._edit(lambda old: replace(old, cut=with_one(old.cut, index, is_on=is_on)))
 
     def _mode_list(self) -> w.Dropdown:
         control = drop_down(

@@ -154,8 +154,8 @@ class ShortcutSection:
         self._watched.show(toggle, index in self._chosen)
         return toggle
 
-    def _toggled(self, index: int, wanted: bool) -> None:
-        self._edit(lambda old: replace(old, suspects=with_one(old.suspects, index, wanted=wanted)))
+    def _toggled(self, index: int, is_on: bool) -> None:
+        self._edit(lambda old: replace(old, suspects=with_one(old.suspects, index, is_on=is_on)))
 
     @staticmethod
     def _strip(report: ShortcutReport, images: ImageBatch, suspect: Suspect) -> str:
@@ -175,9 +175,9 @@ class ShortcutSection:
         return strip("", pictures)
 
 
-def with_one(chosen: tuple[int, ...], index: int, *, wanted: bool) -> tuple[int, ...]:
+def with_one(chosen: tuple[int, ...], index: int, *, is_on: bool) -> tuple[int, ...]:
     """Return sorted indices with or without one of them."""
-    return tuple(sorted({*chosen, index} if wanted else {*chosen} - {index}))
+    return tuple(sorted({*chosen, index} if is_on else {*chosen} - {index}))
 
 
 def _summary(report: ShortcutReport) -> str:

@@ -86,7 +86,7 @@ class CompareExplorer(Shell[CompareSettings]):
             self._closing += [side.gallery.close for side in self.sides]
             self._pair = LatestWins(self.safely(self._compute_pair))
             self._opener = LatestWins(self._visit)
-            self._wanted: dict[str, str] = {}  # side → the network that a person wants to see
+            self._choices: dict[str, str] = {}  # side → the network that a person wants to see
             self._closing += [self._pair.close, self._opener.close]
             self.third: DifferencePane | None = None  # made when it is first asked for
             self._row = w.HBox(layout=w.Layout(flex_flow="row wrap"))
@@ -181,20 +181,20 @@ class CompareExplorer(Shell[CompareSettings]):
         """
         self.networks.check(name)
         if self.networks.is_visited(name):
-            self._wanted.pop(side, None)
+            self._choices.pop(side, None)
             self.edit(lambda old: self.links.with_network(old, side, name))
         else:
             owner = self.sides[SIDES.index(side)].owner
             owner.show_message(f"Opening {text.plain(name)} …", "busy")
-            self._wanted[side] = name
+            self._choices[side] = name
             self._opener.submit(None)
 
     def _visit(self, _: None) -> None:
         """Open the networks that are wanted, and show each unless another one is by then."""
-        for side, name in tuple(self._wanted.items()):
+        for side, name in tuple(self._choices.items()):
             self.networks.visit(name)  # the side says why one cannot be shown
-            if self._wanted.get(side) == name:
-                del self._wanted[side]
+            if self._choices.get(side) == name:
+                del self._choices[side]
                 if not self._is_closed and not self.edit(
                     partial(self.links.with_network, side=side, name=name)
                 ):  # refused: what is on show says again what it is, instead of "Opening …"

@@ -59,10 +59,10 @@ class CurvePlot:
         Of ``lines`` besides, one that leaves [-1, 1] is divided by its largest magnitude.
         """
         with self._lock:
-            wanted = (tuple(names), dict(points), current, lines or {})
-            if wanted == (self._names, self._points, self._current, self._lines):
+            new = (tuple(names), dict(points), current, lines or {})
+            if new == (self._names, self._points, self._current, self._lines):
                 return
-            self._names, self._points, self._current, self._lines = wanted
+            self._names, self._points, self._current, self._lines = new
             self.legend.value = _legend(self._lines)
             if points:  # from here on it stays: nothing below it moves
                 self.widget.layout.display = None
@@ -97,14 +97,14 @@ class CurvePlot:
 
     def _curves(self) -> list[tuple[str, Mapping[str, float]]]:
         """Colour and numbers by name of each line, all within [-1, 1]."""
-        drawn: list[tuple[str, Mapping[str, float]]] = [
+        curves: list[tuple[str, Mapping[str, float]]] = [
             (colour, {name: getattr(point, key) for name, point in self._points.items()})
             for key, (_, colour) in MEASURES.items()
         ]
         for (_, line), colour in zip(self._lines.items(), _MORE, strict=False):
             scale = _largest(line)
-            drawn.append((colour, {name: value / scale for name, value in line.items()}))
-        return drawn
+            curves.append((colour, {name: value / scale for name, value in line.items()}))
+        return curves
 
     def _draw(self, commands: CanvasCommands) -> None:
         commands.alpha(0.35)

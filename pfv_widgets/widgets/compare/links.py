@@ -47,14 +47,14 @@ class Links:
         no such layer, a PFVError is raised.
         """
         first, second = self.names(settings)
-        wanted = settings.layer or ""
+        layer = settings.layer or ""
         if self.networks.visit(first) is None:
-            wanted = self.networks.layer(first, settings.layer).name
+            layer = self.networks.layer(first, settings.layer).name
         if settings.second_layer is None:
-            return wanted, self._like(first, wanted, second)
+            return layer, self._like(first, layer, second)
         if self.networks.visit(second) is not None:
-            return wanted, settings.second_layer
-        return wanted, self.networks.layer(second, settings.second_layer).name
+            return layer, settings.second_layer
+        return layer, self.networks.layer(second, settings.second_layer).name
 
     def _like(self, name: str, layer: str, other: str) -> str:
         """Return the counterpart of a layer, as far as both networks can be opened."""

@@ -72,9 +72,9 @@ class SideOwner:
         self._failed(message)
         self.show_message(message, "warning" if stopped else "error")
 
-    def stop(self, wanted: bool) -> None:
+    def stop(self, is_on: bool) -> None:
         """Stop what is being rendered, or take that back."""
-        (self._stopping.set if wanted else self._stopping.clear)()
+        (self._stopping.set if is_on else self._stopping.clear)()
 
 
 class SidePane:

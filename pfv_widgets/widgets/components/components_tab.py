@@ -149,10 +149,10 @@ class ComponentsTab:
         share = 100 * sum(ratios[one] for one in components)
         line = f"{len(components)} of {len(ratios)} shown: {share:.1f} % of the variance"
         if self._explained is not None:
-            given, own = self._explained
+            external, own = self._explained
             line += (
                 f" of the data set. Of these images' variance, all {len(ratios)} explain "
-                f"{100 * given:.1f} % (their own basis: {100 * own:.1f} %)"
+                f"{100 * external:.1f} % (their own basis: {100 * own:.1f} %)"
             )
         self.shares.value = text.hint(f"{line}. {_SCREE_HELP}")
 

@@ -161,9 +161,9 @@ class Scree:
             flex="1 1 0", min_width="0", width="auto", height="24px", **_TIGHT,
         )  # fmt: skip
 
-    def _pressed(self, component: int, wanted: bool) -> None:
+    def _pressed(self, component: int, is_on: bool) -> None:
         self._edit(
-            lambda old: old if (component in old.shown) == wanted else toggled(old, component)
+            lambda old: old if (component in old.shown) == is_on else toggled(old, component)
         )
         # the last one that is shown cannot go: its button comes back
         self._watched.show(self.buttons[component], component in self._settings.shown)

@@ -181,15 +181,15 @@ class PFVExplorer(Shell[Settings]):
         basis = "" if fitted else ", basis=basis"
         write = "# the basis shown: explorer.frame.basis.save('basis.npz') writes it\n"
         load = "" if fitted else f"{write}basis = pw.PrincipalBasis.load('basis.npz')\n"
-        given, classes = ["model", "images"], self.classes
+        arguments, classes = ["model", "images"], self.classes
         if isinstance(classes, str):
             names = f", classes={classes!r}"
         else:
             names = "" if classes is None else ", classes=classes"
-            given += ["classes"] * (classes is not None)
+            arguments += ["classes"] * (classes is not None)
         names += "" if self.output is None else f", output={self.output!r}"
         explorer = f"explorer = pw.explore(model, images, settings=settings{basis}{names})"
-        lines = f"{code_head(*given)}{load}{settings}\n{explorer}\n"
+        lines = f"{code_head(*arguments)}{load}{settings}\n{explorer}\n"
         return lines + cut_code(self.settings, names)
 
     def save(self, path: str | Path, images: str | Iterable[int] = "all") -> None:

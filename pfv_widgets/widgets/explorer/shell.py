@@ -172,8 +172,8 @@ class Shell(w.VBox, Generic[S]):
         with self.lock:  # sliders and clicks may come in different threads
             before = self.settings
             try:
-                wanted = change(before)
-                self.settings = wanted
+                new = change(before)
+                self.settings = new
             except Exception as error:
                 observer = observer_of(error)
                 if observer:  # the change is made, and who watches it has failed
@@ -185,7 +185,7 @@ class Shell(w.VBox, Generic[S]):
                 self.fail(error)
                 self.show_state()
                 return False
-            return self.settings == wanted
+            return self.settings == new
 
     def reject(self, settings: S, error: Exception, shown: S | None) -> None:
         """Say why ``settings`` cannot be shown, and go back to those that are ``shown``."""
@@ -350,15 +350,15 @@ class Shell(w.VBox, Generic[S]):
     def _validated(self, proposal: Any) -> S:
         """Leave everything as it was where settings cannot be shown."""
         self._require_open()
-        wanted: S = proposal["value"]
+        new: S = proposal["value"]
         if self._is_open:
             try:
-                self._check(wanted)
+                self._check(new)
             except PFVError as error:
                 self.fail(error)
                 self.safely(self._show_controls)()  # a control may have been moved there
                 return self.settings
-        return wanted
+        return new
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the widget, and below it the picture for where no widget lives any more."""
@@ -378,7 +378,7 @@ class Shell(w.VBox, Generic[S]):
         return bundle
 
 
-def code_head(*given: str) -> str:
+def code_head(*arguments: str) -> str:
     """Return the first lines of code to copy: what it imports, and the names that it needs.
 
     >>> print(code_head("model", "images", "classes"))
@@ -387,5 +387,5 @@ def code_head(*given: str) -> str:
     # model, images and classes: those that the explorer was opened with
     <BLANKLINE>
     """
-    names = " and ".join(filter(None, [", ".join(given[:-1]), given[-1]]))
+    names = " and ".join(filter(None, [", ".join(arguments[:-1]), arguments[-1]]))
     return f"import pfv_widgets as pw\n\n# {names}: those that the explorer was opened with\n"

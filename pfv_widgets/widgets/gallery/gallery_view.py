@@ -142,16 +142,16 @@ class GalleryView:
     def _arrange(self, order: tuple[int, ...] | None) -> None:
         self.go(lambda state: navigation.ordered(state, order))
 
-    def _toggle(self, name: str, wanted: bool) -> None:
+    def _toggle(self, name: str, is_on: bool) -> None:
         if name == "names":
-            self.go(lambda state: navigation.named(state, wanted))
+            self.go(lambda state: navigation.named(state, is_on))
         elif name == "wide":
-            self._on_wide(wanted)
-            self.interaction.spread(wanted)
+            self._on_wide(is_on)
+            self.interaction.spread(is_on)
         elif name == "zoom":
-            self.interaction.zoom(wanted)
+            self.interaction.zoom(is_on)
         else:
-            self.interaction.choose_colours(wanted)
+            self.interaction.choose_colours(is_on)
 
     def _pointed(self, state: ViewState, frame: Frame) -> None:
         """Describe the position under the pointer, or the image of the cursor."""

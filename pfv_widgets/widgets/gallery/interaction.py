@@ -44,15 +44,15 @@ class Interaction:
         """Show so many tiles in a row."""
         self._go(lambda state: navigation.arranged(state, self._viewport.batch, columns))
 
-    def zoom(self, wanted: bool) -> None:
+    def zoom(self, is_on: bool) -> None:
         """Show one image large, or the tiles again."""
-        self.arrange(1 if wanted else self._viewport.columns)
+        self.arrange(1 if is_on else self._viewport.columns)
 
-    def spread(self, wanted: bool) -> None:
+    def spread(self, is_on: bool) -> None:
         """Show the tiles over the whole width of a screen, or as before."""
-        if wanted and self._state.page.columns > 1:
+        if is_on and self._state.page.columns > 1:
             self._columns = self._state.page.columns
-        columns = None if wanted else self._columns
+        columns = None if is_on else self._columns
         self._go(lambda state: navigation.spread(state, self._viewport.batch, columns))
 
     def pin(self, spot: Spot) -> None:

@@ -54,9 +54,9 @@ def ordered(state: ViewState, order: tuple[int, ...] | None) -> ViewState:
     return replace(state, page=page, cursor=None, hover=None)
 
 
-def named(state: ViewState, wanted: bool) -> ViewState:
+def named(state: ViewState, is_on: bool) -> ViewState:
     """Show what the images are called, or not."""
-    return replace(state, page=replace(state.page, named=wanted))
+    return replace(state, page=replace(state.page, named=is_on))
 
 
 def walked(state: ViewState, batch: Batch, key: str, columns: int) -> ViewState:

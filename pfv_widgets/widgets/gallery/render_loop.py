@@ -140,25 +140,25 @@ class RenderLoop:
         self._worker.wait(timeout)
         self.acknowledgement.close()
 
-    def draw(self, state: ViewState, wanted: float | None = None) -> None:
-        """Paint a state with heatmaps ``wanted`` pixels wide; None: as a moving control needs."""
+    def draw(self, state: ViewState, width: float | None = None) -> None:
+        """Paint a state with heatmaps ``width`` pixels wide; None: as a moving control needs."""
         begin = time.perf_counter()
         self._began = time.monotonic()
         frame, tiles = self.frame, None
         version = self._version  # a refresh that comes meanwhile counts for the next picture
         stale = version != self._drawn_version
-        size = self._tiles.tile_size(state.page, wanted or self.coarse(state))
+        size = self._tiles.tile_size(state.page, width or self.coarse(state))
         same = not stale and state.has_heat_of(self.state)
         if frame is None or not same or size[1] > frame.heatmaps.shape[2]:
-            frame = self._rendered(state, size, quick=wanted is None)
+            frame = self._rendered(state, size, quick=width is None)
             tiles = _bytes(frame, state.selection)
-        elif wanted is not None and self._tiles.rough:
+        elif width is not None and self._tiles.rough:
             tiles = _bytes(frame, state.selection)
         look = self._look(state)
         with self._painting:
             self._forget_for_a_new_page()
             self._tiles.turn(state.page)
-            self._tiles.paint(tiles, look, quick=wanted is None)
+            self._tiles.paint(tiles, look, quick=width is None)
         pointed = stale or self.state is None or (
             (state.hover, state.cursor, state.settings)
             != (self.state.hover, self.state.cursor, self.state.settings)

@@ -65,10 +65,10 @@ class TileCanvas:
         """Return which images are on a page."""
         return page.indices(len(self.pixels), self.image_size)
 
-    def tile_size(self, page: Page, wanted: float) -> tuple[int, int]:
-        """Size of heatmaps at least ``wanted`` pixels wide, or as large as a tile of the page."""
+    def tile_size(self, page: Page, width: float) -> tuple[int, int]:
+        """Size of heatmaps at least ``width`` pixels wide, or as large as a tile of the page."""
         grid = self._grid_of(page)
-        step = grid.step(wanted)
+        step = grid.step(width)
         return grid.tile[0] // step, grid.tile[1] // step
 
     def grid_of(self, page: Page, view: str) -> Grid:

@@ -176,10 +176,10 @@ class MethodsTab:
         self._watched.watch(box, partial(self._switched, name))
         return box
 
-    def _switched(self, name: str, wanted: bool) -> None:
+    def _switched(self, name: str, is_on: bool) -> None:
         def change(old: MethodsSettings) -> MethodsSettings:
             groups = {one: tuple(several) for one, several in _by_name(old.methods).items()}
-            groups[name] = self._known[name] if wanted else ()
+            groups[name] = self._known[name] if is_on else ()
             ordered = [method for one in names() for method in groups.get(one, ())]
             return replace(old, methods=tuple(ordered))
 

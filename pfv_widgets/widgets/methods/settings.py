@@ -118,8 +118,8 @@ def settings_of(methods: object, changes: Mapping[str, Any]) -> MethodsSettings:
     for name in changes:
         if name not in known:
             raise PFVTypeError(f"{name!r} is no setting of the grid. {suggestion(name, known)}")
-    given = {} if methods is None else {"methods": explainers(methods)}
-    return MethodsSettings(**(given | dict(changes)))
+    start = {} if methods is None else {"methods": explainers(methods)}
+    return MethodsSettings(**(start | dict(changes)))
 
 
 def encoded(method: Explainer) -> str | dict[str, Any]:

@@ -117,7 +117,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         """Return lines of code that make the same picture without the widget."""
         settings = self.settings
         size, layer = self.pfv.images.size, settings.layer
-        given = {
+        arguments = {
             "class": f"unit={settings.unit}, size={size}",
             "channel": f"layer={layer!r}, unit={settings.unit}, size={size}",
             "component": f"frame, component={settings.component}, sign={settings.sign}",
@@ -134,7 +134,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         if settings.kind == "component":
             render = f"render(layer={layer!r}, components={self._components(settings)})"
             lines += f"frame = pw.PFV({network}, images).{render}\n"
-        return f"{lines}made = pw.reconstruct({', '.join(['model', given, *changes])})\n"
+        return f"{lines}made = pw.reconstruct({', '.join(['model', arguments, *changes])})\n"
 
     def save(self, path: str | Path) -> None:
         """Write the last pictures as :meth:`Reconstruction.save` does.

@@ -127,9 +127,9 @@ class Grid:
         across, down = VIEWS[view].sides
         return index, left * across / width % 1.0, top * down / height % 1.0
 
-    def step(self, wanted: float) -> int:
-        """How many times smaller than its tile a heatmap is that is ``wanted`` pixels wide."""
-        return next((step for step in STEPS if self.tile[1] / step >= wanted), 1)
+    def step(self, width: float) -> int:
+        """How many times smaller than its tile a heatmap is that is ``width`` pixels wide."""
+        return next((step for step in STEPS if self.tile[1] / step >= width), 1)
 
     def atlas(self, tiles: np.ndarray) -> np.ndarray:
         """Lay tiles ``(N, h, w, 3)`` out as on the canvas, or that many times smaller.
