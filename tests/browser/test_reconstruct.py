@@ -165,7 +165,7 @@ def test_keys_errors_widths_and_colours_are_right(
     expect(box(page).get_by_text("balloon", exact=True)).to_be_hidden()
     start.press("Enter")
     expect(box(page).get_by_role("alert").first).to_contain_text(
-        "unit=77: the output has 10 units."
+        "Class 77: the output has 10 units."
     )
     keep(page, f"{front_end}-error")
     number.fill("3")
