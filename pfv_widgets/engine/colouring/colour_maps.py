@@ -36,7 +36,7 @@ class ColourMap:
     ----------
     colours
         Returns colours ``(N, 3, H, W)`` of the values ``(N, k, H, W)`` of k components, from the
-        value ``(k,)`` of a score of zero; all in [0, 1].
+        value ``(k,)`` of a score of zero; all in [0, 1]. Each component has to change them.
     help
         What to know of it besides its name.
     colour_blind_safe
