@@ -55,7 +55,7 @@ class StatusLine:
         self.stop_button = button("Stop", "Stop what is being computed", stop)
         self.undo_button = button("Undo", "Undo the last change", undo)
         self.redo_button = button("Redo", "Redo the change that was undone", redo)
-        self.reset_button = button("Reset", "Go back to what was shown first", reset)
+        self.reset_button = button("Reset", "Go back to the first settings", reset)
         buttons = [self.stop_button, self.undo_button, self.redo_button, self.reset_button]
         if refresh is not None:
             tip = "Compute again, as after more training of the network"
