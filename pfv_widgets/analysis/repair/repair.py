@@ -150,7 +150,8 @@ def repair(
         What a refit gains depends on the smallest. Of what balanced training gains for the worst
         group, on sets of animals on backgrounds: 180 training photos with 1 to 9 in the smallest
         groups .97 (SqueezeNet) and .52 (EfficientNet-Lite0) on sets that the rule was not chosen
-        on; 10 photos in each .79, 20 photos .86 or more. It may lose where the network does well.
+        on; where it was, 10 photos in each .79, 20 photos .86 (both SqueezeNet). It may lose where
+        the network does well.
         None: photos as they are, and photos of other classes with the suspects' marks put on.
     masks
         Where the object is, as for :func:`find_shortcuts`: each photo's object is put on the
