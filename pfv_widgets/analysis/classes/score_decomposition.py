@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -107,6 +109,7 @@ def _integrated(
 
 def _forward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) -> list[Tensor]:
     """Return the derivatives of all scores along each part: one pass a part."""
+    _load_forward_mode()
     slopes = []
     for tangent in parts:
         # the other kernels of attention have no derivatives of this kind
@@ -116,6 +119,14 @@ def _forward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) ->
             slope = scores.tangent
             slopes.append(torch.zeros_like(part.scores) if slope is None else slope)
     return slopes
+
+
+@cache
+def _load_forward_mode() -> None:
+    """Let PyTorch load its forward rules: the first use warns of what PyTorch itself calls."""
+    with warnings.catch_warnings(), forward_mode.dual_level():
+        warnings.filterwarnings("ignore", ".*torch.jit", FutureWarning)
+        forward_mode.make_dual(torch.zeros(1), torch.zeros(1))  # type: ignore[no-untyped-call]
 
 
 def _backward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) -> list[Tensor]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 import pfv_widgets as pw
 from pfv_widgets.engine.progress import Progress
@@ -94,6 +96,26 @@ def test_backward_and_forward_derivatives_agree(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(score_decomposition, "_forward_slopes", refuse)
     backward = pw.component_classes(pfv, layer="6", components=2)
     torch.testing.assert_close(forward.image_shares, backward.image_shares, rtol=1e-3, atol=1e-6)
+
+
+def test_first_derivative_does_not_warn_of_what_pytorch_itself_calls(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    from pfv_widgets.analysis.classes import score_decomposition
+
+    make_dual, calls = forward_ad.make_dual, []
+
+    def make_dual_of_a_new_process(*tensors: Tensor) -> Tensor:
+        if not calls:
+            warnings.warn("`torch.jit.script` is deprecated.", FutureWarning, stacklevel=2)
+        calls.append(tensors)
+        return make_dual(*tensors)  # type: ignore[no-untyped-call,no-any-return]
+
+    monkeypatch.setattr(forward_ad, "make_dual", make_dual_of_a_new_process)
+    score_decomposition._load_forward_mode.cache_clear()
+    pw.component_classes(pw.PFV(tiny(), blobs(3)), layer="6", components=2)
+    assert len(calls) > 1
+    assert not recwarn.list
 
 
 def test_labels_are_matched_and_differences_add_up() -> None:
