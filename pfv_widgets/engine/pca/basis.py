@@ -348,6 +348,7 @@ def fit_moments(
     *,
     start: Tensor | None = None,
     layer: str = "",
+    reach: float = 0.0,
     report: OnProgress = silent,
     compared: Comparison = WITH_NOTHING,
 ) -> PrincipalBasis:
@@ -360,7 +361,7 @@ def fit_moments(
     def along(vectors: Tensor) -> list[Tensor]:
         return [total, amount, *compared.tensors(mean, signed(vectors))]
 
-    leading = eigenvectors(covariance, number, start, report, along)
+    leading = eigenvectors(covariance, number, start, report, along, reach=reach)
     basis = _fitted(mean, signed(leading.vectors), leading.values, leading.along[:2], layer)
     return compared.add_to(basis, leading.along[2:])
 
@@ -370,6 +371,7 @@ def fit_maps(
     weights: Sequence[float],
     number: int,
     *,
+    reach: float = 0.0,
     report: OnProgress = silent,
     compared: Comparison = WITH_NOTHING,
 ) -> PrincipalBasis:
@@ -396,7 +398,7 @@ def fit_maps(
     def along(left: Tensor) -> list[Tensor]:
         return [total, *compared.tensors(mean, components(left))]
 
-    leading = eigenvectors(gram, number, report=report, along=along)
+    leading = eigenvectors(gram, number, report=report, along=along, reach=reach)
     sums = leading.along[0], count
     basis = _fitted(mean, components(leading.vectors), leading.values, sums)
     return compared.add_to(basis, leading.along[1:])

@@ -20,6 +20,7 @@ from pfv_widgets.validation import few
 Weights = tuple[float, ...]
 
 _AT_ONCE = 1 << 24  # numbers of Gram matrices that are held at a time
+_REACH = 1e4  # squared deviations from the mean, where some image may be far from those that count
 SAME = 1e-13  # of the squared mean: a variance below it is rounding of the activations
 
 
@@ -99,18 +100,21 @@ def _fitted(
     report: OnProgress,
     compared: Comparison,
 ) -> PrincipalBasis:
+    reach = 0.0
     if isinstance(moments, WideFit):
         basis = moments.fit(features.maps, weights, number, report, compared)
         if basis is not None:
             return basis
-        moments = None
+        moments, reach = None, _REACH
     count, channels, height, width = features.maps.shape
     used = [index for index, weight in enumerate(weights) if weight > 0]
     if moments is None and len(used) * height * width < channels:
-        return fit_maps(features.maps, weights, number, report=report, compared=compared)
+        return fit_maps(
+            features.maps, weights, number, reach=reach, report=report, compared=compared
+        )
     moments = moments or _moments_in_chunks(features.maps, weights, report)
     pooled = moments.pooled(weights if len(moments.count) == count else None)
-    return fit_moments(pooled, number, start=start, report=report, compared=compared)
+    return fit_moments(pooled, number, start=start, reach=reach, report=report, compared=compared)
 
 
 def _moments_in_chunks(maps: Tensor, weights: Sequence[float], report: OnProgress) -> Moments:

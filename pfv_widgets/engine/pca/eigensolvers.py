@@ -26,6 +26,7 @@ _PRODUCTS, _WIDEST = 60, 8  # at most, and blocks of the space that they span
 # of residuals: beside the largest eigenvalue, and beside the distance to the end of the block,
 # which is what turns a residual into an angle
 _TOLERANCE = {torch.float32: (2e-6, 2e-5), torch.float64: (1e-11, 1e-11)}
+_FAR = 10.0  # deviations from the mean up to which that tolerance serves: beyond, angles show more
 _SENSITIVITY = 0.5  # share of a change of the operator that its eigenvectors show, on real layers
 _APART = 1e-4  # products of columns that still count as orthonormal
 _FLOOR = 1e-7  # of the largest eigenvalue: what is below is not suppressed any further
@@ -64,12 +65,16 @@ class Ritz:
         Their lengths, ``(b,)``.
     along
         What was read along with the values.
+    reach
+        How long the longest vectors are that will be projected on these, squared, in the unit of
+        the values.
     """
 
     values: Numbers
     vectors: Tensor
     residuals: Numbers
     along: Sequence[Numbers] = ()
+    reach: float = 0.0
 
     def cut(self, width: int) -> float:
         """Eigenvalue up to which nothing is wanted, where ``width`` vectors are iterated."""
@@ -81,7 +86,12 @@ class Ritz:
         least, angle = _TOLERANCE[self.vectors.dtype]
         apart = self.values[:number] - self.values[-1]
         allowed: Numbers = np.maximum(least * self.values[0], angle * apart)
-        return allowed
+        return allowed * (_FAR / max(self.farthest, _FAR))
+
+    @property
+    def farthest(self) -> float:
+        """How many deviations along the first one the longest vectors may be."""
+        return math.sqrt(self.reach / max(float(self.values[0]), 1e-30))
 
     def degree(self, number: int, width: int, change: float) -> int:
         """Degree of the filter after which ``number`` vectors of a changed operator converge.
@@ -132,13 +142,16 @@ def eigenvectors(
     start: Tensor | None = None,
     report: OnProgress = silent,
     along: Along = _nothing,
+    *,
+    reach: float = 0.0,
 ) -> Eigenvectors:
     """Return what :func:`leading_eigenvectors` does, read in one copy with other numbers.
 
-    ``along`` returns them for the vectors ``(k, C)``.
+    ``along`` returns them for the vectors ``(k, C)``; ``reach`` is that of :class:`Ritz`, beside
+    the largest entry of the diagonal.
     """
     if matrix.device.type == "mps":  # which has neither QR nor a symmetric eigensolver
-        leading = eigenvectors(matrix.cpu(), number, start, report)
+        leading = eigenvectors(matrix.cpu(), number, start, report, reach=reach)
         vectors = leading.vectors.to(matrix.device)
         return Eigenvectors(leading.values, vectors, _read_along(vectors, along)[0])
     # residuals are sums of squares of its entries, which must neither under- nor overflow
@@ -151,7 +164,9 @@ def eigenvectors(
             return (scale, *along(block[:, :number].T))
 
         block = starting_block(size, number, start, matrix)
-        ritz = iterated(partial(times, scaled), number, block, along=more, report=report)
+        ritz = iterated(
+            partial(times, scaled), number, block, along=more, reach=reach, report=report
+        )
         if ritz is not None:
             values = ritz.values[:number] * ritz.along[0]
             vectors = ritz.vectors[:, :number].T.contiguous()
@@ -183,6 +198,7 @@ def iterated(
     cut: float = 0.0,
     degree: int = 0,
     along: Along = _nothing,
+    reach: float = 0.0,
     report: OnProgress = silent,
 ) -> Ritz | None:
     """Return leading eigenvectors of an operator; None where they do not converge.
@@ -199,10 +215,12 @@ def iterated(
         Of a filter before the first look at the residual, where enough is known of the operator.
     along
         Returns, for the vectors in columns, what is read in the same copy as the residuals.
+    reach
+        As in :class:`Ritz`.
     report
         Called before each round.
     """
-    ritz = _leading(apply, number, block, cut, degree, along=along, report=report)
+    ritz = _leading(apply, number, block, cut, degree, along=along, reach=reach, report=report)
     if ritz is None:
         return None
     weakest = _WEAK * _TOLERANCE[block.dtype][0] * ritz.values[0]
@@ -212,10 +230,11 @@ def iterated(
 
 def _leading(
     apply: Apply, number: int, block: Tensor, cut: float, degree: int, *, along: Along,
-    report: OnProgress,
+    reach: float, report: OnProgress,
 ) -> Ritz | None:  # fmt: skip
     if block.device.type == "cpu" and len(block) >= max(_EXPENSIVE, 3 * block.shape[1]):
-        return _krylov(apply, number, block, degree // 2, along=along, report=report)
+        blind = degree // 2
+        return _krylov(apply, number, block, blind, along=along, reach=reach, report=report)
     if degree:
         block = _filtered(apply, block, apply(block), cut, degree)
     for done in range(_ROUNDS):
@@ -230,7 +249,7 @@ def _leading(
         numbers, off, *others = read(values, residuals, *along(block))
         if not np.isfinite(off).all() or not numbers[0] > 0:
             return None
-        ritz = Ritz(numbers, block, off, others)
+        ritz = Ritz(numbers, block, off, others, reach)
         if (off[:number] <= ritz.allowed(number)).all():
             return ritz
         more = min(ritz.degree(number, len(numbers), 0.0), _DEGREE)
@@ -266,13 +285,14 @@ def _with_weak(apply: Apply, number: int, ritz: Ritz, strong: int, along: Along)
     vectors = torch.cat([firm, block], 1)
     return Ritz(
         np.concatenate([ritz.values[:strong], numbers]), vectors,
-        np.concatenate([ritz.residuals[:strong], off]), read(*along(vectors)),
+        np.concatenate([ritz.residuals[:strong], off]), read(*along(vectors)), ritz.reach,
     )  # fmt: skip
 
 
 def _krylov(
-    apply: Apply, number: int, block: Tensor, blind: int, *, along: Along, report: OnProgress
-) -> Ritz | None:
+    apply: Apply, number: int, block: Tensor, blind: int, *, along: Along, reach: float,
+    report: OnProgress,
+) -> Ritz | None:  # fmt: skip
     """Return what :func:`iterated` does, from the space of all products so far (block Krylov).
 
     It needs fewer products, which a processor spends its time on, and more small steps, on which
@@ -294,7 +314,7 @@ def _krylov(
         numbers, off = values.numpy(), block.norm(dim=0).numpy()
         if not np.isfinite(off).all() or not numbers[0] > 0:
             return None
-        ritz = Ritz(numbers, vectors, off)
+        ritz = Ritz(numbers, vectors, off, reach=reach)
         if (off[:number] <= ritz.allowed(number)).all():
             if _is_orthonormal(vectors):
                 return replace(ritz, along=read(*along(vectors)))

@@ -38,6 +38,7 @@ from pfv_widgets.engine.progress import OnProgress, silent
 
 _LIGHT = 1e-3  # share of an image beside that of now, with which it says little
 _LEFT = 1e-3  # share of the squares that must be left where that of the mean is subtracted
+_FARTHEST = 1500.0  # deviations, times the largest share of the squares along one component
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +192,10 @@ class WideFit:
         components = batch.mean[None]
         block = starting_block(self._side.size, number, self._start(batch), maps)
         apply, width = self._side.covariance(batch, report), block.shape[1]
+        reach = self._reach(batch)
         cut, degree = 0.0, 0
         if last is not None and len(last.values) > number and change < 1:
+            last = replace(last, reach=reach)
             cut, degree = last.cut(width), last.degree(number, width, change)
         mean_square = batch.mean.double().square().sum()
 
@@ -202,12 +205,12 @@ class WideFit:
             return [mean_square, *compared.tensors(batch.mean, components)]
 
         ritz = iterated(
-            apply, number, block, cut=cut, degree=degree, along=along, report=report
-        )  # fmt: skip
+            apply, number, block, cut=cut, degree=degree, along=along, reach=reach, report=report
+        )
         if ritz is None:
             return None
         left = 1 - float(ritz.along[0]) / batch.squares
-        if not left > _LEFT:
+        if not left > _LEFT or ritz.farthest > _FARTHEST * ritz.values[0]:
             return None
         self._last, self._shares, self._components = ritz, batch.shares, components
         self._beyond = ritz.vectors[:, number:].T
@@ -221,6 +224,15 @@ class WideFit:
             noise=rounding(variances),
         )
         return compared.add_to(basis, ritz.along[1:])
+
+    def _reach(self, batch: Batch) -> float:
+        """Return how far the farthest image may be from the mean, squared, beside the squares.
+
+        Images of next to no weight are coloured as well: what turns a component a little changes
+        little where the images that count are, and much where others are many deviations away.
+        """
+        positions = batch.maps.shape[2] * batch.maps.shape[3]
+        return (1 + math.sqrt(max(self._sizes) / positions / batch.squares)) ** 2
 
     def _start(self, batch: Batch) -> Tensor | None:
         """Return the vectors ``(b, d)`` of the last fit: those that were wanted, then the rest."""

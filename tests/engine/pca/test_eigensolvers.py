@@ -133,3 +133,18 @@ def test_weak_eigenvector_beside_strong_ones_is_found(size: int, weak: float) ->
     assert float(values[2]) == pytest.approx(float(expected[2]), rel=0.02)
     assert float(cosines(vectors, directions)[2]) > 0.999
     assert torch.allclose(vectors @ vectors.T, torch.eye(3), atol=1e-5)
+
+
+def test_vectors_far_from_the_mean_make_the_search_go_on() -> None:
+    """An angle that shows nothing at ten deviations would show at fifty."""
+    basis = torch.linalg.qr(torch.randn(400, 400, generator=seeded(4))).Q
+    values = 0.97 ** torch.arange(400)
+    matrix = (basis * values) @ basis.T
+    block = eigensolvers.starting_block(400, 3, None, matrix)
+    near, far = (
+        eigensolvers.iterated(matrix.matmul, 3, block, reach=reach) for reach in (0.0, 2500.0)
+    )
+    assert near is not None
+    assert far is not None
+    assert (near.residuals[:3] > near.allowed(3) / 4).any()
+    assert (far.residuals[:3] <= near.allowed(3) / 4).all()

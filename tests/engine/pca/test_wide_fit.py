@@ -56,7 +56,9 @@ def from_scratch(of: Features, weights: Weights, number: int) -> PrincipalBasis:
     )  # fmt: skip
 
 
-def check(of: Features, fit: WideFit, weights: Weights, number: int = 3) -> PrincipalBasis:
+def check(
+    of: Features, fit: WideFit, weights: Weights, number: int = 3, factors: Sequence[Tensor] = ()
+) -> PrincipalBasis:
     """Compare eigenvalues and colours with those of :func:`from_scratch`."""
     basis = fit_batch_basis(of, fit, tuple(weights), number)
     true = from_scratch(of, weights, number)
@@ -67,7 +69,7 @@ def check(of: Features, fit: WideFit, weights: Weights, number: int = 3) -> Prin
     signs = (basis.components.double() * true.components).sum(1).sign()
     colouring = Colouring(channels=(0, 1, 2)[:number])
     heatmaps = [
-        render_heatmaps(scores, [], weights, colouring, (20, 20))
+        render_heatmaps(scores, factors, weights, colouring, (20, 20))
         for scores in (of.scores(basis), scores_by_hand(of, true, signs))
     ]  # fmt: skip
     assert float((heatmaps[0] - heatmaps[1]).abs().max()) < 1e-3
@@ -162,6 +164,25 @@ def test_mean_that_outweighs_the_spread_is_left_to_the_slow_way() -> None:
     result = fit_batch_basis(far, fit, tuple(weights), 3)
     np.testing.assert_allclose(result.variances, from_scratch(far, weights, 3).variances, rtol=1e-4)
     check(far, fit, [float(index != 0) for index in range(8)])
+
+
+@pytest.mark.parametrize(("number", "height"), [(6, 5), (24, 5)])
+def test_images_far_from_one_that_alone_counts_have_the_colours_from_scratch(
+    number: int, height: int
+) -> None:
+    of = features(number, 300, height, height)
+    maps = of.maps.clone()
+    mean = maps[1].mean((1, 2), keepdim=True)
+    maps[1] = mean + 0.02 * (maps[1] - mean)
+    near = features_of(maps)
+    fit = WideFit(near.maps)
+    factor = torch.full((number, 1, 20, 20), 0.02)  # brings the others into the range
+    factor[1] = 1.0
+    for weights in (
+        [1.0] * number, [float(index != 4) for index in range(number)],
+        [1e3 if index == 1 else 1e-3 for index in range(number)],
+    ):  # fmt: skip
+        check(near, fit, weights, factors=[factor])
 
 
 def test_search_that_does_not_converge_is_left_to_the_slow_way(
