@@ -13,7 +13,7 @@ from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis, checked_su
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import LAYOUTS, Layout, possible_layouts
 from pfv_widgets.engine.network.layers import unknown_layer
-from pfv_widgets.engine.network.model_guard import clean_name, unwrap
+from pfv_widgets.engine.network.model_guard import clean_name, guarded, unwrap
 from pfv_widgets.engine.network.module_calls import tensors_in
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.settings import CUT_MODES
@@ -154,21 +154,34 @@ class Ablated(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network with the components cut.
 
-        The first time in eval mode it warns where that leaves the output as it is.
+        The first time it warns where that leaves the output as it is, in eval mode.
         """
         if not self.active:
             return self.model(*args, **kwargs)
-        result, changed = self._run(args, kwargs)
+        result, changed = self._run(self.model, args, kwargs)
         if changed:
             self._checked = True
-            with torch.no_grad():
-                _warn_of_no_effect(self.layer, result, self.model(*args, **kwargs))
+            self._look_for_an_effect(result, args, kwargs)
         return result
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool]:
+    def _look_for_an_effect(
+        self, result: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Compare with the network whole, in eval mode: dropout differs from one run to the next."""
+        if not self.training:
+            with torch.no_grad():
+                _warn_of_no_effect(self.layer, result, self.model(*args, **kwargs))
+            return
+        with guarded(self.model) as network:
+            cut, _ = self._run(network, args, kwargs)
+            _warn_of_no_effect(self.layer, cut, network(*args, **kwargs))
+
+    def _run(
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, bool]:
         """Return the output, and whether the cut changed the layer's own where that is unknown."""
         base, _, number = self.layer.partition("#")
-        module, runs, changed = _module(self.model, base), 0, False
+        module, runs, changed = _module(model, base), 0, False
         tensors = (one for one in (*args, *kwargs.values()) if isinstance(one, Tensor))
         image = next((one.shape[-2:] for one in tensors if one.ndim > 2), None)
 
@@ -178,13 +191,13 @@ class Ablated(nn.Module):
             if runs != int(number or 1):
                 return None
             new = self._cut(module, output, None if image is None else (image[0], image[1]))
-            if not (self._checked or self.training):
+            if not self._checked:
                 changed = not torch.equal(new, cast(Tensor, output))
             return new
 
         handle = module.register_forward_hook(for_this_thread(cut))
         try:
-            result = self.model(*args, **kwargs)
+            result = model(*args, **kwargs)
         finally:
             handle.remove()
         if runs < int(number or 1):
