@@ -22,6 +22,7 @@ from pfv_widgets.errors import PFVValueError
 
 Numbers = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
+_Cell = tuple[Whole, int]  # photos of a group, and how many of them a subset has
 STRENGTH = 0.03  # scikit-learn's C
 SUBSETS = 20  # balanced ones, at most, of which a refit takes the mean
 FEW = 10  # photos of the smallest group: fewer are taken with all the others as well
@@ -112,24 +113,37 @@ def _equal(values: Tensor, scores: Tensor) -> bool:
 
 
 def refitted_weights(
-    inputs: Numbers, labels: Whole, groups: Whole, units: int
+    inputs: Numbers, labels: Whole, groups: Whole, units: int, kinds: Whole | None = None
 ) -> tuple[Numbers, Numbers]:
     """Weight ``(K, D)`` and bias ``(K,)`` of a read-out that is fitted to balanced groups.
 
-    DFR: the mean of logistic regressions to up to ``SUBSETS`` random subsets that have as many
-    photos of each group as the smallest has. Where that has fewer than ``FEW``, the mean of this
-    and of :func:`weights_with_margins`, each scaled to scores of the same spread: subsets of few
-    photos alone lose more where the network does well already. The latter alone where some classes
-    have more groups than others, since subsets would not be balanced by class.
+    DFR: the mean of logistic regressions to up to ``SUBSETS`` random subsets. Of each kind, such as
+    a background, these have as many photos of each class as the class with the fewest has: a kind
+    tells nothing of the class then. Kinds that a class lacks are left out. Without ``kinds`` they
+    have as many photos of each group as the smallest has.
+
+    Where a class has fewer than ``FEW`` photos of a kind, the mean of this and of
+    :func:`weights_with_margins`, each scaled to scores of the same spread: subsets of few photos
+    alone lose more where the network does well already. The latter alone where all classes share
+    no kind, or where it is not known and some classes have more groups than others.
+
+    Parameters
+    ----------
+    inputs, labels, groups
+        ``(N, D)``, ``(N,)`` and ``(N,)``: a group is a class on one kind.
+    units
+        K, of the output.
+    kinds
+        ``(N,)``; None: not known.
     """
     with_margins = weights_with_margins(inputs, labels, groups, units)
-    present = np.unique(labels)
-    if len({len(np.unique(groups[labels == unit])) for unit in present}) > 1:
+    cells = _by_group(labels, groups) if kinds is None else _by_kind(labels, kinds)
+    if not cells:
         return with_margins
-    balanced = _weights_of_subsets(inputs, labels, groups, units)
-    counts = np.bincount(groups)
-    if counts[counts > 0].min() >= FEW:
+    balanced = _weights_of_subsets(inputs, labels, groups, cells, units)
+    if min(number for _, number in cells) >= FEW:
         return balanced
+    present = np.unique(labels)
     scaled, spreads = [], []
     for weight, bias in (with_margins, balanced):
         scores = (inputs @ weight.T + bias)[:, present]
@@ -137,6 +151,28 @@ def refitted_weights(
         scaled.append((weight / spreads[-1], bias / spreads[-1]))
     weight, bias = _mean_of(scaled, present)
     return weight * spreads[0], np.where(bias == NEVER, NEVER, bias * spreads[0])
+
+
+def shared_kinds(labels: Whole, kinds: Whole) -> Whole:
+    """Return the kinds of which every class has photos."""
+    number = len(np.unique(labels))
+    several = np.unique(kinds)
+    return several[[len(np.unique(labels[kinds == one])) == number for one in several]]
+
+
+def _by_kind(labels: Whole, kinds: Whole) -> list[_Cell]:
+    cells: list[_Cell] = []
+    for kind in shared_kinds(labels, kinds):
+        members = [np.flatnonzero((labels == one) & (kinds == kind)) for one in np.unique(labels)]
+        cells += [(one, min(map(len, members))) for one in members]
+    return cells
+
+
+def _by_group(labels: Whole, groups: Whole) -> list[_Cell]:
+    if len({len(np.unique(groups[labels == unit])) for unit in np.unique(labels)}) > 1:
+        return []  # subsets would not be balanced by class
+    members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
+    return [(one, min(map(len, members))) for one in members]
 
 
 def _mean_of(several: Sequence[tuple[Numbers, Numbers]], present: Whole) -> tuple[Numbers, Numbers]:
@@ -147,15 +183,14 @@ def _mean_of(several: Sequence[tuple[Numbers, Numbers]], present: Whole) -> tupl
 
 
 def _weights_of_subsets(
-    inputs: Numbers, labels: Whole, groups: Whole, units: int
+    inputs: Numbers, labels: Whole, groups: Whole, cells: list[_Cell], units: int
 ) -> tuple[Numbers, Numbers]:
-    members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
-    fewest, most = min(map(len, members)), max(map(len, members))
     standard = _Standard.of(inputs)
     random, several = np.random.default_rng(0), []
+    most = max(len(members) / number for members, number in cells)
     # each photo of the largest group is taken about twice
-    for _ in range(min(SUBSETS, math.ceil(2 * most / fewest)) if most > fewest else 1):
-        some = np.concatenate([random.permutation(one)[:fewest] for one in members])
+    for _ in range(min(SUBSETS, math.ceil(2 * most)) if most > 1 else 1):
+        some = np.concatenate([random.permutation(one)[:number] for one, number in cells])
         several.append(_regression(standard, some, labels, groups, units))
     return _mean_of(several, np.unique(labels))
 
@@ -216,6 +251,7 @@ def held_out_predictions(
     units: int,
     *,
     photos: Whole | None = None,
+    kinds: Whole | None = None,
 ) -> Whole:
     """Predict each photo by read-outs that were fitted without it, ``(N,)``.
 
@@ -238,7 +274,8 @@ def held_out_predictions(
         out = ~rest & np.isin(labels, left)
         if not out.any() or len(left) < 2:
             continue
-        weight, bias = refitted_weights(inputs[rest], labels[rest], groups[rest], units)
+        some = None if kinds is None else kinds[rest]
+        weight, bias = refitted_weights(inputs[rest], labels[rest], groups[rest], units, some)
         predicted[out] = (inputs[out] @ weight.T + bias).argmax(1)
     return predicted
 

@@ -24,6 +24,7 @@ from pfv_widgets.analysis.repair.read_out_refit import (
     held_out_predictions,
     linear_read_out,
     refitted_weights,
+    shared_kinds,
     with_read_out,
 )
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -34,6 +35,7 @@ from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.read_out import Output
+from pfv_widgets.parameters import listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +48,11 @@ _SEEN_BEFORE = (
     "trained on them, they cannot tell what the refit gains: compare both on other photos."
 )
 
+_SHARED = "balanced subsets are of the groups that all classes have."
+_NOT_SHARED = (
+    "no group is of all classes, so the refit is to all photos, with larger margins for small "
+    "groups. It gains less than balanced subsets do: give photos of the classes that are missing."
+)
 _UNKNOWN = (
     "What comes after the refit is unknown for {number} of {all}: no other photos of their class "
     "are left to fit a read-out to."
@@ -226,6 +233,8 @@ class _Photos:
     originals: int
     output: Output
     sources: Whole
+    kinds: Whole | None
+    kind_names: tuple[str, ...]
     left_out: int = 0
 
     @classmethod
@@ -249,6 +258,7 @@ class _Photos:
         named = own if like is None else [f"{one}, {of}" for one, of in zip(own, like, strict=True)]
         tensors, sources = [batch.tensor], np.arange(len(batch))
         additions = _with_marks(batch, units, suspects if kinds is None else ())
+        every = None if additions or like is None else list(like)
         if masks is not None:
             assert like is not None
             additions += _with_surroundings(batch, units, masks, like)
@@ -259,11 +269,17 @@ class _Photos:
                 *(f"{own[one]}, {text}" for one, text in zip(indices, texts, strict=True)),
             ]
             sources = np.concatenate([sources, indices])
+            every = None if every is None else [*every, *texts]
         units = units[sources]
         distinct = tuple(dict.fromkeys(named))
         numbers = np.array([distinct.index(name) for name in named])
         forward = replace(forward, images=torch.cat(tensors))
-        return cls(forward, labelled, units, numbers, distinct, len(batch), output, sources)
+        kind_names = tuple(dict.fromkeys(every or ()))
+        return cls(
+            forward, labelled, units, numbers, distinct, len(batch), output, sources,
+            None if every is None else np.array([kind_names.index(kind) for kind in every]),
+            kind_names,
+        )  # fmt: skip
 
     def by_group(self, right: np.ndarray, known: np.ndarray) -> dict[str, Share]:
         """Return the share of right ones of the known photos in each group that has photos."""
@@ -311,7 +327,19 @@ class _Photos:
             self, forward=replace(self.forward, images=self.forward.images[finite]),
             units=self.units[defined], groups=self.groups[defined], sources=self.sources[defined],
             originals=int(defined[: self.originals].sum()), left_out=int((~defined).sum()),
+            kinds=None if self.kinds is None else self.kinds[defined],
         )  # fmt: skip
+
+    def unbalanced(self) -> tuple[str, ...]:
+        """Say which groups a refit cannot balance, since some classes have no photos of them."""
+        if self.kinds is None:
+            return ()
+        shared = shared_kinds(self.units, self.kinds)
+        lacking = [self.kind_names[one] for one in np.setdiff1d(self.kinds, shared)]
+        if not lacking:
+            return ()
+        rest = _SHARED if len(shared) else _NOT_SHARED
+        return (f"Some classes have no photos of {listed(lacking, most=_MOST_NAMES)}: {rest}",)
 
     def warnings(self) -> tuple[str, ...]:
         counts = np.bincount(self.groups, minlength=len(self.names))
@@ -361,19 +389,19 @@ def _refitted(network: nn.Module, photos: _Photos) -> Repair:
     units, scores = read_out.scores.shape[1], read_out.scores
     defined = torch.isfinite(scores).all(1).numpy() & np.isfinite(read_out.inputs).all(1)
     photos, inputs = photos.checked_by(scores).where(defined), read_out.inputs[defined]
-    predicted = held_out_predictions(
-        inputs, photos.units, photos.groups, units, photos=photos.sources
-    )
-    weight, bias = refitted_weights(inputs, photos.units, photos.groups, units)
+    grouped = photos.units, photos.groups, units
+    predicted = held_out_predictions(inputs, *grouped, photos=photos.sources, kinds=photos.kinds)
+    weight, bias = refitted_weights(inputs, *grouped, photos.kinds)
     before = photos.right(scores[torch.from_numpy(defined)])
     model = with_read_out(network, read_out.name, weight, bias)
     result = _compared(
         photos, model, "refit", before, np.asarray(predicted == photos.units),
         known=np.asarray(predicted != UNKNOWN),
     )  # fmt: skip
-    if not result.worst_after < result.worst_before:
-        return result
-    return replace(result, warnings=(_SEEN_BEFORE, *result.warnings))
+    notes = photos.unbalanced()
+    if result.worst_after < result.worst_before:
+        notes = (_SEEN_BEFORE, *notes)
+    return replace(result, warnings=(*notes, *result.warnings))
 
 
 def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mode: str) -> Repair:

@@ -27,8 +27,13 @@ def noise(sizes: tuple[int, ...], seed: int) -> tuple[Numbers, Whole, Whole]:
     return inputs, labels, 2 * labels + kinds
 
 
-def worst_group(fit: Callable[..., tuple[Numbers, Numbers]], few: int, seed: int) -> float:
-    weight, bias = fit(*noise((90, few, few, 90), seed), 3)
+def worst_group(
+    fit: Callable[..., tuple[Numbers, Numbers]], few: int, seed: int, *, other: int | None = None,
+    known: bool = False,
+) -> float:  # fmt: skip
+    training = noise((90, few, few if other is None else other, 90), seed)
+    kinds = (training[2] % 2,) if known else ()
+    weight, bias = fit(*training, 3, *kinds)
     inputs, labels, groups = noise((400,) * 4, 100 + seed)
     right = (inputs @ weight.T + bias).argmax(1) == labels
     return float(min(right[groups == one].mean() for one in range(4)))
@@ -39,6 +44,28 @@ def test_balanced_subsets_help_the_worst_group_of_other_photos(few: int) -> None
     for seed in range(2):
         alone = worst_group(weights_with_margins, few, seed)
         assert worst_group(refitted_weights, few, seed) > alone + 0.03
+
+
+def test_backgrounds_that_classes_share_are_balanced_where_a_class_lacks_another() -> None:
+    for seed in range(2):
+        alone = worst_group(refitted_weights, 0, seed, other=8)
+        assert worst_group(refitted_weights, 0, seed, other=8, known=True) > alone + 0.03
+
+
+def test_subsets_have_as_many_of_each_background_as_classes_share() -> None:
+    """So all photos, where classes have as many of each: those of the smallest group are fewer."""
+    inputs, labels, groups = noise((14, 4, 14, 4), 0)
+    weight, bias = refitted_weights(inputs, labels, groups, 2, groups % 2)
+    whole, offset = weights_with_margins(inputs, labels, groups, 2)
+    np.testing.assert_allclose(inputs @ weight.T + bias, inputs @ whole.T + offset, atol=1e-6)
+    assert not np.allclose(weight, refitted_weights(inputs, labels, groups, 2)[0], atol=1e-3)
+
+
+def test_classes_that_share_no_background_are_not_thinned_out() -> None:
+    training = noise((30, 0, 0, 30), 0)
+    fits = [refitted_weights(*training, 2, training[2]), weights_with_margins(*training, 2)]
+    for one, other in zip(*fits, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_groups_of_one_size_are_fitted_by_one_plain_regression() -> None:

@@ -188,6 +188,9 @@ def test_refitting_to_groups_balances_them_and_says_where_photos_are_few() -> No
     result = pw.repair(model, images, groups=kinds)
     assert result.method == "refit"
     assert "apple, marked (1)" in result.warnings[-1]
+    assert "no photos of 'plain': balanced subsets are of the groups that all" in str(result)
+    apart = pw.repair(model, images, groups=list(images.labels))
+    assert "no group is of all classes, so the refit is to all photos" in str(apart)
     assert result.before["apple, marked"].count == 1
     assert_words_have_room(result.figure())
 
