@@ -167,7 +167,7 @@ class Ablated(nn.Module):
     def _look_for_an_effect(
         self, result: object, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """Compare with the network whole, in eval mode: dropout differs from one run to the next."""
+        """Compare with the network whole, in eval mode: dropout differs from run to run."""
         if not self.training:
             with torch.no_grad():
                 _warn_of_no_effect(self.layer, result, self.model(*args, **kwargs))

@@ -117,7 +117,8 @@ def test_class_tokens_stay_and_channels_last_are_seen() -> None:
         training = pw.ablate(model.train(), "norm", basis, 0)
         with pytest.warns(pw.PFVWarning, match="leaves the network's output as it is"):
             training(images)
-        assert training.training and training.model.training
+        assert training.training
+        assert training.model.training
     activations = []
     network.model.block.register_forward_pre_hook(lambda _, inputs: activations.append(inputs[0]))
     network(images)
