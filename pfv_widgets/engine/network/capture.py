@@ -137,10 +137,23 @@ def for_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     """Dotted name → module, without the parts that ``torch.compile`` adds to names."""
-    return {
-        ".".join(part for part in name.split(".") if part != "_orig_mod"): module
-        for name, module in model.named_modules()
-    }
+    modules: dict[str, nn.Module] = {}
+    seen: set[int] = set()
+    waiting: list[tuple[str, nn.Module]] = [("", model)]
+    while waiting:  # in the order of named_modules(), which takes five times as long
+        name, module = waiting.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        modules[name] = module
+        before = name and f"{name}."
+        parts = [
+            (name if key == "_orig_mod" else before + key, part)
+            for key, part in module._modules.items()
+            if part is not None
+        ]
+        waiting += parts[::-1]
+    return modules
 
 
 def accepts_hooks(module: nn.Module) -> bool:

@@ -92,16 +92,16 @@ def _heads(call_of: Mapping[Layer, ModuleCall], calls: Sequence[ModuleCall]) -> 
         tuple(call.output.shape) for call in call_of.values() if isinstance(call.output, Tensor)
     }
     spatial = {call.key for call in call_of.values()}
-    all_weights = sum(map(_number_of_weights, {call.module for call in calls}))
     heads = []
     for call in calls:
+        if call.key in spatial or not any(call.module.children()):
+            continue
         takes_maps = any(tuple(shape) in shapes for shape, _ in call.inputs)
-        gives_maps = call.key in spatial or any(
-            tuple(one.shape) in shapes for one in tensors_in(call.output)
-        )
-        if takes_maps and not gives_maps and any(call.module.children()):
+        gives_maps = any(tuple(one.shape) in shapes for one in tensors_in(call.output))
+        if takes_maps and not gives_maps:
             inside = sum(map(_number_of_weights, call.module.modules()))
-            heads += [f"{call.base}."] if 2 * inside < all_weights else []
+            whole = sum(map(_number_of_weights, {call.module for call in calls}))
+            heads += [f"{call.base}."] if 2 * inside < whole else []
     return tuple(heads)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 
 from torch import Tensor, nn
@@ -129,7 +130,12 @@ def recurrent_layout(module: nn.Module, shape: Sequence[int]) -> Layout | None:
 
 def keeps_positions(module: nn.Module) -> bool:
     """Whether a module is one of PyTorch's that turn maps ``(N, C, h, w)`` into such maps."""
-    return any(base.__module__ in _POSITION_MODULES for base in type(module).__mro__)
+    return _class_keeps_positions(type(module))  # type: ignore[arg-type] # a class has a hash
+
+
+@lru_cache(maxsize=256)
+def _class_keeps_positions(kind: type) -> bool:
+    return any(base.__module__ in _POSITION_MODULES for base in kind.__mro__)
 
 
 def is_elementwise(module: nn.Module) -> bool:

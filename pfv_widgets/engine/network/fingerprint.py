@@ -131,11 +131,11 @@ def _same(first: Collection[object], second: Collection[object]) -> bool:
 
 def _grouped(samples: Iterable[Tensor | None]) -> list[list[Tensor]]:
     """Return samples by dtype and device, in the order of their names."""
-    groups: dict[str, list[Tensor]] = {}
+    groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for one in samples:
         if one is not None:
-            groups.setdefault(f"{one.dtype} {one.device}", []).append(one)
-    return [groups[name] for name in sorted(groups)]
+            groups.setdefault((one.dtype, one.device), []).append(one)
+    return [groups[kind] for kind in sorted(groups, key=str)]
 
 
 def _is_pytorch(module: nn.Module) -> bool:

@@ -205,18 +205,21 @@ def _is_plain(calls: Sequence[ModuleCall], batch: Tensor) -> bool:
     known: set[TensorKey] = set()
     for call in calls:
         output = _tensor(call)
-        from_known = any(key in known or shape == batch.shape for shape, key in call.inputs)
+        shape, key, module = tuple(output.shape), tensor_key(output), call.module
+        from_known = any(one in known or shape == batch.shape for shape, one in call.inputs)
         follows = from_known or any(
             len(shape) == 4 and shape[2:] == grid for shape, _ in call.inputs
         )
-        same_grid = (from_known and is_elementwise(call.module)) or tensor_key(output) in known
-        known_kind = is_elementwise(call.module) or any(call.module.children())
-        unlike_last = output.shape[1:3] != grid  # else channels might come last
-        on_grid = output.shape[2:] == grid and (same_grid or (known_kind and unlike_last))
-        if output.ndim != 4 or not follows or not (keeps_positions(call.module) or on_grid):
+        if len(shape) != 4 or not follows:
             return False
-        grid = tuple(output.shape[2:])
-        known.add(tensor_key(output))
+        if not keeps_positions(module):
+            same_grid = (from_known and is_elementwise(module)) or key in known
+            known_kind = is_elementwise(module) or any(module.children())
+            unlike_last = shape[1:3] != grid  # else channels might come last
+            if shape[2:] != grid or not (same_grid or (known_kind and unlike_last)):
+                return False
+        grid = shape[2:]
+        known.add(key)
     return True
 
 
@@ -312,8 +315,9 @@ def _mark_same(call_of: Mapping[Layer, ModuleCall]) -> tuple[Layer, ...]:
         groups.setdefault(call.version, []).append(layer)
     marked = []
     for layer, call in call_of.items():
-        chosen = max(groups[call.version], key=_name_preference).name
-        marked.append(replace(layer, same_as=None if chosen == layer.name else chosen))
+        group = groups[call.version]
+        chosen = layer.name if len(group) == 1 else max(group, key=_name_preference).name
+        marked.append(layer if chosen == layer.name else replace(layer, same_as=chosen))
     return tuple(marked)
 
 

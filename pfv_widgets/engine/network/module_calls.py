@@ -113,7 +113,10 @@ def tensors_in(value: object) -> Iterator[Tensor]:
             yield from tensors_in(one)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for one in value:
-            yield from tensors_in(one)
+            if isinstance(one, Tensor):
+                yield one
+            else:
+                yield from tensors_in(one)
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

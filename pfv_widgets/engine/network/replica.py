@@ -120,17 +120,20 @@ class _Replication:
 
     def _fill(self, module: nn.Module, replica: nn.Module) -> None:
         eager = isinstance(replica, _EagerPart)
-        new = vars(replica)
-        for name, value in dict(vars(module)).items():
-            if type(value) in _PLAIN and not eager:
-                new[name] = value
-            elif name in _OF_EVERY_MODULE and isinstance(value, dict):
+        new, own = vars(replica), dict(vars(module))
+        if eager:
+            own = {name: value for name, value in own.items() if name in _OF_EVERY_MODULE}
+        new.update(own)
+        for name, value in own.items():
+            if type(value) in _PLAIN:
+                continue
+            if name in _OF_EVERY_MODULE and isinstance(value, dict):
                 # hooks and parts are added to the replica alone
                 pairs = [(key, self.of(one)) for key, one in list(value.items())] if value else ()
                 new[name] = type(value)(pairs)
             elif name in _OF_EVERY_MODULE and isinstance(value, set):
                 new[name] = set(value)
-            elif name in _OF_EVERY_MODULE or not eager:
+            else:
                 new[name] = self.of(value)
         new.update(training=False, _compiled_call_impl=None)
         eager_forward = getattr(type(replica).forward, "_torchdynamo_orig_callable", None)
