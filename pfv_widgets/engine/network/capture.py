@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,15 +110,17 @@ def hooked(modules: Mapping[str, nn.Module], see: See) -> Iterator[None]:
 
 
 @contextmanager
-def before_each_leaf(model: nn.Module, call: Callable[[], None]) -> Iterator[None]:
+def before_each_leaf(
+    model: nn.Module, call: Callable[[], None], *, within: Iterable[nn.Module] | None = None
+) -> Iterator[None]:
     """Call a function before each module without children runs, in this thread, in the block.
 
-    What it raises ends the forward pass.
+    What it raises ends the forward pass. ``within`` are the modules that can run (None: all).
     """
     before = for_this_thread(lambda *_: call())
     leaves = [
         module
-        for module in model.modules()
+        for module in (modules_by_name(model).values() if within is None else within)
         if not any(module.children()) and not isinstance(module, torch.jit.ScriptModule)
     ]
     handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]

@@ -8,9 +8,10 @@ in which the layer's output is replaced; where they differ, whole passes are wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +81,8 @@ class PartialForward:
         if not is_replica(self._network) or self._has_scripted_part():
             self._needed = None
         self._recordings: list[Recording] = []
-        with self._running():
+        self._modules = modules_by_name(network)
+        with self._running(self._modules.values()):
             if like is None:
                 self._choose_what_is_stored()
             else:
@@ -128,7 +130,7 @@ class PartialForward:
         with_gradient = torch.is_grad_enabled()
         self._overwrite = overwrite and not with_gradient
         scores = []
-        with self._running(), torch.set_grad_enabled(with_gradient):
+        with self._running(self._that_run), torch.set_grad_enabled(with_gradient):
             for index, start in enumerate(self._starts()):
                 part = features[start : start + self._chunk_size]
                 scores.append(self._scores_of(index, start, part))
@@ -142,21 +144,29 @@ class PartialForward:
             self._copy = torch.empty_like(batch)
         return self._copy.copy_(batch)
 
+    @cached_property
+    def _that_run(self) -> Collection[nn.Module]:
+        """Modules that do not answer from the recorded pass, or those above that do."""
+        if self._needed is None:
+            return self._modules.values()
+        return self._recordings[0].behind(self._modules)
+
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _running(self, modules: Iterable[nn.Module]) -> Iterator[None]:
         with guarded(self._network), ExitStack() as stack:
             if self._check is not None:
-                stack.enter_context(before_each_leaf(self._network, self._check))
+                leaves = before_each_leaf(self._network, self._check, within=modules)
+                stack.enter_context(leaves)
             yield
 
     def _scores_of(self, index: int, start: int, features: Tensor) -> Tensor:
-        batch = self._batch(start)
         if self._needed is not None:
             try:
-                return self._partial(self._recordings[index], batch, features)[1]
+                return self._partial(self._recordings[index], start, features)[1]
             except NeededError:  # another way than that of the recorded pass
                 pass
-        return self._whole(batch, features)[1]
+        with self._running(self._modules.values()):
+            return self._whole(self._batch(start), features)[1]
 
     def _starts(self) -> range:
         return range(0, len(self._forward.images), self._chunk_size)
@@ -184,7 +194,7 @@ class PartialForward:
         for _ in range(_MOST_RETRIES):
             try:
                 recording = self._recorded(batch, needed)[0]
-                parts = [self._partial(recording, batch, one)[1] for one in changed]
+                parts = [self._partial(recording, 0, one)[1] for one in changed]
             except NeededError as error:
                 needed |= {error.key}
                 continue
@@ -215,17 +225,18 @@ class PartialForward:
         reach = recorder.reach_layer
         with recorder.watching(self._network), self._replacing(None, reached=reach) as outputs:
             scores = self._read(self._network(batch.clone()), len(batch))
-        return recorder.recording(), outputs[0], scores
+        return recorder.recording(batch), outputs[0], scores
 
-    def _partial(
-        self, recording: Recording, batch: Tensor, features: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _partial(self, recording: Recording, start: int, features: Tensor) -> tuple[Tensor, Tensor]:
         number = recording.layer[1] + 1
+        images: Tensor | None = recording.images
+        if images is None:
+            images = self._copied(self._batch(start)[: len(features)])
         with (
-            recording.answering(self._network),
+            recording.answering(self._modules),
             self._replacing(features, number=number) as outputs,
         ):
-            scores = self._read(self._network(self._copied(batch)), len(batch))
+            scores = self._read(self._network(images), len(features))
         return outputs[0], scores
 
     @contextmanager
@@ -242,7 +253,7 @@ class PartialForward:
         """
         base, _, run_number = self._layer.name.partition("#")
         run_index = int(run_number or 1) if number is None else number
-        module, layout = modules_by_name(self._network)[base], self._layer.layout
+        module, layout = self._modules[base], self._layer.layout
         outputs: list[Tensor] = []
         runs = 0
 

@@ -17,6 +17,9 @@ from pfv_widgets.engine.network.module_calls import mapped, tensors_in
 Key = tuple[str, int]  # a module's name, and which of its calls from 0
 
 
+IMAGES: Key = ("", 0)  # stands for the images among the calls
+
+
 class NeededError(Exception):
     """Something used the numbers of an output that is not stored."""
 
@@ -121,10 +124,13 @@ class Recording:
         Call → answer, for calls that are made where all others of this mapping are answered.
     layer
         The call of the layer itself, the last of them.
+    images
+        What stands for the images; None: their numbers are used.
     """
 
     answers: Mapping[Key, _Answer]
     layer: Key
+    images: Placeholder | None
 
     @property
     def size(self) -> int:
@@ -134,8 +140,8 @@ class Recording:
         return sum(one.numel() * one.element_size() for one in stored)
 
     @contextmanager
-    def answering(self, network: nn.Module) -> Iterator[None]:
-        """Let the modules answer from the recording inside the block."""
+    def answering(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+        """Let the modules, by name, answer from the recording inside the block."""
         counts: Counter[str] = Counter()
 
         def wrap(name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,8 +155,18 @@ class Recording:
 
             return answer
 
-        with _wrapped(network, wrap, {name for name, _ in self.answers}):
+        with _wrapped({name: modules[name] for name, _ in self.answers}, wrap):
             yield
+
+    def behind(self, modules: Mapping[str, nn.Module]) -> list[nn.Module]:
+        """Return the modules, of those by name, that may run where all others answer."""
+        answering = {name for name, _ in self.answers}
+        running = []
+        for name, module in modules.items():
+            parts = name.split(".")
+            if answering.isdisjoint(".".join(parts[: end + 1]) for end in range(len(parts))):
+                running.append(module)
+        return running
 
 
 def _output_of(answer: _Answer, key: Key, inputs: list[Tensor]) -> Any:
@@ -212,7 +228,7 @@ class Recorder:
 
             return watch
 
-        with _wrapped(network, wrap):
+        with _wrapped({name: one for name, one in modules_by_name(network).items() if name}, wrap):
             yield
 
     def _note(self, call: _Call, output: Any) -> None:
@@ -225,7 +241,7 @@ class Recorder:
                 self.stored[call.begin][1][number] = one.detach().clone() if needed else one
         call.inputs = ()
 
-    def recording(self) -> Recording:
+    def recording(self, images: Tensor) -> Recording:
         """Return what the modules answer, their calls numbered as in a pass with answers."""
         answers: dict[Key, _Answer] = {}
         counts: Counter[str] = Counter()
@@ -241,7 +257,10 @@ class Recorder:
                 answers[key] = _answer(key, output, changed, stored=key in self.needed)
         if not answers:
             raise UnclearError
-        return Recording(answers, next(reversed(answers)))
+        used = IMAGES in self.needed
+        return Recording(
+            answers, next(reversed(answers)), None if used else Placeholder(images, IMAGES)
+        )
 
 
 def _storable(call: _Call, output: Any, *, copied: bool) -> Any:
@@ -275,18 +294,16 @@ def _answer(key: Key, output: Any, changed: Mapping[int, Tensor], *, stored: boo
 
 @contextmanager
 def _wrapped(
-    network: nn.Module,
+    modules: Mapping[str, nn.Module],
     wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]],
-    names: set[str] | None = None,
 ) -> Iterator[None]:
-    """Put a function around the forward of each module below the root, inside the block."""
+    """Put a function around the forward of each module inside the block."""
     before: list[tuple[nn.Module, Callable[..., Any] | None]] = []
     try:
-        for name, module in modules_by_name(network).items():
-            if name and (names is None or name in names):
-                own = vars(module).get("forward")
-                before.append((module, own))
-                vars(module)["forward"] = wrap(name, module.forward)
+        for name, module in modules.items():
+            own = vars(module).get("forward")
+            before.append((module, own))
+            vars(module)["forward"] = wrap(name, module.forward)
         yield
     finally:
         for module, own in before:

@@ -49,6 +49,19 @@ class Twice(nn.Module):
         return maps.mean((2, 3))
 
 
+class Looks(nn.Module):
+    """What lies behind the layer looks at the images, which are changed in place before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.last = nn.Conv2d(7, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(images.mul_(2))
+        return self.last(torch.cat([maps, images], 1)).mean((2, 3))
+
+
 def part_of(model: nn.Module, layer: str, count: int = 5, chunk_size: int = 2) -> PartialForward:
     images = blobs(count, 16).tensor
     with guarded(model) as network:
@@ -68,7 +81,7 @@ def by_hand(model: nn.Module, layer: str, images: Tensor, features: Tensor) -> T
 
     handle = model.get_submodule(base).register_forward_hook(replace)
     with torch.no_grad():
-        scores = model(images)
+        scores = model(images.clone())
     handle.remove()
     return scores
 
@@ -78,7 +91,7 @@ def by_hand(model: nn.Module, layer: str, images: Tensor, features: Tensor) -> T
     [
         (tiny, "0"), (tiny, "4"), (tiny, "10"), (Skips, "stem"), (Skips, "inner"),
         (Skips, "inner.1"), (Skips, "last"), (Twice, "shared#1"), (Twice, "shared#2"),
-        (Twice, "shared.0#3"),
+        (Twice, "shared.0#3"), (Looks, "stem"),
     ],
 )  # fmt: skip
 def test_it_gives_what_a_whole_pass_with_the_layer_replaced_gives(
@@ -92,7 +105,7 @@ def test_it_gives_what_a_whole_pass_with_the_layer_replaced_gives(
     assert part.is_partial
     images = blobs(5, 16).tensor
     torch.testing.assert_close(part.run(changed), by_hand(model, layer, images, changed))
-    torch.testing.assert_close(part.run(part.features), model(images))
+    torch.testing.assert_close(part.run(part.features), model(images.clone()))
     assert torch.equal(changed, before)
 
 
@@ -115,6 +128,34 @@ def test_modules_before_the_layer_do_not_run() -> None:
     with counted(*model) as calls:
         part.run(part.features)
     assert calls == []  # the network itself stays out of it
+
+
+def test_images_are_copied_only_where_something_behind_the_layer_uses_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copied: list[int] = []
+    copy = PartialForward._copied
+    monkeypatch.setattr(
+        PartialForward,
+        "_copied",
+        lambda self, batch: copied.append(len(batch)) or copy(self, batch),
+    )
+    for make, expected in ((tiny, []), (Looks, [2, 2, 1])):
+        part = part_of(make().eval(), "0" if make is tiny else "stem")
+        copied.clear()
+        part.run(part.features)
+        assert copied == expected
+
+
+def test_check_is_called_before_what_runs_behind_the_layer_alone() -> None:
+    calls: list[None] = []
+    part = part_of(tiny(), "8", count=2)
+    part = PartialForward(
+        part._forward, part._layer, part._read, 2, check=lambda: calls.append(None)
+    )
+    calls.clear()
+    part.run(part.features)
+    assert len(calls) == 6
 
 
 def test_class_tokens_stay_as_they_are() -> None:
