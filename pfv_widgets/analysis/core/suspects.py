@@ -185,7 +185,7 @@ class Suspect:
         ``(C,)``: a cut takes ``reader · (x − mean)`` times the direction from features ``x``;
         ``reader · direction`` is 1. It weighs less what photos of a class differ in anyway, so
         that those without the mark keep more of their features: Σ⁻¹ · direction, scaled, with Σ
-        the covariance within classes of the pooled features, and 10 times its mean variance added
+        the covariance within classes of the pooled features, and 3 times its mean variance added
         to its diagonal (the eraser of LEACE, Belrose et al., NeurIPS 2023, with this Σ for the
         covariance of all features).
     """

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pfv_widgets.analysis.core.intervals import auc
 from pfv_widgets.analysis.core.overlay import Overlay
+from pfv_widgets.analysis.shortcuts.faint_marks import faint_overlay
 from pfv_widgets.analysis.shortcuts.mark_overlays import (
     fixed_overlay,
     likeness,
@@ -44,7 +45,10 @@ def marks_of(photos: Tensor, own: Tensor) -> Iterator[tuple[Overlay, Tensor, flo
     own_indices, rest = _some(photos, own)
     mine, others = photos[own_indices], photos[rest]
     fixed = fixed_overlay(mine, others)
-    if fixed is not None:
+    faint = faint_overlay(mine, others, fixed)
+    if faint is not None:
+        yield faint[0], faint[0].alpha.expand(int(own.sum()), *mine.shape[2:]), faint[1]
+    elif fixed is not None:
         separation = _auc(likeness(fixed, photos), own)
         if separation >= _LEAST_AUC:
             yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), separation

@@ -38,7 +38,7 @@ _LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
 _LEAST_SHIFT_OF_SURE = 0.02  # the same of a mark that is sure: the pixels alone tell the class
 _SURE = 0.93  # with at least this AUC
 _LEAST_AUC = 0.85
-_RIDGE = 10.0  # of a suspect's reader, in units of a channel's mean variance within classes
+_RIDGE = 3.0  # of a suspect's reader, in units of a channel's mean variance within classes
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,7 +98,9 @@ class ShortcutReport:
     def maps(self, suspect: Suspect, images: Any = None) -> Tensor:
         """Return where a suspect speaks for its class, float32 ``(N, H, W)`` ≥ 0.
 
-        A mark is shown at its place alone, in photos that have it.
+        A mark is shown at its place alone, in photos that have it. What changes all pixels, such as
+        a tint, a veil or compression, has no place: the map then says where the component answers
+        most, and no pixel of the photo is a wrong one.
 
         Parameters
         ----------
@@ -182,8 +184,10 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     photos of the class have other features at the mark, and the layer's map is fine enough to tell
     (64 positions), these are half of the direction; not of a bar across the photo, which is whole.
 
-    Marks that look different in each photo (snowflakes, scratches drawn anew, other sizes or
-    colours) and faint marks may be missed, or only cut in part; a bar across the photo at another
+    A faint mark of one colour at the same place of each photo, such as a watermark or stripes all
+    over it, is seen in the mean of the photos' fine parts. Marks that look different in each photo
+    (snowflakes, scratches drawn anew, other sizes or colours) and faint marks that lie anywhere may
+    be missed, or only cut in part; a bar across the photo at another
     height each time is found, but sometimes cut in part. Without ``masks`` backgrounds are not
     looked for: what lies near a photo's border moves clean networks as far towards a class as those
     that rely on backgrounds. A report without suspects does not rule them out.
