@@ -64,7 +64,7 @@ def reader_by_hand(model: nn.Module, images: pw.ImageBatch, suspect: Suspect) ->
     pooled, labels = activations[0].mean((2, 3)).double().numpy(), np.array(images.labels)
     inner = sum((labels == one).sum() * np.cov(pooled[labels == one].T, bias=True)
                 for one in set(labels)) / (len(labels) - 2)  # fmt: skip
-    inner += 10 * np.diag(inner).mean() * np.eye(len(inner))
+    inner += 3 * np.diag(inner).mean() * np.eye(len(inner))
     reader = np.linalg.inv(inner) @ suspect.direction.double().numpy()
     return reader / (reader @ suspect.direction.double().numpy())
 
