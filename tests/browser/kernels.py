@@ -18,7 +18,7 @@ from pathlib import Path
 
 SUPPORTED = sys.platform == "linux"  # elsewhere a fork of so many libraries is not safe
 HEAVY = (
-    "torch", "torchvision", "matplotlib.figure", "ipykernel.kernelapp",
+    "torch", "matplotlib.figure", "ipykernel.kernelapp",
     "pfv_widgets.methods.attribution.attribute", "pfv_widgets.demo.images",
 )  # fmt: skip # and nothing with widgets: ipycanvas wants its kernel when it is imported
 

@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
-from torchvision.transforms.functional import gaussian_blur
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class Kind:
 
 
 def _blurred(photos: Tensor, sigma: float) -> Tensor:
+    from torchvision.transforms.functional import gaussian_blur  # takes seconds to import
+
     reach = [min(int(3 * sigma) + 1, side - 1) for side in (photos.shape[3], photos.shape[2])]
     blurred: Tensor = gaussian_blur(photos, [2 * one + 1 for one in reach], [sigma, sigma])
     return blurred

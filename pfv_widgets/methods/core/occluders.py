@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.functional import gaussian_blur
 
 from pfv_widgets.engine.data.normalisation import Normalisation, Triple
 from pfv_widgets.errors import PFVValueError
@@ -100,6 +99,8 @@ def random_pixels(batch: Tensor, options: OccluderOptions) -> Fill:
 
 def blurred(batch: Tensor, _: OccluderOptions) -> Fill:
     """Hide with the image blurred by a Gaussian of 8 % of its shorter side."""
+    from torchvision.transforms.functional import gaussian_blur  # takes seconds to import
+
     deviation = max(_BLUR * min(batch.shape[2:]), 1e-3)
     reach = [min(round(3 * deviation), side - 1) for side in (batch.shape[3], batch.shape[2])]
     return _part_of(gaussian_blur(batch, [2 * one + 1 for one in reach], [deviation] * 2))

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ _DIMMED = Dimming(NEUTRAL_GREY, 0.8)  # of positions outside the selection
 _DIMMED_SIMILARITY = Dimming(0.0, 0.65)
 _LINE = "#ffffff"
 
+thread_pools = cache(ThreadpoolController)  # to look through all libraries takes 15 ms
+
 
 class RenderLoop:
     """Paints the latest state in the background; no error ends it, none clears the picture.
@@ -77,7 +79,6 @@ class RenderLoop:
         self._on_frame, self._pointed = on_frame, pointed
         self.acknowledgement = Acknowledgement()
         self._worker = LatestWins(self._work, self._look_ahead)
-        self._pools = ThreadpoolController()
         self._painting = threading.Lock()  # of the canvas
         self._new_page, self._drawn = threading.Event(), threading.Event()
         self._version = self._drawn_version = 0  # one higher where the same state is to look new
@@ -284,7 +285,7 @@ class RenderLoop:
         with suppress(PFVError):  # painting meets the same error, and tells it
             if self._pfv.is_ready(state.settings.layer):
                 torch.get_num_threads()  # sets up a new thread, which would undo the limit
-                return self._pools.limit(limits=1, user_api="openmp")
+                return thread_pools().limit(limits=1, user_api="openmp")
         return nullcontext()
 
     def _settle(self, state: ViewState) -> None:
