@@ -7,6 +7,9 @@
 The second form prints for one network of each family what a first picture costs, in plain forward
 passes that alternate with it: on a processor by processor time, so that others may use it too.
 
+Rounds of a row end after ``--longest`` seconds, so that rows of many images end as well: the column
+"rounds" says how many there were, one at least.
+
 Networks have random weights, images are 16 drawn scenes, shifted where there are more. Times are
 medians in milliseconds:
 a plain forward pass; cold, from network and images to the first heatmaps at the size of the
@@ -48,8 +51,8 @@ FAMILIES = (
     "vit_b_32", "maxvit_t",
 )  # fmt: skip
 COLUMNS = (
-    "network", "images", "forward", "cold", "cold / forward", "layer", "batch", "components",
-    "weighting", "opacity", "recomputed", "MB", "MB, forward",
+    "network", "images", "rounds", "forward", "cold", "cold / forward", "layer", "batch",
+    "components", "weighting", "opacity", "recomputed", "MB", "MB, forward",
 )  # fmt: skip
 Work = Callable[[], object]
 
@@ -117,8 +120,11 @@ def recomputed(model: nn.Module, batch: Tensor, names: list[str], layer: str) ->
     return (picture - picture.min()) / (picture.max() - picture.min())
 
 
-def changes(pfv: pw.PFV, device: torch.device) -> dict[str, float]:
-    """Return milliseconds of a change of each knob, everything above it cached."""
+def changes(pfv: pw.PFV, device: torch.device, longest: float) -> dict[str, float]:
+    """Return milliseconds of a change of each knob, everything above it cached.
+
+    Layers are changed as long as they take ``longest`` seconds in all, once at least.
+    """
     number, layers = len(pfv.images), [one.name for one in pfv.layers if one.same_as is None]
     layer = pfv.layer().name
     width = min(round(0.8 * pfv.detail(layer, "flat")), pfv.images.size[1])
@@ -143,13 +149,18 @@ def changes(pfv: pw.PFV, device: torch.device) -> dict[str, float]:
         all_times = [seconds(lambda s=state: show(**s), device) for state in states]
         times[name] = 1e3 * statistics.median(all_times[4:])
     others = layers[len(layers) // 2 :: max(1, len(layers) // 8)][:3]
-    times["layer"] = 1e3 * statistics.median(
-        seconds(lambda n=name: show(layer=n), device) for name in others
-    )
+    taken: list[float] = []
+    for name in others:
+        if not taken or sum(taken) < longest:
+            taken.append(seconds(lambda n=name: show(layer=n), device))
+    times["layer"] = 1e3 * statistics.median(taken)
     return times
 
 
-def row(name: str, number: int, device: torch.device, rounds: int) -> Mapping[str, object]:
+def row(
+    name: str, number: int, device: torch.device, rounds: int, longest: float
+) -> Mapping[str, object]:
+    """Measure a row, in as many rounds as take ``longest`` seconds, ``rounds`` at most."""
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)().eval().to(device)
     images = photos(number)
@@ -160,22 +171,31 @@ def row(name: str, number: int, device: torch.device, rounds: int) -> Mapping[st
         for part in batch.split(64):
             model(part)
 
-    seconds(forward, device)
+    def first() -> None:
+        nonlocal pfv
+        pfv = None  # else two would be held at once
+        pfv = pw.PFV(model, images, device)
+        pfv.render()
+
+    model(batch[:16])
+    pw.PFV(model, photos(2), device).render()  # libraries and kernels are loaded once
+    pfv: pw.PFV | None = None
+    plain, cold = [seconds(forward, device)], []
     held = memory(device) - before
-    pw.PFV(model, images, device).render()  # libraries and kernels are loaded once
-    plain, cold = [], []
-    for _ in range(rounds):
+    cold.append(seconds(first, device))
+    while len(cold) < rounds and sum(plain) + sum(cold) < longest:
         plain.append(seconds(forward, device))
-        cold.append(seconds(lambda: pw.PFV(model, images, device).render().heatmaps, device))
-    pfv = pw.PFV(model, images, device)
+        cold.append(seconds(first, device))
+    assert pfv is not None
     layer = pfv.layer().name
     chain = [one.name for one in pfv.store.chain(layer)]
-    result = changes(pfv, device)
+    result = changes(pfv, device, longest)
     most = memory(device) - before
     again = seconds(lambda: recomputed(model, batch, chain, layer), device)
     ratio = statistics.median(b / a for a, b in zip(plain, cold, strict=True))
     return {
-        "network": name, "images": number, "forward": 1e3 * statistics.median(plain),
+        "network": name, "images": number, "rounds": len(cold),
+        "forward": 1e3 * statistics.median(plain),
         "cold": 1e3 * statistics.median(cold), "cold / forward": f"{ratio:.2f}", **result,
         "recomputed": 1e3 * again, "MB": most, "MB, forward": held,
     }  # fmt: skip
@@ -227,10 +247,11 @@ def rows(options: argparse.Namespace) -> Iterator[Mapping[str, object]]:
         for number in options.images:
             if device.type == "cuda":
                 with torch.no_grad():
-                    yield row(name, number, device, options.rounds)
+                    yield row(name, number, device, options.rounds, options.longest)
                 continue
             cell = ["--networks", name, "--images", str(number), "--cell"]
             more = ["--device", options.device, "--rounds", str(options.rounds)]
+            more += ["--longest", str(options.longest)]
             command = [sys.executable, __file__, *cell, *more]
             yield json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
@@ -242,6 +263,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--longest", type=float, default=20.0, help="seconds of a row's rounds")
     parser.add_argument("--out", type=Path, help="a JSON file to write as well")
     parser.add_argument("--cell", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -259,7 +281,8 @@ def main() -> None:
         return
     if options.cell:
         with torch.no_grad():
-            print(json.dumps(row(options.networks[0], options.images[0], device, options.rounds)))
+            of = options.networks[0], options.images[0], device, options.rounds, options.longest
+            print(json.dumps(row(*of)))
         return
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     machine = f"{card}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
