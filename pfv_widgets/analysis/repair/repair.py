@@ -174,9 +174,8 @@ def repair(
         that is (SpuFix); it moves photos without the mark as well, since features of all photos
         lie on both sides of the mean. ``"refit"``: the last linear layer is fitted anew to
         balanced groups (DFR: the mean over balanced subsets of the photos, of each group as many of
-        every class), where groups are small
-        also to all photos with larger margins for small groups (VS loss); where there are no
-        groups, to photos with and without the suspects' marks.
+        every class), where groups are small also to all photos with larger margins for small groups
+        (VS loss); where there are no groups, to photos with and without the suspects' marks.
         ``"auto"``: refit where there are groups or masks, else cut.
     classes, output
         As for :func:`find_shortcuts`.
