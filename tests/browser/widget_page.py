@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +9,20 @@ import numpy.typing as npt
 from playwright.sync_api import FloatRect, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from tests.browser.posted_pixels import receiver
+
 # Where explorers are driven; JupyterLab in each run.
 FRONT_ENDS = ["lab", "notebook7", "voila"]
 
 _PAUSE = 60  # milliseconds between two looks: at each frame they would cost more than what changes
 
-# The browser's own base64: in JavaScript it takes longer than to draw what is read.
-READ_PIXELS = """async (canvas, [x, y, width, height]) => {
+# Posted as a Blob: of any other body Playwright asks the browser for a copy.
+READ_PIXELS = """async (canvas, [url, x, y, width, height]) => {
   width ??= canvas.width;
   height ??= canvas.height;
   const { data } = canvas.getContext("2d").getImageData(x, y, width, height);
-  const reader = new FileReader();
-  const read = new Promise((resolve) => { reader.onload = resolve; });
-  reader.readAsDataURL(new Blob([data]));
-  await read;
-  return [width, height, reader.result.split(",")[1]];
+  await fetch(url, { method: "POST", mode: "no-cors", body: new Blob([data]) });
+  return [width, height];
 }"""
 
 HAS_COLOUR = """([selector, index, x, y, colour, tolerance]) => {
@@ -89,8 +87,9 @@ class WidgetPage:
         height: int | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Return what is painted on a canvas, all of it by default, as :meth:`pixels` does."""
-        width, height, text = canvas.evaluate(READ_PIXELS, [x, y, width, height])
-        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+        url = receiver().new_url()
+        width, height = canvas.evaluate(READ_PIXELS, [url, x, y, width, height])
+        return np.frombuffer(receiver().posted_to(url), np.uint8).reshape(height, width, 4)
 
     def wait_for(self, predicate: str, argument: object = None, timeout: float = 60) -> None:
         """Wait until a JavaScript function of the page returns something true; seconds."""
