@@ -156,8 +156,8 @@ def repair(
         A group for each photo, such as its background. Accuracy is counted by class and group.
         What a refit gains depends on the smallest. Of what balanced training gains for the worst
         group, on sets of animals on backgrounds: 180 training photos with 0 to 9 in the smallest
-        groups .80 (SqueezeNet) and .59 (EfficientNet-Lite0) on 16 sets that the rule was not
-        chosen on; where it was, 10 photos in each .79, 20 photos .86 (both SqueezeNet). It may lose
+        groups .80 (SqueezeNet, 6 sets) and .59 (EfficientNet-Lite0, 8) where the rule was not
+        chosen; where it was, 10 photos in each .79, 20 photos .86 (both SqueezeNet). It may lose
         where the network does well. A group that a class lacks is left out of the subsets.
         None: photos as they are, and photos of other classes with the suspects' marks put on.
     masks
