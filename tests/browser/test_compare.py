@@ -108,11 +108,12 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
     assert np.abs(sides.drawn(1) - sides.drawn(0)).max() > 60
 
     # the numbers, on demand; a click on the map chooses both layers
+    curve, layer_map = (sides.box.locator(f"canvas.pfv-{kind}") for kind in ("curve", "similarity"))
     sides.button("Compare all networks").click()
+    expect(curve).to_be_visible()  # it moves the next button, from under a pointer too
+    sides.drawn(1)
     sides.button("Compare all layers").click()
     sides.wait_until("explorer.jobs.wait(100)", "True")
-    curve, layer_map = (sides.box.locator(f"canvas.pfv-{kind}") for kind in ("curve", "similarity"))
-    expect(curve).to_be_visible()
     corner = box_of(layer_map)
     mouse.click(corner["x"] + 3, corner["y"] + 3)
     sides.wait_until(
