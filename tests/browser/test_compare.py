@@ -109,9 +109,10 @@ def test_sides_are_linked_slide_and_tell_where_they_differ(sides: Sides) -> None
 
     # the numbers, on demand; a click on the map chooses both layers
     curve, layer_map = (sides.box.locator(f"canvas.pfv-{kind}") for kind in ("curve", "similarity"))
+    place = box_of(sides.button("Compare all layers"))
     sides.button("Compare all networks").click()
-    expect(curve).to_be_visible()  # it moves the next button, from under a pointer too
-    sides.drawn(1)
+    expect(curve).to_be_visible()
+    assert box_of(sides.button("Compare all layers")) == place  # not pushed from under a pointer
     sides.button("Compare all layers").click()
     sides.wait_until("explorer.jobs.wait(100)", "True")
     corner = box_of(layer_map)

@@ -93,17 +93,28 @@ class CompareTab:
         """Stop what runs and close every widget."""
         self.map_task.stop()
         self.curve_task.stop()
-        tasks = self.map_task, self.curve_task
-        for part in (self, self.pair, self.map, self.curve, *tasks):
-            close_all(part.widget)
+        parts = [part.widget for part in (self, self.pair, self.map, self.curve)]
+        for task in (self.map_task, self.curve_task):
+            parts += [task.button, task.line]
+        for widget in parts:
+            close_all(widget)
 
     def _parts(self) -> list[w.Widget]:
-        """Return what this comparison has: a curve over many, a map where features are held."""
+        """Return what this comparison has: a curve over many, a map where features are held.
+
+        What a button brings stands below all buttons, which it would push from under the pointer.
+        """
         if not self._similarities.on_demand:
             return [w.HTML(text.hint(_TRAINING)), self.curve.widget]
         many = len(self._links.networks.names) > 2
-        curve = [self.curve_task.widget, self.curve.widget] if many else []
-        return [self.pair.widget, *curve, self.map_task.widget, self.map.widget]
+        tasks = [*[self.curve_task] * many, self.map_task]
+        return [
+            self.pair.widget,
+            *(task.button for task in tasks),
+            *(task.line for task in tasks),
+            *[self.curve.widget] * many,
+            self.map.widget,
+        ]
 
     def _compute_map(self, report: OnProgress) -> str:
         found = self._similarities.compute_map(self._settings, report)

@@ -29,7 +29,6 @@ class Task:
         self.running = False
         self.button = push_button(label, tip, explorer.safely(self.press), margin="2px 0")
         self.line = w.HTML(layout=w.Layout(margin="0"))
-        self.widget = w.VBox([self.button, self.line], layout=w.Layout(width="100%"))
 
     def press(self) -> None:
         """Start the work, or stop it."""
