@@ -137,6 +137,10 @@ def for_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *values: hook(*values) if threading.get_ident() == thread else None
 
 
+def _without_compile(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     """Dotted name → module, without the parts that ``torch.compile`` adds to names."""
     modules: dict[str, nn.Module] = {}
@@ -144,6 +148,8 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:  # in the order of named_modules(), which takes five times as long
         name, module = waiting.pop()
+        if type(module).named_modules is not nn.Module.named_modules:  # names of its own
+            return {_without_compile(name): module for name, module in model.named_modules()}
         if id(module) in seen:
             continue
         seen.add(id(module))
