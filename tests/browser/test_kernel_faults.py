@@ -231,27 +231,30 @@ KEPT = """async source => {
   const { keepValues } = await import("data:text/javascript," + encodeURIComponent(source));
   class Model {
     state = { value: 1.15, max: 4 };
+    get(name) { return this.state[name]; }
     set_state(state) { Object.assign(this.state, state); }
   }
-  const slots = new Set(), model = new Model(), shown = [];
-  const restored = { connect: (slot) => slots.add(slot), disconnect: (slot) => slots.delete(slot) };
-  const end = keepValues([model], restored);
-  model.set_state({ _model_name: "FloatSliderModel", value: 1.05, max: 5 });
-  shown.push({ ...model.state });
-  model.set_state({ value: 3 });  // the kernel has changed it
-  shown.push(model.state.value);
-  slots.forEach((slot) => slot());
-  await end;
-  model.set_state({ _model_name: "FloatSliderModel", value: 2 });
-  return [...shown, model.state.value, slots.size];
+  const model = new Model(), shown = [];
+  let differed = 0;
+  const read = (state) => {
+    model.set_state(state);
+    shown.push({ ...model.state, differed });
+  };
+  for (const time of [1, 2]) keepValues([model], () => { differed += time; });
+  read({ _model_name: "FloatSliderModel", value: 1.05, max: 5 });
+  read({ value: 3 });  // the kernel has changed it
+  read({ _model_name: "FloatSliderModel", value: 3, max: 6 });
+  return shown;
 }"""
 
 
-def test_states_read_anew_move_no_control_back_until_the_kernel_has_heard(page: Page) -> None:
+def test_states_read_anew_move_no_control_and_tell_where_they_differ(page: Page) -> None:
     script = files("pfv_widgets.widgets.browser") / "connection_script.js"
     source = script.read_text("utf-8") + "export { keepValues };"
-    kept = {"_model_name": "FloatSliderModel", "value": 1.15, "max": 5}
-    assert page.evaluate(KEPT, source) == [kept, 3, 2, 0]
+    read, changed, same = page.evaluate(KEPT, source)
+    assert (read["value"], read["max"], read["differed"]) == (1.15, 5, 1)
+    assert (changed["value"], changed["differed"]) == (3, 1)
+    assert (same["value"], same["max"], same["differed"]) == (3, 6, 1)
 
 
 # Ends the socket to the kernel, as a server does that goes away.

@@ -38,22 +38,25 @@ const valuesOf = (models) => {
   return values;
 };
 
-// The page's manager reads all states anew from the kernel, maybe before what is sent here arrives
-// there: what its controls show would go back to that. The kernel is asked for values afterwards.
-const keepValues = (models, restored) => new Promise((done) => {
+// The page's manager reads all states of the kernel when it is connected, at first twice at once, and
+// may get them before what is set here arrives there: what controls show would go back to that. They
+// keep it; where something else was read, the kernel is asked for values once the reading has ended.
+const keepValues = (models, differs) => {
   for (const one of models) {
+    if (Object.hasOwn(one, "set_state")) continue;
     one.set_state = function (state) {
-      const kept = "_model_name" in state ? EDITABLE : [];
+      const kept = "_model_name" in state ? EDITABLE.filter((key) => key in state) : [];
+      if (kept.some((key) => JSON.stringify(state[key]) !== JSON.stringify(this.get(key)))) differs();
       const rest = Object.entries(state).filter(([key]) => !kept.includes(key));
       return Object.getPrototypeOf(this).set_state.call(this, Object.fromEntries(rest));
     };
   }
-  restored.connect(function end() {
-    restored.disconnect(end);
-    for (const one of models) delete one.set_state;
-    done();
-  });
-});
+};
+
+let differed = false;  // what was read from what controls show, since the kernel was asked
+const keep = ({ widget_manager }, models) => {
+  if (widget_manager?.restored) keepValues(models.filter(isControl), () => { differed = true; });
+};
 
 const explorerOf = async (model) => model.widget_manager.get_model(model.get("explorer"));
 
@@ -63,6 +66,7 @@ const askOnce = async (model) => {
   if (asked || !model.get("explorer")) return;
   asked = true;
   const models = await explorerOf(model).then(modelsBelow, () => []);  // not every page has them
+  keep(model, models);
   model.send({ ready: valuesOf(models) });
 };
 
@@ -99,12 +103,14 @@ const watchConnection = (root, model, signal) => {
   const back = async () => {
     root.classList.remove("pfv-offline");
     const models = modelsBelow(await explorerOf(model));
-    const restored = manager.restored && keepValues(models.filter(isControl), manager.restored);
+    keep(model, models);
     models.forEach(release);
     model.send({ back: valuesOf(models) });
-    if (!restored) return;
-    await restored;
-    model.send({ ready: valuesOf(models) });
+  };
+  const restored = async () => {
+    if (!differed) return;
+    differed = false;
+    model.send({ ready: valuesOf(modelsBelow(await explorerOf(model))) });
   };
   const changed = () => {
     clearTimeout(planned);
@@ -117,8 +123,10 @@ const watchConnection = (root, model, signal) => {
     }
   };
   kernel.connectionStatusChanged.connect(changed);
+  manager.restored?.connect(restored);
   signal.addEventListener("abort", () => {
     clearTimeout(planned);
     kernel.connectionStatusChanged.disconnect(changed);
+    manager.restored?.disconnect(restored);
   });
 };

@@ -12,6 +12,7 @@ from ipycanvas import Canvas
 from pfv_widgets.widgets.toolkit.controls import all_in, clean
 
 EDITABLE = frozenset({"value", "index", "selected_index"})  # what a person sets in a page
+_READ = "_model_name"  # in a state, tells the page that its own manager has read it
 _SHOWN_ONLY = (w.HTML, w.Label, w.Image)  # their value is the kernel's alone
 _SENT_OTHERWISE = (anywidget.AnyWidget, Canvas)  # scripts never change, canvases are drawn
 
@@ -45,7 +46,8 @@ def _send(widget: w.Widget, page: Mapping[str, Any]) -> None:
         state = {
             name: value
             for name, value in widget.get_state().items()
-            if name not in editable or (name in page and clean(page[name]) != clean(value))
+            if name != _READ
+            and (name not in editable or (name in page and clean(page[name]) != clean(value)))
         }
         if state == sent or widget.comm is None:
             return
