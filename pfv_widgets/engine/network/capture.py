@@ -137,7 +137,8 @@ def for_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *values: hook(*values) if threading.get_ident() == thread else None
 
 
-def _without_compile(name: str) -> str:
+def without_compile(name: str) -> str:
+    """Drop the parts that ``torch.compile`` adds to a name."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
@@ -149,7 +150,7 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     while waiting:  # in the order of named_modules(), which takes five times as long
         name, module = waiting.pop()
         if type(module).named_modules is not nn.Module.named_modules:  # names of its own
-            return {_without_compile(name): module for name, module in model.named_modules()}
+            return {without_compile(name): module for name, module in model.named_modules()}
         if id(module) in seen:
             continue
         seen.add(id(module))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.device_transfer import read
+from pfv_widgets.engine.network.capture import without_compile
 
 _SAMPLE = 512  # values of each tensor
 _OPTIONS = (bool, int, float, str, tuple)
@@ -86,10 +87,7 @@ def network_fingerprint(model: nn.Module) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    plain = {
-        ".".join(part for part in name.split(".") if part != "_orig_mod"): named[name].detach()
-        for name in sorted(named)
-    }
+    plain = {without_compile(name): named[name].detach() for name in sorted(named)}
     values = {key: one for key, one in plain.items() if not key.endswith("num_batches_tracked")}
     samples = _read_samples(values)
     for name, value in values.items():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.capture import modules_by_name, without_compile
 from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.module_states import ModuleStates
 from pfv_widgets.engine.network.replica import CannotReplicateError, is_replica, replicate
@@ -87,7 +87,7 @@ def clean_name(name: str) -> str:
     >>> clean_name("module._orig_mod.features.3")
     'features.3'
     """
-    return ".".join(part for part in name.split(".") if part != "_orig_mod").removeprefix("module.")
+    return without_compile(name).removeprefix("module.")
 
 
 def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torch.device:
