@@ -18,7 +18,8 @@ from pfv_widgets.widgets.toolkit.protocols import Explorer
 class Task:
     """A button that starts work among the explorer's jobs, and stops it while it runs.
 
-    ``work`` is called with what it reports its progress to, and returns what to say at the end.
+    ``work`` is called with what it reports its progress to, and returns what to warn of at
+    the end; empty: of nothing.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Task:
         except Cancelled:
             self._end("Stopped.", "warning")
         else:
-            self._end(message, "ok")
+            self._end(message, "warning")
 
     def _failed(self, error: Exception) -> None:
         self._end(named(error), "error")

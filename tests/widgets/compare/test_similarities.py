@@ -17,6 +17,7 @@ from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
 from pfv_widgets.widgets.compare.layer_map import picture
 from pfv_widgets.widgets.compare.stoppable_task import Task
+from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import all_in
 from tests.networks import blobs, tiny
 from tests.widgets.compare.conftest import OpenComparison, change
@@ -91,6 +92,7 @@ def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(
     alone = pw.similarity(models, blobs(6), device="cpu")
     np.testing.assert_allclose(result.cka, alone.cka, atol=1e-5)
     assert "too small" in task.line.value
+    assert task.line.value == text.status(" ".join(result.warnings), kind="warning")
     layer_map = explorer.tabs["Compare"].map
     first, second = result.layers
     row, column = first.index("0"), second.index("8")
