@@ -17,6 +17,7 @@ OPEN = """async (path) => {
   const app = window.jupyterapp;
   await app.restored;
   const panel = await app.commands.execute("docmanager:open", { path, factory: "Notebook" });
+  window.testOpened?.(panel);
   await panel.context.ready;
   await panel.sessionContext.ready;
   await panel.content.fullyRendered;
@@ -214,10 +215,19 @@ class NotebookPage(WidgetPage):
     def save(self) -> None:
         self._call(SAVE)
 
-    def reload(self) -> None:
-        """Save, load the page anew and open the notebook again; the kernel lives on."""
+    def reload(self, script: str = "") -> None:
+        """Save, load the page anew and open the notebook again; the kernel lives on.
+
+        The page runs a script before its own.
+        """
         self.save()
+        session = self.page.context.new_cdp_session(self.page)
+        session.send("Page.enable")
+        name = "ScriptToEvaluateOnNewDocument"  # one of Playwright's own stays for all that follows
+        added = session.send(f"Page.add{name}", {"source": script})
         self._load()
+        session.send(f"Page.remove{name}", added)
+        session.detach()
         self.open_notebook()
 
     def interrupt(self) -> None:

@@ -267,6 +267,25 @@ miss(explorer.gallery.toolbar.toggles["safe"], description="missed", value=True)
 """
 
 
+# Lab puts a cell into the page when it has time: here once the tabs in it are rendered.
+LATE_CELL = """(() => {
+  const { insertBefore } = Node.prototype;
+  const rendered = new Promise((resolve) => {
+    Node.prototype.insertBefore = function (node, before) {
+      if (node.matches?.(".widget-tab")) resolve({ attached: this.isConnected });
+      return insertBefore.call(this, node, before);
+    };
+  });
+  window.testOpened = ({ content }) => {
+    const put = content._updateForDeferMode;
+    content._updateForDeferMode = async function (cell, index) {
+      if (index > 0) window.testRendered = await rendered;
+      await put.call(this, cell, index);
+    };
+  };
+})()"""
+
+
 def test_reload_and_second_view_are_painted_and_alive(lab: OpenLab) -> None:
     demo = ExplorerPage(lab(DEMO))
     demo.wait_for_frame(0, 5, 15)
@@ -279,7 +298,8 @@ def test_reload_and_second_view_are_painted_and_alive(lab: OpenLab) -> None:
     before, pages = demo.settled(), drawn_tabs(demo)
     assert isinstance(demo.page, LabPage)
     demo.run(MISSED)
-    demo.page.reload()
+    demo.page.reload(LATE_CELL)
+    demo.page.wait_for("() => window.testRendered?.attached === false")
     demo.wait_for_frame()
     expect(demo.box.get_by_role("table", name="Explained variance")).to_be_visible()
     expect(demo.box.get_by_text("missed")).to_have_count(0)

@@ -1,5 +1,5 @@
 // Says that the connection to the kernel is lost, and catches up when it is back, and once at first;
-// shows an explorer that a page gave up on while it was loaded.
+// shows an explorer that a page gave up on while it was loaded, and brings its tabs to life.
 
 const EDITABLE = ["value", "index", "selected_index"], SHOWN_ONLY = /^(HTML|Label|Image)Model$/;
 const SOON = 400;  // ms after which a connection that is lost is worth a word
@@ -68,6 +68,14 @@ const askOnce = async (model) => {
   const models = await explorerOf(model).then(modelsBelow, () => []);  // not every page has them
   keep(model, models);
   model.send({ ready: valuesOf(models) });
+};
+
+// JupyterLab puts a cell into the page once the browser has time: of what is rendered by then nobody
+// says that it is about to be attached, and only from there on a bar of tabs listens. Twice is no harm.
+const wakeTabs = async (model) => {
+  for (const one of modelsBelow(await explorerOf(model)))
+    for (const view of Object.values(one.views ?? {}))
+      (await view).luminoWidget?.tabBar?.processMessage({ type: "before-attach" });
 };
 
 // A page that is loaded anew looks two seconds long for the model of an output, and not once more

@@ -123,6 +123,7 @@ const serve = (root, model, signal) => {
   nameAll();
   watchConnection(root, model, signal);
   askOnce(model).catch(console.warn);
+  wakeTabs(model).catch(console.warn);
 
   const clicked = async (event) => {
     const button = event.target.closest?.("button.pfv-copy");
