@@ -44,8 +44,10 @@ class Kind:
 def _blurred(photos: Tensor, sigma: float) -> Tensor:
     from torchvision.transforms.functional import gaussian_blur  # takes seconds to import
 
-    reach = [min(int(3 * sigma) + 1, side - 1) for side in (photos.shape[3], photos.shape[2])]
-    blurred: Tensor = gaussian_blur(photos, [2 * one + 1 for one in reach], [sigma, sigma])
+    wide, high = (2 * min(int(3 * sigma) + 1, side - 1) + 1 for side in photos.shape[:1:-1])
+    blurred: Tensor = photos
+    for kernel in ([wide, 1], [1, high]):  # in one call it works through wide × high pixels
+        blurred = gaussian_blur(blurred, kernel, [sigma, sigma])
     return blurred
 
 
