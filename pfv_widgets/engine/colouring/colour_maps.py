@@ -9,8 +9,9 @@ on a neutral grey where none is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from torch import Tensor
 from pfv_widgets.engine.device_transfer import send
 
 NEUTRAL_GREY = 0.46
+
+Colour = tuple[float, float, float]
 
 # Of the pins, for rings, chips and the similarity to them. From Okabe and Ito's colours, moved
 # apart by a search: also for eyes with a colour vision deficiency no two of them, nor one and
@@ -62,10 +65,7 @@ def rgb(values: Tensor, neutral: Tensor) -> Tensor:
 
 def hues(values: Tensor, neutral: Tensor) -> Tensor:
     """One hue for each component, at equal lightness, mixed by how far each is above zero."""
-    number = values.shape[1]
-    return _mixed(
-        values, neutral, [oklch(0.74, 0.125, 25 + 360 * i / number) for i in range(number)]
-    )
+    return _mixed(values, neutral, _wheel(values.shape[1], ((0.74, 0.125),), 25))
 
 
 def safe(values: Tensor, neutral: Tensor) -> Tensor:
@@ -83,9 +83,8 @@ def safe(values: Tensor, neutral: Tensor) -> Tensor:
         colours = torch.stack([_row(axis, values) for axis in axes[:number]])
         away = values - neutral.view(1, -1, 1, 1)
         return _combined(away, colours).add_(0.5).clamp_(0, 1)
-    tones = [(0.80, 0.13), (0.48, 0.13), (0.64, 0.15)]
-    wheel = [oklch(*tones[i % 3], 40 + 360 * i / number) for i in range(number)]
-    return _mixed(values, neutral, wheel)
+    tones = ((0.80, 0.13), (0.48, 0.13), (0.64, 0.15))
+    return _mixed(values, neutral, _wheel(number, tones, 40))
 
 
 def diverging(values: Tensor, neutral: Tensor) -> Tensor:
@@ -146,7 +145,7 @@ def pin_legend(number: int, steps: int = 64) -> Tensor:
     return PIN_NEUTRAL + strength * (pin_colours(number)[:, None] - PIN_NEUTRAL)
 
 
-def oklch(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
+def oklch(lightness: float, chroma: float, hue: float) -> Colour:
     """SRGB in [0, 1] of a colour in OKLCH (Ottosson 2020), hue in degrees, clipped to the gamut."""
     a, b = (chroma * f(math.radians(hue)) for f in (math.cos, math.sin))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
@@ -165,16 +164,21 @@ def _gamma(value: float) -> float:
     return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
 
 
-def _mixed(values: Tensor, neutral: Tensor, wheel: Sequence[tuple[float, float, float]]) -> Tensor:
+@lru_cache(maxsize=64)
+def _wheel(number: int, tones: tuple[tuple[float, float], ...], first: float) -> tuple[Colour, ...]:
+    """Colours of hues evenly apart, with lightness and chroma in turn from ``tones``."""
+    return tuple(oklch(*tones[i % len(tones)], first + 360 * i / number) for i in range(number))
+
+
+def _mixed(values: Tensor, neutral: Tensor, wheel: tuple[Colour, ...]) -> Tensor:
     """Grey, moved to each colour of the wheel by its component's height above zero."""
     level = neutral.view(1, -1, 1, 1)
     # in place, as fresh memory costs more than the arithmetic
     shares = (values - level).mul_(1 / (1 - level).clamp_min(1e-6)).clamp_(0, 1)
     strength = shares.amax(dim=1, keepdim=True).pow_(0.8)
-    shares.square_()
-    shares.mul_(shares * shares)  # near ties mix, else the strongest wins
-    away = torch.stack([_row(colour, values) for colour in wheel]) - NEUTRAL_GREY
+    shares.square_().pow_(3)  # near ties mix, else the strongest wins
     # the sum of the shares comes with the colours, of which there are fewer to divide
+    away = send(torch.tensor(wheel, dtype=values.dtype), values.device) - NEUTRAL_GREY
     mixed = _combined(shares, torch.cat([away, torch.ones_like(away[:, :1])], dim=1))
     strength.div_(mixed[:, 3:].clamp_min(torch.finfo(values.dtype).tiny))
     return (mixed[:, :3] * strength).add_(NEUTRAL_GREY).clamp_(0, 1)

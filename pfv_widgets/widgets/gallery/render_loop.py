@@ -405,4 +405,9 @@ def _bytes(frame: Frame, selection: Selection | None) -> np.ndarray:
         grey, strength = _DIMMED_SIMILARITY if similar else _DIMMED
         faded = (1 - strength) * heat + strength * grey
         heat = torch.where(inside.permute(0, 2, 3, 1) > 0, heat, faded)
-    return np.ascontiguousarray(read((heat * 255).round().to(torch.uint8))[0])
+    pixels = torch.empty(heat.shape, dtype=torch.uint8, device=heat.device)
+    # image by image, which stays in a processor's cache
+    step = 1 if heat.device.type == "cpu" else len(heat)
+    for part, out in zip(heat.split(step), pixels.split(step), strict=True):
+        out.copy_((part * 255).round_())
+    return read(pixels)[0]
