@@ -206,10 +206,10 @@ def test_explorer_that_was_closed_unseen_does_not_stop_the_next(
 # A control of which the answer to one change was lost, and another change waited for it.
 RELEASED = """async source => {
   const { release } = await import("data:text/javascript," + encodeURIComponent(source));
-  const sent = [], model = {
-    _pending_msgs: 1, _msg_buffer: { value: 1.15 },
-    _expectedEchoMsgIds: new Map([["value", "old"]]),
-    has: (key) => key === "value", get: () => 1.15,
+  const shown = { KEY: 1.15 }, sent = [], model = {
+    _pending_msgs: 1, _msg_buffer: BUFFER,
+    _expectedEchoMsgIds: new Map([["KEY", "old"]]),
+    has: (key) => key in shown, get: (key) => shown[key],
     comm: { send: ({ state }) => { sent.push(state); return "new"; } },
   };
   release(model);
@@ -218,12 +218,16 @@ RELEASED = """async source => {
 }"""
 
 
+@pytest.mark.parametrize(
+    ("key", "buffer"), [("value", "{ value: 1.15 }"), ("selected_index", "null")]
+)
 def test_only_the_answer_to_what_is_sent_after_a_lost_connection_moves_a_control(
-    page: Page,
+    page: Page, key: str, buffer: str
 ) -> None:
     script = files("pfv_widgets.widgets.browser") / "connection_script.js"
     source = script.read_text("utf-8") + "export { release };"
-    assert page.evaluate(RELEASED, source) == [2 * [{"value": 1.15}], {"value": "new"}, 0]
+    released = RELEASED.replace("KEY", key).replace("BUFFER", buffer)
+    assert page.evaluate(released, source) == [2 * [{key: 1.15}], {key: "new"}, 0]
 
 
 # A manager that reads states of a kernel that has not yet heard what the page shows.

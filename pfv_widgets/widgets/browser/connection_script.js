@@ -17,7 +17,7 @@ const release = (model) => {
   model._expectedEchoMsgIds?.clear();
   if (!waits) return;
   const set = model._msg_buffer ?? {};
-  for (const key of ["value", "index"])
+  for (const key of EDITABLE)
     if (model.keys?.().includes?.(key) || model.has?.(key)) set[key] ??= model.get(key);
   [model._pending_msgs, model._msg_buffer] = [0, null];
   const sent = model.comm?.send({ method: "update", state: set, buffer_paths: [] }, model.callbacks?.());
