@@ -81,14 +81,23 @@ def areas_under_curve(values: Numbers, positive: Flags) -> Numbers:
     The share of pairs in which the positive photo has the higher score, ties counted half; NaN
     where there are photos of one kind alone.
     """
+    return areas_of_ranks(ranks(values), positive)
+
+
+def ranks(values: Numbers) -> Numbers:
+    """Ranks of each column ``(N, k)`` from 1; those that are equal share the mean of theirs."""
     from scipy.stats import rankdata  # takes seconds to load, and an explorer opens without it
 
+    return np.asarray(rankdata(values, axis=0))
+
+
+def areas_of_ranks(ranked: Numbers, positive: Flags) -> Numbers:
+    """Do what :func:`areas_under_curve` does, of what :func:`ranks` returned."""
     ones = int(positive.sum())
     pairs = ones * (len(positive) - ones)
     if not pairs:
-        return np.full(values.shape[1], math.nan)
-    above = rankdata(values, axis=0)[positive].sum(0) - ones * (ones + 1) / 2
-    return np.asarray(above / pairs)
+        return np.full(ranked.shape[1], math.nan)
+    return np.asarray((ranked[positive].sum(0) - ones * (ones + 1) / 2) / pairs)
 
 
 def auc(scores: Numbers, positive: Flags) -> float:

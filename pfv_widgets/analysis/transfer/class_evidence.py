@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
 from pfv_widgets.analysis.core.highlighted_photos import reach_of, with_heatmap
-from pfv_widgets.analysis.core.intervals import Interval, areas_under_curve, share
+from pfv_widgets.analysis.core.intervals import Interval, areas_of_ranks, ranks, share
 from pfv_widgets.analysis.transfer.probes import NEIGHBOURS, SEED, Probe
 from pfv_widgets.engine.pipeline.pfv import PFV
 
@@ -196,12 +196,12 @@ def components_by_class(
     frame = pfv.render(layer=layer, components=most, size=shape[1:])
     resolved = frame.basis.is_resolved.cpu().numpy()
     means = frame.scores.double().mean((2, 3)).cpu().numpy()
-    labels = np.asarray(pfv.images.labels)
+    labels, ranked = np.asarray(pfv.images.labels), ranks(means)
     tied = []
     for label in sorted(set(pfv.images.labels)):
         positive = labels == label
-        areas = np.where(resolved, areas_under_curve(means, positive), 0.5)
-        chance = _chance(means[:, resolved], positive)
+        areas = np.where(resolved, areas_of_ranks(ranked, positive), 0.5)
+        chance = _chance(ranked[:, resolved], positive)
         for component in np.argsort(-abs(areas - 0.5), kind="stable")[:_PER_CLASS]:
             sign = 1 if areas[component] >= 0.5 else -1
             auc = float(max(areas[component], 1 - areas[component]))
@@ -221,13 +221,13 @@ def components_by_class(
     return tuple(tied)
 
 
-def _chance(means: Floats, positive: npt.NDArray[np.bool_]) -> float:
-    """Return the 95 % quantile of the best component's area for shuffled labels."""
-    if means.shape[1] == 0:
+def _chance(ranked: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    """Return the 95 % quantile of the best component's area, by ranks, for shuffled labels."""
+    if ranked.shape[1] == 0:
         return 0.5
     rng = np.random.default_rng(SEED)
     best = [
-        float(abs(areas_under_curve(means, rng.permutation(positive)) - 0.5).max())
+        float(abs(areas_of_ranks(ranked, rng.permutation(positive)) - 0.5).max())
         for _ in range(_SHUFFLES)
     ]
     return 0.5 + float(np.quantile(best, 0.95))
