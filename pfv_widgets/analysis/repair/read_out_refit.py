@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -24,6 +26,8 @@ Numbers = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 _Cell = tuple[Whole, int]  # photos of a group, and how many of them a subset has
 STRENGTH = 0.03  # scikit-learn's C
+STRENGTH_WITH_OFFSETS = 0.0025  # the same of all photos, none of which counts less
+_UNSEEN = 0.5  # photos added to each count: of a class on a kind, none is not never
 SUBSETS = 20  # balanced ones, at most, of which a refit takes the mean
 FEW = 10  # photos of the smallest group: fewer are taken with all the others as well
 UNKNOWN = -1  # unit of photos that no read-out could be fitted without
@@ -117,15 +121,17 @@ def refitted_weights(
 ) -> tuple[Numbers, Numbers]:
     """Weight ``(K, D)`` and bias ``(K,)`` of a read-out that is fitted to balanced groups.
 
-    DFR: the mean of logistic regressions to up to ``SUBSETS`` random subsets. Of each kind, such as
-    a background, these have as many photos of each class as the class with the fewest has: a kind
-    tells nothing of the class then. Kinds that a class lacks are left out. Without ``kinds`` they
-    have as many photos of each group as the smallest has.
+    The mean of two fits, each scaled to scores of the same spread. One is DFR: the mean of logistic
+    regressions to up to ``SUBSETS`` random subsets. Of each kind, such as a background, these have
+    as many photos of each class as the class with the fewest has: a kind tells nothing of the class
+    then. Kinds that a class lacks are left out. Without ``kinds`` subsets have as many photos of
+    each group as the smallest has. Where a class has fewer than ``FEW`` photos of a kind, half of
+    this is :func:`weights_with_margins`: subsets of few photos alone lose more where the network
+    does well already.
 
-    Where a class has fewer than ``FEW`` photos of a kind, the mean of this and of
-    :func:`weights_with_margins`, each scaled to scores of the same spread: subsets of few photos
-    alone lose more where the network does well already. The latter alone where all classes share
-    no kind, or where it is not known and some classes have more groups than others.
+    The other is :func:`weights_with_offsets`, to all photos. Without ``kinds`` there is none; and
+    :func:`weights_with_margins` is all where all classes share no kind, or where it is not known
+    and some classes have more groups than others.
 
     Parameters
     ----------
@@ -140,12 +146,22 @@ def refitted_weights(
     cells = _by_group(labels, groups) if kinds is None else _by_kind(labels, kinds)
     if not cells:
         return with_margins
-    balanced = _weights_of_subsets(inputs, labels, groups, cells, units)
-    if min(number for _, number in cells) >= FEW:
-        return balanced
-    present = np.unique(labels)
+    fit, present = _weights_of_subsets(inputs, labels, groups, cells, units), np.unique(labels)
+    if min(number for _, number in cells) < FEW:
+        fit = _mean_of_scaled([with_margins, fit], inputs, present)
+    if kinds is None:
+        return fit
+    return _mean_of_scaled(
+        [fit, weights_with_offsets(inputs, labels, kinds, units)], inputs, present
+    )
+
+
+def _mean_of_scaled(
+    fits: Sequence[tuple[Numbers, Numbers]], inputs: Numbers, present: Whole
+) -> tuple[Numbers, Numbers]:
+    """Return the mean of read-outs whose scores spread as much as those of the first."""
     scaled, spreads = [], []
-    for weight, bias in (with_margins, balanced):
+    for weight, bias in fits:
         scores = (inputs @ weight.T + bias)[:, present]
         spreads.append(np.std(scores - scores.mean(1, keepdims=True)) + 1e-12)
         scaled.append((weight / spreads[-1], bias / spreads[-1]))
@@ -210,6 +226,35 @@ def weights_with_margins(
     return _regression(_Standard.of(inputs), every, labels, groups, units, strength=strength)
 
 
+def weights_with_offsets(
+    inputs: Numbers, labels: Whole, kinds: Whole, units: int
+) -> tuple[Numbers, Numbers]:
+    """Weight ``(K, D)`` and bias ``(K,)`` of a logistic regression to which kinds tell nothing.
+
+    To the scores of each photo it adds how often each class is on the photo's kind,
+    ``log(n of class and kind)`` (logit adjustment, Menon et al., ICLR 2021, within kinds). What
+    follows from the kind is explained by these, and left out when the read-out is used: it names
+    classes as if each kind had as many photos of every class. Weights are regularised (L2), inputs
+    standardised.
+    """
+    present, index = np.unique(labels, return_inverse=True)
+    _, kind = np.unique(kinds, return_inverse=True)
+    counts = np.full((kind.max() + 1, len(present)), _UNSEEN)
+    np.add.at(counts, (kind, index), 1)
+    offsets, right = np.log(counts)[kind], np.eye(len(present))[index]
+    standard = _Standard.of(inputs)
+    wide = standard.wide()
+
+    def loss(flat: Numbers) -> tuple[float, Numbers]:
+        logs = log_softmax(wide @ flat.reshape(len(present), -1).T + offsets, axis=1)
+        slopes = STRENGTH_WITH_OFFSETS * ((np.exp(logs) - right).T @ wide).ravel() + flat
+        return float(flat @ flat / 2 - STRENGTH_WITH_OFFSETS * (right * logs).sum()), slopes
+
+    start = np.zeros(len(present) * wide.shape[1])
+    rows = minimize(loss, start, jac=True, method="L-BFGS-B").x.reshape(len(present), -1)
+    return standard.back(rows, present, units)
+
+
 @dataclass(frozen=True, eq=False)
 class _Standard:
     """Inputs of mean 0 and spread 1, with what they were."""
@@ -223,6 +268,17 @@ class _Standard:
         mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
         return cls((inputs - mean) / spread, mean, spread)
 
+    def wide(self, some: Whole | slice = slice(None)) -> Numbers:
+        """Return some of the inputs and the intercept's column, ``(n, D + 1)``."""
+        return np.pad(self.values[some], ((0, 0), (0, 1)), constant_values=_INTERCEPT)
+
+    def back(self, rows: Numbers, present: Whole, units: int) -> tuple[Numbers, Numbers]:
+        """Return weight and bias for inputs as they were, of rows ``(k, D + 1)``."""
+        weight, bias = np.zeros((units, len(self.mean))), np.full(units, NEVER)
+        weight[present] = rows[:, :-1] / self.spread
+        bias[present] = rows[:, -1] * _INTERCEPT - weight[present] @ self.mean
+        return weight, bias
+
 
 def _regression(
     standard: _Standard, some: Whole, labels: Whole, groups: Whole, units: int,
@@ -231,17 +287,14 @@ def _regression(
     """Weight and bias for inputs as they were, of a regression with margins to some photos."""
     labels, groups = labels[some], groups[some]
     counts = np.bincount(groups)
-    present, balance = np.unique(labels), len(groups) / (counts[groups] * (counts > 0).sum())
+    balance = len(groups) / (counts[groups] * (counts > 0).sum())
     margins = (counts / counts.max())[groups, None] ** _MARGIN
-    wide = np.pad(standard.values[some], ((0, 0), (0, 1)), constant_values=_INTERCEPT)
     model = LogisticRegression(C=strength, max_iter=1000, fit_intercept=False)
-    model.fit(margins * wide, labels, sample_weight=balance)
-    rows, offsets = model.coef_[:, :-1] / standard.spread, model.coef_[:, -1] * _INTERCEPT
-    if len(present) == 2:  # they share one row
-        rows, offsets = np.concatenate([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
-    weight, bias = np.zeros((units, rows.shape[1])), np.full(units, NEVER)
-    weight[present], bias[present] = rows, offsets - rows @ standard.mean
-    return weight, bias
+    model.fit(margins * standard.wide(some), labels, sample_weight=balance)
+    rows = model.coef_
+    if len(rows) == 1:  # two classes share it
+        rows = np.concatenate([-rows, rows]) / 2
+    return standard.back(rows, np.unique(labels), units)
 
 
 def held_out_predictions(

@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
+from torch.nn.functional import cross_entropy
 
 from pfv_widgets.analysis.repair.read_out_refit import (
     STRENGTH,
+    STRENGTH_WITH_OFFSETS,
     Numbers,
     Whole,
     refitted_weights,
     weights_with_margins,
+    weights_with_offsets,
 )
 
 
@@ -46,6 +50,27 @@ def test_balanced_subsets_help_the_worst_group_of_other_photos(few: int) -> None
         assert worst_group(refitted_weights, few, seed) > alone + 0.03
 
 
+def test_offsets_are_how_often_each_class_is_on_a_background() -> None:
+    """The slopes of the loss are 0, by automatic differentiation."""
+    random = np.random.default_rng(0)
+    labels, kinds = random.integers(0, 3, 90), random.integers(0, 2, 90)
+    kinds[labels == 2] = 1
+    inputs = random.normal(size=(90, 5))
+    inputs[:, 0] += labels
+    weight, bias = weights_with_offsets(inputs, labels, kinds, 3)
+    mean, spread = inputs.mean(0), inputs.std(0)
+    rows = torch.tensor(np.column_stack([weight * spread, (bias + weight @ mean) / 10]))
+    rows.requires_grad_()
+    wide = torch.tensor(np.pad((inputs - mean) / spread, ((0, 0), (0, 1)), constant_values=10.0))
+    often = [[((kinds == kind) & (labels == one)).sum() + 0.5 for one in range(3)]
+             for kind in kinds]  # fmt: skip
+    scores = wide @ rows.T + torch.tensor(np.log(often))
+    loss = cross_entropy(scores, torch.tensor(labels), reduction="sum")
+    (STRENGTH_WITH_OFFSETS * loss + rows.square().sum() / 2).backward()
+    assert rows.grad is not None
+    assert rows.grad.abs().max() < 1e-3 * rows.detach().abs().max()
+
+
 def test_backgrounds_that_classes_share_are_balanced_where_a_class_lacks_another() -> None:
     for seed in range(2):
         alone = worst_group(refitted_weights, 0, seed, other=8)
@@ -56,8 +81,11 @@ def test_subsets_have_as_many_of_each_background_as_classes_share() -> None:
     """So all photos, where classes have as many of each: those of the smallest group are fewer."""
     inputs, labels, groups = noise((14, 4, 14, 4), 0)
     weight, bias = refitted_weights(inputs, labels, groups, 2, groups % 2)
-    whole, offset = weights_with_margins(inputs, labels, groups, 2)
-    np.testing.assert_allclose(inputs @ weight.T + bias, inputs @ whole.T + offset, atol=1e-6)
+    fits = [weights_with_margins(inputs, labels, groups, 2),
+            weights_with_offsets(inputs, labels, groups % 2, 2)]  # fmt: skip
+    whole, offsets = (inputs @ one.T + constant for one, constant in fits)
+    mean = (whole + offsets * whole.std() / offsets.std()) / 2
+    np.testing.assert_allclose(inputs @ weight.T + bias, mean, atol=1e-6)
     assert not np.allclose(weight, refitted_weights(inputs, labels, groups, 2)[0], atol=1e-3)
 
 
