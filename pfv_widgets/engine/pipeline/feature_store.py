@@ -408,7 +408,7 @@ class FeatureStore:
     def _known(self) -> dict[str, Tensor]:
         """Return once the maps seen while listing the layers, if the network is still the same."""
         maps, self._listing = self._listing.maps, replace(self._listing, maps={})
-        same = bool(maps) and self._listed_with == self._computed_with
+        same = bool(maps) and self._listed_with == self.forward.state()
         return {name: one[: len(self.images)] for name, one in maps.items()} if same else {}
 
     def _layer_of_the_source(self) -> Layer | None:
