@@ -56,10 +56,15 @@ def recurring_positions(photos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def even_contrast(photos: Tensor) -> Tensor:
     """Return the fine parts of photos over their energy nearby."""
-    fine = photos - blurred_by(photos, _FINE)
-    energy = blurred_by(fine.square().sum(1, keepdim=True), 2 * _FINE + 1)
-    even: Tensor = fine / (energy + _FAINT**2).sqrt()
+    fine, energy = fine_parts(photos)
+    even: Tensor = fine / energy.sqrt()
     return even
+
+
+def fine_parts(photos: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the fine parts of photos, and their mean energy nearby ``(N, 1, H, W)`` > 0."""
+    fine = photos - blurred_by(photos, _FINE)
+    return fine, blurred_by(fine.square().sum(1, keepdim=True), 2 * _FINE + 1) + _FAINT**2
 
 
 def blurred_by(maps: Tensor, side: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.shortcuts.faint_marks import faint_overlay
@@ -47,6 +47,22 @@ def test_a_faint_mark_over_the_whole_photo_is_estimated(mask: Tensor) -> None:
     assert faint_overlay(others, own, None) is None  # these lack it
     same = Overlay(0.35 * mask, torch.ones(3, SIDE, SIDE), "fixed")
     assert faint_overlay(own, others, same) is None  # known already
+
+
+def test_soft_edges_of_faint_strokes_are_of_the_mark() -> None:
+    """Half of the opacity of thin strokes is in pixels that have less than half of it."""
+    soft = avg_pool2d(STROKES[None], 3, 1, 1)[0]
+    mark, _ = faint_overlay(marked(photos(0), soft, 0.5), photos(1), None)
+    like = torch.stack([mark.alpha.flatten(), soft.flatten()])
+    assert torch.corrcoef(like)[0, 1] > 0.97
+    assert mark.alpha.mean() == pytest.approx(0.5 * float(soft.mean()), rel=0.2)
+
+
+def test_detail_that_all_classes_share_is_no_part_of_a_faint_mark() -> None:
+    both = marked(photos(1), STRIPES, 0.35)
+    mark, _ = faint_overlay(marked(marked(photos(0), STRIPES, 0.35), STROKES, 0.5), both, None)
+    outside = mark.alpha[STROKES == 0]
+    assert float((outside > 0).float().mean()) < 0.1
 
 
 def test_photos_without_a_mark_have_no_faint_one() -> None:
