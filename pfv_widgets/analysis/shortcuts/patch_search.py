@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, pad
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.shortcuts.mark_overlays import (
@@ -34,6 +34,7 @@ _SMALL = 112  # pixels: about the shorter side of the copies that are searched
 _EDGE = 10  # pixels around a mark
 _NOISE = 2.0  # standard errors that a mean of fine parts must exceed
 _ACROSS = 0.8  # of the photo's width or height that a bar across it covers
+_SCALES = (0.7, 1.4)  # of the estimated mark
 LIKE = 0.6
 """How well a mark matches a photo, up to 2, from which the photo is taken to have it."""
 
@@ -146,36 +147,60 @@ def _template(crops: Tensor, fine: Tensor, usual: Tensor, middle: Tensor) -> _Te
 def located(overlay: Overlay, photos: Tensor, maps: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Find a mark in photos: its α where each matches best ``(N, H, W)``, and how well ``(N,)``.
 
-    With ``maps`` ``(N, H, W)`` ≥ 0, such as those of a component, it lies where both are high.
+    With ``maps`` ``(N, H, W)`` ≥ 0, such as those of a component, it lies where both are high, and
+    may be smaller or larger than the estimated one.
     """
     factor = _coarseness(photos)
+    overlays = [overlay] if maps is None else _of_several_sizes(overlay, photos)
+    marks = [_mark_of(one).reduced(factor) for one in overlays]
+    alpha, matches = photos.new_zeros(len(photos), *photos.shape[2:]), photos.new_zeros(len(photos))
+    for start in range(0, len(photos), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        matcher, most = Matcher(_reduced(photos[part], factor)), matches[part] - torch.inf
+        for one, mark in zip(overlays, marks, strict=True):
+            weighted = likeness = matcher.likeness(mark)
+            if maps is not None:
+                weighted = likeness.clamp_min(0) * _reduced(maps[part], factor)
+            values, at = matcher.highest(weighted)
+            better = (values > most).nonzero()[:, 0]
+            most[better] = values[better]
+            matches[start + better] = likeness[better, at[better, 0], at[better, 1]]
+            size = torch.empty(1, *(side + 2 * _EDGE for side in one.alpha.shape))
+            for photo, centre in zip(better, _enlarged(at[better], size, factor), strict=True):
+                alpha[start + photo] = _placed(one.alpha, centre, photos.shape[2:])
+    return alpha, matches
+
+
+def _of_several_sizes(overlay: Overlay, photos: Tensor) -> list[Overlay]:
+    """Return a mark as it is, and as much smaller and larger as can be searched for."""
+    several, most = [overlay], _CROPS[0] * min(photos.shape[2:])
+    for scale in _SCALES:
+        size = [max(round(scale * side), 3) for side in overlay.alpha.shape]
+        if max(size) <= most:
+            both = torch.cat([overlay.alpha[None], overlay.alpha * overlay.colour])[None]
+            alpha, *colour = interpolate(both, size, mode="bilinear", antialias=True)[0]
+            colours = torch.stack(colour) / alpha.clamp_min(1e-3)
+            several.append(Overlay(alpha.clamp(0, 1), colours.clamp(0, 1), "anywhere"))
+    return several
+
+
+def _mark_of(overlay: Overlay) -> _Template:
     opacity, colour = (pad(one, (_EDGE,) * 4) for one in (overlay.alpha, overlay.colour))
     blend = opacity * colour + (1 - opacity) * 0.5
     near = (avg_pool2d(opacity[None], 3, 1, 1)[0] > 0).float()
-    mark = _Template(even_contrast(blend[None])[0] * near, colour, opacity).reduced(factor)
-    best = []
-    for start in range(0, len(photos), _CHUNK):
-        matcher = Matcher(_reduced(photos[start : start + _CHUNK], factor))
-        likeness = matcher.likeness(mark)
-        weighted = likeness
-        if maps is not None:
-            weights = _reduced(maps[start : start + _CHUNK], factor)
-            weighted = likeness.clamp_min(0) * weights
-        _, at = matcher.highest(weighted)
-        rows, columns = at.T
-        best.append((likeness[torch.arange(len(at)), rows, columns], at))
-    matches, at = (torch.cat(some) for some in zip(*best, strict=True))
-    at = _enlarged(at, colour, factor)
-    alpha = photos.new_zeros(len(photos), *photos.shape[2:])
-    height, width = overlay.alpha.shape
-    for where, (row, column) in zip(alpha, at.tolist(), strict=True):
-        top, left = row - height // 2, column - width // 2
-        rows = slice(max(top, 0), min(top + height, where.shape[0]))
-        columns = slice(max(left, 0), min(left + width, where.shape[1]))
-        where[rows, columns] = overlay.alpha[
-            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
-    return alpha, matches
+    return _Template(even_contrast(blend[None])[0] * near, colour, opacity)
+
+
+def _placed(alpha: Tensor, centre: Tensor, size: torch.Size) -> Tensor:
+    """Put α ``(h, w)`` around a pixel of an empty photo, as far as it is on it."""
+    whole, (height, width) = alpha.new_zeros(size), alpha.shape
+    top, left = int(centre[0]) - height // 2, int(centre[1]) - width // 2
+    rows = slice(max(top, 0), min(top + height, size[0]))
+    columns = slice(max(left, 0), min(left + width, size[1]))
+    whole[rows, columns] = alpha[
+        rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+    ]
+    return whole
 
 
 class _Search:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
+from pfv_widgets.analysis.core.overlay import Overlay
 from pfv_widgets.analysis.shortcuts.candidates import marks_of
 from pfv_widgets.analysis.shortcuts.mark_overlays import estimated, fixed_overlay, tint_overlay
 from pfv_widgets.analysis.shortcuts.patch_search import located, patch_overlays
@@ -147,3 +149,23 @@ def test_a_bar_across_the_photo_is_found_whole_at_whatever_height(upright: bool)
     where = located(bars[0], own)[0]
     found = (where.mT if upright else where).amax(2).argmax(1)
     assert torch.equal(found, tops)
+
+
+def test_a_mark_is_located_in_other_sizes_where_maps_say_that_it_is_somewhere() -> None:
+    random = torch.Generator().manual_seed(0)
+    rows, columns = torch.meshgrid(*2 * [torch.linspace(-1, 1, 24)], indexing="ij")
+    away = torch.hypot(rows, columns)
+    colour = torch.where(away < 0.5, 1.0, 0.1).expand(3, -1, -1)
+    overlay = Overlay((away < 1).float(), colour, "anywhere")
+    photos = 0.4 + 0.2 * torch.rand(3, 3, 96, 96, generator=random)
+    truth = torch.zeros(3, 96, 96)
+    for photo, where, side in zip(photos, truth, (17, 24, 34), strict=True):
+        mark = torch.cat([overlay.alpha[None], colour])[None]
+        alpha, *colours = interpolate(mark, size=(side, side), mode="bilinear")[0]
+        part = (..., slice(20, 20 + side), slice(40, 40 + side))
+        photo[part] = torch.lerp(photo[part], torch.stack(colours), (alpha > 0.5).float())
+        where[part] = (alpha > 0.5).float()
+    alpha, _ = located(overlay, photos, torch.ones(3, 96, 96))
+    there = alpha > 0.5
+    both, either = (there * truth).sum((1, 2)), there.float().maximum(truth).sum((1, 2))
+    assert (both / either).min() > 0.8
