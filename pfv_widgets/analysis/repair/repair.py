@@ -47,7 +47,10 @@ _SEEN_BEFORE = (
     "Before the refit the network does better on these photos, in the worst group. If it was "
     "trained on them, they cannot tell what the refit gains: compare both on other photos."
 )
-
+_NO_ERROR_BEFORE = (
+    "The network names all these photos right. If it was trained on them, they cannot tell what "
+    "the {way} costs: compare both on other photos."
+)
 _SHARED = "balanced subsets are of the groups that all classes have."
 _NOT_SHARED = (
     "no group is of all classes, so the refit is to all photos, with larger margins for small "
@@ -421,7 +424,11 @@ def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mod
     photos = photos.checked_by(scores).where(defined.numpy())
     before = photos.right(scores[defined])
     after = photos.right(photos.scores_of(on_device(model, photos.forward.device)))
-    return _compared(photos, model, "clamp" if mode == "clamp" else "cut", before, after)
+    way = "clamp" if mode == "clamp" else "cut"
+    result = _compared(photos, model, way, before, after)
+    if not before[: photos.originals].all():
+        return result
+    return replace(result, warnings=(_NO_ERROR_BEFORE.format(way=way), *result.warnings))
 
 
 def _compared(
