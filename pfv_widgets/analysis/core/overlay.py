@@ -31,6 +31,9 @@ class Overlay:
     corners
         Of a patch: where it was seen, rows and columns of its corner at the top left in pixels,
         ``(m, 2)``. It is put there on other photos; None: anywhere.
+    drawings
+        Of a mark that is drawn anew in each photo: its α in several, ``(m, H, W)``. Each photo gets
+        one of these; α is that of a typical one.
     degradation
         Of photos that are blurred, noisy or compressed; α and colours say nothing then.
     """
@@ -41,6 +44,7 @@ class Overlay:
     mixing: Tensor | None = None
     corners: Tensor | None = None
     degradation: Degradation | None = None
+    drawings: Tensor | None = None
 
     @property
     def shades(self) -> bool:
@@ -60,6 +64,10 @@ class Overlay:
             new = (1 - alpha) * photos + alpha * colour
             return new, alpha.expand(len(photos), height, width)
         random = torch.Generator().manual_seed(seed)
+        if self.drawings is not None:
+            some = torch.randint(0, len(self.drawings), (len(photos),), generator=random)
+            where = self.drawings[some]
+            return torch.lerp(photos, colour.expand_as(photos), where[:, None]), where
         new, where = photos.clone(), photos.new_zeros(len(photos), height, width)
         for photo, mask in zip(new, where, strict=True):
             top, left = self._corner(height, width, random)

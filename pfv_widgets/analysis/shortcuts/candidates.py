@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pfv_widgets.analysis.core.intervals import auc
 from pfv_widgets.analysis.core.overlay import Overlay
+from pfv_widgets.analysis.shortcuts.drawn_marks import drawn_in, drawn_overlay
 from pfv_widgets.analysis.shortcuts.faint_marks import faint_overlay
 from pfv_widgets.analysis.shortcuts.mark_overlays import (
     fixed_overlay,
@@ -48,19 +49,23 @@ def marks_of(photos: Tensor, own: Tensor) -> Iterator[tuple[Overlay, Tensor, flo
     faint = faint_overlay(mine, others, fixed)
     if faint is not None:
         yield faint[0], faint[0].alpha.expand(int(own.sum()), *mine.shape[2:]), faint[1]
-    elif fixed is not None:
-        separation = _auc(likeness(fixed, photos), own)
-        if separation >= _LEAST_AUC:
-            yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), separation
+    separation = 0.0 if fixed is None or faint else _auc(likeness(fixed, photos), own)
+    sure = separation >= _LEAST_AUC
+    if fixed is not None and sure:
+        yield fixed, fixed.alpha.expand(int(own.sum()), *mine.shape[2:]), separation
     patches = []
     for patch in patch_overlays(mine, others):
         alpha, matches = located(patch, photos)
         alpha, separation = alpha[own], _auc(matches, own)
-        sure = alpha[matches[own] >= matches[own].median()]
-        patches.append((replace(patch, corners=_corners(sure)), alpha, separation))
+        likely = alpha[matches[own] >= matches[own].median()]
+        patches.append((replace(patch, corners=_corners(likely)), alpha, separation))
     best = max(patches, key=lambda one: one[2], default=None)
     if best is not None and best[2] >= _LEAST_AUC:
         yield best
+    elif not (faint or sure):
+        drawn = drawn_overlay(mine, others)
+        if drawn is not None:
+            yield drawn[0], drawn_in(photos[own], drawn[0].colour[:, 0, 0]), drawn[1]
 
 
 def _corners(alpha: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from pfv_widgets.analysis.core.scores_from_layer import (
 )
 from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis
 from pfv_widgets.analysis.shortcuts.causal_test import CausalTest, Trial
+from pfv_widgets.analysis.shortcuts.drawn_marks import drawn_in
 from pfv_widgets.analysis.shortcuts.patch_search import LIKE, located
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
@@ -185,9 +186,10 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     (64 positions), these are half of the direction; not of a bar across the photo, which is whole.
 
     A faint mark of one colour at the same place of each photo, such as a watermark or stripes all
-    over it, is seen in the mean of the photos' fine parts. Marks that look different in each photo
-    (snowflakes, scratches drawn anew, other sizes or colours) and faint marks that lie anywhere may
-    be missed, or only cut in part; a bar across the photo at another
+    over it, is seen in the mean of the photos' fine parts. Where a class has no other mark, one of
+    fine parts that are drawn anew in each photo, such as scratches or flakes, is looked for by the
+    colour that these have in all photos. Marks that differ more (in size, in colour) and faint
+    marks that lie anywhere may be missed, or only cut in part; a bar across the photo at another
     height each time is found, but sometimes cut in part. Without ``masks`` backgrounds are not
     looked for: what lies near a photo's border moves clean networks as far towards a class as those
     that rely on backgrounds. A report without suspects does not rule them out.
@@ -263,6 +265,9 @@ def _at_the_mark(overlay: Overlay, batch: ImageBatch, maps: Tensor) -> Tensor:
         return maps
     if overlay.place == "fixed":
         alpha = interpolate(overlay.alpha[None, None], size=batch.size, mode="bilinear")[0]
+    elif overlay.drawings is not None:
+        alpha = drawn_in(unit_range(batch.pixels), overlay.colour[:, 0, 0])
+        alpha[alpha.flatten(1).sum(1) == 0] = 1
     else:
         alpha, matches = located(overlay, unit_range(batch.pixels), maps)
         alpha[matches < LIKE] = 1
