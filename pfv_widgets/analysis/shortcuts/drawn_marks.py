@@ -7,11 +7,11 @@ from torch import Tensor
 
 from pfv_widgets.analysis.core.intervals import auc
 from pfv_widgets.analysis.core.overlay import Overlay
-from pfv_widgets.analysis.shortcuts.recurring_patches import fine_parts
+from pfv_widgets.analysis.shortcuts.recurring_patches import blurred_by
 
 _LEAST_AUC = 0.9  # by which the colour of half of the photos tells the class in the other half
 _BINS = 10  # of each channel
-_FINE = 0.12  # of a channel, by which a pixel differs from those around it
+_FINE, _AROUND = 0.12, 9  # of a channel: difference from the mean of a square of so many pixels
 _LEAST = 0.002  # of the pixels of a photo
 _NEAR = 0.07  # of each channel: as far from the colour
 
@@ -55,32 +55,39 @@ def drawn_in(photos: Tensor, colour: Tensor) -> Tensor:
 
 
 def _fine(photos: Tensor) -> Tensor:
-    return fine_parts(photos)[0].abs().amax(1) > _FINE
+    fine: Tensor = (photos - blurred_by(photos, _AROUND)).abs_().amax(1) > _FINE
+    return fine
 
 
-def _bins(photos: Tensor) -> Tensor:
-    """Return which bin of colours each pixel is in, ``(N, H, W)``."""
-    red, green, blue = (photos * _BINS).long().clamp(0, _BINS - 1).unbind(1)
+def _fine_pixels(photos: Tensor) -> list[Tensor]:
+    """Return the colours of each photo's fine pixels, ``(3, m)``."""
+    return [photo[:, fine] for photo, fine in zip(photos, _fine(photos), strict=True)]
+
+
+def _bins(colours: Tensor) -> Tensor:
+    """Return which bin each of ``(3, m)`` is in, ``(m,)``."""
+    red, green, blue = (colours * _BINS).long().clamp(0, _BINS - 1).unbind()
     return (red * _BINS + green) * _BINS + blue
 
 
 def _colours(photos: Tensor) -> Tensor:
     """Return how many of each photo's pixels are fine and of each colour, ``(N, bins)``."""
-    rows = [one[fine] for one, fine in zip(_bins(photos), _fine(photos), strict=True)]
-    counts = torch.stack([torch.bincount(one, minlength=_BINS**3) for one in rows])
-    return counts / photos[0, 0].numel()
+    rows = [torch.bincount(_bins(one), minlength=_BINS**3) for one in _fine_pixels(photos)]
+    return torch.stack(rows) / photos[0, 0].numel()
 
 
 def _best_colour(own: Tensor, others: Tensor) -> int:
     """Return the bin whose counts ``(n, bins)`` tell the class best."""
-    common = (own.mean(0) > _LEAST).nonzero()[:, 0].tolist()
-    return max(common, key=lambda one: _auc(own[:, one], others[:, one]), default=0)
+    common = (own.mean(0) > _LEAST).nonzero()[:, 0]
+    mine, rest = own[:, None, common], others[:, common]
+    areas = ((mine > rest).float() + (mine >= rest)).mean((0, 1))  # twice those under the curves
+    return int(common[areas.argmax()]) if len(common) else 0
 
 
 def _middle_of(photos: Tensor, chosen: int) -> Tensor:
     """Return the median colour ``(3,)`` of fine pixels of a bin."""
-    there = (_bins(photos) == chosen) & _fine(photos)
-    return photos.permute(0, 2, 3, 1)[there].median(0).values
+    pixels = torch.cat(_fine_pixels(photos), 1)
+    return pixels[:, _bins(pixels) == chosen].median(1).values
 
 
 def _auc(own: Tensor, others: Tensor) -> float:
