@@ -19,6 +19,7 @@ from pfv_widgets.analysis.ablation.ablate import (
 )
 from pfv_widgets.analysis.classes.component_classes import ComponentClasses
 from pfv_widgets.analysis.core.intervals import Interval, share
+from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.errors import PFVValueError
 
 OTHER = "another class"
@@ -111,6 +112,9 @@ def cut_effect(
 ) -> CutEffect:
     """Run what lies behind the layer without some components of it.
 
+    Where pooling and a linear read-out follow (``result.exact``), scores without components, or of
+    these alone, are told from their shares: nothing runs.
+
     Parameters
     ----------
     result
@@ -131,7 +135,7 @@ def cut_effect(
     if chosen:
         chosen = checked_components(chosen, result.basis)
     if chosen or directions is not None:
-        basis, part = result.basis, result.part
+        basis = result.basis
         own = rows = basis.components[list(chosen)]
         if directions is not None:
             rows = orthonormal(torch.cat([own, directions.to(own)]))
@@ -142,8 +146,17 @@ def cut_effect(
                 f"components={chosen!r:.60}: without all {len(rows)} of them every photo has the "
                 "same features, and nothing is left to classify them by. Leave at least one."
             )
-        with torch.no_grad():
-            cut = cut_components(part.features, basis.mean, rows, mode, readers)
-            after = part.run(cut, overwrite=True)
+        if result.exact and directions is None and mode != "clamp":
+            shares = result.image_shares[:, list(chosen)].sum(1)
+            after = result.scores - shares if mode == "project" else result.image_baseline + shares
+        else:
+            after = _run_without(result.part, basis.mean, rows, mode, readers)
     expected = None if result.expected is None else result.expected.cpu()
     return CutEffect(result.classes, before.detach().cpu(), after.detach().cpu(), expected)
+
+
+def _run_without(
+    part: PartialForward, mean: Tensor, rows: Tensor, mode: str, readers: Tensor | None
+) -> Tensor:
+    with torch.no_grad():
+        return part.run(cut_components(part.features, mean, rows, mode, readers), overwrite=True)

@@ -53,7 +53,7 @@ def split_scores(
         mirrored = part.run(mean - centred) - baseline
         shares = None
         if bool(((total + mirrored).abs() <= scale).all()):
-            shares = _by_parts(part, mean, centred, parts, scale)
+            shares = shares_of_parts(part, mean, centred, parts, scale)
         if shares is not None:
             error, exact = torch.zeros_like(total), True
         else:
@@ -70,15 +70,22 @@ def _part(centred: Tensor, direction: Tensor) -> Tensor:
     return direction[None, :, None, None] * scores[:, None]
 
 
-def _by_parts(
+def shares_of_parts(
     part: PartialForward, mean: Tensor, centred: Tensor, parts: list[Tensor], tolerance: float
 ) -> Tensor | None:
-    """Return the score of each part alone ``(N, k, K)``; None where these do not add up."""
+    """Return the score of each part alone ``(N, k, K)``.
+
+    None where these do not add up, or where a score without one part is not less by its share.
+    """
     baseline = part.run(mean)
     shares = torch.stack([part.run(mean + one) - baseline for one in parts], 1)
     rest = part.run(mean + centred - torch.stack(parts).sum(0)) - baseline
-    error = shares.sum(1) + rest - (part.scores - baseline)
-    return shares if bool((error.abs() <= tolerance).all()) else None
+    left_out = (
+        part.run(part.features - one) + share - part.scores
+        for one, share in zip(parts, shares.unbind(1), strict=True)
+    )
+    errors = (shares.sum(1) + rest - (part.scores - baseline), *left_out)
+    return shares if all(bool((one.abs() <= tolerance).all()) for one in errors) else None
 
 
 def _integrated(

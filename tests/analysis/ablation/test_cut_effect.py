@@ -13,38 +13,57 @@ from pfv_widgets.analysis.ablation.cut_effect import CutEffect, cut_effect
 from tests.networks import blobs, tiny
 
 
-@pytest.fixture(scope="module")
-def named_components() -> pw.ComponentClasses:
+def components_of(layer: str) -> pw.ComponentClasses:
     labels = [str(index % 5) for index in range(12)]
     pfv = pw.PFV(tiny(), blobs(12), device="cpu")
-    return pw.component_classes(pfv, labels=labels, layer="9", components=4)
+    return pw.component_classes(pfv, labels=labels, layer=layer, components=4)
+
+
+@pytest.fixture(scope="module")
+def named_components() -> pw.ComponentClasses:
+    return components_of("9")
+
+
+@pytest.fixture(scope="module")
+def read_components() -> pw.ComponentClasses:
+    return components_of("10")  # pooling and a linear read-out follow
 
 
 @pytest.mark.parametrize("mode", ["project", "keep", "clamp"])
+@pytest.mark.parametrize("components", ["named_components", "read_components"])
 def test_scores_are_those_of_the_network_without_the_components(
-    named_components, mode: str
+    request: pytest.FixtureRequest, components: str, mode: str
 ) -> None:
-    effect = cut_effect(named_components, (0, 2), mode)
-    without = pw.ablate(tiny(), "9", named_components.basis, (0, 2), mode=mode)
+    result = request.getfixturevalue(components)
+    effect = cut_effect(result, (0, 2), mode)
+    without = pw.ablate(tiny(), result.layer, result.basis, (0, 2), mode=mode)
     with torch.no_grad():
         assert torch.allclose(effect.before, tiny()(blobs(12).tensor), atol=1e-5)
         assert torch.allclose(effect.after, without(blobs(12).tensor), atol=1e-5)
     assert not torch.allclose(effect.before, effect.after, atol=1e-3)
 
 
-def test_only_what_lies_behind_the_layer_runs(named_components) -> None:
+def test_only_what_lies_behind_the_layer_runs_and_nothing_where_shares_tell(
+    named_components, read_components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_components.exact
+    assert not named_components.exact
+    assert named_components.part.is_partial
     calls: list[str] = []
-    network = named_components.part
-    before = network.run
-    network.run = lambda features, **more: calls.append("part") or before(features, **more)
-    try:
-        cut_effect(named_components, (1,))
-        assert calls == ["part"]
-        assert network.is_partial
-        cut_effect(named_components, ())
-        assert calls == ["part"]
-    finally:
-        del network.run
+    for result in (named_components, read_components):
+        before = result.part.run
+
+        def run(*given, before=before, layer=result.layer, **more):
+            calls.append(layer)
+            return before(*given, **more)
+
+        monkeypatch.setattr(result.part, "run", run)
+        for components in ((1,), ()):
+            cut_effect(result, components)
+    assert calls == ["9"]
+    cut_effect(read_components, (1,), "clamp")
+    cut_effect(read_components, (1,), directions=read_components.basis.components[:1])
+    assert calls == ["9", "10", "10"]
 
 
 def test_accuracy_and_confusion_are_counted_by_hand() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 import pfv_widgets as pw
+from pfv_widgets.analysis.classes.score_decomposition import shares_of_parts
 from pfv_widgets.engine.progress import Progress
 from tests.figure_layout import assert_words_have_room, texts
 from tests.networks import blobs, tiny
@@ -39,6 +41,19 @@ def test_shares_are_the_manual_sums_where_a_linear_read_out_follows() -> None:
     torch.testing.assert_close(total, scores, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(result.residual, result.rest)
     torch.testing.assert_close(result.slopes, along.T, rtol=1e-2, atol=1e-3)
+
+
+def test_scores_that_bend_where_one_part_is_missing_are_not_told_from_shares() -> None:
+    def run(features: Tensor) -> Tensor:
+        return (1 + features.sum((1, 2, 3)))[:, None].relu()
+
+    features = torch.tensor([1.8, -0.9, -0.9]).view(1, 3, 1, 1)  # below 0 without the first alone
+    for factor, exact in ((1.0, False), (0.5, True)):
+        centred, mean = factor * features, torch.zeros(1, 3, 1, 1)
+        part = SimpleNamespace(features=centred, scores=run(centred), run=run)
+        parts = [centred * one[None, :, None, None] for one in torch.eye(3)]
+        shares = shares_of_parts(part, mean, centred, parts, 1e-6)
+        assert (shares is not None) == exact
 
 
 def test_with_all_components_nothing_is_left() -> None:
