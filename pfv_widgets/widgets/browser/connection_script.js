@@ -73,9 +73,9 @@ const askOnce = async (model) => {
 // JupyterLab puts a cell into the page once the browser has time: of what is rendered by then nobody
 // says that it is about to be attached, and only from there on a bar of tabs listens. Twice is no harm.
 const wakeTabs = async (model) => {
-  for (const one of modelsBelow(await explorerOf(model)))
-    for (const view of Object.values(one.views ?? {}))
-      (await view).luminoWidget?.tabBar?.processMessage({ type: "before-attach" });
+  const tabs = modelsBelow(await explorerOf(model)).filter((one) => one.get("_model_name") === "TabModel");
+  for (const view of tabs.flatMap((one) => Object.values(one.views ?? {})))
+    (await view).luminoWidget?.tabBar?.processMessage({ type: "before-attach" });
 };
 
 // A page that is loaded anew looks two seconds long for the model of an output, and not once more
