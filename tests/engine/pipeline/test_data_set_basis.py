@@ -142,7 +142,7 @@ def test_weighting_that_the_file_does_not_know_is_scaled_by_the_batch(
     without = replace(basis, data=replace(basis.data, spreads={}))
     shown = PFV(tiny(), blobs(4), "cpu", basis=without).render(weighting="none").heatmaps
     plain = PFV(tiny(), blobs(4), "cpu", basis=replace(basis, data=None)).render(weighting="none")
-    assert torch.equal(shown, plain.heatmaps)
+    assert float((shown - plain.heatmaps).abs().max()) < 1e-6
 
 
 def test_colour_filter_sees_the_colours_that_are_shown(basis: PrincipalBasis) -> None:

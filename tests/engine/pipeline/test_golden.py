@@ -109,7 +109,9 @@ def test_photos_through_squeezenet_give_the_picture_of_the_slow_oracle(
 def test_photos_of_imagenet_give_the_picture_of_the_slow_oracle(
     assets: Path, squeezenet: nn.Module
 ) -> None:
-    paths = sorted((assets / "photos" / "imagenet").glob("*.jpg"))[:5]
+    # components 2 and 3 of the first five photos explain nearly the same (6.3 and 6.2 %): float32's
+    # rounding in the network alone turns such a pair by more than RGB, on one processor or another
+    paths = sorted((assets / "photos" / "imagenet").glob("*.jpg"))[:4]
     check_against_oracle(squeezenet, load_images(paths, size=(128, 160)), "flat")
 
 
