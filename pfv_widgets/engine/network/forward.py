@@ -38,7 +38,8 @@ class Forward:
     autocast
         Whether the network computes in bfloat16 what PyTorch deems safe in it.
     channels_last
-        Whether images come with their channels last in memory, which suits some convolutions.
+        Whether images have their channels last in memory, which suits most convolutions; None:
+        on a processor, where none was seen to be slower, once :meth:`list_layers` has tried.
     """
 
     model: nn.Module
@@ -46,7 +47,7 @@ class Forward:
     device: torch.device
     original: nn.Module | None = None
     autocast: bool = False
-    channels_last: bool = False
+    channels_last: bool | None = False
 
     def batch(self, start: int, stop: int) -> Tensor:
         """Return some of the images as the network takes them."""
@@ -65,6 +66,8 @@ class Forward:
             # two: what does not follow the number of images is no map of them
             example = self.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
+            if self.channels_last or (self.channels_last is None and self.device.type == "cpu"):
+                example = example.to(memory_format=torch.channels_last)
             return list_layers(network, example, self.run)
 
     def capture(

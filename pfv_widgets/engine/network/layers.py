@@ -71,6 +71,8 @@ class LayerListing:
         a layer is missing where a later operation rewrote its output.
     scripted
         Names of traced and scripted parts, which ignore hooks inside them.
+    channels_last
+        Whether the images that ran had their channels last in memory.
     """
 
     layers: tuple[Layer, ...]
@@ -79,6 +81,7 @@ class LayerListing:
     refused: Mapping[str, str]
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     scripted: tuple[str, ...] = ()
+    channels_last: bool = False
 
     def __getitem__(self, name: str) -> Layer:
         """Return the layer of that name, which may have the parts that wrappers add."""

@@ -53,7 +53,17 @@ def list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     convolutional, a picture with changes runs as well, in a batch of another size: what does not
     follow the number of images is no map of them, and what answers elsewhere than where the
     picture was changed has no positions.
+
+    Where the network does not take images with their channels last in memory, as one that calls
+    ``view`` on its feature maps, they run in another format.
     """
+    if example.is_contiguous(memory_format=torch.channels_last):
+        with suppress(PFVError):  # what else is wrong with the images is said by the second try
+            return replace(_list_layers(model, example, run), channels_last=True)
+    return _list_layers(model, example.contiguous(), run)
+
+
+def _list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     batch = example[:2] if len(example) > 1 else example.repeat(2, 1, 1, 1)
     modules = {name: module for name, module in modules_by_name(model).items() if name}
     scripted, refused = _scripted(modules)

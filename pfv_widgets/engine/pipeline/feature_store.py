@@ -97,7 +97,6 @@ class FeatureStore:
         self.lock = FairLock()
         self.external_source = None if isinstance(source, FittedBasis) else source
         self.uses_external_source = self.external_source is not None
-        self.forward = forward
         self.capture = MemoryAwareCapture(forward, chunk_size)
         self._listeners: tuple[OnProgress, ...] = ()
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
@@ -107,8 +106,15 @@ class FeatureStore:
         self._list_layers()
         self._computed_with = self._listed_with
 
+    @property
+    def forward(self) -> Forward:
+        """The network with the images that run through it."""
+        return self.capture.forward
+
     def _list_layers(self) -> None:
         self._listing = self.forward.list_layers()
+        in_format = replace(self.forward, channels_last=self._listing.channels_last)
+        self.capture.forward = in_format
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()

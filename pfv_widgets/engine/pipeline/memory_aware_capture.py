@@ -31,6 +31,8 @@ class MemoryAwareCapture:
 
     Attributes
     ----------
+    forward
+        As given.
     halved
         Whether ``chunk_size`` is less than it was, since memory ran out.
     coming
@@ -38,7 +40,7 @@ class MemoryAwareCapture:
     """
 
     def __init__(self, forward: Forward, chunk_size: int) -> None:
-        self._forward = forward
+        self.forward = forward
         self.chunk_size, self.halved = chunk_size, False
         self.coming: frozenset[str] = frozenset()
 
@@ -56,7 +58,7 @@ class MemoryAwareCapture:
         suffice for several layers, the first one alone is returned. ``layers`` are all of the
         network, which decide how many images run at a time.
         """
-        forward = self._forward
+        forward = self.forward
         try:
             while True:
                 self.coming = frozenset(chains)

@@ -78,7 +78,7 @@ class PFV:
         Whether the network computes in bfloat16 what PyTorch deems safe in it. Its feature maps
         have 8 bits then; all that follows them is computed in float32 as ever.
     channels_last
-        Whether images come with their channels last in memory, which suits some convolutions.
+        Whether images have their channels last in memory, where possible; None: on a processor.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class PFV:
         memory: int = 2 << 30,
         progress: Callable[[int, int], None] | None = None,
         autocast: bool = False,
-        channels_last: bool = False,
+        channels_last: bool | None = None,
     ) -> None:
         chunk_size = whole_number("chunk_size", chunk_size, 1)
         memory = whole_number("memory", memory, legal="a whole number of bytes from 0")
@@ -117,7 +117,8 @@ class PFV:
         source = source_of(basis)
         network, batch = unwrap(model), batch_of(images)
         target = choose_device(network, device)
-        modes = truth_value("autocast", autocast), truth_value("channels_last", channels_last)
+        last = None if channels_last is None else truth_value("channels_last", channels_last)
+        modes = truth_value("autocast", autocast), last
         forward = Forward(on_device(network, target), batch.tensor, target, network, *modes)
         self.store = FeatureStore(forward, batch, chunk_size, memory, source)
         self.colours = ColourMemory()

@@ -333,6 +333,32 @@ def test_channels_last_changes_nothing_and_autocast_little() -> None:
     assert 1e-4 < float(off) < 2e-2  # it did compute in 8 bits
 
 
+class Viewing(nn.Module):
+    """Norms that look at all channels and positions in a row, as older networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.norm = tiny()[:11], nn.LayerNorm(8 * 8 * 8)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.body(images)
+        return self.norm(maps.view(len(maps), -1)).view_as(maps)
+
+
+@pytest.mark.parametrize("channels_last", [None, True, False])
+@pytest.mark.parametrize("view", [False, True])
+def test_network_gets_channels_last_on_a_processor_where_it_takes_them_so(
+    channels_last: bool | None, view: bool
+) -> None:
+    network, images, strides = Viewing().eval() if view else tiny(), blobs(5), []
+    expected = PFV(network, images, "cpu", channels_last=False).render()
+    network.register_forward_pre_hook(lambda _, inputs: strides.append(inputs[0].stride(1) == 1))
+    frame = PFV(network, images, "cpu", channels_last=channels_last).render()
+    tried, used = channels_last is not False, channels_last is not False and not view
+    assert strides == [tried, *[False] * (view and tried), used]
+    torch.testing.assert_close(frame.heatmaps, expected.heatmaps, rtol=0, atol=1e-5)
+
+
 NO_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory"),
     MemoryError("Unable to allocate 9 GiB"),
