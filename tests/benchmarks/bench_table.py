@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import pfv_widgets as pw
+from pfv_widgets.widgets.toolkit.geometry import Grid
 
 NETWORKS = ("squeezenet1_0", "resnet50", "vgg16", "vit_b_16", "efficientnet_b0")
 FAMILIES = (
@@ -127,10 +128,12 @@ def changes(pfv: pw.PFV, device: torch.device, longest: float) -> dict[str, floa
     """
     number, layers = len(pfv.images), [one.name for one in pfv.layers if one.same_as is None]
     layer = pfv.layer().name
-    width = min(round(0.8 * pfv.detail(layer, "flat")), pfv.images.size[1])
+    grid = Grid.of(min(number, 64), pfv.images.size)  # of a gallery's first page
+    step = grid.step(0.8 * pfv.detail(layer, "flat"))
+    size = grid.tile[0] // step, grid.tile[1] // step
 
     def show(**settings: Any) -> None:
-        heatmaps = pfv.render(**settings, size=(width, width)).heatmaps
+        heatmaps = pfv.render(**settings, size=size).heatmaps
         (heatmaps * 255).round().to(torch.uint8).cpu()
 
     def out(step: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pfv_widgets.engine.network.layers import Layer
 Captured = tuple[Tensor, list[Activity]]
 Capture = Callable[[Mapping[str, tuple[Layout, Reduce | None]]], Mapping[str, Tensor]]
 
-_CACHED, _FEW_THREADS = 5 << 19, 4  # bytes of a map for each thread, and how many count at least
+_CACHED, _FEW_THREADS = 5 << 20, 4  # bytes of a map for each thread, and how many count at least
 
 
 def capture_layers(
