@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
+from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, run
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
+
+_BY_ADDRESS = frozenset({"as_strided", "as_strided_", "data_ptr", "storage", "untyped_storage"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,8 @@ class Forward:
         Whether the network computes in bfloat16 what PyTorch deems safe in it.
     channels_last
         Whether images have their channels last in memory, which suits most convolutions; None:
-        on a processor, where none was seen to be slower, once :meth:`list_layers` has tried.
+        on a processor, where none was seen to be slower, in networks that name no addresses or
+        strides; :meth:`list_layers` tries whether the network takes them so.
     """
 
     model: nn.Module
@@ -66,7 +70,8 @@ class Forward:
             # two: what does not follow the number of images is no map of them
             example = self.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
-            if self.channels_last or (self.channels_last is None and self.device.type == "cpu"):
+            on_processor = self.device.type == "cpu" and not _relies_on_memory(network)
+            if on_processor if self.channels_last is None else self.channels_last:
                 example = example.to(memory_format=torch.channels_last)
             return list_layers(network, example, self.run)
 
@@ -127,6 +132,15 @@ class Forward:
     @cached_property
     def _fingerprint(self) -> Fingerprint:
         return Fingerprint(self.original or self.model)
+
+
+def _relies_on_memory(network: nn.Module) -> bool:
+    """Whether a class of modules names functions whose results depend on the order in memory."""
+    functions = (
+        one for kind in {type(one) for one in network.modules()} for one in vars(kind).values()
+    )
+    codes = (one.__code__ for one in functions if isinstance(one, FunctionType))
+    return any(not _BY_ADDRESS.isdisjoint(code.co_names) for code in codes)
 
 
 class Results:

@@ -113,8 +113,7 @@ class FeatureStore:
 
     def _list_layers(self) -> None:
         self._listing = self.forward.list_layers()
-        in_format = replace(self.forward, channels_last=self._listing.channels_last)
-        self.capture.forward = in_format
+        self.capture.forward = replace(self.forward, channels_last=self._listing.channels_last)
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()

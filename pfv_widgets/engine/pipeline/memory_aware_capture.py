@@ -32,7 +32,7 @@ class MemoryAwareCapture:
     Attributes
     ----------
     forward
-        As given.
+        As given; its images may come in another memory format.
     halved
         Whether ``chunk_size`` is less than it was, since memory ran out.
     coming

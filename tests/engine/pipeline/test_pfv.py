@@ -359,6 +359,27 @@ def test_network_gets_channels_last_on_a_processor_where_it_takes_them_so(
     torch.testing.assert_close(frame.heatmaps, expected.heatmaps, rtol=0, atol=1e-5)
 
 
+class Striding(nn.Module):
+    """Every second row and column by strides, as if channels were never last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.grid = tiny()[:11], nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.body(images)
+        return self.grid(torch.as_strided(maps, (len(maps), 8, 4, 4), (512, 64, 16, 2)))
+
+
+def test_network_that_counts_on_strides_gets_the_format_that_it_was_written_for() -> None:
+    network, images = Striding().eval(), blobs(5)
+    shown = PFV(network, images, "cpu").render(weighting="none")
+    right = PFV(network, images, "cpu", channels_last=False).render(weighting="none")
+    assert torch.equal(shown.heatmaps, right.heatmaps)
+    wrong = PFV(network, images, "cpu", channels_last=True).render(weighting="none")
+    assert float((wrong.heatmaps - right.heatmaps).abs().max()) > 0.1
+
+
 NO_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory"),
     MemoryError("Unable to allocate 9 GiB"),
