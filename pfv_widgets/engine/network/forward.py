@@ -70,10 +70,14 @@ class Forward:
             # two: what does not follow the number of images is no map of them
             example = self.batch(0, 2)
             example = example if len(example) == 2 else example.repeat(2, 1, 1, 1)
-            on_processor = self.device.type == "cpu" and not _relies_on_memory(network)
-            if on_processor if self.channels_last is None else self.channels_last:
+            if self._puts_channels_last(network):
                 example = example.to(memory_format=torch.channels_last)
             return list_layers(network, example, self.run)
+
+    def _puts_channels_last(self, network: nn.Module) -> bool:
+        if self.channels_last is not None:
+            return self.channels_last
+        return self.device.type == "cpu" and not _relies_on_memory(network)
 
     def capture(
         self,

@@ -97,6 +97,7 @@ class FeatureStore:
         self.lock = FairLock()
         self.external_source = None if isinstance(source, FittedBasis) else source
         self.uses_external_source = self.external_source is not None
+        self._given = forward
         self.capture = MemoryAwareCapture(forward, chunk_size)
         self._listeners: tuple[OnProgress, ...] = ()
         self._starts: dict[str, Tensor] = {}  # layer → components that were fitted last
@@ -108,12 +109,12 @@ class FeatureStore:
 
     @property
     def forward(self) -> Forward:
-        """The network with the images that run through it."""
+        """The network with the images that run through it, in the format that it takes."""
         return self.capture.forward
 
     def _list_layers(self) -> None:
-        self._listing = self.forward.list_layers()
-        self.capture.forward = replace(self.forward, channels_last=self._listing.channels_last)
+        self._listing = self._given.list_layers()
+        self.capture.forward = replace(self._given, channels_last=self._listing.channels_last)
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()

@@ -324,7 +324,7 @@ def test_detail_is_that_of_the_layers_that_the_network_has_now(
 
 def test_channels_last_changes_nothing_and_autocast_little() -> None:
     network, images = tiny(), blobs(6)
-    plain = PFV(network, images, "cpu").render(weighting="none")
+    plain = PFV(network, images, "cpu", channels_last=False).render(weighting="none")
     last = PFV(network, images, "cpu", channels_last=True).render(weighting="none")
     torch.testing.assert_close(last.heatmaps, plain.heatmaps, rtol=0, atol=1e-4)
     short = PFV(network, images, "cpu", autocast=True).render(weighting="none")
