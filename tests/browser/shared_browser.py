@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ VIEWPORT = {"width": 1280, "height": 900}
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
-    "--in-process-gpu",  # what is drawn goes to no other process: a twelfth less work
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -69,10 +69,18 @@ class BrowserSession:
                 pytest.fail(NO_BROWSER)
             if path is None:
                 pytest.skip(NO_BROWSER)
-            self._playwright = sync_playwright().start()
-            self._browser = self._playwright.chromium.launch(
-                executable_path=path, args=FLAGS, timeout=120_000
+            if self._playwright is None:
+                self._playwright = sync_playwright().start()
+            launch = partial(
+                self._playwright.chromium.launch,
+                executable_path=path,
+                args=FLAGS,
+                timeout=120_000,
             )
+            try:
+                self._browser = launch()
+            except Error:  # Chromium crashed as it started: seen once in hundreds of starts
+                self._browser = launch()
         return self._browser
 
     @property
